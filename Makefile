@@ -1,0 +1,63 @@
+# Visage: every command that a person, a hook or a workflow runs. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+# DVC and the stages that it runs are found on PATH
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+
+# The lock pins torch by version alone. The CPU wheel comes from a folder of wheels where PIP_FIND_LINKS names
+# one, else from PyTorch's own index; TORCH_BACKEND=auto picks a CUDA build on a machine with a GPU.
+TORCH_BACKEND ?= cpu
+UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
+
+.PHONY: help setup hooks up down clean status test test-all lint lock system-packages
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
+
+setup: .venv/.installed ## Make .venv from the lock
+
+# The stamp is the last thing written: an interrupted installation is done again.
+.venv/.installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH; Visage needs Python 3.11 (set PYTHON=...)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: .venv is not Python 3.11; remove it and run make setup again" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(UV_TORCH) --requirements requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+hooks: setup ## Install the git hooks (pre-commit) in this clone
+	@$(BIN)/pre-commit install
+
+up: setup ## Start the three environments and take a model from raw images to prod
+	@$(BIN)/python -m infra.local up
+
+down: setup ## Stop everything that make up started
+	@$(BIN)/python -m infra.local down
+
+clean: setup ## Stop, and remove what make up made (.visage and the git remote visage), nothing else
+	@$(BIN)/python -m infra.local clean
+
+status: setup ## What runs where, since when, how well
+	@$(BIN)/gitops status
+
+test: setup ## Run the tests that need Python, git and make alone
+	@$(BIN)/python -m pytest -m "not system and not long"
+
+test-all: setup ## Run every test, also those that need system packages or many minutes
+	@$(BIN)/python -m pytest
+
+lint: setup ## Run the hooks of pre-commit over every file
+	@$(BIN)/pre-commit run --all-files --show-diff-on-failure
+
+lock: ## Resolve pyproject.toml into requirements.lock again
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 --no-header --upgrade $(UV_TORCH) --output-file requirements.lock
+	sed -i.bak -E 's/^(torch==[0-9.]+)\+.*/\1/' requirements.lock && rm requirements.lock.bak
