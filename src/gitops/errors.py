@@ -1,0 +1,53 @@
+"""What can go wrong, as one line each: what, where, and what to do about it."""
+
+
+class GitopsError(Exception):
+    """Base of every error that a user of `gitops` can meet; its text is the one line that they read."""
+
+
+class GitError(GitopsError):
+    """A git command failed. Its text ends with the last line that git wrote."""
+
+
+class GitTimeout(GitError):
+    """A git command was stopped because it took too long."""
+
+
+class NetworkError(GitError):
+    """A git remote could not be reached. Trying again later may help."""
+
+
+class PushRejected(GitError):
+    """A git remote refused a push, for instance because somebody else pushed first."""
+
+
+class ReleaseError(GitopsError):
+    """A release file is missing or does not say which commit runs."""
+
+
+class SettingsError(GitopsError):
+    """A `settings.env` cannot be used."""
+
+
+class VerdictError(GitopsError):
+    """A verdict tag cannot be read or recorded."""
+
+
+class GateError(GitopsError):
+    """A commit does not carry the figures that its gates need."""
+
+
+class RuleError(GitopsError):
+    """A promotion, rollback or merge breaks a rule."""
+
+
+class NothingToDo(GitopsError):
+    """What was asked for is already so. The command line reports it and exits 0."""
+
+
+class ModelError(GitopsError):
+    """A model could not be fetched, or is not the one that its release records."""
+
+
+class AirflowError(GitopsError):
+    """An Airflow could not be asked, or refused."""

@@ -1,0 +1,398 @@
+"""A git repository, driven by the plain `git` command.
+
+Whatever is fetched lands under `refs/gitops/<remote>/`, and commits are made without a working tree: the
+branches, tags, index and files of the checkout stay as their owner left them.
+"""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from gitops.errors import GitError, GitTimeout, NetworkError, PushRejected
+
+# Git sets these for the hooks that it runs. Inherited, they would point every command at another repository.
+_INHERITED_FROM_HOOKS = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+)
+_REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
+_NETWORK = re.compile(
+    r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out|reset|closed)"
+    r"|operation timed out|network is unreachable|no route to host|early eof|rpc failed|hung up unexpectedly"
+    r"|unexpected disconnect|returned error: (?:429|5\d\d)|tls connection|temporary failure|cannot lock ref"
+    r"|unable to create '.*\.lock'",
+    re.IGNORECASE,
+)
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_FULL_SHA = re.compile(r"[0-9a-f]{40}")
+_ATTEMPTS = 4
+
+
+def is_full_sha(text: str) -> bool:
+    """Whether `text` is a full commit id: 40 lower-case hexadecimal digits."""
+    return _FULL_SHA.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A tag: its name without `refs/tags/`, its own object id, the commit that it marks, message and time."""
+
+    name: str
+    object_id: str
+    commit: str
+    message: str
+    at: datetime | None
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit's id, committer time and subject line."""
+
+    id: str
+    at: datetime
+    subject: str
+
+
+class Repository:
+    """The git repository (bare or not) at `path`.
+
+    Every command has a timeout, never asks a question and never goes through a shell. Commands that talk to
+    a remote are tried again, with growing pauses, when the network fails, and only then.
+
+    :raises GitError: from every method, with git's own last line, when git fails.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"Repository({str(self.path)!r})"
+
+    @classmethod
+    def find(cls, start: Path | str = ".") -> Self:
+        """The repository that holds the folder `start`."""
+        return cls(cls(start).git("rev-parse", "--show-toplevel"))
+
+    @classmethod
+    def clone(cls, url: str, path: Path, *options: str, timeout: float = 600) -> Self:
+        """Clone `url` into `path` (missing or empty); `options` go to `git clone`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cls(path.parent)._remote("clone", "--quiet", *options, "--", url, str(path), timeout=timeout)
+        return cls(path)
+
+    def run(
+        self,
+        *args: str,
+        timeout: float = 60,
+        input: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run `git ARGS` here and return its exit status and bytes, whatever the status."""
+        variables = {key: value for key, value in os.environ.items() if key not in _INHERITED_FROM_HOOKS}
+        variables |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(env or {})}
+        try:
+            process = subprocess.Popen(
+                ["git", *args],
+                cwd=self.path,
+                env=variables,
+                stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # so that a timeout also ends the helpers that git starts (ssh, https)
+            )
+        except FileNotFoundError as error:
+            missing = "the command git is not installed" if self.path.is_dir() else "no such folder"
+            raise GitError(f"git {args[0]}: {missing} (in {self.path})") from error
+        except NotADirectoryError as error:
+            raise GitError(f"git {args[0]}: not a folder (in {self.path})") from error
+        try:
+            stdout, stderr = process.communicate(input, timeout=timeout)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise GitTimeout(f"git {args[0]}: no answer within {timeout:g} s (in {self.path})") from error
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def git(
+        self,
+        *args: str,
+        timeout: float = 60,
+        input: bytes | str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run `git ARGS` here and return what it printed, without the final newline."""
+        data = input.encode() if isinstance(input, str) else input
+        result = self.run(*args, timeout=timeout, input=data, env=env)
+        if result.returncode != 0:
+            raise self._failure(args, result)
+        return _text(result.stdout).removesuffix("\n")
+
+    def resolve(self, revision: str) -> str:
+        """The full id of the commit that `revision` names."""
+        result = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        if result.returncode != 0:
+            raise GitError(f"{revision}: no such commit in {self.path}")
+        return _text(result.stdout).strip()
+
+    def has(self, revision: str) -> bool:
+        """Whether `revision` names a commit that is present here."""
+        return self.run("cat-file", "-e", f"{revision}^{{commit}}").returncode == 0
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """The content of the file `path` in `commit`, or None where that commit has no such file."""
+        query = f"{self.resolve(commit)}:{_one_line(path)}\n".encode()
+        result = self.run("cat-file", "--batch", input=query)
+        if result.returncode != 0:
+            raise self._failure(("cat-file",), result)
+        header, _, rest = result.stdout.partition(b"\n")
+        fields = header.split(b" ")
+        if fields[-1] == b"missing" or fields[-2] != b"blob":
+            return None
+        return rest[: int(fields[-1])]
+
+    def tree_id(self, commit: str, path: str) -> str | None:
+        """The id of the tree or blob at `path` in `commit`, or None where there is none."""
+        return self.tree_ids(commit, (path,))[path]
+
+    def tree_ids(self, commit: str, paths: Iterable[str]) -> dict[str, str | None]:
+        """`tree_id` of several paths in one call."""
+        paths = tuple(paths)
+        commit = self.resolve(commit)
+        query = "".join(f"{commit}:{_one_line(path)}\n" for path in paths)
+        lines = self.git("cat-file", "--batch-check", input=query).splitlines()
+        return {
+            path: None if line.endswith(" missing") else line.split(" ")[0]
+            for path, line in zip(paths, lines, strict=True)
+        }
+
+    def files(self, commit: str, path: str = "") -> list[str]:
+        """All files at or under `path` in `commit`, relative to the repository's root."""
+        listed = self.git(
+            "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", *filter(None, [path])
+        )
+        return [name for name in listed.split("\0") if name]
+
+    def changed(self, before: str, after: str) -> list[str]:
+        """The files that differ between two commits; a renamed file counts under both names."""
+        listed = self.git("diff-tree", "-r", "-z", "--no-renames", "--name-only", before, after)
+        return [name for name in listed.split("\0") if name]
+
+    def is_ancestor(self, ancestor: str, descendant: str) -> bool:
+        """Whether `descendant` is `ancestor` or came after it."""
+        args = ("merge-base", "--is-ancestor", ancestor, descendant)
+        result = self.run(*args)
+        if result.returncode not in (0, 1):
+            raise self._failure(args, result)
+        return result.returncode == 0
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The best common ancestor of two commits, or None where their histories never met."""
+        args = ("merge-base", one, other)
+        result = self.run(*args)
+        if result.returncode not in (0, 1):
+            raise self._failure(args, result)
+        return _text(result.stdout).strip() or None
+
+    def log(self, revision: str, *paths: str, options: Iterable[str] = ()) -> list[Commit]:
+        """The commits that lead to `revision`, newest first; only those that change `paths`, where given."""
+        listed = self.git(
+            "log", "-z", "--format=%H%x1f%ct%x1f%s", *options, "--end-of-options", revision, "--", *paths
+        )
+        rows = (entry.split("\x1f") for entry in listed.split("\0") if entry)
+        return [Commit(id, datetime.fromtimestamp(int(at), UTC), subject) for id, at, subject in rows]
+
+    def commit_info(self, revision: str) -> Commit:
+        """Id, time and subject of one commit."""
+        return self.log(self.resolve(revision), options=("-1",))[0]
+
+    def namespace(self, remote: str) -> str:
+        """The part of the references that holds what was fetched from `remote` (a name, a URL or a path)."""
+        plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", remote)
+        return f"refs/gitops/{remote if plain else hashlib.sha256(remote.encode()).hexdigest()[:12]}"
+
+    def branch_ref(self, remote: str, branch: str) -> str:
+        """The reference under which `fetch` keeps a branch of `remote`."""
+        return f"{self.namespace(remote)}/heads/{branch}"
+
+    def remotes(self) -> list[str]:
+        """The names of the remotes that this repository knows."""
+        return self.git("remote").splitlines()
+
+    def remote_url(self, remote: str) -> str:
+        """The URL of a remote; a URL or a path stands for itself."""
+        return self.git("remote", "get-url", remote) if remote in self.remotes() else remote
+
+    def fetch(self, remote: str, *, timeout: float = 300) -> None:
+        """Fetch all branches and tags of `remote` into `refs/gitops/<remote>/`; what it dropped goes there too."""
+        namespace = self.namespace(remote)
+        self._remote(
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--refmap=",  # leaves refs/remotes/ as the owner of the checkout last fetched it
+            remote,
+            f"+refs/heads/*:{namespace}/heads/*",
+            f"+refs/tags/*:{namespace}/tags/*",
+            timeout=timeout,
+        )
+
+    def tags(self, pattern: str = "", *, remote: str | None = None) -> list[Tag]:
+        """Tags by name: the repository's own, or those last fetched from `remote`.
+
+        `pattern` is a full name, a leading part up to a slash (`verified/staging`) or a glob.
+        """
+        prefix = f"{self.namespace(remote)}/tags/" if remote else "refs/tags/"
+        fields = (
+            "%(refname)",
+            "%(objectname)",
+            "%(objecttype)",
+            "%(*objectname)",
+            "%(creatordate:unix)",
+            "%(contents)",
+        )
+        listed = self.git(
+            "for-each-ref", f"--format={'%00'.join(fields)}%00%01", (prefix + pattern).rstrip("/")
+        )
+        found = []
+        for entry in listed.split("\0\x01"):
+            if not entry.strip():
+                continue
+            name, object_id, kind, target, at, message = entry.lstrip("\n").split("\0")
+            annotated = kind == "tag"
+            found.append(
+                Tag(
+                    name=name.removeprefix(prefix),
+                    object_id=object_id,
+                    commit=target if annotated else object_id,
+                    message=message.rstrip("\n") if annotated else "",
+                    at=datetime.fromtimestamp(int(at), UTC) if at else None,
+                )
+            )
+        return found
+
+    def identity(self) -> dict[str, str]:
+        """The variables that let git commit where nobody has set a name and an address; else none."""
+        variables = {}
+        for role in ("AUTHOR", "COMMITTER"):
+            for part, fallback in (("NAME", "Visage"), ("EMAIL", "visage@localhost")):
+                configured = any(
+                    self.run("config", "--get", f"{section}.{part.lower()}").returncode == 0
+                    for section in (role.lower(), "user")
+                )
+                if not configured and not os.environ.get(f"GIT_{role}_{part}"):
+                    variables[f"GIT_{role}_{part}"] = fallback
+        return variables
+
+    def commit_files(self, parent: str | None, files: Mapping[str, bytes | None], message: str) -> str:
+        """Commit `files` (path -> content, None deletes) on top of `parent` and return the new commit's id.
+
+        Touches no reference, no index and no working tree. A file that exists keeps its mode.
+        """
+        with tempfile.TemporaryDirectory(prefix="gitops-index-") as folder:
+            index = {"GIT_INDEX_FILE": os.path.join(folder, "index")}
+            if parent is None:
+                self.git("read-tree", "--empty", env=index)
+            else:
+                self.git("read-tree", parent, env=index)
+            for path, content in files.items():
+                if content is None:
+                    self.git("update-index", "--force-remove", "--", path, env=index)
+                    continue
+                blob = self.git("hash-object", "-w", "--stdin", input=content)
+                entry = self.git("ls-files", "--stage", "-z", "--full-name", "--", path, env=index)
+                mode = entry.split(" ")[0] if entry.startswith("100") else "100644"
+                self.git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}", env=index)
+            tree = self.git("write-tree", env=index)
+        parents = () if parent is None else ("-p", self.resolve(parent))
+        return self.git("commit-tree", "--no-gpg-sign", *parents, tree, input=message, env=self.identity())
+
+    def tag(self, commit: str, name: str, message: str) -> str:
+        """Write an annotated tag object on `commit` and return its id, without making a local tag of it."""
+        ident = self.git("var", "GIT_COMMITTER_IDENT", env=self.identity())
+        content = f"object {self.resolve(commit)}\ntype commit\ntag {name}\ntagger {ident}\n\n{message}\n"
+        return self.git("mktag", input=content)
+
+    def push(
+        self,
+        remote: str,
+        refs: Mapping[str, str | None],
+        *,
+        leases: Mapping[str, str | None] | None = None,
+        timeout: float = 300,
+    ) -> None:
+        """Push ids to full reference names of `remote`, all or none; None deletes.
+
+        Without a lease only what is new or fast-forwards is accepted. A lease (reference -> the id that the
+        remote must still have, None: must not exist) overwrites exactly that.
+
+        :raises PushRejected: when the remote refuses; never tried again.
+        :raises NetworkError: when the remote stays unreachable.
+        """
+        options = [f"--force-with-lease={ref}:{expected or ''}" for ref, expected in (leases or {}).items()]
+        if len(refs) > 1:
+            options.append("--atomic")
+        specs = [f"{target or ''}:{ref}" for ref, target in refs.items()]
+        # The hooks of the checkout's owner guard their own pushes, not the ones that are made here.
+        self._remote("push", "--porcelain", "--no-verify", *options, remote, *specs, timeout=timeout)
+
+    def remote_refs(self, remote: str, *patterns: str, timeout: float = 60) -> dict[str, str]:
+        """What `remote` has right now: full reference name -> id."""
+        listed = self._remote("ls-remote", "--quiet", "--refs", remote, *patterns, timeout=timeout)
+        return {name: id for id, name in (line.split("\t") for line in listed.splitlines())}
+
+    def _remote(self, *args: str, timeout: float) -> str:
+        retrying = Retrying(
+            retry=retry_if_exception_type(NetworkError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential(multiplier=0.3, max=5),
+            reraise=True,
+        )
+        return retrying(self.git, *args, timeout=timeout)
+
+    def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
+        stderr, stdout = _text(result.stderr), _text(result.stdout)
+        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+        line = lines[-1] if lines else f"exit status {result.returncode}"
+        kind = GitError
+        refused = [row for row in (*stdout.splitlines(), *lines) if _REJECTION.search(row)]
+        if args[0] == "push" and refused:
+            kind, line = PushRejected, " ".join(refused[0].removeprefix("!").split())
+        elif network := [row for row in lines if _NETWORK.search(row)]:
+            kind, line = NetworkError, network[0]
+        elif fatal := [row for row in lines if row.startswith(("fatal: ", "error: "))]:
+            line = fatal[0] if args[0] in ("fetch", "clone", "push", "ls-remote") else line
+        line = line.removeprefix("fatal: ").removeprefix("error: ")
+        return kind(_CREDENTIALS.sub("***@", f"git {args[0]}: {line} (in {self.path})"))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")
+
+
+def _one_line(path: str) -> str:
+    if "\n" in path:
+        raise GitError(f"{path!r}: a path must not contain a line break")
+    return path
