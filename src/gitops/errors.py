@@ -9,7 +9,7 @@ class GitError(GitopsError):
     """A git command failed. Its text ends with the last line that git wrote."""
 
 
-class GitTimeout(GitError):
+class GitTimeoutError(GitError):
     """A git command was stopped because it took too long."""
 
 
@@ -17,7 +17,7 @@ class NetworkError(GitError):
     """A git remote could not be reached. Trying again later may help."""
 
 
-class PushRejected(GitError):
+class PushRejectedError(GitError):
     """A git remote refused a push, for instance because somebody else pushed first."""
 
 
@@ -41,7 +41,7 @@ class RuleError(GitopsError):
     """A promotion, rollback or merge breaks a rule."""
 
 
-class NothingToDo(GitopsError):
+class NothingToDoError(GitopsError):
     """What was asked for is already so. The command line reports it and exits 0."""
 
 

@@ -18,7 +18,7 @@ from typing import Self
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from gitops.errors import GitError, GitTimeout, NetworkError, PushRejected
+from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
 
 # Git sets these for the hooks that it runs. Inherited, they would point every command at another repository.
 _INHERITED_FROM_HOOKS = (
@@ -34,8 +34,8 @@ _INHERITED_FROM_HOOKS = (
 )
 _REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
 _NETWORK = re.compile(
-    r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out|reset|closed)"
-    r"|operation timed out|network is unreachable|no route to host|early eof|rpc failed|hung up unexpectedly"
+    r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out)"
+    r"|connection (?:reset|closed)|operation timed out|network is unreachable|no route to host|early eof|rpc failed|hung up unexpectedly"
     r"|unexpected disconnect|returned error: (?:429|5\d\d)|tls connection|temporary failure|cannot lock ref"
     r"|unable to create '.*\.lock'",
     re.IGNORECASE,
@@ -87,7 +87,7 @@ class Repository:
 
     @classmethod
     def find(cls, start: Path | str = ".") -> Self:
-        """The repository that holds the folder `start`."""
+        """Return the repository that holds the folder `start`."""
         return cls(cls(start).git("rev-parse", "--show-toplevel"))
 
     @classmethod
@@ -101,7 +101,7 @@ class Repository:
         self,
         *args: str,
         timeout: float = 60,
-        input: bytes | None = None,
+        input: bytes | None = None,  # noqa: A002, the name that subprocess gives it
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run `git ARGS` here and return its exit status and bytes, whatever the status."""
@@ -115,7 +115,7 @@ class Repository:
                 stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                start_new_session=True,  # so that a timeout also ends the helpers that git starts (ssh, https)
+                start_new_session=True,  # so that a timeout also ends git's own helpers (ssh, https)
             )
         except FileNotFoundError as error:
             missing = "the command git is not installed" if self.path.is_dir() else "no such folder"
@@ -128,7 +128,9 @@ class Repository:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             if isinstance(error, subprocess.TimeoutExpired):
-                raise GitTimeout(f"git {args[0]}: no answer within {timeout:g} s (in {self.path})") from error
+                raise GitTimeoutError(
+                    f"git {args[0]}: no answer within {timeout:g} s (in {self.path})"
+                ) from error
             raise
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
@@ -136,7 +138,7 @@ class Repository:
         self,
         *args: str,
         timeout: float = 60,
-        input: bytes | str | None = None,
+        input: bytes | str | None = None,  # noqa: A002, the name that subprocess gives it
         env: Mapping[str, str] | None = None,
     ) -> str:
         """Run `git ARGS` here and return what it printed, without the final newline."""
@@ -147,7 +149,7 @@ class Repository:
         return _text(result.stdout).removesuffix("\n")
 
     def resolve(self, revision: str) -> str:
-        """The full id of the commit that `revision` names."""
+        """Return the full id of the commit that `revision` names."""
         result = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if result.returncode != 0:
             raise GitError(f"{revision}: no such commit in {self.path}")
@@ -158,7 +160,7 @@ class Repository:
         return self.run("cat-file", "-e", f"{revision}^{{commit}}").returncode == 0
 
     def read(self, commit: str, path: str) -> bytes | None:
-        """The content of the file `path` in `commit`, or None where that commit has no such file."""
+        """Return the content of the file `path` in `commit`, or None where it has no such file."""
         query = f"{self.resolve(commit)}:{_one_line(path)}\n".encode()
         result = self.run("cat-file", "--batch", input=query)
         if result.returncode != 0:
@@ -170,11 +172,11 @@ class Repository:
         return rest[: int(fields[-1])]
 
     def tree_id(self, commit: str, path: str) -> str | None:
-        """The id of the tree or blob at `path` in `commit`, or None where there is none."""
+        """Return the id of the tree or blob at `path` in `commit`, or None where there is none."""
         return self.tree_ids(commit, (path,))[path]
 
     def tree_ids(self, commit: str, paths: Iterable[str]) -> dict[str, str | None]:
-        """`tree_id` of several paths in one call."""
+        """Return the `tree_id` of several paths in one call."""
         paths = tuple(paths)
         commit = self.resolve(commit)
         query = "".join(f"{commit}:{_one_line(path)}\n" for path in paths)
@@ -185,14 +187,14 @@ class Repository:
         }
 
     def files(self, commit: str, path: str = "") -> list[str]:
-        """All files at or under `path` in `commit`, relative to the repository's root."""
+        """Return all files at or under `path` in `commit`, relative to the repository's root."""
         listed = self.git(
             "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", *filter(None, [path])
         )
         return [name for name in listed.split("\0") if name]
 
     def changed(self, before: str, after: str) -> list[str]:
-        """The files that differ between two commits; a renamed file counts under both names."""
+        """Return the files that differ between two commits; a renamed file counts under both names."""
         listed = self.git("diff-tree", "-r", "-z", "--no-renames", "--name-only", before, after)
         return [name for name in listed.split("\0") if name]
 
@@ -205,7 +207,7 @@ class Repository:
         return result.returncode == 0
 
     def merge_base(self, one: str, other: str) -> str | None:
-        """The best common ancestor of two commits, or None where their histories never met."""
+        """Return the best common ancestor of two commits, or None where their histories never met."""
         args = ("merge-base", one, other)
         result = self.run(*args)
         if result.returncode not in (0, 1):
@@ -213,36 +215,36 @@ class Repository:
         return _text(result.stdout).strip() or None
 
     def log(self, revision: str, *paths: str, options: Iterable[str] = ()) -> list[Commit]:
-        """The commits that lead to `revision`, newest first; only those that change `paths`, where given."""
+        """Return the commits that lead to `revision` (and change `paths`, where given), newest first."""
         listed = self.git(
             "log", "-z", "--format=%H%x1f%ct%x1f%s", *options, "--end-of-options", revision, "--", *paths
         )
         rows = (entry.split("\x1f") for entry in listed.split("\0") if entry)
-        return [Commit(id, datetime.fromtimestamp(int(at), UTC), subject) for id, at, subject in rows]
+        return [Commit(row[0], datetime.fromtimestamp(int(row[1]), UTC), row[2]) for row in rows]
 
     def commit_info(self, revision: str) -> Commit:
-        """Id, time and subject of one commit."""
+        """Return id, time and subject of one commit."""
         return self.log(self.resolve(revision), options=("-1",))[0]
 
     def namespace(self, remote: str) -> str:
-        """The part of the references that holds what was fetched from `remote` (a name, a URL or a path)."""
+        """Return where the references of `remote` (a name, a URL or a path) are kept."""
         plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", remote)
         return f"refs/gitops/{remote if plain else hashlib.sha256(remote.encode()).hexdigest()[:12]}"
 
     def branch_ref(self, remote: str, branch: str) -> str:
-        """The reference under which `fetch` keeps a branch of `remote`."""
+        """Return the reference under which `fetch` keeps a branch of `remote`."""
         return f"{self.namespace(remote)}/heads/{branch}"
 
     def remotes(self) -> list[str]:
-        """The names of the remotes that this repository knows."""
+        """Return the names of the remotes that this repository knows."""
         return self.git("remote").splitlines()
 
     def remote_url(self, remote: str) -> str:
-        """The URL of a remote; a URL or a path stands for itself."""
+        """Return the URL of a remote; a URL or a path stands for itself."""
         return self.git("remote", "get-url", remote) if remote in self.remotes() else remote
 
     def fetch(self, remote: str, *, timeout: float = 300) -> None:
-        """Fetch all branches and tags of `remote` into `refs/gitops/<remote>/`; what it dropped goes there too."""
+        """Make `refs/gitops/<remote>/` what `remote` has: all its branches and tags, and no other."""
         namespace = self.namespace(remote)
         self._remote(
             "fetch",
@@ -260,7 +262,7 @@ class Repository:
         )
 
     def tags(self, pattern: str = "", *, remote: str | None = None) -> list[Tag]:
-        """Tags by name: the repository's own, or those last fetched from `remote`.
+        """Return tags: the repository's own, or those last fetched from `remote`.
 
         `pattern` is a full name, a leading part up to a slash (`verified/staging`) or a glob.
         """
@@ -294,7 +296,7 @@ class Repository:
         return found
 
     def identity(self) -> dict[str, str]:
-        """The variables that let git commit where nobody has set a name and an address; else none."""
+        """Return the variables that let git commit where nobody has set a name and an address; else none."""
         variables = {}
         for role in ("AUTHOR", "COMMITTER"):
             for part, fallback in (("NAME", "Visage"), ("EMAIL", "visage@localhost")):
@@ -312,7 +314,7 @@ class Repository:
         Touches no reference, no index and no working tree. A file that exists keeps its mode.
         """
         with tempfile.TemporaryDirectory(prefix="gitops-index-") as folder:
-            index = {"GIT_INDEX_FILE": os.path.join(folder, "index")}
+            index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
             if parent is None:
                 self.git("read-tree", "--empty", env=index)
             else:
@@ -348,7 +350,7 @@ class Repository:
         Without a lease only what is new or fast-forwards is accepted. A lease (reference -> the id that the
         remote must still have, None: must not exist) overwrites exactly that.
 
-        :raises PushRejected: when the remote refuses; never tried again.
+        :raises PushRejectedError: when the remote refuses; never tried again.
         :raises NetworkError: when the remote stays unreachable.
         """
         options = [f"--force-with-lease={ref}:{expected or ''}" for ref, expected in (leases or {}).items()]
@@ -359,9 +361,9 @@ class Repository:
         self._remote("push", "--porcelain", "--no-verify", *options, remote, *specs, timeout=timeout)
 
     def remote_refs(self, remote: str, *patterns: str, timeout: float = 60) -> dict[str, str]:
-        """What `remote` has right now: full reference name -> id."""
+        """Ask what `remote` has right now: full reference name -> id."""
         listed = self._remote("ls-remote", "--quiet", "--refs", remote, *patterns, timeout=timeout)
-        return {name: id for id, name in (line.split("\t") for line in listed.splitlines())}
+        return {name: target for target, name in (line.split("\t") for line in listed.splitlines())}
 
     def _remote(self, *args: str, timeout: float) -> str:
         retrying = Retrying(
@@ -379,7 +381,7 @@ class Repository:
         kind = GitError
         refused = [row for row in (*stdout.splitlines(), *lines) if _REJECTION.search(row)]
         if args[0] == "push" and refused:
-            kind, line = PushRejected, " ".join(refused[0].removeprefix("!").split())
+            kind, line = PushRejectedError, " ".join(refused[0].removeprefix("!").split())
         elif network := [row for row in lines if _NETWORK.search(row)]:
             kind, line = NetworkError, network[0]
         elif fatal := [row for row in lines if row.startswith(("fatal: ", "error: "))]:
