@@ -35,9 +35,9 @@ _INHERITED_FROM_HOOKS = (
 _REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
 _NETWORK = re.compile(
     r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out)"
-    r"|connection (?:reset|closed)|operation timed out|network is unreachable|no route to host|early eof|rpc failed|hung up unexpectedly"
-    r"|unexpected disconnect|returned error: (?:429|5\d\d)|tls connection|temporary failure|cannot lock ref"
-    r"|unable to create '.*\.lock'",
+    r"|connection (?:reset|closed)|operation timed out|network is unreachable|no route to host|early eof"
+    r"|rpc failed|hung up unexpectedly|unexpected disconnect|returned error: (?:429|5\d\d)|tls connection"
+    r"|temporary failure|cannot lock ref|unable to create '.*\.lock'",
     re.IGNORECASE,
 )
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")

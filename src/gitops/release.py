@@ -1,0 +1,236 @@
+"""The release file: which commit runs in an environment.
+
+`environments/<env>/release.yaml` on `main` says it, and nothing else does. dev follows `main`; staging and
+prod name a commit, or null before their first release.
+"""
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gitops.errors import ReleaseError
+from gitops.repository import Repository, is_full_sha
+
+ENVIRONMENTS = ("dev", "staging", "prod")
+PREVIOUS = {"staging": "dev", "prod": "staging"}
+"""Where an environment's releases come from."""
+
+RELEASE_PATHS = ("dags", "src", "params.yaml", "dvc.yaml", "dvc.lock", "requirements.lock")
+"""What makes a release: two commits that are equal in these are the same release."""
+
+_RIGHT = {
+    "dev": "write `follow: main`",
+    "staging": "write `commit: <40 hexadecimal digits>`, or `commit: null` before the first release",
+    "prod": "write `commit: <40 hexadecimal digits>`, or `commit: null` before the first release",
+}
+
+
+class Release(BaseModel):
+    """The content of one release file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    follow: Literal["main"] | None = None
+    commit: str | None = None
+    hold: str | None = None
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What `main` says about one environment.
+
+    `commit` is the commit that should run (None: no release yet), `by` the commit of `main` that last changed
+    the release file (for dev: main itself), `at` its time.
+    """
+
+    environment: str
+    release: Release
+    commit: str | None
+    by: str
+    at: datetime
+
+    @property
+    def hold(self) -> str | None:
+        return self.release.hold
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses duplicate keys and leaves digits as text: a commit id may have no letter."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":bool"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key, _ in node.value:
+        if key.value in seen:
+            raise yaml.MarkedYAMLError(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
+        if isinstance(key.value, str):
+            seen.add(key.value)
+    return loader.construct_mapping(node)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def path_of(environment: str) -> str:
+    """Return the path of an environment's release file in the repository.
+
+    :raises ReleaseError: for a name that is no environment.
+    """
+    if environment not in ENVIRONMENTS:
+        raise ReleaseError(f"{environment}: no such environment; there are {', '.join(ENVIRONMENTS)}")
+    return f"environments/{environment}/release.yaml"
+
+
+def parse(content: bytes, environment: str) -> Release:
+    """Read a release file.
+
+    :raises ReleaseError: with the file, what is wrong and what would be right.
+    """
+    path, right = path_of(environment), _RIGHT[environment]
+    try:
+        data = yaml.load(content.decode("utf-8"), Loader=_Loader)  # noqa: S506, it derives from SafeLoader
+    except UnicodeDecodeError as error:
+        raise ReleaseError(f"{path}: not UTF-8 text; {right}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else path
+        raise ReleaseError(f"{where}: {getattr(error, 'problem', None) or 'not YAML'}; {right}") from error
+    except RecursionError as error:
+        raise ReleaseError(f"{path}: nested too deeply; {right}") from error
+    if not isinstance(data, dict):
+        raise ReleaseError(f"{path}: not a mapping of keys to values; {right}")
+    for key in data:
+        if key not in Release.model_fields:
+            raise ReleaseError(f"{path}: {key}: unknown key; {right}, and `hold: <reason>` where needed")
+    try:
+        release = Release.model_validate(data)
+    except ValidationError as error:
+        field = error.errors()[0]["loc"][0]
+        raise ReleaseError(f"{path}: {field}: {_short(data[field])} does not fit; {right}") from error
+    if "follow" in data and "commit" in data:
+        raise ReleaseError(f"{path}: both follow and commit; {right}")
+    if environment == "dev":
+        if release.follow is None:
+            raise ReleaseError(f"{path}: dev follows main; {right}")
+        if "hold" in data:
+            raise ReleaseError(
+                f"{path}: hold: dev follows main and cannot be held; revert the change on main"
+            )
+        return release
+    if "follow" in data:
+        raise ReleaseError(f"{path}: follow: {environment} follows nothing; {right}")
+    if "commit" not in data:
+        raise ReleaseError(f"{path}: no commit; {right}")
+    if release.commit is not None and not is_full_sha(release.commit):
+        raise ReleaseError(f"{path}: commit: {_short(release.commit)} is not a full commit id; {right}")
+    if "hold" in data and not (release.hold and release.hold.strip() and release.hold.isprintable()):
+        raise ReleaseError(f"{path}: hold: no reason; write `hold: <reason>` on one line, or take it out")
+    return release
+
+
+def render(release: Release, environment: str) -> bytes:
+    """Write a release as the content of its file; `parse` gives the same release back."""
+    if environment == "dev":
+        return b"# dev runs whatever main is.\nfollow: main\n"
+    data: dict[str, str | None] = {"commit": release.commit}
+    if release.hold is not None:
+        data["hold"] = release.hold
+    header = f"# What runs in {environment}; changed by gitops promote and gitops rollback alone.\n"
+    lines = (f"{key}: {'null' if value is None else _scalar(value)}\n" for key, value in data.items())
+    content = (header + "".join(lines)).encode()
+    if parse(content, environment) != release:
+        raise ReleaseError(f"{path_of(environment)}: {release!r} cannot be written")
+    return content
+
+
+def write(root: Path, environment: str, release: Release) -> None:
+    """Replace an environment's release file in the working tree at `root`, in one step."""
+    target = root / path_of(environment)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".release-", delete=False) as file:
+        file.write(render(release, environment))
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(target)
+
+
+def read(repository: Repository, revision: str, environment: str) -> Release | None:
+    """Read an environment's release file at a commit, or return None where there is no file.
+
+    :raises ReleaseError: where there is one that says nothing valid.
+    """
+    content = repository.read(revision, path_of(environment))
+    return None if content is None else parse(content, environment)
+
+
+def declared(repository: Repository, revision: str, environment: str) -> Declaration:
+    """Return what `revision` (a commit of `main`) declares for an environment.
+
+    :raises ReleaseError: when the file is missing or not valid.
+    """
+    tip = repository.resolve(revision)
+    release = read(repository, tip, environment)
+    if release is None:
+        raise ReleaseError(f"{path_of(environment)}: missing on main; {_RIGHT[environment]}")
+    if release.follow:
+        info = repository.commit_info(tip)
+        return Declaration(environment, release, tip, tip, info.at)
+    changes = repository.log(tip, path_of(environment), options=("--first-parent", "-1"))
+    info = changes[0] if changes else repository.commit_info(tip)
+    return Declaration(environment, release, release.commit, info.id, info.at)
+
+
+def history(
+    repository: Repository, revision: str, environment: str, *, limit: int = 500
+) -> list[Declaration]:
+    """Return what `main` declared for an environment up to `revision`, newest first.
+
+    For dev that is main itself, commit by commit. Versions of the file that were not valid are left out: no
+    environment ran them.
+    """
+    paths = () if environment == "dev" else (path_of(environment),)
+    changes = repository.log(revision, *paths, options=("--first-parent", f"-{limit}"))
+    found = []
+    for change in changes:
+        try:
+            release = read(repository, change.id, environment)
+        except ReleaseError:
+            continue
+        if release is not None:
+            commit = change.id if release.follow else release.commit
+            found.append(Declaration(environment, release, commit, change.id, change.at))
+    return found
+
+
+def identity(repository: Repository, commit: str) -> str:
+    """Return a digest of what makes a commit a release: equal digests, same release."""
+    ids = repository.tree_ids(commit, RELEASE_PATHS)
+    text = "".join(f"{path} {ids[path]}\n" for path in RELEASE_PATHS)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def same(repository: Repository, one: str | None, other: str | None) -> bool:
+    """Return whether two commits are the same release; None (no release) is only the same as None."""
+    if one is None or other is None or one == other:
+        return one == other
+    return identity(repository, one) == identity(repository, other)
+
+
+def _scalar(text: str) -> str:
+    return yaml.safe_dump(text, allow_unicode=True, width=10**9).removesuffix("...\n").strip()
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
