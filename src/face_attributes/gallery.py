@@ -29,7 +29,9 @@ def sheet(
         ValueError: no images, sequences of different lengths, or images of different sizes.
     """
     if not len(images) or not len(images) == len(ids) == len(labels):
-        raise ValueError(f"a sheet needs as many images ({len(images)}) as ids ({len(ids)}) and labels ({len(labels)})")
+        raise ValueError(
+            f"a sheet needs as many images ({len(images)}) as ids ({len(ids)}) and labels ({len(labels)})"
+        )
     if len({image.shape for image in images}) > 1:
         raise ValueError("a sheet needs images of one size")
     height, width = images[0].shape[:2]

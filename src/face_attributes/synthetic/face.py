@@ -1,9 +1,16 @@
-"""One drawn face."""
+"""One drawn face, from back to front."""
 
 import numpy as np
 
-from face_attributes.synthetic import population
+from face_attributes.synthetic import beard, eyes, hair, head, population, worn
+from face_attributes.synthetic.background import background
+from face_attributes.synthetic.canvas import Canvas
+from face_attributes.synthetic.dice import Dice
+from face_attributes.synthetic.mouth import draw_mouth
+from face_attributes.synthetic.nose import draw_nose
+from face_attributes.synthetic.nuisance import photographed
 from face_attributes.synthetic.params import SyntheticParams
+from face_attributes.synthetic.subject import meet
 
 
 def draw_face(seed: int, index: int, params: SyntheticParams) -> tuple[np.ndarray, dict[str, bool]]:
@@ -14,10 +21,31 @@ def draw_face(seed: int, index: int, params: SyntheticParams) -> tuple[np.ndarra
 
 
 def render(seed: int, index: int, attributes: dict[str, bool], params: SyntheticParams) -> np.ndarray:
-    rng = np.random.default_rng((seed, index))
-    image = np.full((218, 178, 3), rng.integers(0, 255, 3), np.uint8)
-    for i, (_, on) in enumerate(attributes.items()):
-        if on:
-            y, x = divmod(i, 6)
-            image[y * 30 + 4 : y * 30 + 24, x * 28 + 4 : x * 28 + 24] = (255, 255 - i * 5, i * 5)
-    return image
+    """Draw face `index` under `seed` with given attributes: an RGB image (218, 178, 3) uint8.
+
+    Two calls that differ in one attribute give the same person in the same picture, but for that attribute.
+    """
+    dice = Dice(seed, index)
+    subject = meet(attributes, dice, params.pose)
+    canvas = Canvas(background(dice))
+    edge = head.outline(subject)
+
+    hair.draw_hair_behind(canvas, subject)
+    head.draw_neck(canvas, subject)
+    worn.draw_clothes(canvas, subject)
+    worn.draw_necklace(canvas, subject)
+    head.draw_ears(canvas, subject)
+    head.draw_skin(canvas, subject, edge)
+    head.draw_chin_edge(canvas, subject, edge)
+    head.draw_marks(canvas, subject)
+    beard.draw_beard(canvas, subject, edge)
+    eyes.draw_eyes(canvas, subject)
+    eyes.draw_brows(canvas, subject)
+    draw_nose(canvas, subject)
+    draw_mouth(canvas, subject)
+    beard.draw_mustache(canvas, subject)
+    hair.draw_hair(canvas, subject)
+    hair.draw_hat(canvas, subject)
+    eyes.draw_eyeglasses(canvas, subject)
+    worn.draw_earrings(canvas, subject)
+    return photographed(canvas.image, dice, params)

@@ -74,7 +74,9 @@ NODES: tuple[Node, ...] = (
     Node("No_Beard", {"Young": 0.2, "Bald": -0.6}, lambda c: c["Male"], otherwise=True),
     Node("Goatee", {"Young": -0.2, "Bald": 0.4}, lambda c: ~c["No_Beard"]),
     Node("Mustache", {"No_Beard": -1.8, "Young": -0.6, "Bald": 0.6}, lambda c: c["Male"]),
-    Node("5_o_Clock_Shadow", {"Goatee": 0.5, "Young": 0.4}, lambda c: c["Male"] & (c["No_Beard"] | c["Goatee"])),
+    Node(
+        "5_o_Clock_Shadow", {"Goatee": 0.5, "Young": 0.4}, lambda c: c["Male"] & (c["No_Beard"] | c["Goatee"])
+    ),
     Node(
         "Sideburns",
         {"No_Beard": -2.2, "5_o_Clock_Shadow": 0.5},
@@ -108,7 +110,9 @@ NODES: tuple[Node, ...] = (
     Node("Wearing_Necklace", {"Male": -2.0, "Wearing_Earrings": 0.8}, lambda c: ~c["Wearing_Necktie"]),
 )
 
-DRAWN_ATTRIBUTES: tuple[str, ...] = tuple(name for name in CELEBA_ATTRIBUTES if name in {n.name for n in NODES})
+DRAWN_ATTRIBUTES: tuple[str, ...] = tuple(
+    name for name in CELEBA_ATTRIBUTES if name in {n.name for n in NODES}
+)
 
 _REFERENCE_SIZE = 32_768
 
@@ -133,7 +137,9 @@ def calibrated(marginals: Mapping[str, float]) -> dict[str, float]:
     for name in marginals:
         if name not in DRAWN_ATTRIBUTES:
             near = difflib.get_close_matches(name, DRAWN_ATTRIBUTES, n=1)
-            raise ValueError(f"{name}: not a drawn attribute" + (f", did you mean {near[0]}?" if near else ""))
+            raise ValueError(
+                f"{name}: not a drawn attribute" + (f", did you mean {near[0]}?" if near else "")
+            )
     return dict(_calibrated(tuple(sorted(marginals.items()))))
 
 
@@ -181,7 +187,9 @@ def _intercept(node: Node, target: float, threshold: np.ndarray, possible: np.nd
     ordered = np.sort(threshold[possible])
     if not 0 <= wanted <= len(ordered):
         low, high = given / size, (given + len(ordered)) / size
-        raise ValueError(f"{node.name}: a share of {target:g} cannot be drawn, from {low:.2f} to {high:.2f} can")
+        raise ValueError(
+            f"{node.name}: a share of {target:g} cannot be drawn, from {low:.2f} to {high:.2f} can"
+        )
     if wanted == 0:
         return -np.inf
     if wanted == len(ordered):

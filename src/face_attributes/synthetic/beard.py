@@ -1,0 +1,132 @@
+"""Beard, goatee, moustache, sideburns and stubble."""
+
+from functools import cache
+
+import numpy as np
+
+from face_attributes.synthetic.canvas import Canvas, Color, coverage, mirrored, mix, spline, tone
+from face_attributes.synthetic.subject import Subject
+
+SIDES = (-1, 1)
+
+
+def draw_beard(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
+    """What grows below the nose but for the moustache; drawn before the mouth. `edge`: the face's outline."""
+    if subject.has("5_o_Clock_Shadow"):
+        _draw_shadow(canvas, subject, edge)
+    if subject.full_beard:
+        canvas_shapes = [_full(edge)]
+        _grow(canvas, subject, canvas_shapes, "beard")
+    if subject.has("Goatee"):
+        low = edge[:, 1].max()
+        goatee = spline(
+            [(-8, 43.5), (0, 45.5), (8, 43.5), (14, 47), (13, low), (0, low + 5), (-13, low), (-14, 47)],
+            closed=True,
+        )
+        _grow(canvas, subject, [goatee], "goatee")
+    if subject.has("Sideburns"):
+        strips = [
+            mirrored([(45, -26), (36, -26), (34.5, -4), (33, 20), (40.5, 23), (44, 8), (45.5, -6)], side)
+            for side in SIDES
+        ]
+        _grow(canvas, subject, strips, "sideburns")
+
+
+def draw_mustache(canvas: Canvas, subject: Subject) -> None:
+    """Drawn after the mouth, whose upper lip it may cover."""
+    if not subject.has("Mustache"):
+        return
+    lift = -2.0 if subject.has("Mouth_Slightly_Open") else 0.0
+    shape = spline(
+        [
+            (0, 23.5),
+            (8, 22.5),
+            (17, 27),
+            (22.5, 34.5),
+            (15, 33),
+            (7, 31.5),
+            (0, 30),
+            (-7, 31.5),
+            (-15, 33),
+            (-22.5, 34.5),
+            (-17, 27),
+            (-8, 22.5),
+        ],
+        closed=True,
+    ) + (0, lift)
+    _grow(canvas, subject, [shape], "mustache", lift=4)
+
+
+def _full(edge: np.ndarray) -> np.ndarray:
+    # The lower part of the face, a little beyond its outline, without the cheeks and the mouth.
+    low = edge[edge[:, 1] > 10]
+    low = low[
+        np.argsort(np.arctan2(low[:, 0], low[:, 1]))
+    ]  # from the left ear under the chin to the right ear
+    outer = (
+        low * (1.04, 1.0)
+        + (0, 1.0)
+        + np.stack([0 * low[:, 0], np.clip(low[:, 1] - 30, 0, None) * 0.22], axis=1)
+    )
+    inner = spline(
+        [
+            (36, 12),
+            (30, 27),
+            (25, 31),
+            (22, 38),
+            (16, 45),
+            (0, 46.5),
+            (-16, 45),
+            (-22, 38),
+            (-25, 31),
+            (-30, 27),
+            (-36, 12),
+        ]
+    )
+    return np.concatenate([outer, inner])
+
+
+def _color(subject: Subject) -> Color:
+    if subject.has("Bald") or (subject.has("Wearing_Hat") and not subject.long_hair):
+        return ((44, 32, 26), (86, 54, 34), (30, 26, 26))[int(subject.dice.of("beard color").integers(3))]
+    return tone(subject.hair, 0.80)
+
+
+def _grow(
+    canvas: Canvas, subject: Subject, shapes: list[np.ndarray], part: str, lift: float | None = 1.0
+) -> None:
+    placed = [subject.pose.place(shape, lift) for shape in shapes]
+    box, mask = coverage(placed, 0.9)
+    x, y = subject.dice.of(part).integers(0, 128, 2)
+    height, width = mask.shape
+    texture = _hairs()[y : y + height, x : x + width, None]
+    canvas.blend(box, mask, (texture * np.asarray(_color(subject), np.float32)).clip(0, 254), 0.96)
+
+
+def _draw_shadow(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
+    low = edge[edge[:, 1] > 16]
+    low = low[np.argsort(np.arctan2(low[:, 0], low[:, 1]))]
+    cheek = spline(
+        [(36, 18), (28, 30), (22, 26), (12, 23), (0, 23), (-12, 23), (-22, 26), (-28, 30), (-36, 18)]
+    )
+    shape = subject.pose.place(np.concatenate([low * (0.98, 0.99), cheek]), 0)
+    box, mask = coverage([shape], 2.0)
+    x, y = subject.dice.of("stubble").integers(0, 128, 2)
+    height, width = mask.shape
+    texture = _stubble()[y : y + height, x : x + width, None]
+    color = np.asarray(mix(tone(subject.skin, 0.42), (58, 62, 74), 0.6), np.float32)
+    canvas.blend(box, mask, (texture * color).clip(0, 254), 0.58)
+
+
+@cache
+def _hairs() -> np.ndarray:
+    """Brightness factors of short hairs, upright, 346 x 306: any box of the image with an offset below 128."""
+    noise = np.random.default_rng(11).random((346, 306)).astype(np.float32)
+    upright = sum(np.roll(noise, shift, axis=0) for shift in range(5)) / 5
+    return 0.55 + 0.9 * upright
+
+
+@cache
+def _stubble() -> np.ndarray:
+    noise = np.random.default_rng(12).random((346, 306)).astype(np.float32)
+    return 0.7 + 0.6 * noise
