@@ -1,11 +1,12 @@
 """Contact sheets: faces side by side, each with its identifier and its labels beneath."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from face_attributes.files import replacing
 
 _LINE, _MARGIN = 13, 6  # pixels
 _INK, _PAPER = (40, 40, 40), 250
@@ -24,9 +25,12 @@ def sheet(
         images: RGB uint8 arrays (height, width, 3), all of one size.
         ids: one identifier for each image.
         labels: the labels to list under each image.
+        path: the file to write; folders on the way are made.
+        columns: how many faces stand side by side.
 
     Raises:
         ValueError: no images, sequences of different lengths, or images of different sizes.
+
     """
     if not len(images) or not len(images) == len(ids) == len(labels):
         raise ValueError(
@@ -47,9 +51,8 @@ def sheet(
         for line, text in enumerate([name, *names], start=1):
             _write_line(page, text, (left, top + height + line * _LINE), bold=line == 1)
     _, data = cv2.imencode(".png", cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(data.tobytes())
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        beside.write_bytes(data.tobytes())
 
 
 def _write_line(page: np.ndarray, text: str, corner: tuple[int, int], bold: bool) -> None:

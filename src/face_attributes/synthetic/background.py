@@ -39,8 +39,7 @@ def background(dice: Dice) -> np.ndarray:
         image = _with_lights(image, place, rng)
     elif kind < 0.45:
         image = _with_edges(image, place, rng)
-    image = cv2.multiply(image, _vignette(), scale=rng.uniform(0.92, 1.04), dtype=cv2.CV_8U)
-    return image
+    return cv2.multiply(image, _vignette(), scale=rng.uniform(0.92, 1.04), dtype=cv2.CV_8U)
 
 
 def _with_lights(image: np.ndarray, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from face_attributes.synthetic.canvas import Canvas, Color, coverage, mirrored, mix, spline, tone
+from face_attributes.synthetic.canvas import Canvas, Color, coverage, mirrored, mix, moved, spline, tone
 from face_attributes.synthetic.subject import Subject
 
 SIDES = (-1, 1)
@@ -37,23 +37,27 @@ def draw_mustache(canvas: Canvas, subject: Subject) -> None:
     if not subject.has("Mustache"):
         return
     lift = -2.0 if subject.has("Mouth_Slightly_Open") else 0.0
-    shape = spline(
-        [
-            (0, 23.5),
-            (8, 22.5),
-            (17, 27),
-            (22.5, 34.5),
-            (15, 33),
-            (7, 31.5),
-            (0, 30),
-            (-7, 31.5),
-            (-15, 33),
-            (-22.5, 34.5),
-            (-17, 27),
-            (-8, 22.5),
-        ],
-        closed=True,
-    ) + (0, lift)
+    shape = moved(
+        spline(
+            [
+                (0, 23.5),
+                (8, 22.5),
+                (17, 27),
+                (22.5, 34.5),
+                (15, 33),
+                (7, 31.5),
+                (0, 30),
+                (-7, 31.5),
+                (-15, 33),
+                (-22.5, 34.5),
+                (-17, 27),
+                (-8, 22.5),
+            ],
+            closed=True,
+        ),
+        0,
+        lift,
+    )
     _grow(canvas, subject, [shape], "mustache", lift=4)
 
 
@@ -63,10 +67,8 @@ def _full(edge: np.ndarray) -> np.ndarray:
     low = low[
         np.argsort(np.arctan2(low[:, 0], low[:, 1]))
     ]  # from the left ear under the chin to the right ear
-    outer = (
-        low * (1.04, 1.0)
-        + (0, 1.0)
-        + np.stack([0 * low[:, 0], np.clip(low[:, 1] - 30, 0, None) * 0.22], axis=1)
+    outer = moved(low * (1.04, 1.0), 0, 1.0) + np.stack(
+        [0 * low[:, 0], np.clip(low[:, 1] - 30, 0, None) * 0.22], axis=1
     )
     inner = spline(
         [
@@ -114,13 +116,13 @@ def _draw_shadow(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
     x, y = subject.dice.of("stubble").integers(0, 128, 2)
     height, width = mask.shape
     texture = _stubble()[y : y + height, x : x + width, None]
-    color = np.asarray(mix(tone(subject.skin, 0.42), (58, 62, 74), 0.6), np.float32)
-    canvas.blend(box, mask, (texture * color).clip(0, 254), 0.58)
+    color = np.asarray(mix(subject.shade(0.42), (58, 62, 74), 0.6), np.float32)
+    canvas.blend(box, mask, (texture * color).clip(0, 254), 0.44)
 
 
 @cache
 def _hairs() -> np.ndarray:
-    """Brightness factors of short hairs, upright, 346 x 306: any box of the image with an offset below 128."""
+    """Brightness factors of upright hairs; 346 x 306, for any box of the image and an offset up to 128."""
     noise = np.random.default_rng(11).random((346, 306)).astype(np.float32)
     upright = sum(np.roll(noise, shift, axis=0) for shift in range(5)) / 5
     return 0.55 + 0.9 * upright

@@ -72,11 +72,11 @@ class Canvas:
         part = self.image[box]
         alpha = cv2.multiply(mask, opacity / 255, dtype=cv2.CV_32F)[..., None]
         # Rounded by adding a half and cutting off: several times faster than rint and clip on such arrays.
-        part[:] = part + alpha * (color - part) + np.float32(0.5)
+        part[:] = part + alpha * (color.astype(np.float32, copy=False) - part) + np.float32(0.5)
 
 
 def coverage(shapes: Sequence[np.ndarray], blur: float = 0.0) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Where polygons lie together: the box of the image that they touch, and the cover in it, (h, w) uint8."""
+    """Where polygons lie together: the box of the image around them, and the cover in it, (h, w) uint8."""
     points = np.concatenate(shapes)
     reach = 3 * blur + 2
     left, top = (max(0, int(v - reach)) for v in points.min(axis=0))
@@ -87,7 +87,7 @@ def coverage(shapes: Sequence[np.ndarray], blur: float = 0.0) -> tuple[tuple[sli
     mask = np.zeros((box[0].stop - top, box[1].stop - left), np.uint8)
     if mask.size:
         for shape in shapes:
-            cv2.fillPoly(mask, [_fixed(shape - (left, top))], 255, cv2.LINE_AA, _SHIFT)
+            cv2.fillPoly(mask, [_fixed(moved(shape, -left, -top))], 255, cv2.LINE_AA, _SHIFT)
         if blur:
             mask = cv2.GaussianBlur(mask, (0, 0), blur)
     return box, mask
@@ -121,6 +121,11 @@ def ellipse(center: Sequence[float], radii: Sequence[float], points: int = 24) -
 def mirrored(points: np.ndarray | Sequence[Sequence[float]], side: int) -> np.ndarray:
     """The points as they are (side 1) or with x turned round (side -1)."""
     return np.asarray(points, float) * (side, 1)
+
+
+def moved(points: np.ndarray, across: float, down: float) -> np.ndarray:
+    """The points shifted by so many pixels."""
+    return points + np.array((across, down))
 
 
 def tone(color: Sequence[float], factor: float) -> Color:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from face_attributes.synthetic.canvas import Canvas, coverage, ellipse, mirrored, mix, spline, tone
+from face_attributes.synthetic.canvas import Canvas, coverage, ellipse, mirrored, mix, moved, spline, tone
 from face_attributes.synthetic.subject import Subject
 
 SIDES = (-1, 1)
@@ -25,7 +25,7 @@ def draw_eyes(canvas: Canvas, subject: Subject) -> None:
     gaze, size, spread = rng.normal(0, (1.1, 0.04, 0.5))
     shadow = _SHADOWS[int(rng.integers(len(_SHADOWS)))]
     for side in SIDES:
-        center = (_EYE + (spread, 0)) * (side, 1)
+        center = (moved(_EYE, spread, 0)) * (side, 1)
         _draw_eye(canvas, subject, side, center, 1 + size, float(np.clip(gaze, -2, 2)), shadow)
 
 
@@ -60,7 +60,7 @@ def _draw_eye(
         canvas.ribbon(at(below), (3, 2, 0.6), mix(shadow, subject.skin, 0.35))
     else:
         crease = spline([(-wide * 0.8, -up * 0.5 - 3), (0, -up - 3.2), (wide * 0.9, -up * 0.4 - 3)])
-        canvas.ribbon(at(crease), (0.4, 1.3, 0.6), tone(subject.skin, 0.66))
+        canvas.ribbon(at(crease), (0.4, 1.3, 0.6), subject.shade(0.66))
 
     eye = at(np.concatenate([lid, spline([upper[-1], *lower, upper[0]])]))
     box, mask = coverage([eye])
@@ -72,8 +72,8 @@ def _draw_eye(
     patch.disc(middle, 5.7 * scale, tone(subject.iris, 0.55))
     patch.disc(middle, 4.8 * scale, subject.iris)
     patch.disc(middle, 2.4 * scale, (14, 12, 14))
-    patch.disc(middle + (-1.7, -1.9), 1.2 * scale, (252, 252, 252))
-    shade = at(np.concatenate([lid, lid[::-1] + (0, 2.2)])) - corner
+    patch.disc(moved(middle, -1.7, -1.9), 1.2 * scale, (252, 252, 252))
+    shade = at(np.concatenate([lid, moved(lid[::-1], 0, 2.2)])) - corner
     patch.fill(shade, (150, 140, 138) if not narrow else (110, 100, 98))
     patch.disc(middle, 2.0 * scale, (14, 12, 14))
     canvas.blend(box, mask, patch.image)
@@ -87,7 +87,7 @@ def _draw_eye(
         canvas.ribbon(at(spline([*upper, (wide + 2.5, -2.6)])), (0.9, 2.0, 2.2, 2.0, 0.5), ink)
     else:
         canvas.ribbon(at(lid), (0.8, 1.5, 1.5, 1.0), mix(ink, subject.skin, 0.15))
-        canvas.ribbon(at(spline([upper[-1], *lower, upper[0]])), (0.6, 0.9, 0.4), tone(subject.skin, 0.6))
+        canvas.ribbon(at(spline([upper[-1], *lower, upper[0]])), (0.6, 0.9, 0.4), subject.shade(0.6))
 
 
 def draw_brows(canvas: Canvas, subject: Subject) -> None:
@@ -96,13 +96,11 @@ def draw_brows(canvas: Canvas, subject: Subject) -> None:
     bushy, male = subject.has("Bushy_Eyebrows"), subject.has("Male")
     y = -18.5 + height
     if subject.has("Arched_Eyebrows"):
-        line = [(8, y + 2.5), (17, y - 4), (25.5, y - 8.5), (31, y - 4.5), (36, y + 3)]
+        line = [(8.5, y - 0.5), (15, y - 4.6), (23, y - 8.6), (29.5, y - 7.2), (36.5, y + 2.5)]
     else:
         line = [(8, y + 0.4), (16, y - 0.8), (23, y - 1.0 + tilt), (30, y - 0.4 + tilt), (35.5, y + 0.8)]
     body = 7.6 if bushy else (3.7 if male else 2.9) + thick
-    color = tone(subject.hair, 0.62)
-    if not bushy and subject.has("Gray_Hair", "Blond_Hair"):
-        color = tone(subject.hair, 0.72)
+    color = subject.brows
     if subject.has("Bald") or (subject.has("Wearing_Hat") and not subject.long_hair):
         color = (58, 42, 34)
     if bushy:
@@ -114,8 +112,8 @@ def draw_brows(canvas: Canvas, subject: Subject) -> None:
         if bushy:
             for share in np.linspace(0.05, 0.85, 9):
                 foot = curve[int(share * (len(curve) - 1))]
-                tip = foot + (side * (1.5 + 3 * share), -body * 0.72)
-                canvas.line(subject.pose.place(np.stack([foot + (0, body * 0.3), tip])), color)
+                tip = moved(foot, side * (1.5 + 3 * share), -body * 0.72)
+                canvas.line(subject.pose.place(np.stack([moved(foot, 0, body * 0.3), tip])), color)
 
 
 def draw_eyeglasses(canvas: Canvas, subject: Subject) -> None:
@@ -135,10 +133,10 @@ def draw_eyeglasses(canvas: Canvas, subject: Subject) -> None:
             rim = spline(
                 [(-15, -11), (15, -12), (17.5, -9), (14, 10), (4, 13), (-9, 11), (-15.5, -4)], closed=True
             )
-        rim = mirrored(rim, side) + (_EYE + (0.5, 1.5)) * (side, 1)
+        rim = mirrored(rim, side) + (moved(_EYE, 0.5, 1.5)) * (side, 1)
         placed = place(rim, 3)
         canvas.soft([placed], (226, 236, 242), glare, 0.4)
-        shine = mirrored([(-3, -9), (2, -9), (-5, 9), (-10, 9)], side) + (_EYE + (0, 1.5)) * (side, 1)
+        shine = mirrored([(-3, -9), (2, -9), (-5, 9), (-10, 9)], side) + (moved(_EYE, 0, 1.5)) * (side, 1)
         canvas.soft([place(shine, 3)], (255, 255, 255), glare, 0.6)
         canvas.ribbon(np.concatenate([placed, placed[:2]]), thickness * subject.pose.scale, frame)
         arm = np.concatenate([place(mirrored([(37, -9)], side), 3), place(mirrored([(47, -9)], side), None)])

@@ -6,28 +6,26 @@
 
 import hashlib
 import json
-import logging
 import multiprocessing
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from face_attributes import files
 from face_attributes.attributes import CELEBA_PARTITION
+from face_attributes.errors import DataError
+from face_attributes.progress import bar
 from face_attributes.synthetic import population
 from face_attributes.synthetic.dice import Dice
 from face_attributes.synthetic.face import render
 from face_attributes.synthetic.params import SyntheticParams
-
-logger = logging.getLogger(__name__)
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES = "list_attr_celeba.txt"
@@ -46,23 +44,27 @@ def draw_folder(
     folder that was interrupted is continued, and one that holds fewer of the same faces is extended.
 
     Raises:
-        ValueError: the folder holds other faces, or more of them, or anything else.
+        DataError: the folder holds other faces, or more of them, or anything else.
+
     """
     _claim(folder, params)
     columns = population.sample(params.seed, range(params.count), params.marginals)
     missing = [i for i in range(params.count) if not (folder / IMAGES / file_name(i)).exists()]
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
-    tasks = [(params, folder / IMAGES, _faces(columns, chunk)) for chunk in chunks]
-    with _mapper(len(chunks), processes) as mapper, _Progress(len(missing), progress) as bar:
-        for count in mapper(_draw_chunk, tasks):
-            bar.update(count)
+    draw = partial(_draw_chunk, params, folder / IMAGES)
+    with (
+        _mapper(len(chunks), processes) as mapper,
+        bar("draw", len(missing), "faces", disable=not progress) as drawn,
+    ):
+        for count in mapper(draw, chunks):
+            drawn.update(count)
 
     parts = [f"{file_name(i)} {_partition(params.seed, i)}\n" for i in range(params.count)]
-    _write(folder / PARTITION, "".join(parts))
+    files.write_text(folder / PARTITION, "".join(parts))
     signs = np.where(np.stack([columns[name] for name in population.DRAWN_ATTRIBUTES], axis=1), " 1", "-1")
     rows = [f"{file_name(i)} {' '.join(row)}\n" for i, row in enumerate(signs)]
     header = f"{params.count}\n{' '.join(population.DRAWN_ATTRIBUTES)}\n"
-    _write(folder / ATTRIBUTES, header + "".join(rows))
+    files.write_text(folder / ATTRIBUTES, header + "".join(rows))
 
 
 def is_drawn(params: SyntheticParams, folder: Path) -> bool:
@@ -71,7 +73,7 @@ def is_drawn(params: SyntheticParams, folder: Path) -> bool:
 
 
 def recipe(params: SyntheticParams) -> dict[str, object]:
-    """What decides every bit of the folder: the parameters, the renderer and the libraries that it draws with."""
+    """What decides every bit of the folder: parameters, renderer, and the libraries that it draws with."""
     versions = {"opencv": cv2.__version__, "numpy": np.__version__}
     return {"params": params.model_dump(), "renderer": _renderer_digest(), "libraries": versions}
 
@@ -83,18 +85,20 @@ def file_name(index: int) -> str:
 
 def _claim(folder: Path, params: SyntheticParams) -> None:
     wanted = recipe(params)
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: not a folder; name another")
     if folder.exists() and any(folder.iterdir()):
         found = _recipe_of(folder)
         if found is None:
-            raise ValueError(f"{folder}: not empty and not a folder of drawn faces; name another folder")
+            raise DataError(f"{folder}: not empty and not a folder of drawn faces; name another folder")
         count = found["params"].pop("count")
         if found != {**wanted, "params": params.model_dump(exclude={"count"})} or count > params.count:
-            raise ValueError(f"{folder}: holds other faces (see {RECIPE}); delete it or name another folder")
+            raise DataError(f"{folder}: holds other faces (see {RECIPE}); delete it or name another folder")
         if count == params.count and (folder / ATTRIBUTES).exists():
             return
         (folder / ATTRIBUTES).unlink(missing_ok=True)
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-    _write(folder / RECIPE, json.dumps(wanted, indent=2) + "\n")
+    files.write_json(folder / RECIPE, wanted)
 
 
 def _recipe_of(folder: Path) -> dict | None:
@@ -113,20 +117,18 @@ def _renderer_digest() -> str:
     return digest.hexdigest()
 
 
-def _faces(columns: population.Columns, indices: list[int]) -> list[tuple[int, dict[str, bool]]]:
-    return [(i, {name: bool(columns[name][i]) for name in population.DRAWN_ATTRIBUTES}) for i in indices]
-
-
-def _draw_chunk(task: tuple[SyntheticParams, Path, list[tuple[int, dict[str, bool]]]]) -> int:
-    params, images, faces = task
-    for index, attributes in faces:
+def _draw_chunk(params: SyntheticParams, images: Path, indices: list[int]) -> int:
+    columns = population.sample(params.seed, indices, params.marginals)
+    for position, index in enumerate(indices):
+        attributes = {name: bool(columns[name][position]) for name in population.DRAWN_ATTRIBUTES}
         image = render(params.seed, index, attributes, params)
         quality = int(Dice(params.seed, index).of("jpeg").integers(78, 96))
         _, data = cv2.imencode(
             ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
         )
-        _write(images / file_name(index), data.tobytes())
-    return len(faces)
+        with files.replacing(images / file_name(index)) as beside:
+            beside.write_bytes(data.tobytes())
+    return len(indices)
 
 
 def _partition(seed: int, index: int) -> int:
@@ -135,15 +137,9 @@ def _partition(seed: int, index: int) -> int:
     return int(point >= train) + int(point >= train + validation)
 
 
-def _write(path: Path, content: str | bytes) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(beside, path)
-
-
 @contextmanager
 def _mapper(chunks: int, processes: int | None) -> Iterator:
-    processes = min(processes or len(os.sched_getaffinity(0)), chunks)
+    processes = min(processes or _cores(), chunks)
     if processes <= 1:
         yield map
         return
@@ -154,6 +150,12 @@ def _mapper(chunks: int, processes: int | None) -> Iterator:
         yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux alone says how many of the cores are ours
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _start_process() -> None:
@@ -167,23 +169,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-class _Progress:
-    """A bar on a terminal; elsewhere a log line at each tenth."""
-
-    def __init__(self, total: int, shown: bool) -> None:
-        self._total, self._done, self._shown = total, 0, shown
-        self._bar = tqdm(total=total, desc="draw", unit="face", disable=not (shown and sys.stderr.isatty()))
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def update(self, count: int) -> None:
-        before, self._done = self._done, self._done + count
-        self._bar.update(count)
-        if self._shown and self._bar.disable and before * 10 // self._total < self._done * 10 // self._total:
-            logger.info("drew %d of %d faces", self._done, self._total)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from face_attributes.attributes import HEIGHT, WIDTH
-from face_attributes.synthetic.canvas import Canvas, coverage, ellipse, mirrored, mix, spline, tone
+from face_attributes.synthetic.canvas import Canvas, coverage, ellipse, mirrored, mix, moved, spline, tone
 from face_attributes.synthetic.subject import CENTER, Subject
 
 SIDES = (-1, 1)
@@ -58,8 +58,8 @@ def draw_hair(canvas: Canvas, subject: Subject) -> None:
     placed = [subject.pose.place(shape, None) for shape in shapes]
     if subject.has("Bangs"):
         placed.append(subject.pose.place(_bangs(subject), 2))
-    shadow = [points + (0, 3) for points in placed]
-    canvas.soft(shadow, tone(subject.skin, 0.35), 0.30, 2.0)
+    shadow = [moved(points, 0, 3) for points in placed]
+    canvas.soft(shadow, subject.shade(0.35), 0.30, 2.0)
     _paint(canvas, subject, placed)
 
 
@@ -72,7 +72,7 @@ def draw_hat(canvas: Canvas, subject: Subject) -> None:
     brow = spline([(-46, -30), (-30, -38), (0, -41), (30, -38), (46, -30)])
     high = rng.uniform(-92, -84)
     dome = spline([(46, -30), (48, -54), (34, high + 8), (0, high), (-34, high + 8), (-48, -54), (-46, -30)])
-    canvas.soft([place(brow, None) + (0, 4), place(dome, None)], tone(subject.skin, 0.35), 0.35, 2.5)
+    canvas.soft([moved(place(brow, None), 0, 4), place(dome, None)], subject.shade(0.35), 0.35, 2.5)
     body = place(np.concatenate([brow, dome]), None)
     canvas.fill(body, color)
     canvas.soft(
@@ -85,25 +85,25 @@ def draw_hat(canvas: Canvas, subject: Subject) -> None:
         for x in range(-42, 43, 7):
             rib = spline([(x, -40), (x * 0.98, -58), (x * 0.72, -74), (x * 0.2, high + 2)])
             canvas.ribbon(place(rib, None), 1.4, tone(color, 0.78))
-        fold = np.concatenate([brow + (0, 2), brow[::-1] * (1.04, 1) - (0, 14)])
+        fold = np.concatenate([moved(brow, 0, 2), moved(brow[::-1] * (1.04, 1), 0, -14)])
         canvas.fill(place(fold, None), tone(color, 0.82))
-        canvas.ribbon(place(brow * (1.04, 1) - (0, 14), None), 1.6, tone(color, 0.55))
+        canvas.ribbon(place(moved(brow * (1.04, 1), 0, -14), None), 1.6, tone(color, 0.55))
     elif style == 1:  # cap with a peak
         for x in (-18, 0, 18):
             seam = spline([(x, -40), (x * 0.9, -62), (0, high)])
             canvas.ribbon(place(seam, None), 1.3, tone(color, 0.72))
         peak = spline([(-40, -36), (0, -43), (40, -36), (34, -26), (0, -20.5), (-34, -26)], closed=True)
-        canvas.soft([place(peak + (0, 4), 8)], (20, 16, 16), 0.4, 2.5)
+        canvas.soft([place(moved(peak, 0, 4), 8)], (20, 16, 16), 0.4, 2.5)
         canvas.fill(place(peak, 8), tone(color, 0.70))
         canvas.ribbon(place(spline([(-34, -26), (0, -20.5), (34, -26)]), 8), 1.6, tone(color, 0.45))
     else:  # with a brim
-        band = np.concatenate([brow - (0, 1), brow[::-1] - (0, 12)])
+        band = np.concatenate([moved(brow, 0, -1), moved(brow[::-1], 0, -12)])
         canvas.fill(place(band, None), mix(tone(color, 0.35), (30, 24, 24), 0.4))
         brim = spline(
             [(-70, -33), (-40, -42), (0, -45), (40, -42), (70, -33), (40, -28), (0, -29), (-40, -28)],
             closed=True,
         )
-        canvas.soft([place(brim + (0, 4), None)], (20, 16, 16), 0.4, 2.5)
+        canvas.soft([place(moved(brim, 0, 4), None)], (20, 16, 16), 0.4, 2.5)
         canvas.fill(place(brim, None), tone(color, 0.86))
         canvas.ribbon(
             place(spline([(-70, -33), (-40, -28), (0, -29), (40, -28), (70, -33)]), None),
@@ -145,7 +145,7 @@ def _cap(subject: Subject) -> np.ndarray:
         ]
     )
     if wavy:
-        top = _scalloped(top, 3.2, 7, subject)
+        top = _scalloped(top, 2.2, 5, subject)
     if receding:
         line = [
             (-43, -16),
@@ -242,7 +242,9 @@ def _paint(canvas: Canvas, subject: Subject, shapes: list[np.ndarray]) -> None:
         crest = 0.22 * np.cos(down * np.float32(2 * np.pi / 25) + np.float32(phase) + 0.5 * across)
     else:
         crest = 0.0
-    texture = cv2.remap(_strands(), strands, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    texture = cv2.remap(
+        _strands(), strands, down + np.float32(CENTER[1]), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+    )
     light = 0.86 + texture * np.float32(0.42) + crest + shine * np.float32(0.38 * gloss)
     color = np.asarray(subject.hair, np.float32)
     color = light[..., None] * color + np.float32(10) * shine[..., None]
@@ -266,6 +268,7 @@ def _flow() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _strands() -> np.ndarray:
     """Brightness of strands about 0, (256, 512) float32: rows change slowly, columns fast."""
     noise = np.random.default_rng(21).standard_normal((256, 512)).astype(np.float32)
+    noise = np.tile(noise, (1, 3))  # so that the blur, too, meets at the left and right edges
     coarse = cv2.GaussianBlur(noise, (0, 0), sigmaX=2.2, sigmaY=40, borderType=cv2.BORDER_REFLECT)
     fine = cv2.GaussianBlur(noise, (0, 0), sigmaX=0.8, sigmaY=25, borderType=cv2.BORDER_REFLECT)
-    return (coarse / coarse.std() * 0.30 + fine / fine.std() * 0.22).clip(-1, 1)
+    return (coarse / coarse.std() * 0.30 + fine / fine.std() * 0.22).clip(-1, 1)[:, 512:1024]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from face_attributes.attributes import HEIGHT, WIDTH
-from face_attributes.synthetic.canvas import Canvas, coverage, ellipse, mirrored, mix, spline, tone
+from face_attributes.synthetic.canvas import Canvas, coverage, ellipse, mirrored, mix, moved, spline
 from face_attributes.synthetic.subject import CENTER, Subject
 
 SIDES = (-1, 1)
@@ -28,11 +28,11 @@ def outline(subject: Subject) -> np.ndarray:
     half[5:7, 0] += jaw + 0.5 * wide
     half[6:, 1] += chin
     if subject.has("Chubby"):
-        half += [(0, 0), (0, 0), (1, 0), (3, 0), (8, 2), (12, 5), (13, 4), (0, 2)]
+        half += [(0, 0), (0, 0), (1, 0), (3, 0), (9, 1), (12, 2), (11, 2), (0, 4)]
     elif subject.has("Oval_Face"):
         half += [(0, -1), (-1, -1), (-3, 0), (-4.5, 0), (-5.5, 2), (-6.5, 5), (-5, 7), (0, 9)]
     else:
-        half += [(0, 0), (0, 0), (0, 0), (0.5, 0), (1.5, 0), (3, 0), (4, -0.5), (0, -1)]
+        half += [(0, 0), (0, 0), (0, 0), (0.5, 0), (1.5, -1), (2.5, -1.5), (2.5, -1.5), (0, -2)]
     if not subject.has("Young"):
         half += [(0, 0)] * 4 + [(0, 0), (1.5, 3), (2, 1), (0, 0)]
     left = half[-2:0:-1] * (-1, 1)
@@ -52,10 +52,10 @@ def draw_neck(canvas: Canvas, subject: Subject) -> None:
         (-width - 16, 104),
         (-width - 1, 72),
     ]
-    skin = tone(subject.skin, 0.86)
+    skin = subject.shade(0.86)
     canvas.fill(place(neck, None), skin)
     shadow = spline([(-width, 40), (width, 40), (width, 62), (0, 76), (-width, 62)], closed=True)
-    canvas.soft([place(shadow, None)], tone(subject.skin, 0.5), 0.42, 3.5)
+    canvas.soft([place(shadow, None)], subject.shade(0.5), 0.42, 3.5)
     if subject.has("Double_Chin"):
         _draw_double_chin(canvas, subject)
 
@@ -65,9 +65,9 @@ def draw_ears(canvas: Canvas, subject: Subject) -> None:
         ear = mirrored(
             spline([(40, -10), (48, -13), (50, -4), (47, 8), (43, 14), (40, 12)], closed=True), side
         )
-        canvas.fill(subject.pose.place(ear, None), tone(subject.skin, 0.88))
+        canvas.fill(subject.pose.place(ear, None), subject.shade(0.88))
         fold = mirrored(spline([(44, -7), (47, -8), (47.5, -2), (45, 6)]), side)
-        canvas.ribbon(subject.pose.place(fold, None), 1.2, tone(subject.skin, 0.66))
+        canvas.ribbon(subject.pose.place(fold, None), 1.2, subject.shade(0.66))
 
 
 def draw_skin(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
@@ -90,7 +90,7 @@ def draw_skin(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
         canvas.soft([place(shine)], (255, 252, 246), 0.5, 3)
         for side_ in SIDES:
             shaven = mirrored([(44, -12), (43, -34), (30, -52), (34, -34), (38, -12)], side_)
-            canvas.soft([place(shaven, None)], tone(subject.skin, 0.62), 0.28, 3)
+            canvas.soft([place(shaven, None)], subject.shade(0.62), 0.28, 3)
 
 
 def draw_marks(canvas: Canvas, subject: Subject) -> None:
@@ -101,7 +101,7 @@ def draw_marks(canvas: Canvas, subject: Subject) -> None:
             hollow = mirrored(
                 spline([(43, 10), (38, 24), (27, 33), (23, 29), (30, 21), (36, 12)], closed=True), side
             )
-            canvas.soft([place(hollow)], mix(tone(subject.skin, 0.5), (96, 44, 30), 0.25), 0.52, 2.2)
+            canvas.soft([place(hollow)], mix(subject.shade(0.5), (96, 44, 30), 0.25), 0.52, 2.2)
             bone = mirrored(
                 spline([(21, 10), (30, 5), (40, 0), (38, 7), (29, 14), (21, 16)], closed=True), side
             )
@@ -114,20 +114,20 @@ def draw_marks(canvas: Canvas, subject: Subject) -> None:
             bag = mirrored(
                 spline([(11, 1), (21, 4), (32, 0), (29, 8), (20, 11.5), (13, 8)], closed=True), side
             )
-            canvas.soft([place(bag)], mix(tone(subject.skin, 0.5), (78, 42, 84), 0.5), 0.62, 1.4)
+            canvas.soft([place(bag)], mix(subject.shade(0.55), (84, 48, 88), 0.4), 0.5, 1.6)
             crease = mirrored(spline([(11, 7), (19, 12), (30, 8)]), side)
-            canvas.ribbon(place(crease), (0.6, 1.8, 0.6), tone(subject.skin, 0.58))
+            canvas.ribbon(place(crease), (0.6, 1.8, 0.6), subject.shade(0.58))
     if subject.has("Smiling"):
         for side in SIDES:
             fold = mirrored(spline([(13, 19), (20, 25), (25, 34), (24, 40)]), side)
-            canvas.ribbon(place(fold), (0.5, 1.8, 0.6), tone(subject.skin, 0.70))
+            canvas.ribbon(place(fold), (0.5, 1.8, 0.6), subject.shade(0.70))
     if not subject.has("Young"):
         _draw_age(canvas, subject)
 
 
 def _draw_age(canvas: Canvas, subject: Subject) -> None:
     place, rng = subject.pose.place, subject.dice.of("age")
-    line = tone(subject.skin, 0.60)
+    line = subject.shade(0.66)
     for y in (-42, -36, -30):
         bend, end = rng.uniform(-1.2, 1.2, 2)
         wrinkle = spline([(-23 + end, y + 1), (-9, y - 1 + bend), (8, y + bend), (23 + end, y - 0.5)])
@@ -138,7 +138,7 @@ def _draw_age(canvas: Canvas, subject: Subject) -> None:
             canvas.ribbon(place(foot), (1.5, 0.4), line)
         fold = mirrored(spline([(11, 17), (18, 24), (22, 33), (23, 40)]), side)
         canvas.soft(
-            [place(np.concatenate([fold, fold[::-1] + (side * 4, 1)]))], tone(subject.skin, 0.55), 0.45, 1.5
+            [place(np.concatenate([fold, moved(fold[::-1], side * 4, 1)]))], subject.shade(0.55), 0.45, 1.5
         )
         canvas.ribbon(place(fold), (0.8, 2.2, 0.8), line)
         jowl = mirrored(spline([(20, 40), (22, 47), (19, 52)]), side)
@@ -154,11 +154,11 @@ def _draw_double_chin(canvas: Canvas, subject: Subject) -> None:
     bulge = spline(
         [(-33, 44), (0, 50), (33, 44), (27, 62 + low), (0, 73 + low), (-27, 62 + low)], closed=True
     )
-    canvas.fill(place(bulge, None), tone(subject.skin, 0.93))
+    canvas.fill(place(bulge, None), subject.shade(0.93))
     under = spline([(-30, 54 + low), (-20, 67 + low), (0, 73 + low), (20, 67 + low), (30, 54 + low)])
-    shadow = np.concatenate([under, under[::-1] + (0, 6)])
-    canvas.soft([place(shadow, None)], tone(subject.skin, 0.4), 0.6, 2)
-    canvas.ribbon(place(under, None), (0.8, 2.6, 0.8), tone(subject.skin, 0.5))
+    shadow = np.concatenate([under, moved(under[::-1], 0, 6)])
+    canvas.soft([place(shadow, None)], subject.shade(0.4), 0.6, 2)
+    canvas.ribbon(place(under, None), (0.8, 2.6, 0.8), subject.shade(0.5))
 
 
 def draw_chin_edge(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
@@ -167,13 +167,13 @@ def draw_chin_edge(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
     order = np.argsort(low[:, 0])
     strong = subject.has("Double_Chin")
     widths = (0.4, 2.6, 0.4) if strong else (0.2, 1.2, 0.2)
-    color = tone(subject.skin, 0.5 if strong else 0.68)
+    color = subject.shade(0.5 if strong else 0.68)
     canvas.ribbon(subject.pose.place(low[order], None), widths, color)
 
 
 @cache
 def _modelling() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Over the whole image: how far right, how far down, and how far round the head a point lies, about -1 to 1."""
+    """Over the whole image: how far right, down and round the head a point lies, each about -1 to 1."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     across = (columns - np.float32(CENTER[0])) / 46
     down = (rows - np.float32(CENTER[1]) + 4) / 66

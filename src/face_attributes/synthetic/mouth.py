@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from face_attributes.synthetic.canvas import Canvas, mix, spline, tone
+from face_attributes.synthetic.canvas import Canvas, mix, moved, spline, tone
 from face_attributes.synthetic.subject import Subject
 
 _LIPSTICKS = ((190, 16, 38), (206, 28, 68), (158, 14, 48), (222, 54, 96), (120, 12, 44), (214, 40, 30))
@@ -55,9 +55,7 @@ def draw_mouth(canvas: Canvas, subject: Subject) -> None:
     below = spline(
         [(-9, y + sag + gap + lower + 3), (0, y + sag + gap + lower + 5), (9, y + sag + gap + lower + 3)]
     )
-    canvas.soft(
-        [place(np.concatenate([below, below[::-1] + (0, 2)]), 2)], tone(subject.skin, 0.55), 0.35, 1.4
-    )
+    canvas.soft([place(np.concatenate([below, moved(below[::-1], 0, 2)]), 2)], subject.shade(0.55), 0.35, 1.4)
     if gap:
         canvas.fill(place(np.concatenate([top, low[::-1]]), 2), (58, 14, 18))
         reach = 0.62 if smiling else 0.42
@@ -77,8 +75,8 @@ def draw_mouth(canvas: Canvas, subject: Subject) -> None:
                 (6, y + sag + gap * 0.8 + lower * 0.45),
             ]
         )
-        canvas.soft([place(np.concatenate([glow, glow[::-1] + (0, 1.4)]), 4)], (255, 236, 232), 0.5, 0.8)
+        canvas.soft([place(np.concatenate([glow, moved(glow[::-1], 0, 1.4)]), 4)], (255, 236, 232), 0.5, 0.8)
     if smiling:
         for x, v in (left, right):
             dimple = [(x * 1.02, v - 2.5), (x * 1.1, v), (x * 1.06, v + 2.5)]
-            canvas.ribbon(place(dimple, 1), (0.5, 1.6, 0.5), tone(subject.skin, 0.55))
+            canvas.ribbon(place(dimple, 1), (0.5, 1.6, 0.5), subject.shade(0.55))

@@ -16,12 +16,11 @@ def photographed(image: np.ndarray, dice: Dice, params: SyntheticParams) -> np.n
     """The picture (218, 178, 3) uint8 as a camera in these conditions shows it."""
     rng = dice.of("camera")
     gain, warmth, side = rng.normal(0, (0.07, 0.025, 0.05))
-    blur, noise = rng.uniform(0, 0.65), rng.uniform(0.8, 4.0)
+    blur, noise = rng.uniform(0.35, 0.85), rng.uniform(0.8, 4.0)
     left, top = (int(v) for v in rng.integers(0, _TILE - HEIGHT, 2))
 
     blur = float(np.hypot(blur, params.blur))
-    if blur > 0.3:
-        image = cv2.GaussianBlur(image, (0, 0), blur)
+    image = cv2.GaussianBlur(image, (0, 0), blur)
     brightness = params.light * float(np.clip(1 + gain, 0.82, 1.18))
     tint = brightness * np.array([1 + warmth, 1, 1 - warmth], np.float32)
     # Light from one side: a slope over the picture's width.

@@ -133,6 +133,7 @@ def calibrated(marginals: Mapping[str, float]) -> dict[str, float]:
 
     Raises:
         ValueError: a name that is not drawn, or a share that the rules of the population cannot reach.
+
     """
     for name in marginals:
         if name not in DRAWN_ATTRIBUTES:
@@ -144,7 +145,7 @@ def calibrated(marginals: Mapping[str, float]) -> dict[str, float]:
 
 
 def population_table(count: int = 100_000, seed: int = 0) -> list[tuple[str, float, float]]:
-    """Rows (attribute, share in CelebA, share among `count` drawn faces); attributes only, nothing is drawn."""
+    """Rows (attribute, share in CelebA, share among `count` faces of `seed`); draws no picture."""
     columns = sample(seed, range(count))
     return [(name, CELEBA_MARGINALS[name], float(columns[name].mean())) for name in DRAWN_ATTRIBUTES]
 

@@ -1,7 +1,7 @@
 """Who is drawn: attributes, pose, proportions and colours, which all parts of the picture share.
 
-Parts give points in head units: pixels at the usual size, from the middle of the face, x to the viewer's right
-and y down. Eyes lie at y -6, the mouth at 34, the chin at 58.
+Parts give points in head units: pixels at the usual size, from the middle of the face, x to the viewer's
+right and y down. Eyes lie at y -6, the mouth at 34, the chin at 58.
 """
 
 from collections.abc import Sequence
@@ -23,23 +23,24 @@ _SKINS: tuple[Color, ...] = (
     (160, 112, 84),
     (130, 90, 68),
 )
-_PALE: Color = (252, 237, 231)
+_PALE: Color = (250, 232, 224)
 _HAIR: dict[str, tuple[Color, ...]] = {
     "Black_Hair": ((26, 23, 25), (34, 29, 30), (20, 21, 27)),
     "Brown_Hair": ((98, 62, 38), (112, 72, 44), (84, 54, 34), (122, 82, 52)),
     "Blond_Hair": ((222, 186, 112), (232, 204, 138), (208, 170, 98), (238, 216, 160)),
     "Gray_Hair": ((178, 178, 180), (200, 200, 202), (158, 160, 164)),
 }
-# CelebA leaves a third of its faces without a hair colour; here these are the colours that have no label there.
+# CelebA leaves a third of its faces without a hair colour; here they have one for which it has no label.
 _UNLABELLED_HAIR: tuple[Color, ...] = (
     (176, 74, 32),
     (192, 88, 40),
     (150, 52, 28),
-    (128, 32, 44),
-    (168, 44, 44),
-    (206, 112, 134),
-    (92, 70, 140),
-    (54, 104, 128),
+    (164, 66, 30),
+    (184, 92, 52),
+    (134, 40, 40),
+    (122, 34, 52),
+    (196, 104, 128),
+    (58, 100, 130),
 )
 _HAIR_NAMES = tuple(_HAIR)
 
@@ -57,8 +58,8 @@ class Pose:
     def place(self, points: Sequence[Sequence[float]] | np.ndarray, lift: float | None = 0.0) -> np.ndarray:
         """Head units to image pixels.
 
-        `lift` is how far a point stands out from the face's surface; None is for what lies in the plane of the
-        head's outline, such as the outline itself, ears and hair.
+        `lift` is how far a point stands out from the face's surface; None is for what lies in the plane of
+        the head's outline, such as the outline itself, ears and hair.
         """
         flat = np.asarray(points, float)
         x, y = flat[..., 0], flat[..., 1]
@@ -80,10 +81,16 @@ class Subject:
     pose: Pose
     skin: Color
     hair: Color
+    brows: Color
     iris: Color
 
     def has(self, *names: str) -> bool:
         return any(self.attributes[name] for name in names)
+
+    def shade(self, light: float) -> Color:
+        """The skin's colour where less light falls on it (1: all): shadows on skin are warm."""
+        red, green, blue = self.skin
+        return red * light**0.8, green * light**1.05, blue * light**1.12
 
     @property
     def long_hair(self) -> bool:
@@ -95,7 +102,7 @@ class Subject:
 
 
 def meet(attributes: dict[str, bool], dice: Dice, pose: float) -> Subject:
-    """Pose and colours for a face with these attributes; `pose` is a factor on how far it turns and shifts."""
+    """Pose and colours of a face with these attributes; `pose` is a factor on how far it turns and shifts."""
     rng = dice.of("pose")
     yaw, pitch, roll = np.clip(rng.normal(0, (0.13, 0.06, 0.035)), -0.35, 0.35) * pose
     scale = 1 + float(np.clip(rng.normal(0, 0.025), -0.06, 0.06)) * pose
@@ -120,12 +127,17 @@ def meet(attributes: dict[str, bool], dice: Dice, pose: float) -> Subject:
     irises = ((74, 48, 30), (92, 62, 38), (112, 84, 50), (88, 112, 80), (84, 122, 152), (110, 134, 146))
     brown_eyed = attributes["Black_Hair"] or dark < 0.4
     iris = irises[int(eyes * (3 if brown_eyed else len(irises)))]
+    if name:
+        brows = tone(hair, 0.72 if name in ("Gray_Hair", "Blond_Hair") else 0.62)
+    else:
+        brows = mix(tone(hair, 0.6), (64, 44, 34), 0.6)
     return Subject(
         attributes,
         dice,
         Pose(float(yaw), float(pitch), float(roll), scale, (float(across), float(down))),
         skin,
         hair,
+        brows,
         iris,
     )
 

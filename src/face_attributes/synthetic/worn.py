@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from face_attributes.synthetic.canvas import Canvas, ellipse, mirrored, mix, spline, tone
+from face_attributes.synthetic.canvas import Canvas, ellipse, mirrored, mix, moved, spline, tone
 from face_attributes.synthetic.subject import Subject
 
 SIDES = (-1, 1)
@@ -53,7 +53,7 @@ def draw_clothes(canvas: Canvas, subject: Subject) -> None:
         if wears_tie:
             _draw_tie(canvas, subject, tie)
         else:
-            canvas.fill(place([(-10, 70), (10, 70), (0, 92)], None), tone(subject.skin, 0.84))
+            canvas.fill(place([(-10, 70), (10, 70), (0, 92)], None), subject.shade(0.84))
         for side in SIDES:
             collar = mirrored([(neck_half, 62), (7, 78), (15, 92), (neck_half + 3, 72)], side)
             canvas.fill(place(collar, None), (250, 250, 252))
@@ -70,7 +70,7 @@ def draw_clothes(canvas: Canvas, subject: Subject) -> None:
         neckline = spline([(-27, 68), (-22, 80), (0, 87), (22, 80), (27, 68)])
     else:
         neckline = np.array([(-27, 68), (-22, 76), (0, 100), (22, 76), (27, 68)], float)
-    canvas.fill(place(neckline, None), tone(subject.skin, 0.88))
+    canvas.fill(place(neckline, None), subject.shade(0.88))
     canvas.ribbon(place(neckline, None), 2.4, tone(cloth, 0.72))
 
 
@@ -93,11 +93,11 @@ def draw_necklace(canvas: Canvas, subject: Subject) -> None:
         steps=5,
     )
     placed = place(curve, None)
-    canvas.soft([np.concatenate([placed, placed[::-1] + (0, 5)])], tone(subject.skin, 0.4), 0.45, 1.2)
+    canvas.soft([np.concatenate([placed, moved(placed[::-1], 0, 5)])], subject.shade(0.4), 0.45, 1.2)
     if style == 0:  # pearls
         for point in placed[1:-1:2]:
             canvas.disc(point, 3.3, (150, 138, 130))
-            canvas.disc(point + (-0.3, -0.3), 2.7, (248, 242, 234))
+            canvas.disc(moved(point, -0.3, -0.3), 2.7, (248, 242, 234))
     else:
         canvas.ribbon(placed, 4.2, tone(metal, 0.45))
         canvas.ribbon(placed, 2.4, metal)
@@ -118,17 +118,17 @@ def draw_earrings(canvas: Canvas, subject: Subject) -> None:
     for side in SIDES:
         lobe = place([(side * 45.5, 13)], None)[0]
         if style == 0:  # hoop
-            canvas.ring(lobe + (side * 1.0, 9), 8.5, dark, 4)
-            canvas.ring(lobe + (side * 1.0, 9), 8.5, metal, 2)
+            canvas.ring(moved(lobe, side * 1.0, 9), 8.5, dark, 4)
+            canvas.ring(moved(lobe, side * 1.0, 9), 8.5, metal, 2)
         elif style == 1:  # drop
             drop = spline([(0, 0), (4.6, 12), (0, 19), (-4.6, 12)], closed=True)
             canvas.fill(lobe + drop * (1.25, 1.06), dark)
-            canvas.fill(lobe + drop + (0, 0.6), bright)
+            canvas.fill(moved(lobe + drop, 0, 0.6), bright)
             canvas.disc(lobe, 2.8, metal)
         else:  # large stud
-            canvas.disc(lobe + (0, 1), 6.6, dark)
-            canvas.disc(lobe + (0, 1), 5.2, metal)
-            canvas.disc(lobe + (-1, -0.5), 2.2, (255, 255, 255))
+            canvas.disc(moved(lobe, 0, 1), 6.6, dark)
+            canvas.disc(moved(lobe, 0, 1), 5.2, metal)
+            canvas.disc(moved(lobe, -1, -0.5), 2.2, (255, 255, 255))
 
 
 def _draw_tie(canvas: Canvas, subject: Subject, color: tuple[int, int, int]) -> None:
