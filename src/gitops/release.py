@@ -6,6 +6,7 @@ prod name a commit, or null before their first release.
 
 import hashlib
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -199,32 +200,51 @@ def history(
     For dev that is main itself, commit by commit. Versions of the file that were not valid are left out: no
     environment ran them.
     """
-    paths = () if environment == "dev" else (path_of(environment),)
+    path = path_of(environment)
+    paths = () if environment == "dev" else (path,)
     changes = repository.log(revision, *paths, options=("--first-parent", f"-{limit}"))
     found = []
-    for change in changes:
+    contents = repository.read_all([(change.id, path) for change in changes])
+    for change, content in zip(changes, contents, strict=True):
+        if content is None:
+            continue
         try:
-            release = read(repository, change.id, environment)
+            release = parse(content, environment)
         except ReleaseError:
             continue
-        if release is not None:
-            commit = change.id if release.follow else release.commit
-            found.append(Declaration(environment, release, commit, change.id, change.at))
+        commit = change.id if release.follow else release.commit
+        found.append(Declaration(environment, release, commit, change.id, change.at))
     return found
 
 
-def identity(repository: Repository, commit: str) -> str:
-    """Return a digest of what makes a commit a release: equal digests, same release."""
-    ids = repository.tree_ids(commit, RELEASE_PATHS)
-    text = "".join(f"{path} {ids[path]}\n" for path in RELEASE_PATHS)
-    return hashlib.sha256(text.encode()).hexdigest()
+def identities(repository: Repository, commits: Iterable[str]) -> dict[str, str]:
+    """Return a digest of what makes each commit a release: equal digests, same release.
+
+    A commit that is not here is left out.
+    """
+    unique = list(dict.fromkeys(commits))
+    names = [
+        name
+        for commit in unique
+        for name in (f"{commit}^{{tree}}", *(f"{commit}:{p}" for p in RELEASE_PATHS))
+    ]
+    ids = repository.object_ids(names)
+    width = len(RELEASE_PATHS) + 1
+    found = {}
+    for number, commit in enumerate(unique):
+        tree, *parts = ids[number * width : (number + 1) * width]
+        if tree is not None:
+            text = "".join(f"{path} {part}\n" for path, part in zip(RELEASE_PATHS, parts, strict=True))
+            found[commit] = hashlib.sha256(text.encode()).hexdigest()
+    return found
 
 
 def same(repository: Repository, one: str | None, other: str | None) -> bool:
     """Return whether two commits are the same release; None (no release) is only the same as None."""
     if one is None or other is None or one == other:
         return one == other
-    return identity(repository, one) == identity(repository, other)
+    found = identities(repository, (one, other))
+    return one in found and found[one] == found.get(other)
 
 
 def _scalar(text: str) -> str:

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,30 +161,38 @@ class Repository:
 
     def read(self, commit: str, path: str) -> bytes | None:
         """Return the content of the file `path` in `commit`, or None where it has no such file."""
-        query = f"{self.resolve(commit)}:{_one_line(path)}\n".encode()
-        result = self.run("cat-file", "--batch", input=query)
+        return self.read_all([(self.resolve(commit), path)])[0]
+
+    def read_all(self, files: Sequence[tuple[str, str]]) -> list[bytes | None]:
+        """Return the contents of (commit, path) pairs; None where there is no such commit or file."""
+        if not files:
+            return []
+        query = "".join(f"{commit}:{_one_line(path)}\n" for commit, path in files)
+        result = self.run("cat-file", "--batch", input=query.encode())
         if result.returncode != 0:
             raise self._failure(("cat-file",), result)
-        header, _, rest = result.stdout.partition(b"\n")
-        fields = header.split(b" ")
-        if fields[-1] == b"missing" or fields[-2] != b"blob":
-            return None
-        return rest[: int(fields[-1])]
+        rest, found = result.stdout, []
+        for _ in files:
+            header, _, rest = rest.partition(b"\n")
+            if header.endswith(b" missing"):
+                found.append(None)
+                continue
+            _, kind, size = header.split(b" ")
+            content, rest = rest[: int(size)], rest[int(size) + 1 :]
+            found.append(content if kind == b"blob" else None)
+        return found
 
     def tree_id(self, commit: str, path: str) -> str | None:
         """Return the id of the tree or blob at `path` in `commit`, or None where there is none."""
-        return self.tree_ids(commit, (path,))[path]
+        return self.object_ids([f"{self.resolve(commit)}:{path}"])[0]
 
-    def tree_ids(self, commit: str, paths: Iterable[str]) -> dict[str, str | None]:
-        """Return the `tree_id` of several paths in one call."""
-        paths = tuple(paths)
-        commit = self.resolve(commit)
-        query = "".join(f"{commit}:{_one_line(path)}\n" for path in paths)
+    def object_ids(self, names: Sequence[str]) -> list[str | None]:
+        """Return the ids of objects by name (`<commit>:<path>`, `<commit>^{commit}`); None where missing."""
+        if not names:
+            return []
+        query = "".join(f"{_one_line(name)}\n" for name in names)
         lines = self.git("cat-file", "--batch-check", input=query).splitlines()
-        return {
-            path: None if line.endswith(" missing") else line.split(" ")[0]
-            for path, line in zip(paths, lines, strict=True)
-        }
+        return [None if line.endswith((" missing", " ambiguous")) else line.split(" ")[0] for line in lines]
 
     def files(self, commit: str, path: str = "") -> list[str]:
         """Return all files at or under `path` in `commit`, relative to the repository's root."""
@@ -246,6 +254,13 @@ class Repository:
     def fetch(self, remote: str, *, timeout: float = 300) -> None:
         """Make `refs/gitops/<remote>/` what `remote` has: all its branches and tags, and no other."""
         namespace = self.namespace(remote)
+        specs = (f"+refs/heads/*:{namespace}/heads/*", f"+refs/tags/*:{namespace}/tags/*")
+        self.fetch_refs(remote, *specs, timeout=timeout)
+
+    def fetch_refs(
+        self, remote: str, *specs: str, env: Mapping[str, str] | None = None, timeout: float = 300
+    ) -> None:
+        """Fetch exactly these reference specifications, and drop what the remote dropped from under them."""
         self._remote(
             "fetch",
             "--quiet",
@@ -256,9 +271,9 @@ class Repository:
             "--no-auto-maintenance",
             "--refmap=",  # leaves refs/remotes/ as the owner of the checkout last fetched it
             remote,
-            f"+refs/heads/*:{namespace}/heads/*",
-            f"+refs/tags/*:{namespace}/tags/*",
+            *specs,
             timeout=timeout,
+            env=env,
         )
 
     def tags(self, pattern: str = "", *, remote: str | None = None) -> list[Tag]:
@@ -365,14 +380,14 @@ class Repository:
         listed = self._remote("ls-remote", "--quiet", "--refs", remote, *patterns, timeout=timeout)
         return {name: target for target, name in (line.split("\t") for line in listed.splitlines())}
 
-    def _remote(self, *args: str, timeout: float) -> str:
+    def _remote(self, *args: str, timeout: float, env: Mapping[str, str] | None = None) -> str:
         retrying = Retrying(
             retry=retry_if_exception_type(NetworkError),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_exponential(multiplier=0.3, max=5),
             reraise=True,
         )
-        return retrying(self.git, *args, timeout=timeout)
+        return retrying(self.git, *args, timeout=timeout, env=env)
 
     def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
         stderr, stdout = _text(result.stderr), _text(result.stdout)

@@ -95,7 +95,7 @@ def path_of(environment: str) -> str:
 def parse_lines(content: bytes, name: str) -> dict[str, tuple[int, str]]:
     """Read flat `KEY=value` lines: key -> (line number, value).
 
-    :raises SettingsError: naming file and line, for anything that some reader of the file would read otherwise.
+    :raises SettingsError: naming file and line, for anything that some reader would read otherwise.
     """
     try:
         text = content.decode("utf-8")

@@ -1,0 +1,214 @@
+"""A small client for the REST interface of an environment's Airflow."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from gitops.errors import AirflowError
+
+ACCESS_FILE = Path(".visage/access.json")
+BUNDLE = "release"
+VERIFY = "verify_release"
+
+
+class UnreachableError(AirflowError):
+    """Nothing answers at an Airflow's address, or not in time."""
+
+
+class Access(BaseModel):
+    """How to reach an environment's Airflow: `url` is what programs call, `web` what a person opens."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    url: str
+    web: str = ""
+    username: str
+    password: SecretStr
+
+
+def load_access(path: Path) -> dict[str, Access]:
+    """Read an access file: environment -> access. A missing file means that no Airflow is known.
+
+    :raises AirflowError: for a file that cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise AirflowError(f"{path}: {error.strerror}") from error
+    try:
+        return TypeAdapter(dict[str, Access]).validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "content"
+        raise AirflowError(f"{path}: {where}: {first['msg']}; bring the environments up again") from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """A DAG run: its id, state, the commit whose DAG it runs, and when it was due."""
+
+    id: str
+    state: str
+    bundle_version: str | None
+    at: datetime | None
+
+
+class Airflow:
+    """One Airflow, by its REST interface.
+
+    :raises UnreachableError: from every method, when nothing answers within `timeout` seconds; after a few
+        attempts where `patient`.
+    :raises AirflowError: from every method, when Airflow refuses, with its reason.
+    """
+
+    def __init__(self, access: Access, *, timeout: float = 10, patient: bool = True) -> None:
+        self._access = access
+        self._base = access.url.rstrip("/")
+        self._timeout = timeout
+        self._attempts = 4 if patient else 1
+        self._session = requests.Session()
+        # The address is on this machine or in this network: a proxy for the web has no part in it.
+        self._session.trust_env = False
+        self._token: str | None = None
+
+    def __enter__(self) -> "Airflow":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def health(self) -> dict[str, str | None]:
+        """Return the state of each component: `metadatabase`, `scheduler`, `triggerer`, `dag_processor`."""
+        answer = self._call("GET", "/api/v2/monitor/health", login=False)
+        return {name: part.get("status") for name, part in answer.items() if isinstance(part, dict)}
+
+    def dags(self) -> list[dict[str, Any]]:
+        """Return all DAGs of the release as Airflow describes them."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._call("GET", f"/api/v2/dags?limit=100&offset={len(found)}&order_by=dag_id")
+            found += page["dags"]
+            if not page["dags"] or len(found) >= page["total_entries"]:
+                return [dag for dag in found if dag["bundle_name"] == BUNDLE and not dag["is_stale"]]
+
+    def running(self) -> str | None:
+        """Return the commit whose DAGs this Airflow has parsed last, or None where it has none."""
+        dags = [dag for dag in self.dags() if dag["bundle_version"]]
+        newest = max(dags, key=lambda dag: dag["last_parsed_time"] or "", default=None)
+        return newest["bundle_version"] if newest else None
+
+    def runs(self, dag_id: str, *, limit: int = 1) -> list[Run]:
+        """Return the runs of a DAG, latest first."""
+        answer = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns?order_by=-run_after&limit={limit}")
+        return [self._run(item) for item in answer["dag_runs"]]
+
+    def run(self, dag_id: str, run_id: str) -> Run:
+        """Return one run of a DAG."""
+        return self._run(
+            self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{requests.utils.quote(run_id, safe='')}")
+        )
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """Return the state of each task of a run, by task id (mapped tasks as `id[index]`)."""
+        path = (
+            f"/api/v2/dags/{dag_id}/dagRuns/{requests.utils.quote(run_id, safe='')}/taskInstances?limit=100"
+        )
+        return {
+            item["task_id"] + (f"[{item['map_index']}]" if item["map_index"] >= 0 else ""): item["state"]
+            for item in self._call("GET", path)["task_instances"]
+        }
+
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Start a run now and return its id."""
+        now = {"logical_date": None, "conf": conf or {}}
+        return self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", now)["dag_run_id"]
+
+    def pause(self, dag_id: str, paused: bool) -> None:
+        """Let a DAG start by itself, or not."""
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": paused})
+
+    def unpause(self, dag_id: str) -> None:
+        """Let a DAG start by itself."""
+        self.pause(dag_id, False)
+
+    def import_errors(self) -> dict[str, str]:
+        """Return what keeps DAG files from loading: file name -> traceback."""
+        answer = self._call("GET", "/api/v2/importErrors?limit=100")
+        return {item["filename"]: item["stack_trace"] for item in answer["import_errors"]}
+
+    @staticmethod
+    def _run(item: dict[str, Any]) -> Run:
+        at = item.get("run_after")
+        return Run(
+            id=item["dag_run_id"],
+            state=item["state"],
+            bundle_version=item.get("bundle_version"),
+            at=datetime.fromisoformat(at) if at else None,
+        )
+
+    def _call(self, method: str, path: str, data: Any = None, *, login: bool = True) -> Any:
+        headers = {}
+        if login:
+            if self._token is None:
+                self._token = self._log_in()
+            headers["Authorization"] = f"Bearer {self._token}"
+        response = self._send(method, path, data, headers)
+        if response.status_code == requests.codes.unauthorized and login:
+            # The token ran out, or the server was set up anew since.
+            self._token = self._log_in()
+            headers["Authorization"] = f"Bearer {self._token}"
+            response = self._send(method, path, data, headers)
+        return self._content(method, path, response)
+
+    def _log_in(self) -> str:
+        who = {"username": self._access.username, "password": self._access.password.get_secret_value()}
+        answer = self._content("POST", "/auth/token", self._send("POST", "/auth/token", who, {}))
+        return answer["access_token"]
+
+    def _send(self, method: str, path: str, data: Any, headers: dict[str, str]) -> requests.Response:
+        # A POST that starts a run may have arrived although its answer did not: it is sent once.
+        again = self._attempts if method != "POST" or path == "/auth/token" else 1
+        retrying = Retrying(
+            retry=retry_if_exception_type(UnreachableError),
+            stop=stop_after_attempt(again),
+            wait=wait_exponential(multiplier=0.3, max=3),
+            reraise=True,
+        )
+        return retrying(self._send_once, method, path, data, headers)
+
+    def _send_once(self, method: str, path: str, data: Any, headers: dict[str, str]) -> requests.Response:
+        try:
+            response = self._session.request(
+                method, self._base + path, json=data, headers=headers, timeout=self._timeout
+            )
+        except requests.Timeout as error:
+            raise UnreachableError(
+                f"{self._base}: no answer within {self._timeout:g} s; is it up?"
+            ) from error
+        except requests.RequestException as error:
+            raise UnreachableError(f"{self._base}: nothing answers there; is it up?") from error
+        if response.status_code in (502, 503, 504):
+            raise UnreachableError(f"{self._base}: not ready (HTTP {response.status_code}); try again soon")
+        return response
+
+    def _content(self, method: str, path: str, response: requests.Response) -> Any:
+        if response.ok:
+            try:
+                return response.json() if response.content else None
+            except ValueError as error:
+                raise AirflowError(
+                    f"{self._base}{path}: the answer is not Airflow's; is this its address?"
+                ) from error
+        try:
+            detail = json.dumps(response.json().get("detail"))
+        except (ValueError, AttributeError):
+            detail = response.reason
+        raise AirflowError(f"{method} {self._base}{path}: HTTP {response.status_code}: {detail}")

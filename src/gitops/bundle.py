@@ -1,0 +1,268 @@
+"""The DAG bundle by which an Airflow pulls its own release.
+
+At every refresh it fetches `main`, reads `environments/<env>/release.yaml` there and checks out the commit
+that the file names. Whatever cannot be run is refused with one clear line in the log, and the last good
+release stays.
+"""
+
+import json
+import shutil
+import tempfile
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow.dag_processing.bundles.base import BundleVersion
+from airflow.providers.git.bundles.git import GitDagBundle
+from git import Repo
+
+from gitops import release
+from gitops.errors import GitError, ReleaseError
+from gitops.promotion import Ledger, earlier
+from gitops.repository import Repository
+
+_MAIN = "refs/heads/main"
+_INCOMING = "refs/gitops/incoming/main"
+_EMPTY = "refs/gitops/empty"
+_FETCH_TIMEOUT = 60
+
+# Fixed, so that the empty release has the same id everywhere.
+_NOBODY = {
+    f"GIT_{role}_{part}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for part, value in (("NAME", "Visage"), ("EMAIL", "visage@localhost"), ("DATE", "2000-01-01T00:00:00Z"))
+}
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What the bundle serves. `commit` None is the empty folder of an environment without a release."""
+
+    environment: str
+    commit: str | None
+    declared: str | None
+    refused: str | None
+    """Why the declared release does not run, or None where it does."""
+
+
+class ReleaseBundle(GitDagBundle):
+    """Serves the DAGs of the release that `main` declares for an environment.
+
+    :param environment: dev, staging or prod.
+    :param subdir: The folder of the repository that holds the DAGs.
+    :param git_conn_id: The Airflow connection that says where the repository is.
+    :param kwargs: `name`, `version`, `refresh_interval` (seconds) and what else every bundle takes.
+
+    A bundle with a `version` (what a task of a run in flight uses) serves exactly that commit.
+    """
+
+    def __init__(
+        self,
+        *,
+        environment: str,
+        subdir: str = "dags",
+        git_conn_id: str = "git_default",
+        **kwargs: Any,
+    ) -> None:
+        release.path_of(environment)
+        super().__init__(tracking_ref="main", subdir=subdir, git_conn_id=git_conn_id, **kwargs)
+        self.environment = environment
+        self.state_path = self.base_dir / "release.json"
+        self._said: dict[str, str] = {}
+        self._seen: str | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<ReleaseBundle(name={self.name!r}, environment={self.environment!r}, version={self.version!r})>"
+        )
+
+    @property
+    def serving(self) -> Serving | None:
+        """What is served, as last recorded; None where nothing has been yet."""
+        try:
+            return Serving(**json.loads(self.state_path.read_text("utf-8")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            self._say("state", f"{self.state_path}: not readable, so it is not known what ran last")
+            return None
+
+    def get_current_version(self) -> BundleVersion:
+        if self.version:
+            return BundleVersion(version=self.version)
+        return BundleVersion(version=Repository(self.repo_path).resolve("HEAD"))
+
+    def refresh(self) -> None:
+        if self.version:
+            super().refresh()  # which says that a version is never refreshed
+        with self.lock():
+            bare = self._bare()
+            state = bare.git("for-each-ref", "--format=%(objectname) %(refname)")
+            if state != self._seen:
+                self._serve(bare, self._choose(bare))
+                self._seen = state
+
+    def _initialize(self) -> None:
+        if self.version:
+            super()._initialize()
+            return
+        with self.lock():
+            self._seen = None
+            self.refresh()
+
+    def _clone_bare_repo_if_required(self) -> None:
+        """Called by the provider for a `version`: what is here already needs no remote.
+
+        The provider's own would delete its copy when the remote is down.
+        """
+        repository = Repository(self.bare_repo_path)
+        if not (self._usable(repository) and repository.has(self.version)):
+            repository = self._bare()
+        self.bare_repo = Repo(repository.path)
+
+    def _fetch_bare_repo(self) -> None:
+        self._fetch(Repository(self.bare_repo_path))
+
+    def _bare(self) -> Repository:
+        """Return the copy of the remote, brought up to date where the remote answers.
+
+        :raises GitError: where there is no copy yet and none can be made.
+        """
+        bare = Repository(self.bare_repo_path)
+        if not self._usable(bare):
+            self._make_bare()
+            return bare
+        try:
+            self._fetch(bare)
+        except GitError as error:
+            self._say("remote", f"{error}; what is served stays until the remote answers")
+        else:
+            if self._said.pop("remote", None):
+                self._log.info("%s answers again", self.repo_url)
+        return bare
+
+    def _usable(self, bare: Repository) -> bool:
+        return bare.path.is_dir() and bare.has(_MAIN) and bare.has(_EMPTY)
+
+    def _make_bare(self) -> None:
+        self.base_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.base_dir, prefix=".bare-") as folder:
+            fresh = Repository(Path(folder) / "bare")
+            fresh.path.mkdir()
+            fresh.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
+            fresh.git("config", "core.hooksPath", "/dev/null")
+            # The provider looks for an origin; fetches name the connection's URL, which may change.
+            fresh.git("remote", "add", "origin", str(self.repo_url))
+            blob = fresh.git("hash-object", "-w", "--stdin", input=b"")
+            folder_id = fresh.git("mktree", input=f"100644 blob {blob}\t.gitkeep\n")
+            tree = fresh.git("mktree", input=f"040000 tree {folder_id}\t{self.subdir}\n")
+            empty = fresh.git("commit-tree", "-m", "No release yet", tree, env=_NOBODY)
+            fresh.git("update-ref", _EMPTY, empty)
+            self._fetch(fresh)
+            if not fresh.has(_MAIN):
+                raise GitError(f"{self.repo_url}: has no branch main; push one")
+            shutil.rmtree(self.bare_repo_path, ignore_errors=True)
+            fresh.path.replace(self.bare_repo_path)
+
+    def _fetch(self, bare: Repository) -> None:
+        verdicts = [
+            f"+refs/tags/{kind}/{self.environment}/*:refs/tags/{kind}/{self.environment}/*"
+            for kind in ("verified", "rejected")
+        ]
+        with self.hook.configure_hook_env() if self.hook else nullcontext():
+            bare.fetch_refs(
+                str(self.repo_url),
+                f"+{_MAIN}:{_INCOMING}",
+                *verdicts,
+                env=self.hook.env if self.hook else None,
+                timeout=_FETCH_TIMEOUT,
+            )
+        if bare.has(_MAIN) and not bare.is_ancestor(_MAIN, _INCOMING):
+            self._say(
+                "history",
+                f"main was rewritten: {bare.resolve(_MAIN)[:12]} is not part of it any more. What is served "
+                f"stays; if that was meant, delete {bare.path} to accept the new history",
+            )
+        elif bare.has(_INCOMING):
+            bare.git("update-ref", _MAIN, bare.resolve(_INCOMING))
+
+    def _choose(self, bare: Repository) -> Serving:
+        """Decide what to serve, from nothing but what was fetched and what ran last."""
+        ledger = Ledger(bare, main=_MAIN)
+        declared, refused = None, None
+        try:
+            declared = ledger.declared(self.environment).commit
+            if declared is None:
+                return Serving(self.environment, None, None, None)
+            refused = self._objection(ledger, declared)
+        except ReleaseError as error:
+            refused = str(error)
+        if refused is None:
+            return Serving(self.environment, declared, declared, None)
+        last = self.serving
+        rejected = ledger.verdicts.rejected(self.environment, declared)
+        if not rejected and last and last.commit and self._objection(ledger, last.commit) is None:
+            return Serving(self.environment, last.commit, declared, refused)
+        for commit in earlier(ledger, self.environment):
+            if self._objection(ledger, commit) is None:
+                return Serving(self.environment, commit, declared, refused)
+        return Serving(self.environment, None, declared, refused)
+
+    def _objection(self, ledger: Ledger, commit: str) -> str | None:
+        """Return why a commit cannot be served, or None where it can."""
+        bare = ledger.repository
+        if not bare.has(commit):
+            return f"{commit}: no such commit on main"
+        if not bare.is_ancestor(commit, _MAIN):
+            return f"{commit}: not on main"
+        if bare.tree_id(commit, f"{self.subdir}/") is None:
+            return f"{commit}: has no folder {self.subdir}"
+        if rejected := ledger.verdicts.rejected(self.environment, commit):
+            return f"{commit}: {self.environment} rejected it ({rejected.name})"
+        return None
+
+    def _serve(self, bare: Repository, serving: Serving) -> None:
+        target = serving.commit or bare.resolve(_EMPTY)
+        tracking = Repository(self.repo_path)
+        if not (tracking.path.is_dir() and tracking.has("HEAD")):
+            self._make_tracking(bare)
+            self._check_out(bare, tracking, target)
+        elif self._seen is None or tracking.resolve("HEAD") != target:
+            # The first time in this process also repairs what a killed one may have left half done.
+            self._check_out(bare, tracking, target)
+        before = self.serving
+        if before != serving:
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=self.base_dir, prefix=".release-", delete=False
+            ) as file:
+                json.dump(asdict(serving), file)
+            Path(file.name).replace(self.state_path)
+        shown = f"release {serving.commit[:12]}" if serving.commit else "no release"
+        if serving.refused:
+            self._say("release", f"{serving.refused}: refused; {self.environment} runs {shown}")
+        else:
+            self._said.pop("release", None)
+            if before is None or before.commit != serving.commit:
+                self._log.info("%s runs %s", self.environment, shown)
+
+    def _make_tracking(self, bare: Repository) -> None:
+        with tempfile.TemporaryDirectory(dir=self.base_dir, prefix=".tracking-") as folder:
+            fresh = Repository.clone(str(bare.path), Path(folder) / "clone", "--no-checkout")
+            fresh.git("config", "core.hooksPath", "/dev/null")
+            shutil.rmtree(self.repo_path, ignore_errors=True)
+            fresh.path.replace(self.repo_path)
+
+    def _check_out(self, bare: Repository, tracking: Repository, target: str) -> None:
+        # Held by nobody: every process that writes here holds the bundle's lock, as this one does.
+        (tracking.path / ".git" / "index.lock").unlink(missing_ok=True)
+        tracking.fetch_refs(str(bare.path), f"+{_MAIN}:refs/remotes/origin/main", f"+{_EMPTY}:{_EMPTY}")
+        # One step from release to release: a DAG file is never parsed in the state of a third commit.
+        tracking.git("checkout", "--quiet", "--force", "--detach", target, timeout=300)
+        tracking.git("clean", "--quiet", "-ffdx", timeout=300)
+
+    def _say(self, subject: str, message: str) -> None:
+        """Log a message, once for as long as it stays the same."""
+        if self._said.get(subject) != message:
+            self._log.warning("%s", message)
+            self._said[subject] = message

@@ -1,0 +1,243 @@
+"""The command `gitops`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from gitops.errors import GitopsError, NothingToDoError, RuleError
+from gitops.repository import Repository
+
+_OUT = Console(highlight=False)
+_ERR = Console(stderr=True, highlight=False)
+
+
+class _Group(TyperGroup):
+    """Turns the errors that a user can meet into one line and an exit status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NothingToDoError as nothing:
+            _OUT.print(f"Nothing to do: {nothing}", soft_wrap=True, markup=False)
+            raise typer.Exit(0) from None
+        except RuleError as error:
+            _refuse(str(error).splitlines())
+            raise typer.Exit(1) from None
+        except GitopsError as error:
+            _ERR.print(f"error: {error}", soft_wrap=True, markup=False, style="red")
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Which release runs where, and how it gets there.
+
+A **release** is a commit: it fixes the DAGs, the code, the parameters and the model.
+`environments/<env>/release.yaml` on the branch `main` says which one runs in an environment: dev runs `main`
+itself, staging and prod name a commit.
+
+A release moves from dev to staging to prod by pull requests that change nothing but that file:
+
+    gitops status                      what runs where
+    gitops promote staging --push      propose to staging what dev runs
+    gitops merge promote/staging       check and merge it, as a forge does
+    gitops rollback prod --push        propose to prod what it ran before
+
+Your branches, index and files are never touched: everything is read from, and pushed to, a git remote.""",
+)
+
+_Remote = Annotated[
+    str | None,
+    typer.Option(
+        "--remote",
+        envvar="GITOPS_REMOTE",
+        metavar="NAME",
+        help="The git remote to work with.",
+        show_default="visage where there is one, else origin",
+    ),
+]
+_Push = Annotated[
+    bool, typer.Option("--push", help="Push the branch. Without this, only show what it would be.")
+]
+_Environment = Annotated[str, typer.Argument(metavar="ENV", help="staging or prod", show_default=False)]
+
+
+@app.command()
+def status(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a list of objects, one per environment.")
+    ] = False,
+    access: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="GITOPS_ACCESS",
+            metavar="FILE",
+            help="Where the environments' Airflows are, and how to log in.",
+            show_default=".visage/access.json",
+        ),
+    ] = None,
+    remote: _Remote = None,
+) -> None:
+    """Show what is declared and what runs in each environment.
+
+    Exits with 0 only when every environment runs what main declares for it.
+    """
+    from gitops.airflow import ACCESS_FILE, load_access
+    from gitops.promotion import Ledger
+    from gitops.status import collect, show
+
+    repository, remote = _open(remote)
+    known = load_access(access or repository.path / ACCESS_FILE)
+    rows = collect(Ledger.fetch(repository, remote), known)
+    if as_json:
+        print(json.dumps([row.plain() for row in rows], indent=1))
+    else:
+        show(rows, known, _OUT)
+    if not all(row.agree for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def promote(environment: _Environment, push: _Push = False, remote: _Remote = None) -> None:
+    """Propose to an environment the release that the one before it runs.
+
+    staging gets what dev runs, prod gets what staging runs and has verified. The proposal is a branch,
+    `promote/ENV`, with one commit that changes that environment's release file.
+    """
+    from gitops.promotion import Ledger
+    from gitops.promotion import promote as propose
+
+    repository, remote = _open(remote)
+    ledger = Ledger.fetch(repository, remote)
+    _finish(ledger, remote, propose(ledger, environment, remote), push)
+
+
+@app.command()
+def rollback(
+    environment: _Environment,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMIT",
+            help="A release that this environment ran before.",
+            show_default="the last one that it verified before the present one",
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Why; kept in the release file as the hold.", show_default=False),
+    ] = None,
+    push: _Push = False,
+    remote: _Remote = None,
+) -> None:
+    """Propose to an environment a release that it ran before.
+
+    Promotions into that environment are then held until `gitops release-hold ENV`.
+    """
+    from gitops.promotion import Ledger
+    from gitops.promotion import rollback as propose
+
+    repository, remote = _open(remote)
+    ledger = Ledger.fetch(repository, remote)
+    _finish(ledger, remote, propose(ledger, environment, remote, to=to, reason=reason), push)
+
+
+@app.command("release-hold")
+def release_hold(environment: _Environment, push: _Push = False, remote: _Remote = None) -> None:
+    """Propose to allow promotions into an environment again, after a rollback."""
+    from gitops.promotion import Ledger
+    from gitops.promotion import release_hold as propose
+
+    repository, remote = _open(remote)
+    ledger = Ledger.fetch(repository, remote)
+    _finish(ledger, remote, propose(ledger, environment, remote), push)
+
+
+@app.command()
+def check(
+    base: Annotated[
+        str, typer.Option(metavar="BRANCH", help="The branch that it would be merged into.")
+    ] = "main",
+    head: Annotated[
+        str,
+        typer.Option(metavar="BRANCH", help="A branch of the remote, or any commit of this checkout."),
+    ] = "HEAD",
+    remote: _Remote = None,
+) -> None:
+    """Check whether a branch may be merged: release files, settings, promotion rules and the model's gates.
+
+    Exits with 1 and every broken rule. Looks at commits: what is not committed does not count.
+    """
+    from gitops.check import check as broken_rules
+    from gitops.promotion import Ledger
+
+    repository, remote = _open(remote)
+    ledger = Ledger.fetch(repository, remote, main=base)
+    pushed = repository.branch_ref(remote, head)
+    commit = repository.resolve(pushed if repository.has(pushed) else head)
+    if broken := broken_rules(ledger, commit):
+        raise RuleError("\n".join(map(str, broken)))
+    _OUT.print(f"{commit[:12]}: nothing stands against merging it into {base}", style="green")
+
+
+@app.command()
+def merge(
+    branch: Annotated[
+        str, typer.Argument(metavar="BRANCH", help="A branch of the remote.", show_default=False)
+    ],
+    remote: _Remote = None,
+) -> None:
+    """Check a branch, merge it into main and push that.
+
+    It is what a forge's merge button does, for a team without a forge.
+    """
+    from gitops.merge import merge as merge_branch
+
+    repository, remote = _open(remote)
+    commit = merge_branch(repository, remote, branch)
+    _OUT.print(f"Merged {branch} into main of {remote} as {commit[:12]}", style="green")
+
+
+def _open(remote: str | None) -> tuple[Repository, str]:
+    repository = Repository.find()
+    remotes = repository.remotes()
+    if remote is None:
+        remote = "visage" if "visage" in remotes else "origin"
+    if remote not in remotes:
+        shown = ", ".join(remotes) or "none"
+        raise GitopsError(f"{remote}: no such git remote here (there are: {shown}); name one with --remote")
+    return repository, remote
+
+
+def _finish(ledger: Any, remote: str, proposal: Any, push: bool) -> None:
+    from gitops.promotion import push as push_proposal
+
+    _OUT.print(
+        ledger.repository.git("show", "--no-patch", "--format=%B", proposal.commit),
+        markup=False,
+        soft_wrap=True,
+    )
+    if not push:
+        _OUT.print(
+            f"Not pushed. Run it again with --push to push {proposal.branch} to {remote}.", soft_wrap=True
+        )
+        return
+    push_proposal(ledger, remote, proposal)
+    done = "Was there already" if proposal.known else "Pushed"
+    _OUT.print(f"{done}: {proposal.branch} on {remote}", style="green")
+    _OUT.print(f"Open a pull request from it, or run: gitops merge {proposal.branch}", soft_wrap=True)
+
+
+def _refuse(lines: list[str]) -> None:
+    for line in lines:
+        _ERR.print(f"refused: {line}", soft_wrap=True, markup=False, style="red")

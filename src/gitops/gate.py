@@ -1,0 +1,152 @@
+"""Gates: what a model must have shown before it is released."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gitops.errors import GateError
+from gitops.repository import Repository
+from gitops.settings import Settings
+
+EVALUATION = "metrics/evaluation.json"
+EXPORT = "metrics/export.json"
+
+_STANDARD_ERRORS = 2.0
+
+
+class Attribute(BaseModel):
+    """How one attribute did on the hold-out."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    accuracy: float = Field(ge=0, le=1)
+
+
+class Evaluation(BaseModel):
+    """What `metrics/evaluation.json` says about a model. Accuracies are 0 to 1."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    profile: Literal["full", "small"]
+    mean_accuracy: float = Field(ge=0, le=1)
+    majority_accuracy: float = Field(ge=0, le=1)
+    model_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    samples: int = Field(ge=1)
+    per_attribute: dict[str, Attribute] = Field(default_factory=dict)
+
+
+class Export(BaseModel):
+    """What `metrics/export.json` says: how far the shipped model is from the trained one, and may be."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    max_difference: float = Field(ge=0)
+    tolerance: float = Field(gt=0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One gate: what was found, what is asked for, what the incumbent has, and whether that passes."""
+
+    gate: str
+    value: str
+    limit: str
+    incumbent: str
+    ok: bool
+
+    def __str__(self) -> str:
+        return f"{self.gate}: {self.value}, {self.limit} is asked for"
+
+
+_Figures = TypeVar("_Figures", Evaluation, Export)
+
+
+def _read(repository: Repository, commit: str, path: str, kind: type[_Figures]) -> _Figures:
+    content = repository.read(commit, path)
+    if content is None:
+        raise GateError(
+            f"{path}: missing in {commit[:12]}; only a commit with a trained model can be released"
+        )
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "content"
+        raise GateError(
+            f"{path} in {commit[:12]}: {where}: {first['msg']}; train and export again"
+        ) from error
+
+
+def evaluation(repository: Repository, commit: str) -> Evaluation:
+    """Read the figures of a commit's model.
+
+    :raises GateError: where the commit has none, or they make no sense.
+    """
+    return _read(repository, commit, EVALUATION, Evaluation)
+
+
+def export(repository: Repository, commit: str) -> Export:
+    """Read how well a commit's ONNX model repeats the trained one.
+
+    :raises GateError: where the commit does not say, or says nothing sensible.
+    """
+    return _read(repository, commit, EXPORT, Export)
+
+
+def tolerance(one: Evaluation, other: Evaluation) -> float:
+    """Return by how much two mean accuracies may differ by the luck of their hold-outs: two standard errors.
+
+    Images are counted, not labels: the attributes of one image are far from independent.
+    """
+    variance = sum(item.mean_accuracy * (1 - item.mean_accuracy) / item.samples for item in (one, other))
+    return _STANDARD_ERRORS * math.sqrt(variance)
+
+
+def judge(repository: Repository, commit: str, incumbent: str | None, settings: Settings) -> list[Row]:
+    """Hold a commit's model against the gates of an environment; `incumbent` is what runs there, if anything.
+
+    :raises GateError: where the commit lacks the figures. An incumbent without figures is no obstacle.
+    """
+    figures = evaluation(repository, commit)
+    parity = export(repository, commit)
+    before: Evaluation | None = None
+    if incumbent is not None:
+        try:
+            before = evaluation(repository, incumbent)
+        except GateError:
+            before = None
+    shown = f"{before.mean_accuracy:.4f}" if before else ""
+    threshold = settings.accuracy_threshold
+    rows = [
+        Row("profile", figures.profile, "full", before.profile if before else "", figures.profile == "full"),
+        Row(
+            "mean accuracy",
+            f"{figures.mean_accuracy:.4f}",
+            f"at least {threshold:.4f}",
+            shown,
+            figures.mean_accuracy >= threshold,
+        ),
+    ]
+    if before:
+        floor = before.mean_accuracy - tolerance(figures, before)
+        rows.append(
+            Row(
+                "no worse than the incumbent",
+                f"{figures.mean_accuracy:.4f}",
+                f"at least {floor:.4f}",
+                shown,
+                figures.mean_accuracy >= floor,
+            )
+        )
+    rows.append(
+        Row(
+            "ONNX equals PyTorch",
+            f"{parity.max_difference:.2g}",
+            f"at most {parity.tolerance:.2g}",
+            "",
+            parity.max_difference <= parity.tolerance,
+        )
+    )
+    return rows

@@ -1,0 +1,170 @@
+"""What is declared, what runs, and whether they agree: one row per environment."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gitops import gate, release
+from gitops.airflow import VERIFY, Access, Airflow
+from gitops.errors import AirflowError, GateError, ReleaseError
+from gitops.promotion import Ledger
+from gitops.release import ENVIRONMENTS
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an environment's Airflow says; `trouble` is why it said nothing."""
+
+    running: str | None = None
+    last_run: str | None = None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """The state of one environment.
+
+    `verified` is what the environment found out about the declared release: True, False (rejected), or None
+    (no verdict yet). Model and accuracy are those of what runs; where that is not known, of what is declared.
+    """
+
+    environment: str
+    declared: str | None
+    running: str | None
+    model_sha256: str | None
+    mean_accuracy: float | None
+    verified: bool | None
+    agree: bool
+    hold: str | None
+    since: datetime | None
+    url: str | None
+    last_run: str | None
+    trouble: str | None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the row as JSON can carry it."""
+        return {**self.__dict__, "since": self.since.isoformat() if self.since else None}
+
+
+def ask(access: Access | None) -> Answer:
+    """Ask one Airflow what it runs."""
+    if access is None:
+        return Answer(trouble="not up: the access file does not name it")
+    try:
+        with Airflow(access, timeout=5, patient=False) as airflow:
+            running = airflow.running()
+            if running is None:
+                health = airflow.health()
+                ill = sorted(part for part, state in health.items() if state == "unhealthy")
+                return Answer(trouble=f"{', '.join(ill)}: unhealthy" if ill else None)
+            runs = airflow.runs(VERIFY) if any(dag["dag_id"] == VERIFY for dag in airflow.dags()) else []
+            return Answer(running, runs[0].state if runs else None)
+    except AirflowError as error:
+        return Answer(trouble=str(error))
+
+
+def collect(ledger: Ledger, access: dict[str, Access]) -> list[Row]:
+    """Ask all environments at once and compare with what main declares."""
+    with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
+        answers = list(pool.map(lambda environment: ask(access.get(environment)), ENVIRONMENTS))
+    return [
+        _row(ledger, environment, answer, access.get(environment))
+        for environment, answer in zip(ENVIRONMENTS, answers, strict=True)
+    ]
+
+
+def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None) -> Row:
+    repository, verdicts = ledger.repository, ledger.verdicts
+    trouble = answer.trouble
+    declared, hold, since, valid = None, None, None, True
+    try:
+        declaration = ledger.declared(environment)
+        declared, hold, since = declaration.commit, declaration.hold, declaration.at
+    except ReleaseError as error:
+        valid, trouble = False, str(error)
+    agree = valid and answer.trouble is None and release.same(repository, declared, answer.running)
+    verified = None
+    if verdicts.rejected(environment, declared):
+        verified = False
+        trouble = trouble or f"{environment} rejected {(declared or '')[:12]}; it runs what it verified last"
+    elif verdicts.verified(environment, declared):
+        verified = True
+    sha256, accuracy = None, None
+    commit = answer.running or declared
+    if commit and repository.has(commit):
+        try:
+            figures = gate.evaluation(repository, commit)
+            sha256, accuracy = figures.model_sha256, figures.mean_accuracy
+        except GateError:
+            sha256 = accuracy = None
+    return Row(
+        environment=environment,
+        declared=declared,
+        running=answer.running,
+        model_sha256=sha256,
+        mean_accuracy=accuracy,
+        verified=verified,
+        agree=agree,
+        hold=hold,
+        since=since,
+        url=(access.web or access.url) if access else None,
+        last_run=answer.last_run,
+        trouble=trouble,
+    )
+
+
+def show(
+    rows: list[Row], access: dict[str, Access], console: Console, *, now: datetime | None = None
+) -> None:
+    """Print the rows as a table; passwords only where a person looks on."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("", "declared", "runs", "since", "model", "accuracy", "verdict", "last check", "agree"):
+        table.add_column(title, no_wrap=True)
+    colors = {"dev": "green", "staging": "yellow", "prod": "red"}
+    for row in rows:
+        verdict = {True: "verified", False: "rejected", None: "none yet"}[row.verified]
+        table.add_row(
+            Text(row.environment, style=colors.get(row.environment, "")),
+            _commit(row.declared),
+            "not known" if row.trouble and row.running is None else _commit(row.running),
+            _age(row.since, now or datetime.now(UTC)) if row.declared else "",
+            (row.model_sha256 or "")[:12],
+            "" if row.mean_accuracy is None else f"{row.mean_accuracy:.4f}",
+            Text(verdict if row.declared else "", style="red" if row.verified is False else ""),
+            row.last_run or "",
+            Text("yes" if row.agree else "no", style="green" if row.agree else "red"),
+        )
+    console.print(table)
+    console.print()
+    for row in rows:
+        line = Text(f"{row.environment}  ", style=colors.get(row.environment, ""))
+        known = access.get(row.environment)
+        line.append(row.url or "no address known", style="default")
+        if known:
+            line.append(f"  user {known.username}", style="default")
+            if console.is_terminal:
+                line.append(f"  password {known.password.get_secret_value()}", style="default")
+        if row.hold:
+            line.append(f"  held: {row.hold}", style="yellow")
+        if row.trouble:
+            line.append(f"  {row.trouble}", style="red")
+        console.print(line, soft_wrap=True)
+
+
+def _commit(commit: str | None) -> str:
+    return commit[:12] if commit else "no release yet"
+
+
+def _age(since: datetime | None, now: datetime) -> str:
+    if since is None:
+        return ""
+    seconds = max(0, int((now - since).total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

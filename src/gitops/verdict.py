@@ -1,0 +1,171 @@
+"""Verdicts: what an environment itself found out about a release that it runs.
+
+A verdict is an annotated tag on the release's commit, `verified/<env>/<sha12>` or `rejected/<env>/<sha12>`,
+whose message carries the figures as JSON. A rejection outweighs a verification.
+"""
+
+import json
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gitops.errors import PushRejectedError, VerdictError
+from gitops.release import ENVIRONMENTS, identities
+from gitops.repository import Repository, Tag, is_full_sha
+
+log = logging.getLogger(__name__)
+
+VERIFIED, REJECTED = "verified", "rejected"
+
+
+class Verdict(BaseModel):
+    """The figures of one verdict. Accuracies are mean accuracies, 0 to 1, on the release's own hold-out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verdict: Literal["verified", "rejected"]
+    environment: Literal["dev", "staging", "prod"]
+    release: str
+    claimed_accuracy: float | None = Field(ge=0, le=1)
+    measured_accuracy: float | None = Field(ge=0, le=1)
+    onnxruntime: str
+    samples: int = Field(ge=0)
+    at: AwareDatetime
+    reason: str = ""
+
+    @field_validator("release")
+    @classmethod
+    def _full(cls, value: str) -> str:
+        if not is_full_sha(value):
+            raise ValueError("a full commit id, 40 hexadecimal digits")
+        return value
+
+    @property
+    def tag(self) -> str:
+        return tag_name(self.verdict, self.environment, self.release)
+
+    @property
+    def message(self) -> str:
+        """The tag's message: one line for people, then the figures as JSON."""
+        measured = (
+            "not measured" if self.measured_accuracy is None else f"{self.measured_accuracy:.4f} measured"
+        )
+        claimed = "none claimed" if self.claimed_accuracy is None else f"{self.claimed_accuracy:.4f} claimed"
+        reason = f": {' '.join(self.reason.split())}" if self.reason else ""
+        summary = f"{self.verdict} in {self.environment}: mean accuracy {measured}, {claimed}{reason}"
+        return f"{summary}\n\n{json.dumps(self.model_dump(mode='json'), indent=1)}"
+
+    @classmethod
+    def read(cls, tag: Tag) -> Self:
+        """Read the verdict that a tag carries.
+
+        :raises VerdictError: where its message is none, or speaks of another environment or commit.
+        """
+        start = tag.message.find("{")
+        try:
+            verdict = cls.model_validate_json(tag.message[start:] if start >= 0 else "")
+        except ValidationError as error:
+            raise VerdictError(f"{tag.name}: its message carries no figures; delete the tag") from error
+        if (verdict.tag, verdict.release) != (tag.name, tag.commit):
+            raise VerdictError(f"{tag.name}: its message speaks of {verdict.tag}; delete the tag")
+        return verdict
+
+
+def tag_name(verdict: str, environment: str, commit: str) -> str:
+    """Return the name of the tag that a verdict on `commit` gets."""
+    return f"{verdict}/{environment}/{commit[:12]}"
+
+
+def record(repository: Repository, remote: str, verdict: Verdict) -> None:
+    """Push a verdict as a tag. Recording again what is already recorded changes nothing.
+
+    :raises VerdictError: where the release is already rejected and would be verified, or the name is taken.
+    """
+    if not _recorded(repository, remote, verdict):
+        tag = repository.tag(verdict.release, verdict.tag, verdict.message)
+        try:
+            repository.push(remote, {f"refs/tags/{verdict.tag}": tag})
+        except PushRejectedError:
+            # Somebody may have recorded the same at the same moment.
+            if not _recorded(repository, remote, verdict):
+                raise
+    log.info("%s: recorded", verdict.tag)
+
+
+def _recorded(repository: Repository, remote: str, verdict: Verdict) -> bool:
+    repository.fetch(remote)
+    other = tag_name(REJECTED, verdict.environment, verdict.release)
+    if verdict.verdict == VERIFIED and repository.tags(other, remote=remote):
+        raise VerdictError(
+            f"{verdict.tag}: {verdict.environment} rejected this release before; "
+            f"to give it another chance: git push {remote} --delete refs/tags/{other}"
+        )
+    for tag in repository.tags(verdict.tag, remote=remote):
+        if tag.commit != verdict.release:
+            raise VerdictError(f"{verdict.tag}: already marks another commit, {tag.commit}; delete the tag")
+        return True
+    return False
+
+
+class Verdicts:
+    """All verdicts that a repository knows about, by release: equal releases share theirs."""
+
+    def __init__(self, repository: Repository, tags: Iterable[Tag]) -> None:
+        self._repository = repository
+        tags = list(tags)
+        self._identities = identities(repository, [tag.commit for tag in tags])
+        self._verified: dict[tuple[str, str], Verdict] = {}
+        self._rejected: dict[tuple[str, str], Tag] = {}
+        for tag in sorted(tags, key=lambda tag: tag.at or datetime.min.replace(tzinfo=UTC)):
+            kind, _, rest = tag.name.partition("/")
+            environment = rest.partition("/")[0]
+            if kind == REJECTED:
+                # Whatever its message says: when in doubt a rejected release does not run.
+                self._rejected.setdefault((environment, self._identity(tag.commit)), tag)
+            elif kind == VERIFIED:
+                try:
+                    verdict = Verdict.read(tag)
+                except VerdictError as error:
+                    log.warning("%s", error)
+                    continue
+                self._verified.setdefault((environment, self._identity(tag.commit)), verdict)
+
+    @classmethod
+    def load(
+        cls, repository: Repository, *, remote: str | None = None, environments: Iterable[str] = ENVIRONMENTS
+    ) -> Self:
+        """Read the verdicts last fetched from `remote`, or the repository's own tags."""
+        tags: list[Tag] = []
+        for environment in environments:
+            for kind in (VERIFIED, REJECTED):
+                tags += repository.tags(f"{kind}/{environment}/", remote=remote)
+        return cls(repository, tags)
+
+    def verified(self, environment: str, commit: str | None) -> Verdict | None:
+        """Return the first verification of a release by an environment, or None where there is none."""
+        if commit is None or self.rejected(environment, commit):
+            return None
+        return self._verified.get((environment, self._identity(commit)))
+
+    def rejected(self, environment: str, commit: str | None) -> Tag | None:
+        """Return the tag by which an environment rejected a release, or None where it did not."""
+        return None if commit is None else self._rejected.get((environment, self._identity(commit)))
+
+    def age(self, environment: str, commit: str, *, now: datetime | None = None) -> timedelta | None:
+        """Return for how long a release has been verified, or None where it is not."""
+        verdict = self.verified(environment, commit)
+        return None if verdict is None else (now or datetime.now(UTC)) - verdict.at
+
+    def _identity(self, commit: str) -> str:
+        if commit not in self._identities:
+            # A commit that is not here is only ever the same release as itself.
+            self._identities[commit] = identities(self._repository, (commit,)).get(commit, commit)
+        return self._identities[commit]
+
+    def know(self, commits: Iterable[str]) -> None:
+        """Look many commits up at once, so that asking about each is quick."""
+        new = [commit for commit in commits if commit not in self._identities]
+        self._identities |= identities(self._repository, new)
