@@ -51,3 +51,11 @@ class ModelError(GitopsError):
 
 class AirflowError(GitopsError):
     """An Airflow could not be asked, or refused."""
+
+
+class StepError(GitopsError):
+    """A stage of the pipeline failed, took too long, or could not leave its outputs at the DVC remote."""
+
+
+class CandidateError(GitopsError):
+    """The results of a run cannot be proposed."""

@@ -336,7 +336,9 @@ class Repository:
                 self.git("read-tree", parent, env=index)
             for path, content in files.items():
                 if content is None:
-                    self.git("update-index", "--force-remove", "--", path, env=index)
+                    # Mode 0 removes, in a bare repository too, where --force-remove asks for a work tree.
+                    entry = f"0 {'0' * 40}\t{_one_line(path)}\n"
+                    self.git("update-index", "--index-info", input=entry, env=index)
                     continue
                 blob = self.git("hash-object", "-w", "--stdin", input=content)
                 entry = self.git("ls-files", "--stage", "-z", "--full-name", "--", path, env=index)

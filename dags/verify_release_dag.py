@@ -1,0 +1,83 @@
+"""
+# Verification
+
+Every release is verified by the environment that runs it: the release's own hold-out images are scored here,
+with the promoted model, on this environment's ONNX Runtime, and compared with what the release claims
+(`metrics/evaluation.json`).
+
+The verdict is an annotated tag on the commit, `verified/<env>/<sha12>` or `rejected/<env>/<sha12>`, whose
+message carries the figures. A release that its own environment rejected is not run there any more: the
+environment goes back to the last one that was verified. Promotion into prod asks for staging's verified tag.
+
+Once verified, a release (or an equal one) is not verified again: the run ends after `find_release`, skipped.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import dag, task
+
+from visage_dags.conduct import DEFAULT_ARGS, START_DATE, starts_paused
+
+DAG_ID = "verify_release"
+
+
+@task
+def find_release() -> str:
+    """Name the release that runs here, unless it has its verdict already."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from gitops.verification import pending
+    from visage_dags import place
+
+    release = place.release()
+    if reason := pending(place.origin(), release, place.environment(), mirror=place.home() / "origin.git"):
+        raise AirflowSkipException(f"{release[:12]}: {reason}")
+    return release
+
+
+@task(execution_timeout=timedelta(hours=2))
+def score_holdout(release: str) -> dict[str, Any]:
+    """Score the release's hold-out set with its model, here, and judge."""
+    from gitops.verification import verify
+    from visage_dags import place
+
+    verdict = verify(place.origin(), release, place.environment(), home=place.workspaces())
+    return verdict.model_dump(mode="json")
+
+
+@task
+def record_verdict(verdict: dict[str, Any]) -> None:
+    """Push the verdict as a tag; a rejection also fails the run, so that people notice."""
+    import logging
+
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from gitops.verdict import Verdict
+    from gitops.verification import publish
+    from visage_dags import place
+
+    found = Verdict.model_validate(verdict)
+    publish(place.origin(), found, mirror=place.home() / "origin.git")
+    if found.reason:
+        raise AirflowFailException(f"{found.tag}: {found.reason}")
+    logging.getLogger(__name__).info("%s", found.message.splitlines()[0])
+
+
+@dag(
+    dag_id=DAG_ID,
+    description="Does the release keep here what it claims? The answer is a tag",
+    schedule=timedelta(minutes=1),
+    start_date=START_DATE,
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=starts_paused(DAG_ID),
+    default_args=DEFAULT_ARGS,
+    tags=["visage", "release"],
+    doc_md=__doc__,
+)
+def verify_release() -> None:
+    record_verdict(score_holdout(find_release()))
+
+
+verify_release()

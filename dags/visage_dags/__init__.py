@@ -1,0 +1,1 @@
+"""What the DAGs of Visage share. Light to import: nothing here loads a library of the model."""

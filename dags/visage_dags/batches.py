@@ -1,0 +1,38 @@
+"""The batches of images of an environment: where they arrive, where their scores go, where they end.
+
+incoming/<batch>/            images to score; a batch is complete when its folder appears (rename it in)
+scores/date=<day>/<batch>.parquet   its scores, by the day on which it was first scored
+scored/<batch>/              the images, after scoring
+quarantine/<batch>/          the images that could not be read, with the reasons
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+def waiting(home: Path) -> list[str]:
+    """The names of the batches that wait, oldest name first; a leading dot marks one that still arrives."""
+    incoming = home / "incoming"
+    incoming.mkdir(parents=True, exist_ok=True)
+    return sorted(entry.name for entry in incoming.iterdir() if entry.is_dir() and entry.name[0] != ".")
+
+
+def scores_path(home: Path, batch: str) -> Path:
+    """The one file of a batch's scores: where it already is, else under today (UTC)."""
+    present = sorted((home / "scores").glob(f"date=*/{_literal(batch)}.parquet"))
+    today = datetime.now(UTC).date().isoformat()
+    return present[0] if present else home / "scores" / f"date={today}" / f"{batch}.parquet"
+
+
+def retire(home: Path, batch: str) -> Path:
+    """Move a scored batch out of `incoming`, beside an earlier one of the same name if there is one."""
+    scored = home / "scored"
+    scored.mkdir(parents=True, exist_ok=True)
+    target, number = scored / batch, 2
+    while target.exists():
+        target, number = scored / f"{batch}~{number}", number + 1
+    return (home / "incoming" / batch).rename(target)
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)

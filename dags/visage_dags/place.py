@@ -1,0 +1,59 @@
+"""Where a task runs: its environment, the release that it belongs to, and that release's origin."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gitops.repository import Repository
+from gitops.workspace import Origin
+
+# The checkout of the release that this file is part of.
+RELEASE_ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment() -> str:
+    """The name of this environment: dev, staging or prod."""
+    return os.environ["VISAGE_ENVIRONMENT"]
+
+
+def home() -> Path:
+    """The data folder of this environment."""
+    return Path(os.environ["VISAGE_HOME"])
+
+
+def workspaces() -> Path:
+    """The folder of the throw-away clones."""
+    return home() / "workspaces"
+
+
+def origin() -> Origin:
+    """The repository of the connection `git_default`, with its credentials."""
+    from airflow.providers.git.hooks.git import GitHook
+
+    hook = GitHook("git_default")
+
+    @contextmanager
+    def session() -> Iterator[None]:
+        with hook.configure_hook_env():
+            before = dict(os.environ)
+            os.environ.update(hook.env)
+            try:
+                yield
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
+
+    return Origin(url=str(hook.repo_url), session=session)
+
+
+def release() -> str:
+    """The commit (40 hex digits) of the release that this task belongs to.
+
+    A task that Airflow started has it as its bundle's version; one under `airflow dags test` takes the commit
+    of the checkout that its DAG file lies in.
+    """
+    from airflow.sdk import get_current_context
+
+    version = get_current_context()["ti"].bundle_instance.version
+    return version or Repository(RELEASE_ROOT).resolve("HEAD")

@@ -1,0 +1,102 @@
+"""A candidate: one commit, on a branch of its own, that proposes the results of a training run."""
+
+import json
+import logging
+import re
+from pathlib import Path
+
+import yaml
+
+from gitops.errors import CandidateError
+from gitops.repository import Repository
+from gitops.workspace import Origin, fetch, workspace
+
+log = logging.getLogger(__name__)
+
+METRICS = "metrics/evaluation.json"
+
+
+def slug(run_id: str) -> str:
+    """A run id as part of a branch name: letters, digits, dots, dashes and underscores alone."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", run_id.replace("+00:00", "Z").replace(":", "")).strip("-")
+
+
+def run_branch(run_id: str) -> str:
+    """The branch on which the steps of a run leave their commits."""
+    return f"run/{slug(run_id)}"
+
+
+def candidate_branch(run_id: str) -> str:
+    """The branch from which a pull request is opened."""
+    return f"candidate/{slug(run_id)}"
+
+
+def propose(origin: Origin, base: str, result: str, *, run_id: str, home: Path) -> str | None:
+    """Push the results of a run as one commit on top of the commit that it trained from.
+
+    `base` is the commit that the run started from, `result` the commit of its last step. The same run gives
+    the same commit, so a retry changes nothing. Returns the branch, or None where the run changed nothing.
+
+    :raises CandidateError: for a run at another profile than `full`, one without an evaluation, or one whose
+        branch already holds something else.
+    """
+    branch = candidate_branch(run_id)
+    with workspace(origin, result, home) as space:
+        repository = space.repository
+        fetch(repository, origin, base)
+        profile = _profile(repository, result)
+        if profile != "full":
+            raise CandidateError(
+                f"params.yaml: a run at profile {profile} is never proposed; train at profile full"
+            )
+        if repository.git("rev-parse", f"{base}^{{tree}}") == repository.git(
+            "rev-parse", f"{result}^{{tree}}"
+        ):
+            log.info("The results equal those of %s: nothing to propose.", base)
+            return None
+        commit = _squash(repository, base, result, run_id)
+        reference = f"refs/heads/{branch}"
+        with origin.session():
+            present = repository.remote_refs("origin", reference).get(reference)
+            if present not in (None, commit):
+                raise CandidateError(
+                    f"{branch}: already holds {present[:12]}, another commit than this run's; "
+                    "merge or delete that branch, then run propose_candidate again"
+                )
+            if present is None:
+                repository.push("origin", {reference: commit})
+    log.info("Proposed %s as %s.", commit, branch)
+    return branch
+
+
+def _profile(repository: Repository, commit: str) -> str:
+    content = repository.read(commit, "params.yaml")
+    if content is None:
+        raise CandidateError(f"params.yaml: missing in {commit}")
+    return str(yaml.safe_load(content)["profile"])
+
+
+def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
+    content = repository.read(result, METRICS)
+    if content is None:
+        raise CandidateError(f"{METRICS}: missing in {result}; run the evaluate stage first")
+    metrics = json.loads(content)
+    message = (
+        f"Candidate: mean accuracy {metrics['mean_accuracy']:.4f}\n\n"
+        f"Trained by run {run_id} from {base[:12]}.\n"
+        f"Mean accuracy {metrics['mean_accuracy']:.4f} (majority class {metrics['majority_accuracy']:.4f}) "
+        f"on {metrics['samples']} hold-out images.\n"
+    )
+    # The dates of the run's last step make the commit, and so its id, the same at every retry.
+    date = repository.git("show", "--no-patch", "--format=%cI", result)
+    dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
+    return repository.git(
+        "commit-tree",
+        "--no-gpg-sign",
+        "-p",
+        base,
+        "-m",
+        message,
+        f"{result}^{{tree}}",
+        env=repository.identity() | dates,
+    )

@@ -1,0 +1,133 @@
+"""A throw-away clone in which one step works, and that is gone when the step ends, however it ends."""
+
+import fcntl
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from gitops.errors import GitError
+from gitops.repository import Repository, is_full_sha
+
+log = logging.getLogger(__name__)
+
+_LOCK_SUFFIX = ".lock"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where releases live: the URL or path of the git repository, and how to be allowed in.
+
+    `session()` is entered around each command that talks to the repository and around nothing else, so that
+    the code of a release never runs with the credentials in its environment.
+    """
+
+    url: str
+    session: Callable[[], AbstractContextManager[None]] = field(default=nullcontext)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A checkout of one commit of `origin`, detached, without history."""
+
+    path: Path
+    origin: Origin
+    repository: Repository
+    commit: str
+
+
+@contextmanager
+def workspace(origin: Origin, commit: str, home: Path) -> Iterator[Workspace]:
+    """Check `commit` (40 hex digits) out of `origin` into a new folder under `home`; remove it at the end.
+
+    What a killed process left under `home` is removed first, and processes that still work in it are ended.
+
+    :raises GitError: when `origin` cannot be reached or has no such commit.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        with _alone_in(home):
+            _sweep(home)
+            path = Path(tempfile.mkdtemp(prefix=f"{commit[:12]}-", dir=home))
+            lock_path = path.with_name(path.name + _LOCK_SUFFIX)
+            # The kernel lets go of the lock when this process dies, so a lock that is free marks a left-over.
+            fcntl.flock(stack.enter_context(lock_path.open("w")), fcntl.LOCK_EX)
+        try:
+            repository = Repository(path)
+            repository.git("init", "--quiet")
+            repository.git("remote", "add", "origin", origin.url)
+            fetch(repository, origin, commit)
+            repository.git("-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit)
+            yield Workspace(path, origin, repository, commit)
+        finally:
+            shutil.rmtree(path)
+            lock_path.unlink()
+
+
+def resolve(origin: Origin, ref: str, home: Path) -> str:
+    """The commit (40 hex digits) that `ref`, a branch of `origin` or a full commit id, names there now.
+
+    :raises GitError: when `origin` cannot be reached or has no such branch.
+    """
+    if is_full_sha(ref):
+        return ref
+    home.mkdir(parents=True, exist_ok=True)
+    with origin.session():
+        reference = f"refs/heads/{ref}"
+        found = Repository(home).remote_refs(origin.url, reference)
+    if reference not in found:
+        raise GitError(f"{ref}: no such branch on {origin.url}; give a branch or a full commit id")
+    return found[reference]
+
+
+def fetch(repository: Repository, origin: Origin, commit: str) -> None:
+    """Bring one commit of `origin`, without its history, into `repository`."""
+    with origin.session():
+        repository.git("fetch", "--quiet", "--no-tags", "--depth", "1", "origin", commit, timeout=600)
+
+
+@contextmanager
+def _alone_in(home: Path) -> Iterator[None]:
+    """Keep others from sweeping while a workspace exists but is not locked yet."""
+    with (home / ".sweep").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _sweep(home: Path) -> None:
+    for lock_path in sorted(home.glob(f"*{_LOCK_SUFFIX}")):
+        path = lock_path.with_name(lock_path.name.removesuffix(_LOCK_SUFFIX))
+        with lock_path.open("r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            _end_processes_in(path)
+            if path.exists():
+                shutil.rmtree(path)
+            lock_path.unlink()
+        log.warning("Removed %s, left behind by a process that was killed.", path)
+
+
+def _end_processes_in(path: Path) -> None:
+    """End what a killed task left running: `dvc repro` and the training below it would work on for hours."""
+    orphans = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()).is_relative_to(path) and process.pid != os.getpid():
+                orphans.append(process)
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue  # another user's process, or one that has just ended: not one of ours
+    for process in orphans:
+        log.warning("Ending process %d, an orphan that works in %s.", process.pid, path)
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(orphans, timeout=10)

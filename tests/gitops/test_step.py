@@ -1,0 +1,151 @@
+"""Steps on a real pipeline of two stages, a real origin and a real DVC remote in a folder."""
+
+import shutil
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gitops import step
+from gitops.errors import StepError
+from gitops.repository import Repository
+from gitops.workspace import Origin
+
+PIPELINE = """\
+stages:
+  double:
+    cmd: python -c "print(int(open('number.txt').read()) * 2, file=open('double.txt', 'w'))"
+    deps: [number.txt]
+    outs: [double.txt]
+  report:
+    cmd: python -m report
+    deps: [double.txt, src/report.py]
+    metrics:
+      - report.json: {cache: false}
+"""
+REPORT = """\
+import json
+from pathlib import Path
+
+number = int(Path("double.txt").read_text())
+if number == 26:
+    raise SystemExit("26: unlucky")
+Path("report.json").write_text(json.dumps({"number": number}))
+"""
+
+
+@pytest.fixture
+def remote(tmp_path: Path, isolated_home: Path) -> Path:
+    """A DVC remote in a folder, named by the environment and not by the repository, and a shared cache."""
+    folder = tmp_path / "dvc-remote"
+    folder.mkdir()
+    config = isolated_home / "dvc" / "config"
+    config.parent.mkdir()
+    config.write_text(
+        f"[core]\nremote = storage\n[cache]\ndir = {tmp_path / 'cache'}\n"
+        f"['remote \"storage\"']\nurl = {folder}\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def origin(tmp_path: Path, remote: Path) -> Repository:
+    """A bare origin whose `main` holds the pipeline, with nothing run yet."""
+    checkout = tmp_path / "checkout"
+    (checkout / "src").mkdir(parents=True)
+    (checkout / "dvc.yaml").write_text(PIPELINE)
+    (checkout / "number.txt").write_text("21\n")
+    (checkout / "src" / "report.py").write_text(REPORT)
+    repository = Repository(checkout)
+    repository.git("init", "--quiet", "--initial-branch=main")
+    subprocess.run(["dvc", "init", "--quiet"], cwd=checkout, check=True, timeout=60)
+    repository.git("add", "--all")
+    repository.git("commit", "--quiet", "--message=Start", env=repository.identity())
+    return Repository.clone(str(checkout), tmp_path / "origin.git", "--bare")
+
+
+def run(origin: Repository, commit: str, stage: str, home: Path) -> str:
+    return step.run_stage(Origin(str(origin.path)), commit, stage, branch="run/one", home=home)
+
+
+def test_a_chain_of_steps_leaves_commits_metrics_and_data(
+    origin: Repository, remote: Path, tmp_path: Path
+) -> None:
+    start, spaces = origin.resolve("main"), tmp_path / "spaces"
+    doubled = run(origin, start, "double", spaces)
+    # The next step may run elsewhere: nothing but origin and the DVC remote is shared.
+    shutil.rmtree(tmp_path / "cache")
+    reported = run(origin, doubled, "report", spaces)
+
+    assert origin.read(reported, "report.json") == b'{"number": 42}'
+    assert origin.resolve("run/one") == reported
+    assert origin.resolve(f"{reported}~1") == doubled
+    assert origin.resolve("main") == start
+    assert [path for path in remote.rglob("*") if path.is_file()], "the outputs are on the DVC remote"
+    assert [entry.name for entry in spaces.iterdir()] == [".sweep"]
+
+
+def test_a_retry_starts_from_the_same_commit_and_replaces_the_first_try(
+    origin: Repository, tmp_path: Path
+) -> None:
+    doubled = run(origin, origin.resolve("main"), "double", tmp_path / "spaces")
+    first = run(origin, doubled, "report", tmp_path / "spaces")
+    second = run(origin, doubled, "report", tmp_path / "spaces")
+    assert origin.resolve("run/one") == second
+    assert origin.tree_id(first, "dvc.lock") == origin.tree_id(second, "dvc.lock")
+    assert origin.resolve(f"{second}~1") == doubled
+
+
+def test_a_stage_with_nothing_to_do_returns_its_input(origin: Repository, tmp_path: Path) -> None:
+    doubled = run(origin, origin.resolve("main"), "double", tmp_path / "spaces")
+    assert run(origin, doubled, "double", tmp_path / "spaces") == doubled
+
+
+def test_a_failing_stage_names_itself_and_pushes_nothing(origin: Repository, tmp_path: Path) -> None:
+    unlucky = origin.commit_files(origin.resolve("main"), {"number.txt": b"13\n"}, "Unlucky")
+    origin.git("update-ref", "refs/heads/unlucky", unlucky)
+    doubled = run(origin, unlucky, "double", tmp_path / "spaces")
+    with pytest.raises(StepError, match=r"dvc repro --pull --single-item report: exit status"):
+        run(origin, doubled, "report", tmp_path / "spaces")
+    assert origin.resolve("run/one") == doubled
+    assert [entry.name for entry in (tmp_path / "spaces").iterdir()] == [".sweep"]
+
+
+def test_a_command_is_a_step_too(origin: Repository, tmp_path: Path) -> None:
+    start = origin.resolve("main")
+    command = ["python", "-c", "open('number.txt', 'w').write('4')"]
+    place = Origin(str(origin.path))
+    changed = step.run_command(
+        place, start, command, branch="run/two", home=tmp_path / "spaces", message="Four"
+    )
+    assert origin.read(changed, "number.txt") == b"4"
+    assert origin.resolve("run/two") == changed
+
+
+def test_the_code_that_runs_is_the_commits_own(origin: Repository, tmp_path: Path) -> None:
+    changed = REPORT.replace('"number": number', '"number": -number').encode()
+    commit = origin.commit_files(origin.resolve("main"), {"src/report.py": changed}, "Negate")
+    origin.git("update-ref", "refs/heads/negate", commit)
+    reported = run(origin, run(origin, commit, "double", tmp_path / "s"), "report", tmp_path / "s")
+    assert origin.read(reported, "report.json") == b'{"number": -42}'
+
+
+def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
+    script = (
+        "import signal, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
+        "open('pid', 'w').write(str(child.pid))\n"
+        "signal.pause()\n"
+    )
+    with pytest.raises(StepError, match="took longer than 0:00:02"):
+        step.call(["python", "-c", script], tmp_path, timedelta(seconds=2))
+    assert_gone(int((tmp_path / "pid").read_text()))
+
+
+def assert_gone(pid: int) -> None:
+    import psutil
+
+    if psutil.pid_exists(pid):
+        _, alive = psutil.wait_procs([psutil.Process(pid)], timeout=10)
+        assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
