@@ -1,0 +1,1 @@
+"""The face-attribute model: collect -> prepare -> tune -> train -> export -> evaluate -> score."""

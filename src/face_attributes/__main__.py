@@ -1,0 +1,5 @@
+"""`python -m face_attributes`."""
+
+from face_attributes.cli import main
+
+main()

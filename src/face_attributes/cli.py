@@ -1,0 +1,194 @@
+"""The command line: one command for each stage, and what else people do with faces and models."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from face_attributes.errors import FaceAttributesError
+
+# Heavy libraries are imported inside the commands that need them, so that --help answers at once
+
+app = typer.Typer(
+    name="python -m face_attributes",
+    help=(
+        "Learn to tell forty attributes of a face (glasses, a smile, a hat ...) from aligned photographs.\n\n"
+        "The stages, in order: collect, prepare, tune, train, export, evaluate. `dvc repro` runs those whose "
+        "inputs changed; each can also be run alone, in the repository's root, and reads params.yaml there. "
+        "`score` applies a trained model to a folder of images.\n\n"
+        "To see it all work in a minute or two: python -m face_attributes profile small, then dvc repro."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+_STAGES, _TOOLS = "Stages", "Tools"
+
+
+@app.command(rich_help_panel=_STAGES)
+def collect() -> None:
+    """Read the photographs of data.source into data/raw, leaving broken ones out.
+
+    Broken files are listed with reasons in data/raw/quarantine.csv; more of them than data.max_bad_fraction
+    stops the stage. For data.source celeba, set CELEBA_DIR to the folder with the photographs; DVC cannot
+    see that folder change: after a change there, run dvc repro --force collect.
+    """
+    from face_attributes import params
+    from face_attributes.collect import collect as run
+
+    run(params.load().data)
+
+
+@app.command(rich_help_panel=_STAGES)
+def prepare() -> None:
+    """Decode and shrink them into data/prepared, and set the test part aside in data/holdout.parquet."""
+    from face_attributes import params
+    from face_attributes.prepare import prepare as run
+
+    run(params.load().prepare)
+
+
+@app.command(rich_help_panel=_STAGES)
+def tune() -> None:
+    """Search for good hyperparameters with short trainings; the best go to search/best.json.
+
+    A search that was interrupted goes on with the trial after the last that ended.
+    """
+    from face_attributes import params
+    from face_attributes.tune import tune as run
+
+    loaded = params.load()
+    run(loaded.tune, loaded.train)
+
+
+@app.command(rich_help_panel=_STAGES)
+def train() -> None:
+    """Train the model with search/best.json into models/model.pt.
+
+    A training that was interrupted goes on after its last full epoch.
+    """
+    from face_attributes import params
+    from face_attributes.train import train as run
+
+    run(params.load())
+
+
+@app.command(rich_help_panel=_STAGES)
+def export() -> None:
+    """Turn it into models/model.onnx, the file that ships, and check that it says what PyTorch says."""
+    from face_attributes import params
+    from face_attributes.export import export as run
+
+    run(params.load().export)
+
+
+@app.command(rich_help_panel=_STAGES)
+def evaluate(
+    model: Annotated[Path | None, typer.Option(help="Model  [default: models/model.onnx]")] = None,
+    holdout: Annotated[Path | None, typer.Option(help="Images  [default: data/holdout.parquet]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Figures  [default: metrics/evaluation.json]")] = None,
+) -> None:
+    """Measure the exported model on photographs that it never saw.
+
+    Without options this is the stage, which also writes plots. With any of them only the figures are written.
+    """
+    from face_attributes import evaluate as stage
+    from face_attributes import export, params
+    from face_attributes import prepare as data
+
+    stage.run(
+        params.load().evaluate,
+        model=model or export.MODEL,
+        holdout=holdout or data.HOLDOUT,
+        out=out or stage.METRICS,
+        plots=None if any((model, holdout, out)) else stage.PLOTS,
+    )
+
+
+@app.command(rich_help_panel=_TOOLS)
+def score(
+    folder: Annotated[Path, typer.Argument(help="Folder of aligned JPEGs, 178x218 pixels")],
+    model: Annotated[Path, typer.Option(help="ONNX model, such as models/model.onnx")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write")],
+    release: Annotated[str | None, typer.Option(help="Commit to note in the file")] = None,
+    quarantine: Annotated[Path | None, typer.Option(help="Folder to move unusable files to")] = None,
+) -> None:
+    """Score every image of a folder: for each attribute a probability and a decision.
+
+    Files that cannot be used are reported with reasons, and stay where they are unless --quarantine is given.
+    """
+    from face_attributes.score import score as run
+
+    scored, bad = run(folder, model, out, release, quarantine)
+    for name, reason in list(bad.items())[:20]:
+        print(f"quarantine: {name}: {reason}", file=sys.stderr)
+    if len(bad) > 20:
+        print(f"quarantine: ... and {len(bad) - 20} more", file=sys.stderr)
+    print(f"score: {scored} images in {out}, {len(bad)} unusable")
+
+
+@app.command(rich_help_panel=_TOOLS)
+def draw(
+    folder: Annotated[Path, typer.Argument(help="Folder to draw into, new or drawn before")],
+    count: Annotated[int, typer.Option(help="How many faces")] = 1000,
+    seed: Annotated[int, typer.Option(help="Another seed draws other faces")] = 1,
+    light: Annotated[float, typer.Option(help="Factor on every pixel; below 1 is darker")] = 1.0,
+    blur: Annotated[float, typer.Option(help="Blur in pixels (standard deviation)")] = 0.0,
+    noise: Annotated[float, typer.Option(help="Noise in grey levels (standard deviation)")] = 0.0,
+    pose: Annotated[float, typer.Option(help="Factor on how far heads turn, lean and shift")] = 1.0,
+    marginal: Annotated[
+        list[str] | None, typer.Option(help="NAME=SHARE of faces with an attribute; may be repeated")
+    ] = None,
+) -> None:
+    """Draw faces into a folder in the CelebA layout; the knobs make them drift from what a model has seen."""
+    from face_attributes import source
+
+    params = source.synthetic_params(
+        count=count, seed=seed, light=light, blur=blur, noise=noise, pose=pose, marginals=marginal or []
+    )
+    source.draw(params, folder)
+    print(f"draw: {count} faces in {folder}")
+
+
+@app.command(rich_help_panel=_TOOLS)
+def gallery(
+    out: Annotated[Path, typer.Option(help="PNG file to write")],
+    source: Annotated[
+        str | None, typer.Option(help="synthetic or celeba  [default: data.source of params.yaml]")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=400, help="How many faces")] = 24,
+) -> None:
+    """Show faces of the source with their attributes on one sheet."""
+    from face_attributes import gallery as sheets
+    from face_attributes import params
+    from face_attributes import source as sources
+
+    images, ids, labels = sources.some(params.with_source(params.load(), source).data, count)
+    sheets.sheet(images, ids, labels, out)
+    print(f"gallery: {len(ids)} faces in {out}")
+
+
+@app.command(rich_help_panel=_TOOLS)
+def profile(name: Annotated[str, typer.Argument(help="small: all stages in a minute or two")]) -> None:
+    """Merge params.NAME.yaml into params.yaml. To undo it: git restore params.yaml.
+
+    A model of the small profile shows that everything works; it is never released.
+    """
+    from face_attributes import params
+
+    params.apply_profile(name)
+    print(f"profile: params.yaml now has the values of params.{name}.yaml; to undo: git restore params.yaml")
+
+
+def main() -> None:
+    """Run the command line; an error that a user can mend is one line and exit code 1."""
+    try:
+        app()
+    except FaceAttributesError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

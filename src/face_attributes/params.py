@@ -1,0 +1,312 @@
+"""The parameters of a run: `params.yaml`, checked strictly, and the overlay that makes a profile of it."""
+
+import difflib
+import io
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from face_attributes.errors import ParamsError
+from face_attributes.files import write_text
+from face_attributes.synthetic import SyntheticParams
+
+PARAMS_FILE = Path("params.yaml")
+# The hyperparameters that the search may change; the rest of `train` it leaves alone
+SEARCHED = ("learning_rate", "weight_decay", "dropout", "width", "augmentation")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Width = Annotated[int, Field(ge=4, le=128)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class DataParams(_Section):
+    """Where the photographs come from."""
+
+    source: Literal["synthetic", "celeba"]
+    attributes: list[str] | None = Field(min_length=1)
+    max_images: int | None = Field(ge=10)
+    max_bad_fraction: Fraction
+    synthetic: SyntheticParams
+
+
+class PrepareParams(_Section):
+    """What the network sees."""
+
+    size: int = Field(ge=32, le=160, multiple_of=16)
+
+
+class Range(_Section):
+    """An interval of the search space."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low:g}) must be less than high ({self.high:g})")
+        return self
+
+
+class PositiveRange(Range):
+    """An interval that is searched on a logarithmic scale."""
+
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+
+
+class FractionRange(Range):
+    """An interval within 0 to 1."""
+
+    low: Fraction
+    high: Fraction
+
+
+class AugmentationRange(Range):
+    """An interval of augmentation strengths."""
+
+    low: float = Field(ge=0, le=3)
+    high: float = Field(ge=0, le=3)
+
+
+class SpaceParams(_Section):
+    """The search space."""
+
+    learning_rate: PositiveRange
+    weight_decay: PositiveRange
+    dropout: FractionRange
+    width: list[Width] = Field(min_length=1)
+    augmentation: AugmentationRange
+
+
+class TuneParams(_Section):
+    """The budget and the space of the search."""
+
+    trials: int = Field(ge=1, le=1000)
+    minutes: float = Field(gt=0)
+    images: int = Field(ge=10)
+    epochs: int = Field(ge=1)
+    seed: Seed
+    space: SpaceParams
+
+
+class TrainParams(_Section):
+    """How the model is trained."""
+
+    seed: Seed
+    epochs: int = Field(ge=1)
+    max_minutes: float | None = Field(gt=0)
+    batch_size: int = Field(ge=2, le=65536)
+    learning_rate: float = Field(gt=0, le=1)
+    weight_decay: float = Field(ge=0, le=10)
+    dropout: float = Field(ge=0, lt=1)
+    width: Width
+    augmentation: float = Field(ge=0, le=3)
+    ema_decay: float = Field(ge=0, lt=1)
+    precision: Literal["auto", "float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class ExportParams(_Section):
+    """What the exported model must satisfy."""
+
+    parity_images: int = Field(ge=1)
+    tolerance: float = Field(gt=0, lt=1)
+
+
+class EvaluateParams(_Section):
+    """How the exported model is judged."""
+
+    bootstrap: int = Field(ge=10, le=100_000)
+    seed: Seed
+    worst: int = Field(ge=1, le=400)
+
+
+class Params(_Section):
+    """All of `params.yaml`."""
+
+    profile: Literal["full", "small"]
+    data: DataParams
+    prepare: PrepareParams
+    tune: TuneParams
+    train: TrainParams
+    export: ExportParams
+    evaluate: EvaluateParams
+
+    @model_validator(mode="after")
+    def _starts_inside_the_space(self) -> "Params":
+        # The first trial is `train` as written; a search that could not have chosen it would be misread
+        for name in SEARCHED:
+            value, space = getattr(self.train, name), getattr(self.tune.space, name)
+            if isinstance(space, list):
+                inside, described = value in space, f"one of {', '.join(map(str, space))}"
+            else:
+                inside, described = space.low <= value <= space.high, f"{space.low:g} to {space.high:g}"
+            if not inside:
+                raise ValueError(f"train.{name}: {value:g} is outside tune.space.{name} ({described})")
+        return self
+
+
+def load(path: Path = PARAMS_FILE) -> Params:
+    """Read and check a parameter file.
+
+    Raises:
+        ParamsError: the file is missing, is no YAML, or holds an unknown, missing or impossible value.
+    """
+    try:
+        return Params.model_validate(_to_plain(_read(path)))
+    except ValidationError as error:
+        raise ParamsError(f"{path}: {describe(error)}") from None
+
+
+def with_source(params: Params, source: str | None) -> Params:
+    """Return the parameters with another data.source, unless it is None.
+
+    Raises:
+        ParamsError: there is no such source.
+    """
+    if source is None:
+        return params
+    try:
+        data = {**params.data.model_dump(), "source": source}
+        return Params.model_validate({**params.model_dump(), "data": data})
+    except ValidationError as error:
+        raise ParamsError(describe(error)) from None
+
+
+def apply_profile(name: str, path: Path = PARAMS_FILE) -> Params:
+    """Merge `params.<name>.yaml` beside `path` into it, keeping its comments, and return what results.
+
+    The result is checked before it is written, so a bad overlay leaves the file as it was.
+
+    Raises:
+        ParamsError: there is no such overlay, it holds a key that the file does not have, or a bad value.
+    """
+    overlay_path = path.with_name(f"{path.stem}.{name}{path.suffix}")
+    if not overlay_path.is_file():
+        raise ParamsError(f"{overlay_path}: no such overlay; to undo one, run: git restore {path}")
+    document = _read(path)
+    _merge(document, _read(overlay_path), overlay_path, ())
+    try:
+        params = Params.model_validate(_to_plain(document))
+    except ValidationError as error:
+        raise ParamsError(f"{overlay_path}: {describe(error)}") from None
+    stream = io.StringIO()
+    _yaml().dump(document, stream)
+    write_text(path, stream.getvalue())
+    return params
+
+
+def _merge(base: CommentedMap, overlay: CommentedMap, path: Path, trail: tuple[str, ...]) -> None:
+    for key, value in overlay.items():
+        where = ".".join((*trail, str(key)))
+        if key not in base:
+            raise ParamsError(f"{path}: {where}: {_unknown(str(key), map(str, base))}")
+        if isinstance(value, dict) and isinstance(base[key], dict):
+            _merge(base[key], value, path, (*trail, str(key)))
+        elif isinstance(value, dict) or isinstance(base[key], dict):
+            raise ParamsError(f"{path}: {where}: must {'not ' * isinstance(value, dict)}be a section")
+        else:
+            base[key] = value
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.representer.add_representer(type(None), _represent_null)
+    return yaml
+
+
+def _represent_null(representer: RoundTripRepresenter, _: None) -> ScalarNode:
+    # ruamel.yaml would write nothing at all, and so change lines that the overlay does not name
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+def _read(path: Path) -> CommentedMap:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file; run this in the repository's root") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: cannot be read: {error}") from None
+    try:
+        document = _yaml().load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise ParamsError(f"{path}{line}: {' '.join(str(problem).split())}") from None
+    if not isinstance(document, CommentedMap):
+        raise ParamsError(f"{path}: must hold sections (profile, data, prepare ...)")
+    return document
+
+
+def _to_plain(value: Any) -> Any:
+    """Turn the round-trip types of ruamel.yaml into what strict validation accepts."""
+    if isinstance(value, dict):
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_plain(item) for item in value]
+    for plain in (bool, int, float, str):
+        if isinstance(value, plain):
+            return plain(value)
+    return value
+
+
+def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """Say every fault on one line, unknown keys first: a missing key is often a misspelt one."""
+    model = model or Params
+    faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    suggested: set[str] = set()
+    lines = []
+    for fault in faults:
+        where = ".".join(map(str, fault["loc"]))
+        if where in suggested:
+            continue
+        if fault["type"] == "extra_forbidden":
+            key = str(fault["loc"][-1])
+            hint = _unknown(key, _fields(model, fault["loc"][:-1]))
+            suggested.update(
+                ".".join(map(str, (*fault["loc"][:-1], field)))
+                for field in _fields(model, fault["loc"][:-1])
+                if hint.endswith(f"did you mean {field}?")
+            )
+            lines.append(f"{where}: {hint}")
+        else:
+            lines.append(f"{where}: {_fault(fault)}" if where else _fault(fault))
+    return "; ".join(lines)
+
+
+def _fault(fault: ErrorDetails) -> str:
+    if fault["type"] == "missing":
+        return "missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "value_error":
+        return message
+    return f"{fault['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _unknown(key: str, known: Any) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1)
+    return f"unknown, did you mean {close[0]}?" if close else "unknown"
+
+
+def _fields(model: Any, location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of the section of `model` at `location`."""
+    for part in location:
+        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
+        if field is None:
+            return []
+        model = field.annotation
+    return list(model.model_fields) if hasattr(model, "model_fields") else []

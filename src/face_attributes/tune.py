@@ -1,0 +1,267 @@
+"""Tune: a search for hyperparameters with Hyperopt (TPE), each trial a short training on some images.
+
+The first trial is `train` of params.yaml as written, so the search can only improve on it. Each trial is
+saved as it ends: a search that was killed goes on with the next one, and ends as if it had never stopped.
+"""
+
+import json
+import math
+import statistics
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hyperopt import JOB_STATE_DONE, STATUS_FAIL, STATUS_OK, Trials, fmin, hp, tpe
+from hyperopt.fmin import generate_trials_to_calculate
+
+from face_attributes import checkpoints, prepared
+from face_attributes.errors import SearchError
+from face_attributes.files import write_json, write_text
+from face_attributes.loop import Epoch, fit
+from face_attributes.params import SEARCHED, SpaceParams, TrainParams, TuneParams
+from face_attributes.prepare import PREPARED
+from face_attributes.runtime import Runtime, choose
+
+SEARCH = Path("search")
+_VALIDATION_IMAGES = 4000
+# Random trials before the estimator has something to go by
+_STARTUP = 5
+# A trial is stopped early only once a few others show what is usual
+_OTHERS = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished trial: its point in Hyperopt's terms, and its accuracy after each epoch."""
+
+    number: int
+    point: dict[str, float]
+    hyperparameters: dict[str, float]
+    accuracies: list[float]
+    stopped: bool
+    error: str | None = None
+
+    @property
+    def accuracy(self) -> float | None:
+        return None if self.error else self.accuracies[-1]
+
+
+def tune(
+    params: TuneParams, train: TrainParams, folder: Path = PREPARED, out: Path = SEARCH
+) -> dict[str, Any]:
+    """Run the search and write `best.json` and `trials.csv` to `out`; returns what `best.json` holds.
+
+    Raises:
+        SearchError: every trial failed.
+    """
+    data = prepared.load(folder)
+    state = checkpoints.path(
+        "search",
+        ".json",
+        data=data.info.digest,
+        tune=params.model_dump(exclude={"trials", "minutes"}),
+        train=train.model_dump(),
+    )
+    trials = _load(state)
+    runtime = choose(train, data.info.size, len(data.info.attributes))
+    deadline = time.monotonic() + params.minutes * 60
+    while len(trials) < params.trials and (not trials or time.monotonic() < deadline):
+        trials.append(_next_trial(trials, params, train, data, runtime))
+        _save(state, trials)
+        _report(trials[-1], params.trials)
+    best = _best(trials)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "trials.csv", _table(trials))
+    result = {
+        **best.hyperparameters,
+        "trial": best.number,
+        "trials": len(trials),
+        "validation_accuracy": round(best.accuracies[-1], 5),
+    }
+    write_json(out / "best.json", result)
+    state.unlink(missing_ok=True)
+    return result
+
+
+def _next_trial(
+    trials: list[Trial], params: TuneParams, train: TrainParams, data: prepared.Prepared, runtime: Runtime
+) -> Trial:
+    number = len(trials)
+    space = _space(params.space)
+    finished: list[Trial] = []
+
+    def objective(hyperparameters: dict[str, float]) -> dict[str, Any]:
+        chosen = {name: _plain(hyperparameters[name]) for name in SEARCHED}
+        trial = _run(number, chosen, trials, params, train, data, runtime)
+        finished.append(trial)
+        return _result(trial)
+
+    known = _to_hyperopt(trials) if trials else generate_trials_to_calculate([_start(params.space, train)])
+    fmin(
+        objective,
+        space,
+        algo=partial(tpe.suggest, n_startup_jobs=_STARTUP),
+        max_evals=number + 1,
+        trials=known,
+        rstate=np.random.default_rng([params.seed, number]),
+        allow_trials_fmin=False,
+        show_progressbar=False,
+        return_argmin=False,
+        verbose=False,
+    )
+    values = known.trials[number]["misc"]["vals"]
+    point = {name: float(values[name][0]) for name in SEARCHED}
+    return Trial(**{**finished[0].__dict__, "point": point})
+
+
+def _run(
+    number: int,
+    hyperparameters: dict[str, float],
+    earlier: list[Trial],
+    params: TuneParams,
+    train: TrainParams,
+    data: prepared.Prepared,
+    runtime: Runtime,
+) -> Trial:
+    accuracies: list[float] = []
+
+    def keep_going(epoch: Epoch) -> bool:
+        accuracies.append(epoch.validation_accuracy)
+        others = [
+            trial.accuracies[epoch.epoch - 1] for trial in earlier if len(trial.accuracies) >= epoch.epoch
+        ]
+        return len(others) < _OTHERS or epoch.validation_accuracy >= statistics.median(others)
+
+    error = None
+    try:
+        fit(
+            data.train.first(params.images),
+            data.validation.first(_VALIDATION_IMAGES),
+            train.model_copy(
+                update={**hyperparameters, "seed": params.seed, "epochs": params.epochs, "max_minutes": None}
+            ),
+            runtime,
+            keep_going=keep_going,
+            description=f"trial {number}",
+        )
+    except SearchError as failure:
+        error = str(failure)
+    stopped = error is None and len(accuracies) < params.epochs
+    return Trial(number, {}, hyperparameters, accuracies, stopped, error)
+
+
+def _space(space: SpaceParams) -> dict[str, Any]:
+    def log(name: str) -> Any:
+        interval = getattr(space, name)
+        return hp.loguniform(name, math.log(interval.low), math.log(interval.high))
+
+    return {
+        "learning_rate": log("learning_rate"),
+        "weight_decay": log("weight_decay"),
+        "dropout": hp.uniform("dropout", space.dropout.low, space.dropout.high),
+        "width": hp.choice("width", space.width),
+        "augmentation": hp.uniform("augmentation", space.augmentation.low, space.augmentation.high),
+    }
+
+
+def _start(space: SpaceParams, train: TrainParams) -> dict[str, float]:
+    """Return `train` as a point of the space; a choice is named by its position there."""
+    return {name: getattr(train, name) for name in SEARCHED} | {"width": space.width.index(train.width)}
+
+
+def _plain(value: Any) -> float | int:
+    return int(value) if isinstance(value, (int, np.integer)) else float(value)
+
+
+def _result(trial: Trial) -> dict[str, Any]:
+    if trial.accuracy is None:
+        return {"status": STATUS_FAIL}
+    return {"status": STATUS_OK, "loss": 1 - trial.accuracy}
+
+
+def _to_hyperopt(trials: list[Trial]) -> Trials:
+    """Rebuild Hyperopt's own record, which it has no safe way to save."""
+    known = Trials()
+    for trial in trials:
+        known.insert_trial_doc(
+            {
+                "state": JOB_STATE_DONE,
+                "tid": trial.number,
+                "spec": None,
+                "result": _result(trial),
+                "misc": {
+                    "tid": trial.number,
+                    "cmd": ("domain_attachment", "FMinIter_Domain"),
+                    "workdir": None,
+                    "idxs": {name: [trial.number] for name in trial.point},
+                    "vals": {name: [_hyperopt_value(name, value)] for name, value in trial.point.items()},
+                },
+                "exp_key": None,
+                "owner": None,
+                "version": 0,
+                "book_time": None,
+                "refresh_time": None,
+            }
+        )
+    known.refresh()
+    return known
+
+
+def _hyperopt_value(name: str, value: float) -> float | int:
+    return int(value) if name == "width" else value
+
+
+def _best(trials: list[Trial]) -> Trial:
+    succeeded = [trial for trial in trials if trial.accuracy is not None and not trial.stopped]
+    if not succeeded:
+        raise SearchError(f"all {len(trials)} trials failed; the last one: {trials[-1].error}")
+    return max(succeeded, key=lambda trial: (trial.accuracies[-1], -trial.number))
+
+
+def _table(trials: list[Trial]) -> str:
+    """Return the trials as CSV, with the best accuracy so far for the plot."""
+    lines = [",".join(["trial", "accuracy", "best_so_far", "epochs", "outcome", *SEARCHED])]
+    best = 0.0
+    for trial in trials:
+        outcome = "failed" if trial.error else "stopped early" if trial.stopped else "finished"
+        if trial.accuracy is not None and not trial.stopped:
+            best = max(best, trial.accuracy)
+        accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.5f}"
+        values = [f"{trial.hyperparameters[name]:.6g}" for name in SEARCHED]
+        row = [str(trial.number), accuracy, f"{best:.5f}", str(len(trial.accuracies)), outcome, *values]
+        lines.append(",".join(row))
+    return "\n".join(lines) + "\n"
+
+
+def _report(trial: Trial, total: int) -> None:
+    values = ", ".join(f"{name} {trial.hyperparameters[name]:.3g}" for name in SEARCHED)
+    outcome = trial.error or f"accuracy {trial.accuracies[-1]:.4f}{' (stopped early)' * trial.stopped}"
+    print(f"tune: trial {trial.number + 1} of {total}: {outcome}; {values}", flush=True)
+
+
+def _load(path: Path) -> list[Trial]:
+    if not path.exists():
+        return []
+    return [Trial(**trial) for trial in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _save(path: Path, trials: list[Trial]) -> None:
+    write_json(path, [trial.__dict__ for trial in trials])
+
+
+def best_of(path: Path) -> dict[str, float]:
+    """Return the hyperparameters that a search found.
+
+    Raises:
+        SearchError: the file is missing or not what a search wrote.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {name: found[name] for name in SEARCHED}
+    except FileNotFoundError:
+        raise SearchError(f"{path}: no such file; run the stage tune first") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise SearchError(f"{path}: damaged ({error}); run the stage tune again") from None
