@@ -1,106 +1,78 @@
-"""Fetch what a release carries through DVC: its model, by digest, and other files by path."""
+"""A release's model, fetched by its digest into a folder that keeps each model once."""
 
 import hashlib
-import os
-import signal
-import subprocess
+import shutil
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from gitops.errors import ModelError
+from gitops.errors import ModelError, StepError
 from gitops.gate import evaluation
-from gitops.repository import Repository
+from gitops.repository import is_full_sha
+from gitops.step import call
+from gitops.workspace import Origin, workspace
 
 MODEL = "models/model.onnx"
-_TIMEOUT = 1800
+_ATTEMPTS = 3
 
 
-class _FetchError(ModelError):
-    """One attempt failed; another may not."""
+def fetch_model(
+    origin: Origin, release: str, *, cache: Path, timeout: timedelta = timedelta(hours=1)
+) -> Path:
+    """Return the file of a release's ONNX model, `<sha256>.onnx` in `cache`; fetch it where it is not there.
 
+    Once fetched it needs neither `origin` nor the DVC remote. DVC's own configuration names the remote.
 
-def fetch(repository: Repository, url: str, commit: str, cache: Path) -> Path:
-    """Return the ONNX model of a release, fetched into `cache` (`<sha256>.onnx`) where it is not there yet.
-
-    `repository` holds the commit, `url` is where DVC reads it from. DVC's own configuration
-    (`DVC_GLOBAL_CONFIG_DIR`) names the remote.
-
-    :raises ModelError: when it cannot be fetched, or has another digest than the release records.
-    :raises GateError: when the commit records none.
+    :raises ModelError: when its digest is not the one that the release records.
+    :raises GateError: when the release records none.
+    :raises StepError: when the DVC remote does not give it.
+    :raises GitError: when `origin` cannot be reached or has no such commit.
     """
-    digest = evaluation(repository, commit).model_sha256
-    target = cache / f"{digest}.onnx"
-    if target.is_file():
-        if _sha256(target) == digest:
+    if not is_full_sha(release):
+        raise ModelError(f"{release}: not a full commit id; a release is named by 40 hexadecimal digits")
+    note = cache / "releases" / release
+    if note.is_file():
+        digest = note.read_text("ascii").strip()
+        target = cache / f"{digest}.onnx"
+        if target.is_file() and _sha256(target) == digest:
             return target
-        target.unlink()
-    with tempfile.TemporaryDirectory(dir=_folder(cache), prefix=".model-") as folder:
-        file = Path(folder) / "model.onnx"
-        get(url, commit, MODEL, file)
-        found = _sha256(file)
-        if found != digest:
-            raise ModelError(
-                f"{MODEL} of {commit[:12]}: its digest is {found[:12]}, {digest[:12]} is recorded; "
-                "the release does not fit together: train and export it again"
-            )
-        file.replace(target)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    with workspace(origin, release, cache / "workspaces") as space:
+        digest = evaluation(space.repository, release).model_sha256
+        target = cache / f"{digest}.onnx"
+        if not (target.is_file() and _sha256(target) == digest):
+            Retrying(
+                retry=retry_if_exception_type(StepError),
+                stop=stop_after_attempt(_ATTEMPTS),
+                wait=wait_exponential(multiplier=1, max=10),
+                reraise=True,
+            )(call, ["dvc", "pull", MODEL], space.path, timeout)
+            _keep(space.path / MODEL, target, release, digest)
+    _write(note, digest)
     return target
 
 
-def get(url: str, commit: str, path: str, target: Path, *, timeout: float = _TIMEOUT) -> None:
-    """Fetch one file that DVC tracks, as it was at `commit` of the repository at `url`, to `target`.
-
-    :raises ModelError: when DVC cannot, with its reason.
-    """
-    if target.exists():
-        raise ModelError(f"{target}: exists already")
-    Retrying(
-        retry=retry_if_exception_type(_FetchError),
-        stop=stop_after_attempt(3),
-        wait=wait_exponential(multiplier=1, max=10),
-        reraise=True,
-    )(_get, url, commit, path, target, timeout)
-
-
-def _get(url: str, commit: str, path: str, target: Path, timeout: float) -> None:
-    with tempfile.TemporaryDirectory(dir=_folder(target.parent), prefix=".get-") as folder:
-        fresh = Path(folder) / target.name
-        command = ["dvc", "get", "--rev", commit, "--out", str(fresh), url, path]
-        environment = os.environ | {"DVC_NO_ANALYTICS": "1", "GIT_TERMINAL_PROMPT": "0"}
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        try:
-            output, _ = process.communicate(timeout=timeout)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise ModelError(f"{path} of {commit[:12]}: not fetched within {timeout:g} s") from error
-            raise
-        if process.returncode != 0 or not fresh.exists():
-            lines = [line for line in output.splitlines() if line.startswith("ERROR")] or output.splitlines()
-            reason = lines[0].removeprefix("ERROR: ") if lines else f"exit status {process.returncode}"
-            raise _FetchError(f"{path} of {commit[:12]}: dvc get: {reason}")
+def _keep(file: Path, target: Path, release: str, digest: str) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".model-") as folder:
+        # A copy, because DVC may have linked the file to its cache.
+        fresh = Path(shutil.copyfile(file, Path(folder) / "model.onnx"))
+        found = _sha256(fresh)
+        if found != digest:
+            raise ModelError(
+                f"{MODEL} of {release[:12]}: its digest is {found[:12]}, metrics/evaluation.json records "
+                f"{digest[:12]}; the release does not fit together: export and evaluate it again"
+            )
         fresh.replace(target)
 
 
-def _folder(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
-    return path
+def _write(note: Path, digest: str) -> None:
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="ascii", dir=note.parent, prefix=".note-", delete=False
+    ) as file:
+        file.write(f"{digest}\n")
+    Path(file.name).replace(note)
 
 
 def _sha256(path: Path) -> str:

@@ -74,10 +74,11 @@ _Loader.yaml_implicit_resolvers = {
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen = set()
     for key, _ in node.value:
+        if key.tag != yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG:
+            raise yaml.MarkedYAMLError(problem="a key that is no word", problem_mark=key.start_mark)
         if key.value in seen:
             raise yaml.MarkedYAMLError(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
-        if isinstance(key.value, str):
-            seen.add(key.value)
+        seen.add(key.value)
     return loader.construct_mapping(node)
 
 

@@ -1,0 +1,154 @@
+"""A tiny Visage on real git repositories: a bare origin, and a clone that works with it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitops.merge import merge
+from gitops.promotion import Ledger, Proposal, promote, push
+from gitops.release import ENVIRONMENTS
+from gitops.repository import Repository
+from gitops.verdict import Verdict, record
+
+ROOT = Path(__file__).parents[2]
+
+DAG = b"""from airflow.sdk import DAG
+
+with DAG("example", schedule=None):
+    pass
+"""
+
+
+def model_files(
+    name: str, accuracy: float = 0.9, *, profile: str = "full", samples: int = 2000, difference: float = 1e-6
+) -> dict[str, bytes]:
+    """What a training run leaves in git."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    evaluation: dict[str, Any] = {
+        "profile": profile,
+        "mean_accuracy": accuracy,
+        "majority_accuracy": 0.8,
+        "mean_balanced_accuracy": 0.75,
+        "model_sha256": digest,
+        "samples": samples,
+        "per_attribute": {"Smiling": {"accuracy": accuracy}},
+    }
+    export = {"max_difference": difference, "tolerance": 1e-3}
+    outs = f"    outs:\n    - path: models/model.onnx\n      md5: {digest[:32]}\n"
+    lock = f"schema: '2.0'\nstages:\n  export:\n{outs}"
+    return {
+        "dvc.lock": lock.encode(),
+        "metrics/evaluation.json": json.dumps(evaluation).encode(),
+        "metrics/export.json": json.dumps(export).encode(),
+    }
+
+
+class Lab:
+    """An origin, a clone of it, and what people and environments do with them."""
+
+    remote = "origin"
+
+    def __init__(self, folder: Path) -> None:
+        bare = folder / "origin.git"
+        bare.mkdir(parents=True)
+        self.origin = Repository(bare)
+        self.origin.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
+        files: dict[str, bytes | None] = {
+            "dags/example.py": DAG,
+            "src/face_attributes/__init__.py": b"",
+            "params.yaml": b"profile: full\ntrain:\n  learning_rate: 0.1\n",
+            "dvc.yaml": b"stages: {}\n",
+            "requirements.lock": b"",
+            "README.md": b"Visage\n",
+        }
+        for environment in ENVIRONMENTS:
+            for name in ("release.yaml", "settings.env"):
+                path = f"environments/{environment}/{name}"
+                files[path] = (ROOT / path).read_bytes()
+        for environment in ("staging", "prod"):
+            files[f"environments/{environment}/release.yaml"] = b"commit: null\n"
+        first = self.origin.commit_files(None, files, "Start")
+        self.origin.git("update-ref", "refs/heads/main", first)
+        self.clone = Repository.clone(str(bare), folder / "clone")
+
+    @property
+    def tip(self) -> str:
+        return self.origin.resolve("refs/heads/main")
+
+    def commit(
+        self, files: Mapping[str, bytes | None], *, on: str | None = None, message: str = "Change"
+    ) -> str:
+        """Make a commit in origin that no branch has."""
+        return self.origin.commit_files(on or self.tip, files, message)
+
+    def land(self, files: Mapping[str, bytes | None], *, message: str = "Change") -> str:
+        """Put a commit on main, past all checks."""
+        commit = self.commit(files, message=message)
+        self.origin.git("update-ref", "refs/heads/main", commit)
+        return commit
+
+    def branch(self, name: str, files: Mapping[str, bytes | None], *, on: str | None = None) -> str:
+        commit = self.commit(files, on=on)
+        self.origin.git("update-ref", f"refs/heads/{name}", commit)
+        return commit
+
+    def train(self, name: str, accuracy: float = 0.9, **options: Any) -> str:
+        """Put a model, and with it a release, on main."""
+        return self.land(model_files(name, accuracy, **options), message=f"Model {name}")
+
+    def declare(self, environment: str, content: str) -> str:
+        """Edit a release file on main by hand, past all checks."""
+        return self.land({f"environments/{environment}/release.yaml": content.encode()}, message="By hand")
+
+    def verdict(
+        self, environment: str, commit: str, verdict: str = "verified", *, at: datetime | None = None
+    ) -> Verdict:
+        return Verdict.model_validate(
+            {
+                "verdict": verdict,
+                "environment": environment,
+                "release": commit,
+                "claimed_accuracy": 0.9,
+                "measured_accuracy": 0.9,
+                "onnxruntime": "1.0",
+                "samples": 2000,
+                "at": at or datetime.now(UTC),
+            }
+        )
+
+    def verify(
+        self, environment: str, commit: str, verdict: str = "verified", *, at: datetime | None = None
+    ) -> None:
+        self.clone.fetch(self.remote)
+        record(self.clone, self.remote, self.verdict(environment, commit, verdict, at=at))
+
+    def ledger(self) -> Ledger:
+        return Ledger.fetch(self.clone, self.remote)
+
+    def promote(self, environment: str) -> Proposal:
+        """Propose a promotion and push its branch."""
+        ledger = self.ledger()
+        proposal = promote(ledger, environment, self.remote)
+        push(ledger, self.remote, proposal)
+        return proposal
+
+    def merge(self, branch: str) -> str:
+        return merge(self.clone, self.remote, branch)
+
+    def release(self, environment: str) -> str:
+        """Promote into an environment, merge, and let it verify; returns the release."""
+        proposal = self.promote(environment)
+        self.merge(proposal.branch)
+        assert proposal.after.commit is not None
+        self.verify(environment, proposal.after.commit)
+        return proposal.after.commit
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path / "lab")

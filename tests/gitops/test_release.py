@@ -1,0 +1,153 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops import release
+from gitops.errors import ReleaseError
+from gitops.release import Release, declared, history, parse, render, same
+
+A, B = "a" * 40, "1" * 40
+
+
+@pytest.mark.parametrize("environment", release.ENVIRONMENTS)
+def test_the_repository_s_own_files_are_valid(environment: str) -> None:
+    root = Path(__file__).parents[2]
+    parsed = parse((root / release.path_of(environment)).read_bytes(), environment)
+    assert parsed == (Release(follow="main") if environment == "dev" else parsed)
+
+
+@pytest.mark.parametrize(
+    ("environment", "content", "release_"),
+    [
+        ("dev", "follow: main\n", Release(follow="main")),
+        ("staging", "commit: null\n", Release(commit=None)),
+        ("staging", "commit:\n", Release(commit=None)),
+        ("staging", f"# comment\ncommit: {A}\n", Release(commit=A)),
+        (
+            "prod",
+            f"commit: {B}\nhold: rolled back from 123\n",
+            Release(commit=B, hold="rolled back from 123"),
+        ),
+        ("prod", f"commit: '{B}'\nhold: 5\n", Release(commit=B, hold="5")),
+    ],
+)
+def test_reads(environment: str, content: str, release_: Release) -> None:
+    assert parse(content.encode(), environment) == release_
+
+
+@pytest.mark.parametrize(
+    ("environment", "content", "says"),
+    [
+        ("staging", "", "not a mapping"),
+        ("staging", "[1]", "not a mapping"),
+        ("staging", "hold: x\n", "no commit"),
+        ("staging", "commit: abc123\n", "'abc123' is not a full commit id"),
+        ("staging", f"commit: {A.upper()}\n", "not a full commit id"),
+        ("staging", f"commit: {A}0\n", "not a full commit id"),
+        ("staging", "commit: 1234567\n", "not a full commit id"),
+        ("staging", "commit: true\n", "commit: True does not fit"),
+        ("staging", f"commit: [{A}]\n", "does not fit"),
+        ("staging", f"commit: {A}\ncommit: {B}\n", "release.yaml:2: commit is there twice"),
+        ("staging", f"commit: {A}\nhodl: x\n", "hodl: unknown key"),
+        ("staging", f"commit: {A}\nfollow: main\n", "both follow and commit"),
+        ("staging", "follow: main\n", "staging follows nothing"),
+        ("staging", f"commit: {A}\nhold:\n", "hold: no reason"),
+        ("staging", f'commit: {A}\nhold: "  "\n', "hold: no reason"),
+        ("staging", f'commit: {A}\nhold: "a\\nb"\n', "hold: no reason"),
+        ("staging", f"commit: {A}\nhold: {{a: b}}\n", "does not fit"),
+        ("staging", f"commit: &x {A}\n: y\n", "release.yaml:2: expected <block end>"),
+        ("staging", "commit: {\n", "release.yaml:"),
+        ("staging", "commit: !!python/object:os.system {}\n", "release.yaml:"),
+        ("staging", "\ud800", "not UTF-8"),
+        ("staging", "[" * 5000, "release.yaml"),
+        ("staging", "? [a]\n: b\n", "release.yaml"),
+        ("staging", "? {a: b}\n: b\n", "release.yaml"),
+        ("dev", f"commit: {A}\n", "dev follows main"),
+        ("dev", "follow: master\n", "follow: 'master' does not fit"),
+        ("dev", "follow: main\nhold: x\n", "dev follows main and cannot be held"),
+    ],
+)
+def test_refuses_in_one_line_that_names_file_and_remedy(environment: str, content: str, says: str) -> None:
+    with pytest.raises(ReleaseError) as caught:
+        parse(content.encode("utf-8", "surrogatepass"), environment)
+    message = str(caught.value)
+    assert says in message
+    assert message.startswith(f"environments/{environment}/release.yaml")
+    assert "\n" not in message
+    assert "; " in message
+
+
+def test_no_such_environment() -> None:
+    with pytest.raises(ReleaseError, match="qa: no such environment; there are dev, staging, prod"):
+        release.path_of("qa")
+
+
+_SHAS = st.text("0123456789abcdef", min_size=40, max_size=40)
+_REASONS = st.text(min_size=1, max_size=80).filter(lambda text: text.isprintable() and text.strip() != "")
+
+
+@given(st.sampled_from(["staging", "prod"]), st.none() | _SHAS, st.none() | _REASONS)
+def test_what_is_written_is_read_back(environment: str, commit: str | None, hold: str | None) -> None:
+    written = render(Release(commit=commit, hold=hold), environment)
+    assert parse(written, environment) == Release(commit=commit, hold=hold)
+    assert written.startswith(b"# ")
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode), st.sampled_from(release.ENVIRONMENTS))
+def test_any_bytes_are_a_release_or_one_line(content: bytes, environment: str) -> None:
+    try:
+        parse(content, environment)
+    except ReleaseError as error:
+        message = str(error)
+    else:
+        message = ""
+    assert "\n" not in message
+
+
+def test_write_replaces_the_file_alone(tmp_path: Path) -> None:
+    release.write(tmp_path, "staging", Release(commit=A))
+    release.write(tmp_path, "staging", Release(commit=B, hold="why"))
+    folder = tmp_path / "environments" / "staging"
+    assert [file.name for file in folder.iterdir()] == ["release.yaml"]
+    assert parse((folder / "release.yaml").read_bytes(), "staging") == Release(commit=B, hold="why")
+
+
+def test_dev_declares_the_tip_of_main(lab) -> None:
+    assert declared(lab.origin, "main", "dev").commit == lab.tip
+
+
+def test_declared_says_since_when(lab) -> None:
+    commit = lab.train("a")
+    by = lab.declare("staging", f"commit: {commit}\n")
+    lab.land({"README.md": b"news\n"})
+    found = declared(lab.origin, "main", "staging")
+    assert (found.commit, found.by) == (commit, by)
+
+
+def test_a_missing_file_is_an_error(lab) -> None:
+    lab.land({"environments/staging/release.yaml": None})
+    with pytest.raises(ReleaseError, match="missing on main"):
+        declared(lab.origin, "main", "staging")
+
+
+def test_history_is_newest_first_and_leaves_out_what_was_not_valid(lab) -> None:
+    first = lab.train("a")
+    lab.declare("staging", f"commit: {first}\n")
+    lab.declare("staging", "nonsense\n")
+    second = lab.train("b")
+    lab.declare("staging", f"commit: {second}\nhold: x\n")
+    entries = history(lab.origin, "main", "staging")
+    assert [(entry.commit, entry.hold) for entry in entries] == [(second, "x"), (first, None), (None, None)]
+
+
+def test_equal_trees_are_the_same_release(lab) -> None:
+    one = lab.train("a")
+    two = lab.land({"README.md": b"news\n", "environments/prod/release.yaml": b"commit: null\n#\n"})
+    three = lab.land({"src/face_attributes/new.py": b""})
+    assert same(lab.origin, one, two)
+    assert not same(lab.origin, one, three)
+    assert same(lab.origin, None, None)
+    assert not same(lab.origin, one, None)
+    assert not same(lab.origin, one, "f" * 40)

@@ -1,0 +1,156 @@
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from airflow.api_fastapi.common.types import Theme
+from dotenv import dotenv_values
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops import settings
+from gitops.errors import SettingsError
+from gitops.release import ENVIRONMENTS
+
+ROOT = Path(__file__).parents[2]
+DEV = (ROOT / settings.path_of("dev")).read_text("utf-8")
+
+
+def _keys(environment: str) -> list[str]:
+    content = (ROOT / settings.path_of(environment)).read_bytes()
+    return list(settings.parse_lines(content, environment))
+
+
+def test_all_environments_set_the_same_keys_in_the_same_order() -> None:
+    assert _keys("dev") == _keys("staging") == _keys("prod")
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_reader_reads_the_same(environment: str) -> None:
+    ours = settings.variables(environment, ROOT)
+    assert ours == dotenv_values(ROOT / settings.path_of(environment), interpolate=False)
+    assert ours == dotenv_values(ROOT / settings.path_of(environment), interpolate=True)
+    assert ours == _as_kustomize_reads((ROOT / settings.path_of(environment)).read_text("utf-8"))
+
+
+def _as_kustomize_reads(text: str) -> dict[str, str]:
+    lines = (line.lstrip() for line in text.splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_values(environment: str) -> None:
+    loaded = settings.load(environment, ROOT)
+    number = ENVIRONMENTS.index(environment)
+    assert loaded.web_port == 8080 + number
+    assert loaded.web_host == ("localhost" if environment == "dev" else f"{environment}.localhost")
+    assert loaded.default_password == ("airflow" if environment == "dev" else "")
+    assert "verify_release" in loaded.active_dags
+    assert loaded.accuracy_threshold == 0.85
+    bundle = loaded.airflow__dag_processor__dag_bundle_config_list[0]
+    assert bundle["classpath"] == "gitops.bundle.ReleaseBundle"
+    assert bundle["kwargs"] == {"environment": environment, "refresh_interval": 10}
+
+
+def test_airflow_accepts_the_themes_and_they_differ() -> None:
+    themes = [settings.load(environment, ROOT).airflow__api__theme for environment in ENVIRONMENTS]
+    shades = set()
+    for theme in themes:
+        brand = Theme.model_validate(theme).tokens["colors"].brand
+        assert sorted(map(int, brand)) == [50, *range(100, 1000, 100), 950]
+        shades.add(json.dumps(theme))
+    assert len(shades) == 3
+
+
+def _with(old: str, new: str) -> bytes:
+    assert old in DEV
+    return DEV.replace(old, new).encode()
+
+
+def _line(key: str) -> int:
+    return next(n for n, line in enumerate(DEV.split("\n"), start=1) if line.startswith(key))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "says"),
+    [
+        ("WEB_PORT=8080", "WEB_PORT=http", "WEB_PORT", "valid integer"),
+        ("WEB_PORT=8080", "WEB_PORT=0", "WEB_PORT", "greater than or equal to 1"),
+        ("WEB_PORT=8080", "WEB_PRT=8080", "WEB_PORT", "WEB_PRT: unknown, did you mean WEB_PORT?"),
+        ("WEB_PORT=8080", "WEB_PORT=8080 # the web", "WEB_PORT", "a # after a space"),
+        ("WEB_PORT=8080", 'WEB_PORT="8080"', "WEB_PORT", "quotes"),
+        ("WEB_PORT=8080", "WEB_PORT= 8080", "WEB_PORT", "space around"),
+        ("WEB_PORT=8080", "WEB_PORT=8080 ", "WEB_PORT", "space around"),
+        ("WEB_PORT=8080", "WEB_PORT=8080\r", "WEB_PORT", "space around"),
+        ("WEB_PORT=8080", "export WEB_PORT=8080", "WEB_PORT", "is no key"),
+        ("WEB_PORT=8080", "export WEB_PORT=8080", "export", "is no key"),
+        ("WEB_PORT=8080", "WEB_PORT: 8080", "WEB_PORT", "is not KEY=value"),
+        ("WEB_HOST=localhost", "WEB_HOST=$HOST", "WEB_HOST", "$ and"),
+        ("WEB_HOST=localhost", "WEB_HOST=a b", "WEB_HOST", "match pattern"),
+        ("ACCURACY_THRESHOLD=0.85", "ACCURACY_THRESHOLD=85", "ACCURACY_THRESHOLD", "less than or equal to 1"),
+        ("ACCURACY_THRESHOLD=0.85", "ACCURACY_THRESHOLD=nan", "ACCURACY_THRESHOLD", "than or equal to"),
+        ("MIN_SOAK_HOURS=0", "MIN_SOAK_HOURS=inf", "MIN_SOAK_HOURS", "finite"),
+        ("ACTIVE_DAGS=score_faces,", "ACTIVE_DAGS=score_faces, ", "ACTIVE_DAGS", "no spaces"),
+        (
+            "AIRFLOW__CORE__LOAD_EXAMPLES=False",
+            "AIRFLOW__CORE__LOAD_EXAMPLES=no",
+            "AIRFLOW__CORE__LOAD",
+            "True or False",
+        ),
+        ("AIRFLOW__API__THEME={", "AIRFLOW__API__THEME=[", "AIRFLOW__API__THEME", "JSON"),
+        ("VISAGE_ENVIRONMENT=dev", "VISAGE_ENVIRONMENT=prod", None, "as VISAGE_ENVIRONMENT says"),
+        ('"environment":"dev"', '"environment":"prod"', None, "whose environment is dev"),
+    ],
+)
+def test_refuses_with_file_and_line(old: str, new: str, key: str | None, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.parse(_with(old, new), "dev")
+    message = str(caught.value)
+    assert says in message
+    assert "\n" not in message
+    if key is None:
+        assert message.startswith("environments/dev/settings.env: ")
+    else:
+        line = _line(key if key != "export" else "WEB_PORT")
+        assert message.startswith(f"environments/dev/settings.env:{line}: ")
+
+
+def test_refuses_the_settings_of_another_environment() -> None:
+    with pytest.raises(SettingsError, match="'dev' in the folder of staging; write staging"):
+        settings.parse(DEV.encode(), "staging")
+
+
+def test_refuses_missing_and_double_keys() -> None:
+    with pytest.raises(SettingsError, match=r"settings\.env: WEB_PORT: missing"):
+        settings.parse(_with("WEB_PORT=8080\n", ""), "dev")
+    last = DEV.count("\n") + 1
+    with pytest.raises(SettingsError, match=rf"settings\.env:{last}: WEB_PORT is there twice, first in line"):
+        settings.parse((DEV + "WEB_PORT=8080\n").encode(), "dev")
+
+
+def test_a_secret_in_a_refused_value_is_not_repeated() -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.parse(_with("WEB_PORT=8080", "WEB_PORT=hunter2"), "dev")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_missing_file_names_itself(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"settings\.env: No such file"):
+        settings.load("dev", tmp_path)
+    with pytest.raises(SettingsError, match="no such environment"):
+        settings.load("qa", tmp_path)
+
+
+_VALUES = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30)
+
+
+@given(st.dictionaries(st.from_regex(r"\A[A-Z][A-Z0-9_]{0,10}\Z"), _VALUES, max_size=4))
+def test_what_is_accepted_all_readers_read_alike(values: dict[str, str]) -> None:
+    text = "".join(f"{key}={value}\n" for key, value in values.items())
+    try:
+        found = settings.parse_lines(text.encode(), "file")
+    except SettingsError:
+        return
+    assert {key: value for key, (_, value) in found.items()} == values
+    assert dotenv_values(stream=StringIO(text), interpolate=True) == values
+    assert _as_kustomize_reads(text) == values
