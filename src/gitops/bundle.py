@@ -8,6 +8,7 @@ release stays.
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -200,22 +201,27 @@ class ReleaseBundle(GitDagBundle):
             refused = str(error)
         if refused is None:
             return Serving(self.environment, declared, declared, None)
-        last = self.serving
-        rejected = ledger.verdicts.rejected(self.environment, declared)
-        if not rejected and last and last.commit and self._objection(ledger, last.commit) is None:
-            return Serving(self.environment, last.commit, declared, refused)
-        for commit in earlier(ledger, self.environment):
+        for commit in self._others(ledger, declared):
             if self._objection(ledger, commit) is None:
                 return Serving(self.environment, commit, declared, refused)
         return Serving(self.environment, None, declared, refused)
 
+    def _others(self, ledger: Ledger, declared: str | None) -> Iterator[str]:
+        """Name what could be served in the place of what is declared, best first."""
+        if not ledger.verdicts.rejected(self.environment, declared):
+            last = self.serving
+            if last and last.commit:
+                yield last.commit
+            # On a fresh machine: where the file is not valid now, what it said when it last was.
+            if present := ledger.present(self.environment).commit:
+                yield present
+        yield from earlier(ledger, self.environment)
+
     def _objection(self, ledger: Ledger, commit: str) -> str | None:
         """Return why a commit cannot be served, or None where it can."""
         bare = ledger.repository
-        if not bare.has(commit):
-            return f"{commit}: no such commit on main"
-        if not bare.is_ancestor(commit, _MAIN):
-            return f"{commit}: not on main"
+        if not bare.has(commit) or not bare.is_ancestor(commit, _MAIN):
+            return f"{commit}: not a commit of main"
         if bare.tree_id(commit, f"{self.subdir}/") is None:
             return f"{commit}: has no folder {self.subdir}"
         if rejected := ledger.verdicts.rejected(self.environment, commit):
