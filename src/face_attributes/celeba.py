@@ -43,6 +43,7 @@ class Listing:
         labels: bool array (N, A).
         partitions: uint8 array (N,), an index into PARTITIONS for each image.
         unlisted: file names in `images` that the list does not name.
+
     """
 
     images: Path
@@ -71,6 +72,7 @@ def read(folder: Path, attributes: Sequence[str]) -> Listing:
 
     Raises:
         DataError: a list is missing or malformed, an attribute has no column, or there are no images.
+
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
@@ -113,6 +115,7 @@ def read_attributes(path: Path) -> tuple[list[str], list[str], np.ndarray]:
 
     Raises:
         DataError: with the line that is wrong.
+
     """
     lines = _lines(path)
     if path.suffix == ".csv":
@@ -145,6 +148,7 @@ def read_partition(path: Path) -> dict[str, int]:
 
     Raises:
         DataError: with the line that is wrong.
+
     """
     lines = _lines(path)
     if path.suffix == ".csv":

@@ -1,5 +1,6 @@
 """The command line: one command for each stage, and what else people do with faces and models."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -95,16 +96,13 @@ def evaluate(
     Without options this is the stage, which also writes plots. With any of them only the figures are written.
     """
     from face_attributes import evaluate as stage
-    from face_attributes import export, params
-    from face_attributes import prepare as data
+    from face_attributes import params, paths
 
-    stage.run(
-        params.load().evaluate,
-        model=model or export.MODEL,
-        holdout=holdout or data.HOLDOUT,
-        out=out or stage.METRICS,
-        plots=None if any((model, holdout, out)) else stage.PLOTS,
-    )
+    options = params.load().evaluate
+    if model or holdout or out:
+        stage.evaluate(options, model or paths.MODEL, holdout or paths.HOLDOUT, out or paths.EVALUATION)
+    else:
+        stage.run(options)
 
 
 @app.command(rich_help_panel=_TOOLS)
@@ -144,11 +142,12 @@ def draw(
 ) -> None:
     """Draw faces into a folder in the CelebA layout; the knobs make them drift from what a model has seen."""
     from face_attributes import source
+    from face_attributes.synthetic import draw_folder
 
     params = source.synthetic_params(
         count=count, seed=seed, light=light, blur=blur, noise=noise, pose=pose, marginals=marginal or []
     )
-    source.draw(params, folder)
+    draw_folder(params, folder)
     print(f"draw: {count} faces in {folder}")
 
 
@@ -184,6 +183,9 @@ def profile(name: Annotated[str, typer.Argument(help="small: all stages in a min
 
 def main() -> None:
     """Run the command line; an error that a user can mend is one line and exit code 1."""
+    # Threads that wait by spinning take the cores from whoever they wait for: on a busy machine training is
+    # three times slower with them. PyTorch reads this when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except FaceAttributesError as error:

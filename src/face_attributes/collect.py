@@ -12,11 +12,11 @@ from face_attributes.celeba import Listing
 from face_attributes.errors import DataError, ImageError
 from face_attributes.files import replacing_folder
 from face_attributes.params import DataParams
+from face_attributes.paths import RAW
 from face_attributes.progress import bar
 from face_attributes.quarantine import Quarantine
 from face_attributes.shards import Rows, ShardWriter
 
-RAW = Path("data/raw")
 _CHUNK = 500
 
 
@@ -25,6 +25,7 @@ def collect(params: DataParams, out: Path = RAW) -> None:
 
     Raises:
         DataError: the source is malformed, or too many of its images are bad; `out` is left as it was.
+
     """
     with source.opened(params) as listing:
         chosen = listing.sample(params.max_images)

@@ -1,5 +1,6 @@
 """Evaluate: the exported model, on ONNX Runtime, on photographs that no training saw."""
 
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,17 +12,16 @@ from sklearn import metrics as scores
 from face_attributes import gallery, images
 from face_attributes.decoding import BATCH, ahead
 from face_attributes.errors import DataError, ImageError
-from face_attributes.export import MODEL
 from face_attributes.files import write_json, write_text
 from face_attributes.model import Model
 from face_attributes.params import EvaluateParams
-from face_attributes.prepare import HOLDOUT
+from face_attributes.paths import ACCURACIES, EVALUATION, HOLDOUT, MODEL, SUMMARY, WORST_ERRORS
 from face_attributes.progress import bar
 from face_attributes.shards import Rows, ShardReader
 
-METRICS = Path("metrics/evaluation.json")
-PLOTS = Path("plots")
 _DIGITS = 4
+# The figures that fit on a line; the file with all of them has some three hundred
+_SUMMARY = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "samples", "profile")
 
 
 @dataclass(frozen=True)
@@ -34,31 +34,38 @@ class Answers:
     truth: np.ndarray
 
 
-def run(
-    params: EvaluateParams,
-    model: Path = MODEL,
-    holdout: Path = HOLDOUT,
-    out: Path = METRICS,
-    plots: Path | None = PLOTS,
-) -> dict:
-    """Evaluate a model on a hold-out set; write the figures to `out` and the plots, if any, to their folder.
+def run(params: EvaluateParams) -> None:
+    """Run the stage: evaluate the exported model, and write the figures, their summary and the plots.
+
+    Raises:
+        ModelError: the file is not a model.
+        DataError: the hold-out set is damaged.
+
+    """
+    model, answers = evaluate(params, MODEL, HOLDOUT, EVALUATION)
+    figures = json.loads(EVALUATION.read_text(encoding="utf-8"))
+    write_json(SUMMARY, {name: figures[name] for name in _SUMMARY})
+    _plot_accuracies(figures["per_attribute"], ACCURACIES)
+    _plot_worst_errors(model, answers, HOLDOUT, params.worst, WORST_ERRORS)
+
+
+def evaluate(params: EvaluateParams, model: Path, holdout: Path, out: Path) -> tuple[Model, Answers]:
+    """Evaluate any model on any hold-out set and write the figures to `out`.
 
     Raises:
         ModelError: the file is not a model.
         DataError: the hold-out set is damaged or lacks an attribute of the model.
+
     """
     loaded = Model(model)
     answers = ask(loaded, holdout)
     figures = judge(loaded, answers, params)
-    if plots is not None:
-        _plot_accuracies(figures, plots / "attributes.csv")
-        _plot_worst_errors(loaded, answers, holdout, params.worst, plots / "worst_errors.png")
     write_json(out, figures)
     print(
         f"evaluate: mean accuracy {figures['mean_accuracy']:.2%} on {figures['samples']} images, "
         f"majority class {figures['majority_accuracy']:.2%}, balanced {figures['mean_balanced_accuracy']:.2%}"
     )
-    return figures
+    return loaded, answers
 
 
 def ask(model: Model, holdout: Path) -> Answers:
@@ -148,8 +155,7 @@ def judge(model: Model, answers: Answers, params: EvaluateParams) -> dict:
     }
 
 
-def _plot_accuracies(figures: dict, path: Path) -> None:
-    rows = figures["per_attribute"]
+def _plot_accuracies(rows: dict[str, dict], path: Path) -> None:
     lines = ["attribute,accuracy,majority"]
     for name in sorted(rows, key=lambda name: rows[name]["accuracy"]):
         lines.append(f"{name},{rows[name]['accuracy']},{rows[name]['majority_accuracy']}")

@@ -30,12 +30,10 @@ from face_attributes.model import (
 )
 from face_attributes.network import FaceNet, normalise
 from face_attributes.params import ExportParams
-from face_attributes.prepare import HOLDOUT
+from face_attributes.paths import EXPORT, HOLDOUT, MODEL, WEIGHTS
 from face_attributes.shards import ShardReader
 from face_attributes.train import Trained
 
-MODEL = Path("models/model.onnx")
-METRICS = Path("metrics/export.json")
 _OPSET = 20
 _BATCH = 64
 _LATENCY_RUNS = 50
@@ -60,16 +58,17 @@ class Shipped(nn.Module):
 
 def export(
     params: ExportParams,
-    weights: Path = train.MODEL,
+    weights: Path = WEIGHTS,
     holdout: Path = HOLDOUT,
     out: Path = MODEL,
-    metrics: Path = METRICS,
+    metrics: Path = EXPORT,
 ) -> None:
     """Write the ONNX model and the figures that compare it with PyTorch on hold-out images.
 
     Raises:
         ModelError: they differ by more than the tolerance; nothing is written then.
         DataError: the hold-out set cannot be used.
+
     """
     trained = train.load(weights)
     shipped = Shipped(trained.network, trained.size).eval()

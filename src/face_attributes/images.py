@@ -26,6 +26,7 @@ def read(path: Path) -> bytes:
 
     Raises:
         ImageError: there is no such file, it cannot be read, or it is far too large.
+
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -45,6 +46,7 @@ def decode(jpeg: bytes) -> np.ndarray:
 
     Raises:
         ImageError: the bytes are no JPEG, are truncated or corrupt, or the image has another size.
+
     """
     if not jpeg:
         raise ImageError("empty file")

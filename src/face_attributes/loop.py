@@ -59,11 +59,17 @@ def fit(
     """Train a network from its first step to the end of its budget.
 
     Args:
+        train: images to learn from.
+        validation: images to judge each epoch by.
+        params: how to train; all but `precision` and `device` count.
+        runtime: device and precision.
         checkpoint: where to save the state after each epoch, and to go on from if it is there.
         keep_going: asked after each epoch; False ends the training.
+        description: what the progress bar says.
 
     Raises:
         SearchError: the loss is no longer a number.
+
     """
     torch.manual_seed(params.seed)
     attributes, size = train.labels.shape[1], train.images.shape[1]

@@ -29,6 +29,7 @@ class Model:
         profile: `full` or `small`, the profile that it was trained with.
         data_digest: digest of the arrays that it was trained on.
         params_digest: digest of the parameters that it was trained with.
+
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,6 +37,7 @@ class Model:
 
         Raises:
             ModelError: the file is missing, truncated, or not a model of this project.
+
         """
         if not path.is_file():
             raise ModelError(f"{path}: no such file")

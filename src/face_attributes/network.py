@@ -27,7 +27,7 @@ class FaceNet(nn.Module):
         channels = 3
         for stage in range(_STAGES):
             wider = width << stage
-            layers += [*_convolution(channels, wider), *_convolution(wider, wider), nn.MaxPool2d(2)]
+            layers += [*_convolution(channels, wider), nn.MaxPool2d(2)]
             channels = wider
         self.trunk = nn.Sequential(*layers)
         side = size >> _STAGES

@@ -162,6 +162,7 @@ def load(path: Path = PARAMS_FILE) -> Params:
 
     Raises:
         ParamsError: the file is missing, is no YAML, or holds an unknown, missing or impossible value.
+
     """
     try:
         return Params.model_validate(_to_plain(_read(path)))
@@ -174,6 +175,7 @@ def with_source(params: Params, source: str | None) -> Params:
 
     Raises:
         ParamsError: there is no such source.
+
     """
     if source is None:
         return params
@@ -191,6 +193,7 @@ def apply_profile(name: str, path: Path = PARAMS_FILE) -> Params:
 
     Raises:
         ParamsError: there is no such overlay, it holds a key that the file does not have, or a bad value.
+
     """
     overlay_path = path.with_name(f"{path.stem}.{name}{path.suffix}")
     if not overlay_path.is_file():

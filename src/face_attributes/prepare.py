@@ -9,18 +9,13 @@ import numpy as np
 
 from face_attributes import images
 from face_attributes.attributes import PARTITIONS
-from face_attributes.collect import RAW
 from face_attributes.errors import DataError
 from face_attributes.files import digest_of, replacing, replacing_folder, sha256, write_json
 from face_attributes.params import PrepareParams
+from face_attributes.paths import HOLDOUT, LABELLED, PREPARED, RAW
 from face_attributes.prepared import INFO, Info, images_file, labels_file
 from face_attributes.progress import bar
 from face_attributes.shards import Rows, ShardReader, ShardWriter
-
-PREPARED = Path("data/prepared")
-HOLDOUT = Path("data/holdout.parquet")
-# Labelled batches that arrived after the raw data was collected; none at first
-LABELLED = Path("data/labelled")
 
 
 def prepare(
@@ -34,6 +29,7 @@ def prepare(
 
     Raises:
         DataError: there are no shards, they do not agree, or a part is empty.
+
     """
     reader = ShardReader([*sorted(raw.glob("*.parquet")), *sorted(labelled.glob("*.parquet"))])
     sizes = reader.partition_sizes()

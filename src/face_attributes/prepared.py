@@ -61,6 +61,7 @@ def load(folder: Path) -> Prepared:
 
     Raises:
         DataError: there are none, or they are damaged.
+
     """
     try:
         found = json.loads((folder / INFO).read_text(encoding="utf-8"))

@@ -25,6 +25,7 @@ class Quarantine:
 
         Raises:
             DataError: there are now more of them than allowed.
+
         """
         self.reasons[name] = reason
         if len(self.reasons) > self._max_fraction * self._total:

@@ -44,6 +44,7 @@ def choose(params: TrainParams, size: int, attributes: int) -> Runtime:
 
     Raises:
         ParamsError: a GPU is asked for and there is none.
+
     """
     cuda = torch.cuda.is_available()
     if params.device == "cuda" and not cuda:

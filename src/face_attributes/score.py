@@ -37,6 +37,9 @@ def score(
     """Score a folder of aligned faces.
 
     Args:
+        folder: its images; files in folders within it count too, hidden ones do not.
+        model: ONNX file.
+        out: Parquet file to write.
         release: the commit that the model belongs to, if it is to be noted.
         quarantine: where to move images that cannot be used; without it they stay where they are.
 
@@ -46,6 +49,7 @@ def score(
     Raises:
         DataError: the folder is missing or empty, or not one of its images can be used.
         ModelError: the file is not a model.
+
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")

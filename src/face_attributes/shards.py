@@ -147,6 +147,7 @@ def attributes_of(path: Path) -> tuple[str, ...]:
 
     Raises:
         DataError: the file is missing, no Parquet file, or lacks a column.
+
     """
     try:
         schema = pq.read_schema(path)

@@ -26,6 +26,7 @@ def opened(params: DataParams) -> Iterator[celeba.Listing]:
     Raises:
         DataError: the folder is missing or malformed.
         ParamsError: an attribute is asked for that the source does not have.
+
     """
     if params.source == "celeba":
         yield celeba.read(_celeba_folder(), _attributes(params, CELEBA_ATTRIBUTES))
@@ -36,20 +37,8 @@ def opened(params: DataParams) -> Iterator[celeba.Listing]:
         yield celeba.read(kept, attributes)
         return
     with tempfile.TemporaryDirectory(prefix="visage-faces-") as temporary:
-        draw(params.synthetic, Path(temporary))
+        draw_folder(params.synthetic, Path(temporary))
         yield celeba.read(Path(temporary), attributes)
-
-
-def draw(params: SyntheticParams, folder: Path) -> None:
-    """Draw faces into a folder.
-
-    Raises:
-        DataError: the folder holds something else.
-    """
-    try:
-        draw_folder(params, folder)
-    except ValueError as error:
-        raise DataError(str(error)) from None
 
 
 def synthetic_params(marginals: Sequence[str], **knobs: float) -> SyntheticParams:
@@ -57,6 +46,7 @@ def synthetic_params(marginals: Sequence[str], **knobs: float) -> SyntheticParam
 
     Raises:
         ParamsError: a knob is out of range, or a marginal is not written so.
+
     """
     shares = {}
     for text in marginals:

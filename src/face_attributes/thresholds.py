@@ -15,6 +15,7 @@ def calibrate(probabilities: np.ndarray, labels: np.ndarray) -> list[float]:
     Args:
         probabilities: float (N, A).
         labels: 0 or 1, (N, A).
+
     """
     return [_one(column, truth.astype(bool)) for column, truth in zip(probabilities.T, labels.T, strict=True)]
 

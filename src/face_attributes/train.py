@@ -12,13 +12,9 @@ from face_attributes.files import digest_of, replacing, write_json, write_text
 from face_attributes.loop import Epoch, fit, predict
 from face_attributes.network import FaceNet
 from face_attributes.params import Params
-from face_attributes.prepare import PREPARED
+from face_attributes.paths import BEST, CURVE, PREPARED, TRAINING, WEIGHTS
 from face_attributes.runtime import choose
-from face_attributes.tune import SEARCH, best_of
-
-MODEL = Path("models/model.pt")
-CURVE = Path("plots/learning_curve.csv")
-METRICS = Path("metrics/training.json")
+from face_attributes.tune import best_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +33,10 @@ class Trained:
 def train(
     params: Params,
     folder: Path = PREPARED,
-    best: Path = SEARCH / "best.json",
-    model: Path = MODEL,
+    best: Path = BEST,
+    model: Path = WEIGHTS,
     curve: Path = CURVE,
-    metrics: Path = METRICS,
+    metrics: Path = TRAINING,
 ) -> None:
     """Train on the prepared arrays; write the model, its learning curve and the figures of the training."""
     data = prepared.load(folder)
@@ -99,11 +95,12 @@ def save(trained: Trained, width: int, path: Path) -> None:
         torch.save({**fields, "network": weights, "width": width}, file)
 
 
-def load(path: Path = MODEL) -> Trained:
+def load(path: Path = WEIGHTS) -> Trained:
     """Read a trained model, ready to predict.
 
     Raises:
         ModelError: there is none, or it is damaged.
+
     """
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")

@@ -22,10 +22,9 @@ from face_attributes.errors import SearchError
 from face_attributes.files import write_json, write_text
 from face_attributes.loop import Epoch, fit
 from face_attributes.params import SEARCHED, SpaceParams, TrainParams, TuneParams
-from face_attributes.prepare import PREPARED
+from face_attributes.paths import BEST, PREPARED, TRIALS
 from face_attributes.runtime import Runtime, choose
 
-SEARCH = Path("search")
 _VALIDATION_IMAGES = 4000
 # Random trials before the estimator has something to go by
 _STARTUP = 5
@@ -50,12 +49,17 @@ class Trial:
 
 
 def tune(
-    params: TuneParams, train: TrainParams, folder: Path = PREPARED, out: Path = SEARCH
-) -> dict[str, Any]:
-    """Run the search and write `best.json` and `trials.csv` to `out`; returns what `best.json` holds.
+    params: TuneParams,
+    train: TrainParams,
+    folder: Path = PREPARED,
+    best: Path = BEST,
+    table: Path = TRIALS,
+) -> None:
+    """Run the search; write the best hyperparameters to `best` and a line for each trial to `table`.
 
     Raises:
         SearchError: every trial failed.
+
     """
     data = prepared.load(folder)
     state = checkpoints.path(
@@ -72,18 +76,18 @@ def tune(
         trials.append(_next_trial(trials, params, train, data, runtime))
         _save(state, trials)
         _report(trials[-1], params.trials)
-    best = _best(trials)
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "trials.csv", _table(trials))
-    result = {
-        **best.hyperparameters,
-        "trial": best.number,
-        "trials": len(trials),
-        "validation_accuracy": round(best.accuracies[-1], 5),
-    }
-    write_json(out / "best.json", result)
+    winner = _best(trials)
+    write_text(table, _table(trials))
+    write_json(
+        best,
+        {
+            **winner.hyperparameters,
+            "trial": winner.number,
+            "trials": len(trials),
+            "validation_accuracy": round(winner.accuracies[-1], 5),
+        },
+    )
     state.unlink(missing_ok=True)
-    return result
 
 
 def _next_trial(
@@ -257,6 +261,7 @@ def best_of(path: Path) -> dict[str, float]:
 
     Raises:
         SearchError: the file is missing or not what a search wrote.
+
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

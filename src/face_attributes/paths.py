@@ -1,0 +1,24 @@
+"""Where the stages put what they make, within the repository; `dvc.yaml` says the same."""
+
+from pathlib import Path
+
+RAW = Path("data/raw")
+# Labelled batches that arrived after the raw data was collected; none at first
+LABELLED = Path("data/labelled")
+PREPARED = Path("data/prepared")
+HOLDOUT = Path("data/holdout.parquet")
+
+BEST = Path("search/best.json")
+TRIALS = Path("search/trials.csv")
+
+WEIGHTS = Path("models/model.pt")
+MODEL = Path("models/model.onnx")
+
+TRAINING = Path("metrics/training.json")
+EXPORT = Path("metrics/export.json")
+EVALUATION = Path("metrics/evaluation.json")
+SUMMARY = Path("metrics/summary.json")
+
+CURVE = Path("plots/learning_curve.csv")
+ACCURACIES = Path("plots/attributes.csv")
+WORST_ERRORS = Path("plots/worst_errors.png")
