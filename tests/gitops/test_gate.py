@@ -1,0 +1,70 @@
+import json
+
+import pytest
+
+from gitops import gate, settings
+from gitops.errors import GateError
+from gitops.gate import Evaluation, judge, tolerance
+
+from .conftest import Lab, model_files
+
+
+def dev(lab: Lab) -> settings.Settings:
+    return settings.parse(lab.origin.read("main", settings.path_of("dev")) or b"", "dev")
+
+
+def outcome(lab: Lab, commit: str, incumbent: str | None = None) -> dict[str, bool]:
+    return {row.gate: row.ok for row in judge(lab.origin, commit, incumbent, dev(lab))}
+
+
+def test_a_good_first_model_passes(lab: Lab) -> None:
+    commit = lab.train("a")
+    assert outcome(lab, commit) == {"profile": True, "mean accuracy": True, "ONNX equals PyTorch": True}
+
+
+def test_limits_are_inclusive(lab: Lab) -> None:
+    commit = lab.train("a", 0.85, difference=1e-3)
+    assert all(outcome(lab, commit).values())
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "samples", "ok"), [(0.89, 2000, True), (0.87, 2000, False), (0.89, 10**6, False)]
+)
+def test_the_incumbent_counts_beyond_the_luck_of_sampling(
+    lab: Lab, accuracy: float, samples: int, ok: bool
+) -> None:
+    incumbent = lab.train("a", 0.9, samples=samples)
+    commit = lab.train("b", accuracy, samples=samples)
+    assert outcome(lab, commit, incumbent)["no worse than the incumbent"] is ok
+
+
+def test_an_incumbent_without_figures_is_no_obstacle(lab: Lab) -> None:
+    incumbent = lab.tip
+    assert "no worse than the incumbent" not in outcome(lab, lab.train("a"), incumbent)
+
+
+def test_tolerance_is_two_standard_errors_of_the_difference() -> None:
+    figures = Evaluation.model_validate(
+        json.loads(model_files("a", 0.9, samples=900)["metrics/evaluation.json"])
+    )
+    assert tolerance(figures, figures) == pytest.approx(2 * (2 * 0.09 / 900) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "says"),
+    [
+        (gate.EVALUATION, {"mean_accuracy": 1.2}, "mean_accuracy: Input should be less than or equal to 1"),
+        (gate.EVALUATION, {"mean_accuracy": None}, "mean_accuracy: Input should be a valid number"),
+        (gate.EVALUATION, {"model_sha256": "abc"}, "model_sha256"),
+        (gate.EVALUATION, {"samples": 0}, "samples"),
+        (gate.EVALUATION, {"profile": "tiny"}, "profile"),
+        (gate.EXPORT, {"max_difference": float("nan")}, "max_difference"),
+    ],
+)
+def test_figures_that_make_no_sense(lab: Lab, path: str, change: dict[str, object], says: str) -> None:
+    files = model_files("a")
+    commit = lab.land(files | {path: json.dumps(json.loads(files[path]) | change).encode()})
+    with pytest.raises(GateError) as caught:
+        judge(lab.origin, commit, None, dev(lab))
+    assert str(caught.value).startswith(f"{path} in {commit[:12]}: {says}")
+    assert "\n" not in str(caught.value)
