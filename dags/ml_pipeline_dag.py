@@ -78,8 +78,8 @@ def run_stage(commit: str, stage: str, run_id: str) -> str:
 
 
 @task
-def propose_candidate(base: str, result: str, params: dict[str, Any], run_id: str) -> str | None:
-    """Push the results as one commit on a branch of its own, unless there is nothing to propose."""
+def propose_candidate(base: str, result: str, params: dict[str, Any], run_id: str) -> str:
+    """Push the results as one commit on a branch of its own; return it, or '' for nothing to propose."""
     import logging
 
     from gitops.candidate import propose
@@ -87,20 +87,20 @@ def propose_candidate(base: str, result: str, params: dict[str, Any], run_id: st
 
     if params["profile"] != "full":
         logging.getLogger(__name__).info("A run at profile %s is never proposed.", params["profile"])
-        return None
-    return propose(place.origin(), base, result, run_id=run_id, home=place.workspaces())
+        return ""
+    return propose(place.origin(), base, result, run_id=run_id, home=place.workspaces()) or ""
 
 
 @task
-def notify_success(branch: str | None, result: str) -> None:
+def notify_success(branch: str, result: str) -> None:
     """Say what came of the run."""
     import logging
 
     log = logging.getLogger(__name__)
-    if branch is None:
-        log.info("The run ended well with %s; there is nothing to propose.", result)
-    else:
+    if branch:
         log.info("The run ended well: %s waits for its pull request.", branch)
+    else:
+        log.info("The run ended well with %s; there is nothing to propose.", result)
 
 
 @dag(

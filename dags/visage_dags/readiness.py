@@ -38,10 +38,12 @@ def raw_data_pattern(source: str, release_root: Path) -> str:
 
 def _dvc_remote_problem(checkout: Path) -> str | None:
     """Ask the DVC remote for a listing, in a process of its own, as DVC is heavy to import."""
+    # An object store has no folders, so there only an error counts; a folder must be there.
     script = (
         "from dvc.repo import Repo\n"
-        "odb = Repo().cloud.get_remote_odb()\n"
-        "assert odb.fs.exists(odb.fs.parent(odb.path)) or odb.fs.exists(odb.path), odb.path\n"
+        "remote = Repo().cloud.get_remote()\n"
+        "if not remote.fs.exists(remote.path) and remote.fs.protocol == 'local':\n"
+        "    raise SystemExit(f'{remote.path}: no such folder')\n"
     )
     try:
         process = subprocess.run(

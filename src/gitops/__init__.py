@@ -1,0 +1,1 @@
+"""Which release runs where: release files, promotion, gates, verdicts, and the bundle that serves them."""
