@@ -58,6 +58,12 @@ test-all: setup ## Run every test, also those that need system packages or many 
 lint: setup ## Run the hooks of pre-commit over every file
 	@$(BIN)/pre-commit run --all-files --show-diff-on-failure
 
+SYSTEM_PACKAGES := chromium chromium-driver postgresql
+
+system-packages: ## Install what make test-all needs beside Python (Debian, Ubuntu)
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --quiet $(SYSTEM_PACKAGES)
+
 lock: ## Resolve pyproject.toml into requirements.lock again
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 --no-header --upgrade $(UV_TORCH) --output-file requirements.lock
 	sed -i.bak -E 's/^(torch==[0-9.]+)\+.*/\1/' requirements.lock && rm requirements.lock.bak

@@ -1,0 +1,129 @@
+"""The whole of it, as a newcomer runs it: a fresh clone to a model that runs in prod, and back to nothing."""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
+
+
+class Clone:
+    """A fresh clone of this repository, with ports of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(path)], check=True, timeout=60)
+        names = ("VISAGE_DEV_PORT", "VISAGE_STAGING_PORT", "VISAGE_PROD_PORT")
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
+
+    def make(self, target: str, timeout: float = 1800) -> str:
+        """Run a target and return what it printed; fail with that when it fails."""
+        done = subprocess.run(
+            ["make", target],
+            cwd=self.path,
+            env=os.environ | {name: str(port) for name, port in self.ports.items()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, f"make {target}:\n{done.stdout[-8000:]}"
+        return done.stdout
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        command = [".venv/bin/gitops", "status", "--json"]
+        done = subprocess.run(
+            command, cwd=self.path, capture_output=True, text=True, timeout=120, check=False
+        )
+        return {row["environment"]: row for row in json.loads(done.stdout)}
+
+    def git(self, *args: str) -> str:
+        return subprocess.run(
+            ["git", *args], cwd=self.path, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that carries this clone's mark."""
+        mark = str(self.path / ".visage")
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("VISAGE_INSTANCE") == mark:
+                    found.append(process)
+            except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue
+        return found
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """A clone that is up; whatever happens, it is down at the end."""
+    clone = Clone(tmp_path_factory.mktemp("journey") / "visage")
+    try:
+        yield clone
+    finally:
+        clone.make("down")
+
+
+def test_a_fresh_clone_comes_up_with_a_model_in_prod(clone: Clone) -> None:
+    output = clone.make("up")
+    rows = clone.status()
+    assert all(row["agree"] for row in rows.values()), output
+    assert rows["prod"]["running"] == rows["staging"]["running"]
+    assert rows["prod"]["verified"]
+    assert rows["prod"]["mean_accuracy"] > 0.9
+    assert len(rows["prod"]["model_sha256"]) == 64
+    assert list((clone.path / ".visage/prod/data/scores").glob("date=*/*.parquet"))
+    assert clone.git("status", "--porcelain") == "", "the checkout is as it was"
+
+
+def test_up_again_does_nothing_again(clone: Clone) -> None:
+    before = clone.git("ls-remote", "visage")
+    pids = {process.pid for process in clone.processes()}
+    clone.make("up")
+    assert clone.git("ls-remote", "visage") == before
+    assert pids & {process.pid for process in clone.processes()}
+
+
+def test_up_brings_back_what_was_killed(clone: Clone) -> None:
+    victim = next(
+        process
+        for process in clone.processes()
+        if process.environ().get("VISAGE_SERVICE") == "prod/scheduler"
+        and process.pid == os.getpgid(process.pid)
+    )
+    victim.kill()
+    victim.wait(30)
+    output = clone.make("up")
+    assert "prod" in output
+    assert "scheduler" in output
+    assert all(row["agree"] for row in clone.status().values())
+
+
+def test_down_leaves_no_process_and_clean_no_trace(clone: Clone) -> None:
+    clone.make("down")
+    assert clone.processes() == []
+    clone.make("clean")
+    assert not (clone.path / ".visage").exists()
+    assert clone.git("remote") == "origin\n"
+    assert clone.git("for-each-ref", "refs/gitops") == ""
+    assert clone.git("status", "--porcelain") == ""
