@@ -44,6 +44,8 @@ class Export(BaseModel):
 
     max_difference: float = Field(ge=0)
     tolerance: float = Field(gt=0)
+    decisions_changed: int = Field(ge=0)
+    model_sha256: str
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,19 @@ def judge(repository: Repository, commit: str, incumbent: str | None, settings: 
     rows.append(
         Row(
             "ONNX equals PyTorch",
-            f"{parity.max_difference:.2g}",
-            f"at most {parity.tolerance:.2g}",
+            f"{parity.max_difference:.2g} apart, {parity.decisions_changed} decisions changed",
+            f"at most {parity.tolerance:.2g}, 0 changed",
             "",
-            parity.max_difference <= parity.tolerance,
+            parity.max_difference <= parity.tolerance and parity.decisions_changed == 0,
+        )
+    )
+    rows.append(
+        Row(
+            "exported model is the evaluated one",
+            parity.model_sha256[:12],
+            figures.model_sha256[:12],
+            "",
+            parity.model_sha256 == figures.model_sha256,
         )
     )
     return rows

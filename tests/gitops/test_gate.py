@@ -19,7 +19,12 @@ def outcome(lab: Lab, commit: str, incumbent: str | None = None) -> dict[str, bo
 
 def test_a_good_first_model_passes(lab: Lab) -> None:
     commit = lab.train("a")
-    assert outcome(lab, commit) == {"profile": True, "mean accuracy": True, "ONNX equals PyTorch": True}
+    assert outcome(lab, commit) == {
+        "profile": True,
+        "mean accuracy": True,
+        "ONNX equals PyTorch": True,
+        "exported model is the evaluated one": True,
+    }
 
 
 def test_limits_are_inclusive(lab: Lab) -> None:
@@ -48,6 +53,22 @@ def test_tolerance_is_two_standard_errors_of_the_difference() -> None:
         json.loads(model_files("a", 0.9, samples=900)["metrics/evaluation.json"])
     )
     assert tolerance(figures, figures) == pytest.approx(2 * (2 * 0.09 / 900) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        ({"max_difference": 2e-3}, "ONNX equals PyTorch"),
+        ({"decisions_changed": 1}, "ONNX equals PyTorch"),
+        ({"model_sha256": "0" * 64}, "exported model is the evaluated one"),
+    ],
+)
+def test_what_ships_must_be_what_was_trained_and_evaluated(
+    lab: Lab, change: dict[str, object], failed: str
+) -> None:
+    files = model_files("a")
+    commit = lab.land(files | {gate.EXPORT: json.dumps(json.loads(files[gate.EXPORT]) | change).encode()})
+    assert [name for name, ok in outcome(lab, commit).items() if not ok] == [failed]
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,10 @@ def test_what_an_environment_rejected_goes_no_further(lab: Lab) -> None:
     [
         (model_files("a", 0.84), "mean accuracy: 0.8400, at least 0.8500 is asked for"),
         (model_files("a", profile="small"), "profile: small, full is asked for"),
-        (model_files("a", difference=0.1), "ONNX equals PyTorch: 0.1, at most 0.001 is asked for"),
+        (
+            model_files("a", difference=0.1),
+            "ONNX equals PyTorch: 0.1 apart, 0 decisions changed, at most 0.001, 0 changed is asked for",
+        ),
         ({"dags/example.py": b""}, "metrics/evaluation.json: missing"),
     ],
 )

@@ -1,0 +1,161 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gitops.cli import app
+
+from .conftest import Lab, model_files
+from .fake_airflow import FakeAirflow
+
+
+@pytest.fixture
+def run(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(lab.clone.path)
+
+    def invoke(*args: str) -> Result:
+        result = CliRunner().invoke(app, args)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return invoke
+
+
+def test_help_names_every_command(run) -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for command in ("status", "promote", "rollback", "release-hold", "check", "merge"):
+        assert command in result.output
+        assert run(command, "--help").exit_code == 0
+
+
+def test_wrong_usage_is_2(run) -> None:
+    assert run("promote").exit_code == 2
+    assert run("nonsense").exit_code == 2
+    assert run("status", "--nonsense").exit_code == 2
+
+
+def test_from_dev_to_prod_and_back(lab: Lab, run) -> None:
+    first = lab.train("a")
+    shown = run("promote", "staging")
+    assert shown.exit_code == 0
+    assert "Not pushed" in shown.output
+    assert not lab.origin.has("promote/staging")
+
+    pushed = run("promote", "staging", "--push")
+    assert pushed.exit_code == 0
+    assert "gitops merge promote/staging" in pushed.output
+    assert run("check", "--head", "promote/staging").exit_code == 0
+    assert run("merge", "promote/staging").exit_code == 0
+    nothing = run("promote", "staging", "--push")
+    assert (nothing.exit_code, "Nothing to do" in nothing.output) == (0, True)
+
+    refused = run("promote", "prod", "--push")
+    assert refused.exit_code == 1
+    assert "staging has not verified" in refused.stderr
+    lab.verify("staging", first)
+    assert run("promote", "prod", "--push").exit_code == 0
+    assert run("merge", "promote/prod").exit_code == 0
+
+    lab.train("b")
+    lab.release("staging")
+    back = run("rollback", "staging", "--reason", "too slow", "--push")
+    assert back.exit_code == 0, back.output
+    assert run("merge", "rollback/staging").exit_code == 0
+    lab.train("c")
+    held = run("promote", "staging")
+    assert (held.exit_code, "staging is held: too slow" in held.stderr) == (1, True)
+    assert run("release-hold", "staging", "--push").exit_code == 0
+    assert run("merge", "release-hold/staging").exit_code == 0
+    assert run("promote", "staging", "--push").exit_code == 0
+
+
+def test_check_lists_every_violation_and_exits_1(lab: Lab, run) -> None:
+    files = {"environments/staging/release.yaml": b"x: 1\n", "environments/prod/settings.env": b"Y=1\n"}
+    lab.branch("edit", files)
+    result = run("check", "--base", "main", "--head", "edit")
+    assert result.exit_code == 1
+    assert [line.split(": ")[0] for line in result.stderr.splitlines()] == ["refused", "refused"]
+    assert "staging/release.yaml: x: unknown key" in result.stderr
+    assert "prod/settings.env:1: Y: unknown" in result.stderr
+
+
+def test_check_takes_the_checkout_s_own_commit(lab: Lab, run) -> None:
+    (lab.clone.path / "environments/staging/release.yaml").write_text("x: 1\n")
+    assert run("check").exit_code == 0
+    lab.clone.git("commit", "-q", "-a", "-m", "Edit", env=lab.clone.identity())
+    assert run("check").exit_code == 1
+    assert run("check", "--head", "nope").exit_code == 1
+    assert run("check", "--base", "nope").exit_code == 1
+
+
+def test_the_remote_to_work_with(lab: Lab, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.train("a")
+    lab.clone.git("remote", "rename", "origin", "upstream")
+    result = run("promote", "staging")
+    assert (result.exit_code, "there are: upstream" in result.stderr) == (1, True)
+    assert run("promote", "staging", "--remote", "upstream").exit_code == 0
+    monkeypatch.setenv("GITOPS_REMOTE", "upstream")
+    assert run("promote", "staging").exit_code == 0
+    monkeypatch.delenv("GITOPS_REMOTE")
+    lab.clone.git("remote", "add", "visage", str(lab.origin.path))
+    assert run("promote", "staging").exit_code == 0
+
+
+def test_outside_a_repository(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("status")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: git rev-parse: not a git repository")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_status_json(lab: Lab, run, tmp_path: Path) -> None:
+    commit = lab.train("a", 0.9)
+    down = run("status", "--json")
+    assert down.exit_code == 1
+    assert [row["agree"] for row in json.loads(down.stdout)] == [False, False, False]
+
+    access = tmp_path / "access.json"
+    with FakeAirflow() as dev, FakeAirflow() as empty:
+        dev.dag("example", commit)
+        entries = {"dev": dev.access, "staging": empty.access, "prod": empty.access}
+        content = {
+            name: {**entry.model_dump(), "password": entry.password.get_secret_value()}
+            for name, entry in entries.items()
+        }
+        access.write_text(json.dumps(content))
+        up = run("status", "--json", "--access", str(access))
+        table = run("status", "--access", str(access))
+    assert up.exit_code == 0
+    rows = json.loads(up.stdout)
+    asked_for = ["environment", "declared", "running", "model_sha256", "mean_accuracy", "verified", "agree"]
+    assert list(rows[0])[:7] == asked_for
+    assert [row["environment"] for row in rows] == ["dev", "staging", "prod"]
+    assert (rows[0]["declared"], rows[0]["running"], rows[0]["mean_accuracy"]) == (commit, commit, 0.9)
+    assert "s3cret" not in up.output + table.output
+    assert table.exit_code == 0
+    assert commit[:12] in table.output
+
+
+def test_what_is_piped_is_plain(lab: Lab) -> None:
+    lab.train("a")
+    lab.branch("edit", model_files("b", 0.1))
+    environment = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "COLUMNS")}
+    result = subprocess.run(
+        [sys.executable, "-m", "gitops", "check", "--head", "edit"],
+        cwd=lab.clone.path,
+        env=environment | {"TERM": "xterm-256color"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "\x1b" not in result.stdout + result.stderr
+    assert all(line.startswith("refused: ") for line in result.stderr.splitlines())
+    assert "airflow" not in result.stderr

@@ -1,0 +1,125 @@
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+
+import pytest
+from rich.console import Console
+
+from gitops.airflow import Access
+from gitops.release import ENVIRONMENTS
+from gitops.status import Row, collect, show
+
+from .conftest import Lab
+from .fake_airflow import FakeAirflow
+
+
+@pytest.fixture
+def fakes() -> Iterator[dict[str, FakeAirflow]]:
+    with ExitStack() as stack:
+        yield {environment: stack.enter_context(FakeAirflow()) for environment in ENVIRONMENTS}
+
+
+def rows(lab: Lab, fakes: dict[str, FakeAirflow]) -> dict[str, Row]:
+    return {row.environment: row for row in collect(lab.ledger(), access(fakes))}
+
+
+def access(fakes: dict[str, FakeAirflow]) -> dict[str, Access]:
+    return {environment: fake.access for environment, fake in fakes.items()}
+
+
+def printed(found: dict[str, Row], known: dict[str, Access], *, terminal: bool) -> str:
+    out = io.StringIO()
+    show(
+        list(found.values()), known, Console(file=out, force_terminal=terminal, width=200, color_system=None)
+    )
+    return out.getvalue()
+
+
+def test_no_release_yet_agrees_with_nothing_running(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    fakes["dev"].dag("example", lab.tip)
+    found = rows(lab, fakes)
+    assert [row.agree for row in found.values()] == [True, True, True]
+    assert (found["staging"].declared, found["staging"].running) == (None, None)
+    assert "no release yet" in printed(found, access(fakes), terminal=False)
+
+
+def test_declared_running_and_figures(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    commit = lab.train("a", 0.91)
+    lab.release("staging")
+    fakes["dev"].dag("verify_release", commit)
+    fakes["dev"].run("verify_release", "success")
+    fakes["staging"].dag("verify_release", commit)
+    found = rows(lab, fakes)
+    assert found["dev"].declared == lab.tip != found["dev"].running
+    assert [row.agree for row in found.values()] == [True, True, True]
+    assert found["dev"].last_run == "success"
+    assert found["staging"].last_run is None
+    assert (found["dev"].verified, found["staging"].verified) == (None, True)
+    assert found["staging"].mean_accuracy == 0.91
+    assert len(found["staging"].model_sha256 or "") == 64
+    assert found["prod"].model_sha256 is None
+
+
+def test_what_runs_is_another_release(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    old = lab.train("a", 0.9)
+    lab.train("b", 0.95)
+    fakes["dev"].dag("example", old)
+    fakes["staging"].dag("example", old)
+    fakes["prod"].dag("example", "f" * 40)
+    found = rows(lab, fakes)
+    assert [row.agree for row in found.values()] == [False, False, False]
+    assert found["dev"].mean_accuracy == 0.9
+
+
+def test_a_rejected_release_does_not_agree(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    old = lab.train("a")
+    bad = lab.train("b")
+    lab.verify("dev", bad, "rejected")
+    fakes["dev"].dag("example", old)
+    row = rows(lab, fakes)["dev"]
+    assert (row.verified, row.agree) == (False, False)
+    assert "dev rejected" in (row.trouble or "")
+
+
+def test_an_airflow_that_does_not_answer(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    fakes["staging"].close()
+    fakes["prod"].unhealthy = {"dag_processor"}
+    found = rows(lab, fakes)
+    assert (found["staging"].running, found["staging"].agree) == (None, False)
+    assert "nothing answers there" in (found["staging"].trouble or "")
+    assert (found["prod"].agree, found["prod"].trouble) == (False, "dag_processor: unhealthy")
+    assert collect(lab.ledger(), {})[0].trouble == "not up: the access file does not name it"
+
+
+def test_a_release_file_that_is_not_valid(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    lab.declare("staging", "x: 1\n")
+    row = rows(lab, fakes)["staging"]
+    assert (row.declared, row.agree) == (None, False)
+    assert "x: unknown key" in (row.trouble or "")
+
+
+def test_holds_are_shown(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    commit = lab.train("a")
+    lab.declare("prod", f"commit: {commit}\nhold: on fire\n")
+    found = rows(lab, fakes)
+    assert found["prod"].hold == "on fire"
+    assert "held: on fire" in printed(found, access(fakes), terminal=False)
+
+
+def test_passwords_are_for_people_only(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    found = rows(lab, fakes)
+    assert "s3cret" in printed(found, access(fakes), terminal=True)
+    plain = printed(found, access(fakes), terminal=False)
+    assert "s3cret" not in plain
+    assert "user airflow" in plain
+    assert "s3cret" not in str([row.plain() for row in found.values()])
+
+
+def test_since_is_an_age(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    row = rows(lab, fakes)["dev"]
+    assert row.since is not None
+    for seconds, text in ((5, " 5 s "), (60 * 5, " 5 min "), (3600 * 5, " 5 h "), (86400 * 5, " 5 d ")):
+        out = io.StringIO()
+        show([row], {}, Console(file=out, width=200), now=row.since + timedelta(seconds=seconds))
+        assert text in out.getvalue()
