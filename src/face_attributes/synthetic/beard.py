@@ -15,8 +15,7 @@ def draw_beard(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
     if subject.has("5_o_Clock_Shadow"):
         _draw_shadow(canvas, subject, edge)
     if subject.full_beard:
-        canvas_shapes = [_full(edge)]
-        _grow(canvas, subject, canvas_shapes, "beard")
+        _grow(canvas, subject, [_full(edge)], "beard")
     if subject.has("Goatee"):
         low = edge[:, 1].max()
         goatee = spline(
@@ -91,13 +90,15 @@ def _full(edge: np.ndarray) -> np.ndarray:
 def _color(subject: Subject) -> Color:
     if subject.has("Bald") or (subject.has("Wearing_Hat") and not subject.long_hair):
         return ((44, 32, 26), (86, 54, 34), (30, 26, 26))[int(subject.dice.of("beard color").integers(3))]
-    return tone(subject.hair, 0.80)
+    return tone(subject.hair, 0.72)
 
 
 def _grow(
     canvas: Canvas, subject: Subject, shapes: list[np.ndarray], part: str, lift: float | None = 1.0
 ) -> None:
     placed = [subject.pose.place(shape, lift) for shape in shapes]
+    # Its shadow sets a fair beard off from fair skin.
+    canvas.soft([moved(points, 0, 1.5) for points in placed], subject.shade(0.4), 0.5, 1.6)
     box, mask = coverage(placed, 0.9)
     x, y = subject.dice.of(part).integers(0, 128, 2)
     height, width = mask.shape
@@ -116,7 +117,7 @@ def _draw_shadow(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
     x, y = subject.dice.of("stubble").integers(0, 128, 2)
     height, width = mask.shape
     texture = _stubble()[y : y + height, x : x + width, None]
-    color = np.asarray(mix(subject.shade(0.42), (58, 62, 74), 0.6), np.float32)
+    color = np.asarray(mix(subject.shade(0.30), (38, 42, 54), 0.5), np.float32)
     canvas.blend(box, mask, (texture * color).clip(0, 254), 0.44)
 
 

@@ -95,22 +95,28 @@ def coverage(shapes: Sequence[np.ndarray], blur: float = 0.0) -> tuple[tuple[sli
 
 def outline(points: np.ndarray, widths: float | Sequence[float]) -> np.ndarray:
     """The polygon around a line of the given width; several widths are spread evenly along it."""
-    along = np.gradient(points, axis=0)
-    normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / (np.hypot(*along.T)[:, None] + 1e-6)
-    given = np.atleast_1d(widths)
-    width = np.interp(np.linspace(0, 1, len(points)), np.linspace(0, 1, len(given)), given)
-    half = normal * width[:, None] / 2
+    half = normals(points)
+    if isinstance(widths, Sequence):
+        half *= 0.5 * np.interp(_evenly(len(points)), _evenly(len(widths)), widths)[:, None]
+    else:
+        half *= 0.5 * widths
     return np.concatenate([points + half, (points - half)[::-1]])
+
+
+def normals(points: np.ndarray) -> np.ndarray:
+    """Unit vectors (n, 2) across a line at each of its points, to the right of its course in the image."""
+    across = np.empty((len(points), 2))
+    across[1:-1, 0] = points[:-2, 1] - points[2:, 1]
+    across[1:-1, 1] = points[2:, 0] - points[:-2, 0]
+    for end, first, last in ((0, 0, 1), (-1, -2, -1)):
+        across[end] = points[first, 1] - points[last, 1], points[last, 0] - points[first, 0]
+    across /= np.hypot(across[:, 0], across[:, 1])[:, None] + 1e-6
+    return across
 
 
 def spline(points: Sequence[Sequence[float]], closed: bool = False, steps: int = 6) -> np.ndarray:
     """A smooth curve through all points (Catmull-Rom), `steps` points for each stretch between two."""
-    knots = np.asarray(points, float)
-    ends = (knots[-1:], knots[:2]) if closed else (knots[:1], knots[-1:])
-    knots = np.concatenate([ends[0], knots, ends[1]])
-    stretches = np.stack([knots[i : len(knots) - 3 + i] for i in range(4)])
-    curve = np.einsum("sk,knd->nsd", _basis(steps), stretches).reshape(-1, 2)
-    return curve if closed else np.concatenate([curve, knots[-1:]])
+    return _spline_matrix(len(points), closed, steps) @ np.asarray(points, float)
 
 
 def ellipse(center: Sequence[float], radii: Sequence[float], points: int = 24) -> np.ndarray:
@@ -149,9 +155,15 @@ def _bytes(color: Color) -> tuple[int, ...]:
 
 
 @cache
-def _basis(steps: int) -> np.ndarray:
+def _evenly(count: int) -> np.ndarray:
+    return np.linspace(0, 1, count)
+
+
+@cache
+def _spline_matrix(count: int, closed: bool, steps: int) -> np.ndarray:
+    """What turns `count` knots into the points of their curve, which depends on them linearly."""
     t = np.arange(steps) / steps
-    return np.stack(
+    basis = np.stack(
         [
             -0.5 * t + t**2 - 0.5 * t**3,
             1 - 2.5 * t**2 + 1.5 * t**3,
@@ -160,6 +172,15 @@ def _basis(steps: int) -> np.ndarray:
         ],
         axis=1,
     )
+    stretches = count if closed else count - 1
+    matrix = np.zeros((stretches * steps, count))
+    for stretch in range(stretches):
+        rows = slice(stretch * steps, (stretch + 1) * steps)
+        for column, weight in enumerate(basis.T, start=stretch - 1):
+            matrix[rows, column % count if closed else min(max(column, 0), count - 1)] += weight
+    if closed:
+        return matrix
+    return np.concatenate([matrix, np.eye(count)[-1:]])
 
 
 @cache

@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from face_attributes.synthetic.canvas import Canvas, coverage, ellipse, mirrored, mix, moved, spline, tone
+from face_attributes.synthetic.canvas import (
+    Canvas,
+    Color,
+    coverage,
+    ellipse,
+    mirrored,
+    mix,
+    moved,
+    spline,
+    tone,
+)
 from face_attributes.synthetic.subject import Subject
 
 SIDES = (-1, 1)
@@ -23,7 +33,7 @@ _FRAMES = (
 def draw_eyes(canvas: Canvas, subject: Subject) -> None:
     rng = subject.dice.of("eyes")
     gaze, size, spread = rng.normal(0, (1.1, 0.04, 0.5))
-    shadow = _SHADOWS[int(rng.integers(len(_SHADOWS)))]
+    shadow = mix(_SHADOWS[int(rng.integers(len(_SHADOWS)))], subject.skin, rng.uniform(0.08, 0.3))
     for side in SIDES:
         center = (moved(_EYE, spread, 0)) * (side, 1)
         _draw_eye(canvas, subject, side, center, 1 + size, float(np.clip(gaze, -2, 2)), shadow)
@@ -36,7 +46,7 @@ def _draw_eye(
     center: np.ndarray,
     size: float,
     gaze: float,
-    shadow: tuple[int, int, int],
+    shadow: Color,
 ) -> None:
     place = subject.pose.place
     narrow, female, made_up = subject.has("Narrow_Eyes"), not subject.has("Male"), subject.has("Heavy_Makeup")
@@ -53,9 +63,8 @@ def _draw_eye(
 
     lid = spline(upper)
     if made_up:
-        above = spline([(-wide + 1, -2), (-wide * 0.4, -up - 7), (4, -up - 8.5), (wide + 4, -up - 3.5)])
-        color = mix(shadow, subject.skin, 0.05)
-        canvas.soft([at(np.concatenate([above, lid[::-1]]))], color, 0.92, 1.0)
+        above = spline([(-wide + 1, -2), (-wide * 0.4, -up - 6), (4, -up - 7.5), (wide + 4, -up - 3.5)])
+        canvas.soft([at(np.concatenate([above, lid[::-1]]))], shadow, 0.85, 1.2)
         below = spline([(wide, 0), (wide * 0.4, down + 2.6), (-wide * 0.4, down + 2)])
         canvas.ribbon(at(below), (3, 2, 0.6), mix(shadow, subject.skin, 0.35))
     else:

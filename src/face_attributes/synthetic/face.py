@@ -34,6 +34,7 @@ def render(seed: int, index: int, attributes: dict[str, bool], params: Synthetic
     head.draw_neck(canvas, subject)
     worn.draw_clothes(canvas, subject)
     worn.draw_necklace(canvas, subject)
+    head.draw_double_chin(canvas, subject)
     head.draw_ears(canvas, subject)
     head.draw_skin(canvas, subject, edge)
     head.draw_chin_edge(canvas, subject, edge)

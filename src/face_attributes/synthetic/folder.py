@@ -59,7 +59,7 @@ def draw_folder(
         for count in mapper(draw, chunks):
             drawn.update(count)
 
-    parts = [f"{file_name(i)} {_partition(params.seed, i)}\n" for i in range(params.count)]
+    parts = [f"{file_name(i)} {partition(params.seed, i)}\n" for i in range(params.count)]
     files.write_text(folder / PARTITION, "".join(parts))
     signs = np.where(np.stack([columns[name] for name in population.DRAWN_ATTRIBUTES], axis=1), " 1", "-1")
     rows = [f"{file_name(i)} {' '.join(row)}\n" for i, row in enumerate(signs)]
@@ -106,7 +106,8 @@ def _recipe_of(folder: Path) -> dict | None:
         found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    return found if isinstance(found, dict) and "count" in found.get("params", {}) else None
+    known = isinstance(found, dict) and isinstance(found.get("params"), dict) and "count" in found["params"]
+    return found if known else None
 
 
 @cache
@@ -131,7 +132,8 @@ def _draw_chunk(params: SyntheticParams, images: Path, indices: list[int]) -> in
     return len(indices)
 
 
-def _partition(seed: int, index: int) -> int:
+def partition(seed: int, index: int) -> int:
+    """Code of the part of face `index` (0 train, 1 validation, 2 test), in CelebA's proportions."""
     train, validation, test = CELEBA_PARTITION.values()
     point = Dice(seed, index).of("partition").random() * (train + validation + test)
     return int(point >= train) + int(point >= train + validation)

@@ -6,7 +6,17 @@ import cv2
 import numpy as np
 
 from face_attributes.attributes import HEIGHT, WIDTH
-from face_attributes.synthetic.canvas import Canvas, coverage, ellipse, mirrored, mix, moved, spline, tone
+from face_attributes.synthetic.canvas import (
+    Canvas,
+    coverage,
+    ellipse,
+    mirrored,
+    mix,
+    moved,
+    normals,
+    spline,
+    tone,
+)
 from face_attributes.synthetic.subject import CENTER, Subject
 
 SIDES = (-1, 1)
@@ -120,9 +130,10 @@ def _pinned_up(subject: Subject) -> bool:
 def _reach(subject: Subject) -> tuple[float, float]:
     """How far long hair reaches to the side and down."""
     wide, low = subject.dice.of("length").random(2)
+    cheeks = 7 if subject.has("Chubby") else 0
     if subject.has("Male"):
-        return 53 + 4 * wide, 46 + 16 * low
-    return (59 if subject.has("Wavy_Hair") else 53) + 6 * wide, 66 + 40 * low
+        return 53 + 4 * wide + cheeks, 46 + 16 * low
+    return (59 if subject.has("Wavy_Hair") else 53) + 6 * wide + cheeks, 66 + 40 * low
 
 
 def _cap(subject: Subject) -> np.ndarray:
@@ -192,7 +203,8 @@ def _curtain(subject: Subject, side: int) -> np.ndarray:
     """Hair hanging beside the face, from the top of the head to its end."""
     wide, low = _reach(subject)
     wavy, male = subject.has("Wavy_Hair"), subject.has("Male")
-    inner = 38.5 if male else 36.0
+    # It hangs beside the cheeks, not over them: their shape shows.
+    inner = (38.5 if male else 36.0) + (8 if subject.has("Chubby") else 0)
     ends = low + (0 if wavy else 3)
     width = wide - inner
     outer = spline(
@@ -219,11 +231,9 @@ def _scalloped(curve: np.ndarray, depth: float, waves: float, subject: Subject) 
     share = np.linspace(0, 1, len(curve) * 2)
     places = np.linspace(0, 1, len(curve))
     fine = np.stack([np.interp(share, places, curve[:, i]) for i in (0, 1)], axis=1)
-    along = np.gradient(fine, axis=0)
-    normal = np.stack([along[:, 1], -along[:, 0]], axis=1) / (np.hypot(*along.T)[:, None] + 1e-6)
     phase = subject.dice.of("waves").random()
     wave = depth * np.sin(2 * np.pi * (waves * share + phase)) * np.sin(np.pi * share) ** 0.5
-    return fine + normal * wave[:, None]
+    return fine - normals(fine) * wave[:, None]
 
 
 def _paint(canvas: Canvas, subject: Subject, shapes: list[np.ndarray]) -> None:

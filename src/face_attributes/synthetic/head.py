@@ -28,7 +28,7 @@ def outline(subject: Subject) -> np.ndarray:
     half[5:7, 0] += jaw + 0.5 * wide
     half[6:, 1] += chin
     if subject.has("Chubby"):
-        half += [(0, 0), (0, 0), (1, 0), (3, 0), (9, 1), (12, 2), (11, 2), (0, 4)]
+        half += [(0, 0), (0, 0), (1, 0), (4, 0), (11, 1), (14, 2), (13, 2), (0, 4)]
     elif subject.has("Oval_Face"):
         half += [(0, -1), (-1, -1), (-3, 0), (-4.5, 0), (-5.5, 2), (-6.5, 5), (-5, 7), (0, 9)]
     else:
@@ -43,7 +43,7 @@ def draw_neck(canvas: Canvas, subject: Subject) -> None:
     place = subject.pose.place
     width = 29 if subject.has("Male") else 22
     if subject.has("Chubby"):
-        width += 5
+        width += 8
     neck = [
         (-width, 30),
         (width, 30),
@@ -54,10 +54,9 @@ def draw_neck(canvas: Canvas, subject: Subject) -> None:
     ]
     skin = subject.shade(0.86)
     canvas.fill(place(neck, None), skin)
-    shadow = spline([(-width, 40), (width, 40), (width, 62), (0, 76), (-width, 62)], closed=True)
+    inner = width - 7  # what the blur adds stays on the neck
+    shadow = spline([(-inner, 40), (inner, 40), (inner, 62), (0, 76), (-inner, 62)], closed=True)
     canvas.soft([place(shadow, None)], subject.shade(0.5), 0.42, 3.5)
-    if subject.has("Double_Chin"):
-        _draw_double_chin(canvas, subject)
 
 
 def draw_ears(canvas: Canvas, subject: Subject) -> None:
@@ -96,25 +95,26 @@ def draw_skin(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
 def draw_marks(canvas: Canvas, subject: Subject) -> None:
     """What lies on the skin: cheekbones, blush, bags, the lines of age and of a smile."""
     place = subject.pose.place
+    rng = subject.dice.of("marks")
+    contour, blushing, tired = rng.uniform(0.8, 1.1, 3)
     if subject.has("High_Cheekbones"):
+        shade = mix(subject.shade(0.5), (96, 44, 30), 0.25)
         for side in SIDES:
-            hollow = mirrored(
-                spline([(43, 10), (38, 24), (27, 33), (23, 29), (30, 21), (36, 12)], closed=True), side
-            )
-            canvas.soft([place(hollow)], mix(subject.shade(0.5), (96, 44, 30), 0.25), 0.52, 2.2)
-            bone = mirrored(
-                spline([(21, 10), (30, 5), (40, 0), (38, 7), (29, 14), (21, 16)], closed=True), side
-            )
-            canvas.soft([place(bone)], mix(subject.skin, (255, 250, 240), 0.8), 0.62, 2.0)
+            hollow = [(43, 10), (38, 24), (27, 33), (23, 29), (30, 21), (36, 12)]
+            placed = place(mirrored(spline(hollow, closed=True), side))
+            canvas.soft([placed], shade, 0.46 * contour, 2.4)
+            bone = [(21, 10), (30, 5), (40, 0), (38, 7), (29, 14), (21, 16)]
+            placed = place(mirrored(spline(bone, closed=True), side))
+            canvas.soft([placed], mix(subject.skin, (255, 246, 232), 0.7), 0.42 * contour, 2.4)
     if subject.has("Rosy_Cheeks"):
         blush = [place(ellipse((x, 18), (13, 10.5))) for x in (-27, 27)]
-        canvas.soft(blush, (226, 52, 84), 0.62, 3.5)
+        canvas.soft(blush, (224, 60, 88), 0.5 * blushing, 3.8)
     if subject.has("Bags_Under_Eyes"):
         for side in SIDES:
             bag = mirrored(
                 spline([(11, 1), (21, 4), (32, 0), (29, 8), (20, 11.5), (13, 8)], closed=True), side
             )
-            canvas.soft([place(bag)], mix(subject.shade(0.55), (84, 48, 88), 0.4), 0.5, 1.6)
+            canvas.soft([place(bag)], mix(subject.shade(0.55), (84, 48, 88), 0.4), 0.46 * tired, 1.6)
             crease = mirrored(spline([(11, 7), (19, 12), (30, 8)]), side)
             canvas.ribbon(place(crease), (0.6, 1.8, 0.6), subject.shade(0.58))
     if subject.has("Smiling"):
@@ -143,19 +143,20 @@ def _draw_age(canvas: Canvas, subject: Subject) -> None:
         canvas.ribbon(place(fold), (0.8, 2.2, 0.8), line)
         jowl = mirrored(spline([(20, 40), (22, 47), (19, 52)]), side)
         canvas.ribbon(place(jowl), (0.5, 1.6, 0.5), line)
-        for x in (3, 0):
-            frown = mirrored([(3 + x * 0, -23), (3.5, -16)], side)
+        frown = mirrored([(3, -23), (3.5, -16)], side)
         canvas.ribbon(place(frown), (0.5, 1.4, 0.5), line)
 
 
-def _draw_double_chin(canvas: Canvas, subject: Subject) -> None:
+def draw_double_chin(canvas: Canvas, subject: Subject) -> None:
+    if not subject.has("Double_Chin"):
+        return
     place = subject.pose.place
-    low = 10 if subject.has("Oval_Face") else 4
-    bulge = spline(
-        [(-33, 44), (0, 50), (33, 44), (27, 62 + low), (0, 73 + low), (-27, 62 + low)], closed=True
-    )
-    canvas.fill(place(bulge, None), subject.shade(0.93))
-    under = spline([(-30, 54 + low), (-20, 67 + low), (0, 73 + low), (20, 67 + low), (30, 54 + low)])
+    low = 9 if subject.has("Oval_Face") else 4
+    wide = 8 if subject.has("Chubby") else 0
+    corner, middle = 27 + wide, 19 + wide
+    edge = [(-corner, 48 + low), (-middle, 63 + low), (0, 70 + low), (middle, 63 + low), (corner, 48 + low)]
+    under = spline(edge)
+    canvas.fill(place(np.concatenate([under, [(corner, 40), (-corner, 40)]]), None), subject.shade(0.93))
     shadow = np.concatenate([under, moved(under[::-1], 0, 6)])
     canvas.soft([place(shadow, None)], subject.shade(0.4), 0.6, 2)
     canvas.ribbon(place(under, None), (0.8, 2.6, 0.8), subject.shade(0.5))

@@ -6,6 +6,7 @@ right and y down. Eyes lie at y -6, the mouth at 34, the chin at 58.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from face_attributes.synthetic.canvas import Color, mix, tone
 from face_attributes.synthetic.dice import Dice
 
 CENTER = np.array([89.0, 118.0])  # where the middle of the face lies in the image
+_EYES_DEPTH = 24.0
 
 _SKINS: tuple[Color, ...] = (
     (240, 203, 180),
@@ -32,15 +34,16 @@ _HAIR: dict[str, tuple[Color, ...]] = {
 }
 # CelebA leaves a third of its faces without a hair colour; here they have one for which it has no label.
 _UNLABELLED_HAIR: tuple[Color, ...] = (
-    (176, 74, 32),
-    (192, 88, 40),
-    (150, 52, 28),
-    (164, 66, 30),
-    (184, 92, 52),
-    (134, 40, 40),
-    (122, 34, 52),
-    (196, 104, 128),
-    (58, 100, 130),
+    (172, 84, 42),
+    (186, 98, 54),
+    (150, 62, 34),
+    (162, 74, 40),
+    (196, 112, 66),
+    (134, 48, 38),
+    (122, 40, 52),
+    (146, 52, 48),
+    (188, 104, 122),
+    (64, 98, 124),
 )
 _HAIR_NAMES = tuple(_HAIR)
 
@@ -61,15 +64,22 @@ class Pose:
         `lift` is how far a point stands out from the face's surface; None is for what lies in the plane of
         the head's outline, such as the outline itself, ears and hair.
         """
+        turn, lean, origin = self._projection
         flat = np.asarray(points, float)
-        x, y = flat[..., 0], flat[..., 1]
-        # A turned head is still aligned by its eyes, so the outline moves against the turn.
-        depth = -24.0 if lift is None else _depth(x, y) + lift - 24.0
-        across = x * np.cos(self.yaw) + depth * np.sin(self.yaw)
-        down = y * np.cos(self.pitch) + depth * np.sin(self.pitch)
+        placed = flat @ turn + origin
+        if lift is not None:
+            placed += (_depth(flat) + lift)[..., None] * lean
+        return placed
+
+    @cached_property
+    def _projection(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Matrix for points in the plane of the outline, what each unit of depth adds, and the origin."""
         cos, sin = np.cos(self.roll) * self.scale, np.sin(self.roll) * self.scale
-        turned = np.stack([across * cos - down * sin, across * sin + down * cos], axis=-1)
-        return turned + CENTER + self.shift
+        roll = np.array([[cos, sin], [-sin, cos]])
+        lean = np.array([np.sin(self.yaw), np.sin(self.pitch)]) @ roll
+        # A turned head is still aligned by its eyes, so the outline moves against the turn.
+        origin = CENTER + self.shift - _EYES_DEPTH * lean
+        return np.diag([np.cos(self.yaw), np.cos(self.pitch)]) @ roll, lean, origin
 
 
 @dataclass(frozen=True)
@@ -104,9 +114,9 @@ class Subject:
 def meet(attributes: dict[str, bool], dice: Dice, pose: float) -> Subject:
     """Pose and colours of a face with these attributes; `pose` is a factor on how far it turns and shifts."""
     rng = dice.of("pose")
-    yaw, pitch, roll = np.clip(rng.normal(0, (0.13, 0.06, 0.035)), -0.35, 0.35) * pose
-    scale = 1 + float(np.clip(rng.normal(0, 0.025), -0.06, 0.06)) * pose
-    across, down = np.clip(rng.normal(0, 1.6, 2), -4, 4) * pose
+    yaw, pitch, roll = np.clip(rng.normal(0, (0.15, 0.07, 0.05)), -0.38, 0.38) * pose
+    scale = 1 + float(np.clip(rng.normal(0, 0.03), -0.08, 0.08)) * pose
+    across, down = np.clip(rng.normal(0, 2.0, 2), -5, 5) * pose
 
     rng = dice.of("colors")
     fair, where, cool = rng.random(3)
@@ -142,5 +152,7 @@ def meet(attributes: dict[str, bool], dice: Dice, pose: float) -> Subject:
     )
 
 
-def _depth(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return 34.0 * np.sqrt(np.clip(1 - (x / 52) ** 2 - ((y + 4) / 82) ** 2, 0, None))
+def _depth(points: np.ndarray) -> np.ndarray:
+    """How far the face's surface stands out from the plane of its outline."""
+    x, y = points[..., 0] / 52, (points[..., 1] + 4) / 82
+    return 34.0 * np.sqrt(np.maximum(1 - x * x - y * y, 0))

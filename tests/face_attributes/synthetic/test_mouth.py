@@ -1,0 +1,27 @@
+from collections.abc import Callable
+
+import pytest
+
+MALE = {"Male": True}
+# Attribute, what else the face has, the box (head units) that it changes, and the least share that changes.
+CASES = [
+    ("Mouth_Slightly_Open", {}, (-24, 22, 24, 54), 0.1),
+    ("Big_Lips", {}, (-24, 22, 24, 56), 0.1),
+    ("Wearing_Lipstick", {}, (-24, 24, 24, 50), 0.05),
+    ("Smiling", {}, (-36, -12, 36, 52), 0.05),
+]
+
+
+@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize(("name", "others", "box", "least"), CASES, ids=[case[0] for case in CASES])
+def test_attribute_shows_where_it_belongs_and_nowhere_else(
+    name: str,
+    others: dict[str, bool],
+    box: tuple[int, int, int, int],
+    least: float,
+    index: int,
+    changes: Callable[..., tuple[float, float]],
+) -> None:
+    inside, outside = changes(name, box, index, **others)
+    assert inside > least
+    assert outside < 0.002
