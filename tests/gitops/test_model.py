@@ -1,0 +1,101 @@
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gitops.errors import GateError, ModelError, StepError
+from gitops.model import MODEL, fetch_model
+from gitops.repository import Repository
+from gitops.workspace import Origin
+
+from .conftest import model_files
+
+CONTENT = b"not quite ONNX"
+
+
+@pytest.fixture
+def remote(tmp_path: Path, isolated_home: Path) -> Path:
+    """A DVC remote in a folder, which the environment names and the repository does not."""
+    remote = tmp_path / "dvc-remote"
+    remote.mkdir()
+    config = isolated_home / "dvc"
+    config.mkdir()
+    (config / "config").write_text(
+        f"[core]\n    remote = storage\n    analytics = false\n['remote \"storage\"']\n    url = {remote}\n"
+    )
+    return remote
+
+
+@pytest.fixture
+def origin(tmp_path: Path, remote: Path) -> Repository:
+    """An origin whose `main` records a model that the DVC remote has, as a training run leaves them."""
+    checkout = tmp_path / "checkout"
+    (checkout / "models").mkdir(parents=True)
+    repository = Repository(checkout)
+    repository.git("init", "-q", "-b", "main")
+
+    def dvc(*args: str) -> None:
+        subprocess.run(["dvc", *args], cwd=checkout, check=True, capture_output=True, timeout=120)
+
+    dvc("init", "-q")
+    stage = f"stages:\n  export:\n    cmd: printf '{CONTENT.decode()}' > {MODEL}\n    outs:\n    - {MODEL}\n"
+    (checkout / "dvc.yaml").write_text(stage)
+    dvc("repro", "-q")
+    dvc("push", "-q")
+    (checkout / "metrics").mkdir()
+    figures = json.loads(model_files("a")["metrics/evaluation.json"])
+    figures["model_sha256"] = hashlib.sha256(CONTENT).hexdigest()
+    (checkout / "metrics/evaluation.json").write_text(json.dumps(figures))
+    repository.git("add", "-A")
+    repository.git("commit", "-q", "-m", "Model", env=repository.identity())
+    bare = Repository.clone(str(checkout), tmp_path / "origin.git", "--bare")
+    bare.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    return bare
+
+
+def leftovers(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.iterdir() if path.name not in ("releases", "workspaces"))
+
+
+def test_fetched_once_then_needs_nobody(origin: Repository, remote: Path, tmp_path: Path) -> None:
+    cache, release = tmp_path / "cache", origin.resolve("main")
+    model = fetch_model(Origin(str(origin.path)), release, cache=cache)
+    assert model.read_bytes() == CONTENT
+    assert model == cache / f"{hashlib.sha256(CONTENT).hexdigest()}.onnx"
+    remote.rename(remote.with_name("gone"))
+    origin.path.rename(tmp_path / "gone.git")
+    assert fetch_model(Origin(str(origin.path)), release, cache=cache) == model
+    assert leftovers(cache) == [model.name]
+
+    model.write_bytes(b"damaged")
+    remote.with_name("gone").rename(remote)
+    (tmp_path / "gone.git").rename(origin.path)
+    assert fetch_model(Origin(str(origin.path)), release, cache=cache).read_bytes() == CONTENT
+
+
+def test_another_digest_is_refused(origin: Repository, tmp_path: Path) -> None:
+    figures = json.loads(origin.read("main", "metrics/evaluation.json") or b"") | {"model_sha256": "0" * 64}
+    release = origin.commit_files("main", {"metrics/evaluation.json": json.dumps(figures).encode()}, "Lie")
+    origin.git("update-ref", "refs/heads/lie", release)
+    cache = tmp_path / "cache"
+    with pytest.raises(ModelError, match=r"its digest is .*, metrics/evaluation\.json records 000000000000"):
+        fetch_model(Origin(str(origin.path)), release, cache=cache)
+    assert leftovers(cache) == []
+
+
+def test_what_cannot_be_fetched(
+    origin: Repository, remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = Origin(str(origin.path))
+    monkeypatch.setattr("gitops.model._ATTEMPTS", 1)
+    remote.rename(remote.with_name("gone"))
+    with pytest.raises(StepError, match="dvc pull"):
+        fetch_model(bare, origin.resolve("main"), cache=tmp_path / "cache")
+    assert leftovers(tmp_path / "cache") == []
+    release = origin.commit_files("main", {"metrics/evaluation.json": None}, "No figures")
+    with pytest.raises(GateError, match=r"metrics/evaluation\.json: missing"):
+        fetch_model(bare, release, cache=tmp_path / "cache")
+    with pytest.raises(ModelError, match="main: not a full commit id"):
+        fetch_model(bare, "main", cache=tmp_path / "cache")
