@@ -1,7 +1,5 @@
 """Collect: from a folder of photographs to Parquet shards, leaving out what cannot be decoded."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +7,7 @@ import numpy as np
 from face_attributes import images, source
 from face_attributes.attributes import PARTITIONS
 from face_attributes.celeba import Listing
+from face_attributes.decoding import ahead
 from face_attributes.errors import DataError, ImageError
 from face_attributes.files import replacing_folder
 from face_attributes.params import DataParams
@@ -17,7 +16,7 @@ from face_attributes.progress import bar
 from face_attributes.quarantine import Quarantine
 from face_attributes.shards import Rows, ShardWriter
 
-_CHUNK = 500
+_CHUNK = 500  # images between two writes
 
 
 def collect(params: DataParams, out: Path = RAW) -> None:
@@ -25,55 +24,62 @@ def collect(params: DataParams, out: Path = RAW) -> None:
 
     Raises:
         DataError: the source is malformed, or too many of its images are bad; `out` is left as it was.
+        ParamsError: an attribute is asked for that the source does not have.
 
     """
     with source.opened(params) as listing:
         chosen = listing.sample(params.max_images)
-        unlisted = listing.unlisted if params.max_images is None else ()
+        # A sample says nothing about the rest of the folder
+        unlisted = listing.unlisted if len(chosen) == len(listing) else ()
         quarantine = Quarantine(len(chosen) + len(unlisted), params.max_bad_fraction)
         for name in unlisted:
-            quarantine.add(name, "in the folder, but not listed")
+            quarantine.add(name, "in the folder, but not in the list")
         with replacing_folder(out) as folder:
-            _write_shards(listing, chosen, folder, quarantine)
+            written = _write_shards(listing, chosen, folder, quarantine)
             quarantine.write(folder / "quarantine.csv")
-    print(f"collect: {len(chosen) + len(unlisted) - len(quarantine)} images, {len(quarantine)} in quarantine")
+    print(f"collect: {written} images, {len(quarantine)} in quarantine")
 
 
-def _write_shards(listing: Listing, chosen: np.ndarray, folder: Path, quarantine: Quarantine) -> None:
-    def read(index: int) -> bytes | ImageError:
+def _write_shards(listing: Listing, chosen: np.ndarray, folder: Path, quarantine: Quarantine) -> int:
+    """Write the images that can be decoded, and return how many."""
+
+    def read(index: int) -> tuple[int, bytes | ImageError]:
         try:
             jpeg = images.read(listing.images / listing.ids[index])
             images.decode(jpeg)
         except ImageError as error:
-            return error
-        return jpeg
+            return index, error
+        return index, jpeg
 
     written = 0
+    good: list[tuple[int, bytes]] = []
     with (
         ShardWriter(folder, listing.attributes) as writer,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
         bar("collect", len(chosen), "images") as progress,
     ):
-        for start in range(0, len(chosen), _CHUNK):
-            chunk = chosen[start : start + _CHUNK]
-            outcomes = list(pool.map(read, chunk))
-            good = []
-            for index, outcome in zip(chunk, outcomes, strict=True):
-                if isinstance(outcome, ImageError):
-                    quarantine.add(listing.ids[index], str(outcome))
-                else:
-                    good.append((index, outcome))
-            if good:
-                indices = [index for index, _ in good]
-                writer.write(
-                    Rows(
-                        [listing.ids[index] for index in indices],
-                        [jpeg for _, jpeg in good],
-                        [PARTITIONS[listing.partitions[index]] for index in indices],
-                        listing.labels[indices],
-                    )
-                )
+        for index, outcome in ahead(read, chosen):
+            progress.update()
+            if isinstance(outcome, ImageError):
+                quarantine.add(listing.ids[index], str(outcome))
+                continue
+            good.append((index, outcome))
+            if len(good) == _CHUNK:
+                writer.write(_rows(listing, good))
+                written += len(good)
+                good.clear()
+        if good:
+            writer.write(_rows(listing, good))
             written += len(good)
-            progress.update(len(chunk))
-    if not written:
-        raise DataError(f"{listing.images}: not one of the {len(chosen)} listed images can be used")
+        if not written:
+            raise DataError(f"{listing.images}: not one of the {len(chosen)} listed images can be used")
+    return written
+
+
+def _rows(listing: Listing, good: list[tuple[int, bytes]]) -> Rows:
+    indices = [index for index, _ in good]
+    return Rows(
+        ids=[listing.ids[index] for index in indices],
+        jpegs=[jpeg for _, jpeg in good],
+        partitions=[PARTITIONS[listing.partitions[index]] for index in indices],
+        labels=listing.labels[indices],
+    )

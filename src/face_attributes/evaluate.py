@@ -17,7 +17,7 @@ from face_attributes.model import Model
 from face_attributes.params import EvaluateParams
 from face_attributes.paths import ACCURACIES, EVALUATION, HOLDOUT, MODEL, SUMMARY, WORST_ERRORS
 from face_attributes.progress import bar
-from face_attributes.shards import Rows, ShardReader
+from face_attributes.shards import ShardReader
 
 _DIGITS = 4
 # The figures that fit on a line; the file with all of them has some three hundred
@@ -170,9 +170,12 @@ def _plot_worst_errors(model: Model, answers: Answers, holdout: Path, count: int
     chosen = [int(index) for index in np.argsort(-worst, kind="stable")[:count] if worst[index] > 0]
     if not chosen:
         chosen = [0]
-    jpegs = dict.fromkeys(answers.ids[index] for index in chosen)
+    jpegs: dict[int, bytes] = {}
+    position = 0
     for rows in ShardReader([holdout]).batches():
-        jpegs.update((name, jpeg) for name, jpeg in _pairs(rows) if name in jpegs)
+        wanted = [index for index in chosen if position <= index < position + len(rows)]
+        jpegs |= {index: rows.jpegs[index - position] for index in wanted}
+        position += len(rows)
     labels = []
     for index in chosen:
         attribute = int(margin[index].argmax())
@@ -181,11 +184,7 @@ def _plot_worst_errors(model: Model, answers: Answers, holdout: Path, count: int
         labels.append([model.attributes[attribute], f"said {probability:.0%}, is {truth}"])
     names = [answers.ids[index] for index in chosen]
     path.parent.mkdir(parents=True, exist_ok=True)
-    gallery.sheet([images.decode(jpegs[name]) for name in names], names, labels, path)
-
-
-def _pairs(rows: Rows) -> Iterator[tuple[str, bytes]]:
-    return zip(rows.ids, rows.jpegs, strict=True)
+    gallery.sheet([images.decode(jpegs[index]) for index in chosen], names, labels, path)
 
 
 def _rounded(**figures: float | None) -> dict[str, float | None]:

@@ -14,10 +14,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from face_attributes import images, train
+from face_attributes import images, weights
 from face_attributes.attributes import HEIGHT, WIDTH
 from face_attributes.errors import ModelError
-from face_attributes.files import replacing, sha256, write_json
+from face_attributes.files import replacing, write_json
 from face_attributes.model import (
     ATTRIBUTES,
     DATA_DIGEST,
@@ -32,7 +32,7 @@ from face_attributes.network import FaceNet, normalise
 from face_attributes.params import ExportParams
 from face_attributes.paths import EXPORT, HOLDOUT, MODEL, WEIGHTS
 from face_attributes.shards import ShardReader
-from face_attributes.train import Trained
+from face_attributes.weights import Trained
 
 _OPSET = 20
 _BATCH = 64
@@ -58,7 +58,7 @@ class Shipped(nn.Module):
 
 def export(
     params: ExportParams,
-    weights: Path = WEIGHTS,
+    trained_file: Path = WEIGHTS,
     holdout: Path = HOLDOUT,
     out: Path = MODEL,
     metrics: Path = EXPORT,
@@ -70,7 +70,7 @@ def export(
         DataError: the hold-out set cannot be used.
 
     """
-    trained = train.load(weights)
+    trained = weights.load(trained_file)
     shipped = Shipped(trained.network, trained.size).eval()
     with replacing(out) as partial:
         partial.write_bytes(serialise(shipped, trained))
@@ -82,7 +82,7 @@ def export(
                 f"(tolerance {params.tolerance:g}) and in {figures['decisions_changed']} decisions"
             )
         figures["tolerance"] = params.tolerance
-        figures["model_sha256"] = sha256(partial)
+        figures["model_sha256"] = model.sha256
         figures["bytes"] = partial.stat().st_size
         figures["latency_ms"] = _latency(model)
     write_json(metrics, figures)

@@ -1,5 +1,6 @@
 """The model that ships: an ONNX file that needs nothing beside it."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import onnxruntime
 
 from face_attributes.attributes import HEIGHT, WIDTH
 from face_attributes.errors import ModelError
-from face_attributes.files import sha256
 
 INPUT, OUTPUT = "images", "probabilities"
 # Keys of the metadata
@@ -41,8 +41,14 @@ class Model:
         """
         if not path.is_file():
             raise ModelError(f"{path}: no such file")
+        # Read once: the digest is that of the very bytes that run
+        content = path.read_bytes()
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        options = onnxruntime.SessionOptions()
+        # Threads that wait by spinning take the cores from whoever decodes the images
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
             reason = str(error).splitlines()[0]
             raise ModelError(f"{path}: not a readable ONNX file, perhaps truncated ({reason})") from None
@@ -66,7 +72,6 @@ class Model:
             len(self.attributes),
         ):
             raise ModelError(f"{path}: {_FOREIGN}: its shapes are {shapes}")
-        self.sha256 = sha256(path)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return float32 probabilities (N, A) of uint8 RGB images (N, 218, 178, 3)."""

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.comments import CommentedMap
@@ -37,6 +37,13 @@ class DataParams(_Section):
     max_images: int | None = Field(ge=10)
     max_bad_fraction: Fraction
     synthetic: SyntheticParams
+
+    @field_validator("attributes")
+    @classmethod
+    def _different(cls, names: list[str] | None) -> list[str] | None:
+        if names is not None and len(set(names)) < len(names):
+            raise ValueError("names an attribute twice")
+        return names
 
 
 class PrepareParams(_Section):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -11,12 +12,12 @@ from face_attributes.errors import DataError
 INFO = "prepared.json"
 
 
-def images_file(part: str) -> str:
-    return f"{part}_images.npy"
+def _images_file(folder: Path, part: str) -> Path:
+    return folder / f"{part}_images.npy"
 
 
-def labels_file(part: str) -> str:
-    return f"{part}_labels.npy"
+def _labels_file(folder: Path, part: str) -> Path:
+    return folder / f"{part}_labels.npy"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,43 @@ class Prepared:
     validation: Part
 
 
+class PartWriter:
+    """Writes the arrays of one part, image by image, with nothing but the current one in memory.
+
+    A context manager; `rows` images must have been appended when it ends well.
+    """
+
+    def __init__(self, folder: Path, part: str, rows: int, size: int, attributes: int) -> None:
+        self._left = rows
+        self._images = _begin(_images_file(folder, part), (rows, size, size, 3))
+        self._labels = _begin(_labels_file(folder, part), (rows, attributes))
+
+    def __enter__(self) -> "PartWriter":
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        self._images.close()
+        self._labels.close()
+        assert failure or not self._left
+
+    def append(self, image: np.ndarray, labels: np.ndarray) -> None:
+        """Append a uint8 image (size, size, 3) and its bool labels (A,)."""
+        self._images.write(image.tobytes())
+        self._labels.write(labels.astype(np.uint8).tobytes())
+        self._left -= 1
+
+
+def _begin(path: Path, shape: tuple[int, ...]) -> BinaryIO:
+    file = path.open("wb")
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(file, header)
+    return file
+
+
 def load(folder: Path) -> Prepared:
     """Map prepared arrays into memory.
 
@@ -67,7 +105,7 @@ def load(folder: Path) -> Prepared:
         found = json.loads((folder / INFO).read_text(encoding="utf-8"))
         info = Info(**{**found, "attributes": tuple(found["attributes"])})
         train, validation = (
-            Part(np.load(folder / images_file(part), mmap_mode="r"), np.load(folder / labels_file(part)))
+            Part(np.load(_images_file(folder, part), mmap_mode="r"), np.load(_labels_file(folder, part)))
             for part in ("train", "validation")
         )
     except FileNotFoundError as error:

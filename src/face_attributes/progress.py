@@ -20,6 +20,14 @@ class _Lines(tqdm):
     def clear(self, nolock: bool = False) -> None:
         """Leave the lines that are already in the log."""
 
+    def close(self) -> None:
+        """End with a last line if there was one before: what was too quick for any needs none."""
+        if not self.disable:
+            if self.last_print_t > self.start_t:
+                self.display()
+            self.disable = True
+            self._decr_instances(self)
+
 
 def bar(description: str, total: int, unit: str, **options: Any) -> tqdm:
     """Return a progress bar on standard error. Use it as a context manager and call `update`."""

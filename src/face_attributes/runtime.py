@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+from joblib import cpu_count
 from torch import nn
 
 from face_attributes.errors import ParamsError
@@ -46,6 +47,7 @@ def choose(params: TrainParams, size: int, attributes: int) -> Runtime:
         ParamsError: a GPU is asked for and there is none.
 
     """
+    torch.set_num_threads(cpu_count())  # joblib's count knows the limits of a container
     cuda = torch.cuda.is_available()
     if params.device == "cuda" and not cuda:
         raise ParamsError("params.yaml: train.device: cuda, but this machine has no GPU that PyTorch can use")

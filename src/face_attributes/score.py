@@ -53,8 +53,9 @@ def score(
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    if quarantine is not None and _within(quarantine, folder):
-        raise DataError(f"{quarantine}: the quarantine must lie outside the folder that is scored")
+    for place in (out, quarantine):
+        if place is not None and place.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{place}: must lie outside {folder}, or it would be scored next time")
     total = sum(1 for _ in _names(folder))
     if not total:
         raise DataError(f"{folder}: holds no images")
@@ -68,10 +69,6 @@ def score(
     if quarantine is not None:
         _move(folder, bad, quarantine)
     return scored, bad
-
-
-def _within(inner: Path, outer: Path) -> bool:
-    return inner.resolve().is_relative_to(outer.resolve())
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -6,7 +6,6 @@ one bool for each attribute. Equal rows give equal bytes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +30,6 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    def where(self, mask: Sequence[bool]) -> "Rows":
-        """Return the rows for which `mask` is true."""
-        return Rows(
-            list(compress(self.ids, mask)),
-            list(compress(self.jpegs, mask)),
-            list(compress(self.partitions, mask)),
-            self.labels[np.asarray(mask, bool)],
-        )
 
 
 class ShardWriter:

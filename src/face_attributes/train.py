@@ -1,59 +1,55 @@
 """Train: the model itself, with the hyperparameters that the search found."""
 
-import dataclasses
+import copy
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from face_attributes import checkpoints, prepared, thresholds
-from face_attributes.errors import ModelError
-from face_attributes.files import digest_of, replacing, write_json, write_text
-from face_attributes.loop import Epoch, fit, predict
-from face_attributes.network import FaceNet
+from face_attributes import best, checkpoints, loop, prepared, thresholds, weights
+from face_attributes.files import digest_of, write_json, write_text
 from face_attributes.params import Params
 from face_attributes.paths import BEST, CURVE, PREPARED, TRAINING, WEIGHTS
-from face_attributes.runtime import choose
-from face_attributes.tune import best_of
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """A trained network and what must travel with it."""
-
-    network: FaceNet
-    attributes: tuple[str, ...]
-    size: int
-    thresholds: tuple[float, ...]
-    profile: str
-    data_digest: str
-    params_digest: str
+from face_attributes.runtime import Runtime, choose
 
 
 def train(
     params: Params,
     folder: Path = PREPARED,
-    best: Path = BEST,
-    model: Path = WEIGHTS,
+    found: Path = BEST,
+    out: Path = WEIGHTS,
     curve: Path = CURVE,
     metrics: Path = TRAINING,
 ) -> None:
-    """Train on the prepared arrays; write the model, its learning curve and the figures of the training."""
+    """Train on the prepared arrays; write the network, its learning curve and the figures of the training.
+
+    Raises:
+        DataError: the arrays are missing or damaged.
+        SearchError: there are no hyperparameters, or the training came to nothing.
+
+    """
     data = prepared.load(folder)
-    options = params.train.model_copy(update=best_of(best))
+    options = params.train.model_copy(update=best.read(found))
     runtime = choose(options, data.info.size, len(data.info.attributes))
     checkpoint = checkpoints.path(
         "train", ".pt", data=data.info.digest, train=options.model_dump(), precision=runtime.precision
     )
-    fitted = fit(data.train, data.validation, options, runtime, checkpoint=checkpoint)
-    probabilities = _sigmoid(predict(fitted.network, data.validation.images, runtime))
+    fitted = loop.fit(data.train, data.validation, options, runtime, checkpoint=checkpoint)
+
+    # What ships computes in float32, so that is what chooses the thresholds
+    network = copy.deepcopy(fitted.network).to("cpu", memory_format=torch.contiguous_format)
+    exact = Runtime(torch.device("cpu"), bfloat16=False)
+    logits = torch.from_numpy(loop.predict(network, data.validation.images, exact))
+    probabilities = logits.sigmoid().numpy()
     chosen = thresholds.calibrate(probabilities, data.validation.labels)
-    decisions = probabilities >= np.array(chosen, np.float32)
-    save(
-        Trained(
-            network=fitted.network,
+    accuracy = ((probabilities >= np.array(chosen, np.float32)) == data.validation.labels).mean()
+
+    weights.save(
+        weights.Trained(
+            network=network,
             attributes=data.info.attributes,
             size=data.info.size,
+            width=options.width,
             thresholds=tuple(chosen),
             profile=params.profile,
             data_digest=data.info.digest,
@@ -61,21 +57,20 @@ def train(
                 {"prepare": params.prepare.model_dump(), "train": options.model_dump(exclude={"device"})}
             ),
         ),
-        width=options.width,
-        path=model,
+        out,
     )
     write_text(curve, _table(fitted.curve))
     write_json(
         metrics,
         {
-            "validation_accuracy": round(float((decisions == data.validation.labels).mean()), 4),
+            "validation_accuracy": round(float(accuracy), 4),
             "validation_loss": round(fitted.curve[-1].validation_loss, 4),
             "thresholds_moved": sum(threshold != thresholds.DEFAULT for threshold in chosen),
             "epochs": len(fitted.curve),
             "ended_by": "max_minutes" if fitted.out_of_time else "epochs",
             "train_images": data.info.train,
             "validation_images": data.info.validation,
-            "weights": sum(parameter.numel() for parameter in fitted.network.parameters()),
+            "weights": sum(parameter.numel() for parameter in network.parameters()),
             "device": runtime.device.type,
             "precision": runtime.precision,
             "bfloat16_gain": runtime.gain,
@@ -83,46 +78,12 @@ def train(
         },
     )
     checkpoint.unlink(missing_ok=True)
+    print(f"train: validation accuracy {accuracy:.2%} after {len(fitted.curve)} epochs, {runtime.precision}")
 
 
-def save(trained: Trained, width: int, path: Path) -> None:
-    """Write a trained model, atomically."""
-    weights = {
-        name: value.detach().cpu().contiguous() for name, value in trained.network.state_dict().items()
-    }
-    fields = {field.name: getattr(trained, field.name) for field in dataclasses.fields(trained)}
-    with replacing(path) as partial, partial.open("wb") as file:
-        torch.save({**fields, "network": weights, "width": width}, file)
-
-
-def load(path: Path = WEIGHTS) -> Trained:
-    """Read a trained model, ready to predict.
-
-    Raises:
-        ModelError: there is none, or it is damaged.
-
-    """
-    try:
-        found = torch.load(path, weights_only=True, map_location="cpu")
-        network = FaceNet(len(found["attributes"]), found["size"], found.pop("width"), dropout=0.0)
-        network.load_state_dict(found.pop("network"))
-        return Trained(network=network.eval(), **found)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; run the stage train first") from None
-    except Exception as error:
-        raise ModelError(
-            f"{path}: damaged ({str(error).splitlines()[0]}); run the stage train again"
-        ) from error
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return torch.from_numpy(logits).sigmoid().numpy()
-
-
-def _table(curve: list[Epoch]) -> str:
+def _table(curve: list[loop.Epoch]) -> str:
     lines = ["epoch,train_loss,validation_loss,validation_accuracy"]
     for row in curve:
-        lines.append(
-            f"{row.epoch},{row.train_loss:.5f},{row.validation_loss:.5f},{row.validation_accuracy:.5f}"
-        )
+        losses = f"{row.train_loss:.5f},{row.validation_loss:.5f}"
+        lines.append(f"{row.epoch},{losses},{row.validation_accuracy:.5f}")
     return "\n".join(lines) + "\n"

@@ -17,7 +17,7 @@ import numpy as np
 from hyperopt import JOB_STATE_DONE, STATUS_FAIL, STATUS_OK, Trials, fmin, hp, tpe
 from hyperopt.fmin import generate_trials_to_calculate
 
-from face_attributes import checkpoints, prepared
+from face_attributes import best, checkpoints, prepared
 from face_attributes.errors import SearchError
 from face_attributes.files import write_json, write_text
 from face_attributes.loop import Epoch, fit
@@ -41,6 +41,7 @@ class Trial:
     hyperparameters: dict[str, float]
     accuracies: list[float]
     stopped: bool
+    seconds: float
     error: str | None = None
 
     @property
@@ -52,40 +53,43 @@ def tune(
     params: TuneParams,
     train: TrainParams,
     folder: Path = PREPARED,
-    best: Path = BEST,
+    out: Path = BEST,
     table: Path = TRIALS,
 ) -> None:
-    """Run the search; write the best hyperparameters to `best` and a line for each trial to `table`.
+    """Run the search; write the best hyperparameters to `out` and a line for each trial to `table`.
 
     Raises:
         SearchError: every trial failed.
 
     """
     data = prepared.load(folder)
+    runtime = choose(train, data.info.size, len(data.info.attributes))
     state = checkpoints.path(
         "search",
         ".json",
         data=data.info.digest,
         tune=params.model_dump(exclude={"trials", "minutes"}),
         train=train.model_dump(),
+        precision=runtime.precision,
     )
     trials = _load(state)
-    runtime = choose(train, data.info.size, len(data.info.attributes))
-    deadline = time.monotonic() + params.minutes * 60
-    while len(trials) < params.trials and (not trials or time.monotonic() < deadline):
+    if trials:
+        print(f"tune: going on after trial {len(trials)}", flush=True)
+    while len(trials) < params.trials:
+        if trials and sum(trial.seconds for trial in trials) >= params.minutes * 60:
+            print(f"tune: {params.minutes:g} minutes are over after trial {len(trials)}", flush=True)
+            break
         trials.append(_next_trial(trials, params, train, data, runtime))
         _save(state, trials)
         _report(trials[-1], params.trials)
     winner = _best(trials)
     write_text(table, _table(trials))
-    write_json(
-        best,
-        {
-            **winner.hyperparameters,
-            "trial": winner.number,
-            "trials": len(trials),
-            "validation_accuracy": round(winner.accuracies[-1], 5),
-        },
+    best.write(
+        out,
+        winner.hyperparameters,
+        trial=winner.number + 1,
+        trials=len(trials),
+        validation_accuracy=round(winner.accuracies[-1], 5),
     )
     state.unlink(missing_ok=True)
 
@@ -140,6 +144,7 @@ def _run(
         return len(others) < _OTHERS or epoch.validation_accuracy >= statistics.median(others)
 
     error = None
+    started = time.monotonic()
     try:
         fit(
             data.train.first(params.images),
@@ -149,12 +154,13 @@ def _run(
             ),
             runtime,
             keep_going=keep_going,
-            description=f"trial {number}",
+            description=f"trial {number + 1}",
         )
     except SearchError as failure:
         error = str(failure)
     stopped = error is None and len(accuracies) < params.epochs
-    return Trial(number, {}, hyperparameters, accuracies, stopped, error)
+    seconds = round(time.monotonic() - started, 1)
+    return Trial(number, {}, hyperparameters, accuracies, stopped, seconds, error)
 
 
 def _space(space: SpaceParams) -> dict[str, Any]:
@@ -228,14 +234,21 @@ def _best(trials: list[Trial]) -> Trial:
 def _table(trials: list[Trial]) -> str:
     """Return the trials as CSV, with the best accuracy so far for the plot."""
     lines = [",".join(["trial", "accuracy", "best_so_far", "epochs", "outcome", *SEARCHED])]
-    best = 0.0
+    highest = 0.0
     for trial in trials:
         outcome = "failed" if trial.error else "stopped early" if trial.stopped else "finished"
         if trial.accuracy is not None and not trial.stopped:
-            best = max(best, trial.accuracy)
+            highest = max(highest, trial.accuracy)
         accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.5f}"
         values = [f"{trial.hyperparameters[name]:.6g}" for name in SEARCHED]
-        row = [str(trial.number), accuracy, f"{best:.5f}", str(len(trial.accuracies)), outcome, *values]
+        row = [
+            str(trial.number + 1),
+            accuracy,
+            f"{highest:.5f}",
+            str(len(trial.accuracies)),
+            outcome,
+            *values,
+        ]
         lines.append(",".join(row))
     return "\n".join(lines) + "\n"
 
@@ -254,19 +267,3 @@ def _load(path: Path) -> list[Trial]:
 
 def _save(path: Path, trials: list[Trial]) -> None:
     write_json(path, [trial.__dict__ for trial in trials])
-
-
-def best_of(path: Path) -> dict[str, float]:
-    """Return the hyperparameters that a search found.
-
-    Raises:
-        SearchError: the file is missing or not what a search wrote.
-
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: found[name] for name in SEARCHED}
-    except FileNotFoundError:
-        raise SearchError(f"{path}: no such file; run the stage tune first") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise SearchError(f"{path}: damaged ({error}); run the stage tune again") from None
