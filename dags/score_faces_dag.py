@@ -51,7 +51,7 @@ def score_batch(batch: str) -> str:
     from gitops.step import call
     from visage_dags import batches, place
 
-    get_current_context()["ti"].map_index_label = batch
+    get_current_context()["batch"] = batch  # what map_index_template shows in the UI
     log = logging.getLogger(__name__)
     release = place.release()
     model = fetch_model(place.origin(), release, cache=place.home() / "models")

@@ -55,5 +55,6 @@ def release() -> str:
     """
     from airflow.sdk import get_current_context
 
-    version = get_current_context()["ti"].bundle_instance.version
+    bundle = getattr(get_current_context()["ti"], "bundle_instance", None)
+    version = bundle.version if bundle else None
     return version or Repository(RELEASE_ROOT).resolve("HEAD")
