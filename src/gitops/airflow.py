@@ -101,8 +101,8 @@ class Airflow:
 
     def running(self) -> str | None:
         """Return the commit whose DAGs this Airflow has parsed last, or None where it has none."""
-        dags = [dag for dag in self.dags() if dag["bundle_version"]]
-        newest = max(dags, key=lambda dag: dag["last_parsed_time"] or "", default=None)
+        dags = [dag for dag in self.dags() if dag["bundle_version"] and dag["last_parsed_time"]]
+        newest = max(dags, key=lambda dag: datetime.fromisoformat(dag["last_parsed_time"]), default=None)
         return newest["bundle_version"] if newest else None
 
     def runs(self, dag_id: str, *, limit: int = 1) -> list[Run]:

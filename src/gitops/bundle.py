@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
 from airflow.dag_processing.bundles.base import BundleVersion
 from airflow.providers.git.bundles.git import GitDagBundle
 from git import Repo
@@ -22,6 +23,8 @@ from gitops import release
 from gitops.errors import GitError, ReleaseError
 from gitops.promotion import Ledger, earlier
 from gitops.repository import Repository
+
+log = structlog.get_logger(__name__)
 
 _MAIN = "refs/heads/main"
 _INCOMING = "refs/gitops/incoming/main"
@@ -140,7 +143,7 @@ class ReleaseBundle(GitDagBundle):
             self._say("remote", f"{error}; what is served stays until the remote answers")
         else:
             if self._said.pop("remote", None):
-                self._log.info("%s answers again", self.repo_url)
+                log.info("%s answers again", self.repo_url)
         return bare
 
     def _usable(self, bare: Repository) -> bool:
@@ -250,7 +253,7 @@ class ReleaseBundle(GitDagBundle):
         else:
             self._said.pop("release", None)
             if before is None or before.commit != serving.commit:
-                self._log.info("%s runs %s", self.environment, shown)
+                log.info("%s runs %s", self.environment, shown)
 
     def _make_tracking(self, bare: Repository) -> None:
         with tempfile.TemporaryDirectory(dir=self.base_dir, prefix=".tracking-") as folder:
@@ -266,9 +269,15 @@ class ReleaseBundle(GitDagBundle):
         # One step from release to release: a DAG file is never parsed in the state of a third commit.
         tracking.git("checkout", "--quiet", "--force", "--detach", target, timeout=300)
         tracking.git("clean", "--quiet", "-ffdx", timeout=300)
+        for repository in (bare, tracking):
+            repository.git("-c", "gc.autoDetach=false", "gc", "--auto", "--quiet", timeout=300)
+        # Airflow parses a file again at once when it is newer, else only now and then: a release that changes
+        # no DAG file would be a while in showing.
+        for file in self.path.rglob("*.py"):
+            file.touch()
 
     def _say(self, subject: str, message: str) -> None:
         """Log a message, once for as long as it stays the same."""
         if self._said.get(subject) != message:
-            self._log.warning("%s", message)
+            log.warning("%s", message)
             self._said[subject] = message

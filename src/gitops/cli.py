@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import click
 import typer
@@ -69,7 +69,10 @@ _Remote = Annotated[
 _Push = Annotated[
     bool, typer.Option("--push", help="Push the branch. Without this, only show what it would be.")
 ]
-_Environment = Annotated[str, typer.Argument(metavar="ENV", help="staging or prod", show_default=False)]
+_Environment = Annotated[
+    Literal["dev", "staging", "prod"],
+    typer.Argument(metavar="ENV", help="staging or prod", show_default=False),
+]
 
 
 @app.command()

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gitops.errors import GateError
@@ -12,6 +13,7 @@ from gitops.settings import Settings
 
 EVALUATION = "metrics/evaluation.json"
 EXPORT = "metrics/export.json"
+HOLDOUT = "data/holdout.parquet"
 
 _STANDARD_ERRORS = 2.0
 
@@ -46,6 +48,19 @@ class Export(BaseModel):
     tolerance: float = Field(gt=0)
     decisions_changed: int = Field(ge=0)
     model_sha256: str
+
+
+class _Out(BaseModel):
+    path: str
+    md5: str | None = None
+
+
+class _Stage(BaseModel):
+    outs: list[_Out] = Field(default_factory=list)
+
+
+class _Lock(BaseModel):
+    stages: dict[str, _Stage] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,10 +121,23 @@ def tolerance(one: Evaluation, other: Evaluation) -> float:
     return _STANDARD_ERRORS * math.sqrt(variance)
 
 
+def holdout(repository: Repository, commit: str) -> str | None:
+    """Return the digest of the hold-out set that a commit's `dvc.lock` records, or None where it does not."""
+    try:
+        data = yaml.safe_load(repository.read(commit, "dvc.lock") or b"{}")
+        lock = _Lock.model_validate(data)
+    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+        raise GateError(f"dvc.lock in {commit[:12]}: not what DVC writes; run dvc repro again") from error
+    outs = (out for stage in lock.stages.values() for out in stage.outs)
+    return next((out.md5 for out in outs if out.path == HOLDOUT), None)
+
+
 def judge(repository: Repository, commit: str, incumbent: str | None, settings: Settings) -> list[Row]:
     """Hold a commit's model against the gates of an environment; `incumbent` is what runs there, if anything.
 
-    :raises GateError: where the commit lacks the figures. An incumbent without figures is no obstacle.
+    An incumbent without figures, or with figures of another hold-out set, is no obstacle.
+
+    :raises GateError: where the commit lacks the figures.
     """
     figures = evaluation(repository, commit)
     parity = export(repository, commit)
@@ -131,7 +159,8 @@ def judge(repository: Repository, commit: str, incumbent: str | None, settings: 
             figures.mean_accuracy >= threshold,
         ),
     ]
-    if before:
+    # Accuracies on two sets of images say nothing about each other.
+    if before and incumbent and holdout(repository, commit) == holdout(repository, incumbent):
         floor = before.mean_accuracy - tolerance(figures, before)
         rows.append(
             Row(

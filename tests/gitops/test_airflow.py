@@ -25,7 +25,7 @@ def airflow(fake: FakeAirflow) -> Airflow:
 def test_running_is_what_was_parsed_last(fake: FakeAirflow, airflow: Airflow) -> None:
     assert airflow.running() is None
     fake.dag("verify_release", A, parsed="2026-01-01T00:00:00Z")
-    fake.dag("score_faces", B, parsed="2026-01-01T00:00:05Z")
+    fake.dag("score_faces", B, parsed="2026-01-01T00:00:00.500000Z")
     fake.dag("gone", "c" * 40, parsed="2026-01-02T00:00:00Z", stale=True)
     fake.dag("other", "d" * 40, parsed="2026-01-02T00:00:00Z", bundle="examples")
     assert airflow.running() == B

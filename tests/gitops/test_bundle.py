@@ -1,6 +1,7 @@
 import json
 import logging
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,17 @@ def test_staging_runs_what_is_declared(lab: Lab, make: Make) -> None:
     bundle.refresh()
     assert (version(bundle), dags(bundle)) == (second, {"example.py", "new.py"})
     assert bundle.serving.commit == bundle.serving.declared == second
+
+
+def test_airflow_parses_every_file_of_a_new_release_again(lab: Lab, make: Make) -> None:
+    bundle = make("dev")
+    file = bundle.path / "example.py"
+    os.utime(file, (1, 1))
+    bundle.refresh()
+    assert file.stat().st_mtime == 1
+    lab.land({"params.yaml": b"changed: 1\n"})
+    bundle.refresh()
+    assert file.stat().st_mtime > 1
 
 
 def test_no_release_yet_is_an_empty_healthy_folder(lab: Lab, make: Make, lines: list[str]) -> None:

@@ -35,6 +35,7 @@ def test_help_names_every_command(run) -> None:
 
 def test_wrong_usage_is_2(run) -> None:
     assert run("promote").exit_code == 2
+    assert run("promote", "qa").exit_code == 2
     assert run("nonsense").exit_code == 2
     assert run("status", "--nonsense").exit_code == 2
 
@@ -72,6 +73,11 @@ def test_from_dev_to_prod_and_back(lab: Lab, run) -> None:
     assert run("release-hold", "staging", "--push").exit_code == 0
     assert run("merge", "release-hold/staging").exit_code == 0
     assert run("promote", "staging", "--push").exit_code == 0
+
+
+def test_dev_is_not_promoted_to(run) -> None:
+    result = run("promote", "dev")
+    assert (result.exit_code, result.stderr) == (1, "refused: dev follows main: merge, or revert, there\n")
 
 
 def test_check_lists_every_violation_and_exits_1(lab: Lab, run) -> None:

@@ -48,6 +48,26 @@ def test_an_incumbent_without_figures_is_no_obstacle(lab: Lab) -> None:
     assert "no worse than the incumbent" not in outcome(lab, lab.train("a"), incumbent)
 
 
+def test_another_hold_out_cannot_be_compared(lab: Lab) -> None:
+    def lock(digest: str) -> dict[str, bytes]:
+        out = f"    - path: data/holdout.parquet\n      md5: {digest}\n"
+        return {"dvc.lock": f"stages:\n  tune: {{}}\n  prepare:\n    cmd: x\n    outs:\n{out}".encode()}
+
+    incumbent = lab.land(model_files("a", 0.95) | lock("a" * 32))
+    same = lab.land(model_files("b", 0.9) | lock("a" * 32))
+    other = lab.land(model_files("b", 0.9) | lock("b" * 32))
+    assert outcome(lab, same, incumbent)["no worse than the incumbent"] is False
+    assert "no worse than the incumbent" not in outcome(lab, other, incumbent)
+    assert gate.holdout(lab.origin, other) == "b" * 32
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"stages: {a: 5}", b"stages: []", b"\xff"])
+def test_a_lock_that_dvc_did_not_write(lab: Lab, content: bytes) -> None:
+    broken = lab.land({"dvc.lock": content})
+    with pytest.raises(GateError, match="dvc.lock in .*: not what DVC writes"):
+        gate.holdout(lab.origin, broken)
+
+
 def test_tolerance_is_two_standard_errors_of_the_difference() -> None:
     figures = Evaluation.model_validate(
         json.loads(model_files("a", 0.9, samples=900)["metrics/evaluation.json"])
