@@ -108,6 +108,10 @@ def load(folder: Path) -> Prepared:
             Part(np.load(_images_file(folder, part), mmap_mode="r"), np.load(_labels_file(folder, part)))
             for part in ("train", "validation")
         )
+        for part, rows in ((train, info.train), (validation, info.validation)):
+            shapes = (rows, info.size, info.size, 3), (rows, len(info.attributes))
+            if (part.images.shape, part.labels.shape) != shapes:
+                raise ValueError(f"shapes are {part.images.shape} and {part.labels.shape}")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; run the stage prepare first") from None
     except (ValueError, TypeError, KeyError, OSError) as error:

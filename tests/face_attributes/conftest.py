@@ -1,0 +1,147 @@
+"""Faces, and a model that has learnt a little of them, made once for all tests."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from face_attributes import best, evaluate, export, params, prepare, prepared, train
+from face_attributes.attributes import HEIGHT, WIDTH
+from face_attributes.collect import collect
+from face_attributes.params import Params
+from face_attributes.synthetic import SyntheticParams, draw_folder
+
+ROOT = Path(__file__).parents[2]
+FACES = 240
+SIZE = 32
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Params:
+    """The parameters of the repository, with budgets for tests."""
+    loaded = params.load(ROOT / "params.yaml")
+    return loaded.model_copy(
+        update={
+            "data": loaded.data.model_copy(update={"synthetic": SyntheticParams(count=FACES, seed=3)}),
+            "prepare": loaded.prepare.model_copy(update={"size": SIZE}),
+            "tune": loaded.tune.model_copy(update={"trials": 7, "images": 64, "epochs": 2}),
+            "train": loaded.train.model_copy(
+                update={"epochs": 3, "batch_size": 16, "width": 16, "precision": "float32", "device": "cpu"}
+            ),
+            "export": loaded.export.model_copy(update={"parity_images": 16}),
+            "evaluate": loaded.evaluate.model_copy(update={"bootstrap": 50, "worst": 4}),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the stages made of the faces."""
+
+    home: Path
+    faces: Path
+    raw: Path
+    prepared: Path
+    holdout: Path
+    best: Path
+    weights: Path
+    curve: Path
+    training: Path
+    model: Path
+    parity: Path
+    evaluation: Path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny: Params) -> Made:
+    """Run every stage but the search, once."""
+    home = tmp_path_factory.mktemp("made")
+    made = Made(
+        home=home,
+        faces=home / "home/raw",
+        raw=home / "data/raw",
+        prepared=home / "data/prepared",
+        holdout=home / "data/holdout.parquet",
+        best=home / "search/best.json",
+        weights=home / "models/model.pt",
+        curve=home / "plots/learning_curve.csv",
+        training=home / "metrics/training.json",
+        model=home / "models/model.onnx",
+        parity=home / "metrics/export.json",
+        evaluation=home / "metrics/evaluation.json",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISAGE_HOME", str(home / "home"))
+        draw_folder(tiny.data.synthetic, made.faces, progress=False)
+        collect(tiny.data, made.raw)
+        prepare.prepare(tiny.prepare, made.raw, home / "none", made.prepared, made.holdout)
+        best.write(made.best, {name: getattr(tiny.train, name) for name in params.SEARCHED})
+        train.train(tiny, made.prepared, made.best, made.weights, made.curve, made.training)
+        export.export(tiny.export, made.weights, made.holdout, made.model, made.parity)
+        evaluate.evaluate(tiny.evaluate, made.model, made.holdout, made.evaluation)
+    return made
+
+
+@pytest.fixture(scope="session")
+def data(made: Made) -> prepared.Prepared:
+    return prepared.load(made.prepared)
+
+
+def _jpeg(seed: int = 0, width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    rough = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    pixels = cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+
+
+@pytest.fixture
+def jpeg() -> Callable[..., bytes]:
+    """Return a function that makes a JPEG of coloured clouds: `jpeg(seed, width, height)`."""
+    return _jpeg
+
+
+@pytest.fixture
+def celeba_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a folder in the CelebA layout, some sixty images of two attributes."""
+
+    def write(
+        count: int = 60,
+        attributes: Sequence[str] = ("Smiling", "Male"),
+        flavour: str = "txt",
+        partition: bool = True,
+    ) -> Path:
+        folder = tmp_path / "celeba"
+        images = folder / "img_align_celeba"
+        images.mkdir(parents=True)
+        names = [f"{index + 1:06d}.jpg" for index in range(count)]
+        for index, name in enumerate(names):
+            (images / name).write_bytes(_jpeg(index))
+        separator = " " if flavour == "txt" else ","
+        rows = [
+            separator.join([name, *("1" if (index >> bit) % 2 else "-1" for bit in range(len(attributes)))])
+            for index, name in enumerate(names)
+        ]
+        parts = [f"{name}{separator}{index % 3}" for index, name in enumerate(names)]
+        if flavour == "txt":
+            head, part_head = [str(count), " ".join(attributes)], []
+        else:
+            head, part_head = [",".join(["image_id", *attributes])], ["image_id,partition"]
+        (folder / f"list_attr_celeba.{flavour}").write_text("\n".join([*head, *rows]) + "\n")
+        if partition:
+            (folder / f"list_eval_partition.{flavour}").write_text("\n".join([*part_head, *parts]) + "\n")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def data_params(tiny: Params) -> Callable[..., params.DataParams]:
+    """Return a function that gives the parameters of two-attribute photographs, changed as asked."""
+
+    def change(**changes: object) -> params.DataParams:
+        start = {"source": "celeba", "attributes": ["Smiling", "Male"]}
+        return tiny.data.model_copy(update=start | changes)
+
+    return change

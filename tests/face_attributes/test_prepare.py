@@ -1,0 +1,83 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from face_attributes import images, prepared
+from face_attributes.collect import collect
+from face_attributes.errors import DataError
+from face_attributes.prepare import prepare
+from face_attributes.shards import ShardReader
+
+
+@pytest.fixture
+def raw(celeba_folder, data_params, monkeypatch, tmp_path):
+    monkeypatch.setenv("CELEBA_DIR", str(celeba_folder()))
+    collect(data_params(), tmp_path / "raw")
+    return tmp_path / "raw"
+
+
+def run(tiny, raw, labelled, home):
+    prepare(tiny.prepare, raw, labelled, home / "prepared", home / "holdout.parquet")
+    return prepared.load(home / "prepared")
+
+
+def test_each_part_goes_where_it_belongs(tiny, raw, tmp_path):
+    data = run(tiny, raw, tmp_path / "none", tmp_path / "out")
+    rows = next(ShardReader(list(raw.glob("*.parquet"))).batches(60))
+    for part, name in ((data.train, "train"), (data.validation, "validation")):
+        expected = [index for index, other in enumerate(rows.partitions) if other == name]
+        assert part.images.shape == (20, 32, 32, 3)
+        assert np.array_equal(part.labels, rows.labels[expected])
+        assert np.array_equal(part.images[3], images.shrink(images.decode(rows.jpegs[expected[3]]), 32))
+    holdout = next(ShardReader([tmp_path / "out/holdout.parquet"]).batches(60))
+    assert set(holdout.partitions) == {"test"}
+    assert holdout.jpegs == [
+        jpeg for jpeg, part in zip(rows.jpegs, rows.partitions, strict=True) if part == "test"
+    ]
+    assert data.info.attributes == ("Smiling", "Male")
+    assert (data.info.train, data.info.validation, data.info.size) == (20, 20, 32)
+
+
+def test_the_same_shards_give_the_same_bytes(tiny, raw, tmp_path):
+    digests = [run(tiny, raw, tmp_path / "none", tmp_path / name).info.digest for name in ("one", "two")]
+    assert digests[0] == digests[1]
+    assert (tmp_path / "one/holdout.parquet").read_bytes() == (tmp_path / "two/holdout.parquet").read_bytes()
+
+
+def test_labelled_batches_are_added_and_change_the_digest(tiny, raw, tmp_path):
+    before = run(tiny, raw, tmp_path / "none", tmp_path / "one").info
+    labelled = tmp_path / "labelled"
+    labelled.mkdir()
+    table = pq.read_table(raw / "part-00000.parquet").slice(0, 6)
+    train = table.set_column(2, "partition", pa.array(["train"] * 6))
+    # Columns in another order are the same attributes
+    pq.write_table(train.select(["id", "Male", "Smiling", "jpeg", "partition"]), labelled / "batch.parquet")
+    after = run(tiny, raw, labelled, tmp_path / "two")
+    assert after.info.train == before.train + 6
+    assert after.info.digest != before.digest
+    smiling = train.column("Smiling").to_pylist()
+    assert after.train.labels[:6, after.info.attributes.index("Smiling")].tolist() == smiling
+
+
+def test_an_empty_part_is_said(tiny, raw, tmp_path):
+    table = pq.read_table(raw / "part-00000.parquet")
+    only = table.filter(pa.compute.not_equal(table.column("partition"), "validation"))
+    pq.write_table(only, raw / "part-00000.parquet")
+    with pytest.raises(DataError, match="no validation images"):
+        run(tiny, raw, tmp_path / "none", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_shards(tiny, tmp_path):
+    with pytest.raises(DataError, match="run the stage collect first"):
+        run(tiny, tmp_path, tmp_path / "none", tmp_path / "out")
+
+
+def test_a_damaged_image_leaves_nothing_half_written(tiny, raw, tmp_path):
+    table = pq.read_table(raw / "part-00000.parquet")
+    jpegs = [b"", *table.column("jpeg").to_pylist()[1:]]
+    pq.write_table(table.set_column(1, "jpeg", pa.array(jpegs, pa.binary())), raw / "part-00000.parquet")
+    with pytest.raises(DataError, match=r"image 000001\.jpg: empty file; run the stage collect again"):
+        run(tiny, raw, tmp_path / "none", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())

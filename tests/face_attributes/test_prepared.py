@@ -1,0 +1,50 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from face_attributes import prepared
+from face_attributes.errors import DataError
+
+
+def test_images_are_mapped_not_loaded(data):
+    assert isinstance(data.train.images, np.memmap)
+    assert data.train.images.dtype == data.train.labels.dtype == np.uint8
+    assert len(data.train) == data.info.train
+    assert set(np.unique(data.train.labels)) == {0, 1}
+
+
+def test_the_first_of_a_part(data):
+    first = data.train.first(5)
+    assert len(first) == 5
+    assert np.array_equal(first.images, data.train.images[:5])
+
+
+def test_what_is_written_is_read(tmp_path):
+    random = np.random.default_rng(0)
+    images, labels = random.integers(0, 256, (7, 32, 32, 3), np.uint8), random.random((7, 4)) < 0.5
+    with prepared.PartWriter(tmp_path, "train", 7, 32, 4) as writer:
+        for image, row in zip(images, labels, strict=True):
+            writer.append(image, row)
+    assert np.array_equal(np.load(tmp_path / "train_images.npy"), images)
+    assert np.array_equal(np.load(tmp_path / "train_labels.npy"), labels)
+
+
+def test_damaged_arrays_are_not_read(made, tmp_path):
+    with pytest.raises(DataError, match="run the stage prepare first"):
+        prepared.load(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(made.prepared, copy)
+    (copy / "train_images.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(DataError, match="damaged"):
+        prepared.load(copy)
+
+
+def test_arrays_that_do_not_agree_are_not_used(made, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(made.prepared, copy)
+    info = json.loads((copy / "prepared.json").read_text())
+    (copy / "prepared.json").write_text(json.dumps(info | {"train": 1}))
+    with pytest.raises(DataError, match="damaged"):
+        prepared.load(copy)
