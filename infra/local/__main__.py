@@ -1,0 +1,5 @@
+"""`python -m infra.local`."""
+
+from infra.local.cli import app
+
+app()

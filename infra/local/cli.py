@@ -1,0 +1,135 @@
+"""The command line of the local engine; `make up`, `make down` and `make clean` call it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from infra.local import engine as engines
+from infra.local.engine import Engine
+from infra.local.errors import EngineError
+from infra.local.lock import alone
+from infra.local.screen import Screen
+from rich.console import Console
+
+from gitops.errors import GitopsError
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+app = typer.Typer(
+    name="python -m infra.local",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Three Airflows (dev, staging, prod) as processes on this machine. Their files are all in .visage.",
+)
+
+
+@app.command()
+def up(
+    minutes: Annotated[
+        int, typer.Option(min=1, metavar="MINUTES", help="How long a training run may take.")
+    ] = 360,
+    journey: Annotated[
+        bool, typer.Option(help="Take a model from raw images to prod, where that has not been done.")
+    ] = True,
+) -> None:
+    """Start what does not run, and take a model from raw images to prod.
+
+    Every step that has been done is left out, so that running it again continues whatever was interrupted.
+    """
+    from infra.local.journey import Journey
+
+    screen = Screen(Console(highlight=False))
+    with _engine(screen, "make up") as engine:
+        with screen.step("Check this machine") as step:
+            engine.check(step)
+        with alone(engine.layout.lock, "make up"):
+            with screen.step("Choose ports") as step:
+                addresses = engine.addresses()
+                step.done(", ".join(f"{name} {address.port}" for name, address in addresses.items()))
+            with screen.step("Prepare origin (git remote visage) and the DVC remote") as step:
+                engine.prepare_origin(step)
+            with screen.step("Start dev, staging and prod") as step:
+                engine.start(addresses, step)
+            if journey:
+                Journey(engine, screen).walk(seconds=minutes * 60)
+        _status(engine)
+        screen.print("")
+        screen.print(
+            f"Look around:    {addresses['dev'].web} (airflow/airflow); passwords: {engine.layout.access}"
+        )
+        screen.print("Try a change:   git push visage HEAD:my-change, then gitops merge my-change")
+        screen.print("What runs, end: make status, make down")
+
+
+@app.command()
+def down() -> None:
+    """Stop everything that was started; what was made stays."""
+    screen = Screen(Console(highlight=False))
+    with _engine(screen, "make down") as engine:
+        if not engine.layout.state.is_dir():
+            screen.print("Nothing to stop.")
+            return
+        with alone(engine.layout.lock, "make down"):
+            _stop(engine, screen)
+
+
+@app.command()
+def clean() -> None:
+    """Stop everything, and remove .visage and the git remote visage; nothing else."""
+    screen = Screen(Console(highlight=False))
+    with _engine(screen, "make clean") as engine:
+        if engine.layout.state.is_dir():
+            with alone(engine.layout.lock, "make clean"):
+                _stop(engine, screen)
+                removed = engine.remove()
+        else:
+            removed = engine.remove()
+        screen.print(f"Removed: {', '.join(removed)}" if removed else "Nothing to remove.")
+
+
+@app.command()
+def status() -> None:
+    """Show what runs where (the same as gitops status)."""
+    screen = Screen(Console(highlight=False))
+    with _engine(screen, "make status") as engine:
+        raise typer.Exit(_status(engine))
+
+
+@contextmanager
+def _engine(screen: Screen, command: str) -> Iterator[Engine]:
+    """Turn what a user can meet into one line and an exit status."""
+    try:
+        yield engines.of(CHECKOUT)
+    except (EngineError, GitopsError) as error:
+        screen.print(f"error: {error}", style="red")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        screen.print(
+            f"Interrupted. What runs goes on; {command} continues from here, make down stops it.", "yellow"
+        )
+        raise typer.Exit(130) from None
+
+
+def _stop(engine: Engine, screen: Screen) -> None:
+    with screen.step("Stop everything") as step:
+        stopped = engine.stop(step)
+        step.done(f"{len(stopped)} processes" if stopped else "nothing ran")
+        for name in stopped:
+            step.say(name)
+
+
+def _status(engine: Engine) -> int:
+    """Show what runs where; 1 where an environment does not run what main declares."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "gitops", "status", "--remote", "visage"],
+        cwd=engine.layout.checkout,
+        timeout=300,
+        check=False,
+    )
+    return shown.returncode

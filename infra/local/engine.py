@@ -1,0 +1,165 @@
+"""The engine of one checkout: its state, its database and its three Airflows."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.local import access, database, files, machine, port, process, secret, variables
+from infra.local.errors import EngineError
+from infra.local.instance import Instance, wait
+from infra.local.layout import Layout
+from infra.local.origin import Origin
+from infra.local.screen import Step
+from infra.local.variables import Address, Own
+
+from gitops import settings
+from gitops.release import ENVIRONMENTS
+
+
+class Engine:
+    """What `up`, `down` and `clean` act on."""
+
+    def __init__(self, layout: Layout, shell: Mapping[str, str]) -> None:
+        self.layout = layout
+        self.shell = shell
+        self.origin = Origin(layout)
+        self.own = Own.read(layout.checkout, shell)
+        self.database = database.of(layout, self.own.engine)
+
+    def check(self, step: Step) -> None:
+        """Look at the machine and the checkout, and change nothing.
+
+        :raises EngineError: naming the first thing that is missing.
+        """
+        step.done(machine.check(self.layout.checkout))
+        if count := machine.uncommitted(self.layout.checkout):
+            files_are = "file is" if count == 1 else "files are"
+            step.say(f"{count} {files_are} not committed, and no part of what runs: a release is a commit")
+        if ignored := self.own.ignored:
+            step.say(
+                f"not passed on from your shell: {', '.join(ignored)}; settings.env or .env says such things"
+            )
+
+    def addresses(self) -> dict[str, Address]:
+        """Choose where the web interfaces are, and remember it.
+
+        :raises EngineError: when a port is taken by another program.
+        """
+        declared = {name: settings.load(name, self.layout.checkout) for name in ENVIRONMENTS}
+        remembered = files.read_json(self.layout.ports) or {}
+        ports = port.choose(
+            {name: one.web_port for name, one in declared.items()}, self.own.engine, remembered
+        )
+        found = {name: Address(one.web_host, ports[name]) for name, one in declared.items()}
+        for name, address in found.items():
+            server = Instance(self.layout, name, address).services["api-server"].find()
+            if server is None or not port.listens(server, address.port):
+                port.require(address.port, name)
+        files.write_json(self.layout.ports, ports)
+        return found
+
+    def prepare_origin(self, step: Step) -> None:
+        """Make origin, the DVC remote, and the checkout's remote `visage`."""
+        made = self.origin.prepare()
+        self.origin.register()
+        self.origin.configure_dvc()
+        if made:
+            step.done(f"main is your commit {self.origin.repository.resolve('main')[:12]}")
+        elif head := self.origin.unpushed():
+            step.done("was there")
+            step.say(f"your commit {head[:12]} is not part of its main; to propose it:")
+            step.say("$ git push visage HEAD:my-change")
+            step.say("$ gitops merge my-change")
+        else:
+            step.done("was there")
+
+    def start(self, addresses: Mapping[str, Address], step: Step) -> None:
+        """Bring the database and the three Airflows up.
+
+        :raises EngineError: when one does not come up.
+        """
+        step.passing("database")
+        self.database.start()
+        secrets = {name: secret.load(self.layout.place(name).secrets) for name in ENVIRONMENTS}
+        passwords = {
+            name: settings.load(name, self.layout.checkout).default_password or secrets[name].password
+            for name in ENVIRONMENTS
+        }
+        urls = {name: self.database.url(name) for name in ENVIRONMENTS}
+        like = urls["dev"] if isinstance(self.database, database.Embedded) else None
+        instances = []
+        for name in ENVIRONMENTS:
+            instance = Instance(self.layout, name, addresses[name])
+            own = variables.derive(self.layout, name, self.own, addresses[name], secrets[name], urls[name])
+            instance.configure(passwords[name])
+            step.passing(f"{name}: database tables")
+            if instance.migrate(own, like=None if name == "dev" else like):
+                step.say(f"{name}: database tables are up to date")
+            step.passing(f"{name}: api-server, scheduler, dag-processor")
+            started = instance.start(own, self.shell)
+            if started.changed:
+                step.say(f"{name}: {_some(started.changed)} changed: started it again")
+            for dead in started.found_dead:
+                step.say(f"{name}: found {dead} dead: started it again")
+            instances.append(instance)
+        access.write(self.layout.access, addresses, passwords)
+        wait(instances, step)
+        for instance in instances:
+            step.say(f"{instance.environment:8} {instance.address.web}  logs: {instance.place.logs}")
+
+    def stop(self, step: Step) -> list[str]:
+        """Stop everything, and return what was stopped.
+
+        :raises EngineError: when something is still alive after that.
+        """
+        stopped = []
+        services = [
+            service
+            for name in ENVIRONMENTS
+            for service in Instance(self.layout, name, Address("", 0)).services.values()
+        ]
+        step.passing("asking everything to end")
+        for service in services:
+            if service.ask():
+                stopped.append(service.name)
+        for service in services:
+            if service.stop() and service.name not in stopped:
+                stopped.append(f"what {service.name} left")
+        # Tasks run in groups of their own, and so may what they started.
+        rest = [
+            other
+            for other in process.belonging(self.layout.state)
+            if process.service_of(other) != database.SERVICE
+        ]
+        stopped += [f"process {other.pid}, left by {process.service_of(other)}" for other in rest]
+        process.end(rest)
+        if database.Embedded(self.layout).stop():
+            stopped.append(database.SERVICE)
+        if left := process.belonging(self.layout.state):
+            numbers = ", ".join(str(other.pid) for other in left)
+            raise EngineError(f"process {numbers}: still alive; run make down again")
+        return stopped
+
+    def remove(self) -> list[str]:
+        """Remove the state and what the checkout's git knows of it; return what was removed."""
+        removed = []
+        if self.origin.unregister():
+            removed.append("the git remote visage")
+        state = self.layout.state
+        if state.is_symlink():
+            raise EngineError(f"{state}: a link, so what it points to stays; remove it by hand")
+        if state.is_dir():
+            # rmtree removes a link itself and never what it points to.
+            shutil.rmtree(state)
+            removed.append(str(state))
+        return removed
+
+
+def of(checkout: Path) -> Engine:
+    """Return the engine of a checkout, with the variables of this process's shell."""
+    return Engine(Layout(checkout.resolve()), dict(os.environ))
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,54 @@
+"""Files that others read: written beside, then renamed."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from infra.local.errors import EngineError
+
+
+def write(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Replace the content of `path` at once; nobody sees half of it, nor a wider mode than `mode`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).chmod(mode)
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Any, *, mode: int = 0o644) -> None:
+    """Replace the JSON document at `path`."""
+    write(path, json.dumps(content, indent=2) + "\n", mode=mode)
+
+
+def read_json(path: Path) -> Any:
+    """Return the JSON document at `path`, or None where there is no such file.
+
+    :raises EngineError: when the file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise EngineError(f"{path}: not JSON ({error}); remove the file and run make up again") from error
+
+
+def tail(path: Path, lines: int, *, window: int = 65536) -> list[str]:
+    """Return the last non-empty lines of a text file; none where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - window))
+            content = file.read()
+    except FileNotFoundError:
+        return []
+    return [line for line in content.decode(errors="replace").splitlines() if line.strip()][-lines:]

@@ -1,0 +1,270 @@
+"""The way of a model from raw images to prod, as a team walks it, with the commands that the team uses."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from infra.local import command, patience, variables
+from infra.local.engine import Engine
+from infra.local.errors import EngineError
+from infra.local.origin import MAIN
+from infra.local.screen import Screen, Step
+from infra.local.task import ENDED, Runs
+from infra.local.training import DAG, Training
+
+from gitops import settings
+from gitops.airflow import Access, load_access
+from gitops.promotion import Ledger
+from gitops.release import RELEASE_PATHS
+
+T = TypeVar("T")
+
+METRICS = "metrics/evaluation.json"
+FIRST_BATCH = "first-faces"
+BATCH_SIZE = 64
+BATCH_SEED = 20
+_CODE = ("src/face_attributes", "params.yaml")
+
+
+class Journey:
+    """The steps after the environments are up; each is left out when it has been done."""
+
+    def __init__(self, engine: Engine, screen: Screen) -> None:
+        self._engine = engine
+        self._layout = engine.layout
+        self._origin = engine.origin
+        self._screen = screen
+        self._environment = self._command_environment()
+
+    def walk(self, *, seconds: float) -> None:
+        """Take a model to prod; a training run may take `seconds`.
+
+        :raises EngineError: when a step fails; the next walk goes on from there.
+        """
+        self._draw_raw_images()
+        self._train(seconds)
+        for environment in ("staging", "prod"):
+            self._promote(environment)
+        self._score()
+
+    def _ledger(self) -> Ledger:
+        return Ledger(self._origin.repository)
+
+    def _access(self) -> dict[str, Access]:
+        return load_access(self._layout.access)
+
+    def _draw_raw_images(self) -> None:
+        params = self._params(self._ledger().tip)
+        with self._screen.step("Raw images") as step:
+            source = params["data"]["source"]
+            if source != "synthetic":
+                step.done(_celeba_folder(self._engine))
+                return
+            options = _drawing_options(params["data"]["synthetic"])
+            folder = self._layout.place("dev").data / "raw"
+            self._face_attributes(self._ledger().tip, ["draw", str(folder), *options], step, seconds=4 * 3600)
+            step.done(f"{params['data']['synthetic']['count']} drawn faces in {folder}")
+
+    def _train(self, seconds: float) -> None:
+        training = self._training()
+        if self._origin.repository.tree_id(MAIN, METRICS):
+            training.settle()
+            return
+        candidate = next((branch for branch in self._candidates() if self._is_current(branch)), None)
+        if candidate is None:
+            with self._screen.step("Train a model in dev") as step:
+                candidate = self._candidate(training, step, seconds)
+                step.done(candidate)
+        with self._screen.step("Merge the candidate into main") as step:
+            self._gitops(["merge", candidate], step)
+
+    def _training(self) -> Training:
+        active = settings.load("dev", self._layout.checkout).active_dags
+        return Training(self._access()["dev"], self._layout.place("dev"), active=DAG in active)
+
+    def _candidate(self, training: Training, step: Step, seconds: float) -> str:
+        """Return the branch of a new candidate."""
+        training.await_dag()
+        run = training.in_flight()
+        if run is not None:
+            step.say(f"run {run.id} in flight: following it")
+            name = run.id
+        else:
+            last = training.last()
+            if last is not None and last.state == "failed":
+                step.say(f"run {last.id} failed: starting another")
+            name = training.start()
+            step.say(f"started run {name}; watch it at {self._access()['dev'].web}")
+        training.follow(name, step, seconds=seconds)
+        proposed = next(iter(self._candidates()), None)
+        if proposed is None:
+            raise EngineError(f"{name} proposed nothing; see the log of its task propose_candidate")
+        return proposed
+
+    def _candidates(self) -> list[str]:
+        """Return the candidates that were not merged, latest first."""
+        return [branch for branch in self._origin.branches("candidate/") if not self._origin.merged(branch)]
+
+    def _is_current(self, candidate: str) -> bool:
+        """Whether a candidate was trained from what `main` is now, as far as a release is concerned."""
+        repository = self._origin.repository
+        return repository.tree_ids(f"{candidate}^", RELEASE_PATHS) == repository.tree_ids(MAIN, RELEASE_PATHS)
+
+    def _promote(self, environment: str) -> None:
+        title = f"Promote to {environment}"
+        if self._ledger().present(environment).commit is None:
+            with self._screen.step(title) as step:
+                self._gitops(["promote", environment, "--push"], step)
+                self._gitops(["merge", f"promote/{environment}"], step)
+        commit = self._ledger().present(environment).commit
+        ledger = self._ledger()
+        if ledger.verdicts.verified(environment, commit):
+            return
+        with self._screen.step(f"Wait for {environment} to run and verify it") as step:
+            self._await_verdict(environment, step)
+
+    def _await_verdict(self, environment: str, step: Step, seconds: float = 900) -> None:
+        commit = self._ledger().present(environment).commit
+
+        def verdict() -> str | None:
+            verdicts = self._ledger().verdicts
+            if rejected := verdicts.rejected(environment, commit):
+                reason = rejected.message.splitlines()[0]
+                raise EngineError(f"{environment} rejected the release: {reason} (tag {rejected.name})")
+            found = verdicts.verified(environment, commit)
+            return found.message.splitlines()[0] if found else None
+
+        step.done(self._await(environment, "verify_release", verdict, seconds))
+
+    def _await(self, environment: str, dag: str, check: Callable[[], T | None], seconds: float) -> T:
+        """Return what `check` finds, which a run of `dag` in `environment` is to bring about.
+
+        :raises EngineError: when such a run fails, or nothing is found in time.
+        """
+        access = self._access()[environment]
+        with Runs(access, timeout=30) as airflow:
+            before = {run.id for run in airflow.recent(dag) if run.state in ENDED}
+
+            def checked() -> T | None:
+                if found := check():
+                    return found
+                for run in airflow.recent(dag):
+                    if run.state == "failed" and run.id not in before:
+                        failure = airflow.failure(dag, run.id, self._layout.place(environment))
+                        raise EngineError(f"{environment}: {failure}")
+                return None
+
+            found = patience.until(checked, seconds=seconds, pause=2)
+        if found is None:
+            raise EngineError(
+                f"{environment}: {dag} came to nothing in {seconds:.0f} s; look at {access.web}"
+            )
+        return found
+
+    def _score(self) -> None:
+        data = self._layout.place("prod").data
+        if any((data / "scores").rglob("*.parquet")):
+            return
+        commit = self._ledger().present("prod").commit
+        assert commit is not None
+        params = self._params(commit)
+        with self._screen.step("Score new faces in prod") as step:
+            incoming = data / "incoming" / FIRST_BATCH
+            if not incoming.exists():
+                self._deliver(commit, params, incoming, step)
+
+            def scores() -> Path | None:
+                return next((data / "scores").rglob(f"{FIRST_BATCH}.parquet"), None)
+
+            found = self._await("prod", "score_faces", scores, 600)
+            step.done(f"{_rows(found)} images: {found}")
+
+    def _deliver(self, commit: str, params: dict[str, Any], incoming: Path, step: Step) -> None:
+        """Put a batch of new faces where prod looks for them, all at once."""
+        incoming.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".arriving-", dir=incoming.parent) as folder:
+            faces = Path(folder) / "faces"
+            options = ["--count", str(BATCH_SIZE), "--seed", str(BATCH_SEED)]
+            self._face_attributes(commit, ["draw", str(faces), *options], step, seconds=600)
+            (faces / "img_align_celeba").rename(incoming)
+
+    def _params(self, commit: str) -> dict[str, Any]:
+        content = self._origin.repository.read(commit, "params.yaml")
+        if content is None:
+            raise EngineError(f"params.yaml: missing in {commit[:12]} on main of visage")
+        return dict(yaml.safe_load(content))
+
+    def _face_attributes(self, commit: str, arguments: list[str], step: Step, *, seconds: float) -> None:
+        """Run the command line of the release `commit`, not that of the checkout, which may be another."""
+        with tempfile.TemporaryDirectory(prefix="visage-") as name:
+            folder = Path(name)
+            self._origin.unpack(commit, folder, *_CODE)
+            command.run(
+                [sys.executable, "-m", "face_attributes", *arguments],
+                step,
+                folder=folder,
+                environment={**self._environment, "PYTHONPATH": str(folder / "src")},
+                shown=" ".join(["python -m face_attributes", *arguments]),
+                seconds=seconds,
+                passing=True,
+            )
+
+    def _gitops(self, arguments: list[str], step: Step) -> None:
+        command.run(
+            [sys.executable, "-m", "gitops", *arguments],
+            step,
+            folder=self._layout.checkout,
+            environment=self._environment,
+            shown=" ".join(["gitops", *arguments]),
+        )
+
+    def _command_environment(self) -> Mapping[str, str]:
+        """What the commands see: the user's own git settings, and the engine's DVC remote."""
+        own = {key: value for key, value in os.environ.items() if key.startswith("GIT_")}
+        return {
+            **variables.inherit(self._engine.shell),
+            **own,
+            "DVC_GLOBAL_CONFIG_DIR": str(self._layout.dvc_config),
+            "DVC_SITE_CACHE_DIR": str(self._layout.dvc_site_cache),
+            "DVC_NO_ANALYTICS": "1",
+            "GITOPS_REMOTE": "visage",
+            "GITOPS_ACCESS": str(self._layout.access),
+            "PYTHONUNBUFFERED": "1",
+            "COLUMNS": "110",
+        }
+
+
+def _drawing_options(synthetic: dict[str, Any]) -> list[str]:
+    """Return the options of `draw` that draw the faces of params.yaml."""
+    options = []
+    for key, value in synthetic.items():
+        if key == "marginals":
+            options += [
+                part for name, share in (value or {}).items() for part in ("--marginal", f"{name}={share}")
+            ]
+        else:
+            options += [f"--{key}", str(value)]
+    return options
+
+
+def _celeba_folder(engine: Engine) -> str:
+    folder = engine.own.shell.get("CELEBA_DIR") or engine.own.file.get("CELEBA_DIR")
+    if not folder:
+        raise EngineError(
+            "CELEBA_DIR: not set, and params.yaml: data.source is celeba; name the images' folder in .env"
+        )
+    if not any(Path(folder).glob("list_attr_celeba.*")):
+        raise EngineError(
+            f"CELEBA_DIR: {folder} has no list_attr_celeba.txt; name the folder that has CelebA's files"
+        )
+    return folder
+
+
+def _rows(path: Path) -> int:
+    import pyarrow.parquet
+
+    return int(pyarrow.parquet.read_metadata(path).num_rows)

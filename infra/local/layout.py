@@ -1,0 +1,113 @@
+"""Where the engine keeps its state: everything under `.visage` of the checkout, and nothing elsewhere."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folders and files of one environment."""
+
+    root: Path
+
+    @property
+    def airflow(self) -> Path:
+        """AIRFLOW_HOME: Airflow's configuration and the logs of its tasks."""
+        return self.root / "airflow"
+
+    @property
+    def data(self) -> Path:
+        """VISAGE_HOME: what the DAGs read and write."""
+        return self.root / "data"
+
+    @property
+    def bundles(self) -> Path:
+        """Where Airflow checks releases out."""
+        return self.root / "bundles"
+
+    @property
+    def logs(self) -> Path:
+        """The output of each process."""
+        return self.root / "logs"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets.json"
+
+    @property
+    def passwords(self) -> Path:
+        """The file that Airflow's SimpleAuthManager reads."""
+        return self.root / "passwords.json"
+
+    @property
+    def started_with(self) -> Path:
+        """Fingerprints of the variables that the running processes were started with."""
+        return self.root / "started-with.json"
+
+    @property
+    def schema(self) -> Path:
+        """Which revision of Airflow's tables the database was brought to."""
+        return self.root / "schema.json"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths that belong to one checkout."""
+
+    checkout: Path
+
+    @property
+    def state(self) -> Path:
+        return self.checkout / ".visage"
+
+    @property
+    def origin(self) -> Path:
+        """The bare git repository that plays the part of GitHub."""
+        return self.state / "origin.git"
+
+    @property
+    def dvc_remote(self) -> Path:
+        return self.state / "dvc-remote"
+
+    @property
+    def dvc_cache(self) -> Path:
+        return self.state / "dvc-cache"
+
+    @property
+    def dvc_config(self) -> Path:
+        """DVC_GLOBAL_CONFIG_DIR: says where remote and cache are, as the repository itself does not."""
+        return self.state / "dvc-config"
+
+    @property
+    def dvc_site_cache(self) -> Path:
+        return self.state / "dvc-site-cache"
+
+    @property
+    def database(self) -> Path:
+        return self.state / "database"
+
+    @property
+    def records(self) -> Path:
+        """One file per running process."""
+        return self.state / "processes"
+
+    @property
+    def logs(self) -> Path:
+        """The output of what belongs to no environment."""
+        return self.state / "logs"
+
+    @property
+    def access(self) -> Path:
+        """Addresses and passwords of the three Airflows, for the programs of the checkout's owner."""
+        return self.state / "access.json"
+
+    @property
+    def ports(self) -> Path:
+        return self.state / "ports.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.state / "lock"
+
+    def place(self, environment: str) -> Place:
+        return Place(self.state / environment)

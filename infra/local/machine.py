@@ -1,0 +1,79 @@
+"""What the engine needs of the machine and of the checkout, before it changes anything."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from infra.local.errors import EngineError
+
+from gitops.errors import GitError
+from gitops.repository import Repository
+
+PYTHON = (3, 11)
+GIT = (2, 25)
+FREE_BYTES = 3 * 1024**3
+
+
+def check(checkout: Path) -> str:
+    """Return one line on what was found.
+
+    :raises EngineError: naming the first thing that is missing, and what to do about it.
+    """
+    if sys.version_info[:2] != PYTHON:
+        there = ".".join(map(str, sys.version_info[:2]))
+        raise EngineError(
+            f"Python {there}: Visage needs Python 3.11; run make setup, which makes .venv with it"
+        )
+    git = git_version()
+    head = _head(checkout)
+    free = shutil.disk_usage(checkout).free
+    if free < FREE_BYTES:
+        raise EngineError(
+            f"{checkout}: {free / 1024**3:.1f} GiB free, {FREE_BYTES / 1024**3:.0f} GiB needed; make room"
+        )
+    return f"Python {sys.version.split()[0]}, git {git}, commit {head[:12]}, {free / 1024**3:.0f} GiB free"
+
+
+def git_version() -> str:
+    """Return git's version.
+
+    :raises EngineError: when git is missing or too old.
+    """
+    try:
+        said = subprocess.run(
+            ["git", "--version"], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+    except FileNotFoundError as error:
+        raise EngineError("git: not installed; install git 2.25 or newer") from error
+    except subprocess.SubprocessError as error:
+        raise EngineError(f"git: does not work ({error}); install git 2.25 or newer") from error
+    found = re.search(r"(\d+)\.(\d+)(\.\d+)*", said)
+    if found is None or (int(found[1]), int(found[2])) < GIT:
+        raise EngineError(f"{said.strip()}: too old; install git 2.25 or newer")
+    return found[0]
+
+
+def uncommitted(checkout: Path) -> int:
+    """Return how many files of the checkout differ from its commit; they are no part of what runs."""
+    status = Repository(checkout).git("status", "--porcelain", "--untracked-files=all")
+    return len(status.splitlines())
+
+
+def _head(checkout: Path) -> str:
+    repository = Repository(checkout)
+    try:
+        top = Path(repository.git("rev-parse", "--show-toplevel"))
+    except GitError as error:
+        raise EngineError(
+            f"{error}; run this in a clone of the repository, not in an unpacked archive"
+        ) from error
+    if top.resolve() != checkout.resolve():
+        raise EngineError(
+            f"{checkout}: part of the git repository {top}; Visage needs a repository of its own"
+        )
+    try:
+        return repository.resolve("HEAD")
+    except GitError as error:
+        raise EngineError(f"{checkout}: no commit yet; commit first, for what runs is a commit") from error

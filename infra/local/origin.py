@@ -1,0 +1,114 @@
+"""The engine's own `origin`: a bare repository in the place of GitHub, and a folder as DVC's remote."""
+
+import shutil
+import tarfile
+from pathlib import Path
+
+from infra.local import files
+from infra.local.errors import EngineError
+from infra.local.layout import Layout
+
+from gitops.repository import Repository
+
+REMOTE = "visage"
+MAIN = "refs/heads/main"
+REFERENCES = f"refs/gitops/{REMOTE}"
+
+
+class Origin:
+    """The bare repository of a checkout."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.checkout = Repository(layout.checkout)
+        self.repository = Repository(layout.origin)
+
+    def prepare(self) -> bool:
+        """Make the repository, with the checkout's commit as `main`; return False where it was there.
+
+        :raises GitError: when git fails.
+        """
+        if self.repository.path.is_dir():
+            return False
+        unfinished = self._layout.state / "origin.unfinished"
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir(parents=True)
+        fresh = Repository(unfinished)
+        fresh.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
+        fresh.git("config", "uploadpack.allowAnySHA1InWant", "true")
+        fresh.git("config", "receive.shallowUpdate", "true")
+        # Nothing here is ever the only copy for long enough to need collecting while others read it.
+        fresh.git("config", "gc.auto", "0")
+        # Fetched, not pushed: the checkout's hooks have no part in it, and a shallow clone will do.
+        source = str(self.checkout.path)
+        fresh.git("fetch", "--quiet", "--no-tags", "--update-shallow", source, f"HEAD:{MAIN}", timeout=600)
+        unfinished.rename(self.repository.path)
+        return True
+
+    def register(self) -> None:
+        """Make the repository the checkout's remote `visage`.
+
+        :raises EngineError: when the checkout has a remote of that name that is something else.
+        """
+        url = str(self.repository.path)
+        if REMOTE not in self.checkout.remotes():
+            self.checkout.git("remote", "add", REMOTE, url)
+            return
+        present = self.checkout.git("remote", "get-url", REMOTE)
+        if present == url:
+            return
+        if not present.endswith("/.visage/origin.git"):
+            raise EngineError(
+                f"the git remote {REMOTE} of this checkout is {present}; "
+                f"give it another name: git remote rename {REMOTE} NAME"
+            )
+        self.checkout.git("remote", "set-url", REMOTE, url)
+
+    def unregister(self) -> bool:
+        """Take the remote `visage` and what came from it out of the checkout; return whether it was there."""
+        present = REMOTE in self.checkout.remotes()
+        if present and self.checkout.git("remote", "get-url", REMOTE) == str(self.repository.path):
+            self.checkout.git("remote", "remove", REMOTE)
+        fetched = self.checkout.git("for-each-ref", "--format=%(refname)", f"{REFERENCES}/").splitlines()
+        for reference in fetched:
+            self.checkout.git("update-ref", "-d", reference)
+        return present
+
+    def configure_dvc(self) -> None:
+        """Say where DVC's files go, for everything that the engine starts."""
+        layout = self._layout
+        for folder in (layout.dvc_remote, layout.dvc_cache, layout.dvc_site_cache):
+            folder.mkdir(parents=True, exist_ok=True)
+        files.write(
+            layout.dvc_config / "config",
+            "[core]\n    remote = storage\n    analytics = false\n    check_update = false\n"
+            f'[\'remote "storage"\']\n    url = "{layout.dvc_remote}"\n'
+            f'[cache]\n    dir = "{layout.dvc_cache}"\n    type = "hardlink,symlink"\n',
+        )
+
+    def unpushed(self) -> str | None:
+        """Return the checkout's commit if `main` does not contain it, else None."""
+        head = self.checkout.resolve("HEAD")
+        if self.repository.has(head) and self.repository.is_ancestor(head, MAIN):
+            return None
+        return head
+
+    def branches(self, prefix: str) -> list[str]:
+        """Return the branches whose name starts with `prefix`, latest commit first."""
+        listed = self.repository.git(
+            "for-each-ref", "--sort=-committerdate", "--format=%(refname:lstrip=2)", f"refs/heads/{prefix}"
+        )
+        return listed.splitlines()
+
+    def merged(self, branch: str) -> bool:
+        """Whether `main` contains the branch."""
+        return self.repository.is_ancestor(f"refs/heads/{branch}", MAIN)
+
+    def unpack(self, commit: str, folder: Path, *paths: str) -> None:
+        """Write the files at `paths`, as they are in `commit`, into `folder`."""
+        archive = folder / "unpacked.tar"
+        self.repository.git("archive", "--format=tar", f"--output={archive}", commit, "--", *paths)
+        with tarfile.open(archive) as content:
+            content.extractall(folder, filter="data")
+        archive.unlink()

@@ -1,0 +1,17 @@
+"""Wait for something, but not for ever."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def until(check: Callable[[], T | None], *, seconds: float, pause: float = 0.5) -> T | None:
+    """Call `check` until it returns something true, and return that; None when `seconds` have passed."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(pause)
+    return found

@@ -1,0 +1,118 @@
+"""TCP ports on this machine: which are chosen, which are free, who has the others."""
+
+import errno
+import socket
+from collections.abc import Mapping
+from contextlib import closing
+
+import psutil
+from infra.local.errors import EngineError
+
+LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+
+
+def setting(environment: str) -> str:
+    """Return the name of the setting that chooses the port of an environment's web interface."""
+    return f"VISAGE_{environment.upper()}_PORT"
+
+
+def choose(
+    defaults: Mapping[str, int], variables: Mapping[str, str], remembered: Mapping[str, int]
+) -> dict[str, int]:
+    """Return each environment's port: the one in `variables`, else the one of last time, else its default.
+
+    :raises EngineError: when a value is no port, or two environments would share one.
+    """
+    chosen = {
+        environment: _number(setting(environment), variables[setting(environment)])
+        if setting(environment) in variables
+        else remembered.get(environment, default)
+        for environment, default in defaults.items()
+    }
+    for environment, port in chosen.items():
+        for other, taken in chosen.items():
+            if other != environment and taken == port:
+                raise EngineError(
+                    f"port {port}: for {environment} and for {other}; "
+                    f"set {setting(environment)} or {setting(other)} to another"
+                )
+    return chosen
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on `port`, and a browser that opens localhost would meet that server."""
+    return not any(
+        _answers(family, address, port) or _is_bound(family, address, port) for family, address in LOOPBACK
+    )
+
+
+def unused() -> int:
+    """Return a port that nobody listens on at this moment."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def require(port: int, environment: str) -> None:
+    """Return if `port` is free for an environment.
+
+    :raises EngineError: when it is not, saying who has it and what to do.
+    """
+    if not is_free(port):
+        raise EngineError(
+            f"port {port} ({environment}): taken by {holder(port)}; stop that, or choose another: "
+            f"{setting(environment)}=PORT in the shell or in .env"
+        )
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    """Whether `process` or one of its children is the one that listens on `port`."""
+    try:
+        family = [process, *process.children(recursive=True)]
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+    return any(_listens(member, port) for member in family)
+
+
+def holder(port: int) -> str:
+    """Say who listens on `port`, as far as this user may know."""
+    for process in psutil.process_iter():
+        try:
+            if _listens(process, port):
+                return f"process {process.pid} ({process.name()})"
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return "another program"
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        connections = process.net_connections(kind="tcp")
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+    return any(item.status == psutil.CONN_LISTEN and item.laddr.port == port for item in connections)
+
+
+def _number(name: str, value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 65535:
+        raise EngineError(f"{name}: {value!r} is no port; give a number from 1 to 65535")
+    return int(value)
+
+
+def _answers(family: socket.AddressFamily, address: str, port: int) -> bool:
+    try:
+        with closing(socket.socket(family, socket.SOCK_STREAM)) as client:
+            client.settimeout(1)
+            return client.connect_ex((address, port)) == 0
+    except OSError:
+        return False  # a machine without IPv6
+
+
+def _is_bound(family: socket.AddressFamily, address: str, port: int) -> bool:
+    try:
+        with closing(socket.socket(family, socket.SOCK_STREAM)) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind((address, port))
+    except OSError as error:
+        return error.errno in (errno.EADDRINUSE, errno.EACCES)
+    return False

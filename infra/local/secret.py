@@ -1,0 +1,43 @@
+"""What nobody else may know: made up at the first start, kept in a file that its owner alone can read."""
+
+import base64
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from infra.local import files
+from infra.local.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """The secrets of one environment."""
+
+    api_secret_key: str
+    jwt_secret: str
+    fernet_key: str
+    password: str
+
+
+def load(path: Path) -> Secrets:
+    """Return the secrets at `path`; make them up if this is the first time.
+
+    :raises EngineError: when the file is not what this function wrote.
+    """
+    content = files.read_json(path)
+    if content is None:
+        made = Secrets(
+            api_secret_key=secrets.token_urlsafe(32),
+            jwt_secret=secrets.token_urlsafe(48),  # SHA-512 asks for 64 characters
+            fernet_key=base64.urlsafe_b64encode(os.urandom(32)).decode(),
+            password=secrets.token_urlsafe(12),
+        )
+        files.write_json(path, asdict(made), mode=0o600)
+        return made
+    try:
+        return Secrets(**content)
+    except TypeError as error:
+        raise EngineError(
+            f"{path}: not the secrets of an environment; run make clean, then make up"
+        ) from error

@@ -1,0 +1,174 @@
+"""The variables of one environment's processes: what its settings say, and what only this machine knows."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dotenv import dotenv_values
+from infra.local import port
+from infra.local.database import SETTING as DATABASE_SETTING
+from infra.local.errors import EngineError
+from infra.local.layout import Layout
+from infra.local.secret import Secrets
+
+import gitops
+from gitops import settings
+
+# What the user's shell says about another Airflow, DVC or Python must not reach these.
+_FOREIGN = ("AIRFLOW", "_AIRFLOW", "DVC_", "GIT_", "GITOPS_", "VISAGE_", "PYTHON", "VIRTUAL_ENV")
+_REPORTED = ("AIRFLOW", "DVC_")
+_FROM_SHELL = ("CELEBA_DIR",)
+_LOOPBACK = ("localhost", "127.0.0.1", "::1", ".localhost")
+
+USERNAME = "airflow"
+ASSETS = Path(__file__).parent / "airflow"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an environment's web interface is."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """What programs on this machine call; not every system resolves names under localhost."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def web(self) -> str:
+        """What a person opens."""
+        return f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Own:
+    """What the user said on this machine alone: the variables of the shell and of the git-ignored `.env`."""
+
+    shell: Mapping[str, str]
+    file: Mapping[str, str]
+
+    @classmethod
+    def read(cls, checkout: Path, shell: Mapping[str, str]) -> "Own":
+        """Read `.env` of the checkout, where there is one.
+
+        :raises EngineError: for a line of it without a value.
+        """
+        path = checkout / ".env"
+        found = dotenv_values(path, interpolate=False) if path.is_file() else {}
+        for key, value in found.items():
+            if value is None:
+                raise EngineError(f"{path}: {key}: no value; write {key}=value")
+        return cls(dict(shell), {key: value for key, value in found.items() if value is not None})
+
+    @property
+    def engine(self) -> dict[str, str]:
+        """The settings of the engine itself: ports and database."""
+        both = {**self.file, **self.shell}
+        return {key: value for key, value in both.items() if _is_engine_setting(key)}
+
+    @property
+    def ignored(self) -> list[str]:
+        """Variables of the shell that are kept away from the environments."""
+        return sorted(key for key in self.shell if key.startswith(_REPORTED))
+
+
+def derive(
+    layout: Layout,
+    environment: str,
+    own: Own,
+    address: Address,
+    secrets: Secrets,
+    database_url: str,
+) -> dict[str, str]:
+    """Return the variables of an environment: from `.env`, its settings, and the engine's own.
+
+    :raises EngineError: when `.env` sets what the environment's settings set.
+    :raises SettingsError: when the settings are not valid.
+    """
+    place = layout.place(environment)
+    variables = {key: value for key, value in own.file.items() if not _is_engine_setting(key)}
+    declared = settings.variables(environment, layout.checkout)
+    if both := sorted(variables.keys() & declared.keys()):
+        raise EngineError(
+            f"{layout.checkout / '.env'}: {both[0]}: {settings.path_of(environment)} says it; change it there"
+        )
+    return {
+        **variables,
+        **{key: own.shell[key] for key in _FROM_SHELL if key in own.shell},
+        **declared,
+        "WEB_PORT": str(address.port),
+        "VISAGE_HOME": str(place.data),
+        "AIRFLOW_HOME": str(place.airflow),
+        "AIRFLOW_CONN_FS_DEFAULT": json.dumps({"conn_type": "fs"}),
+        "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(layout.origin)}),
+        "AIRFLOW__API__BASE_URL": address.web,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(address.port),
+        "AIRFLOW__API__SECRET_KEY": secrets.api_secret_key,
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.jwt_secret,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address.url}/execution/",
+        "AIRFLOW__CORE__FERNET_KEY": secrets.fernet_key,
+        "AIRFLOW__CORE__HOSTNAME_CALLABLE": "airflow_local_settings.hostname",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(place.passwords),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(place.bundles),
+        "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
+        # How soon a task whose scheduler was killed starts again, in seconds.
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
+        "DVC_GLOBAL_CONFIG_DIR": str(layout.dvc_config),
+        "DVC_SITE_CACHE_DIR": str(layout.dvc_site_cache),
+        "DVC_NO_ANALYTICS": "1",
+        "DO_NOT_TRACK": "1",
+        # Without it Airflow's processes write their titles over the variables by which they are found again.
+        "SPT_NOENV": "1",
+        "PYTHONUNBUFFERED": "1",
+        # On macOS a forked process that touches the system's own libraries is killed otherwise.
+        "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
+    }
+
+
+def inherit(shell: Mapping[str, str]) -> dict[str, str]:
+    """Return what a process of the engine takes over from the user's shell."""
+    kept = {key: value for key, value in shell.items() if not key.startswith(_FOREIGN)}
+    programs = str(Path(sys.prefix) / "bin")
+    kept["PATH"] = os.pathsep.join([programs, kept.get("PATH", os.defpath)])
+    direct = [*filter(None, kept.get("NO_PROXY", kept.get("no_proxy", "")).split(",")), *_LOOPBACK]
+    kept["NO_PROXY"] = kept["no_proxy"] = ",".join(dict.fromkeys(direct))
+    return kept
+
+
+def fingerprints(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return a digest of each variable, and of the code that Airflow loads once, at its start."""
+    found = {key: hashlib.sha256(value.encode()).hexdigest()[:16] for key, value in variables.items()}
+    found["the package gitops"] = _digest(Path(str(gitops.__file__)).parent.rglob("*.py"))
+    found["infra/local/airflow"] = _digest(ASSETS.rglob("*.py"))
+    found["Airflow"] = importlib.metadata.version("apache-airflow")
+    return found
+
+
+def changed(now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
+    """Name what differs; what the shell said last time and does not say now counts as unchanged."""
+    return sorted(
+        key
+        for key in now.keys() | before.keys()
+        if now.get(key) != before.get(key) and not (key in _FROM_SHELL and key not in now)
+    )
+
+
+def _is_engine_setting(key: str) -> bool:
+    ports = (port.setting(environment) for environment in ("dev", "staging", "prod"))
+    return key.startswith(DATABASE_SETTING) or key in ports
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
