@@ -2,49 +2,46 @@
 
 import math
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import cv2
+import numpy as np
 
 # Standard deviations at strength 1
 _TURN = math.radians(6)
 _SCALE = 0.06
-_SHIFT = 0.05  # of half the image
+_SHIFT = 0.025  # of the side of the image
 _CONTRAST = 0.15
-_BRIGHTNESS = 0.25  # of a normalised pixel, about 16 grey levels
-_TINT = 0.08
+_BRIGHTNESS = 0.06  # of the range of a pixel
+_TINT = 0.02
 
 
-def augment(images: Tensor, strength: float) -> Tensor:
-    """Return altered copies of normalised images (N, 3, size, size); strength 0 returns them as they are.
-
-    Draws from torch's global random numbers.
-    """
-    if strength == 0:
-        return images
-    return _relit(_moved(images, strength), strength)
-
-
-def _moved(images: Tensor, strength: float) -> Tensor:
-    count, device = len(images), images.device
-    turn, shift_x, shift_y, zoom = torch.randn(4, count, device=device) * strength
-    turn, zoom = turn * _TURN, torch.exp(zoom * _SCALE)
+def move(images: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
+    """Return uint8 images (N, size, size, 3) turned, scaled, shifted and mirrored, each in its own way."""
+    count, size = len(images), images.shape[1]
+    turn, zoom, right, down = random.standard_normal((4, count)) * strength
     # CelebA's attributes mean the same on a mirrored face
-    mirror = 1 - 2 * torch.randint(2, (count,), device=device)
-    cosine, sine = torch.cos(turn) * zoom, torch.sin(turn) * zoom
-    affine = torch.stack(
-        [
-            torch.stack([cosine * mirror, -sine, shift_x * _SHIFT], dim=1),
-            torch.stack([sine * mirror, cosine, shift_y * _SHIFT], dim=1),
-        ],
-        dim=1,
-    )
-    grid = functional.affine_grid(affine, list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    mirror = np.where(random.random(count) < 0.5, 1, -1)
+    factor = np.exp(zoom * _SCALE)
+    cosine, sine = np.cos(turn * _TURN) * factor, np.sin(turn * _TURN) * factor
+    # Each row maps a place in the result to one in the image, relative to its middle
+    matrices = np.stack([cosine * mirror, -sine, sine * mirror, cosine], axis=1).reshape(count, 2, 2)
+    middle = np.full(2, (size - 1) / 2)
+    shifts = middle - matrices @ middle + np.stack([right, down], axis=1) * _SHIFT * size
+    maps = np.concatenate([matrices, shifts[:, :, None]], axis=2)
+    moved = np.empty_like(images)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    for image, place, out in zip(images, maps, moved, strict=True):
+        cv2.warpAffine(image, place, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return moved
 
 
-def _relit(images: Tensor, strength: float) -> Tensor:
-    count, device = len(images), images.device
-    contrast, brightness = torch.randn(2, count, 1, 1, 1, device=device) * strength
-    tint = torch.randn(count, 3, 1, 1, device=device) * strength * _TINT
-    return images * torch.exp(contrast * _CONTRAST) + (brightness * _BRIGHTNESS + tint)
+def relight(count: int, strength: float, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each image a factor and an offset for its pixels, in units of their range.
+
+    Returns:
+        float32 arrays (N, 1, 1, 1) and (N, 1, 1, 3).
+
+    """
+    contrast = np.exp(random.standard_normal((count, 1, 1, 1)) * strength * _CONTRAST)
+    offset = random.standard_normal((count, 1, 1, 1)) * strength * _BRIGHTNESS
+    offset = offset + random.standard_normal((count, 1, 1, 3)) * strength * _TINT
+    return contrast.astype(np.float32), offset.astype(np.float32)

@@ -5,6 +5,11 @@ class FaceAttributesError(Exception):
     """Base of every error that a user can meet; its text is the one line that they read."""
 
 
+def first_line(error: Exception) -> str:
+    """Return what another library says of a failure: the first line, or its kind if there is none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 class ParamsError(FaceAttributesError):
     """`params.yaml` or an overlay cannot be used."""
 

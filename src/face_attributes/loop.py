@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from face_attributes.augment import augment
+from face_attributes.augment import move, relight
 from face_attributes.errors import SearchError
 from face_attributes.files import replacing
-from face_attributes.network import FaceNet, normalise, to_tensor
+from face_attributes.network import SPAN, FaceNet, normalise, to_tensor
 from face_attributes.params import TrainParams
 from face_attributes.prepared import Part
 from face_attributes.progress import bar
@@ -74,7 +74,7 @@ def fit(
     torch.manual_seed(params.seed)
     attributes, size = train.labels.shape[1], train.images.shape[1]
     network = FaceNet(attributes, size, params.width, params.dropout)
-    network = network.to(runtime.device, memory_format=runtime.memory_format)
+    network = network.to(runtime.device, memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(_parameter_groups(network, params.weight_decay), lr=params.learning_rate)
     steps_per_epoch = math.ceil(len(train) / params.batch_size)
@@ -90,9 +90,10 @@ def fit(
         for epoch in range(len(done.curve), params.epochs):
             # Each epoch has random numbers of its own: one that is resumed draws what it would have drawn
             torch.manual_seed(params.seed * 1_000_003 + epoch)
+            random = np.random.default_rng([params.seed, epoch])
             network.train()
             losses = torch.zeros((), device=runtime.device)
-            order = torch.randperm(len(train)).numpy()
+            order = random.permutation(len(train))
             for step in range(steps_per_epoch):
                 # Whichever budget ends first, steps or minutes, the learning rate reaches zero with it
                 spent = max(
@@ -106,8 +107,7 @@ def fit(
                 chosen = order[step * params.batch_size : (step + 1) * params.batch_size]
                 if len(chosen) < 2:  # batch normalisation needs two
                     continue
-                images, targets = _batch(train, np.sort(chosen), runtime)
-                images = augment(images, params.augmentation).contiguous(memory_format=runtime.memory_format)
+                images, targets = _batch(train, np.sort(chosen), params.augmentation, random, runtime)
                 with runtime.autocast():
                     logits = network(images)
                 loss = functional.binary_cross_entropy_with_logits(logits.float(), targets)
@@ -140,9 +140,8 @@ def predict(network: FaceNet, images: np.ndarray, runtime: Runtime) -> np.ndarra
     logits = []
     for start in range(0, len(images), _EVALUATION_BATCH):
         pixels = np.array(images[start : start + _EVALUATION_BATCH])
-        batch = normalise(to_tensor(pixels).to(runtime.device))
         with runtime.autocast():
-            logits.append(network(batch.contiguous(memory_format=runtime.memory_format)).float().cpu())
+            logits.append(network(normalise(to_tensor(pixels).to(runtime.device))).float().cpu())
     return torch.cat(logits).numpy()
 
 
@@ -160,9 +159,15 @@ def _schedule(spent: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (spent - _WARM_UP) / (1 - _WARM_UP)))
 
 
-def _batch(part: Part, chosen: np.ndarray, runtime: Runtime) -> tuple[Tensor, Tensor]:
-    images = normalise(to_tensor(part.images[chosen]).to(runtime.device, non_blocking=True))
-    return images, torch.from_numpy(part.labels[chosen]).to(runtime.device).float()
+def _batch(
+    part: Part, chosen: np.ndarray, augmentation: float, random: np.random.Generator, runtime: Runtime
+) -> tuple[Tensor, Tensor]:
+    """Return the chosen images, augmented, and what is true of them, on the device."""
+    images = move(part.images[chosen], augmentation, random)
+    contrast, offset = map(to_tensor, relight(len(chosen), augmentation, random))
+    pixels = normalise(to_tensor(images).to(runtime.device))
+    pixels.mul_(contrast.to(runtime.device)).add_(offset.to(runtime.device), alpha=SPAN)
+    return pixels, torch.from_numpy(part.labels[chosen]).to(runtime.device).float()
 
 
 @torch.no_grad()

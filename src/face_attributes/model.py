@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 
 from face_attributes.attributes import HEIGHT, WIDTH
-from face_attributes.errors import ModelError
+from face_attributes.errors import ModelError, first_line
 
 INPUT, OUTPUT = "images", "probabilities"
 # Keys of the metadata
@@ -50,7 +50,7 @@ class Model:
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise ModelError(f"{path}: not a readable ONNX file, perhaps truncated ({reason})") from None
         metadata = self._session.get_modelmeta().custom_metadata_map
         try:

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 _MEAN, _SCALE = 127.5, 64.0
+# The range of a pixel, once normalised
+SPAN = 255 / _SCALE
 _STAGES = 4  # each halves the sides and doubles the channels
 _HIDDEN = 256
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """Map pixel values 0 to 255 to about -2 to 2, float32."""
-    return (pixels.float() - _MEAN) / _SCALE
+    """Return pixel values 0 to 255 as float32, about -2 to 2."""
+    return pixels.float().sub_(_MEAN).div_(_SCALE)
 
 
 class FaceNet(nn.Module):

@@ -32,10 +32,6 @@ class Runtime:
     def precision(self) -> str:
         return "bfloat16" if self.bfloat16 else "float32"
 
-    @property
-    def memory_format(self) -> torch.memory_format:
-        return torch.channels_last if self.bfloat16 else torch.contiguous_format
-
     def autocast(self) -> AbstractContextManager:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
@@ -67,9 +63,8 @@ def choose(params: TrainParams, size: int, attributes: int) -> Runtime:
 def _step(runtime: Runtime, params: TrainParams, size: int, attributes: int) -> Callable[[], None]:
     batch = min(params.batch_size, 128)
     network = FaceNet(attributes, size, params.width, 0.0)
-    network = network.to(runtime.device, memory_format=runtime.memory_format)
-    images = torch.zeros(batch, 3, size, size, device=runtime.device)
-    images = images.contiguous(memory_format=runtime.memory_format)
+    network = network.to(runtime.device, memory_format=torch.channels_last)
+    images = torch.zeros(batch, size, size, 3, device=runtime.device).permute(0, 3, 1, 2)
     targets = torch.zeros(batch, attributes, device=runtime.device)
     loss_of = nn.BCEWithLogitsLoss()
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from face_attributes.attributes import PARTITIONS
-from face_attributes.errors import DataError
+from face_attributes.errors import DataError, first_line
 
 ROWS_PER_SHARD = 2000
 _FIXED = (("id", pa.string()), ("jpeg", pa.binary()), ("partition", pa.string()))
@@ -144,7 +144,7 @@ def attributes_of(path: Path) -> tuple[str, ...]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path}: not a readable Parquet file ({first_line(error)})") from None
     for name, kind in _FIXED:
         if name not in schema.names or schema.field(name).type not in (kind, _large(kind)):
             raise DataError(f"{path}: needs a column {name} of type {kind}")

@@ -8,14 +8,15 @@ import json
 import math
 import statistics
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hyperopt import JOB_STATE_DONE, STATUS_FAIL, STATUS_OK, Trials, fmin, hp, tpe
-from hyperopt.fmin import generate_trials_to_calculate
+from hyperopt import JOB_STATE_DONE, STATUS_FAIL, STATUS_OK, Trials, fmin, hp, space_eval, tpe
+from hyperopt.exceptions import AllTrialsFailed
 
 from face_attributes import best, checkpoints, prepared
 from face_attributes.errors import SearchError
@@ -97,43 +98,47 @@ def tune(
 def _next_trial(
     trials: list[Trial], params: TuneParams, train: TrainParams, data: prepared.Prepared, runtime: Runtime
 ) -> Trial:
-    number = len(trials)
-    space = _space(params.space)
+    if not trials:
+        return _run(_start(params.space, train), trials, params, train, data, runtime)
     finished: list[Trial] = []
+    known = _to_hyperopt(trials)
 
-    def objective(hyperparameters: dict[str, float]) -> dict[str, Any]:
-        chosen = {name: _plain(hyperparameters[name]) for name in SEARCHED}
-        trial = _run(number, chosen, trials, params, train, data, runtime)
-        finished.append(trial)
-        return _result(trial)
+    def objective(_: dict[str, float]) -> dict[str, Any]:
+        values = known.trials[-1]["misc"]["vals"]
+        point = {name: float(values[name][0]) for name in SEARCHED}
+        finished.append(_run(point, trials, params, train, data, runtime))
+        return _result(finished[-1])
 
-    known = _to_hyperopt(trials) if trials else generate_trials_to_calculate([_start(params.space, train)])
-    fmin(
-        objective,
-        space,
-        algo=partial(tpe.suggest, n_startup_jobs=_STARTUP),
-        max_evals=number + 1,
-        trials=known,
-        rstate=np.random.default_rng([params.seed, number]),
-        allow_trials_fmin=False,
-        show_progressbar=False,
-        return_argmin=False,
-        verbose=False,
-    )
-    values = known.trials[number]["misc"]["vals"]
-    point = {name: float(values[name][0]) for name in SEARCHED}
-    return Trial(**{**finished[0].__dict__, "point": point})
+    # Having run the trial, Hyperopt looks for the best one, and complains if there is none yet
+    with suppress(AllTrialsFailed):
+        fmin(
+            objective,
+            _space(params.space),
+            algo=partial(tpe.suggest, n_startup_jobs=_STARTUP),
+            max_evals=len(trials) + 1,
+            trials=known,
+            rstate=np.random.default_rng([params.seed, len(trials)]),
+            allow_trials_fmin=False,
+            show_progressbar=False,
+            return_argmin=False,
+            verbose=False,
+        )
+    (trial,) = finished
+    return trial
 
 
 def _run(
-    number: int,
-    hyperparameters: dict[str, float],
+    point: dict[str, float],
     earlier: list[Trial],
     params: TuneParams,
     train: TrainParams,
     data: prepared.Prepared,
     runtime: Runtime,
 ) -> Trial:
+    number = len(earlier)
+    hyperparameters = space_eval(
+        _space(params.space), {name: _hyperopt_value(name, point[name]) for name in point}
+    )
     accuracies: list[float] = []
 
     def keep_going(epoch: Epoch) -> bool:
@@ -160,7 +165,7 @@ def _run(
         error = str(failure)
     stopped = error is None and len(accuracies) < params.epochs
     seconds = round(time.monotonic() - started, 1)
-    return Trial(number, {}, hyperparameters, accuracies, stopped, seconds, error)
+    return Trial(number, point, hyperparameters, accuracies, stopped, seconds, error)
 
 
 def _space(space: SpaceParams) -> dict[str, Any]:
@@ -180,10 +185,6 @@ def _space(space: SpaceParams) -> dict[str, Any]:
 def _start(space: SpaceParams, train: TrainParams) -> dict[str, float]:
     """Return `train` as a point of the space; a choice is named by its position there."""
     return {name: getattr(train, name) for name in SEARCHED} | {"width": space.width.index(train.width)}
-
-
-def _plain(value: Any) -> float | int:
-    return int(value) if isinstance(value, (int, np.integer)) else float(value)
 
 
 def _result(trial: Trial) -> dict[str, Any]:

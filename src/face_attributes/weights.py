@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from face_attributes.errors import ModelError
+from face_attributes.errors import ModelError, first_line
 from face_attributes.files import replacing
 from face_attributes.network import FaceNet
 
@@ -62,5 +62,4 @@ def load(path: Path) -> Trained:
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; run the stage train first") from None
     except Exception as error:  # whatever a damaged archive makes PyTorch raise
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{path}: damaged ({reason}); run the stage train again") from None
+        raise ModelError(f"{path}: damaged ({first_line(error)}); run the stage train again") from None

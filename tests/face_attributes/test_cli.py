@@ -1,0 +1,176 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from face_attributes import cli
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate")
+TOOLS = ("score", "draw", "gallery", "profile")
+HEAVY = {"torch", "onnxruntime", "hyperopt", "sklearn", "pandas", "matplotlib", "cv2", "pyarrow"}
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder with the parameters of the repository, where commands are run."""
+    for name in ("params.yaml", "params.small.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command; return its exit code, standard output and standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["face_attributes", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        code = ended.value.code or 0
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def complaint(outcome):
+    code, out, err = outcome
+    assert code == 1
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_help_loads_nothing_heavy():
+    program = f"""
+import sys
+from face_attributes.cli import app
+try:
+    app(["--help"], prog_name="face_attributes")
+except SystemExit:
+    print(sorted({HEAVY!r} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_tells_a_stranger_what_to_do(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    text = " ".join(out.split())
+    assert "python -m face_attributes profile small, then dvc repro" in text
+    for command in (
+        "collect",
+        "prepare",
+        "tune",
+        "train",
+        "export",
+        "evaluate",
+        "score",
+        "draw",
+        "gallery",
+        "profile",
+    ):
+        assert f" {command} " in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["collect", "prepare", "tune", "train", "export", "evaluate", "score", "draw", "gallery", "profile"],
+)
+def test_each_command_has_help(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert "--help" in out
+
+
+def test_a_command_that_there_is_not(run):
+    assert run("traim")[0] == 2
+
+
+@pytest.mark.parametrize("command", STAGES)
+def test_each_stage_minds_its_parameters(run, workplace, command):
+    text = (workplace / "params.yaml").read_text()
+    (workplace / "params.yaml").write_text(text.replace("  learning_rate: 0.002", "  lerning_rate: 0.002"))
+    assert "train.lerning_rate: unknown, did you mean learning_rate?" in complaint(run(command))
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("prepare", "run the stage collect first"),
+        ("tune", "run the stage prepare first"),
+        ("train", "run the stage prepare first"),
+        ("export", "run the stage train first"),
+        ("evaluate", "models/model.onnx: no such file"),
+    ],
+)
+def test_each_stage_names_the_one_before_it(run, workplace, command, missing):
+    assert missing in complaint(run(command))
+
+
+def test_celeba_without_a_folder(run, workplace):
+    text = (workplace / "params.yaml").read_text()
+    (workplace / "params.yaml").write_text(text.replace("source: synthetic", "source: celeba"))
+    assert "CELEBA_DIR is not set" in complaint(run("collect"))
+
+
+def test_a_profile(run, workplace):
+    code, out, _ = run("profile", "small")
+    assert code == 0
+    assert "git restore params.yaml" in out
+    assert "profile: small" in (workplace / "params.yaml").read_text()
+    assert "no such overlay" in complaint(run("profile", "tiny"))
+
+
+def test_drawing(run, workplace):
+    code, out, _ = run("draw", "faces", "--count", 3, "--light", 0.5, "--marginal", "Eyeglasses=0.3")
+    assert (code, out) == (0, "draw: 3 faces in faces\n")
+    recipe = json.loads((workplace / "faces/synthetic.json").read_text())
+    assert recipe["params"]["marginals"] == {"Eyeglasses": 0.3}
+    assert "did you mean Eyeglasses" in complaint(run("draw", "faces", "--marginal", "Eyeglases=0.3"))
+    assert "light: " in complaint(run("draw", "faces", "--light", 99))
+
+
+def test_a_gallery(run, workplace):
+    code, _, _ = run("gallery", "--out", "sheet.png", "--count", 2)
+    assert code == 0
+    assert (workplace / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert "data.source: 'cat'" in complaint(run("gallery", "--out", "sheet.png", "--source", "cat"))
+
+
+def test_scoring(run, made, tmp_path):
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    for face in sorted((made.faces / "img_align_celeba").iterdir())[:3]:
+        shutil.copy(face, folder)
+    (folder / "bad.jpg").touch()
+    out = tmp_path / "scores.parquet"
+    code, said, complained = run("score", folder, "--model", made.model, "--out", out, "--release", "abc")
+    assert code == 0
+    assert said == f"score: 3 images in {out}, 1 unusable\n"
+    assert complained == "quarantine: bad.jpg: empty file\n"
+    assert pq.read_table(out).column("release").to_pylist() == ["abc"] * 3
+    assert "no such folder" in complaint(run("score", tmp_path / "none", "--model", made.model, "--out", out))
+
+
+def test_evaluating_any_model(run, made, workplace):
+    options = ["--model", made.model, "--holdout", made.holdout, "--out", "figures/one.json"]
+    code, out, _ = run("evaluate", *options)
+    assert code == 0
+    assert "mean accuracy" in out
+    assert json.loads((workplace / "figures/one.json").read_text())["samples"] > 0
+    assert not (workplace / "plots").exists()
+
+
+def test_a_disk_that_refuses_is_one_line(run, workplace):
+    (workplace / "faces").write_text("a file where a folder should be")
+    complaint(run("draw", "faces", "--count", 2))

@@ -1,0 +1,70 @@
+import hashlib
+
+import numpy as np
+import onnx
+import pytest
+
+from face_attributes.errors import ModelError
+from face_attributes.model import Model
+
+
+def test_the_digest_is_of_the_file(made):
+    assert Model(made.model).sha256 == hashlib.sha256(made.model.read_bytes()).hexdigest()
+
+
+def test_a_probability_at_the_threshold_is_a_yes(made):
+    model = Model(made.model)
+    model.thresholds = np.array([0.5] * len(model.attributes), np.float32)
+    probabilities = np.full((1, len(model.attributes)), 0.5, np.float32)
+    assert model.decide(probabilities).all()
+    assert not model.decide(probabilities - np.float32(1e-6)).any()
+
+
+@pytest.mark.parametrize("keep", [0, 100, -100])
+def test_a_truncated_file(made, tmp_path, keep):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(made.model.read_bytes()[:keep])
+    with pytest.raises(ModelError, match="not a readable ONNX file, perhaps truncated") as caught:
+        Model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(ModelError, match="no such file"):
+        Model(tmp_path / "model.onnx")
+
+
+def foreign(shape=("batch", 218, 178, 3), **metadata):
+    kind = onnx.TensorProto.FLOAT
+    values = [onnx.helper.make_tensor_value_info(name, kind, shape) for name in ("images", "probabilities")]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["images"], ["probabilities"])], "graph", values[:1], values[1:]
+    )
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    onnx.helper.set_model_props(proto, metadata)
+    return proto.SerializeToString()
+
+
+GOOD = {
+    "attributes": '["Male"]',
+    "thresholds": "[0.5]",
+    "profile": "full",
+    "data_digest": "0",
+    "params_digest": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "its metadata has no attributes"),
+        ({**GOOD, "thresholds": "[0.5"}, "its metadata is damaged"),
+        ({**GOOD, "thresholds": '["much"]'}, "its metadata is damaged"),
+        (GOOD, "its shapes are"),
+    ],
+)
+def test_another_projects_model(tmp_path, metadata, message):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(foreign(**metadata))
+    with pytest.raises(ModelError, match=f"not a face-attribute model: {message}"):
+        Model(path)

@@ -1,0 +1,134 @@
+import csv
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from face_attributes import images
+from face_attributes.errors import DataError, ModelError
+from face_attributes.image_statistics import STATISTICS
+from face_attributes.model import Model
+from face_attributes.score import score
+
+RELEASE = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    folder = tmp_path / "incoming"
+    (folder / "more").mkdir(parents=True)
+    faces = sorted((made.faces / "img_align_celeba").iterdir())[:70]
+    for index, face in enumerate(faces):
+        shutil.copy(face, folder / ("more" if index % 2 else "") / face.name)
+    (folder / ".hidden").touch()
+    return folder
+
+
+def test_each_image_has_scores_decisions_and_statistics(folder, made, tmp_path):
+    scored, bad = score(folder, made.model, tmp_path / "out/scores.parquet", RELEASE)
+    assert (scored, bad) == (70, {})
+    table = pq.read_table(tmp_path / "out/scores.parquet")
+    model = Model(made.model)
+    assert table.num_rows == 70
+    assert sorted(table.column("id").to_pylist()) == sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg")
+    )
+    names = [*model.attributes, *(f"{name}_score" for name in model.attributes)]
+    assert table.column_names == ["id", *names, *STATISTICS, "model_sha256", "release"]
+    row = table.slice(50, 1).to_pylist()[0]
+    image = images.decode((folder / row["id"]).read_bytes())
+    probabilities = model.predict(image[None])
+    expected = dict(zip(model.attributes, probabilities[0], strict=True))
+    for index, name in enumerate(model.attributes):
+        assert row[f"{name}_score"] == pytest.approx(expected[name], abs=1e-5)
+        assert row[name] == (row[f"{name}_score"] >= model.thresholds[index])
+    assert row["model_sha256"] == model.sha256
+    assert row["release"] == RELEASE
+    assert row["brightness"] == pytest.approx(image.mean(), abs=10)
+
+
+def test_scoring_again_gives_the_same_bytes(folder, made, tmp_path):
+    for name in ("one", "two"):
+        score(folder, made.model, tmp_path / name, RELEASE)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def spoil(folder):
+    (folder / "000001.jpg").write_bytes((folder / "000001.jpg").read_bytes()[:1000])
+    (folder / "more" / "notes.txt").write_text("hello")
+
+
+def test_bad_files_are_told_and_stay(folder, made, tmp_path):
+    spoil(folder)
+    scored, bad = score(folder, made.model, tmp_path / "scores.parquet")
+    assert scored == 69
+    assert bad == {
+        "000001.jpg": "truncated or corrupt JPEG: premature end of JPEG file",
+        "more/notes.txt": "not a JPEG",
+    }
+    metadata = pq.read_metadata(tmp_path / "scores.parquet").metadata
+    assert json.loads(metadata[b"quarantined"]) == bad
+    assert (folder / "000001.jpg").exists()
+    assert pq.read_table(tmp_path / "scores.parquet").column("release").null_count == 69
+
+
+def test_bad_files_move_where_they_are_told_to(folder, made, tmp_path):
+    spoil(folder)
+    quarantine = tmp_path / "quarantine"
+    score(folder, made.model, tmp_path / "scores.parquet", quarantine=quarantine)
+    assert not (folder / "000001.jpg").exists()
+    assert (quarantine / "more/notes.txt").read_text() == "hello"
+    (folder / "000003.jpg").write_bytes(b"")
+    score(folder, made.model, tmp_path / "scores.parquet", quarantine=quarantine)
+    rows = list(csv.DictReader((quarantine / "quarantine.csv").open()))
+    assert [row["id"] for row in rows] == ["000001.jpg", "000003.jpg", "more/notes.txt"]
+    assert rows[1]["reason"] == "empty file"
+
+
+def test_not_one_usable_file(made, tmp_path):
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    (folder / "a.jpg").write_text("hello")
+    with pytest.raises(DataError, match=r"not one of its 1 files can be used; a\.jpg: not a JPEG"):
+        score(folder, made.model, tmp_path / "scores.parquet", quarantine=tmp_path / "quarantine")
+    assert (folder / "a.jpg").exists()
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_nothing_to_score(made, tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        score(tmp_path / "none", made.model, tmp_path / "scores.parquet")
+    (tmp_path / "empty" / "inner").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds no images"):
+        score(tmp_path / "empty", made.model, tmp_path / "scores.parquet")
+
+
+def test_a_model_that_is_none_leaves_no_scores(folder, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"junk")
+    with pytest.raises(ModelError):
+        score(folder, tmp_path / "model.onnx", tmp_path / "scores.parquet")
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+@pytest.mark.parametrize("place", ["out", "quarantine"])
+def test_nothing_is_written_into_the_folder_itself(folder, made, tmp_path, place):
+    places = {"out": tmp_path / "scores.parquet", place: folder / "inner"}
+    with pytest.raises(DataError, match="must lie outside"):
+        score(folder, made.model, **places)
+
+
+def test_memory_holds_a_few_batches_only(folder, made, tmp_path, monkeypatch):
+    largest = 0
+    predict = Model.predict
+
+    def watched(self, batch):
+        nonlocal largest
+        largest = max(largest, len(batch))
+        return predict(self, batch)
+
+    monkeypatch.setattr(Model, "predict", watched)
+    score(folder, made.model, tmp_path / "scores.parquet")
+    assert largest == 64
+    assert np.isfinite(pq.read_table(tmp_path / "scores.parquet").column("Male_score").to_numpy()).all()
