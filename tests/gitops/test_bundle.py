@@ -1,7 +1,6 @@
 import json
 import logging
 import multiprocessing
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -105,12 +104,12 @@ def test_staging_runs_what_is_declared(lab: Lab, make: Make) -> None:
 def test_airflow_parses_every_file_of_a_new_release_again(lab: Lab, make: Make) -> None:
     bundle = make("dev")
     file = bundle.path / "example.py"
-    os.utime(file, (1, 1))
+    before = file.stat().st_mtime_ns
     bundle.refresh()
-    assert file.stat().st_mtime == 1
+    assert file.stat().st_mtime_ns == before
     lab.land({"params.yaml": b"changed: 1\n"})
     bundle.refresh()
-    assert file.stat().st_mtime > 1
+    assert file.stat().st_mtime_ns > before
 
 
 def test_no_release_yet_is_an_empty_healthy_folder(lab: Lab, make: Make, lines: list[str]) -> None:
@@ -337,7 +336,7 @@ def test_an_unreadable_record_is_no_obstacle(lab: Lab, make: Make, lines: list[s
     assert "not readable" in lines[0]
 
 
-def test_a_run_in_flight_keeps_its_version(lab: Lab, make: Make) -> None:
+def test_a_run_in_flight_keeps_its_version(lab: Lab, make: Make, lines: list[str]) -> None:
     first = lab.train("a")
     lab.declare("staging", f"commit: {first}\n")
     bundle = make()
@@ -354,6 +353,7 @@ def test_a_run_in_flight_keeps_its_version(lab: Lab, make: Make) -> None:
     unplug(lab)
     assert version(make(version=first)) == first
     assert dags(make(version=second)) == {"example.py"}
+    assert lines == []
     assert dags(make()) == {"example.py"}
 
 
@@ -415,3 +415,19 @@ def test_several_processes_at_once(lab: Lab, storage: Path) -> None:
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
     assert json.loads((storage / "release" / "release.json").read_text())["commit"] == commit
+
+
+def test_a_refresh_waits_for_its_turn(lab: Lab, make: Make) -> None:
+    bundle = make("dev")
+    tip = lab.train("a")
+    worker = multiprocessing.get_context("fork").Process(target=bundle.refresh)
+    with bundle.lock():
+        # In the child, which must find the lock taken and not think that it holds it.
+        bundle._locked = False
+        worker.start()
+        worker.join(1)
+        assert worker.is_alive()
+        assert version(bundle) != tip
+    worker.join(60)
+    assert worker.exitcode == 0
+    assert version(bundle) == tip

@@ -64,7 +64,7 @@ def test_another_hold_out_cannot_be_compared(lab: Lab) -> None:
 @pytest.mark.parametrize("content", [b"{", b"[]", b"stages: {a: 5}", b"stages: []", b"\xff"])
 def test_a_lock_that_dvc_did_not_write(lab: Lab, content: bytes) -> None:
     broken = lab.land({"dvc.lock": content})
-    with pytest.raises(GateError, match="dvc.lock in .*: not what DVC writes"):
+    with pytest.raises(GateError, match=r"dvc\.lock in .*: not what DVC writes"):
         gate.holdout(lab.origin, broken)
 
 
