@@ -47,7 +47,6 @@ def score_batch(batch: str) -> str:
     import logging
 
     from gitops.model import fetch_model
-
     from gitops.step import call
     from visage_dags import batches, place
 

@@ -36,7 +36,7 @@ def find_release() -> str:
     return release
 
 
-@task(execution_timeout=timedelta(hours=2))
+@task(multiple_outputs=False, execution_timeout=timedelta(hours=2))
 def score_holdout(release: str) -> dict[str, Any]:
     """Score the release's hold-out set with its model, here, and judge."""
     from gitops.verification import verify
