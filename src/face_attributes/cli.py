@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="markdown",
 )
 _STAGES, _TOOLS = "Stages", "Tools"
 
@@ -87,9 +87,9 @@ def export() -> None:
 
 @app.command(rich_help_panel=_STAGES)
 def evaluate(
-    model: Annotated[Path | None, typer.Option(help="Model  [default: models/model.onnx]")] = None,
-    holdout: Annotated[Path | None, typer.Option(help="Images  [default: data/holdout.parquet]")] = None,
-    out: Annotated[Path | None, typer.Option(help="Figures  [default: metrics/evaluation.json]")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model", show_default="models/model.onnx")] = None,
+    holdout: Annotated[Path | None, typer.Option(help="Images", show_default="data/holdout.parquet")] = None,
+    out: Annotated[Path | None, typer.Option(help="Figures", show_default="metrics/evaluation.json")] = None,
 ) -> None:
     """Measure the exported model on photographs that it never saw.
 
@@ -137,7 +137,8 @@ def draw(
     noise: Annotated[float, typer.Option(help="Noise in grey levels (standard deviation)")] = 0.0,
     pose: Annotated[float, typer.Option(help="Factor on how far heads turn, lean and shift")] = 1.0,
     marginal: Annotated[
-        list[str] | None, typer.Option(help="NAME=SHARE of faces with an attribute; may be repeated")
+        list[str] | None,
+        typer.Option(metavar="NAME=SHARE", help="Share of faces with an attribute; may be repeated"),
     ] = None,
 ) -> None:
     """Draw faces into a folder in the CelebA layout; the knobs make them drift from what a model has seen."""
@@ -155,7 +156,7 @@ def draw(
 def gallery(
     out: Annotated[Path, typer.Option(help="PNG file to write")],
     source: Annotated[
-        str | None, typer.Option(help="synthetic or celeba  [default: data.source of params.yaml]")
+        str | None, typer.Option(help="synthetic or celeba", show_default="data.source of params.yaml")
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=400, help="How many faces")] = 24,
 ) -> None:

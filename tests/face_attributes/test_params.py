@@ -77,7 +77,7 @@ def test_one_line_says_what_is_wrong_and_where(folder, before, after, message):
 
 def test_all_faults_are_told_at_once(folder):
     change(folder, "  size: 64", "  size: 1")
-    path = change(folder, "  epochs: 8", "  epochs: 0")
+    path = change(folder, "  epochs: 6", "  epochs: 0")
     with pytest.raises(ParamsError, match=r"prepare\.size: 1: .*; train\.epochs: 0: "):
         params.load(path)
 

@@ -25,7 +25,7 @@ def test_the_learning_curve_has_a_row_for_each_epoch(made):
 
 def test_the_search_decides_the_width(made, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("VISAGE_HOME", str(tmp_path))
-    found = best.read(made.best) | {"width": 32}
+    found = best.read(made.best) | {"width": 8}
     best.write(tmp_path / "best.json", found)
     short = tiny.model_copy(update={"train": tiny.train.model_copy(update={"epochs": 1})})
     train(
@@ -36,7 +36,7 @@ def test_the_search_decides_the_width(made, tiny, tmp_path, monkeypatch):
         tmp_path / "c.csv",
         tmp_path / "t.json",
     )
-    assert weights.load(tmp_path / "m.pt").width == 32
+    assert weights.load(tmp_path / "m.pt").width == 8
 
 
 def test_a_killed_training_ends_as_the_same_file(made, tiny, tmp_path, monkeypatch):
