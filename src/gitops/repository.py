@@ -312,16 +312,15 @@ class Repository:
 
     def identity(self) -> dict[str, str]:
         """Return the variables that let git commit where nobody has set a name and an address; else none."""
-        variables = {}
-        for role in ("AUTHOR", "COMMITTER"):
-            for part, fallback in (("NAME", "Visage"), ("EMAIL", "visage@localhost")):
-                configured = any(
-                    self.run("config", "--get", f"{section}.{part.lower()}").returncode == 0
-                    for section in (role.lower(), "user")
-                )
-                if not configured and not os.environ.get(f"GIT_{role}_{part}"):
-                    variables[f"GIT_{role}_{part}"] = fallback
-        return variables
+        listed = self.run("config", "--get-regexp", r"^(user|author|committer)\.(name|email)$")
+        configured = {line.split(" ", 1)[0] for line in _text(listed.stdout).splitlines()}
+        return {
+            f"GIT_{role.upper()}_{part.upper()}": fallback
+            for role in ("author", "committer")
+            for part, fallback in (("name", "Visage"), ("email", "visage@localhost"))
+            if not configured & {f"user.{part}", f"{role}.{part}"}
+            and not os.environ.get(f"GIT_{role.upper()}_{part.upper()}")
+        }
 
     def commit_files(self, parent: str | None, files: Mapping[str, bytes | None], message: str) -> str:
         """Commit `files` (path -> content, None deletes) on top of `parent` and return the new commit's id.
@@ -334,16 +333,17 @@ class Repository:
                 self.git("read-tree", "--empty", env=index)
             else:
                 self.git("read-tree", parent, env=index)
+            staged = self.git("ls-files", "--stage", "-z", "--full-name", env=index) if files else ""
+            modes = {entry.partition("\t")[2]: entry[:6] for entry in staged.split("\0")}
+            entries = []
             for path, content in files.items():
                 if content is None:
-                    # Mode 0 removes, in a bare repository too, where --force-remove asks for a work tree.
-                    entry = f"0 {'0' * 40}\t{_one_line(path)}\n"
-                    self.git("update-index", "--index-info", input=entry, env=index)
+                    entries.append(f"0 {'0' * 40}\t{path}\0")
                     continue
                 blob = self.git("hash-object", "-w", "--stdin", input=content)
-                entry = self.git("ls-files", "--stage", "-z", "--full-name", "--", path, env=index)
-                mode = entry.split(" ")[0] if entry.startswith("100") else "100644"
-                self.git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}", env=index)
+                mode = modes.get(path, "100644")
+                entries.append(f"{mode if mode.startswith('100') else '100644'} {blob}\t{path}\0")
+            self.git("update-index", "-z", "--index-info", input="".join(entries), env=index)
             tree = self.git("write-tree", env=index)
         parents = () if parent is None else ("-p", self.resolve(parent))
         return self.git("commit-tree", "--no-gpg-sign", *parents, tree, input=message, env=self.identity())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,11 +59,15 @@ class Lab:
 
     remote = "origin"
 
-    def __init__(self, folder: Path) -> None:
-        bare = folder / "origin.git"
-        bare.mkdir(parents=True)
-        self.origin = Repository(bare)
-        self.origin.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
+    def __init__(self, folder: Path, template: Path | None = None) -> None:
+        """Make it in `folder`; as a copy of one that was made before, where there is one."""
+        self.origin, self.clone = Repository(folder / "origin.git"), Repository(folder / "clone")
+        if template is not None:
+            shutil.copytree(template, folder)
+            self.clone.git("remote", "set-url", "origin", str(self.origin.path))
+            return
+        self.origin.path.mkdir(parents=True)
+        self.origin.git("init", "--quiet", "--bare", "--initial-branch=main", "--template=", ".")
         files: dict[str, bytes | None] = {
             "dags/example.py": DAG,
             "src/face_attributes/__init__.py": b"",
@@ -72,14 +77,14 @@ class Lab:
             "README.md": b"Visage\n",
         }
         for environment in ENVIRONMENTS:
-            for name in ("release.yaml", "settings.env"):
-                path = f"environments/{environment}/{name}"
-                files[path] = (ROOT / path).read_bytes()
+            path = f"environments/{environment}/settings.env"
+            files[path] = (ROOT / path).read_bytes()
+        files["environments/dev/release.yaml"] = b"follow: main\n"
         for environment in ("staging", "prod"):
             files[f"environments/{environment}/release.yaml"] = b"commit: null\n"
         first = self.origin.commit_files(None, files, "Start")
         self.origin.git("update-ref", "refs/heads/main", first)
-        self.clone = Repository.clone(str(bare), folder / "clone")
+        Repository.clone(str(self.origin.path), self.clone.path, "--template=")
 
     @property
     def tip(self) -> str:
@@ -154,6 +159,16 @@ class Lab:
         return proposal.after.commit
 
 
+@pytest.fixture(scope="session")
+def labs() -> list[Path]:
+    """The lab that all others are copies of, once it is made."""
+    return []
+
+
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path / "lab")
+def lab(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, labs: list[Path]) -> Lab:
+    if not labs:
+        folder = tmp_path_factory.mktemp("labs") / "lab"
+        Lab(folder)
+        labs.append(folder)
+    return Lab(tmp_path / "lab", labs[0])
