@@ -142,7 +142,7 @@ def show(
     console.print(table)
     console.print()
     for row in rows:
-        line = Text(f"{row.environment}  ", style=colors.get(row.environment, ""))
+        line = Text(f"{row.environment:<9}", style=colors.get(row.environment, ""))
         known = access.get(row.environment)
         line.append(row.url or "no address known", style="default")
         if known:
