@@ -22,9 +22,7 @@ from typing import Any
 from airflow.providers.standard.sensors.filesystem import FileSensor
 from airflow.sdk import Param, TaskGroup, dag, task
 
-from visage_dags.conduct import DEFAULT_ARGS, START_DATE, starts_paused
-
-DAG_ID = "ml_pipeline_face_attributes"
+from visage_dags.conduct import house
 
 
 @task(multiple_outputs=True)
@@ -104,14 +102,9 @@ def notify_success(branch: str, result: str) -> None:
 
 
 @dag(
-    dag_id=DAG_ID,
+    **house("ml_pipeline_face_attributes"),
     description="From raw images to a candidate model, step by step, each a commit",
     schedule="@daily",
-    start_date=START_DATE,
-    catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=starts_paused(DAG_ID),
-    default_args=DEFAULT_ARGS,
     params={
         "ref": Param(
             "main", type="string", minLength=1, description="Branch or full commit id to train from"

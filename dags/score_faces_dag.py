@@ -17,9 +17,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, dag, get_current_context, task
 
-from visage_dags.conduct import DEFAULT_ARGS, START_DATE, starts_paused
-
-DAG_ID = "score_faces"
+from visage_dags.conduct import house
 
 SCORES = Asset(name="scores", uri="visage://scores")
 
@@ -71,14 +69,9 @@ def score_batch(batch: str) -> str:
 
 
 @dag(
-    dag_id=DAG_ID,
+    **house("score_faces"),
     description="Scores what arrived with the release's model",
     schedule=timedelta(minutes=1),
-    start_date=START_DATE,
-    catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=starts_paused(DAG_ID),
-    default_args=DEFAULT_ARGS,
     tags=["visage", "scoring"],
     doc_md=__doc__,
 )

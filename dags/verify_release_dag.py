@@ -17,9 +17,7 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from visage_dags.conduct import DEFAULT_ARGS, START_DATE, starts_paused
-
-DAG_ID = "verify_release"
+from visage_dags.conduct import house
 
 
 @task
@@ -65,14 +63,9 @@ def record_verdict(verdict: dict[str, Any]) -> None:
 
 
 @dag(
-    dag_id=DAG_ID,
+    **house("verify_release"),
     description="Does the release keep here what it claims? The answer is a tag",
     schedule=timedelta(minutes=1),
-    start_date=START_DATE,
-    catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=starts_paused(DAG_ID),
-    default_args=DEFAULT_ARGS,
     tags=["visage", "release"],
     doc_md=__doc__,
 )

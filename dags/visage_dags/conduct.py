@@ -2,10 +2,9 @@
 
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-START_DATE = datetime(2024, 1, 1, tzinfo=UTC)
-
-DEFAULT_ARGS = {
+_DEFAULT_ARGS = {
     "owner": "mlops-team",
     "depends_on_past": False,
     "retries": 2,
@@ -16,6 +15,16 @@ DEFAULT_ARGS = {
 }
 
 
-def starts_paused(dag_id: str) -> bool:
-    """Whether the DAG starts paused here: ACTIVE_DAGS of the settings names those that do not."""
-    return dag_id not in os.environ.get("ACTIVE_DAGS", "").split(",")
+def house(dag_id: str) -> dict[str, Any]:
+    """What every DAG of the house passes to `@dag`; a task may still set its own timeout or retries.
+
+    ACTIVE_DAGS of the environment's settings names the DAGs that do not start paused there.
+    """
+    return {
+        "dag_id": dag_id,
+        "start_date": datetime(2024, 1, 1, tzinfo=UTC),
+        "catchup": False,
+        "max_active_runs": 1,
+        "is_paused_upon_creation": dag_id not in os.environ.get("ACTIVE_DAGS", "").split(","),
+        "default_args": _DEFAULT_ARGS,
+    }

@@ -172,3 +172,16 @@ def lab(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, labs: list[Pat
         Lab(folder)
         labs.append(folder)
     return Lab(tmp_path / "lab", labs[0])
+
+
+@pytest.fixture
+def dvc_remote(tmp_path: Path, isolated_home: Path) -> Path:
+    """A DVC remote in a folder, which the environment names and the repository does not."""
+    folder = tmp_path / "dvc-remote"
+    folder.mkdir()
+    config = isolated_home / "dvc" / "config"
+    config.parent.mkdir()
+    config.write_text(
+        f"[core]\nremote = storage\nanalytics = false\n['remote \"storage\"']\nurl = {folder}\n"
+    )
+    return folder

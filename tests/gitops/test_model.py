@@ -16,20 +16,7 @@ CONTENT = b"not quite ONNX"
 
 
 @pytest.fixture
-def remote(tmp_path: Path, isolated_home: Path) -> Path:
-    """A DVC remote in a folder, which the environment names and the repository does not."""
-    remote = tmp_path / "dvc-remote"
-    remote.mkdir()
-    config = isolated_home / "dvc"
-    config.mkdir()
-    (config / "config").write_text(
-        f"[core]\n    remote = storage\n    analytics = false\n['remote \"storage\"']\n    url = {remote}\n"
-    )
-    return remote
-
-
-@pytest.fixture
-def origin(tmp_path: Path, remote: Path) -> Repository:
+def origin(tmp_path: Path, dvc_remote: Path) -> Repository:
     """An origin whose `main` records a model that the DVC remote has, as a training run leaves them."""
     checkout = tmp_path / "checkout"
     (checkout / "models").mkdir(parents=True)
@@ -59,18 +46,18 @@ def leftovers(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.iterdir() if path.name not in ("releases", "workspaces"))
 
 
-def test_fetched_once_then_needs_nobody(origin: Repository, remote: Path, tmp_path: Path) -> None:
+def test_fetched_once_then_needs_nobody(origin: Repository, dvc_remote: Path, tmp_path: Path) -> None:
     cache, release = tmp_path / "cache", origin.resolve("main")
     model = fetch_model(Origin(str(origin.path)), release, cache=cache)
     assert model.read_bytes() == CONTENT
     assert model == cache / f"{hashlib.sha256(CONTENT).hexdigest()}.onnx"
-    remote.rename(remote.with_name("gone"))
+    dvc_remote.rename(dvc_remote.with_name("gone"))
     origin.path.rename(tmp_path / "gone.git")
     assert fetch_model(Origin(str(origin.path)), release, cache=cache) == model
     assert leftovers(cache) == [model.name]
 
     model.write_bytes(b"damaged")
-    remote.with_name("gone").rename(remote)
+    dvc_remote.with_name("gone").rename(dvc_remote)
     (tmp_path / "gone.git").rename(origin.path)
     assert fetch_model(Origin(str(origin.path)), release, cache=cache).read_bytes() == CONTENT
 
@@ -86,11 +73,11 @@ def test_another_digest_is_refused(origin: Repository, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_fetched(
-    origin: Repository, remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    origin: Repository, dvc_remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = Origin(str(origin.path))
     monkeypatch.setattr("gitops.model._ATTEMPTS", 1)
-    remote.rename(remote.with_name("gone"))
+    dvc_remote.rename(dvc_remote.with_name("gone"))
     with pytest.raises(StepError, match="dvc pull"):
         fetch_model(bare, origin.resolve("main"), cache=tmp_path / "cache")
     assert leftovers(tmp_path / "cache") == []

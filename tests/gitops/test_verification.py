@@ -65,16 +65,6 @@ def test_any_difference_rejects(measured: dict[str, Any], reason: str) -> None:
     assert reason in verdict.reason
 
 
-@pytest.fixture
-def remote(tmp_path: Path, isolated_home: Path) -> Path:
-    folder = tmp_path / "dvc-remote"
-    folder.mkdir()
-    config = isolated_home / "dvc" / "config"
-    config.parent.mkdir()
-    config.write_text(f"[core]\nremote = storage\n['remote \"storage\"']\nurl = {folder}\n")
-    return folder
-
-
 def release_of(tmp_path: Path, claim: Evaluation, model: str) -> tuple[Origin, str]:
     """Make an origin with one release: its model on the DVC remote, its claim in git."""
     checkout = tmp_path / "checkout"
@@ -99,7 +89,7 @@ def release_of(tmp_path: Path, claim: Evaluation, model: str) -> tuple[Origin, s
     return Origin(str(bare.path)), bare.resolve("main")
 
 
-def test_a_release_is_verified_once(tmp_path: Path, remote: Path) -> None:
+def test_a_release_is_verified_once(tmp_path: Path, dvc_remote: Path) -> None:
     origin, release = release_of(tmp_path, figures(), figures(mean_accuracy=0.9301).model_dump_json())
     mirror = tmp_path / "mirror.git"
     assert pending(origin, release, "staging", mirror=mirror) is None
@@ -116,7 +106,7 @@ def test_a_release_is_verified_once(tmp_path: Path, remote: Path) -> None:
     assert json.loads(tag.message[tag.message.index("{") :])["samples"] == 1000
 
 
-def test_an_equal_release_needs_no_new_verdict(tmp_path: Path, remote: Path) -> None:
+def test_an_equal_release_needs_no_new_verdict(tmp_path: Path, dvc_remote: Path) -> None:
     origin, release = release_of(tmp_path, figures(), figures().model_dump_json())
     publish(origin, verify(origin, release, "dev", home=tmp_path / "spaces"), mirror=tmp_path / "mirror.git")
     bare = Repository(Path(origin.url))
@@ -125,7 +115,7 @@ def test_an_equal_release_needs_no_new_verdict(tmp_path: Path, remote: Path) -> 
     assert pending(origin, later, "dev", mirror=tmp_path / "mirror.git") == "already verified in dev"
 
 
-def test_a_model_that_cannot_be_scored_is_rejected(tmp_path: Path, remote: Path) -> None:
+def test_a_model_that_cannot_be_scored_is_rejected(tmp_path: Path, dvc_remote: Path) -> None:
     origin, release = release_of(tmp_path, figures(), "broken")
     verdict = verify(origin, release, "prod", home=tmp_path / "spaces")
     assert verdict.verdict == "rejected"
@@ -136,14 +126,14 @@ def test_a_model_that_cannot_be_scored_is_rejected(tmp_path: Path, remote: Path)
     assert Verdicts.load(mirror, remote=origin.url).rejected("prod", release)
 
 
-def test_a_model_that_cannot_be_fetched_is_no_verdict(tmp_path: Path, remote: Path) -> None:
+def test_a_model_that_cannot_be_fetched_is_no_verdict(tmp_path: Path, dvc_remote: Path) -> None:
     origin, release = release_of(tmp_path, figures(), figures().model_dump_json())
-    remote.rename(tmp_path / "gone")
+    dvc_remote.rename(tmp_path / "gone")
     with pytest.raises(StepError, match="dvc pull"):
         verify(origin, release, "prod", home=tmp_path / "spaces")
 
 
-def test_a_release_without_a_model_has_nothing_to_verify(tmp_path: Path, remote: Path) -> None:
+def test_a_release_without_a_model_has_nothing_to_verify(tmp_path: Path, dvc_remote: Path) -> None:
     origin, release = release_of(tmp_path, figures(), figures().model_dump_json())
     bare = Repository(Path(origin.url))
     early = bare.commit_files(release, {"metrics/evaluation.json": None}, "No model")

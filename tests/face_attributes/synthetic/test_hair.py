@@ -3,32 +3,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-MALE = {"Male": True}
-# Attribute, what else the face has, the box (head units) that it changes, and the least share that changes.
-CASES = [
-    ("Bangs", {}, (-50, -80, 50, -8), 0.1),
-    ("Receding_Hairline", MALE, (-60, -95, 60, -10), 0.05),
-    ("Bald", MALE, (-60, -95, 60, -8), 0.2),
-    ("Wavy_Hair", {}, (-85, -118, 85, 118), 0.1),
-    ("Straight_Hair", {}, (-85, -118, 85, 118), 0.1),
-    ("Wearing_Hat", {}, (-75, -118, 75, 6), 0.2),
-]
-
-
-@pytest.mark.parametrize("index", range(3))
-@pytest.mark.parametrize(("name", "others", "box", "least"), CASES, ids=[case[0] for case in CASES])
-def test_attribute_shows_where_it_belongs_and_nowhere_else(
-    name: str,
-    others: dict[str, bool],
-    box: tuple[int, int, int, int],
-    least: float,
-    index: int,
-    changes: Callable[..., tuple[float, float]],
-) -> None:
-    inside, outside = changes(name, box, index, **others)
-    assert inside > least
-    assert outside < 0.002
-
 
 @pytest.mark.parametrize("index", range(3))
 @pytest.mark.parametrize("length", ["Straight_Hair", "Wavy_Hair"])
