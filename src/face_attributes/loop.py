@@ -92,7 +92,7 @@ def fit(
             torch.manual_seed(params.seed * 1_000_003 + epoch)
             random = np.random.default_rng([params.seed, epoch])
             network.train()
-            losses = torch.zeros((), device=runtime.device)
+            losses, seen = torch.zeros((), device=runtime.device), 0
             order = random.permutation(len(train))
             for step in range(steps_per_epoch):
                 # Whichever budget ends first, steps or minutes, the learning rate reaches zero with it
@@ -116,10 +116,11 @@ def fit(
                 optimizer.step()
                 _update(average, network, params.ema_decay, epoch * steps_per_epoch + step)
                 losses += loss.detach() * len(chosen)
-                done.images += len(chosen)
+                seen += len(chosen)
                 progress.update(params.batch_size)
-            row = _judge(average, validation, runtime, epoch + 1, float(losses) / len(train))
+            row = _judge(average, validation, runtime, epoch + 1, float(losses) / max(seen, 1))
             done.curve.append(row)
+            done.images += seen
             done.seconds = time.monotonic() - started
             progress.set_postfix(
                 loss=f"{row.train_loss:.3f}", accuracy=f"{row.validation_accuracy:.3f}", refresh=False
