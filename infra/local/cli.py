@@ -1,5 +1,7 @@
 """The command line of the local engine; `make up`, `make down` and `make clean` call it."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,13 +60,13 @@ def up(
                 engine.start(addresses, step)
             if journey:
                 Journey(engine, screen).walk(seconds=minutes * 60)
+            with screen.step("Compare what runs with what main declares") as step:
+                engine.await_agreement(step)
         _status(engine)
         screen.print("")
-        screen.print(
-            f"Look around:    {addresses['dev'].web} (airflow/airflow); passwords: {engine.layout.access}"
-        )
-        screen.print("Try a change:   git push visage HEAD:my-change, then gitops merge my-change")
-        screen.print("What runs, end: make status, make down")
+        screen.print(f"Look around:   {addresses['dev'].web}; users and passwords: {engine.layout.access}")
+        screen.print("Try a change:  git push visage HEAD:my-change, then gitops merge my-change")
+        screen.print("See, stop:     make status, make down")
 
 
 @app.command()
@@ -104,6 +106,9 @@ def status() -> None:
 @contextmanager
 def _engine(screen: Screen, command: str) -> Iterator[Engine]:
     """Turn what a user can meet into one line and an exit status."""
+    # Whoever ends this command otherwise than by Ctrl-C gets the same orderly end.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         yield engines.of(CHECKOUT)
     except (EngineError, GitopsError) as error:
@@ -129,6 +134,8 @@ def _status(engine: Engine) -> int:
     shown = subprocess.run(
         [sys.executable, "-m", "gitops", "status", "--remote", "visage"],
         cwd=engine.layout.checkout,
+        # Off a terminal the table would be cut to 80 columns.
+        env={**os.environ, **({} if sys.stdout.isatty() else {"COLUMNS": "140"})},
         timeout=300,
         check=False,
     )

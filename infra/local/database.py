@@ -49,8 +49,8 @@ _OPTIONS = {
 class Database(Protocol):
     """Where the three Airflows keep their tables."""
 
-    def start(self) -> bool:
-        """Make the server answer; return whether it had to be started."""
+    def start(self) -> str:
+        """Make the server answer; return how it was found: running, stopped or dead."""
 
     def url(self, environment: str) -> str:
         """Return the SQLAlchemy URL of an environment's database."""
@@ -81,13 +81,14 @@ class Embedded:
             SERVICE, layout.state, layout.records / "database.json", layout.logs / "database.log"
         )
 
-    def start(self) -> bool:
-        """Make the server answer; return whether it had to be started.
+    def start(self) -> str:
+        """Make the server answer; return how it was found: running, stopped or dead.
 
         :raises EngineError: when it does not come up.
         """
         if self.service.find() is not None and self._answers():
-            return False
+            return "running"
+        found = "dead" if self.service.died() else "stopped"
         self.service.stop(ask=signal.SIGINT)
         self._end_backends()
         binaries, identity = _binaries(), _Identity.current()
@@ -111,7 +112,7 @@ class Embedded:
             self.folder,
         )
         self._wait()
-        return True
+        return found
 
     def url(self, environment: str) -> str:
         return self._url(f"visage_{environment}").render_as_string(hide_password=False)
@@ -197,9 +198,9 @@ class External:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
 
-    def start(self) -> bool:
-        """Nothing: it runs, or `prepare` says that it does not."""
-        return False
+    def start(self) -> str:
+        """Return "running": whether it does shows when a database of it is opened."""
+        return "running"
 
     def url(self, environment: str) -> str:
         """Return the URL for the environment, else the common one with a database name of its own."""
@@ -230,11 +231,16 @@ def create(url: str, *, like: str | None = None) -> None:
         if "does not exist" not in str(error):
             raise EngineError(f"{shown}: {_first_line(error)}") from error
     statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(target.database))
-    if like is not None:
-        statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(make_url(like).database))
     try:
         with _connect(target.set(database="postgres")) as cursor:
-            cursor.execute(statement)
+            if like is not None:
+                template = sql.SQL(" TEMPLATE {}").format(sql.Identifier(make_url(like).database))
+                try:
+                    cursor.execute(statement + template)
+                except errors.ObjectInUse:
+                    like = None  # an Airflow works with it: the copy will do without its tables
+            if like is None:
+                cursor.execute(statement)
     except errors.DuplicateDatabase:
         return
     except psycopg2.Error as error:

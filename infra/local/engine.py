@@ -3,9 +3,10 @@
 import os
 import shutil
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
-from infra.local import access, database, files, machine, port, process, secret, variables
+from infra.local import access, database, files, machine, patience, port, process, secret, variables
 from infra.local.errors import EngineError
 from infra.local.instance import Instance, wait
 from infra.local.layout import Layout
@@ -14,7 +15,10 @@ from infra.local.screen import Step
 from infra.local.variables import Address, Own
 
 from gitops import settings
+from gitops.airflow import Airflow, load_access
+from gitops.promotion import Ledger
 from gitops.release import ENVIRONMENTS
+from gitops.status import Row, collect
 
 
 class Engine:
@@ -24,8 +28,15 @@ class Engine:
         self.layout = layout
         self.shell = shell
         self.origin = Origin(layout)
-        self.own = Own.read(layout.checkout, shell)
-        self.database = database.of(layout, self.own.engine)
+
+    @cached_property
+    def own(self) -> Own:
+        """What the user said on this machine. Read when it is needed: stopping never fails for it."""
+        return Own.read(self.layout.checkout, self.shell)
+
+    @cached_property
+    def database(self) -> database.Database:
+        return database.of(self.layout, self.own.engine)
 
     def check(self, step: Step) -> None:
         """Look at the machine and the checkout, and change nothing.
@@ -80,7 +91,8 @@ class Engine:
         :raises EngineError: when one does not come up.
         """
         step.passing("database")
-        self.database.start()
+        if self.database.start() == "dead":
+            step.say("found the database dead: started again")
         secrets = {name: secret.load(self.layout.place(name).secrets) for name in ENVIRONMENTS}
         passwords = {
             name: settings.load(name, self.layout.checkout).default_password or secrets[name].password
@@ -88,25 +100,46 @@ class Engine:
         }
         urls = {name: self.database.url(name) for name in ENVIRONMENTS}
         like = urls["dev"] if isinstance(self.database, database.Embedded) else None
-        instances = []
-        for name in ENVIRONMENTS:
-            instance = Instance(self.layout, name, addresses[name])
-            own = variables.derive(self.layout, name, self.own, addresses[name], secrets[name], urls[name])
+        instances = [Instance(self.layout, name, addresses[name]) for name in ENVIRONMENTS]
+        own = {
+            name: variables.derive(self.layout, name, self.own, addresses[name], secrets[name], urls[name])
+            for name in ENVIRONMENTS
+        }
+        # All tables before the first Airflow: a database in use cannot be copied.
+        for instance in instances:
+            name = instance.environment
             instance.configure(passwords[name])
             step.passing(f"{name}: database tables")
-            if instance.migrate(own, like=None if name == "dev" else like):
-                step.say(f"{name}: database tables are up to date")
-            step.passing(f"{name}: api-server, scheduler, dag-processor")
-            started = instance.start(own, self.shell)
+            instance.migrate(own[name], like=None if name == "dev" else like)
+        for instance in instances:
+            name = instance.environment
+            step.passing(f"{name}: processes")
+            started = instance.start(own[name], self.shell)
             if started.changed:
                 step.say(f"{name}: {_some(started.changed)} changed: started it again")
-            for dead in started.found_dead:
-                step.say(f"{name}: found {dead} dead: started it again")
-            instances.append(instance)
+            if started.found_dead:
+                step.say(f"{name}: found {', '.join(started.found_dead)} dead: started again")
         access.write(self.layout.access, addresses, passwords)
         wait(instances, step)
+        # The first answer of an Airflow takes seconds, as it loads what it needs then.
+        for name, known in load_access(self.layout.access).items():
+            step.passing(f"{name}: first answer")
+            with Airflow(known, timeout=60) as airflow:
+                airflow.running()
         for instance in instances:
             step.say(f"{instance.environment:8} {instance.address.web}  logs: {instance.place.logs}")
+
+    def await_agreement(self, step: Step, seconds: float = 90) -> None:
+        """Return when each environment runs, or has rejected, what `main` declares, or time is up."""
+        rows: list[Row] = []
+
+        def settled() -> bool:
+            rows[:] = collect(Ledger(self.origin.repository), load_access(self.layout.access))
+            return all(row.agree or row.verified is False for row in rows)
+
+        patience.until(settled, seconds=seconds, pause=1)
+        behind = [row.environment for row in rows if not row.agree]
+        step.done(f"not so: {', '.join(behind)}" if behind else "all three do")
 
     def stop(self, step: Step) -> list[str]:
         """Stop everything, and return what was stopped.

@@ -37,7 +37,7 @@ class Started:
     anew: tuple[str, ...]
     """The processes that had to be started."""
     found_dead: tuple[str, ...]
-    """Those of them that were dead while the others ran."""
+    """Those of them that had ended without having been stopped."""
     changed: tuple[str, ...]
     """The variables that made a restart of running processes necessary."""
 
@@ -108,6 +108,7 @@ class Instance:
 
         :raises EngineError: when the port is another program's, or a process cannot be started.
         """
+        dead = tuple(name for name, service in self.services.items() if service.died())
         alive = self.alive()
         now = variables.fingerprints(own)
         before = files.read_json(self.place.started_with) or {}
@@ -123,7 +124,7 @@ class Instance:
         for name in missing:
             if name != "scheduler":
                 self._launch(name)
-        return Started(missing, missing if alive else (), changed)
+        return Started(missing, dead, changed)
 
     def advance(self) -> str | None:
         """Start the scheduler when its time has come; return why all is not well yet, or None when it is.

@@ -1,6 +1,7 @@
 """The way of a model from raw images to prod, as a team walks it, with the commands that the team uses."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from infra.local import command, patience, variables
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.origin import MAIN
+from infra.local.process import INSTANCE, SERVICE
 from infra.local.screen import Screen, Step
 from infra.local.task import ENDED, Runs
 from infra.local.training import DAG, Training
@@ -45,7 +47,6 @@ class Journey:
 
         :raises EngineError: when a step fails; the next walk goes on from there.
         """
-        self._draw_raw_images()
         self._train(seconds)
         for environment in ("staging", "prod"):
             self._promote(environment)
@@ -57,17 +58,23 @@ class Journey:
     def _access(self) -> dict[str, Access]:
         return load_access(self._layout.access)
 
-    def _draw_raw_images(self) -> None:
-        params = self._params(self._ledger().tip)
-        with self._screen.step("Raw images") as step:
-            source = params["data"]["source"]
-            if source != "synthetic":
-                step.done(_celeba_folder(self._engine))
-                return
-            options = _drawing_options(params["data"]["synthetic"])
-            folder = self._layout.place("dev").data / "raw"
-            self._face_attributes(self._ledger().tip, ["draw", str(folder), *options], step, seconds=4 * 3600)
-            step.done(f"{params['data']['synthetic']['count']} drawn faces in {folder}")
+    def _draw_raw_images(self, step: Step) -> None:
+        commit = self._ledger().tip
+        data = self._params(commit)["data"]
+        if data["source"] != "synthetic":
+            step.done(_celeba_folder(self._engine))
+            return
+        folder = self._layout.place("dev").data / "raw"
+        arguments = ["draw", str(folder), *_drawing_options(data["synthetic"])]
+        try:
+            self._face_attributes(commit, arguments, step, seconds=4 * 3600)
+        except EngineError:
+            if not folder.is_dir() or not any(folder.iterdir()):
+                raise
+            step.say("they are those of other parameters: drawing anew")
+            shutil.rmtree(folder)
+            self._face_attributes(commit, arguments, step, seconds=4 * 3600)
+        step.done(f"{data['synthetic']['count']} drawn faces in {folder}")
 
     def _train(self, seconds: float) -> None:
         training = self._training()
@@ -76,6 +83,8 @@ class Journey:
             return
         candidate = next((branch for branch in self._candidates() if self._is_current(branch)), None)
         if candidate is None:
+            with self._screen.step("Raw images") as step:
+                self._draw_raw_images(step)
             with self._screen.step("Train a model in dev") as step:
                 candidate = self._candidate(training, step, seconds)
                 step.done(candidate)
@@ -234,6 +243,9 @@ class Journey:
             "GITOPS_REMOTE": "visage",
             "GITOPS_ACCESS": str(self._layout.access),
             "PYTHONUNBUFFERED": "1",
+            # make down finds what a killed make up has left.
+            INSTANCE: str(self._layout.state),
+            SERVICE: "up",
             "COLUMNS": "110",
         }
 

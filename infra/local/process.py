@@ -73,6 +73,10 @@ class Service:
         except _GONE:
             return None
 
+    def died(self) -> bool:
+        """Whether the service was started and has ended since, without having been stopped."""
+        return self.record.exists() and self.find() is None
+
     def leftovers(self) -> list[psutil.Process]:
         """What is alive of this service although its own process is dead."""
         if self.find() is not None:
