@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,11 @@ from typing import Any
 
 import psutil
 import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support import expected_conditions
+from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -84,6 +90,35 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
         clone.make("down")
 
 
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    """A browser with a profile of its own, and no connections but those to this machine."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for argument in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def wait(browser: webdriver.Chrome, selector: str) -> WebElement:
+    """The first element that matches, once it is there."""
+    shown = expected_conditions.element_to_be_clickable((By.CSS_SELECTOR, selector))
+    return WebDriverWait(browser, 60).until(shown)
+
+
 def test_a_fresh_clone_comes_up_with_a_model_in_prod(clone: Clone) -> None:
     output = clone.make("up")
     rows = clone.status()
@@ -94,6 +129,22 @@ def test_a_fresh_clone_comes_up_with_a_model_in_prod(clone: Clone) -> None:
     assert len(rows["prod"]["model_sha256"]) == 64
     assert list((clone.path / ".visage/prod/data/scores").glob("date=*/*.parquet"))
     assert clone.git("status", "--porcelain") == "", "the checkout is as it was"
+
+
+@pytest.mark.system("chromium", "chromedriver")
+def test_one_browser_is_logged_into_all_three(clone: Clone, browser: webdriver.Chrome) -> None:
+    access = json.loads((clone.path / ".visage/access.json").read_text())
+    for account in access.values():
+        browser.get(account["web"])
+        wait(browser, "input[name=username]").send_keys(account["username"])
+        browser.find_element(By.CSS_SELECTOR, "input[name=password]").send_keys(account["password"])
+        browser.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
+        wait(browser, "nav")
+    for name, account in access.items():
+        browser.get(f"{account['web']}/dags")
+        wait(browser, "nav")
+        assert browser.title.endswith(f"Visage {name}")
+        assert not browser.find_elements(By.CSS_SELECTOR, "input[name=password]")
 
 
 def test_up_again_does_nothing_again(clone: Clone) -> None:
