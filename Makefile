@@ -10,7 +10,6 @@ BIN := .venv/bin
 # DVC and the stages that it runs are found on PATH
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
-export DVC_NO_ANALYTICS := 1
 
 # The lock pins torch by version alone. The CPU wheel comes from a folder of wheels where PIP_FIND_LINKS names
 # one, else from PyTorch's own index; TORCH_BACKEND=auto picks a CUDA build on a machine with a GPU.
