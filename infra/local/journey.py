@@ -21,13 +21,14 @@ from infra.local.training import DAG, Training
 from gitops import settings
 from gitops.airflow import Access, load_access
 from gitops.promotion import Ledger
-from gitops.release import RELEASE_PATHS
+from gitops.release import same
 
 T = TypeVar("T")
 
 METRICS = "metrics/evaluation.json"
 FIRST_BATCH = "first-faces"
 BATCH_SIZE = 64
+PAUSE = 2.0  # seconds between two looks at an environment
 BATCH_SEED = 20
 _CODE = ("src/face_attributes", "params.yaml")
 
@@ -121,7 +122,7 @@ class Journey:
     def _is_current(self, candidate: str) -> bool:
         """Whether a candidate was trained from what `main` is now, as far as a release is concerned."""
         repository = self._origin.repository
-        return repository.tree_ids(f"{candidate}^", RELEASE_PATHS) == repository.tree_ids(MAIN, RELEASE_PATHS)
+        return same(repository, repository.resolve(f"{candidate}^"), repository.resolve(MAIN))
 
     def _promote(self, environment: str) -> None:
         title = f"Promote to {environment}"
@@ -167,7 +168,7 @@ class Journey:
                         raise EngineError(f"{environment}: {failure}")
                 return None
 
-            found = patience.until(checked, seconds=seconds, pause=2)
+            found = patience.until(checked, seconds=seconds, pause=PAUSE)
         if found is None:
             raise EngineError(
                 f"{environment}: {dag} came to nothing in {seconds:.0f} s; look at {access.web}"

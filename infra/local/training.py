@@ -14,6 +14,8 @@ from gitops.airflow import Access, Run
 from gitops.errors import AirflowError
 
 DAG = "ml_pipeline_face_attributes"
+PAUSE = 2.0  # seconds between two looks at a run
+SCHEDULE_DELAY = 8.0  # seconds in which the scheduler adds the run that is due
 
 _SIGNS = {
     "success": ("✓", "green"),
@@ -67,7 +69,7 @@ class Training:
         itself; that one then is as good as another.
         """
         self._let_start()
-        scheduled = patience.until(self.in_flight, seconds=8, pause=1)
+        scheduled = patience.until(self.in_flight, seconds=SCHEDULE_DELAY, pause=1)
         return scheduled.id if scheduled else self._airflow.trigger(DAG)
 
     def follow(self, run: str, step: Step, *, seconds: float) -> None:
@@ -88,7 +90,7 @@ class Training:
                 raise EngineError(
                     f"{run} is not over after {duration(seconds)}, and goes on; make up follows it again"
                 )
-            time.sleep(2)
+            time.sleep(PAUSE)
         self.settle()
         if not self._active:
             self._withdraw_others(run)

@@ -22,6 +22,7 @@ from gitops import settings
 # What the user's shell says about another Airflow, DVC or Python must not reach these.
 _FOREIGN = ("AIRFLOW", "_AIRFLOW", "DVC_", "GIT_", "GITOPS_", "VISAGE_", "PYTHON", "VIRTUAL_ENV")
 _REPORTED = ("AIRFLOW", "DVC_")
+_SAME_HERE = ("DVC_NO_ANALYTICS",)
 _FROM_SHELL = ("CELEBA_DIR",)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", ".localhost")
 
@@ -76,7 +77,7 @@ class Own:
     @property
     def ignored(self) -> list[str]:
         """Variables of the shell that are kept away from the environments."""
-        return sorted(key for key in self.shell if key.startswith(_REPORTED))
+        return sorted(key for key in self.shell if key.startswith(_REPORTED) and key not in _SAME_HERE)
 
 
 def derive(

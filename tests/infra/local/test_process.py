@@ -9,7 +9,7 @@ import pytest
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.process import INSTANCE, SERVICE, Service, belonging, end, service_of
-from tests.infra.local.waiting import wait_for
+from tests.infra.local.waiting import alive, wait_for
 
 Make = Callable[[str], Service]
 Start = Callable[..., psutil.Process]
@@ -28,13 +28,9 @@ time.sleep(600)
 """
 
 
-def alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
-def child_of(service: Service) -> int:
+def child_of(service: Service) -> psutil.Process:
     wait_for(lambda: service.log.read_text())
-    return int(service.log.read_text())
+    return psutil.Process(int(service.log.read_text()))
 
 
 def test_a_service_is_found_again_by_another_command(service: Make, start: Start) -> None:
@@ -74,7 +70,7 @@ def test_a_number_that_another_process_got_is_not_ours(service: Make, start: Sta
     one.record.write_text(json.dumps({"pid": running.pid, "created": running.create_time()}))
     assert one.find() is None
     assert one.stop() is False
-    assert alive(running.pid)
+    assert alive(running)
 
 
 def test_a_record_from_before_a_restart_of_the_machine_is_stale(service: Make, start: Start) -> None:
@@ -97,7 +93,7 @@ def test_stop_ends_children_in_groups_of_their_own(service: Make, start: Start, 
     leader = start(one, WITH_CHILD)
     child = child_of(one)
     assert one.stop() is True
-    assert not alive(leader.pid)
+    assert not alive(leader)
     assert not alive(child)
     assert belonging(layout.state) == []
     assert one.stop() is False
@@ -108,14 +104,14 @@ def test_stop_kills_what_does_not_listen(service: Make, start: Start) -> None:
     leader = start(one, STUBBORN)
     wait_for(one.last_lines)
     assert one.stop(grace=0.2) is True
-    assert not alive(leader.pid)
+    assert not alive(leader)
 
 
 def test_stop_leaves_the_other_services_alone(service: Make, start: Start) -> None:
     start(service("dev/scheduler"))
     other = start(service("staging/scheduler"))
     service("dev/scheduler").stop()
-    assert alive(other.pid)
+    assert alive(other)
 
 
 def test_start_ends_what_a_killed_service_left(service: Make, start: Start) -> None:
@@ -124,7 +120,7 @@ def test_start_ends_what_a_killed_service_left(service: Make, start: Start) -> N
     child = child_of(one)
     leader.send_signal(signal.SIGKILL)
     wait_for(lambda: one.find() is None)
-    assert [process.pid for process in one.leftovers()] == [child]
+    assert one.leftovers() == [child]
     start(one)
     assert not alive(child)
 

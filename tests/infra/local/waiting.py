@@ -1,10 +1,16 @@
-"""Wait for what a process is about to do."""
+"""Look at processes, and wait for what one is about to do."""
 
 from collections.abc import Callable
 
+import psutil
 from infra.local import patience
 
 
 def wait_for(check: Callable[[], object], seconds: float = 20) -> None:
     """Return when `check` is true; fail when it is not in time."""
     assert patience.until(lambda: bool(check()), seconds=seconds, pause=0.02), "did not happen in time"
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process runs; one that has ended and was not reaped does not."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

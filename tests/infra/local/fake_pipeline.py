@@ -1,0 +1,121 @@
+"""An HTTP server that answers like an Airflow whose one DAG goes on at every look."""
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from infra.local.training import DAG
+from pydantic import SecretStr
+
+from gitops.airflow import Access
+
+LATER = "2026-01-01T00:00:09Z"
+
+
+class FakePipeline:
+    """`states` are the states that a run passes through, one at each look; `tasks` the tasks in the end."""
+
+    def __init__(self, dag: str = DAG) -> None:
+        self.dag = dag
+        self.paused = True
+        self.states: list[str] = ["running", "success"]
+        self.runs: dict[str, list[str]] = {}
+        self.tasks: list[dict[str, Any]] = []
+        self.schedule_adds: str | None = None
+        self.known = True
+        self.import_errors: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.at_end: Callable[[], object] = lambda: None
+        self.at_first_look: Callable[[], object] = lambda: None
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _serve(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                data = json.loads(self.rfile.read(length) or b"null")
+                answer = outer._answer(self.command, urlsplit(self.path).path, data)
+                body = json.dumps(answer).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815, names that http.server looks for
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        self.access = Access(
+            url=f"http://127.0.0.1:{self._server.server_port}",
+            username="airflow",
+            password=SecretStr("airflow"),
+        )
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _answer(self, method: str, path: str, data: Any) -> Any:
+        if path == "/auth/token":
+            return {"access_token": "token"}
+        if path == "/api/v2/dags":
+            dag = {"dag_id": self.dag, "bundle_name": "release", "is_stale": False}
+            return {"dags": [dag] if self.known else [], "total_entries": int(self.known)}
+        if path == "/api/v2/importErrors":
+            return {
+                "import_errors": [
+                    {"filename": name, "stack_trace": trace} for name, trace in self.import_errors.items()
+                ]
+            }
+        if method != "GET":
+            self.asked.append(f"{method} {unquote(path).removeprefix('/api/v2/dags/')} {json.dumps(data)}")
+        if path == f"/api/v2/dags/{self.dag}":
+            self.paused = data["is_paused"]
+            if not self.paused and self.schedule_adds:
+                self.runs[self.schedule_adds] = list(self.states)
+                self.schedule_adds = None
+            return {}
+        runs = f"/api/v2/dags/{self.dag}/dagRuns"
+        if path == runs and method == "POST":
+            name = f"manual__{len(self.runs)}+00:00"
+            self.runs[name] = list(self.states)
+            return {"dag_run_id": name}
+        if path == runs:
+            found = {"dag_runs": [self._run(name) for name in reversed(self.runs)]}
+            act, self.at_first_look = self.at_first_look, lambda: None
+            act()
+            return found
+        name = unquote(path.removeprefix(f"{runs}/").removesuffix("/taskInstances"))
+        if path.endswith("/taskInstances"):
+            return {"task_instances": self.tasks}
+        if method == "DELETE":
+            del self.runs[name]
+            return None
+        if method == "GET" and len(self.runs[name]) > 1:
+            self.runs[name].pop(0)
+            if len(self.runs[name]) == 1:
+                self.at_end()
+        return self._run(name)
+
+    def _run(self, name: str) -> dict[str, Any]:
+        return {"dag_run_id": name, "state": self.runs[name][0], "run_after": LATER}
+
+
+def task(name: str, state: str | None, *, attempt: int = 1, seconds: float | None = None) -> dict[str, Any]:
+    """A task instance as Airflow describes it."""
+    return {
+        "task_id": name,
+        "map_index": -1,
+        "state": state,
+        "try_number": attempt,
+        "duration": seconds,
+        "start_date": LATER if state else None,
+        "end_date": LATER if seconds is not None else None,
+    }

@@ -1,0 +1,80 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from infra.local import cli
+from infra.local.layout import Layout
+from infra.local.lock import alone
+from typer.testing import CliRunner
+
+from gitops.repository import Repository
+
+
+@pytest.fixture
+def runner(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    monkeypatch.setattr(cli, "CHECKOUT", layout.checkout)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    return CliRunner()
+
+
+def test_down_and_clean_of_nothing_say_so(runner: CliRunner, layout: Layout) -> None:
+    for command, said in (("down", "Nothing to stop."), ("clean", "Nothing to remove.")):
+        result = runner.invoke(cli.app, [command])
+        assert (result.exit_code, result.output) == (0, f"{said}\n")
+    assert not layout.state.exists()
+
+
+def test_down_of_what_does_not_run_is_content(runner: CliRunner, layout: Layout) -> None:
+    layout.state.mkdir()
+    result = runner.invoke(cli.app, ["down"])
+    assert result.exit_code == 0
+    assert "✓ Stop everything  nothing ran" in result.output
+
+
+def test_clean_removes_the_state_and_the_remote(runner: CliRunner, layout: Layout) -> None:
+    layout.origin.mkdir(parents=True)
+    Repository(layout.checkout).git("remote", "add", "visage", str(layout.origin))
+    result = runner.invoke(cli.app, ["clean"])
+    assert result.exit_code == 0
+    assert f"Removed: the git remote visage, {layout.state}" in result.output
+    assert not layout.state.exists()
+
+
+@pytest.mark.parametrize("command", ["up", "down", "clean"])
+def test_two_commands_do_not_race(runner: CliRunner, layout: Layout, command: str) -> None:
+    with alone(layout.lock, "make up"):
+        result = runner.invoke(cli.app, [command])
+    assert result.exit_code == 1
+    assert f"error: make up (process {os.getpid()}) is at work here" in result.output
+    assert layout.state.exists()
+
+
+def test_an_error_is_one_line(runner: CliRunner, layout: Layout) -> None:
+    path = layout.checkout / "environments/prod/settings.env"
+    path.write_text(path.read_text().replace("WEB_PORT=8082", "WEB_PORT=many"))
+    result = runner.invoke(cli.app, ["up"])
+    assert result.exit_code == 1
+    error = [line for line in result.output.splitlines() if line.startswith("error: ")]
+    assert len(error) == 1
+    assert "environments/prod/settings.env" in error[0]
+    assert "WEB_PORT" in error[0]
+
+
+def test_a_command_line_that_is_wrong_exits_with_2(runner: CliRunner) -> None:
+    assert runner.invoke(cli.app, ["upp"]).exit_code == 2
+
+
+def test_the_module_runs_as_a_command() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "infra.local", "--help"],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    for command in ("up", "down", "clean", "status"):
+        assert command in shown

@@ -1,0 +1,154 @@
+"""One real Airflow, from nothing, on the engine's own database."""
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+from infra.local import port, process, secret, variables
+from infra.local.database import Embedded
+from infra.local.errors import EngineError
+from infra.local.instance import Instance, wait
+from infra.local.layout import Layout
+from infra.local.screen import Screen, Step
+from infra.local.variables import Address, Own
+from rich.console import Console
+from tests.infra.local.conftest import make_checkout
+from tests.infra.local.waiting import wait_for
+
+from gitops.airflow import Access, Airflow
+
+
+@dataclass
+class Running:
+    instance: Instance
+    own: dict[str, str]
+    access: Access
+
+
+def a_step() -> Step:
+    return Step(Screen(Console(file=io.StringIO())), "Start")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    layout = Layout(make_checkout(tmp_path_factory.mktemp("instance") / "checkout"))
+    database = Embedded(layout)
+    try:
+        database.start()
+        address = Address("localhost", port.unused())
+        instance = Instance(layout, "dev", address)
+        secrets = secret.load(instance.place.secrets)
+        own = variables.derive(layout, "dev", Own({}, {}), address, secrets, database.url("dev"))
+        bundle = {"name": "release", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
+        own["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(
+            [bundle | {"kwargs": {"path": str(layout.checkout / "dags")}}]
+        )
+        instance.configure("pass word")
+        assert instance.migrate(own) is True
+        assert instance.migrate(own) is False
+        assert instance.start(own, os.environ).anew == ("api-server", "scheduler", "dag-processor")
+        wait([instance], a_step(), seconds=150)
+        access = Access(url=address.url, username="airflow", password="pass word")
+        yield Running(instance, own, access)
+    finally:
+        process.end(process.belonging(layout.state), grace=0)
+        database.stop()
+
+
+def test_it_answers_with_its_name_and_takes_its_password(running: Running) -> None:
+    with Airflow(running.access, timeout=60) as airflow:
+        assert airflow.dags() == []
+        token = airflow._log_in()
+    answer = requests.get(
+        f"{running.access.url}/ui/config", headers={"Authorization": f"Bearer {token}"}, timeout=60
+    ).json()
+    assert answer["instance_name"] == "Visage dev"
+    assert answer["dashboard_alert"] == [{"text": "**dev** has no release yet", "category": "info"}]
+    assert "brand" in answer["theme"]["tokens"]["colors"]
+
+
+def test_it_listens_here_alone(running: Running) -> None:
+    listening = [
+        connection.laddr.ip
+        for process_ in running.instance.alive().values()
+        for member in [process_, *process_.children(recursive=True)]
+        for connection in member.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening == ["127.0.0.1"]
+
+
+def test_every_process_of_it_carries_the_mark(running: Running) -> None:
+    for name, service in running.instance.services.items():
+        leader = service.find()
+        assert leader is not None
+        for member in [leader, *leader.children(recursive=True)]:
+            assert process.service_of(member) == f"dev/{name}"
+
+
+def test_its_secrets_are_for_their_owner_alone(running: Running) -> None:
+    for path in (running.instance.place.passwords, running.instance.place.secrets):
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_runs_is_left_alone(running: Running) -> None:
+    before = running.instance.alive()
+    started = running.instance.start(running.own, os.environ)
+    assert (started.anew, started.found_dead, started.changed) == ((), (), ())
+    assert running.instance.alive() == before
+
+
+def test_a_killed_process_alone_is_started_again(running: Running) -> None:
+    before = running.instance.alive()
+    before["dag-processor"].kill()
+    wait_for(lambda: "dag-processor" not in running.instance.alive())
+    assert running.instance.trouble() == "dag-processor starts"
+    started = running.instance.start(running.own, os.environ)
+    assert started.anew == started.found_dead == ("dag-processor",)
+    after = running.instance.alive()
+    assert after["api-server"] == before["api-server"]
+    assert after["dag-processor"] != before["dag-processor"]
+    wait([running.instance], a_step(), seconds=150)
+
+
+def test_a_port_of_another_program_is_named(tmp_path: Path, running: Running) -> None:
+    taken = running.instance.address.port
+    other = Instance(Layout(tmp_path), "staging", Address("localhost", taken))
+    with pytest.raises(EngineError, match=rf"port {taken} \(staging\): taken by process \d+"):
+        other.start(running.own, os.environ)
+    assert other.alive() == {}
+
+
+def test_another_program_that_answers_there_is_not_taken_for_it(tmp_path: Path, running: Running) -> None:
+    other = Instance(Layout(tmp_path), "staging", running.instance.address)
+    assert other.trouble() == "api-server starts"
+
+
+def test_a_process_that_ends_is_told_with_its_last_lines(tmp_path: Path, running: Running) -> None:
+    layout = Layout(tmp_path)
+    other = Instance(layout, "staging", Address("localhost", port.unused()))
+    other.place.root.mkdir(parents=True)
+    broken = running.own | {"AIRFLOW__API__PORT": "no number", "AIRFLOW_HOME": str(other.place.airflow)}
+    other.start(broken, os.environ)
+    try:
+        with pytest.raises(EngineError, match="staging/api-server ended; its log is") as caught:
+            wait([other], a_step(), seconds=60)
+        assert "AIRFLOW__API__PORT" in str(caught.value) or "no number" in str(caught.value)
+    finally:
+        process.end(process.belonging(layout.state), grace=0)
+
+
+def test_changed_settings_start_it_anew(running: Running) -> None:
+    changed = running.own | {"AIRFLOW__CORE__PARALLELISM": "1"}
+    before = running.instance.alive()
+    started = running.instance.start(changed, os.environ)
+    assert started.changed == ("AIRFLOW__CORE__PARALLELISM",)
+    assert started.anew == ("api-server", "scheduler", "dag-processor")
+    assert not any(leader.is_running() for leader in before.values())
+    assert "scheduler" not in running.instance.alive(), "it waits for the api-server"

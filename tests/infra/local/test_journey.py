@@ -1,0 +1,266 @@
+import io
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from infra.local import access as access_file
+from infra.local import journey as walk
+from infra.local import training
+from infra.local.engine import Engine
+from infra.local.errors import EngineError
+from infra.local.journey import Journey
+from infra.local.layout import Layout
+from infra.local.screen import Screen
+from infra.local.variables import Address
+from rich.console import Console
+from tests.infra.local.conftest import commit
+from tests.infra.local.fake_pipeline import FakePipeline, task
+
+from gitops.repository import Repository
+from gitops.verdict import Verdict, record
+
+# Stands for the model's command line: notes how it was called, and refuses a folder of other faces.
+DRAW = """
+import sys
+from pathlib import Path
+folder = Path(sys.argv[2])
+if (folder / "other").exists():
+    raise SystemExit("holds other faces")
+(folder / "img_align_celeba").mkdir(parents=True)
+(folder / "img_align_celeba/000001.jpg").write_text(" ".join(sys.argv[1:]))
+"""
+
+
+class Lab:
+    """A checkout with its origin, an Airflow that is a fake, and `gitops` commands that are noted."""
+
+    def __init__(self, layout: Layout, fake: FakePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.layout = layout
+        self.fake = fake
+        self.output = io.StringIO()
+        package = layout.checkout / "src/face_attributes"
+        package.mkdir(parents=True)
+        (package / "__main__.py").write_text(DRAW)
+        (package / "__init__.py").write_text("")
+        commit(layout.checkout, "Draw")
+        self.engine = Engine(layout, {})
+        self.engine.origin.prepare()
+        self.engine.origin.register()
+        port = int(fake.access.url.rpartition(":")[2])
+        names = ("dev", "staging", "prod")
+        access_file.write(
+            layout.access,
+            {name: Address("127.0.0.1", port) for name in names},
+            dict.fromkeys(names, "airflow"),
+        )
+        self.journey = Journey(self.engine, Screen(Console(file=self.output, width=200)))
+        self.commands: list[str] = []
+        self.after: dict[str, Callable[[], None]] = {}
+        monkeypatch.setattr(self.journey, "_gitops", self._gitops)
+
+    def _gitops(self, arguments: list[str], step: object) -> None:
+        line = " ".join(arguments)
+        self.commands.append(line)
+        self.after.get(line, lambda: None)()
+
+    def push(self, branch: str, files: dict[str, str], *, force: bool = False) -> str:
+        """Commit files in the checkout and push them to a branch of origin."""
+        for name, content in files.items():
+            (self.layout.checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.layout.checkout / name).write_text(content)
+        head = commit(self.layout.checkout, branch)
+        Repository(self.layout.checkout).push("visage", {f"refs/heads/{branch}": head})
+        return head
+
+    def declare(self, environment: str, release: str) -> str:
+        return self.push("main", {f"environments/{environment}/release.yaml": f"commit: {release}\n"})
+
+    def judge(self, environment: str, release: str, reason: str = "") -> None:
+        verdict = Verdict(
+            verdict="rejected" if reason else "verified",
+            environment=environment,
+            release=release,
+            claimed_accuracy=0.9,
+            measured_accuracy=0.9,
+            onnxruntime="1.0",
+            samples=10,
+            at=datetime.now(UTC),
+            reason=reason,
+        )
+        record(Repository(self.layout.checkout), "visage", verdict)
+
+    def trained(self) -> str:
+        """Give main a model."""
+        return self.push("main", {"metrics/evaluation.json": "{}"})
+
+    def main(self) -> str:
+        return self.engine.origin.repository.resolve("main")
+
+    def scored(self) -> None:
+        path = self.layout.place("prod").data / "scores/date=2026-01-01/earlier.parquet"
+        path.parent.mkdir(parents=True)
+        pd.DataFrame({"id": ["1"]}).to_parquet(path)
+
+
+@pytest.fixture
+def lab(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setattr(training, "PAUSE", 0.01)
+    monkeypatch.setattr(training, "SCHEDULE_DELAY", 0)
+    monkeypatch.setattr(walk, "PAUSE", 0.01)
+    fake = FakePipeline()
+    yield Lab(layout, fake, monkeypatch)
+    fake.close()
+
+
+def test_the_first_walk_takes_a_candidate_to_prod(lab: Lab) -> None:
+    base = lab.main()
+    branch = "candidate/manual__0Z"
+    lab.fake.tasks = [task("collect", "success", seconds=1)]
+
+    def propose() -> None:
+        lab.push(branch, {"metrics/evaluation.json": "{}"})
+
+    def merge() -> None:
+        tip = lab.engine.origin.repository.resolve(branch)
+        Repository(lab.layout.checkout).push("visage", {"refs/heads/main": tip})
+
+    def promote(environment: str) -> Callable[[], None]:
+        def act() -> None:
+            release = lab.engine.origin.repository.resolve(branch)
+            lab.declare(environment, release)
+            lab.judge(environment, release)
+
+        return act
+
+    lab.fake.at_end = propose
+    lab.after = {
+        f"merge {branch}": merge,
+        "merge promote/staging": promote("staging"),
+        "merge promote/prod": promote("prod"),
+    }
+    lab.scored()
+    lab.journey.walk(seconds=60)
+    assert lab.commands == [
+        f"merge {branch}",
+        "promote staging --push",
+        "merge promote/staging",
+        "promote prod --push",
+        "merge promote/prod",
+    ]
+    drawn = lab.layout.place("dev").data / "raw"
+    assert (drawn / "img_align_celeba/000001.jpg").read_text() == f"draw {drawn} --count 10 --seed 1"
+    assert lab.main() != base
+    lab.commands.clear()
+    lab.journey.walk(seconds=60)
+    assert lab.commands == [], "what has been done is left out"
+
+
+def test_a_candidate_that_waits_is_merged_without_another_run(lab: Lab) -> None:
+    lab.push("candidate/one", {"metrics/evaluation.json": "{}"})
+    lab.journey._train(60)
+    assert lab.commands == ["merge candidate/one"]
+    assert lab.fake.runs == {}
+
+
+def test_a_candidate_of_an_earlier_main_does_not_count(lab: Lab) -> None:
+    lab.push("candidate/old", {"metrics/evaluation.json": "{}"})
+    Repository(lab.layout.checkout).git("reset", "--quiet", "--hard", "HEAD~1")
+    lab.push("main", {"params.yaml": "data: {source: synthetic, synthetic: {count: 11, seed: 1}}\n"})
+    lab.fake.at_end = lambda: lab.push("candidate/new", {"metrics/evaluation.json": "{}"})
+    lab.journey._train(60)
+    assert lab.commands == ["merge candidate/new"]
+    assert len(lab.fake.runs) == 1
+
+
+def test_a_run_that_proposes_nothing_is_told(lab: Lab) -> None:
+    with pytest.raises(EngineError, match=r"manual__0\+00:00 proposed nothing; see the log of its task"):
+        lab.journey._train(60)
+
+
+def test_a_release_that_waits_for_its_verdict_is_not_promoted_again(lab: Lab) -> None:
+    release = lab.trained()
+    lab.declare("staging", release)
+    lab.judge("staging", release)
+    lab.journey._promote("staging")
+    assert lab.commands == []
+
+
+def test_the_verdict_is_waited_for(lab: Lab) -> None:
+    lab.fake.dag = "verify_release"
+    release = lab.trained()
+    lab.declare("staging", release)
+    lab.fake.at_first_look = lambda: lab.judge("staging", release)
+    lab.journey._promote("staging")
+    assert "verified in staging: mean accuracy 0.9000 measured" in lab.output.getvalue()
+
+
+def test_a_rejected_release_ends_the_walk_with_the_reason(lab: Lab) -> None:
+    release = lab.trained()
+    lab.declare("staging", release)
+    lab.judge("staging", release, "accuracy fell to 0.5")
+    with pytest.raises(EngineError, match=r"staging rejected the release: .*accuracy fell to 0\.5"):
+        lab.journey.walk(seconds=60)
+    assert lab.commands == []
+
+
+def test_a_verification_that_fails_is_told_with_its_log(lab: Lab) -> None:
+    lab.fake.dag = "verify_release"
+    release = lab.trained()
+    lab.declare("staging", release)
+    lab.fake.tasks = [task("score_holdout", "failed", attempt=3, seconds=1)]
+    lab.fake.at_first_look = lambda: lab.fake.runs.update({"scheduled__1": ["failed"]})
+    with pytest.raises(EngineError, match=r"^staging: verify_release: scheduled__1 failed in score_holdout"):
+        lab.journey._promote("staging")
+
+
+def test_new_faces_arrive_in_prod_at_once_and_are_waited_for(lab: Lab) -> None:
+    release = lab.trained()
+    lab.declare("prod", release)
+    data = lab.layout.place("prod").data
+
+    def score() -> None:
+        target = data / "scores/date=2026-01-01/first-faces.parquet"
+        target.parent.mkdir(parents=True)
+        pd.DataFrame({"id": ["1", "2"]}).to_parquet(target)
+
+    lab.fake.dag = "score_faces"
+    lab.fake.at_first_look = score
+    lab.journey._score()
+    batch = data / "incoming/first-faces"
+    assert (batch / "000001.jpg").read_text().endswith("--count 64 --seed 20")
+    assert [path.name for path in batch.parent.iterdir()] == ["first-faces"]
+    assert "✓ Score new faces in prod  2 images: " in lab.output.getvalue()
+
+
+def test_faces_of_other_parameters_are_drawn_anew(lab: Lab) -> None:
+    raw = lab.layout.place("dev").data / "raw"
+    raw.mkdir(parents=True)
+    (raw / "other").write_text("")
+    with lab.journey._screen.step("Raw images") as step:
+        lab.journey._draw_raw_images(step)
+    assert (raw / "img_align_celeba/000001.jpg").exists()
+    assert not (raw / "other").exists()
+
+
+def test_photographs_are_not_drawn_but_looked_for(lab: Lab, tmp_path: Path) -> None:
+    lab.push("main", {"params.yaml": "data: {source: celeba}\n"})
+    with lab.journey._screen.step("Raw images") as step:
+        with pytest.raises(EngineError, match="CELEBA_DIR: not set"):
+            lab.journey._draw_raw_images(step)
+        lab.engine.shell["CELEBA_DIR"] = str(tmp_path)
+        del lab.engine.own
+        with pytest.raises(EngineError, match=r"has no list_attr_celeba\.txt"):
+            lab.journey._draw_raw_images(step)
+        (tmp_path / "list_attr_celeba.txt").write_text("")
+        lab.journey._draw_raw_images(step)
+        assert step.result == str(tmp_path)
+
+
+def test_the_knobs_of_the_parameters_become_options() -> None:
+    synthetic = {"count": 5, "seed": 2, "light": 0.5, "marginals": {"Smiling": 0.9, "Male": 0.1}}
+    assert walk._drawing_options(synthetic) == [
+        *("--count", "5", "--seed", "2", "--light", "0.5"),
+        *("--marginal", "Smiling=0.9", "--marginal", "Male=0.1"),
+    ]

@@ -1,0 +1,165 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from infra.local.errors import EngineError
+from infra.local.layout import Layout
+from infra.local.origin import Origin
+from tests.infra.local.conftest import commit
+
+from gitops.repository import Repository
+
+
+@pytest.fixture
+def origin(layout: Layout) -> Origin:
+    made = Origin(layout)
+    assert made.prepare() is True
+    made.register()
+    return made
+
+
+def test_origin_starts_with_the_checkouts_commit_whatever_its_branch(layout: Layout) -> None:
+    checkout = Repository(layout.checkout)
+    checkout.git("checkout", "--quiet", "-b", "mine")
+    head = commit(layout.checkout, "Second")
+    origin = Origin(layout)
+    origin.prepare()
+    assert origin.repository.resolve("main") == head
+    assert origin.branches("") == ["main"]
+    assert checkout.git("status", "--porcelain") == ""
+
+
+def test_origin_is_made_once(origin: Origin, layout: Layout) -> None:
+    head = commit(layout.checkout, "Second")
+    assert origin.prepare() is False
+    assert origin.repository.resolve("main") != head
+    assert origin.unpushed() == head
+    Repository(layout.checkout).git("push", "--quiet", "visage", "HEAD:main")
+    assert origin.unpushed() is None
+
+
+def test_an_interrupted_start_is_done_again(layout: Layout) -> None:
+    (layout.state / "origin.unfinished").mkdir(parents=True)
+    (layout.state / "origin.unfinished/HEAD").write_text("half")
+    origin = Origin(layout)
+    assert origin.prepare() is True
+    assert origin.repository.has("main")
+
+
+def test_a_shallow_clone_can_start_and_push(layout: Layout, tmp_path: Path) -> None:
+    commit(layout.checkout, "Second")
+    shallow = Layout(tmp_path / "shallow")
+    source = f"file://{layout.checkout}"
+    Repository.clone(source, shallow.checkout, "--depth", "1")
+    origin = Origin(shallow)
+    origin.prepare()
+    origin.register()
+    head = commit(shallow.checkout, "Third")
+    Repository(shallow.checkout).git("push", "--quiet", "visage", "HEAD:main")
+    assert origin.repository.resolve("main") == head
+
+
+def test_a_commit_can_be_fetched_by_its_id(origin: Origin, layout: Layout, tmp_path: Path) -> None:
+    first = origin.repository.resolve("main")
+    commit(layout.checkout, "Second")
+    Repository(layout.checkout).git("push", "--quiet", "visage", "HEAD:main")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    repository = Repository(elsewhere)
+    repository.git("init", "--quiet", ".")
+    repository.git("fetch", "--quiet", "--depth", "1", f"file://{layout.origin}", first)
+    assert repository.resolve("FETCH_HEAD") == first
+
+
+def test_hooks_of_the_checkout_have_no_part_in_it(layout: Layout) -> None:
+    hook = layout.checkout / ".git/hooks/pre-push"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    origin = Origin(layout)
+    assert origin.prepare() is True
+    assert origin.repository.has("main")
+
+
+def test_a_remote_of_that_name_that_is_something_else_stays(layout: Layout) -> None:
+    checkout = Repository(layout.checkout)
+    checkout.git("remote", "add", "visage", "https://example.org/visage.git")
+    origin = Origin(layout)
+    origin.prepare()
+    with pytest.raises(EngineError, match=r"remote visage of this checkout is https://example\.org"):
+        origin.register()
+    origin.unregister()
+    assert checkout.git("remote", "get-url", "visage") == "https://example.org/visage.git"
+
+
+def test_the_remote_follows_a_checkout_that_was_moved(origin: Origin, layout: Layout, tmp_path: Path) -> None:
+    moved = Layout(tmp_path / "moved")
+    layout.checkout.rename(moved.checkout)
+    Origin(moved).register()
+    assert Repository(moved.checkout).git("remote", "get-url", "visage") == str(moved.origin)
+
+
+def test_unregister_takes_out_what_came_from_the_remote_and_nothing_else(
+    origin: Origin, layout: Layout
+) -> None:
+    checkout = Repository(layout.checkout)
+    checkout.fetch("visage")
+    checkout.git("fetch", "--quiet", "visage")
+    checkout.git("update-ref", "refs/gitops/other/heads/main", "HEAD")
+    before = checkout.git("rev-parse", "HEAD", "main")
+    assert origin.unregister() is True
+    assert checkout.remotes() == []
+    references = checkout.git("for-each-ref", "--format=%(refname)").splitlines()
+    assert references == ["refs/gitops/other/heads/main", "refs/heads/main"]
+    assert checkout.git("rev-parse", "HEAD", "main") == before
+    assert origin.unregister() is False
+
+
+def test_dvc_finds_remote_and_cache(origin: Origin, layout: Layout, tmp_path: Path) -> None:
+    origin.configure_dvc()
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "model").write_text("weights")
+    for command in (["init", "--no-scm", "--quiet"], ["add", "--quiet", "model"], ["push"]):
+        subprocess.run(
+            [sys.executable, "-m", "dvc", *command],
+            cwd=work,
+            env={
+                **os.environ,
+                "DVC_GLOBAL_CONFIG_DIR": str(layout.dvc_config),
+                "DVC_SITE_CACHE_DIR": str(layout.dvc_site_cache),
+            },
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+    stored = [path for path in layout.dvc_remote.rglob("*") if path.is_file()]
+    assert [path.read_text() for path in stored] == ["weights"]
+    assert any(layout.dvc_cache.rglob("*"))
+    assert not list((work / ".dvc").glob("cache/files/*"))
+
+
+def test_files_of_a_commit_can_be_unpacked(origin: Origin, layout: Layout, tmp_path: Path) -> None:
+    commit_id = origin.repository.resolve("main")
+    (layout.checkout / "params.yaml").write_text("changed\n")
+    target = tmp_path / "unpacked"
+    target.mkdir()
+    origin.unpack(commit_id, target, "params.yaml", "environments/dev")
+    assert "synthetic" in (target / "params.yaml").read_text()
+    assert sorted(path.name for path in target.rglob("*") if path.is_file()) == [
+        "params.yaml",
+        "release.yaml",
+        "settings.env",
+    ]
+
+
+def test_candidates_are_listed_latest_first(origin: Origin, layout: Layout) -> None:
+    checkout = Repository(layout.checkout)
+    for name in ("candidate/a", "candidate/b"):
+        commit(layout.checkout, name)
+        checkout.git("push", "--quiet", "visage", f"HEAD:refs/heads/{name}")
+    assert set(origin.branches("candidate/")) == {"candidate/a", "candidate/b"}
+    checkout.git("push", "--quiet", "visage", "HEAD~1:main")
+    assert origin.merged("candidate/a")
+    assert not origin.merged("candidate/b")

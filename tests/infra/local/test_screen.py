@@ -1,0 +1,45 @@
+import io
+
+import pytest
+from infra.local.screen import Screen, duration
+from rich.console import Console
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.9, "0 s"), (61, "1 min 01 s"), (3599, "59 min 59 s"), (3660, "1 h 01 min")]
+)
+def test_a_duration_is_written_as_people_do(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_without_a_terminal_there_are_plain_lines() -> None:
+    output = io.StringIO()
+    with Screen(Console(file=output)).step("Choose ports") as step:
+        step.passing("soon gone")
+        step.say("a line [with] brackets that is much longer than the eighty columns of what is no terminal")
+        step.done("dev 8080")
+    assert output.getvalue() == (
+        "… Choose ports\n"
+        "    a line [with] brackets that is much longer than the eighty columns of what is no terminal\n"
+        "✓ Choose ports  dev 8080  (0 s)\n"
+    )
+
+
+def test_a_terminal_shows_what_passes_and_keeps_what_stays() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=100, color_system=None)
+    with Screen(console).step("Train") as step:
+        step.passing("soon gone")
+        step.say("stays")
+    text = output.getvalue()
+    assert "soon gone" in text
+    assert "stays" in text
+    assert text.rstrip().endswith("✓ Train  (0 s)")
+
+
+@pytest.mark.parametrize(("error", "mark"), [(ValueError, "✗"), (KeyboardInterrupt, "■")])
+def test_a_step_that_ends_badly_is_marked(error: type[BaseException], mark: str) -> None:
+    output = io.StringIO()
+    with pytest.raises(error), Screen(Console(file=output)).step("Train"):
+        raise error
+    assert output.getvalue().splitlines()[-1] == f"{mark} Train  (0 s)"

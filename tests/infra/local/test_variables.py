@@ -1,0 +1,158 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from infra.local import secret, variables
+from infra.local.errors import EngineError
+from infra.local.layout import Layout
+from infra.local.variables import Address, Own
+
+ADDRESS = Address("staging.localhost", 9001)
+
+
+def derive(layout: Layout, own: Own, environment: str = "staging") -> dict[str, str]:
+    secrets = secret.load(layout.place(environment).secrets)
+    return variables.derive(layout, environment, own, ADDRESS, secrets, "postgresql://db/visage_staging")
+
+
+def test_an_environment_gets_its_settings_unchanged_and_its_own_places(layout: Layout) -> None:
+    found = derive(layout, Own({}, {}))
+    for line in (layout.checkout / "environments/staging/settings.env").read_text().splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#") and key != "WEB_PORT":
+            assert found[key] == value
+    assert found["WEB_PORT"] == found["AIRFLOW__API__PORT"] == "9001"
+    assert found["AIRFLOW__API__BASE_URL"] == "http://staging.localhost:9001"
+    assert found["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:9001/execution/"
+    assert found["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert found["VISAGE_HOME"] == str(layout.state / "staging/data")
+    assert json.loads(found["AIRFLOW_CONN_GIT_DEFAULT"])["host"] == str(layout.origin)
+
+
+def test_two_environments_share_no_place_and_no_secret(layout: Layout) -> None:
+    own = Own({}, {})
+    one, other = derive(layout, own, "staging"), derive(layout, own, "prod")
+    different = {
+        "AIRFLOW_HOME",
+        "VISAGE_HOME",
+        "AIRFLOW__API__SECRET_KEY",
+        "AIRFLOW__API_AUTH__JWT_SECRET",
+        "AIRFLOW__CORE__FERNET_KEY",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH",
+    }
+    assert not [key for key in different if one[key] == other[key]]
+
+
+def test_the_file_env_reaches_the_environments_and_the_shell_only_in_part(layout: Layout) -> None:
+    (layout.checkout / ".env").write_text(
+        '# mine\nAIRFLOW_CONN_SLACK=\'{"conn_type": "slack"}\'\nCELEBA_DIR=/a\nVISAGE_DEV_PORT=9000\n'
+    )
+    shell = {"CELEBA_DIR": "/b", "AIRFLOW__CORE__PARALLELISM": "32", "DVC_NO_SCM": "1", "HOME": "/home/me"}
+    own = Own.read(layout.checkout, shell)
+    found = derive(layout, own)
+    assert found["AIRFLOW_CONN_SLACK"] == '{"conn_type": "slack"}'
+    assert found["CELEBA_DIR"] == "/b", "the shell goes before the file"
+    assert found["AIRFLOW__CORE__PARALLELISM"] == "2"
+    assert "VISAGE_DEV_PORT" not in found
+    assert "HOME" not in found
+    assert own.engine == {"VISAGE_DEV_PORT": "9000"}
+    assert own.ignored == ["AIRFLOW__CORE__PARALLELISM", "DVC_NO_SCM"]
+
+
+def test_the_file_env_cannot_contradict_the_settings(layout: Layout) -> None:
+    (layout.checkout / ".env").write_text("ACCURACY_THRESHOLD=0.1\n")
+    with pytest.raises(
+        EngineError, match=r"\.env: ACCURACY_THRESHOLD: environments/staging/settings\.env says"
+    ):
+        derive(layout, Own.read(layout.checkout, {}))
+
+
+def test_a_line_without_a_value_is_named(layout: Layout) -> None:
+    (layout.checkout / ".env").write_text("CELEBA_DIR\n")
+    with pytest.raises(EngineError, match=r"\.env: CELEBA_DIR: no value; write CELEBA_DIR=value"):
+        Own.read(layout.checkout, {})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["AIRFLOW_HOME", "AIRFLOW__X__Y", "_AIRFLOW_Z", "DVC_A", "GIT_DIR", "GITOPS_REMOTE", "PYTHONPATH"]
+        )
+        | st.sampled_from(["HOME", "LANG", "HTTP_PROXY"]),
+        st.just("value"),
+    )
+)
+def test_what_is_meant_for_another_program_is_not_passed_on(shell: dict[str, str]) -> None:
+    kept = variables.inherit(shell)
+    assert set(kept) - {"PATH", "NO_PROXY", "no_proxy"} == set(shell) & {"HOME", "LANG", "HTTP_PROXY"}
+
+
+def test_this_environment_comes_first_on_the_path_and_no_proxy_is_asked_for_it() -> None:
+    kept = variables.inherit({"PATH": "/usr/bin", "no_proxy": "example.org,localhost"})
+    assert kept["PATH"] == f"{Path(sys.prefix) / 'bin'}{os.pathsep}/usr/bin"
+    assert kept["NO_PROXY"] == kept["no_proxy"] == "example.org,localhost,127.0.0.1,::1,.localhost"
+
+
+def test_what_changed_is_named_and_nothing_is_told_of_its_value() -> None:
+    before = variables.fingerprints({"A": "1", "B": "secret"})
+    now = variables.fingerprints({"A": "2", "C": "3"})
+    assert variables.changed(now, before) == ["A", "B", "C"]
+    assert variables.changed(before, before) == []
+    assert "secret" not in json.dumps(before)
+
+
+def test_a_folder_that_the_shell_names_no_more_is_no_change() -> None:
+    before = variables.fingerprints({"CELEBA_DIR": "/a"})
+    assert variables.changed(variables.fingerprints({}), before) == []
+    assert variables.changed(variables.fingerprints({"CELEBA_DIR": "/b"}), before) == ["CELEBA_DIR"]
+
+
+SAY = """
+import json
+from airflow_local_settings import DASHBOARD_UIALERTS, hostname
+print(json.dumps([[alert.category, alert.text] for alert in DASHBOARD_UIALERTS] + [hostname()]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("serving", "category", "text"),
+    [
+        (None, "info", "**staging** has no release yet"),
+        ({"commit": "c" * 40, "refused": None}, "info", f"**staging** runs release `{'c' * 12}`"),
+        (
+            {"commit": None, "refused": "abc: not on main"},
+            "error",
+            "**staging** has no release yet. Refused: abc: not on main",
+        ),
+    ],
+)
+def test_the_web_interface_says_what_runs(
+    tmp_path: Path, serving: dict[str, str] | None, category: str, text: str
+) -> None:
+    home, bundles = tmp_path / "airflow", tmp_path / "bundles"
+    shutil.copytree(variables.ASSETS, home)
+    if serving is not None:
+        (bundles / "release").mkdir(parents=True)
+        (bundles / "release/release.json").write_text(json.dumps(serving))
+    said = subprocess.run(
+        [sys.executable, "-c", SAY],
+        env={
+            **os.environ,
+            "AIRFLOW_HOME": str(home),
+            "PYTHONPATH": str(home / "config"),
+            "VISAGE_ENVIRONMENT": "staging",
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(bundles),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert json.loads(said.splitlines()[-1]) == [[category, text], "localhost"]
