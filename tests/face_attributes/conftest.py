@@ -1,40 +1,99 @@
 """Faces, and a model that has learnt a little of them, made once for all tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from ruamel.yaml import YAML
 
-from face_attributes import best, evaluate, export, params, prepare, prepared, train
+from face_attributes import best, evaluate, export, params, prepare, prepared, runtime, train
 from face_attributes.attributes import HEIGHT, WIDTH
 from face_attributes.collect import collect
 from face_attributes.params import Params
-from face_attributes.synthetic import SyntheticParams, draw_folder
+from face_attributes.synthetic import draw_folder
 
-ROOT = Path(__file__).parents[2]
 FACES = 240
 SIZE = 32
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keep PyTorch to one thread: on a busy machine several wait for each other longer than they work."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "cpu_count", lambda: 1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Params:
-    """The parameters of the repository, with budgets for tests."""
-    loaded = params.load(ROOT / "params.yaml")
-    return loaded.model_copy(
-        update={
-            "data": loaded.data.model_copy(update={"synthetic": SyntheticParams(count=FACES, seed=3)}),
-            "prepare": loaded.prepare.model_copy(update={"size": SIZE}),
-            "tune": loaded.tune.model_copy(update={"trials": 7, "images": 64, "epochs": 2}),
-            "train": loaded.train.model_copy(
-                update={"epochs": 3, "batch_size": 16, "width": 16, "precision": "float32", "device": "cpu"}
-            ),
-            "export": loaded.export.model_copy(update={"parity_images": 16}),
-            "evaluate": loaded.evaluate.model_copy(update={"bootstrap": 50, "worst": 4}),
+    """Parameters with budgets for tests."""
+    return Params.model_validate(
+        {
+            "profile": "full",
+            "data": {
+                "source": "synthetic",
+                "attributes": None,
+                "max_images": None,
+                "max_bad_fraction": 0.05,
+                "synthetic": {"count": FACES, "seed": 3},
+            },
+            "prepare": {"size": SIZE},
+            "tune": {
+                "trials": 7,
+                "minutes": 10.0,
+                "images": 64,
+                "epochs": 2,
+                "seed": 1,
+                "space": {
+                    "learning_rate": {"low": 0.0005, "high": 0.008},
+                    "weight_decay": {"low": 0.001, "high": 0.3},
+                    "dropout": {"low": 0.1, "high": 0.6},
+                    "width": [8, 16],
+                    "augmentation": {"low": 0.4, "high": 1.6},
+                },
+            },
+            "train": {
+                "seed": 1,
+                "epochs": 3,
+                "max_minutes": None,
+                "batch_size": 16,
+                "learning_rate": 0.002,
+                "weight_decay": 0.05,
+                "dropout": 0.3,
+                "width": 16,
+                "augmentation": 1.0,
+                "ema_decay": 0.998,
+                "precision": "float32",
+                "device": "cpu",
+            },
+            "export": {"parity_images": 16, "tolerance": 1e-4},
+            "evaluate": {"bootstrap": 50, "seed": 1, "worst": 4},
         }
     )
+
+
+@pytest.fixture
+def edit() -> Callable[..., Path]:
+    """Return a function that sets keys of a parameter file: `edit(path, {"train.epochs": 0})`."""
+
+    def change(path: Path, changes: dict[str, object]) -> Path:
+        yaml = YAML()
+        document = yaml.load(path)
+        for where, value in changes.items():
+            *sections, key = where.split(".")
+            section = document
+            for name in sections:
+                section = section[name]
+            section[key] = value
+        yaml.dump(document, path)
+        return path
+
+    return change
 
 
 @dataclass(frozen=True)

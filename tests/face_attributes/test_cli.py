@@ -97,9 +97,8 @@ def test_a_command_that_there_is_not(run):
 
 
 @pytest.mark.parametrize("command", STAGES)
-def test_each_stage_minds_its_parameters(run, workplace, command):
-    text = (workplace / "params.yaml").read_text()
-    (workplace / "params.yaml").write_text(text.replace("  learning_rate: 0.002", "  lerning_rate: 0.002"))
+def test_each_stage_minds_its_parameters(run, workplace, edit, command):
+    edit(workplace / "params.yaml", {"train.lerning_rate": 0.1})
     assert "train.lerning_rate: unknown, did you mean learning_rate?" in complaint(run(command))
 
 
@@ -117,9 +116,8 @@ def test_each_stage_names_the_one_before_it(run, workplace, command, missing):
     assert missing in complaint(run(command))
 
 
-def test_celeba_without_a_folder(run, workplace):
-    text = (workplace / "params.yaml").read_text()
-    (workplace / "params.yaml").write_text(text.replace("source: synthetic", "source: celeba"))
+def test_celeba_without_a_folder(run, workplace, edit):
+    edit(workplace / "params.yaml", {"data.source": "celeba"})
     assert "CELEBA_DIR is not set" in complaint(run("collect"))
 
 
