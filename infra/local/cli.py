@@ -65,7 +65,7 @@ def up(
         _status(engine)
         screen.print("")
         screen.print(f"Look around:   {addresses['dev'].web}; users and passwords: {engine.layout.access}")
-        screen.print("Try a change:  git push visage HEAD:my-change, then gitops merge my-change")
+        screen.print("Try a change:  git push visage HEAD:my-change, then .venv/bin/gitops merge my-change")
         screen.print("See, stop:     make status, make down")
 
 

@@ -81,7 +81,7 @@ class Engine:
             step.done("was there")
             step.say(f"your commit {head[:12]} is not part of its main; to propose it:")
             step.say("$ git push visage HEAD:my-change")
-            step.say("$ gitops merge my-change")
+            step.say("$ .venv/bin/gitops merge my-change")
         else:
             step.done("was there")
 

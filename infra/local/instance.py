@@ -66,6 +66,18 @@ class Instance:
         found = {name: service.find() for name, service in self.services.items()}
         return {name: process for name, process in found.items() if process is not None}
 
+    def require(self) -> None:
+        """Return if all three processes run.
+
+        :raises EngineError: naming those that do not.
+        """
+        alive = self.alive()
+        if dead := [name for name in COMMANDS if name not in alive]:
+            raise EngineError(
+                f"{self.environment}: {', '.join(dead)} ended; make up starts it again and goes on from here "
+                f"(logs: {self.place.logs})"
+            )
+
     def migrate(self, own: Mapping[str, str], *, like: str | None = None) -> bool:
         """Bring the database to this Airflow's tables; return whether that took a migration.
 

@@ -12,11 +12,13 @@ import yaml
 from infra.local import command, patience, variables
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
+from infra.local.instance import Instance
 from infra.local.origin import MAIN
 from infra.local.process import INSTANCE, SERVICE
 from infra.local.screen import Screen, Step
 from infra.local.task import ENDED, Runs
 from infra.local.training import DAG, Training
+from infra.local.variables import Address
 
 from gitops import settings
 from gitops.airflow import Access, load_access
@@ -94,7 +96,14 @@ class Journey:
 
     def _training(self) -> Training:
         active = settings.load("dev", self._layout.checkout).active_dags
-        return Training(self._access()["dev"], self._layout.place("dev"), active=DAG in active)
+        require = self._instance("dev").require
+        return Training(
+            self._access()["dev"], self._layout.place("dev"), active=DAG in active, require=require
+        )
+
+    def _instance(self, environment: str) -> Instance:
+        """Return an environment's Airflow, to look whether it is up."""
+        return Instance(self._layout, environment, Address("", 0))
 
     def _candidate(self, training: Training, step: Step, seconds: float) -> str:
         """Return the branch of a new candidate."""
@@ -156,12 +165,14 @@ class Journey:
         :raises EngineError: when such a run fails, or nothing is found in time.
         """
         access = self._access()[environment]
+        instance = self._instance(environment)
         with Runs(access, timeout=30) as airflow:
             before = {run.id for run in airflow.recent(dag) if run.state in ENDED}
 
             def checked() -> T | None:
                 if found := check():
                     return found
+                instance.require()
                 for run in airflow.recent(dag):
                     if run.state == "failed" and run.id not in before:
                         failure = airflow.failure(dag, run.id, self._layout.place(environment))

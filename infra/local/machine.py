@@ -66,9 +66,8 @@ def _head(checkout: Path) -> str:
     try:
         top = Path(repository.git("rev-parse", "--show-toplevel"))
     except GitError as error:
-        raise EngineError(
-            f"{error}; run this in a clone of the repository, not in an unpacked archive"
-        ) from error
+        hint = "; run this in a clone of the repository, not in an unpacked archive"
+        raise EngineError(f"{error}{hint if 'not a git repository' in str(error) else ''}") from error
     if top.resolve() != checkout.resolve():
         raise EngineError(
             f"{checkout}: part of the git repository {top}; Visage needs a repository of its own"

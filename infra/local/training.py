@@ -1,6 +1,7 @@
 """A run of the training pipeline in dev: start it, or find it, and follow it to its end."""
 
 import time
+from collections.abc import Callable
 
 from infra.local import files, patience
 from infra.local.errors import EngineError
@@ -30,11 +31,14 @@ _SIGNS = {
 class Training:
     """The training pipeline of dev."""
 
-    def __init__(self, access: Access, place: Place, *, active: bool) -> None:
-        """`active` says whether the pipeline may start by itself, by its schedule."""
+    def __init__(
+        self, access: Access, place: Place, *, active: bool, require: Callable[[], None] = lambda: None
+    ) -> None:
+        """`active`: the pipeline may start by itself, by schedule. `require` raises when dev is not up."""
         self._airflow = Runs(access, timeout=30)
         self._place = place
         self._active = active
+        self._require = require
         self._marker = place.root / "training.json"
 
     def await_dag(self, seconds: float = 180) -> None:
@@ -81,6 +85,7 @@ class Training:
         deadline = time.monotonic() + seconds
         said: dict[str, str] = {}
         while True:
+            self._require()
             state, tasks = self._look(run)
             _announce(tasks, said, step)
             step.show(_table(tasks))

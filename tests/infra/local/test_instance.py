@@ -109,6 +109,8 @@ def test_a_killed_process_alone_is_started_again(running: Running) -> None:
     before["dag-processor"].kill()
     wait_for(lambda: "dag-processor" not in running.instance.alive())
     assert running.instance.trouble() == "dag-processor starts"
+    with pytest.raises(EngineError, match="dev: dag-processor ended; make up starts it again"):
+        running.instance.require()
     started = running.instance.start(running.own, os.environ)
     assert started.anew == started.found_dead == ("dag-processor",)
     after = running.instance.alive()

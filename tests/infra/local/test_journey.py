@@ -10,6 +10,7 @@ from infra.local import journey as walk
 from infra.local import training
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
+from infra.local.instance import Instance
 from infra.local.journey import Journey
 from infra.local.layout import Layout
 from infra.local.screen import Screen
@@ -110,6 +111,7 @@ def lab(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setattr(training, "SCHEDULE_DELAY", 0)
     monkeypatch.setattr(walk, "PAUSE", 0.01)
     fake = FakePipeline()
+    monkeypatch.setattr(Instance, "require", lambda _: None)
     yield Lab(layout, fake, monkeypatch)
     fake.close()
 

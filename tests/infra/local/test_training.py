@@ -142,6 +142,18 @@ def test_a_pipeline_that_does_not_load_is_named(pipeline: FakePipeline, place: P
         found.await_dag(seconds=0)
 
 
+def test_a_run_whose_airflow_ended_is_not_followed_for_ever(pipeline: FakePipeline, place: Place) -> None:
+    def require() -> None:
+        raise EngineError("dev: scheduler ended")
+
+    found = Training(pipeline.access, place, active=False, require=require)
+    with (
+        pytest.raises(EngineError, match="dev: scheduler ended"),
+        Screen(Console(file=io.StringIO())).step("Train") as step,
+    ):
+        found.follow("manual__0", step, seconds=60)
+
+
 def test_an_attempt_after_another_is_told(pipeline: FakePipeline, place: Place) -> None:
     pipeline.tasks = [task("tune", "success", attempt=2, seconds=3)]
     assert "✓ tune: success, attempt 2  (3 s)" in follow(pipeline, place)
