@@ -14,6 +14,7 @@ from face_attributes.params import DataParams
 from face_attributes.paths import RAW
 from face_attributes.progress import bar
 from face_attributes.quarantine import Quarantine
+from face_attributes.quarantine import write as write_reasons
 from face_attributes.shards import Rows, ShardWriter
 
 _CHUNK = 500  # images between two writes
@@ -36,7 +37,7 @@ def collect(params: DataParams, out: Path = RAW) -> None:
             quarantine.add(name, "in the folder, but not in the list")
         with replacing_folder(out) as folder:
             written = _write_shards(listing, chosen, folder, quarantine)
-            quarantine.write(folder / "quarantine.csv")
+            write_reasons(folder / "quarantine.csv", quarantine.reasons)
     print(f"collect: {written} images, {len(quarantine)} in quarantine")
 
 

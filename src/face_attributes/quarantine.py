@@ -36,10 +36,19 @@ class Quarantine:
                 f"data.max_bad_fraction allows {self._max_fraction:g}; mend them or raise it in params.yaml"
             )
 
-    def write(self, path: Path) -> None:
-        """Write `id,reason`, one line for each bad image, by name."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("id", "reason"))
-        writer.writerows(sorted(self.reasons.items()))
-        write_text(path, stream.getvalue())
+
+def write(path: Path, reasons: dict[str, str]) -> None:
+    """Write `id,reason`, one line for each bad image, by name."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("id", "reason"))
+    writer.writerows(sorted(reasons.items()))
+    write_text(path, stream.getvalue())
+
+
+def read(path: Path) -> dict[str, str]:
+    """Return the reasons that `write` wrote; none if there is no such file."""
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["id"]: row["reason"] for row in csv.DictReader(file)}

@@ -6,8 +6,6 @@ Columns: `id` (path within the folder); for each attribute its name (bool, the d
 Equal images and an equal model give equal bytes: the file holds no time.
 """
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -18,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from face_attributes import image_statistics, images
+from face_attributes import image_statistics, images, quarantine
 from face_attributes.decoding import BATCH, ahead
 from face_attributes.errors import DataError, ImageError
-from face_attributes.files import replacing, write_text
+from face_attributes.files import replacing
 from face_attributes.image_statistics import STATISTICS
 from face_attributes.model import Model
 from face_attributes.progress import bar
@@ -32,7 +30,7 @@ Good = tuple[str, np.ndarray, tuple[float, ...]]
 
 
 def score(
-    folder: Path, model: Path, out: Path, release: str | None = None, quarantine: Path | None = None
+    folder: Path, model: Path, out: Path, release: str | None = None, quarantine_folder: Path | None = None
 ) -> tuple[int, dict[str, str]]:
     """Score a folder of aligned faces.
 
@@ -41,7 +39,7 @@ def score(
         model: ONNX file.
         out: Parquet file to write.
         release: the commit that the model belongs to, if it is to be noted.
-        quarantine: where to move images that cannot be used; without it they stay where they are.
+        quarantine_folder: where to move images that cannot be used; without it they stay where they are.
 
     Returns:
         The number of images scored, and the reason for each one that could not be.
@@ -53,7 +51,7 @@ def score(
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    for place in (out, quarantine):
+    for place in (out, quarantine_folder):
         if place is not None and place.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{place}: must lie outside {folder}, or it would be scored next time")
     total = sum(1 for _ in _names(folder))
@@ -66,8 +64,8 @@ def score(
         if not scored:
             name, reason = next(iter(bad.items()))
             raise DataError(f"{folder}: not one of its {total} files can be used; {name}: {reason}")
-    if quarantine is not None:
-        _move(folder, bad, quarantine)
+    if quarantine_folder is not None:
+        _move(folder, bad, quarantine_folder)
     return scored, bad
 
 
@@ -166,25 +164,13 @@ def _batch(
     )
 
 
-def _move(folder: Path, bad: dict[str, str], quarantine: Path) -> None:
+def _move(folder: Path, bad: dict[str, str], place: Path) -> None:
     """Move bad files to the quarantine, and add them to its list."""
     if not bad:
         return
-    table = quarantine / "quarantine.csv"
-    reasons = _reasons(table) | bad
+    table = place / "quarantine.csv"
+    quarantine.write(table, quarantine.read(table) | bad)
     for name in bad:
-        target = quarantine / name
+        target = place / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(folder / name, target)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("id", "reason"))
-    writer.writerows(sorted(reasons.items()))
-    write_text(table, stream.getvalue())
-
-
-def _reasons(table: Path) -> dict[str, str]:
-    if not table.exists():
-        return {}
-    with table.open(newline="", encoding="utf-8") as file:
-        return {row["id"]: row["reason"] for row in csv.DictReader(file)}

@@ -101,6 +101,7 @@ def test_plots_show_what_stages_write():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_fresh_clone_runs_the_small_profile_and_stays_clean(tmp_path):
     clone = tmp_path / "clone"
     environment = {

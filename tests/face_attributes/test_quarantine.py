@@ -1,17 +1,24 @@
 import pytest
 
 from face_attributes.errors import DataError
-from face_attributes.quarantine import Quarantine
+from face_attributes.quarantine import Quarantine, read, write
 
 
 def test_lists_names_and_reasons(tmp_path):
     quarantine = Quarantine(10, 0.2)
     quarantine.add("b.jpg", "empty file")
     quarantine.add("a.jpg", 'odd, "quoted"')
-    quarantine.write(tmp_path / "quarantine.csv")
+    write(tmp_path / "quarantine.csv", quarantine.reasons)
     assert (
         tmp_path / "quarantine.csv"
     ).read_text() == 'id,reason\na.jpg,"odd, ""quoted"""\nb.jpg,empty file\n'
+
+
+def test_what_is_written_is_read(tmp_path):
+    reasons = {"a.jpg": 'odd, "quoted"', "b.jpg": "empty file"}
+    write(tmp_path / "quarantine.csv", reasons)
+    assert read(tmp_path / "quarantine.csv") == reasons
+    assert read(tmp_path / "none.csv") == {}
 
 
 def test_stops_above_its_share():

@@ -77,11 +77,11 @@ def test_bad_files_are_told_and_stay(folder, made, tmp_path):
 def test_bad_files_move_where_they_are_told_to(folder, made, tmp_path):
     spoil(folder)
     quarantine = tmp_path / "quarantine"
-    score(folder, made.model, tmp_path / "scores.parquet", quarantine=quarantine)
+    score(folder, made.model, tmp_path / "scores.parquet", quarantine_folder=quarantine)
     assert not (folder / "000001.jpg").exists()
     assert (quarantine / "more/notes.txt").read_text() == "hello"
     (folder / "000003.jpg").write_bytes(b"")
-    score(folder, made.model, tmp_path / "scores.parquet", quarantine=quarantine)
+    score(folder, made.model, tmp_path / "scores.parquet", quarantine_folder=quarantine)
     rows = list(csv.DictReader((quarantine / "quarantine.csv").open()))
     assert [row["id"] for row in rows] == ["000001.jpg", "000003.jpg", "more/notes.txt"]
     assert rows[1]["reason"] == "empty file"
@@ -92,7 +92,7 @@ def test_not_one_usable_file(made, tmp_path):
     folder.mkdir()
     (folder / "a.jpg").write_text("hello")
     with pytest.raises(DataError, match=r"not one of its 1 files can be used; a\.jpg: not a JPEG"):
-        score(folder, made.model, tmp_path / "scores.parquet", quarantine=tmp_path / "quarantine")
+        score(folder, made.model, tmp_path / "scores.parquet", quarantine_folder=tmp_path / "quarantine")
     assert (folder / "a.jpg").exists()
     assert not (tmp_path / "scores.parquet").exists()
 
@@ -112,7 +112,7 @@ def test_a_model_that_is_none_leaves_no_scores(folder, tmp_path):
     assert not (tmp_path / "scores.parquet").exists()
 
 
-@pytest.mark.parametrize("place", ["out", "quarantine"])
+@pytest.mark.parametrize("place", ["out", "quarantine_folder"])
 def test_nothing_is_written_into_the_folder_itself(folder, made, tmp_path, place):
     places = {"out": tmp_path / "scores.parquet", place: folder / "inner"}
     with pytest.raises(DataError, match="must lie outside"):
