@@ -118,6 +118,8 @@ def fit(
                 losses += loss.detach() * len(chosen)
                 seen += len(chosen)
                 progress.update(params.batch_size)
+            if not seen and done.curve:  # the minutes were over before the epoch began
+                break
             row = _judge(average, validation, runtime, epoch + 1, float(losses) / max(seen, 1))
             done.curve.append(row)
             done.images += seen

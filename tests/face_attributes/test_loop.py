@@ -83,6 +83,17 @@ def test_minutes_end_it_with_the_learning_rate_at_its_end(tiny, data, monkeypatc
     assert 1 <= len(fitted.curve) < 10
 
 
+def test_no_epoch_is_noted_that_did_not_begin(tiny, data, monkeypatch):
+    steps = math.ceil(len(data.train) / tiny.train.batch_size)
+    # The clock is read at the start, at each step and after each epoch; it jumps with the second epoch
+    clock = iter([*[0.0] * (steps + 2), *[1e9] * 10])
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
+    fitted = fit(data.train, data.validation, options(tiny, max_minutes=1.0), CPU)
+    assert fitted.out_of_time
+    assert [row.epoch for row in fitted.curve] == [1]
+    assert fitted.curve[0].train_loss > 0
+
+
 def test_a_last_batch_of_one_image_is_left_out(tiny, data):
     fitted = fit(data.train.first(33), data.validation, options(tiny, epochs=1), CPU)
     assert fitted.images == 32
