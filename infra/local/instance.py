@@ -1,4 +1,4 @@
-"""One environment's Airflow: api-server, scheduler and dag-processor, each a process of its own."""
+"""One environment's Airflow: api-server, scheduler, dag-processor and triggerer, a process each."""
 
 import json
 import subprocess
@@ -23,9 +23,10 @@ COMMANDS = {
     # The api-server reads the tasks' logs in the same folder; a server for them would listen everywhere.
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 # What the health of each process is called in Airflow's own report.
-_REPORTED_AS = {"scheduler": "scheduler", "dag-processor": "dag_processor"}
+_REPORTED_AS = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 _AIRFLOW = (sys.executable, "-m", "airflow")
 _KEPT_LOG_BYTES = 20 * 1024**2
 
@@ -67,7 +68,7 @@ class Instance:
         return {name: process for name, process in found.items() if process is not None}
 
     def require(self) -> None:
-        """Return if all three processes run.
+        """Return if all its processes run.
 
         :raises EngineError: naming those that do not.
         """

@@ -13,7 +13,7 @@ import requests
 from infra.local import port, process, secret, variables
 from infra.local.database import Embedded
 from infra.local.errors import EngineError
-from infra.local.instance import Instance, wait
+from infra.local.instance import COMMANDS, Instance, wait
 from infra.local.layout import Layout
 from infra.local.screen import Screen, Step
 from infra.local.variables import Address, Own
@@ -52,7 +52,12 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         instance.configure("pass word")
         assert instance.migrate(own) is True
         assert instance.migrate(own) is False
-        assert instance.start(own, os.environ).anew == ("api-server", "scheduler", "dag-processor")
+        assert instance.start(own, os.environ).anew == (
+            "api-server",
+            "scheduler",
+            "dag-processor",
+            "triggerer",
+        )
         wait([instance], a_step(), seconds=150)
         access = Access(url=address.url, username="airflow", password="pass word")
         yield Running(instance, own, access)
@@ -151,6 +156,6 @@ def test_changed_settings_start_it_anew(running: Running) -> None:
     before = running.instance.alive()
     started = running.instance.start(changed, os.environ)
     assert started.changed == ("AIRFLOW__CORE__PARALLELISM",)
-    assert started.anew == ("api-server", "scheduler", "dag-processor")
+    assert started.anew == tuple(COMMANDS)
     assert not any(leader.is_running() for leader in before.values())
     assert "scheduler" not in running.instance.alive(), "it waits for the api-server"
