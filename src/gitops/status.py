@@ -122,8 +122,9 @@ def show(
     rows: list[Row], access: dict[str, Access], console: Console, *, now: datetime | None = None
 ) -> None:
     """Print the rows as a table; passwords only where a person looks on."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("", "declared", "runs", "since", "model", "accuracy", "verdict", "last check", "agree"):
+    # As wide as this it fits a terminal of 80 columns, where every commit must be read whole.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for title in ("", "declared", "runs", "since", "model", "accuracy", "verdict", "check", "agree"):
         table.add_column(title, no_wrap=True)
     colors = {"dev": "green", "staging": "yellow", "prod": "red"}
     for row in rows:
@@ -133,7 +134,7 @@ def show(
             _commit(row.declared),
             "not known" if row.trouble and row.running is None else _commit(row.running),
             _age(row.since, now or datetime.now(UTC)) if row.declared else "",
-            (row.model_sha256 or "")[:12],
+            (row.model_sha256 or "")[:8],
             "" if row.mean_accuracy is None else f"{row.mean_accuracy:.4f}",
             Text(verdict if row.declared else "", style="red" if row.verified is False else ""),
             row.last_run or "",
@@ -149,6 +150,8 @@ def show(
             line.append(f"  user {known.username}", style="default")
             if console.is_terminal:
                 line.append(f"  password {known.password.get_secret_value()}", style="default")
+        if row.declared is None:
+            line.append("  no release yet", style="default")
         if row.hold:
             line.append(f"  held: {row.hold}", style="yellow")
         if row.trouble:
@@ -157,7 +160,7 @@ def show(
 
 
 def _commit(commit: str | None) -> str:
-    return commit[:12] if commit else "no release yet"
+    return commit[:12] if commit else "none"
 
 
 def _age(since: datetime | None, now: datetime) -> str:
@@ -166,5 +169,5 @@ def _age(since: datetime | None, now: datetime) -> str:
     seconds = max(0, int((now - since).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -119,7 +120,28 @@ def test_passwords_are_for_people_only(lab: Lab, fakes: dict[str, FakeAirflow]) 
 def test_since_is_an_age(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
     row = rows(lab, fakes)["dev"]
     assert row.since is not None
-    for seconds, text in ((5, " 5 s "), (60 * 5, " 5 min "), (3600 * 5, " 5 h "), (86400 * 5, " 5 d ")):
+    for seconds, text in ((5, " 5s "), (60 * 5, " 5min "), (3600 * 5, " 5h "), (86400 * 5, " 5d ")):
         out = io.StringIO()
         show([row], {}, Console(file=out, width=200), now=row.since + timedelta(seconds=seconds))
         assert text in out.getvalue()
+
+
+def test_every_commit_can_be_read_on_eighty_columns(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    found = [
+        dataclasses.replace(
+            row,
+            environment="staging",
+            declared="a" * 40,
+            running="b" * 40,
+            model_sha256="c" * 64,
+            mean_accuracy=0.9717,
+            verified=True,
+            last_run="success",
+        )
+        for row in rows(lab, fakes).values()
+    ]
+    out = io.StringIO()
+    now = max(row.since for row in found if row.since) + timedelta(minutes=59)
+    show(found, {}, Console(file=out, width=80), now=now)
+    assert "…" not in out.getvalue()
+    assert f"{'a' * 12} {'b' * 12} 59min {'c' * 8}" in out.getvalue()
