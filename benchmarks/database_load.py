@@ -23,17 +23,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from rich.console import Console
+
+from gitops.airflow import Access, Airflow
+from gitops.errors import AirflowError
+from gitops.release import ENVIRONMENTS
 from infra.local import database, port, secret, variables
 from infra.local.engine import Engine
 from infra.local.instance import Instance, wait
 from infra.local.layout import Layout
 from infra.local.screen import Screen, Step
 from infra.local.variables import Address
-from rich.console import Console
-
-from gitops.airflow import Access, Airflow
-from gitops.errors import AirflowError
-from gitops.release import ENVIRONMENTS
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DAG = """

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+
+from gitops.errors import GitopsError
 from infra.local import engine as engines
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.lock import alone
 from infra.local.screen import Screen
-from rich.console import Console
-
-from gitops.errors import GitopsError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -20,13 +20,14 @@ from typing import Any, Protocol
 
 import psutil
 import psycopg2
+from psycopg2 import errors, sql
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
 from infra.local import files, patience, port
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.process import Service, end
-from psycopg2 import errors, sql
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 SETTING = "VISAGE_DATABASE_URL"
 """Setting: the server to use instead of the embedded one; with _DEV, _STAGING or _PROD, one database."""

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
+from gitops import settings
+from gitops.airflow import Airflow, load_access
+from gitops.promotion import Ledger
+from gitops.release import ENVIRONMENTS
+from gitops.status import Row, collect
 from infra.local import access, database, files, machine, patience, port, process, secret, variables
 from infra.local.errors import EngineError
 from infra.local.instance import Instance, wait
@@ -13,12 +18,6 @@ from infra.local.layout import Layout
 from infra.local.origin import Origin
 from infra.local.screen import Step
 from infra.local.variables import Address, Own
-
-from gitops import settings
-from gitops.airflow import Airflow, load_access
-from gitops.promotion import Ledger
-from gitops.release import ENVIRONMENTS
-from gitops.status import Row, collect
 
 
 class Engine:

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import requests
+
 from infra.local import database, files, patience, port, variables
 from infra.local.errors import EngineError
 from infra.local.layout import Layout, Place

@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+
+from gitops import settings
+from gitops.airflow import Access, load_access
+from gitops.promotion import Ledger
+from gitops.release import same
 from infra.local import command, patience, variables
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
@@ -19,11 +24,6 @@ from infra.local.screen import Screen, Step
 from infra.local.task import ENDED, Runs
 from infra.local.training import DAG, Training
 from infra.local.variables import Address
-
-from gitops import settings
-from gitops.airflow import Access, load_access
-from gitops.promotion import Ledger
-from gitops.release import same
 
 T = TypeVar("T")
 

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.local.errors import EngineError
-
 from gitops.errors import GitError
 from gitops.repository import Repository
+from infra.local.errors import EngineError
 
 PYTHON = (3, 11)
 GIT = (2, 25)

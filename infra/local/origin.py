@@ -4,11 +4,10 @@ import shutil
 import tarfile
 from pathlib import Path
 
+from gitops.repository import Repository
 from infra.local import files
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
-
-from gitops.repository import Repository
 
 REMOTE = "visage"
 MAIN = "refs/heads/main"

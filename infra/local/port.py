@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 
 import psutil
+
 from infra.local.errors import EngineError
 
 LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))

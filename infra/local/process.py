@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
 from infra.local import files
 from infra.local.errors import EngineError
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from gitops.airflow import Airflow, Run
 from infra.local import files
 from infra.local.layout import Place
-
-from gitops.airflow import Airflow, Run
 
 ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 

@@ -3,16 +3,16 @@
 import time
 from collections.abc import Callable
 
-from infra.local import files, patience
-from infra.local.errors import EngineError
-from infra.local.layout import Place
-from infra.local.screen import Step, duration
-from infra.local.task import ENDED, Runs, Task
 from rich.console import RenderableType
 from rich.table import Table
 
 from gitops.airflow import Access, Run
 from gitops.errors import AirflowError
+from infra.local import files, patience
+from infra.local.errors import EngineError
+from infra.local.layout import Place
+from infra.local.screen import Step, duration
+from infra.local.task import ENDED, Runs, Task
 
 DAG = "ml_pipeline_face_attributes"
 PAUSE = 2.0  # seconds between two looks at a run

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
+
+import gitops
+from gitops import settings
 from infra.local import port
 from infra.local.database import SETTING as DATABASE_SETTING
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.secret import Secrets
-
-import gitops
-from gitops import settings
 
 # What the user's shell says about another Airflow, DVC or Python must not reach these.
 _FOREIGN = ("AIRFLOW", "_AIRFLOW", "DVC_", "GIT_", "GITOPS_", "VISAGE_", "PYTHON", "VIRTUAL_ENV")

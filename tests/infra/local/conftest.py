@@ -7,10 +7,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from infra.local.layout import Layout
-from infra.local.process import Service, belonging, end
 
 from gitops.repository import Repository
+from infra.local.layout import Layout
+from infra.local.process import Service, belonging, end
 
 ROOT = Path(__file__).parents[3]
 

@@ -7,10 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from infra.local.training import DAG
 from pydantic import SecretStr
 
 from gitops.airflow import Access
+from infra.local.training import DAG
 
 LATER = "2026-01-01T00:00:09Z"
 

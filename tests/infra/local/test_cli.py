@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from infra.local import cli
-from infra.local.layout import Layout
-from infra.local.lock import alone
 from typer.testing import CliRunner
 
 from gitops.repository import Repository
+from infra.local import cli
+from infra.local.layout import Layout
+from infra.local.lock import alone
 
 
 @pytest.fixture

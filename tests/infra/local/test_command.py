@@ -7,10 +7,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
+
 from infra.local import command
 from infra.local.errors import EngineError
 from infra.local.screen import Screen
-from rich.console import Console
 from tests.infra.local.waiting import wait_for
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import psutil
 import psycopg2
 import pytest
+from sqlalchemy.engine import make_url
+
 from infra.local import database
 from infra.local.database import Embedded, External
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
-from sqlalchemy.engine import make_url
 from tests.infra.local.waiting import wait_for
 
 

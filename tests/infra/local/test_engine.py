@@ -4,17 +4,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
+
+from gitops.repository import Repository
 from infra.local import port, process
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.process import Service
 from infra.local.screen import Screen, Step
-from rich.console import Console
 from tests.infra.local.conftest import commit
 from tests.infra.local.waiting import alive, wait_for
-
-from gitops.repository import Repository
 
 Start = Callable[..., psutil.Process]
 

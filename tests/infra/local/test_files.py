@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from infra.local import files
 from infra.local.errors import EngineError
 

@@ -10,6 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from rich.console import Console
+
+from gitops.airflow import Access, Airflow
 from infra.local import port, process, secret, variables
 from infra.local.database import Embedded
 from infra.local.errors import EngineError
@@ -17,11 +20,8 @@ from infra.local.instance import COMMANDS, Instance, wait
 from infra.local.layout import Layout
 from infra.local.screen import Screen, Step
 from infra.local.variables import Address, Own
-from rich.console import Console
 from tests.infra.local.conftest import make_checkout
 from tests.infra.local.waiting import wait_for
-
-from gitops.airflow import Access, Airflow
 
 
 @dataclass

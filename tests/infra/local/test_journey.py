@@ -3,8 +3,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
+
+from gitops.repository import Repository
+from gitops.verdict import Verdict, record
 from infra.local import access as access_file
 from infra.local import journey as walk
 from infra.local import training
@@ -15,12 +20,8 @@ from infra.local.journey import Journey
 from infra.local.layout import Layout
 from infra.local.screen import Screen
 from infra.local.variables import Address
-from rich.console import Console
 from tests.infra.local.conftest import commit
 from tests.infra.local.fake_pipeline import FakePipeline, task
-
-from gitops.repository import Repository
-from gitops.verdict import Verdict, record
 
 # Stands for the model's command line: notes how it was called, and refuses a folder of other faces.
 DRAW = """
@@ -102,7 +103,7 @@ class Lab:
     def scored(self) -> None:
         path = self.layout.place("prod").data / "scores/date=2026-01-01/earlier.parquet"
         path.parent.mkdir(parents=True)
-        pd.DataFrame({"id": ["1"]}).to_parquet(path)
+        pq.write_table(pa.table({"id": ["1"]}), path)
 
 
 @pytest.fixture
@@ -225,7 +226,7 @@ def test_new_faces_arrive_in_prod_at_once_and_are_waited_for(lab: Lab) -> None:
     def score() -> None:
         target = data / "scores/date=2026-01-01/first-faces.parquet"
         target.parent.mkdir(parents=True)
-        pd.DataFrame({"id": ["1", "2"]}).to_parquet(target)
+        pq.write_table(pa.table({"id": ["1", "2"]}), target)
 
     lab.fake.dag = "score_faces"
     lab.fake.at_first_look = score

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from infra.local.errors import BusyError
 from infra.local.lock import alone
 

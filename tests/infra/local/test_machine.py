@@ -4,11 +4,11 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+
+from gitops.repository import Repository
 from infra.local import machine
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
-
-from gitops.repository import Repository
 
 Usage = namedtuple("Usage", "total used free")
 

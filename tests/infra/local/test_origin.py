@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from gitops.repository import Repository
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.origin import Origin
 from tests.infra.local.conftest import commit
-
-from gitops.repository import Repository
 
 
 @pytest.fixture

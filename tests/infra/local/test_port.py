@@ -5,6 +5,7 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from infra.local import port
 from infra.local.errors import EngineError
 

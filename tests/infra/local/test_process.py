@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import psutil
 import pytest
+
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.process import INSTANCE, SERVICE, Service, belonging, end, service_of

@@ -1,8 +1,9 @@
 import io
 
 import pytest
-from infra.local.screen import Screen, duration
 from rich.console import Console
+
+from infra.local.screen import Screen, duration
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+
 from infra.local import secret
 from infra.local.errors import EngineError
 

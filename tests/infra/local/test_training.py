@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
 from infra.local import training
 from infra.local.errors import EngineError
 from infra.local.layout import Layout, Place
 from infra.local.screen import Screen
 from infra.local.training import DAG, Training
-from rich.console import Console
 from tests.infra.local.fake_pipeline import FakePipeline, task
 
 

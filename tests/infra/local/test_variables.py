@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from infra.local import secret, variables
 from infra.local.errors import EngineError
 from infra.local.layout import Layout

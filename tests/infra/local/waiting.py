@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import psutil
+
 from infra.local import patience
 
 
