@@ -139,10 +139,10 @@ def test_one_browser_is_logged_into_all_three(clone: Clone, browser: webdriver.C
         wait(browser, "input[name=username]").send_keys(account["username"])
         browser.find_element(By.CSS_SELECTOR, "input[name=password]").send_keys(account["password"])
         browser.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
-        wait(browser, "nav")
+        wait(browser, "a[href*=dags]")
     for name, account in access.items():
         browser.get(f"{account['web']}/dags")
-        wait(browser, "nav")
+        wait(browser, "a[href*=dags]")
         assert browser.title.endswith(f"Visage {name}")
         assert not browser.find_elements(By.CSS_SELECTOR, "input[name=password]")
 
