@@ -39,14 +39,14 @@ class Runs(Airflow):
 
     def tasks(self, dag: str, run: str) -> list[Task]:
         """Return the tasks of a run in the order in which they started; those that did not, last."""
-        items = self._call("GET", f"{_path(dag, run)}/taskInstances?limit=100")["task_instances"]
+        items = self.call("GET", f"{_path(dag, run)}/taskInstances?limit=100")["task_instances"]
         items.sort(key=lambda item: (item["start_date"] is None, item["start_date"] or ""))
         return [_task(item) for item in items]
 
     def withdraw(self, dag: str, run: str) -> None:
         """Delete a run that is not to be."""
-        self._call("PATCH", _path(dag, run), {"state": "failed"})
-        self._call("DELETE", _path(dag, run))
+        self.call("PATCH", _path(dag, run), {"state": "failed"})
+        self.call("DELETE", _path(dag, run))
 
     def failure(self, dag: str, run: str, place: Place) -> str:
         """Say which task made a run fail, where its log is, and the log's last lines."""

@@ -87,14 +87,14 @@ class Airflow:
 
     def health(self) -> dict[str, str | None]:
         """Return the state of each component: `metadatabase`, `scheduler`, `triggerer`, `dag_processor`."""
-        answer = self._call("GET", "/api/v2/monitor/health", login=False)
+        answer = self.call("GET", "/api/v2/monitor/health", login=False)
         return {name: part.get("status") for name, part in answer.items() if isinstance(part, dict)}
 
     def dags(self) -> list[dict[str, Any]]:
         """Return all DAGs of the release as Airflow describes them."""
         found: list[dict[str, Any]] = []
         while True:
-            page = self._call("GET", f"/api/v2/dags?limit=100&offset={len(found)}&order_by=dag_id")
+            page = self.call("GET", f"/api/v2/dags?limit=100&offset={len(found)}&order_by=dag_id")
             found += page["dags"]
             if not page["dags"] or len(found) >= page["total_entries"]:
                 return [dag for dag in found if dag["bundle_name"] == BUNDLE and not dag["is_stale"]]
@@ -107,33 +107,23 @@ class Airflow:
 
     def runs(self, dag_id: str, *, limit: int = 1) -> list[Run]:
         """Return the runs of a DAG, latest first."""
-        answer = self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns?order_by=-run_after&limit={limit}")
+        answer = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns?order_by=-run_after&limit={limit}")
         return [self._run(item) for item in answer["dag_runs"]]
 
     def run(self, dag_id: str, run_id: str) -> Run:
         """Return one run of a DAG."""
         return self._run(
-            self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{requests.utils.quote(run_id, safe='')}")
+            self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{requests.utils.quote(run_id, safe='')}")
         )
-
-    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
-        """Return the state of each task of a run, by task id (mapped tasks as `id[index]`)."""
-        path = (
-            f"/api/v2/dags/{dag_id}/dagRuns/{requests.utils.quote(run_id, safe='')}/taskInstances?limit=100"
-        )
-        return {
-            item["task_id"] + (f"[{item['map_index']}]" if item["map_index"] >= 0 else ""): item["state"]
-            for item in self._call("GET", path)["task_instances"]
-        }
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run now and return its id."""
         now = {"logical_date": None, "conf": conf or {}}
-        return self._call("POST", f"/api/v2/dags/{dag_id}/dagRuns", now)["dag_run_id"]
+        return self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", now)["dag_run_id"]
 
     def pause(self, dag_id: str, paused: bool) -> None:
         """Let a DAG start by itself, or not."""
-        self._call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": paused})
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": paused})
 
     def unpause(self, dag_id: str) -> None:
         """Let a DAG start by itself."""
@@ -141,7 +131,7 @@ class Airflow:
 
     def import_errors(self) -> dict[str, str]:
         """Return what keeps DAG files from loading: file name -> traceback."""
-        answer = self._call("GET", "/api/v2/importErrors?limit=100")
+        answer = self.call("GET", "/api/v2/importErrors?limit=100")
         return {item["filename"]: item["stack_trace"] for item in answer["import_errors"]}
 
     @staticmethod
@@ -154,7 +144,8 @@ class Airflow:
             at=datetime.fromisoformat(at) if at else None,
         )
 
-    def _call(self, method: str, path: str, data: Any = None, *, login: bool = True) -> Any:
+    def call(self, method: str, path: str, data: Any = None, *, login: bool = True) -> Any:
+        """Send one request, logged in (unless told otherwise), and return the JSON of the answer."""
         headers = {}
         if login:
             if self._token is None:

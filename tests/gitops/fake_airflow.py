@@ -16,7 +16,6 @@ class FakeAirflow:
     def __init__(self) -> None:
         self.dags: dict[str, dict[str, Any]] = {}
         self.runs: list[dict[str, Any]] = []
-        self.tasks: dict[str, list[tuple[str, int, str | None]]] = {}
         self.unhealthy: set[str] = set()
         self.logins = 0
         self.not_ready = 0
@@ -130,10 +129,10 @@ class FakeAirflow:
             return 200, {"dags": dags[offset : offset + limit], "total_entries": len(dags)}
         if url.path == "/api/v2/importErrors":
             return 200, {"import_errors": [], "total_entries": 0}
-        match = re.fullmatch(r"/api/v2/dags/([^/]+)(/dagRuns)?(?:/([^/]+))?(/taskInstances)?", url.path)
+        match = re.fullmatch(r"/api/v2/dags/([^/]+)(/dagRuns)?(?:/([^/]+))?", url.path)
         if not match or match[1] not in self.dags:
             return 404, {"detail": "no such DAG"}
-        dag_id, runs, run_id, tasks = match.groups()
+        dag_id, runs, run_id = match.groups()
         if method == "PATCH":
             self.dags[dag_id].update(data)
             return 200, self.dags[dag_id]
@@ -143,11 +142,4 @@ class FakeAirflow:
         if run_id is None:
             found = [run for run in reversed(self.runs) if run["dag_id"] == dag_id]
             return 200, {"dag_runs": found[: int(query["limit"])], "total_entries": len(found)}
-        if tasks:
-            rows = self.tasks.get(unquote(run_id), [])
-            return 200, {
-                "task_instances": [
-                    dict(zip(("task_id", "map_index", "state"), row, strict=True)) for row in rows
-                ]
-            }
         return 200, next(run for run in self.runs if run["dag_run_id"] == unquote(run_id))
