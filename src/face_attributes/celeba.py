@@ -3,7 +3,7 @@
 Read as its authors publish it (`list_attr_celeba.txt`: a count, a header, then -1 or 1 for each attribute) or
 as it is often passed on (`list_attr_celeba.csv`: a header that starts with `image_id`). The partition list
 (`list_eval_partition`, in the same two flavours) may be missing: each image then gets its part by a hash of
-its name, so that it keeps it whatever else is added.
+its name, so that it keeps it whatever else is added. Any subset of the listed images makes a data set.
 """
 
 import csv
@@ -39,9 +39,10 @@ class Listing:
     Attributes:
         images: folder of the image files.
         attributes: names of the A attributes.
-        ids: file names of the N listed images.
+        ids: file names of the N images that are listed and there.
         labels: bool array (N, A).
         partitions: uint8 array (N,), an index into PARTITIONS for each image.
+        absent: how many images are listed, but not there.
         unlisted: file names in `images` that the list does not name.
 
     """
@@ -51,6 +52,7 @@ class Listing:
     ids: tuple[str, ...]
     labels: np.ndarray
     partitions: np.ndarray
+    absent: int
     unlisted: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -71,7 +73,7 @@ def read(folder: Path, attributes: Sequence[str]) -> Listing:
     """Read the lists of a folder in the CelebA layout, keeping `attributes` in that order.
 
     Raises:
-        DataError: a list is missing or malformed, an attribute has no column, or there are no images.
+        DataError: a list is missing or malformed, an attribute has no column, or no listed image is there.
 
     """
     if not folder.is_dir():
@@ -91,19 +93,24 @@ def read(folder: Path, attributes: Sequence[str]) -> Listing:
             f"{attribute_list}: no column for {', '.join(missing[:5])}{' ...' * (len(missing) > 5)}; "
             "add it, or name the attributes to learn in params.yaml: data.attributes"
         )
+    found = _image_names(images)
+    present = np.array([name in found for name in ids])
+    kept = [name for name in ids if name in found]
+    if not kept:
+        raise DataError(f"{images}: holds none of the {len(ids)} images that {attribute_list} lists")
     partition_list = _find_list(folder, PARTITION)
     if partition_list is None:
-        partitions = np.array([hash_partition(name) for name in ids], np.uint8)
+        partitions = np.array([hash_partition(name) for name in kept], np.uint8)
     else:
-        partitions = _partitions_of(ids, read_partition(partition_list), partition_list)
-    unlisted = _image_names(images) - set(ids)
+        partitions = _partitions_of(kept, read_partition(partition_list), partition_list)
     return Listing(
         images=images,
         attributes=tuple(attributes),
-        ids=tuple(ids),
-        labels=values[:, [columns.index(name) for name in attributes]],
+        ids=tuple(kept),
+        labels=values[present][:, [columns.index(name) for name in attributes]],
         partitions=partitions,
-        unlisted=tuple(sorted(unlisted)),
+        absent=len(ids) - len(kept),
+        unlisted=tuple(sorted(found - set(ids))),
     )
 
 

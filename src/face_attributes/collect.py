@@ -30,6 +30,8 @@ def collect(params: DataParams, out: Path = RAW) -> None:
     """
     with source.opened(params) as listing:
         chosen = listing.sample(params.max_images)
+        if listing.absent:
+            print(f"collect: {listing.absent} listed images are not in {listing.images}: left out", flush=True)
         # A sample says nothing about the rest of the folder
         unlisted = listing.unlisted if len(chosen) == len(listing) else ()
         quarantine = Quarantine(len(chosen) + len(unlisted), params.max_bad_fraction)
@@ -72,7 +74,7 @@ def _write_shards(listing: Listing, chosen: np.ndarray, folder: Path, quarantine
             writer.write(_rows(listing, good))
             written += len(good)
         if not written:
-            raise DataError(f"{listing.images}: not one of the {len(chosen)} listed images can be used")
+            raise DataError(f"{listing.images}: not one of {len(chosen)} images can be used")
     return written
 
 

@@ -60,6 +60,36 @@ def test_files_that_no_list_names(celeba_folder):
     assert celeba.read(folder, NAMES).unlisted == ("extra.jpg",)
 
 
+@pytest.mark.parametrize("partition", [True, False])
+def test_images_that_are_listed_but_not_there(celeba_folder, partition):
+    folder = celeba_folder(partition=partition)
+    whole = celeba.read(folder, NAMES)
+    gone = ("000001.jpg", "000030.jpg", "000060.jpg")
+    for name in gone:
+        (folder / "img_align_celeba" / name).unlink()
+    part = celeba.read(folder, NAMES)
+    kept = [index for index, name in enumerate(whole.ids) if name not in gone]
+    assert part.ids == tuple(whole.ids[index] for index in kept)
+    assert np.array_equal(part.labels, whole.labels[kept])
+    assert np.array_equal(part.partitions, whole.partitions[kept])
+    assert (whole.absent, part.absent) == (0, 3)
+
+
+def test_a_partition_list_need_not_name_images_that_are_not_there(celeba_folder):
+    folder = celeba_folder()
+    (folder / "img_align_celeba" / "000003.jpg").unlink()
+    edited(folder, "list_eval_partition.txt", "000003.jpg 2\n", "")
+    assert len(celeba.read(folder, NAMES)) == 59
+
+
+def test_an_empty_image_folder(celeba_folder):
+    folder = celeba_folder()
+    for path in (folder / "img_align_celeba").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"img_align_celeba: holds none of the 60 images that .*\.txt lists"):
+        celeba.read(folder, NAMES)
+
+
 def edited(folder, name, before, after):
     path = folder / name
     text = path.read_text()

@@ -41,17 +41,24 @@ def test_bad_files_go_to_quarantine_and_the_rest_goes_on(folder, data_params, tm
     (images / "000001.jpg").write_bytes(jpeg()[:900])
     (images / "000002.jpg").write_text("hello")
     (images / "000003.jpg").write_bytes(jpeg(width=100))
-    (images / "000004.jpg").unlink()
     (images / "extra.jpg").write_bytes(jpeg())
     collect(data_params(max_bad_fraction=0.1), tmp_path / "raw")
     reasons = quarantined(tmp_path / "raw")
     assert reasons["000001.jpg"].startswith("truncated or corrupt JPEG")
     assert reasons["000002.jpg"] == "not a JPEG"
     assert reasons["000003.jpg"] == "100x218 pixels, not 178x218"
-    assert reasons["000004.jpg"] == "listed, but there is no such file"
     assert reasons["extra.jpg"] == "in the folder, but not in the list"
-    assert len(reasons) == 5
-    assert [name for name, _ in rows_of(tmp_path / "raw")] == [f"{n:06d}.jpg" for n in range(5, 61)]
+    assert len(reasons) == 4
+    assert [name for name, _ in rows_of(tmp_path / "raw")] == [f"{n:06d}.jpg" for n in range(4, 61)]
+
+
+def test_a_subset_of_the_listed_images_is_a_data_set(folder, data_params, tmp_path, capsys):
+    for number in range(1, 51):
+        (folder / "img_align_celeba" / f"{number:06d}.jpg").unlink()
+    collect(data_params(), tmp_path / "raw")
+    assert [name for name, _ in rows_of(tmp_path / "raw")] == [f"{n:06d}.jpg" for n in range(51, 61)]
+    assert quarantined(tmp_path / "raw") == {}
+    assert f"50 listed images are not in {folder / 'img_align_celeba'}: left out" in capsys.readouterr().out
 
 
 def test_too_many_bad_files_stop_the_run_and_leave_what_was_there(folder, data_params, tmp_path):
@@ -70,7 +77,7 @@ def test_too_many_bad_files_stop_the_run_and_leave_what_was_there(folder, data_p
 def test_not_one_good_file(folder, data_params, tmp_path):
     for path in (folder / "img_align_celeba").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="not one of the 60 listed images can be used"):
+    with pytest.raises(DataError, match="not one of 60 images can be used"):
         collect(data_params(max_bad_fraction=1.0), tmp_path / "raw")
 
 
