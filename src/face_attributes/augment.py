@@ -8,15 +8,15 @@ import numpy as np
 # Standard deviations at strength 1
 _TURN = math.radians(6)
 _SCALE = 0.06
-_SHIFT = 0.025  # of the side of the image
+_SHIFT = 0.025  # of the width or the height
 _CONTRAST = 0.15
 _BRIGHTNESS = 0.06  # of the range of a pixel
 _TINT = 0.02
 
 
 def move(images: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
-    """Return uint8 images (N, size, size, 3) turned, scaled, shifted and mirrored, each in its own way."""
-    count, size = len(images), images.shape[1]
+    """Return uint8 images (N, height, width, 3) turned, scaled, shifted and mirrored, each in its own way."""
+    count, height, width, _ = images.shape
     turn, zoom, right, down = random.standard_normal((4, count)) * strength
     # CelebA's attributes mean the same on a mirrored face
     mirror = np.where(random.random(count) < 0.5, 1, -1)
@@ -24,13 +24,13 @@ def move(images: np.ndarray, strength: float, random: np.random.Generator) -> np
     cosine, sine = np.cos(turn * _TURN) * factor, np.sin(turn * _TURN) * factor
     # Each row maps a place in the result to one in the image, relative to its middle
     matrices = np.stack([cosine * mirror, -sine, sine * mirror, cosine], axis=1).reshape(count, 2, 2)
-    middle = np.full(2, (size - 1) / 2)
-    shifts = middle - matrices @ middle + np.stack([right, down], axis=1) * _SHIFT * size
+    middle = np.array([width - 1, height - 1]) / 2
+    shifts = middle - matrices @ middle + np.stack([right * width, down * height], axis=1) * _SHIFT
     maps = np.concatenate([matrices, shifts[:, :, None]], axis=2)
     moved = np.empty_like(images)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     for image, place, out in zip(images, maps, moved, strict=True):
-        cv2.warpAffine(image, place, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        cv2.warpAffine(image, place, (width, height), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return moved
 
 

@@ -31,7 +31,9 @@ def collect(params: DataParams, out: Path = RAW) -> None:
     with source.opened(params) as listing:
         chosen = listing.sample(params.max_images)
         if listing.absent:
-            print(f"collect: {listing.absent} listed images are not in {listing.images}: left out", flush=True)
+            print(
+                f"collect: {listing.absent} listed images are not in {listing.images}: left out", flush=True
+            )
         # A sample says nothing about the rest of the folder
         unlisted = listing.unlisted if len(chosen) == len(listing) else ()
         quarantine = Quarantine(len(chosen) + len(unlisted), params.max_bad_fraction)

@@ -28,7 +28,7 @@ from face_attributes.model import (
     THRESHOLDS,
     Model,
 )
-from face_attributes.network import FaceNet, normalise
+from face_attributes.network import MEAN, SCALE, FaceNet
 from face_attributes.params import ExportParams
 from face_attributes.paths import EXPORT, HOLDOUT, MODEL, WEIGHTS
 from face_attributes.shards import ShardReader
@@ -42,19 +42,22 @@ _LATENCY_RUNS = 50
 class Shipped(nn.Module):
     """The network with what surrounds it: probabilities (N, A) from uint8 RGB images (N, 218, 178, 3)."""
 
-    def __init__(self, network: FaceNet, size: int) -> None:
+    def __init__(self, network: FaceNet, factor: int) -> None:
         super().__init__()
         self.network = network
-        # Two matrix products do exactly what area averaging did to the training images; ONNX's own resizing
-        # would not
-        self.register_buffer("rows", torch.from_numpy(images.area_matrix(HEIGHT, size)))
-        self.register_buffer("columns", torch.from_numpy(images.area_matrix(WIDTH, size).T.copy()))
+        # One convolution takes the mean of each square, as was done to the training images (ONNX's own
+        # resizing would not), and normalises it. It reads the three colours where they came, side by side in
+        # a row: to move them is cheaper once there are fewer pixels.
+        self.shrink = nn.Conv2d(1, 3, (factor, 3 * factor), stride=(factor, 3 * factor))
+        with torch.no_grad():
+            self.shrink.weight.zero_()
+            for colour in range(3):
+                self.shrink.weight[colour, :, :, colour::3] = 1 / (factor**2 * SCALE)
+            self.shrink.bias.fill_(-MEAN / SCALE)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        # Rows first, while pixels lie as they came: to move the channels is cheaper once there are fewer rows
-        low = self.rows @ pixels.float().flatten(2)
-        small = low.unflatten(2, (WIDTH, 3)).permute(0, 3, 1, 2) @ self.columns
-        return self.network(normalise(small)).sigmoid()
+        rows = pixels.float().reshape(-1, 1, HEIGHT, WIDTH * 3)
+        return self.network(self.shrink(rows)).sigmoid()
 
 
 def export(
@@ -72,7 +75,7 @@ def export(
 
     """
     trained = weights.load(trained_file)
-    shipped = Shipped(trained.network, trained.size).eval()
+    shipped = Shipped(trained.network, trained.shrink).eval()
     with replacing(out) as partial:
         partial.write_bytes(serialise(shipped, trained))
         model = Model(partial)

@@ -1,4 +1,4 @@
-"""One aligned photograph: from JPEG bytes to pixels, and down to the size that the network sees.
+"""One aligned photograph: from JPEG bytes to pixels, and down to what the network sees.
 
 Collecting, preparing, evaluating and scoring all decode here, so that the same bytes give the same pixels
 everywhere.
@@ -72,18 +72,17 @@ def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def shrink(image: np.ndarray, size: int) -> np.ndarray:
-    """Return the image as uint8 (size, size, 3): each pixel the mean of the area that it covers."""
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+def shrunk_shape(factor: int) -> tuple[int, int]:
+    """Return height and width in pixels of a shrunk image."""
+    return HEIGHT // factor, WIDTH // factor
 
 
-def area_matrix(source: int, target: int) -> np.ndarray:
-    """Return the float32 (target, source) matrix that does along one axis what `shrink` does.
+def shrink(image: np.ndarray, factor: int) -> np.ndarray:
+    """Return the image as uint8 (218 // factor, 178 // factor, 3): each pixel the mean of a square of them.
 
-    Row i holds the share of each source pixel in target pixel i; rows sum to 1.
+    Lines at the lower and the right edge that fill no whole square are left out. Means of whole squares are
+    what the exported model can compute as one convolution, and in integers.
     """
-    edges = np.arange(target + 1) * (source / target)
-    pixels = np.arange(source)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    weights = np.clip(overlap, 0, None)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    height, width = shrunk_shape(factor)
+    whole = image[: height * factor, : width * factor]
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)

@@ -72,8 +72,8 @@ def fit(
 
     """
     torch.manual_seed(params.seed)
-    attributes, size = train.labels.shape[1], train.images.shape[1]
-    network = FaceNet(attributes, size, params.width, params.dropout)
+    attributes, shape = train.labels.shape[1], train.images.shape[1:3]
+    network = FaceNet(attributes, shape, params.width, params.dropout)
     network = network.to(runtime.device, memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(_parameter_groups(network, params.weight_decay), lr=params.learning_rate)
@@ -138,7 +138,7 @@ def fit(
 
 @torch.inference_mode()
 def predict(network: FaceNet, images: np.ndarray, runtime: Runtime) -> np.ndarray:
-    """Return the logits of uint8 images (N, size, size, 3) as float32 (N, A), without augmentation."""
+    """Return the logits of uint8 images (N, height, width, 3) as float32 (N, A), without augmentation."""
     network.eval()
     logits = []
     for start in range(0, len(images), _EVALUATION_BATCH):

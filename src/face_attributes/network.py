@@ -8,35 +8,42 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_MEAN, _SCALE = 127.5, 64.0
+MEAN, SCALE = 127.5, 64.0
 # The range of a pixel, once normalised
-SPAN = 255 / _SCALE
-_STAGES = 4  # each halves the sides and doubles the channels
+SPAN = 255 / SCALE
 _HIDDEN = 256
 
 
 def normalise(pixels: Tensor) -> Tensor:
     """Return pixel values 0 to 255 as float32, about -2 to 2."""
-    return pixels.float().sub_(_MEAN).div_(_SCALE)
+    return pixels.float().sub_(MEAN).div_(SCALE)
 
 
 class FaceNet(nn.Module):
-    """Logits (N, attributes) from normalised images (N, 3, size, size); `size` is a multiple of 16."""
+    """Logits (N, attributes) from normalised images (N, 3, height, width).
 
-    def __init__(self, attributes: int, size: int, width: int, dropout: float) -> None:
+    Four times the sides are halved: by the stride of the first layer, which spares the full resolution all
+    but one convolution, then by pooling. `width` is the number of channels that the first layer would have
+    at full resolution: it has twice as many.
+    """
+
+    def __init__(self, attributes: int, shape: tuple[int, int], width: int, dropout: float) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        channels = 3
-        for stage in range(_STAGES):
-            wider = width << stage
-            layers += [*_convolution(channels, wider), nn.MaxPool2d(2)]
-            channels = wider
-        self.trunk = nn.Sequential(*layers)
-        side = size >> _STAGES
+        self.trunk = nn.Sequential(
+            *_convolution(3, 2 * width, kernel=5, stride=2),
+            *_convolution(2 * width, 2 * width),
+            nn.MaxPool2d(2),
+            *_convolution(2 * width, 4 * width),
+            *_convolution(4 * width, 4 * width),
+            nn.MaxPool2d(2),
+            *_convolution(4 * width, 8 * width),
+            *_convolution(8 * width, 8 * width),
+            nn.MaxPool2d(2),
+        )
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Dropout(dropout),
-            nn.Linear(channels * side * side, _HIDDEN),
+            nn.Linear(self._features(shape), _HIDDEN),
             nn.BatchNorm1d(_HIDDEN),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
@@ -46,15 +53,23 @@ class FaceNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.trunk(images))
 
+    @torch.no_grad()
+    def _features(self, shape: tuple[int, int]) -> int:
+        """Return how many values the trunk makes of an image: asked of it, in evaluation mode."""
+        self.trunk.eval()
+        count = self.trunk(torch.zeros(1, 3, *shape)).numel()
+        self.trunk.train()
+        return count
 
-def _convolution(before: int, after: int) -> list[nn.Module]:
+
+def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
     return [
-        nn.Conv2d(before, after, 3, padding=1, bias=False),
+        nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(after),
         nn.ReLU(inplace=True),
     ]
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
-    """Return uint8 images (N, size, size, 3) as a tensor (N, 3, size, size) over the same memory."""
+    """Return uint8 images (N, height, width, 3) as a tensor (N, 3, height, width) over the same memory."""
     return torch.from_numpy(images).permute(0, 3, 1, 2)

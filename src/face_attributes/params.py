@@ -49,7 +49,7 @@ class DataParams(_Section):
 class PrepareParams(_Section):
     """What the network sees."""
 
-    size: int = Field(ge=32, le=160, multiple_of=16)
+    shrink: int = Field(ge=2, le=6)
 
 
 class Range(_Section):

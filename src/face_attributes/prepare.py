@@ -46,11 +46,11 @@ def prepare(
     if empty:
         raise DataError(f"{raw}: no {empty[0]} images; each part needs some, so more images are needed")
     with replacing_folder(out) as folder, replacing(holdout) as partial:
-        _write(reader, params.size, folder, partial, sizes)
+        _write(reader, params.shrink, folder, partial, sizes)
         digests = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         info = Info(
             attributes=reader.attributes,
-            size=params.size,
+            shrink=params.shrink,
             train=sizes["train"],
             validation=sizes["validation"],
             digest=digest_of({"attributes": reader.attributes, "files": digests}),
@@ -59,18 +59,19 @@ def prepare(
     print("prepare: " + ", ".join(f"{count} {name}" for name, count in sizes.items()))
 
 
-def _write(reader: ShardReader, size: int, folder: Path, holdout: Path, sizes: dict[str, int]) -> None:
+def _write(reader: ShardReader, factor: int, folder: Path, holdout: Path, sizes: dict[str, int]) -> None:
     def shrink(row: _Row) -> tuple[_Row, np.ndarray | None]:
         if row.partition == _HELD_OUT:
             return row, None
         try:
-            return row, images.shrink(images.decode(row.jpeg), size)
+            return row, images.shrink(images.decode(row.jpeg), factor)
         except ImageError as error:
             raise DataError(f"image {row.id}: {error}; run the stage collect again") from None
 
+    shape = images.shrunk_shape(factor)
     with (
-        PartWriter(folder, "train", sizes["train"], size, len(reader.attributes)) as train,
-        PartWriter(folder, "validation", sizes["validation"], size, len(reader.attributes)) as validation,
+        PartWriter(folder, "train", sizes["train"], shape, len(reader.attributes)) as train,
+        PartWriter(folder, "validation", sizes["validation"], shape, len(reader.attributes)) as validation,
         ShardWriter(holdout, reader.attributes, one_file=True) as test,
         bar("prepare", sum(sizes.values()), "images") as progress,
     ):

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from face_attributes.errors import DataError
+from face_attributes.images import shrunk_shape
 
 INFO = "prepared.json"
 
@@ -22,13 +23,27 @@ def _labels_file(folder: Path, part: str) -> Path:
 
 @dataclass(frozen=True)
 class Info:
-    """What prepared arrays hold: names, side of the images in pixels, counts, and a digest of it all."""
+    """What prepared arrays hold.
+
+    Attributes:
+        attributes: names of the A attributes.
+        shrink: the factor by which the images were shrunk.
+        train: number of training images.
+        validation: number of validation images.
+        digest: of all that the arrays hold.
+
+    """
 
     attributes: tuple[str, ...]
-    size: int
+    shrink: int
     train: int
     validation: int
     digest: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of an image in pixels."""
+        return shrunk_shape(self.shrink)
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -36,7 +51,7 @@ class Info:
 
 @dataclass(frozen=True)
 class Part:
-    """Images as uint8 (N, size, size, 3) RGB and labels as uint8 (N, A), 0 or 1."""
+    """Images as uint8 (N, height, width, 3) RGB and labels as uint8 (N, A), 0 or 1."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -63,9 +78,9 @@ class PartWriter:
     A context manager; `rows` images must have been appended when it ends well.
     """
 
-    def __init__(self, folder: Path, part: str, rows: int, size: int, attributes: int) -> None:
+    def __init__(self, folder: Path, part: str, rows: int, shape: tuple[int, int], attributes: int) -> None:
         self._left = rows
-        self._images = _begin(_images_file(folder, part), (rows, size, size, 3))
+        self._images = _begin(_images_file(folder, part), (rows, *shape, 3))
         self._labels = _begin(_labels_file(folder, part), (rows, attributes))
 
     def __enter__(self) -> "PartWriter":
@@ -77,7 +92,7 @@ class PartWriter:
         assert failure or not self._left
 
     def append(self, image: np.ndarray, labels: np.ndarray) -> None:
-        """Append a uint8 image (size, size, 3) and its bool labels (A,)."""
+        """Append a uint8 image (height, width, 3) and its bool labels (A,)."""
         self._images.write(image.tobytes())
         self._labels.write(labels.astype(np.uint8).tobytes())
         self._left -= 1
@@ -109,7 +124,7 @@ def load(folder: Path) -> Prepared:
             for part in ("train", "validation")
         )
         for part, rows in ((train, info.train), (validation, info.validation)):
-            shapes = (rows, info.size, info.size, 3), (rows, len(info.attributes))
+            shapes = (rows, *info.shape, 3), (rows, len(info.attributes))
             if (part.images.shape, part.labels.shape) != shapes:
                 raise ValueError(f"shapes are {part.images.shape} and {part.labels.shape}")
     except FileNotFoundError as error:

@@ -36,7 +36,7 @@ class Runtime:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
-def choose(params: TrainParams, size: int, attributes: int) -> Runtime:
+def choose(params: TrainParams, shape: tuple[int, int], attributes: int) -> Runtime:
     """Choose the device, and measure which precision trains faster there unless `params` say.
 
     Raises:
@@ -50,7 +50,7 @@ def choose(params: TrainParams, size: int, attributes: int) -> Runtime:
     device = torch.device("cuda" if cuda and params.device != "cpu" else "cpu")
     if params.precision != "auto":
         return Runtime(device, params.precision == "bfloat16")
-    speeds = {half: _step(Runtime(device, half), params, size, attributes) for half in (False, True)}
+    speeds = {half: _step(Runtime(device, half), params, shape, attributes) for half in (False, True)}
     seconds = {half: float("inf") for half in speeds}
     # Turns alternate and the best of each counts, so that a busy moment hits neither alone
     for _ in range(_REPEATS):
@@ -60,11 +60,13 @@ def choose(params: TrainParams, size: int, attributes: int) -> Runtime:
     return Runtime(device, gain >= _WORTH_IT, round(gain, 2))
 
 
-def _step(runtime: Runtime, params: TrainParams, size: int, attributes: int) -> Callable[[], None]:
+def _step(
+    runtime: Runtime, params: TrainParams, shape: tuple[int, int], attributes: int
+) -> Callable[[], None]:
     batch = min(params.batch_size, 128)
-    network = FaceNet(attributes, size, params.width, 0.0)
+    network = FaceNet(attributes, shape, params.width, 0.0)
     network = network.to(runtime.device, memory_format=torch.channels_last)
-    images = torch.zeros(batch, size, size, 3, device=runtime.device).permute(0, 3, 1, 2)
+    images = torch.zeros(batch, *shape, 3, device=runtime.device).permute(0, 3, 1, 2)
     targets = torch.zeros(batch, attributes, device=runtime.device)
     loss_of = nn.BCEWithLogitsLoss()
 

@@ -30,7 +30,7 @@ def train(
     """
     data = prepared.load(folder)
     options = params.train.model_copy(update=best.read(found))
-    runtime = choose(options, data.info.size, len(data.info.attributes))
+    runtime = choose(options, data.info.shape, len(data.info.attributes))
     checkpoint = checkpoints.path(
         "train", ".pt", data=data.info.digest, train=options.model_dump(), precision=runtime.precision
     )
@@ -48,7 +48,7 @@ def train(
         weights.Trained(
             network=network,
             attributes=data.info.attributes,
-            size=data.info.size,
+            shrink=data.info.shrink,
             width=options.width,
             thresholds=tuple(chosen),
             profile=params.profile,

@@ -64,7 +64,7 @@ def tune(
 
     """
     data = prepared.load(folder)
-    runtime = choose(train, data.info.size, len(data.info.attributes))
+    runtime = choose(train, data.info.shape, len(data.info.attributes))
     state = checkpoints.path(
         "search",
         ".json",

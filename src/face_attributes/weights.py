@@ -7,6 +7,7 @@ import torch
 
 from face_attributes.errors import ModelError, first_line
 from face_attributes.files import replacing
+from face_attributes.images import shrunk_shape
 from face_attributes.network import FaceNet
 
 
@@ -17,7 +18,7 @@ class Trained:
     Attributes:
         network: in evaluation mode, on the CPU.
         attributes: names of the A attributes.
-        size: side in pixels of the images that it sees.
+        shrink: the factor by which the images that it sees are shrunk.
         width: channels of its first layer.
         thresholds: A decision thresholds.
         profile: `full` or `small`.
@@ -28,7 +29,7 @@ class Trained:
 
     network: FaceNet
     attributes: tuple[str, ...]
-    size: int
+    shrink: int
     width: int
     thresholds: tuple[float, ...]
     profile: str
@@ -56,7 +57,9 @@ def load(path: Path) -> Trained:
     """
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")
-        network = FaceNet(len(found["attributes"]), found["size"], found["width"], dropout=0.0)
+        network = FaceNet(
+            len(found["attributes"]), shrunk_shape(found["shrink"]), found["width"], dropout=0.0
+        )
         network.load_state_dict(found.pop("network"))
         return Trained(network=network.eval(), **found)
     except FileNotFoundError:

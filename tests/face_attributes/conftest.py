@@ -17,7 +17,7 @@ from face_attributes.params import Params
 from face_attributes.synthetic import draw_folder
 
 FACES = 240
-SIZE = 32
+SHRINK = 6
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,7 +42,7 @@ def tiny() -> Params:
                 "max_bad_fraction": 0.05,
                 "synthetic": {"count": FACES, "seed": 3},
             },
-            "prepare": {"size": SIZE},
+            "prepare": {"shrink": SHRINK},
             "tune": {
                 "trials": 7,
                 "minutes": 10.0,

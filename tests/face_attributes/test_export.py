@@ -21,7 +21,8 @@ import sys
 from pathlib import Path
 from face_attributes import export, weights
 trained = weights.load(Path(sys.argv[1]))
-Path(sys.argv[2]).write_bytes(export.serialise(export.Shipped(trained.network, trained.size).eval(), trained))
+shipped = export.Shipped(trained.network, trained.shrink).eval()
+Path(sys.argv[2]).write_bytes(export.serialise(shipped, trained))
 """
 
 
@@ -54,7 +55,7 @@ def test_names_thresholds_and_digests_travel_in_the_file(made, tmp_path):
     trained = weights.load(made.weights)
     thresholds = tuple(round(0.3 + 0.01 * index, 2) for index in range(len(trained.attributes)))
     changed = dataclasses.replace(trained, thresholds=thresholds, profile="small")
-    shipped = export.Shipped(changed.network, changed.size).eval()
+    shipped = export.Shipped(changed.network, changed.shrink).eval()
     (tmp_path / "model.onnx").write_bytes(export.serialise(shipped, changed))
     model = Model(tmp_path / "model.onnx")
     assert model.attributes == trained.attributes
@@ -66,7 +67,7 @@ def test_names_thresholds_and_digests_travel_in_the_file(made, tmp_path):
 def test_it_says_what_the_network_says_of_the_images_it_was_trained_on(made):
     trained = weights.load(made.weights)
     decoded = [images.decode(jpeg) for jpeg in next(ShardReader([made.holdout]).batches(16)).jpegs]
-    small = np.stack([images.shrink(image, trained.size) for image in decoded])
+    small = np.stack([images.shrink(image, trained.shrink) for image in decoded])
     logits = predict(trained.network, small, Runtime(torch.device("cpu"), bfloat16=False))
     model = Model(made.model)
     np.testing.assert_allclose(

@@ -54,16 +54,19 @@ def test_missing_and_huge_files(tmp_path):
         images.read(huge)
 
 
-@pytest.mark.parametrize("size", [32, 64, 96])
-def test_two_matrix_products_do_what_shrinking_does(jpeg, size):
+@pytest.mark.parametrize("factor", [2, 3, 4, 5, 6])
+def test_a_pixel_of_a_shrunk_image_is_the_mean_of_a_square(jpeg, factor):
     image = images.decode(jpeg(1))
-    rows, columns = images.area_matrix(218, size), images.area_matrix(178, size)
-    product = np.einsum("ih,hwc,jw->ijc", rows, image.astype(np.float32), columns, optimize=True)
-    assert np.abs(product - images.shrink(image, size)).max() <= 0.51  # shrinking rounds to whole numbers
+    small = images.shrink(image, factor)
+    assert small.shape == (*images.shrunk_shape(factor), 3)
+    assert small.dtype == np.uint8
+    for row, column in [(0, 0), (7, 3), (small.shape[0] - 1, small.shape[1] - 1)]:
+        square = image[row * factor : (row + 1) * factor, column * factor : (column + 1) * factor]
+        np.testing.assert_allclose(small[row, column], square.mean(axis=(0, 1)), atol=0.51)
 
 
-def test_rows_of_the_area_matrix_are_means():
-    matrix = images.area_matrix(178, 64)
-    assert matrix.shape == (64, 178)
-    np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-6)
-    np.testing.assert_allclose(matrix.sum(axis=0), 64 / 178, rtol=1e-5)
+def test_what_fills_no_square_is_left_out():
+    assert images.shrunk_shape(3) == (72, 59)
+    image = np.zeros((218, 178, 3), np.uint8)
+    image[:, 177:] = image[216:] = 255
+    assert not images.shrink(image, 3).any()

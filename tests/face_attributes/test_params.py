@@ -66,9 +66,9 @@ def test_a_misspelt_key(folder, section, before, after):
     ("changes", "message"),
     [
         ({"train.nonsense": 1}, "train.nonsense: unknown"),
-        ({"prepare.size": 65}, "prepare.size: 65: input should be a multiple of 16"),
-        ({"prepare.size": "64"}, "prepare.size: '64': input should be a valid integer"),
-        ({"prepare.size": None}, "prepare.size: None: input should be a valid integer"),
+        ({"prepare.shrink": 7}, "prepare.shrink: 7: input should be less than or equal to 6"),
+        ({"prepare.shrink": "3"}, "prepare.shrink: '3': input should be a valid integer"),
+        ({"prepare.shrink": None}, "prepare.shrink: None: input should be a valid integer"),
         ({"train.epochs": True}, "train.epochs: True: input should be a valid integer"),
         ({"data.source": "celebs"}, "data.source: 'celebs': input should be 'synthetic' or 'celeba'"),
         ({"profile": "ful"}, "profile: 'ful': input should be 'full' or 'small'"),
@@ -86,8 +86,8 @@ def test_an_impossible_value(folder, edit, changes, message):
 
 
 def test_all_faults_are_told_at_once(folder, edit):
-    path = edit(folder / "params.yaml", {"prepare.size": 1, "train.epochs": 0})
-    assert re.match(r"prepare\.size: 1: .*; train\.epochs: 0: ", complaint(path))
+    path = edit(folder / "params.yaml", {"prepare.shrink": 1, "train.epochs": 0})
+    assert re.match(r"prepare\.shrink: 1: .*; train\.epochs: 0: ", complaint(path))
 
 
 @pytest.mark.parametrize(

@@ -27,16 +27,16 @@ def test_each_part_goes_where_it_belongs(tiny, raw, tmp_path):
     rows = next(ShardReader(list(raw.glob("*.parquet"))).batches(60))
     for part, name in ((data.train, "train"), (data.validation, "validation")):
         expected = [index for index, other in enumerate(rows.partitions) if other == name]
-        assert part.images.shape == (20, 32, 32, 3)
+        assert part.images.shape == (20, 36, 29, 3)
         assert np.array_equal(part.labels, rows.labels[expected])
-        assert np.array_equal(part.images[3], images.shrink(images.decode(rows.jpegs[expected[3]]), 32))
+        assert np.array_equal(part.images[3], images.shrink(images.decode(rows.jpegs[expected[3]]), 6))
     holdout = next(ShardReader([tmp_path / "out/holdout.parquet"]).batches(60))
     assert set(holdout.partitions) == {"test"}
     assert holdout.jpegs == [
         jpeg for jpeg, part in zip(rows.jpegs, rows.partitions, strict=True) if part == "test"
     ]
     assert data.info.attributes == ("Smiling", "Male")
-    assert (data.info.train, data.info.validation, data.info.size) == (20, 20, 32)
+    assert (data.info.train, data.info.validation, data.info.shrink) == (20, 20, 6)
 
 
 def test_the_same_shards_give_the_same_bytes(tiny, raw, tmp_path):

@@ -23,8 +23,8 @@ def test_the_first_of_a_part(data):
 
 def test_what_is_written_is_read(tmp_path):
     random = np.random.default_rng(0)
-    images, labels = random.integers(0, 256, (7, 32, 32, 3), np.uint8), random.random((7, 4)) < 0.5
-    with prepared.PartWriter(tmp_path, "train", 7, 32, 4) as writer:
+    images, labels = random.integers(0, 256, (7, 36, 29, 3), np.uint8), random.random((7, 4)) < 0.5
+    with prepared.PartWriter(tmp_path, "train", 7, (36, 29), 4) as writer:
         for image, row in zip(images, labels, strict=True):
             writer.append(image, row)
     assert np.array_equal(np.load(tmp_path / "train_images.npy"), images)

@@ -15,7 +15,7 @@ def options(tiny, **changes):
 def test_half_precision_where_it_pays(tiny, monkeypatch, seconds, chosen, gain):
     times = iter(seconds * runtime._REPEATS)
     monkeypatch.setattr(runtime, "_timed", lambda step, device: next(times))
-    picked = runtime.choose(options(tiny, precision="auto"), 32, 4)
+    picked = runtime.choose(options(tiny, precision="auto"), (36, 29), 4)
     assert picked.precision == chosen
     assert picked.gain == gain
 
@@ -23,23 +23,23 @@ def test_half_precision_where_it_pays(tiny, monkeypatch, seconds, chosen, gain):
 def test_one_busy_moment_does_not_decide(tiny, monkeypatch):
     times = iter([1.0, 9.0, *(1.0, 0.5) * (runtime._REPEATS - 1)])
     monkeypatch.setattr(runtime, "_timed", lambda step, device: next(times))
-    assert runtime.choose(options(tiny, precision="auto"), 32, 4).bfloat16
+    assert runtime.choose(options(tiny, precision="auto"), (36, 29), 4).bfloat16
 
 
 def test_it_is_really_measured(tiny):
-    assert runtime.choose(options(tiny, precision="auto", width=4), 32, 4).gain > 0
+    assert runtime.choose(options(tiny, precision="auto", width=4), (36, 29), 4).gain > 0
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_precision_that_was_asked_for_is_not_measured(tiny, monkeypatch, precision):
     monkeypatch.setattr(runtime, "_timed", None)
-    picked = runtime.choose(options(tiny, precision=precision), 32, 4)
+    picked = runtime.choose(options(tiny, precision=precision), (36, 29), 4)
     assert picked.precision == precision
     assert picked.gain is None
 
 
 def test_a_gpu_that_is_not_there(tiny, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert runtime.choose(options(tiny, device="auto", precision="float32"), 32, 4).device.type == "cpu"
+    assert runtime.choose(options(tiny, device="auto", precision="float32"), (36, 29), 4).device.type == "cpu"
     with pytest.raises(ParamsError, match=r"train\.device: cuda, but this machine has no GPU"):
-        runtime.choose(options(tiny, device="cuda"), 32, 4)
+        runtime.choose(options(tiny, device="cuda"), (36, 29), 4)

@@ -10,7 +10,7 @@ from face_attributes.errors import ModelError
 def test_what_is_saved_is_loaded(made, tiny, data, tmp_path):
     trained = weights.load(made.weights)
     assert trained.attributes == data.info.attributes
-    assert trained.size == 32
+    assert trained.shrink == 6
     assert trained.profile == "full"
     assert trained.data_digest == data.info.digest
     assert len(trained.thresholds) == len(trained.attributes)
