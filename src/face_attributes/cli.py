@@ -165,7 +165,7 @@ def gallery(
     from face_attributes import params
     from face_attributes import source as sources
 
-    images, ids, labels = sources.some(params.with_source(params.load(), source).data, count)
+    images, ids, labels = sources.some(params.load(source=source).data, count)
     sheets.sheet(images, ids, labels, out)
     print(f"gallery: {len(ids)} faces in {out}")
 

@@ -1,4 +1,8 @@
-"""The parameters of a run: `params.yaml`, checked strictly, and the overlay that makes a profile of it."""
+"""The parameters of a run: `params.yaml`, checked strictly, and the overlay that makes a profile of it.
+
+What drawn faces need is not what photographs need: any value may be a map with one for each data.source, such as
+`epochs: {synthetic: 6, celeba: 24}`; the stages see the one of the source that is chosen.
+"""
 
 import difflib
 import io
@@ -17,6 +21,7 @@ from face_attributes.files import write_text
 from face_attributes.synthetic import SyntheticParams
 
 PARAMS_FILE = Path("params.yaml")
+SOURCES = ("synthetic", "celeba")
 # The hyperparameters that the search may change; the rest of `train` it leaves alone
 SEARCHED = ("learning_rate", "weight_decay", "dropout", "width", "augmentation")
 
@@ -32,7 +37,7 @@ class _Section(BaseModel):
 class DataParams(_Section):
     """Where the photographs come from."""
 
-    source: Literal["synthetic", "celeba"]
+    source: Literal[SOURCES]
     attributes: list[str] | None = Field(min_length=1)
     max_images: int | None = Field(ge=10)
     max_bad_fraction: Fraction
@@ -164,33 +169,44 @@ class Params(_Section):
         return self
 
 
-def load(path: Path = PARAMS_FILE) -> Params:
+def load(path: Path = PARAMS_FILE, source: str | None = None) -> Params:
     """Read and check a parameter file.
+
+    Args:
+        path: the file.
+        source: what data.source is to be, whatever the file says.
 
     Raises:
         ParamsError: the file is missing, is no YAML, or holds an unknown, missing or impossible value.
 
     """
+    document = _to_plain(_read(path))
+    if source is not None and isinstance(document.get("data"), dict):
+        document["data"]["source"] = source
+    return _checked(document, path)
+
+
+def _checked(document: dict[str, Any], path: Path) -> Params:
+    data = document.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
     try:
-        return Params.model_validate(_to_plain(_read(path)))
+        # Where the source itself is wrong, that is what will be said
+        return Params.model_validate(_for_source(document, source if source in SOURCES else SOURCES[0]))
     except ValidationError as error:
         raise ParamsError(f"{path}: {describe(error)}") from None
 
 
-def with_source(params: Params, source: str | None) -> Params:
-    """Return the parameters with another data.source, unless it is None.
+def _for_source(value: Any, source: str) -> Any:
+    """Return a document in which each map by source is replaced by what it says of one."""
+    if _by_source(value):
+        return value[source]
+    if isinstance(value, dict):
+        return {key: _for_source(item, source) for key, item in value.items()}
+    return value
 
-    Raises:
-        ParamsError: there is no such source.
 
-    """
-    if source is None:
-        return params
-    try:
-        data = {**params.data.model_dump(), "source": source}
-        return Params.model_validate({**params.model_dump(), "data": data})
-    except ValidationError as error:
-        raise ParamsError(describe(error)) from None
+def _by_source(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == set(SOURCES)
 
 
 def apply_profile(name: str, path: Path = PARAMS_FILE) -> Params:
@@ -207,10 +223,7 @@ def apply_profile(name: str, path: Path = PARAMS_FILE) -> Params:
         raise ParamsError(f"{overlay_path}: no such overlay; to undo one, run: git restore {path}")
     document = _read(path)
     _merge(document, _read(overlay_path), overlay_path, ())
-    try:
-        params = Params.model_validate(_to_plain(document))
-    except ValidationError as error:
-        raise ParamsError(f"{overlay_path}: {describe(error)}") from None
+    params = _checked(_to_plain(document), overlay_path)
     stream = io.StringIO()
     _yaml().dump(document, stream)
     write_text(path, stream.getvalue())
@@ -222,7 +235,9 @@ def _merge(base: CommentedMap, overlay: CommentedMap, path: Path, trail: tuple[s
         where = ".".join((*trail, str(key)))
         if key not in base:
             raise ParamsError(f"{path}: {where}: {_unknown(str(key), map(str, base))}")
-        if isinstance(value, dict) and isinstance(base[key], dict):
+        if _by_source(base[key]) or _by_source(value):
+            base[key] = value
+        elif isinstance(value, dict) and isinstance(base[key], dict):
             _merge(base[key], value, path, (*trail, str(key)))
         elif isinstance(value, dict) or isinstance(base[key], dict):
             raise ParamsError(f"{path}: {where}: must {'not ' * isinstance(value, dict)}be a section")
@@ -304,6 +319,8 @@ def _fault(fault: ErrorDetails) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return message
+    if isinstance(fault["input"], dict):
+        return f"{fault['input']}: must be one value, or one for each of {', '.join(SOURCES)}"
     return f"{fault['input']!r}: {message[:1].lower()}{message[1:]}"
 
 

@@ -156,11 +156,34 @@ def test_an_unknown_profile_says_how_to_go_back(folder):
         params.apply_profile("full", folder / "params.yaml")
 
 
-def test_another_source(tiny):
-    assert params.with_source(tiny, None) is tiny
-    assert params.with_source(tiny, "celeba").data.source == "celeba"
+def test_another_source(folder):
+    path = folder / "params.yaml"
+    assert params.load(path, source="celeba").data.source == "celeba"
+    assert params.load(path).data.source == "synthetic"
     with pytest.raises(ParamsError, match=r"data\.source: 'cat': input should be"):
-        params.with_source(tiny, "cat")
+        params.load(path, source="cat")
+
+
+def test_a_value_for_each_source(folder, edit):
+    path = edit(folder / "params.yaml", {"train.epochs": {"synthetic": 2, "celeba": 30}})
+    assert params.load(path).train.epochs == 2
+    assert params.load(path, source="celeba").train.epochs == 30
+    wide = {"low": 0.1, "high": 0.9}
+    edit(path, {"tune.space.dropout": {"synthetic": {"low": 0.2, "high": 0.4}, "celeba": wide}})
+    assert params.load(path).tune.space.dropout.high == 0.4
+    assert params.load(path, source="celeba").tune.space.dropout.high == 0.9
+
+
+@pytest.mark.parametrize("partial", [{"celeba": 3}, {"synthetic": 3, "cat": 4}, {}])
+def test_a_value_must_be_there_for_every_source(folder, edit, partial):
+    path = edit(folder / "params.yaml", {"train.epochs": partial})
+    assert complaint(path).endswith(": must be one value, or one for each of synthetic, celeba")
+
+
+def test_an_overlay_gives_one_value_for_every_source(folder, edit):
+    path = edit(folder / "params.yaml", {"train.epochs": {"synthetic": 2, "celeba": 30}})
+    params.apply_profile("small", path)
+    assert params.load(path).train.epochs == params.load(path, source="celeba").train.epochs
 
 
 def leaves(section):
