@@ -138,9 +138,10 @@ def ml_pipeline_face_attributes() -> None:
         exported = run_stage.override(task_id="export")(trained, "export")
     with TaskGroup("model_evaluation"):
         evaluated = run_stage.override(task_id="evaluate")(exported, "evaluate")
+        referenced = run_stage.override(task_id="reference")(evaluated, "reference")
 
-    branch = propose_candidate(environment["base"], evaluated)
-    notify_success(branch, evaluated)
+    branch = propose_candidate(environment["base"], referenced)
+    notify_success(branch, referenced)
 
 
 ml_pipeline_face_attributes()

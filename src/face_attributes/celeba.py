@@ -17,6 +17,7 @@ import numpy as np
 
 from face_attributes.attributes import PARTITIONS
 from face_attributes.errors import DataError
+from face_attributes.sampling import choose
 
 ATTRIBUTES = "list_attr_celeba"
 PARTITION = "list_eval_partition"
@@ -59,14 +60,14 @@ class Listing:
         return len(self.ids)
 
     def sample(self, limit: int | None) -> np.ndarray:
-        """Return the indices of `limit` images chosen by a hash of their names, in order; None means all.
+        """Return the indices of `limit` images, in order, so that every part stays in proportion.
 
-        So every part stays in proportion, and the choice is the same wherever it is made.
+        None means all.
         """
         if limit is None or limit >= len(self):
             return np.arange(len(self))
-        ranks = [hashlib.blake2b(name.encode(), digest_size=8, salt=b"sample").digest() for name in self.ids]
-        return np.sort(np.array(sorted(range(len(ranks)), key=ranks.__getitem__)[:limit]))
+        chosen = choose(self.ids, limit)
+        return np.array([index for index, name in enumerate(self.ids) if name in chosen])
 
 
 def read(folder: Path, attributes: Sequence[str]) -> Listing:

@@ -15,8 +15,9 @@ app = typer.Typer(
     name="python -m face_attributes",
     help=(
         "Learn to tell forty attributes of a face (glasses, a smile, a hat ...) from aligned photographs.\n\n"
-        "The stages, in order: collect, prepare, tune, train, export, evaluate. `dvc repro` runs those whose "
-        "inputs changed; each can also be run alone, in the repository's root, and reads params.yaml there. "
+        "The stages, in order: collect, prepare, tune, train, export, evaluate, reference. `dvc repro` runs "
+        "those whose inputs changed; each can also be run alone, in the repository's root, and reads "
+        "params.yaml there. "
         "`score` applies a trained model to a folder of images.\n\n"
         "To see it all work in a minute or two: python -m face_attributes profile small, then dvc repro."
     ),
@@ -78,7 +79,11 @@ def train() -> None:
 
 @app.command(rich_help_panel=_STAGES)
 def export() -> None:
-    """Turn it into models/model.onnx, the file that ships, and check that it says what PyTorch says."""
+    """Turn it into models/model.onnx, the file that ships, and check that it says what PyTorch says.
+
+    Of the two variants in models/variants, float32 and int8, export.variant chooses; metrics/export.json
+    has the figures of both.
+    """
     from face_attributes import params
     from face_attributes.export import export as run
 
@@ -103,6 +108,17 @@ def evaluate(
         stage.evaluate(options, model or paths.MODEL, holdout or paths.HOLDOUT, out or paths.EVALUATION)
     else:
         stage.run(options)
+
+
+@app.command(rich_help_panel=_STAGES)
+def reference() -> None:
+    """Write data/reference.parquet: what the model says of a sample of what it was made from.
+
+    Monitoring compares with it what the model meets later.
+    """
+    from face_attributes.reference import reference as run
+
+    run()
 
 
 @app.command(rich_help_panel=_TOOLS)

@@ -38,8 +38,12 @@ def read(path: Path) -> bytes:
         raise ImageError(f"cannot be read: {error.strerror}") from None
 
 
-def decode(jpeg: bytes) -> np.ndarray:
+def decode(jpeg: bytes, out: np.ndarray | None = None) -> np.ndarray:
     """Decode one aligned face.
+
+    Args:
+        jpeg: the content of a file.
+        out: contiguous uint8 array (218, 178, 3) to decode into, if there is one.
 
     Returns:
         uint8 array of shape (218, 178, 3), RGB.
@@ -62,7 +66,9 @@ def decode(jpeg: bytes) -> np.ndarray:
     if color not in _COLORS:
         raise ImageError(f"colours are {color}, not RGB")
     try:
-        return simplejpeg.decode_jpeg(jpeg, colorspace="RGB", fastdct=False, fastupsample=False, strict=True)
+        return simplejpeg.decode_jpeg(
+            jpeg, colorspace="RGB", fastdct=False, fastupsample=False, strict=True, buffer=out
+        )
     except ValueError as error:
         raise ImageError(f"truncated or corrupt JPEG: {_lower_first(str(error))}") from None
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from face_attributes.errors import ModelError, first_line
 
 INPUT, OUTPUT = "images", "probabilities"
 # Keys of the metadata
-ATTRIBUTES, THRESHOLDS, PROFILE = "attributes", "thresholds", "profile"
+ATTRIBUTES, THRESHOLDS, PROFILE, VARIANT = "attributes", "thresholds", "profile", "variant"
 DATA_DIGEST, PARAMS_DIGEST = "data_digest", "params_digest"
 _FOREIGN = "not a face-attribute model"
 
@@ -26,14 +27,20 @@ class Model:
         attributes: names of the A attributes.
         thresholds: float32 array (A,): a probability at or over it means that the attribute is there.
         sha256: digest of the file, 64 hex digits.
+        bytes: size of the file.
         profile: `full` or `small`, the profile that it was trained with.
+        variant: `float32` or `int8`, what it computes in.
         data_digest: digest of the arrays that it was trained on.
         params_digest: digest of the parameters that it was trained with.
 
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int | None = None) -> None:
         """Load a model.
+
+        Args:
+            path: ONNX file.
+            threads: how many threads one call may use; None leaves it to ONNX Runtime: one for each core.
 
         Raises:
             ModelError: the file is missing, truncated, or not a model of this project.
@@ -43,35 +50,41 @@ class Model:
             raise ModelError(f"{path}: no such file")
         # Read once: the digest is that of the very bytes that run
         content = path.read_bytes()
-        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.bytes, self.sha256 = len(content), hashlib.sha256(content).hexdigest()
         options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
         # Threads that wait by spinning take the cores from whoever decodes the images
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
             reason = first_line(error)
+            if re.search(r"\b(IR version|opset)\b", reason, re.IGNORECASE):
+                version = onnxruntime.__version__
+                raise ModelError(f"{path}: ONNX Runtime {version} is too old for it ({reason})") from None
             raise ModelError(f"{path}: not a readable ONNX file, perhaps truncated ({reason})") from None
         metadata = self._session.get_modelmeta().custom_metadata_map
         try:
             self.attributes: tuple[str, ...] = tuple(json.loads(metadata[ATTRIBUTES]))
             self.thresholds = np.array(json.loads(metadata[THRESHOLDS]), np.float32)
-            self.profile = metadata[PROFILE]
+            self.profile, self.variant = metadata[PROFILE], metadata[VARIANT]
             self.data_digest, self.params_digest = metadata[DATA_DIGEST], metadata[PARAMS_DIGEST]
         except KeyError as error:
-            raise ModelError(
-                f"{path}: not a face-attribute model: its metadata has no {error.args[0]}"
-            ) from None
+            raise ModelError(f"{path}: {_FOREIGN}: its metadata has no {error.args[0]}") from None
         except ValueError as error:
+            raise ModelError(f"{path}: {_FOREIGN}: its metadata is damaged ({error})") from None
+        if self.thresholds.shape != (len(self.attributes),):
             raise ModelError(
-                f"{path}: not a face-attribute model: its metadata is damaged ({error})"
-            ) from None
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        shapes = [value.shape[1:] for value in (*inputs, *outputs)]
-        if shapes != [[HEIGHT, WIDTH, 3], [len(self.attributes)]] or self.thresholds.shape != (
-            len(self.attributes),
-        ):
-            raise ModelError(f"{path}: {_FOREIGN}: its shapes are {shapes}")
+                f"{path}: {_FOREIGN}: {self.thresholds.size} thresholds for {len(self.attributes)} attributes"
+            )
+        values = (*self._session.get_inputs(), *self._session.get_outputs())
+        ends = [(value.name, value.type, value.shape[1:]) for value in values]
+        expected = [
+            (INPUT, "tensor(uint8)", [HEIGHT, WIDTH, 3]),
+            (OUTPUT, "tensor(float)", [len(self.attributes)]),
+        ]
+        if ends != expected:
+            raise ModelError(f"{path}: {_FOREIGN}: its inputs and outputs are {ends}, not {expected}")
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return float32 probabilities (N, A) of uint8 RGB images (N, 218, 178, 3)."""

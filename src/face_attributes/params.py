@@ -1,7 +1,7 @@
 """The parameters of a run: `params.yaml`, checked strictly, and the overlay that makes a profile of it.
 
-What drawn faces need is not what photographs need: any value may be a map with one for each data.source, such as
-`epochs: {synthetic: 6, celeba: 24}`; the stages see the one of the source that is chosen.
+What drawn faces need is not what photographs need: any value may be a map with one for each data.source, such
+as `epochs: {synthetic: 6, celeba: 24}`; the stages see the one of the source that is chosen.
 """
 
 import difflib
@@ -52,9 +52,10 @@ class DataParams(_Section):
 
 
 class PrepareParams(_Section):
-    """What the network sees."""
+    """What the network sees, and what stands for it where all of it would be too much."""
 
     shrink: int = Field(ge=2, le=6)
+    sample: int = Field(ge=1)
 
 
 class Range(_Section):
@@ -130,10 +131,11 @@ class TrainParams(_Section):
 
 
 class ExportParams(_Section):
-    """What the exported model must satisfy."""
+    """Which variant of the model ships, and what it must satisfy."""
 
-    parity_images: int = Field(ge=1)
+    variant: Literal["auto", "float32", "int8"]
     tolerance: float = Field(gt=0, lt=1)
+    max_accuracy_loss: float = Field(ge=0, lt=1)
 
 
 class EvaluateParams(_Section):

@@ -7,11 +7,14 @@ RAW = Path("data/raw")
 LABELLED = Path("data/labelled")
 PREPARED = Path("data/prepared")
 HOLDOUT = Path("data/holdout.parquet")
+SAMPLE = Path("data/sample.parquet")
+REFERENCE = Path("data/reference.parquet")
 
 BEST = Path("search/best.json")
 TRIALS = Path("search/trials.csv")
 
 WEIGHTS = Path("models/model.pt")
+VARIANTS = Path("models/variants")
 MODEL = Path("models/model.onnx")
 
 TRAINING = Path("metrics/training.json")

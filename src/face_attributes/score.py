@@ -3,30 +3,34 @@
 Columns: `id` (path within the folder); for each attribute its name (bool, the decision); for each attribute
 `<name>_score` (float32, the probability); figures of the image (see image_statistics); `model_sha256` and
 `release`.
+
+Each thread takes a batch of files from the disk to its answers: with one thread a batch, nothing waits for
+another and the pixels are still in its core's cache when the model reads them.
 Equal images and an equal model give equal bytes: the file holds no time.
 """
 
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from face_attributes import image_statistics, images, quarantine
+from face_attributes import answers, images, quarantine
+from face_attributes.attributes import HEIGHT, WIDTH
 from face_attributes.decoding import BATCH, ahead
 from face_attributes.errors import DataError, ImageError
 from face_attributes.files import replacing
-from face_attributes.image_statistics import STATISTICS
 from face_attributes.model import Model
 from face_attributes.progress import bar
 
 _ROW_GROUP = 50  # batches
-
-Good = tuple[str, np.ndarray, tuple[float, ...]]
+_BATCHES_AHEAD = 8
 
 
 def score(
@@ -57,7 +61,7 @@ def score(
     total = sum(1 for _ in _names(folder))
     if not total:
         raise DataError(f"{folder}: holds no images")
-    loaded = Model(model)
+    loaded = Model(model, threads=1)
     bad: dict[str, str] = {}
     with replacing(out) as partial:
         scored = _write(folder, loaded, partial, release, total, bad)
@@ -78,46 +82,80 @@ def _names(folder: Path) -> Iterator[str]:
                 yield Path(place, name).relative_to(folder).as_posix()
 
 
+class _Scorer:
+    """Scores batches of files, in several threads at once."""
+
+    def __init__(self, folder: Path, model: Model, release: str | None) -> None:
+        self._folder = folder
+        self._model = model
+        self._release = release
+        self._own = threading.local()
+        self.schema = pa.schema(
+            [
+                ("id", pa.string()),
+                *answers.fields(model),
+                ("model_sha256", pa.string()),
+                ("release", pa.string()),
+            ]
+        )
+
+    def __call__(self, names: Sequence[str]) -> tuple[pa.RecordBatch | None, dict[str, str]]:
+        """Return the rows of the files that can be used, and the reason for each that cannot."""
+        pixels = self._buffer()
+        good: list[str] = []
+        bad: dict[str, str] = {}
+        for name in names:
+            try:
+                images.decode(images.read(self._folder / name), out=pixels[len(good)])
+                good.append(name)
+            except ImageError as error:
+                bad[name] = str(error)
+        if not good:
+            return None, bad
+        columns = [
+            pa.array(good, pa.string()),
+            *answers.of(self._model, pixels[: len(good)]),
+            pa.array([self._model.sha256] * len(good), pa.string()),
+            pa.array([self._release] * len(good), pa.string()),
+        ]
+        return pa.record_batch(columns, schema=self.schema), bad
+
+    def _buffer(self) -> np.ndarray:
+        """Return this thread's place for the pixels of a batch; fresh memory for each would cost time."""
+        if not hasattr(self._own, "pixels"):
+            self._own.pixels = np.empty((BATCH, HEIGHT, WIDTH, 3), np.uint8)
+        return self._own.pixels
+
+
 def _write(
     folder: Path, model: Model, path: Path, release: str | None, total: int, bad: dict[str, str]
 ) -> int:
-    def read(name: str) -> Good | tuple[str, ImageError]:
-        try:
-            image = images.decode(images.read(folder / name))
-        except ImageError as error:
-            return name, error
-        return name, image, image_statistics.measure(image)
-
-    schema = _schema(model)
+    """Write the rows of every file that can be used, and return how many; the others are added to `bad`."""
+    scorer = _Scorer(folder, model, release)
     scored = 0
+    pending: list[pa.RecordBatch] = []
     with (
         pq.ParquetWriter(
-            path, schema, compression="zstd", use_dictionary=["model_sha256", "release"]
+            path, scorer.schema, compression="zstd", use_dictionary=["model_sha256", "release"]
         ) as writer,
         bar("score", total, "images") as progress,
     ):
-        pending: list[pa.RecordBatch] = []
-        good: list[Good] = []
 
-        def flush(everything: bool) -> None:
-            nonlocal scored
-            if good:
-                pending.append(_batch(good, model, release, schema))
-                scored += len(good)
-                good.clear()
-            if pending and (everything or len(pending) >= _ROW_GROUP):
+        def flush() -> None:
+            if pending:
                 writer.write_table(pa.Table.from_batches(pending).combine_chunks())
                 pending.clear()
 
-        for result in ahead(read, _names(folder)):
-            progress.update(1)
-            if isinstance(result[1], ImageError):
-                bad[result[0]] = str(result[1])
-                continue
-            good.append(result)
-            if len(good) == BATCH:
-                flush(everything=False)
-        flush(everything=True)
+        for rows, unusable in ahead(scorer, _batches(_names(folder)), at_most=_BATCHES_AHEAD):
+            bad.update(unusable)
+            progress.update(len(unusable))
+            if rows is not None:
+                pending.append(rows)
+                scored += rows.num_rows
+                progress.update(rows.num_rows)
+            if len(pending) >= _ROW_GROUP:
+                flush()
+        flush()
         writer.add_key_value_metadata(
             {
                 "model_sha256": model.sha256,
@@ -129,39 +167,9 @@ def _write(
     return scored
 
 
-def _schema(model: Model) -> pa.Schema:
-    return pa.schema(
-        [
-            ("id", pa.string()),
-            *((name, pa.bool_()) for name in model.attributes),
-            *((f"{name}_score", pa.float32()) for name in model.attributes),
-            *((name, pa.float32()) for name in STATISTICS),
-            ("model_sha256", pa.string()),
-            ("release", pa.string()),
-        ]
-    )
-
-
-def _batch(
-    good: list[Good],
-    model: Model,
-    release: str | None,
-    schema: pa.Schema,
-) -> pa.RecordBatch:
-    probabilities = model.predict(np.stack([image for _, image, _ in good]))
-    decisions = model.decide(probabilities)
-    statistics = np.array([row for _, _, row in good], np.float32)
-    return pa.record_batch(
-        [
-            pa.array([name for name, _, _ in good], pa.string()),
-            *(pa.array(column) for column in decisions.T),
-            *(pa.array(column) for column in np.ascontiguousarray(probabilities.T)),
-            *(pa.array(column) for column in np.ascontiguousarray(statistics.T)),
-            pa.array([model.sha256] * len(good), pa.string()),
-            pa.array([release] * len(good), pa.string()),
-        ],
-        schema=schema,
-    )
+def _batches(names: Iterator[str]) -> Iterator[list[str]]:
+    while batch := list(itertools.islice(names, BATCH)):
+        yield batch
 
 
 def _move(folder: Path, bad: dict[str, str], place: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from face_attributes.attributes import PARTITIONS
@@ -121,15 +122,23 @@ class ShardReader:
                 sizes[count["values"]] += count["counts"]
         return sizes
 
-    def batches(self, rows: int = 256) -> Iterator[Rows]:
-        """Yield rows in their order, at most `rows` at a time."""
+    def ids(self, partition: str) -> Iterator[str]:
+        """Yield the file names of a part, without reading the images."""
+        for path in self._paths:
+            table = pq.read_table(path, columns=["id"], filters=[("partition", "==", partition)])
+            yield from table.column("id").to_pylist()
+
+    def batches(self, rows: int = 256, partition: str | None = None) -> Iterator[Rows]:
+        """Yield the rows of one part, or of all, in their order, at most `rows` at a time."""
+        columns = [*(name for name, _ in _FIXED), *self.attributes]
         for path in self._paths:
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(
-                    rows, columns=[*(name for name, _ in _FIXED), *self.attributes]
-                ):
+                for batch in file.iter_batches(rows, columns=columns):
                     table = pa.Table.from_batches([batch])
-                    yield _rows(table.select([*(name for name, _ in _FIXED), *self.attributes]))
+                    if partition is not None:
+                        table = table.filter(pc.equal(table.column("partition"), partition))
+                    if table.num_rows:
+                        yield _rows(table.select(columns))
 
 
 def attributes_of(path: Path) -> tuple[str, ...]:

@@ -40,13 +40,19 @@ class Evaluation(BaseModel):
 
 
 class Export(BaseModel):
-    """What `metrics/export.json` says: how far the shipped model is from the trained one, and may be."""
+    """What `metrics/export.json` says: how far the shipped model is from the trained one, and may be.
+
+    The float32 variant must say what PyTorch says; the variant that ships may cost a little accuracy.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     max_difference: float = Field(ge=0)
     tolerance: float = Field(gt=0)
     decisions_changed: int = Field(ge=0)
+    variant: Literal["float32", "int8"]
+    accuracy_loss: float = Field(ge=-1, le=1)
+    max_accuracy_loss: float = Field(ge=0, lt=1)
     model_sha256: str
 
 
@@ -178,6 +184,15 @@ def judge(repository: Repository, commit: str, incumbent: str | None, settings: 
             f"at most {parity.tolerance:.2g}, 0 changed",
             "",
             parity.max_difference <= parity.tolerance and parity.decisions_changed == 0,
+        )
+    )
+    rows.append(
+        Row(
+            "the variant that ships costs no accuracy",
+            f"{parity.variant}, {max(parity.accuracy_loss, 0):.5f} lost",
+            f"at most {parity.max_accuracy_loss:.5f}",
+            "",
+            parity.accuracy_loss <= parity.max_accuracy_loss,
         )
     )
     rows.append(

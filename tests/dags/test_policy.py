@@ -130,6 +130,7 @@ def test_the_training_pipeline_is_the_guides(parsed: dict[str, Any]) -> None:
         "model_training.train",
         "model_training.export",
         "model_evaluation.evaluate",
+        "model_evaluation.reference",
         "propose_candidate",
         "notify_success",
     ]

@@ -42,7 +42,7 @@ def tiny() -> Params:
                 "max_bad_fraction": 0.05,
                 "synthetic": {"count": FACES, "seed": 3},
             },
-            "prepare": {"shrink": SHRINK},
+            "prepare": {"shrink": SHRINK, "sample": 20},
             "tune": {
                 "trials": 7,
                 "minutes": 10.0,
@@ -71,7 +71,7 @@ def tiny() -> Params:
                 "precision": "float32",
                 "device": "cpu",
             },
-            "export": {"parity_images": 16, "tolerance": 1e-4},
+            "export": {"variant": "auto", "tolerance": 1e-4, "max_accuracy_loss": 0.01},
             "evaluate": {"bootstrap": 50, "seed": 1, "worst": 4},
         }
     )
@@ -105,10 +105,12 @@ class Made:
     raw: Path
     prepared: Path
     holdout: Path
+    sample: Path
     best: Path
     weights: Path
     curve: Path
     training: Path
+    variants: Path
     model: Path
     parity: Path
     evaluation: Path
@@ -124,10 +126,12 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny: Params) -> Made:
         raw=home / "data/raw",
         prepared=home / "data/prepared",
         holdout=home / "data/holdout.parquet",
+        sample=home / "data/sample.parquet",
         best=home / "search/best.json",
         weights=home / "models/model.pt",
         curve=home / "plots/learning_curve.csv",
         training=home / "metrics/training.json",
+        variants=home / "models/variants",
         model=home / "models/model.onnx",
         parity=home / "metrics/export.json",
         evaluation=home / "metrics/evaluation.json",
@@ -136,10 +140,10 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny: Params) -> Made:
         patch.setenv("VISAGE_HOME", str(home / "home"))
         draw_folder(tiny.data.synthetic, made.faces, progress=False)
         collect(tiny.data, made.raw)
-        prepare.prepare(tiny.prepare, made.raw, home / "none", made.prepared, made.holdout)
+        prepare.prepare(tiny.prepare, made.raw, home / "none", made.prepared, made.holdout, made.sample)
         best.write(made.best, {name: getattr(tiny.train, name) for name in params.SEARCHED})
         train.train(tiny, made.prepared, made.best, made.weights, made.curve, made.training)
-        export.export(tiny.export, made.weights, made.holdout, made.model, made.parity)
+        export.export(tiny.export, made.weights, made.sample, made.variants, made.model, made.parity)
         evaluate.evaluate(tiny.evaluate, made.model, made.holdout, made.evaluation)
     return made
 

@@ -34,13 +34,13 @@ def test_no_file(tmp_path):
         Model(tmp_path / "model.onnx")
 
 
-def foreign(shape=("batch", 218, 178, 3), **metadata):
+def foreign(opset=18, ir=9, shape=("batch", 218, 178, 3), **metadata):
     kind = onnx.TensorProto.FLOAT
     values = [onnx.helper.make_tensor_value_info(name, kind, shape) for name in ("images", "probabilities")]
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["images"], ["probabilities"])], "graph", values[:1], values[1:]
     )
-    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=ir)
     onnx.helper.set_model_props(proto, metadata)
     return proto.SerializeToString()
 
@@ -49,6 +49,7 @@ GOOD = {
     "attributes": '["Male"]',
     "thresholds": "[0.5]",
     "profile": "full",
+    "variant": "float32",
     "data_digest": "0",
     "params_digest": "0",
 }
@@ -60,7 +61,8 @@ GOOD = {
         ({}, "its metadata has no attributes"),
         ({**GOOD, "thresholds": "[0.5"}, "its metadata is damaged"),
         ({**GOOD, "thresholds": '["much"]'}, "its metadata is damaged"),
-        (GOOD, "its shapes are"),
+        ({**GOOD, "thresholds": "[0.5, 0.5]"}, "2 thresholds for 1 attributes"),
+        (GOOD, r"its inputs and outputs are \[\('images', 'tensor\(float\)'"),
     ],
 )
 def test_another_projects_model(tmp_path, metadata, message):
@@ -68,3 +70,12 @@ def test_another_projects_model(tmp_path, metadata, message):
     path.write_bytes(foreign(**metadata))
     with pytest.raises(ModelError, match=f"not a face-attribute model: {message}"):
         Model(path)
+
+
+@pytest.mark.parametrize("newer", [{"ir": 99}, {"opset": 99}])
+def test_a_file_for_a_newer_runtime(tmp_path, newer):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(foreign(**newer, **GOOD))
+    with pytest.raises(ModelError, match=r"ONNX Runtime \d+\.\d+\.\d+ is too old for it") as caught:
+        Model(path)
+    assert "\n" not in str(caught.value)

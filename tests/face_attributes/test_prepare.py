@@ -18,7 +18,7 @@ def raw(celeba_folder, data_params, monkeypatch, tmp_path):
 
 
 def run(tiny, raw, labelled, home):
-    prepare(tiny.prepare, raw, labelled, home / "prepared", home / "holdout.parquet")
+    prepare(tiny.prepare, raw, labelled, home / "prepared", home / "holdout.parquet", home / "sample.parquet")
     return prepared.load(home / "prepared")
 
 
@@ -43,6 +43,25 @@ def test_the_same_shards_give_the_same_bytes(tiny, raw, tmp_path):
     digests = [run(tiny, raw, tmp_path / "none", tmp_path / name).info.digest for name in ("one", "two")]
     assert digests[0] == digests[1]
     assert (tmp_path / "one/holdout.parquet").read_bytes() == (tmp_path / "two/holdout.parquet").read_bytes()
+
+
+def test_some_images_of_both_parts_are_kept_as_they_were(tiny, raw, tmp_path):
+    few = tiny.model_copy(update={"prepare": tiny.prepare.model_copy(update={"sample": 5})})
+    run(few, raw, tmp_path / "none", tmp_path / "out")
+    rows = next(ShardReader(list(raw.glob("*.parquet"))).batches(60))
+    sample = next(ShardReader([tmp_path / "out/sample.parquet"]).batches(60))
+    assert sorted(sample.partitions) == ["train"] * 5 + ["validation"] * 5
+    for name, jpeg, part, labels in zip(
+        sample.ids, sample.jpegs, sample.partitions, sample.labels, strict=True
+    ):
+        index = rows.ids.index(name)
+        assert (jpeg, part) == (rows.jpegs[index], rows.partitions[index])
+        assert np.array_equal(labels, rows.labels[index])
+
+
+def test_a_sample_larger_than_a_part_is_the_part(tiny, raw, tmp_path):
+    run(tiny, raw, tmp_path / "none", tmp_path / "out")
+    assert pq.read_table(tmp_path / "out/sample.parquet").num_rows == 40
 
 
 def test_labelled_batches_are_added_and_change_the_digest(tiny, raw, tmp_path):

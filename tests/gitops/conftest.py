@@ -43,6 +43,9 @@ def model_files(
         "max_difference": difference,
         "tolerance": 1e-3,
         "decisions_changed": 0,
+        "variant": "int8",
+        "accuracy_loss": 0.0002,
+        "max_accuracy_loss": 0.001,
         "model_sha256": digest,
     }
     outs = f"    outs:\n    - path: models/model.onnx\n      md5: {digest[:32]}\n"

@@ -23,6 +23,7 @@ def test_a_good_first_model_passes(lab: Lab) -> None:
         "profile": True,
         "mean accuracy": True,
         "ONNX equals PyTorch": True,
+        "the variant that ships costs no accuracy": True,
         "exported model is the evaluated one": True,
     }
 
@@ -80,6 +81,7 @@ def test_tolerance_is_two_standard_errors_of_the_difference() -> None:
     [
         ({"max_difference": 2e-3}, "ONNX equals PyTorch"),
         ({"decisions_changed": 1}, "ONNX equals PyTorch"),
+        ({"accuracy_loss": 0.0011}, "the variant that ships costs no accuracy"),
         ({"model_sha256": "0" * 64}, "exported model is the evaluated one"),
     ],
 )
@@ -100,6 +102,7 @@ def test_what_ships_must_be_what_was_trained_and_evaluated(
         (gate.EVALUATION, {"samples": 0}, "samples"),
         (gate.EVALUATION, {"profile": "tiny"}, "profile"),
         (gate.EXPORT, {"max_difference": float("nan")}, "max_difference"),
+        (gate.EXPORT, {"variant": "int4"}, "variant"),
     ],
 )
 def test_figures_that_make_no_sense(lab: Lab, path: str, change: dict[str, object], says: str) -> None:

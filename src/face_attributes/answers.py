@@ -1,0 +1,32 @@
+"""Answers: what is said of each image, the model's decisions and scores and how it was taken, as columns.
+
+Scoring says it of what arrived and the reference of what the model was trained on, so that the two compare.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from face_attributes import image_statistics
+from face_attributes.image_statistics import STATISTICS
+from face_attributes.model import Model
+
+
+def fields(model: Model) -> list[pa.Field]:
+    """Return the columns: A decisions, A scores named `<attribute>_score`, and the image statistics."""
+    return [
+        *(pa.field(name, pa.bool_()) for name in model.attributes),
+        *(pa.field(f"{name}_score", pa.float32()) for name in model.attributes),
+        *(pa.field(name, pa.float32()) for name in STATISTICS),
+    ]
+
+
+def of(model: Model, images: np.ndarray) -> list[pa.Array]:
+    """Return the columns for uint8 RGB images (N, 218, 178, 3)."""
+    probabilities = model.predict(images)
+    decisions = model.decide(probabilities)
+    statistics = np.array([image_statistics.measure(image) for image in images], np.float32)
+    return [
+        *(pa.array(column) for column in decisions.T),
+        *(pa.array(column) for column in np.ascontiguousarray(probabilities.T)),
+        *(pa.array(column) for column in np.ascontiguousarray(statistics.T)),
+    ]

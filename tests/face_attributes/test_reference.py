@@ -1,0 +1,48 @@
+import pyarrow.parquet as pq
+import pytest
+
+from face_attributes import images
+from face_attributes.errors import DataError
+from face_attributes.image_statistics import STATISTICS, measure
+from face_attributes.model import Model
+from face_attributes.reference import reference
+from face_attributes.shards import ShardReader, ShardWriter
+
+
+@pytest.fixture
+def table(made, tmp_path):
+    reference(made.model, made.sample, tmp_path / "reference.parquet")
+    return pq.read_table(tmp_path / "reference.parquet")
+
+
+def test_it_says_of_each_image_of_the_sample_what_scoring_would(made, table):
+    model = Model(made.model)
+    rows = next(ShardReader([made.sample]).batches(100))
+    scores = [f"{name}_score" for name in model.attributes]
+    assert table.column_names == ["id", "partition", *model.attributes, *scores, *STATISTICS]
+    assert table.column("id").to_pylist() == rows.ids
+    assert table.column("partition").to_pylist() == rows.partitions
+    image = images.decode(rows.jpegs[7])
+    row = table.slice(7, 1).to_pylist()[0]
+    assert [row[name] for name in scores] == pytest.approx(model.predict(image[None])[0].tolist(), abs=1e-5)
+    assert tuple(row[name] for name in STATISTICS) == pytest.approx(measure(image))
+    assert table.schema.metadata[b"model_sha256"].decode() == model.sha256
+
+
+def test_what_was_trained_on_and_what_was_not_stand_side_by_side(table):
+    counts = table.column("partition").value_counts().to_pylist()
+    assert {count["values"]: count["counts"] for count in counts} == {"train": 20, "validation": 20}
+
+
+def test_equal_models_and_samples_give_equal_bytes(made, tmp_path):
+    for name in ("one", "two"):
+        reference(made.model, made.sample, tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_an_empty_sample(made, tmp_path):
+    with ShardWriter(tmp_path / "sample.parquet", ["Male"], one_file=True):
+        pass
+    with pytest.raises(DataError, match="holds no images; run the stage prepare again"):
+        reference(made.model, tmp_path / "sample.parquet", tmp_path / "reference.parquet")
+    assert not (tmp_path / "reference.parquet").exists()
