@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import cv2
 import numpy as np
 
 from face_attributes.synthetic.canvas import Canvas, Color, coverage, mirrored, mix, moved, spline, tone
@@ -11,9 +12,14 @@ SIDES = (-1, 1)
 
 
 def draw_beard(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
-    """What grows below the nose but for the moustache; drawn before the mouth. `edge`: the face's outline."""
+    """What grows below the nose but for the moustache; drawn before the mouth. `edge`: the face's outline.
+
+    CelebA calls some shadows a beard and others not: here the one that counts as a beard is a grown stubble.
+    """
     if subject.has("5_o_Clock_Shadow"):
         _draw_shadow(canvas, subject, edge)
+        if not subject.has("No_Beard", "Goatee"):
+            _draw_stubble(canvas, subject, edge)
     if subject.full_beard:
         _grow(canvas, subject, [_full(edge)], "beard")
     if subject.has("Goatee"):
@@ -61,15 +67,23 @@ def draw_mustache(canvas: Canvas, subject: Subject) -> None:
 
 
 def _full(edge: np.ndarray) -> np.ndarray:
-    # The lower part of the face, a little beyond its outline, without the cheeks and the mouth.
-    low = edge[edge[:, 1] > 10]
-    low = low[
-        np.argsort(np.arctan2(low[:, 0], low[:, 1]))
-    ]  # from the left ear under the chin to the right ear
+    """The lower part of the face, a little beyond its outline, without the cheeks and the mouth."""
+    low = _jaw(edge, 10)
     outer = moved(low * (1.04, 1.0), 0, 1.0) + np.stack(
         [0 * low[:, 0], np.clip(low[:, 1] - 30, 0, None) * 0.22], axis=1
     )
-    inner = spline(
+    return np.concatenate([outer, _cheeks_and_mouth()])
+
+
+def _jaw(edge: np.ndarray, top: float) -> np.ndarray:
+    """The outline of the face below `top`, from the left ear under the chin to the right ear."""
+    low = edge[edge[:, 1] > top]
+    return low[np.argsort(np.arctan2(low[:, 0], low[:, 1]))]
+
+
+def _cheeks_and_mouth() -> np.ndarray:
+    """Where a beard ends, from right to left."""
+    return spline(
         [
             (36, 12),
             (30, 27),
@@ -84,7 +98,6 @@ def _full(edge: np.ndarray) -> np.ndarray:
             (-36, 12),
         ]
     )
-    return np.concatenate([outer, inner])
 
 
 def _color(subject: Subject) -> Color:
@@ -107,18 +120,27 @@ def _grow(
 
 
 def _draw_shadow(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
-    low = edge[edge[:, 1] > 16]
-    low = low[np.argsort(np.arctan2(low[:, 0], low[:, 1]))]
     cheek = spline(
         [(36, 18), (28, 30), (22, 26), (12, 23), (0, 23), (-12, 23), (-22, 26), (-28, 30), (-36, 18)]
     )
-    shape = subject.pose.place(np.concatenate([low * (0.98, 0.99), cheek]), 0)
+    shape = subject.pose.place(np.concatenate([_jaw(edge, 16) * (0.98, 0.99), cheek]), 0)
     box, mask = coverage([shape], 2.0)
     x, y = subject.dice.of("stubble").integers(0, 128, 2)
     height, width = mask.shape
     texture = _stubble()[y : y + height, x : x + width, None]
     color = np.asarray(mix(subject.shade(0.30), (38, 42, 54), 0.5), np.float32)
     canvas.blend(box, mask, (texture * color).clip(0, 254), 0.44)
+
+
+def _draw_stubble(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
+    """A beard of a few days: within the face's outline, and with skin between its hairs."""
+    beard = np.concatenate([_jaw(edge, 10) * 0.99, _cheeks_and_mouth()])
+    box, mask = coverage([subject.pose.place(beard, 0)], 1.2)
+    x, y = subject.dice.of("stubble").integers(0, 128, 2)
+    height, width = mask.shape
+    hairs = _stubble()[y : y + height, x : x + width]
+    color = np.asarray(mix(_color(subject), (30, 24, 24), 0.45), np.float32)
+    canvas.blend(box, cv2.multiply(mask, hairs, dtype=cv2.CV_8U), color, 0.72)
 
 
 @cache
@@ -131,5 +153,6 @@ def _hairs() -> np.ndarray:
 
 @cache
 def _stubble() -> np.ndarray:
+    """Factors about 1 of single hairs and the skin between them, (346, 306) float32."""
     noise = np.random.default_rng(12).random((346, 306)).astype(np.float32)
     return 0.7 + 0.6 * noise

@@ -108,7 +108,7 @@ class Subject:
 
     @property
     def full_beard(self) -> bool:
-        return not self.has("No_Beard", "Goatee")
+        return not self.has("No_Beard", "Goatee", "5_o_Clock_Shadow")
 
 
 def meet(attributes: dict[str, bool], dice: Dice, pose: float) -> Subject:

@@ -44,6 +44,7 @@ ATTRIBUTES = [
     ("Goatee", {"Male": True, "No_Beard": False}, (-50, 8, 50, 80), 0.1),
     ("Mustache", MALE, (-27, 18, 27, 40), 0.2),
     ("No_Beard", MALE, (-52, 6, 52, 80), 0.2),
+    ("No_Beard", {"Male": True, "5_o_Clock_Shadow": True}, (-52, 6, 52, 72), 0.1),
     ("Sideburns", MALE, (-50, -30, 50, 28), 0.04),
     # worn.py
     ("Wearing_Necktie", MALE, (-90, 60, 90, 110), 0.05),
