@@ -3,7 +3,7 @@
 from face_attributes.synthetic.face import draw_face
 from face_attributes.synthetic.folder import draw_folder, is_drawn
 from face_attributes.synthetic.params import SyntheticParams
-from face_attributes.synthetic.population import DRAWN_ATTRIBUTES, population_table
+from face_attributes.synthetic.population import DRAWN_ATTRIBUTES
 
 __all__ = [
     "DRAWN_ATTRIBUTES",
@@ -11,5 +11,4 @@ __all__ = [
     "draw_face",
     "draw_folder",
     "is_drawn",
-    "population_table",
 ]

@@ -1,120 +1,26 @@
-"""Which attributes a drawn face has: a small Bayesian network with CelebA's published marginals.
+"""Which attributes a drawn face has: a small Bayesian network with CelebA's marginals and correlations.
 
-Sex, age and a hat come first, everything else depends on them. Each attribute is a logistic function of those
-before it, and can only be true where it can be seen (no fringe on a bald head, no goatee on a shaven chin).
-Its intercept is set on a reference population so that the attribute is as frequent as in CelebA.
+Sex, age, a hat and the expression come first, everything else depends on them. Each attribute is a logistic
+function of those before it, and can only be true where it can be seen (no fringe on a bald head, no goatee on
+a shaven chin). Its intercept is set on a reference population so that the attribute is as frequent as in
+CelebA.
 """
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from face_attributes.attributes import CELEBA_ATTRIBUTES, CELEBA_MARGINALS
 from face_attributes.synthetic.dice import Dice
-
-Columns = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Node:
-    """An attribute, the weight of each cause in its log odds, and where it can be true at all."""
-
-    name: str
-    weights: dict[str, float] = field(default_factory=dict)
-    possible: Callable[[Columns], np.ndarray] | None = None
-    otherwise: bool = False  # its value where it is not possible to choose
-
-
-def _long_hair(c: Columns) -> np.ndarray:
-    return c["Wavy_Hair"] | c["Straight_Hair"]
-
-
-def _hair_shows(c: Columns) -> np.ndarray:
-    return ~c["Bald"] & (~c["Wearing_Hat"] | _long_hair(c))
-
-
-# In causal order: a node may only look at those above it.
-NODES: tuple[Node, ...] = (
-    Node("Male"),
-    Node("Young", {"Male": -1.2}),
-    Node("Wearing_Hat", {"Male": 1.0}),
-    Node("Chubby", {"Male": 0.9, "Young": -1.2}),
-    Node("Oval_Face", {"Male": -0.5, "Young": 0.3}, lambda c: ~c["Chubby"]),
-    Node("Pale_Skin", {"Male": -0.6, "Young": 0.4}),
-    # hair
-    Node("Bald", {"Young": -2.0, "Chubby": 0.8}, lambda c: c["Male"] & ~c["Wearing_Hat"]),
-    Node("Receding_Hairline", {"Male": 0.9, "Young": -1.6}, lambda c: ~c["Bald"] & ~c["Wearing_Hat"]),
-    Node("Wavy_Hair", {"Male": -2.2, "Young": 0.3}, lambda c: ~c["Bald"]),
-    Node("Straight_Hair", {"Male": -1.0, "Young": 0.3}, lambda c: ~c["Bald"] & ~c["Wavy_Hair"]),
-    Node(
-        "Bangs",
-        {"Male": -1.1, "Young": 0.3, "Straight_Hair": 0.3},
-        lambda c: ~c["Bald"] & ~c["Wearing_Hat"] & ~c["Receding_Hairline"],
-    ),
-    Node("Gray_Hair", {"Male": 1.0, "Young": -4.0}, _hair_shows),
-    Node(
-        "Black_Hair",
-        {"Male": 0.3, "Young": 0.5, "Pale_Skin": -0.8},
-        lambda c: _hair_shows(c) & ~c["Gray_Hair"],
-    ),
-    Node(
-        "Blond_Hair",
-        {"Male": -1.9, "Young": 0.2, "Wavy_Hair": 0.3, "Pale_Skin": 0.3},
-        lambda c: _hair_shows(c) & ~c["Gray_Hair"] & ~c["Black_Hair"],
-    ),
-    Node(
-        "Brown_Hair",
-        {"Male": -0.2},
-        lambda c: _hair_shows(c) & ~c["Gray_Hair"] & ~c["Black_Hair"] & ~c["Blond_Hair"],
-    ),
-    # beard
-    Node("No_Beard", {"Young": 0.2, "Bald": -0.6}, lambda c: c["Male"], otherwise=True),
-    Node("Goatee", {"Young": -0.2, "Bald": 0.4}, lambda c: ~c["No_Beard"]),
-    Node("Mustache", {"No_Beard": -1.8, "Young": -0.6, "Bald": 0.6}, lambda c: c["Male"]),
-    Node(
-        "5_o_Clock_Shadow", {"Goatee": 0.5, "Young": 0.4}, lambda c: c["Male"] & (c["No_Beard"] | c["Goatee"])
-    ),
-    Node(
-        "Sideburns",
-        {"No_Beard": -2.2, "5_o_Clock_Shadow": 0.5},
-        lambda c: c["Male"] & ~c["Bald"] & ~_long_hair(c),
-    ),
-    # make-up
-    Node("Heavy_Makeup", {"Young": 1.2}, lambda c: ~c["Male"]),
-    Node("Wearing_Lipstick", {"Heavy_Makeup": 3.0}, lambda c: ~c["Male"]),
-    Node("Rosy_Cheeks", {"Male": -2.0, "Heavy_Makeup": 1.6}),
-    # features
-    Node("Arched_Eyebrows", {"Male": -1.6, "Heavy_Makeup": 0.8}),
-    Node("Bushy_Eyebrows", {"Male": 1.3, "Young": 0.3, "Arched_Eyebrows": -0.3}),
-    Node("Eyeglasses", {"Male": 0.9, "Young": -1.5}),
-    Node("Big_Nose", {"Male": 1.5, "Young": -1.0, "Chubby": 1.2}),
-    Node("Pointy_Nose", {"Male": -0.7, "Heavy_Makeup": 0.5}, lambda c: ~c["Big_Nose"]),
-    Node("Big_Lips", {"Male": -0.6, "Wearing_Lipstick": 0.3}),
-    Node("Bags_Under_Eyes", {"Male": 1.2, "Young": -0.9}),
-    Node(
-        "Double_Chin",
-        {"Chubby": 3.0, "Young": -1.2, "Male": 0.3},
-        lambda c: c["No_Beard"] | c["Goatee"],
-    ),
-    # expression
-    Node("Smiling", {"Male": -0.5}),
-    Node("Mouth_Slightly_Open", {"Smiling": 1.9, "Male": -0.2}),
-    Node("High_Cheekbones", {"Smiling": 3.0, "Male": -0.8, "Heavy_Makeup": 0.5}),
-    Node("Narrow_Eyes", {"Smiling": 0.4, "Heavy_Makeup": -0.4}),
-    # what is worn
-    Node("Wearing_Earrings", {"Male": -2.6, "Heavy_Makeup": 0.7}),
-    Node("Wearing_Necktie", {"Young": -0.8, "Gray_Hair": 0.8}, lambda c: c["Male"]),
-    Node("Wearing_Necklace", {"Male": -2.0, "Wearing_Earrings": 0.8}, lambda c: ~c["Wearing_Necktie"]),
-)
+from face_attributes.synthetic.nodes import NODES, Columns, Node
 
 DRAWN_ATTRIBUTES: tuple[str, ...] = tuple(
     name for name in CELEBA_ATTRIBUTES if name in {n.name for n in NODES}
 )
 
-_REFERENCE_SIZE = 32_768
+_REFERENCE_SIZE = 65_536
 
 
 def sample(seed: int, indices: Sequence[int], marginals: Mapping[str, float] | None = None) -> Columns:
@@ -142,12 +48,6 @@ def calibrated(marginals: Mapping[str, float]) -> dict[str, float]:
                 f"{name}: not a drawn attribute" + (f", did you mean {near[0]}?" if near else "")
             )
     return dict(_calibrated(tuple(sorted(marginals.items()))))
-
-
-def population_table(count: int = 100_000, seed: int = 0) -> list[tuple[str, float, float]]:
-    """Rows (attribute, share in CelebA, share among `count` faces of `seed`); draws no picture."""
-    columns = sample(seed, range(count))
-    return [(name, CELEBA_MARGINALS[name], float(columns[name].mean())) for name in DRAWN_ATTRIBUTES]
 
 
 @lru_cache(maxsize=16)
