@@ -1,28 +1,31 @@
 """The training loop, which the search runs briefly and often, and the training once and to the end."""
 
-import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from face_attributes.augment import move, relight
+from face_attributes.decoding import ahead
 from face_attributes.errors import SearchError
 from face_attributes.files import replacing
+from face_attributes.learner import Learner
 from face_attributes.network import SPAN, FaceNet, normalise, to_tensor
 from face_attributes.params import TrainParams
 from face_attributes.prepared import Part
 from face_attributes.progress import bar
 from face_attributes.runtime import Runtime
 
-_WARM_UP = 0.15  # share of the budget in which the learning rate rises
 _EVALUATION_BATCH = 512
+_STEPS_AHEAD = 4
+# Between two times that memory is given back: images are read here and there, and each brings its neighbours
+_STEPS_KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,12 @@ def fit(
 
     """
     torch.manual_seed(params.seed)
-    attributes, shape = train.labels.shape[1], train.images.shape[1:3]
-    network = FaceNet(attributes, shape, params.width, params.dropout)
-    network = network.to(runtime.device, memory_format=torch.channels_last)
-    average = copy.deepcopy(network).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(_parameter_groups(network, params.weight_decay), lr=params.learning_rate)
+    learner = Learner(train.labels.shape[1], train.images.shape[1:3], params, runtime)
+    done = Fitted(learner.average)
+    if checkpoint is not None and checkpoint.exists():
+        _restore(checkpoint, learner, done)
     steps_per_epoch = math.ceil(len(train) / params.batch_size)
     total_steps = steps_per_epoch * params.epochs
-    done = Fitted(average)
-    if checkpoint is not None and checkpoint.exists():
-        _restore(checkpoint, network, average, optimizer, done)
     limit = math.inf if params.max_minutes is None else params.max_minutes * 60
     started = time.monotonic() - done.seconds
 
@@ -90,11 +89,9 @@ def fit(
         for epoch in range(len(done.curve), params.epochs):
             # Each epoch has random numbers of its own: one that is resumed draws what it would have drawn
             torch.manual_seed(params.seed * 1_000_003 + epoch)
-            random = np.random.default_rng([params.seed, epoch])
-            network.train()
+            learner.network.train()
             losses, seen = torch.zeros((), device=runtime.device), 0
-            order = random.permutation(len(train))
-            for step in range(steps_per_epoch):
+            for step, (pixels, targets) in enumerate(_batches(train, params, epoch, runtime)):
                 # Whichever budget ends first, steps or minutes, the learning rate reaches zero with it
                 spent = max(
                     (epoch * steps_per_epoch + step) / total_steps, (time.monotonic() - started) / limit
@@ -102,25 +99,14 @@ def fit(
                 if spent >= 1:
                     done.out_of_time = True
                     break
-                for group in optimizer.param_groups:
-                    group["lr"] = params.learning_rate * _schedule(spent)
-                chosen = order[step * params.batch_size : (step + 1) * params.batch_size]
-                if len(chosen) < 2:  # batch normalisation needs two
-                    continue
-                images, targets = _batch(train, np.sort(chosen), params.augmentation, random, runtime)
-                with runtime.autocast():
-                    logits = network(images)
-                loss = functional.binary_cross_entropy_with_logits(logits.float(), targets)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                _update(average, network, params.ema_decay, epoch * steps_per_epoch + step)
-                losses += loss.detach() * len(chosen)
-                seen += len(chosen)
+                losses += learner.step(pixels, targets, spent) * len(targets)
+                seen += len(targets)
                 progress.update(params.batch_size)
+                if step % _STEPS_KEPT == 0:
+                    train.release()
             if not seen and done.curve:  # the minutes were over before the epoch began
                 break
-            row = _judge(average, validation, runtime, epoch + 1, float(losses) / max(seen, 1))
+            row = _judge(learner.average, validation, runtime, epoch + 1, float(losses) / max(seen, 1))
             done.curve.append(row)
             done.images += seen
             done.seconds = time.monotonic() - started
@@ -130,7 +116,7 @@ def fit(
             if not math.isfinite(row.train_loss):
                 raise SearchError(f"{description}: the loss is no longer a number; lower train.learning_rate")
             if checkpoint is not None:
-                _save(checkpoint, network, average, optimizer, done)
+                _save(checkpoint, learner, done)
             if done.out_of_time or not keep_going(row):
                 break
     return done
@@ -148,73 +134,47 @@ def predict(network: FaceNet, images: np.ndarray, runtime: Runtime) -> np.ndarra
     return torch.cat(logits).numpy()
 
 
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
-    # Decaying biases and batch normalisation only hurts
-    matrices = [parameter for parameter in network.parameters() if parameter.dim() > 1]
-    others = [parameter for parameter in network.parameters() if parameter.dim() <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+def _batches(
+    part: Part, params: TrainParams, epoch: int, runtime: Runtime
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an epoch's batches on the device, each augmented in a thread while others are learnt from."""
+    order = np.random.default_rng([params.seed, epoch]).permutation(len(part))
 
+    def augmented(start: int) -> tuple[np.ndarray, ...]:
+        chosen = np.sort(order[start : start + params.batch_size])
+        random = np.random.default_rng([params.seed, epoch, start])
+        images = move(part.images[chosen], params.augmentation, random)
+        return images, *relight(len(chosen), params.augmentation, random), part.labels[chosen]
 
-def _schedule(spent: float) -> float:
-    """Return the share of the learning rate at a share of the budget: up in a line, down in a cosine."""
-    if spent < _WARM_UP:
-        return 0.05 + 0.95 * spent / _WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (spent - _WARM_UP) / (1 - _WARM_UP)))
-
-
-def _batch(
-    part: Part, chosen: np.ndarray, augmentation: float, random: np.random.Generator, runtime: Runtime
-) -> tuple[Tensor, Tensor]:
-    """Return the chosen images, augmented, and what is true of them, on the device."""
-    images = move(part.images[chosen], augmentation, random)
-    contrast, offset = map(to_tensor, relight(len(chosen), augmentation, random))
-    pixels = normalise(to_tensor(images).to(runtime.device))
-    pixels.mul_(contrast.to(runtime.device)).add_(offset.to(runtime.device), alpha=SPAN)
-    return pixels, torch.from_numpy(part.labels[chosen]).to(runtime.device).float()
-
-
-@torch.no_grad()
-def _update(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    # The average is young at first, and must not remember the random start for long
-    decay = min(decay, (1 + step) / (10 + step))
-    for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if mean.dtype.is_floating_point:
-            mean.lerp_(value, 1 - decay)
-        else:
-            mean.copy_(value)
+    # Batch normalisation needs two images
+    starts = range(0, len(part) - 1, params.batch_size)
+    for images, contrast, offset, labels in ahead(augmented, starts, at_most=_STEPS_AHEAD):
+        pixels = normalise(to_tensor(images).to(runtime.device))
+        pixels.mul_(to_tensor(contrast).to(runtime.device))
+        pixels.add_(to_tensor(offset).to(runtime.device), alpha=SPAN)
+        yield pixels, torch.from_numpy(labels).to(runtime.device).float()
 
 
 def _judge(network: FaceNet, part: Part, runtime: Runtime, epoch: int, train_loss: float) -> Epoch:
     logits, labels = predict(network, part.images, runtime), part.labels
+    part.release()
     loss = functional.binary_cross_entropy_with_logits(
         torch.from_numpy(logits), torch.from_numpy(labels).float()
     )
     return Epoch(epoch, train_loss, float(loss), float(((logits > 0) == labels).mean()))
 
 
-def _save(
-    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, done: Fitted
-) -> None:
+def _save(path: Path, learner: Learner, done: Fitted) -> None:
+    curve = [asdict(row) for row in done.curve]
     with replacing(path) as partial:
         torch.save(
-            {
-                "network": network.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "curve": [asdict(row) for row in done.curve],
-                "seconds": done.seconds,
-                "images": done.images,
-            },
+            {"learner": learner.state(), "curve": curve, "seconds": done.seconds, "images": done.images},
             partial,
         )
 
 
-def _restore(
-    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, done: Fitted
-) -> None:
+def _restore(path: Path, learner: Learner, done: Fitted) -> None:
     state = torch.load(path, weights_only=True)
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
+    learner.restore(state["learner"])
     done.curve = [Epoch(**row) for row in state["curve"]]
     done.seconds, done.images = state["seconds"], state["images"]

@@ -1,6 +1,7 @@
 """The prepared arrays: what training reads, mapped into memory rather than loaded."""
 
 import json
+import mmap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -61,6 +62,14 @@ class Part:
 
     def first(self, count: int) -> "Part":
         return Part(self.images[:count], self.labels[:count])
+
+    def release(self) -> None:
+        """Give back the memory of images that were read; they stay in the system's cache of the file."""
+        owner = self.images
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        if isinstance(owner, mmap.mmap):
+            owner.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True)

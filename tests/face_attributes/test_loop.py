@@ -104,15 +104,6 @@ def test_a_loss_that_is_no_number_is_said(tiny, data):
         fit(data.train, data.validation, options(tiny, learning_rate=1e30), CPU)
 
 
-def test_the_learning_rate_rises_and_falls():
-    rates = [loop._schedule(spent / 100) for spent in range(101)]
-    peak = rates.index(max(rates))
-    assert rates[:peak] == sorted(rates[:peak])
-    assert rates[peak:] == sorted(rates[peak:], reverse=True)
-    assert math.isclose(max(rates), 1)
-    assert rates[-1] < 1e-6
-
-
 def test_prediction_does_not_depend_on_its_company(tiny, data):
     network = fit(data.train, data.validation, options(tiny, epochs=1), CPU).network
     together = loop.predict(network, data.validation.images, CPU)

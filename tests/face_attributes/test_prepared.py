@@ -1,5 +1,7 @@
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,31 @@ def test_the_first_of_a_part(data):
     first = data.train.first(5)
     assert len(first) == 5
     assert np.array_equal(first.images, data.train.images[:5])
+
+
+def resident(path):
+    """Return how many kB of a file this process holds."""
+    entries = re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text())
+    return sum(int(re.search(r"Rss: +(\d+)", entry)[1]) for entry in entries if str(path) in entry)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what a process holds")
+def test_what_was_read_is_given_back(made, tmp_path):
+    shutil.copytree(made.prepared, tmp_path / "own")
+    images = tmp_path / "own/train_images.npy"
+    part = prepared.load(tmp_path / "own").train
+    some = part.first(100)
+    before = some.images.sum()
+    assert resident(images) > 100
+    some.release()
+    assert resident(images) == 0
+    assert some.images.sum() == before
+
+
+def test_what_is_in_memory_anyway_stays(data):
+    part = prepared.Part(np.array(data.train.images[:3]), data.train.labels[:3])
+    part.release()
+    assert np.array_equal(part.images, data.train.images[:3])
 
 
 def test_what_is_written_is_read(tmp_path):
