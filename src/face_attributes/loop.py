@@ -25,7 +25,7 @@ from face_attributes.runtime import Runtime
 _EVALUATION_BATCH = 512
 _STEPS_AHEAD = 4
 # Between two times that memory is given back: images are read here and there, and each brings its neighbours
-_STEPS_KEPT = 16
+STEPS_KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def fit(
             torch.manual_seed(params.seed * 1_000_003 + epoch)
             learner.network.train()
             losses, seen = torch.zeros((), device=runtime.device), 0
-            for step, (pixels, targets) in enumerate(_batches(train, params, epoch, runtime)):
+            for step, (pixels, targets) in enumerate(batches(train, params, epoch, runtime)):
                 # Whichever budget ends first, steps or minutes, the learning rate reaches zero with it
                 spent = max(
                     (epoch * steps_per_epoch + step) / total_steps, (time.monotonic() - started) / limit
@@ -102,7 +102,7 @@ def fit(
                 losses += learner.step(pixels, targets, spent) * len(targets)
                 seen += len(targets)
                 progress.update(params.batch_size)
-                if step % _STEPS_KEPT == 0:
+                if step % STEPS_KEPT == 0:
                     train.release()
             if not seen and done.curve:  # the minutes were over before the epoch began
                 break
@@ -122,22 +122,13 @@ def fit(
     return done
 
 
-@torch.inference_mode()
-def predict(network: FaceNet, images: np.ndarray, runtime: Runtime) -> np.ndarray:
-    """Return the logits of uint8 images (N, height, width, 3) as float32 (N, A), without augmentation."""
-    network.eval()
-    logits = []
-    for start in range(0, len(images), _EVALUATION_BATCH):
-        pixels = np.array(images[start : start + _EVALUATION_BATCH])
-        with runtime.autocast():
-            logits.append(network(normalise(to_tensor(pixels).to(runtime.device))).float().cpu())
-    return torch.cat(logits).numpy()
+def batches(part: Part, params: TrainParams, epoch: int, runtime: Runtime) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an epoch's batches, each augmented in a thread while others are learnt from.
 
+    Yields:
+        Images, float32 (N, 3, height, width), normalised, and targets, float32 (N, A), both on the device.
 
-def _batches(
-    part: Part, params: TrainParams, epoch: int, runtime: Runtime
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an epoch's batches on the device, each augmented in a thread while others are learnt from."""
+    """
     order = np.random.default_rng([params.seed, epoch]).permutation(len(part))
 
     def augmented(start: int) -> tuple[np.ndarray, ...]:
@@ -153,6 +144,18 @@ def _batches(
         pixels.mul_(to_tensor(contrast).to(runtime.device))
         pixels.add_(to_tensor(offset).to(runtime.device), alpha=SPAN)
         yield pixels, torch.from_numpy(labels).to(runtime.device).float()
+
+
+@torch.inference_mode()
+def predict(network: FaceNet, images: np.ndarray, runtime: Runtime) -> np.ndarray:
+    """Return the logits of uint8 images (N, height, width, 3) as float32 (N, A), without augmentation."""
+    network.eval()
+    logits = []
+    for start in range(0, len(images), _EVALUATION_BATCH):
+        pixels = np.array(images[start : start + _EVALUATION_BATCH])
+        with runtime.autocast():
+            logits.append(network(normalise(to_tensor(pixels).to(runtime.device))).float().cpu())
+    return torch.cat(logits).numpy()
 
 
 def _judge(network: FaceNet, part: Part, runtime: Runtime, epoch: int, train_loss: float) -> Epoch:

@@ -118,6 +118,11 @@ def _begin(path: Path, shape: tuple[int, ...]) -> BinaryIO:
     return file
 
 
+def load_part(folder: Path, part: str) -> Part:
+    """Map the arrays of one part into memory."""
+    return Part(np.load(_images_file(folder, part), mmap_mode="r"), np.load(_labels_file(folder, part)))
+
+
 def load(folder: Path) -> Prepared:
     """Map prepared arrays into memory.
 
@@ -128,10 +133,7 @@ def load(folder: Path) -> Prepared:
     try:
         found = json.loads((folder / INFO).read_text(encoding="utf-8"))
         info = Info(**{**found, "attributes": tuple(found["attributes"])})
-        train, validation = (
-            Part(np.load(_images_file(folder, part), mmap_mode="r"), np.load(_labels_file(folder, part)))
-            for part in ("train", "validation")
-        )
+        train, validation = (load_part(folder, part) for part in ("train", "validation"))
         for part, rows in ((train, info.train), (validation, info.validation)):
             shapes = (rows, *info.shape, 3), (rows, len(info.attributes))
             if (part.images.shape, part.labels.shape) != shapes:

@@ -1,0 +1,18 @@
+"""Contenders that are timed side by side: in turns, so that a busy moment of the machine hits all alike."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+
+def seconds(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the median seconds of each contender over `rounds` rounds, after one that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds + 1):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return {name: float(np.median(some)) for name, some in times.items()}
