@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import yaml
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from gitops.errors import StepError
@@ -43,6 +44,8 @@ def run_stage(
     :raises GitError: when `origin` cannot be reached.
     """
     with workspace(origin, commit, home) as space:
+        if tracked := _tracked_inputs(space, stage):
+            call(["dvc", "pull", *tracked], space.path, timeout)
         # --pull fetches the stage's inputs, and its outputs where this commit already has them.
         call(["dvc", "repro", "--pull", "--single-item", stage], space.path, timeout)
         _push_data(space, stage)
@@ -116,6 +119,20 @@ def _end_group(process: subprocess.Popen[str]) -> None:
     except ProcessLookupError:
         return
     process.wait()
+
+
+def _tracked_inputs(space: Workspace, stage: str) -> list[str]:
+    """The `.dvc` files in folders that the stage reads.
+
+    `dvc repro --pull --single-item` fetches an input that is not there, but of a folder that is there it does
+    not fetch what is missing in it.
+    """
+    pipeline = yaml.safe_load((space.path / "dvc.yaml").read_text())
+    inputs = pipeline.get("stages", {}).get(stage, {}).get("deps", [])
+    # An input is a path, or a mapping from one to its options; and without any, git lists everything.
+    paths = [next(iter(item)) if isinstance(item, dict) else item for item in inputs]
+    files = space.repository.git("ls-files", "-z", "--", *paths) if paths else ""
+    return [file for file in files.split("\0") if file.endswith(".dvc")]
 
 
 def _push_data(space: Workspace, stage: str) -> None:

@@ -81,6 +81,46 @@ def test_a_retry_starts_from_the_same_commit_and_replaces_the_first_try(
     assert origin.resolve(f"{second}~1") == doubled
 
 
+def test_what_dvc_tracks_in_a_folder_that_a_stage_reads_is_fetched(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    checkout = Repository.clone(str(origin.path), tmp_path / "user")
+    pipeline = """\
+stages:
+  count:
+    cmd: ls in > n.txt
+    deps: [in]
+    outs: [n.txt]
+  other:
+    cmd: python -c "open('other.txt', 'w').write('1')"
+    outs: [other.txt]
+"""
+    (checkout.path / "dvc.yaml").write_text(pipeline)
+    (checkout.path / "in").mkdir()
+    (checkout.path / "in/.gitignore").write_text("*.txt\n")
+    (checkout.path / "in/a.txt").write_text("a")
+    subprocess.run(["dvc", "add", "--quiet", "in/a.txt"], cwd=checkout.path, check=True, timeout=60)
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message=Batch", env=checkout.identity())
+    checkout.push("origin", {"refs/heads/main": checkout.resolve("HEAD")})
+    commit = origin.resolve("main")
+
+    with pytest.raises(StepError, match=r"dvc pull in/a\.txt\.dvc: exit status"):
+        run(origin, commit, "count", tmp_path / "spaces")
+    # What is not on the DVC remote stops only those stages that read it
+    assert run(origin, commit, "other", tmp_path / "spaces") != commit
+
+    subprocess.run(["dvc", "push", "--quiet"], cwd=checkout.path, check=True, timeout=60)
+    counted = run(origin, commit, "count", tmp_path / "spaces")
+    assert run(origin, counted, "count", tmp_path / "spaces") == counted
+    assert "a.txt" not in origin.git("ls-tree", "-r", "--name-only", counted).split("\n")
+    fetched = tmp_path / "fetched"
+    Repository.clone(str(origin.path), fetched)
+    subprocess.run(["git", "checkout", "--quiet", counted], cwd=fetched, check=True, timeout=60)
+    subprocess.run(["dvc", "pull", "--quiet", "n.txt"], cwd=fetched, check=True, timeout=60)
+    assert (fetched / "n.txt").read_text().split() == ["a.txt", "a.txt.dvc"]
+
+
 def test_a_stage_with_nothing_to_do_returns_its_input(origin: Repository, tmp_path: Path) -> None:
     doubled = run(origin, origin.resolve("main"), "double", tmp_path / "spaces")
     assert run(origin, doubled, "double", tmp_path / "spaces") == doubled
