@@ -100,16 +100,21 @@ class ShardWriter:
 
 
 class ShardReader:
-    """Reads the rows of one Parquet file or of all those in a folder, in order of their names."""
+    """Reads the rows of Parquet files, one file after the other, with the attributes of the first.
+
+    The others may have more attributes, and in another order.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         if not paths:
             raise DataError("no shards to read; run the stage collect first")
-        self._paths = sorted(paths)
+        self._paths = tuple(paths)
         self.attributes = attributes_of(self._paths[0])
         for path in self._paths[1:]:
-            if set(attributes_of(path)) != set(self.attributes):
-                raise DataError(f"{path}: has other attributes than {self._paths[0]}")
+            found = attributes_of(path)
+            missing = [name for name in self.attributes if name not in found]
+            if missing:
+                raise DataError(f"{path}: has no attribute {missing[0]}, which {self._paths[0]} has")
 
     def partition_sizes(self) -> dict[str, int]:
         """Return the number of rows in each part, reading that column alone."""
@@ -121,6 +126,22 @@ class ShardReader:
                     raise DataError(f"{path}: partition {count['values']!r}, must be one of {PARTITIONS}")
                 sizes[count["values"]] += count["counts"]
         return sizes
+
+    def check_ids(self) -> None:
+        """Refuse an id that appears twice, reading that column alone.
+
+        Raises:
+            DataError: with the id, and the file of its second row.
+
+        """
+        seen: set[str] = set()
+        for path in self._paths:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(columns=["id"]):
+                    for name in batch.column(0).to_pylist():
+                        if name in seen:
+                            raise DataError(f"{path}: image {name} was there before; each may be there once")
+                        seen.add(name)
 
     def ids(self, partition: str) -> Iterator[str]:
         """Yield the file names of a part, without reading the images."""

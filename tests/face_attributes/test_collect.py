@@ -17,7 +17,7 @@ def folder(celeba_folder, monkeypatch):
 def rows_of(raw):
     return [
         row
-        for batch in ShardReader(list(raw.glob("*.parquet"))).batches()
+        for batch in ShardReader(sorted(raw.glob("*.parquet"))).batches()
         for row in zip(batch.ids, batch.jpegs, strict=True)
     ]
 

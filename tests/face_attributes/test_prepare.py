@@ -76,7 +76,7 @@ def test_labelled_batches_are_added_and_change_the_digest(tiny, raw, tmp_path):
     assert after.info.train == before.train + 6
     assert after.info.digest != before.digest
     smiling = train.column("Smiling").to_pylist()
-    assert after.train.labels[:6, after.info.attributes.index("Smiling")].tolist() == smiling
+    assert after.train.labels[-6:, after.info.attributes.index("Smiling")].tolist() == smiling
 
 
 def test_an_empty_part_is_said(tiny, raw, tmp_path):

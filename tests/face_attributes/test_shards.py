@@ -115,8 +115,27 @@ def test_what_is_no_table(tmp_path):
 def test_shards_that_do_not_agree(tmp_path):
     pq.write_table(table(), tmp_path / "a.parquet")
     pq.write_table(table(Male=None, Young=pa.array([True])), tmp_path / "b.parquet")
-    with pytest.raises(DataError, match=r"b\.parquet: has other attributes than"):
-        ShardReader(list(tmp_path.iterdir()))
+    with pytest.raises(DataError, match=r"b\.parquet: has no attribute Male, which .*a\.parquet has"):
+        ShardReader(sorted(tmp_path.iterdir()))
+
+
+def test_the_first_file_says_which_attributes_and_the_order_is_the_callers(tmp_path):
+    pq.write_table(table(id=pa.array(["b"])), tmp_path / "b.parquet")
+    more = table(Young=pa.array([False])).select(["Young", "Male", "partition", "jpeg", "id"])
+    pq.write_table(more, tmp_path / "a.parquet")
+    reader = ShardReader([tmp_path / "b.parquet", tmp_path / "a.parquet"])
+    assert reader.attributes == ("Male",)
+    batches = list(reader.batches())
+    assert [batch.ids for batch in batches] == [["b"], ["a"]]
+    assert [batch.labels.tolist() for batch in batches] == [[[True]], [[True]]]
+
+
+def test_an_id_that_is_there_twice(tmp_path):
+    pq.write_table(table(), tmp_path / "a.parquet")
+    pq.write_table(pa.concat_tables([table(id=pa.array(["b"])), table()]), tmp_path / "b.parquet")
+    ShardReader([tmp_path / "a.parquet"]).check_ids()
+    with pytest.raises(DataError, match=r"b\.parquet: image a was there before"):
+        ShardReader([tmp_path / "a.parquet", tmp_path / "b.parquet"]).check_ids()
 
 
 def test_an_unknown_part(tmp_path):
