@@ -10,12 +10,12 @@ import csv
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
 
-from face_attributes.attributes import PARTITIONS
+from face_attributes.attributes import CELEBA_ATTRIBUTES, PARTITIONS
 from face_attributes.errors import DataError
 from face_attributes.sampling import choose
 
@@ -25,6 +25,7 @@ IMAGES = "img_align_celeba"
 # The archives that are in circulation nest the same files differently
 _LIST_FOLDERS = (".", "Anno", "Eval")
 _IMAGE_FOLDERS = (IMAGES, f"{IMAGES}/{IMAGES}", f"Img/{IMAGES}")
+_SUFFIXES = (".jpg", ".jpeg")
 _VALUES = {"1": True, "-1": False}
 _ID_COLUMN = "image_id"
 # Shares of train and train + validation where no list says which image is which
@@ -77,42 +78,43 @@ def read(folder: Path, attributes: Sequence[str]) -> Listing:
         DataError: a list is missing or malformed, an attribute has no column, or no listed image is there.
 
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    attribute_list = _find_list(folder, ATTRIBUTES)
-    if attribute_list is None:
-        raise DataError(
-            f"{folder}: holds no {ATTRIBUTES}.txt or {ATTRIBUTES}.csv; it must have CelebA's layout"
-        )
-    images = next((folder / name for name in reversed(_IMAGE_FOLDERS) if (folder / name).is_dir()), None)
+    attribute_list = _attribute_list(folder)
+    images = _images(folder)
     if images is None:
         raise DataError(f"{folder}: holds no folder {IMAGES}; it must have CelebA's layout")
-    columns, ids, values = read_attributes(attribute_list)
-    missing = [name for name in attributes if name not in columns]
-    if missing:
-        raise DataError(
-            f"{attribute_list}: no column for {', '.join(missing[:5])}{' ...' * (len(missing) > 5)}; "
-            "add it, or name the attributes to learn in params.yaml: data.attributes"
-        )
-    found = _image_names(images)
-    present = np.array([name in found for name in ids])
-    kept = [name for name in ids if name in found]
-    if not kept:
-        raise DataError(f"{images}: holds none of the {len(ids)} images that {attribute_list} lists")
+    listing = _listing(images, attribute_list, attributes, attributes)
     partition_list = _find_list(folder, PARTITION)
     if partition_list is None:
-        partitions = np.array([hash_partition(name) for name in kept], np.uint8)
-    else:
-        partitions = _partitions_of(kept, read_partition(partition_list), partition_list)
-    return Listing(
-        images=images,
-        attributes=tuple(attributes),
-        ids=tuple(kept),
-        labels=values[present][:, [columns.index(name) for name in attributes]],
-        partitions=partitions,
-        absent=len(ids) - len(kept),
-        unlisted=tuple(sorted(found - set(ids))),
+        return listing
+    return replace(
+        listing, partitions=_partitions_of(listing.ids, read_partition(partition_list), partition_list)
     )
+
+
+def read_batch(
+    folder: Path, attributes: Sequence[str], name: str, attribute_list: Path | None = None
+) -> Listing:
+    """Read a batch: a folder in the CelebA layout, or one that holds the images themselves.
+
+    Every attribute of CelebA's that has a column is kept, so that a training that learns more of them later
+    can still read the batch. Each image gets its part by the hash of `name/` and its own name.
+
+    Args:
+        folder: where the images are.
+        attributes: names that must have a column.
+        name: of the batch.
+        attribute_list: the list to read instead of the one in `folder`.
+
+    Raises:
+        DataError: as `read`.
+
+    """
+    attribute_list = _attribute_list(folder) if attribute_list is None else attribute_list
+    listing = _listing(_images(folder) or folder, attribute_list, attributes, CELEBA_ATTRIBUTES)
+    # A plain folder may hold anything else too, the list itself to begin with
+    photographs = tuple(file for file in listing.unlisted if PurePath(file).suffix.lower() in _SUFFIXES)
+    partitions = [hash_partition(f"{name}/{image}") for image in listing.ids]
+    return replace(listing, partitions=np.array(partitions, np.uint8), unlisted=photographs)
 
 
 def read_attributes(path: Path) -> tuple[list[str], list[str], np.ndarray]:
@@ -175,6 +177,50 @@ def hash_partition(name: str) -> int:
     """Return the part (0, 1 or 2) of an image that no list assigns, the same for ever."""
     share = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
     return sum(share >= bound for bound in _HASH_SPLIT)
+
+
+def _attribute_list(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    attribute_list = _find_list(folder, ATTRIBUTES)
+    if attribute_list is None:
+        raise DataError(
+            f"{folder}: holds no {ATTRIBUTES}.txt or {ATTRIBUTES}.csv; it must have CelebA's layout"
+        )
+    return attribute_list
+
+
+def _images(folder: Path) -> Path | None:
+    return next((folder / name for name in reversed(_IMAGE_FOLDERS) if (folder / name).is_dir()), None)
+
+
+def _listing(images: Path, attribute_list: Path, attributes: Sequence[str], kept: Sequence[str]) -> Listing:
+    """Return what the list says of a folder of images, each in the part that the hash of its name gives.
+
+    All of `attributes` must have a column; those of `kept` that have one are kept, in that order.
+    """
+    columns, ids, values = read_attributes(attribute_list)
+    missing = [name for name in attributes if name not in columns]
+    if missing:
+        raise DataError(
+            f"{attribute_list}: no column for {', '.join(missing[:5])}{' ...' * (len(missing) > 5)}; "
+            "add it, or name the attributes to learn in params.yaml: data.attributes"
+        )
+    names = tuple(name for name in kept if name in columns)
+    found = _image_names(images)
+    present = np.array([name in found for name in ids])
+    there = tuple(name for name in ids if name in found)
+    if not there:
+        raise DataError(f"{images}: holds none of the {len(ids)} images that {attribute_list} lists")
+    return Listing(
+        images=images,
+        attributes=names,
+        ids=there,
+        labels=values[present][:, [columns.index(name) for name in names]],
+        partitions=np.array([hash_partition(name) for name in there], np.uint8),
+        absent=len(ids) - len(there),
+        unlisted=tuple(sorted(found - set(ids))),
+    )
 
 
 def _find_list(folder: Path, name: str) -> Path | None:
@@ -243,7 +289,7 @@ def _duplicates(names: Iterable[str]) -> list[str]:
     return [name for name in names if name in seen or seen.add(name)]
 
 
-def _partitions_of(ids: list[str], partitions: dict[str, int], path: Path) -> np.ndarray:
+def _partitions_of(ids: Sequence[str], partitions: dict[str, int], path: Path) -> np.ndarray:
     missing = [name for name in ids if name not in partitions]
     if missing:
         raise DataError(

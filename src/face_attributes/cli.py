@@ -18,7 +18,8 @@ app = typer.Typer(
         "The stages, in order: collect, prepare, tune, train, export, evaluate, reference. `dvc repro` runs "
         "those whose inputs changed; each can also be run alone, in the repository's root, and reads "
         "params.yaml there. "
-        "`score` applies a trained model to a folder of images.\n\n"
+        "`score` applies a trained model to a folder of images. `append` adds photographs that got their "
+        "true attributes later to the training data.\n\n"
         "To see it all work in a minute or two: python -m face_attributes profile small, then dvc repro."
     ),
     no_args_is_help=True,
@@ -136,11 +137,51 @@ def score(
     from face_attributes.score import score as run
 
     scored, bad = run(folder, model, out, release, quarantine)
-    for name, reason in list(bad.items())[:20]:
-        print(f"quarantine: {name}: {reason}", file=sys.stderr)
-    if len(bad) > 20:
-        print(f"quarantine: ... and {len(bad) - 20} more", file=sys.stderr)
+    _print_bad(bad)
     print(f"score: {scored} images in {out}, {len(bad)} unusable")
+
+
+@app.command(rich_help_panel=_TOOLS)
+def append(
+    folder: Annotated[
+        Path, typer.Argument(help="Aligned JPEGs, 178x218 pixels, in CelebA's layout or a plain folder")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the batch", show_default="the folder's own")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Which attributes each has: a file like CelebA's list_attr_celeba, .txt or .csv",
+            show_default="list_attr_celeba.* in the folder",
+        ),
+    ] = None,
+) -> None:
+    """Add photographs whose true attributes are known by now to the training data, as one labelled batch.
+
+    It becomes data/labelled/NAME.parquet under DVC. Commit the .dvc file beside it and push the data, as the
+    command says in the end: from then on every training reads the batch. A batch is never changed: the same
+    photographs again are no news, others under the same name are refused.
+
+    Of ten photographs some eight are to learn from, one to choose the model by, one to judge it by; which is
+    which depends on their names alone and stays so. Those without labels are left out, and broken ones with
+    reasons; more broken ones than data.max_bad_fraction stop it.
+    """
+    from face_attributes import params
+    from face_attributes.append import append as run
+
+    done = run(params.load().data, folder, name, labels)
+    _print_bad(done.bad)
+    if done.absent:
+        print(f"append: {done.absent} listed images are not in {folder}: left out")
+    if done.unlabelled:
+        print(f"append: {done.unlabelled} images in {folder} have no labels: left out")
+    if not done.new:
+        print(f"append: {done.pointer} holds this batch already; nothing to do")
+        return
+    parts = ", ".join(f"{count} {part}" for part, count in done.parts.items())
+    print(f"append: {parts}, {len(done.bad)} in quarantine; {done.pointer} is the batch")
+    print(f"append: to train with it: dvc push {done.pointer}, then git add {done.pointer} && git commit")
 
 
 @app.command(rich_help_panel=_TOOLS)
@@ -196,6 +237,13 @@ def profile(name: Annotated[str, typer.Argument(help="small: all stages in a min
 
     params.apply_profile(name)
     print(f"profile: params.yaml now has the values of params.{name}.yaml; to undo: git restore params.yaml")
+
+
+def _print_bad(reasons: dict[str, str]) -> None:
+    for name, reason in list(reasons.items())[:20]:
+        print(f"quarantine: {name}: {reason}", file=sys.stderr)
+    if len(reasons) > 20:
+        print(f"quarantine: ... and {len(reasons) - 20} more", file=sys.stderr)
 
 
 def main() -> None:

@@ -40,13 +40,34 @@ def collect(params: DataParams, out: Path = RAW) -> None:
         for name in unlisted:
             quarantine.add(name, "in the folder, but not in the list")
         with replacing_folder(out) as folder:
-            written = _write_shards(listing, chosen, folder, quarantine)
+            with ShardWriter(folder, listing.attributes) as writer:
+                written = write_images(listing, chosen, writer, quarantine, "collect")
             write_reasons(folder / "quarantine.csv", quarantine.reasons)
     print(f"collect: {written} images, {len(quarantine)} in quarantine")
 
 
-def _write_shards(listing: Listing, chosen: np.ndarray, folder: Path, quarantine: Quarantine) -> int:
-    """Write the images that can be decoded, and return how many."""
+def write_images(
+    listing: Listing,
+    chosen: np.ndarray,
+    writer: ShardWriter,
+    quarantine: Quarantine,
+    task: str,
+    prefix: str = "",
+) -> int:
+    """Write those of the chosen images that can be decoded, and return how many.
+
+    Args:
+        listing: images and labels.
+        chosen: int array, indices into the listing.
+        writer: takes the rows.
+        quarantine: takes the rest, with reasons.
+        task: what the progress bar calls this.
+        prefix: what the ids have before the file names.
+
+    Raises:
+        DataError: too many images are bad, or all of them.
+
+    """
 
     def read(index: int) -> tuple[int, bytes | ImageError]:
         try:
@@ -58,10 +79,7 @@ def _write_shards(listing: Listing, chosen: np.ndarray, folder: Path, quarantine
 
     written = 0
     good: list[tuple[int, bytes]] = []
-    with (
-        ShardWriter(folder, listing.attributes) as writer,
-        bar("collect", len(chosen), "images") as progress,
-    ):
+    with bar(task, len(chosen), "images") as progress:
         for index, outcome in ahead(read, chosen):
             progress.update()
             if isinstance(outcome, ImageError):
@@ -69,21 +87,21 @@ def _write_shards(listing: Listing, chosen: np.ndarray, folder: Path, quarantine
                 continue
             good.append((index, outcome))
             if len(good) == _CHUNK:
-                writer.write(_rows(listing, good))
+                writer.write(_rows(listing, good, prefix))
                 written += len(good)
                 good.clear()
         if good:
-            writer.write(_rows(listing, good))
+            writer.write(_rows(listing, good, prefix))
             written += len(good)
         if not written:
             raise DataError(f"{listing.images}: not one of {len(chosen)} images can be used")
     return written
 
 
-def _rows(listing: Listing, good: list[tuple[int, bytes]]) -> Rows:
+def _rows(listing: Listing, good: list[tuple[int, bytes]], prefix: str) -> Rows:
     indices = [index for index, _ in good]
     return Rows(
-        ids=[listing.ids[index] for index in indices],
+        ids=[prefix + listing.ids[index] for index in indices],
         jpegs=[jpeg for _, jpeg in good],
         partitions=[PARTITIONS[listing.partitions[index]] for index in indices],
         labels=listing.labels[indices],

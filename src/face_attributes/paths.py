@@ -3,7 +3,7 @@
 from pathlib import Path
 
 RAW = Path("data/raw")
-# Labelled batches that arrived after the raw data was collected; none at first
+# Labelled batches that were appended after the raw data was collected; none at first
 LABELLED = Path("data/labelled")
 PREPARED = Path("data/prepared")
 HOLDOUT = Path("data/holdout.parquet")

@@ -15,6 +15,7 @@ from face_attributes.attributes import PARTITIONS
 from face_attributes.decoding import ahead
 from face_attributes.errors import DataError, ImageError
 from face_attributes.files import digest_of, replacing, replacing_folder, sha256, write_json
+from face_attributes.labelled import training_shards
 from face_attributes.params import PrepareParams
 from face_attributes.paths import HOLDOUT, LABELLED, PREPARED, RAW, SAMPLE
 from face_attributes.prepared import INFO, Info, PartWriter
@@ -42,13 +43,16 @@ def prepare(
 ) -> None:
     """Write the arrays of the training and validation parts to `out` and the test part to `holdout`.
 
-    `sample` gets some images of the training part and as many of the validation part.
+    The rows of `raw` come first, then those of each labelled batch, in order of their names. `sample` gets
+    some images of the training part and as many of the validation part.
 
     Raises:
-        DataError: there are no shards, they do not agree, an image is damaged, or a part is empty.
+        DataError: there are no shards, a batch is missing, they do not agree, an id appears twice, an image
+            is damaged, or a part is empty.
 
     """
-    reader = ShardReader([*sorted(raw.glob("*.parquet")), *sorted(labelled.glob("*.parquet"))])
+    reader = ShardReader(training_shards(raw, labelled))
+    reader.check_ids()
     sizes = reader.partition_sizes()
     empty = [name for name in PARTITIONS if not sizes[name]]
     if empty:

@@ -29,9 +29,9 @@ def opened(params: DataParams) -> Iterator[celeba.Listing]:
 
     """
     if params.source == "celeba":
-        yield celeba.read(_celeba_folder(), _attributes(params, CELEBA_ATTRIBUTES))
+        yield celeba.read(_celeba_folder(), wanted(params))
         return
-    attributes = _attributes(params, DRAWN_ATTRIBUTES)
+    attributes = wanted(params)
     kept = Path(os.environ[_HOME]) / "raw" if os.environ.get(_HOME) else None
     if kept is not None and is_drawn(params.synthetic, kept):
         yield celeba.read(kept, attributes)
@@ -39,6 +39,24 @@ def opened(params: DataParams) -> Iterator[celeba.Listing]:
     with tempfile.TemporaryDirectory(prefix="visage-faces-") as temporary:
         draw_folder(params.synthetic, Path(temporary))
         yield celeba.read(Path(temporary), attributes)
+
+
+def wanted(params: DataParams) -> tuple[str, ...]:
+    """Return the attributes to learn: those that are asked for, or all that the source has.
+
+    Raises:
+        ParamsError: an attribute is asked for that the source does not have.
+
+    """
+    available = CELEBA_ATTRIBUTES if params.source == "celeba" else DRAWN_ATTRIBUTES
+    if params.attributes is None:
+        return available
+    unknown = [name for name in params.attributes if name not in available]
+    if unknown:
+        raise ParamsError(
+            f"params.yaml: data.attributes: {unknown[0]} is not an attribute of source {params.source}"
+        )
+    return tuple(params.attributes)
 
 
 def synthetic_params(marginals: Sequence[str], **knobs: float) -> SyntheticParams:
@@ -99,14 +117,3 @@ def _celeba_folder() -> Path:
     if not folder.is_dir():
         raise DataError(f"{_CELEBA_DIR}={value}: no such folder")
     return folder
-
-
-def _attributes(params: DataParams, available: tuple[str, ...]) -> tuple[str, ...]:
-    if params.attributes is None:
-        return available
-    unknown = [name for name in params.attributes if name not in available]
-    if unknown:
-        raise ParamsError(
-            f"params.yaml: data.attributes: {unknown[0]} is not an attribute of source {params.source}"
-        )
-    return tuple(params.attributes)

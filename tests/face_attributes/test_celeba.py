@@ -250,3 +250,44 @@ def test_a_hash_splits_for_ever_alike(name):
 def test_a_hash_splits_eight_to_one_to_one():
     parts = np.bincount([celeba.hash_partition(f"{index:06d}.jpg") for index in range(5000)]) / 5000
     np.testing.assert_allclose(parts, [0.8, 0.1, 0.1], atol=0.02)
+
+
+@pytest.mark.parametrize("flavour", ["txt", "csv"])
+def test_a_batch_may_be_a_plain_folder(celeba_folder, flavour):
+    folder = celeba_folder(attributes=("Smiling", "Male", "Friendly"), flavour=flavour, partition=True)
+    (folder / "unlisted.JPG").touch()
+    (folder / "notes.md").touch()
+    nested = celeba.read_batch(folder, ("Smiling",), "monday")
+    for path in (folder / "img_align_celeba").iterdir():
+        path.rename(folder / path.name)
+    (folder / "img_align_celeba").rmdir()
+    plain = celeba.read_batch(folder, ("Smiling",), "monday")
+    assert (nested.images, plain.images) == (folder / "img_align_celeba", folder)
+    assert (nested.unlisted, plain.unlisted) == ((), ("unlisted.JPG",))
+    assert plain.ids == nested.ids
+    # CelebA's attributes in CelebA's order, whichever are learnt now
+    assert plain.attributes == ("Male", "Smiling")
+    assert plain.labels[:3].tolist() == [[False, False], [False, True], [True, False]]
+
+
+@given(st.sets(st.from_regex(r"[a-z0-9]{1,8}\.jpg", fullmatch=True), min_size=2, max_size=30), st.data())
+def test_an_image_of_a_batch_keeps_its_part_whatever_else_is_there(tmp_path_factory, names, data):
+    folder = tmp_path_factory.mktemp("batch")
+    few = data.draw(st.sets(st.sampled_from(sorted(names)), min_size=1))
+
+    def parts(chosen):
+        for name in chosen:
+            (folder / name).touch()
+        lines = [f"{name},1" for name in data.draw(st.permutations(sorted(chosen)))]
+        (folder / "list_attr_celeba.csv").write_text("\n".join(["image_id,Male", *lines]))
+        listing = celeba.read_batch(folder, ("Male",), "monday")
+        return dict(zip(listing.ids, listing.partitions.tolist(), strict=True))
+
+    before, after = parts(few), parts(names)
+    assert before.keys() == few
+    assert {name: after[name] for name in few} == before
+
+
+def test_a_batch_needs_every_attribute_that_is_learnt(celeba_folder):
+    with pytest.raises(DataError, match=r"list_attr_celeba\.txt: no column for Young"):
+        celeba.read_batch(celeba_folder(), ("Smiling", "Young"), "monday")

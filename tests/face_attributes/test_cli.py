@@ -11,7 +11,7 @@ from face_attributes import cli
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate")
-TOOLS = ("score", "draw", "gallery", "profile")
+TOOLS = ("score", "append", "draw", "gallery", "profile")
 HEAVY = {"torch", "onnxruntime", "hyperopt", "sklearn", "pandas", "matplotlib", "cv2", "pyarrow"}
 
 
@@ -67,25 +67,11 @@ def test_help_tells_a_stranger_what_to_do(run):
     assert code == 0
     text = " ".join(out.split())
     assert "python -m face_attributes profile small, then dvc repro" in text
-    for command in (
-        "collect",
-        "prepare",
-        "tune",
-        "train",
-        "export",
-        "evaluate",
-        "score",
-        "draw",
-        "gallery",
-        "profile",
-    ):
+    for command in STAGES + TOOLS:
         assert f" {command} " in text
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["collect", "prepare", "tune", "train", "export", "evaluate", "score", "draw", "gallery", "profile"],
-)
+@pytest.mark.parametrize("command", STAGES + TOOLS)
 def test_each_command_has_help(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0

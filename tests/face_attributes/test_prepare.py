@@ -68,15 +68,35 @@ def test_labelled_batches_are_added_and_change_the_digest(tiny, raw, tmp_path):
     before = run(tiny, raw, tmp_path / "none", tmp_path / "one").info
     labelled = tmp_path / "labelled"
     labelled.mkdir()
-    table = pq.read_table(raw / "part-00000.parquet").slice(0, 6)
-    train = table.set_column(2, "partition", pa.array(["train"] * 6))
-    # Columns in another order are the same attributes
-    pq.write_table(train.select(["id", "Male", "Smiling", "jpeg", "partition"]), labelled / "batch.parquet")
+    table = pq.read_table(raw / "part-00000.parquet").slice(0, 9)
+    columns = ["id", "Male", "Young", "Smiling", "jpeg", "partition"]
+    batch = table.append_column("Young", pa.array([True] * 9))
+    for name in ("tuesday", "monday"):
+        ids = pa.array([f"{name}/{number}.jpg" for number in range(9)])
+        # Columns in another order are the same attributes, and one more is none of the training's
+        pq.write_table(batch.set_column(0, "id", ids).select(columns), labelled / f"{name}.parquet")
+        (labelled / f"{name}.parquet.dvc").touch()
     after = run(tiny, raw, labelled, tmp_path / "two")
-    assert after.info.train == before.train + 6
+    assert after.info.attributes == before.attributes
+    assert (after.info.train, after.info.validation) == (before.train + 6, before.validation + 6)
     assert after.info.digest != before.digest
+    train = table.filter(pa.compute.equal(table.column("partition"), "train"))
     smiling = train.column("Smiling").to_pylist()
-    assert after.train.labels[-6:, after.info.attributes.index("Smiling")].tolist() == smiling
+    assert after.train.labels[-6:, after.info.attributes.index("Smiling")].tolist() == smiling * 2
+    holdout = pq.read_table(tmp_path / "two/holdout.parquet")
+    assert holdout.column("id").to_pylist()[-6:] == [
+        f"{name}/{number}.jpg" for name in ("monday", "tuesday") for number in (2, 5, 8)
+    ]
+
+
+def test_an_image_that_is_in_two_batches(tiny, raw, tmp_path):
+    labelled = tmp_path / "labelled"
+    labelled.mkdir()
+    pq.write_table(pq.read_table(raw / "part-00000.parquet"), labelled / "again.parquet")
+    (labelled / "again.parquet.dvc").touch()
+    with pytest.raises(DataError, match=r"again\.parquet: image 000001\.jpg was there before"):
+        run(tiny, raw, labelled, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_empty_part_is_said(tiny, raw, tmp_path):
