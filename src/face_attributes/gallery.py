@@ -10,6 +10,7 @@ from face_attributes.files import replacing
 
 _LINE, _MARGIN = 13, 6  # pixels
 _INK, _PAPER = (40, 40, 40), 250
+_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 88)
 
 
 def sheet(
@@ -19,13 +20,13 @@ def sheet(
     path: Path,
     columns: int = 6,
 ) -> None:
-    """Write a PNG with each face, its identifier and its labels, one a line, `columns` faces in a row.
+    """Write a picture with each face, its identifier and its labels, one a line, `columns` faces in a row.
 
     Args:
         images: RGB uint8 arrays (height, width, 3), all of one size.
         ids: one identifier for each image.
         labels: the labels to list under each image.
-        path: the file to write; folders on the way are made.
+        path: the file to write, a JPEG if its name ends so, else a PNG; folders on the way are made.
         columns: how many faces stand side by side.
 
     Raises:
@@ -50,7 +51,8 @@ def sheet(
         page[top : top + height, left : left + width] = image
         for line, text in enumerate([name, *names], start=1):
             _write_line(page, text, (left, top + height + line * _LINE), bold=line == 1)
-    _, data = cv2.imencode(".png", cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
+    flavour = ".jpg" if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
+    _, data = cv2.imencode(flavour, cv2.cvtColor(page, cv2.COLOR_RGB2BGR), _JPEG if flavour == ".jpg" else ())
     with replacing(path) as beside:
         beside.write_bytes(data.tobytes())
 

@@ -34,6 +34,15 @@ def test_rows_break_after_the_given_number_of_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "start"),
+    [("s.png", b"\x89PNG"), ("s.jpg", b"\xff\xd8"), ("s.JPEG", b"\xff\xd8"), ("s", b"\x89PNG")],
+)
+def test_the_name_says_the_format(name: str, start: bytes, tmp_path: Path) -> None:
+    gallery.sheet([FACE], ["1"], [[]], tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(
     ("images", "ids", "labels"),
     [([], [], []), ([FACE], ["1", "2"], [[]]), ([FACE, FACE[:100]], ["1", "2"], [[], []])],
 )
