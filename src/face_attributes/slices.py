@@ -1,0 +1,70 @@
+"""Parts of a hold-out set that a model may serve worse than the rest: by sex, age and light."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+GROUPS = ("Male", "Young")  # attributes whose labels part the images
+BRIGHTNESS = "brightness"
+MINIMUM = 30  # images: the accuracy of fewer says more about these images than about the model
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of N images: its name, what it is parted by, and a bool array (N,) that says which images."""
+
+    name: str
+    by: str
+    images: np.ndarray
+
+
+def terciles(brightness: np.ndarray) -> tuple[float, float]:
+    """Return the brightness that a third of the images does not exceed, and that of two thirds."""
+    low, high = np.quantile(brightness, (1 / 3, 2 / 3))
+    return float(low), float(high)
+
+
+def split(labels: Mapping[str, np.ndarray], brightness: np.ndarray) -> list[Slice]:
+    """Part images by each of the GROUPS, by both at once, and in thirds by their brightness.
+
+    Args:
+        labels: bool arrays (N,) of the true attributes; a group that is not among them is left out.
+        brightness: float array (N,).
+
+    """
+    parts = []
+    groups = [name for name in GROUPS if name in labels]
+    for name in groups:
+        parts += [Slice(name, name, labels[name]), Slice(f"not {name}", name, ~labels[name])]
+    if len(groups) == len(GROUPS):
+        by = " and ".join(groups)
+        # The first four are the two parts of each group
+        parts += [
+            Slice(f"{one.name} and {other.name}", by, one.images & other.images)
+            for one in parts[:2]
+            for other in parts[2:4]
+        ]
+    low, high = terciles(brightness)
+    dark, bright = brightness <= low, brightness > high
+    thirds = {"dark": dark, "medium": ~dark & ~bright, "bright": bright}
+    return parts + [Slice(name, BRIGHTNESS, images) for name, images in thirds.items()]
+
+
+def accuracies(parts: Sequence[Slice], correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the mean accuracy in each of S parts under each of R weightings of the images, (R, S).
+
+    NaN where no image of the part counts.
+
+    Args:
+        parts: the parts of N images.
+        correct: float array (N,), the share of right answers about each image.
+        weights: (R, N), how often an image counts.
+
+    """
+    inside = np.stack([part.images for part in parts], axis=1).astype(np.float64)
+    rows = weights.astype(np.float64)
+    counts = rows @ inside
+    return np.divide(
+        rows @ (inside * correct[:, None]), counts, out=np.full(counts.shape, np.nan), where=counts > 0
+    )
