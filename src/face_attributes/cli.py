@@ -99,7 +99,8 @@ def evaluate(
 ) -> None:
     """Measure the exported model on photographs that it never saw.
 
-    Without options this is the stage, which also writes plots. With any of them only the figures are written.
+    Without options this is the stage, which also writes a summary, the latency and plots. With any of them
+    only the figures are written.
     """
     from face_attributes import evaluate as stage
     from face_attributes import params, paths
