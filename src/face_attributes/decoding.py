@@ -20,10 +20,18 @@ BATCH = 64
 _AHEAD = 4 * BATCH
 
 
-def ahead(function: Callable[[In], Out], items: Iterable[In], at_most: int = _AHEAD) -> Iterator[Out]:
-    """Yield `function` of each item, in order, computed in threads `at_most` items ahead."""
+def ahead(
+    function: Callable[[In], Out],
+    items: Iterable[In],
+    at_most: int = _AHEAD,
+    threads: int | None = None,
+) -> Iterator[Out]:
+    """Yield `function` of each item, in order, computed in threads `at_most` items ahead.
+
+    Without `threads` there is one for each core.
+    """
     # joblib's count knows the limits of a container
-    with ThreadPoolExecutor(cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or cpu_count()) as pool:
         pending: deque[Future[Out]] = deque()
         try:
             for item in items:

@@ -137,9 +137,11 @@ def batches(part: Part, params: TrainParams, epoch: int, runtime: Runtime) -> It
         images = move(part.images[chosen], params.augmentation, random)
         return images, *relight(len(chosen), params.augmentation, random), part.labels[chosen]
 
+    # On a CPU the steps need all cores: one thread is far ahead of them, and more would be in their way
+    threads = 1 if runtime.device.type == "cpu" else None
     # Batch normalisation needs two images
     starts = range(0, len(part) - 1, params.batch_size)
-    for images, contrast, offset, labels in ahead(augmented, starts, at_most=_STEPS_AHEAD):
+    for images, contrast, offset, labels in ahead(augmented, starts, _STEPS_AHEAD, threads):
         pixels = normalise(to_tensor(images).to(runtime.device))
         pixels.mul_(to_tensor(contrast).to(runtime.device))
         pixels.add_(to_tensor(offset).to(runtime.device), alpha=SPAN)
