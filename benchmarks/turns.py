@@ -6,13 +6,18 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 
-def seconds(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each contender over `rounds` rounds, after one that does not count."""
+def seconds(contenders: Mapping[str, Callable[[], object]], rounds: int, calls: int = 1) -> dict[str, float]:
+    """Return the median seconds of a call over `rounds` rounds, after one that does not count.
+
+    In its turn each is called `calls` times: what takes less than a millisecond would else be measured with
+    the caches full of what another contender left there.
+    """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
         for name, run in contenders.items():
             start = time.perf_counter()
-            run()
+            for _ in range(calls):
+                run()
             if turn:
-                times[name].append(time.perf_counter() - start)
+                times[name].append((time.perf_counter() - start) / calls)
     return {name: float(np.median(some)) for name, some in times.items()}

@@ -76,7 +76,10 @@ def test_a_misspelt_key(folder, section, before, after):
         ({"train.dropout": 1.0}, "train.dropout: 1.0: input should be less than 1"),
         ({"train.width": 17}, "train.width: 17 is outside tune.space.width (one of "),
         ({"train.learning_rate": 0.9}, "train.learning_rate: 0.9 is outside tune.space.learning_rate ("),
-        ({"tune.space.weight_decay.low": 0.99}, "tune.space.weight_decay: low (0.99) must be less than high ("),
+        (
+            {"tune.space.weight_decay.low": 0.99},
+            "tune.space.weight_decay: low (0.99) must be less than high (",
+        ),
         ({"data.attributes": ["Male", "Male"]}, "data.attributes: names an attribute twice"),
         ({"data.attributes": []}, "data.attributes: []: list should have at least 1 item"),
     ],
