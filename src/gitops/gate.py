@@ -1,11 +1,14 @@
 """Gates: what a model must have shown before it is released."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.markup import escape
+from rich.table import Table
 
 from gitops.errors import GateError
 from gitops.repository import Repository
@@ -81,6 +84,33 @@ class Row:
 
     def __str__(self) -> str:
         return f"{self.gate}: {self.value}, {self.limit} is asked for"
+
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """The row as the text of a table's cells, in the order of COLUMNS."""
+        return self.gate, self.value, self.limit, self.incumbent, "yes" if self.ok else "no"
+
+
+COLUMNS = ("gate", "value", "limit", "incumbent", "passes")
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return a verdict as a Markdown table that ends with a newline; a gate that fails is in bold."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS)]
+    for row in rows:
+        cells = tuple(cell.replace("|", "\\|") for cell in row.cells)
+        lines.append(cells if row.ok else tuple(f"**{cell}**" if cell else "" for cell in cells))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def table(rows: Sequence[Row], title: str = "") -> Table:
+    """Return a verdict as a table for a terminal."""
+    shown = Table(title=title or None, title_justify="left", show_lines=False)
+    for column in COLUMNS:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*map(escape, row.cells), style=None if row.ok else "red")
+    return shown
 
 
 _Figures = TypeVar("_Figures", Evaluation, Export)

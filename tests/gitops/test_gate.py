@@ -1,10 +1,12 @@
 import json
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from gitops import gate, settings
 from gitops.errors import GateError
-from gitops.gate import Evaluation, judge, tolerance
+from gitops.gate import Evaluation, Row, judge, tolerance
 
 from .conftest import Lab, model_files
 
@@ -112,3 +114,26 @@ def test_figures_that_make_no_sense(lab: Lab, path: str, change: dict[str, objec
         judge(lab.origin, commit, None, dev(lab))
     assert str(caught.value).startswith(f"{path} in {commit[:12]}: {says}")
     assert "\n" not in str(caught.value)
+
+
+ROWS = [
+    Row("mean accuracy", "0.9000", "at least 0.8500", "0.8900", True),
+    Row("a|b", "[x]", "0", "", False),
+]
+
+
+def test_a_verdict_as_markdown() -> None:
+    assert gate.markdown(ROWS).splitlines() == [
+        "| gate | value | limit | incumbent | passes |",
+        "| --- | --- | --- | --- | --- |",
+        "| mean accuracy | 0.9000 | at least 0.8500 | 0.8900 | yes |",
+        "| **a\\|b** | **[x]** | **0** |  | **no** |",
+    ]
+
+
+def test_a_verdict_on_a_terminal() -> None:
+    out = StringIO()
+    Console(file=out, width=100).print(gate.table(ROWS, "dev"))
+    lines = out.getvalue().splitlines()
+    assert lines[0].strip() == "dev"
+    assert [line.split()[-2] for line in lines if "mean accuracy" in line or "[x]" in line] == ["yes", "no"]
