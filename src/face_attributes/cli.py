@@ -143,6 +143,24 @@ def score(
 
 
 @app.command(rich_help_panel=_TOOLS)
+def compare(
+    model: Annotated[Path, typer.Option(help="ONNX model that would ship")],
+    incumbent: Annotated[Path, typer.Option(help="ONNX model that ships now")],
+    out: Annotated[Path, typer.Option(help="JSON file to write")],
+    holdout: Annotated[Path | None, typer.Option(help="Images", show_default="data/holdout.parquet")] = None,
+) -> None:
+    """Tell whether a model is worse than another one, on the same images and on this machine.
+
+    Says by how much the accuracy differs, over all, for each attribute and in each slice, with 95% intervals
+    and how likely chance alone makes it look that much worse; and how latency and size compare. Nothing but
+    the latency differs between two runs.
+    """
+    from face_attributes import comparison, paths
+
+    comparison.compare(model, incumbent, holdout or paths.HOLDOUT, out)
+
+
+@app.command(rich_help_panel=_TOOLS)
 def append(
     folder: Annotated[
         Path, typer.Argument(help="Aligned JPEGs, 178x218 pixels, in CelebA's layout or a plain folder")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from face_attributes import bootstrap
 
@@ -55,3 +56,21 @@ def test_centred_values_spread_around_the_figure_and_are_not_negative():
     resampled = np.array([[0.3, 0.02], [0.5, 0.06], [0.4, 0.10]])
     moved = bootstrap.centred(resampled, np.array([0.2, 0.01]))
     assert moved == pytest.approx(np.array([[0.1, 0], [0.3, 0.01], [0.2, 0.05]]))
+
+
+def test_the_p_value_of_a_difference():
+    # The resamplings stray by -3 to 3 from -1; three of seven stray as far down as it lies below zero
+    strayed = np.arange(-3.0, 4)[:, None]
+    assert bootstrap.p_below_zero(strayed - 1, np.array([-1.0])) == pytest.approx([(1 + 3) / (7 + 1)])
+    assert bootstrap.p_below_zero(strayed + 9, np.array([9.0])) == pytest.approx([1])
+    assert bootstrap.p_below_zero(strayed - 9, np.array([-9.0])) == pytest.approx([1 / 8])
+    assert bootstrap.p_below_zero(np.zeros((7, 1)), np.array([0.0])) == pytest.approx([1])
+    assert bootstrap.p_below_zero(np.full((7, 1), np.nan), np.array([-9.0])) == pytest.approx([1])
+
+
+def test_p_values_are_near_those_of_a_t_test():
+    random = np.random.default_rng(0)
+    values = random.normal(-0.1, 1, size=(300, 6))
+    means = np.concatenate([some @ values / 300 for some in bootstrap.weights(300, 20_000, seed=1)])
+    expected = stats.ttest_1samp(values, 0, alternative="less").pvalue
+    assert bootstrap.p_below_zero(means, values.mean(axis=0)) == pytest.approx(expected, abs=0.012)

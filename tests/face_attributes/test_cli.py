@@ -11,7 +11,7 @@ from face_attributes import cli
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate")
-TOOLS = ("score", "append", "draw", "gallery", "profile")
+TOOLS = ("score", "compare", "append", "draw", "gallery", "profile")
 HEAVY = {"torch", "onnxruntime", "hyperopt", "sklearn", "pandas", "matplotlib", "cv2", "pyarrow"}
 
 
@@ -153,6 +153,16 @@ def test_evaluating_any_model(run, made, workplace):
     assert "mean accuracy" in out
     assert json.loads((workplace / "figures/one.json").read_text())["samples"] > 0
     assert not (workplace / "plots").exists()
+
+
+def test_comparing_two_models(run, made, workplace):
+    options = ["--model", made.model, "--incumbent", made.model, "--out", "figures/two.json"]
+    code, out, _ = run("compare", *options, "--holdout", made.holdout)
+    assert code == 0
+    assert "+0.00 points (+0.00 to +0.00); surely worse: no attribute; latency times " in out
+    assert json.loads((workplace / "figures/two.json").read_text())["samples"] > 0
+    assert "data/holdout.parquet: " in complaint(run("compare", *options))
+    assert run("compare", "--model", made.model)[0] == 2
 
 
 def test_a_disk_that_refuses_is_one_line(run, workplace):
