@@ -70,7 +70,7 @@ def _settings(ledger: Ledger, environment: str, head: str) -> list[Violation]:
 def _model(ledger: Ledger, head: str) -> list[Violation]:
     # Merging to main is a release into dev.
     try:
-        rows = gate.judge(ledger.repository, head, ledger.tip, ledger.settings("dev"))
+        rows = ledger.judge("dev", head, ledger.tip)
     except (GateError, SettingsError) as error:
         return [Violation(gate.EVALUATION, *_split(str(error), gate.EVALUATION))]
     return [

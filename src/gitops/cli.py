@@ -1,6 +1,7 @@
 """The command `gitops`."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -120,7 +121,7 @@ def promote(environment: _Environment, push: _Push = False, remote: _Remote = No
     from gitops.promotion import promote as propose
 
     repository, remote = _open(remote)
-    ledger = Ledger.fetch(repository, remote)
+    ledger = Ledger.fetch(repository, remote, compare=_comparer(repository, remote))
     _finish(ledger, remote, propose(ledger, environment, remote), push)
 
 
@@ -179,15 +180,24 @@ def check(
     """Check whether a branch may be merged: release files, settings, promotion rules and the model's gates.
 
     Exits with 1 and every broken rule. Looks at commits: what is not committed does not count.
+
+    A new model and the one that runs answer the same images here; that takes a minute or more, once for each
+    pair of models, and is kept in `.visage/gates`. Without any DVC remote to fetch them from, the accuracies
+    that both commits record are compared instead, and the table says so. With one that does not deliver, the
+    gate fails.
     """
     from gitops.check import check as broken_rules
+    from gitops.gate import table
     from gitops.promotion import Ledger
 
     repository, remote = _open(remote)
-    ledger = Ledger.fetch(repository, remote, main=base)
+    ledger = Ledger.fetch(repository, remote, main=base, compare=_comparer(repository, remote))
     pushed = repository.branch_ref(remote, head)
     commit = repository.resolve(pushed if repository.has(pushed) else head)
-    if broken := broken_rules(ledger, commit):
+    broken = broken_rules(ledger, commit)
+    for environment, rows in ledger.judged.items():
+        _OUT.print(table(rows, f"The gates of {environment}"))
+    if broken:
         raise RuleError("\n".join(map(str, broken)))
     _OUT.print(f"{commit[:12]}: nothing stands against merging it into {base}", style="green")
 
@@ -206,7 +216,7 @@ def merge(
     from gitops.merge import merge as merge_branch
 
     repository, remote = _open(remote)
-    commit = merge_branch(repository, remote, branch)
+    commit = merge_branch(repository, remote, branch, compare=_comparer(repository, remote))
     _OUT.print(f"Merged {branch} into main of {remote} as {commit[:12]}", style="green")
 
 
@@ -219,6 +229,23 @@ def _open(remote: str | None) -> tuple[Repository, str]:
         shown = ", ".join(remotes) or "none"
         raise GitopsError(f"{remote}: no such git remote here (there are: {shown}); name one with --remote")
     return repository, remote
+
+
+def _comparer(repository: Repository, remote: str) -> Any:
+    """Return what compares models: the commits of this repository, from the DVC remote known here."""
+    from gitops.comparer import Comparer
+    from gitops.workspace import Origin
+
+    engine = repository.path / ".visage" / "dvc-config"
+    if remote == "visage" and engine.is_dir():
+        # The local engine's models are on its own DVC remote, which the user's shell need not know.
+        os.environ.setdefault("DVC_GLOBAL_CONFIG_DIR", str(engine))
+    origin = Origin(str(repository.path), dvc_config=repository.path / ".dvc" / "config.local")
+    return Comparer(
+        origin,
+        repository.path / ".visage" / "gates",
+        lambda message: _ERR.print(message, soft_wrap=True, markup=False),
+    )
 
 
 def _finish(ledger: Any, remote: str, proposal: Any, push: bool) -> None:

@@ -37,6 +37,14 @@ class GateError(GitopsError):
     """A commit does not carry the figures that its gates need."""
 
 
+class ComparisonError(GitopsError):
+    """Two models could not be compared."""
+
+
+class NotComparableError(ComparisonError):
+    """Nothing here could compare two models: no DVC remote is configured to fetch them from."""
+
+
 class RuleError(GitopsError):
     """A promotion, rollback or merge breaks a rule."""
 

@@ -1,7 +1,7 @@
 """Gates: what a model must have shown before it is released."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from gitops.errors import GateError
+from gitops.comparison import Compare, Comparison, OneOfMany
+from gitops.errors import ComparisonError, GateError, NotComparableError
 from gitops.repository import Repository
 from gitops.settings import Settings
 
@@ -19,6 +20,12 @@ EXPORT = "metrics/export.json"
 HOLDOUT = "data/holdout.parquet"
 
 _STANDARD_ERRORS = 2.0
+
+# How rarely a model that is no worse may be refused by chance.
+_ALPHA = 0.05
+
+_REGRESSION = "no worse than the incumbent"
+_NAMED = 3
 
 
 class Attribute(BaseModel):
@@ -168,10 +175,18 @@ def holdout(repository: Repository, commit: str) -> str | None:
     return next((out.md5 for out in outs if out.path == HOLDOUT), None)
 
 
-def judge(repository: Repository, commit: str, incumbent: str | None, settings: Settings) -> list[Row]:
+def judge(
+    repository: Repository,
+    commit: str,
+    incumbent: str | None,
+    settings: Settings,
+    compare: Compare | None = None,
+) -> list[Row]:
     """Hold a commit's model against the gates of an environment; `incumbent` is what runs there, if anything.
 
-    An incumbent without figures, or with figures of another hold-out set, is no obstacle.
+    With `compare` both models answer the same images on one machine. Where nothing here can compare them, the
+    accuracies that both commits record have to do, and the row says so; where comparing fails, so does the
+    gate. An incumbent without figures is no obstacle.
 
     :raises GateError: where the commit lacks the figures.
     """
@@ -195,18 +210,11 @@ def judge(repository: Repository, commit: str, incumbent: str | None, settings: 
             figures.mean_accuracy >= threshold,
         ),
     ]
-    # Accuracies on two sets of images say nothing about each other.
-    if before and incumbent and holdout(repository, commit) == holdout(repository, incumbent):
-        floor = before.mean_accuracy - tolerance(figures, before)
-        rows.append(
-            Row(
-                "no worse than the incumbent",
-                f"{figures.mean_accuracy:.4f}",
-                f"at least {floor:.4f}",
-                shown,
-                figures.mean_accuracy >= floor,
-            )
-        )
+    if before and incumbent:
+        if before.model_sha256 == figures.model_sha256:
+            rows.append(Row(_REGRESSION, "the same model", f"p over {_ALPHA}", shown, True))
+        else:
+            rows += _beside(repository, commit, incumbent, settings, compare)
     rows.append(
         Row(
             "ONNX equals PyTorch",
@@ -235,3 +243,88 @@ def judge(repository: Repository, commit: str, incumbent: str | None, settings: 
         )
     )
     return rows
+
+
+def _beside(
+    repository: Repository, commit: str, incumbent: str, settings: Settings, compare: Compare | None
+) -> list[Row]:
+    if compare is None:
+        return [_as_recorded(repository, commit, incumbent, "models are not compared here")]
+    try:
+        found = compare(repository, commit, incumbent)
+    except NotComparableError as error:
+        return [_as_recorded(repository, commit, incumbent, str(error))]
+    except ComparisonError as error:
+        return [Row(_REGRESSION, f"not known: {error}", "a comparison on the same images", "", False)]
+    return _compared(found, settings)
+
+
+def _as_recorded(repository: Repository, commit: str, incumbent: str, why: str) -> Row:
+    """Compare what two commits record of their models, without knowing which images each got right."""
+    one, other = evaluation(repository, commit), evaluation(repository, incumbent)
+    value, shown = f"{one.mean_accuracy:.4f}", f"{other.mean_accuracy:.4f}"
+    if holdout(repository, commit) != holdout(repository, incumbent):
+        # Accuracies on two sets of images say nothing about each other.
+        return Row(_REGRESSION, f"{value} on other images", f"not compared: {why}", shown, True)
+    floor = other.mean_accuracy - tolerance(one, other)
+    limit = f"at least {floor:.4f} (two standard errors less: {why})"
+    return Row(_REGRESSION, value, limit, shown, one.mean_accuracy >= floor)
+
+
+def _compared(found: Comparison, settings: Settings) -> list[Row]:
+    mean, size = found.mean_accuracy, found.size
+    times = settings.max_latency_ratio
+    return [
+        Row(
+            _REGRESSION,
+            f"{mean.accuracy:.4f} ({mean.difference:+.4f}, {mean.low:+.4f} to {mean.high:+.4f}, "
+            f"p {mean.p_worse:.2g})",
+            f"p over {_ALPHA}",
+            f"{mean.incumbent:.4f}",
+            mean.p_worse > _ALPHA,
+        ),
+        _parts("attribute", found.per_attribute, settings.max_attribute_loss, found.only_incumbent),
+        _parts("slice", found.slices, settings.max_slice_loss),
+        Row(
+            "latency",
+            ", ".join(f"{one.ratio:.2f} times at {_words(name)}" for name, one in found.latency.items()),
+            f"at most {times:g} times",
+            ", ".join(f"{one.incumbent_p50_ms:.3g} ms" for one in found.latency.values()),
+            all(one.ratio <= times for one in found.latency.values()),
+        ),
+        Row(
+            "size",
+            f"{size.ratio:.2f} times, {size.bytes:,} bytes",
+            f"at most {settings.max_size_ratio:g} times",
+            f"{size.incumbent_bytes:,} bytes",
+            size.ratio <= settings.max_size_ratio,
+        ),
+    ]
+
+
+def _parts(kind: str, parts: Mapping[str, OneOfMany], loss: float, lacking: Sequence[str] = ()) -> Row:
+    """Return the row that says whether any attribute or slice is worse, beyond chance and beyond `loss`."""
+    ranked = sorted(parts.items(), key=lambda item: (item[1].p_worse_holm, item[1].difference))
+    worse = [name for name, one in ranked if one.p_worse_holm <= _ALPHA and one.difference < -loss]
+    shown = [
+        f"{name} {one.difference:+.4f} (p {one.p_worse_holm:.2g})"
+        for name, one in ranked
+        if name in worse[:_NAMED]
+    ]
+    if len(worse) > _NAMED:
+        shown.append(f"{len(worse) - _NAMED} more")
+    if not worse:
+        shown = [f"none of {len(parts)}"]
+    if lacking:
+        shown.append(f"without {_few(lacking)}")
+    limit = f"no loss over {loss:g} at p up to {_ALPHA} by Holm"
+    return Row(f"no {kind} worse", ", ".join(shown), limit, "", not worse)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

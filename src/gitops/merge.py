@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from gitops.check import check
+from gitops.comparison import Compare
 from gitops.errors import GitError, NothingToDoError, PushRejectedError, RuleError
 from gitops.promotion import Ledger
 from gitops.repository import Repository
@@ -12,7 +13,9 @@ _PROPOSALS = ("promote/", "rollback/", "release-hold/")
 _ATTEMPTS = 2
 
 
-def merge(repository: Repository, remote: str, branch: str, *, main: str = "main") -> str:
+def merge(
+    repository: Repository, remote: str, branch: str, *, main: str = "main", compare: Compare | None = None
+) -> str:
     """Check a branch of `remote`, merge it into main with a merge commit, push that and return its id.
 
     A branch that `gitops promote` and its like made is deleted with the same push: it has done its work.
@@ -22,7 +25,7 @@ def merge(repository: Repository, remote: str, branch: str, *, main: str = "main
     :raises PushRejectedError: when main keeps moving, or the remote does not let this user push to it.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        ledger = Ledger.fetch(repository, remote, main=main)
+        ledger = Ledger.fetch(repository, remote, main=main, compare=compare)
         reference = repository.branch_ref(remote, branch)
         if branch == main or not repository.has(reference):
             raise RuleError(f"{branch}: no such branch on {remote} that could be merged; push it first")

@@ -13,7 +13,9 @@ from itertools import pairwise
 import yaml
 
 from gitops import gate, release, settings
+from gitops.comparison import Compare
 from gitops.errors import GateError, NothingToDoError, ReleaseError, RuleError, SettingsError
+from gitops.gate import Row
 from gitops.release import ENVIRONMENTS, PREVIOUS, Declaration, Release
 from gitops.repository import Repository
 from gitops.settings import Settings
@@ -37,17 +39,32 @@ class Violation:
 class Ledger:
     """What `main` declares and what the environments found out, as last fetched from a remote."""
 
-    def __init__(self, repository: Repository, *, remote: str | None = None, main: str = "main") -> None:
-        """Read `main` of `remote` as last fetched; without a remote, the local reference `main`."""
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        remote: str | None = None,
+        main: str = "main",
+        compare: Compare | None = None,
+    ) -> None:
+        """Read `main` of `remote` as last fetched; without a remote, the local reference `main`.
+
+        `compare` is how models are compared with what runs.
+        """
         self.repository = repository
+        self.compare = compare
+        self.judged: dict[str, list[Row]] = {}
+        """What the gates of each environment said last."""
         self.tip = repository.resolve(repository.branch_ref(remote, main) if remote else main)
         self.verdicts = Verdicts.load(repository, remote=remote)
 
     @classmethod
-    def fetch(cls, repository: Repository, remote: str, *, main: str = "main") -> "Ledger":
+    def fetch(
+        cls, repository: Repository, remote: str, *, main: str = "main", compare: Compare | None = None
+    ) -> "Ledger":
         """Fetch from `remote` first."""
         repository.fetch(remote)
-        return cls(repository, remote=remote, main=main)
+        return cls(repository, remote=remote, main=main, compare=compare)
 
     def declared(self, environment: str) -> Declaration:
         """Return what main declares now.
@@ -80,6 +97,16 @@ class Ledger:
         if content is None:
             raise SettingsError(f"{path}: missing on main")
         return settings.parse(content, environment)
+
+    def judge(self, environment: str, commit: str, incumbent: str | None) -> list[Row]:
+        """Hold a commit's model against the gates of an environment, by its settings on main.
+
+        :raises GateError: where the commit lacks the figures.
+        :raises SettingsError: where the settings are missing or not valid.
+        """
+        rows = gate.judge(self.repository, commit, incumbent, self.settings(environment), self.compare)
+        self.judged[environment] = rows
+        return rows
 
     @cached_property
     def trunk(self) -> frozenset[str]:
@@ -169,7 +196,7 @@ def _promotion(
     else:
         yield from _verified_there(ledger, environment, source, commit, now)
     try:
-        rows = gate.judge(repository, commit, before.commit, ledger.settings(environment))
+        rows = ledger.judge(environment, commit, before.commit)
     except (GateError, SettingsError) as error:
         yield Violation(file, str(error), "release a commit that has passed its gates")
         return

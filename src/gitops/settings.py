@@ -35,6 +35,10 @@ class Settings(BaseModel):
     default_password: str
     active_dags: tuple[str, ...]
     accuracy_threshold: float = Field(ge=0, le=1)
+    max_attribute_loss: float = Field(ge=0, lt=1)
+    max_slice_loss: float = Field(ge=0, lt=1)
+    max_latency_ratio: float = Field(gt=0, allow_inf_nan=False)
+    max_size_ratio: float = Field(gt=0, allow_inf_nan=False)
     min_soak_hours: float = Field(ge=0, allow_inf_nan=False)
     airflow__api__instance_name: str = Field(min_length=1)
     airflow__api__theme: dict[str, Any]

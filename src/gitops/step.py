@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from datetime import timedelta
@@ -71,6 +72,8 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
     environment = os.environ | {
         # The release's own code, not the one that this interpreter has installed.
         "PYTHONPATH": str(folder / "src"),
+        # `python` and `dvc` are those of this interpreter's environment, be it activated or not.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
     }

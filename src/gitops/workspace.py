@@ -25,11 +25,13 @@ class Origin:
     """Where releases live: the URL or path of the git repository, and how to be allowed in.
 
     `session()` is entered around each command that talks to the repository and around nothing else, so that
-    the code of a release never runs with the credentials in its environment.
+    the code of a release never runs with the credentials in its environment. `dvc_config` is a
+    `.dvc/config.local`, which git does not carry and without which nothing may name the DVC remote.
     """
 
     url: str
     session: Callable[[], AbstractContextManager[None]] = field(default=nullcontext)
+    dvc_config: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def workspace(origin: Origin, commit: str, home: Path) -> Iterator[Workspace]:
             repository.git("remote", "add", "origin", origin.url)
             fetch(repository, origin, commit)
             repository.git("-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit)
+            if origin.dvc_config and origin.dvc_config.is_file() and (path / ".dvc").is_dir():
+                shutil.copyfile(origin.dvc_config, path / ".dvc" / "config.local")
             yield Workspace(path, origin, repository, commit)
         finally:
             shutil.rmtree(path)

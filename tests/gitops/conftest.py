@@ -57,6 +57,59 @@ def model_files(
     }
 
 
+COMPARISON: dict[str, Any] = {
+    "format": 1,
+    "model_sha256": "a" * 64,
+    "incumbent_sha256": "b" * 64,
+    "holdout_sha256": "c" * 64,
+    "samples": 2000,
+    "resamplings": 10000,
+    "mean_accuracy": {
+        "accuracy": 0.901,
+        "incumbent": 0.902,
+        "difference": -0.001,
+        "low": -0.004,
+        "high": 0.002,
+        "p_worse": 0.3,
+    },
+    "per_attribute": {
+        name: {
+            "accuracy": 0.9,
+            "incumbent": 0.902,
+            "difference": -0.002,
+            "low": -0.006,
+            "high": 0.002,
+            "p_worse": 0.3,
+            "p_worse_holm": 0.6,
+        }
+        for name in ("Smiling", "Male")
+    },
+    "slices": {
+        "dark": {
+            "by": "brightness",
+            "count": 600,
+            "accuracy": 0.9,
+            "incumbent": 0.906,
+            "difference": -0.006,
+            "low": -0.013,
+            "high": 0.001,
+            "p_worse": 0.06,
+            "p_worse_holm": 0.06,
+        }
+    },
+    "only_model": [],
+    "only_incumbent": [],
+    "latency": {
+        "batch_1": {"p50_ms": 3.0, "incumbent_p50_ms": 2.0, "ratio": 1.5},
+        "batch_64": {"p50_ms": 99.0, "incumbent_p50_ms": 90.0, "ratio": 1.1},
+    },
+    "size": {"bytes": 1_100_000, "incumbent_bytes": 1_000_000, "ratio": 1.1},
+    "onnxruntime": "1.0",
+    "cores": 2,
+}
+"""What the command `compare` of a release writes."""
+
+
 class Lab:
     """An origin, a clone of it, and what people and environments do with them."""
 

@@ -1,14 +1,18 @@
 import json
+import re
 from io import StringIO
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from gitops import gate, settings
-from gitops.errors import GateError
+from gitops.comparison import Comparison, parse
+from gitops.errors import ComparisonError, GateError, NotComparableError
 from gitops.gate import Evaluation, Row, judge, tolerance
+from gitops.repository import Repository
 
-from .conftest import Lab, model_files
+from .conftest import COMPARISON, Lab, model_files
 
 
 def dev(lab: Lab) -> settings.Settings:
@@ -17,6 +21,39 @@ def dev(lab: Lab) -> settings.Settings:
 
 def outcome(lab: Lab, commit: str, incumbent: str | None = None) -> dict[str, bool]:
     return {row.gate: row.ok for row in judge(lab.origin, commit, incumbent, dev(lab))}
+
+
+def regression(rows: list[Row]) -> Row:
+    return next(row for row in rows if row.gate == "no worse than the incumbent")
+
+
+def compared(change: dict[str, Any] | None = None) -> Comparison:
+    """A comparison in which nothing is worse, but for what `change` says: by the path of a value."""
+    found = json.loads(json.dumps(COMPARISON))
+    for path, value in (change or {}).items():
+        *sections, key = path.split(".")
+        section = found
+        for name in sections:
+            section = section[name]
+        section[key] = value
+    return parse(json.dumps(found).encode(), "comparison")
+
+
+def beside(lab: Lab, change: dict[str, Any] | None = None, **limits: str) -> dict[str, Row]:
+    """The rows of a new model beside an incumbent, by their gates."""
+    incumbent, commit = lab.train("a"), lab.train("b")
+    asked: list[tuple[str, str]] = []
+
+    def compare(repository: Repository, one: str, other: str) -> Comparison:
+        asked.append((one, other))
+        return compared(change)
+
+    content = (lab.origin.read("main", settings.path_of("dev")) or b"").decode()
+    for key, value in limits.items():
+        content = re.sub(rf"^{key}=.*$", f"{key}={value}", content, flags=re.MULTILINE)
+    rows = judge(lab.origin, commit, incumbent, settings.parse(content.encode(), "dev"), compare)
+    assert asked == [(commit, incumbent)]
+    return {row.gate: row for row in rows}
 
 
 def test_a_good_first_model_passes(lab: Lab) -> None:
@@ -60,7 +97,12 @@ def test_another_hold_out_cannot_be_compared(lab: Lab) -> None:
     same = lab.land(model_files("b", 0.9) | lock("a" * 32))
     other = lab.land(model_files("b", 0.9) | lock("b" * 32))
     assert outcome(lab, same, incumbent)["no worse than the incumbent"] is False
-    assert "no worse than the incumbent" not in outcome(lab, other, incumbent)
+    row = regression(judge(lab.origin, other, incumbent, dev(lab)))
+    assert (row.value, row.limit) == (
+        "0.9000 on other images",
+        "not compared: models are not compared here",
+    )
+    assert row.ok
     assert gate.holdout(lab.origin, other) == "b" * 32
 
 
@@ -114,6 +156,106 @@ def test_figures_that_make_no_sense(lab: Lab, path: str, change: dict[str, objec
         judge(lab.origin, commit, None, dev(lab))
     assert str(caught.value).startswith(f"{path} in {commit[:12]}: {says}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_is_no_worse_passes_beside_the_incumbent(lab: Lab) -> None:
+    rows = beside(lab)
+    assert all(row.ok for row in rows.values())
+    assert rows["no worse than the incumbent"] == Row(
+        "no worse than the incumbent",
+        "0.9010 (-0.0010, -0.0040 to +0.0020, p 0.3)",
+        "p over 0.05",
+        "0.9020",
+        True,
+    )
+    assert rows["no attribute worse"].value == "none of 2"
+    assert rows["no slice worse"].limit == "no loss over 0.005 at p up to 0.05 by Holm"
+    assert rows["latency"] == Row(
+        "latency", "1.50 times at batch 1, 1.10 times at batch 64", "at most 2 times", "2 ms, 90 ms", True
+    )
+    assert rows["size"].value == "1.10 times, 1,100,000 bytes"
+
+
+@pytest.mark.parametrize(
+    ("change", "failed", "value"),
+    [
+        ({"mean_accuracy.p_worse": 0.05}, "no worse than the incumbent", "p 0.05"),
+        ({"per_attribute.Smiling.p_worse_holm": 0.05}, "no attribute worse", "Smiling -0.0020 (p 0.05)"),
+        ({"slices.dark.p_worse_holm": 0.05}, "no slice worse", "dark -0.0060 (p 0.05)"),
+        ({"latency.batch_64.ratio": 2.01}, "latency", "2.01 times at batch 64"),
+        ({"size.ratio": 5.01}, "size", "5.01 times"),
+    ],
+)
+def test_what_is_worse_than_the_incumbent_fails(
+    lab: Lab, change: dict[str, Any], failed: str, value: str
+) -> None:
+    rows = beside(lab, change)
+    assert [name for name, row in rows.items() if not row.ok] == [failed]
+    assert value in rows[failed].value
+
+
+@pytest.mark.parametrize(
+    ("change", "limits"),
+    [
+        # Just over the line of chance
+        ({"mean_accuracy.p_worse": 0.051}, {}),
+        # Surely worse, but no more than is allowed
+        ({"slices.dark.p_worse_holm": 0.0, "slices.dark.difference": -0.005}, {}),
+        ({"per_attribute.Smiling.p_worse_holm": 0.0}, {"MAX_ATTRIBUTE_LOSS": "0.002"}),
+        (
+            {"latency.batch_1.ratio": 2.9, "size.ratio": 8.0},
+            {"MAX_LATENCY_RATIO": "3", "MAX_SIZE_RATIO": "8"},
+        ),
+    ],
+)
+def test_what_the_limits_allow_passes(lab: Lab, change: dict[str, Any], limits: dict[str, str]) -> None:
+    assert all(row.ok for row in beside(lab, change, **limits).values())
+
+
+def test_the_worst_attributes_are_named_first_and_not_all(lab: Lab) -> None:
+    one = COMPARISON["per_attribute"]["Smiling"]
+    many = {f"A{n}": one | {"p_worse_holm": 0.01 + n / 1000, "difference": -0.01} for n in range(9, 0, -1)}
+    row = beside(lab, {"per_attribute": many, "only_incumbent": ["B", "C", "D", "E"]})["no attribute worse"]
+    assert row.value == (
+        "A1 -0.0100 (p 0.011), A2 -0.0100 (p 0.012), A3 -0.0100 (p 0.013), 6 more, without B, C, D and 1 more"
+    )
+
+
+def test_the_same_model_has_nothing_to_be_compared_with(lab: Lab) -> None:
+    incumbent = lab.train("a")
+    commit = lab.land({"src/new.py": b""})
+
+    def compare(*_: object) -> Comparison:
+        raise AssertionError
+
+    row = regression(judge(lab.origin, commit, incumbent, dev(lab), compare))
+    assert (row.value, row.ok) == ("the same model", True)
+
+
+def test_where_nothing_can_compare_the_recorded_accuracies_decide_and_the_row_says_why(lab: Lab) -> None:
+    incumbent, commit, worse = lab.train("a"), lab.train("b", 0.89), lab.train("c", 0.87)
+
+    def compare(*_: object) -> Comparison:
+        raise NotComparableError("no DVC remote")
+
+    row = regression(judge(lab.origin, commit, incumbent, dev(lab), compare))
+    assert row.limit.startswith("at least 0.88")
+    assert row.limit.endswith(" (two standard errors less: no DVC remote)")
+    assert row.ok
+    assert not regression(judge(lab.origin, worse, incumbent, dev(lab), compare)).ok
+
+
+def test_a_comparison_that_fails_fails_the_gate(lab: Lab) -> None:
+    incumbent, commit = lab.train("a"), lab.train("b")
+
+    def compare(*_: object) -> Comparison:
+        raise ComparisonError("the DVC remote is down")
+
+    rows = judge(lab.origin, commit, incumbent, dev(lab), compare)
+    assert [str(row) for row in rows if not row.ok] == [
+        "no worse than the incumbent: not known: the DVC remote is down, a comparison on the same images is "
+        "asked for"
+    ]
 
 
 ROWS = [
