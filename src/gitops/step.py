@@ -98,12 +98,15 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
 
     watchdog = threading.Timer(timeout.total_seconds(), expire)
     watchdog.start()
-    last = ""
+    last = complaint = ""
     try:
         assert process.stdout is not None
         for line in process.stdout:
             if text := line.rstrip():
                 last = text
+                # DVC says what is wrong first, and then where to read about it.
+                if text.startswith("ERROR: "):
+                    complaint = text
                 log.info("%s", text)
         status = process.wait()
     finally:
@@ -112,7 +115,7 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
     if expired.is_set():
         raise StepError(f"{shown}: stopped, it took longer than {timeout}")
     if status != 0:
-        raise StepError(f"{shown}: exit status {status}: {last}")
+        raise StepError(f"{shown}: exit status {status}: {complaint or last}")
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
