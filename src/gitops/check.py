@@ -74,7 +74,11 @@ def _model(ledger: Ledger, head: str) -> list[Violation]:
     except (GateError, SettingsError) as error:
         return [Violation(gate.EVALUATION, *_split(str(error), gate.EVALUATION))]
     return [
-        Violation(gate.EVALUATION, f"the model fails a gate: {row}", "train a better one at profile full")
+        Violation(
+            gate.EVALUATION,
+            f"the model fails a gate: {row}",
+            row.remedy or "train a better one at profile full",
+        )
         for row in rows
         if not row.ok
     ]

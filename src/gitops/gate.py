@@ -81,13 +81,17 @@ class _Lock(BaseModel):
 
 @dataclass(frozen=True)
 class Row:
-    """One gate: what was found, what is asked for, what the incumbent has, and whether that passes."""
+    """One gate: what was found, what is asked for, what the incumbent has, and whether that passes.
+
+    `remedy` is what to do where a better model would be no answer.
+    """
 
     gate: str
     value: str
     limit: str
     incumbent: str
     ok: bool
+    remedy: str = ""
 
     def __str__(self) -> str:
         return f"{self.gate}: {self.value}, {self.limit} is asked for"
@@ -255,7 +259,8 @@ def _beside(
     except NotComparableError as error:
         return [_as_recorded(repository, commit, incumbent, str(error))]
     except ComparisonError as error:
-        return [Row(_REGRESSION, f"not known: {error}", "a comparison on the same images", "", False)]
+        limit, remedy = "a comparison on the same images", "see to that and check again"
+        return [Row(_REGRESSION, f"not known: {error}", limit, "", False, remedy)]
     return _compared(found, settings)
 
 
@@ -317,7 +322,7 @@ def _parts(kind: str, parts: Mapping[str, OneOfMany], loss: float, lacking: Sequ
         shown = [f"none of {len(parts)}"]
     if lacking:
         shown.append(f"without {_few(lacking)}")
-    limit = f"no loss over {loss:g} at p up to {_ALPHA} by Holm"
+    limit = f"no loss{f' over {loss:g}' if loss else ''} at p up to {_ALPHA} (Holm)"
     return Row(f"no {kind} worse", ", ".join(shown), limit, "", not worse)
 
 

@@ -202,7 +202,7 @@ def _promotion(
         return
     for row in rows:
         if not row.ok:
-            yield Violation(file, f"{short} fails a gate: {row}", "release a better model")
+            yield Violation(file, f"{short} fails a gate: {row}", row.remedy or "release a better model")
 
 
 def _verified_there(

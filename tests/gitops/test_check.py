@@ -1,9 +1,11 @@
 import pytest
 
 from gitops.check import check
-from gitops.errors import NothingToDoError, PushRejectedError, RuleError
+from gitops.comparison import Comparison
+from gitops.errors import ComparisonError, NothingToDoError, PushRejectedError, RuleError
 from gitops.merge import merge
-from gitops.promotion import Violation, push, release_hold, rollback
+from gitops.promotion import Ledger, Violation, push, release_hold, rollback, violations
+from gitops.release import Release
 from gitops.repository import Repository
 
 from .conftest import Lab, model_files
@@ -221,3 +223,34 @@ def test_merge_ignores_the_hooks_of_the_checkout(lab: Lab, tmp_path) -> None:
         hook.chmod(0o755)
     assert lab.merge("feature") == lab.tip
     assert not ran.exists()
+
+
+def test_a_comparison_that_fails_is_not_blamed_on_the_model(lab: Lab) -> None:
+    lab.train("a")
+    head = lab.branch("candidate/b", model_files("b"))
+
+    def compare(*_: object) -> Comparison:
+        raise ComparisonError("the DVC remote is down")
+
+    ledger = Ledger.fetch(lab.clone, lab.remote, compare=compare)
+    (violation,) = check(ledger, head)
+    assert "not known: the DVC remote is down" in violation.rule
+    assert violation.right == "see to that and check again"
+    assert [row.ok for row in ledger.judged["dev"] if row.gate == "no worse than the incumbent"] == [False]
+
+
+def test_a_promotion_is_compared_with_what_the_environment_runs(lab: Lab) -> None:
+    first = lab.train("a")
+    lab.release("staging")
+    second = lab.train("b")
+    asked: list[tuple[str, str]] = []
+
+    def compare(_: Repository, commit: str, incumbent: str) -> Comparison:
+        asked.append((commit, incumbent))
+        raise ComparisonError("the DVC remote is down")
+
+    ledger = Ledger.fetch(lab.clone, lab.remote, compare=compare)
+    (violation,) = violations(ledger, "staging", Release(commit=second))
+    assert asked == [(second, first)]
+    assert violation.right == "see to that and check again"
+    assert list(ledger.judged) == ["staging"]

@@ -169,7 +169,8 @@ def test_a_model_that_is_no_worse_passes_beside_the_incumbent(lab: Lab) -> None:
         True,
     )
     assert rows["no attribute worse"].value == "none of 2"
-    assert rows["no slice worse"].limit == "no loss over 0.005 at p up to 0.05 by Holm"
+    assert rows["no slice worse"].limit == "no loss over 0.005 at p up to 0.05 (Holm)"
+    assert rows["no attribute worse"].limit == "no loss at p up to 0.05 (Holm)"
     assert rows["latency"] == Row(
         "latency", "1.50 times at batch 1, 1.10 times at batch 64", "at most 2 times", "2 ms, 90 ms", True
     )
