@@ -3,7 +3,8 @@
 
 Scores the batches of face images that arrived in this environment's incoming folder with the ONNX model of
 the release that runs here. A batch is one folder of JPEG files; move it in whole (rename), so that it is
-complete when it appears. A batch that is scored twice has one result.
+complete when it appears. A batch that is scored twice has one result. A batch without one usable image fails
+its task once, and waits no longer.
 
 | folder | holds |
 |---|---|
@@ -11,13 +12,15 @@ complete when it appears. A batch that is scored twice has one result.
 | `scores/date=<day>/<batch>.parquet` | per image: id, score and decision per attribute, model, release |
 | `scored/<batch>/` | the images, after scoring |
 | `quarantine/<batch>/` | images that could not be read, with the reasons |
+
+Each batch is an event of the asset `scores`, whose extra says `batch`, `rows` and `release`.
 """
 
 from datetime import timedelta
 
 from airflow.sdk import Asset, dag, get_current_context, task
 
-from visage_dags.conduct import house
+from visage_dags.conduct import SCORING, house
 
 SCORES = Asset(name="scores", uri="visage://scores")
 
@@ -36,7 +39,7 @@ def find_batches() -> list[str]:
 
 @task(
     map_index_template="{{ batch }}",
-    max_active_tis_per_dag=1,
+    pool=SCORING,
     execution_timeout=timedelta(hours=2),
     outlets=[SCORES],
 )
@@ -44,32 +47,54 @@ def score_batch(batch: str) -> str:
     """Score one batch and return the path of its scores."""
     import logging
 
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+    from gitops.errors import StepError
     from gitops.model import fetch_model
     from gitops.step import call
-    from visage_dags import batches, place
+    from visage_dags import batches, notices, place
 
-    get_current_context()["batch"] = batch  # what map_index_template shows in the UI
+    context = get_current_context()
+    context["batch"] = batch  # what map_index_template shows in the UI
     log = logging.getLogger(__name__)
-    release = place.release()
-    model = fetch_model(place.origin(), release, cache=place.home() / "models")
-    target = batches.scores_path(place.home(), batch)
+    release, home = place.release(), place.home()
+    target = batches.scores_path(home, batch)
+    if not batches.is_waiting(home, batch):
+        if target.is_file():
+            raise AirflowSkipException(f"{batch}: scored already, its scores are {target}")
+        raise AirflowFailException(f"{batch}: neither in {home / 'incoming'} nor among the scores")
+    model = fetch_model(place.origin(), release, cache=home / "models")
     log.info("Scoring %s with release %s, model %s.", batch, release[:12], model.stem[:12])
-    call(
-        [
-            *("python", "-m", "face_attributes", "score", str(place.home() / "incoming" / batch)),
-            *("--model", str(model), "--release", release, "--out", str(target)),
-            *("--quarantine", str(place.home() / "quarantine" / batch)),
-        ],
-        place.RELEASE_ROOT,
-        timedelta(hours=2),
+    quarantine = home / "quarantine" / batch
+    try:
+        call(
+            [
+                *("python", "-m", "face_attributes", "score", str(home / "incoming" / batch)),
+                *("--model", str(model), "--release", release, "--out", str(target)),
+                *("--quarantine", str(quarantine)),
+            ],
+            place.RELEASE_ROOT,
+            timedelta(hours=2),
+        )
+    except StepError as error:
+        if not batches.is_empty(home, batch):
+            raise
+        # The next attempt, and every later run, would fail the same way.
+        retired = batches.retire(home, batch)
+        raise AirflowFailException(f"{error}; what it held is in {quarantine} and {retired}") from error
+    scored = batches.outcome(target)
+    retired = batches.retire(home, batch)
+    context["outlet_events"][SCORES].extra = {"batch": batch, "rows": scored.rows, "release": release}
+    notices.notify(
+        f"scored {batch}",
+        f"{scored.rows} images are scored: {target}\n{scored.quarantined} are in quarantine: {quarantine}\n"
+        f"The images lie in {retired}",
     )
-    retired = batches.retire(place.home(), batch)
-    log.info("Scores: %s; images: %s", target, retired)
     return str(target)
 
 
 @dag(
-    **house("score_faces"),
+    **house("score_faces", due=timedelta(hours=3)),
     description="Scores what arrived with the release's model",
     schedule=timedelta(minutes=1),
     tags=["visage", "scoring"],

@@ -17,53 +17,62 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from visage_dags.conduct import house
+from visage_dags.conduct import VERIFICATION, house
 
 
 @task
 def find_release() -> str:
     """Name the release that runs here, unless it has its verdict already."""
+    import logging
+
     from airflow.sdk.exceptions import AirflowSkipException
 
     from gitops.verification import pending
     from visage_dags import place
 
+    log = logging.getLogger(__name__)
     release = place.release()
     if reason := pending(place.origin(), release, place.environment(), mirror=place.home() / "origin.git"):
         raise AirflowSkipException(f"{release[:12]}: {reason}")
+    log.info("%s has no verdict in %s yet: verifying it.", release, place.environment())
     return release
 
 
-@task(multiple_outputs=False, execution_timeout=timedelta(hours=2))
+@task(multiple_outputs=False, execution_timeout=timedelta(hours=2), pool=VERIFICATION)
 def score_holdout(release: str) -> dict[str, Any]:
     """Score the release's hold-out set with its model, here, and judge."""
+    import logging
+
     from gitops.verification import verify
     from visage_dags import place
 
     verdict = verify(place.origin(), release, place.environment(), home=place.workspaces())
+    logging.getLogger(__name__).info(
+        "Claimed accuracy %s, measured %s on %d images: %s.",
+        *(verdict.claimed_accuracy, verdict.measured_accuracy, verdict.samples),
+        verdict.reason or "the claim holds",
+    )
     return verdict.model_dump(mode="json")
 
 
 @task
 def record_verdict(verdict: dict[str, Any]) -> None:
-    """Push the verdict as a tag; a rejection also fails the run, so that people notice."""
-    import logging
-
+    """Push the verdict as a tag and tell people; a rejection also fails the run."""
     from airflow.sdk.exceptions import AirflowFailException
 
     from gitops.verdict import Verdict
     from gitops.verification import publish
-    from visage_dags import place
+    from visage_dags import notices, place
 
     found = Verdict.model_validate(verdict)
     publish(place.origin(), found, mirror=place.home() / "origin.git")
     if found.reason:
         raise AirflowFailException(f"{found.tag}: {found.reason}")
-    logging.getLogger(__name__).info("%s", found.message.splitlines()[0])
+    notices.notify(found.tag, found.message)
 
 
 @dag(
-    **house("verify_release"),
+    **house("verify_release", due=timedelta(hours=1)),
     description="Does the release keep here what it claims? The answer is a tag",
     schedule=timedelta(minutes=1),
     tags=["visage", "release"],

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 # A test must not see, let alone use, the engine that its author has up, nor their git and DVC settings.
-FOREIGN = ("AIRFLOW", "CELEBA_DIR", "DVC_", "GIT_", "GITOPS_", "VISAGE_", "ACTIVE_DAGS", "XDG_")
+FOREIGN = (
+    "AIRFLOW",
+    "CELEBA_DIR",
+    "DVC_",
+    "GIT_",
+    "GITOPS_",
+    "NOTIFY_",
+    "TASK_",
+    "VISAGE_",
+    "ACTIVE_DAGS",
+    "XDG_",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,18 @@ scored/<batch>/              the images, after scoring
 quarantine/<batch>/          the images that could not be read, with the reasons
 """
 
+import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many images of a batch were scored, and how many could not be."""
+
+    rows: int
+    quarantined: int
 
 
 def waiting(home: Path) -> list[str]:
@@ -15,6 +25,28 @@ def waiting(home: Path) -> list[str]:
     incoming = home / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
     return sorted(entry.name for entry in incoming.iterdir() if entry.is_dir() and entry.name[0] != ".")
+
+
+def is_waiting(home: Path, batch: str) -> bool:
+    """Whether a batch is there to be scored."""
+    return (home / "incoming" / batch).is_dir()
+
+
+def is_empty(home: Path, batch: str) -> bool:
+    """Whether a batch that waits has no image left: every one went to quarantine, or it came with none."""
+    folder = home / "incoming" / batch
+    return not any(
+        entry.is_file() and not any(part.startswith(".") for part in entry.relative_to(folder).parts)
+        for entry in folder.rglob("*")
+    )
+
+
+def outcome(scores: Path) -> Outcome:
+    """Read from a file of scores what became of its batch."""
+    import pyarrow.parquet
+
+    metadata = pyarrow.parquet.read_metadata(scores)
+    return Outcome(metadata.num_rows, len(json.loads(metadata.metadata[b"quarantined"])))
 
 
 def scores_path(home: Path, batch: str) -> Path:

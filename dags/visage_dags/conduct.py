@@ -1,30 +1,46 @@
-"""How every DAG behaves: owner, retries, timeouts, and whether it starts paused."""
+"""How every DAG behaves: owner, retries, timeouts, deadline, notices, pools, and whether it starts paused."""
 
-import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-_DEFAULT_ARGS = {
-    "owner": "mlops-team",
-    "depends_on_past": False,
-    "retries": 2,
-    "retry_delay": timedelta(seconds=30),
-    "retry_exponential_backoff": True,
-    "max_retry_delay": timedelta(minutes=10),
-    "execution_timeout": timedelta(minutes=15),
-}
+from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback
+
+from visage_dags import inputs, notices
+
+# The pools of infra/pools.json, one slot each: what works in one of them never does so twice at a time.
+TRAINING = "training"
+SCORING = "scoring"
+VERIFICATION = "verification"
 
 
-def house(dag_id: str) -> dict[str, Any]:
+def house(dag_id: str, *, due: timedelta = timedelta(hours=12)) -> dict[str, Any]:
     """What every DAG of the house passes to `@dag`; a task may still set its own timeout or retries.
 
-    ACTIVE_DAGS of the environment's settings names the DAGs that do not start paused there.
+    ACTIVE_DAGS of the environment's settings names the DAGs that do not start paused there. People are told
+    of a run that has not ended when `due` is over, counted from when it was queued.
     """
     return {
         "dag_id": dag_id,
         "start_date": datetime(2024, 1, 1, tzinfo=UTC),
         "catchup": False,
         "max_active_runs": 1,
-        "is_paused_upon_creation": dag_id not in os.environ.get("ACTIVE_DAGS", "").split(","),
-        "default_args": _DEFAULT_ARGS,
+        "is_paused_upon_creation": dag_id not in inputs.ACTIVE_DAGS.read(),
+        "deadline": DeadlineAlert(
+            name=f"{dag_id} within {due}",
+            # A run that a person starts has no logical date to count from.
+            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            interval=due,
+            callback=SyncCallback(notices.on_deadline),
+        ),
+        "default_args": {
+            "owner": "mlops-team",
+            "depends_on_past": False,
+            "retries": inputs.TASK_RETRIES.read(),
+            "retry_delay": timedelta(seconds=inputs.TASK_RETRY_SECONDS.read()),
+            # The factor from one wait to the next; True would count as 1, which is no back-off.
+            "retry_exponential_backoff": 2,
+            "max_retry_delay": timedelta(minutes=10),
+            "execution_timeout": timedelta(minutes=15),
+            "on_failure_callback": notices.on_failure_callback,
+        },
     }

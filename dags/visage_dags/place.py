@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gitops.repository import Repository
+from gitops.repository import Repository, is_full_sha
 from gitops.workspace import Origin
+from visage_dags import inputs
 
 # The checkout of the release that this file is part of.
 RELEASE_ROOT = Path(__file__).resolve().parents[2]
@@ -14,12 +15,12 @@ RELEASE_ROOT = Path(__file__).resolve().parents[2]
 
 def environment() -> str:
     """The name of this environment: dev, staging or prod."""
-    return os.environ["VISAGE_ENVIRONMENT"]
+    return inputs.VISAGE_ENVIRONMENT.read()
 
 
 def home() -> Path:
     """The data folder of this environment."""
-    return Path(os.environ["VISAGE_HOME"])
+    return inputs.VISAGE_HOME.read()
 
 
 def workspaces() -> Path:
@@ -31,7 +32,7 @@ def origin() -> Origin:
     """The repository of the connection `git_default`, with its credentials."""
     from airflow.providers.git.hooks.git import GitHook
 
-    hook = GitHook("git_default")
+    hook = GitHook(inputs.GIT.name)
 
     @contextmanager
     def session() -> Iterator[None]:
@@ -57,4 +58,11 @@ def release() -> str:
 
     bundle = getattr(get_current_context()["ti"], "bundle_instance", None)
     version = bundle.version if bundle else None
-    return version or Repository(RELEASE_ROOT).resolve("HEAD")
+    return version or checkout_release()
+
+
+def checkout_release() -> str:
+    """The commit of the release that this file is part of, where no task says it."""
+    # A bundle keeps a version in a folder of its name, without .git.
+    name = RELEASE_ROOT.name
+    return name if is_full_sha(name) else Repository(RELEASE_ROOT).resolve("HEAD")

@@ -261,6 +261,13 @@ def revision(url: str) -> str | None:
     return row[0] if row else None
 
 
+def pools(url: str) -> dict[str, int]:
+    """Return the slots of each pool of the Airflow whose tables are in a database."""
+    with _connect(make_url(url)) as cursor:
+        cursor.execute("SELECT pool, slots FROM slot_pool")
+        return dict(cursor.fetchall())
+
+
 @dataclass(frozen=True)
 class _Identity:
     """The user that the server runs as: this one, or, for root, which PostgreSQL refuses, `nobody`."""

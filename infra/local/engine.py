@@ -110,6 +110,7 @@ class Engine:
             instance.configure(passwords[name])
             step.passing(f"{name}: database tables")
             instance.migrate(own[name], like=None if name == "dev" else like)
+            instance.provide_pools(own[name])
         for instance in instances:
             name = instance.environment
             step.passing(f"{name}: processes")

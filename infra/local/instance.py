@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -28,6 +29,8 @@ COMMANDS = {
 }
 # What the health of each process is called in Airflow's own report.
 _REPORTED_AS = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
+POOLS = Path(__file__).parents[1] / "pools.json"
+"""The pools that the DAGs name; an Airflow never starts a task whose pool it does not have."""
 _AIRFLOW = (sys.executable, "-m", "airflow")
 _KEPT_LOG_BYTES = 20 * 1024**2
 
@@ -102,8 +105,19 @@ class Instance:
         if revision is not None and known == {"airflow": airflow, "revision": revision}:
             return False
         self._stop_services()
-        self._run_migration(own)
+        self._run_airflow(own, "db", "migrate")
         files.write_json(self.place.schema, {"airflow": airflow, "revision": database.revision(url)})
+        return True
+
+    def provide_pools(self, own: Mapping[str, str]) -> bool:
+        """Make the pools of `POOLS` where one is missing or has other slots; return whether one was.
+
+        :raises EngineError: when it fails.
+        """
+        declared = {name: pool["slots"] for name, pool in json.loads(POOLS.read_text()).items()}
+        if declared.items() <= database.pools(own["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]).items():
+            return False
+        self._run_airflow(own, "pools", "import", str(POOLS))
         return True
 
     def configure(self, password: str) -> None:
@@ -205,13 +219,14 @@ class Instance:
         for service in self.services.values():
             service.stop()
 
-    def _run_migration(self, own: Mapping[str, str]) -> None:
-        log = self.place.logs / "migrate.log"
+    def _run_airflow(self, own: Mapping[str, str], *arguments: str) -> None:
+        shown = " ".join(["airflow", *arguments])
+        log = self.place.logs / f"{arguments[0]}-{arguments[1]}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             try:
                 done = subprocess.run(
-                    [*_AIRFLOW, "db", "migrate"],
+                    [*_AIRFLOW, *arguments],
                     env={**variables.inherit({}), **own},
                     cwd=self.place.root,
                     stdin=subprocess.DEVNULL,
@@ -221,12 +236,10 @@ class Instance:
                     check=False,
                 )
             except subprocess.TimeoutExpired as error:
-                raise EngineError(
-                    f"{self.environment}: no end of airflow db migrate within 600 s; see {log}"
-                ) from error
+                raise EngineError(f"{self.environment}: no end of {shown} within 600 s; see {log}") from error
         if done.returncode != 0:
             last = (files.tail(log, 1) or ["it said nothing"])[0]
-            raise EngineError(f"{self.environment}: airflow db migrate failed: {last} (see {log})")
+            raise EngineError(f"{self.environment}: {shown} failed: {last} (see {log})")
 
 
 def wait(instances: Iterable[Instance], step: Step, seconds: float = 300) -> None:

@@ -49,7 +49,8 @@ def score(
         The number of images scored, and the reason for each one that could not be.
 
     Raises:
-        DataError: the folder is missing or empty, or not one of its images can be used.
+        DataError: the folder is missing or empty, or not one of its images can be used; these are then in the
+            quarantine too, where there is one.
         ModelError: the file is not a model.
 
     """
@@ -66,6 +67,8 @@ def score(
     with replacing(out) as partial:
         scored = _write(folder, loaded, partial, release, total, bad)
         if not scored:
+            if quarantine_folder is not None:
+                _move(folder, bad, quarantine_folder)
             name, reason = next(iter(bad.items()))
             raise DataError(f"{folder}: not one of its {total} files can be used; {name}: {reason}")
     if quarantine_folder is not None:

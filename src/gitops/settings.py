@@ -34,6 +34,9 @@ class Settings(BaseModel):
     web_port: int = Field(ge=1, le=65535)
     default_password: str
     active_dags: tuple[str, ...]
+    notify_email: tuple[str, ...]
+    task_retries: int = Field(ge=1, le=10)
+    task_retry_seconds: float = Field(gt=0, allow_inf_nan=False)
     accuracy_threshold: float = Field(ge=0, le=1)
     max_attribute_loss: float = Field(ge=0, lt=1)
     max_slice_loss: float = Field(ge=0, lt=1)
@@ -59,6 +62,14 @@ class Settings(BaseModel):
         if any(not re.fullmatch(r"[\w.-]+", name) for name in names) or len(set(names)) != len(names):
             raise ValueError("DAG ids, each once, with commas and no spaces between")
         return names
+
+    @field_validator("notify_email", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: str) -> tuple[str, ...]:
+        addresses = tuple(value.split(",")) if value else ()
+        if any(not re.fullmatch(r"[^@\s]+@[^@\s]+", address) for address in addresses):
+            raise ValueError("e-mail addresses, with commas and no spaces between")
+        return addresses
 
     @field_validator("airflow__api__theme", "airflow__dag_processor__dag_bundle_config_list", mode="before")
     @classmethod

@@ -92,8 +92,12 @@ def test_not_one_usable_file(made, tmp_path):
     folder.mkdir()
     (folder / "a.jpg").write_text("hello")
     with pytest.raises(DataError, match=r"not one of its 1 files can be used; a\.jpg: not a JPEG"):
-        score(folder, made.model, tmp_path / "scores.parquet", quarantine_folder=tmp_path / "quarantine")
+        score(folder, made.model, tmp_path / "scores.parquet")
     assert (folder / "a.jpg").exists()
+    with pytest.raises(DataError, match="not one of its 1 files can be used"):
+        score(folder, made.model, tmp_path / "scores.parquet", quarantine_folder=tmp_path / "quarantine")
+    assert not (folder / "a.jpg").exists()
+    assert (tmp_path / "quarantine/a.jpg").read_text() == "hello"
     assert not (tmp_path / "scores.parquet").exists()
 
 

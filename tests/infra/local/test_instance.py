@@ -52,6 +52,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         instance.configure("pass word")
         assert instance.migrate(own) is True
         assert instance.migrate(own) is False
+        assert instance.provide_pools(own) is True
+        assert instance.provide_pools(own) is False
         assert instance.start(own, os.environ).anew == (
             "api-server",
             "scheduler",
@@ -76,6 +78,12 @@ def test_it_answers_with_its_name_and_takes_its_password(running: Running) -> No
     assert answer["instance_name"] == "Visage dev"
     assert answer["dashboard_alert"] == [{"text": "**dev** has no release yet", "category": "info"}]
     assert "brand" in answer["theme"]["tokens"]["colors"]
+
+
+def test_it_has_the_pools_that_the_dags_name(running: Running) -> None:
+    with Airflow(running.access, timeout=60) as airflow:
+        found = {pool["name"]: pool["slots"] for pool in airflow.call("GET", "/api/v2/pools")["pools"]}
+    assert {"training": 1, "scoring": 1, "verification": 1}.items() <= found.items()
 
 
 def test_it_listens_here_alone(running: Running) -> None:
