@@ -16,7 +16,7 @@ export DO_NOT_TRACK := 1
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup hooks up down clean status test test-all bench lint lock system-packages
+.PHONY: help setup hooks up down clean status test test-all bench dags-test lint lock system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -56,6 +56,8 @@ test-all: setup ## Run every test, also those that need system packages or many 
 
 bench: setup ## Measure the model of `dvc repro`: training, inference and scoring against their limits
 	@for one in training inference scoring; do $(BIN)/python -m benchmarks.$$one; done
+dags-test: setup ## Run each DAG with each environment's settings, well and with a planted fault (8 minutes)
+	@$(BIN)/python -m infra.rehearsal
 
 lint: setup ## Run the hooks of pre-commit over every file
 	@$(BIN)/pre-commit run --all-files --show-diff-on-failure

@@ -1,5 +1,6 @@
 """How every DAG behaves: owner, retries, timeouts, deadline, notices, pools, and whether it starts paused."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,13 +26,7 @@ def house(dag_id: str, *, due: timedelta = timedelta(hours=12)) -> dict[str, Any
         "catchup": False,
         "max_active_runs": 1,
         "is_paused_upon_creation": dag_id not in inputs.ACTIVE_DAGS.read(),
-        "deadline": DeadlineAlert(
-            name=f"{dag_id} within {due}",
-            # A run that a person starts has no logical date to count from.
-            reference=DeadlineReference.DAGRUN_QUEUED_AT,
-            interval=due,
-            callback=SyncCallback(notices.on_deadline),
-        ),
+        "deadline": _deadline(dag_id, due),
         "default_args": {
             "owner": "mlops-team",
             "depends_on_past": False,
@@ -44,3 +39,16 @@ def house(dag_id: str, *, due: timedelta = timedelta(hours=12)) -> dict[str, Any
             "on_failure_callback": notices.on_failure_callback,
         },
     }
+
+
+def _deadline(dag_id: str, due: timedelta) -> DeadlineAlert | None:
+    # `airflow dags test` fails at the end of every run that has one: apache/airflow#73428.
+    if sys.argv[1:3] == ["dags", "test"]:
+        return None
+    return DeadlineAlert(
+        name=f"{dag_id} within {due}",
+        # A run that a person starts has no logical date to count from.
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=due,
+        callback=SyncCallback(notices.on_deadline),
+    )

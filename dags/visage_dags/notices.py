@@ -74,9 +74,10 @@ def _base_url() -> str:
 def _tell(subject: str, body: str, facts: Mapping[str, str]) -> None:
     from airflow.sdk.log import redact
 
-    title = f"[Visage {facts['environment']}] {facts['DAG']}: {subject}"
     # Airflow hides the secrets that it knows in its logs, and here it has to be asked to.
+    title = str(redact(f"[Visage {facts['environment']}] {facts['DAG']}: {subject}"))
     text = str(redact(body))
+    log.info("%s\n%s", title, text)
     recipients = inputs.NOTIFY_EMAIL.read()
     if recipients:
         _send(inputs.SMTP, title, lambda: _mail(recipients, title, text, facts))
@@ -128,4 +129,10 @@ def _post(title: str, body: str, facts: Mapping[str, str]) -> None:
     lines = [f"*{title}*", body, *(f"{name}: {value}" for name, value in facts.items())]
     # Slack reads these three characters, and no others, as markup that needs escaping.
     text = html.escape("\n".join(lines), quote=False)
-    SlackWebhookHook(slack_webhook_conn_id=inputs.SLACK.name, timeout=_SLACK_SECONDS).send(text=text)
+    hook = SlackWebhookHook(
+        slack_webhook_conn_id=inputs.SLACK.name,
+        timeout=_SLACK_SECONDS,
+        # Slack's own retries write the address, which is a secret, into the log.
+        retry_handlers=[],
+    )
+    hook.send(text=text)

@@ -1,0 +1,5 @@
+"""`python -m infra.rehearsal`."""
+
+from infra.rehearsal.cli import app
+
+app()

@@ -1,0 +1,175 @@
+"""The command line of the rehearsal; `make dags-test` calls it."""
+
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gitops.errors import GitopsError
+from gitops.release import ENVIRONMENTS
+from infra.local.errors import EngineError
+from infra.rehearsal.plan import OTHERS, PLANS, TRAINING, Plan, Prepare, land_model, restore
+from infra.rehearsal.sandbox import Ran, Sandbox, sandbox
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+_LAST_LINES = 40
+
+app = typer.Typer(
+    name="python -m infra.rehearsal",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: what it was to be, what it was, and what came of it."""
+
+    dag: str
+    environment: str
+    fault: str | None
+    ran: Ran
+    result: str
+    good: bool
+
+
+@app.command()
+def rehearse(
+    dag: Annotated[list[str] | None, typer.Option(help="Only this DAG; may be given again")] = None,
+    environment: Annotated[
+        list[str] | None, typer.Option(help="Only this environment; may be given again")
+    ] = None,
+    keep: Annotated[bool, typer.Option(help="Leave the folder of the rehearsal for a look")] = False,
+) -> None:
+    """Run each DAG under airflow dags test with each environment's settings, well and with a planted fault.
+
+    What runs is the checkout as it is now, with what is not committed. The parameters are those of the small
+    profile. Exits 1 when a run does not end as it should, with the last lines of its log.
+    """
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    chosen = tuple(environment or ENVIRONMENTS)
+    if unknown := set(chosen) - set(ENVIRONMENTS):
+        raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(ENVIRONMENTS)}")
+    with _folder(keep) as folder, _ending_at_signals():
+        try:
+            with sandbox(CHECKOUT, folder) as made:
+                rows = list(_rows(made, _dags(dag), chosen, console))
+        except (EngineError, GitopsError) as error:
+            console.print(str(error), style="red", highlight=False, markup=False)
+            raise typer.Exit(1) from None
+        console.print(_table(rows))
+        if keep:
+            console.print(f"logs and everything else: {folder}", highlight=False)
+        bad = [row for row in rows if not row.good]
+        for row in bad:
+            last = "\n".join(row.ran.output.splitlines()[-_LAST_LINES:])
+            console.rule(f"{row.dag} in {row.environment}: {row.result}")
+            console.print(last, highlight=False, markup=False)
+    if bad:
+        raise typer.Exit(1)
+
+
+def _dags(wanted: list[str] | None) -> list[str]:
+    from airflow.dag_processing.dagbag import DagBag
+
+    folder = CHECKOUT / "dags"
+    sys.path.insert(0, str(folder))
+    bag = DagBag(dag_folder=folder, bundle_path=folder)
+    if bag.import_errors:
+        raise EngineError("\n".join(f"{name}: {error}" for name, error in bag.import_errors.items()))
+    if unknown := set(wanted or ()) - set(bag.dags):
+        raise EngineError(f"{', '.join(unknown)}: no such DAG; there are {', '.join(sorted(bag.dags))}")
+    # The others need a model, and training makes it.
+    return sorted(wanted or bag.dags, key=lambda name: (name != TRAINING, name))
+
+
+def _rows(made: Sandbox, dags: list[str], environments: tuple[str, ...], console: Console) -> Iterator[Row]:
+    if TRAINING in dags:
+        for environment in environments:
+            yield from _both(made, TRAINING, environment, console)
+    else:
+        yield _run(made, TRAINING, environments[0], PLANS[TRAINING].well, console)
+    model = land_model(made)
+    for environment in environments:
+        restore(made, model)
+        for name in dags:
+            if name != TRAINING:
+                yield from _both(made, name, environment, console)
+
+
+def _both(made: Sandbox, dag: str, environment: str, console: Console) -> Iterator[Row]:
+    plan: Plan = PLANS.get(dag, OTHERS)
+    yield _run(made, dag, environment, plan.well, console)
+    yield _run(made, dag, environment, plan.fault, console, fails=True)
+
+
+def _run(
+    made: Sandbox, dag: str, environment: str, prepare: Prepare, console: Console, *, fails: bool = False
+) -> Row:
+    what = str(prepare.__doc__).splitlines()[0]
+    prepared = prepare(made, environment)
+    ran = made.test(environment, dag, conf=prepared.conf, extra=prepared.extra)
+    good = (ran.status != 0) == fails
+    try:
+        result = f"exit status {ran.status}" + (f": {text}" if (text := prepared.found(ran)) else "")
+    except LookupError as error:
+        good, result = False, f"exit status {ran.status}, but {error}"
+    mark = "ok  " if good else "BAD "
+    console.print(
+        f"{mark} {dag} in {environment}, {ran.seconds:.0f} s: {what} {result}", highlight=False, markup=False
+    )
+    return Row(dag, environment, what if fails else None, ran, result, good)
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table(title="Every DAG in every environment", title_justify="left")
+    for column in ("DAG", "environment", "run", "came of it"):
+        table.add_column(column)
+    table.add_column("seconds", justify="right")
+    table.add_column("")
+    for row in rows:
+        table.add_row(
+            row.dag,
+            row.environment,
+            "with a fault" if row.fault else "well",
+            row.result,
+            f"{row.ran.seconds:.0f}",
+            "[green]ok[/]" if row.good else "[red]BAD[/]",
+        )
+    table.caption = f"{len(rows)} runs, {sum(row.ran.seconds for row in rows):.0f} s"
+    return table
+
+
+@contextmanager
+def _folder(keep: bool) -> Iterator[Path]:
+    if keep:
+        yield Path(tempfile.mkdtemp(prefix="visage-rehearsal-"))
+        return
+    with tempfile.TemporaryDirectory(prefix="visage-rehearsal-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _ending_at_signals() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does: what it started ends, and its folder goes."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

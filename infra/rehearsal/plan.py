@@ -1,0 +1,167 @@
+"""What is rehearsed of each DAG: a run that ends well, and one that a planted fault makes fail."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.local.errors import EngineError
+from infra.rehearsal.sandbox import Ran, Sandbox
+
+BATCH = "rehearsal"
+_CLAIM = ("metrics/evaluation.json", "params.yaml")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """How a run is started, and what must come of it: `found` returns what did, or raises LookupError."""
+
+    conf: Mapping[str, object] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
+    found: Callable[[Ran], str] = lambda ran: ""
+
+
+Prepare = Callable[[Sandbox, str], Prepared]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The two runs of a DAG in an environment."""
+
+    well: Prepare
+    fault: Prepare
+
+
+def train(sandbox: Sandbox, environment: str) -> Prepared:
+    """Train at profile small; in the end the branch of the run holds a model."""
+    before = set(sandbox.origin.branches("run/"))
+
+    def found(ran: Ran) -> str:
+        made = [name for name in sandbox.origin.branches("run/") if name not in before]
+        if not made:
+            raise LookupError("no branch of the run")
+        branch = made[0]
+        accuracy = _evaluation(sandbox, f"refs/heads/{branch}")["mean_accuracy"]
+        return f"a model with accuracy {accuracy:.3f}"
+
+    return Prepared(conf={"profile": "small"}, found=found)
+
+
+def train_from_nowhere(sandbox: Sandbox, environment: str) -> Prepared:
+    """Train from a branch that there is not."""
+    return Prepared(
+        conf={"profile": "small", "ref": "no-such-branch"}, found=lambda ran: _said(ran, "no-such-branch")
+    )
+
+
+def score(sandbox: Sandbox, environment: str) -> Prepared:
+    """Score a batch of drawn faces."""
+    faces = sandbox.logs.parent / "faces"
+    if not faces.is_dir():
+        sandbox.run(["-m", "face_attributes", "draw", str(faces), "--count", "32", "--seed", "5"])
+    shutil.copytree(faces / "img_align_celeba", _incoming(sandbox, environment) / BATCH)
+
+    def found(ran: Ran) -> str:
+        file = next(sandbox.data(environment).glob(f"scores/date=*/{BATCH}.parquet"), None)
+        if file is None:
+            raise LookupError("no file of scores")
+        return _said(ran, "32 images are scored")
+
+    return Prepared(found=found)
+
+
+def score_no_image(sandbox: Sandbox, environment: str) -> Prepared:
+    """Score a batch without one usable image."""
+    folder = _incoming(sandbox, environment) / "broken"
+    folder.mkdir(parents=True)
+    (folder / "1.jpg").write_bytes(b"not an image")
+    return Prepared(found=lambda ran: _said(ran, "not one of its 1 files can be used"))
+
+
+def verify(sandbox: Sandbox, environment: str) -> Prepared:
+    """Verify the model that was trained."""
+    return Prepared(found=lambda ran: _tag(sandbox, f"verified/{environment}/"))
+
+
+def verify_false_claim(sandbox: Sandbox, environment: str) -> Prepared:
+    """Verify a release that claims more than its model keeps."""
+    evaluation, parameters = _CLAIM
+    claim = _evaluation(sandbox, "main")
+    claim["mean_accuracy"] += 0.01
+    params = sandbox.origin.repository.read("main", parameters)
+    sandbox.land(
+        {
+            evaluation: json.dumps(claim).encode(),
+            # A release is known by its parameters among others: an equal one would have its verdict already.
+            parameters: (params or b"") + f"# rehearsed in {environment}\n".encode(),
+        }
+    )
+    return Prepared(found=lambda ran: _tag(sandbox, f"rejected/{environment}/"))
+
+
+def as_it_is(sandbox: Sandbox, environment: str) -> Prepared:
+    """Run the DAG with nothing prepared."""
+    return Prepared()
+
+
+def without_origin(sandbox: Sandbox, environment: str) -> Prepared:
+    """Run the DAG where there is no origin."""
+    nowhere = json.dumps({"conn_type": "git", "host": str(sandbox.logs.parent / "no-such-origin.git")})
+    bundle = {"name": "dags", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
+    path = {"kwargs": {"path": str(sandbox.layout.checkout / "dags")}}
+    return Prepared(
+        extra={
+            "AIRFLOW_CONN_GIT_DEFAULT": nowhere,
+            # The release itself could not be fetched from there either.
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle | path]),
+        },
+        found=lambda ran: _said(ran, "no-such-origin"),
+    )
+
+
+PLANS = {
+    "ml_pipeline_face_attributes": Plan(train, train_from_nowhere),
+    "score_faces": Plan(score, score_no_image),
+    "verify_release": Plan(verify, verify_false_claim),
+}
+OTHERS = Plan(as_it_is, without_origin)
+TRAINING = "ml_pipeline_face_attributes"
+
+
+def land_model(sandbox: Sandbox) -> str:
+    """Let every environment run what was trained last, which no gate would let through: it is too small."""
+    trained = sandbox.origin.branches("run/")
+    if not trained:
+        raise EngineError("the training made no model, and nothing else can run without one")
+    return sandbox.land({}, on=f"refs/heads/{trained[0]}")
+
+
+def restore(sandbox: Sandbox, model: str) -> None:
+    """Take back what an earlier fault changed in the release, as a commit on top: main is never rewritten."""
+    files = sandbox.origin.repository.read_all([(model, name) for name in _CLAIM])
+    sandbox.land({name: content for name, content in zip(_CLAIM, files, strict=True) if content})
+
+
+def _incoming(sandbox: Sandbox, environment: str) -> Path:
+    return sandbox.data(environment) / "incoming"
+
+
+def _evaluation(sandbox: Sandbox, revision: str) -> dict[str, float]:
+    content = sandbox.origin.repository.read(revision, "metrics/evaluation.json")
+    if content is None:
+        raise LookupError(f"{revision} has no metrics/evaluation.json")
+    return dict(json.loads(content))
+
+
+def _tag(sandbox: Sandbox, prefix: str) -> str:
+    tags = sandbox.origin.repository.git("tag", "--list", f"{prefix}*").splitlines()
+    if len(tags) != 1:
+        raise LookupError(f"{len(tags)} tags {prefix}*, not one")
+    return tags[0]
+
+
+def _said(ran: Ran, text: str) -> str:
+    if text not in ran.output:
+        raise LookupError(f"its log does not say {text!r}")
+    return text
