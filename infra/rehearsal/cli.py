@@ -94,17 +94,19 @@ def _dags(wanted: list[str] | None) -> list[str]:
 
 
 def _rows(made: Sandbox, dags: list[str], environments: tuple[str, ...], console: Console) -> Iterator[Row]:
+    others = [name for name in dags if name != TRAINING]
     if TRAINING in dags:
         for environment in environments:
             yield from _both(made, TRAINING, environment, console)
     else:
         yield _run(made, TRAINING, environments[0], PLANS[TRAINING].well, console)
+    if not others:
+        return
     model = land_model(made)
     for environment in environments:
         restore(made, model)
-        for name in dags:
-            if name != TRAINING:
-                yield from _both(made, name, environment, console)
+        for name in others:
+            yield from _both(made, name, environment, console)
 
 
 def _both(made: Sandbox, dag: str, environment: str, console: Console) -> Iterator[Row]:

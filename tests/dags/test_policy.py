@@ -1,5 +1,6 @@
 """What holds for every DAG of the house, and what the guide promises of each."""
 
+import graphlib
 import json
 import os
 import subprocess
@@ -24,6 +25,9 @@ HEAVY = {
     "torch",
 }
 
+# How many tasks each DAG has.
+COUNTS = {"ml_pipeline_face_attributes": 11, "score_faces": 2, "verify_release": 3}
+
 # Parses the DAGs in a fresh interpreter, as a DAG processor does: what is imported there is what they import.
 PARSE = """
 import json, sys
@@ -44,6 +48,9 @@ print("\\n" + json.dumps({
                     "owner": task.owner,
                     "retries": task.retries,
                     "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
+                    "backoff": task.retry_exponential_backoff,
+                    "pool": task.pool,
+                    "told": bool(task.on_failure_callback),
                     "upstream": sorted(task.upstream_task_ids),
                 }
                 for task in dag.tasks
@@ -55,11 +62,72 @@ print("\\n" + json.dumps({
             "max_active_runs": dag.max_active_runs,
             "schedule": str(dag.schedule),
             "paused": dag.is_paused_upon_creation,
+            "due": [alert.interval.total_seconds() for alert in dag.deadline],
         }
         for dag in bag.dags.values()
     },
 }))
 """
+
+
+# Loads one DAG file in a fresh interpreter that has loaded airflow.sdk, and says how long that took, what it
+# loaded, and what else it did: to load a module is to open its file and no more.
+LOAD = '''
+import json, os, sys, time
+
+import airflow.sdk
+
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
+ours = (os.path.dirname(sys.argv[1]), os.path.abspath(sys.argv[2]))
+did, watching = [], True
+FAMILIES = ("socket", "subprocess", "sqlite3", "urllib", "http", "shutil", "tempfile")
+EVENTS = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.mkdir", "os.remove", "os.rename")
+
+def libraries_own():
+    """Whether a library is being loaded, and does this for itself."""
+    frame = sys._getframe(2)
+    while frame is not None and not frame.f_code.co_filename.startswith(ours):
+        if frame.f_code.co_name == "<module>" and "site-packages" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
+
+def watch(event, arguments):
+    if event == "open":
+        path = str(arguments[0])
+        told = not path.endswith((".py", ".pyc", ".so")) and not path.isdigit()
+    else:
+        told = event.partition(".")[0] in FAMILIES or event in EVENTS
+    if watching and told and not libraries_own():
+        did.append(f"{event} {arguments}")
+
+sys.addaudithook(watch)
+name = os.path.basename(sys.argv[1]).removesuffix(".py")
+began = time.perf_counter()
+__import__(name)
+seconds = time.perf_counter() - began
+watching = False
+modules = sorted({module.partition(".")[0] for module in sys.modules})
+print("\\n" + json.dumps({"seconds": seconds, "modules": modules, "did": did}))
+'''
+MOST_SECONDS = 0.3
+FILES = sorted(path.name for path in (ROOT / "dags").glob("*.py"))
+
+
+def load(path: Path, home: Path) -> dict[str, Any]:
+    """Load a DAG file as `LOAD` does."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(path), str(ROOT / "src")],
+        env=variables | {"AIRFLOW_HOME": str(home)},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="session")
@@ -86,11 +154,77 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_all_dags_load(parsed: dict[str, Any]) -> None:
     assert parsed["errors"] == {}
-    assert set(parsed["dags"]) == {"ml_pipeline_face_attributes", "score_faces", "verify_release"}
+    assert set(parsed["dags"]) == set(COUNTS)
 
 
 def test_parsing_imports_nothing_heavy(parsed: dict[str, Any]) -> None:
     assert not HEAVY & set(parsed["modules"])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_dag_file_alone_is_light_quick_and_does_nothing(name: str, tmp_path: Path) -> None:
+    # The machine may be busy with something else, so the quickest of a few counts.
+    for _ in range(5):
+        loaded = load(ROOT / "dags" / name, tmp_path)
+        assert not HEAVY & set(loaded["modules"])
+        assert loaded["did"] == []
+        if loaded["seconds"] <= MOST_SECONDS:
+            break
+    assert loaded["seconds"] <= MOST_SECONDS
+
+
+def test_a_file_that_does_something_is_found_out(tmp_path: Path) -> None:
+    path = tmp_path / "busy_dag.py"
+    path.write_text(
+        "import socket, subprocess, sys, time, sqlite3, torch_like\n"
+        "open(__file__ + '.txt', 'w').close()\n"
+        "subprocess.run([sys.executable, '-c', ''])\n"
+        "socket.socket().close()\n"
+        f"time.sleep({MOST_SECONDS})\n"
+    )
+    (tmp_path / "torch_like.py").write_text("")
+    loaded = load(path, tmp_path)
+    assert "torch_like" in loaded["modules"]
+    assert loaded["seconds"] > MOST_SECONDS
+    did = " ".join(loaded["did"])
+    for event in ("busy_dag.py.txt", "subprocess.Popen", "socket.__new__"):
+        assert event in did
+
+
+def test_ruff_finds_nothing_that_airflow_removed_or_advises_against() -> None:
+    subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--select", "AIR", "--preview", "--isolated", "dags"],
+        cwd=ROOT,
+        timeout=60,
+        check=True,
+    )
+
+
+@pytest.mark.parametrize(("dag_id", "count"), COUNTS.items())
+def test_every_dag_has_its_tasks_and_no_cycle(parsed: dict[str, Any], dag_id: str, count: int) -> None:
+    upstream = {name: task["upstream"] for name, task in parsed["dags"][dag_id]["tasks"].items()}
+    assert len(upstream) == count
+    assert len(list(graphlib.TopologicalSorter(upstream).static_order())) == count
+
+
+def test_every_pool_is_declared_and_has_its_tasks(parsed: dict[str, Any]) -> None:
+    declared = json.loads((ROOT / "infra/pools.json").read_text())
+    tasks = {
+        f"{id_}.{name}": task for id_, dag in parsed["dags"].items() for name, task in dag["tasks"].items()
+    }
+    for name, task in tasks.items():
+        assert task["pool"] in {*declared, "default_pool"}, f"{name}: declare its pool in infra/pools.json"
+    assert tasks["score_faces.score_batch"]["pool"] == "scoring"
+    assert tasks["verify_release.score_holdout"]["pool"] == "verification"
+    assert {name: pool["slots"] for name, pool in declared.items()} == dict.fromkeys(declared, 1)
+
+
+def test_people_are_told_of_what_is_late(parsed: dict[str, Any]) -> None:
+    for dag_id, dag in parsed["dags"].items():
+        [due] = dag["due"]
+        longest = max(task["timeout"] for task in dag["tasks"].values())
+        assert 0 < due <= timedelta(days=1).total_seconds(), dag_id
+        assert due >= longest / 2, f"{dag_id}: its slowest task alone may take longer"
 
 
 def test_every_dag_says_what_it_is_and_runs_once_at_a_time(parsed: dict[str, Any]) -> None:
@@ -107,6 +241,8 @@ def test_every_task_has_an_owner_retries_and_a_timeout(parsed: dict[str, Any]) -
         for name, task in dag["tasks"].items():
             assert task["owner"] == "mlops-team", name
             assert task["retries"] >= 1, name
+            assert task["backoff"] > 1, f"{name}: the wait must grow from retry to retry"
+            assert task["told"], f"{name}: people must be told when it fails"
             assert 0 < task["timeout"] <= timedelta(hours=6).total_seconds(), name
 
 

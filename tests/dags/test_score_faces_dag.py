@@ -1,0 +1,91 @@
+"""Scoring, as `airflow dags test` runs it, with a model that was really trained."""
+
+import csv
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.dags.conftest import Trained
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+
+def events(trained: Trained) -> list[dict[str, Any]]:
+    """What the asset `scores` was said to have got, oldest first."""
+    database = trained.environments.layout.place("staging").root / "airflow.db"
+    with sqlite3.connect(database) as connection:
+        rows = connection.execute(
+            "SELECT event.extra FROM asset_event event JOIN asset ON asset.id = event.asset_id "
+            "WHERE asset.name = 'scores' ORDER BY event.id"
+        ).fetchall()
+    return [json.loads(extra) for (extra,) in rows]
+
+
+def home(trained: Trained) -> Path:
+    return trained.environments.data("staging")
+
+
+def deliver(trained: Trained, batch: str) -> Path:
+    return Path(shutil.copytree(trained.faces, home(trained) / "incoming" / batch))
+
+
+def test_a_batch_scored_twice_has_one_result(trained: Trained) -> None:
+    broken = deliver(trained, "monday") / "broken.jpg"
+    broken.write_bytes(b"not an image")
+    ran = trained.environments.test("staging", "score_faces")
+    assert ran.status == 0, ran.output[-3000:]
+    [file] = (home(trained) / "scores").rglob("*.parquet")
+    assert file.parent.name.startswith("date=20")
+    assert file.name == "monday.parquet"
+    table = pq.read_table(file)
+    assert table.num_rows == 32
+    assert set(table["release"].to_pylist()) == {trained.release}
+    [row] = csv.DictReader((home(trained) / "quarantine/monday/quarantine.csv").open())
+    assert row["id"] == "broken.jpg"
+    assert (home(trained) / "quarantine/monday/broken.jpg").read_bytes() == b"not an image"
+    expected = {"batch": "monday", "rows": 32, "release": trained.release}
+    assert events(trained) == [expected]
+    assert "32 images are scored" in ran.output
+    assert "1 are in quarantine" in ran.output
+
+    # As after a kill between the scores and the move; and the day is over since.
+    earlier = file.parent.with_name("date=2026-01-01")
+    file.parent.rename(earlier)
+    (home(trained) / "scored/monday").rename(home(trained) / "incoming/monday")
+    before = (earlier / file.name).read_bytes()
+    assert trained.environments.test("staging", "score_faces").status == 0
+    [again] = (home(trained) / "scores").rglob("*.parquet")
+    assert again == earlier / file.name
+    assert pq.read_table(again).equals(table)
+    assert len(again.read_bytes()) <= len(before)
+    assert (home(trained) / "scored/monday").is_dir()
+    assert events(trained) == [expected, expected]
+
+
+def test_nothing_waits_nothing_happens(trained: Trained) -> None:
+    before = len(events(trained))
+    ran = trained.environments.test("staging", "score_faces")
+    assert ran.status == 0, ran.output[-3000:]
+    assert "0 batches wait: none" in ran.output
+    assert len(events(trained)) == before
+
+
+def test_a_batch_without_a_usable_image_fails_once_and_holds_up_no_other(trained: Trained) -> None:
+    for name in ("bad", "empty"):
+        (home(trained) / "incoming" / name).mkdir(parents=True)
+    (home(trained) / "incoming/bad/1.jpg").write_bytes(b"not an image")
+    deliver(trained, "tuesday")
+    ran = trained.environments.test("staging", "score_faces")
+    assert ran.status != 0
+    assert "not one of its 1 files can be used" in ran.output
+    assert "holds no images" in ran.output
+    assert "[Visage staging] score_faces: score_batch failed" in ran.output
+    assert [path.name for path in (home(trained) / "scores").rglob("tuesday.parquet")] == ["tuesday.parquet"]
+    assert (home(trained) / "quarantine/bad/1.jpg").read_bytes() == b"not an image"
+    assert list((home(trained) / "incoming").iterdir()) == []
+    assert trained.environments.test("staging", "score_faces").status == 0
