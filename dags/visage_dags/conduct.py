@@ -27,6 +27,7 @@ def house(dag_id: str, *, due: timedelta = timedelta(hours=12)) -> dict[str, Any
         "max_active_runs": 1,
         "is_paused_upon_creation": dag_id not in inputs.ACTIVE_DAGS.read(),
         "deadline": _deadline(dag_id, due),
+        "on_failure_callback": notices.on_failed_run_callback,
         "default_args": {
             "owner": "mlops-team",
             "depends_on_past": False,

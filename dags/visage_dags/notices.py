@@ -33,14 +33,31 @@ def on_failure_callback(context: Mapping[str, Any]) -> None:
     _tell(f"{context['ti'].task_id} failed", reason or "The task ended without a word.", facts)
 
 
+def on_failed_run_callback(context: Mapping[str, Any]) -> None:
+    """Tell people that a run has failed; a DAG processor calls this.
+
+    A task that was killed, as for want of memory, cannot tell: without this nobody would hear of it.
+    """
+    dag_id, run_id = context["dag"].dag_id, context["run_id"]
+    _tell("the run failed", f"Airflow says: {context.get('reason')}", _facts_of_run(dag_id, run_id, None))
+
+
 def on_deadline(context: Mapping[str, Any]) -> None:
     """Tell people that a run takes longer than it should; an executor calls this outside of any task."""
+    # The run as the REST API describes it, not as a task knows it.
     run, deadline = context["dag_run"], context["deadline"]
-    facts = {
-        **_facts(run["dag_id"], run["run_id"], run.get("bundle_version")),
-        "link": f"{_base_url()}/dags/{run['dag_id']}/runs/{quote(run['run_id'])}",
-    }
-    _tell("a run is late", f"It should have ended by {deadline['deadline_time']}; it goes on.", facts)
+    _tell(
+        "a run is late",
+        f"It should have ended by {deadline['deadline_time']}; it goes on.",
+        _facts_of_run(run["dag_id"], run["dag_run_id"], run.get("bundle_version")),
+    )
+
+
+def _facts_of_run(dag_id: str, run_id: str, release: str | None) -> dict[str, str]:
+    from airflow.sdk.configuration import conf
+
+    base = str(conf.get("api", "base_url")).rstrip("/")
+    return {**_facts(dag_id, run_id, release), "link": f"{base}/dags/{dag_id}/runs/{quote(run_id)}"}
 
 
 def _facts_of_task(context: Mapping[str, Any]) -> dict[str, str]:
@@ -63,12 +80,6 @@ def _facts(dag_id: str, run_id: str, release: str | None) -> dict[str, str]:
         "DAG": dag_id,
         "run": run_id,
     }
-
-
-def _base_url() -> str:
-    from airflow.sdk.configuration import conf
-
-    return str(conf.get("api", "base_url")).rstrip("/")
 
 
 def _tell(subject: str, body: str, facts: Mapping[str, str]) -> None:

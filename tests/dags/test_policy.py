@@ -62,6 +62,7 @@ print("\\n" + json.dumps({
             "max_active_runs": dag.max_active_runs,
             "schedule": str(dag.schedule),
             "paused": dag.is_paused_upon_creation,
+            "told": bool(dag.on_failure_callback),
             "due": [alert.interval.total_seconds() for alert in dag.deadline],
         }
         for dag in bag.dags.values()
@@ -219,8 +220,9 @@ def test_every_pool_is_declared_and_has_its_tasks(parsed: dict[str, Any]) -> Non
     assert {name: pool["slots"] for name, pool in declared.items()} == dict.fromkeys(declared, 1)
 
 
-def test_people_are_told_of_what_is_late(parsed: dict[str, Any]) -> None:
+def test_people_are_told_of_a_run_that_is_late_or_failed(parsed: dict[str, Any]) -> None:
     for dag_id, dag in parsed["dags"].items():
+        assert dag["told"], dag_id
         [due] = dag["due"]
         longest = max(task["timeout"] for task in dag["tasks"].values())
         assert 0 < due <= timedelta(days=1).total_seconds(), dag_id

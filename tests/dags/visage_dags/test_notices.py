@@ -80,7 +80,9 @@ def test_a_task_tells_by_mail_and_slack(environments: Sandbox, servers: Sinks) -
 def test_a_task_that_fails_is_told_of_without_secrets(environments: Sandbox, servers: Sinks) -> None:
     ran = run(environments, "prod", servers.connections, fails=True)
     assert ran.status != 0
-    [mail], [(_, post)] = servers.mails, servers.posts
+    [mail, last], [(_, post), (_, _)] = servers.mails, servers.posts
+    assert last["Subject"] == "[Visage prod] talkative: the run failed"
+    assert "/dags/talkative/runs/manual__" in last.get_body().get_content()
     assert mail["Subject"] == "[Visage prod] talkative: talk failed"
     page = mail.get_body().get_content()
     for text in (page, post["text"]):
@@ -90,7 +92,7 @@ def test_a_task_that_fails_is_told_of_without_secrets(environments: Sandbox, ser
     assert sinks.TOKEN not in page + post["text"] + ran.output
     # `airflow dags test` prints the task's own traceback as it is; what the notices log is redacted.
     said = [line for line in ran.output.splitlines() if "[visage_dags.notices]" in line]
-    assert len(said) == 3
+    assert len(said) == 6
     assert not [line for line in said if sinks.PASSWORD in line]
 
 
