@@ -56,6 +56,7 @@ test-all: setup ## Run every test, also those that need system packages or many 
 
 bench: setup ## Measure the model of `dvc repro`: training, inference and scoring against their limits
 	@for one in training inference scoring; do $(BIN)/python -m benchmarks.$$one; done
+
 dags-test: setup ## Run each DAG with each environment's settings, well and with a planted fault (8 minutes)
 	@$(BIN)/python -m infra.rehearsal
 
