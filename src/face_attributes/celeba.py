@@ -117,8 +117,12 @@ def read_batch(
     return replace(listing, partitions=np.array(partitions, np.uint8), unlisted=photographs)
 
 
-def read_attributes(path: Path) -> tuple[list[str], list[str], np.ndarray]:
+def read_attributes(path: Path, nested: bool = False) -> tuple[list[str], list[str], np.ndarray]:
     """Read an attribute list of either flavour.
+
+    Args:
+        path: the list.
+        nested: whether an image may lie in folders, and so have a path rather than a file name.
 
     Returns:
         Names of the columns, file names of the N images, and a bool array (N, columns).
@@ -147,7 +151,7 @@ def read_attributes(path: Path) -> tuple[list[str], list[str], np.ndarray]:
         except KeyError as error:
             column = columns[fields.index(error.args[0])]
             raise DataError(f"{path}:{number}: {column} is {error.args[0]!r}, must be -1 or 1") from None
-        ids.append(_checked_name(path, number, name))
+        ids.append(_checked_path(path, number, name) if nested else _checked_name(path, number, name))
     _check_ids(path, ids, count)
     values = np.frombuffer(bytes(rows), np.uint8).reshape(len(ids), len(columns)).astype(bool)
     return columns, ids, values
@@ -271,6 +275,12 @@ def _csv_header(path: Path, lines: Iterator[Line]) -> list[str]:
 def _checked_name(path: Path, number: int, name: str) -> str:
     if not name or name != PurePath(name).name or "\\" in name or name == "..":
         raise DataError(f"{path}:{number}: {name!r} is not a file name")
+    return name
+
+
+def _checked_path(path: Path, number: int, name: str) -> str:
+    for part in name.split("/"):
+        _checked_name(path, number, part)
     return name
 
 

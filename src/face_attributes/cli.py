@@ -2,12 +2,16 @@
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from face_attributes.errors import FaceAttributesError
+
+if TYPE_CHECKING:
+    from face_attributes.scored import Days
 
 # Heavy libraries are imported inside the commands that need them, so that --help answers at once
 
@@ -19,7 +23,7 @@ app = typer.Typer(
         "those whose inputs changed; each can also be run alone, in the repository's root, and reads "
         "params.yaml there. "
         "`score` applies a trained model to a folder of images. `append` adds photographs that got their "
-        "true attributes later to the training data.\n\n"
+        "true attributes later to the training data; `drift` and `performance` say how a model fares.\n\n"
         "To see it all work in a minute or two: python -m face_attributes profile small, then dvc repro."
     ),
     no_args_is_help=True,
@@ -27,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-_STAGES, _TOOLS = "Stages", "Tools"
+_STAGES, _MONITORING, _TOOLS = "Stages", "Monitoring", "Tools"
 
 
 @app.command(rich_help_panel=_STAGES)
@@ -203,6 +207,82 @@ def append(
     print(f"append: to train with it: dvc push {done.pointer}, then git add {done.pointer} && git commit")
 
 
+_SCORES = typer.Argument(help="Parquet files that score wrote, or folders with such files at any depth")
+_MODEL_SHA256 = typer.Option(help="Digest of the model (64 hex digits); scores of others are left out")
+_REFERENCE = typer.Option(help="What the stage reference wrote for the model")
+_RELEASE = typer.Option(help="Commit to note in the file")
+_SINCE = typer.Option(formats=["%Y-%m-%d"], help="Leave out files in folders date=DAY of days before")
+_UNTIL = typer.Option(formats=["%Y-%m-%d"], help="Leave out files in folders date=DAY of days after")
+
+
+@app.command(rich_help_panel=_MONITORING)
+def drift(
+    scores: Annotated[list[Path], _SCORES],
+    reference: Annotated[Path, _REFERENCE],
+    model_sha256: Annotated[str, _MODEL_SHA256],
+    out: Annotated[Path, typer.Option(help="JSON file to write")],
+    report: Annotated[Path | None, typer.Option(help="HTML report to write (7 MB)")] = None,
+    release: Annotated[str | None, _RELEASE] = None,
+    since: Annotated[datetime | None, _SINCE] = None,
+    until: Annotated[datetime | None, _UNTIL] = None,
+) -> None:
+    """Say whether images that were scored differ from those that the model was chosen by.
+
+    Each score and each figure of the images is tested (with Evidently): a column has drifted if chance does
+    not explain how much it moved, all columns considered, and it moved by at least a tenth of a standard
+    deviation. Fewer than a hundred images are not enough to say. Drift is an answer, not an error: the exit
+    code is 0.
+    """
+    from face_attributes.drift import drift as run
+
+    found = run(scores, reference, model_sha256, out, report, release, _days(since, until))
+    if not found["enough_data"]:
+        few = f"{found['rows']} images, {found['reference_rows']} to compare with"
+        print(f"drift: not enough data: {few}; it takes {found['minimum']} of both")
+    elif found["drifted"]:
+        moved = ", ".join(found["columns_drifted"])
+        print(f"drift: {len(found['columns_drifted'])} of {len(found['columns'])} columns drifted: {moved}")
+    else:
+        print(f"drift: none in {len(found['columns'])} columns, {found['rows']} images")
+
+
+@app.command(rich_help_panel=_MONITORING)
+def performance(
+    scores: Annotated[list[Path], _SCORES],
+    labels: Annotated[
+        list[Path],
+        typer.Option(
+            help="True attributes that came later: <batch>.csv with the columns image_id and the attributes "
+            "(-1 or 1), or a folder of such files; may be repeated"
+        ),
+    ],
+    reference: Annotated[Path, _REFERENCE],
+    model_sha256: Annotated[str, _MODEL_SHA256],
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Mean accuracy that the model is to keep")],
+    out: Annotated[Path, typer.Option(help="JSON file to write")],
+    release: Annotated[str | None, _RELEASE] = None,
+    since: Annotated[datetime | None, _SINCE] = None,
+    until: Annotated[datetime | None, _UNTIL] = None,
+) -> None:
+    """Say how often the model was right about scored images whose true attributes came to be known later.
+
+    It is below the threshold if the whole 95% interval of its mean accuracy is. Fewer than a hundred labelled
+    images are not enough to say. Being below is an answer, not an error: the exit code is 0.
+    """
+    from face_attributes.performance import performance as run
+
+    found = run(scores, labels, reference, model_sha256, threshold, out, release, _days(since, until))
+    if not found["enough_labels"]:
+        few = f"{found['images']} of the scored images have one of the {found['labels']} labels"
+        print(f"performance: not enough labels: {few}; it takes {found['minimum']}")
+        return
+    low, high = found["mean_accuracy_low"], found["mean_accuracy_high"]
+    print(
+        f"performance: mean accuracy {found['mean_accuracy']:.2%} ({low:.2%} to {high:.2%}) on "
+        f"{found['images']} images, {'below' if found['below_threshold'] else 'not below'} {threshold:.2%}"
+    )
+
+
 @app.command(rich_help_panel=_TOOLS)
 def draw(
     folder: Annotated[Path, typer.Argument(help="Folder to draw into, new or drawn before")],
@@ -256,6 +336,12 @@ def profile(name: Annotated[str, typer.Argument(help="small: all stages in a min
 
     params.apply_profile(name)
     print(f"profile: params.yaml now has the values of params.{name}.yaml; to undo: git restore params.yaml")
+
+
+def _days(since: datetime | None, until: datetime | None) -> "Days":
+    from face_attributes.scored import Days
+
+    return Days(since and since.date(), until and until.date())
 
 
 def _print_bad(reasons: dict[str, str]) -> None:

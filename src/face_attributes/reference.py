@@ -7,16 +7,19 @@ on than of any that it meets later, so validation images, which it did not learn
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from face_attributes import answers
 from face_attributes.decoding import decoded
-from face_attributes.errors import DataError
+from face_attributes.errors import DataError, first_line
 from face_attributes.files import replacing
 from face_attributes.model import Model
 from face_attributes.paths import MODEL, REFERENCE, SAMPLE
 from face_attributes.progress import bar
 from face_attributes.shards import ShardReader
+
+_SCORE = "_score"
 
 
 def reference(model: Path = MODEL, sample: Path = SAMPLE, out: Path = REFERENCE) -> None:
@@ -42,3 +45,31 @@ def reference(model: Path = MODEL, sample: Path = SAMPLE, out: Path = REFERENCE)
     with replacing(out) as partial:
         pq.write_table(table.combine_chunks(), partial, compression="zstd", use_dictionary=["partition"])
     print(f"reference: {total} images in {out}")
+
+
+def read(path: Path, model_sha256: str) -> pa.Table:
+    """Return the validation rows of a model's reference.
+
+    Raises:
+        DataError: the file is missing or no reference, or is that of another model.
+
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        table = pq.read_table(path, partitioning=None)
+        about = (table.schema.metadata or {})[b"model_sha256"].decode()
+        rows = table.filter(pc.equal(table.column("partition"), "validation"))
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"{path}: not the reference of a model ({first_line(error)})") from None
+    if about != model_sha256:
+        raise DataError(
+            f"{path}: is the reference of model {about[:12]}, not of {model_sha256[:12]}; "
+            "run the stage reference again"
+        )
+    return rows
+
+
+def attributes(table: pa.Table) -> list[str]:
+    """Return the attributes of the model that a reference is about."""
+    return [name.removesuffix(_SCORE) for name in table.column_names if name.endswith(_SCORE)]

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,11 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from face_attributes import cli
+from face_attributes import reference as references
+from face_attributes.model import Model
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate")
-TOOLS = ("score", "compare", "append", "draw", "gallery", "profile")
-HEAVY = {"torch", "onnxruntime", "hyperopt", "sklearn", "pandas", "matplotlib", "cv2", "pyarrow"}
+TOOLS = ("score", "compare", "append", "draw", "gallery", "profile", "drift", "performance")
+HEAVY = {"torch", "onnxruntime", "evidently", "hyperopt", "sklearn", "pandas", "matplotlib", "cv2", "pyarrow"}
 
 
 @pytest.fixture
@@ -163,6 +166,33 @@ def test_comparing_two_models(run, made, workplace):
     assert json.loads((workplace / "figures/two.json").read_text())["samples"] > 0
     assert "data/holdout.parquet: " in complaint(run("compare", *options))
     assert run("compare", "--model", made.model)[0] == 2
+
+
+def test_monitoring(run, made, tmp_path):
+    folder, reference = tmp_path / "scores/date=2026-01-05", tmp_path / "reference.parquet"
+    faces, digest = made.faces / "img_align_celeba", Model(made.model).sha256
+    references.reference(made.model, made.sample, reference)
+    assert run("score", faces, "--model", made.model, "--out", folder / "monday.parquet")[0] == 0
+    (tmp_path / "labels").mkdir()
+    listed = (made.faces / "list_attr_celeba.txt").read_text()
+    (tmp_path / "labels/monday.txt").write_text(listed)
+    options = ["--reference", reference, "--model-sha256", digest, "--out", tmp_path / "verdict.json"]
+
+    code, said, _ = run("drift", tmp_path / "scores", *options)
+    assert code == 0
+    assert said == "drift: not enough data: 240 images, 20 to compare with; it takes 100 of both\n"
+    code, said, _ = run("drift", tmp_path / "scores", *options, "--until", "2026-01-04")
+    assert "not enough data: 0 images" in said
+    assert json.loads((tmp_path / "verdict.json").read_text())["until"] == "2026-01-04"
+
+    late = ["--labels", tmp_path / "labels", "--threshold"]
+    code, said, _ = run("performance", tmp_path / "scores", *options, *late, 0.99)
+    assert code == 0
+    assert re.fullmatch(r"performance: mean accuracy .*% \(.* to .*\) on 240 images, below 99.00%\n", said)
+    code, said, _ = run("performance", tmp_path / "scores", *options, *late, 0.99, "--since", "2026-01-06")
+    assert "not enough labels: 0 of the scored images have one of the 240 labels; it takes 100" in said
+    missing = ["drift", tmp_path / "none", *options]
+    assert "none: no such file or folder" in complaint(run(*missing))
 
 
 def test_a_disk_that_refuses_is_one_line(run, workplace):

@@ -1,0 +1,114 @@
+"""Performance: how often the model was right about images whose true attributes came to be known later."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from face_attributes import bootstrap, late_labels, scored
+from face_attributes import reference as references
+from face_attributes.files import write_json
+from face_attributes.late_labels import LateLabels
+from face_attributes.scored import ALL, Days
+
+MINIMUM = 100  # labelled images: of fewer, the interval is wide and its ends are guesses
+AT_MOST = 20_000  # labelled images: more make the interval no narrower than matters
+
+_RESAMPLINGS, _SEED = 1000, 1
+_DIGITS = 4
+
+
+def performance(
+    places: Iterable[Path],
+    labels: Iterable[Path],
+    reference: Path,
+    model_sha256: str,
+    threshold: float,
+    out: Path,
+    release: str | None = None,
+    days: Days = ALL,
+) -> dict:
+    """Hold what was scored against the labels that came later, and write the verdict.
+
+    The model is below the threshold when the whole 95% interval of its accuracy is: chance does not explain
+    it then.
+
+    Args:
+        places: files of scores, or folders of them.
+        labels: attribute lists, or folders of them.
+        reference: of the model; it knows its attributes.
+        model_sha256: digest of the model; other models' scores are left out.
+        threshold: mean accuracy that the model is to keep, 0 to 1.
+        out: JSON file to write.
+        release: the commit that the model belongs to, if it is to be noted.
+        days: leave out scores of others.
+
+    Returns:
+        What `out` holds. `below_threshold` is None where there are not enough labels to say.
+
+    Raises:
+        DataError: a file cannot be read, or two of them contradict each other.
+
+    """
+    attributes = references.attributes(references.read(reference, model_sha256))
+    lists = late_labels.files_in(labels)
+    truths = LateLabels(lists, attributes)
+    tables = scored.read(scored.files_in(places, days), model_sha256, attributes)
+    found, seen = scored.sample(_labelled(tables, truths), AT_MOST)
+    verdict = {
+        "release": release,
+        "model_sha256": model_sha256,
+        **days.note(),
+        "label_files": len(lists),
+        "labels": len(truths),
+        "images": seen,
+        "minimum": MINIMUM,
+        "enough_labels": seen >= MINIMUM,
+        "threshold": threshold,
+        "below_threshold": None,
+        "mean_accuracy": None,
+        "mean_accuracy_low": None,
+        "mean_accuracy_high": None,
+        "per_attribute": {},
+    }
+    if found is not None and verdict["enough_labels"]:
+        verdict |= _judge(found, truths, attributes)
+        verdict["below_threshold"] = verdict["mean_accuracy_high"] < threshold
+    write_json(out, verdict)
+    return verdict
+
+
+def _labelled(tables: Iterable[pa.Table], truths: LateLabels) -> Iterator[pa.Table]:
+    for table in tables:
+        names = table.column(scored.NAME).to_pylist()
+        yield table.filter(pa.array([truths.find(name) is not None for name in names], pa.bool_()))
+
+
+def _judge(found: pa.Table, truths: LateLabels, attributes: Sequence[str]) -> dict:
+    truth = np.stack([truths.find(name) for name in found.column(scored.NAME).to_pylist()])
+    decisions = np.stack([found.column(name).to_numpy() for name in attributes], axis=1)
+    right = (decisions == truth).astype(np.float64)
+    resampled = np.concatenate(
+        [weights @ right / len(right) for weights in bootstrap.weights(len(right), _RESAMPLINGS, _SEED)]
+    )
+    low, high = bootstrap.interval(resampled.mean(axis=1))
+    return {
+        "mean_accuracy": round(right.mean(), _DIGITS),
+        "mean_accuracy_low": round(low, _DIGITS),
+        "mean_accuracy_high": round(high, _DIGITS),
+        "per_attribute": {
+            name: _attribute(right[:, index], resampled[:, index], truth[:, index])
+            for index, name in enumerate(attributes)
+        },
+    }
+
+
+def _attribute(right: np.ndarray, resampled: np.ndarray, truth: np.ndarray) -> dict:
+    low, high = bootstrap.interval(resampled)
+    return {
+        "accuracy": round(right.mean(), _DIGITS),
+        "accuracy_low": round(low, _DIGITS),
+        "accuracy_high": round(high, _DIGITS),
+        "positives": round(truth.mean(), _DIGITS),
+    }

@@ -1,0 +1,181 @@
+import json
+import os
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from face_attributes import drift as drifts
+from face_attributes import scored
+from face_attributes.attributes import CELEBA_ATTRIBUTES
+from face_attributes.drift import drift
+from face_attributes.errors import DataError
+from face_attributes.image_statistics import STATISTICS
+from face_attributes.model import Model
+from face_attributes.reference import attributes, reference
+from face_attributes.score import score
+from face_attributes.shards import Rows, ShardWriter
+from face_attributes.synthetic import draw_folder
+
+FACES = 160
+
+
+@pytest.fixture(scope="module")
+def drawn(made, tiny, tmp_path_factory):
+    """Return a function that draws faces, scores them, and returns the file: `drawn("dark", light=0.6)`."""
+    home = tmp_path_factory.mktemp("drift")
+
+    def draw(name, count=FACES, seed=50, **knobs):
+        out = home / f"date=2026-01-05/{name}.parquet"
+        if not out.exists():
+            params = tiny.data.synthetic.model_copy(update={"count": count, "seed": seed, **knobs})
+            draw_folder(params, home / name, progress=False)
+            score(home / name / "img_align_celeba", made.model, out, "abc")
+        return out
+
+    return draw
+
+
+@pytest.fixture(scope="module")
+def known(made, tiny, tmp_path_factory):
+    """The reference of the model, as the stage makes it of images that training did not learn."""
+    home = tmp_path_factory.mktemp("known")
+    params = tiny.data.synthetic.model_copy(update={"count": FACES, "seed": 51})
+    draw_folder(params, home / "faces", progress=False)
+    faces = sorted((home / "faces/img_align_celeba").iterdir())
+    with ShardWriter(home / "sample.parquet", ["Smiling"], one_file=True) as writer:
+        for index, face in enumerate(faces):
+            for part in ("train", "validation"):
+                rows = Rows([f"{part}{index}"], [face.read_bytes()], [part], [[True]])
+                writer.write(rows)
+    reference(made.model, home / "sample.parquet", home / "reference.parquet")
+    return home / "reference.parquet"
+
+
+@pytest.fixture(scope="module")
+def digest(made):
+    return Model(made.model).sha256
+
+
+def test_faces_like_those_of_the_reference_have_not_drifted(drawn, known, digest, tmp_path):
+    verdict = drift([drawn("like")], known, digest, tmp_path / "verdict.json", release="abc")
+    assert verdict == json.loads((tmp_path / "verdict.json").read_text())
+    assert (verdict["enough_data"], verdict["drifted"]) == (True, False)
+    assert (verdict["rows"], verdict["rows_used"], verdict["reference_rows"]) == (FACES, FACES, FACES)
+    assert (verdict["release"], verdict["model_sha256"]) == ("abc", digest)
+    names = attributes(pq.read_table(known))
+    assert set(names) <= set(CELEBA_ATTRIBUTES)
+    assert list(verdict["columns"]) == [*(f"{name}_score" for name in names), *STATISTICS]
+    column = verdict["columns"]["brightness"]
+    assert column["p_value_threshold"] == pytest.approx(0.05 / len(verdict["columns"]))
+    assert column["mean"] == pytest.approx(column["reference_mean"], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs", "moved"),
+    [
+        ("dark", {"light": 0.6}, "brightness"),
+        ("blurred", {"blur": 2.0}, "sharpness"),
+    ],
+)
+def test_faces_taken_otherwise_have_drifted(drawn, known, digest, tmp_path, name, knobs, moved):
+    verdict = drift([drawn(name, **knobs)], known, digest, tmp_path / "verdict.json")
+    assert verdict["drifted"] is True
+    assert moved in verdict["columns_drifted"]
+    column = verdict["columns"][moved]
+    assert column["p_value"] < column["p_value_threshold"]
+    assert column["distance"] > 1
+    assert column["mean"] < 0.8 * column["reference_mean"]
+
+
+def test_many_rows_do_not_make_a_trifle_into_drift(known, digest, tmp_path, monkeypatch):
+    monkeypatch.setattr(drifts, "ALPHA", 1e9)
+    table = pq.read_table(known)
+    rows = table.filter(pa.array([part == "validation" for part in table.column("partition").to_pylist()]))
+    same = rows.append_column("model_sha256", pa.array([digest] * rows.num_rows))
+    pq.write_table(same, tmp_path / "same.parquet")
+    verdict = drift([tmp_path / "same.parquet"], known, digest, tmp_path / "verdict.json")
+    assert verdict["drifted"] is False
+
+
+def test_too_few_rows_are_no_answer(drawn, known, digest, tmp_path):
+    report = tmp_path / "report.html"
+    verdict = drift([drawn("few", count=30, light=0.6)], known, digest, tmp_path / "v.json", report)
+    assert (verdict["enough_data"], verdict["drifted"], verdict["rows"]) == (False, None, 30)
+    assert verdict["columns"] == {}
+    assert not report.exists()
+
+
+def test_no_rows_at_all_are_no_answer(known, digest, tmp_path):
+    (tmp_path / "scores").mkdir()
+    verdict = drift([tmp_path / "scores"], known, digest, tmp_path / "v.json")
+    assert (verdict["enough_data"], verdict["drifted"], verdict["rows"]) == (False, None, 0)
+
+
+def test_scores_of_another_model_or_day_do_not_count(drawn, known, digest, tmp_path):
+    table = pq.read_table(drawn("like"), partitioning=None)
+    other = table.drop_columns("model_sha256").append_column(
+        "model_sha256", pa.array(["0" * 64] * table.num_rows)
+    )
+    pq.write_table(other, tmp_path / "other.parquet")
+    assert drift([tmp_path / "other.parquet"], known, digest, tmp_path / "v.json")["rows"] == 0
+    days = scored.Days(since=scored.date(2026, 1, 6))
+    verdict = drift([drawn("like")], known, digest, tmp_path / "v.json", days=days)
+    assert (verdict["rows"], verdict["since"], verdict["until"]) == (0, "2026-01-06", None)
+
+
+def test_of_many_rows_a_sample_is_compared(drawn, known, digest, tmp_path, monkeypatch):
+    monkeypatch.setattr(drifts, "AT_MOST", 120)
+    verdict = drift([drawn("dark", light=0.6)], known, digest, tmp_path / "v.json")
+    assert (verdict["rows"], verdict["rows_used"], verdict["drifted"]) == (FACES, 120, True)
+
+
+def test_the_report_is_evidentlys(drawn, known, digest, tmp_path):
+    drift([drawn("dark", light=0.6)], known, digest, tmp_path / "v.json", tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "brightness" in text
+    assert "K-S p_value" in text
+    assert "Wasserstein distance" in text
+
+
+def test_a_reference_that_cannot_be_used(drawn, known, digest, tmp_path):
+    out = tmp_path / "verdict.json"
+    with pytest.raises(DataError, match=f"is the reference of model {digest[:12]}, not of 000000000000"):
+        drift([drawn("like")], known, "0" * 64, out)
+    with pytest.raises(DataError, match="none: no such file"):
+        drift([drawn("like")], tmp_path / "none", digest, out)
+    with pytest.raises(DataError, match=r"like\.parquet: not the reference of a model"):
+        drift([drawn("like")], drawn("like"), digest, out)
+    (tmp_path / "damaged").write_bytes(known.read_bytes()[:200])
+    with pytest.raises(DataError, match="damaged: not the reference of a model"):
+        drift([drawn("like")], tmp_path / "damaged", digest, out)
+    assert not out.exists()
+
+
+def test_evidently_sends_nothing(drawn, known, digest, tmp_path):
+    program = f"""
+import os, socket, sys
+from pathlib import Path
+from face_attributes.drift import drift
+
+def refuse(*arguments):
+    raise SystemExit(f"talks to {{arguments}}")
+
+socket.getaddrinfo = socket.socket.connect = refuse
+files = [Path({str(drawn("like"))!r})]
+drift(files, Path({str(known)!r}), {digest!r}, Path({str(tmp_path / "v.json")!r}))
+from evidently.telemetry import DO_NOT_TRACK_ENV
+print("off" if os.environ.get(DO_NOT_TRACK_ENV) else "on")
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "DO_NOT_TRACK"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["off"]), done.stderr

@@ -1,0 +1,121 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from face_attributes import performance as performances
+from face_attributes.errors import DataError
+from face_attributes.performance import performance
+
+MODEL = "a" * 64
+ATTRIBUTES = ("Smiling", "Male")
+
+
+@pytest.fixture
+def reference(tmp_path):
+    """A reference that knows the attributes of the model."""
+    columns = {"partition": ["validation"], **{f"{name}_score": [0.5] for name in ATTRIBUTES}}
+    table = pa.table(columns).replace_schema_metadata({"model_sha256": MODEL})
+    pq.write_table(table, tmp_path / "reference.parquet")
+    return tmp_path / "reference.parquet"
+
+
+@pytest.fixture
+def scores(tmp_path):
+    """Return a function that writes scores of a batch and labels by which `wrong` of its images are wrong."""
+
+    def make(batch, images, wrong, labelled=None):
+        decisions = np.random.default_rng(len(batch)).random((images, 2)) < 0.4
+        truth = decisions.copy()
+        truth[:wrong] = ~truth[:wrong]
+        names = [f"{index:04d}.jpg" for index in range(images)]
+        columns = {"id": names, "Smiling": decisions[:, 0], "Male": decisions[:, 1]}
+        (tmp_path / "scores/date=2026-01-05").mkdir(parents=True, exist_ok=True)
+        path = tmp_path / f"scores/date=2026-01-05/{batch}.parquet"
+        pq.write_table(pa.table(columns | {"model_sha256": [MODEL] * images}), path)
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        lines = [
+            ",".join([name, *("1" if value else "-1" for value in row)])
+            for name, row in list(zip(names, truth, strict=True))[:labelled]
+        ]
+        (tmp_path / f"labels/{batch}.csv").write_text("\n".join(["image_id,Smiling,Male", *lines]) + "\n")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def judge(tmp_path, reference):
+    def run(threshold=0.85):
+        return performance(
+            [tmp_path / "scores"],
+            [tmp_path / "labels"],
+            reference,
+            MODEL,
+            threshold,
+            tmp_path / "verdict.json",
+            "abc",
+        )
+
+    return run
+
+
+def test_the_accuracy_on_all_labelled_batches(scores, judge, tmp_path):
+    scores("monday", 200, wrong=20)
+    scores("tuesday", 300, wrong=30, labelled=100)
+    verdict = judge()
+    assert verdict == json.loads((tmp_path / "verdict.json").read_text())
+    assert (verdict["images"], verdict["labels"], verdict["label_files"]) == (300, 300, 2)
+    assert (verdict["enough_labels"], verdict["below_threshold"]) == (True, False)
+    assert verdict["mean_accuracy"] == pytest.approx(250 / 300, abs=1e-4)
+    assert verdict["mean_accuracy_low"] < verdict["mean_accuracy"] < verdict["mean_accuracy_high"]
+    error = (250 / 300 * 50 / 300 / 300) ** 0.5
+    width = verdict["mean_accuracy_high"] - verdict["mean_accuracy_low"]
+    assert width == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert list(verdict["per_attribute"]) == list(ATTRIBUTES)
+    assert verdict["per_attribute"]["Male"]["accuracy"] == pytest.approx(250 / 300, abs=1e-4)
+    assert (verdict["release"], verdict["threshold"]) == ("abc", 0.85)
+
+
+def test_below_the_threshold_is_what_chance_does_not_explain(scores, judge):
+    scores("monday", 400, wrong=80)
+    verdict = judge()
+    assert verdict["mean_accuracy"] == pytest.approx(0.8)
+    assert verdict["mean_accuracy_high"] > 0.83
+    assert judge(0.85)["below_threshold"] is True
+    assert verdict["mean_accuracy"] < 0.81
+    assert judge(0.81)["below_threshold"] is False
+
+
+def test_too_few_labels_are_no_answer(scores, judge):
+    scores("monday", 400, wrong=400, labelled=99)
+    verdict = judge()
+    assert (verdict["images"], verdict["enough_labels"]) == (99, False)
+    assert (verdict["below_threshold"], verdict["mean_accuracy"]) == (None, None)
+
+
+def test_labels_of_images_that_were_not_scored_do_not_count(scores, judge):
+    scores("monday", 200, wrong=0).unlink()
+    verdict = judge()
+    assert (verdict["labels"], verdict["images"], verdict["enough_labels"]) == (200, 0, False)
+
+
+def test_of_many_images_a_sample_is_judged(scores, judge, monkeypatch):
+    monkeypatch.setattr(performances, "AT_MOST", 150)
+    scores("monday", 400, wrong=200)
+    verdict = judge()
+    assert verdict["images"] == 400
+    assert verdict["mean_accuracy"] == pytest.approx(0.5, abs=0.15)
+    assert (verdict["mean_accuracy"] * 300) % 1 == pytest.approx(0, abs=0.02)
+
+
+def test_what_cannot_be_read_is_named(scores, judge, tmp_path):
+    scores("monday", 200, wrong=0).write_bytes(b"PAR1 and no more")
+    with pytest.raises(DataError, match=r"monday\.parquet: not a readable file of scores"):
+        judge()
+    scores("monday", 200, wrong=0)
+    (tmp_path / "labels/monday.csv").write_text("image_id,Smiling\n0000.jpg,1\n")
+    with pytest.raises(DataError, match=r"monday\.csv: no column for Male, which the model predicts"):
+        judge()
