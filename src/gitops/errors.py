@@ -37,6 +37,10 @@ class GateError(GitopsError):
     """A commit does not carry the figures that its gates need."""
 
 
+class NoModelError(GateError):
+    """A commit has no trained model yet, as before the first training."""
+
+
 class ComparisonError(GitopsError):
     """Two models could not be compared."""
 

@@ -18,6 +18,7 @@ from gitops.settings import Settings
 EVALUATION = "metrics/evaluation.json"
 EXPORT = "metrics/export.json"
 HOLDOUT = "data/holdout.parquet"
+LOCK = "dvc.lock"
 
 _STANDARD_ERRORS = 2.0
 
@@ -170,13 +171,21 @@ def tolerance(one: Evaluation, other: Evaluation) -> float:
 
 def holdout(repository: Repository, commit: str) -> str | None:
     """Return the digest of the hold-out set that a commit's `dvc.lock` records, or None where it does not."""
+    return locked(repository, commit, HOLDOUT)
+
+
+def locked(repository: Repository, commit: str, path: str) -> str | None:
+    """Return the MD5 of a stage's output that a commit's `dvc.lock` records, or None where it does not.
+
+    :raises GateError: where the lock cannot be read.
+    """
     try:
-        data = yaml.safe_load(repository.read(commit, "dvc.lock") or b"{}")
+        data = yaml.safe_load(repository.read(commit, LOCK) or b"{}")
         lock = _Lock.model_validate(data)
     except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-        raise GateError(f"dvc.lock in {commit[:12]}: not what DVC writes; run dvc repro again") from error
+        raise GateError(f"{LOCK} in {commit[:12]}: not what DVC writes; run dvc repro again") from error
     outs = (out for stage in lock.stages.values() for out in stage.outs)
-    return next((out.md5 for out in outs if out.path == HOLDOUT), None)
+    return next((out.md5 for out in outs if out.path == path), None)
 
 
 def judge(

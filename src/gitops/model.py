@@ -1,21 +1,55 @@
-"""A release's model, fetched by its digest into a folder that keeps each model once."""
+"""A release's model and its reference, fetched by their digests into a folder that keeps each once."""
 
 import hashlib
 import shutil
 import tempfile
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from gitops.errors import ModelError, StepError
-from gitops.gate import evaluation
-from gitops.repository import is_full_sha
+from gitops.gate import EVALUATION, LOCK, evaluation, locked
+from gitops.repository import Repository, is_full_sha
 from gitops.step import call
 from gitops.workspace import Origin, workspace
 
 MODEL = "models/model.onnx"
+REFERENCE = "data/reference.parquet"
 _ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class _Output:
+    """A file of a release: its path, how its digest is made, which record has that, and what mends both."""
+
+    path: str
+    algorithm: str
+    record: str
+    remedy: str
+
+    def digest(self, repository: Repository, release: str) -> str:
+        """Return the digest that the release records."""
+        if self.record == EVALUATION:
+            return evaluation(repository, release).model_sha256
+        found = locked(repository, release, self.path)
+        if found is None:
+            raise ModelError(
+                f"{self.path}: {self.record} of {release[:12]} does not record it; {self.remedy}"
+            )
+        return found
+
+    def is_at(self, path: Path, digest: str) -> bool:
+        return path.is_file() and self.of(path) == digest
+
+    def of(self, path: Path) -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, self.algorithm).hexdigest()
+
+
+_MODEL = _Output(MODEL, "sha256", EVALUATION, "export and evaluate it again")
+_REFERENCE = _Output(REFERENCE, "md5", LOCK, "run the stage reference again")
 
 
 def fetch_model(
@@ -30,39 +64,54 @@ def fetch_model(
     :raises StepError: when the DVC remote does not give it.
     :raises GitError: when `origin` cannot be reached or has no such commit.
     """
+    return _fetch(origin, release, _MODEL, cache, timeout)
+
+
+def fetch_reference(
+    origin: Origin, release: str, *, cache: Path, timeout: timedelta = timedelta(hours=1)
+) -> Path:
+    """Return the reference of a release's model, `<md5>.parquet` in `cache`; else as `fetch_model`.
+
+    :raises ModelError: also when the release records none.
+    """
+    return _fetch(origin, release, _REFERENCE, cache, timeout)
+
+
+def _fetch(origin: Origin, release: str, output: _Output, cache: Path, timeout: timedelta) -> Path:
     if not is_full_sha(release):
         raise ModelError(f"{release}: not a full commit id; a release is named by 40 hexadecimal digits")
+    suffix = Path(output.path).suffix
     note = cache / "releases" / release
     if note.is_file():
         digest = note.read_text("ascii").strip()
-        target = cache / f"{digest}.onnx"
-        if target.is_file() and _sha256(target) == digest:
+        target = cache / f"{digest}{suffix}"
+        if output.is_at(target, digest):
             return target
     note.parent.mkdir(parents=True, exist_ok=True)
     with workspace(origin, release, cache / "workspaces") as space:
-        digest = evaluation(space.repository, release).model_sha256
-        target = cache / f"{digest}.onnx"
-        if not (target.is_file() and _sha256(target) == digest):
+        digest = output.digest(space.repository, release)
+        target = cache / f"{digest}{suffix}"
+        if not output.is_at(target, digest):
             Retrying(
                 retry=retry_if_exception_type(StepError),
                 stop=stop_after_attempt(_ATTEMPTS),
                 wait=wait_exponential(multiplier=1, max=10),
                 reraise=True,
-            )(call, ["dvc", "pull", MODEL], space.path, timeout)
-            _keep(space.path / MODEL, target, release, digest)
+            )(call, ["dvc", "pull", output.path], space.path, timeout)
+            _keep(space.path / output.path, target, release, output, digest)
     _write(note, digest)
     return target
 
 
-def _keep(file: Path, target: Path, release: str, digest: str) -> None:
+def _keep(file: Path, target: Path, release: str, output: _Output, digest: str) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".model-") as folder:
         # A copy, because DVC may have linked the file to its cache.
-        fresh = Path(shutil.copyfile(file, Path(folder) / "model.onnx"))
-        found = _sha256(fresh)
+        fresh = Path(shutil.copyfile(file, Path(folder) / file.name))
+        found = output.of(fresh)
         if found != digest:
             raise ModelError(
-                f"{MODEL} of {release[:12]}: its digest is {found[:12]}, metrics/evaluation.json records "
-                f"{digest[:12]}; the release does not fit together: export and evaluate it again"
+                f"{output.path} of {release[:12]}: its digest is {found[:12]}, {output.record} records "
+                f"{digest[:12]}; the release does not fit together: {output.remedy}"
             )
         fresh.replace(target)
 
@@ -73,8 +122,3 @@ def _write(note: Path, digest: str) -> None:
     ) as file:
         file.write(f"{digest}\n")
     Path(file.name).replace(note)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

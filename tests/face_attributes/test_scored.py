@@ -11,7 +11,7 @@ from face_attributes.scored import ALL, NAME, Days
 
 @pytest.fixture
 def write(tmp_path):
-    """Return a function that writes a file of scores: `write("date=2026-01-01/monday", rows=3, model="a")`."""
+    """Return a function that writes a file of scores: `write("date=2026-01-01/monday", rows=3)`."""
 
     def make(name, rows=3, model="a", **columns):
         path = tmp_path / "scores" / f"{name}.parquet"

@@ -1,25 +1,28 @@
 import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from gitops.errors import GateError, ModelError, StepError
-from gitops.model import MODEL, fetch_model
+from gitops.model import MODEL, REFERENCE, fetch_model, fetch_reference
 from gitops.repository import Repository
 from gitops.workspace import Origin
 
 from .conftest import model_files
 
 CONTENT = b"not quite ONNX"
+KNOWN = b"not quite Parquet"
 
 
 @pytest.fixture
 def origin(tmp_path: Path, dvc_remote: Path) -> Repository:
     """An origin whose `main` records a model that the DVC remote has, as a training run leaves them."""
     checkout = tmp_path / "checkout"
-    (checkout / "models").mkdir(parents=True)
+    for folder in ("models", "data"):
+        (checkout / folder).mkdir(parents=True)
     repository = Repository(checkout)
     repository.git("init", "-q", "-b", "main")
 
@@ -27,8 +30,11 @@ def origin(tmp_path: Path, dvc_remote: Path) -> Repository:
         subprocess.run(["dvc", *args], cwd=checkout, check=True, capture_output=True, timeout=120)
 
     dvc("init", "-q")
-    stage = f"stages:\n  export:\n    cmd: printf '{CONTENT.decode()}' > {MODEL}\n    outs:\n    - {MODEL}\n"
-    (checkout / "dvc.yaml").write_text(stage)
+    stages = {
+        name: {"cmd": f"printf '{content.decode()}' > {path}", "outs": [path]}
+        for name, path, content in (("export", MODEL, CONTENT), ("reference", REFERENCE, KNOWN))
+    }
+    (checkout / "dvc.yaml").write_text(json.dumps({"stages": stages}))
     dvc("repro", "-q")
     dvc("push", "-q")
     (checkout / "metrics").mkdir()
@@ -86,3 +92,37 @@ def test_what_cannot_be_fetched(
         fetch_model(bare, release, cache=tmp_path / "cache")
     with pytest.raises(ModelError, match="main: not a full commit id"):
         fetch_model(bare, "main", cache=tmp_path / "cache")
+
+
+def test_the_reference_is_fetched_as_the_model_is(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    cache, release = tmp_path / "cache", origin.resolve("main")
+    found = fetch_reference(Origin(str(origin.path)), release, cache=cache)
+    assert found == cache / f"{hashlib.md5(KNOWN, usedforsecurity=False).hexdigest()}.parquet"
+    assert found.read_bytes() == KNOWN
+    dvc_remote.rename(dvc_remote.with_name("gone"))
+    origin.path.rename(tmp_path / "gone.git")
+    assert fetch_reference(Origin(str(origin.path)), release, cache=cache) == found
+    assert leftovers(cache) == [found.name]
+
+
+def test_a_damaged_reference_is_refused(origin: Repository, dvc_remote: Path, tmp_path: Path) -> None:
+    digest = hashlib.md5(KNOWN, usedforsecurity=False).hexdigest()
+    (stored,) = dvc_remote.rglob(digest[2:])
+    stored.chmod(0o644)
+    stored.write_bytes(b"damaged")
+    shutil.rmtree(tmp_path / "checkout")
+    with pytest.raises((ModelError, StepError), match=REFERENCE):
+        fetch_reference(Origin(str(origin.path)), origin.resolve("main"), cache=tmp_path / "cache")
+    assert leftovers(tmp_path / "cache") == []
+
+
+def test_a_release_without_a_reference(origin: Repository, tmp_path: Path) -> None:
+    release = origin.commit_files("main", {"dvc.lock": b"stages: {}"}, "No reference")
+    origin.git("update-ref", "refs/heads/bare", release)
+    with pytest.raises(ModelError) as caught:
+        fetch_reference(Origin(str(origin.path)), release, cache=tmp_path / "cache")
+    assert str(caught.value) == (
+        f"{REFERENCE}: dvc.lock of {release[:12]} does not record it; run the stage reference again"
+    )
