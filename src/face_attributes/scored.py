@@ -120,4 +120,4 @@ def _choose(tables: Sequence[pa.Table], count: int) -> pa.Table:
     table = pa.concat_tables(tables)
     names = table.column(NAME).to_pylist()
     chosen = choose(names, count)
-    return table.filter(pa.array([name in chosen for name in names]))
+    return table.filter(pa.array([name in chosen for name in names], pa.bool_()))

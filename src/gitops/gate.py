@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gitops.comparison import Compare, Comparison, OneOfMany
-from gitops.errors import ComparisonError, GateError, NotComparableError
+from gitops.errors import ComparisonError, GateError, NoModelError, NotComparableError
 from gitops.repository import Repository
 from gitops.settings import Settings
 
@@ -131,7 +131,7 @@ _Figures = TypeVar("_Figures", Evaluation, Export)
 def _read(repository: Repository, commit: str, path: str, kind: type[_Figures]) -> _Figures:
     content = repository.read(commit, path)
     if content is None:
-        raise GateError(
+        raise NoModelError(
             f"{path}: missing in {commit[:12]}; only a commit with a trained model can be released"
         )
     try:

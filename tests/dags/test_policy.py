@@ -26,7 +26,12 @@ HEAVY = {
 }
 
 # How many tasks each DAG has.
-COUNTS = {"ml_pipeline_face_attributes": 11, "score_faces": 2, "verify_release": 3}
+COUNTS = {
+    "ml_pipeline_face_attributes": 11,
+    "model_monitoring_and_retraining": 7,
+    "score_faces": 2,
+    "verify_release": 3,
+}
 
 # Parses the DAGs in a fresh interpreter, as a DAG processor does: what is imported there is what they import.
 PARSE = """
@@ -251,6 +256,7 @@ def test_every_task_has_an_owner_retries_and_a_timeout(parsed: dict[str, Any]) -
 def test_the_settings_say_which_dags_start_by_themselves(parsed: dict[str, Any]) -> None:
     assert {dag_id: dag["paused"] for dag_id, dag in parsed["dags"].items()} == {
         "ml_pipeline_face_attributes": True,
+        "model_monitoring_and_retraining": True,
         "score_faces": False,
         "verify_release": False,
     }
@@ -275,3 +281,23 @@ def test_the_training_pipeline_is_the_guides(parsed: dict[str, Any]) -> None:
     assert list(pipeline["tasks"]) == order
     for before, after in pairwise(order):
         assert before in pipeline["tasks"][after]["upstream"], f"{after} must wait for {before}"
+
+
+def test_monitoring_is_the_guides(parsed: dict[str, Any]) -> None:
+    monitoring = parsed["dags"]["model_monitoring_and_retraining"]
+    assert monitoring["schedule"] == "@weekly"
+    assert {name: task["upstream"] for name, task in monitoring["tasks"].items()} == {
+        "check_data_drift": [],
+        "check_performance": [],
+        "decide": ["check_data_drift", "check_performance"],
+        "trigger_retraining": ["decide"],
+        "skip_retraining": ["decide"],
+        "log_monitoring_results": [
+            "check_data_drift",
+            "check_performance",
+            "decide",
+            "skip_retraining",
+            "trigger_retraining",
+        ],
+        "send_notification": ["log_monitoring_results"],
+    }

@@ -102,6 +102,13 @@ def test_labels_of_images_that_were_not_scored_do_not_count(scores, judge):
     assert (verdict["labels"], verdict["images"], verdict["enough_labels"]) == (200, 0, False)
 
 
+def test_scores_without_any_label(scores, judge, tmp_path):
+    scores("monday", 200, wrong=0)
+    (tmp_path / "labels/monday.csv").unlink()
+    verdict = judge()
+    assert (verdict["labels"], verdict["images"], verdict["enough_labels"]) == (0, 0, False)
+
+
 def test_of_many_images_a_sample_is_judged(scores, judge, monkeypatch):
     monkeypatch.setattr(performances, "AT_MOST", 150)
     scores("monday", 400, wrong=200)

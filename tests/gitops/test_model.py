@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops.errors import GateError, ModelError, StepError
+from gitops.errors import ModelError, NoModelError, StepError
 from gitops.model import MODEL, REFERENCE, fetch_model, fetch_reference
 from gitops.repository import Repository
 from gitops.workspace import Origin
@@ -88,7 +88,7 @@ def test_what_cannot_be_fetched(
         fetch_model(bare, origin.resolve("main"), cache=tmp_path / "cache")
     assert leftovers(tmp_path / "cache") == []
     release = origin.commit_files("main", {"metrics/evaluation.json": None}, "No figures")
-    with pytest.raises(GateError, match=r"metrics/evaluation\.json: missing"):
+    with pytest.raises(NoModelError, match=r"metrics/evaluation\.json: missing"):
         fetch_model(bare, release, cache=tmp_path / "cache")
     with pytest.raises(ModelError, match="main: not a full commit id"):
         fetch_model(bare, "main", cache=tmp_path / "cache")

@@ -1,0 +1,186 @@
+"""
+# Monitoring and retraining
+
+Once a week: do the images that this environment scores differ from those that its model was chosen by, and
+is the model still right about those whose true attributes came to be known? If either is bad, the training
+pipeline is started. It ends with a candidate branch: **nothing deploys itself**.
+
+| task | what it does |
+|---|---|
+| `check_data_drift` | compares the scores of the last 7 days with the release's reference (Evidently) |
+| `check_performance` | accuracy on late labels (of scores of the last 28 days) against `ACCURACY_THRESHOLD` |
+| `decide` | drift, or an accuracy whose whole 95 % interval is below the threshold: `trigger_retraining` |
+| `trigger_retraining` | starts `ml_pipeline_face_attributes` here, from `main` |
+| `skip_retraining` | the other branch; also where a training is queued or running already |
+| `log_monitoring_results` | adds a line to `monitoring/decisions.jsonl` |
+| `send_notification` | tells the team what was found and what was done |
+
+| parameter | meaning |
+|---|---|
+| `profile` | of the training: `full`, or `small`: a trial of a minute or two, never a candidate |
+
+**Late labels** go to `labels/<batch>.csv` in the environment's data folder: a header `image_id` and the
+attributes, then a line for each image, its path within the batch and -1 or 1 for each attribute. In a file of
+another name `image_id` is `<batch>/<path>`.
+
+**Not enough data** (fewer than 100 images, or labels) is an answer of its own, and starts no training.
+Scores of other models than the release's do not count. Before the first training the run is skipped.
+
+**A training that learns nothing new proposes nothing.** Labelled batches reach it by
+`python -m face_attributes append` and a pull request; a retraining of an unchanged `main` ends without a
+candidate.
+
+## On call
+
+- *A retraining waits, because the pipeline is paused*: unpause `ml_pipeline_face_attributes` here, or delete
+  its queued run. `ACTIVE_DAGS` in `environments/<env>/settings.env` says what is not paused to begin with.
+- *What moved?* `monitoring/<run>/drift.html` is Evidently's report (the last 12 are kept), `drift.json` and
+  `performance.json` have the figures.
+- *A check fails*: the last line of its log says which file it cannot use, and why. Mend or move the file,
+  then clear the task. A release without a reference has to be trained again; roll back until then.
+"""
+
+import os
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import Param, TriggerRule, dag, task
+
+from visage_dags import monitoring
+from visage_dags.conduct import house
+
+# The environment's settings say; this is what they start with.
+ACCURACY_THRESHOLD = float(os.environ.get("ACCURACY_THRESHOLD", "0.85"))
+
+
+class StartTraining(TriggerDagRunOperator):
+    """Starts a run whose note, too, says what this run found."""
+
+    template_fields = (*TriggerDagRunOperator.template_fields, "note")
+
+
+@task(execution_timeout=timedelta(hours=1))
+def check_data_drift(run_id: str, dag_run: Any) -> str:
+    """Compare what was scored lately with the release's reference; return the path of the verdict."""
+    from visage_dags import checks, place
+
+    folder = monitoring.evidence(place.home(), run_id)
+    return checks.run(
+        "drift",
+        monitoring.last_days(monitoring.DRIFT_DAYS, dag_run.run_after),
+        folder / "drift.json",
+        "--report",
+        str(folder / "drift.html"),
+    )
+
+
+@task(execution_timeout=timedelta(hours=1))
+def check_performance(run_id: str, dag_run: Any) -> str:
+    """Hold what was scored against the labels that came later; return the path of the verdict."""
+    from visage_dags import checks, place
+
+    labels = place.home() / "labels"
+    labels.mkdir(parents=True, exist_ok=True)
+    return checks.run(
+        "performance",
+        monitoring.last_days(monitoring.LABEL_DAYS, dag_run.run_after),
+        monitoring.evidence(place.home(), run_id) / "performance.json",
+        "--labels",
+        str(labels),
+        "--threshold",
+        str(ACCURACY_THRESHOLD),
+    )
+
+
+@task.branch
+def decide(drift: str, performance: str, ti: Any) -> str:
+    """Choose the branch, and leave the reasons for the tasks that follow."""
+    import logging
+
+    from visage_dags import checks
+
+    in_flight = ti.get_dr_count(dag_id=monitoring.TRAINING, states=["queued", "running"])
+    decision = monitoring.decide(checks.verdict(drift), checks.verdict(performance), in_flight)
+    for reason in decision.reasons:
+        logging.getLogger(__name__).info("%s.", reason)
+    ti.xcom_push(key="retrain", value=decision.retrain)
+    ti.xcom_push(key="reasons", value=list(decision.reasons))
+    return "trigger_retraining" if decision.retrain else "skip_retraining"
+
+
+# Of a run that failed before it decided there is nothing to record, and its failure has to stay in sight.
+@task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, multiple_outputs=False)
+def log_monitoring_results(
+    drift: str, performance: str, run_id: str, dag_run: Any, params: dict[str, Any], ti: Any
+) -> dict[str, Any]:
+    """Add the decision to the record, with what it rests on and what was started; return its line."""
+    import logging
+
+    from visage_dags import checks, place
+
+    log = logging.getLogger(__name__)
+    retrain, reasons = (ti.xcom_pull(task_ids="decide", key=key) for key in ("retrain", "reasons"))
+    training = monitoring.training_run(run_id)
+    line = monitoring.line_of(
+        run_id=run_id,
+        at=dag_run.run_after,
+        environment=place.environment(),
+        decision=monitoring.Decision(retrain, tuple(reasons)),
+        profile=params["profile"],
+        # Asked rather than concluded: a task that was killed may have started it.
+        triggered=training if ti.get_dr_count(dag_id=monitoring.TRAINING, run_ids=[training]) else None,
+        drift=checks.verdict(drift),
+        performance=checks.verdict(performance),
+    )
+    new = monitoring.record(place.home(), line)
+    monitoring.drop_old_reports(place.home())
+    log.info("%s: %s", "Recorded" if new else "Recorded before", line)
+    return line
+
+
+@task
+def send_notification(line: dict[str, Any], ti: Any) -> None:
+    """Tell the team what was found and what was done."""
+    import logging
+
+    paused = bool(line["triggered"]) and ti.get_dag(monitoring.TRAINING).is_paused
+    subject, body = monitoring.message(line, training_is_paused=paused)
+    logging.getLogger(__name__).info("%s\n%s", subject, body)
+
+
+@dag(
+    **house("model_monitoring_and_retraining"),
+    description="Has what the model meets, or how well it does, changed? Then train again",
+    schedule="@weekly",
+    params={
+        "profile": Param(
+            "full", enum=["full", "small"], description="Of the training; small: never a candidate"
+        ),
+    },
+    tags=["visage", "monitoring"],
+    doc_md=__doc__,
+)
+def model_monitoring_and_retraining() -> None:
+    drift, performance = check_data_drift(), check_performance()
+    decision = decide(drift, performance)
+    trigger_retraining = StartTraining(
+        task_id="trigger_retraining",
+        trigger_dag_id=monitoring.TRAINING,
+        # The same at every attempt, so that a retry does not start a second one.
+        trigger_run_id=monitoring.training_run("{{ run_id }}"),
+        skip_when_already_exists=True,
+        logical_date=None,
+        conf={"ref": "main", "profile": "{{ params.profile }}"},
+        note="Started by monitoring. {{ ti.xcom_pull(task_ids='decide', key='reasons') | join('. ') }}.",
+    )
+    skip_retraining = EmptyOperator(task_id="skip_retraining")
+    line = log_monitoring_results(drift, performance)
+    decision >> [trigger_retraining, skip_retraining]
+    # Also after the decision itself: a training that was started before is skipped, and so are both branches.
+    [decision, trigger_retraining, skip_retraining] >> line
+    send_notification(line)
+
+
+model_monitoring_and_retraining()

@@ -1,0 +1,186 @@
+"""What monitoring of an environment looks at, what it decides, and the record of that.
+
+labels/<batch>.csv           true attributes of scored images, which arrive late
+monitoring/decisions.jsonl   a line for each check
+monitoring/<run>/            what a check found: drift.json, performance.json, and drift.html to look at
+"""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from gitops.candidate import slug
+
+TRAINING = "ml_pipeline_face_attributes"
+
+# Labels come days after the scores: in a week alone there would be few.
+DRIFT_DAYS, LABEL_DAYS = 7, 28
+# Each has 7 MB.
+REPORTS = 12
+
+# Of a verdict: what the line of the record says elsewhere, or leaves to the evidence.
+_ELSEWHERE = ("release", "model_sha256", "columns", "columns_drifted", "per_attribute")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether to train again, and why, or why not."""
+
+    retrain: bool
+    reasons: tuple[str, ...]
+
+
+def last_days(count: int, until: datetime) -> tuple[date, date]:
+    """Return the first and the last of `count` whole days (UTC) that end with the day before `until` is over.
+
+    A run that is due at midnight looks at the days before it, one in the afternoon at that day too.
+    """
+    last = (until - timedelta(microseconds=1)).date()
+    return last - timedelta(days=count - 1), last
+
+
+def evidence(home: Path, run_id: str) -> Path:
+    """Return the folder of what a run found."""
+    folder = home / "monitoring" / slug(run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def training_run(run_id: str) -> str:
+    """Return the id of the training run that a monitoring run starts: one, whatever is retried."""
+    return f"monitoring__{run_id}"
+
+
+def decide(drift: dict[str, Any], performance: dict[str, Any], trainings_in_flight: int) -> Decision:
+    """Decide from what the two checks found, and from how many training runs are queued or running."""
+    for_it = tuple(filter(None, (_drifted(drift), _below(performance))))
+    if not for_it:
+        return Decision(False, (_calm(drift), _fit(performance)))
+    if trainings_in_flight:
+        return Decision(False, (*for_it, f"but a run of {TRAINING} is queued or running already"))
+    return Decision(True, for_it)
+
+
+def line_of(
+    *,
+    run_id: str,
+    at: datetime,
+    environment: str,
+    decision: Decision,
+    profile: str,
+    triggered: str | None,
+    drift: dict[str, Any],
+    performance: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the line of the record: the same of the same run, whenever it is asked for."""
+    moved = {name: drift["columns"][name] for name in drift["columns_drifted"]}
+    return {
+        "run_id": run_id,
+        "at": at.isoformat(),
+        "environment": environment,
+        "release": drift["release"],
+        "model_sha256": drift["model_sha256"],
+        "decision": "retrain" if decision.retrain else "skip",
+        "reasons": list(decision.reasons),
+        "triggered": triggered,
+        "profile": profile,
+        "drift": {key: value for key, value in drift.items() if key not in _ELSEWHERE} | {"columns": moved},
+        "performance": {key: value for key, value in performance.items() if key not in _ELSEWHERE},
+        "evidence": f"monitoring/{slug(run_id)}",
+    }
+
+
+def record(home: Path, line: dict[str, Any]) -> bool:
+    """Add a line to the record and return True; False where it is there already, as when a task is retried.
+
+    No line is ever changed or removed. A run that is cleared and then finds something else adds another line.
+    """
+    path = home / "monitoring" / "decisions.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(line, ensure_ascii=False, allow_nan=False)
+    with path.with_name(".decisions.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = path.read_text("utf-8") if path.exists() else ""
+        if text in before.splitlines():
+            return False
+        partial = path.with_name(".decisions.partial")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(f"{before}{text}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    return True
+
+
+def drop_old_reports(home: Path) -> None:
+    """Remove all but the latest HTML reports; the verdicts stay."""
+    reports = sorted((home / "monitoring").glob("*/drift.html"), key=lambda path: path.stat().st_mtime)
+    for report in reports[:-REPORTS]:
+        report.unlink()
+
+
+def message(line: dict[str, Any], *, training_is_paused: bool) -> tuple[str, str]:
+    """Return subject and body of what people are told about a line of the record."""
+    environment, triggered = line["environment"], line["triggered"]
+    if not triggered:
+        subject = f"Visage {environment}: no retraining"
+    elif training_is_paused:
+        subject = f"Visage {environment}: a retraining waits, because {TRAINING} is paused"
+    else:
+        subject = f"Visage {environment}: a retraining has started"
+    body = [
+        *line["reasons"],
+        "",
+        f"Release {line['release'][:12]}, model {line['model_sha256'][:12]}, run {line['run_id']}.",
+    ]
+    if triggered:
+        body.append(f"Training run {triggered} of {TRAINING}, profile {line['profile']}.")
+    if triggered and training_is_paused:
+        body.append(f"It starts once somebody unpauses {TRAINING} in {environment}.")
+    body.append(f"Evidence: {line['evidence']} in the environment's data folder.")
+    return subject, "\n".join(body)
+
+
+def _drifted(drift: dict[str, Any]) -> str | None:
+    if not drift["drifted"]:
+        return None
+    moved = drift["columns_drifted"]
+    most = sorted(moved, key=lambda name: drift["columns"][name]["distance"], reverse=True)[:3]
+    return (
+        f"Drift: {len(moved)} of {len(drift['columns'])} columns moved in {drift['rows']} images, "
+        f"most of all {', '.join(most)}"
+    )
+
+
+def _calm(drift: dict[str, Any]) -> str:
+    if drift["enough_data"]:
+        return f"No drift in {drift['rows']} images"
+    return (
+        f"Not enough data to see drift: {drift['rows']} images of {drift['since']} to {drift['until']} "
+        f"and {drift['reference_rows']} in the reference; it takes {drift['minimum']} of both"
+    )
+
+
+def _below(performance: dict[str, Any]) -> str | None:
+    return _accuracy(performance, "below") if performance["below_threshold"] else None
+
+
+def _fit(performance: dict[str, Any]) -> str:
+    if performance["enough_labels"]:
+        return _accuracy(performance, "not below")
+    return (
+        f"Not enough labels to judge accuracy: {performance['images']} images of {performance['since']} to "
+        f"{performance['until']} have one; it takes {performance['minimum']}"
+    )
+
+
+def _accuracy(performance: dict[str, Any], relation: str) -> str:
+    low, high = performance["mean_accuracy_low"], performance["mean_accuracy_high"]
+    return (
+        f"Mean accuracy {performance['mean_accuracy']:.2%} ({low:.2%} to {high:.2%}) on "
+        f"{performance['images']} late labels is {relation} {performance['threshold']:.2%}"
+    )
