@@ -40,7 +40,6 @@ candidate.
   then clear the task. A release without a reference has to be trained again; roll back until then.
 """
 
-import os
 from datetime import timedelta
 from typing import Any
 
@@ -48,11 +47,8 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Param, TriggerRule, dag, task
 
-from visage_dags import monitoring
+from visage_dags import inputs, monitoring, notices
 from visage_dags.conduct import house
-
-# The environment's settings say; this is what they start with.
-ACCURACY_THRESHOLD = float(os.environ.get("ACCURACY_THRESHOLD", "0.85"))
 
 
 class StartTraining(TriggerDagRunOperator):
@@ -90,7 +86,7 @@ def check_performance(run_id: str, dag_run: Any) -> str:
         "--labels",
         str(labels),
         "--threshold",
-        str(ACCURACY_THRESHOLD),
+        str(inputs.ACCURACY_THRESHOLD.read()),
     )
 
 
@@ -143,11 +139,9 @@ def log_monitoring_results(
 @task
 def send_notification(line: dict[str, Any], ti: Any) -> None:
     """Tell the team what was found and what was done."""
-    import logging
-
     paused = bool(line["triggered"]) and ti.get_dag(monitoring.TRAINING).is_paused
     subject, body = monitoring.message(line, training_is_paused=paused)
-    logging.getLogger(__name__).info("%s\n%s", subject, body)
+    notices.notify(subject, body)
 
 
 @dag(

@@ -69,6 +69,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 VISAGE_ENVIRONMENT = Input("VISAGE_ENVIRONMENT", From.SETTINGS, str, Required(), "dev, staging or prod")
 ACTIVE_DAGS = Input("ACTIVE_DAGS", From.SETTINGS, _names, (), "the DAGs that do not start paused")
+ACCURACY_THRESHOLD = Input(
+    "ACCURACY_THRESHOLD", From.SETTINGS, float, 0.85, "the mean accuracy below which monitoring trains again"
+)
 NOTIFY_EMAIL = Input("NOTIFY_EMAIL", From.SETTINGS, _names, (), "who gets the notices by e-mail")
 TASK_RETRIES = Input("TASK_RETRIES", From.SETTINGS, int, 2, "how often a task that fails is tried again")
 TASK_RETRY_SECONDS = Input(
@@ -80,6 +83,7 @@ CELEBA_DIR = Input("CELEBA_DIR", From.USER, str, "", "the photographs' folder, f
 VARIABLES: tuple[Input[Any], ...] = (
     VISAGE_ENVIRONMENT,
     ACTIVE_DAGS,
+    ACCURACY_THRESHOLD,
     NOTIFY_EMAIL,
     TASK_RETRIES,
     TASK_RETRY_SECONDS,

@@ -57,12 +57,12 @@ def training_run(run_id: str) -> str:
 
 def decide(drift: dict[str, Any], performance: dict[str, Any], trainings_in_flight: int) -> Decision:
     """Decide from what the two checks found, and from how many training runs are queued or running."""
-    for_it = tuple(filter(None, (_drifted(drift), _below(performance))))
-    if not for_it:
-        return Decision(False, (_calm(drift), _fit(performance)))
+    found = (_of_drift(drift), _of_performance(performance))
+    if not (drift["drifted"] or performance["below_threshold"]):
+        return Decision(False, found)
     if trainings_in_flight:
-        return Decision(False, (*for_it, f"but a run of {TRAINING} is queued or running already"))
-    return Decision(True, for_it)
+        return Decision(False, (*found, f"A run of {TRAINING} is queued or running already"))
+    return Decision(True, found)
 
 
 def line_of(
@@ -127,11 +127,11 @@ def message(line: dict[str, Any], *, training_is_paused: bool) -> tuple[str, str
     """Return subject and body of what people are told about a line of the record."""
     environment, triggered = line["environment"], line["triggered"]
     if not triggered:
-        subject = f"Visage {environment}: no retraining"
+        subject = "no retraining"
     elif training_is_paused:
-        subject = f"Visage {environment}: a retraining waits, because {TRAINING} is paused"
+        subject = f"a retraining waits, because {TRAINING} is paused"
     else:
-        subject = f"Visage {environment}: a retraining has started"
+        subject = "a retraining has started"
     body = [
         *line["reasons"],
         "",
@@ -145,10 +145,15 @@ def message(line: dict[str, Any], *, training_is_paused: bool) -> tuple[str, str
     return subject, "\n".join(body)
 
 
-def _drifted(drift: dict[str, Any]) -> str | None:
-    if not drift["drifted"]:
-        return None
+def _of_drift(drift: dict[str, Any]) -> str:
+    if not drift["enough_data"]:
+        return (
+            f"Not enough data to see drift: {drift['rows']} images of {drift['since']} to {drift['until']} "
+            f"and {drift['reference_rows']} in the reference; it takes {drift['minimum']} of both"
+        )
     moved = drift["columns_drifted"]
+    if not moved:
+        return f"No drift in {drift['rows']} images"
     most = sorted(moved, key=lambda name: drift["columns"][name]["distance"], reverse=True)[:3]
     return (
         f"Drift: {len(moved)} of {len(drift['columns'])} columns moved in {drift['rows']} images, "
@@ -156,31 +161,15 @@ def _drifted(drift: dict[str, Any]) -> str | None:
     )
 
 
-def _calm(drift: dict[str, Any]) -> str:
-    if drift["enough_data"]:
-        return f"No drift in {drift['rows']} images"
-    return (
-        f"Not enough data to see drift: {drift['rows']} images of {drift['since']} to {drift['until']} "
-        f"and {drift['reference_rows']} in the reference; it takes {drift['minimum']} of both"
-    )
-
-
-def _below(performance: dict[str, Any]) -> str | None:
-    return _accuracy(performance, "below") if performance["below_threshold"] else None
-
-
-def _fit(performance: dict[str, Any]) -> str:
-    if performance["enough_labels"]:
-        return _accuracy(performance, "not below")
-    return (
-        f"Not enough labels to judge accuracy: {performance['images']} images of {performance['since']} to "
-        f"{performance['until']} have one; it takes {performance['minimum']}"
-    )
-
-
-def _accuracy(performance: dict[str, Any], relation: str) -> str:
+def _of_performance(performance: dict[str, Any]) -> str:
+    if not performance["enough_labels"]:
+        return (
+            f"Not enough labels to judge accuracy: {performance['images']} images of "
+            f"{performance['since']} to {performance['until']} have one; it takes {performance['minimum']}"
+        )
     low, high = performance["mean_accuracy_low"], performance["mean_accuracy_high"]
     return (
         f"Mean accuracy {performance['mean_accuracy']:.2%} ({low:.2%} to {high:.2%}) on "
-        f"{performance['images']} late labels is {relation} {performance['threshold']:.2%}"
+        f"{performance['images']} late labels is {'' if performance['below_threshold'] else 'not '}below "
+        f"{performance['threshold']:.2%}"
     )

@@ -137,7 +137,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
     (folder / "dvc/config").write_text(
         f"[core]\nremote = storage\n['remote \"storage\"']\nurl = {folder / 'remote'}\n"
     )
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    foreign = ("ACTIVE_DAGS", "AIRFLOW", "DVC_", "GIT_", "GITOPS_", "VISAGE_", "XDG_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     dags = {
         "name": "release",
         "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
@@ -153,6 +154,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([dags]),
         "DVC_GLOBAL_CONFIG_DIR": str(folder / "dvc"),
         "DVC_SITE_CACHE_DIR": str(folder / "dvc-site-cache"),
+        "DVC_NO_ANALYTICS": "1",
         "ACCURACY_THRESHOLD": "0.85",
         "VISAGE_ENVIRONMENT": "staging",
     }
@@ -173,7 +175,9 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
 def environment(release: tuple[Path, dict[str, str]], tmp_path: Path) -> Environment:
     """An environment of its own for each test, with a copy of the empty Airflow."""
     folder, variables = release
-    shutil.copytree(folder / "airflow", tmp_path / "airflow")
+    (tmp_path / "airflow").mkdir()
+    # Without its configuration, which names the database by its full path
+    shutil.copy(folder / "airflow/airflow.db", tmp_path / "airflow")
     home = tmp_path / "data"
     home.mkdir()
     own = {"AIRFLOW_HOME": str(tmp_path / "airflow"), "VISAGE_HOME": str(home)}
@@ -215,7 +219,7 @@ def test_drift_leads_to_one_training_and_to_a_record(environment: Environment) -
     assert len(environment.trainings()) == 1
     again = environment.decisions()[1]
     assert (again["decision"], again["triggered"]) == ("skip", None)
-    assert again["reasons"][-1] == f"but a run of {TRAINING} is queued or running already"
+    assert again["reasons"][-1] == f"A run of {TRAINING} is queued or running already"
 
 
 def test_labels_that_belie_the_model_lead_to_a_training(environment: Environment) -> None:
@@ -223,7 +227,8 @@ def test_labels_that_belie_the_model_lead_to_a_training(environment: Environment
     said = environment.monitor()
     (line,) = environment.decisions()
     assert line["decision"] == "retrain"
-    (reason,) = line["reasons"]
+    calm, reason = line["reasons"]
+    assert calm == "No drift in 300 images"
     assert reason.startswith("Mean accuracy 66.67%")
     assert reason.endswith("on 300 late labels is below 85.00%")
     assert line["drift"]["drifted"] is False
@@ -258,3 +263,18 @@ def test_without_scores_there_is_no_answer_and_no_training(environment: Environm
     assert line["drift"]["drifted"] is None
     assert line["reasons"][0].startswith("Not enough data to see drift: 0 images of ")
     assert line["reasons"][1].startswith("Not enough labels to judge accuracy: 0 images of ")
+
+
+def test_before_the_first_training_there_is_nothing_to_watch(environment: Environment) -> None:
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+    environment.call("git", "rm", "--quiet", "metrics/evaluation.json")
+    environment.call("git", *identity, "commit", "--quiet", "--message", "No model yet")
+    origin = json.loads(environment.variables["AIRFLOW_CONN_GIT_DEFAULT"])["host"]
+    environment.call("git", "push", "--quiet", origin, "HEAD:refs/heads/early")
+    try:
+        said = environment.monitor()
+    finally:
+        environment.call("git", "reset", "--quiet", "--hard", "HEAD~1")
+    assert set(environment.states().values()) == {"skipped"}
+    assert "metrics/evaluation.json: missing in" in said
+    assert not (environment.home / "monitoring/decisions.jsonl").exists()

@@ -1,0 +1,191 @@
+import json
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from visage_dags import monitoring
+from visage_dags.monitoring import Decision, decide, last_days
+
+AT = datetime(2026, 1, 7, 15, tzinfo=UTC)
+
+
+def drift(*moved: str, enough: bool = True) -> dict[str, Any]:
+    """What a check of three columns found."""
+    columns = {
+        name: {"drifted": name in moved, "p_value": 0.0, "distance": distance}
+        for name, distance in (("Smiling_score", 0.2), ("brightness", 3.0), ("sharpness", 1.0))
+    }
+    return {
+        "release": "a" * 40,
+        "model_sha256": "b" * 64,
+        "since": "2026-01-01",
+        "until": "2026-01-07",
+        "rows": 300 if enough else 30,
+        "reference_rows": 2000,
+        "minimum": 100,
+        "enough_data": enough,
+        "drifted": bool(moved) if enough else None,
+        "columns_drifted": list(moved),
+        "columns": columns if enough else {},
+    }
+
+
+def performance(below: bool | None = False) -> dict[str, Any]:
+    known = below is not None
+    return {
+        "release": "a" * 40,
+        "model_sha256": "b" * 64,
+        "since": "2025-12-11",
+        "until": "2026-01-07",
+        "images": 300 if known else 30,
+        "minimum": 100,
+        "enough_labels": known,
+        "threshold": 0.85,
+        "below_threshold": below,
+        "mean_accuracy": (0.8 if below else 0.9) if known else None,
+        "mean_accuracy_low": (0.78 if below else 0.88) if known else None,
+        "mean_accuracy_high": (0.82 if below else 0.92) if known else None,
+        "per_attribute": {},
+    }
+
+
+def line(decision: Decision, **changes: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "run_id": "manual__2026-01-07T15:00:00+00:00",
+        "at": AT,
+        "environment": "prod",
+        "decision": decision,
+        "profile": "full",
+        "triggered": None,
+        "drift": drift("brightness"),
+        "performance": performance(),
+    }
+    return monitoring.line_of(**known | changes)
+
+
+def test_days_are_whole_and_end_with_the_last_that_has_begun() -> None:
+    midnight = datetime(2026, 1, 11, tzinfo=UTC)
+    assert last_days(7, midnight) == (date(2026, 1, 4), date(2026, 1, 10))
+    assert last_days(7, AT) == (date(2026, 1, 1), date(2026, 1, 7))
+    assert last_days(1, AT) == (date(2026, 1, 7), date(2026, 1, 7))
+
+
+@pytest.mark.parametrize(
+    ("found", "labels", "reasons"),
+    [
+        (
+            drift("Smiling_score", "brightness"),
+            performance(),
+            [
+                "Drift: 2 of 3 columns moved in 300 images, most of all brightness, Smiling_score",
+                "Mean accuracy 90.00% (88.00% to 92.00%) on 300 late labels is not below 85.00%",
+            ],
+        ),
+        (
+            drift(),
+            performance(below=True),
+            [
+                "No drift in 300 images",
+                "Mean accuracy 80.00% (78.00% to 82.00%) on 300 late labels is below 85.00%",
+            ],
+        ),
+        (
+            drift("sharpness"),
+            performance(below=True),
+            [
+                "Drift: 1 of 3 columns moved in 300 images, most of all sharpness",
+                "Mean accuracy 80.00% (78.00% to 82.00%) on 300 late labels is below 85.00%",
+            ],
+        ),
+    ],
+)
+def test_either_is_a_reason_to_train(
+    found: dict[str, Any], labels: dict[str, Any], reasons: list[str]
+) -> None:
+    assert decide(found, labels, 0) == Decision(True, tuple(reasons))
+    waits = decide(found, labels, 1)
+    assert waits.retrain is False
+    assert waits.reasons == (
+        *reasons,
+        "A run of ml_pipeline_face_attributes is queued or running already",
+    )
+
+
+def test_what_is_not_known_is_no_reason_to_train() -> None:
+    decision = decide(drift(enough=False), performance(below=None), 0)
+    assert decision == Decision(
+        False,
+        (
+            "Not enough data to see drift: 30 images of 2026-01-01 to 2026-01-07 and 2000 in the reference; "
+            "it takes 100 of both",
+            "Not enough labels to judge accuracy: 30 images of 2025-12-11 to 2026-01-07 have one; "
+            "it takes 100",
+        ),
+    )
+    assert decide(drift(), performance(), 0) == Decision(
+        False,
+        (
+            "No drift in 300 images",
+            "Mean accuracy 90.00% (88.00% to 92.00%) on 300 late labels is not below 85.00%",
+        ),
+    )
+
+
+def test_the_record_grows_by_a_line_for_each_check_and_a_retry_adds_none(tmp_path: Path) -> None:
+    first, second = line(Decision(True, ("a",)), triggered="t"), line(Decision(False, ("b",)), run_id="two")
+    assert monitoring.record(tmp_path, first) is True
+    before = (tmp_path / "monitoring/decisions.jsonl").read_bytes()
+    assert monitoring.record(tmp_path, first) is False
+    assert (tmp_path / "monitoring/decisions.jsonl").read_bytes() == before
+    assert monitoring.record(tmp_path, second) is True
+    after = (tmp_path / "monitoring/decisions.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert [json.loads(text) for text in after.splitlines()] == [first, second]
+
+
+def test_a_write_that_was_cut_off_does_no_harm(tmp_path: Path) -> None:
+    monitoring.record(tmp_path, line(Decision(True, ("a",))))
+    (tmp_path / "monitoring/.decisions.partial").write_text('{"run_id": "half a l')
+    monitoring.record(tmp_path, line(Decision(True, ("a",)), run_id="two"))
+    text = (tmp_path / "monitoring/decisions.jsonl").read_text()
+    assert [json.loads(each)["run_id"][:6] for each in text.splitlines()] == ["manual", "two"]
+
+
+def test_a_line_says_what_moved_and_leaves_the_rest_to_the_evidence() -> None:
+    found = line(Decision(True, ("a",)))
+    assert list(found["drift"]["columns"]) == ["brightness"]
+    assert "per_attribute" not in found["performance"]
+    assert found["performance"]["mean_accuracy_high"] == 0.92
+    assert found["evidence"] == "monitoring/manual__2026-01-07T150000Z"
+    assert (found["release"], found["at"]) == ("a" * 40, "2026-01-07T15:00:00+00:00")
+
+
+def test_people_read_whether_a_training_runs_or_waits() -> None:
+    decision = Decision(True, ("Drift: all of it",))
+    subject, body = monitoring.message(line(decision, triggered="t"), training_is_paused=False)
+    assert subject == "a retraining has started"
+    assert body.startswith("Drift: all of it\n\nRelease aaaaaaaaaaaa, model bbbbbbbbbbbb, run manual__")
+    assert "Training run t of ml_pipeline_face_attributes, profile full." in body
+    assert "unpauses" not in body
+    subject, body = monitoring.message(line(decision, triggered="t"), training_is_paused=True)
+    assert subject == "a retraining waits, because ml_pipeline_face_attributes is paused"
+    assert "It starts once somebody unpauses ml_pipeline_face_attributes in prod." in body
+    subject, body = monitoring.message(line(Decision(False, ("b",))), training_is_paused=False)
+    assert subject == "no retraining"
+    assert "Training run" not in body
+
+
+def test_old_reports_go_and_verdicts_stay(tmp_path: Path) -> None:
+    for number in range(monitoring.REPORTS + 2):
+        folder = monitoring.evidence(tmp_path, f"run-{number}")
+        for name in ("drift.html", "drift.json"):
+            (folder / name).touch()
+        os.utime(folder / "drift.html", (number, number))
+    monitoring.drop_old_reports(tmp_path)
+    left = sorted(path.parent.name for path in tmp_path.glob("monitoring/*/drift.html"))
+    assert len(left) == monitoring.REPORTS
+    assert not {"run-0", "run-1"} & set(left)
+    assert len(list(tmp_path.glob("monitoring/*/drift.json"))) == monitoring.REPORTS + 2
