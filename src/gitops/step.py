@@ -47,7 +47,7 @@ def run_stage(
     with workspace(origin, commit, home) as space:
         if tracked := _tracked_inputs(space, stage):
             call(["dvc", "pull", *tracked], space.path, timeout)
-        # --pull fetches the stage's inputs, and its outputs where this commit already has them.
+        # --pull fetches the stage's outputs where this commit already has them.
         call(["dvc", "repro", "--pull", "--single-item", stage], space.path, timeout)
         _push_data(space, stage)
         return _commit(space, branch, f"{stage}: run for {branch}")
@@ -128,17 +128,24 @@ def _end_group(process: subprocess.Popen[str]) -> None:
 
 
 def _tracked_inputs(space: Workspace, stage: str) -> list[str]:
-    """The `.dvc` files in folders that the stage reads.
+    """What DVC keeps of a stage's inputs: outputs of other stages, and `.dvc` files in folders that it reads.
 
-    `dvc repro --pull --single-item` fetches an input that is not there, but of a folder that is there it does
-    not fetch what is missing in it.
+    `dvc repro --pull --single-item` takes an input that is not there for unchanged, and, where nothing else
+    has changed, the stage for up to date. Of a folder that is there it does not fetch what is missing in it.
     """
     pipeline = yaml.safe_load((space.path / "dvc.yaml").read_text())
     inputs = pipeline.get("stages", {}).get(stage, {}).get("deps", [])
     # An input is a path, or a mapping from one to its options; and without any, git lists everything.
     paths = [next(iter(item)) if isinstance(item, dict) else item for item in inputs]
-    files = space.repository.git("ls-files", "-z", "--", *paths) if paths else ""
-    return [file for file in files.split("\0") if file.endswith(".dvc")]
+    files = space.repository.git("ls-files", "-z", "--", *paths).split("\0") if paths else []
+    lock_file = space.path / "dvc.lock"
+    lock = yaml.safe_load(lock_file.read_text()) if lock_file.is_file() else {}
+    made = {out["path"] for one in lock.get("stages", {}).values() for out in one.get("outs", [])}
+    return [
+        *(file for file in files if file.endswith(".dvc")),
+        # An output that git keeps is there already.
+        *(path for path in paths if path in made and path not in files),
+    ]
 
 
 def _push_data(space: Workspace, stage: str) -> None:

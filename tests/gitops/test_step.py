@@ -121,6 +121,15 @@ stages:
     assert (fetched / "n.txt").read_text().split() == ["a.txt", "a.txt.dvc"]
 
 
+def test_what_changed_at_the_start_of_a_chain_reaches_its_end(origin: Repository, tmp_path: Path) -> None:
+    spaces = tmp_path / "spaces"
+    first = run(origin, run(origin, origin.resolve("main"), "double", spaces), "report", spaces)
+    changed = origin.commit_files(first, {"number.txt": b"5\n"}, "Another number")
+    origin.git("update-ref", "refs/heads/main", changed)
+    reported = run(origin, run(origin, changed, "double", spaces), "report", spaces)
+    assert origin.read(reported, "report.json") == b'{"number": 10}'
+
+
 def test_a_stage_with_nothing_to_do_returns_its_input(origin: Repository, tmp_path: Path) -> None:
     doubled = run(origin, origin.resolve("main"), "double", tmp_path / "spaces")
     assert run(origin, doubled, "double", tmp_path / "spaces") == doubled
