@@ -50,6 +50,13 @@ def outputs(stage):
     ]
 
 
+def test_what_python_leaves_behind_changes_no_stage():
+    left = "src/face_attributes/synthetic/__pycache__/folder.cpython-311.pyc"
+    command = ["dvc", "check-ignore", left]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == left, done.stderr
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_all_the_code_that_it_runs(stage):
     named = {
