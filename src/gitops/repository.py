@@ -276,6 +276,10 @@ class Repository:
             env=env,
         )
 
+    def fetch_commit(self, remote: str, commit: str, *, timeout: float = 600) -> None:
+        """Bring one commit, without its history, from `remote`; no reference comes to name it."""
+        self._remote("fetch", "--quiet", "--no-tags", "--depth", "1", remote, commit, timeout=timeout)
+
     def tags(self, pattern: str = "", *, remote: str | None = None) -> list[Tag]:
         """Return tags: the repository's own, or those last fetched from `remote`.
 

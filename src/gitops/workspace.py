@@ -56,11 +56,14 @@ def workspace(origin: Origin, commit: str, home: Path) -> Iterator[Workspace]:
     with ExitStack() as stack:
         with _alone_in(home):
             _sweep(home)
-            path = Path(tempfile.mkdtemp(prefix=f"{commit[:12]}-", dir=home))
-            lock_path = path.with_name(path.name + _LOCK_SUFFIX)
+            # The lock before the folder: whatever ends this process in between, no folder lacks its lock.
+            descriptor, name = tempfile.mkstemp(prefix=f"{commit[:12]}-", suffix=_LOCK_SUFFIX, dir=home)
+            lock_path = Path(name)
+            path = lock_path.with_name(lock_path.name.removesuffix(_LOCK_SUFFIX))
             # The kernel lets go of the lock when this process dies, so a lock that is free marks a left-over.
-            fcntl.flock(stack.enter_context(lock_path.open("w")), fcntl.LOCK_EX)
+            fcntl.flock(stack.enter_context(os.fdopen(descriptor)), fcntl.LOCK_EX)
         try:
+            path.mkdir(mode=0o700)
             repository = Repository(path)
             repository.git("init", "--quiet")
             repository.git("remote", "add", "origin", origin.url)
@@ -70,7 +73,10 @@ def workspace(origin: Origin, commit: str, home: Path) -> Iterator[Workspace]:
                 shutil.copyfile(origin.dvc_config, path / ".dvc" / "config.local")
             yield Workspace(path, origin, repository, commit)
         finally:
-            shutil.rmtree(path)
+            # What a stage left running would write on into the folder while it is removed.
+            _end_processes_in(path)
+            if path.exists():
+                shutil.rmtree(path)
             lock_path.unlink()
 
 
@@ -93,7 +99,7 @@ def resolve(origin: Origin, ref: str, home: Path) -> str:
 def fetch(repository: Repository, origin: Origin, commit: str) -> None:
     """Bring one commit of `origin`, without its history, into `repository`."""
     with origin.session():
-        repository.git("fetch", "--quiet", "--no-tags", "--depth", "1", "origin", commit, timeout=600)
+        repository.fetch_commit("origin", commit)
 
 
 @contextmanager
@@ -120,7 +126,7 @@ def _sweep(home: Path) -> None:
 
 
 def _end_processes_in(path: Path) -> None:
-    """End what a killed task left running: `dvc repro` and the training below it would work on for hours."""
+    """End what was left running: after a kill, `dvc repro` and the training below it would work for hours."""
     orphans = []
     for process in psutil.process_iter():
         try:

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -97,6 +98,20 @@ def test_the_next_workspace_clears_up_after_a_killed_one(bare: Repository, tmp_p
         assert not Path(path).exists()
     assert left_in(home) == []
     assert_ends(int(orphan))
+
+
+def test_a_full_disk_at_the_start_leaves_nothing(
+    bare: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    home = tmp_path / "spaces"
+    os.makedirs(home)  # noqa: PTH103, the other way to make a folder fails here
+    with pytest.raises(OSError, match="No space left"), workspace(Origin(str(bare.path)), "0" * 40, home):
+        pass
+    assert left_in(home) == []
 
 
 def assert_ends(pid: int) -> None:
