@@ -5,15 +5,17 @@ made to the DVC remote, commits `dvc.lock` and the metrics, and pushes that comm
 A retry starts again from the same input, so a step can be run any number of times, by any worker.
 """
 
+import json
 import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import yaml
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -23,8 +25,10 @@ from gitops.workspace import Origin, Workspace, workspace
 
 log = logging.getLogger(__name__)
 
-# `dvc push` starts again from what has arrived, so trying again is cheap; in all about four minutes.
+# `dvc push` goes on from what has arrived, so trying again is cheap; in all two minutes of pauses.
 _PUSH_ATTEMPTS = 6
+# DVC's own lines around what a stage says.
+_STAGE_BEGAN, _STAGE_FAILED = ("Running stage", "> "), "ERROR: failed to reproduce"
 
 
 def run_stage(
@@ -49,17 +53,73 @@ def run_stage(
             call(["dvc", "pull", *tracked], space.path, timeout)
         # --pull fetches the stage's outputs where this commit already has them.
         call(["dvc", "repro", "--pull", "--single-item", stage], space.path, timeout)
-        _push_data(space, stage)
+        if _made(space, [stage]):
+            _push_data(space, stage)
         return _commit(space, branch, f"{stage}: run for {branch}")
 
 
 def run_command(
-    origin: Origin, commit: str, command: Sequence[str], *, branch: str, home: Path, message: str
+    origin: Origin,
+    commit: str,
+    command: Sequence[str],
+    *,
+    branch: str,
+    home: Path,
+    message: str,
+    data: Sequence[str] = (),
+    timeout: timedelta = timedelta(minutes=10),
 ) -> str:
-    """Run `command` on `commit` and return the commit that holds what it changed; else as `run_stage`."""
+    """Run `command` on `commit` and return the commit that holds what it changed; else as `run_stage`.
+
+    `data` are DVC targets that the command makes, to be pushed to the DVC remote.
+    """
     with workspace(origin, commit, home) as space:
-        call(command, space.path, timedelta(minutes=10))
+        call(command, space.path, timeout)
+        if data:
+            _push_data(space, *data)
         return _commit(space, branch, message)
+
+
+def pull(origin: Origin, commit: str, stages: Sequence[str], *, home: Path) -> str:
+    """Bring what `commit` has for `stages` from the DVC remote into the DVC cache; return `commit`.
+
+    What DVC tracks in folders that they read must be there. What the stages themselves once made may be gone:
+    they make it again.
+
+    :raises StepError: when the DVC remote fails, or lacks what cannot be made again.
+    :raises GitError: when `origin` cannot be reached.
+    """
+    with workspace(origin, commit, home) as space:
+        inputs = [path for stage in stages for path in _tracked_inputs(space, stage)]
+        tracked = [path for path in inputs if path.endswith(".dvc")]
+        made = [stage for stage in stages if _lock(space).get(stage)]
+        if tracked:
+            call(["dvc", "pull", *dict.fromkeys(tracked)], space.path, timedelta(hours=2))
+        if made:
+            call(["dvc", "fetch", *made], space.path, timedelta(hours=2))
+    if not tracked and not made:
+        log.info("Nothing to pull: %s has no data under DVC yet.", commit)
+    return commit
+
+
+def push(origin: Origin, commit: str, stages: Sequence[str], *, home: Path) -> str:
+    """See to it that all that `stages` made in `commit` is on the DVC remote; return `commit`.
+
+    :raises StepError: when the DVC remote fails, or lacks something that is not here either.
+    :raises GitError: when `origin` cannot be reached.
+    """
+    with workspace(origin, commit, home) as space:
+        _push_data(space, *stages)
+        made = _made(space, stages)
+        # `dvc push` only warns of what is neither here nor there, and succeeds.
+        if missing := _missing_on_remote(space, made):
+            raise StepError(
+                f"DVC remote: lacks {', '.join(missing[:3])} of {commit[:12]}, and so does this machine; "
+                "clear the task that makes it, so that it runs again"
+            )
+    for path, digest in made.items():
+        log.info("On the DVC remote: %s (md5 %s)", path, digest)
+    return commit
 
 
 def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
@@ -103,10 +163,13 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             if text := line.rstrip():
-                last = text
-                # DVC says what is wrong first, and then where to read about it.
-                if text.startswith("ERROR: "):
+                # DVC says what is wrong first, and then where to read about it. Only of a stage that failed
+                # it says no more than that; what the stage itself said last is before it.
+                if text.startswith(_STAGE_FAILED):
+                    complaint = text if not last or last.startswith(_STAGE_BEGAN) else last
+                elif text.startswith("ERROR: "):
                     complaint = text
+                last = text
                 log.info("%s", text)
         status = process.wait()
     finally:
@@ -133,14 +196,11 @@ def _tracked_inputs(space: Workspace, stage: str) -> list[str]:
     `dvc repro --pull --single-item` takes an input that is not there for unchanged, and, where nothing else
     has changed, the stage for up to date. Of a folder that is there it does not fetch what is missing in it.
     """
-    pipeline = yaml.safe_load((space.path / "dvc.yaml").read_text())
-    inputs = pipeline.get("stages", {}).get(stage, {}).get("deps", [])
+    inputs = _stage(space, stage).get("deps", [])
     # An input is a path, or a mapping from one to its options; and without any, git lists everything.
     paths = [next(iter(item)) if isinstance(item, dict) else item for item in inputs]
     files = space.repository.git("ls-files", "-z", "--", *paths).split("\0") if paths else []
-    lock_file = space.path / "dvc.lock"
-    lock = yaml.safe_load(lock_file.read_text()) if lock_file.is_file() else {}
-    made = {out["path"] for one in lock.get("stages", {}).values() for out in one.get("outs", [])}
+    made = {out["path"] for one in _lock(space).values() for out in one.get("outs", [])}
     return [
         *(file for file in files if file.endswith(".dvc")),
         # An output that git keeps is there already.
@@ -148,9 +208,47 @@ def _tracked_inputs(space: Workspace, stage: str) -> list[str]:
     ]
 
 
-def _push_data(space: Workspace, stage: str) -> None:
+def _stage(space: Workspace, stage: str) -> dict[str, Any]:
+    """What `dvc.yaml` says of a stage."""
+    return yaml.safe_load((space.path / "dvc.yaml").read_text()).get("stages", {}).get(stage, {})
+
+
+def _lock(space: Workspace) -> dict[str, dict[str, Any]]:
+    """The stages of `dvc.lock`; none where nothing has been run yet."""
+    file = space.path / "dvc.lock"
+    return yaml.safe_load(file.read_text()).get("stages", {}) if file.is_file() else {}
+
+
+def _made(space: Workspace, stages: Sequence[str]) -> dict[str, str]:
+    """Path and MD5 of each output of `stages` that DVC keeps and git does not."""
+    lock = _lock(space)
+    made: dict[str, str] = {}
+    for stage in stages:
+        declared = _stage(space, stage)
+        in_git = set()
+        for kind in ("outs", "metrics", "plots"):
+            for item in declared.get(kind, []):
+                if isinstance(item, dict):
+                    in_git |= {path for path, options in item.items() if not options.get("cache", True)}
+        outs = {out["path"]: out["md5"] for out in lock.get(stage, {}).get("outs", [])}
+        made |= {path: digest for path, digest in outs.items() if path not in in_git}
+    return made
+
+
+def _missing_on_remote(space: Workspace, paths: Iterable[str]) -> list[str]:
+    command = ["dvc", "data", "status", "--not-in-remote", "--json"]
+    done = subprocess.run(command, cwd=space.path, capture_output=True, text=True, timeout=3600, check=False)
+    if done.returncode != 0:
+        raise StepError(
+            f"{' '.join(command)}: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
+        )
+    absent = json.loads(done.stdout).get("not_in_remote", [])
+    return [name for name in absent if any(PurePath(name).is_relative_to(path) for path in paths)]
+
+
+def _push_data(space: Workspace, *targets: str) -> None:
     def announce(state: RetryCallState) -> None:
-        log.warning("The DVC remote did not take the outputs of %s; trying again.", stage)
+        log.warning("The DVC remote did not take the outputs of %s; trying again.", ", ".join(targets))
 
     Retrying(
         retry=retry_if_exception_type(StepError),
@@ -158,7 +256,7 @@ def _push_data(space: Workspace, stage: str) -> None:
         wait=wait_exponential(multiplier=4, max=120),
         before_sleep=announce,
         reraise=True,
-    )(call, ["dvc", "push", stage], space.path, timedelta(hours=2))
+    )(call, ["dvc", "push", *targets], space.path, timedelta(hours=2))
 
 
 def _commit(space: Workspace, branch: str, message: str) -> str:

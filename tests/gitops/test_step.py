@@ -139,10 +139,20 @@ def test_a_failing_stage_names_itself_and_pushes_nothing(origin: Repository, tmp
     unlucky = origin.commit_files(origin.resolve("main"), {"number.txt": b"13\n"}, "Unlucky")
     origin.git("update-ref", "refs/heads/unlucky", unlucky)
     doubled = run(origin, unlucky, "double", tmp_path / "spaces")
-    with pytest.raises(StepError, match=r"dvc repro --pull --single-item report: exit status"):
+    with pytest.raises(
+        StepError, match=r"dvc repro --pull --single-item report: exit status \d+: 26: unlucky$"
+    ):
         run(origin, doubled, "report", tmp_path / "spaces")
     assert origin.resolve("run/one") == doubled
     assert [entry.name for entry in (tmp_path / "spaces").iterdir()] == [".sweep"]
+
+
+def test_a_stage_that_fails_without_a_word_is_named(origin: Repository, tmp_path: Path) -> None:
+    pipeline = b"stages:\n  mute:\n    cmd: exit 3\n"
+    mute = origin.commit_files(origin.resolve("main"), {"dvc.yaml": pipeline}, "Mute")
+    origin.git("update-ref", "refs/heads/mute", mute)
+    with pytest.raises(StepError, match=r"failed to reproduce 'mute': failed to run: exit 3"):
+        run(origin, mute, "mute", tmp_path / "spaces")
 
 
 def test_a_command_is_a_step_too(origin: Repository, tmp_path: Path) -> None:
@@ -154,6 +164,53 @@ def test_a_command_is_a_step_too(origin: Repository, tmp_path: Path) -> None:
     )
     assert origin.read(changed, "number.txt") == b"4"
     assert origin.resolve("run/two") == changed
+
+
+def test_the_data_that_a_command_makes_goes_to_the_dvc_remote(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    command = ["sh", "-c", "echo batch > batch.txt && dvc add --quiet batch.txt"]
+    changed = step.run_command(
+        Origin(str(origin.path)),
+        origin.resolve("main"),
+        command,
+        branch="run/two",
+        home=tmp_path / "spaces",
+        message="Batch",
+        data=["batch.txt.dvc"],
+    )
+    assert origin.read(changed, "batch.txt.dvc") is not None
+    assert [path.read_text() for path in dvc_remote.rglob("*") if path.is_file()] == ["batch\n"]
+
+
+def test_what_the_dvc_remote_has_is_pulled_into_the_cache(
+    origin: Repository, tmp_path: Path, isolated_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "cache"
+    config = isolated_home / "dvc" / "config"
+    place, spaces = Origin(str(origin.path)), tmp_path / "spaces"
+    start = origin.resolve("main")
+    with caplog.at_level("INFO"):
+        assert step.pull(place, start, ["double"], home=spaces) == start
+    assert "Nothing to pull" in caplog.text
+    doubled = run(origin, start, "double", spaces)
+
+    config.write_text(config.read_text() + f"[cache]\ndir = {cache}\n")
+    assert step.pull(place, doubled, ["double", "report"], home=spaces) == doubled
+    assert [path.read_text() for path in cache.rglob("*") if path.is_file()] == ["42\n"]
+
+
+def test_what_is_neither_here_nor_on_the_dvc_remote_is_named(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    place, spaces = Origin(str(origin.path)), tmp_path / "spaces"
+    doubled = run(origin, origin.resolve("main"), "double", spaces)
+    assert step.push(place, doubled, ["double"], home=spaces) == doubled
+    for path in dvc_remote.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    with pytest.raises(StepError, match=r"DVC remote: lacks double\.txt of .*clear the task"):
+        step.push(place, doubled, ["double"], home=spaces)
 
 
 def test_the_code_that_runs_is_the_commits_own(origin: Repository, tmp_path: Path) -> None:
