@@ -7,13 +7,19 @@ from pathlib import Path
 
 import yaml
 
-from gitops.errors import CandidateError
+from gitops import gate, settings
+from gitops.comparer import Comparer
+from gitops.errors import CandidateError, SettingsError
+from gitops.gate import Row
 from gitops.repository import Repository
-from gitops.workspace import Origin, fetch, workspace
+from gitops.workspace import Origin, fetch, resolve, workspace
 
 log = logging.getLogger(__name__)
 
 METRICS = "metrics/evaluation.json"
+LOCK = "dvc.lock"
+# How long things took. No two runs take equally long, which makes no two results differ.
+TIMINGS = "metrics/performance.json"
 
 
 def slug(run_id: str) -> str:
@@ -35,7 +41,8 @@ def propose(origin: Origin, base: str, result: str, *, run_id: str, home: Path) 
     """Push the results of a run as one commit on top of the commit that it trained from.
 
     `base` is the commit that the run started from, `result` the commit of its last step. The same run gives
-    the same commit, so a retry changes nothing. Returns the branch, or None where the run changed nothing.
+    the same commit, so a retry changes nothing. Returns the branch, or None where the run made nothing that
+    `base`, or `main` as it is by now, does not have.
 
     :raises CandidateError: for a run at another profile than `full`, one without an evaluation, or one whose
         branch already holds something else.
@@ -49,11 +56,12 @@ def propose(origin: Origin, base: str, result: str, *, run_id: str, home: Path) 
             raise CandidateError(
                 f"params.yaml: a run at profile {profile} is never proposed; train at profile full"
             )
-        if repository.git("rev-parse", f"{base}^{{tree}}") == repository.git(
-            "rev-parse", f"{result}^{{tree}}"
-        ):
-            log.info("The results equal those of %s: nothing to propose.", base)
-            return None
+        main = resolve(origin, "main", home)
+        fetch(repository, origin, main)
+        for name, commit in (("the commit that the run started from", base), ("main", main)):
+            if _equal(repository, base, result, commit):
+                log.info("The results equal those of %s (%s): nothing to propose.", name, commit)
+                return None
         commit = _squash(repository, base, result, run_id)
         reference = f"refs/heads/{branch}"
         with origin.session():
@@ -67,6 +75,46 @@ def propose(origin: Origin, base: str, result: str, *, run_id: str, home: Path) 
                 repository.push("origin", {reference: commit})
     log.info("Proposed %s as %s.", commit, branch)
     return branch
+
+
+def judge(
+    origin: Origin, result: str, incumbent: str, environment: str, *, home: Path, cache: Path
+) -> list[Row]:
+    """Hold the results of a run against the gates of `environment`, whose settings are those of `main`.
+
+    `incumbent` is the commit that runs there now. Both models answer the same images, here; what that takes
+    and finds stays in the folder `cache`.
+
+    :raises GateError: for a run without an evaluation.
+    :raises SettingsError: when the settings are not valid.
+    :raises GitError: when `origin` cannot be reached.
+    """
+    with workspace(origin, result, home) as space:
+        repository = space.repository
+        main = resolve(origin, "main", home)
+        for commit in (incumbent, main):
+            fetch(repository, origin, commit)
+        content = repository.read(main, settings.path_of(environment))
+        if content is None:
+            raise SettingsError(f"{settings.path_of(environment)}: missing in {main[:12]}")
+        declared = settings.parse(content, environment)
+        return gate.judge(repository, result, incumbent, declared, Comparer(origin, cache))
+
+
+def _equal(repository: Repository, base: str, result: str, other: str) -> bool:
+    """Whether `other` has all that `result` changed since `base`, measured times aside."""
+    paths = [path for path in repository.changed(base, result) if path not in (LOCK, TIMINGS)]
+    both = repository.object_ids([f"{commit}:{path}" for path in paths for commit in (result, other)])
+    if both[::2] != both[1::2]:
+        return False
+    return _without_timings(repository, result) == _without_timings(repository, other)
+
+
+def _without_timings(repository: Repository, commit: str) -> object:
+    lock = yaml.safe_load(repository.read(commit, LOCK) or b"{}")
+    for stage in lock.get("stages", {}).values():
+        stage["outs"] = [out for out in stage.get("outs", []) if out["path"] != TIMINGS]
+    return lock
 
 
 def _profile(repository: Repository, commit: str) -> str:

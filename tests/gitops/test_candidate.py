@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops.candidate import candidate_branch, propose, slug
-from gitops.errors import CandidateError
+from gitops.candidate import candidate_branch, judge, propose, slug
+from gitops.errors import CandidateError, GateError
 from gitops.repository import Repository
 from gitops.workspace import Origin
+from tests.gitops.conftest import Lab, model_files
 
 RUN = "manual__2026-11-23T00:45:00.123456+00:00"
 METRICS = {"mean_accuracy": 0.9412, "majority_accuracy": 0.8, "samples": 500}
@@ -57,6 +58,68 @@ def test_a_retry_proposes_the_same_commit(origin: Repository, tmp_path: Path) ->
 def test_nothing_new_is_not_proposed(origin: Repository, tmp_path: Path) -> None:
     assert propose_run(origin, tmp_path / "spaces", result="main") is None
     assert origin.git("branch", "--list", "candidate/*") == ""
+
+
+LOCK = """\
+stages:
+  evaluate:
+    outs:
+    - {path: metrics/performance.json, md5: %s}
+    - {path: models/model.onnx, md5: %s}
+"""
+
+
+def measured(origin: Repository, on: str, times: str, model: str = "a") -> str:
+    """A commit with results that say how long they took."""
+    files = {
+        "dvc.lock": (LOCK % (times, model)).encode(),
+        "metrics/performance.json": times.encode(),
+        "metrics/evaluation.json": json.dumps(METRICS).encode(),
+    }
+    return origin.commit_files(on, files, "evaluate")
+
+
+def test_what_main_has_by_now_is_not_proposed(
+    origin: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = origin.resolve("main")
+    result, other = measured(origin, base, "1.1"), measured(origin, base, "1.1", model="b")
+    origin.git("update-ref", "refs/heads/run/mine", result)
+    origin.git("update-ref", "refs/heads/run/other", other)
+    # Meanwhile the candidate of another run was merged, which took longer; and then main went on
+    merged = origin.commit_files(measured(origin, base, "2.2"), {"README.md": b"more"}, "Go on")
+    origin.git("update-ref", "refs/heads/main", merged)
+
+    place, home = Origin(str(origin.path)), tmp_path / "spaces"
+    with caplog.at_level("INFO"):
+        assert propose(place, base, result, run_id=RUN, home=home) is None
+    assert f"The results equal those of main ({merged}): nothing to propose." in caplog.text
+    assert propose(place, base, other, run_id=RUN, home=home) == candidate_branch(RUN)
+
+
+def test_results_are_held_against_the_gates_of_the_environment(lab: Lab, tmp_path: Path) -> None:
+    incumbent = lab.train("first", 0.95)
+    better, worse = lab.branch("run/b", model_files("b", 0.96)), lab.branch("run/w", model_files("w", 0.83))
+
+    def failed(commit: str) -> list[str]:
+        rows = judge(
+            *(Origin(str(lab.origin.path)), commit, incumbent, "dev"),
+            home=tmp_path / "spaces",
+            cache=tmp_path / "cache",
+        )
+        return [row.gate for row in rows if not row.ok]
+
+    assert failed(better) == []
+    assert failed(worse) == ["mean accuracy", "no worse than the incumbent"]
+
+
+def test_a_run_without_figures_cannot_be_judged(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(GateError, match=r"metrics/evaluation.json: missing"):
+        judge(
+            *(Origin(str(lab.origin.path)), lab.tip, lab.tip, "dev"),
+            home=tmp_path / "spaces",
+            cache=tmp_path / "cache",
+        )
 
 
 def test_a_small_run_is_refused(origin: Repository, tmp_path: Path) -> None:
