@@ -12,8 +12,29 @@ the results. A task can be cleared and run again at any time; it starts from the
 | `ref` | the branch or the full commit id to train from (default `main`) |
 | `profile` | `full`, or `small` for a run of a minute or two, which never becomes a candidate |
 
-Where to look: the log of `propose_candidate` names the branch; the branch `run/<run>` has the commit of each
-task.
+## Labelled batches
+
+Photographs whose true attributes are known by now go to `$VISAGE_HOME/labelled/<batch>/`: JPEGs, and their
+attribute list `list_attr_celeba.txt` or `.csv`. Move the folder in whole (rename it), so that it is complete
+when it appears. `append_labelled` makes a commit of each that the commit trained from does not have yet. They
+reach `main` with the candidate; from then on a batch is skipped, and its folder can be removed.
+
+## Gates
+
+`gates` holds the results against what this environment runs and against its settings; its log has the
+table. A model that fails a gate could not be merged. So the run **fails** there and proposes nothing: data or
+code got worse, which somebody should look at, and a pull request that is red from the start would hide that
+among others. What was measured is archived by then. To propose the model all the same, push its commit:
+`git push origin <commit>:refs/heads/candidate/<name>`; the gates are asked again at the merge.
+
+## Where to look
+
+| what | where |
+|---|---|
+| the candidate | the log of `propose_candidate`; a run that made nothing new says so there |
+| metrics, plots and parameters of a run | `$VISAGE_HOME/runs/<run id>/`, of the newest 200 runs |
+| the same in git, of every run | the tag `archive/<run>`; the log of `archive` has its name |
+| the commit of each task | the branch `run/<run>` |
 """
 
 from datetime import timedelta
@@ -22,7 +43,7 @@ from typing import Any
 from airflow.providers.standard.sensors.filesystem import FileSensor
 from airflow.sdk import Param, TaskGroup, dag, task
 
-from visage_dags.conduct import house
+from visage_dags.conduct import TRAINING, house
 
 
 @task(multiple_outputs=True)
@@ -30,42 +51,84 @@ def check_environment(params: dict[str, Any], run_id: str) -> dict[str, str]:
     """Find the commit to train from, and everything that a run needs; name all that is missing."""
     import logging
 
-    import yaml
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     from gitops.candidate import run_branch
     from gitops.step import run_command
-    from gitops.workspace import resolve, workspace
     from visage_dags import place, readiness
 
     log = logging.getLogger(__name__)
     origin = place.origin()
-    commit = resolve(origin, params["ref"], place.workspaces())
-    with workspace(origin, commit, place.workspaces()) as space:
-        if lacks := readiness.lacks(space.path, place.home()):
-            raise AirflowFailException("Not ready to train:\n" + "\n".join(f"- {lack}" for lack in lacks))
-        source = yaml.safe_load((space.path / "params.yaml").read_text())["data"]["source"]
+    found = readiness.survey(origin, params["ref"], place.home())
+    if found.lacks:
+        # A remote that does not answer may answer the next attempt; nothing else mends itself.
+        raise AirflowException(str(found)) if found.passing else AirflowFailException(str(found))
     log.info(
-        "Training from %s (%s), profile %s, data.source %s.", commit, params["ref"], params["profile"], source
+        "Training from %s (%s), profile %s, data.source %s.",
+        *(found.commit, params["ref"], params["profile"], found.source),
     )
-    start = commit
+    start = found.commit
     if params["profile"] != "full":
         start = run_command(
             origin,
-            commit,
+            found.commit,
             ["python", "-m", "face_attributes", "profile", params["profile"]],
             branch=run_branch(run_id),
             home=place.workspaces(),
             message=f"Use profile {params['profile']}",
         )
     return {
-        "base": commit,
+        "base": found.commit,
         "start": start,
-        "raw_data": readiness.raw_data_pattern(source, place.RELEASE_ROOT),
+        "raw_data": readiness.raw_data_pattern(found.source, place.RELEASE_ROOT),
     }
 
 
 @task(execution_timeout=timedelta(hours=6))
+def pull(commit: str, stages: list[str]) -> str:
+    """Bring the data that `commit` has for `stages` from the DVC remote into this environment's cache."""
+    from gitops.step import pull
+    from visage_dags import place
+
+    return pull(place.origin(), commit, stages, home=place.workspaces())
+
+
+@task(execution_timeout=timedelta(hours=6))
+def append_labelled(commit: str, run_id: str) -> str:
+    """Append each labelled batch that waits, a commit each, and return the last one."""
+    import logging
+
+    from gitops.candidate import run_branch
+    from gitops.step import run_command
+    from gitops.workspace import workspace
+    from visage_dags import labelled, place
+
+    log = logging.getLogger(__name__)
+    waiting = labelled.waiting(place.home())
+    if not waiting:
+        log.info("No labelled batch waits in %s.", place.home() / labelled.FOLDER)
+        return commit
+    with workspace(place.origin(), commit, place.workspaces()) as space:
+        present = {batch for batch in waiting if (space.path / labelled.pointer(batch)).exists()}
+    for batch in waiting:
+        folder = place.home() / labelled.FOLDER / batch
+        if batch in present:
+            log.info("%s is in the training data already: skipped; %s can be removed.", batch, folder)
+            continue
+        commit = run_command(
+            place.origin(),
+            commit,
+            ["python", "-m", "face_attributes", "append", str(folder)],
+            branch=run_branch(run_id),
+            home=place.workspaces(),
+            message=f"Append labelled batch {batch}",
+            data=[labelled.pointer(batch)],
+            timeout=timedelta(hours=1),
+        )
+    return commit
+
+
+@task(execution_timeout=timedelta(hours=6), pool=TRAINING)
 def run_stage(commit: str, stage: str, run_id: str) -> str:
     """Run one DVC stage on `commit` and return the commit that holds its results."""
     from gitops.candidate import run_branch
@@ -73,6 +136,62 @@ def run_stage(commit: str, stage: str, run_id: str) -> str:
     from visage_dags import place
 
     return run_stage(place.origin(), commit, stage, branch=run_branch(run_id), home=place.workspaces())
+
+
+@task(execution_timeout=timedelta(hours=3))
+def push(commit: str, stages: list[str]) -> str:
+    """See to it that all that `stages` made is on the DVC remote, whatever machine made it."""
+    from gitops.step import push
+    from visage_dags import place
+
+    return push(place.origin(), commit, stages, home=place.workspaces())
+
+
+@task
+def archive(result: str, run_id: str) -> str:
+    """Keep metrics, plots and parameters under the id of the run, and return the commit that has them."""
+    import logging
+
+    from gitops.archive import archive
+    from visage_dags import place
+
+    folder = archive(
+        place.origin(), result, run_id=run_id, runs=place.home() / "runs", home=place.workspaces()
+    )
+    logging.getLogger(__name__).info("Archived in %s.", folder)
+    return result
+
+
+@task(execution_timeout=timedelta(hours=2))
+def gates(result: str, params: dict[str, Any]) -> str:
+    """Hold the results against what runs here; a full run that fails a gate fails."""
+    import logging
+
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from gitops.candidate import judge
+    from gitops.gate import markdown
+    from visage_dags import place
+
+    log = logging.getLogger(__name__)
+    incumbent = place.release()
+    rows = judge(
+        place.origin(),
+        result,
+        incumbent,
+        place.environment(),
+        home=place.workspaces(),
+        cache=place.home(),
+    )
+    log.info("%s against %s, which runs in %s:", result[:12], incumbent[:12], place.environment())
+    for line in markdown(rows).splitlines():
+        log.info("%s", line)
+    failed = [str(row) for row in rows if not row.ok]
+    if failed and params["profile"] == "full":
+        raise AirflowFailException(f"{result[:12]} is not proposed: {'; '.join(failed)}")
+    if failed:
+        log.info("A run at profile %s may fail gates: it is never proposed.", params["profile"])
+    return result
 
 
 @task
@@ -94,11 +213,16 @@ def notify_success(branch: str, result: str) -> None:
     """Say what came of the run."""
     import logging
 
-    log = logging.getLogger(__name__)
+    from visage_dags import notices
+
     if branch:
-        log.info("The run ended well: %s waits for its pull request.", branch)
+        subject = f"proposed {branch}"
+        said = f"The run ended well: {branch} waits for its pull request."
     else:
-        log.info("The run ended well with %s; there is nothing to propose.", result)
+        subject = "nothing to propose"
+        said = f"The run ended well with {result}; there is nothing to propose."
+    logging.getLogger(__name__).info("%s", said)
+    notices.notify(subject, said)
 
 
 @dag(
@@ -121,6 +245,7 @@ def ml_pipeline_face_attributes() -> None:
     check_raw_data = FileSensor(
         task_id="check_raw_data",
         filepath="{{ ti.xcom_pull(task_ids='check_environment', key='raw_data') }}",
+        recursive=True,
         mode="reschedule",
         poke_interval=30,
         timeout=timedelta(hours=12).total_seconds(),
@@ -128,20 +253,25 @@ def ml_pipeline_face_attributes() -> None:
     environment >> check_raw_data
 
     with TaskGroup("data_preparation"):
-        collected = run_stage.override(task_id="collect")(environment["start"], "collect")
+        pulled = pull(environment["start"], ["collect", "prepare"])
+        appended = append_labelled(pulled)
+        collected = run_stage.override(task_id="collect")(appended, "collect")
         prepared = run_stage.override(task_id="prepare")(collected, "prepare")
-    check_raw_data >> collected
+    check_raw_data >> pulled
     with TaskGroup("hyperparameter_optimization"):
         tuned = run_stage.override(task_id="tune")(prepared, "tune")
     with TaskGroup("model_training"):
         trained = run_stage.override(task_id="train")(tuned, "train")
         exported = run_stage.override(task_id="export")(trained, "export")
+        pushed = push(exported, ["train", "export"])
     with TaskGroup("model_evaluation"):
-        evaluated = run_stage.override(task_id="evaluate")(exported, "evaluate")
+        evaluated = run_stage.override(task_id="evaluate")(pushed, "evaluate")
         referenced = run_stage.override(task_id="reference")(evaluated, "reference")
+        archived = archive(referenced)
+        judged = gates(archived)
 
-    branch = propose_candidate(environment["base"], referenced)
-    notify_success(branch, referenced)
+    branch = propose_candidate(environment["base"], judged)
+    notify_success(branch, judged)
 
 
 ml_pipeline_face_attributes()

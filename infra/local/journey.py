@@ -281,7 +281,9 @@ def _celeba_folder(engine: Engine) -> str:
         raise EngineError(
             "CELEBA_DIR: not set, and params.yaml: data.source is celeba; name the images' folder in .env"
         )
-    if not any(Path(folder).glob("list_attr_celeba.*")):
+    # As in the archives that are in circulation: at the top, or in folders of their own.
+    places = (Path(folder), Path(folder) / "Anno", Path(folder) / "Eval")
+    if not any(any(place.glob("list_attr_celeba.*")) for place in places):
         raise EngineError(
             f"CELEBA_DIR: {folder} has no list_attr_celeba.txt; name the folder that has CelebA's files"
         )

@@ -27,7 +27,7 @@ HEAVY = {
 
 # How many tasks each DAG has.
 COUNTS = {
-    "ml_pipeline_face_attributes": 11,
+    "ml_pipeline_face_attributes": 16,
     "model_monitoring_and_retraining": 7,
     "score_faces": 2,
     "verify_release": 3,
@@ -221,6 +221,7 @@ def test_every_pool_is_declared_and_has_its_tasks(parsed: dict[str, Any]) -> Non
     }
     for name, task in tasks.items():
         assert task["pool"] in {*declared, "default_pool"}, f"{name}: declare its pool in infra/pools.json"
+    assert tasks["ml_pipeline_face_attributes.model_training.train"]["pool"] == "training"
     assert tasks["score_faces.score_batch"]["pool"] == "scoring"
     assert tasks["verify_release.score_holdout"]["pool"] == "verification"
     assert {name: pool["slots"] for name, pool in declared.items()} == dict.fromkeys(declared, 1)
@@ -269,13 +270,18 @@ def test_the_training_pipeline_is_the_guides(parsed: dict[str, Any]) -> None:
     order = [
         "check_environment",
         "check_raw_data",
+        "data_preparation.pull",
+        "data_preparation.append_labelled",
         "data_preparation.collect",
         "data_preparation.prepare",
         "hyperparameter_optimization.tune",
         "model_training.train",
         "model_training.export",
+        "model_training.push",
         "model_evaluation.evaluate",
         "model_evaluation.reference",
+        "model_evaluation.archive",
+        "model_evaluation.gates",
         "propose_candidate",
         "notify_success",
     ]
