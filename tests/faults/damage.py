@@ -1,0 +1,46 @@
+"""Whether a fault has damaged what others read: git, the DVC remote, the folder of workspaces."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from gitops.repository import Repository
+
+
+def assert_undamaged(origin: Repository, store: Path, spaces: Path) -> None:
+    """Fail unless git is whole, all that any commit names is on the DVC remote, and no workspace is left.
+
+    `store` is where the DVC remote keeps its files on this machine.
+    """
+    origin.git("fsck", "--strict", "--no-dangling")
+    seen = 0
+    for commit in origin.git("rev-list", "--all").splitlines():
+        for digest in _named(origin, commit):
+            _check(store, digest)
+            seen += 1
+    assert seen, "there is something to look at"
+    left = [entry.name for entry in spaces.iterdir() if entry.name != ".sweep"] if spaces.exists() else []
+    assert left == []
+
+
+def _named(origin: Repository, commit: str) -> Iterator[str]:
+    for path in origin.files(commit):
+        if path.endswith(".dvc"):
+            outs = yaml.safe_load(origin.read(commit, path) or b"")["outs"]
+        elif path == "dvc.lock":
+            stages = yaml.safe_load(origin.read(commit, path) or b"")["stages"].values()
+            outs = [out for stage in stages for out in stage.get("outs", [])]
+        else:
+            continue
+        yield from (out["md5"] for out in outs if origin.tree_id(commit, out["path"]) is None)
+
+
+def _check(store: Path, digest: str) -> None:
+    content = (store / "files" / "md5" / digest[:2] / digest[2:]).read_bytes()
+    assert hashlib.md5(content).hexdigest() == digest.removesuffix(".dir")  # noqa: S324, DVC's digest
+    if digest.endswith(".dir"):
+        for entry in json.loads(content):
+            _check(store, entry["md5"])

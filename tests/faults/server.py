@@ -1,0 +1,47 @@
+"""Servers that a test starts, kills and starts again at the same address."""
+
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.local import port
+from tests.infra.local.waiting import wait_for
+
+
+class Server:
+    """A process that listens on a port of this machine."""
+
+    def __init__(self, command: Sequence[str], number: int, log: Path) -> None:
+        self._command, self.port, self._log = command, number, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        wait_for(self._listens)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def _listens(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def git_daemon(folder: Path, log: Path) -> Server:
+    """Serve the repositories in `folder` at `git://127.0.0.1:<port>/`, for reading and writing."""
+    number = port.unused()
+    program = Path(subprocess.check_output(["git", "--exec-path"], text=True).strip()) / "git-daemon"
+    options = ["--export-all", "--enable=receive-pack", "--reuseaddr", "--listen=127.0.0.1"]
+    return Server([str(program), *options, f"--port={number}", f"--base-path={folder}"], number, log)
+
+
+def s3(folder: Path, log: Path) -> Server:
+    """Serve the folders in `folder` as buckets, at a megabyte a second, so that a push takes a while."""
+    number = port.unused()
+    options = ["--addr", f"127.0.0.1:{number}", "--auth-key", "user,password", "--bwlimit", "1M"]
+    return Server(["rclone", "serve", "s3", *options, str(folder)], number, log)

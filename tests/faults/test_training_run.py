@@ -1,0 +1,118 @@
+"""What may go wrong during a training run, done to one real Airflow with the real pipeline.
+
+The tests build on one another: each leaves the environment well, and with what its run has made.
+"""
+
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from gitops.candidate import candidate_branch, run_branch
+from infra.local import process
+from tests.faults.airflow import Dev, params
+from tests.infra.local.waiting import alive, wait_for
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    folder = tmp_path_factory.mktemp("dev")
+    made: list[Dev] = []
+    try:
+        made.append(Dev(folder))
+        yield made[0]
+    finally:
+        process.end(process.belonging(folder / "checkout" / ".visage"), grace=0)
+        for one in made:
+            one.database.stop()
+
+
+def test_a_training_task_that_is_killed_is_tried_again(dev: Dev) -> None:
+    main = dev.origin.resolve("main")
+    batch = dev.home / "labelled" / "late"
+    batch.mkdir(parents=True)
+    (batch / "list_attr_celeba.txt").write_text("late labels")
+    with dev.held():
+        run = dev.trigger()
+        training = psutil.Process(dev.await_training(run))
+        repro = next(parent for parent in training.parents() if "repro" in parent.cmdline())
+        repro.parent().kill()
+        dev.await_training(run)
+        assert not alive(training), "two trainings at once would take each other's time"
+    dev.succeed(run)
+    assert dev.attempts(run)["model_training.train"] == 2
+    assert sum(attempt > 1 for attempt in dev.attempts(run).values()) == 1
+
+    candidate = candidate_branch(run)
+    assert dev.origin.resolve(f"{candidate}^") == main
+    assert dev.origin.tree_id(candidate, "data/labelled/late.parquet.dvc"), "the batch came with it"
+    assert "1 file pushed" in dev.log(run, "data_preparation.append_labelled")
+    # What it measured is found by its id
+    archived = dev.home / "runs" / run
+    assert (archived / "commit").read_text().strip() == dev.origin.resolve(run_branch(run))
+    assert (archived / "metrics/evaluation.json").read_bytes() == dev.origin.read(
+        candidate, "metrics/evaluation.json"
+    )
+    assert (archived / "plots/worst.jpg").is_file()
+    assert [tag.commit for tag in dev.origin.tags("archive")] == [dev.origin.resolve(run_branch(run))]
+    dev.assert_undamaged()
+
+
+def test_a_run_whose_results_main_has_proposes_nothing(dev: Dev) -> None:
+    [candidate] = dev.origin.git("for-each-ref", "--format=%(objectname)", "refs/heads/candidate").split()
+    dev.move_main(candidate)
+    run = dev.trigger()
+    dev.succeed(run)
+    assert not dev.origin.has(candidate_branch(run))
+    assert "late is in the training data already: skipped" in dev.log(run, "data_preparation.append_labelled")
+    assert f"({candidate}): nothing to propose" in dev.log(run, "propose_candidate")
+    assert "there is nothing to propose" in dev.log(run, "notify_success")
+    assert (dev.home / "runs" / run / "metrics/evaluation.json").is_file()
+    dev.assert_undamaged()
+
+
+def test_a_run_outlives_its_scheduler(dev: Dev) -> None:
+    dev.land(params_yaml=params(1))
+    with dev.held():
+        run = dev.trigger()
+        training = psutil.Process(dev.await_training(run))
+        dev.instance.alive()["scheduler"].kill()
+        wait_for(lambda: "scheduler" not in dev.instance.alive())
+        dev.start()
+        assert not alive(training), "the tasks of a dead scheduler are ended by the next"
+        dev.await_training(run)
+    dev.succeed(run)
+    assert dev.origin.has(candidate_branch(run))
+    dev.assert_undamaged()
+
+
+def test_two_runs_wait_for_each_other_and_each_ends_with_the_release_it_began_with(dev: Dev) -> None:
+    before = dev.land(params_yaml=params(2))
+    with dev.held():
+        first = dev.trigger()
+        second = dev.trigger()
+        dev.await_training(first)
+        assert dev.airflow.run("ml_pipeline_face_attributes", second).state == "queued"
+        after = dev.land(params_yaml=params(3))
+    assert dev.succeed(first).bundle_version == before
+    assert dev.origin.resolve(f"{candidate_branch(first)}^") == before
+    dev.succeed(second)
+    # It is asked for the main that it finds when it starts
+    assert dev.origin.resolve(f"{candidate_branch(second)}^") == after
+    dev.assert_undamaged()
+
+
+def test_a_model_that_fails_a_gate_is_archived_and_not_proposed(dev: Dev) -> None:
+    dev.land(params_yaml=params(4, accuracy=0.8))
+    run = dev.trigger()
+    assert dev.finish(run).state == "failed"
+    assert dev.attempts(run)["model_evaluation.gates"] == 1
+    log = dev.log(run, "model_evaluation.gates")
+    assert "| **mean accuracy** | **0.8000** | **at least 0.8500** |" in log
+    assert "is not proposed: mean accuracy: 0.8000, at least 0.8500 is asked for" in log
+    assert dev.states(run)["propose_candidate"] == "upstream_failed"
+    assert not dev.origin.has(candidate_branch(run))
+    assert (dev.home / "runs" / run / "metrics/evaluation.json").is_file()
+    dev.assert_undamaged()
