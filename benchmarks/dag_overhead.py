@@ -1,0 +1,180 @@
+"""What the training DAG costs beside its work: its wall time against `dvc repro` of the same stages.
+
+    python -m benchmarks.dag_overhead [--profile small] [--images N]
+
+Both train from the same commit with nothing cached, on an Airflow, an origin and a DVC remote of their own in
+a temporary folder; `dvc repro` before and after the DAG, so that a machine that gets busier favours neither.
+1.0 would be tasks, commits and pushes for nothing; what they cost does not grow with the work, so the ratio
+falls with it (more --images).
+"""
+
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gitops.airflow import Access
+from gitops.repository import Repository
+from infra.local import patience, port, process, secret, variables
+from infra.local.database import Embedded
+from infra.local.instance import Instance, wait
+from infra.local.layout import Layout
+from infra.local.origin import Origin
+from infra.local.screen import Screen, Step
+from infra.local.task import ENDED, Runs, Task
+from infra.local.training import DAG
+from infra.local.variables import Address, Own
+
+ROOT = Path(__file__).parents[1]
+TARGET = 1.6
+_TIMEOUT = 4 * 3600
+
+
+def main(
+    profile: Annotated[str, typer.Option(help="small or full")] = "small",
+    images: Annotated[int | None, typer.Option(help="More drawn faces make more work")] = None,
+) -> None:
+    """Print the ratio, and where the time goes."""
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
+        layout = Layout(Path(name) / "checkout")
+        _clone(layout.checkout, images)
+        console.print("dvc repro ...")
+        before = _repro(layout, profile)
+        console.print("the DAG ...")
+        with _airflow(layout) as airflow:
+            wall, tasks = _run(airflow, profile)
+        console.print("dvc repro ...")
+        after = _repro(layout, profile)
+    stages = {stage: (before[stage] + after[stage]) / 2 for stage in before}
+    plain = sum(stages.values())
+    console.print(_table(stages, tasks, wall))
+    verdict = "within" if wall / plain <= TARGET else "over"
+    console.print(
+        f"training DAG, profile {profile}: {wall:.0f} s, dvc repro {plain:.0f} s "
+        f"({sum(before.values()):.0f} and {sum(after.values()):.0f}): "
+        f"[bold]{wall / plain:.2f}[/] of it ({verdict} {TARGET}), {wall - plain:.0f} s beside the work"
+    )
+
+
+def _clone(checkout: Path, images: int | None) -> None:
+    repository = Repository.clone(str(ROOT), checkout, "--depth", "1")
+    dag = checkout / "dags" / "ml_pipeline_dag.py"
+    # The run that is measured is the only one
+    dag.write_text(dag.read_text().replace('schedule="@daily"', "schedule=None"))
+    if images is not None:
+        for file in (checkout / "params.yaml", checkout / "params.small.yaml"):
+            text = re.sub(r"\b(count|max_images): *\d+", rf"\1: {images}", file.read_text())
+            file.write_text(text)
+    repository.git("add", "--all")
+    repository.git("commit", "--quiet", "--no-verify", "-m", "As measured", env=repository.identity())
+
+
+def _repro(layout: Layout, profile: str) -> dict[str, float]:
+    """Run all stages in a clone of their own; return the seconds of each, with DVC's start in the first."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-repro-") as name:
+        folder = Path(name) / "clone"
+        Repository.clone(str(layout.checkout), folder)
+        environment = {
+            **variables.inherit(os.environ),
+            "PYTHONPATH": str(folder / "src"),
+            "DVC_GLOBAL_CONFIG_DIR": name,
+            "DVC_SITE_CACHE_DIR": f"{name}/site",
+            "DVC_NO_ANALYTICS": "1",
+        }
+        if profile != "full":
+            command = [sys.executable, "-m", "face_attributes", "profile", profile]
+            subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=60)
+        began, spent = time.perf_counter(), {}
+        stage, since = "", began
+        with subprocess.Popen(
+            ["dvc", "repro"],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as repro:
+            assert repro.stdout is not None
+            lines = []
+            for line in repro.stdout:
+                lines.append(line)
+                if found := re.match(r"Running stage '(\w+)'", line):
+                    now = time.perf_counter()
+                    if stage:
+                        spent[stage], since = now - since, now
+                    stage = found[1]
+        if repro.returncode != 0:
+            sys.exit(f"dvc repro failed:\n{''.join(lines[-5:])}")
+        spent[stage] = time.perf_counter() - since
+    return spent
+
+
+@contextmanager
+def _airflow(layout: Layout) -> Iterator[Runs]:
+    """Bring dev up, and yield it when it knows the training pipeline."""
+    origin, database = Origin(layout), Embedded(layout)
+    origin.prepare()
+    origin.configure_dvc()
+    try:
+        database.start()
+        address = Address("localhost", port.unused())
+        instance = Instance(layout, "dev", address)
+        secrets = secret.load(instance.place.secrets)
+        own = variables.derive(
+            layout, "dev", Own.read(layout.checkout, os.environ), address, secrets, database.url("dev")
+        )
+        own["ACTIVE_DAGS"] = ""  # what else may run every minute is no part of it
+        instance.configure(secrets.password)
+        instance.migrate(own)
+        instance.provide_pools(own)
+        instance.start(own, os.environ)
+        wait([instance], Step(Screen(Console(file=io.StringIO())), "Start"))
+        access = Access(url=address.url, username=variables.USERNAME, password=secrets.password)
+        with Runs(access, timeout=60) as airflow:
+            if not patience.until(
+                lambda: any(dag["dag_id"] == DAG for dag in airflow.dags()), seconds=180, pause=1
+            ):
+                sys.exit(f"no {DAG}: {airflow.import_errors()}")
+            yield airflow
+    finally:
+        process.end(process.belonging(layout.state), grace=0)
+        database.stop()
+
+
+def _run(airflow: Runs, profile: str) -> tuple[float, list[Task]]:
+    airflow.unpause(DAG)
+    began = time.perf_counter()
+    run = airflow.trigger(DAG, {"profile": profile})
+    patience.until(lambda: airflow.run(DAG, run).state in ENDED, seconds=_TIMEOUT, pause=0.5)
+    wall = time.perf_counter() - began
+    tasks = airflow.tasks(DAG, run)
+    if airflow.run(DAG, run).state != "success":
+        sys.exit(f"the run did not succeed: {', '.join(f'{task.name} {task.state}' for task in tasks)}")
+    return wall, tasks
+
+
+def _table(stages: dict[str, float], tasks: list[Task], wall: float) -> Table:
+    table = Table("task", "seconds", "dvc repro", "beside it")
+    for task in tasks:
+        own = stages.get(task.id.rpartition(".")[2], 0.0)
+        seconds = task.seconds or 0.0
+        table.add_row(task.name, f"{seconds:.1f}", f"{own:.1f}" if own else "", f"{seconds - own:.1f}")
+    between = wall - sum(task.seconds or 0.0 for task in tasks)
+    table.add_row("between tasks", f"{between:.1f}", "", f"{between:.1f}")
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)
