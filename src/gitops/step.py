@@ -109,14 +109,16 @@ def push(origin: Origin, commit: str, stages: Sequence[str], *, home: Path) -> s
     :raises GitError: when `origin` cannot be reached.
     """
     with workspace(origin, commit, home) as space:
-        _push_data(space, *stages)
         made = _made(space, stages)
-        # `dvc push` only warns of what is neither here nor there, and succeeds.
-        if missing := _missing_on_remote(space, made):
-            raise StepError(
-                f"DVC remote: lacks {', '.join(missing[:3])} of {commit[:12]}, and so does this machine; "
-                "clear the task that makes it, so that it runs again"
-            )
+        # Each step has pushed what it made, so as a rule there is nothing left to push.
+        if _missing_on_remote(space, made):
+            _push_data(space, *stages)
+            # `dvc push` only warns of what is neither here nor there, and succeeds.
+            if missing := _missing_on_remote(space, made):
+                raise StepError(
+                    f"DVC remote: lacks {', '.join(missing[:3])} of {commit[:12]}, and so does this machine; "
+                    "clear the task that makes it, so that it runs again"
+                )
     for path, digest in made.items():
         log.info("On the DVC remote: %s (md5 %s)", path, digest)
     return commit

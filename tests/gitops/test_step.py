@@ -200,6 +200,18 @@ def test_what_the_dvc_remote_has_is_pulled_into_the_cache(
     assert [path.read_text() for path in cache.rglob("*") if path.is_file()] == ["42\n"]
 
 
+def test_what_the_dvc_remote_lost_is_pushed_again(
+    origin: Repository, dvc_remote: Path, tmp_path: Path, isolated_home: Path
+) -> None:
+    config = isolated_home / "dvc" / "config"
+    config.write_text(config.read_text() + f"[cache]\ndir = {tmp_path / 'cache'}\n")
+    doubled = run(origin, origin.resolve("main"), "double", tmp_path / "spaces")
+    [kept] = [path for path in dvc_remote.rglob("*") if path.is_file()]
+    kept.unlink()
+    step.push(Origin(str(origin.path)), doubled, ["double"], home=tmp_path / "spaces")
+    assert kept.read_text() == "42\n"
+
+
 def test_what_is_neither_here_nor_on_the_dvc_remote_is_named(
     origin: Repository, dvc_remote: Path, tmp_path: Path
 ) -> None:
