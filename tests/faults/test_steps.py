@@ -136,7 +136,7 @@ def test_a_push_goes_on_when_the_dvc_remote_is_back(faults: Faults, bucket: Serv
     # What was pushed can be had from there, by a machine that has nothing
     shutil.rmtree(faults.folder / "cache")
     bucket.kill()
-    assert_one_line(faults.run(prepared, "train"), "dvc repro", "exit status")
+    assert_one_line(faults.run(prepared, "train"), "dvc pull prepared", "exit status")
     bucket.start()
     faults.commit_of(prepared, "train")
     faults.assert_undamaged()
