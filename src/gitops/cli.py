@@ -49,6 +49,7 @@ itself, staging and prod name a commit.
 A release moves from dev to staging to prod by pull requests that change nothing but that file:
 
     gitops status                      what runs where
+    gitops diff staging prod           what is different between two environments
     gitops promote staging --push      propose to staging what dev runs
     gitops merge promote/staging       check and merge it, as a forge does
     gitops rollback prod --push        propose to prod what it ran before
@@ -108,6 +109,60 @@ def status(
         show(rows, known, _OUT)
     if not all(row.agree for row in rows):
         raise typer.Exit(1)
+
+
+@app.command()
+def diff(
+    one: Annotated[
+        str | None,
+        typer.Argument(metavar="A", help="An environment, a branch or a commit.", show_default=False),
+    ] = None,
+    other: Annotated[str | None, typer.Argument(metavar="B", help="Likewise.", show_default=False)] = None,
+    base: Annotated[
+        str, typer.Option(metavar="BRANCH", help="Without A and B: the branch that it would be merged into.")
+    ] = "main",
+    head: Annotated[
+        str, typer.Option(metavar="BRANCH", help="Without A and B: what would be merged.")
+    ] = "HEAD",
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    remote: _Remote = None,
+) -> None:
+    """Show what is different: DAGs, parameters, data, dependencies, model, speed, settings.
+
+    `gitops diff staging prod` compares what main declares for two environments, `gitops diff A B` two
+    commits, `gitops diff` alone is what HEAD changes since it left main. The DAG files of both sides are
+    loaded, in processes of their own that see none of your variables.
+    """
+    from dataclasses import replace
+
+    from gitops.difference import between_settings, compare
+    from gitops.promotion import Ledger
+    from gitops.release import ENVIRONMENTS
+
+    if (one is None) != (other is None):
+        raise GitopsError("diff takes two names, A and B, or none")
+    repository, remote = _open(remote, needed=False)
+    ledger = Ledger.fetch(repository, remote, main=base) if remote else Ledger(repository, main=base)
+    if one is not None and other is not None:
+        both = one in ENVIRONMENTS and other in ENVIRONMENTS
+        before, after = _named(ledger, remote, one), _named(ledger, remote, other)
+        found = compare(repository, before, after, environments=not both)
+        if both and one != other:
+            between = between_settings(repository, ledger.tip, one, other)
+            found = replace(found, sections=(*found.sections, between))
+    else:
+        after = _commit(repository, remote, head)
+        before = repository.merge_base(ledger.tip, after)
+        if before is None:
+            raise GitopsError(f"{head} shares no history with {base}; name two commits instead")
+        found = compare(repository, before, after)
+    if as_json:
+        print(json.dumps(found.plain(), indent=1))
+    elif as_markdown:
+        print(found.markdown(), end="")
+    else:
+        found.show(_OUT)
 
 
 @app.command()
@@ -192,8 +247,7 @@ def check(
 
     repository, remote = _open(remote)
     ledger = Ledger.fetch(repository, remote, main=base, compare=_comparer(repository, remote))
-    pushed = repository.branch_ref(remote, head)
-    commit = repository.resolve(pushed if repository.has(pushed) else head)
+    commit = _commit(repository, remote, head)
     broken = broken_rules(ledger, commit)
     for environment, rows in ledger.judged.items():
         _OUT.print(table(rows, f"The gates of {environment}"))
@@ -220,9 +274,12 @@ def merge(
     _OUT.print(f"Merged {branch} into main of {remote} as {commit[:12]}", style="green")
 
 
-def _open(remote: str | None) -> tuple[Repository, str]:
+def _open(remote: str | None, *, needed: bool = True) -> tuple[Repository, str]:
+    """Find the repository and its remote; '' where there is none at all and none is needed."""
     repository = Repository.find()
     remotes = repository.remotes()
+    if remote is None and not remotes and not needed:
+        return repository, ""
     if remote is None:
         remote = "visage" if "visage" in remotes else "origin"
     if remote not in remotes:
@@ -246,6 +303,22 @@ def _comparer(repository: Repository, remote: str) -> Any:
         repository.path / ".visage" / "gates",
         lambda message: _ERR.print(message, soft_wrap=True, markup=False),
     )
+
+
+def _commit(repository: Repository, remote: str, name: str) -> str:
+    if remote:
+        pushed = repository.branch_ref(remote, name)
+        if repository.has(pushed):
+            return repository.resolve(pushed)
+    return repository.resolve(name)
+
+
+def _named(ledger: Any, remote: str, name: str) -> str | None:
+    from gitops.release import ENVIRONMENTS
+
+    if name in ENVIRONMENTS:
+        return ledger.declared(name).commit
+    return _commit(ledger.repository, remote, name)
 
 
 def _finish(ledger: Any, remote: str, proposal: Any, push: bool) -> None:

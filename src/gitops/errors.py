@@ -61,6 +61,10 @@ class ModelError(GitopsError):
     """A model could not be fetched, or is not the one that its release records."""
 
 
+class DagsError(GitopsError):
+    """The DAG files of a commit cannot be loaded."""
+
+
 class AirflowError(GitopsError):
     """An Airflow could not be asked, or refused."""
 

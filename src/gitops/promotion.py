@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
 
-import yaml
-
 from gitops import gate, release, settings
 from gitops.comparison import Compare
+from gitops.difference import compare
 from gitops.errors import GateError, NothingToDoError, ReleaseError, RuleError, SettingsError
 from gitops.gate import Row
 from gitops.release import ENVIRONMENTS, PREVIOUS, Declaration, Release
@@ -294,7 +293,8 @@ def promote(ledger: Ledger, environment: str, remote: str, *, now: datetime | No
     after = Release(commit=commit)
     _obey(violations(ledger, environment, after, now=now))
     subject = f"Promote {commit[:12]} to {environment}"
-    return _propose(ledger, environment, remote, f"promote/{environment}", before, after, subject)
+    branch = f"promote/{environment}"
+    return _propose(ledger, environment, remote, branch, before, after, subject, load_dags=True)
 
 
 def rollback(
@@ -362,17 +362,17 @@ def push(ledger: Ledger, remote: str, proposal: Proposal) -> None:
     )
 
 
-def describe(repository: Repository, before: str | None, after: str | None) -> str:
-    """Tell what changes between two releases: DAG files, parameters, model and accuracy."""
+def describe(repository: Repository, before: str | None, after: str | None, *, load_dags: bool = True) -> str:
+    """Tell in bounded text what changes between two releases.
+
+    :param load_dags: Load the DAG files to tell tasks and schedules apart, which takes seconds.
+    """
     if before is not None and not repository.has(before):
         before = None
-    lines = [f"Release: {_short(before)} -> {_short(after)}"]
-    lines.append(f"Model: {_model(repository, before)} -> {_model(repository, after)}")
-    if before and after:
-        dags = repository.changed(before, after)
-        lines += _list("DAG files", [path for path in dags if path.startswith("dags/")])
-        lines += _list("Parameters", _parameters(repository, before, after))
-    return "\n".join(lines)
+    head = [f"Release: {_short(before)} -> {_short(after)}"]
+    head.append(f"Accuracy: {_accuracy(repository, before)} -> {_accuracy(repository, after)}")
+    found = compare(repository, before, after, load_dags=load_dags, environments=False)
+    return "\n".join([*head, found.text()])
 
 
 def _propose(
@@ -383,10 +383,13 @@ def _propose(
     before: Release,
     after: Release,
     subject: str,
+    *,
+    load_dags: bool = False,
 ) -> Proposal:
     repository = ledger.repository
     hold = f"Hold: {before.hold or 'none'} -> {after.hold or 'none'}\n" if before.hold != after.hold else ""
-    message = f"{subject}\n\n{hold}{describe(repository, before.commit, after.commit)}\n"
+    described = describe(repository, before.commit, after.commit, load_dags=load_dags)
+    message = f"{subject}\n\n{hold}{described}\n"
     files = {release.path_of(environment): release.render(after, environment)}
     commit = repository.commit_files(ledger.tip, files, message)
     existing = _on_remote(repository, remote, branch)
@@ -428,49 +431,13 @@ def _short(commit: str | None) -> str:
     return commit[:12] if commit else "no release"
 
 
-def _model(repository: Repository, commit: str | None) -> str:
+def _accuracy(repository: Repository, commit: str | None) -> str:
     if commit is None:
         return "none"
     try:
-        figures = gate.evaluation(repository, commit)
+        return f"{gate.evaluation(repository, commit).mean_accuracy:.4f}"
     except GateError:
         return "none"
-    return f"{figures.model_sha256[:12]} (mean accuracy {figures.mean_accuracy:.4f})"
-
-
-def _list(title: str, items: list[str], most: int = 20) -> list[str]:
-    if not items:
-        return [f"{title}: unchanged"]
-    more = [f"  ... and {len(items) - most} more"] if len(items) > most else []
-    return [f"{title}:", *(f"  {item}" for item in items[:most]), *more]
-
-
-def _parameters(repository: Repository, before: str, after: str) -> list[str]:
-    old, new = _flat(repository, before), _flat(repository, after)
-    return [
-        f"{key}: {old.get(key, 'none')} -> {new.get(key, 'none')}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-
-
-def _flat(repository: Repository, commit: str) -> dict[str, str]:
-    try:
-        data = yaml.safe_load(repository.read(commit, "params.yaml") or b"")
-    except yaml.YAMLError:
-        return {"params.yaml": "not YAML"}
-    found: dict[str, str] = {}
-
-    def walk(prefix: str, value: object) -> None:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), item)
-        else:
-            found[prefix] = str(value)
-
-    if isinstance(data, dict):
-        walk("", data)
-    return found
 
 
 def _hours(span: timedelta) -> str:

@@ -242,15 +242,16 @@ def test_the_message_says_what_changes(lab: Lab) -> None:
         "  dags/new.py",
         "  train.epochs: none -> 3",
         "  train.learning_rate: 0.1 -> 0.2",
-        "(mean accuracy 0.9000) -> ",
-        "(mean accuracy 0.9100)",
+        "Accuracy: 0.9000 -> 0.9100",
+        "  mean accuracy: 0.9000 -> 0.9100 (+0.0100)",
+        "Dependencies: unchanged",
     ):
         assert line in message
 
 
 def test_describe_nothing(lab: Lab) -> None:
     assert describe(lab.origin, None, lab.tip).startswith("Release: no release -> ")
-    assert "DAG files: unchanged" in describe(lab.origin, lab.tip, lab.tip)
+    assert "DAGs: unchanged" in describe(lab.origin, lab.tip, lab.tip)
 
 
 def test_a_broken_file_on_main_can_be_promoted_over(lab: Lab) -> None:
