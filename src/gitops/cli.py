@@ -257,6 +257,74 @@ def check(
 
 
 @app.command()
+def report(
+    base: Annotated[
+        str, typer.Option(metavar="BRANCH", help="The branch that it would be merged into.")
+    ] = "main",
+    head: Annotated[
+        str,
+        typer.Option(metavar="BRANCH", help="A branch of the remote, or any commit of this checkout."),
+    ] = "HEAD",
+    metrics: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Metrics of a run on small data.", show_default=False),
+    ] = None,
+    base_metrics: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The same of the base branch.", show_default=False),
+    ] = None,
+    timing: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON: part of the run -> seconds.", show_default=False),
+    ] = None,
+    artifact: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the whole report is, if it is cut.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it there.", show_default="print it")
+    ] = None,
+    whole: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it there uncut, too.", show_default=False)
+    ] = None,
+    remote: _Remote = None,
+) -> None:
+    """Write the Markdown for a comment on a pull request: the verdict, the figures, and what changes.
+
+    Never longer than 65,000 characters. It reports; whether a branch may be merged is said by `gitops check`.
+    """
+    import sys
+
+    from gitops.figures import Figures, of_folder
+    from gitops.promotion import Ledger
+    from gitops.report import gather, load_seconds, render
+
+    repository, remote = _open(remote, needed=False)
+    for folder in filter(None, (metrics, base_metrics)):
+        if not folder.is_dir():
+            raise GitopsError(f"{folder}: no such folder")
+    if base_metrics and not metrics:
+        raise GitopsError("--base-metrics alone compares with nothing; name --metrics too")
+    ledger = Ledger.fetch(repository, remote, main=base) if remote else Ledger(repository, main=base)
+    small = (of_folder(base_metrics) if base_metrics else Figures(), of_folder(metrics)) if metrics else None
+    material = gather(
+        ledger,
+        _commit(repository, remote, head),
+        base=base,
+        name=head,
+        small=small,
+        seconds=load_seconds(timing) if timing else None,
+    )
+    text = render(material, artifact=artifact)
+    if whole:
+        _write(whole, render(material, longest=sys.maxsize))
+    if out:
+        _write(out, text)
+    else:
+        print(text, end="")
+
+
+@app.command()
 def merge(
     branch: Annotated[
         str, typer.Argument(metavar="BRANCH", help="A branch of the remote.", show_default=False)
@@ -303,6 +371,21 @@ def _comparer(repository: Repository, remote: str) -> Any:
         repository.path / ".visage" / "gates",
         lambda message: _ERR.print(message, soft_wrap=True, markup=False),
     )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file in one step."""
+    import tempfile
+
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=".report-", delete=False
+        ) as file:
+            file.write(text)
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise GitopsError(f"{path}: {error.strerror}") from error
 
 
 def _commit(repository: Repository, remote: str, name: str) -> str:

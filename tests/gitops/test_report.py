@@ -1,0 +1,222 @@
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from typer.testing import CliRunner, Result
+
+from gitops import gate
+from gitops.cli import app
+from gitops.difference import Change, Difference, Section
+from gitops.figures import Figures, Interval
+from gitops.promotion import Violation
+from gitops.report import LONGEST, Incumbent, Material, render
+
+from .conftest import Lab, model_files
+
+OURS = {"<details>", "</details>", "<summary>", "</summary>", "<code>", "</code>"}
+NASTY = st.one_of(
+    st.text(max_size=80),
+    st.sampled_from(
+        [
+            "<script>alert(1)</script>",
+            "</details><img src=x onerror=y>",
+            "<!-- ",
+            "`` ``` `",
+            "| a | b |\n|---|---|",
+            "\\`<b>\\",
+            "![x](http://e.example/x.png)",
+            "[x](javascript:y)",
+            "www.example.com http://example.com a@example.com",
+            "@everyone #1",
+            "```\n```mermaid",
+            "&lt;b&gt;",
+            "$`x`$",
+            "# title\n- item\n> quote",
+            "*a* _b_ ~~c~~",
+        ]
+    ),
+    st.text(alphabet="`|<>&\\\n_*[]()!#@-", max_size=60),
+)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
+INTERVALS = st.builds(Interval, NUMBERS, st.none() | NUMBERS, st.none() | NUMBERS)
+
+
+def some(keys: st.SearchStrategy, values: st.SearchStrategy) -> st.SearchStrategy:
+    return st.dictionaries(keys, values, max_size=6)
+
+
+FIGURES = st.builds(
+    Figures,
+    sha256=st.none() | NASTY,
+    means=some(st.sampled_from(["mean_accuracy", "mean_f1", "majority_accuracy"]), INTERVALS),
+    attributes=some(NASTY, INTERVALS),
+    slices=some(NASTY, INTERVALS),
+    speed=some(NASTY, NUMBERS),
+    model_bytes=st.none() | st.integers(0, 10**12),
+    training=some(st.sampled_from(["device", "epochs"]), NASTY),
+    curve=st.lists(st.tuples(*[NUMBERS] * 4), max_size=80).map(tuple),
+)
+ROWS = st.builds(gate.Row, NASTY, NASTY, NASTY, NASTY, st.booleans())
+CHANGES = st.lists(st.builds(Change, NASTY, NASTY, NASTY, NASTY), max_size=5).map(tuple)
+SECTIONS = st.builds(Section, st.sampled_from(["DAGs", "Data"]) | NASTY, CHANGES)
+MATERIALS = st.builds(
+    Material,
+    base=NASTY,
+    head=NASTY,
+    broken=st.lists(st.builds(Violation, NASTY, NASTY, NASTY), max_size=30).map(tuple),
+    before=FIGURES,
+    after=FIGURES,
+    difference=st.builds(
+        Difference,
+        st.just("a" * 40),
+        st.just("b" * 40),
+        st.lists(st.builds(Section, st.sampled_from(["DAGs", "Data"]) | NASTY, CHANGES), max_size=5).map(
+            tuple
+        ),
+    ),
+    incumbents=st.lists(
+        st.builds(Incumbent, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY),
+        max_size=3,
+    ).map(tuple),
+    small=st.none() | st.tuples(FIGURES, FIGURES),
+    seconds=some(NASTY, NUMBERS),
+)
+
+
+def tags(text: str) -> list[str]:
+    """The HTML that a forge would see, as a Markdown parser finds it."""
+    found = []
+    for token in MarkdownIt("commonmark", {"html": True}).enable("table").parse(text):
+        for part in (token, *(token.children or ())):
+            if part.type in ("html_block", "html_inline"):
+                found += re.findall(r"<[^>]*>?", part.content)
+            assert part.type not in ("image", "link_open"), part
+    return found
+
+
+@given(MATERIALS, st.sampled_from([600, 5000, LONGEST]))
+@settings(max_examples=150, deadline=None)
+def test_whatever_goes_in(material: Material, longest: int) -> None:
+    text = render(material, longest=longest)
+    assert len(text) <= longest
+    found = tags(text)
+    assert set(found) <= OURS
+    for name in ("details", "summary", "code"):
+        assert found.count(f"<{name}>") == found.count(f"</{name}>")
+    assert text.count("<details>") == text.count("</details>") == found.count("<details>")
+    assert not re.search(r"@(?!\d*&#8203;)\w", re.sub(r"`[^`\n]*`|<code>.*?</code>", "", text))
+
+
+HUGE = Figures(
+    sha256="a" * 64,
+    means={"mean_accuracy": Interval(0.9, 0.89, 0.91)},
+    attributes={f"Attribute_{number}": Interval(0.9) for number in range(2000)},
+)
+
+
+def huge() -> Material:
+    changes = tuple(Change(f"key{number}" * 10, "x" * 300, "y" * 300) for number in range(1000))
+    sections = tuple(Section(title, changes) for title in ("DAGs", "Parameters", "Data", "Code"))
+    return Material("main", "feature", (), Figures(), HUGE, Difference("a" * 40, "b" * 40, sections))
+
+
+def test_folded_parts_are_cut_first_and_a_line_says_so() -> None:
+    text = render(huge(), artifact="https://example.com/report?id=1")
+    assert len(text) <= LONGEST
+    assert "_Left out for length: " in text
+    assert "What changes" in text.splitlines()[-1]
+    assert text.rstrip().endswith("[The whole report](https://example.com/report?id=1)_")
+    assert "mean accuracy | " in text
+    assert len(render(huge(), longest=10**9)) > LONGEST
+
+
+def test_a_first_screen_that_is_too_long() -> None:
+    broken = tuple(Violation("f" * 200, "r" * 200, "w" * 200) for _ in range(20))
+    text = render(dataclasses.replace(huge(), broken=broken), longest=3000)
+    assert len(text) <= 3000
+    assert "breaks 20 rules" in text.splitlines()[0]
+    assert "the end of the first part" in text
+
+
+@pytest.fixture
+def run(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(lab.clone.path)
+
+    def invoke(*args: str) -> Result:
+        result = CliRunner().invoke(app, ["report", *args])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return invoke
+
+
+def test_a_change_of_code(lab: Lab, run) -> None:
+    lab.train("a", 0.9)
+    lab.branch("feature", {"src/face_attributes/x.py": b"", "params.yaml": b"profile: small\n"})
+    text = run("--head", "feature").stdout
+    assert text.startswith(
+        "**Nothing stands against merging `feature` into main. It changes: Parameters (2), Code (1).**"
+    )
+    assert "| mean accuracy | 0.9000 | 0.9000 |  |" in text
+    assert "<summary>What changes</summary>" in text
+    assert "Against what runs" not in text
+
+
+def test_another_model_is_held_against_every_incumbent(lab: Lab, run) -> None:
+    lab.train("a", 0.9)
+    lab.release("staging")
+    curve = b"epoch,train_loss,validation_loss,validation_accuracy\n1,0.5,0.4,0.8\n2,0.3,0.2,0.9\n"
+    lab.branch("candidate/b", model_files("b", 0.95) | {"plots/learning_curve.csv": curve})
+    text = run("--head", "candidate/b").stdout
+    assert "Mean accuracy goes from 0.9000 to 0.9500." in text
+    assert "| mean accuracy | 0.9000 | 0.9500 | +0.0500 |" in text
+    assert "Against what runs in each environment" in text
+    assert re.search(r"\| gates \|  \| passes all \d \| passes all \d \| passes all \d \|", text)
+    assert "    line [0.8, 0.9]" in text
+    assert text.count("```mermaid") == 3
+
+    lab.branch("candidate/c", model_files("c", 0.5))
+    text = run("--head", "candidate/c").stdout
+    assert "must not be merged into main: it breaks 2 rules." in text.splitlines()[0]
+    assert "fails: mean accuracy" in text
+
+
+def test_a_run_on_small_data(lab: Lab, run, tmp_path: Path) -> None:
+    for name, accuracy in (("base", 0.7), ("head", 0.75)):
+        folder = tmp_path / name / "metrics"
+        folder.mkdir(parents=True)
+        (folder / "evaluation.json").write_bytes(model_files(name, accuracy)["metrics/evaluation.json"])
+    (tmp_path / "timing.json").write_text(json.dumps({"dvc repro": 61.5}))
+    folders = ("--metrics", str(tmp_path / "head"), "--base-metrics", str(tmp_path / "base" / "metrics"))
+    out, whole = tmp_path / "report.md", tmp_path / "whole.md"
+    done = run(*folders, "--timing", str(tmp_path / "timing.json"), "--out", str(out), "--whole", str(whole))
+    assert (done.exit_code, done.stdout) == (0, "")
+    text = out.read_text()
+    assert text == whole.read_text()
+    assert "On small data" in text
+    assert "| mean accuracy | 0.7000 | 0.7500 | +0.0500 |" in text
+    assert "| `dvc repro` | 61.5 s |" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--metrics", "nowhere"),
+        ("--base-metrics", "."),
+        ("--timing", "README.md"),
+        ("--timing", "nowhere"),
+        ("--artifact", "javascript:alert(1)"),
+        ("--artifact", "https://x.example/)<b>"),
+        ("--out", "nowhere/report.md"),
+        ("--head", "nowhere"),
+    ],
+)
+def test_bad_arguments_are_one_line(run, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 1
+    assert len(done.stderr.splitlines()) == 1
