@@ -2,10 +2,11 @@
 
 from gitops import gate, promotion, release, settings
 from gitops.errors import GateError, ReleaseError, SettingsError
+from gitops.lock import LOCK
 from gitops.promotion import Ledger, Violation
 from gitops.release import ENVIRONMENTS
 
-_MODEL_FILES = {"dvc.lock", gate.EVALUATION, gate.EXPORT}
+_MODEL_FILES = {LOCK, gate.EVALUATION, gate.EXPORT}
 
 
 def check(ledger: Ledger, head: str) -> list[Violation]:
@@ -68,12 +69,16 @@ def _settings(ledger: Ledger, environment: str, head: str) -> list[Violation]:
 
 
 def _model(ledger: Ledger, head: str) -> list[Violation]:
+    found = []
+    objection = ledger.storage.objection(ledger.repository, head) if ledger.storage else None
+    if objection:
+        found.append(Violation(LOCK, objection.rule, objection.right))
     # Merging to main is a release into dev.
     try:
-        rows = ledger.judge("dev", head, ledger.tip)
+        rows = ledger.judge("dev", head, ledger.tip, fetch=objection is None)
     except (GateError, SettingsError) as error:
-        return [Violation(gate.EVALUATION, *_split(str(error), gate.EVALUATION))]
-    return [
+        return [*found, Violation(gate.EVALUATION, *_split(str(error), gate.EVALUATION))]
+    found += [
         Violation(
             gate.EVALUATION,
             f"the model fails a gate: {row}",
@@ -82,6 +87,7 @@ def _model(ledger: Ledger, head: str) -> list[Violation]:
         for row in rows
         if not row.ok
     ]
+    return found
 
 
 def _split(message: str, file: str) -> tuple[str, str]:

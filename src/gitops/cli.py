@@ -70,6 +70,13 @@ _Remote = Annotated[
 _Push = Annotated[
     bool, typer.Option("--push", help="Push the branch. Without this, only show what it would be.")
 ]
+_WithoutStorage = Annotated[
+    bool,
+    typer.Option(
+        "--without-dvc-remote",
+        help="Where no DVC remote is configured, do not ask whether the model exists there.",
+    ),
+]
 _Environment = Annotated[
     Literal["dev", "staging", "prod"],
     typer.Argument(metavar="ENV", help="staging or prod", show_default=False),
@@ -166,7 +173,12 @@ def diff(
 
 
 @app.command()
-def promote(environment: _Environment, push: _Push = False, remote: _Remote = None) -> None:
+def promote(
+    environment: _Environment,
+    push: _Push = False,
+    without_storage: _WithoutStorage = False,
+    remote: _Remote = None,
+) -> None:
     """Propose to an environment the release that the one before it runs.
 
     staging gets what dev runs, prod gets what staging runs and has verified. The proposal is a branch,
@@ -174,10 +186,14 @@ def promote(environment: _Environment, push: _Push = False, remote: _Remote = No
     """
     from gitops.promotion import Ledger
     from gitops.promotion import promote as propose
+    from gitops.storage import Storage
 
     repository, remote = _open(remote)
-    ledger = Ledger.fetch(repository, remote, compare=_comparer(repository, remote))
-    _finish(ledger, remote, propose(ledger, environment, remote), push)
+    storage = Storage(repository.path, optional=without_storage)
+    ledger = Ledger.fetch(repository, remote, storage=storage, compare=_comparer(repository, remote))
+    proposal = propose(ledger, environment, remote)
+    _say_unchecked(storage)
+    _finish(ledger, remote, proposal, push)
 
 
 @app.command()
@@ -230,9 +246,10 @@ def check(
         str,
         typer.Option(metavar="BRANCH", help="A branch of the remote, or any commit of this checkout."),
     ] = "HEAD",
+    without_storage: _WithoutStorage = False,
     remote: _Remote = None,
 ) -> None:
-    """Check whether a branch may be merged: release files, settings, promotion rules and the model's gates.
+    """Check whether a branch may be merged: release files, settings, promotion rules, models.
 
     Exits with 1 and every broken rule. Looks at commits: what is not committed does not count.
 
@@ -244,13 +261,17 @@ def check(
     from gitops.check import check as broken_rules
     from gitops.gate import table
     from gitops.promotion import Ledger
+    from gitops.storage import Storage
 
     repository, remote = _open(remote)
-    ledger = Ledger.fetch(repository, remote, main=base, compare=_comparer(repository, remote))
+    storage = Storage(repository.path, optional=without_storage)
+    comparer = _comparer(repository, remote)
+    ledger = Ledger.fetch(repository, remote, main=base, storage=storage, compare=comparer)
     commit = _commit(repository, remote, head)
     broken = broken_rules(ledger, commit)
     for environment, rows in ledger.judged.items():
         _OUT.print(table(rows, f"The gates of {environment}"))
+    _say_unchecked(storage)
     if broken:
         raise RuleError("\n".join(map(str, broken)))
     _OUT.print(f"{commit[:12]}: nothing stands against merging it into {base}", style="green")
@@ -291,7 +312,8 @@ def report(
 ) -> None:
     """Write the Markdown for a comment on a pull request: the verdict, the figures, and what changes.
 
-    Never longer than 65,000 characters. It reports; whether a branch may be merged is said by `gitops check`.
+    Never longer than 65,000 characters. It judges by what is in git: it is `gitops check` that also asks the
+    DVC remote whether the model exists.
     """
     import sys
 
@@ -329,6 +351,7 @@ def merge(
     branch: Annotated[
         str, typer.Argument(metavar="BRANCH", help="A branch of the remote.", show_default=False)
     ],
+    without_storage: _WithoutStorage = False,
     remote: _Remote = None,
 ) -> None:
     """Check a branch, merge it into main and push that.
@@ -336,9 +359,13 @@ def merge(
     It is what a forge's merge button does, for a team without a forge.
     """
     from gitops.merge import merge as merge_branch
+    from gitops.storage import Storage
 
     repository, remote = _open(remote)
-    commit = merge_branch(repository, remote, branch, compare=_comparer(repository, remote))
+    storage = Storage(repository.path, optional=without_storage)
+    comparer = _comparer(repository, remote)
+    commit = merge_branch(repository, remote, branch, storage=storage, compare=comparer)
+    _say_unchecked(storage)
     _OUT.print(f"Merged {branch} into main of {remote} as {commit[:12]}", style="green")
 
 
@@ -421,6 +448,15 @@ def _finish(ledger: Any, remote: str, proposal: Any, push: bool) -> None:
     done = "Was there already" if proposal.known else "Pushed"
     _OUT.print(f"{done}: {proposal.branch} on {remote}", style="green")
     _OUT.print(f"Open a pull request from it, or run: gitops merge {proposal.branch}", soft_wrap=True)
+
+
+def _say_unchecked(storage: Any) -> None:
+    if storage.unchecked:
+        _ERR.print(
+            "Not checked: whether the model exists, for no DVC remote is configured here",
+            soft_wrap=True,
+            style="yellow",
+        )
 
 
 def _refuse(lines: list[str]) -> None:

@@ -61,6 +61,10 @@ class ModelError(GitopsError):
     """A model could not be fetched, or is not the one that its release records."""
 
 
+class StorageError(GitopsError):
+    """The DVC remote does not answer."""
+
+
 class DagsError(GitopsError):
     """The DAG files of a commit cannot be loaded."""
 

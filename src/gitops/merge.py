@@ -8,13 +8,20 @@ from gitops.comparison import Compare
 from gitops.errors import GitError, NothingToDoError, PushRejectedError, RuleError
 from gitops.promotion import Ledger
 from gitops.repository import Repository
+from gitops.storage import Storage
 
 _PROPOSALS = ("promote/", "rollback/", "release-hold/")
 _ATTEMPTS = 2
 
 
 def merge(
-    repository: Repository, remote: str, branch: str, *, main: str = "main", compare: Compare | None = None
+    repository: Repository,
+    remote: str,
+    branch: str,
+    *,
+    main: str = "main",
+    storage: Storage | None = None,
+    compare: Compare | None = None,
 ) -> str:
     """Check a branch of `remote`, merge it into main with a merge commit, push that and return its id.
 
@@ -25,7 +32,7 @@ def merge(
     :raises PushRejectedError: when main keeps moving, or the remote does not let this user push to it.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        ledger = Ledger.fetch(repository, remote, main=main, compare=compare)
+        ledger = Ledger.fetch(repository, remote, main=main, storage=storage, compare=compare)
         reference = repository.branch_ref(remote, branch)
         if branch == main or not repository.has(reference):
             raise RuleError(f"{branch}: no such branch on {remote} that could be merged; push it first")

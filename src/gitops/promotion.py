@@ -18,6 +18,7 @@ from gitops.gate import Row
 from gitops.release import ENVIRONMENTS, PREVIOUS, Declaration, Release
 from gitops.repository import Repository
 from gitops.settings import Settings
+from gitops.storage import Storage
 from gitops.verdict import Verdicts
 
 NO_RELEASE = Release(commit=None)
@@ -44,13 +45,16 @@ class Ledger:
         *,
         remote: str | None = None,
         main: str = "main",
+        storage: Storage | None = None,
         compare: Compare | None = None,
     ) -> None:
         """Read `main` of `remote` as last fetched; without a remote, the local reference `main`.
 
-        `compare` is how models are compared with what runs.
+        `compare` is how models are compared with what runs. Without a `storage` nobody asks whether a model
+        exists there.
         """
         self.repository = repository
+        self.storage = storage
         self.compare = compare
         self.judged: dict[str, list[Row]] = {}
         """What the gates of each environment said last."""
@@ -59,11 +63,17 @@ class Ledger:
 
     @classmethod
     def fetch(
-        cls, repository: Repository, remote: str, *, main: str = "main", compare: Compare | None = None
+        cls,
+        repository: Repository,
+        remote: str,
+        *,
+        main: str = "main",
+        storage: Storage | None = None,
+        compare: Compare | None = None,
     ) -> "Ledger":
         """Fetch from `remote` first."""
         repository.fetch(remote)
-        return cls(repository, remote=remote, main=main, compare=compare)
+        return cls(repository, remote=remote, main=main, storage=storage, compare=compare)
 
     def declared(self, environment: str) -> Declaration:
         """Return what main declares now.
@@ -97,13 +107,18 @@ class Ledger:
             raise SettingsError(f"{path}: missing on main")
         return settings.parse(content, environment)
 
-    def judge(self, environment: str, commit: str, incumbent: str | None) -> list[Row]:
+    def judge(
+        self, environment: str, commit: str, incumbent: str | None, *, fetch: bool = True
+    ) -> list[Row]:
         """Hold a commit's model against the gates of an environment, by its settings on main.
+
+        Without `fetch` only what the commits record is compared: the model itself is known not to be there.
 
         :raises GateError: where the commit lacks the figures.
         :raises SettingsError: where the settings are missing or not valid.
         """
-        rows = gate.judge(self.repository, commit, incumbent, self.settings(environment), self.compare)
+        compare = self.compare if fetch else None
+        rows = gate.judge(self.repository, commit, incumbent, self.settings(environment), compare)
         self.judged[environment] = rows
         return rows
 
@@ -194,8 +209,11 @@ def _promotion(
             yield Violation(file, f"dev rejected {short} ({tag.name})", "fix it on main and promote that")
     else:
         yield from _verified_there(ledger, environment, source, commit, now)
+    objection = ledger.storage.objection(repository, commit) if ledger.storage else None
+    if objection:
+        yield Violation(file, objection.rule, objection.right)
     try:
-        rows = ledger.judge(environment, commit, before.commit)
+        rows = ledger.judge(environment, commit, before.commit, fetch=objection is None)
     except (GateError, SettingsError) as error:
         yield Violation(file, str(error), "release a commit that has passed its gates")
         return

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import subprocess
@@ -14,8 +15,13 @@ from .fake_airflow import FakeAirflow
 
 
 @pytest.fixture
-def run(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+def run(lab: Lab, dvc_remote: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(lab.clone.path)
+    for name in "abc":
+        digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+        file = dvc_remote / "files" / "md5" / digest[:2] / digest[2:]
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"model")
 
     def invoke(*args: str) -> Result:
         result = CliRunner().invoke(app, args)
@@ -97,6 +103,20 @@ def test_check_takes_the_checkout_s_own_commit(lab: Lab, run) -> None:
     assert run("check").exit_code == 1
     assert run("check", "--head", "nope").exit_code == 1
     assert run("check", "--base", "nope").exit_code == 1
+
+
+def test_a_clone_that_knows_no_dvc_remote(lab: Lab, run, isolated_home: Path) -> None:
+    lab.train("a")
+    (isolated_home / "dvc" / "config").unlink()
+    refused = run("promote", "staging", "--push")
+    assert refused.exit_code == 1
+    assert "no DVC remote is configured; configure one" in refused.stderr
+    unchecked = run("promote", "staging", "--push", "--without-dvc-remote")
+    assert unchecked.exit_code == 0
+    assert "Not checked: whether the model exists" in unchecked.stderr
+    for command in (("check", "--head", "promote/staging"), ("merge", "promote/staging")):
+        assert run(*command).exit_code == 1
+        assert "Not checked: " in run(*command, "--without-dvc-remote").stderr
 
 
 def test_the_remote_to_work_with(lab: Lab, run, monkeypatch: pytest.MonkeyPatch) -> None:

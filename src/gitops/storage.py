@@ -1,0 +1,165 @@
+"""The DVC remote: whether it holds what a commit's `dvc.lock` records. Nothing is fetched.
+
+DVC is asked in a process of its own (`python -m gitops.storage FOLDER MD5`): it is slow to load, and a remote
+that does not answer can then be given up.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from gitops.errors import ModelError, StorageError
+from gitops.lock import recorded
+from gitops.repository import Repository
+
+MODEL = "models/model.onnx"
+_ATTEMPTS = 3
+_TIMEOUT = 60
+
+
+class Answer(BaseModel):
+    """What the remote says: whether it has an object and how large that is, or that there is no remote."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    state: Literal["there", "missing", "no remote", "unreachable"]
+    size: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Objection:
+    """What is wrong, and what would be right."""
+
+    rule: str
+    right: str
+
+
+class Storage:
+    """The DVC remote that a checkout's configuration names.
+
+    :param checkout: The folder whose `.dvc/` says where the remote is; the user's own DVC settings count too.
+    :param optional: Let a model pass where no remote is configured at all; `unchecked` then becomes true.
+    """
+
+    def __init__(self, checkout: Path, *, optional: bool = False) -> None:
+        self.checkout = checkout
+        self.optional = optional
+        self.unchecked = False
+        self._answers: dict[str, Answer] = {}
+
+    def objection(self, repository: Repository, commit: str) -> Objection | None:
+        """Return why the model that a commit records cannot be fetched from the remote, or None if it can."""
+        short = commit[:12]
+        try:
+            file = recorded(repository, commit, MODEL)
+        except ModelError as error:
+            rule, _, right = str(error).rpartition("; ")
+            return Objection(rule, right)
+        try:
+            answer = self._ask(file.md5)
+        except StorageError as error:
+            return Objection(
+                f"whether the model of {short} exists cannot be said: {error}", "try again when it answers"
+            )
+        if answer.state == "no remote":
+            if self.optional:
+                self.unchecked = True
+                return None
+            return Objection(
+                f"whether the model of {short} exists cannot be said: no DVC remote is configured",
+                "configure one (dvc remote add --default), or say --without-dvc-remote",
+            )
+        what = f"{MODEL} of {short} ({file.md5})"
+        again = f"push it from where it was made: dvc push {MODEL}"
+        if answer.state == "missing":
+            return Objection(f"{what} is not on the DVC remote", again)
+        if file.size is not None and answer.size not in (None, file.size):
+            return Objection(
+                f"{what} is damaged on the DVC remote: {answer.size} bytes, dvc.lock records {file.size}",
+                f"remove it there and {again}",
+            )
+        return None
+
+    def _ask(self, md5: str) -> Answer:
+        if md5 not in self._answers:
+            self._answers[md5] = Retrying(
+                retry=retry_if_exception_type(StorageError),
+                stop=stop_after_attempt(_ATTEMPTS),
+                wait=wait_exponential(multiplier=0.5, max=5),
+                reraise=True,
+            )(self._ask_once, md5)
+        return self._answers[md5]
+
+    def _ask_once(self, md5: str) -> Answer:
+        with tempfile.TemporaryDirectory(prefix="gitops-storage-") as temporary:
+            folder = self.checkout
+            if not (folder / ".dvc").is_dir():
+                folder = Path(temporary)
+                (folder / ".dvc").mkdir()
+                (folder / ".dvc" / "config").write_text("[core]\nno_scm = true\n")
+            try:
+                done = subprocess.run(
+                    [sys.executable, "-m", "gitops.storage", str(folder), md5],
+                    env=os.environ | self._engine() | {"DVC_NO_ANALYTICS": "1"},
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    timeout=_TIMEOUT,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise StorageError(f"the DVC remote did not answer within {_TIMEOUT} s") from error
+        try:
+            answer = Answer.model_validate_json(done.stdout.rpartition("\0")[2])
+        except ValidationError as error:
+            lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+            raise StorageError(f"DVC failed: {lines[-1]}") from error
+        if answer.state == "unreachable":
+            raise StorageError(f"the DVC remote does not answer: {answer.detail}")
+        return answer
+
+    def _engine(self) -> dict[str, str]:
+        """Return where the local engine, if it is up in this checkout, keeps its DVC settings."""
+        state = self.checkout / ".visage"
+        if "DVC_GLOBAL_CONFIG_DIR" in os.environ or not (state / "dvc-config").is_dir():
+            return {}
+        return {
+            "DVC_GLOBAL_CONFIG_DIR": str(state / "dvc-config"),
+            "DVC_SITE_CACHE_DIR": str(state / "dvc-site-cache"),
+        }
+
+
+def _look(folder: str, md5: str) -> Answer:
+    from dvc.config import NoRemoteError
+    from dvc.repo import Repo
+
+    try:
+        with Repo(folder) as repository:
+            remote = repository.cloud.get_remote()
+            # A folder that is not mounted looks empty.
+            if remote.fs.protocol == "local" and not Path(remote.path).is_dir():
+                return Answer(state="unreachable", detail=f"{remote.path}: no such folder")
+            info = remote.fs.info(remote.odb.oid_to_path(md5))
+    except NoRemoteError:
+        return Answer(state="no remote")
+    except FileNotFoundError:
+        return Answer(state="missing")
+    except Exception as error:  # whatever a storage's own library raises
+        text = " ".join(str(error).split())
+        return Answer(state="unreachable", detail=text[:300] or type(error).__name__)
+    size = info.get("size")
+    return Answer(state="there", size=size if isinstance(size, int) else None)
+
+
+if __name__ == "__main__":
+    print("\0" + json.dumps(_look(*sys.argv[1:3]).model_dump()))
