@@ -61,10 +61,6 @@ class ModelError(GitopsError):
     """A model could not be fetched, or is not the one that its release records."""
 
 
-class StorageError(GitopsError):
-    """The DVC remote does not answer."""
-
-
 class DagsError(GitopsError):
     """The DAG files of a commit cannot be loaded."""
 
@@ -75,6 +71,10 @@ class AirflowError(GitopsError):
 
 class StepError(GitopsError):
     """A stage of the pipeline failed, took too long, or could not leave its outputs at the DVC remote."""
+
+
+class StorageError(StepError):
+    """The DVC remote does not answer, or does not have what is asked for."""
 
 
 class CandidateError(GitopsError):

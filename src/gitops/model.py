@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
-
-from gitops.errors import ModelError, StepError
+from gitops.errors import ModelError
 from gitops.gate import EVALUATION, LOCK, evaluation, locked
+from gitops.lock import Recorded, recorded
 from gitops.repository import Repository, is_full_sha
-from gitops.step import call
+from gitops.storage import MODEL, Storage
 from gitops.workspace import Origin, workspace
 
-MODEL = "models/model.onnx"
 REFERENCE = "data/reference.parquet"
-_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -59,9 +56,12 @@ def fetch_model(
 
     Once fetched it needs neither `origin` nor the DVC remote. DVC's own configuration names the remote.
 
+    What the DVC remote gives is held against the digest in the release's `dvc.lock`, and what is in `cache`
+    against its name, each time.
+
     :raises ModelError: when its digest is not the one that the release records.
     :raises GateError: when the release records none.
-    :raises StepError: when the DVC remote does not give it.
+    :raises StorageError: when the DVC remote does not give it.
     :raises GitError: when `origin` cannot be reached or has no such commit.
     """
     return _fetch(origin, release, _MODEL, cache, timeout)
@@ -92,20 +92,29 @@ def _fetch(origin: Origin, release: str, output: _Output, cache: Path, timeout: 
         digest = output.digest(space.repository, release)
         target = cache / f"{digest}{suffix}"
         if not output.is_at(target, digest):
-            Retrying(
-                retry=retry_if_exception_type(StepError),
-                stop=stop_after_attempt(_ATTEMPTS),
-                wait=wait_exponential(multiplier=1, max=10),
-                reraise=True,
-            )(call, ["dvc", "pull", output.path], space.path, timeout)
-            _keep(space.path / output.path, target, release, output, digest)
+            file = recorded(space.repository, release, output.path)
+            # By its digest and past DVC's own cache, which is trusted whatever became of what it holds.
+            fresh = space.path / f"{file.md5}{suffix}"
+            Storage(space.path).fetch(file.md5, fresh, timeout=timeout)
+            _check(fresh, file, release, output)
+            _keep(fresh, target, release, output, digest)
     _write(note, digest)
     return target
 
 
+def _check(path: Path, file: Recorded, release: str, output: _Output) -> None:
+    with path.open("rb") as content:
+        found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if found != file.md5:
+        raise ModelError(
+            f"{output.path} of {release[:12]}: the DVC remote's copy has the MD5 digest {found[:12]}, "
+            f"dvc.lock records {file.md5[:12]}; remove it there and push it again"
+        )
+
+
 def _keep(file: Path, target: Path, release: str, output: _Output, digest: str) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".model-") as folder:
-        # A copy, because DVC may have linked the file to its cache.
+        # Copied beside its place first, so that it appears there whole.
         fresh = Path(shutil.copyfile(file, Path(folder) / file.name))
         found = output.of(fresh)
         if found != digest:

@@ -107,9 +107,7 @@ class Ledger:
             raise SettingsError(f"{path}: missing on main")
         return settings.parse(content, environment)
 
-    def judge(
-        self, environment: str, commit: str, incumbent: str | None, *, fetch: bool = True
-    ) -> list[Row]:
+    def judge(self, environment: str, commit: str, incumbent: str | None, *, fetch: bool = True) -> list[Row]:
         """Hold a commit's model against the gates of an environment, by its settings on main.
 
         Without `fetch` only what the commits record is compared: the model itself is known not to be there.

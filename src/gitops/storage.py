@@ -1,7 +1,7 @@
-"""The DVC remote: whether it holds what a commit's `dvc.lock` records. Nothing is fetched.
+"""The DVC remote: whether it holds what a commit's `dvc.lock` records, and that one object itself.
 
-DVC is asked in a process of its own (`python -m gitops.storage FOLDER MD5`): it is slow to load, and a remote
-that does not answer can then be given up.
+DVC is asked in a process of its own (`python -m gitops.storage FOLDER MD5 [TARGET]`): it is slow to load, and
+a remote that does not answer can then be given up.
 """
 
 import json
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -65,7 +66,9 @@ class Storage:
             rule, _, right = str(error).rpartition("; ")
             return Objection(rule, right)
         try:
-            answer = self._ask(file.md5)
+            if file.md5 not in self._answers:
+                self._answers[file.md5] = self._ask(file.md5)
+            answer = self._answers[file.md5]
         except StorageError as error:
             return Objection(
                 f"whether the model of {short} exists cannot be said: {error}", "try again when it answers"
@@ -89,17 +92,25 @@ class Storage:
             )
         return None
 
-    def _ask(self, md5: str) -> Answer:
-        if md5 not in self._answers:
-            self._answers[md5] = Retrying(
-                retry=retry_if_exception_type(StorageError),
-                stop=stop_after_attempt(_ATTEMPTS),
-                wait=wait_exponential(multiplier=0.5, max=5),
-                reraise=True,
-            )(self._ask_once, md5)
-        return self._answers[md5]
+    def fetch(self, md5: str, target: Path, *, timeout: timedelta) -> None:
+        """Copy the object with this digest to the file `target`. What came is not looked at.
 
-    def _ask_once(self, md5: str) -> Answer:
+        :raises StorageError: when the remote does not have it, or does not answer.
+        """
+        answer = self._ask(md5, target, timeout=timeout.total_seconds())
+        if answer.state != "there":
+            what = "has no such object" if answer.state == "missing" else "is configured nowhere"
+            raise StorageError(f"the DVC remote {what}: {md5}; push it from where it was made: dvc push")
+
+    def _ask(self, md5: str, *target: Path, timeout: float | None = None) -> Answer:
+        return Retrying(
+            retry=retry_if_exception_type(StorageError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential(multiplier=0.5, max=5),
+            reraise=True,
+        )(self._ask_once, md5, *target, timeout=timeout or _TIMEOUT)
+
+    def _ask_once(self, md5: str, *target: Path, timeout: float) -> Answer:
         with tempfile.TemporaryDirectory(prefix="gitops-storage-") as temporary:
             folder = self.checkout
             if not (folder / ".dvc").is_dir():
@@ -108,17 +119,17 @@ class Storage:
                 (folder / ".dvc" / "config").write_text("[core]\nno_scm = true\n")
             try:
                 done = subprocess.run(
-                    [sys.executable, "-m", "gitops.storage", str(folder), md5],
+                    [sys.executable, "-m", "gitops.storage", str(folder), md5, *map(str, target)],
                     env=os.environ | self._engine() | {"DVC_NO_ANALYTICS": "1"},
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,
                     errors="replace",
-                    timeout=_TIMEOUT,
+                    timeout=timeout,
                     check=False,
                 )
             except subprocess.TimeoutExpired as error:
-                raise StorageError(f"the DVC remote did not answer within {_TIMEOUT} s") from error
+                raise StorageError(f"the DVC remote did not answer within {timeout:g} s") from error
         try:
             answer = Answer.model_validate_json(done.stdout.rpartition("\0")[2])
         except ValidationError as error:
@@ -139,7 +150,7 @@ class Storage:
         }
 
 
-def _look(folder: str, md5: str) -> Answer:
+def _look(folder: str, md5: str, target: str | None = None) -> Answer:
     from dvc.config import NoRemoteError
     from dvc.repo import Repo
 
@@ -149,7 +160,10 @@ def _look(folder: str, md5: str) -> Answer:
             # A folder that is not mounted looks empty.
             if remote.fs.protocol == "local" and not Path(remote.path).is_dir():
                 return Answer(state="unreachable", detail=f"{remote.path}: no such folder")
-            info = remote.fs.info(remote.odb.oid_to_path(md5))
+            path = remote.odb.oid_to_path(md5)
+            info = remote.fs.info(path)
+            if target is not None:
+                remote.fs.get(path, target)
     except NoRemoteError:
         return Answer(state="no remote")
     except FileNotFoundError:
@@ -162,4 +176,4 @@ def _look(folder: str, md5: str) -> Answer:
 
 
 if __name__ == "__main__":
-    print("\0" + json.dumps(_look(*sys.argv[1:3]).model_dump()))
+    print("\0" + json.dumps(_look(*sys.argv[1:4]).model_dump()))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gitops.errors import ModelError, NoModelError, StepError
-from gitops.model import MODEL, REFERENCE, fetch_model, fetch_reference
+from gitops.errors import ModelError, NoModelError, StorageError
+from gitops.model import REFERENCE, fetch_model, fetch_reference
 from gitops.repository import Repository
+from gitops.storage import MODEL
 from gitops.workspace import Origin
 
 from .conftest import model_files
@@ -78,13 +79,32 @@ def test_another_digest_is_refused(origin: Repository, tmp_path: Path) -> None:
     assert leftovers(cache) == []
 
 
+def test_a_damaged_copy_on_the_remote_is_refused(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    cache, release = tmp_path / "cache", origin.resolve("main")
+    (stored,) = (path for path in dvc_remote.rglob("*") if path.is_file() and path.read_bytes() == CONTENT)
+    stored.chmod(0o644)
+    stored.write_bytes(b"not quite 0NNX")
+    with pytest.raises(ModelError, match=r"the DVC remote's copy .* dvc\.lock records .*; remove") as refusal:
+        fetch_model(Origin(str(origin.path)), release, cache=cache)
+    assert len(str(refusal.value).splitlines()) == 1
+    assert leftovers(cache) == []
+
+    stored.write_bytes(CONTENT)
+    assert fetch_model(Origin(str(origin.path)), release, cache=cache).read_bytes() == CONTENT
+
+
 def test_what_cannot_be_fetched(
     origin: Repository, dvc_remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = Origin(str(origin.path))
-    monkeypatch.setattr("gitops.model._ATTEMPTS", 1)
+    monkeypatch.setattr("gitops.storage._ATTEMPTS", 1)
     dvc_remote.rename(dvc_remote.with_name("gone"))
-    with pytest.raises(StepError, match="dvc pull"):
+    with pytest.raises(StorageError, match=r"the DVC remote does not answer: .*: no such folder"):
+        fetch_model(bare, origin.resolve("main"), cache=tmp_path / "cache")
+    dvc_remote.mkdir()
+    with pytest.raises(StorageError, match="the DVC remote has no such object: "):
         fetch_model(bare, origin.resolve("main"), cache=tmp_path / "cache")
     assert leftovers(tmp_path / "cache") == []
     release = origin.commit_files("main", {"metrics/evaluation.json": None}, "No figures")
@@ -113,7 +133,7 @@ def test_a_damaged_reference_is_refused(origin: Repository, dvc_remote: Path, tm
     stored.chmod(0o644)
     stored.write_bytes(b"damaged")
     shutil.rmtree(tmp_path / "checkout")
-    with pytest.raises((ModelError, StepError), match=REFERENCE):
+    with pytest.raises(ModelError, match=REFERENCE):
         fetch_reference(Origin(str(origin.path)), origin.resolve("main"), cache=tmp_path / "cache")
     assert leftovers(tmp_path / "cache") == []
 

@@ -93,11 +93,11 @@ def test_it_is_asked_again_before_it_is_given_up(
     away = dvc_remote.rename(dvc_remote.with_name("away"))
     real, asked = Storage._ask_once, []
 
-    def ask(self: Storage, md5: str) -> object:
+    def ask(self: Storage, md5: str, *, timeout: float) -> object:
         asked.append(md5)
         if len(asked) == 2:
             away.rename(dvc_remote)
-        return real(self, md5)
+        return real(self, md5, timeout=timeout)
 
     monkeypatch.setattr(Storage, "_ask_once", ask)
     assert objection(lab, trained()) == ""
