@@ -6,6 +6,7 @@ release stays.
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,8 +20,8 @@ from airflow.dag_processing.bundles.base import BundleVersion
 from airflow.providers.git.bundles.git import GitDagBundle
 from git import Repo
 
-from gitops import release
-from gitops.errors import GitError, ReleaseError
+from gitops import release, settings, signature
+from gitops.errors import GitError, ReleaseError, SettingsError
 from gitops.promotion import Ledger, earlier
 from gitops.repository import Repository
 
@@ -30,6 +31,7 @@ _MAIN = "refs/heads/main"
 _INCOMING = "refs/gitops/incoming/main"
 _EMPTY = "refs/gitops/empty"
 _FETCH_TIMEOUT = 60
+_SIGNED = "REQUIRE_SIGNED_RELEASES"
 
 # Fixed, so that the empty release has the same id everywhere.
 _NOBODY = {
@@ -195,19 +197,48 @@ class ReleaseBundle(GitDagBundle):
         """Decide what to serve, from nothing but what was fetched and what ran last."""
         ledger = Ledger(bare, main=_MAIN)
         declared, refused = None, None
+        strict = self._asks_for_signatures(ledger)
         try:
-            declared = ledger.declared(self.environment).commit
+            declaration = ledger.declared(self.environment)
+            declared = declaration.commit
             if declared is None:
                 return Serving(self.environment, None, None, None)
             refused = self._objection(ledger, declared)
+            if refused is None and strict:
+                refused = signature.objection(bare, declaration)
         except ReleaseError as error:
             refused = str(error)
         if refused is None:
             return Serving(self.environment, declared, declared, None)
         for commit in self._others(ledger, declared):
-            if self._objection(ledger, commit) is None:
+            if self._objection(ledger, commit) is None and not (strict and self._unsigned(ledger, commit)):
                 return Serving(self.environment, commit, declared, refused)
         return Serving(self.environment, None, declared, refused)
+
+    def _asks_for_signatures(self, ledger: Ledger) -> bool:
+        """Whether a release must be signed here.
+
+        What this process was started with says so: whoever may push to main must not be able to take it back.
+        """
+        if os.environ.get(_SIGNED) == "true":
+            return True
+        path = settings.path_of(self.environment)
+        try:
+            lines = settings.parse_lines(ledger.repository.read(ledger.tip, path) or b"", path)
+        except SettingsError:
+            return False
+        return lines.get(_SIGNED, (0, ""))[1] == "true"
+
+    def _unsigned(self, ledger: Ledger, commit: str) -> bool:
+        """Whether main never declared a commit here in a way that counts where releases must be signed."""
+        last = self.serving
+        if last and last.commit == commit:
+            return False  # It was taken when it was declared, and goes on running.
+        return all(
+            signature.objection(ledger.repository, declaration)
+            for declaration in ledger.history(self.environment)
+            if declaration.commit == commit
+        )
 
     def _others(self, ledger: Ledger, declared: str | None) -> Iterator[str]:
         """Name what could be served in the place of what is declared, best first."""

@@ -1,10 +1,12 @@
 """The required check of every change to `main`: release files, settings and models are in order."""
 
-from gitops import gate, promotion, release, settings
+from gitops import gate, promotion, release, settings, signature
 from gitops.errors import GateError, ReleaseError, SettingsError
 from gitops.lock import LOCK
 from gitops.promotion import Ledger, Violation
 from gitops.release import ENVIRONMENTS
+from gitops.repository import Repository
+from gitops.signature import SIGNERS
 
 _MODEL_FILES = {LOCK, gate.EVALUATION, gate.EXPORT}
 
@@ -30,6 +32,7 @@ def check(ledger: Ledger, head: str) -> list[Violation]:
         ours = path.startswith("environments/") and path.endswith(("/release.yaml", "/settings.env"))
         if ours and folder not in known:
             found.append(Violation(path, "no such environment", f"there are {', '.join(ENVIRONMENTS)}"))
+    found += _signatures(ledger, base, head, changed)
     if _MODEL_FILES & set(changed):
         found += _model(ledger, head)
     return found
@@ -54,6 +57,38 @@ def _release(ledger: Ledger, environment: str, base: str, head: str, changed: li
             )
         )
     return found
+
+
+def _signatures(ledger: Ledger, base: str, head: str, changed: list[str]) -> list[Violation]:
+    """Tell before the merge what an environment that asks for signed releases would refuse after it."""
+    repository, found = ledger.repository, []
+    signers = signature.trusted(repository, ledger.tip)
+    listed = repository.read(head, SIGNERS) is not None
+    to_be_signed = [SIGNERS]
+    for environment in ENVIRONMENTS:
+        file = settings.path_of(environment)
+        if _asks(repository, ledger.tip, environment):
+            to_be_signed.append(release.path_of(environment))
+        asked = _asks(repository, head, environment)
+        if asked and not listed:
+            found.append(Violation(file, f"asks for signed releases, but there is no {SIGNERS}", "add it"))
+        if listed and not asked and environment == "prod":
+            found.append(
+                Violation(file, f"{SIGNERS} lists who may release", "write REQUIRE_SIGNED_RELEASES=true")
+            )
+    for path in to_be_signed:
+        if signers and path in changed and (why := signature.unsigned(repository, base, head, path, signers)):
+            right = "sign it: git config commit.gpgSign true, then propose or commit it again"
+            found.append(Violation(path, why, right))
+    return found
+
+
+def _asks(repository: Repository, commit: str, environment: str) -> bool:
+    content = repository.read(commit, settings.path_of(environment))
+    try:
+        return settings.parse(content or b"", environment).require_signed_releases
+    except SettingsError:
+        return False  # what is wrong with them is told elsewhere
 
 
 def _settings(ledger: Ledger, environment: str, head: str) -> list[Violation]:

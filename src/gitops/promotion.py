@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
 
-from gitops import gate, release, settings
+from gitops import gate, release, settings, signature
 from gitops.comparison import Compare
 from gitops.difference import compare
 from gitops.errors import GateError, NothingToDoError, ReleaseError, RuleError, SettingsError
@@ -407,9 +407,14 @@ def _propose(
     described = describe(repository, before.commit, after.commit, load_dags=load_dags)
     message = f"{subject}\n\n{hold}{described}\n"
     files = {release.path_of(environment): release.render(after, environment)}
-    commit = repository.commit_files(ledger.tip, files, message)
+    sign = repository.signs()
+    commit = repository.commit_files(ledger.tip, files, message, sign=sign)
     existing = _on_remote(repository, remote, branch)
-    known = existing is not None and _equal(repository, existing, commit)
+    known = (
+        existing is not None
+        and _equal(repository, existing, commit)
+        and (not sign or signature.signed(repository, existing))
+    )
     return Proposal(
         environment, branch, existing if known and existing else commit, before, after, message, known
     )

@@ -326,10 +326,17 @@ class Repository:
             and not os.environ.get(f"GIT_{role.upper()}_{part.upper()}")
         }
 
-    def commit_files(self, parent: str | None, files: Mapping[str, bytes | None], message: str) -> str:
+    def signs(self) -> bool:
+        """Whether the user wants their commits signed: `commit.gpgSign`."""
+        return self.run("config", "--type=bool", "--get", "commit.gpgSign").stdout.strip() == b"true"
+
+    def commit_files(
+        self, parent: str | None, files: Mapping[str, bytes | None], message: str, *, sign: bool = False
+    ) -> str:
         """Commit `files` (path -> content, None deletes) on top of `parent` and return the new commit's id.
 
-        Touches no reference, no index and no working tree. A file that exists keeps its mode.
+        Touches no reference, no index and no working tree. A file that exists keeps its mode. `sign` signs it
+        with the key that git's configuration names.
         """
         with tempfile.TemporaryDirectory(prefix="gitops-index-") as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
@@ -350,7 +357,8 @@ class Repository:
             self.git("update-index", "-z", "--index-info", input="".join(entries), env=index)
             tree = self.git("write-tree", env=index)
         parents = () if parent is None else ("-p", self.resolve(parent))
-        return self.git("commit-tree", "--no-gpg-sign", *parents, tree, input=message, env=self.identity())
+        signature = "--gpg-sign" if sign else "--no-gpg-sign"
+        return self.git("commit-tree", signature, *parents, tree, input=message, env=self.identity())
 
     def tag(self, commit: str, name: str, message: str) -> str:
         """Write an annotated tag object on `commit` and return its id, without making a local tag of it."""

@@ -43,6 +43,7 @@ class Settings(BaseModel):
     max_latency_ratio: float = Field(gt=0, allow_inf_nan=False)
     max_size_ratio: float = Field(gt=0, allow_inf_nan=False)
     min_soak_hours: float = Field(ge=0, allow_inf_nan=False)
+    require_signed_releases: bool
     airflow__api__instance_name: str = Field(min_length=1)
     airflow__api__theme: dict[str, Any]
     airflow__api__workers: int = Field(ge=1)
@@ -87,6 +88,19 @@ class Settings(BaseModel):
         if value not in ("True", "False"):
             raise ValueError("True or False")
         return value == "True"
+
+    @field_validator("require_signed_releases", mode="before")
+    @classmethod
+    def _lower_case_boolean(cls, value: str) -> bool:
+        if value not in ("true", "false"):
+            raise ValueError("true or false")
+        return value == "true"
+
+    @model_validator(mode="after")
+    def _dev_is_not_signed(self) -> Self:
+        if self.visage_environment == "dev" and self.require_signed_releases:
+            raise ValueError("REQUIRE_SIGNED_RELEASES: dev follows main, signed or not; write false")
+        return self
 
     @model_validator(mode="after")
     def _one_release_bundle(self) -> Self:
