@@ -4,7 +4,7 @@ from gitops import gate, promotion, release, settings, signature
 from gitops.errors import GateError, ReleaseError, SettingsError
 from gitops.lock import LOCK
 from gitops.promotion import Ledger, Violation
-from gitops.release import ENVIRONMENTS
+from gitops.release import ENVIRONMENTS, PREVIOUS
 from gitops.repository import Repository
 from gitops.signature import SIGNERS
 
@@ -22,6 +22,7 @@ def check(ledger: Ledger, head: str) -> list[Violation]:
     if base is None:
         return [Violation("(history)", "this branch shares no history with main", "branch off main")]
     changed = repository.changed(base, head)
+    _ask_early(ledger, head, changed)
     found: list[Violation] = []
     for environment in ENVIRONMENTS:
         found += _release(ledger, environment, base, head, changed)
@@ -36,6 +37,23 @@ def check(ledger: Ledger, head: str) -> list[Violation]:
     if _MODEL_FILES & set(changed):
         found += _model(ledger, head)
     return found
+
+
+def _ask_early(ledger: Ledger, head: str, changed: list[str]) -> None:
+    """Let the DVC remote, the slowest to answer, be asked while everything else is looked at."""
+    if ledger.storage is None:
+        return
+    if _MODEL_FILES & set(changed):
+        ledger.storage.begin(ledger.repository, head)
+    for environment in PREVIOUS:
+        if release.path_of(environment) not in changed:
+            continue
+        try:
+            after = release.read(ledger.repository, head, environment)
+        except ReleaseError:
+            continue  # told when it is that file's turn
+        if after and after.commit and after.hold is None and ledger.repository.has(after.commit):
+            ledger.storage.begin(ledger.repository, after.commit)
 
 
 def _release(ledger: Ledger, environment: str, base: str, head: str, changed: list[str]) -> list[Violation]:

@@ -13,7 +13,14 @@ from itertools import pairwise
 from gitops import gate, release, settings, signature
 from gitops.comparison import Compare
 from gitops.difference import compare
-from gitops.errors import GateError, NothingToDoError, ReleaseError, RuleError, SettingsError
+from gitops.errors import (
+    GateError,
+    NothingToDoError,
+    PushRejectedError,
+    ReleaseError,
+    RuleError,
+    SettingsError,
+)
 from gitops.gate import Row
 from gitops.release import ENVIRONMENTS, PREVIOUS, Declaration, Release
 from gitops.repository import Repository
@@ -367,15 +374,23 @@ def release_hold(ledger: Ledger, environment: str, remote: str) -> Proposal:
 
 
 def push(ledger: Ledger, remote: str, proposal: Proposal) -> None:
-    """Push a proposal to its branch, in the place of an earlier one that `ledger` knew."""
+    """Push a proposal to its branch, in the place of an earlier one that `ledger` knew.
+
+    :raises PushRejectedError: when somebody else was quicker, or the remote does not let this user push.
+    """
     if proposal.known:
         return
     reference = f"refs/heads/{proposal.branch}"
-    ledger.repository.push(
-        remote,
-        {reference: proposal.commit},
-        leases={reference: _on_remote(ledger.repository, remote, proposal.branch)},
-    )
+    known = _on_remote(ledger.repository, remote, proposal.branch)
+    try:
+        ledger.repository.push(remote, {reference: proposal.commit}, leases={reference: known})
+    except PushRejectedError as error:
+        if ledger.repository.remote_refs(remote, reference).get(reference) == known:
+            raise
+        raise PushRejectedError(
+            f"{proposal.branch}: somebody else has just pushed or merged it; run the same again to see what "
+            f"is left to do"
+        ) from error
 
 
 def describe(repository: Repository, before: str | None, after: str | None, *, load_dags: bool = True) -> str:

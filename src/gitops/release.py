@@ -115,7 +115,8 @@ def parse(content: bytes, environment: str) -> Release:
         raise ReleaseError(f"{path}: not a mapping of keys to values; {right}")
     for key in data:
         if key not in Release.model_fields:
-            raise ReleaseError(f"{path}: {key}: unknown key; {right}, and `hold: <reason>` where needed")
+            unknown = f"{path}: {_word(key)}: unknown key"
+            raise ReleaseError(f"{unknown}; {right}, and `hold: <reason>` where needed")
     try:
         release = Release.model_validate(data)
     except ValidationError as error:
@@ -250,6 +251,11 @@ def same(repository: Repository, one: str | None, other: str | None) -> bool:
 
 def _scalar(text: str) -> str:
     return yaml.safe_dump(text, allow_unicode=True, width=10**9).removesuffix("...\n").strip()
+
+
+def _word(key: object) -> str:
+    text = str(key)
+    return text if text.isprintable() and 0 < len(text) <= 40 else _short(key)
 
 
 def _short(value: object) -> str:

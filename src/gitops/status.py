@@ -1,5 +1,6 @@
 """What is declared, what runs, and whether they agree: one row per environment."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +31,8 @@ class Row:
     """The state of one environment.
 
     `verified` is what the environment found out about the declared release: True, False (rejected), or None
-    (no verdict yet). Model and accuracy are those of what runs; where that is not known, of what is declared.
+    (no verdict yet). `since` is when main came to declare that release. Model and accuracy are those of what
+    runs; where that is not known, of what is declared.
     """
 
     environment: str
@@ -84,7 +86,8 @@ def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None
     declared, hold, since, valid = None, None, None, True
     try:
         declaration = ledger.declared(environment)
-        declared, hold, since = declaration.commit, declaration.hold, declaration.at
+        declared, hold = declaration.commit, declaration.hold
+        since = _since(ledger, environment) or declaration.at
     except ReleaseError as error:
         valid, trouble = False, str(error)
     agree = valid and answer.trouble is None and release.same(repository, declared, answer.running)
@@ -116,6 +119,15 @@ def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None
         last_run=answer.last_run,
         trouble=trouble,
     )
+
+
+def _since(ledger: Ledger, environment: str) -> datetime | None:
+    """Return since when main declares the present release, under whatever commit, held or not."""
+    entries = ledger.history(environment)
+    known = release.identities(ledger.repository, [entry.commit for entry in entries if entry.commit])
+    same = [known.get(entry.commit, entry.commit) if entry.commit else None for entry in entries]
+    earlier = itertools.takewhile(lambda pair: pair[1] == same[0], zip(entries, same, strict=True))
+    return min((entry.at for entry, _ in earlier), default=None)
 
 
 def show(

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from gitops.errors import ModelError, StorageError
+from gitops.errors import GitError, ModelError, StorageError
 from gitops.lock import recorded
 from gitops.repository import Repository
 
@@ -55,7 +55,8 @@ class Storage:
         self.checkout = checkout
         self.optional = optional
         self.unchecked = False
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, Future[Answer]] = {}
+        self._pool = ThreadPoolExecutor(1)
 
     def objection(self, repository: Repository, commit: str) -> Objection | None:
         """Return why the model that a commit records cannot be fetched from the remote, or None if it can."""
@@ -66,9 +67,7 @@ class Storage:
             rule, _, right = str(error).rpartition("; ")
             return Objection(rule, right)
         try:
-            if file.md5 not in self._answers:
-                self._answers[file.md5] = self._ask(file.md5)
-            answer = self._answers[file.md5]
+            answer = self._asked(file.md5).result()
         except StorageError as error:
             return Objection(
                 f"whether the model of {short} exists cannot be said: {error}", "try again when it answers"
@@ -92,6 +91,18 @@ class Storage:
             )
         return None
 
+    def begin(self, repository: Repository, commit: str) -> None:
+        """Ask about a commit's model now, for `objection` to have the answer sooner."""
+        try:
+            self._asked(recorded(repository, commit, MODEL).md5)
+        except (GitError, ModelError):
+            return  # `objection` will say it
+
+    def _asked(self, md5: str) -> Future[Answer]:
+        if md5 not in self._answers:
+            self._answers[md5] = self._pool.submit(self._ask, md5)
+        return self._answers[md5]
+
     def fetch(self, md5: str, target: Path, *, timeout: timedelta) -> None:
         """Copy the object with this digest to the file `target`. What came is not looked at.
 
@@ -111,25 +122,19 @@ class Storage:
         )(self._ask_once, md5, *target, timeout=timeout or _TIMEOUT)
 
     def _ask_once(self, md5: str, *target: Path, timeout: float) -> Answer:
-        with tempfile.TemporaryDirectory(prefix="gitops-storage-") as temporary:
-            folder = self.checkout
-            if not (folder / ".dvc").is_dir():
-                folder = Path(temporary)
-                (folder / ".dvc").mkdir()
-                (folder / ".dvc" / "config").write_text("[core]\nno_scm = true\n")
-            try:
-                done = subprocess.run(
-                    [sys.executable, "-m", "gitops.storage", str(folder), md5, *map(str, target)],
-                    env=os.environ | self._engine() | {"DVC_NO_ANALYTICS": "1"},
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    text=True,
-                    errors="replace",
-                    timeout=timeout,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired as error:
-                raise StorageError(f"the DVC remote did not answer within {timeout:g} s") from error
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "gitops.storage", str(self.checkout), md5, *map(str, target)],
+                env=os.environ | self._engine() | {"DVC_NO_ANALYTICS": "1"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise StorageError(f"the DVC remote did not answer within {timeout:g} s") from error
         try:
             answer = Answer.model_validate_json(done.stdout.rpartition("\0")[2])
         except ValidationError as error:
@@ -151,21 +156,30 @@ class Storage:
 
 
 def _look(folder: str, md5: str, target: str | None = None) -> Answer:
-    from dvc.config import NoRemoteError
-    from dvc.repo import Repo
+    # Not dvc.repo, which loads all of DVC: what is asked for is one file of one file system.
+    from dvc.config import Config
+    from dvc.fs import get_cloud_fs
 
+    settings = Path(folder) / ".dvc"
     try:
-        with Repo(folder) as repository:
-            remote = repository.cloud.get_remote()
-            # A folder that is not mounted looks empty.
-            if remote.fs.protocol == "local" and not Path(remote.path).is_dir():
-                return Answer(state="unreachable", detail=f"{remote.path}: no such folder")
-            path = remote.odb.oid_to_path(md5)
-            info = remote.fs.info(path)
-            if target is not None:
-                remote.fs.get(path, target)
-    except NoRemoteError:
-        return Answer(state="no remote")
+        config = Config(dvc_dir=str(settings) if settings.is_dir() else None)
+        name = config["core"].get("remote")
+        if name is None:
+            return Answer(state="no remote")
+        kind, options, root = get_cloud_fs(config, name=name)
+        if options.get("worktree") or options.get("version_aware"):
+            detail = (
+                f"remote {name} keeps versions of the cloud; Visage needs one that keeps objects by digest"
+            )
+            return Answer(state="unreachable", detail=detail)
+        # A folder that is not mounted looks empty.
+        if kind.protocol == "local" and not Path(root).is_dir():
+            return Answer(state="unreachable", detail=f"{root}: no such folder")
+        files = kind(**options)
+        path = files.join(root, "files", "md5", md5[:2], md5[2:])
+        info = files.info(path)
+        if target is not None:
+            files.get(path, target)
     except FileNotFoundError:
         return Answer(state="missing")
     except Exception as error:  # whatever a storage's own library raises

@@ -1,11 +1,16 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from gitops import promotion, release
-from gitops.errors import NothingToDoError, RuleError
-from gitops.promotion import describe, promote, push, release_hold, rollback
+from gitops.errors import NothingToDoError, PushRejectedError, RuleError
+from gitops.merge import merge
+from gitops.promotion import Ledger, Proposal, describe, promote, push, release_hold, rollback
 from gitops.release import Release
+from gitops.repository import Repository
 
 from .conftest import Lab, model_files
 
@@ -261,3 +266,45 @@ def test_a_broken_file_on_main_can_be_promoted_over(lab: Lab) -> None:
     lab.declare("staging", "nonsense\n")
     assert lab.promote("staging").after.commit is not None
     assert lab.ledger().present("staging").commit != second
+
+
+def test_two_people_promote_at_once(lab: Lab, tmp_path: Path) -> None:
+    lab.train("a")
+    other = Repository.clone(str(lab.origin.path), tmp_path / "other")
+    mine, theirs = lab.ledger(), Ledger.fetch(other, lab.remote)
+    proposals = [promote(ledger, "staging", lab.remote) for ledger in (mine, theirs)]
+    together = threading.Barrier(2)
+
+    def go(ledger: Ledger, proposal: Proposal) -> str:
+        together.wait()
+        try:
+            push(ledger, lab.remote, proposal)
+        except PushRejectedError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(2) as pool:
+        said = sorted(pool.map(go, (mine, theirs), proposals))
+    assert said[0] == ""
+    assert "promote/staging: somebody else has just pushed or merged it; run the same again" in said[1]
+    assert lab.origin.resolve("promote/staging") in {proposal.commit for proposal in proposals}
+
+    again = Ledger.fetch(other, lab.remote)
+    assert promote(again, "staging", lab.remote).known
+    lab.merge("promote/staging")
+    with pytest.raises(RuleError, match="promote/staging: no such branch"):
+        merge(other, lab.remote, "promote/staging")
+    with pytest.raises(NothingToDoError, match="staging already has the release of dev"):
+        promote(Ledger.fetch(other, lab.remote), "staging", lab.remote)
+
+
+def test_a_push_that_is_not_allowed_is_not_blamed_on_others(lab: Lab) -> None:
+    lab.train("a")
+    ledger = lab.ledger()
+    proposal = promote(ledger, "staging", lab.remote)
+    hook = lab.origin.path / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(PushRejectedError, match="pre-receive hook declined"):
+        push(ledger, lab.remote, proposal)

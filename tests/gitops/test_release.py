@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +104,25 @@ def test_any_bytes_are_a_release_or_one_line(content: bytes, environment: str) -
         message = str(error)
     else:
         message = ""
+    assert "\n" not in message
+
+
+_VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=50), _SHAS)
+_KEYS = st.sampled_from(["commit", "hold", "follow"]) | st.text(max_size=50)
+
+
+@given(st.dictionaries(_KEYS, _VALUES | st.lists(_SHAS), max_size=4), st.sampled_from(release.ENVIRONMENTS))
+def test_any_mapping_is_a_release_that_can_be_written_or_one_line(
+    data: dict[str, object], environment: str
+) -> None:
+    message = release.path_of(environment)
+    try:
+        found = parse(yaml.safe_dump(data, allow_unicode=True).encode(), environment)
+    except ReleaseError as error:
+        message = str(error)
+    else:
+        assert parse(render(found, environment), environment) == found
+    assert message.startswith(release.path_of(environment))
     assert "\n" not in message
 
 

@@ -35,6 +35,7 @@ class Rules(RuleBasedStateMachine):
         self.held = {"staging": False, "prod": False}
         self.ran: dict[str, set[str]] = {"staging": set(), "prod": set()}
         self.verified: dict[str, set[str]] = {"staging": set(), "prod": set()}
+        self.ever_verified: set[str] = set()
         self.rejected: dict[str, set[str]] = {"staging": set(), "prod": set()}
         self.ship()
         self.staging_goes_ahead()
@@ -81,6 +82,8 @@ class Rules(RuleBasedStateMachine):
             self.verified[environment].discard(commit)
         else:
             self.verified[environment].add(commit)
+            if environment == "staging":
+                self.ever_verified.add(commit)
 
     @rule(environment=TARGETS)
     def up(self, environment: str) -> None:
@@ -149,6 +152,46 @@ class Rules(RuleBasedStateMachine):
         assert check(self.lab.ledger(), head) == violations(self.lab.ledger(), environment, edit)
         self.lab.origin.git("update-ref", "-d", "refs/heads/edit")
 
+    @rule(environment=TARGETS, chance=CHANCE)
+    def merge_an_edit(self, environment: str, chance: random.Random) -> None:
+        """A pull request that somebody wrote by hand, perhaps on top of an old main."""
+        start = chance.choice(self.tips)
+        edit = chance.choice(self.edits(environment, chance.choice(self.tips)))
+        path = release.path_of(environment)
+        self.lab.branch("edit", {path: release.render(edit, environment)}, on=start)
+        allowed = self.allowed(environment, edit.commit, hold=edit.hold is not None)
+        before = release.read(self.lab.origin, start, environment)
+        try:
+            self.lab.merge("edit")
+        except (NothingToDoError, RuleError):
+            return
+        finally:
+            self.lab.origin.git("update-ref", "-d", "refs/heads/edit")
+        self.note()
+        if before != edit:
+            assert allowed
+            self.record(environment, edit)
+
+    @invariant()
+    def main_passes_its_own_check(self) -> None:
+        if getattr(self, "tips", []):
+            assert check(self.lab.ledger(), self.lab.tip) == []
+
+    @invariant()
+    def all_that_ever_ran_was_verified_or_had_run_before(self) -> None:
+        """As the history of main tells it, without this account of what was proposed."""
+        if not getattr(self, "tips", []):
+            return
+        for environment in self.declared:
+            ran: list[str | None] = [None]
+            for entry in reversed(self.lab.ledger().history(environment)):
+                if entry.commit != ran[-1]:
+                    there_before = entry.hold is not None and entry.commit in ran
+                    came_from_staging = entry.commit in self.ever_verified and entry.hold is None
+                    assert there_before or came_from_staging or environment == "staging", entry
+                    assert entry.hold is None or there_before, entry
+                ran.append(entry.commit)
+
     @invariant()
     def main_declares_what_was_done(self) -> None:
         for environment, commit in getattr(self, "declared", {}).items():
@@ -211,11 +254,13 @@ class Rules(RuleBasedStateMachine):
         push(ledger, self.lab.remote, proposal)
         self.lab.merge(proposal.branch)
         self.note()
-        environment = proposal.environment
-        self.declared[environment] = proposal.after.commit
-        self.held[environment] = proposal.after.hold is not None
-        if proposal.after.commit:
-            self.ran[environment].add(proposal.after.commit)
+        self.record(proposal.environment, proposal.after)
+
+    def record(self, environment: str, after: Release) -> None:
+        self.declared[environment] = after.commit
+        self.held[environment] = after.hold is not None
+        if after.commit:
+            self.ran[environment].add(after.commit)
 
 
 def test_the_rules_hold_whatever_happens() -> None:

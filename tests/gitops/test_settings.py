@@ -159,3 +159,20 @@ def test_what_is_accepted_all_readers_read_alike(values: dict[str, str]) -> None
     assert {key: value for key, (_, value) in found.items()} == values
     assert dotenv_values(stream=StringIO(text), interpolate=True) == values
     assert _as_kustomize_reads(text) == values
+
+
+@given(st.data())
+def test_a_damaged_file_is_one_line_that_names_it(data: st.DataObject) -> None:
+    """Cut out or put in something anywhere in a file that was right."""
+    start = data.draw(st.integers(0, len(DEV)))
+    end = data.draw(st.integers(start, min(len(DEV), start + 30)))
+    text = DEV[:start] + data.draw(st.text(max_size=20)) + DEV[end:]
+    message = settings.path_of("dev")
+    try:
+        found = settings.parse(text.encode("utf-8", "surrogatepass"), "dev")
+    except SettingsError as error:
+        message = str(error)
+    else:
+        assert found.visage_environment == "dev"
+    assert message.startswith(settings.path_of("dev"))
+    assert "\n" not in message

@@ -145,3 +145,30 @@ def test_every_commit_can_be_read_on_eighty_columns(lab: Lab, fakes: dict[str, F
     show(found, {}, Console(file=out, width=80), now=now)
     assert "…" not in out.getvalue()
     assert f"{'a' * 12} {'b' * 12} 59min {'c' * 8}" in out.getvalue()
+
+
+def test_since_when(lab: Lab, fakes: dict[str, FakeAirflow], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what is no release nor a hold that is lifted makes a release a newer one."""
+
+    def on(day: int) -> None:
+        for role in ("AUTHOR", "COMMITTER"):
+            monkeypatch.setenv(f"GIT_{role}_DATE", f"2026-01-{day:02}T00:00:00Z")
+
+    on(1)
+    first = lab.train("a")
+    on(2)
+    lab.declare("staging", f"commit: {first}\n")
+    on(3)
+    second = lab.train("b")
+    on(4)
+    lab.declare("staging", f"commit: {second}\n")
+    on(5)
+    lab.declare("staging", f"commit: {first}\nhold: slow\n")
+    on(6)
+    lab.declare("staging", f"commit: {first}\n")
+    on(7)
+    lab.land({"README.md": b"news\n"})
+    found = rows(lab, fakes)
+    assert [row.since.day for row in found.values() if row.since] == [3, 5, found["prod"].since.day]
+    assert found["prod"].declared is None
+    assert found["staging"].plain()["since"] == "2026-01-05T00:00:00+00:00"
