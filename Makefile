@@ -63,7 +63,7 @@ dags-test: setup ## Run each DAG with each environment's settings, well and with
 lint: setup ## Run the hooks of pre-commit over every file
 	@$(BIN)/pre-commit run --all-files --show-diff-on-failure
 
-SYSTEM_PACKAGES := chromium chromium-driver postgresql
+SYSTEM_PACKAGES := chromium chromium-driver openssh-client postgresql
 
 system-packages: ## Install what make test-all needs beside Python (Debian, Ubuntu)
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet

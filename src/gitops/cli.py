@@ -327,7 +327,11 @@ def report(
             raise GitopsError(f"{folder}: no such folder")
     if base_metrics and not metrics:
         raise GitopsError("--base-metrics alone compares with nothing; name --metrics too")
-    ledger = Ledger.fetch(repository, remote, main=base) if remote else Ledger(repository, main=base)
+    comparer = _comparer(repository, remote)
+    if remote:
+        ledger = Ledger.fetch(repository, remote, main=base, compare=comparer)
+    else:
+        ledger = Ledger(repository, main=base, compare=comparer)
     small = (of_folder(base_metrics) if base_metrics else Figures(), of_folder(metrics)) if metrics else None
     material = gather(
         ledger,

@@ -92,7 +92,7 @@ def _incumbents(ledger: Ledger, head: str) -> Iterator[Incumbent]:
         commit = None
         try:
             commit = ledger.declared(environment).commit
-            rows = tuple(gate.judge(repository, head, commit, ledger.settings(environment)))
+            rows = tuple(ledger.judge(environment, head, commit))
         except (ReleaseError, GateError, SettingsError) as error:
             yield Incumbent(environment, commit, trouble=str(error))
             continue
@@ -231,19 +231,16 @@ def _folds(material: Material) -> Iterator[Fold]:
 def _all_gates(incumbents: Iterable[Incumbent]) -> str:
     parts = []
     for one in incumbents:
-        rows = [
-            [
-                plain(row.gate),
-                plain(row.value),
-                plain(row.limit),
-                plain(row.incumbent),
-                "yes" if row.ok else "**no**",
-            ]
-            for row in one.rows
-        ]
-        body = markdown.table(["gate", "found", "asked for", "incumbent", "passes"], rows)
-        parts.append(f"#### {plain(one.environment)}\n\n{plain(one.trouble) if one.trouble else body}")
+        rows = [[_gate(cell, row.ok) for cell in row.cells] for row in one.rows]
+        body = plain(one.trouble) if one.trouble else markdown.table(gate.COLUMNS, rows)
+        parts.append(f"#### {plain(one.environment)}\n\n{body}")
     return "\n\n".join(parts)
+
+
+def _gate(cell: str, ok: bool) -> str:
+    # Names of attributes and slices come from the release, so they are shown as what they are.
+    shown = plain(cell, longest=400)
+    return shown if ok or not shown else f"**{shown}**"
 
 
 def _accuracies(before: Mapping[str, Interval], after: Mapping[str, Interval]) -> str:

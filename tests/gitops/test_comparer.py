@@ -184,9 +184,7 @@ def test_a_repository_without_dvc(lab: Lab, comparer: Comparer) -> None:
 def test_a_remote_that_does_not_deliver(works: Works, comparer: Comparer, dvc_remote: Path) -> None:
     old, new = works.release(b"old"), works.release(b"new")
     shutil.rmtree(dvc_remote / "files")
-    with pytest.raises(
-        ComparisonError, match=r"dvc pull .*: exit status 1: ERROR: failed to pull data from the cloud"
-    ) as caught:
+    with pytest.raises(ComparisonError, match=r"the DVC remote has no such object: ") as caught:
         comparer(works.checkout, new, old)
     assert not isinstance(caught.value, NotComparableError)
     assert "\n" not in str(caught.value)
