@@ -21,6 +21,7 @@ MODEL = "models/model.onnx"
 DATA = "data/"
 DEPENDENCIES = "requirements.lock"
 PARAMETERS = "params.yaml"
+PARTS = ("Accuracy per attribute", "Accuracy per slice")
 _MOST_KEYS = 10_000
 _LABELS = {
     "mean_accuracy": "mean accuracy",
@@ -86,8 +87,9 @@ class Difference:
 
     @property
     def summary(self) -> str:
-        """What changed, in a few words."""
-        parts = [f"{section.title} ({len(section.changes)})" for section in self.sections if section.changes]
+        """What changed, in a few words; the parts of an accuracy go with the model."""
+        told = [section for section in self.sections if section.changes and section.title not in PARTS]
+        parts = [f"{section.title} ({len(section.changes)})" for section in told]
         return ", ".join(parts) or "nothing"
 
     def plain(self) -> dict[str, Any]:

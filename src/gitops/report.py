@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gitops import chart, gate, markdown
 from gitops.check import check
-from gitops.difference import Difference, compare
+from gitops.difference import PARTS, Difference, compare
 from gitops.errors import GateError, GitopsError, ReleaseError, SettingsError
 from gitops.figures import Figures, Interval, of_commit
 from gitops.markdown import Fold, code, plain
@@ -213,11 +213,10 @@ def _folds(material: Material) -> Iterator[Fold]:
     sections = {section.title: section for section in material.difference.sections}
     if dags := sections.pop("DAGs", None):
         yield Fold("Changes in DAGs", dags.markdown() if dags.changes else "")
-    told = ("Accuracy per attribute", "Accuracy per slice")
     changes = [
         f"#### {plain(title)}\n\n{section.markdown(most=_MOST_ROWS)}"
         for title, section in sections.items()
-        if section.changes and title not in told
+        if section.changes and title not in PARTS
     ]
     yield Fold("What changes", "\n\n".join(changes))
     yield Fold("Accuracy per slice", _accuracies(before.slices, after.slices))
