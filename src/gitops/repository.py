@@ -81,6 +81,8 @@ class Repository:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        # A commit that was once here stays, and to ask git again each time takes most of a command's time.
+        self._commits: set[str] = set()
 
     def __repr__(self) -> str:
         return f"Repository({str(self.path)!r})"
@@ -150,10 +152,14 @@ class Repository:
 
     def resolve(self, revision: str) -> str:
         """Return the full id of the commit that `revision` names."""
+        if revision in self._commits:
+            return revision
         result = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if result.returncode != 0:
             raise GitError(f"{revision}: no such commit in {self.path}")
-        return _text(result.stdout).strip()
+        commit = _text(result.stdout).strip()
+        self._commits.add(commit)
+        return commit
 
     def has(self, revision: str) -> bool:
         """Whether `revision` names a commit that is present here."""
