@@ -68,9 +68,14 @@ def test_an_interrupted_command_is_ended(tmp_path: Path) -> None:
         wait_for(lambda: started.exists() and started.read_text())
         os.kill(os.getpid(), signal.SIGINT)
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, code)
-    thread.join()
+    # A shell has its background jobs ignore interrupts, and these tests may be one
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, code)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not psutil.pid_exists(int(started.read_text()))
