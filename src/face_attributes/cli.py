@@ -50,7 +50,11 @@ def collect() -> None:
 
 @app.command(rich_help_panel=_STAGES)
 def prepare() -> None:
-    """Decode and shrink them into data/prepared, and set the test part aside in data/holdout.parquet."""
+    """Decode and shrink them into data/prepared, and set the test part aside in data/holdout.parquet.
+
+    Labelled batches that were appended are added. data/sample.parquet gets some images as they are, for the
+    stages export and reference.
+    """
     from face_attributes import params
     from face_attributes.prepare import prepare as run
 

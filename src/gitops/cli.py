@@ -77,6 +77,10 @@ _WithoutStorage = Annotated[
         help="Where no DVC remote is configured, do not ask whether the model exists there.",
     ),
 ]
+_Base = Annotated[str, typer.Option(metavar="BRANCH", help="The branch that it would be merged into.")]
+_Head = Annotated[
+    str, typer.Option(metavar="BRANCH", help="A branch of the remote, or any commit of this checkout.")
+]
 _Environment = Annotated[
     Literal["dev", "staging", "prod"],
     typer.Argument(metavar="ENV", help="staging or prod", show_default=False),
@@ -239,13 +243,8 @@ def release_hold(environment: _Environment, push: _Push = False, remote: _Remote
 
 @app.command()
 def check(
-    base: Annotated[
-        str, typer.Option(metavar="BRANCH", help="The branch that it would be merged into.")
-    ] = "main",
-    head: Annotated[
-        str,
-        typer.Option(metavar="BRANCH", help="A branch of the remote, or any commit of this checkout."),
-    ] = "HEAD",
+    base: _Base = "main",
+    head: _Head = "HEAD",
     without_storage: _WithoutStorage = False,
     remote: _Remote = None,
 ) -> None:
@@ -279,13 +278,8 @@ def check(
 
 @app.command()
 def report(
-    base: Annotated[
-        str, typer.Option(metavar="BRANCH", help="The branch that it would be merged into.")
-    ] = "main",
-    head: Annotated[
-        str,
-        typer.Option(metavar="BRANCH", help="A branch of the remote, or any commit of this checkout."),
-    ] = "HEAD",
+    base: _Base = "main",
+    head: _Head = "HEAD",
     metrics: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Metrics of a run on small data.", show_default=False),
