@@ -70,7 +70,14 @@ class AirflowError(GitopsError):
 
 
 class StepError(GitopsError):
-    """A stage of the pipeline failed, took too long, or could not leave its outputs at the DVC remote."""
+    """A stage of the pipeline failed, took too long, or could not leave its outputs at the DVC remote.
+
+    `command` is the one that failed, if one did.
+    """
+
+    def __init__(self, message: str, *, command: str | None = None) -> None:
+        super().__init__(message)
+        self.command = command
 
 
 class StorageError(StepError):

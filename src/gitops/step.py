@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from gitops import dvc_process
 from gitops.errors import StepError
 from gitops.workspace import Origin, Workspace, workspace
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # `dvc push` goes on from what has arrived, so trying again is cheap; in all two minutes of pauses.
 _PUSH_ATTEMPTS = 6
+# Before each command, in the log.
+_PROMPT = "$ "
 # DVC's own lines around what a stage says.
 _STAGE_BEGAN, _STAGE_FAILED = ("Running stage", "> "), "ERROR: failed to reproduce"
 
@@ -49,11 +52,17 @@ def run_stage(
     :raises GitError: when `origin` cannot be reached.
     """
     with workspace(origin, commit, home) as space:
-        if tracked := _tracked_inputs(space, stage):
-            call(["dvc", "pull", *tracked], space.path, timeout)
         # --pull fetches the stage's outputs where this commit already has them.
-        call(["dvc", "repro", "--pull", "--single-item", stage], space.path, timeout)
-        if _made(space, [stage]):
+        commands = [["repro", "--pull", "--single-item", stage]]
+        if tracked := _tracked_inputs(space, stage):
+            commands.insert(0, ["pull", *tracked])
+        if len(_declared(space, stage)) > len(_in_git(space, stage)):
+            commands.append(["push", stage])
+        try:
+            call_dvc(commands, space.path, timeout)
+        except StepError as error:
+            if error.command != f"dvc push {stage}":
+                raise
             _push_data(space, stage)
         return _commit(space, branch, f"{stage}: run for {branch}")
 
@@ -131,6 +140,20 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
 
     :raises StepError: when it fails or takes longer than `timeout`.
     """
+    log.info("%s%s", _PROMPT, " ".join(command))
+    _run(command, " ".join(command), folder, timeout)
+
+
+def call_dvc(commands: Sequence[Sequence[str]], folder: Path, timeout: timedelta) -> None:
+    """Run DVC `commands`, each without the word dvc, up to the first that fails; else as `call`.
+
+    :raises StepError: naming the command that failed.
+    """
+    program = [sys.executable, "-P", dvc_process.__file__, json.dumps([list(one) for one in commands])]
+    _run(program, " ".join(["dvc", *commands[0]]), folder, timeout)
+
+
+def _run(program: Sequence[str], shown: str, folder: Path, timeout: timedelta) -> None:
     environment = os.environ | {
         # The release's own code, not the one that this interpreter has installed.
         "PYTHONPATH": str(folder / "src"),
@@ -139,10 +162,8 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
     }
-    shown = " ".join(command)
-    log.info("$ %s", shown)
     process = subprocess.Popen(
-        list(command),
+        list(program),
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -171,6 +192,8 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
                     complaint = text if not last or last.startswith(_STAGE_BEGAN) else last
                 elif text.startswith("ERROR: "):
                     complaint = text
+                elif text.startswith(f"{_PROMPT}dvc "):
+                    shown = text.removeprefix(_PROMPT)
                 last = text
                 log.info("%s", text)
         status = process.wait()
@@ -178,9 +201,9 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
         watchdog.cancel()
         _end_group(process)
     if expired.is_set():
-        raise StepError(f"{shown}: stopped, it took longer than {timeout}")
+        raise StepError(f"{shown}: stopped, it took longer than {timeout}", command=shown)
     if status != 0:
-        raise StepError(f"{shown}: exit status {status}: {complaint or last}")
+        raise StepError(f"{shown}: exit status {status}: {complaint or last}", command=shown)
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
@@ -221,18 +244,27 @@ def _lock(space: Workspace) -> dict[str, dict[str, Any]]:
     return yaml.safe_load(file.read_text()).get("stages", {}) if file.is_file() else {}
 
 
+def _in_git(space: Workspace, stage: str) -> set[str]:
+    """Paths of the outputs of a stage that git keeps, not DVC."""
+    found = set()
+    for item in _declared(space, stage):
+        if isinstance(item, dict):
+            found |= {path for path, options in item.items() if not options.get("cache", True)}
+    return found
+
+
+def _declared(space: Workspace, stage: str) -> list[str | dict[str, Any]]:
+    """What `dvc.yaml` says of the outputs of a stage: paths, or mappings from one to its options."""
+    return [item for kind in ("outs", "metrics", "plots") for item in _stage(space, stage).get(kind, [])]
+
+
 def _made(space: Workspace, stages: Sequence[str]) -> dict[str, str]:
     """Path and MD5 of each output of `stages` that DVC keeps and git does not."""
     lock = _lock(space)
     made: dict[str, str] = {}
     for stage in stages:
-        declared = _stage(space, stage)
-        in_git = set()
-        for kind in ("outs", "metrics", "plots"):
-            for item in declared.get(kind, []):
-                if isinstance(item, dict):
-                    in_git |= {path for path, options in item.items() if not options.get("cache", True)}
         outs = {out["path"]: out["md5"] for out in lock.get(stage, {}).get("outs", [])}
+        in_git = _in_git(space, stage)
         made |= {path: digest for path, digest in outs.items() if path not in in_git}
     return made
 

@@ -245,6 +245,21 @@ def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_started(tmp_p
     assert_gone(int((tmp_path / "pid").read_text()))
 
 
+def test_of_several_dvc_commands_the_first_that_fails_is_named_and_the_last(
+    origin: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkout = Repository.clone(str(origin.path), tmp_path / "user").path
+    caplog.set_level("INFO")
+    with pytest.raises(StepError, match=r"^dvc repro no-such-stage: exit status 255: ERROR: ") as raised:
+        step.call_dvc(
+            [["repro", "double"], ["repro", "no-such-stage"], ["push"]], checkout, timedelta(minutes=1)
+        )
+    assert raised.value.command == "dvc repro no-such-stage"
+    assert (checkout / "double.txt").read_text() == "42\n"
+    said = [line for line in caplog.messages if line.startswith("$ ")]
+    assert said == ["$ dvc repro double", "$ dvc repro no-such-stage"]
+
+
 def assert_gone(pid: int) -> None:
     import psutil
 
