@@ -17,7 +17,7 @@ from rich.table import Table
 from gitops.errors import GitopsError
 from gitops.release import ENVIRONMENTS
 from infra.local.errors import EngineError
-from infra.rehearsal.plan import OTHERS, PLANS, TRAINING, Plan, Prepare, land_model, restore
+from infra.rehearsal.plan import FIRST, OTHERS, PLANS, TRAINING, Plan, Prepare, land_model, restore
 from infra.rehearsal.sandbox import Ran, Sandbox, sandbox
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -89,8 +89,7 @@ def _dags(wanted: list[str] | None) -> list[str]:
         raise EngineError("\n".join(f"{name}: {error}" for name, error in bag.import_errors.items()))
     if unknown := set(wanted or ()) - set(bag.dags):
         raise EngineError(f"{', '.join(unknown)}: no such DAG; there are {', '.join(sorted(bag.dags))}")
-    # The others need a model, and training makes it.
-    return sorted(wanted or bag.dags, key=lambda name: (name != TRAINING, name))
+    return sorted(wanted or bag.dags, key=lambda name: (name not in FIRST, name))
 
 
 def _rows(made: Sandbox, dags: list[str], environments: tuple[str, ...], console: Console) -> Iterator[Row]:

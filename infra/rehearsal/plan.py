@@ -10,6 +10,8 @@ from infra.local.errors import EngineError
 from infra.rehearsal.sandbox import Ran, Sandbox
 
 BATCH = "rehearsal"
+# As many as monitoring asks for, and some
+_FACES = 120
 _CLAIM = ("metrics/evaluation.json", "params.yaml")
 
 
@@ -57,16 +59,12 @@ def train_from_nowhere(sandbox: Sandbox, environment: str) -> Prepared:
 
 def score(sandbox: Sandbox, environment: str) -> Prepared:
     """Score a batch of drawn faces."""
-    faces = sandbox.logs.parent / "faces"
-    if not faces.is_dir():
-        sandbox.run(["-m", "face_attributes", "draw", str(faces), "--count", "32", "--seed", "5"])
-    shutil.copytree(faces / "img_align_celeba", _incoming(sandbox, environment) / BATCH)
+    shutil.copytree(_faces(sandbox) / "img_align_celeba", _incoming(sandbox, environment) / BATCH)
 
     def found(ran: Ran) -> str:
-        file = next(sandbox.data(environment).glob(f"scores/date=*/{BATCH}.parquet"), None)
-        if file is None:
+        if not _scored(sandbox, environment):
             raise LookupError("no file of scores")
-        return _said(ran, "32 images are scored")
+        return _said(ran, f"{_FACES} images are scored")
 
     return Prepared(found=found)
 
@@ -100,6 +98,39 @@ def verify_false_claim(sandbox: Sandbox, environment: str) -> Prepared:
     return Prepared(found=lambda ran: _tag(sandbox, f"rejected/{environment}/"))
 
 
+def monitor(sandbox: Sandbox, environment: str) -> Prepared:
+    """Find the model wrong about a scored batch, and start a training."""
+    if not _scored(sandbox, environment):
+        prepared = score(sandbox, environment)
+        prepared.found(sandbox.test(environment, SCORING))
+    # Labels of a world in which the opposite of each is true
+    header, *rows = (_faces(sandbox) / "list_attr_celeba.txt").read_text().splitlines()[1:]
+    lines = [f"image_id,{','.join(header.split())}"]
+    for name, *values in (row.split() for row in rows):
+        lines.append(",".join([name, *(str(-int(value)) for value in values)]))
+    labels = sandbox.data(environment) / "labels"
+    labels.mkdir(exist_ok=True)
+    (labels / f"{BATCH}.csv").write_text("\n".join(lines) + "\n")
+
+    def found(ran: Ran) -> str:
+        decisions = sandbox.data(environment) / "monitoring" / "decisions.jsonl"
+        if not decisions.is_file():
+            raise LookupError("no record of a decision")
+        line = json.loads(decisions.read_text().splitlines()[-1])
+        if line["decision"] != "retrain" or not line["triggered"]:
+            raise LookupError(f"the decision was {line['decision']}, the training {line['triggered']}")
+        return f"a training of the reasons {'; '.join(line['reasons'])}"
+
+    return Prepared(conf={"profile": "small"}, found=found)
+
+
+def monitor_damaged_scores(sandbox: Sandbox, environment: str) -> Prepared:
+    """Watch over scores in a file that is damaged."""
+    (scores,) = sandbox.data(environment).glob("scores/date=*")
+    (scores / "damaged.parquet").write_bytes(b"PAR1 and no more")
+    return Prepared(found=lambda ran: _said(ran, "damaged.parquet"))
+
+
 def as_it_is(sandbox: Sandbox, environment: str) -> Prepared:
     """Run the DAG with nothing prepared."""
     return Prepared()
@@ -120,13 +151,16 @@ def without_origin(sandbox: Sandbox, environment: str) -> Prepared:
     )
 
 
+TRAINING, SCORING = "ml_pipeline_face_attributes", "score_faces"
+FIRST = (TRAINING, SCORING)
+"""What the other DAGs need comes of these: a model, and scores."""
 PLANS = {
-    "ml_pipeline_face_attributes": Plan(train, train_from_nowhere),
-    "score_faces": Plan(score, score_no_image),
+    TRAINING: Plan(train, train_from_nowhere),
+    SCORING: Plan(score, score_no_image),
+    "model_monitoring_and_retraining": Plan(monitor, monitor_damaged_scores),
     "verify_release": Plan(verify, verify_false_claim),
 }
 OTHERS = Plan(as_it_is, without_origin)
-TRAINING = "ml_pipeline_face_attributes"
 
 
 def land_model(sandbox: Sandbox) -> str:
@@ -141,6 +175,18 @@ def restore(sandbox: Sandbox, model: str) -> None:
     """Take back what an earlier fault changed in the release, as a commit on top: main is never rewritten."""
     files = sandbox.origin.repository.read_all([(model, name) for name in _CLAIM])
     sandbox.land({name: content for name, content in zip(_CLAIM, files, strict=True) if content})
+
+
+def _faces(sandbox: Sandbox) -> Path:
+    folder = sandbox.logs.parent / "faces"
+    if not folder.is_dir():
+        count = str(_FACES)
+        sandbox.run(["-m", "face_attributes", "draw", str(folder), "--count", count, "--seed", "5"])
+    return folder
+
+
+def _scored(sandbox: Sandbox, environment: str) -> bool:
+    return any(sandbox.data(environment).glob(f"scores/date=*/{BATCH}.parquet"))
 
 
 def _incoming(sandbox: Sandbox, environment: str) -> Path:
