@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import WebDriverWait
 
+from gitops import release
+from gitops.repository import Repository
+from tests.infra.local.waiting import wait_for
+
 ROOT = Path(__file__).resolve().parents[1]
+
+METRICS = "metrics/evaluation.json"
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -168,6 +175,61 @@ def test_up_brings_back_what_was_killed(clone: Clone) -> None:
     assert "prod" in output
     assert "scheduler" in output
     assert all(row["agree"] for row in clone.status().values())
+
+
+def test_a_model_whose_claim_is_false_gives_way_by_itself(clone: Clone) -> None:
+    clone.git("fetch", "--quiet", "visage")
+    repository, main = Repository(clone.path), "refs/remotes/visage/main"
+    honest = clone.status()["prod"]["running"]
+    claim = json.loads(repository.read(main, METRICS) or b"")
+    claim["mean_accuracy"] += 0.01
+    params = repository.read(main, "params.yaml") or b""
+    # Past every check, as somebody does who may push to main
+    false = repository.commit_files(
+        main, {METRICS: json.dumps(claim).encode(), "params.yaml": params + b"# Better\n"}, "Claim more"
+    )
+    declared = {
+        release.path_of("prod"): release.render(release.Release(commit=false), "prod"),
+        release.path_of("staging"): release.render(release.Release(commit=false), "staging"),
+    }
+    tip = repository.commit_files(false, declared, "Run it everywhere")
+    repository.push("visage", {"refs/heads/main": tip})
+
+    def fell_back() -> bool:
+        rows = clone.status()
+        tags = clone.git("ls-remote", "--tags", "visage")
+        return all(
+            f"refs/tags/rejected/{name}/" in tags
+            and row["running"] == honest
+            and row["verified"] is False
+            and not row["agree"]
+            for name, row in rows.items()
+        )
+
+    wait_for(fell_back, seconds=420)
+    # No flapping: refused is refused, at each of the refreshes that follow
+    until = time.monotonic() + 45
+    while time.monotonic() < until:
+        assert {row["running"] for row in clone.status().values()} == {honest}
+        time.sleep(3)
+    states = [
+        json.loads(path.read_text()) for path in (clone.path / ".visage").glob("*/**/release/release.json")
+    ]
+    assert len(states) == 3
+    assert all("rejected it" in state["refused"] for state in states), states
+    logs = [path.read_text() for path in (clone.path / ".visage").glob("*/logs/dag-processor.log")]
+    assert [log.count("rejected it") for log in logs] == [1, 1, 1], "said once, not at every refresh"
+
+    back = {
+        METRICS: repository.read(main, METRICS),
+        "params.yaml": params,
+        **{
+            release.path_of(name): repository.read(main, release.path_of(name))
+            for name in ("staging", "prod")
+        },
+    }
+    repository.push("visage", {"refs/heads/main": repository.commit_files(tip, back, "Take it back")})
+    wait_for(lambda: all(row["agree"] for row in clone.status().values()), seconds=120)
 
 
 def test_down_leaves_no_process_and_clean_no_trace(clone: Clone) -> None:
