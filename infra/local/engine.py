@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gitops import settings
 from gitops.airflow import Airflow, load_access
-from gitops.promotion import Ledger
+from gitops.ledger import Ledger
 from gitops.release import ENVIRONMENTS
 from gitops.status import Row, collect
 from infra.local import access, database, files, machine, patience, port, process, secret, variables

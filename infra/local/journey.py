@@ -12,7 +12,7 @@ import yaml
 
 from gitops import settings
 from gitops.airflow import Access, load_access
-from gitops.promotion import Ledger
+from gitops.ledger import Ledger
 from gitops.release import same
 from infra.local import command, patience, variables
 from infra.local.engine import Engine

@@ -22,7 +22,7 @@ from git import Repo
 
 from gitops import release, settings, signature
 from gitops.errors import GitError, ReleaseError, SettingsError
-from gitops.promotion import Ledger, earlier
+from gitops.ledger import Ledger, earlier
 from gitops.repository import Repository
 
 log = structlog.get_logger(__name__)

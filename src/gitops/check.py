@@ -1,11 +1,12 @@
 """The required check of every change to `main`: release files, settings and models are in order."""
 
-from gitops import gate, promotion, release, settings, signature
+from gitops import gate, release, rules, settings, signature
 from gitops.errors import GateError, ReleaseError, SettingsError
+from gitops.ledger import Ledger
 from gitops.lock import LOCK
-from gitops.promotion import Ledger, Violation
 from gitops.release import ENVIRONMENTS, PREVIOUS
 from gitops.repository import Repository
+from gitops.rules import Violation
 from gitops.signature import SIGNERS
 
 _MODEL_FILES = {LOCK, gate.EVALUATION, gate.EXPORT}
@@ -66,7 +67,7 @@ def _release(ledger: Ledger, environment: str, base: str, head: str, changed: li
         return [Violation(file, "missing", f"restore it: git checkout {base[:12]} -- {file}")]
     if file not in changed or after == ledger.present(environment):
         return []
-    found = promotion.violations(ledger, environment, after)
+    found = rules.violations(ledger, environment, after)
     if others := [path for path in changed if path != file]:
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         found.append(

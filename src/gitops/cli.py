@@ -108,7 +108,7 @@ def status(
     Exits with 0 only when every environment runs what main declares for it.
     """
     from gitops.airflow import ACCESS_FILE, load_access
-    from gitops.promotion import Ledger
+    from gitops.ledger import Ledger
     from gitops.status import collect, show
 
     repository, remote = _open(remote)
@@ -148,7 +148,7 @@ def diff(
     from dataclasses import replace
 
     from gitops.difference import between_settings, compare
-    from gitops.promotion import Ledger
+    from gitops.ledger import Ledger
     from gitops.release import ENVIRONMENTS
 
     if (one is None) != (other is None):
@@ -188,15 +188,18 @@ def promote(
     staging gets what dev runs, prod gets what staging runs and has verified. The proposal is a branch,
     `promote/ENV`, with one commit that changes that environment's release file.
     """
-    from gitops.promotion import Ledger
+    from gitops.ledger import Ledger
     from gitops.promotion import promote as propose
     from gitops.storage import Storage
 
     repository, remote = _open(remote)
     storage = Storage(repository.path, optional=without_storage)
     ledger = Ledger.fetch(repository, remote, storage=storage, compare=_comparer(repository, remote))
-    proposal = propose(ledger, environment, remote)
-    _say_unchecked(storage)
+    try:
+        proposal = propose(ledger, environment, remote)
+    finally:
+        _show_gates(ledger)
+        _say_unchecked(storage)
     _finish(ledger, remote, proposal, push)
 
 
@@ -222,7 +225,7 @@ def rollback(
 
     Promotions into that environment are then held until `gitops release-hold ENV`.
     """
-    from gitops.promotion import Ledger
+    from gitops.ledger import Ledger
     from gitops.promotion import rollback as propose
 
     repository, remote = _open(remote)
@@ -233,7 +236,7 @@ def rollback(
 @app.command("release-hold")
 def release_hold(environment: _Environment, push: _Push = False, remote: _Remote = None) -> None:
     """Propose to allow promotions into an environment again, after a rollback."""
-    from gitops.promotion import Ledger
+    from gitops.ledger import Ledger
     from gitops.promotion import release_hold as propose
 
     repository, remote = _open(remote)
@@ -258,8 +261,7 @@ def check(
     gate fails.
     """
     from gitops.check import check as broken_rules
-    from gitops.gate import table
-    from gitops.promotion import Ledger
+    from gitops.ledger import Ledger
     from gitops.storage import Storage
 
     repository, remote = _open(remote)
@@ -268,8 +270,7 @@ def check(
     ledger = Ledger.fetch(repository, remote, main=base, storage=storage, compare=comparer)
     commit = _commit(repository, remote, head)
     broken = broken_rules(ledger, commit)
-    for environment, rows in ledger.judged.items():
-        _OUT.print(table(rows, f"The gates of {environment}"))
+    _show_gates(ledger)
     _say_unchecked(storage)
     if broken:
         raise RuleError("\n".join(map(str, broken)))
@@ -312,7 +313,7 @@ def report(
     import sys
 
     from gitops.figures import Figures, of_folder
-    from gitops.promotion import Ledger
+    from gitops.ledger import Ledger
     from gitops.report import gather, load_seconds, render
 
     repository, remote = _open(remote, needed=False)
@@ -446,6 +447,13 @@ def _finish(ledger: Any, remote: str, proposal: Any, push: bool) -> None:
     done = "Was there already" if proposal.known else "Pushed"
     _OUT.print(f"{done}: {proposal.branch} on {remote}", style="green")
     _OUT.print(f"Open a pull request from it, or run: gitops merge {proposal.branch}", soft_wrap=True)
+
+
+def _show_gates(ledger: Any) -> None:
+    from gitops.gate import table
+
+    for environment, rows in ledger.judged.items():
+        _OUT.print(table(rows, f"The gates of {environment}"))
 
 
 def _say_unchecked(storage: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from gitops.check import check
 from gitops.comparison import Compare
 from gitops.errors import GitError, NothingToDoError, PushRejectedError, RuleError
-from gitops.promotion import Ledger
+from gitops.ledger import Ledger
 from gitops.repository import Repository
 from gitops.storage import Storage
 

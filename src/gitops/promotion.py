@@ -1,140 +1,19 @@
-"""Promotion and rollback: the rules, and the one-file commits that obey them.
+"""Promotion and rollback: the one-file commits by which a release reaches an environment.
 
-`gitops check` holds every change of a release file against the same rules, so an edit by hand cannot do what
-`gitops promote` would refuse.
+They obey `gitops.rules`, against which `gitops check` holds every change of a release file: an edit by hand
+cannot do what `gitops promote` would refuse.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property
-from itertools import pairwise
+from datetime import datetime
 
-from gitops import gate, release, settings, signature
-from gitops.comparison import Compare
+from gitops import gate, release, signature
 from gitops.difference import compare
-from gitops.errors import (
-    GateError,
-    NothingToDoError,
-    PushRejectedError,
-    ReleaseError,
-    RuleError,
-    SettingsError,
-)
-from gitops.gate import Row
-from gitops.release import ENVIRONMENTS, PREVIOUS, Declaration, Release
+from gitops.errors import GateError, NothingToDoError, PushRejectedError, RuleError
+from gitops.ledger import Ledger, earlier
+from gitops.release import ENVIRONMENTS, PREVIOUS, Release
 from gitops.repository import Repository
-from gitops.settings import Settings
-from gitops.storage import Storage
-from gitops.verdict import Verdicts
-
-NO_RELEASE = Release(commit=None)
-
-
-@dataclass(frozen=True)
-class Violation:
-    """A broken rule: the file it is about, what is wrong, and what would be right."""
-
-    file: str
-    rule: str
-    right: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.rule}; {self.right}"
-
-
-class Ledger:
-    """What `main` declares and what the environments found out, as last fetched from a remote."""
-
-    def __init__(
-        self,
-        repository: Repository,
-        *,
-        remote: str | None = None,
-        main: str = "main",
-        storage: Storage | None = None,
-        compare: Compare | None = None,
-    ) -> None:
-        """Read `main` of `remote` as last fetched; without a remote, the local reference `main`.
-
-        `compare` is how models are compared with what runs. Without a `storage` nobody asks whether a model
-        exists there.
-        """
-        self.repository = repository
-        self.storage = storage
-        self.compare = compare
-        self.judged: dict[str, list[Row]] = {}
-        """What the gates of each environment said last."""
-        self.tip = repository.resolve(repository.branch_ref(remote, main) if remote else main)
-        self.verdicts = Verdicts.load(repository, remote=remote)
-
-    @classmethod
-    def fetch(
-        cls,
-        repository: Repository,
-        remote: str,
-        *,
-        main: str = "main",
-        storage: Storage | None = None,
-        compare: Compare | None = None,
-    ) -> "Ledger":
-        """Fetch from `remote` first."""
-        repository.fetch(remote)
-        return cls(repository, remote=remote, main=main, storage=storage, compare=compare)
-
-    def declared(self, environment: str) -> Declaration:
-        """Return what main declares now.
-
-        :raises ReleaseError: where the file is missing or not valid.
-        """
-        return release.declared(self.repository, self.tip, environment)
-
-    def present(self, environment: str) -> Release:
-        """Return the release that main declares; where that is not valid, the last one that was."""
-        try:
-            return self.declared(environment).release
-        except ReleaseError:
-            found = self.history(environment)
-            return found[0].release if found else NO_RELEASE
-
-    def history(self, environment: str) -> list[Declaration]:
-        """Return what main declared for an environment, newest first."""
-        if environment not in self._histories:
-            self._histories[environment] = release.history(self.repository, self.tip, environment)
-        return self._histories[environment]
-
-    def settings(self, environment: str) -> Settings:
-        """Return an environment's settings on main: a change cannot lower the bar for itself.
-
-        :raises SettingsError: where they are missing or not valid.
-        """
-        path = settings.path_of(environment)
-        content = self.repository.read(self.tip, path)
-        if content is None:
-            raise SettingsError(f"{path}: missing on main")
-        return settings.parse(content, environment)
-
-    def judge(self, environment: str, commit: str, incumbent: str | None, *, fetch: bool = True) -> list[Row]:
-        """Hold a commit's model against the gates of an environment, by its settings on main.
-
-        Without `fetch` only what the commits record is compared: the model itself is known not to be there.
-
-        :raises GateError: where the commit lacks the figures.
-        :raises SettingsError: where the settings are missing or not valid.
-        """
-        compare = self.compare if fetch else None
-        rows = gate.judge(self.repository, commit, incumbent, self.settings(environment), compare)
-        self.judged[environment] = rows
-        return rows
-
-    @cached_property
-    def trunk(self) -> frozenset[str]:
-        """The commits that main pointed to, one after the other; dev ran these."""
-        return frozenset(self.repository.git("rev-list", "--first-parent", self.tip).splitlines())
-
-    @cached_property
-    def _histories(self) -> dict[str, list[Declaration]]:
-        return {}
+from gitops.rules import Violation, choices, violations
 
 
 @dataclass(frozen=True)
@@ -149,154 +28,6 @@ class Proposal:
     message: str
     known: bool
     """Whether the remote already has the branch at this commit."""
-
-
-def violations(
-    ledger: Ledger, environment: str, after: Release, *, now: datetime | None = None
-) -> list[Violation]:
-    """Hold a new content of an environment's release file against all rules."""
-    before = ledger.present(environment)
-    return [] if after == before else list(_violations(ledger, environment, before, after, now))
-
-
-def _violations(
-    ledger: Ledger, environment: str, before: Release, after: Release, now: datetime | None
-) -> Iterator[Violation]:
-    file = release.path_of(environment)
-    if environment not in PREVIOUS:
-        yield Violation(file, "dev follows main", "leave it at `follow: main`")
-        return
-    if after.commit == before.commit:
-        return  # A hold is set or lifted, which is always allowed.
-    if after.commit is None:
-        yield Violation(file, "a release is not taken away", f"run gitops rollback {environment}")
-        return
-    if not ledger.repository.has(after.commit):
-        yield Violation(file, f"{after.commit} is no commit of this repository", "name a commit of main")
-        return
-    if rejected := ledger.verdicts.rejected(environment, after.commit):
-        yield Violation(
-            file,
-            f"{environment} rejected {after.commit[:12]} ({rejected.name})",
-            "release another commit, or delete that tag to give it another chance",
-        )
-    if after.hold is None:
-        yield from _promotion(ledger, environment, before, after.commit, now)
-    else:
-        yield from _rollback(ledger, environment, before, after.commit)
-
-
-def _promotion(
-    ledger: Ledger, environment: str, before: Release, commit: str, now: datetime | None
-) -> Iterator[Violation]:
-    repository, file = ledger.repository, release.path_of(environment)
-    short = commit[:12]
-    if before.hold is not None:
-        yield Violation(
-            file, f"{environment} is held: {before.hold}", f"lift it first: gitops release-hold {environment}"
-        )
-    if commit not in ledger.trunk:
-        yield Violation(file, f"{short} is not on main", "name a commit that main pointed to")
-        return
-    if before.commit is not None and repository.has(before.commit):
-        if release.same(repository, before.commit, commit):
-            yield Violation(file, f"{short} is the release that is there already", "leave the file as it is")
-            return
-        if not repository.is_ancestor(before.commit, commit):
-            yield Violation(
-                file,
-                f"{short} is older than {before.commit[:12]}, which is there now",
-                f"to go back run gitops rollback {environment}",
-            )
-    source = PREVIOUS[environment]
-    if source == "dev":
-        if tag := ledger.verdicts.rejected("dev", commit):
-            yield Violation(file, f"dev rejected {short} ({tag.name})", "fix it on main and promote that")
-    else:
-        yield from _verified_there(ledger, environment, source, commit, now)
-    objection = ledger.storage.objection(repository, commit) if ledger.storage else None
-    if objection:
-        yield Violation(file, objection.rule, objection.right)
-    try:
-        rows = ledger.judge(environment, commit, before.commit, fetch=objection is None)
-    except (GateError, SettingsError) as error:
-        yield Violation(file, str(error), "release a commit that has passed its gates")
-        return
-    for row in rows:
-        if not row.ok:
-            yield Violation(file, f"{short} fails a gate: {row}", row.remedy or "release a better model")
-
-
-def _verified_there(
-    ledger: Ledger, environment: str, source: str, commit: str, now: datetime | None
-) -> Iterator[Violation]:
-    file, short = release.path_of(environment), commit[:12]
-    there = ledger.present(source).commit
-    if there != commit:
-        runs = there[:12] if there else "nothing yet"
-        yield Violation(
-            file, f"{environment} takes what {source} runs ({runs}), not {short}", f"name {runs} or wait"
-        )
-    if tag := ledger.verdicts.rejected(source, commit):
-        yield Violation(file, f"{source} rejected {short} ({tag.name})", "promote another release")
-        return
-    age = ledger.verdicts.age(source, commit, now=now)
-    if age is None:
-        yield Violation(
-            file,
-            f"{source} has not verified {short}",
-            f"wait for verify_release in {source}, which tags it verified/{source}/{short}",
-        )
-        return
-    try:
-        soak = timedelta(hours=ledger.settings(environment).min_soak_hours)
-    except SettingsError as error:
-        yield Violation(file, str(error), "repair the settings on main first")
-        return
-    # Without a soak no clock is compared: those of two machines are never quite equal.
-    if soak and age < soak:
-        yield Violation(
-            file,
-            f"{source} verified {short} {_hours(age)} ago",
-            f"MIN_SOAK_HOURS of {environment} asks for {_hours(soak)}: wait {_hours(soak - age)}",
-        )
-
-
-def _rollback(ledger: Ledger, environment: str, before: Release, commit: str) -> Iterator[Violation]:
-    file, short = release.path_of(environment), commit[:12]
-    if before.commit is None:
-        yield Violation(file, f"{environment} has no release to roll back from", "promote one")
-    if commit not in {entry.commit for entry in ledger.history(environment)}:
-        yield Violation(
-            file, f"{environment} never ran {short}", f"roll back to one of: {_choices(ledger, environment)}"
-        )
-
-
-def earlier(ledger: Ledger, environment: str) -> list[str]:
-    """Return what an environment can go back to, best first.
-
-    That is what it ran before the present release and did not reject; what it verified comes first. Releases
-    that somebody already rolled back from come no more.
-    """
-    entries = ledger.history(environment)
-    present = ledger.present(environment).commit
-    left = {
-        older.commit
-        for newer, older in pairwise(entries)
-        if newer.hold is not None and newer.commit != older.commit
-    }
-    commits = list(dict.fromkeys(entry.commit for entry in entries if entry.commit))
-    known = release.identities(ledger.repository, [*commits, *filter(None, [present])])
-    ledger.verdicts.know(commits)
-    found = [
-        commit
-        for commit in commits
-        if commit not in left
-        and commit in known
-        and known[commit] != known.get(present or "")
-        and not ledger.verdicts.rejected(environment, commit)
-    ]
-    return sorted(found, key=lambda commit: ledger.verdicts.verified(environment, commit) is None)
 
 
 def promote(ledger: Ledger, environment: str, remote: str, *, now: datetime | None = None) -> Proposal:
@@ -334,19 +65,19 @@ def rollback(
     if before.commit is None:
         raise RuleError(f"{environment} has no release yet: there is nothing to roll back")
     if to is None:
-        choices = [c for c in earlier(ledger, environment) if ledger.verdicts.verified(environment, c)]
-        if not choices:
+        good = [c for c in earlier(ledger, environment) if ledger.verdicts.verified(environment, c)]
+        if not good:
             raise RuleError(
                 f"{environment} verified no release before {before.commit[:12]}; name one that it ran with "
-                f"--to: {_choices(ledger, environment)}"
+                f"--to: {choices(ledger, environment)}"
             )
-        commit = choices[0]
+        commit = good[0]
     else:
         ran = sorted({entry.commit for entry in ledger.history(environment) if entry.commit})
         matches = [commit for commit in ran if commit.startswith(to.lower())]
         if len(matches) != 1 or len(to) < 4:
             raise RuleError(
-                f"{environment} never ran {to}; --to takes one of: {_choices(ledger, environment)}"
+                f"{environment} never ran {to}; --to takes one of: {choices(ledger, environment)}"
             )
         commit = matches[0]
     if commit == before.commit:
@@ -459,10 +190,6 @@ def _obey(broken: list[Violation]) -> None:
         raise RuleError("\n".join(map(str, broken)))
 
 
-def _choices(ledger: Ledger, environment: str) -> str:
-    return ", ".join(commit[:12] for commit in earlier(ledger, environment)) or "none, it ran nothing before"
-
-
 def _short(commit: str | None) -> str:
     return commit[:12] if commit else "no release"
 
@@ -474,7 +201,3 @@ def _accuracy(repository: Repository, commit: str | None) -> str:
         return f"{gate.evaluation(repository, commit).mean_accuracy:.4f}"
     except GateError:
         return "none"
-
-
-def _hours(span: timedelta) -> str:
-    return f"{span.total_seconds() / 3600:.1f} h"

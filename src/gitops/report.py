@@ -12,9 +12,10 @@ from gitops.check import check
 from gitops.difference import PARTS, Difference, compare
 from gitops.errors import GateError, GitopsError, ReleaseError, SettingsError
 from gitops.figures import Figures, Interval, of_commit
+from gitops.ledger import Ledger
 from gitops.markdown import Fold, code, plain
-from gitops.promotion import Ledger, Violation
 from gitops.release import ENVIRONMENTS
+from gitops.rules import Violation
 
 LONGEST = 65_000
 """What a comment on a pull request may be long, with some room."""

@@ -13,7 +13,7 @@ from rich.text import Text
 from gitops import gate, release
 from gitops.airflow import VERIFY, Access, Airflow
 from gitops.errors import AirflowError, GateError, ReleaseError
-from gitops.promotion import Ledger
+from gitops.ledger import Ledger
 from gitops.release import ENVIRONMENTS
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from gitops.ledger import Ledger
 from gitops.merge import merge
-from gitops.promotion import Ledger, Proposal, promote, push
+from gitops.promotion import Proposal, promote, push
 from gitops.release import ENVIRONMENTS
 from gitops.repository import Repository
 from gitops.verdict import Verdict, record

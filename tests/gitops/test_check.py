@@ -3,10 +3,12 @@ import pytest
 from gitops.check import check
 from gitops.comparison import Comparison
 from gitops.errors import ComparisonError, NothingToDoError, PushRejectedError, RuleError
+from gitops.ledger import Ledger
 from gitops.merge import merge
-from gitops.promotion import Ledger, Violation, push, release_hold, rollback, violations
+from gitops.promotion import push, release_hold, rollback
 from gitops.release import Release
 from gitops.repository import Repository
+from gitops.rules import Violation, violations
 
 from .conftest import Lab, model_files
 

@@ -50,6 +50,7 @@ def test_from_dev_to_prod_and_back(lab: Lab, run) -> None:
     first = lab.train("a")
     shown = run("promote", "staging")
     assert shown.exit_code == 0
+    assert "The gates of staging" in shown.output
     assert "Not pushed" in shown.output
     assert not lab.origin.has("promote/staging")
 
@@ -64,6 +65,7 @@ def test_from_dev_to_prod_and_back(lab: Lab, run) -> None:
     refused = run("promote", "prod", "--push")
     assert refused.exit_code == 1
     assert "staging has not verified" in refused.stderr
+    assert "The gates of prod" in refused.output
     lab.verify("staging", first)
     assert run("promote", "prod", "--push").exit_code == 0
     assert run("merge", "promote/prod").exit_code == 0

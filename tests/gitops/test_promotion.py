@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from gitops import promotion, release
+from gitops import release, rules
 from gitops.errors import NothingToDoError, PushRejectedError, RuleError
+from gitops.ledger import Ledger
 from gitops.merge import merge
-from gitops.promotion import Ledger, Proposal, describe, promote, push, release_hold, rollback
+from gitops.promotion import Proposal, describe, promote, push, release_hold, rollback
 from gitops.release import Release
 from gitops.repository import Repository
 
@@ -16,7 +17,7 @@ from .conftest import Lab, model_files
 
 
 def refused(lab: Lab, environment: str, content: Release) -> str:
-    return "\n".join(map(str, promotion.violations(lab.ledger(), environment, content)))
+    return "\n".join(map(str, rules.violations(lab.ledger(), environment, content)))
 
 
 def test_staging_takes_what_dev_runs(lab: Lab) -> None:

@@ -13,8 +13,8 @@ from gitops import gate
 from gitops.cli import app
 from gitops.difference import Change, Difference, Section
 from gitops.figures import Figures, Interval
-from gitops.promotion import Violation
 from gitops.report import LONGEST, Incumbent, Material, render
+from gitops.rules import Violation
 
 from .conftest import Lab, model_files
 

@@ -12,8 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gitops import release
 from gitops.check import check
 from gitops.errors import NothingToDoError, RuleError
-from gitops.promotion import Ledger, Proposal, promote, push, release_hold, rollback, violations
+from gitops.ledger import Ledger
+from gitops.promotion import Proposal, promote, push, release_hold, rollback
 from gitops.release import Release
+from gitops.rules import violations
 
 from .conftest import Lab
 

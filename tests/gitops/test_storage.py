@@ -8,8 +8,9 @@ import pytest
 from gitops import storage
 from gitops.check import check
 from gitops.errors import RuleError
+from gitops.ledger import Ledger
 from gitops.merge import merge
-from gitops.promotion import Ledger, promote
+from gitops.promotion import promote
 from gitops.storage import MODEL, Storage
 
 from .conftest import Lab, model_files
