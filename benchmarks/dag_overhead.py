@@ -8,15 +8,12 @@ a temporary folder; `dvc repro` before and after the DAG, so that a machine that
 falls with it (more --images).
 """
 
-import io
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,17 +21,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gitops.airflow import Access
+from benchmarks.environment import await_dag, environment
 from gitops.repository import Repository
-from infra.local import patience, port, process, secret, variables
-from infra.local.database import Embedded
-from infra.local.instance import Instance, wait
+from infra.local import patience, variables
 from infra.local.layout import Layout
-from infra.local.origin import Origin
-from infra.local.screen import Screen, Step
 from infra.local.task import ENDED, Runs, Task
 from infra.local.training import DAG
-from infra.local.variables import Address, Own
 
 ROOT = Path(__file__).parents[1]
 TARGET = 1.6
@@ -53,7 +45,8 @@ def main(
         console.print("dvc repro ...")
         before = _repro(layout, profile)
         console.print("the DAG ...")
-        with _airflow(layout) as airflow:
+        with environment(layout, "dev") as airflow:
+            await_dag(airflow, DAG)
             wall, tasks = _run(airflow, profile)
         console.print("dvc repro ...")
         after = _repro(layout, profile)
@@ -86,7 +79,7 @@ def _repro(layout: Layout, profile: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="benchmark-repro-") as name:
         folder = Path(name) / "clone"
         Repository.clone(str(layout.checkout), folder)
-        environment = {
+        own = {
             **variables.inherit(os.environ),
             "PYTHONPATH": str(folder / "src"),
             "DVC_GLOBAL_CONFIG_DIR": name,
@@ -95,13 +88,13 @@ def _repro(layout: Layout, profile: str) -> dict[str, float]:
         }
         if profile != "full":
             command = [sys.executable, "-m", "face_attributes", "profile", profile]
-            subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=60)
+            subprocess.run(command, cwd=folder, env=own, check=True, capture_output=True, timeout=60)
         began, spent = time.perf_counter(), {}
         stage, since = "", began
         with subprocess.Popen(
             ["dvc", "repro"],
             cwd=folder,
-            env=environment,
+            env=own,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -119,38 +112,6 @@ def _repro(layout: Layout, profile: str) -> dict[str, float]:
             sys.exit(f"dvc repro failed:\n{''.join(lines[-5:])}")
         spent[stage] = time.perf_counter() - since
     return spent
-
-
-@contextmanager
-def _airflow(layout: Layout) -> Iterator[Runs]:
-    """Bring dev up, and yield it when it knows the training pipeline."""
-    origin, database = Origin(layout), Embedded(layout)
-    origin.prepare()
-    origin.configure_dvc()
-    try:
-        database.start()
-        address = Address("localhost", port.unused())
-        instance = Instance(layout, "dev", address)
-        secrets = secret.load(instance.place.secrets)
-        own = variables.derive(
-            layout, "dev", Own.read(layout.checkout, os.environ), address, secrets, database.url("dev")
-        )
-        own["ACTIVE_DAGS"] = ""  # what else may run every minute is no part of it
-        instance.configure(secrets.password)
-        instance.migrate(own)
-        instance.provide_pools(own)
-        instance.start(own, os.environ)
-        wait([instance], Step(Screen(Console(file=io.StringIO())), "Start"))
-        access = Access(url=address.url, username=variables.USERNAME, password=secrets.password)
-        with Runs(access, timeout=60) as airflow:
-            if not patience.until(
-                lambda: any(dag["dag_id"] == DAG for dag in airflow.dags()), seconds=180, pause=1
-            ):
-                sys.exit(f"no {DAG}: {airflow.import_errors()}")
-            yield airflow
-    finally:
-        process.end(process.belonging(layout.state), grace=0)
-        database.stop()
 
 
 def _run(airflow: Runs, profile: str) -> tuple[float, list[Task]]:
