@@ -16,7 +16,7 @@ export DO_NOT_TRACK := 1
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup hooks up down clean status test test-all bench dags-test lint lock system-packages
+.PHONY: help setup hooks up down clean status test test-all bench dags-test lint audit lock system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -62,6 +62,12 @@ dags-test: setup ## Run each DAG with each environment's settings, well and with
 
 lint: setup ## Run the hooks of pre-commit over every file
 	@$(BIN)/pre-commit run --all-files --show-diff-on-failure
+
+PIP_AUDIT_VERSION := 2.10.1
+
+audit: setup ## Ask what is known against the locked packages and the pinned actions (needs the internet)
+	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip
+	$(BIN)/zizmor --quiet --persona=pedantic .github
 
 SYSTEM_PACKAGES := chromium chromium-driver openssh-client postgresql
 

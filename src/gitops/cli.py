@@ -1,7 +1,6 @@
 """The command `gitops`."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,8 +8,11 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from gitops import github_cli
+from gitops.checkout import commit_of as _commit
+from gitops.checkout import comparer as _comparer
+from gitops.checkout import open_checkout as _open
 from gitops.errors import GitopsError, NothingToDoError, RuleError
-from gitops.repository import Repository
 
 _OUT = Console(highlight=False)
 _ERR = Console(stderr=True, highlight=False)
@@ -57,16 +59,9 @@ A release moves from dev to staging to prod by pull requests that change nothing
 Your branches, index and files are never touched: everything is read from, and pushed to, a git remote.""",
 )
 
-_Remote = Annotated[
-    str | None,
-    typer.Option(
-        "--remote",
-        envvar="GITOPS_REMOTE",
-        metavar="NAME",
-        help="The git remote to work with.",
-        show_default="visage where there is one, else origin",
-    ),
-]
+app.add_typer(github_cli.app, name="github")
+
+_Remote = github_cli.Remote
 _Push = Annotated[
     bool, typer.Option("--push", help="Push the branch. Without this, only show what it would be.")
 ]
@@ -80,6 +75,15 @@ _WithoutStorage = Annotated[
 _Base = Annotated[str, typer.Option(metavar="BRANCH", help="The branch that it would be merged into.")]
 _Head = Annotated[
     str, typer.Option(metavar="BRANCH", help="A branch of the remote, or any commit of this checkout.")
+]
+_Jobs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--job",
+        metavar="NAME=RESULT",
+        help="What another check came to (success, skipped, failure, cancelled); may be given again.",
+        show_default=False,
+    ),
 ]
 _Environment = Annotated[
     Literal["dev", "staging", "prod"],
@@ -248,6 +252,7 @@ def release_hold(environment: _Environment, push: _Push = False, remote: _Remote
 def check(
     base: _Base = "main",
     head: _Head = "HEAD",
+    jobs: _Jobs = None,
     without_storage: _WithoutStorage = False,
     remote: _Remote = None,
 ) -> None:
@@ -261,7 +266,9 @@ def check(
     gate fails.
     """
     from gitops.check import check as broken_rules
-    from gitops.ledger import Ledger
+    from gitops.gate import table
+    from gitops.material import failed
+    from gitops.promotion import Ledger
     from gitops.storage import Storage
 
     repository, remote = _open(remote)
@@ -269,8 +276,9 @@ def check(
     comparer = _comparer(repository, remote)
     ledger = Ledger.fetch(repository, remote, main=base, storage=storage, compare=comparer)
     commit = _commit(repository, remote, head)
-    broken = broken_rules(ledger, commit)
-    _show_gates(ledger)
+    broken = [*broken_rules(ledger, commit), *failed(_results(jobs))]
+    for environment, rows in ledger.judged.items():
+        _OUT.print(table(rows, f"The gates of {environment}"))
     _say_unchecked(storage)
     if broken:
         raise RuleError("\n".join(map(str, broken)))
@@ -278,20 +286,87 @@ def check(
 
 
 @app.command()
+def scope(base: _Base = "main", head: _Head = "HEAD", remote: _Remote = None) -> None:
+    """Say which checks a branch needs, by the files that it changes: a change of words trains nothing.
+
+    Prints a line for each check, `test=true` or `test=false`, as GitHub Actions takes them for the outputs of
+    a step; why, it says on the other stream.
+    """
+    from gitops.promotion import Ledger
+    from gitops.scope import CHECKS, of_files
+
+    repository, remote = _open(remote)
+    ledger = Ledger.fetch(repository, remote, main=base)
+    commit = _commit(repository, remote, head)
+    start = repository.merge_base(ledger.tip, commit)
+    # What shares no history with main changes everything.
+    changed = repository.changed(start, commit) if start else repository.files(commit)
+    needed = of_files(changed)
+    for check in CHECKS:
+        print(f"{check}={'true' if check in needed else 'false'}")
+        why = f"for {needed[check]}" if check in needed else "not needed"
+        _ERR.print(f"{check}: {why}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def trial(
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Leave metrics, plots and times there.", show_default=False)
+    ],
+    base: _Base = "main",
+    head: _Head = "HEAD",
+    minutes: Annotated[float, typer.Option(help="The longest that one side may take.", min=1)] = 60,
+    remote: _Remote = None,
+) -> None:
+    """Run the pipeline of a branch, and of the commit that it left main at, on small data.
+
+    Both run `dvc repro` with the profile `small` in throw-away clones that share the DVC cache of this
+    checkout, and leave nothing but what `gitops report --trial DIR` shows. A stage that both have alike runs
+    once.
+    """
+    import logging
+    from datetime import timedelta
+
+    from gitops.promotion import Ledger
+    from gitops.trial import run
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    repository, remote = _open(remote)
+    ledger = Ledger.fetch(repository, remote, main=base)
+    commit = _commit(repository, remote, head)
+    start = repository.merge_base(ledger.tip, commit)
+    out.mkdir(parents=True, exist_ok=True)
+    run(
+        repository,
+        commit,
+        start,
+        out,
+        timeout=timedelta(minutes=minutes),
+        announce=lambda message: _ERR.print(message, soft_wrap=True, markup=False),
+    )
+
+
+@app.command()
 def report(
     base: _Base = "main",
     head: _Head = "HEAD",
-    metrics: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Metrics of a run on small data.", show_default=False),
+    name: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What to call it.", show_default="HEAD as given")
     ] = None,
-    base_metrics: Annotated[
+    trial: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The same of the base branch.", show_default=False),
+        typer.Option(metavar="DIR", help="What gitops trial left there.", show_default=False),
     ] = None,
+    jobs: _Jobs = None,
     timing: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="JSON: part of the run -> seconds.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="JSON: job -> seconds, as of gitops github times.", show_default=False
+        ),
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option(metavar="DOLLARS", help="What a minute of a job costs.", min=0, show_default=False),
     ] = None,
     artifact: Annotated[
         str | None,
@@ -303,38 +378,37 @@ def report(
     whole: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it there uncut, too.", show_default=False)
     ] = None,
+    without_storage: _WithoutStorage = False,
     remote: _Remote = None,
 ) -> None:
     """Write the Markdown for a comment on a pull request: the verdict, the figures, and what changes.
 
-    Never longer than 65,000 characters. It judges by what is in git: it is `gitops check` that also asks the
-    DVC remote whether the model exists.
+    Never longer than 65,000 characters. The verdict is that of `gitops check`.
     """
     import sys
 
-    from gitops.figures import Figures, of_folder
-    from gitops.ledger import Ledger
-    from gitops.report import gather, load_seconds, render
+    from gitops.material import gather
+    from gitops.promotion import Ledger
+    from gitops.report import render
+    from gitops.storage import Storage
+    from gitops.trial import Trial, load_seconds
 
     repository, remote = _open(remote, needed=False)
-    for folder in filter(None, (metrics, base_metrics)):
-        if not folder.is_dir():
-            raise GitopsError(f"{folder}: no such folder")
-    if base_metrics and not metrics:
-        raise GitopsError("--base-metrics alone compares with nothing; name --metrics too")
     comparer = _comparer(repository, remote)
+    storage = Storage(repository.path, optional=without_storage)
     if remote:
-        ledger = Ledger.fetch(repository, remote, main=base, compare=comparer)
+        ledger = Ledger.fetch(repository, remote, main=base, storage=storage, compare=comparer)
     else:
-        ledger = Ledger(repository, main=base, compare=comparer)
-    small = (of_folder(base_metrics) if base_metrics else Figures(), of_folder(metrics)) if metrics else None
+        ledger = Ledger(repository, main=base, storage=storage, compare=comparer)
     material = gather(
         ledger,
         _commit(repository, remote, head),
         base=base,
-        name=head,
-        small=small,
+        name=name or head,
+        trial=Trial.load(trial) if trial else None,
+        jobs=_results(jobs),
         seconds=load_seconds(timing) if timing else None,
+        price=price,
     )
     text = render(material, artifact=artifact)
     if whole:
@@ -368,35 +442,14 @@ def merge(
     _OUT.print(f"Merged {branch} into main of {remote} as {commit[:12]}", style="green")
 
 
-def _open(remote: str | None, *, needed: bool = True) -> tuple[Repository, str]:
-    """Find the repository and its remote; '' where there is none at all and none is needed."""
-    repository = Repository.find()
-    remotes = repository.remotes()
-    if remote is None and not remotes and not needed:
-        return repository, ""
-    if remote is None:
-        remote = "visage" if "visage" in remotes else "origin"
-    if remote not in remotes:
-        shown = ", ".join(remotes) or "none"
-        raise GitopsError(f"{remote}: no such git remote here (there are: {shown}); name one with --remote")
-    return repository, remote
-
-
-def _comparer(repository: Repository, remote: str) -> Any:
-    """Return what compares models: the commits of this repository, from the DVC remote known here."""
-    from gitops.comparer import Comparer
-    from gitops.workspace import Origin
-
-    engine = repository.path / ".visage" / "dvc-config"
-    if remote == "visage" and engine.is_dir():
-        # The local engine's models are on its own DVC remote, which the user's shell need not know.
-        os.environ.setdefault("DVC_GLOBAL_CONFIG_DIR", str(engine))
-    origin = Origin(str(repository.path), dvc_config=repository.path / ".dvc" / "config.local")
-    return Comparer(
-        origin,
-        repository.path / ".visage" / "gates",
-        lambda message: _ERR.print(message, soft_wrap=True, markup=False),
-    )
+def _results(jobs: list[str] | None) -> dict[str, str]:
+    found = {}
+    for job in jobs or ():
+        name, equals, result = job.partition("=")
+        if not (name and equals and result):
+            raise GitopsError(f"--job {job}: not NAME=RESULT")
+        found[name] = result
+    return found
 
 
 def _write(path: Path, text: str) -> None:
@@ -412,14 +465,6 @@ def _write(path: Path, text: str) -> None:
         Path(file.name).replace(path)
     except OSError as error:
         raise GitopsError(f"{path}: {error.strerror}") from error
-
-
-def _commit(repository: Repository, remote: str, name: str) -> str:
-    if remote:
-        pushed = repository.branch_ref(remote, name)
-        if repository.has(pushed):
-            return repository.resolve(pushed)
-    return repository.resolve(name)
 
 
 def _named(ledger: Any, remote: str, name: str) -> str | None:

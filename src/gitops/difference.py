@@ -22,6 +22,7 @@ DATA = "data/"
 DEPENDENCIES = "requirements.lock"
 PARAMETERS = "params.yaml"
 PARTS = ("Accuracy per attribute", "Accuracy per slice")
+SETTINGS = "Settings"
 _MOST_KEYS = 10_000
 _LABELS = {
     "mean_accuracy": "mean accuracy",
@@ -195,7 +196,7 @@ def compare(
         "Accuracy per attribute": _intervals(old.figures.attributes, new.figures.attributes),
         "Accuracy per slice": _intervals(old.figures.slices, new.figures.slices),
         "Speed": _speed(old.figures, new.figures),
-        **({"Settings": _settings(old, new)} if environments else {}),
+        **({SETTINGS: _settings(old, new)} if environments else {}),
         "Code": _code(changed),
     }
     sections = tuple(Section(title, tuple(changes)) for title, changes in parts.items())

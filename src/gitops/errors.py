@@ -86,3 +86,7 @@ class StorageError(StepError):
 
 class CandidateError(GitopsError):
     """The results of a run cannot be proposed."""
+
+
+class ForgeError(GitopsError):
+    """GitHub could not be asked, or refused."""

@@ -1,21 +1,16 @@
 """The report on a pull request, as Markdown for a comment: what a reviewer needs first, the rest folded."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from pydantic import TypeAdapter, ValidationError
 
 from gitops import chart, gate, markdown
-from gitops.check import check
-from gitops.difference import PARTS, Difference, compare
-from gitops.errors import GateError, GitopsError, ReleaseError, SettingsError
-from gitops.figures import Figures, Interval, of_commit
-from gitops.ledger import Ledger
+from gitops.difference import PARTS, SETTINGS, Difference
+from gitops.errors import GitopsError
+from gitops.figures import Figures, Interval
 from gitops.markdown import Fold, code, plain
-from gitops.release import ENVIRONMENTS
-from gitops.rules import Violation
+from gitops.material import Incumbent, Material
+from gitops.promotion import Violation
 
 LONGEST = 65_000
 """What a comment on a pull request may be long, with some room."""
@@ -30,88 +25,6 @@ _LABELS = {
     "mean_roc_auc": "mean area under ROC",
     "majority_accuracy": "the commoner answer alone",
 }
-
-
-@dataclass(frozen=True)
-class Incumbent:
-    """What runs in one environment, and how the new model does against it."""
-
-    environment: str
-    commit: str | None
-    figures: Figures = field(default_factory=Figures)
-    rows: tuple[gate.Row, ...] = ()
-    trouble: str = ""
-    """Why there are no gates to show."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """All that a report tells."""
-
-    base: str
-    head: str
-    broken: tuple[Violation, ...]
-    before: Figures
-    after: Figures
-    difference: Difference
-    incumbents: tuple[Incumbent, ...] = ()
-    """Empty where the model is the one that main has."""
-    small: tuple[Figures, Figures] | None = None
-    """The figures of a run on small data: of the base, and of the head."""
-    seconds: Mapping[str, float] = field(default_factory=dict)
-
-
-def gather(
-    ledger: Ledger,
-    head: str,
-    *,
-    base: str = "main",
-    name: str = "",
-    small: tuple[Figures, Figures] | None = None,
-    seconds: Mapping[str, float] | None = None,
-) -> Material:
-    """Collect what there is to tell of merging the commit `head`, called `name`, into main."""
-    repository = ledger.repository
-    start = repository.merge_base(ledger.tip, head) or ledger.tip
-    changed = set(repository.changed(start, head))
-    return Material(
-        base=base,
-        head=name or head[:12],
-        broken=tuple(check(ledger, head)),
-        before=of_commit(repository, ledger.tip),
-        after=of_commit(repository, head),
-        difference=compare(repository, start, head),
-        incumbents=tuple(_incumbents(ledger, head)) if "dvc.lock" in changed else (),
-        small=small,
-        seconds=seconds or {},
-    )
-
-
-def _incumbents(ledger: Ledger, head: str) -> Iterator[Incumbent]:
-    repository = ledger.repository
-    for environment in ENVIRONMENTS:
-        commit = None
-        try:
-            commit = ledger.declared(environment).commit
-            rows = tuple(ledger.judge(environment, head, commit))
-        except (ReleaseError, GateError, SettingsError) as error:
-            yield Incumbent(environment, commit, trouble=str(error))
-            continue
-        there = commit if commit and repository.has(commit) else None
-        yield Incumbent(environment, commit, of_commit(repository, there), rows)
-
-
-def load_seconds(path: Path) -> dict[str, float]:
-    """Read how long the parts of a run took: a JSON object of names to seconds.
-
-    :raises GitopsError: where it is none.
-    """
-    try:
-        return TypeAdapter(dict[str, float]).validate_json(path.read_bytes())
-    except OSError as error:
-        raise GitopsError(f"{path}: {error.strerror}") from error
-    except ValidationError as error:
-        raise GitopsError(f"{path}: not a JSON object of names to seconds") from error
 
 
 def render(material: Material, *, longest: int = LONGEST, artifact: str | None = None) -> str:
@@ -131,10 +44,12 @@ def render(material: Material, *, longest: int = LONGEST, artifact: str | None =
 def _first_screen(material: Material) -> Iterator[str]:
     yield f"**{_verdict(material)}**"
     yield "\n".join(_violations(material.broken))
-    if material.small:
-        yield "On small data, which says whether it works and not how good it is:"
-        yield _metrics(*material.small, material.base, material.head)
-    elif material.before or material.after:
+    if material.trial:
+        yield "On the same small data, which say whether it works and not how good it is:"
+        yield _metrics(material.trial.base, material.trial.head, material.base, material.head)
+        if not material.trial.base:
+            yield f"{code(material.base)} could not be tried, so there is nothing to compare with."
+    elif not material.moves and (material.before or material.after):
         yield _metrics(material.before, material.after, material.base, material.head)
     if material.incumbents:
         yield _against(material)
@@ -144,15 +59,28 @@ def _verdict(material: Material) -> str:
     target, source = plain(material.base), code(material.head)
     if material.broken:
         count = len(material.broken)
-        return f"{source} must not be merged into {target}: it breaks {count} rule{'s' if count > 1 else ''}."
-    changes = plain(material.difference.summary)
+        stands = "1 thing stands" if count == 1 else f"{count} things stand"
+        return f"{source} must not be merged into {target}: {stands} against it."
+    return f"Nothing stands against merging {source} into {target}. {_told(material)}"
+
+
+def _told(material: Material) -> str:
+    """Say in a sentence or two what merging it does."""
+    if material.moves:
+        parts = (
+            f"{plain(move.environment)} gets another release: {plain(move.difference.summary)}."
+            for move in material.moves
+        )
+        return " ".join(parts)
     one, other = (figures.means.get("mean_accuracy") for figures in (material.before, material.after))
     moved = ""
     if one and other and one != other:
         moved = f" Mean accuracy goes from {one.value:.4f} to {other.value:.4f}."
     elif other and not one:
         moved = f" Mean accuracy is {other.value:.4f}."
-    return f"Nothing stands against merging {source} into {target}. It changes: {changes}.{moved}"
+    if not material.difference:
+        return "It changes nothing that makes a release or says how an environment runs."
+    return f"It changes: {plain(material.difference.summary)}.{moved}"
 
 
 def _violations(broken: Sequence[Violation]) -> Iterator[str]:
@@ -192,7 +120,7 @@ def _against(material: Material) -> str:
     ]
     for name, label in _LABELS.items():
         figures = [one.figures.means.get(name) for one in material.incumbents]
-        if mine := material.after.means.get(name):
+        if mine := material.proposed.means.get(name):
             rows.append([label, str(mine), *(str(value or "") for value in figures)])
     rows.append(["gates", "", *(_gates(one) for one in material.incumbents)])
     return "Against what runs in each environment:\n\n" + markdown.table(columns, rows)
@@ -201,6 +129,8 @@ def _against(material: Material) -> str:
 def _gates(incumbent: Incumbent) -> str:
     if incumbent.trouble:
         return "cannot be judged"
+    if not incumbent.rows:
+        return "not asked of a rollback"
     failed = [row for row in incumbent.rows if not row.ok]
     if not failed:
         return f"passes all {len(incumbent.rows)}"
@@ -209,29 +139,44 @@ def _gates(incumbent: Incumbent) -> str:
 
 def _folds(material: Material) -> Iterator[Fold]:
     yield Fold("Gates", _all_gates(material.incumbents))
-    before, after = material.small or (material.before, material.after)
+    before, after = material.before, material.after
+    if material.trial:
+        before, after = material.trial.base, material.trial.head
+    if material.moves:
+        before, after = material.incumbents[0].figures, material.proposed
     yield Fold("Accuracy per attribute", _accuracies(before.attributes, after.attributes))
-    sections = {section.title: section for section in material.difference.sections}
+    for move in material.moves:
+        yield from _changes(f" in {move.environment}", move.difference)
+    if not material.moves:
+        # What is merged into main runs in dev.
+        yield from _changes(" in dev", material.difference)
+    settings = [section for section in material.difference.sections if section.title == SETTINGS]
+    for section in settings:
+        yield Fold("How environments run", section.markdown(most=_MOST_ROWS) if section.changes else "")
+    yield Fold("Accuracy per slice", _accuracies(before.slices, after.slices))
+    yield Fold("Learning curve", _curve(after))
+    yield Fold("Picture of the accuracies", _picture(after))
+    yield Fold("Timing and cost of the run", _timing(material, after))
+
+
+def _changes(where: str, difference: Difference) -> Iterator[Fold]:
+    sections = {section.title: section for section in difference.sections}
     if dags := sections.pop("DAGs", None):
-        yield Fold("Changes in DAGs", dags.markdown() if dags.changes else "")
+        yield Fold(f"Changes of DAGs{where}", dags.markdown() if dags.changes else "")
     changes = [
         f"#### {plain(title)}\n\n{section.markdown(most=_MOST_ROWS)}"
         for title, section in sections.items()
-        if section.changes and title not in PARTS
+        if section.changes and title not in (*PARTS, SETTINGS)
     ]
-    yield Fold("What changes", "\n\n".join(changes))
-    yield Fold("Accuracy per slice", _accuracies(before.slices, after.slices))
-    yield Fold("Learning curve", _curve(after))
-    pictured = dict(sorted(after.attributes.items(), key=lambda item: item[1].value)[:_MOST_ROWS])
-    values = {name: interval.value for name, interval in pictured.items()}
-    yield Fold("Picture of the accuracies", chart.bars("accuracy per attribute", "accuracy", values))
-    yield Fold("Timing of the run", _timing(after, material.seconds))
+    yield Fold(f"What changes{where}", "\n\n".join(changes))
 
 
 def _all_gates(incumbents: Iterable[Incumbent]) -> str:
     parts = []
     for one in incumbents:
         rows = [[_gate(cell, row.ok) for cell in row.cells] for row in one.rows]
+        if not (rows or one.trouble):
+            continue
         body = plain(one.trouble) if one.trouble else markdown.table(gate.COLUMNS, rows)
         parts.append(f"#### {plain(one.environment)}\n\n{body}")
     return "\n\n".join(parts)
@@ -271,16 +216,36 @@ def _curve(figures: Figures) -> str:
     return "\n\n".join(filter(None, charts))
 
 
-def _timing(figures: Figures, seconds: Mapping[str, float]) -> str:
-    rows = [[code(name), f"{value:.1f} s"] for name, value in list(seconds.items())[:_MOST_ROWS]]
-    if rows:
-        rows.append(["in all", f"{sum(seconds.values()):.1f} s"])
+def _picture(figures: Figures) -> str:
+    worst_first = sorted(figures.attributes.items(), key=lambda item: item[1].value)[:_MOST_ROWS]
+    return chart.bars("accuracy per attribute", "accuracy", {name: one.value for name, one in worst_first})
+
+
+def _timing(material: Material, figures: Figures) -> str:
+    trial = dict(material.trial.seconds) if material.trial else {}
+    rows = [
+        [f"job {code(name)}", _took(value)] for name, value in list(material.seconds.items())[:_MOST_ROWS]
+    ]
+    rows += [[plain(name), _took(value)] for name, value in list(trial.items())[:_MOST_ROWS]]
     rows += [
         [plain(name.replace("_", " ")), code(figures.training[name])]
         for name in ("epochs", "images_per_second", "device", "precision")
         if name in figures.training
     ]
-    return markdown.table(["", ""], rows) if rows else ""
+    told = [markdown.table(["", ""], rows) if rows else "", _cost(material)]
+    return "\n\n".join(filter(None, told))
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
+
+
+def _cost(material: Material) -> str:
+    if not material.seconds:
+        return ""
+    minutes = sum(math.ceil(value / 60) for value in material.seconds.values())
+    price = f", {minutes * material.price:.2f} US dollars" if material.price is not None else ""
+    return f"{minutes} minutes{price}, as GitHub counts them: each job for itself, in whole minutes."
 
 
 def _moved(one: Interval | None, other: Interval | None) -> str:

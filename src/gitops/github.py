@@ -1,0 +1,196 @@
+"""GitHub's REST API, as far as releases need it.
+
+Where to ask and as whom comes from the variables that GitHub Actions gives every step, which a person can set
+too: GITHUB_TOKEN, GITHUB_REPOSITORY (`owner/name`), GITHUB_API_URL and GITHUB_SERVER_URL.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import requests
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from gitops.errors import ForgeError
+
+API = "https://api.github.com"
+_VERSION = "2022-11-28"
+_ATTEMPTS = 4
+_TIMEOUT = 30
+_LONGEST_WAIT = 60
+_MOST_PAGES = 100
+_NAME = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
+_HELPER = '!f() { test "$1" = get && echo username=x-access-token && echo "password=$GITHUB_TOKEN"; }; f'
+
+
+class _TryAgainError(Exception):
+    """GitHub is busy, or was not reached."""
+
+    def __init__(self, message: str, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class GitHub:
+    """One repository on GitHub, with a token.
+
+    What fails for a moment (no connection, a status of 5xx, a limit on requests) is tried again. That is safe
+    for what is made here too: GitHub refuses a second pull request of one branch, and a status of the same
+    name takes the place of the one before.
+
+    :raises ForgeError: from every method, with what was asked and what GitHub said.
+    """
+
+    def __init__(self, repository: str, token: str, *, api: str = API, pause: float = 1) -> None:
+        """`repository` is `owner/name`, `pause` what the seconds between attempts start from."""
+        if not _NAME.fullmatch(repository):
+            raise ForgeError(f"{repository}: not the name of a repository on GitHub; give owner/name")
+        self.repository = repository
+        self._api = api.rstrip("/")
+        self._pause = pause
+        self._session = requests.Session()
+        self._session.headers.update(
+            {
+                "Accept": "application/vnd.github+json",
+                "Authorization": f"Bearer {token}",
+                "X-GitHub-Api-Version": _VERSION,
+            }
+        )
+
+    @classmethod
+    def of_environment(cls, remote_url: str = "") -> Self:
+        """Take token, repository and address from the environment; the repository else from `remote_url`."""
+        token = os.environ.get("GITHUB_TOKEN")
+        if not token:
+            raise ForgeError("GITHUB_TOKEN: not set; give a token, for instance that of gh auth token")
+        name = os.environ.get("GITHUB_REPOSITORY") or _name(remote_url)
+        if not name:
+            raise ForgeError(
+                "GITHUB_REPOSITORY: not set, and the git remote is not on GitHub; give owner/name"
+            )
+        return cls(name, token, api=os.environ.get("GITHUB_API_URL") or API)
+
+    @property
+    def owner(self) -> str:
+        return self.repository.partition("/")[0]
+
+    def get(self, path: str, **parameters: str | int) -> Any:
+        """Return what is at `path`, which is relative to the repository."""
+        return self._send("GET", path, parameters=parameters).json()
+
+    def pages(self, path: str, key: str | None = None, **parameters: str | int) -> Iterator[dict[str, Any]]:
+        """Return the items of a list, page after page; `key` is where a page keeps them, if in an object."""
+        for page in range(1, _MOST_PAGES + 1):
+            found = self.get(path, **parameters, per_page=100, page=page)
+            items = found[key] if key else found
+            yield from items
+            if len(items) < 100:
+                return
+        raise ForgeError(f"GET {path}: more than {100 * _MOST_PAGES} items")
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Make something."""
+        return self._send("POST", path, body=body).json()
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Change something in part."""
+        return self._send("PATCH", path, body=body).json()
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Replace something."""
+        return self._send("PUT", path, body=body).json()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: Mapping[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> requests.Response:
+        exponential = wait_exponential(multiplier=self._pause, max=_LONGEST_WAIT)
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked = error.seconds if isinstance(error, _TryAgainError) else None
+            return exponential(state) if asked is None else min(asked, _LONGEST_WAIT)
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(_TryAgainError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait,
+            reraise=True,
+        )
+        try:
+            return retrying(self._once, method, path, parameters, body)
+        except _TryAgainError as error:
+            raise ForgeError(str(error)) from error
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str | int] | None,
+        body: Mapping[str, Any] | None,
+    ) -> requests.Response:
+        what = f"GitHub: {method} {path}"
+        url = f"{self._api}/repos/{self.repository}/{path}"
+        try:
+            answer = self._session.request(
+                method, url, params=parameters, json=body, timeout=_TIMEOUT, allow_redirects=method == "GET"
+            )
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise _TryAgainError(f"{what}: {self._api} does not answer") from error
+        if answer.ok and not answer.is_redirect:
+            return answer
+        message = f"{what}: {answer.status_code} {answer.reason}: {_said(answer)}"
+        limited = answer.status_code in (403, 429) and (
+            "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining") == "0"
+        )
+        if limited or answer.status_code >= 500:
+            after = answer.headers.get("retry-after", "")
+            raise _TryAgainError(message, float(after) if after.isdecimal() else None)
+        if answer.status_code in (401, 403, 404):
+            message += "; does GITHUB_TOKEN have the permission for that?"
+        raise ForgeError(message)
+
+
+def git_variables() -> dict[str, str]:
+    """Return the variables by which git logs into GitHub with GITHUB_TOKEN, in a step of GitHub Actions.
+
+    A checkout that keeps no credentials needs them. The token itself is in none of them, and no other server
+    is told it.
+    """
+    server = os.environ.get("GITHUB_SERVER_URL")
+    if not server or not os.environ.get("GITHUB_TOKEN"):
+        return {}
+    count = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+    key = f"credential.{server}.helper"
+    if any(os.environ.get(f"GIT_CONFIG_KEY_{number}") == key for number in range(count)):
+        return {}
+    # The empty one makes git forget the helpers that were configured before.
+    found = {"GIT_CONFIG_COUNT": str(count + 2)}
+    for number, value in enumerate(("", _HELPER), start=count):
+        found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return found
+
+
+def _name(url: str) -> str:
+    server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
+    host = re.escape(server.partition("://")[2])
+    found = re.fullmatch(rf"(?:\w+://(?:[^@/]*@)?{host}/|(?:[^@/]*@)?{host}:)([^/]+/[^/]+?)(?:\.git)?/?", url)
+    return found[1] if found else ""
+
+
+def _said(answer: requests.Response) -> str:
+    try:
+        found = answer.json()
+        details = [
+            error.get("message") or error.get("code") or "" if isinstance(error, dict) else str(error)
+            for error in found.get("errors", [])
+        ]
+        text = "; ".join(filter(None, [str(found.get("message", "")), *details]))
+    except (ValueError, AttributeError, TypeError):
+        text = answer.text
+    return " ".join(text.split())[:300]

@@ -1,0 +1,156 @@
+"""The material of a report on a pull request: the verdict, the figures and what changes, as found in git."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gitops import gate, release
+from gitops.check import check
+from gitops.difference import Difference, compare
+from gitops.errors import GateError, GitError, ReleaseError, SettingsError
+from gitops.figures import Figures, of_commit
+from gitops.promotion import Ledger, Violation
+from gitops.release import ENVIRONMENTS, PREVIOUS
+from gitops.repository import Repository
+from gitops.trial import Trial
+
+GOOD = ("success", "skipped")
+"""What a job may have come to. GitHub calls a job skipped that the change did not need."""
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """What runs in one environment, and how the new model does against it."""
+
+    environment: str
+    commit: str | None
+    figures: Figures = field(default_factory=Figures)
+    rows: tuple[gate.Row, ...] = ()
+    """Empty where no gates are asked, as for a rollback."""
+    trouble: str = ""
+    """Why there are no gates to show."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """Another release for an environment that does not follow main."""
+
+    environment: str
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a report tells."""
+
+    base: str
+    head: str
+    broken: tuple[Violation, ...]
+    before: Figures
+    after: Figures
+    difference: Difference
+    moves: tuple[Move, ...] = ()
+    proposed: Figures = field(default_factory=Figures)
+    """The figures of the model that is held against the incumbents."""
+    incumbents: tuple[Incumbent, ...] = ()
+    """Empty where no environment would get another model."""
+    trial: Trial | None = None
+    jobs: Mapping[str, str] = field(default_factory=dict)
+    """What the other jobs of the run came to, by name."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long each job took."""
+    price: float | None = None
+    """What a minute of a job costs, in US dollars."""
+
+
+def gather(
+    ledger: Ledger,
+    head: str,
+    *,
+    base: str = "main",
+    name: str = "",
+    trial: Trial | None = None,
+    jobs: Mapping[str, str] | None = None,
+    seconds: Mapping[str, float] | None = None,
+    price: float | None = None,
+) -> Material:
+    """Collect what there is to tell of merging the commit `head`, called `name`, into main."""
+    repository = ledger.repository
+    start = repository.merge_base(ledger.tip, head) or ledger.tip
+    changed = set(repository.changed(start, head))
+    broken = [*check(ledger, head), *failed(jobs or {})]
+    moves, proposed, incumbents = (), Figures(), ()
+    if "dvc.lock" in changed:
+        proposed = of_commit(repository, head)
+        incumbents = tuple(_incumbents(ledger, head))
+    else:
+        told = list(_moves(ledger, head, changed))
+        moves = tuple(move for move, _, _ in told)
+        incumbents = tuple(incumbent for _, incumbent, _ in told)
+        proposed = told[0][2] if told else Figures()
+    return Material(
+        base=base,
+        head=name or head[:12],
+        broken=tuple(broken),
+        before=of_commit(repository, ledger.tip),
+        after=of_commit(repository, head),
+        difference=compare(repository, start, head),
+        moves=moves,
+        proposed=proposed,
+        incumbents=incumbents,
+        trial=trial,
+        jobs=jobs or {},
+        seconds=seconds or {},
+        price=price,
+    )
+
+
+def failed(jobs: Mapping[str, str]) -> Iterator[Violation]:
+    """Tell which jobs did not come to what they should."""
+    for name, result in jobs.items():
+        if result not in GOOD:
+            yield Violation(f"job {name}", f"ended with {result}", "read its log and mend what it says")
+
+
+def _incumbents(ledger: Ledger, head: str) -> Iterator[Incumbent]:
+    for environment in ENVIRONMENTS:
+        commit = None
+        try:
+            commit = ledger.declared(environment).commit
+            rows = tuple(ledger.judge(environment, head, commit))
+        except (ReleaseError, GateError, SettingsError) as error:
+            yield Incumbent(environment, commit, trouble=str(error))
+            continue
+        yield Incumbent(environment, commit, of_commit(ledger.repository, _here(ledger, commit)), rows)
+
+
+def _moves(
+    ledger: Ledger, head: str, changed: Sequence[str] | set[str]
+) -> Iterator[tuple[Move, Incumbent, Figures]]:
+    """Tell which environments get another release, what runs there, and the new model's figures."""
+    repository: Repository = ledger.repository
+    for environment in PREVIOUS:
+        if release.path_of(environment) not in changed:
+            continue
+        try:
+            after = release.read(repository, head, environment)
+        except ReleaseError:
+            continue  # a broken rule tells
+        before = ledger.present(environment).commit
+        if after is None or after.commit in (None, before) or _here(ledger, after.commit) is None:
+            continue
+        # A rollback must be quick to judge, and not run what it goes back from.
+        forward = after.hold is None
+        there = _here(ledger, before)
+        found = compare(repository, there, after.commit, load_dags=forward, environments=False)
+        # `check` has held the release against the gates of its environment.
+        rows = tuple(ledger.judged.get(environment, ())) if forward else ()
+        trouble = "" if rows or not forward else "the rules above come first"
+        incumbent = Incumbent(environment, before, of_commit(repository, there), rows, trouble)
+        yield Move(environment, found), incumbent, of_commit(repository, after.commit)
+
+
+def _here(ledger: Ledger, commit: str | None) -> str | None:
+    try:
+        return ledger.repository.resolve(commit) if commit else None
+    except GitError:
+        return None
