@@ -66,7 +66,7 @@ lint: setup ## Run the hooks of pre-commit over every file
 PIP_AUDIT_VERSION := 2.10.1
 
 audit: setup ## Ask what is known against the locked packages and the pinned actions (needs the internet)
-	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip
+	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip --strict
 	$(BIN)/zizmor --quiet --persona=pedantic .github
 
 SYSTEM_PACKAGES := chromium chromium-driver openssh-client postgresql

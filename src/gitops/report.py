@@ -155,7 +155,7 @@ def _folds(material: Material) -> Iterator[Fold]:
         yield Fold("How environments run", section.markdown(most=_MOST_ROWS) if section.changes else "")
     yield Fold("Accuracy per slice", _accuracies(before.slices, after.slices))
     yield Fold("Learning curve", _curve(after))
-    yield Fold("Picture of the accuracies", _picture(after))
+    yield Fold("Picture of the accuracies", _picture(before, after))
     yield Fold("Timing and cost of the run", _timing(material, after))
 
 
@@ -216,9 +216,11 @@ def _curve(figures: Figures) -> str:
     return "\n\n".join(filter(None, charts))
 
 
-def _picture(figures: Figures) -> str:
-    worst_first = sorted(figures.attributes.items(), key=lambda item: item[1].value)[:_MOST_ROWS]
-    return chart.bars("accuracy per attribute", "accuracy", {name: one.value for name, one in worst_first})
+def _picture(before: Figures, after: Figures) -> str:
+    worst_first = sorted(after.attributes.items(), key=lambda item: item[1].value)[:_MOST_ROWS]
+    values = {name: interval.value for name, interval in worst_first}
+    earlier = {name: interval.value for name, interval in before.attributes.items()}
+    return chart.bars("accuracy per attribute", "accuracy", values, earlier if earlier != values else None)
 
 
 def _timing(material: Material, figures: Figures) -> str:

@@ -13,8 +13,10 @@ from gitops import gate
 from gitops.cli import app
 from gitops.difference import Change, Difference, Section
 from gitops.figures import Figures, Interval
-from gitops.report import LONGEST, Incumbent, Material, render
-from gitops.rules import Violation
+from gitops.material import Incumbent, Material, Move
+from gitops.promotion import Violation, push, rollback
+from gitops.report import LONGEST, render
+from gitops.trial import Trial
 
 from .conftest import Lab, model_files
 
@@ -63,28 +65,31 @@ FIGURES = st.builds(
 )
 ROWS = st.builds(gate.Row, NASTY, NASTY, NASTY, NASTY, st.booleans())
 CHANGES = st.lists(st.builds(Change, NASTY, NASTY, NASTY, NASTY), max_size=5).map(tuple)
-SECTIONS = st.builds(Section, st.sampled_from(["DAGs", "Data"]) | NASTY, CHANGES)
+SECTIONS = st.builds(Section, st.sampled_from(["DAGs", "Data", "Settings"]) | NASTY, CHANGES)
+DIFFERENCES = st.builds(
+    Difference, st.just("a" * 40), st.just("b" * 40), st.lists(SECTIONS, max_size=5).map(tuple)
+)
+SECONDS = some(NASTY, st.floats(0, 1e6))
+INCUMBENTS = st.builds(
+    Incumbent, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY
+)
 MATERIALS = st.builds(
-    Material,
-    base=NASTY,
-    head=NASTY,
-    broken=st.lists(st.builds(Violation, NASTY, NASTY, NASTY), max_size=30).map(tuple),
-    before=FIGURES,
-    after=FIGURES,
-    difference=st.builds(
-        Difference,
-        st.just("a" * 40),
-        st.just("b" * 40),
-        st.lists(st.builds(Section, st.sampled_from(["DAGs", "Data"]) | NASTY, CHANGES), max_size=5).map(
-            tuple
-        ),
+    lambda material, moves: dataclasses.replace(material, moves=moves[: len(material.incumbents)]),
+    st.builds(
+        Material,
+        base=NASTY,
+        head=NASTY,
+        broken=st.lists(st.builds(Violation, NASTY, NASTY, NASTY), max_size=30).map(tuple),
+        before=FIGURES,
+        after=FIGURES,
+        difference=DIFFERENCES,
+        proposed=FIGURES,
+        incumbents=st.lists(INCUMBENTS, max_size=3).map(tuple),
+        trial=st.none() | st.builds(Trial, FIGURES, FIGURES, SECONDS),
+        seconds=SECONDS,
+        price=st.none() | st.floats(0, 10),
     ),
-    incumbents=st.lists(
-        st.builds(Incumbent, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY),
-        max_size=3,
-    ).map(tuple),
-    small=st.none() | st.tuples(FIGURES, FIGURES),
-    seconds=some(NASTY, NUMBERS),
+    st.lists(st.builds(Move, NASTY, DIFFERENCES), max_size=2).map(tuple),
 )
 
 
@@ -139,7 +144,7 @@ def test_a_first_screen_that_is_too_long() -> None:
     broken = tuple(Violation("f" * 200, "r" * 200, "w" * 200) for _ in range(20))
     text = render(dataclasses.replace(huge(), broken=broken), longest=3000)
     assert len(text) <= 3000
-    assert "breaks 20 rules" in text.splitlines()[0]
+    assert "20 things stand against it" in text.splitlines()[0]
     assert "the end of the first part" in text
 
 
@@ -152,7 +157,7 @@ def run(lab: Lab, monkeypatch: pytest.MonkeyPatch):
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
-    return invoke
+    return lambda *args: invoke("--without-dvc-remote", *args)
 
 
 def test_a_change_of_code(lab: Lab, run) -> None:
@@ -163,7 +168,7 @@ def test_a_change_of_code(lab: Lab, run) -> None:
         "**Nothing stands against merging `feature` into main. It changes: Parameters (2), Code (1).**"
     )
     assert "| mean accuracy | 0.9000 | 0.9000 |  |" in text
-    assert "<summary>What changes</summary>" in text
+    assert "<summary>What changes in dev</summary>" in text
     assert "Against what runs" not in text
 
 
@@ -182,32 +187,89 @@ def test_another_model_is_held_against_every_incumbent(lab: Lab, run) -> None:
 
     lab.branch("candidate/c", model_files("c", 0.5))
     text = run("--head", "candidate/c").stdout
-    assert "must not be merged into main: it breaks 2 rules." in text.splitlines()[0]
+    assert "must not be merged into main: 2 things stand against it." in text.splitlines()[0]
     assert "fails: mean accuracy" in text
 
 
+def trial_of(folder: Path, **accuracies: float) -> Path:
+    for name, accuracy in accuracies.items():
+        metrics = folder / name / "metrics"
+        metrics.mkdir(parents=True)
+        (metrics / "evaluation.json").write_bytes(model_files(name, accuracy)["metrics/evaluation.json"])
+    (folder / "timing.json").write_text(json.dumps({"pipeline on small data, after": 61.5}))
+    return folder
+
+
 def test_a_run_on_small_data(lab: Lab, run, tmp_path: Path) -> None:
-    for name, accuracy in (("base", 0.7), ("head", 0.75)):
-        folder = tmp_path / name / "metrics"
-        folder.mkdir(parents=True)
-        (folder / "evaluation.json").write_bytes(model_files(name, accuracy)["metrics/evaluation.json"])
-    (tmp_path / "timing.json").write_text(json.dumps({"dvc repro": 61.5}))
-    folders = ("--metrics", str(tmp_path / "head"), "--base-metrics", str(tmp_path / "base" / "metrics"))
+    folder = trial_of(tmp_path / "trial", base=0.7, head=0.75)
+    (tmp_path / "times.json").write_text(json.dumps({"lint": 30, "test": 61}))
     out, whole = tmp_path / "report.md", tmp_path / "whole.md"
-    done = run(*folders, "--timing", str(tmp_path / "timing.json"), "--out", str(out), "--whole", str(whole))
+    options = ("--timing", str(tmp_path / "times.json"), "--price", "0.25", "--name", "fe|ature")
+    done = run("--trial", str(folder), *options, "--out", str(out), "--whole", str(whole))
     assert (done.exit_code, done.stdout) == (0, "")
     text = out.read_text()
     assert text == whole.read_text()
-    assert "On small data" in text
+    assert "On the same small data" in text
     assert "| mean accuracy | 0.7000 | 0.7500 | +0.0500 |" in text
-    assert "| `dvc repro` | 61.5 s |" in text
+    assert "| pipeline on small data, after | 1.0 min |" in text
+    assert "| job `lint` | 30.0 s |" in text
+    assert "3 minutes, 0.75 US dollars, as GitHub counts them" in text
+    assert "merging <code>fe&#124;ature</code> into main" in text
+
+
+def test_a_base_that_could_not_be_tried(lab: Lab, run, tmp_path: Path) -> None:
+    text = run("--trial", str(trial_of(tmp_path / "trial", head=0.75))).stdout
+    assert "| mean accuracy |  | 0.7500 |  |" in text
+    assert "`main` could not be tried, so there is nothing to compare with." in text
+
+
+def test_other_jobs_count(run) -> None:
+    jobs = ("--job", "lint=success", "--job", "train=skipped")
+    assert run(*jobs).stdout.startswith("**Nothing stands against")
+    text = run(*jobs, "--job", "test=failure").stdout
+    assert text.startswith("**`HEAD` must not be merged into main: 1 thing stands against it.**")
+    assert "- `job test`: ended with failure; read its log and mend what it says" in text
+
+
+def test_a_model_that_is_not_on_the_dvc_remote(lab: Lab, run, dvc_remote: Path) -> None:
+    lab.branch("candidate/a", model_files("a"))
+    assert "is not on the DVC remote" in run("--head", "candidate/a").stdout
+
+
+def test_a_promotion_tells_what_its_environment_gets(lab: Lab, run) -> None:
+    lab.train("a", 0.9)
+    lab.release("staging")
+    lab.land({"dags/example.py": lab.origin.read(lab.tip, "dags/example.py") + b"# new\n"})
+    lab.train("b", 0.95)
+    lab.promote("staging")
+    text = run("--head", "promote/staging").stdout
+    assert text.startswith(
+        "**Nothing stands against merging `promote/staging` into main. staging gets another"
+    )
+    assert "DAGs (1)" in text.splitlines()[0]
+    assert "| mean accuracy | 0.9500 | 0.9000 |" in text
+    assert re.search(r"\| gates \|  \| passes all \d \|", text)
+    assert "<summary>What changes in staging</summary>" in text
+    assert "in dev" not in text
+    assert "<summary>How environments run</summary>" in text
+
+
+def test_a_rollback_is_asked_no_gates(lab: Lab, run) -> None:
+    for name in ("a", "b"):
+        lab.train(name)
+        lab.release("staging")
+    ledger = lab.ledger()
+    push(ledger, "origin", rollback(ledger, "staging", "origin", reason="slow"))
+    text = run("--head", "rollback/staging").stdout
+    assert "Nothing stands against" in text
+    assert "| gates |  | not asked of a rollback |" in text
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--metrics", "nowhere"),
-        ("--base-metrics", "."),
+        ("--trial", "nowhere"),
+        ("--job", "test"),
         ("--timing", "README.md"),
         ("--timing", "nowhere"),
         ("--artifact", "javascript:alert(1)"),

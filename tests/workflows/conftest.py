@@ -1,0 +1,154 @@
+"""A world with one repository on the stand-in for GitHub, its workflows, and what happens to it."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gitops.repository import Repository
+from gitops.verdict import Verdict
+from tests.workflows.forge import Forge
+from tests.workflows.runner import Run, copy
+from tests.workflows.server import serve
+from tests.workflows.workflow import Event, Workflow, load
+
+ROOT = Path(__file__).resolve().parents[2]
+APP = ("Iv1.app", "-----key-----")
+CODE = "src/face_attributes/tiny.py"
+
+# A pipeline that takes no time: its figures depend on the code of the commit and on nothing else.
+DVC = b"""stages:
+  evaluate:
+    cmd: python tiny_pipeline.py
+    params: [profile]
+    deps: [tiny_pipeline.py, src/face_attributes/tiny.py]
+    outs:
+      - metrics/evaluation.json: {cache: false}
+      - plots/learning_curve.csv: {cache: false}
+"""
+PIPELINE = b"""import json
+from pathlib import Path
+
+import yaml
+
+from face_attributes.tiny import ACCURACY
+
+profile = yaml.safe_load(Path("params.yaml").read_text())["profile"]
+for folder in ("metrics", "plots"):
+    Path(folder).mkdir(exist_ok=True)
+figures = {"profile": profile, "mean_accuracy": ACCURACY, "model_sha256": str(ACCURACY).ljust(64, "0")}
+figures["per_attribute"] = {"Smiling": {"accuracy": ACCURACY}}
+Path("metrics/evaluation.json").write_text(json.dumps(figures))
+Path("plots/learning_curve.csv").write_text(
+    "epoch,train_loss,validation_loss,validation_accuracy\\n1,1,1,0.5\\n2,0.5,0.6,0.7\\n"
+)
+"""
+
+# The steps that take minutes, and what stands in for each: that the target exists is all that is asked here.
+REPLACED = {
+    "make lint": "make --dry-run lint > /dev/null",
+    "make test": "make --dry-run test > /dev/null",
+    "make dags-test": "make --dry-run dags-test > /dev/null",
+    # The virtual environment of the tests, with the code of the checkout.
+    "make setup": f"""make --dry-run setup > /dev/null
+mkdir -p .venv/bin
+echo '#!/bin/sh' > .venv/bin/gitops
+echo "PYTHONPATH='$PWD/src' exec '{sys.executable}' -m gitops \\"\\$@\\"" >> .venv/bin/gitops
+chmod +x .venv/bin/gitops
+""",
+}
+
+
+class World:
+    """A repository on the stand-in for GitHub, and everybody who works with it."""
+
+    def __init__(self, forge: Forge, folder: Path) -> None:
+        self.forge, self.folder = forge, folder
+        self.source = folder / "source"
+        copy(ROOT, self.source)
+        files = {"dvc.yaml": DVC, "tiny_pipeline.py": PIPELINE, CODE: b"ACCURACY = 0.7\n"}
+        for name, content in files.items():
+            (self.source / name).write_bytes(content)
+        checkout = Repository(self.source)
+        checkout.git("init", "--quiet", "--initial-branch=main", "--template=")
+        checkout.git("add", "--all")
+        checkout.git("commit", "--quiet", "-m", "Start", env=checkout.identity())
+        forge.repository.path.mkdir(parents=True)
+        forge.repository.git("init", "--quiet", "--bare", "--initial-branch=main", "--template=", ".")
+        forge.repository.git("config", "http.receivepack", "true")
+        checkout.git("push", "--quiet", str(forge.repository.path), "HEAD:refs/heads/main")
+        self.workflows = [load(path) for path in sorted((ROOT / ".github/workflows").glob("*.yml"))]
+        self.replaced = dict(REPLACED)
+        self.runs: list[Run] = []
+
+    def workflow(self, name: str) -> Workflow:
+        return next(one for one in self.workflows if one.name == name)
+
+    def commit(self, files: Mapping[str, bytes | None], message: str, *, on: str = "main") -> str:
+        return self.forge.repository.commit_files(self.forge.sha(on), files, message)
+
+    def start(self, workflow: Workflow, event: Event) -> Run:
+        """Make a run of a workflow, which `execute` then runs."""
+        run = Run(
+            workflow,
+            event,
+            self.forge,
+            self.folder / "runs" / str(len(self.runs)),
+            self.source,
+            replaced=self.replaced,
+            variables={"VISAGE_APP_CLIENT_ID": APP[0], "RUNNER_PRICE_PER_MINUTE": "0.006"},
+            secrets={
+                "DVC_REMOTE_ACCESS_KEY_ID": "",
+                "DVC_REMOTE_SECRET_ACCESS_KEY": "",
+                "VISAGE_APP_PRIVATE_KEY": APP[1],
+            },
+            app=APP,
+        )
+        self.runs.append(run)
+        return run
+
+    def happen(self) -> dict[str, str]:
+        """Let GitHub start what the events start, until nothing is left; return each conclusion by name."""
+        conclusions: dict[str, str] = {}
+        while self.forge.events:
+            event = self.forge.events.pop(0)
+            for workflow in self.workflows:
+                if workflow.starts(event):
+                    conclusions[workflow.name] = self.start(workflow, event).execute()
+        return conclusions
+
+    def last(self, name: str) -> Run:
+        return next(run for run in reversed(self.runs) if run.workflow.name == name)
+
+    def log(self, name: str) -> str:
+        """Everything that the last run of a workflow printed."""
+        return "\n".join(result.log for result in self.last(name).results.values())
+
+    def verify(self, environment: str, commit: str, verdict: str = "verified") -> None:
+        """Let an environment say what it found, with the deploy key that it has."""
+        data = {
+            "verdict": verdict,
+            "environment": environment,
+            "release": commit,
+            "claimed_accuracy": 0.9,
+            "measured_accuracy": 0.9,
+            "onnxruntime": "1.0",
+            "samples": 2000,
+            "at": datetime.now(UTC),
+        }
+        made = Verdict.model_validate(data)
+        tag = self.forge.repository.tag(commit, made.tag, made.message)
+        self.forge.push(f"refs/tags/{made.tag}", tag, actor=f"deploy key of {environment}")
+
+    def declared(self, environment: str) -> str:
+        content = self.forge.repository.read("main", f"environments/{environment}/release.yaml")
+        assert content is not None
+        return content.decode()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with serve(Forge(tmp_path / "github")) as forge:
+        yield World(forge, tmp_path)

@@ -1,0 +1,359 @@
+"""A stand-in for GitHub: its REST API, as documented, over one real repository. `server` serves it.
+
+It keeps what it is sent and refuses what GitHub documents to refuse: a token without the permission, an
+unknown field, a comment that is too long, a second pull request of one branch, a merge without its check or
+approval. What happens in it becomes events, as on GitHub: nothing that the token of a workflow does starts
+another.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gitops.repository import Repository
+from tests.workflows.workflow import Event
+
+NAME = "acme/visage"
+LONGEST_BODY = 65536
+REQUIRED = "verdict"
+
+
+@dataclass(frozen=True)
+class Token:
+    """Who is asking, and what they may do: `contents` -> `read` or `write`."""
+
+    actor: str
+    permissions: dict[str, str]
+    starts_workflows: bool = True
+
+    def may(self, permission: str, level: str) -> bool:
+        return self.permissions.get(permission) in (("read", "write") if level == "read" else ("write",))
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request to the REST API, as it came."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: dict[str, Any] | None
+    actor: str
+
+
+@dataclass
+class Pull:
+    """A pull request."""
+
+    number: int
+    title: str
+    body: str
+    branch: str
+    base: str
+    author: str
+    fork: str = NAME
+    state: str = "open"
+    comments: list[int] = field(default_factory=list)
+    merged: bool = False
+
+
+class Refusal(Exception):  # noqa: N818, an answer of GitHub
+    """An answer with a status of 4xx."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Forge:
+    """One repository on GitHub."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repository = Repository(folder / "acme" / "visage.git")
+        self.root = folder
+        self.tokens: dict[str, Token] = {}
+        self.pulls: dict[int, Pull] = {}
+        self.comments: dict[int, dict[str, Any]] = {}
+        self.statuses: list[dict[str, Any]] = []
+        self.rulesets: dict[int, dict[str, Any]] = {}
+        self.runs: dict[int, dict[str, Any]] = {}
+        self.jobs: dict[int, list[dict[str, Any]]] = {}
+        self.artifacts: dict[tuple[int, str], Path] = {}
+        self.caches: dict[str, Path] = {}
+        self.checks: dict[tuple[str, str], str] = {}
+        """What a job came to, by commit and name."""
+        self.owner_errors: list[dict[str, Any]] = []
+        self.requests: list[Request] = []
+        self.events: list[Event] = []
+        self.broken: Callable[[Request], int | None] = lambda request: None
+        """A status for a request that is to fail."""
+        self.url = ""
+        self._number = 0
+
+    def number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def token(self, actor: str, permissions: dict[str, str], *, starts_workflows: bool = True) -> str:
+        """Make a token."""
+        text = f"token-{actor}-{self.number()}"
+        self.tokens[text] = Token(actor, dict(permissions), starts_workflows)
+        return text
+
+    def sha(self, ref: str) -> str:
+        return self.repository.resolve(ref)
+
+    # What people, environments and the schedule do
+
+    @contextmanager
+    def watching(self, actor: str, *, starts_workflows: bool = True) -> Iterator[None]:
+        """Make events of what a push changes."""
+        before = self._refs()
+        yield
+        after = self._refs()
+        if not starts_workflows:
+            return
+        for ref in sorted(before.keys() | after.keys()):
+            old, new = before.get(ref), after.get(ref)
+            if old == new or not ref.startswith(("refs/heads/", "refs/tags/")):
+                continue
+            payload = {"ref": ref, "before": old, "after": new, "deleted": new is None, "pusher": actor}
+            self.events.append(Event("push", payload, ref, self.sha(new) if new else self.sha("main")))
+            for pull in self.pulls.values():
+                if pull.state == "open" and ref == f"refs/heads/{pull.branch}" and pull.fork == NAME:
+                    if new is None:
+                        pull.state = "closed"
+                    elif old is not None:
+                        self.events.append(self.pull_event(pull, "synchronize"))
+
+    def push(self, ref: str, commit: str | None, actor: str = "somebody") -> None:
+        """Move a reference, as a push would."""
+        with self.watching(actor):
+            self.repository.git(*(("update-ref", ref, commit) if commit else ("update-ref", "-d", ref)))
+
+    def open_pull(self, branch: str, title: str, *, fork: str = NAME, commit: str = "") -> Pull:
+        """Open a pull request, as a person does; of a fork only the commit is here, and not its branch."""
+        pull = Pull(self.number(), title, "", branch, "main", fork.partition("/")[0], fork)
+        self.pulls[pull.number] = pull
+        if commit:
+            self.repository.git("update-ref", f"refs/pull/{pull.number}/head", commit)
+        self.events.append(self.pull_event(pull, "opened"))
+        return pull
+
+    def merge(self, number: int, *, approved_by: str | None = None) -> str:
+        """Press the merge button, which the ruleset of main guards; return the merge."""
+        pull = self.pulls[number]
+        head, main = self.head(pull), self.sha("main")
+        if self.checks.get((head, REQUIRED)) != "success":
+            raise Refusal(405, f"Required status check {REQUIRED} is {self.checks.get((head, REQUIRED))}")
+        if not self.repository.is_ancestor(main, head):
+            raise Refusal(405, "The branch is not up to date with main")
+        owned = [path for path in self.repository.changed(main, head) if self._owner(path)]
+        if owned and approved_by != self._owner(owned[0]):
+            raise Refusal(405, f"{owned[0]}: waiting for the review of {self._owner(owned[0])}")
+        tree = self.repository.git("show", "--no-patch", "--format=%T", head)
+        message = f"Merge pull request #{number} from {pull.branch}"
+        commit = self.repository.git(
+            "commit-tree",
+            "-p",
+            main,
+            "-p",
+            head,
+            "-m",
+            message,
+            tree,
+            env=self.repository.identity(),
+        )
+        pull.state, pull.merged = "closed", True
+        self.push("refs/heads/main", commit, actor="somebody")
+        return commit
+
+    def _owner(self, path: str) -> str | None:
+        content = self.repository.read("main", ".github/CODEOWNERS") or b""
+        rows = [line.split() for line in content.decode().splitlines() if line and not line.startswith("#")]
+        owners = [row[1] for row in rows if f"/{path}".startswith(row[0])]
+        return owners[-1] if owners else None
+
+    def head(self, pull: Pull) -> str:
+        return self.sha(f"refs/heads/{pull.branch}" if pull.fork == NAME else f"refs/pull/{pull.number}/head")
+
+    def pull_event(self, pull: Pull, action: str) -> Event:
+        sha = self.head(pull)
+        payload = {"action": action, "number": pull.number, "pull_request": self.shown(pull)}
+        return Event(
+            "pull_request",
+            payload,
+            f"refs/pull/{pull.number}/merge",
+            sha,
+            head_ref=pull.branch,
+            fork=pull.fork != NAME,
+        )
+
+    def shown(self, pull: Pull) -> dict[str, Any]:
+        """Return what the API says of a pull request."""
+        return {
+            "number": pull.number,
+            "html_url": f"{self.url}/{NAME}/pull/{pull.number}",
+            "title": pull.title,
+            "body": pull.body or None,
+            "state": pull.state,
+            "user": {"login": pull.author},
+            "head": {
+                "ref": pull.branch,
+                "sha": self.head(pull),
+                "repo": {"full_name": pull.fork, "owner": {"login": pull.fork.partition("/")[0]}},
+            },
+            "base": {"ref": pull.base, "sha": self.sha(pull.base), "repo": {"full_name": NAME}},
+        }
+
+    def _refs(self) -> dict[str, str]:
+        listed = self.repository.git("for-each-ref", "--format=%(refname) %(objectname)")
+        return dict(line.split(" ", 1) for line in listed.splitlines())
+
+    # The REST API
+
+    def answer(self, request: Request, token: Token | None) -> tuple[int, Any]:
+        """Answer a request as the documentation of GitHub's API says."""
+        self.requests.append(request)
+        if token is None:
+            raise Refusal(401, "Bad credentials")
+        if status := self.broken(request):
+            raise Refusal(status, "Out of order")
+        prefix = f"/repos/{NAME}/"
+        if not request.path.startswith(prefix):
+            raise Refusal(404, "Not Found")
+        path = request.path.removeprefix(prefix)
+        for method, pattern, permission, call in self._routes:
+            match = re.fullmatch(pattern, path)
+            if match and method == request.method:
+                level = "read" if method == "GET" else "write"
+                if not any(token.may(one, level) for one in permission.split("|")):
+                    raise Refusal(403, f"Resource not accessible by integration: {permission}: {level}")
+                return call(self, request, token, *match.groups())
+        raise Refusal(404, f"Not Found: {request.method} {path}")
+
+    def _list_pulls(self, request: Request, token: Token) -> tuple[int, Any]:
+        _only(request.query, {"state", "head", "base", "per_page", "page"})
+        owner, _, branch = request.query["head"].partition(":")
+        return 200, [
+            self.shown(pull)
+            for pull in self.pulls.values()
+            if pull.state == request.query["state"]
+            and pull.base == request.query["base"]
+            and (pull.fork.partition("/")[0], pull.branch) == (owner, branch)
+        ]
+
+    def _post_pull(self, request: Request, token: Token) -> tuple[int, Any]:
+        body = _fields(request, {"title": str, "head": str, "base": str, "body": str})
+        if not self.repository.has(f"refs/heads/{body['head']}"):
+            raise Refusal(422, "Validation Failed: head is invalid")
+        if self.sha(f"refs/heads/{body['head']}") == self.sha(body["base"]):
+            raise Refusal(422, "No commits between main and head")
+        if any(pull.branch == body["head"] and pull.state == "open" for pull in self.pulls.values()):
+            raise Refusal(422, f"A pull request already exists for {body['head']}")
+        pull = Pull(self.number(), body["title"], body["body"], body["head"], body["base"], token.actor)
+        self.pulls[pull.number] = pull
+        if token.starts_workflows:
+            self.events.append(self.pull_event(pull, "opened"))
+        return 201, self.shown(pull)
+
+    def _patch_pull(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        body = _fields(request, {"title": str, "body": str, "state": str}, some=True)
+        pull = self.pulls[int(number)]
+        pull.title, pull.body = body.get("title", pull.title), body.get("body", pull.body)
+        pull.state = body.get("state", pull.state)
+        return 200, self.shown(pull)
+
+    def _list_comments(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        listed = [self.comments[one] for one in self.pulls[int(number)].comments]
+        return 200, listed[: int(request.query.get("per_page", 30))]
+
+    def _post_comment(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        body = _fields(request, {"body": str})["body"]
+        one = self.number()
+        self.pulls[int(number)].comments.append(one)
+        link = f"{self.url}/{NAME}/pull/{number}#issuecomment-{one}"
+        self.comments[one] = {"id": one, "body": body, "html_url": link, "user": {"login": token.actor}}
+        return 201, self.comments[one]
+
+    def _patch_comment(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        self.comments[int(number)]["body"] = _fields(request, {"body": str})["body"]
+        return 200, self.comments[int(number)]
+
+    def _post_status(self, request: Request, token: Token, sha: str) -> tuple[int, Any]:
+        body = _fields(request, {"state": str, "context": str, "description": str, "target_url": str})
+        if body["state"] not in ("error", "failure", "pending", "success"):
+            raise Refusal(422, "state")
+        if len(body["description"]) > 140 or not self.repository.has(sha):
+            raise Refusal(422, "description or sha")
+        self.statuses.append({"sha": sha, **body})
+        return 201, body
+
+    def _get_run(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        return 200, self.runs[int(number)]
+
+    def _get_jobs(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        _only(request.query, {"filter", "per_page", "page"})
+        return 200, {"total_count": len(self.jobs[int(number)]), "jobs": self.jobs[int(number)]}
+
+    def _list_rulesets(self, request: Request, token: Token) -> tuple[int, Any]:
+        return 200, [{"id": number, "name": one["name"]} for number, one in self.rulesets.items()]
+
+    def _get_ruleset(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        return 200, self.rulesets[int(number)]
+
+    def _put_ruleset(self, request: Request, token: Token, number: str = "") -> tuple[int, Any]:
+        body = _fields(
+            request,
+            {
+                "name": str,
+                "target": str,
+                "enforcement": str,
+                "bypass_actors": list,
+                "conditions": dict,
+                "rules": list,
+            },
+        )
+        one = int(number) if number else self.number()
+        self.rulesets[one] = {**body, "id": one, "source": NAME, "_links": {}}
+        return 200 if number else 201, self.rulesets[one]
+
+    def _get_owner_errors(self, request: Request, token: Token) -> tuple[int, Any]:
+        return 200, {"errors": self.owner_errors}
+
+    _routes: tuple[tuple[str, str, str, Callable[..., tuple[int, Any]]], ...] = (
+        ("GET", r"pulls", "pull-requests", _list_pulls),
+        ("POST", r"pulls", "pull-requests", _post_pull),
+        ("PATCH", r"pulls/(\d+)", "pull-requests", _patch_pull),
+        ("GET", r"issues/(\d+)/comments", "pull-requests|issues", _list_comments),
+        ("POST", r"issues/(\d+)/comments", "pull-requests|issues", _post_comment),
+        ("PATCH", r"issues/comments/(\d+)", "pull-requests|issues", _patch_comment),
+        ("POST", r"statuses/([0-9a-f]{40})", "statuses", _post_status),
+        ("GET", r"actions/runs/(\d+)", "actions", _get_run),
+        ("GET", r"actions/runs/(\d+)/jobs", "actions", _get_jobs),
+        ("GET", r"rulesets", "contents|administration", _list_rulesets),
+        ("GET", r"rulesets/(\d+)", "contents|administration", _get_ruleset),
+        ("POST", r"rulesets", "administration", _put_ruleset),
+        ("PUT", r"rulesets/(\d+)", "administration", _put_ruleset),
+        ("GET", r"codeowners/errors", "contents", _get_owner_errors),
+    )
+
+
+def _only(query: dict[str, str], names: set[str]) -> None:
+    if strange := set(query) - names:
+        raise Refusal(422, f"unknown parameters: {strange}")
+
+
+def _fields(request: Request, fields: dict[str, type], *, some: bool = False) -> dict[str, Any]:
+    body = request.body
+    if body is None or set(body) - set(fields) or (not some and set(body) != set(fields)):
+        raise Refusal(422, f"Invalid request: {sorted(body or {})} are not {sorted(fields)}")
+    for name, value in body.items():
+        if not isinstance(value, fields[name]):
+            raise Refusal(422, f"{name}: not a {fields[name].__name__}")
+    if len(body.get("body", "")) > LONGEST_BODY:
+        raise Refusal(422, f"body is too long (maximum is {LONGEST_BODY} characters)")
+    return body
