@@ -1,0 +1,61 @@
+"""The story of a candidate: a branch that a training pushed gets its pull request, and its verdict."""
+
+from tests.gitops.conftest import model_files
+from tests.workflows.conftest import World
+
+
+def trained(world: World, name: str, accuracy: float, branch: str) -> str:
+    """Let an environment's training push a candidate."""
+    message = f"Candidate: mean accuracy {accuracy:.4f}"
+    commit = world.commit(model_files(name, accuracy), message)
+    world.forge.push(f"refs/heads/{branch}", commit, actor="deploy key of dev")
+    return commit
+
+
+def test_a_candidate(world: World) -> None:
+    forge = world.forge
+    commit = trained(world, "first", 0.9, "candidate/manual-1")
+    done = world.happen()
+    # The App opened it, so its checks ran.
+    assert done == dict.fromkeys(("candidate", "pull request", "comment"), "success"), world.log("candidate")
+    (pull,) = forge.pulls.values()
+    assert (pull.title, pull.branch, pull.author) == (
+        "Candidate: mean accuracy 0.9000",
+        "candidate/manual-1",
+        "visage[bot]",
+    )
+    assert pull.body.startswith("**Nothing stands against merging `candidate/manual-1` into main. It changes")
+    assert "Against what runs in each environment" in pull.body
+    assert "<summary>Gates</summary>" in pull.body
+    checks = {name: result.result for name, result in world.last("pull request").results.items()}
+    assert {name for name, result in checks.items() if result == "skipped"} == {"test", "dags", "train"}
+    (post,) = [one for one in forge.requests if (one.method, one.path[-6:]) == ("POST", "/pulls")]
+    assert post.path == "/repos/acme/visage/pulls"
+    assert post.body == {"title": pull.title, "head": pull.branch, "base": "main", "body": pull.body}
+    assert post.actor == "visage[bot]"
+    (token,) = [one for one in forge.tokens.values() if one.actor == "visage[bot]"]
+    assert token.permissions == {"contents": "read", "pull-requests": "write"}
+    # What the gates read is the code of the candidate, so it ran without that token.
+    lines = world.last("candidate").results["candidate"].ran
+    assert [line.split()[1] for line in lines if "gitops" in line] == ["report", "github"]
+    merge = forge.merge(pull.number)
+    assert forge.repository.is_ancestor(commit, merge)
+
+
+def test_a_candidate_that_fails_a_gate_is_open_for_all_to_see_and_cannot_be_merged(world: World) -> None:
+    forge = world.forge
+    trained(world, "bad", 0.6, "candidate/manual-2")
+    assert world.happen()["pull request"] == "failure"
+    (pull,) = forge.pulls.values()
+    assert "must not be merged into main" in pull.body.splitlines()[0]
+    assert "mean accuracy: 0.6" in pull.body
+    (comment,) = pull.comments
+    assert "fails: mean accuracy" in forge.comments[comment]["body"]
+
+
+def test_the_branch_goes_after_the_merge(world: World) -> None:
+    forge = world.forge
+    trained(world, "first", 0.9, "candidate/manual-3")
+    forge.events.clear()
+    forge.push("refs/heads/candidate/manual-3", None)
+    assert world.happen() == {"candidate": "skipped"}
