@@ -320,9 +320,8 @@ def trial(
 ) -> None:
     """Run the pipeline of a branch, and of the commit that it left main at, on small data.
 
-    Both run `dvc repro` with the profile `small` in throw-away clones that share the DVC cache of this
-    checkout, and leave nothing but what `gitops report --trial DIR` shows. A stage that both have alike runs
-    once.
+    Both run `dvc repro` with the profile `small` in throw-away clones, and leave nothing but what
+    `gitops report --trial DIR` shows. What came of it is kept in `.visage/trials` by what it was made from.
     """
     import logging
     from datetime import timedelta

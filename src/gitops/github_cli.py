@@ -33,6 +33,7 @@ Remote = Annotated[
         show_default="visage where there is one, else origin",
     ),
 ]
+_RULESETS = Path(".github/rulesets")
 _Run = Annotated[int, typer.Argument(metavar="RUN", help="The id of a workflow run.", show_default=False)]
 
 
@@ -157,7 +158,7 @@ def summary(
 
 @app.command()
 def rulesets(
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where they are.")] = Path(".github/rulesets"),
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where they are.")] = _RULESETS,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing; exit with 1 where something would change.")
     ] = False,
@@ -165,11 +166,12 @@ def rulesets(
 ) -> None:
     """Make the rulesets on GitHub what the repository says. Needs a token with the permission Administration.
 
-    Rulesets of other names are left alone.
+    Rulesets of other names are left alone. Exits with 1 where CODEOWNERS names somebody whom GitHub does not
+    know: it would ask nobody for approval then.
     """
     from gitops.checkout import open_checkout
     from gitops.github import GitHub
-    from gitops.ruleset import apply, load
+    from gitops.ruleset import apply, load, unknown_owners
 
     wanted = load(folder)
     repository, remote = open_checkout(remote, needed=False)
@@ -177,5 +179,7 @@ def rulesets(
     done = dict(apply(github, wanted, dry=dry))
     for name, what in done.items():
         _OUT.print(f"{name}: {what}", soft_wrap=True, markup=False)
+    if unknown := unknown_owners(github):
+        raise RuleError("\n".join(f"{line}; name a user or a team who can write here" for line in unknown))
     if dry and set(done.values()) != {"as it should be"}:
         raise typer.Exit(1)

@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gitops.errors import ForgeError
 from gitops.github import GitHub
 
-FOLDER = Path(".github/rulesets")
-
 
 class _Model(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -102,6 +100,17 @@ def apply(github: GitHub, wanted: list[Ruleset], *, dry: bool = False) -> Iterat
         if not dry:
             github.put(path, one.body)
         yield one.name, "different" if dry else "changed"
+
+
+def unknown_owners(github: GitHub) -> list[str]:
+    """Return what GitHub finds wrong in CODEOWNERS on the default branch: it ignores a line that is wrong.
+
+    The ruleset of main asks for the approval of code owners, so a line that is ignored asks for nobody's.
+    """
+    found = github.get("codeowners/errors")["errors"]
+    return [
+        f"{one['path']}:{one['line']}: {one['kind']}: {' '.join(str(one['source']).split())}" for one in found
+    ]
 
 
 def _covers(present: Any, wanted: Any) -> bool:

@@ -4,9 +4,11 @@ It says whether a change works, and what it does to the figures beside the commi
 good a model is, only the full data say.
 """
 
+import hashlib
 import json
 import logging
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +30,16 @@ HEAD, BASE, TIMING = "head", "base", "timing.json"
 _PROFILE = ("python", "-m", "face_attributes", "profile", "small")
 _REPRO = ("dvc", "repro")
 _KEPT = ("metrics", "plots")
-_PICTURES = (".jpg", ".png")
+# What the pipeline of a commit comes from. Commits that have these alike come to the same figures.
+_MADE_FROM = (
+    "dvc.yaml",
+    "params.yaml",
+    "params.small.yaml",
+    "src/face_attributes",
+    "data",
+    "requirements.lock",
+)
+_PICTURES = ("*.jpg", "*.png")
 _MINUTE = timedelta(minutes=1)
 
 
@@ -76,9 +87,9 @@ def run(
 ) -> None:
     """Try the commits `head` and `base` and leave metrics, plots and times in the folder `out`.
 
-    Each runs in a throw-away clone with its own code; they share the DVC cache of the checkout, so that a
-    stage that both have alike runs once. A base that cannot be tried, perhaps because it is what `head`
-    repairs, is announced and left out.
+    Each runs in a throw-away clone with its own code, and with the DVC cache of the checkout. What came of it
+    is kept in `.visage/trials` by what it was made from, and not run again. A base that cannot be tried,
+    perhaps because it is what `head` repairs, is announced and left out.
 
     :raises StepError: when `head` fails, or takes longer than `timeout`.
     """
@@ -88,30 +99,51 @@ def run(
     if base is not None and base != head:
         announce(f"Trying {base[:12]}, which the change started from ...")
         try:
-            seconds["pipeline on small data, before"] = _try(repository, base, out / BASE, timeout)
+            seconds["pipeline on small data, before"] = _try(repository, base, out / BASE, timeout, announce)
         except StepError as error:
             announce(f"{base[:12]} cannot be tried: {error}")
     announce(f"Trying {head[:12]} ...")
-    seconds["pipeline on small data, after"] = _try(repository, head, out / HEAD, timeout)
+    seconds["pipeline on small data, after"] = _try(repository, head, out / HEAD, timeout, announce)
     (out / TIMING).write_text(json.dumps(seconds, indent=1) + "\n")
 
 
-def _try(repository: Repository, commit: str, out: Path, timeout: timedelta) -> float:
+def _try(
+    repository: Repository, commit: str, out: Path, timeout: timedelta, announce: Callable[[str], None]
+) -> float:
     root = repository.path.resolve()
+    known = root / ".visage" / "trials" / _identity(repository, commit)
+    if known.is_dir():
+        announce(f"{commit[:12]} is made from what has been tried already.")
+    else:
+        _run(root, commit, known, timeout)
+    shutil.copytree(known, out, ignore=shutil.ignore_patterns(TIMING))
+    return load_seconds(known / TIMING)["dvc repro"]
+
+
+def _identity(repository: Repository, commit: str) -> str:
+    ids = repository.object_ids([f"{commit}:{path}" for path in _MADE_FROM])
+    return hashlib.sha256("\n".join(map(str, ids)).encode()).hexdigest()
+
+
+def _run(root: Path, commit: str, target: Path, timeout: timedelta) -> None:
+    """Run the pipeline of a commit, and leave the folder `target` in one step."""
     origin = Origin(str(root), dvc_config=root / ".dvc" / "config.local")
-    with workspace(origin, commit, root / ".visage" / "trial-workspaces") as space:
-        cache = root / ".dvc" / "cache"
-        call(["dvc", "cache", "dir", "--local", str(cache)], space.path, _MINUTE)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        workspace(origin, commit, root / ".visage" / "trial-workspaces") as space,
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=".trial-") as folder,
+    ):
+        call(["dvc", "cache", "dir", "--local", str(root / ".dvc" / "cache")], space.path, _MINUTE)
         call(_PROFILE, space.path, _MINUTE)
         began = time.monotonic()
         call(_REPRO, space.path, timeout)
-        took = time.monotonic() - began
+        took = round(time.monotonic() - began, 1)
+        made = Path(folder) / "made"
+        made.mkdir()
+        (made / TIMING).write_text(json.dumps({"dvc repro": took}) + "\n")
         for name in _KEPT:
             if (space.path / name).is_dir():
                 # Pictures may show photographs, and nothing reads them from here.
-                shutil.copytree(
-                    space.path / name,
-                    out / name,
-                    ignore=lambda _, names: [one for one in names if one.endswith(_PICTURES)],
-                )
-    return round(took, 1)
+                shutil.copytree(space.path / name, made / name, ignore=shutil.ignore_patterns(*_PICTURES))
+        if not target.is_dir():
+            made.rename(target)

@@ -3,19 +3,21 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gitops.ledger import Ledger
+from gitops.github import GitHub
 from gitops.merge import merge
 from gitops.promotion import Proposal, promote, push
 from gitops.release import ENVIRONMENTS
 from gitops.repository import Repository
 from gitops.verdict import Verdict, record
+from tests.workflows.forge import NAME, Forge
+from tests.workflows.server import serve
 
 ROOT = Path(__file__).parents[2]
 
@@ -242,3 +244,21 @@ def dvc_remote(tmp_path: Path, isolated_home: Path) -> Path:
         f"[core]\nremote = storage\nanalytics = false\n['remote \"storage\"']\nurl = {folder}\n"
     )
     return folder
+
+
+@pytest.fixture
+def forge(tmp_path: Path) -> Iterator[Forge]:
+    """A stand-in for GitHub, with a repository that has one commit."""
+    made = Forge(tmp_path / "github")
+    made.repository.path.mkdir(parents=True)
+    made.repository.git("init", "--quiet", "--bare", "--initial-branch=main", "--template=", ".")
+    made.repository.git("config", "http.receivepack", "true")
+    first = made.repository.commit_files(None, {"a": b"a"}, "Start")
+    made.repository.git("update-ref", "refs/heads/main", first)
+    with serve(made):
+        yield made
+
+
+def client(forge: Forge, **permissions: str) -> GitHub:
+    """Return a client of the stand-in whose token has these permissions."""
+    return GitHub(NAME, forge.token("test", permissions), api=f"{forge.url}/api", pause=0.001)

@@ -77,20 +77,26 @@ def _setup_python(job: "Job", inputs: Inputs) -> dict[str, str]:
 
 def _cache(job: "Job", inputs: Inputs) -> dict[str, str]:
     _known(inputs, {"path", "key", "restore-keys"})
-    path = Path(inputs["path"].replace("~", job.base["HOME"], 1))
-    target = path if path.is_absolute() else job.workspace / path
+    targets = [
+        job.workspace / line.replace("~", job.base["HOME"], 1) for line in inputs["path"].split("\n") if line
+    ]
     caches = job.run.forge.caches
     keys = [inputs["key"]] if inputs["key"] in caches else []
     for prefix in inputs.get("restore-keys", "").split():
         keys += [key for key in reversed(caches) if key.startswith(prefix)]
-    if keys:
-        shutil.copytree(caches[keys[0]], target, dirs_exist_ok=True)
+    for number, target in enumerate(targets):
+        if keys and (kept := caches[keys[0]] / str(number)).is_dir():
+            shutil.copytree(kept, target, dirs_exist_ok=True)
 
     def save() -> None:
-        if inputs["key"] not in caches and target.is_dir():
-            kept = job.run.folder / "caches" / str(len(caches))
-            shutil.copytree(target, kept)
-            caches[inputs["key"]] = kept
+        present = [target.is_dir() for target in targets]
+        if inputs["key"] in caches or not any(present):
+            return
+        kept = job.run.folder / "caches" / str(len(caches))
+        for number, target in enumerate(targets):
+            if present[number]:
+                shutil.copytree(target, kept / str(number))
+        caches[inputs["key"]] = kept
 
     job.afterwards.append(save)
     return {"cache-hit": "true" if keys[:1] == [inputs["key"]] else "false"}

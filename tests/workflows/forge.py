@@ -6,6 +6,7 @@ approval. What happens in it becomes events, as on GitHub: nothing that the toke
 another.
 """
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -218,6 +219,7 @@ class Forge:
     def answer(self, request: Request, token: Token | None) -> tuple[int, Any]:
         """Answer a request as the documentation of GitHub's API says."""
         self.requests.append(request)
+        self._settle()
         if token is None:
             raise Refusal(401, "Bad credentials")
         if status := self.broken(request):
@@ -234,6 +236,12 @@ class Forge:
                     raise Refusal(403, f"Resource not accessible by integration: {permission}: {level}")
                 return call(self, request, token, *match.groups())
         raise Refusal(404, f"Not Found: {request.method} {path}")
+
+    def _settle(self) -> None:
+        """Close what has no branch any more, as GitHub does."""
+        for pull in self.pulls.values():
+            if pull.fork == NAME and not self.repository.has(f"refs/heads/{pull.branch}"):
+                pull.state = "closed"
 
     def _list_pulls(self, request: Request, token: Token) -> tuple[int, Any]:
         _only(request.query, {"state", "head", "base", "per_page", "page"})
@@ -318,7 +326,7 @@ class Forge:
             },
         )
         one = int(number) if number else self.number()
-        self.rulesets[one] = {**body, "id": one, "source": NAME, "_links": {}}
+        self.rulesets[one] = {**copy.deepcopy(body), "id": one, "source": NAME, "_links": {}}
         return 200 if number else 201, self.rulesets[one]
 
     def _get_owner_errors(self, request: Request, token: Token) -> tuple[int, Any]:

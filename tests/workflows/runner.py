@@ -1,8 +1,8 @@
 """Runs a workflow: every `run` of every job in order with bash, as a runner of GitHub Actions does.
 
 Each job gets a machine of its own, which is a folder here: a workspace that only a checkout fills, a home,
-the variables of a runner and no others. The marketplace's actions have the effect that they document (`effects`).
-A line that is too heavy is replaced only where a story names it.
+the variables of a runner and no others. The marketplace's actions have the effect that they document
+(`effects`). A line that is too heavy is replaced only where a story names it.
 """
 
 import hashlib

@@ -43,6 +43,7 @@ def test_a_code_pull_request(world: World) -> None:
     assert world.happen() == {"pull request": "success", "comment": "success"}
     (report,) = comments(world, pull.number)
     assert "| mean accuracy | 0.7000 | 0.6500 | -0.0500 |" in report
+    assert "is made from what has been tried already" in world.last("pull request").results["train"].log
     assert [one.method for one in forge.requests if "comments" in one.path] == ["GET", "POST", "GET", "PATCH"]
 
 

@@ -1,0 +1,121 @@
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gitops.errors import ForgeError
+from gitops.github import GitHub, git_variables
+from gitops.repository import Repository
+from tests.workflows.forge import NAME, Forge
+
+from .conftest import client
+
+
+def test_what_fails_for_a_moment_is_tried_again(forge: Forge) -> None:
+    answers = [500, 502, None]
+    forge.broken = lambda request: answers.pop(0)
+    assert client(forge, contents="read").get("rulesets") == []
+    assert len(forge.requests) == 3
+
+
+def test_what_stays_broken_is_given_up(forge: Forge) -> None:
+    forge.broken = lambda request: 503
+    with pytest.raises(ForgeError, match=r"GitHub: GET rulesets: 503 Service Unavailable: Out of order"):
+        client(forge, contents="read").get("rulesets")
+    assert len(forge.requests) == 4
+
+
+def test_what_is_refused_is_not_tried_again_and_the_token_is_told_to_nobody(forge: Forge) -> None:
+    github = client(forge, contents="read")
+    with pytest.raises(ForgeError, match=r"403 .*administration: write; does GITHUB_TOKEN have") as refused:
+        github.post("rulesets", {})
+    assert len(forge.requests) == 1
+    assert "token-test" not in str(refused.value)
+    with pytest.raises(ForgeError, match=r"404 .*Not Found: GET nothing"):
+        github.get("nothing")
+
+
+def test_a_server_that_is_not_there() -> None:
+    with pytest.raises(ForgeError, match=r"http://127\.0\.0\.1:9 does not answer"):
+        GitHub(NAME, "x", api="http://127.0.0.1:9", pause=0.001).get("pulls")
+
+
+def test_pages(forge: Forge) -> None:
+    forge.jobs[1] = [{"name": str(number)} for number in range(3)]
+    github = client(forge, actions="read")
+    assert [one["name"] for one in github.pages("actions/runs/1/jobs", key="jobs")] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://github.com/acme/visage.git", "acme/visage"),
+        ("https://x:y@github.com/acme/visage", "acme/visage"),
+        ("git@github.com:acme/visage.git", "acme/visage"),
+        ("ssh://git@github.com/acme/visage.git", "acme/visage"),
+    ],
+)
+def test_the_repository_is_that_of_the_remote(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "x")
+    assert GitHub.of_environment(url).repository == name
+
+
+@pytest.mark.parametrize("url", ["", "/srv/visage.git", "https://gitlab.com/acme/visage"])
+def test_a_remote_elsewhere(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ForgeError, match="GITHUB_TOKEN: not set"):
+        GitHub.of_environment(url)
+    monkeypatch.setenv("GITHUB_TOKEN", "x")
+    with pytest.raises(ForgeError, match="GITHUB_REPOSITORY: not set"):
+        GitHub.of_environment(url)
+    monkeypatch.setenv("GITHUB_REPOSITORY", "a/b/../c")
+    with pytest.raises(ForgeError, match="give owner/name"):
+        GitHub.of_environment(url)
+
+
+def test_git_logs_into_github_and_nowhere_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert git_variables() == {}
+    monkeypatch.setenv("GITHUB_TOKEN", "secret-token")
+    assert git_variables() == {}
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.com")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "user.name")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "Kept")
+    found = git_variables()
+    assert not any("secret-token" in value for value in found.values())
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    assert git_variables() == {}
+    asked = {}
+    for host in ("github.com", "github.com.evil.example"):
+        done = subprocess.run(
+            ["git", "credential", "fill"],
+            input=f"protocol=https\nhost={host}\n\n",
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "false"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        asked[host] = done.stdout
+    assert "username=x-access-token\npassword=secret-token\n" in asked["github.com"]
+    assert "secret-token" not in asked["github.com.evil.example"]
+    assert Repository(tmp_path).git("config", "user.name") == "Kept"
+
+
+def test_a_clone_without_credentials_reads_and_writes_with_the_token(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GITHUB_SERVER_URL", forge.url)
+    monkeypatch.setenv("GITHUB_TOKEN", forge.token("reader", {"contents": "read"}))
+    for name, value in git_variables().items():
+        monkeypatch.setenv(name, value)
+    clone = Repository.clone(f"{forge.url}/{NAME}.git", tmp_path / "clone")
+    commit = clone.commit_files(clone.resolve("HEAD"), {"b": b"b"}, "More")
+    with pytest.raises(Exception, match="403"):
+        clone.push("origin", {"refs/heads/more": commit})
+    monkeypatch.setenv("GITHUB_TOKEN", forge.token("writer", {"contents": "write"}))
+    clone.push("origin", {"refs/heads/more": commit})
+    assert forge.sha("refs/heads/more") == commit
+    assert "token" not in (clone.path / ".git" / "config").read_text()
