@@ -1,0 +1,157 @@
+"""What holds for every workflow, before any is run."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from ruamel.yaml import YAML
+
+from gitops.cli import app
+from tests.workflows.effects import effect_of
+from tests.workflows.expression import UnknownError
+from tests.workflows.workflow import Event, load, load_action
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / ".github"
+FILES = sorted((FOLDER / "workflows").glob("*.yml"))
+ACTIONS = sorted((FOLDER / "actions").glob("*/action.yml"))
+GITOPS = ".venv/bin/gitops"
+CML = ["cml", "comment", "update"]
+
+
+def lines() -> list[tuple[str, str]]:
+    """Every `run` of every workflow and action, as one line."""
+    steps = [(path.name, step) for path in FILES for _, step in load(path).own_steps]
+    steps += [(str(path.parent.name), step) for path in ACTIONS for step in load_action(path)]
+    return [(name, str(step["run"]).strip()) for name, step in steps if "run" in step]
+
+
+def test_there_are_workflows() -> None:
+    names = [path.stem for path in FILES]
+    assert names == ["candidate", "comment", "promote", "pull-request", "scheduled"]
+    assert len(lines()) > 15
+
+
+@pytest.mark.parametrize(("where", "line"), lines())
+def test_a_step_is_one_command_that_a_person_can_run_too(where: str, line: str) -> None:
+    assert "\n" not in line
+    # What is only there for some runs is as good as what is always there.
+    words = shlex.split(re.sub(r"\$\{[A-Z]+:\+(.*?)\}(?=\s|$)", r"\1", line))
+    redirected = [word for word in words if word in (">", ">>")]
+    if redirected:
+        words = words[: words.index(redirected[0])]
+    if words[0] == "make":
+        (target,) = words[1:]
+        assert re.search(rf"^{target}: .*## ", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+    elif words[: len(CML)] == CML:
+        assert where == "comment.yml"
+    else:
+        assert words[0] == GITOPS
+        _resolves(words[1:])
+
+
+def _resolves(words: list[str]) -> None:
+    """Hold the words against what the command line takes, without running it."""
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        assert words[0] in command.commands, words
+        command = command.commands[words.pop(0)]
+    # Variables of the shell stand for values here.
+    words = ["1" if re.fullmatch(r"\$[A-Z_]+(/.*)?", word) else word for word in words]
+    words = ["0.1" if word == "$PRICE" else word for word in words]
+    context = command.make_context(command.name, words, resilient_parsing=False)
+    assert context.params
+
+
+def test_an_option_that_there_is_none_of_is_found_out() -> None:
+    with pytest.raises(Exception, match="No such option"):
+        _resolves(["check", "--haed", "x"])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_each_job_has_a_limit_and_the_least_grants(path: Path) -> None:
+    workflow = load(path)
+    assert workflow.concurrency["group"]
+    assert "pull_request_target" not in workflow.on
+    for name, job in workflow.jobs.items():
+        assert 1 <= job["timeout-minutes"] <= 180, name
+        writes = {key for key, level in job["permissions"].items() if level == "write"}
+        # The one workflow that may write runs nothing of a pull request; the others use the App.
+        assert writes == ({"pull-requests", "statuses"} if path.stem == "comment" else set()), name
+        for step in job["steps"]:
+            if "checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+
+
+def test_what_can_write_never_checks_out_what_is_proposed() -> None:
+    for path in FILES:
+        checkouts = [step for _, step in load(path).own_steps if "checkout" in step.get("uses", "")]
+        refs = {step["with"].get("ref") for step in checkouts}
+        proposed = {"${{ github.event.pull_request.head.sha }}"}
+        assert refs == (proposed if path.stem == "pull-request" else refs & {None, "main"})
+
+
+def test_actions_are_pinned_with_the_version_beside_them() -> None:
+    pins: dict[str, set[str]] = {}
+    for path in [*FILES, *ACTIONS]:
+        for uses, comment in re.findall(r"- uses: (\S+)(.*)", path.read_text()):
+            if uses.startswith("$/"):
+                assert (ROOT / uses.removeprefix("$/") / "action.yml").is_file()
+                continue
+            effect_of(uses)
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), uses
+            pins.setdefault(uses.partition("@")[0], set()).add(uses + comment)
+    assert all(len(versions) == 1 for versions in pins.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("    runs-on: ubuntu-24.04\n", "    runs-on: ubuntu-24.04\n    strategy: {}\n"), "strategy"),
+        (("permissions: {}", "permissions: read-all"), "permissions that every job gets"),
+        (("concurrency:", "env: {}\nconcurrency:"), "env"),
+    ],
+)
+def test_the_tool_refuses_what_it_does_not_act_on(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    text = (FOLDER / "workflows" / "candidate.yml").read_text()
+    path = tmp_path / "candidate.yml"
+    path.write_text(text.replace(*change))
+    with pytest.raises(UnknownError, match=message):
+        load(path)
+
+
+@pytest.mark.parametrize("uses", ["actions/checkout@v7", "actions/unknown@" + "0" * 40])
+def test_the_tool_refuses_actions_that_it_does_not_know(uses: str) -> None:
+    with pytest.raises(UnknownError):
+        effect_of(uses)
+
+
+@pytest.mark.parametrize(
+    ("stem", "ref", "starts"),
+    [
+        ("promote", "refs/heads/main", True),
+        ("promote", "refs/heads/feature", False),
+        ("promote", "refs/tags/verified/dev/abc", True),
+        ("promote", "refs/tags/verified/dev", False),
+        ("promote", "refs/tags/archive/run", False),
+        ("candidate", "refs/heads/candidate/manual-2026", True),
+        ("candidate", "refs/heads/candidates/x", False),
+        ("candidate", "refs/tags/verified/dev/abc", False),
+        ("pull-request", "refs/heads/main", False),
+    ],
+)
+def test_what_a_push_starts(stem: str, ref: str, starts: bool) -> None:
+    assert load(FOLDER / "workflows" / f"{stem}.yml").starts(Event("push", {}, ref, "0" * 40)) is starts
+
+
+def test_dependabot_looks_at_actions_and_python_in_groups() -> None:
+    updates = YAML(typ="safe").load((FOLDER / "dependabot.yml").read_text())["updates"]
+    assert {one["package-ecosystem"] for one in updates} == {"github-actions", "pip"}
+    assert all(one["groups"] for one in updates)
+    (actions,) = [one for one in updates if one["package-ecosystem"] == "github-actions"]
+    assert {f"/{path.parent.relative_to(ROOT)}" for path in ACTIONS} | {"/"} == set(actions["directories"])
