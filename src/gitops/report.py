@@ -49,7 +49,7 @@ def _first_screen(material: Material) -> Iterator[str]:
         yield _metrics(material.trial.base, material.trial.head, material.base, material.head)
         if not material.trial.base:
             yield f"{code(material.base)} could not be tried, so there is nothing to compare with."
-    elif not material.moves and (material.before or material.after):
+    elif not material.moves and material.before != material.after:
         yield _metrics(material.before, material.after, material.base, material.head)
     if material.incumbents:
         yield _against(material)
@@ -115,9 +115,9 @@ def _metrics(before: Figures, after: Figures, base: str, head: str) -> str:
 def _against(material: Material) -> str:
     """Compare with what runs in each environment."""
     columns = ["", code(material.head), *(plain(one.environment) for one in material.incumbents)]
-    rows = [
-        ["release", "", *(code(one.commit[:12]) if one.commit else "none yet" for one in material.incumbents)]
-    ]
+    proposed = {(move.difference.after or "")[:12] for move in material.moves}
+    runs = (code(one.commit[:12]) if one.commit else "none yet" for one in material.incumbents)
+    rows = [["release", code(min(proposed)) if len(proposed) == 1 else "", *runs]]
     for name, label in _LABELS.items():
         figures = [one.figures.means.get(name) for one in material.incumbents]
         if mine := material.proposed.means.get(name):
@@ -144,7 +144,10 @@ def _folds(material: Material) -> Iterator[Fold]:
         before, after = material.trial.base, material.trial.head
     if material.moves:
         before, after = material.incumbents[0].figures, material.proposed
-    yield Fold("Accuracy per attribute", _accuracies(before.attributes, after.attributes))
+    # Where nothing of a model changes, its figures are no news.
+    news = before != after
+    if news:
+        yield Fold("Accuracy per attribute", _accuracies(before.attributes, after.attributes))
     for move in material.moves:
         yield from _changes(f" in {move.environment}", move.difference)
     if not material.moves:
@@ -153,9 +156,10 @@ def _folds(material: Material) -> Iterator[Fold]:
     settings = [section for section in material.difference.sections if section.title == SETTINGS]
     for section in settings:
         yield Fold("How environments run", section.markdown(most=_MOST_ROWS) if section.changes else "")
-    yield Fold("Accuracy per slice", _accuracies(before.slices, after.slices))
-    yield Fold("Learning curve", _curve(after))
-    yield Fold("Picture of the accuracies", _picture(before, after))
+    if news:
+        yield Fold("Accuracy per slice", _accuracies(before.slices, after.slices))
+        yield Fold("Learning curve", _curve(after))
+        yield Fold("Picture of the accuracies", _picture(before, after))
     yield Fold("Timing and cost of the run", _timing(material, after))
 
 

@@ -167,7 +167,8 @@ def test_a_change_of_code(lab: Lab, run) -> None:
     assert text.startswith(
         "**Nothing stands against merging `feature` into main. It changes: Parameters (2), Code (1).**"
     )
-    assert "| mean accuracy | 0.9000 | 0.9000 |  |" in text
+    # The model is the one that main has: its figures are no news.
+    assert "mean accuracy" not in text
     assert "<summary>What changes in dev</summary>" in text
     assert "Against what runs" not in text
 
@@ -247,6 +248,7 @@ def test_a_promotion_tells_what_its_environment_gets(lab: Lab, run) -> None:
         "**Nothing stands against merging `promote/staging` into main. staging gets another"
     )
     assert "DAGs (1)" in text.splitlines()[0]
+    assert f"| release | `{lab.ledger().tip[:12]}` | `" in text
     assert "| mean accuracy | 0.9500 | 0.9000 |" in text
     assert re.search(r"\| gates \|  \| passes all \d \|", text)
     assert "<summary>What changes in staging</summary>" in text
