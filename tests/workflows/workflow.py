@@ -73,7 +73,9 @@ class Workflow:
             case "workflow_run":
                 run = event.payload["workflow_run"]
                 return run["name"] in wanted["workflows"] and event.payload["action"] in wanted["types"]
-            case "schedule" | "workflow_dispatch":
+            case "schedule":
+                return {"cron": event.payload["schedule"]} in wanted
+            case "workflow_dispatch":
                 return True
         raise UnknownError(f"{self.path}: the event {event.name}")
 
