@@ -160,7 +160,7 @@ def _folds(material: Material) -> Iterator[Fold]:
         yield Fold("Accuracy per slice", _accuracies(before.slices, after.slices))
         yield Fold("Learning curve", _curve(after))
         yield Fold("Picture of the accuracies", _picture(before, after))
-    yield Fold("Timing and cost of the run", _timing(material, after))
+    yield Fold("Timing and cost of the run", _timing(material, after if news else Figures()))
 
 
 def _changes(where: str, difference: Difference) -> Iterator[Fold]:
@@ -261,4 +261,7 @@ def _moved(one: Interval | None, other: Interval | None) -> str:
 
 
 def _ratio(one: float | None, other: float | None) -> str:
-    return f"{other / one - 1:+.0%}" if one and other is not None and one != other else ""
+    if not one or other is None:
+        return ""
+    text = f"{other / one - 1:+.0%}"
+    return "" if text in ("+0%", "-0%") else text

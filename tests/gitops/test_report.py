@@ -224,6 +224,19 @@ def test_a_base_that_could_not_be_tried(lab: Lab, run, tmp_path: Path) -> None:
     assert "`main` could not be tried, so there is nothing to compare with." in text
 
 
+def test_what_a_model_that_stays_took_is_no_news(lab: Lab, run, tmp_path: Path) -> None:
+    lab.land(
+        model_files("a") | {"metrics/training.json": b'{"epochs": 24}', "metrics/performance.json": b"{}"}
+    )
+    lab.branch("words", {"docs/x.md": b"x"})
+    (tmp_path / "times.json").write_text('{"lint": 30}')
+    text = run("--head", "words", "--timing", str(tmp_path / "times.json")).stdout
+    assert "job `lint`" in text
+    assert "epochs" not in text
+    lab.branch("candidate/b", model_files("b"))
+    assert "| epochs | `24` |" in run("--head", "candidate/b").stdout
+
+
 def test_other_jobs_count(run) -> None:
     jobs = ("--job", "lint=success", "--job", "train=skipped")
     assert run(*jobs).stdout.startswith("**Nothing stands against")

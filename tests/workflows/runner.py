@@ -252,6 +252,7 @@ class Job:
                 if self.result.result != "success":
                     raise AssertionError(f"{uses}: {inner.get('name') or inner.get('uses')} failed")
             return {}
+        self._expanded(step.get("env", {}))  # no effect here reads it, but it has to be understood
         inputs = {key: shown(value) for key, value in step.get("with", {}).items()}
         return effect_of(uses)(self, self._expanded(inputs))
 
