@@ -13,6 +13,7 @@ FOREIGN = (
     "CELEBA_DIR",
     "DVC_",
     "GIT_",
+    "GITHUB_",
     "GITOPS_",
     "NOTIFY_",
     "TASK_",

@@ -46,6 +46,9 @@ def promotions(
             help="Where no DVC remote is configured, do not ask whether the model exists there.",
         ),
     ] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is due; needs no right to write.")
+    ] = False,
     remote: Remote = None,
 ) -> None:
     """Open, update or close the pull requests that promote: one for each environment, on `promote/ENV`.
@@ -61,13 +64,15 @@ def promotions(
     from gitops.turn import act, decide
 
     repository, remote = open_checkout(remote)
-    github = GitHub.of_environment(repository.remote_url(remote))
+    github = None if dry else GitHub.of_environment(repository.remote_url(remote))
     storage = Storage(repository.path, optional=without_storage)
     ledger = Ledger.fetch(repository, remote, storage=storage, compare=comparer(repository, remote))
     refused = []
     for environment in PREVIOUS:
-        turn = act(github, ledger, remote, decide(ledger, environment, remote))
-        if turn.state == "refused":
+        turn = decide(ledger, environment, remote)
+        if github is not None:
+            turn = act(github, ledger, remote, turn)
+        if turn.state == "refused" and not dry:
             refused += [f"{environment}: {line}" for line in turn.text.splitlines()]
         else:
             _OUT.print(f"{environment}: {turn.text}", soft_wrap=True, markup=False)

@@ -137,6 +137,10 @@ def run(lab: Lab, hub: Forge, monkeypatch: pytest.MonkeyPatch):
 
 def test_the_command(lab: Lab, hub: Forge, run) -> None:
     lab.verify("dev", lab.train("a"))
+    done = run("promotions", "--without-dvc-remote", "--dry-run")
+    assert (done.exit_code, done.stdout.startswith("staging: Promote ")) == (0, True)
+    assert hub.requests == []
+    assert not lab.origin.has("promote/staging")
     done = run("promotions", "--without-dvc-remote")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
@@ -144,6 +148,8 @@ def test_the_command(lab: Lab, hub: Forge, run) -> None:
     assert lines[1] == "prod: staging has no release yet"
     lab.merge("promote/staging")
     lab.verify("dev", lab.train("b", 0.3))
+    done = run("promotions", "--without-dvc-remote", "--dry-run")
+    assert (done.exit_code, "fails a gate: mean accuracy: 0.3" in done.stdout) == (0, True)
     done = run("promotions", "--without-dvc-remote")
     assert done.exit_code == 1
     assert "refused: staging: environments/staging/release.yaml: " in done.stderr

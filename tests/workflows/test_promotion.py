@@ -48,6 +48,9 @@ def test_two_promotions_that_end_in_prod(world: World) -> None:
     assert "staging gets another release" in forge.comments[comment]["body"]
     token = next(one for one in forge.tokens.values() if one.actor == "visage[bot]")
     assert token.permissions == {"contents": "write", "pull-requests": "write"}
+    # The gates are asked before there is a token that may write.
+    lines = [line for line in world.last("promote").results["promote"].ran if "promotions" in line]
+    assert ["--dry-run" in line for line in lines] == [True, False]
 
     # News on main that are no release: the open one is brought up to date in place, and checked again.
     forge.push("refs/heads/main", world.commit({"README.md": b"news\n"}, "Write"))
