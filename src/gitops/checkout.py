@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
+from gitops.credentials import git_variables
 from gitops.errors import GitopsError
-from gitops.github import git_variables
 from gitops.repository import Repository
 
 _ERR = Console(stderr=True, highlight=False)

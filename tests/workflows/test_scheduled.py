@@ -19,6 +19,7 @@ def test_each_week(world: World) -> None:
 def test_an_audit_that_finds_something_fails_though_linting_does_not(world: World) -> None:
     world.replaced["make audit"] = "exit 1"
     world.replaced["make lint"] = "exit 1"
+    world.replaced[".venv/bin/gitops trial --head main --out trial"] = "true"
     world.strike(WEEKLY)
     assert world.happen() == {"scheduled": "failure"}
     assert world.last("scheduled").results["audit"].ran[-2:] == ["make lint", "make audit"]
