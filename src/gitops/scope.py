@@ -39,6 +39,7 @@ _RULES: tuple[tuple[str, frozenset[str]], ...] = (
     ("infra/**", frozenset({"test"})),
     ("tests/**", frozenset({"test"})),
     ("benchmarks/**", frozenset({"test"})),
+    (".ci/**", frozenset({"test"})),
     (".github/**", frozenset({"test"})),
     (".pre-commit-config.yaml", frozenset({"test"})),
 )

@@ -57,6 +57,7 @@ def test_prod_has_owners_and_main_asks_for_them() -> None:
     lines = (ROOT / ".github/CODEOWNERS").read_text().splitlines()
     owned = [line.split()[0] for line in lines if line and not line.startswith("#")]
     assert {"/environments/prod/", "/environments/allowed_signers", "/.github/"} <= set(owned)
+    assert all((ROOT / path.strip("/")).exists() for path in owned if "allowed_signers" not in path)
     (rule,) = [one for one in load(RULESETS)[0].rules if one.type == "pull_request"]
     assert rule.parameters["require_code_owner_review"] is True
     # What a promotion names is found in the history of main alone.

@@ -32,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
         ("infra/kubernetes/base.yaml", "test"),
         ("tests/test_makefile.py", "test"),
         (".github/workflows/promote.yml", "test"),
+        (".github/CODEOWNERS", "test"),
+        ("pyproject.toml", "test dags train"),
         ("something/new.txt", "test dags train"),
         ("environments/prod/nested/release.yaml", "test dags"),
         ("docsy/x.md", "test dags train"),

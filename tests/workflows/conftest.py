@@ -1,5 +1,6 @@
 """A world with one repository on the stand-in for GitHub, its workflows, and what happens to it."""
 
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -69,6 +70,9 @@ class World:
         self.forge, self.folder = forge, folder
         self.source = folder / "source"
         copy(ROOT, self.source)
+        # The steps that would run them are replaced, and every job checks all files out.
+        for name in ("benchmarks", "tests"):
+            shutil.rmtree(self.source / name)
         files = {"dvc.yaml": DVC, "tiny_pipeline.py": PIPELINE, CODE: b"ACCURACY = 0.7\n"}
         for name, content in files.items():
             (self.source / name).write_bytes(content)

@@ -36,6 +36,7 @@ def serve(forge: Forge) -> Iterator[Forge]:
 class _Handler(BaseHTTPRequestHandler):
     served: Forge
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     lock = threading.Lock()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002, the name that the library gives it
