@@ -61,7 +61,16 @@ Your branches, index and files are never touched: everything is read from, and p
 
 app.add_typer(github_cli.app, name="github")
 
-_Remote = github_cli.Remote
+_Remote = Annotated[
+    str | None,
+    typer.Option(
+        "--remote",
+        envvar="GITOPS_REMOTE",
+        metavar="NAME",
+        help="The git remote to work with.",
+        show_default="visage where there is one, else origin",
+    ),
+]
 _Push = Annotated[
     bool, typer.Option("--push", help="Push the branch. Without this, only show what it would be.")
 ]

@@ -23,14 +23,10 @@ both. On your own machine:
     GITHUB_TOKEN=$(gh auth token) gitops github rulesets --dry-run""",
 )
 
-Remote = Annotated[
-    str | None,
+_Remote = Annotated[
+    str,
     typer.Option(
-        "--remote",
-        envvar="GITOPS_REMOTE",
-        metavar="NAME",
-        help="The git remote to work with.",
-        show_default="visage where there is one, else origin",
+        "--remote", envvar="GITOPS_REMOTE", metavar="NAME", help="The git remote that is on GitHub."
     ),
 ]
 _RULESETS = Path(".github/rulesets")
@@ -49,7 +45,7 @@ def promotions(
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Only say what is due; needs no right to write.")
     ] = False,
-    remote: Remote = None,
+    remote: _Remote = "origin",
 ) -> None:
     """Open, update or close the pull requests that promote: one for each environment, on `promote/ENV`.
 
@@ -89,7 +85,7 @@ def candidate(
         Path,
         typer.Option(metavar="FILE", help="What it says, as gitops report writes it.", show_default=False),
     ],
-    remote: Remote = None,
+    remote: _Remote = "origin",
 ) -> None:
     """Open the pull request of a candidate, or bring the open one up to date."""
     from gitops.checkout import open_checkout
@@ -167,20 +163,21 @@ def rulesets(
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing; exit with 1 where something would change.")
     ] = False,
-    remote: Remote = None,
+    remote: _Remote = "origin",
 ) -> None:
     """Make the rulesets on GitHub what the repository says. Needs a token with the permission Administration.
 
     Rulesets of other names are left alone. Exits with 1 where CODEOWNERS names somebody whom GitHub does not
     know: it would ask nobody for approval then.
     """
-    from gitops.checkout import open_checkout
     from gitops.github import GitHub
+    from gitops.repository import Repository
     from gitops.ruleset import apply, load, unknown_owners
 
     wanted = load(folder)
-    repository, remote = open_checkout(remote, needed=False)
-    github = GitHub.of_environment(repository.remote_url(remote) if remote else "")
+    repository = Repository.find()
+    known = remote in repository.remotes()
+    github = GitHub.of_environment(repository.remote_url(remote) if known else "")
     done = dict(apply(github, wanted, dry=dry))
     for name, what in done.items():
         _OUT.print(f"{name}: {what}", soft_wrap=True, markup=False)

@@ -155,6 +155,12 @@ def test_the_command(lab: Lab, hub: Forge, run) -> None:
     assert "refused: staging: environments/staging/release.yaml: " in done.stderr
 
 
+def test_the_remote_on_github_is_not_that_of_the_engine(lab: Lab, run, tmp_path: Path) -> None:
+    lab.clone.git("remote", "add", "visage", str(tmp_path / "nowhere.git"))
+    done = run("promotions", "--dry-run")
+    assert (done.exit_code, done.stdout.startswith("staging: dev has not verified ")) == (0, True)
+
+
 def test_a_candidate_by_the_command(lab: Lab, hub: Forge, run, tmp_path: Path) -> None:
     lab.branch("candidate/x", model_files("x"))
     body = tmp_path / "report.md"
