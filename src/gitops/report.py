@@ -251,7 +251,8 @@ def _cost(material: Material) -> str:
         return ""
     minutes = sum(math.ceil(value / 60) for value in material.seconds.values())
     price = f", {minutes * material.price:.2f} US dollars" if material.price is not None else ""
-    return f"{minutes} minutes{price}, as GitHub counts them: each job for itself, in whole minutes."
+    counted = "as GitHub counts them: each job for itself, in whole minutes, and without this one"
+    return f"{minutes} minutes{price}, {counted}."
 
 
 def _moved(one: Interval | None, other: Interval | None) -> str:

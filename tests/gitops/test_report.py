@@ -253,14 +253,14 @@ def test_a_model_that_is_not_on_the_dvc_remote(lab: Lab, run, dvc_remote: Path) 
 def test_a_promotion_tells_what_its_environment_gets(lab: Lab, run) -> None:
     lab.train("a", 0.9)
     lab.release("staging")
-    lab.land({"dags/example.py": lab.origin.read(lab.tip, "dags/example.py") + b"# new\n"})
+    lab.land({"params.yaml": b"profile: full\n"})
     lab.train("b", 0.95)
     lab.promote("staging")
     text = run("--head", "promote/staging").stdout
     assert text.startswith(
         "**Nothing stands against merging `promote/staging` into main. staging gets another"
     )
-    assert "DAGs (1)" in text.splitlines()[0]
+    assert "Parameters (1), Model (" in text.splitlines()[0]
     assert f"| release | `{lab.ledger().tip[:12]}` | `" in text
     assert "| mean accuracy | 0.9500 | 0.9000 |" in text
     assert re.search(r"\| gates \|  \| passes all \d \|", text)
