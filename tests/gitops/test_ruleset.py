@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from gitops.cli import app
 from gitops.errors import ForgeError
 from gitops.ruleset import apply, load, unknown_owners
+from gitops.verdict import REJECTED, VERIFIED
 from tests.workflows.forge import NAME, Forge
 
 from .conftest import client
@@ -62,6 +63,14 @@ def test_prod_has_owners_and_main_asks_for_them() -> None:
     assert rule.parameters["require_code_owner_review"] is True
     # What a promotion names is found in the history of main alone.
     assert rule.parameters["allowed_merge_methods"] == ["merge"]
+
+
+def test_only_environments_make_verdicts() -> None:
+    (verdicts,) = [one for one in load(RULESETS) if one.target == "tag"]
+    # A star, be it one or two, stands for no slash there, unless it is these four signs.
+    assert verdicts.conditions.ref_name.include == [f"refs/tags/{kind}/**/*" for kind in (VERIFIED, REJECTED)]
+    assert {rule.type for rule in verdicts.rules} >= {"creation", "update", "deletion"}
+    assert [actor.actor_type for actor in verdicts.bypass_actors] == ["DeployKey"]
 
 
 @pytest.mark.parametrize(
