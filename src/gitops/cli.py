@@ -285,7 +285,9 @@ def check(
     comparer = _comparer(repository, remote)
     ledger = Ledger.fetch(repository, remote, main=base, storage=storage, compare=comparer)
     commit = _commit(repository, remote, head)
-    broken = [*broken_rules(ledger, commit), *failed(_results(jobs))]
+    start = repository.merge_base(ledger.tip, commit)
+    changed = repository.changed(start, commit) if start else []
+    broken = [*broken_rules(ledger, commit), *failed(_results(jobs), changed)]
     for environment, rows in ledger.judged.items():
         _OUT.print(table(rows, f"The gates of {environment}"))
     _say_unchecked(storage)

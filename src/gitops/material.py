@@ -1,6 +1,6 @@
 """The material of a report on a pull request: the verdict, the figures and what changes, as found in git."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitops import gate, release
@@ -11,10 +11,12 @@ from gitops.figures import Figures, of_commit
 from gitops.promotion import Ledger, Violation
 from gitops.release import ENVIRONMENTS, PREVIOUS
 from gitops.repository import Repository
+from gitops.scope import of_files
 from gitops.trial import Trial
 
-GOOD = ("success", "skipped")
-"""What a job may have come to. GitHub calls a job skipped that the change did not need."""
+SKIPPED = "skipped"
+GOOD = ("success", SKIPPED)
+"""What a job may have come to."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def gather(
     repository = ledger.repository
     start = repository.merge_base(ledger.tip, head) or ledger.tip
     changed = set(repository.changed(start, head))
-    broken = [*check(ledger, head), *failed(jobs or {})]
+    broken = [*check(ledger, head), *failed(jobs or {}, changed)]
     moves, proposed, incumbents = (), Figures(), ()
     if "dvc.lock" in changed:
         proposed = of_commit(repository, head)
@@ -104,11 +106,18 @@ def gather(
     )
 
 
-def failed(jobs: Mapping[str, str]) -> Iterator[Violation]:
-    """Tell which jobs did not come to what they should."""
+def failed(jobs: Mapping[str, str], changed: Iterable[str]) -> Iterator[Violation]:
+    """Tell which jobs did not come to what they should.
+
+    A job that was skipped is as good as one that passed only where none of the files in `changed` needs it:
+    whatever decided to skip it may have been mistaken.
+    """
+    needed = of_files(sorted(changed))
     for name, result in jobs.items():
         if result not in GOOD:
             yield Violation(f"job {name}", f"ended with {result}", "read its log and mend what it says")
+        elif result == SKIPPED and name in needed:
+            yield Violation(f"job {name}", f"was skipped, though {needed[name]} changes", "run it")
 
 
 def _incumbents(ledger: Ledger, head: str) -> Iterator[Incumbent]:

@@ -73,24 +73,28 @@ SECONDS = some(NASTY, st.floats(0, 1e6))
 INCUMBENTS = st.builds(
     Incumbent, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY
 )
-MATERIALS = st.builds(
-    lambda material, moves: dataclasses.replace(material, moves=moves[: len(material.incumbents)]),
-    st.builds(
-        Material,
-        base=NASTY,
-        head=NASTY,
-        broken=st.lists(st.builds(Violation, NASTY, NASTY, NASTY), max_size=30).map(tuple),
-        before=FIGURES,
-        after=FIGURES,
-        difference=DIFFERENCES,
-        proposed=FIGURES,
-        incumbents=st.lists(INCUMBENTS, max_size=3).map(tuple),
-        trial=st.none() | st.builds(Trial, FIGURES, FIGURES, SECONDS),
-        seconds=SECONDS,
-        price=st.none() | st.floats(0, 10),
-    ),
-    st.lists(st.builds(Move, NASTY, DIFFERENCES), max_size=2).map(tuple),
-)
+VIOLATIONS = st.lists(st.builds(Violation, NASTY, NASTY, NASTY), max_size=30).map(tuple)
+MOVES = st.lists(st.builds(Move, NASTY, DIFFERENCES), max_size=2).map(tuple)
+
+
+@st.composite
+def materials(draw: st.DrawFn) -> Material:
+    incumbents = draw(st.lists(INCUMBENTS, max_size=3).map(tuple))
+    return Material(
+        base=draw(NASTY),
+        head=draw(NASTY),
+        broken=draw(VIOLATIONS),
+        before=draw(FIGURES),
+        after=draw(FIGURES),
+        difference=draw(DIFFERENCES),
+        # Each move has its incumbent.
+        moves=draw(MOVES)[: len(incumbents)],
+        proposed=draw(FIGURES),
+        incumbents=incumbents,
+        trial=draw(st.none() | st.builds(Trial, FIGURES, FIGURES, SECONDS)),
+        seconds=draw(SECONDS),
+        price=draw(st.none() | st.floats(0, 10)),
+    )
 
 
 def tags(text: str) -> list[str]:
@@ -104,7 +108,7 @@ def tags(text: str) -> list[str]:
     return found
 
 
-@given(MATERIALS, st.sampled_from([600, 5000, LONGEST]))
+@given(materials(), st.sampled_from([600, 5000, LONGEST]))
 @settings(max_examples=150, deadline=None)
 def test_whatever_goes_in(material: Material, longest: int) -> None:
     text = render(material, longest=longest)
@@ -235,6 +239,16 @@ def test_what_a_model_that_stays_took_is_no_news(lab: Lab, run, tmp_path: Path) 
     assert "epochs" not in text
     lab.branch("candidate/b", model_files("b"))
     assert "| epochs | `24` |" in run("--head", "candidate/b").stdout
+
+
+def test_a_job_that_was_skipped_though_it_is_needed_counts(lab: Lab, run) -> None:
+    lab.branch("feature", {"dags/new.py": b"\n"})
+    jobs = ("--head", "feature", "--job", "train=skipped", "--job", "test=success")
+    assert run(*jobs, "--job", "dags=success").stdout.startswith("**Nothing stands against")
+    text = run(*jobs, "--job", "dags=skipped").stdout
+    assert "- `job dags`: was skipped, though dags/new.py changes; run it" in text
+    done = CliRunner().invoke(app, ["check", "--head", "feature", "--job", "dags=skipped"])
+    assert (done.exit_code, "refused: job dags: was skipped" in done.stderr) == (1, True)
 
 
 def test_other_jobs_count(run) -> None:
