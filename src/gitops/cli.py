@@ -275,9 +275,8 @@ def check(
     gate fails.
     """
     from gitops.check import check as broken_rules
-    from gitops.gate import table
+    from gitops.ledger import Ledger
     from gitops.material import failed
-    from gitops.promotion import Ledger
     from gitops.storage import Storage
 
     repository, remote = _open(remote)
@@ -288,8 +287,7 @@ def check(
     start = repository.merge_base(ledger.tip, commit)
     changed = repository.changed(start, commit) if start else []
     broken = [*broken_rules(ledger, commit), *failed(_results(jobs), changed)]
-    for environment, rows in ledger.judged.items():
-        _OUT.print(table(rows, f"The gates of {environment}"))
+    _show_gates(ledger)
     _say_unchecked(storage)
     if broken:
         raise RuleError("\n".join(map(str, broken)))
@@ -303,7 +301,7 @@ def scope(base: _Base = "main", head: _Head = "HEAD", remote: _Remote = None) ->
     Prints a line for each check, `test=true` or `test=false`, as GitHub Actions takes them for the outputs of
     a step; why, it says on the other stream.
     """
-    from gitops.promotion import Ledger
+    from gitops.ledger import Ledger
     from gitops.scope import CHECKS, of_files
 
     repository, remote = _open(remote)
@@ -337,7 +335,7 @@ def trial(
     import logging
     from datetime import timedelta
 
-    from gitops.promotion import Ledger
+    from gitops.ledger import Ledger
     from gitops.trial import run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -397,8 +395,8 @@ def report(
     """
     import sys
 
+    from gitops.ledger import Ledger
     from gitops.material import gather
-    from gitops.promotion import Ledger
     from gitops.report import render
     from gitops.storage import Storage
     from gitops.trial import Trial, load_seconds

@@ -54,7 +54,7 @@ def promotions(
     """
     from gitops.checkout import comparer, open_checkout
     from gitops.github import GitHub
-    from gitops.promotion import Ledger
+    from gitops.ledger import Ledger
     from gitops.release import PREVIOUS
     from gitops.storage import Storage
     from gitops.turn import act, decide

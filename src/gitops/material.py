@@ -8,9 +8,10 @@ from gitops.check import check
 from gitops.difference import Difference, compare
 from gitops.errors import GateError, GitError, ReleaseError, SettingsError
 from gitops.figures import Figures, of_commit
-from gitops.promotion import Ledger, Violation
+from gitops.ledger import Ledger
 from gitops.release import ENVIRONMENTS, PREVIOUS
 from gitops.repository import Repository
+from gitops.rules import Violation
 from gitops.scope import of_files
 from gitops.trial import Trial
 

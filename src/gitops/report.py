@@ -10,7 +10,7 @@ from gitops.errors import GitopsError
 from gitops.figures import Figures, Interval
 from gitops.markdown import Fold, code, plain
 from gitops.material import Incumbent, Material
-from gitops.promotion import Violation
+from gitops.rules import Violation
 
 LONGEST = 65_000
 """What a comment on a pull request may be long, with some room."""

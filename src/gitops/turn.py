@@ -12,8 +12,9 @@ from gitops import pull_request, release
 from gitops.difference import compare
 from gitops.errors import NothingToDoError, RuleError, SettingsError
 from gitops.github import GitHub
+from gitops.ledger import Ledger
 from gitops.markdown import Fold, code, fit, plain
-from gitops.promotion import Ledger, Proposal, promote, push
+from gitops.promotion import Proposal, promote, push
 from gitops.release import PREVIOUS
 
 LONGEST = 60_000

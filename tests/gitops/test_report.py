@@ -14,8 +14,9 @@ from gitops.cli import app
 from gitops.difference import Change, Difference, Section
 from gitops.figures import Figures, Interval
 from gitops.material import Incumbent, Material, Move
-from gitops.promotion import Violation, push, rollback
+from gitops.promotion import push, rollback
 from gitops.report import LONGEST, render
+from gitops.rules import Violation
 from gitops.trial import Trial
 
 from .conftest import Lab, model_files
