@@ -10,6 +10,7 @@ its task once, and waits no longer.
 |---|---|
 | `incoming/<batch>/` | what waits |
 | `scores/date=<day>/<batch>.parquet` | per image: id, score and decision per attribute, model, release |
+| `scores/date=<day>/<batch>.json` | its figures, which the page *Visage* of this UI shows |
 | `scored/<batch>/` | the images, after scoring |
 | `quarantine/<batch>/` | images that could not be read, with the reasons |
 
@@ -71,7 +72,7 @@ def score_batch(batch: str) -> str:
             [
                 *("python", "-m", "face_attributes", "score", str(home / "incoming" / batch)),
                 *("--model", str(model), "--release", release, "--out", str(target)),
-                *("--quarantine", str(quarantine)),
+                *("--quarantine", str(quarantine), "--summary", str(batches.summary_path(target))),
             ],
             place.RELEASE_ROOT,
             timedelta(hours=2),

@@ -2,6 +2,7 @@
 
 incoming/<batch>/            images to score; a batch is complete when its folder appears (rename it in)
 scores/date=<day>/<batch>.parquet   its scores, by the day on which it was first scored
+scores/date=<day>/<batch>.json      its figures: rows, quarantined, and for each attribute the mean score
 scored/<batch>/              the images, after scoring
 quarantine/<batch>/          the images that could not be read, with the reasons
 """
@@ -54,6 +55,11 @@ def scores_path(home: Path, batch: str) -> Path:
     present = sorted((home / "scores").glob(f"date=*/{_literal(batch)}.parquet"))
     today = datetime.now(UTC).date().isoformat()
     return present[0] if present else home / "scores" / f"date={today}" / f"{batch}.parquet"
+
+
+def summary_path(scores: Path) -> Path:
+    """The file of a batch's figures, beside that of its scores; a batch may have a dot in its name."""
+    return scores.with_name(f"{scores.name.removesuffix('.parquet')}.json")
 
 
 def retire(home: Path, batch: str) -> Path:

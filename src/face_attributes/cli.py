@@ -138,6 +138,7 @@ def score(
     out: Annotated[Path, typer.Option(help="Parquet file to write")],
     release: Annotated[str | None, typer.Option(help="Commit to note in the file")] = None,
     quarantine: Annotated[Path | None, typer.Option(help="Folder to move unusable files to")] = None,
+    summary: Annotated[Path | None, typer.Option(help="JSON file for the figures of the batch")] = None,
 ) -> None:
     """Score every image of a folder: for each attribute a probability and a decision.
 
@@ -145,7 +146,7 @@ def score(
     """
     from face_attributes.score import score as run
 
-    scored, bad = run(folder, model, out, release, quarantine)
+    scored, bad = run(folder, model, out, release, quarantine, summary)
     _print_bad(bad)
     print(f"score: {scored} images in {out}, {len(bad)} unusable")
 

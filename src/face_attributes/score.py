@@ -28,13 +28,19 @@ from face_attributes.errors import DataError, ImageError
 from face_attributes.files import replacing
 from face_attributes.model import Model
 from face_attributes.progress import bar
+from face_attributes.summary import Summary
 
 _ROW_GROUP = 50  # batches
 _BATCHES_AHEAD = 8
 
 
 def score(
-    folder: Path, model: Path, out: Path, release: str | None = None, quarantine_folder: Path | None = None
+    folder: Path,
+    model: Path,
+    out: Path,
+    release: str | None = None,
+    quarantine_folder: Path | None = None,
+    summary: Path | None = None,
 ) -> tuple[int, dict[str, str]]:
     """Score a folder of aligned faces.
 
@@ -44,6 +50,8 @@ def score(
         out: Parquet file to write.
         release: the commit that the model belongs to, if it is to be noted.
         quarantine_folder: where to move images that cannot be used; without it they stay where they are.
+        summary: JSON file for the figures of the whole batch, if any (see summary); it is written also where
+            not one image can be used.
 
     Returns:
         The number of images scored, and the reason for each one that could not be.
@@ -56,7 +64,7 @@ def score(
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    for place in (out, quarantine_folder):
+    for place in (out, quarantine_folder, summary):
         if place is not None and place.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{place}: must lie outside {folder}, or it would be scored next time")
     total = sum(1 for _ in _names(folder))
@@ -64,16 +72,19 @@ def score(
         raise DataError(f"{folder}: holds no images")
     loaded = Model(model, threads=1)
     bad: dict[str, str] = {}
+    figures = Summary(loaded.attributes)
     with replacing(out) as partial:
-        scored = _write(folder, loaded, partial, release, total, bad)
-        if not scored:
+        _write(folder, loaded, partial, release, total, bad, figures)
+        if summary is not None:
+            figures.write(summary, out, loaded.sha256, release, bad)
+        if not figures.rows:
             if quarantine_folder is not None:
                 _move(folder, bad, quarantine_folder)
             name, reason = next(iter(bad.items()))
             raise DataError(f"{folder}: not one of its {total} files can be used; {name}: {reason}")
     if quarantine_folder is not None:
         _move(folder, bad, quarantine_folder)
-    return scored, bad
+    return figures.rows, bad
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -131,11 +142,16 @@ class _Scorer:
 
 
 def _write(
-    folder: Path, model: Model, path: Path, release: str | None, total: int, bad: dict[str, str]
-) -> int:
-    """Write the rows of every file that can be used, and return how many; the others are added to `bad`."""
+    folder: Path,
+    model: Model,
+    path: Path,
+    release: str | None,
+    total: int,
+    bad: dict[str, str],
+    figures: Summary,
+) -> None:
+    """Write the rows of every file that can be used, and add them to `figures`, the others to `bad`."""
     scorer = _Scorer(folder, model, release)
-    scored = 0
     pending: list[pa.RecordBatch] = []
     with (
         pq.ParquetWriter(
@@ -154,7 +170,7 @@ def _write(
             progress.update(len(unusable))
             if rows is not None:
                 pending.append(rows)
-                scored += rows.num_rows
+                figures.add(rows)
                 progress.update(rows.num_rows)
             if len(pending) >= _ROW_GROUP:
                 flush()
@@ -167,7 +183,6 @@ def _write(
                 "quarantined": json.dumps(bad, ensure_ascii=False),
             }
         )
-    return scored
 
 
 def _batches(names: Iterator[str]) -> Iterator[list[str]]:

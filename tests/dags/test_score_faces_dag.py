@@ -45,6 +45,9 @@ def test_a_batch_scored_twice_has_one_result(trained: Trained) -> None:
     table = pq.read_table(file)
     assert table.num_rows == 32
     assert set(table["release"].to_pylist()) == {trained.release}
+    figures = json.loads((file.parent / "monday.json").read_text())
+    assert (figures["rows"], figures["quarantined"]) == (32, {"not a JPEG": 1})
+    assert (figures["day"], figures["release"]) == (file.parent.name.removeprefix("date="), trained.release)
     [row] = csv.DictReader((home(trained) / "quarantine/monday/quarantine.csv").open())
     assert row["id"] == "broken.jpg"
     assert (home(trained) / "quarantine/monday/broken.jpg").read_bytes() == b"not an image"
@@ -87,5 +90,7 @@ def test_a_batch_without_a_usable_image_fails_once_and_holds_up_no_other(trained
     assert "[Visage staging] score_faces: score_batch failed" in ran.output
     assert [path.name for path in (home(trained) / "scores").rglob("tuesday.parquet")] == ["tuesday.parquet"]
     assert (home(trained) / "quarantine/bad/1.jpg").read_bytes() == b"not an image"
+    [figures] = (home(trained) / "scores").rglob("bad.json")
+    assert json.loads(figures.read_text())["quarantined"] == {"not a JPEG": 1}
     assert list((home(trained) / "incoming").iterdir()) == []
     assert trained.environments.test("staging", "score_faces").status == 0

@@ -101,6 +101,36 @@ def test_not_one_usable_file(made, tmp_path):
     assert not (tmp_path / "scores.parquet").exists()
 
 
+def test_the_figures_of_a_batch_are_those_of_its_rows(folder, made, tmp_path):
+    spoil(folder)
+    out, summary = tmp_path / "date=2026-11-25" / "monday.parquet", tmp_path / "date=2026-11-25/monday.json"
+    score(folder, made.model, out, RELEASE, tmp_path / "quarantine", summary)
+    found, table = json.loads(summary.read_text()), pq.read_table(out)
+    assert (found["batch"], found["day"], found["release"]) == ("monday", "2026-11-25", RELEASE)
+    assert found["model_sha256"] == Model(made.model).sha256
+    assert found["rows"] == table.num_rows == 69
+    assert found["quarantined"] == {
+        "not a JPEG": 1,
+        "truncated or corrupt JPEG: premature end of JPEG file": 1,
+    }
+    assert list(found["attributes"]) == list(Model(made.model).attributes)
+    for name, figures in found["attributes"].items():
+        scores = table.column(f"{name}_score").to_numpy().astype(float)
+        assert figures["mean_score"] == pytest.approx(scores.mean(), abs=1e-6)
+        assert figures["positive"] == pytest.approx(table.column(name).to_numpy().mean(), abs=1e-6)
+
+
+def test_a_batch_of_nothing_usable_leaves_its_figures(made, tmp_path):
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    (folder / "a.jpg").write_text("hello")
+    with pytest.raises(DataError, match="not one of its 1 files"):
+        score(folder, made.model, tmp_path / "a.parquet", summary=tmp_path / "a.json")
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert (found["rows"], found["quarantined"], found["attributes"]) == (0, {"not a JPEG": 1}, {})
+    assert not (tmp_path / "a.parquet").exists()
+
+
 def test_nothing_to_score(made, tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         score(tmp_path / "none", made.model, tmp_path / "scores.parquet")
@@ -116,7 +146,7 @@ def test_a_model_that_is_none_leaves_no_scores(folder, tmp_path):
     assert not (tmp_path / "scores.parquet").exists()
 
 
-@pytest.mark.parametrize("place", ["out", "quarantine_folder"])
+@pytest.mark.parametrize("place", ["out", "quarantine_folder", "summary"])
 def test_nothing_is_written_into_the_folder_itself(folder, made, tmp_path, place):
     places = {"out": tmp_path / "scores.parquet", place: folder / "inner"}
     with pytest.raises(DataError, match="must lie outside"):

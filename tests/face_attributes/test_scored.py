@@ -34,6 +34,7 @@ def names(table):
 def test_files_are_found_in_folders_of_any_depth_but_those_in_the_making(write, tmp_path):
     one, two = write("date=2026-01-01/monday"), write("date=2026-01-02/tuesday")
     write("date=2026-01-02/.wednesday.parquet.1.partial")
+    one.with_suffix(".json").write_text('{"batch": "monday"}')
     assert scored.files_in([tmp_path / "scores"], ALL) == [one, two]
     assert scored.files_in([two, two], ALL) == [two]
     with pytest.raises(DataError, match="none: no such file or folder"):

@@ -28,6 +28,14 @@ def test_a_batch_has_one_file_of_scores_whenever_it_is_scored(tmp_path: Path) ->
     assert batches.scores_path(tmp_path, "a1") != yesterday
 
 
+def test_the_figures_of_a_batch_are_beside_its_scores(tmp_path: Path) -> None:
+    scores = batches.scores_path(tmp_path, "2026.11.25")
+    assert batches.summary_path(scores) == scores.parent / "2026.11.25.json"
+    batches.summary_path(scores).parent.mkdir(parents=True)
+    batches.summary_path(scores).touch()
+    assert batches.scores_path(tmp_path, "2026.11.25") == scores
+
+
 def test_images_of_two_batches_of_one_name_are_both_kept(tmp_path: Path) -> None:
     drop(tmp_path, "a")
     assert batches.retire(tmp_path, "a") == tmp_path / "scored" / "a"
