@@ -1,0 +1,124 @@
+"""The model's card: what the release's own commit says of its model."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import yaml
+
+from dashboard import values
+from dashboard.errors import DashboardError
+from gitops import figures
+from gitops.errors import GitopsError, ModelError
+from gitops.figures import Figures, Interval
+from gitops.lock import recorded
+from gitops.repository import Repository
+
+log = logging.getLogger(__name__)
+
+MODEL = "models/model.onnx"
+_WORST = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """The accuracy in one attribute or slice, what always saying the commoner answer has, and of how many."""
+
+    name: str
+    accuracy: Interval
+    majority: float | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of the model of one release. `figures` is empty where it has none."""
+
+    figures: Figures
+    attributes: tuple[Row, ...] = ()
+    """Worst first."""
+    slices: tuple[Row, ...] = ()
+    """The worst, worst first, of those with enough images to say."""
+    data: tuple[tuple[str, str], ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+def read(repository: Repository, commit: str) -> Card:
+    """Read the card of a release.
+
+    :raises DashboardError: where git cannot be asked.
+    """
+    try:
+        found = figures.of_commit(repository, commit)
+        evaluation, params = repository.read_all(
+            [(commit, figures.FILES["evaluation"]), (commit, "params.yaml")]
+        )
+        shards = repository.files(commit, "data/labelled")
+    except GitopsError as error:
+        raise DashboardError(str(error)) from error
+    raw = _json(evaluation)
+    parameters = dict(_flat(_yaml(params)))
+    return Card(
+        figures=found,
+        attributes=_rows(found.attributes, values.mapping(raw.get("per_attribute"))),
+        slices=_rows(_large(found.slices, raw), values.mapping(raw.get("slices")))[:_WORST],
+        data=tuple(_data(found, parameters, shards, repository, commit)),
+        parameters=tuple(parameters.items()),
+    )
+
+
+def _rows(accuracies: dict[str, Interval], raw: dict[str, object]) -> tuple[Row, ...]:
+    rows = (
+        Row(
+            name,
+            accuracy,
+            values.number(values.at(raw, (name, "majority_accuracy"))),
+            values.whole(values.at(raw, (name, "count"))),
+        )
+        for name, accuracy in accuracies.items()
+    )
+    return tuple(sorted(rows, key=lambda row: row.accuracy.value))
+
+
+def _large(slices: dict[str, Interval], raw: dict[str, object]) -> dict[str, Interval]:
+    least = values.number(raw.get("worst_slice_of_at_least")) or 0
+    counts = {name: values.number(values.at(raw, ("slices", name, "count"))) for name in slices}
+    return {name: row for name, row in slices.items() if (counts[name] or least) >= least}
+
+
+def _data(
+    found: Figures, parameters: dict[str, str], shards: list[str], repository: Repository, commit: str
+) -> Iterator[tuple[str, str]]:
+    if source := parameters.get("data.source"):
+        yield "source", source
+    yield from ((name, f"{count:,}") for name, count in found.counts.items())
+    if labelled := [path for path in shards if path.endswith(".dvc")]:
+        yield "labelled batches appended", f"{len(labelled):,}"
+    try:
+        yield "model file (MD5 in dvc.lock)", recorded(repository, commit, MODEL).md5
+    except ModelError as error:
+        log.info("%s", error)
+
+
+def _json(content: bytes | None) -> dict[str, object]:
+    try:
+        return values.mapping(json.loads(content or b"{}"))
+    except (ValueError, RecursionError):
+        return {}  # figures.damaged names the file
+
+
+def _yaml(content: bytes | None) -> object:
+    try:
+        return yaml.load(content or b"", Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        log.warning("params.yaml: %s", error)
+        return None
+
+
+def _flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    elif name:
+        yield name, "none" if value is None else str(value)

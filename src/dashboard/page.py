@@ -1,0 +1,181 @@
+"""The page: what each part of it shows, put together for the templates."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from functools import cache
+from typing import Generic, TypeVar
+
+import jinja2
+from airflow.configuration import conf
+
+from dashboard import card, charts, checks, days, running
+from dashboard.card import Card
+from dashboard.charts import Spark
+from dashboard.checks import Check, Record
+from dashboard.days import Day
+from dashboard.errors import DashboardError
+from dashboard.place import Place
+from dashboard.plot import Plot, Span
+from dashboard.running import Running
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+WEEKS = (13, 26, 52)
+"""What a reader may choose to look at; the first where they do not."""
+_DAILY = 13  # weeks, up to which the plots have a bar for each day
+_MOST_REASONS = 12
+
+
+@dataclass(frozen=True)
+class Part(Generic[T]):
+    """A part of the page, or the one line that says why it is not there."""
+
+    value: T | None = None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was scored in the weeks that are shown."""
+
+    volume: Plot | None
+    quarantine: Plot | None
+    sparks: list[Spark]
+    reasons: list[tuple[str, int]]
+    total: Day
+    week: Day
+    """The last seven days."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The checks of the weeks that are shown; `last` is the latest, however long ago."""
+
+    record: Record
+    shown: list[Check]
+    last: Check | None
+    drift: Plot | None
+    accuracy: Plot | None
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything on the page."""
+
+    title: str
+    weeks: int
+    now: datetime
+    span: Span
+    place: Part[Place]
+    running: Part[Running] = field(default_factory=Part)
+    card: Part[Card] = field(default_factory=Part)
+    scored: Part[Scored] = field(default_factory=Part)
+    checked: Part[Checked] = field(default_factory=Part)
+
+
+def show(weeks: int, now: datetime | None = None) -> str:
+    """Return the page's HTML, with what happened in the last `weeks`."""
+    return render("page.html", view=look(weeks, now or datetime.now(UTC)), choices=WEEKS)
+
+
+def title() -> str:
+    """Return what this Airflow calls itself."""
+    return conf.get("api", "instance_name", fallback="") or "Visage"
+
+
+def look(weeks: int, now: datetime) -> View:
+    """Read all that the page shows; what cannot be read leaves its own part empty, and no other."""
+    span = Span(now.date() - timedelta(days=7 * weeks - 1), now.date())
+    place = _part(Place.here)
+    if place.value is None:
+        return View(title(), weeks, now, span, place)
+    where = place.value
+    runs = _part(lambda: running.read(where))
+    model: Part[Card] = Part()
+    if runs.value is not None and runs.value.commit is not None:
+        commit = runs.value.commit
+        model = _part(lambda: card.read(running.repository(where), commit))
+    record = _part(lambda: checks.read(where.home))
+    shown = [check for check in record.value.checks if check.at.date() >= span.since] if record.value else []
+    claimed = model.value.figures.means.get("mean_accuracy") if model.value else None
+    reference = next((check.reference for check in shown if check.reference), {})
+    return View(
+        title(),
+        weeks,
+        now,
+        span,
+        place,
+        runs,
+        model,
+        _part(lambda: _scored(where, span, weeks, reference)),
+        Part(trouble=record.trouble)
+        if record.value is None
+        else Part(
+            Checked(
+                record.value,
+                shown,
+                next(iter(record.value.checks), None),
+                charts.drift(span, shown),
+                charts.accuracy(span, shown, claimed),
+            )
+        ),
+    )
+
+
+def _scored(place: Place, span: Span, weeks: int, reference: dict[str, float]) -> Scored:
+    found = days.read(place.home, span.since, span.until)
+    by_week = days.weekly(found)
+    bars, width = (found, 1) if weeks <= _DAILY else (by_week, 7)
+    total = days.merge(span.until, found)
+    first = datetime.combine(span.until - timedelta(days=6), time()).date()
+    return Scored(
+        volume=charts.volume(span, [one for one in bars if one.batches], width),
+        quarantine=charts.quarantine(span, bars, width),
+        sparks=charts.sparks([week for week in by_week if week.rows], reference),
+        reasons=Counter(total.quarantined).most_common(_MOST_REASONS),
+        total=total,
+        week=days.merge(span.until, [one for one in found if one.day >= first]),
+    )
+
+
+def _part(read: Callable[[], T]) -> Part[T]:
+    try:
+        return Part(read())
+    except DashboardError as error:
+        log.warning("%s", error)
+        return Part(trouble=str(error))
+    except OSError as error:
+        log.warning("%s", error)
+        return Part(trouble=f"{error.filename}: {error.strerror}")
+
+
+def render(name: str, **values: object) -> str:
+    """Return a template's HTML. All that is put into it is escaped."""
+    return _templates().get_template(name).render(**values)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("dashboard"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "count": lambda value: f"{value:,}",
+        "share": lambda value: f"{value:.2%}",
+        "score": lambda value: f"{value:.3f}",
+        "percent": charts.percent,
+        "drifted": charts.drifted,
+        "minute": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        "size": lambda count: f"{count / 1e6:.2f} MB",
+        "name": lambda word: word.replace("_", " "),
+    }
+    return found

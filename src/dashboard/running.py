@@ -1,0 +1,158 @@
+"""What runs here: the release that the bundle serves, since when, by which change, and what became of it."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from dashboard import values
+from dashboard.errors import DashboardError
+from dashboard.place import Place
+from gitops.errors import GitopsError
+from gitops.promotion import Ledger, earlier
+from gitops.release import PREVIOUS, Declaration, identities
+from gitops.repository import Repository
+from gitops.verdict import Verdict
+
+_MAIN = "refs/heads/main"
+_REQUEST = re.compile(r"(?<![\w/])#(\d+)\b")
+_GITHUB = re.compile(
+    r"(?:https?://|ssh://git@|git@)(?:[^@/]*@)?(github\.[\w.]+)[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?"
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """The commit of main by which a release came to be declared, and its pull request where it names one."""
+
+    commit: str
+    at: datetime
+    subject: str
+    request: str | None
+    merges: bool
+    """Whether it has two parents, of which a revert has to name one."""
+    url: str | None
+    """Where a forge shows the pull request, or else the commit; None where that is not known."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """The verdict against a release."""
+
+    tag: str
+    at: datetime | None
+    line: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """The state of one environment; `commit` None is an environment without a release."""
+
+    environment: str
+    commit: str | None = None
+    declared: str | None = None
+    refused: str | None = None
+    """Why the declared release does not run."""
+    hold: str | None = None
+    change: Change | None = None
+    verdict: Verdict | None = None
+    rejection: Rejection | None = None
+    """Of the declared release."""
+    back: str | None = None
+    """The last verified release before the declared one."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether this environment follows main, so that it is main that is changed."""
+        return self.environment not in PREVIOUS
+
+    @property
+    def way_back(self) -> str | None:
+        """The command that proposes to go back, or None where there is nothing to go back to."""
+        if self.follows:
+            if self.change is None:
+                return None
+            return f"git revert --no-edit {'-m 1 ' if self.change.merges else ''}{self.change.commit[:12]}"
+        return f"gitops rollback {self.environment} --to {self.back[:12]} --push" if self.back else None
+
+
+def repository(place: Place) -> Repository:
+    """Return the bundle's copy of the repository.
+
+    :raises DashboardError: where there is none.
+    """
+    found = Repository(place.bundle / "bare")
+    if not found.path.is_dir():
+        raise DashboardError(
+            f"{found.path}: not there. The dag-processor makes it; the api-server must be able to read that folder"
+        )
+    return found
+
+
+def read(place: Place) -> Running:
+    """Read what runs from `release.json` of the bundle, and the rest from its git repository.
+
+    :raises DashboardError: where either cannot be read.
+    """
+    path = place.bundle / "release.json"
+    try:
+        serving = values.mapping(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        raise DashboardError(
+            f"{path}: not there. The dag-processor writes it when it first asks git; the api-server must be able "
+            f"to read it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DashboardError(f"{path}: cannot be read: {error}") from error
+    commit, declared, refused = (values.text(serving.get(name)) for name in ("commit", "declared", "refused"))
+    bare = repository(place)
+    try:
+        ledger = Ledger(bare, main=_MAIN)
+        change = _change(ledger, place.environment, commit) if commit else None
+        rejected = ledger.verdicts.rejected(place.environment, declared)
+        ways = () if place.environment not in PREVIOUS else earlier(ledger, place.environment)
+        back = next((way for way in ways if ledger.verdicts.verified(place.environment, way)), None)
+        return Running(
+            environment=place.environment,
+            commit=commit,
+            declared=declared,
+            refused=refused,
+            hold=ledger.present(place.environment).hold,
+            change=change,
+            verdict=ledger.verdicts.verified(place.environment, commit),
+            rejection=Rejection(rejected.name, rejected.at, rejected.message.partition("\n")[0])
+            if rejected
+            else None,
+            back=back,
+        )
+    except GitopsError as error:
+        raise DashboardError(str(error)) from error
+
+
+def _change(ledger: Ledger, environment: str, commit: str) -> Change | None:
+    """Return the change that first declared the release that runs, under whatever commit, held or not."""
+    entries = [entry for entry in ledger.history(environment) if entry.commit]
+    known = identities(ledger.repository, [commit, *(entry.commit for entry in entries if entry.commit)])
+    mine = known.get(commit, commit)
+    first: Declaration | None = None
+    for entry in entries:
+        if known.get(entry.commit or "", entry.commit) == mine:
+            first = entry
+        elif first is not None:
+            break
+    if first is None:
+        return None
+    info = ledger.repository.commit_info(first.by)
+    request = _REQUEST.search(info.subject)
+    number = request[1] if request else None
+    parents = ledger.repository.git("rev-list", "--parents", "--max-count=1", info.id).split()[1:]
+    url = _url(ledger.repository, info.id, number)
+    return Change(info.id, info.at, info.subject, number, len(parents) > 1, url)
+
+
+def _url(repository: Repository, commit: str, request: str | None) -> str | None:
+    found = _GITHUB.fullmatch(repository.remote_url("origin")) if "origin" in repository.remotes() else None
+    if found is None:
+        return None
+    base = f"https://{found[1]}/{found[2]}"
+    return f"{base}/pull/{request}" if request else f"{base}/commit/{commit}"

@@ -1,0 +1,60 @@
+"""Values out of JSON that somebody else wrote: what is not of the kind that is asked for is None, or empty."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+
+def mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def number(value: object) -> float | None:
+    """Return a finite number; a boolean is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def whole(value: object) -> int | None:
+    found = number(value)
+    return None if found is None else int(found)
+
+
+def text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def texts(value: object) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def day(value: object) -> date | None:
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def moment(value: object) -> datetime | None:
+    """Return a time with its zone; one without is taken as UTC."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
+
+
+def at(value: object, keys: Sequence[str]) -> Any:
+    """Return what is at the end of a path of keys, or None."""
+    for key in keys:
+        value = mapping(value).get(key)
+    return value

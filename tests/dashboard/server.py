@@ -1,0 +1,176 @@
+"""A real api-server of one environment, with the page in it, and a real browser in front of it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from gitops import settings
+from infra.local import port, variables
+from tests.dashboard.world import ROOT
+from tests.infra.local.waiting import wait_for
+
+PASSWORDS = {"airflow": "airflow", "reader": "reader"}
+_AIRFLOW = (sys.executable, "-m", "airflow")
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where an api-server answers; `path` is what its base URL has behind the host."""
+
+    port: int
+    path: str
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}{self.path}"
+
+    def log_in(self, user: str = "airflow") -> requests.Session:
+        """Return a session with the cookie that a browser gets."""
+        session = requests.Session()
+        answer = session.post(
+            f"{self.url}/auth/token", json={"username": user, "password": PASSWORDS[user]}, timeout=30
+        )
+        answer.raise_for_status()
+        session.cookies.set("_token", answer.json()["access_token"])
+        return session
+
+
+@contextmanager
+def serve(
+    folder: Path, environment: str, own: Mapping[str, str], database: Path, path: str = ""
+) -> Iterator[Server]:
+    """Run an api-server with the settings of an environment; `database` is made where it is not there."""
+    server = Server(port.unused(), path, folder / "api-server.log")
+    home = folder / "airflow"
+    (home / "config").mkdir(parents=True)
+    for asset in variables.ASSETS.rglob("*.py"):
+        shutil.copy(asset, home / asset.relative_to(variables.ASSETS))
+    passwords = folder / "passwords.json"
+    passwords.write_text(json.dumps(PASSWORDS))
+    environ = {
+        **variables.inherit(os.environ),
+        **settings.variables(environment, ROOT),
+        **own,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__API__BASE_URL": server.url,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(server.port),
+        "AIRFLOW__API__SECRET_KEY": "secret" * 8,
+        "AIRFLOW__API_AUTH__JWT_SECRET": "secret" * 8,
+        "AIRFLOW__CORE__HOSTNAME_CALLABLE": "airflow_local_settings.hostname",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "airflow:admin,reader:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
+    }
+    if not database.exists():
+        subprocess.run(
+            [*_AIRFLOW, "db", "migrate"], env=environ, check=True, timeout=300, capture_output=True
+        )
+    with server.log.open("wb") as log:
+        process = subprocess.Popen(
+            [*_AIRFLOW, "api-server"], env=environ, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        wait_for(lambda: _answers(server, process), seconds=120)
+        yield server
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
+
+
+def _answers(server: Server, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, server.log.read_text()[-3000:]
+    try:
+        return requests.get(f"{server.url}/api/v2/version", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+class Browser:
+    """A headless Chromium with a profile of its own, and no connections but those to this machine."""
+
+    def __init__(self, profile: Path, *, dark: bool = False) -> None:
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium") or ""
+        for argument in (
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={profile}",
+        ):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+        self.dark(dark)
+
+    def dark(self, dark: bool) -> None:
+        """Pretend that the system asks for a dark or a light page."""
+        feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def wide(self, width: int, height: int = 900) -> None:
+        """Take the width of a screen, in CSS pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def log_in(self, server: Server, user: str = "airflow") -> None:
+        """Log in by Airflow's own form; cookies ignore the port, so those of an earlier server are dropped."""
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.driver.get(f"{server.url}/")
+        self.wait("input[name=username]").send_keys(user)
+        self.driver.find_element(By.CSS_SELECTOR, "input[name=password]").send_keys(PASSWORDS[user])
+        self.driver.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
+        self.wait("[data-testid=nav-sidebar]")
+
+    def wait(self, selector: str, seconds: float = 60) -> webdriver.remote.webelement.WebElement:
+        """Return the first element that matches, once it is shown."""
+
+        def shown(driver: webdriver.Chrome) -> object:
+            return next(
+                (one for one in driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()), None
+            )
+
+        return WebDriverWait(self.driver, seconds).until(shown)
+
+    def complaints(self) -> list[str]:
+        """Return what the page has complained of in the console since this was last asked."""
+        return [
+            entry["message"]
+            for entry in self.driver.get_log("browser")
+            if entry["level"] in ("SEVERE", "WARNING")
+        ]
+
+    def shoot(self, path: Path) -> None:
+        """Take a picture of the whole page."""
+        size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 9000), "scale": 1}
+        shot = self.driver.execute_cdp_cmd(
+            "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip, "format": "png"}
+        )
+        import base64
+
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    def close(self) -> None:
+        self.driver.quit()

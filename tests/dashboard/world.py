@@ -1,0 +1,277 @@
+"""An environment as the page finds it: a release that its bundle serves, batches that were scored, checks."""
+
+import json
+import math
+import random
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitops.bundle import ReleaseBundle
+from tests.gitops.conftest import Lab, model_files
+
+ROOT = Path(__file__).parents[2]
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+ATTRIBUTES = tuple(
+    [
+        "5_o_Clock_Shadow",
+        "Arched_Eyebrows",
+        "Bags_Under_Eyes",
+        "Bald",
+        "Bangs",
+        "Big_Lips",
+        "Big_Nose",
+        "Black_Hair",
+        "Blond_Hair",
+        "Blurry",
+        "Brown_Hair",
+        "Bushy_Eyebrows",
+        "Chubby",
+        "Double_Chin",
+        "Eyeglasses",
+        "Goatee",
+        "Gray_Hair",
+        "Heavy_Makeup",
+        "High_Cheekbones",
+        "Male",
+        "Mouth_Slightly_Open",
+        "Mustache",
+        "Narrow_Eyes",
+        "No_Beard",
+        "Oval_Face",
+        "Pale_Skin",
+        "Receding_Hairline",
+        "Rosy_Cheeks",
+        "Sideburns",
+        "Smiling",
+        "Straight_Hair",
+        "Wavy_Hair",
+        "Wearing_Earrings",
+        "Wearing_Hat",
+        "Wearing_Lipstick",
+        "Wearing_Necklace",
+        "Wearing_Necktie",
+        "Young",
+    ]
+)
+SLICES = (
+    "Male",
+    "not_Male",
+    "Young",
+    "not_Young",
+    "Male_and_Young",
+    "dark",
+    "bright",
+    "not_Male_and_not_Young",
+)
+
+
+def trained(name: str, accuracy: float = 0.9) -> dict[str, bytes]:
+    """What a training leaves in git, with figures for each attribute and slice."""
+    files = model_files(name, accuracy)
+    dice = random.Random(name)
+    evaluation = json.loads(files["metrics/evaluation.json"])
+
+    def figures(value: float, width: float) -> dict[str, float]:
+        return {"accuracy": value, "accuracy_low": value - width, "accuracy_high": min(value + width, 1)}
+
+    evaluation |= {
+        "mean_accuracy_low": accuracy - 0.002,
+        "mean_accuracy_high": accuracy + 0.002,
+        "mean_balanced_accuracy_low": 0.74,
+        "mean_balanced_accuracy_high": 0.76,
+        "worst_slice_of_at_least": 30,
+        "per_attribute": {
+            one: figures(round(accuracy + dice.uniform(-0.09, 0.07), 4), 0.012)
+            | {"majority_accuracy": round(dice.uniform(0.55, 0.97), 4)}
+            for one in ATTRIBUTES
+        },
+        "slices": {
+            one: figures(round(accuracy + dice.uniform(-0.03, 0.02), 4), 0.006)
+            | {"count": dice.randint(40, 900), "by": "x"}
+            for one in SLICES
+        }
+        | {"a_handful": figures(0.2, 0.1) | {"count": 3, "by": "x"}},
+    }
+    sha256 = evaluation["model_sha256"]
+    latency = {"batch_1": {"p50_ms": 0.41, "p95_ms": 0.62}, "batch_64": {"p50_ms": 7.9, "p95_ms": 8.8}}
+    return files | {
+        "metrics/evaluation.json": json.dumps(evaluation).encode(),
+        "metrics/performance.json": json.dumps(
+            {"model_sha256": sha256, "variant": "int8", "model_bytes": 746_355, "latency": latency}
+        ).encode(),
+        "metrics/training.json": json.dumps({"train_images": 6418, "validation_images": 814}).encode(),
+        "params.yaml": (ROOT / "params.yaml").read_bytes(),
+    }
+
+
+class World:
+    """One environment, its data folder and its bundle, on a real git repository."""
+
+    def __init__(self, folder: Path, environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lab = Lab(folder / "lab")
+        self.environment, self.home, self.storage = environment, folder / "home", folder / "bundles"
+        self.variables = {
+            "VISAGE_ENVIRONMENT": environment,
+            "VISAGE_HOME": str(self.home),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(self.storage),
+            "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(self.lab.origin.path)}),
+        }
+        for name, value in self.variables.items():
+            monkeypatch.setenv(name, value)
+        self.home.mkdir()
+
+    def serve(self) -> "World":
+        """Let the bundle look what is declared, as the dag-processor does."""
+        ReleaseBundle(name="release", environment=self.environment, refresh_interval=10).initialize()
+        return self
+
+    def train(self, name: str, accuracy: float = 0.9) -> str:
+        return self.lab.land(trained(name, accuracy), message=f"Merge pull request #{len(name)} from {name}")
+
+    def release(self, name: str, accuracy: float = 0.9, verdict: str | None = "verified") -> str:
+        """Train, declare here and, where there is a verdict, let it be known; returns the commit."""
+        commit = self.train(name, accuracy)
+        if self.environment != "dev":
+            self.lab.land(
+                {f"environments/{self.environment}/release.yaml": f"commit: {commit}\n".encode()},
+                message=f"Merge pull request #41 from visage/promote/{self.environment}",
+            )
+        if verdict:
+            self.lab.verify(self.environment, commit, verdict)
+        return commit
+
+    def batch(self, day: date, name: str, rows: int = 100, **more: Any) -> Path:
+        """Leave the figures of a scored batch."""
+        path = self.home / "scores" / f"date={day}" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figures = {"batch": name, "day": f"{day}", "rows": rows, "quarantined": {}, "attributes": {}} | more
+        path.write_text(json.dumps(figures))
+        return path
+
+    def check(self, at: datetime, /, *, report: str | None = None, **more: Any) -> dict[str, Any]:
+        """Leave a check's line, its evidence and, where one is given, its report."""
+        folder = f"monitoring/scheduled__{at:%Y-%m-%dT%H%M%S}Z"
+        (self.home / folder).mkdir(parents=True, exist_ok=True)
+        line = check_line(at, folder, self.environment) | more
+        assert line["at"] == at.isoformat()
+        columns = {name: column(0.02) for name in ("Smiling_score", "brightness")} | line["drift"]["columns"]
+        (self.home / folder / "drift.json").write_text(json.dumps({"columns": columns}))
+        if report is not None:
+            (self.home / folder / "drift.html").write_text(report)
+        with (self.home / "monitoring/decisions.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        return line
+
+    def year(self, *, batches: int = 4, reports: int = 12, until: date = NOW.date()) -> "World":
+        """Leave 365 days of batches and 52 weekly checks, that drift in the eleventh month and recover."""
+        dice = random.Random(1)
+        base = {name: dice.uniform(0.05, 0.6) for name in ATTRIBUTES}
+        for number in range(365):
+            day = until - timedelta(days=364 - number)
+            drifted = 290 <= number < 325
+            for batch in range(batches if day.weekday() < 5 else 1):
+                rows = int(400 + 120 * math.sin(number / 20) + dice.randint(-80, 80))
+                means = {
+                    name: min(
+                        max(value + dice.gauss(0, 0.01) + (0.15 if drifted and index % 6 == 0 else 0), 0), 1
+                    )
+                    for index, (name, value) in enumerate(base.items())
+                }
+                bad = {"not a JPEG": dice.randint(1, 3)} if dice.random() < 0.08 else {}
+                if drifted and dice.random() < 0.2:
+                    bad["160x160 pixels, not 178x218"] = dice.randint(2, 9)
+                self.batch(
+                    day,
+                    f"batch-{number:03}-{batch}",
+                    rows,
+                    quarantined=bad,
+                    release="c" * 40,
+                    model_sha256="d" * 64,
+                    attributes={
+                        name: {"mean_score": round(mean, 6), "positive": round(mean * 0.9, 6)}
+                        for name, mean in means.items()
+                    },
+                )
+        for week in range(52):
+            at = datetime(until.year, until.month, until.day, tzinfo=UTC) - timedelta(days=7 * (51 - week))
+            drifted = 41 <= week < 46
+            accuracy = 0.962 - (0.12 if drifted else 0) + dice.gauss(0, 0.002)
+            moved = {f"{ATTRIBUTES[index]}_score": column(0.3 - index / 100) for index in (0, 6, 12, 18)}
+            line = check_line(at, f"monitoring/scheduled__{at:%Y-%m-%dT%H%M%S}Z", self.environment)
+            line["drift"] |= {"drifted": drifted, "rows": 9000 + week, "columns": moved if drifted else {}}
+            if week % 5:
+                line["performance"] = performance(accuracy)
+            if drifted:
+                line |= {
+                    "decision": "retrain" if week == 41 else "skip",
+                    "reasons": [
+                        "Drift: 4 of 43 columns moved in 9,041 images, most of all 5_o_Clock_Shadow_score",
+                        "Mean accuracy 84.2% is below 85%",
+                    ],
+                    "triggered": f"monitoring__{line['run_id']}" if week == 41 else None,
+                }
+            self.check(at, report=REPORT if week >= 52 - reports else None, **line)
+        return self
+
+
+REPORT = "<!doctype html><title>Report</title><h1>Evidently</h1><script>document.title = 'ran'</script>"
+
+
+def column(distance: float, mean: float = 0.4) -> dict[str, Any]:
+    return {
+        "drifted": distance >= 0.1,
+        "p_value": 0.5,
+        "p_value_threshold": 0.001,
+        "distance": distance,
+        "distance_threshold": 0.1,
+        "mean": mean,
+        "reference_mean": 0.38,
+    }
+
+
+def performance(accuracy: float | None) -> dict[str, Any]:
+    """Return what a line says of performance; None is not enough labels."""
+    return {
+        "images": 3 if accuracy is None else 640,
+        "minimum": 100,
+        "enough_labels": accuracy is not None,
+        "threshold": 0.85,
+        "below_threshold": None if accuracy is None else accuracy + 0.01 < 0.85,
+        "mean_accuracy": accuracy,
+        "mean_accuracy_low": accuracy and accuracy - 0.01,
+        "mean_accuracy_high": accuracy and accuracy + 0.01,
+    }
+
+
+def check_line(at: datetime, evidence: str, environment: str = "staging") -> dict[str, Any]:
+    """Return a line of the record, as monitoring writes one where all is well."""
+    drift: Mapping[str, Any] = {
+        "since": f"{at.date() - timedelta(days=7)}",
+        "until": f"{at.date() - timedelta(days=1)}",
+        "files": 7,
+        "rows": 2000,
+        "rows_used": 2000,
+        "reference_rows": 2000,
+        "minimum": 100,
+        "enough_data": True,
+        "drifted": False,
+        "columns": {},
+    }
+    return {
+        "run_id": f"scheduled__{at.isoformat()}",
+        "at": at.isoformat(),
+        "environment": environment,
+        "release": "c" * 40,
+        "model_sha256": "d" * 64,
+        "decision": "skip",
+        "reasons": ["No drift in 2000 images"],
+        "triggered": None,
+        "profile": "full",
+        "drift": dict(drift),
+        "performance": performance(None),
+        "evidence": evidence,
+    }
