@@ -100,7 +100,7 @@ def drift(span: Span, checks: Sequence[Check]) -> Plot | None:
         up=scale.ticks(),
         line=plot.line([(dot.x, dot.y) for dot in dots]),
         dots=dots,
-        rules=((scale.y(1), "limit"),),
+        rules=((scale.y(1), "the limit"),),
         legend=_legend(dots, {"calm": "no drift", "bad": "drift", "alarm": "alarm"}),
     )
 
@@ -127,9 +127,9 @@ def accuracy(span: Span, checks: Sequence[Check], claimed: Interval | None) -> P
         )
         for check, one in found
     )
-    rules = [] if threshold is None else [(scale.y(threshold), "threshold")]
+    rules = [] if threshold is None else [(scale.y(threshold), "the threshold")]
     if claimed:
-        rules.append((scale.y(claimed.value), "on its hold-out"))
+        rules.append((scale.y(claimed.value), "what it has on its hold-out set"))
     last = found[-1][1]
     return Plot(
         name="accuracy",

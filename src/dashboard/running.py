@@ -84,7 +84,7 @@ def repository(place: Place) -> Repository:
     found = Repository(place.bundle / "bare")
     if not found.path.is_dir():
         raise DashboardError(
-            f"{found.path}: not there. The dag-processor makes it; the api-server must be able to read that folder"
+            f"{found.path}: not there. The dag-processor makes it; the api-server must read it"
         )
     return found
 
@@ -99,8 +99,8 @@ def read(place: Place) -> Running:
         serving = values.mapping(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         raise DashboardError(
-            f"{path}: not there. The dag-processor writes it when it first asks git; the api-server must be able "
-            f"to read it"
+            f"{path}: not there. The dag-processor writes it when it first asks git; the api-server must "
+            f"be able to read it"
         ) from None
     except (OSError, ValueError) as error:
         raise DashboardError(f"{path}: cannot be read: {error}") from error

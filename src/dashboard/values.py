@@ -1,4 +1,4 @@
-"""Values out of JSON that somebody else wrote: what is not of the kind that is asked for is None, or empty."""
+"""Values out of JSON that somebody else wrote: what is not of the kind asked for is None, or empty."""
 
 import math
 from collections.abc import Sequence

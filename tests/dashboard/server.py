@@ -1,5 +1,6 @@
 """A real api-server of one environment, with the page in it, and a real browser in front of it."""
 
+import base64
 import json
 import os
 import shutil
@@ -135,7 +136,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def log_in(self, server: Server, user: str = "airflow") -> None:
-        """Log in by Airflow's own form; cookies ignore the port, so those of an earlier server are dropped."""
+        """Log in by Airflow's own form, without the cookies of an earlier server: they ignore the port."""
         self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
         self.driver.get(f"{server.url}/")
         self.wait("input[name=username]").send_keys(user)
@@ -168,8 +169,6 @@ class Browser:
         shot = self.driver.execute_cdp_cmd(
             "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip, "format": "png"}
         )
-        import base64
-
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def close(self) -> None:

@@ -1,0 +1,149 @@
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from dashboard import app as pages
+from dashboard.access import may_read
+from tests.dashboard.world import NOW, REPORT, World
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    return pages.make()
+
+
+@pytest.fixture
+def stranger(app: FastAPI) -> TestClient:
+    """Somebody without a session."""
+    return TestClient(app)
+
+
+@pytest.fixture
+def reader(app: FastAPI) -> TestClient:
+    """Somebody who may read."""
+    app.dependency_overrides[may_read] = lambda: None
+    return TestClient(app)
+
+
+def paths(app: FastAPI, world: World) -> list[str]:
+    """A path for every route of the app, and some of no route."""
+    world.check(NOW, report=REPORT)
+    [run] = [path.parent.name for path in world.home.glob("monitoring/*/drift.html")]
+    found = []
+    for route in app.routes:
+        values = {"run": run, "name": "style.css", "path": "nowhere/at/all"}
+        found.append(re.sub(r"\{(\w+)(:\w+)?\}", r"{\1}", route.path).format(**values))
+    assert len(found) == 6, "a new route is to be tried too"
+    names = ("theme.js", "icon.svg", "icon-dark.svg", "nothing.css")
+    return [*found, *(f"/static/{name}" for name in names), "/docs", "/redoc", "/openapi.json"]
+
+
+def test_nobody_sees_anything_without_a_session(app: FastAPI, stranger: TestClient, world: World) -> None:
+    for path in paths(app, world):
+        for headers in ({}, {"Cookie": "_token="}):
+            answer = stranger.get(path, headers=headers)
+            assert answer.status_code == 401, path
+            assert "Log in to this Airflow first" in answer.text
+            assert "VISAGE" not in answer.text
+            assert "staging" not in answer.text
+
+
+def test_routes_do_nothing_but_read(app: FastAPI) -> None:
+    assert all(route.methods <= {"GET", "HEAD"} for route in app.routes)
+
+
+def test_a_reader_gets_every_part(app: FastAPI, reader: TestClient, world: World) -> None:
+    world.release("first")
+    world.serve()
+    for path in paths(app, world):
+        found = path not in ("/docs", "/redoc", "/openapi.json", "/nowhere/at/all", "/static/nothing.css")
+        answer = reader.get(path)
+        assert answer.status_code == (200 if found else 404), path
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
+
+
+def test_the_page_itself_runs_no_foreign_line(reader: TestClient, world: World) -> None:
+    world.serve()
+    world.check(NOW, reasons=["<script>alert(1)</script>"], triggered='" onmouseover="alert(2)')
+    world.batch(NOW.date(), "a", quarantined={"<img src=x onerror=alert(3)>": 1})
+    answer = reader.get("/?weeks=52")
+    assert "'unsafe-inline'" not in answer.headers["content-security-policy"]
+    assert "<script>alert" not in answer.text
+    assert '" onmouseover' not in answer.text
+    assert "<img src=x" not in answer.text
+    assert not re.search(r"<[^>]* (style|on\w+)=", answer.text), "the policy would refuse it"
+    assert set(re.findall(r'(?:src|href)="(https?:[^"]*)"', answer.text)) == set()
+
+
+def test_a_report_runs_in_a_sandbox(reader: TestClient, world: World) -> None:
+    world.check(NOW, report=REPORT)
+    [name] = [path.parent.name for path in world.home.glob("monitoring/*/drift.html")]
+    answer = reader.get(f"/reports/{name}/drift.html")
+    assert answer.text == REPORT
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts; default-src 'none'")
+    assert "allow-same-origin" not in policy
+    assert "connect-src" not in policy
+    frame = reader.get(f"/reports/{name}/")
+    assert '<iframe src="drift.html"' in frame.text
+    assert "script-src 'self'" in frame.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "name", ["%2e%2e", "..%2f..", "....//", "%2e%2e%2fsecret", ".hidden", "linked", "secret%00", "none"]
+)
+def test_a_report_is_looked_up_and_never_a_path(reader: TestClient, world: World, name: str) -> None:
+    world.check(NOW, report=REPORT)
+    for folder in (world.home, world.home / "secret", world.home / "monitoring/.hidden"):
+        folder.mkdir(exist_ok=True)
+        (folder / "drift.html").write_text("secret")
+    (world.home / "monitoring/linked").symlink_to(world.home / "secret")
+    (world.home / "monitoring/run").mkdir()
+    (world.home / "monitoring/run/drift.html").symlink_to(world.home / "secret/drift.html")
+    for path in (f"/reports/{name}/drift.html", f"/reports/{name}/", "/reports/run/drift.html"):
+        answer = reader.get(path)
+        assert answer.status_code == 404
+        assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("weeks", ["", "0", "-1", "x", "99999999999", "²", "27"])
+def test_weeks_that_nobody_offers_are_the_usual_ones(reader: TestClient, world: World, weeks: str) -> None:
+    world.serve()
+    answer = reader.get("/", params={"weeks": weeks})
+    assert answer.status_code == 200
+    assert '?weeks=13#scored" aria-current="true"' in answer.text
+
+
+def test_an_environment_that_is_not_set_up_says_so(
+    reader: TestClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "release.json: not there. The dag-processor writes it" in reader.get("/").text
+    monkeypatch.delenv("VISAGE_HOME")
+    answer = reader.get("/")
+    assert answer.status_code == 200
+    assert "VISAGE_HOME is not set" in answer.text
+    assert reader.get("/reports/any/").status_code == 503
+
+
+def test_what_is_damaged_is_shown_as_that(reader: TestClient, world: World) -> None:
+    world.serve()
+    today = datetime.now(UTC)
+    world.check(today - timedelta(days=8))
+    record = world.home / "monitoring/decisions.jsonl"
+    record.write_bytes(record.read_bytes() + b'{"at": "2026-\xff\n[]\n{"at": 3}\n' + b"[" * 100_000 + b"\n")
+    world.check(today)
+    world.batch(today.date(), "good", rows=7)
+    world.batch(today.date(), "bad").write_text('{"rows": -1}')
+    (world.storage / "release/release.json").write_text("{")
+    page = reader.get("/").text
+    for number in (2, 3, 4, 5):
+        assert f"line {number} of monitoring/decisions.jsonl cannot be read" in page
+    assert page.count("No drift in 2000 images") == 2
+    assert f"scores/date={today.date()}/bad.json cannot be read" in page
+    assert "7 images in all" in page
+    assert "release.json: cannot be read" in page

@@ -1,0 +1,60 @@
+from datetime import timedelta
+
+import pytest
+
+from dashboard import checks
+from gitops.figures import Interval
+from tests.dashboard.world import NOW, REPORT, World, column, performance
+
+
+def test_no_check_yet(world: World) -> None:
+    assert checks.read(world.home) == checks.Record((), ())
+
+
+def test_checks_come_newest_first_with_their_evidence(world: World) -> None:
+    world.check(NOW - timedelta(days=7))
+    drift = {"drifted": True, "rows": 900, "columns": {"Male_score": column(0.4), "blur": column(0.2)}}
+    world.check(NOW, drift=drift, performance=performance(0.8), decision="retrain", report=REPORT)
+    late, early = checks.read(world.home).checks
+    assert (late.at, early.at) == (NOW, NOW - timedelta(days=7))
+    assert [shift.column for shift in late.moved] == ["Male_score", "blur"]
+    assert late.largest.column == "Male_score"
+    assert late.largest.share == pytest.approx(4)
+    assert late.accuracy == Interval(0.8, 0.79, 0.81)
+    assert (late.below, late.alarming, early.alarming) == (True, True, False)
+    assert early.largest.share == pytest.approx(0.2), "from the evidence, where no column moved"
+    assert (early.accuracy, early.below) == (None, None)
+    assert early.reference == {"Smiling": 0.38}
+    assert late.report == f"scheduled__{NOW:%Y-%m-%dT%H%M%S}Z"
+    assert early.report is None, "nobody kept it"
+
+
+def test_what_later_releases_add_is_shown_and_what_is_unknown_passed_over(world: World) -> None:
+    world.check(
+        NOW, alarm=True, episode={"since": "2026-11-01", "checks": 3}, windows=[1], slices={}, other=7
+    )
+    world.check(NOW, alarm=False, episode=None)
+    world.check(NOW, alarm="drift", episode="2026-11-01")
+    said = [(check.alarm, check.episode) for check in checks.read(world.home).checks]
+    assert said == [("yes", "since 2026-11-01, checks 3"), (None, None), ("drift", "2026-11-01")]
+
+
+def test_lines_of_the_wrong_kind_are_named_and_the_others_read(world: World) -> None:
+    world.check(NOW)
+    record = world.home / checks.RECORD
+    record.write_bytes(record.read_bytes() + b'{"at"\n\n3\nnull\n{"at": "never"}\n{}\n\xff\n')
+    world.check(NOW, drift="x", performance=[1], reasons="all", evidence=3, release=4)
+    found = checks.read(world.home)
+    assert [number for number, _ in found.damaged] == [2, 4, 5, 6, 7, 8]
+    assert len(found.checks) == 2
+    odd = found.checks[1]
+    assert (odd.drifted, odd.accuracy, odd.reasons, odd.report, odd.release) == (None, None, (), None, None)
+
+
+def test_evidence_that_is_damaged_or_gone(world: World) -> None:
+    world.check(NOW)
+    [evidence] = world.home.glob("monitoring/*/drift.json")
+    evidence.write_text("{")
+    assert checks.read(world.home).checks[0].largest is None
+    evidence.unlink()
+    assert checks.read(world.home).checks[0].largest is None

@@ -1,0 +1,70 @@
+from datetime import timedelta
+
+from dashboard import page
+from tests.dashboard.world import NOW, World, column
+
+
+def show(world: World, weeks: int = 13) -> str:
+    world.serve()
+    return page.show(weeks, NOW)
+
+
+def test_an_environment_without_anything(world: World) -> None:
+    html = show(world)
+    assert "No release yet: <strong>staging</strong> is up" in html
+    assert "gitops promote staging --push" in html
+    assert "There is nothing to roll back" in html
+    assert "Nothing was scored in these weeks" in html
+    assert "There was no check yet" in html
+    assert 'role="alert"' not in html
+    assert "<figure" not in html
+
+
+def test_a_year(world: World) -> None:
+    first = world.release("first")
+    world.release("second", 0.92)
+    world.year()
+    html = show(world, 52)
+    assert html.count("<figure") == 4
+    assert html.count("<h4><time") == 52
+    assert html.count('href="reports/scheduled__') == 12
+    assert html.count("<li><h4>") == 38
+    assert f"gitops rollback staging --to {first[:12]} --push" in html
+    assert "52 checks, 5 of them with drift" in html
+    assert "92.00% (91.80% to 92.20%)" in html
+    for name in ("volume", "quarantine", "drift", "accuracy"):
+        assert f'aria-labelledby="{name}-title"' in html
+
+
+def test_a_rejected_release_and_an_alarm_are_alerts(world: World) -> None:
+    world.release("first")
+    world.serve()
+    world.release("second", verdict="rejected")
+    drift = {"drifted": True, "columns": {"Male_score": column(0.4)}}
+    world.check(NOW, drift=drift, reasons=["Drift: Male moved"], alarm=True, episode="2026-11-18")
+    html = show(world)
+    assert html.count('role="alert"') == 2
+    assert "The declared release does not run here." in html
+    assert '<span class="badge bad">rejected</span>' in html
+    assert "The last check asks for attention.</strong> Drift: Male moved." in html
+    assert "drift (1 column)" in html
+    assert '<span class="badge bad">alarm</span>' in html
+    assert "episode 2026-11-18" in html
+
+
+def test_a_last_check_that_is_long_ago(world: World) -> None:
+    world.check(NOW - timedelta(weeks=20))
+    html = show(world)
+    assert "There was no check in these weeks; the last was at 2026-07-08 12:00 UTC" in html
+
+
+def test_one_part_that_cannot_be_read_leaves_the_others(world: World) -> None:
+    world.release("first")
+    world.serve()
+    world.batch(NOW.date(), "a", 12)
+    (world.home / "monitoring").mkdir()
+    (world.home / "monitoring/decisions.jsonl").mkdir()
+    html = page.show(13, NOW)
+    assert "decisions.jsonl: Is a directory" in html
+    assert "12 images in all" in html
+    assert "What runs here" in html

@@ -1,0 +1,103 @@
+import pytest
+
+from dashboard import running
+from dashboard.errors import DashboardError
+from dashboard.place import Place
+from tests.dashboard.world import World
+
+
+def read(world: World) -> running.Running:
+    world.serve()
+    return running.read(Place.here())
+
+
+def test_no_release_yet(world: World) -> None:
+    found = read(world)
+    assert (found.commit, found.declared, found.refused, found.change) == (None, None, None, None)
+    assert found.way_back is None
+
+
+def test_a_verified_release_its_request_and_the_way_back(world: World) -> None:
+    first = world.release("first")
+    assert read(world).way_back is None, "it verified nothing before"
+    second = world.release("second", 0.92)
+    found = read(world)
+    assert (found.commit, found.declared, found.refused) == (second, second, None)
+    assert found.verdict.release == second
+    assert found.change.request == "41"
+    assert found.change.subject == "Merge pull request #41 from visage/promote/staging"
+    assert found.change.commit == world.lab.tip
+    assert found.back == first
+    assert found.way_back == f"gitops rollback staging --to {first[:12]} --push"
+
+
+def test_since_is_the_first_of_the_same_release_in_a_row(world: World) -> None:
+    world.release("first")
+    before = world.lab.tip
+    again = world.lab.land({"README.md": b"changed\n"})
+    world.lab.declare("staging", f"commit: {again}\n")
+    world.lab.declare("staging", f"commit: {again}\nhold: not now\n")
+    found = read(world)
+    assert (found.commit, found.change.commit, found.hold) == (again, before, "not now")
+
+
+def test_a_rejected_release_is_said_and_the_last_verified_runs(world: World) -> None:
+    first = world.release("first")
+    world.serve()
+    second = world.release("second", verdict="rejected")
+    found = read(world)
+    assert (found.commit, found.declared, found.back) == (first, second, first)
+    assert "staging rejected it" in found.refused
+    assert found.rejection.tag == f"rejected/staging/{second[:12]}"
+    assert found.rejection.line.startswith("rejected in staging: mean accuracy 0.9000 measured")
+    assert found.verdict.release == first
+
+
+def test_a_release_file_that_is_not_valid(world: World) -> None:
+    first = world.release("first")
+    world.serve()
+    world.lab.declare("staging", "commit: nonsense\n")
+    found = read(world)
+    assert (found.commit, found.declared) == (first, None)
+    assert "not a full commit id" in found.refused
+
+
+def test_dev_reverts_on_main(make_world) -> None:
+    world = make_world("dev")
+    commit = world.release("first")
+    found = read(world)
+    assert (found.commit, found.change.commit, found.change.request) == (commit, commit, "5")
+    assert found.way_back == f"git revert --no-edit {commit[:12]}"
+
+
+@pytest.mark.parametrize(
+    ("origin", "shown"),
+    [
+        ("https://github.com/visage/visage.git", "https://github.com/visage/visage/pull/41"),
+        ("https://x:secret@github.com/visage/visage", "https://github.com/visage/visage/pull/41"),
+        ("git@github.com:visage/visage.git", "https://github.com/visage/visage/pull/41"),
+        (
+            "ssh://git@github.example.com/visage/visage.git",
+            "https://github.example.com/visage/visage/pull/41",
+        ),
+        ("https://elsewhere.example/visage.git", None),
+        ("/srv/visage.git", None),
+    ],
+)
+def test_where_a_forge_shows_the_request(world: World, origin: str, shown: str | None) -> None:
+    world.release("first")
+    world.serve()
+    running.repository(Place.here()).git("remote", "set-url", "origin", origin)
+    assert running.read(Place.here()).change.url == shown
+
+
+def test_a_bundle_that_is_not_there_or_not_readable(world: World) -> None:
+    with pytest.raises(DashboardError, match=r"release\.json: not there"):
+        running.read(Place.here())
+    world.serve()
+    (world.storage / "release/bare").rename(world.storage / "gone")
+    with pytest.raises(DashboardError, match="bare: not there"):
+        running.read(Place.here())
+    (world.storage / "release/bare").mkdir()
+    with pytest.raises(DashboardError, match="refs/heads/main: no such commit"):
+        running.read(Place.here())
