@@ -117,7 +117,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     said = {
         401: "Log in to this Airflow first, then come back.",
-        403: "You may not read the monitoring DAG of this Airflow, nor this page.",
+        403: "This session may not read the monitoring DAG, nor so this page. Log in as somebody who may.",
     }.get(status, str(getattr(error, "detail", "")))
     # In one line and without a style sheet, which would be refused as well.
     return HTMLResponse(page.render("refused.html", status=status, said=said), status_code=status)

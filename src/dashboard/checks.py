@@ -57,7 +57,9 @@ class Check:
     below: bool | None
     labels: int | None
     alarm: str | None
-    episode: str | None
+    """Which alarms are open after this check."""
+    episodes: tuple[str, ...]
+    """What became of each alarm's episode with this check."""
     report: str | None
     """The name of the folder of its Evidently report, where that is kept."""
     reference: Mapping[str, float]
@@ -143,16 +145,22 @@ def _check(home: Path, data: dict[str, Any], at: datetime, kept: set[str]) -> Ch
         below=values.flag(performance.get("below_threshold")),
         labels=values.whole(performance.get("images")),
         alarm=_said(data.get("alarm")),
-        episode=_said(data.get("episode")),
+        episodes=tuple(_episodes(data.get("episodes"))),
         report=folder if folder in kept else None,
         reference=dict(_reference(evidence)),
     )
 
 
+def _episodes(value: object) -> Iterator[str]:
+    for alarm, episode in values.mapping(value).items():
+        state = values.text(values.mapping(episode).get("state"))
+        since = values.moment(values.mapping(episode).get("since"))
+        if state:
+            yield f"{alarm} {state}{f', since {since:%Y-%m-%d}' if since else ''}"
+
+
 def _said(value: object) -> str | None:
     """Return what a key that not every release writes says, as words; None where it says no."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {inner}" for key, inner in value.items() if inner is not None) or None
     if isinstance(value, list):
         return ", ".join(str(item) for item in value) or None
     return "yes" if value is True else str(value) if value not in (None, False, "") else None

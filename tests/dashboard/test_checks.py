@@ -29,14 +29,19 @@ def test_checks_come_newest_first_with_their_evidence(world: World) -> None:
     assert early.report is None, "nobody kept it"
 
 
-def test_what_later_releases_add_is_shown_and_what_is_unknown_passed_over(world: World) -> None:
-    world.check(
-        NOW, alarm=True, episode={"since": "2026-11-01", "checks": 3}, windows=[1], slices={}, other=7
-    )
-    world.check(NOW, alarm=False, episode=None)
-    world.check(NOW, alarm="drift", episode="2026-11-01")
-    said = [(check.alarm, check.episode) for check in checks.read(world.home).checks]
-    assert said == [("yes", "since 2026-11-01, checks 3"), (None, None), ("drift", "2026-11-01")]
+def test_alarms_and_their_episodes_are_said_and_unknown_keys_passed_over(world: World) -> None:
+    begins = {"id": "a", "since": "2026-11-01T00:00:00+00:00", "state": "begins"}
+    world.check(NOW, alarm=["drift"], episodes={"drift": begins, "accuracy": None}, windows=[1], other={})
+    world.check(NOW, alarm=[], episodes={"drift": {**begins, "state": "clears"}})
+    world.check(NOW, alarm=True, episodes={"drift": {"state": "goes on", "since": "never"}})
+    world.check(NOW, alarm=False, episodes=[1])
+    said = [(check.alarm, check.episodes) for check in checks.read(world.home).checks]
+    assert said == [
+        ("drift", ("drift begins, since 2026-11-01",)),
+        (None, ("drift clears, since 2026-11-01",)),
+        ("yes", ("drift goes on",)),
+        (None, ()),
+    ]
 
 
 def test_lines_of_the_wrong_kind_are_named_and_the_others_read(world: World) -> None:

@@ -3,6 +3,8 @@ from datetime import timedelta
 from dashboard import page
 from tests.dashboard.world import NOW, World, column
 
+EPISODES = {"drift": {"id": "a", "since": "2026-11-18T00:00:00+00:00", "state": "goes on"}, "accuracy": None}
+
 
 def show(world: World, weeks: int = 13) -> str:
     world.serve()
@@ -41,15 +43,15 @@ def test_a_rejected_release_and_an_alarm_are_alerts(world: World) -> None:
     world.serve()
     world.release("second", verdict="rejected")
     drift = {"drifted": True, "columns": {"Male_score": column(0.4)}}
-    world.check(NOW, drift=drift, reasons=["Drift: Male moved"], alarm=True, episode="2026-11-18")
+    world.check(NOW, drift=drift, reasons=["Drift: Male moved"], alarm=["drift"], episodes=EPISODES)
     html = show(world)
     assert html.count('role="alert"') == 2
     assert "The declared release does not run here." in html
     assert '<span class="badge bad">rejected</span>' in html
     assert "The last check asks for attention.</strong> Drift: Male moved." in html
     assert "drift (1 column)" in html
-    assert '<span class="badge bad">alarm</span>' in html
-    assert "episode 2026-11-18" in html
+    assert '<span class="badge bad">alarm: drift</span>' in html
+    assert "drift goes on, since 2026-11-18" in html
 
 
 def test_a_last_check_that_is_long_ago(world: World) -> None:

@@ -1,0 +1,92 @@
+"""How long the page of Airflow's web interface takes to be made, with a year of data.
+
+    python -m benchmarks.dashboard [--batches 4] [--main 500] [--rounds 5]
+
+Lays out 365 days of batches, 52 checks and a main of many commits, for dev, whose history is all of main.
+Times what the api-server does for a visit: the first in a new process with nothing of it in the system's file
+cache, the first with it, and later ones (a median). Exits with 1 where one is over its limit.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from tests.dashboard.world import World
+
+LIMIT = 2.0
+"""Seconds."""
+
+# The api-server imports the page when it starts.
+_VISITS = """
+import sys, time
+import dashboard.app
+from dashboard import page
+for _ in range(int(sys.argv[1])):
+    begun = time.perf_counter()
+    page.show(52)
+    print(time.perf_counter() - begun)
+"""
+
+
+def main() -> None:
+    """Print what a visit takes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--batches", type=int, default=4, help="batches on a weekday (default: 4)")
+    parser.add_argument("--main", type=int, default=500, help="commits on main (default: 500)")
+    parser.add_argument("--rounds", type=int, default=5, help="how many later visits (default: 5)")
+    arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="benchmark-") as temporary,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("AIRFLOW_HOME", str(Path(temporary) / "airflow"))
+        world = World(Path(temporary), "dev", patch)
+        for number in range(arguments.main):
+            world.lab.land({"README.md": f"{number}\n".encode()}, message=f"Change {number}")
+        world.release("first")
+        world.year(batches=arguments.batches)
+        world.serve()
+        files = [path for path in Path(temporary).rglob("*") if path.is_file()]
+        _forget(files)
+        cold = _visits(1)[0]
+        first, *later = _visits(1 + arguments.rounds)
+    figures = {
+        "first, nothing in the file cache": cold,
+        "first": first,
+        "later": statistics.median(later),
+    }
+    table = Table("visit", "seconds", "limit", title=f"{len(files)} files")
+    for name, seconds in figures.items():
+        table.add_row(name, f"{seconds:.2f}", f"{LIMIT:.0f}")
+    Console().print(table)
+    sys.exit(any(seconds > LIMIT for seconds in figures.values()))
+
+
+def _visits(count: int) -> list[float]:
+    done = subprocess.run(
+        [sys.executable, "-c", _VISITS, str(count)], capture_output=True, text=True, check=True, timeout=300
+    )
+    return [float(line) for line in done.stdout.splitlines()[-count:]]
+
+
+def _forget(files: list[Path]) -> None:
+    """Have the system drop what it keeps in memory of these files."""
+    for path in files:
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+            os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(number)
+
+
+if __name__ == "__main__":
+    main()
