@@ -15,7 +15,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 from rich.table import Table
 
@@ -43,12 +42,9 @@ def main() -> None:
     parser.add_argument("--main", type=int, default=500, help="commits on main (default: 500)")
     parser.add_argument("--rounds", type=int, default=5, help="how many later visits (default: 5)")
     arguments = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="benchmark-") as temporary,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv("AIRFLOW_HOME", str(Path(temporary) / "airflow"))
-        world = World(Path(temporary), "dev", patch)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
+        os.environ["AIRFLOW_HOME"] = str(Path(temporary) / "airflow")
+        world = World(Path(temporary), "dev", os.environ.__setitem__)
         for number in range(arguments.main):
             world.lab.land({"README.md": f"{number}\n".encode()}, message=f"Change {number}")
         world.release("first")

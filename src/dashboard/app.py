@@ -43,6 +43,7 @@ _HEADERS = {
 
 def make() -> FastAPI:
     """Return the app."""
+    page.templates()
     # Without the pages that FastAPI adds by itself: they would ask for no session.
     app = FastAPI(
         title="Visage", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(may_read)]

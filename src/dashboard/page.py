@@ -156,11 +156,12 @@ def _part(read: Callable[[], T]) -> Part[T]:
 
 def render(name: str, **values: object) -> str:
     """Return a template's HTML. All that is put into it is escaped."""
-    return _templates().get_template(name).render(**values)
+    return templates().get_template(name).render(**values)
 
 
 @cache
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """Return the templates, compiled."""
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("dashboard"),
         autoescape=True,
@@ -178,4 +179,7 @@ def _templates() -> jinja2.Environment:
         "size": lambda count: f"{count / 1e6:.2f} MB",
         "name": lambda word: word.replace("_", " "),
     }
+    # Once, before the first visit rather than in it
+    for name in found.list_templates():
+        found.get_template(name)
     return found

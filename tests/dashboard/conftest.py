@@ -9,7 +9,7 @@ from tests.dashboard.world import World
 @pytest.fixture
 def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], World]:
     """Make an environment by its name; this process is then one of its own."""
-    return lambda environment: World(tmp_path / environment, environment, monkeypatch)
+    return lambda environment: World(tmp_path / environment, environment, monkeypatch.setenv)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
+from collections.abc import Callable
 from datetime import timedelta
+
+import pytest
 
 from dashboard import page
 from tests.dashboard.world import NOW, World, column
@@ -20,6 +23,18 @@ def test_an_environment_without_anything(world: World) -> None:
     assert "There was no check yet" in html
     assert 'role="alert"' not in html
     assert "<figure" not in html
+
+
+@pytest.mark.parametrize("files", [{}, {"metrics/evaluation.json": b"{}"}, {"metrics/evaluation.json": b"{"}])
+def test_dev_runs_a_commit_without_a_model(
+    make_world: Callable[[str], World], files: dict[str, bytes]
+) -> None:
+    world = make_world("dev")
+    commit = world.lab.land({"README.md": b"changed", **files})
+    html = show(world)
+    assert f'<p class="large">{commit[:12]}</p>' in html
+    assert "no model yet" in html
+    assert f"git revert --no-edit {commit[:12]}" in html
 
 
 def test_a_year(world: World) -> None:

@@ -3,12 +3,10 @@
 import json
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from gitops.bundle import ReleaseBundle
 from tests.gitops.conftest import Lab, model_files
@@ -101,7 +99,8 @@ def trained(name: str, accuracy: float = 0.9) -> dict[str, bytes]:
 class World:
     """One environment, its data folder and its bundle, on a real git repository."""
 
-    def __init__(self, folder: Path, environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, environment: str, set_variable: Callable[[str, str], object]) -> None:
+        """Make it in a folder, and this process one of its own."""
         self.lab = Lab(folder / "lab")
         self.environment, self.home, self.storage = environment, folder / "home", folder / "bundles"
         self.variables = {
@@ -111,7 +110,7 @@ class World:
             "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(self.lab.origin.path)}),
         }
         for name, value in self.variables.items():
-            monkeypatch.setenv(name, value)
+            set_variable(name, value)
         self.home.mkdir()
 
     def serve(self) -> "World":
