@@ -29,8 +29,8 @@ class Change:
     at: datetime
     subject: str
     request: str | None
-    merges: bool
-    """Whether it has two parents, of which a revert has to name one."""
+    parents: int
+    """Of two a revert has to name one; without any there is nothing to go back to."""
     url: str | None
     """Where a forge shows the pull request, or else the commit; None where that is not known."""
 
@@ -70,9 +70,11 @@ class Running:
     def way_back(self) -> str | None:
         """The command that proposes to go back, or None where there is nothing to go back to."""
         if self.follows:
-            if self.change is None:
+            if self.change is None or not self.change.parents:
                 return None
-            return f"git revert --no-edit {'-m 1 ' if self.change.merges else ''}{self.change.commit[:12]}"
+            return (
+                f"git revert --no-edit {'-m 1 ' if self.change.parents > 1 else ''}{self.change.commit[:12]}"
+            )
         return f"gitops rollback {self.environment} --to {self.back[:12]} --push" if self.back else None
 
 
@@ -147,7 +149,7 @@ def _change(ledger: Ledger, environment: str, commit: str) -> Change | None:
     number = request[1] if request else None
     parents = ledger.repository.git("rev-list", "--parents", "--max-count=1", info.id).split()[1:]
     url = _url(ledger.repository, info.id, number)
-    return Change(info.id, info.at, info.subject, number, len(parents) > 1, url)
+    return Change(info.id, info.at, info.subject, number, len(parents), url)
 
 
 def _url(repository: Repository, commit: str, request: str | None) -> str | None:

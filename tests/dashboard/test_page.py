@@ -30,7 +30,7 @@ def test_dev_runs_a_commit_without_a_model(
     make_world: Callable[[str], World], files: dict[str, bytes]
 ) -> None:
     world = make_world("dev")
-    commit = world.lab.land({"README.md": b"changed", **files})
+    commit = world.lab.land({"dvc.yaml": b"changed", **files})
     html = show(world)
     assert f'<p class="large">{commit[:12]}</p>' in html
     assert "no model yet" in html

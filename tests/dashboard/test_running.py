@@ -64,10 +64,18 @@ def test_a_release_file_that_is_not_valid(world: World) -> None:
 
 def test_dev_reverts_on_main(make_world) -> None:
     world = make_world("dev")
+    assert read(world).way_back is None, "there is nothing before the first commit"
     commit = world.release("first")
     found = read(world)
     assert (found.commit, found.change.commit, found.change.request) == (commit, commit, "5")
     assert found.way_back == f"git revert --no-edit {commit[:12]}"
+
+
+def test_dev_reverts_a_merge_to_its_first_parent(make_world) -> None:
+    world = make_world("dev")
+    world.lab.branch("change", {"params.yaml": b"profile: small\n"})
+    merged = world.lab.merge("change")
+    assert read(world).way_back == f"git revert --no-edit -m 1 {merged[:12]}"
 
 
 @pytest.mark.parametrize(
