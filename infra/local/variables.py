@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+import dashboard
 import gitops
 from gitops import settings
 from infra.local import port
@@ -149,6 +150,8 @@ def fingerprints(variables: Mapping[str, str]) -> dict[str, str]:
     """Return a digest of each variable, and of the code that Airflow loads once, at its start."""
     found = {key: hashlib.sha256(value.encode()).hexdigest()[:16] for key, value in variables.items()}
     found["the package gitops"] = _digest(Path(str(gitops.__file__)).parent.rglob("*.py"))
+    page = Path(str(dashboard.__file__)).parent
+    found["the package dashboard"] = _digest([*page.rglob("*.py"), *page.rglob("*.html")])
     found["infra/local/airflow"] = _digest(ASSETS.rglob("*.py"))
     found["Airflow"] = importlib.metadata.version("apache-airflow")
     return found

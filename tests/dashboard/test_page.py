@@ -19,6 +19,7 @@ def test_an_environment_without_anything(world: World) -> None:
     assert "No release yet: <strong>staging</strong> is up" in html
     assert "gitops promote staging --push" in html
     assert "There is nothing to roll back" in html
+    assert "No model: no release runs here yet" in html
     assert "Nothing was scored in these weeks" in html
     assert "There was no check yet" in html
     assert 'role="alert"' not in html
