@@ -48,7 +48,7 @@ def read(home: Path, since: date, until: date) -> list[Day]:
     found = []
     for entry in os.scandir(scores):
         day = values.day(entry.name.removeprefix(_FOLDER)) if entry.name.startswith(_FOLDER) else None
-        if day is not None and since <= day <= until:
+        if day is not None and since <= day <= until and entry.is_dir():
             files = sorted(
                 (file.name, file.stat().st_mtime_ns, file.stat().st_size)
                 for file in os.scandir(entry.path)

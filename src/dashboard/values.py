@@ -45,12 +45,14 @@ def day(value: object) -> date | None:
 
 
 def moment(value: object) -> datetime | None:
-    """Return a time with its zone; one without is taken as UTC."""
+    """Return a time in UTC; one without a zone is taken as that."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
-    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
+    if found is None:
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def at(value: object, keys: Sequence[str]) -> Any:

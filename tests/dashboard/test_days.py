@@ -37,8 +37,10 @@ def test_only_the_days_that_are_asked_for(world: World) -> None:
         world.batch(TODAY - timedelta(days=number), "a")
     (world.home / "scores/by-hand").mkdir()
     (world.home / "scores/date=never").mkdir()
+    (world.home / f"scores/date={TODAY - timedelta(days=5)}").touch()
     found = read(world, TODAY - timedelta(days=3), TODAY - timedelta(days=1))
     assert [day.day for day in found] == [TODAY - timedelta(days=number) for number in (3, 2, 1)]
+    assert len(read(world, TODAY - timedelta(days=9))) == 5
 
 
 def test_a_day_that_changed_is_read_again_and_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
