@@ -19,6 +19,12 @@ attribute list `list_attr_celeba.txt` or `.csv`. Move the folder in whole (renam
 when it appears. `append_labelled` makes a commit of each that the commit trained from does not have yet. They
 reach `main` with the candidate; from then on a batch is skipped, and its folder can be removed.
 
+Scored images whose labels came late (see monitoring) need no hand: `append_labelled` gathers them into a batch
+`<environment>-<day>` once a hundred have labels that no batch has yet. Leave the folder of such a batch where it
+is: it says which images have been gathered. Of batches that a run appended, the images that training never
+sees tell what it is worth there: `compare_drifted` holds the new model against the one that runs here on these
+images alone, and the candidate's message says what came of it.
+
 ## Gates
 
 `gates` holds the results against what this environment runs and against its settings; its log has the
@@ -94,8 +100,8 @@ def pull(commit: str, stages: list[str]) -> str:
 
 
 @task(execution_timeout=timedelta(hours=6))
-def append_labelled(commit: str, run_id: str) -> str:
-    """Append each labelled batch that waits, a commit each, and return the last one."""
+def append_labelled(commit: str, run_id: str, dag_run: Any) -> str:
+    """Gather what has labels by now, append each batch that waits, a commit each, and return the last one."""
     import logging
 
     from gitops.candidate import run_branch
@@ -104,6 +110,7 @@ def append_labelled(commit: str, run_id: str) -> str:
     from visage_dags import labelled, place
 
     log = logging.getLogger(__name__)
+    labelled.gather(place.home(), place.environment(), dag_run.run_after.date(), place.RELEASE_ROOT)
     waiting = labelled.waiting(place.home())
     if not waiting:
         log.info("No labelled batch waits in %s.", place.home() / labelled.FOLDER)
@@ -145,6 +152,44 @@ def push(commit: str, stages: list[str]) -> str:
     from visage_dags import place
 
     return push(place.origin(), commit, stages, home=place.workspaces())
+
+
+@task(execution_timeout=timedelta(hours=1))
+def compare_drifted(base: str, result: str, run_id: str) -> str:
+    """Hold the new model against the one that runs here on the batches that this run appended."""
+    import logging
+
+    from gitops.candidate import DRIFTED, run_branch
+    from gitops.errors import NoModelError
+    from gitops.model import fetch_model
+    from gitops.step import run_command
+    from visage_dags import labelled, place
+
+    log = logging.getLogger(__name__)
+    origin = place.origin()
+    batches = labelled.added(origin, base, result, place.workspaces())
+    if not batches:
+        log.info("No batch of %d images or more was appended: nothing to compare on.", labelled.MINIMUM)
+        return result
+    try:
+        incumbent = fetch_model(origin, place.release(), cache=place.home() / "models")
+    except NoModelError as error:
+        log.info("Nothing to compare with: %s", error)
+        return result
+    model, holdout = "models/model.onnx", "data/holdout.parquet"
+    command = ["python", "-m", "face_attributes", "compare", "--model", model, "--incumbent", str(incumbent)]
+    for batch in batches:
+        command += ["--batch", batch]
+    return run_command(
+        origin,
+        result,
+        [*command, "--out", DRIFTED],
+        branch=run_branch(run_id),
+        home=place.workspaces(),
+        message=f"Compare with the incumbent on {', '.join(batches)}",
+        needs=[model, holdout],
+        timeout=timedelta(minutes=50),
+    )
 
 
 @task
@@ -267,7 +312,8 @@ def ml_pipeline_face_attributes() -> None:
     with TaskGroup("model_evaluation"):
         evaluated = run_stage.override(task_id="evaluate")(pushed, "evaluate")
         referenced = run_stage.override(task_id="reference")(evaluated, "reference")
-        archived = archive(referenced)
+        compared = compare_drifted(environment["base"], referenced)
+        archived = archive(compared)
         judged = gates(archived)
 
     branch = propose_candidate(environment["base"], judged)

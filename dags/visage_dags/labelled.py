@@ -2,13 +2,23 @@
 
 labelled/<batch>/   photographs and their attribute list; complete when its folder appears (rename it in)
 
+Those named `<environment>-<day>` were gathered here, of scored images whose labels came since the one before.
 A batch waits until the commit that is trained from has it. It is not moved meanwhile: a run appends it to its
 own candidate, and a candidate that is never merged takes its batches with it.
 """
 
+from datetime import date, timedelta
 from pathlib import Path
 
+import yaml
+
+from gitops.step import call
+from gitops.workspace import Origin, fetch, workspace
+
+# Images of a batch: of fewer, hardly one is held out to judge by.
+MINIMUM = 100
 FOLDER = "labelled"
+_PLACE, _SUFFIX = "data/labelled/", ".parquet.dvc"
 
 
 def waiting(home: Path) -> list[str]:
@@ -20,4 +30,29 @@ def waiting(home: Path) -> list[str]:
 
 def pointer(batch: str) -> str:
     """The file in git that says that a batch is part of the training data."""
-    return f"data/labelled/{batch}.parquet.dvc"
+    return f"{_PLACE}{batch}{_SUFFIX}"
+
+
+def gather(home: Path, environment: str, day: date, code: Path) -> None:
+    """Make a batch of scored images whose labels came late, by the release in the folder `code`.
+
+    Nothing is made where fewer than a hundred have labels that no batch has yet.
+    """
+    for name in ("scored", "labels", FOLDER):
+        (home / name).mkdir(parents=True, exist_ok=True)
+    options = ["--labels", str(home / "labels"), "--out", str(home / FOLDER)]
+    command = ["python", "-m", "face_attributes", "gather", str(home / "scored"), *options]
+    call([*command, "--name", f"{environment}-{day.isoformat()}"], code, timedelta(hours=1))
+
+
+def added(origin: Origin, base: str, result: str, home: Path) -> list[str]:
+    """The batches that commit `result` has and `base` has not, and that are large enough to judge by."""
+    with workspace(origin, result, home) as space:
+        fetch(space.repository, origin, base)
+        files = [path for path in space.repository.changed(base, result) if path.startswith(_PLACE) and path.endswith(_SUFFIX)]
+        return [
+            Path(path).name.removesuffix(_SUFFIX)
+            for path in files
+            if (file := space.path / path).is_file()
+            and yaml.safe_load(file.read_text("utf-8")).get("meta", {}).get("images", 0) >= MINIMUM
+        ]

@@ -12,21 +12,23 @@ from face_attributes.model import Model
 
 
 def fields(model: Model) -> list[pa.Field]:
-    """Return the columns: A decisions, A scores named `<attribute>_score`, and the image statistics."""
+    """Return the columns: A decisions, A scores `<attribute>_score`, the embedding, the image statistics."""
     return [
         *(pa.field(name, pa.bool_()) for name in model.attributes),
         *(pa.field(f"{name}_score", pa.float32()) for name in model.attributes),
+        *(pa.field(f"embedding_{index}", pa.float32()) for index in range(model.embedding)),
         *(pa.field(name, pa.float32()) for name in STATISTICS),
     ]
 
 
 def of(model: Model, images: np.ndarray) -> list[pa.Array]:
     """Return the columns for uint8 RGB images (N, 218, 178, 3)."""
-    probabilities = model.predict(images)
+    probabilities, embedding = model.describe(images)
     decisions = model.decide(probabilities)
     statistics = np.array([image_statistics.measure(image) for image in images], np.float32)
     return [
         *(pa.array(column) for column in decisions.T),
         *(pa.array(column) for column in np.ascontiguousarray(probabilities.T)),
+        *(pa.array(column) for column in np.ascontiguousarray(embedding.T)),
         *(pa.array(column) for column in np.ascontiguousarray(statistics.T)),
     ]

@@ -157,16 +157,21 @@ def compare(
     incumbent: Annotated[Path, typer.Option(help="ONNX model that ships now")],
     out: Annotated[Path, typer.Option(help="JSON file to write")],
     holdout: Annotated[Path | None, typer.Option(help="Images", show_default="data/holdout.parquet")] = None,
+    batch: Annotated[
+        list[str] | None,
+        typer.Option(help="Judge by the images of this labelled batch alone; may be repeated"),
+    ] = None,
 ) -> None:
     """Tell whether a model is worse than another one, on the same images and on this machine.
 
     Says by how much the accuracy differs, over all, for each attribute and in each slice, with 95% intervals
     and how likely chance alone makes it look that much worse; and how latency and size compare. Nothing but
-    the latency differs between two runs.
+    the latency differs between two runs. With --batch latency and size are left out: they are no matter of
+    the images.
     """
     from face_attributes import comparison, paths
 
-    comparison.compare(model, incumbent, holdout or paths.HOLDOUT, out)
+    comparison.compare(model, incumbent, holdout or paths.HOLDOUT, out, batch or ())
 
 
 @app.command(rich_help_panel=_TOOLS)
@@ -212,6 +217,27 @@ def append(
     print(f"append: to train with it: dvc push {done.pointer}, then git add {done.pointer} && git commit")
 
 
+@app.command(rich_help_panel=_TOOLS)
+def gather(
+    scored: Annotated[Path, typer.Argument(help="Folder with a folder of images for each scored batch")],
+    labels: Annotated[Path, typer.Option(help="Folder of attribute lists that came later, as performance has")],
+    out: Annotated[Path, typer.Option(help="Folder of the labelled batches that wait to be appended")],
+    name: Annotated[str, typer.Option(help="Name of the new batch")],
+) -> None:
+    """Make a labelled batch of scored images whose true attributes came to be known, for append to take.
+
+    Images that an earlier batch in OUT was made of are left out. Fewer than a hundred new ones wait for more.
+    """
+    from face_attributes.gather import MINIMUM
+    from face_attributes.gather import gather as run
+
+    found = run(scored, labels, out, name)
+    if found.folder:
+        print(f"gather: {found.images} images in {found.folder}")
+    else:
+        print(f"gather: {found.images} images have new labels; {MINIMUM} make a batch")
+
+
 _SCORES = typer.Argument(help="Parquet files that score wrote, or folders with such files at any depth")
 _MODEL_SHA256 = typer.Option(help="Digest of the model (64 hex digits); scores of others are left out")
 _REFERENCE = typer.Option(help="What the stage reference wrote for the model")
@@ -230,25 +256,33 @@ def drift(
     release: Annotated[str | None, _RELEASE] = None,
     since: Annotated[datetime | None, _SINCE] = None,
     until: Annotated[datetime | None, _UNTIL] = None,
+    alarm_after: Annotated[
+        int, typer.Option(min=1, help="In how many windows a column must differ to have drifted")
+    ] = 2,
 ) -> None:
     """Say whether images that were scored differ from those that the model was chosen by.
 
-    Each score and each figure of the images is tested (with Evidently): a column has drifted if chance does
-    not explain how much it moved, all columns considered, and it moved by at least a tenth of a standard
-    deviation. Fewer than a hundred images are not enough to say. Drift is an answer, not an error: the exit
-    code is 0.
+    Looked at are the latest seven windows: days (date=DAY) with a hundred images or more, or as many days in a
+    row as it takes to have them. Scores, decisions, embedding and figures of the images are tested in each: a
+    column differs if chance does not explain how much it moved, all columns considered, and it moved by at
+    least a tenth of a standard deviation. The report is Evidently's, of all windows together. Too few windows
+    are not enough to say. Drift is an answer, not an error: the exit code is 0.
     """
     from face_attributes.drift import drift as run
 
-    found = run(scores, reference, model_sha256, out, report, release, _days(since, until))
+    days = _days(since, until)
+    found = run(scores, reference, model_sha256, out, report, release, days, alarm_after)
+    windows = f"{found['rows']} images in {len(found['windows'])} windows"
     if not found["enough_data"]:
-        few = f"{found['rows']} images, {found['reference_rows']} to compare with"
-        print(f"drift: not enough data: {few}; it takes {found['minimum']} of both")
+        print(
+            f"drift: not enough data: {windows}, {found['reference_rows']} to compare with; it takes "
+            f"{found['minimum']} of both, and {alarm_after} windows"
+        )
     elif found["drifted"]:
         moved = ", ".join(found["columns_drifted"])
         print(f"drift: {len(found['columns_drifted'])} of {len(found['columns'])} columns drifted: {moved}")
     else:
-        print(f"drift: none in {len(found['columns'])} columns, {found['rows']} images")
+        print(f"drift: none in {len(found['columns'])} columns, {windows}")
 
 
 @app.command(rich_help_panel=_MONITORING)

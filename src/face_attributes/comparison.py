@@ -13,7 +13,7 @@ import numpy as np
 from joblib import cpu_count
 
 from face_attributes import bootstrap, holm, latency, slices
-from face_attributes.errors import ModelError
+from face_attributes.errors import DataError, ModelError
 from face_attributes.files import sha256, write_json
 from face_attributes.metrics import mean_of_defined
 from face_attributes.model import Model
@@ -30,12 +30,15 @@ SEED = 1
 _DIGITS = 6
 
 
-def compare(model: Path, incumbent: Path, holdout: Path, out: Path) -> None:
+def compare(model: Path, incumbent: Path, holdout: Path, out: Path, batches: Sequence[str] = ()) -> None:
     """Compare two models on a hold-out set and write the figures to `out`.
+
+    With `batches` only their images count, and of latency and size nothing is said: two runs then write the
+    same.
 
     Raises:
         ModelError: a file is not a model, or the two have no attribute in common.
-        DataError: the hold-out set is damaged, empty, or lacks an attribute of both.
+        DataError: the hold-out set is damaged, empty, lacks an attribute of both, or an image of the batches.
 
     """
     new, old = Model(model), Model(incumbent)
@@ -43,6 +46,8 @@ def compare(model: Path, incumbent: Path, holdout: Path, out: Path) -> None:
     if not attributes:
         raise ModelError(f"{model}: has no attribute in common with {incumbent}")
     answers = predict_each([new, old], holdout, attributes)
+    if batches:
+        answers = [_of(batches, one, holdout) for one in answers]
     figures = {
         "format": FORMAT,
         "model_sha256": new.sha256,
@@ -51,10 +56,8 @@ def compare(model: Path, incumbent: Path, holdout: Path, out: Path) -> None:
         **judge(attributes, *answers),
         "only_model": [name for name in new.attributes if name not in attributes],
         "only_incumbent": [name for name in old.attributes if name not in attributes],
-        "latency": {f"batch_{batch}": _latency(new, old, batch) for batch in latency.BATCHES},
-        "size": _ratio("bytes", new.bytes, old.bytes),
+        **({"batches": list(batches)} if batches else _costs(new, old)),
         "onnxruntime": version("onnxruntime"),
-        "cores": cpu_count(),
     }
     write_json(out, figures)
     print(_told(figures))
@@ -154,6 +157,29 @@ def _figures(answers: np.ndarray, parts: Sequence[slices.Slice], weights: np.nda
     return np.concatenate(figures, axis=1)
 
 
+def _of(batches: Sequence[str], said: Predictions, holdout: Path) -> Predictions:
+    """Return what was said of the images of labelled batches, whose names begin with that of their batch."""
+    inside = np.array([name.partition("/")[0] in batches and "/" in name for name in said.ids])
+    if not inside.any():
+        raise DataError(f"{holdout}: holds no image of {', '.join(batches)}")
+    return Predictions(
+        [name for name, chosen in zip(said.ids, inside, strict=True) if chosen],
+        said.probabilities[inside],
+        said.decisions[inside],
+        said.truth[inside],
+        {name: values[inside] for name, values in said.labels.items()},
+        said.brightness[inside],
+    )
+
+
+def _costs(new: Model, old: Model) -> dict[str, object]:
+    return {
+        "latency": {f"batch_{batch}": _latency(new, old, batch) for batch in latency.BATCHES},
+        "size": _ratio("bytes", new.bytes, old.bytes),
+        "cores": cpu_count(),
+    }
+
+
 def _latency(new: Model, old: Model, batch: int) -> dict[str, float]:
     one, other = latency.measure([new, old], batch)
     return _ratio("p50_ms", round(one.p50_ms, 3), round(other.p50_ms, 3))
@@ -166,15 +192,17 @@ def _ratio(unit: str, new: float, old: float) -> dict[str, float]:
 def _told(figures: dict) -> str:
     mean = figures["mean_accuracy"]
     worse = [name for name, row in figures["per_attribute"].items() if row["p_worse_holm"] <= 0.05]
+    said = (
+        f"compare: mean accuracy {mean['accuracy']:.2%} on {figures['samples']} images, "
+        f"{mean['difference'] * 100:+.2f} points ({mean['low'] * 100:+.2f} to {mean['high'] * 100:+.2f}); "
+        f"surely worse: {', '.join(worse) or 'no attribute'}"
+    )
+    if "latency" not in figures:
+        return said
     times = ", ".join(
         f"{row['ratio']:.2f} at {name.replace('_', ' ')}" for name, row in figures["latency"].items()
     )
-    return (
-        f"compare: mean accuracy {mean['accuracy']:.2%} on {figures['samples']} images, "
-        f"{mean['difference'] * 100:+.2f} points ({mean['low'] * 100:+.2f} to {mean['high'] * 100:+.2f}); "
-        f"surely worse: {', '.join(worse) or 'no attribute'}; latency times {times}; "
-        f"size times {figures['size']['ratio']:.2f}"
-    )
+    return f"{said}; latency times {times}; size times {figures['size']['ratio']:.2f}"
 
 
 def _rounded(value: float) -> float:

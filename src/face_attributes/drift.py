@@ -1,37 +1,36 @@
 """Drift: whether the images that a model meets differ from those that it was chosen by.
 
-The scores of the model and the statistics of the images, each a column, are held against the validation rows
-of the model's reference: it is surer of what it was trained on than of any image that it meets later.
+What is watched of an image, each a column: the model's scores, its decisions (how often it says yes), its
+embedding, and how the image was taken. They are held against the rows of the model's reference that it did not
+learn: it is surer of what it was trained on than of any image that it meets later.
 
-A column has drifted when two things are so. Its distribution differs by more than chance allows
-(Kolmogorov-Smirnov, with Bonferroni's correction, as forty columns are forty chances), and by so much that it
-matters (Wasserstein distance in standard deviations of the reference: many rows prove any trifle). Evidently
-computes both; left to itself it would choose another test at another number of rows.
+A column differs in a window when two things are so. It is spread otherwise by more than chance allows, with
+Bonferroni's correction, as a hundred columns are a hundred chances; and by so much that it matters, as many
+rows prove any trifle. It has drifted when it differs in several windows: a bad day is an incident.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from face_attributes import column_tests, scored
 from face_attributes import reference as references
-from face_attributes import scored
 from face_attributes.files import replacing, write_json
-from face_attributes.image_statistics import STATISTICS
+from face_attributes.reference import Population
 from face_attributes.scored import ALL, Days
+from face_attributes.windows import Window, cut
 
-if TYPE_CHECKING:
-    from evidently.core.report import Snapshot
+ALPHA = 0.05  # how often chance may make some column of a window look drifted
+MINIMUM = 100  # rows of a window, and of the reference: of fewer, only a landslide would show
+AT_MOST = 2000  # rows of a window that are looked at
+LATEST = 7  # windows
+ALARM_AFTER = 2  # windows in which a column differs
 
-ALPHA = 0.05  # how often a check of images that did not drift may say that they did
-DISTANCE = 0.1  # Evidently's own threshold for this distance
-MINIMUM = 100  # rows: of fewer, only a landslide would show
-AT_MOST = 2000  # rows: as many as a reference has
-
-_MEAN_DIGITS = 4
+_DIGITS = 4
 
 
 def drift(
@@ -42,6 +41,7 @@ def drift(
     report: Path | None = None,
     release: str | None = None,
     days: Days = ALL,
+    alarm_after: int = ALARM_AFTER,
 ) -> dict:
     """Compare what was scored with a reference, and write the verdict.
 
@@ -53,6 +53,7 @@ def drift(
         report: HTML file to write, if any; none where there is not enough data.
         release: the commit that the model belongs to, if it is to be noted.
         days: leave out scores of others.
+        alarm_after: in how many windows a column must differ to have drifted.
 
     Returns:
         What `out` holds. `drifted` is None where there is not enough data to say.
@@ -62,80 +63,124 @@ def drift(
 
     """
     known = references.read(reference, model_sha256)
-    columns = [*(f"{name}_score" for name in references.attributes(known)), *STATISTICS]
-    expected = known.select(columns)
+    columns = references.watched(known)
     files = scored.files_in(places, days)
-    found, seen = scored.sample(scored.read(files, model_sha256, columns), AT_MOST)
-    used = found.num_rows if found is not None else 0
+    windows = cut(files, model_sha256, columns, minimum=MINIMUM, at_most=AT_MOST, latest=LATEST)
+    enough = [window for window in windows if window.rows >= MINIMUM]
     verdict = {
         "release": release,
         "model_sha256": model_sha256,
         **days.note(),
         "files": len(files),
-        "rows": seen,
-        "rows_used": used,
-        "reference_rows": expected.num_rows,
+        "rows": sum(window.rows for window in windows),
+        "rows_used": sum(window.table.num_rows for window in windows),
+        "reference_rows": known.num_rows,
+        "population": None,
         "minimum": MINIMUM,
-        "enough_data": min(used, expected.num_rows) >= MINIMUM,
+        "alarm_after": alarm_after,
+        "enough_data": len(enough) >= alarm_after and known.num_rows >= MINIMUM,
         "drifted": None,
         "columns_drifted": [],
+        "windows": [window.note() for window in windows],
         "columns": {},
     }
-    if found is not None and verdict["enough_data"]:
-        snapshot = _compare(found.select(columns), expected, verdict)
-        verdict["columns"] = _judge(snapshot, found, expected)
-        verdict["columns_drifted"] = [name for name, row in verdict["columns"].items() if row["drifted"]]
-        verdict["drifted"] = bool(verdict["columns_drifted"])
+    if verdict["enough_data"]:
+        found = pa.concat_tables([window.table for window in windows]).select(columns)
+        population = nearest(found, references.populations(known, MINIMUM))
+        verdict |= {"population": population.name, "reference_rows": population.table.num_rows}
+        verdict |= _judge(windows, found, population.table, columns, alarm_after)
         if report is not None:
-            with replacing(report) as partial:
-                snapshot.save_html(str(partial))
+            _report(found, population.table, verdict, report)
     write_json(out, verdict)
     return verdict
 
 
-def _compare(found: pa.Table, expected: pa.Table, about: dict) -> "Snapshot":
+def nearest(found: pa.Table, populations: Sequence[Population]) -> Population:
+    """Return the population that the images are most like: whose means are least far from theirs.
+
+    A model that was trained on two kinds of images has not drifted when it meets one of them alone.
+    """
+    if len(populations) == 1:
+        return populations[0]
+    return min(populations, key=lambda population: _distance_of_means(found, population.table))
+
+
+def differs(p_value: float, distance: float, test: column_tests.Test, columns: int) -> bool:
+    """Say whether one of so many columns differs in a window."""
+    return p_value <= ALPHA / columns and distance >= test.distance_threshold
+
+
+def _distance_of_means(found: pa.Table, expected: pa.Table) -> float:
+    gaps = []
+    for name in found.column_names:
+        ours, theirs = (_values(table, name).astype(np.float64) for table in (found, expected))
+        deviation = theirs.std()
+        gaps.append(min(1.0, abs(ours.mean() - theirs.mean()) / deviation) if deviation else 0.0)
+    return float(np.mean(gaps))
+
+
+def _judge(
+    windows: Sequence[Window], found: pa.Table, expected: pa.Table, names: Sequence[str], alarm_after: int
+) -> dict:
+    notes = [{**window.note(), "columns_drifted": []} for window in windows]
+    columns = {}
+    for name in names:
+        reference, whole = _values(expected, name), _values(found, name)
+        test = column_tests.of(reference)
+        for note, window in zip(notes, windows, strict=True):
+            if differs(*test.measure(_values(window.table, name), reference), test, len(names)):
+                note["columns_drifted"].append(name)
+        count = sum(name in note["columns_drifted"] for note in notes)
+        p_value, distance = test.measure(whole, reference)
+        columns[name] = {
+            "drifted": count >= alarm_after,
+            "windows_drifted": count,
+            "test": test.p_method,
+            "p_value": p_value,
+            "p_value_threshold": ALPHA / len(names),
+            "distance_of": test.distance_method,
+            "distance": round(distance, _DIGITS),
+            "distance_threshold": round(test.distance_threshold, _DIGITS),
+            "mean": _mean(found, name),
+            "reference_mean": _mean(expected, name),
+        }
+    drifted = [name for name, row in columns.items() if row["drifted"]]
+    return {"drifted": bool(drifted), "columns_drifted": drifted, "windows": notes, "columns": columns}
+
+
+def _report(found: pa.Table, expected: pa.Table, verdict: dict, path: Path) -> None:
+    """Write Evidently's report of all windows together, with the tests that the verdict rests on."""
     # Evidently reads it when it is imported, which takes seconds and so is left to those who need it
     os.environ["DO_NOT_TRACK"] = "1"
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
-    names = found.column_names
-    definition = DataDefinition(numerical_columns=names, categorical_columns=[])
-    current, reference = (
-        Dataset.from_pandas(table.to_pandas(), data_definition=definition) for table in (found, expected)
+    tests = {name: column_tests.of(_values(expected, name)) for name in found.column_names}
+    definition = DataDefinition(
+        numerical_columns=[name for name, test in tests.items() if test is column_tests.NUMBERS],
+        categorical_columns=[name for name, test in tests.items() if test is column_tests.SHARES],
     )
-    tests = {"ks": ALPHA / len(names), "wasserstein": DISTANCE}
-    return Report(
-        [
-            ValueDrift(column=name, method=method, threshold=threshold)
-            for name in names
-            for method, threshold in tests.items()
-        ],
-        metadata={key: str(about[key]) for key in ("release", "model_sha256", "since", "until", "rows")},
-        include_tests=True,
+    current, reference = (
+        Dataset.from_pandas(table.select(found.column_names).to_pandas(), data_definition=definition)
+        for table in (found, expected)
+    )
+    metrics = []
+    for name, test in tests.items():
+        metrics += [
+            ValueDrift(column=name, method=test.p_method, threshold=ALPHA / len(tests)),
+            ValueDrift(column=name, method=test.distance_method, threshold=test.distance_threshold),
+        ]
+    about = ("release", "model_sha256", "since", "until", "rows", "population")
+    snapshot = Report(
+        metrics, metadata={key: str(verdict[key]) for key in about}, include_tests=True
     ).run(current, reference)
+    with replacing(path) as partial:
+        snapshot.save_html(str(partial))
 
 
-def _judge(snapshot: "Snapshot", found: pa.Table, expected: pa.Table) -> dict[str, dict]:
-    values = {
-        (metric["config"]["column"], metric["config"]["method"]): float(metric["value"])
-        for metric in snapshot.dict()["metrics"]
-    }
-    names = expected.column_names
-    threshold = ALPHA / len(names)
-    return {
-        name: {
-            "drifted": values[name, "ks"] <= threshold and values[name, "wasserstein"] >= DISTANCE,
-            "p_value": values[name, "ks"],
-            "p_value_threshold": threshold,
-            "distance": round(values[name, "wasserstein"], _MEAN_DIGITS),
-            "distance_threshold": DISTANCE,
-            "mean": _mean(found, name),
-            "reference_mean": _mean(expected, name),
-        }
-        for name in names
-    }
+def _values(table: pa.Table, name: str) -> np.ndarray:
+    return table.column(name).to_numpy()
 
 
 def _mean(table: pa.Table, name: str) -> float:
-    return round(pc.mean(table.column(name)).as_py(), _MEAN_DIGITS)
+    return round(pc.mean(table.column(name)).as_py(), _DIGITS)

@@ -25,6 +25,7 @@ from face_attributes.files import replacing, replacing_folder, write_json
 from face_attributes.model import (
     ATTRIBUTES,
     DATA_DIGEST,
+    EMBEDDING,
     INPUT,
     OUTPUT,
     PARAMS_DIGEST,
@@ -42,6 +43,9 @@ from face_attributes.weights import Trained
 _OPSET = 20
 # A variant that is less faster than this is not worth its loss, and might lose the next measurement
 _WORTH_IT = 1.1
+# Numbers in the embedding: as little as keeps files of scores small
+_NUMBERS = 8
+_SEED = 1
 
 
 class Shipped(nn.Module):
@@ -63,8 +67,40 @@ class Shipped(nn.Module):
         self.eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
+        return self.answer(self.features(pixels))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Return what the last layer but one makes of the images (N, F)."""
         rows = pixels.float().reshape(-1, 1, HEIGHT, WIDTH * 3)
-        return self.network(self.shrink(rows)).sigmoid()
+        return self.network.head[:-1](self.network.trunk(self.shrink(rows)))
+
+    def answer(self, features: Tensor) -> Tensor:
+        """Return the probabilities (N, A) that the last layer makes of them."""
+        return self.network.head[-1](features).sigmoid()
+
+
+class Described(nn.Module):
+    """Beside the probabilities an embedding (N, 8) of the images: the features, seen from random directions.
+
+    The last layer looks at them in as many directions as there are attributes, so its answers may stay as
+    they were while the rest of the features moves. Random directions see all of it, in proportion (Johnson
+    and Lindenstrauss, Extensions of Lipschitz mappings into a Hilbert space, 1984), and need no images: equal
+    weights stay equal bytes.
+    """
+
+    def __init__(self, shipped: Shipped) -> None:
+        super().__init__()
+        self.shipped = shipped
+        features = shipped.network.head[-1].in_features
+        directions = np.random.default_rng(_SEED).standard_normal((_NUMBERS, features)) / math.sqrt(features)
+        self.directions = nn.Linear(features, _NUMBERS, bias=False)
+        with torch.no_grad():
+            self.directions.weight.copy_(torch.from_numpy(directions))
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.shipped.features(pixels)
+        return self.shipped.answer(features), self.directions(features)
 
 
 @dataclass(frozen=True)
@@ -123,13 +159,13 @@ def graph(shipped: Shipped) -> onnx.ModelProto:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            shipped,
+            Described(shipped),
             (example,),
             dynamo=True,
             external_data=False,
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[OUTPUT, EMBEDDING],
             opset_version=_OPSET,
             verbose=False,
         )

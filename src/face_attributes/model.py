@@ -11,7 +11,7 @@ import onnxruntime
 from face_attributes.attributes import HEIGHT, WIDTH
 from face_attributes.errors import ModelError, first_line
 
-INPUT, OUTPUT = "images", "probabilities"
+INPUT, OUTPUT, EMBEDDING = "images", "probabilities", "embedding"
 # Keys of the metadata
 ATTRIBUTES, THRESHOLDS, PROFILE, VARIANT = "attributes", "thresholds", "profile", "variant"
 DATA_DIGEST, PARAMS_DIGEST = "data_digest", "params_digest"
@@ -32,6 +32,7 @@ class Model:
         variant: `float32` or `int8`, what it computes in.
         data_digest: digest of the arrays that it was trained on.
         params_digest: digest of the parameters that it was trained with.
+        embedding: how many numbers its embedding has; 0 for a model that was exported without one.
 
     """
 
@@ -83,12 +84,26 @@ class Model:
             (INPUT, "tensor(uint8)", [HEIGHT, WIDTH, 3]),
             (OUTPUT, "tensor(float)", [len(self.attributes)]),
         ]
+        self.embedding = 0
+        # Releases from before there was one are still compared with
+        if len(ends) > len(expected) and ends[-1][:2] == (EMBEDDING, "tensor(float)"):
+            (self.embedding,) = ends.pop()[2]
         if ends != expected:
             raise ModelError(f"{path}: {_FOREIGN}: its inputs and outputs are {ends}, not {expected}")
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return float32 probabilities (N, A) of uint8 RGB images (N, 218, 178, 3)."""
         return self._session.run([OUTPUT], {INPUT: images})[0]
+
+    def describe(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the probabilities (N, A) of uint8 RGB images (N, 218, 178, 3), and their embedding (N, E).
+
+        The embedding is a view of the images through the network's last layer but one, in few numbers: float32.
+        """
+        if not self.embedding:
+            return self.predict(images), np.empty((len(images), 0), np.float32)
+        probabilities, embedding = self._session.run([OUTPUT, EMBEDDING], {INPUT: images})
+        return probabilities, embedding
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the bool decisions (N, A) that probabilities (N, A) lead to."""

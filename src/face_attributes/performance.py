@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from face_attributes import bootstrap, late_labels, scored
+from face_attributes import bootstrap, late_labels, scored, slices
 from face_attributes import reference as references
 from face_attributes.files import write_json
 from face_attributes.late_labels import LateLabels
 from face_attributes.scored import ALL, Days
+from face_attributes.slices import Slice
 
 MINIMUM = 100  # labelled images: of fewer, the interval is wide and its ends are guesses
 AT_MOST = 20_000  # labelled images: more make the interval no narrower than matters
@@ -51,10 +52,13 @@ def performance(
         DataError: a file cannot be read, or two of them contradict each other.
 
     """
-    attributes = references.attributes(references.read(reference, model_sha256))
+    known = references.read(reference, model_sha256)
+    attributes = references.attributes(known)
     lists = late_labels.files_in(labels)
     truths = LateLabels(lists, attributes)
-    tables = scored.read(scored.files_in(places, days), model_sha256, attributes)
+    tables = scored.read(
+        scored.files_in(places, days), model_sha256, [*attributes, slices.BRIGHTNESS]
+    )
     found, seen = scored.sample(_labelled(tables, truths), AT_MOST)
     verdict = {
         "release": release,
@@ -70,10 +74,13 @@ def performance(
         "mean_accuracy": None,
         "mean_accuracy_low": None,
         "mean_accuracy_high": None,
+        "slices": {},
         "per_attribute": {},
     }
     if found is not None and verdict["enough_labels"]:
-        verdict |= _judge(found, truths, attributes)
+        # Dark is what was dark when the model was chosen, however the light has changed since
+        thirds = slices.terciles(known.column(slices.BRIGHTNESS).to_numpy())
+        verdict |= _judge(found, truths, attributes, thirds)
         verdict["below_threshold"] = verdict["mean_accuracy_high"] < threshold
     write_json(out, verdict)
     return verdict
@@ -85,22 +92,47 @@ def _labelled(tables: Iterable[pa.Table], truths: LateLabels) -> Iterator[pa.Tab
         yield table.filter(pa.array([truths.find(name) is not None for name in names], pa.bool_()))
 
 
-def _judge(found: pa.Table, truths: LateLabels, attributes: Sequence[str]) -> dict:
+def _judge(
+    found: pa.Table, truths: LateLabels, attributes: Sequence[str], thirds: tuple[float, float]
+) -> dict:
     truth = np.stack([truths.find(name) for name in found.column(scored.NAME).to_pylist()])
     decisions = np.stack([found.column(name).to_numpy() for name in attributes], axis=1)
     right = (decisions == truth).astype(np.float64)
-    resampled = np.concatenate(
-        [weights @ right / len(right) for weights in bootstrap.weights(len(right), _RESAMPLINGS, _SEED)]
-    )
+    labels = dict(zip(attributes, truth.T, strict=True))
+    parts = slices.split(labels, found.column(slices.BRIGHTNESS).to_numpy(), thirds)
+    correct = right.mean(axis=1)
+    drawn, drawn_parts = [], []
+    for weights in bootstrap.weights(len(right), _RESAMPLINGS, _SEED):
+        drawn.append(weights @ right / len(right))
+        drawn_parts.append(slices.accuracies(parts, correct, weights))
+    resampled, resampled_parts = np.concatenate(drawn), np.concatenate(drawn_parts)
     low, high = bootstrap.interval(resampled.mean(axis=1))
     return {
         "mean_accuracy": round(right.mean(), _DIGITS),
         "mean_accuracy_low": round(low, _DIGITS),
         "mean_accuracy_high": round(high, _DIGITS),
+        "slices": {
+            part.name: _part(part, correct, values)
+            for part, values in zip(parts, resampled_parts.T, strict=True)
+        },
         "per_attribute": {
             name: _attribute(right[:, index], resampled[:, index], truth[:, index])
             for index, name in enumerate(attributes)
         },
+    }
+
+
+def _part(part: Slice, correct: np.ndarray, resampled: np.ndarray) -> dict:
+    """Return how many images a slice has, and its accuracy: None where there are too few to tell."""
+    count = int(part.images.sum())
+    told = count >= slices.MINIMUM
+    low, high = bootstrap.interval(resampled) if told else (None, None)
+    return {
+        "by": part.by,
+        "count": count,
+        "accuracy": round(correct[part.images].mean(), _DIGITS) if told else None,
+        "accuracy_low": None if low is None else round(low, _DIGITS),
+        "accuracy_high": None if high is None else round(high, _DIGITS),
     }
 
 

@@ -44,8 +44,8 @@ def quantise(proto: onnx.ModelProto, batches: Iterable[np.ndarray]) -> onnx.Mode
 
     """
     pixels = _pixels(proto)
-    # The logits decide: in eight bits they would cost accuracy, and save nothing
-    last = next(node.name for node in reversed(proto.graph.node) if node.op_type == "Gemm")
+    # The logits decide: in eight bits they would cost accuracy, and save nothing. Nor would the embedding.
+    _, *last = (node.name for node in proto.graph.node if node.op_type == "Gemm")
     with tempfile.TemporaryDirectory(prefix="visage-quantise-") as folder:
         given, inferred, made = (Path(folder) / name for name in ("given", "inferred", "made"))
         given.write_bytes(proto.SerializeToString())
@@ -56,7 +56,7 @@ def quantise(proto: onnx.ModelProto, batches: Iterable[np.ndarray]) -> onnx.Mode
             _Images(batches),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_KINDS,
-            nodes_to_exclude=[last],
+            nodes_to_exclude=last,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

@@ -4,6 +4,7 @@ Columns: `id`, `partition`, then the answers (see `answers`). A model is surer o
 on than of any that it meets later, so validation images, which it did not learn, stand beside them.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +20,17 @@ from face_attributes.paths import MODEL, REFERENCE, SAMPLE
 from face_attributes.progress import bar
 from face_attributes.shards import ShardReader
 
+WHOLE = "all"
+
 _SCORE = "_score"
+
+
+@dataclass(frozen=True)
+class Population:
+    """Rows of a reference that belong together: a labelled batch by its name, those of no batch, or `all`."""
+
+    name: str
+    table: pa.Table
 
 
 def reference(model: Path = MODEL, sample: Path = SAMPLE, out: Path = REFERENCE) -> None:
@@ -73,3 +84,24 @@ def read(path: Path, model_sha256: str) -> pa.Table:
 def attributes(table: pa.Table) -> list[str]:
     """Return the attributes of the model that a reference is about."""
     return [name.removesuffix(_SCORE) for name in table.column_names if name.endswith(_SCORE)]
+
+
+def watched(table: pa.Table) -> list[str]:
+    """Return the columns that say something of an image, in the order of the file."""
+    return [name for name in table.column_names if name not in ("id", "partition")]
+
+
+def populations(table: pa.Table, minimum: int) -> list[Population]:
+    """Return all rows, and beside them each part of at least `minimum` rows, where there are parts.
+
+    Whatever a model was trained on besides what it was first trained on came to it as a labelled batch, whose
+    images have the name of the batch before their own.
+    """
+    found = [Population(WHOLE, table)]
+    batches = [name.rpartition("/")[0].partition("/")[0] for name in table.column("id").to_pylist()]
+    if set(batches) != {""}:
+        for batch in sorted(set(batches)):
+            rows = table.filter(pa.array([one == batch for one in batches], pa.bool_()))
+            if rows.num_rows >= minimum:
+                found.append(Population(batch or "collected", rows))
+    return found

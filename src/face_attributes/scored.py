@@ -29,7 +29,7 @@ class Days:
 
     def have(self, path: Path) -> bool:
         """Say whether a file counts: one that lies in no folder `date=<day>` always does."""
-        day = next((_day(part) for part in reversed(path.parts[:-1]) if part.startswith(_DATE)), None)
+        day = day_of(path)
         if day is None:
             return True
         return (self.since is None or self.since <= day) and (self.until is None or day <= self.until)
@@ -40,6 +40,11 @@ class Days:
 
 
 ALL = Days()
+
+
+def day_of(path: Path) -> date | None:
+    """Return the day of a file of scores, None where it lies in no folder `date=<day>`."""
+    return next((_day(part) for part in reversed(path.parts[:-1]) if part.startswith(_DATE)), None)
 
 
 def _day(folder: str) -> date | None:

@@ -25,12 +25,16 @@ def terciles(brightness: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def split(labels: Mapping[str, np.ndarray], brightness: np.ndarray) -> list[Slice]:
+def split(
+    labels: Mapping[str, np.ndarray], brightness: np.ndarray, thirds: tuple[float, float] | None = None
+) -> list[Slice]:
     """Part images by each of the GROUPS, by both at once, and in thirds by their brightness.
 
     Args:
         labels: bool arrays (N,) of the true attributes; a group that is not among them is left out.
         brightness: float array (N,).
+        thirds: the brightness up to which an image is dark, and beyond which it is bright; without them a
+            third of these very images is.
 
     """
     parts = []
@@ -45,10 +49,10 @@ def split(labels: Mapping[str, np.ndarray], brightness: np.ndarray) -> list[Slic
             for one in parts[:2]
             for other in parts[2:4]
         ]
-    low, high = terciles(brightness)
+    low, high = terciles(brightness) if thirds is None else thirds
     dark, bright = brightness <= low, brightness > high
-    thirds = {"dark": dark, "medium": ~dark & ~bright, "bright": bright}
-    return parts + [Slice(name, BRIGHTNESS, images) for name, images in thirds.items()]
+    by_light = {"dark": dark, "medium": ~dark & ~bright, "bright": bright}
+    return parts + [Slice(name, BRIGHTNESS, images) for name, images in by_light.items()]
 
 
 def accuracies(parts: Sequence[Slice], correct: np.ndarray, weights: np.ndarray) -> np.ndarray:

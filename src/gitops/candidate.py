@@ -17,6 +17,8 @@ from gitops.workspace import Origin, fetch, resolve, workspace
 log = logging.getLogger(__name__)
 
 METRICS = "metrics/evaluation.json"
+# What the model is worth, beside the incumbent, on the labelled batches that its run appended.
+DRIFTED = "metrics/drifted.json"
 LOCK = "dvc.lock"
 # How long things took. No two runs take equally long, which makes no two results differ.
 TIMINGS = "metrics/performance.json"
@@ -134,6 +136,7 @@ def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
         f"Trained by run {run_id} from {base[:12]}.\n"
         f"Mean accuracy {metrics['mean_accuracy']:.4f} (majority class {metrics['majority_accuracy']:.4f}) "
         f"on {metrics['samples']} hold-out images.\n"
+        f"{_on_drifted(repository, result, metrics['model_sha256'])}"
     )
     # The dates of the run's last step make the commit, and so its id, the same at every retry.
     date = repository.git("show", "--no-patch", "--format=%cI", result)
@@ -147,4 +150,18 @@ def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
         message,
         f"{result}^{{tree}}",
         env=repository.identity() | dates,
+    )
+
+
+def _on_drifted(repository: Repository, result: str, model_sha256: str) -> str:
+    """Say what a model is worth on the batches that came with it; nothing where there are none."""
+    content = repository.read(result, DRIFTED)
+    figures = json.loads(content) if content else {}
+    if figures.get("model_sha256") != model_sha256:
+        return ""  # of an earlier candidate
+    mean = figures["mean_accuracy"]
+    return (
+        f"On {figures['samples']} held-out images of {', '.join(figures['batches'])}: "
+        f"{mean['accuracy']:.4f}, where the incumbent has {mean['incumbent']:.4f}: "
+        f"{mean['difference'] * 100:+.2f} points ({mean['low'] * 100:+.2f} to {mean['high'] * 100:+.2f}).\n"
     )

@@ -76,13 +76,17 @@ def run_command(
     home: Path,
     message: str,
     data: Sequence[str] = (),
+    needs: Sequence[str] = (),
     timeout: timedelta = timedelta(minutes=10),
 ) -> str:
     """Run `command` on `commit` and return the commit that holds what it changed; else as `run_stage`.
 
-    `data` are DVC targets that the command makes, to be pushed to the DVC remote.
+    `data` are DVC targets that the command makes, to be pushed to the DVC remote; `needs` are those that it
+    reads, to be pulled from there.
     """
     with workspace(origin, commit, home) as space:
+        if needs:
+            call(["dvc", "pull", *needs], space.path, timeout)
         call(command, space.path, timeout)
         if data:
             _push_data(space, *data)

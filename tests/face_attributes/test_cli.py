@@ -14,7 +14,7 @@ from face_attributes.model import Model
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate")
-TOOLS = ("score", "compare", "append", "draw", "gallery", "profile", "drift", "performance")
+TOOLS = ("score", "compare", "append", "gather", "draw", "gallery", "profile", "drift", "performance")
 HEAVY = {"torch", "onnxruntime", "evidently", "hyperopt", "sklearn", "pandas", "matplotlib", "cv2", "pyarrow"}
 
 
@@ -180,7 +180,9 @@ def test_monitoring(run, made, tmp_path):
 
     code, said, _ = run("drift", tmp_path / "scores", *options)
     assert code == 0
-    assert said == "drift: not enough data: 240 images, 20 to compare with; it takes 100 of both\n"
+    assert said == (
+        "drift: not enough data: 240 images in 1 windows, 20 to compare with; it takes 100 of both, and 2 windows\n"
+    )
     code, said, _ = run("drift", tmp_path / "scores", *options, "--until", "2026-01-04")
     assert "not enough data: 0 images" in said
     assert json.loads((tmp_path / "verdict.json").read_text())["until"] == "2026-01-04"

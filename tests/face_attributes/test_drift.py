@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -19,20 +20,28 @@ from face_attributes.score import score
 from face_attributes.shards import Rows, ShardWriter
 from face_attributes.synthetic import draw_folder
 
-FACES = 160
+FACES = 120  # a day
 
 
 @pytest.fixture(scope="module")
 def drawn(made, tiny, tmp_path_factory):
-    """Return a function that draws faces, scores them, and returns the file: `drawn("dark", light=0.6)`."""
+    """Return a function that draws faces, scores them, and returns the folder: `drawn("dark", light=0.6)`.
+
+    There are as many on each of `days` days from the fifth on.
+    """
     home = tmp_path_factory.mktemp("drift")
 
-    def draw(name, count=FACES, seed=50, **knobs):
-        out = home / f"date=2026-01-05/{name}.parquet"
+    def draw(name, count=FACES, days=2, seed=50, **knobs):
+        out = home / name
         if not out.exists():
-            params = tiny.data.synthetic.model_copy(update={"count": count, "seed": seed, **knobs})
-            draw_folder(params, home / name, progress=False)
-            score(home / name / "img_align_celeba", made.model, out, "abc")
+            params = tiny.data.synthetic.model_copy(update={"count": count * days, "seed": seed, **knobs})
+            draw_folder(params, home / f"{name}-faces", progress=False)
+            score(home / f"{name}-faces/img_align_celeba", made.model, home / f"{name}.parquet", "abc")
+            table = pq.read_table(home / f"{name}.parquet")
+            for day in range(days):
+                folder = out / f"date=2026-01-{day + 5:02d}"
+                folder.mkdir(parents=True)
+                pq.write_table(table.slice(day * count, count), folder / f"{name}.parquet")
         return out
 
     return draw
@@ -42,7 +51,7 @@ def drawn(made, tiny, tmp_path_factory):
 def known(made, tiny, tmp_path_factory):
     """The reference of the model, as the stage makes it of images that training did not learn."""
     home = tmp_path_factory.mktemp("known")
-    params = tiny.data.synthetic.model_copy(update={"count": FACES, "seed": 51})
+    params = tiny.data.synthetic.model_copy(update={"count": 160, "seed": 51})
     draw_folder(params, home / "faces", progress=False)
     faces = sorted((home / "faces/img_align_celeba").iterdir())
     with ShardWriter(home / "sample.parquet", ["Smiling"], one_file=True) as writer:
@@ -63,11 +72,19 @@ def test_faces_like_those_of_the_reference_have_not_drifted(drawn, known, digest
     verdict = drift([drawn("like")], known, digest, tmp_path / "verdict.json", release="abc")
     assert verdict == json.loads((tmp_path / "verdict.json").read_text())
     assert (verdict["enough_data"], verdict["drifted"]) == (True, False)
-    assert (verdict["rows"], verdict["rows_used"], verdict["reference_rows"]) == (FACES, FACES, FACES)
+    assert (verdict["rows"], verdict["rows_used"], verdict["reference_rows"]) == (2 * FACES, 2 * FACES, 160)
+    assert verdict["windows"] == [
+        {"since": day, "until": day, "rows": FACES, "rows_used": FACES, "columns_drifted": []}
+        for day in ("2026-01-05", "2026-01-06")
+    ]
+    assert (verdict["population"], verdict["alarm_after"]) == ("all", 2)
     assert (verdict["release"], verdict["model_sha256"]) == ("abc", digest)
     names = attributes(pq.read_table(known))
     assert set(names) <= set(CELEBA_ATTRIBUTES)
-    assert list(verdict["columns"]) == [*(f"{name}_score" for name in names), *STATISTICS]
+    scores, embedding = [f"{name}_score" for name in names], [f"embedding_{index}" for index in range(8)]
+    assert list(verdict["columns"]) == [*names, *scores, *embedding, *STATISTICS]
+    assert {row["test"] for name, row in verdict["columns"].items() if name in names} == {"z"}
+    assert {row["test"] for name, row in verdict["columns"].items() if name not in names} == {"ks"}
     column = verdict["columns"]["brightness"]
     assert column["p_value_threshold"] == pytest.approx(0.05 / len(verdict["columns"]))
     assert column["mean"] == pytest.approx(column["reference_mean"], rel=0.1)
@@ -88,6 +105,38 @@ def test_faces_taken_otherwise_have_drifted(drawn, known, digest, tmp_path, name
     assert column["p_value"] < column["p_value_threshold"]
     assert column["distance"] > 1
     assert column["mean"] < 0.8 * column["reference_mean"]
+    assert column["windows_drifted"] == 2
+    assert all(moved in window["columns_drifted"] for window in verdict["windows"])
+
+
+def test_one_bad_day_is_no_drift(drawn, known, digest, tmp_path):
+    like, dark = drawn("like"), drawn("dark", light=0.6)
+    places = [like, dark / "date=2026-01-05/dark.parquet"]
+    days = tmp_path / "scores/date=2026-01-07"
+    days.mkdir(parents=True)
+    (days / "dark.parquet").symlink_to(places.pop())
+    verdict = drift([like, tmp_path / "scores"], known, digest, tmp_path / "verdict.json")
+    assert [bool(window["columns_drifted"]) for window in verdict["windows"]] == [False, False, True]
+    assert verdict["columns"]["brightness"]["windows_drifted"] == 1
+    assert (verdict["drifted"], verdict["columns_drifted"]) == (False, [])
+    asked = drift([like, tmp_path / "scores"], known, digest, tmp_path / "v.json", alarm_after=1)
+    assert "brightness" in asked["columns_drifted"]
+
+
+def test_what_the_model_learnt_from_a_labelled_batch_is_no_drift(drawn, known, digest, tmp_path):
+    dark = drawn("dark", light=0.6)
+    table = pq.read_table(known)
+    learnt = pq.read_table(dark / "date=2026-01-05/dark.parquet", partitioning=None)
+    rows = learnt.select([name for name in table.column_names if name != "partition"])
+    rows = rows.set_column(0, "id", pa.array([f"prod/{name}" for name in rows.column("id").to_pylist()]))
+    rows = rows.add_column(1, "partition", pa.array(["validation"] * rows.num_rows))
+    both = pa.concat_tables([table, rows.cast(table.schema)]).replace_schema_metadata(table.schema.metadata)
+    pq.write_table(both, tmp_path / "reference.parquet")
+    for name, population in (("dark", "prod"), ("like", "collected")):
+        verdict = drift([drawn(name)], tmp_path / "reference.parquet", digest, tmp_path / "v.json")
+        assert (verdict["population"], verdict["drifted"]) == (population, False)
+    blurred = drift([drawn("blurred", blur=2.0)], tmp_path / "reference.parquet", digest, tmp_path / "v.json")
+    assert blurred["drifted"] is True
 
 
 def test_many_rows_do_not_make_a_trifle_into_drift(known, digest, tmp_path, monkeypatch):
@@ -96,16 +145,24 @@ def test_many_rows_do_not_make_a_trifle_into_drift(known, digest, tmp_path, monk
     rows = table.filter(pa.array([part == "validation" for part in table.column("partition").to_pylist()]))
     same = rows.append_column("model_sha256", pa.array([digest] * rows.num_rows))
     pq.write_table(same, tmp_path / "same.parquet")
-    verdict = drift([tmp_path / "same.parquet"], known, digest, tmp_path / "verdict.json")
+    verdict = drift([tmp_path / "same.parquet"], known, digest, tmp_path / "verdict.json", alarm_after=1)
     assert verdict["drifted"] is False
 
 
 def test_too_few_rows_are_no_answer(drawn, known, digest, tmp_path):
     report = tmp_path / "report.html"
-    verdict = drift([drawn("few", count=30, light=0.6)], known, digest, tmp_path / "v.json", report)
-    assert (verdict["enough_data"], verdict["drifted"], verdict["rows"]) == (False, None, 30)
+    few = drawn("few", count=30, light=0.6)
+    verdict = drift([few], known, digest, tmp_path / "v.json", report)
+    assert (verdict["enough_data"], verdict["drifted"], verdict["rows"]) == (False, None, 60)
     assert verdict["columns"] == {}
     assert not report.exists()
+
+
+def test_one_window_is_no_answer_where_two_are_asked_for(drawn, known, digest, tmp_path):
+    day = drawn("dark", light=0.6) / "date=2026-01-05"
+    verdict = drift([day], known, digest, tmp_path / "v.json")
+    assert (verdict["enough_data"], verdict["drifted"], len(verdict["windows"])) == (False, None, 1)
+    assert drift([day], known, digest, tmp_path / "v.json", alarm_after=1)["drifted"] is True
 
 
 def test_no_rows_at_all_are_no_answer(known, digest, tmp_path):
@@ -115,29 +172,31 @@ def test_no_rows_at_all_are_no_answer(known, digest, tmp_path):
 
 
 def test_scores_of_another_model_or_day_do_not_count(drawn, known, digest, tmp_path):
-    table = pq.read_table(drawn("like"), partitioning=None)
+    table = pq.read_table(drawn("like") / "date=2026-01-05/like.parquet", partitioning=None)
     other = table.drop_columns("model_sha256").append_column(
         "model_sha256", pa.array(["0" * 64] * table.num_rows)
     )
     pq.write_table(other, tmp_path / "other.parquet")
     assert drift([tmp_path / "other.parquet"], known, digest, tmp_path / "v.json")["rows"] == 0
-    days = scored.Days(since=scored.date(2026, 1, 6))
+    days = scored.Days(since=scored.date(2026, 1, 7))
     verdict = drift([drawn("like")], known, digest, tmp_path / "v.json", days=days)
-    assert (verdict["rows"], verdict["since"], verdict["until"]) == (0, "2026-01-06", None)
+    assert (verdict["rows"], verdict["since"], verdict["until"]) == (0, "2026-01-07", None)
 
 
 def test_of_many_rows_a_sample_is_compared(drawn, known, digest, tmp_path, monkeypatch):
-    monkeypatch.setattr(drifts, "AT_MOST", 120)
+    monkeypatch.setattr(drifts, "AT_MOST", 101)
     verdict = drift([drawn("dark", light=0.6)], known, digest, tmp_path / "v.json")
-    assert (verdict["rows"], verdict["rows_used"], verdict["drifted"]) == (FACES, 120, True)
+    assert (verdict["rows"], verdict["rows_used"], verdict["drifted"]) == (2 * FACES, 202, True)
 
 
-def test_the_report_is_evidentlys(drawn, known, digest, tmp_path):
-    drift([drawn("dark", light=0.6)], known, digest, tmp_path / "v.json", tmp_path / "report.html")
-    text = (tmp_path / "report.html").read_text()
-    assert "brightness" in text
-    assert "K-S p_value" in text
-    assert "Wasserstein distance" in text
+def test_the_report_is_evidentlys_with_the_very_figures_of_the_verdict(drawn, known, digest, tmp_path):
+    report = tmp_path / "report.html"
+    verdict = drift([drawn("dark", light=0.6)], known, digest, tmp_path / "v.json", report)
+    text = report.read_text()
+    for said in ("brightness", "K-S p_value", "Wasserstein distance", "Z-test p_value", "Jensen-Shannon"):
+        assert said in text
+    distance = verdict["columns"]["brightness"]["distance"]
+    assert re.search(rf"Wasserstein distance[^<]*{distance:.2f}", text)
 
 
 def test_a_reference_that_cannot_be_used(drawn, known, digest, tmp_path):
@@ -146,8 +205,9 @@ def test_a_reference_that_cannot_be_used(drawn, known, digest, tmp_path):
         drift([drawn("like")], known, "0" * 64, out)
     with pytest.raises(DataError, match="none: no such file"):
         drift([drawn("like")], tmp_path / "none", digest, out)
+    scores = drawn("like") / "date=2026-01-05/like.parquet"
     with pytest.raises(DataError, match=r"like\.parquet: not the reference of a model"):
-        drift([drawn("like")], drawn("like"), digest, out)
+        drift([drawn("like")], scores, digest, out)
     (tmp_path / "damaged").write_bytes(known.read_bytes()[:200])
     with pytest.raises(DataError, match="damaged: not the reference of a model"):
         drift([drawn("like")], tmp_path / "damaged", digest, out)
@@ -165,7 +225,8 @@ def refuse(*arguments):
 
 socket.getaddrinfo = socket.socket.connect = refuse
 files = [Path({str(drawn("like"))!r})]
-drift(files, Path({str(known)!r}), {digest!r}, Path({str(tmp_path / "v.json")!r}))
+out = Path({str(tmp_path)!r})
+drift(files, Path({str(known)!r}), {digest!r}, out / "v.json", out / "report.html")
 from evidently.telemetry import DO_NOT_TRACK_ENV
 print("off" if os.environ.get(DO_NOT_TRACK_ENV) else "on")
 """

@@ -19,11 +19,27 @@ def figures(image):
 
 def test_a_flat_grey_image():
     flat = figures(np.full((218, 178, 3), 100, np.uint8))
-    assert flat == {"brightness": 100, "contrast": 0, "saturation": 0, "sharpness": 0}
+    assert flat == dict.fromkeys(STATISTICS, 0) | {"brightness": 100}
 
 
 def test_saturation_is_the_span_of_the_channels():
     assert figures(np.full((218, 178, 3), (200, 50, 80), np.uint8))["saturation"] == 150
+
+
+def test_warmth_is_how_much_more_red_there_is_than_blue():
+    assert figures(np.full((218, 178, 3), (200, 50, 80), np.uint8))["warmth"] == 120
+    assert figures(np.full((218, 178, 3), (80, 50, 200), np.uint8))["warmth"] == -120
+
+
+@pytest.mark.parametrize("deviation", [3, 10])
+def test_noise_is_measured_beside_planes_and_edges(deviation):
+    plane = np.add.outer(np.linspace(0, 60, 218), np.linspace(60, 90, 178))
+    plane[:, 90:] += 40
+    clean = np.round(plane).astype(np.uint8)[..., None].repeat(3, 2)
+    assert figures(clean)["noise"] < 1
+    grain = np.random.default_rng(0).normal(0, deviation, (218, 178, 1))
+    noisy = np.clip(plane[..., None] + grain, 0, 255).round().astype(np.uint8).repeat(3, 2)
+    assert figures(noisy)["noise"] == pytest.approx(deviation, rel=0.1)
 
 
 @pytest.mark.parametrize(

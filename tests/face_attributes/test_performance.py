@@ -16,7 +16,8 @@ ATTRIBUTES = ("Smiling", "Male")
 @pytest.fixture
 def reference(tmp_path):
     """A reference that knows the attributes of the model."""
-    columns = {"partition": ["validation"], **{f"{name}_score": [0.5] for name in ATTRIBUTES}}
+    columns = {"partition": ["validation"] * 3, **{f"{name}_score": [0.5] * 3 for name in ATTRIBUTES}}
+    columns["brightness"] = [60.0, 100.0, 140.0]
     table = pa.table(columns).replace_schema_metadata({"model_sha256": MODEL})
     pq.write_table(table, tmp_path / "reference.parquet")
     return tmp_path / "reference.parquet"
@@ -32,6 +33,7 @@ def scores(tmp_path):
         truth[:wrong] = ~truth[:wrong]
         names = [f"{index:04d}.jpg" for index in range(images)]
         columns = {"id": names, "Smiling": decisions[:, 0], "Male": decisions[:, 1]}
+        columns["brightness"] = np.linspace(50, 70, images)
         (tmp_path / "scores/date=2026-01-05").mkdir(parents=True, exist_ok=True)
         path = tmp_path / f"scores/date=2026-01-05/{batch}.parquet"
         pq.write_table(pa.table(columns | {"model_sha256": [MODEL] * images}), path)
@@ -87,6 +89,25 @@ def test_below_the_threshold_is_what_chance_does_not_explain(scores, judge):
     assert judge(0.85)["below_threshold"] is True
     assert verdict["mean_accuracy"] < 0.81
     assert judge(0.81)["below_threshold"] is False
+
+
+def test_whom_the_model_serves_worst_is_told_by_slices(scores, judge):
+    path = scores("monday", 400, wrong=80)
+    parts = judge()["slices"]
+    assert list(parts) == ["Male", "not Male", "dark", "medium", "bright"]
+    table = pq.read_table(path, partitioning=None)
+    men = sum(table.column("Male").to_pylist()[80:]) + 80 - sum(table.column("Male").to_pylist()[:80])
+    assert (parts["Male"]["count"], parts["Male"]["by"]) == (men, "Male")
+    assert parts["Male"]["accuracy_low"] < parts["Male"]["accuracy"] < parts["Male"]["accuracy_high"]
+    # The first images are wrong, and the darkest by the light of the reference
+    assert parts["dark"]["count"] + parts["medium"]["count"] == 400
+    assert parts["dark"]["accuracy"] == pytest.approx(1 - 80 / parts["dark"]["count"], abs=1e-4)
+
+
+def test_of_a_slice_with_few_images_no_accuracy_is_told(scores, judge):
+    scores("monday", 400, wrong=80)
+    few = {"by": "brightness", "count": 0, "accuracy": None, "accuracy_low": None, "accuracy_high": None}
+    assert judge()["slices"]["bright"] == few
 
 
 def test_too_few_labels_are_no_answer(scores, judge):

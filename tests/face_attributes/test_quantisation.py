@@ -15,7 +15,7 @@ def float32(made):
     return onnx.load(made.variants / "float32.onnx")
 
 
-def test_convolutions_compute_in_whole_numbers_and_the_logits_do_not(float32):
+def test_convolutions_compute_in_whole_numbers_and_logits_and_embedding_do_not(float32):
     graph = quantise(float32, [pixels()]).graph
     producers = {value: node for node in graph.node for value in node.output}
     inputs = {
@@ -23,10 +23,10 @@ def test_convolutions_compute_in_whole_numbers_and_the_logits_do_not(float32):
         for kind in ("Conv", "Gemm")
     }
     assert set(inputs["Conv"]) == {"DequantizeLinear"}
-    assert inputs["Gemm"] == ["DequantizeLinear", "DequantizeLinear"]
+    assert inputs["Gemm"] == ["DequantizeLinear"] * 3
     weights = {one.name: one for one in graph.initializer}
-    last = [node for node in graph.node if node.op_type == "Gemm"][-1]
-    assert weights[last.input[1]].data_type == onnx.TensorProto.FLOAT
+    _, *last = [node for node in graph.node if node.op_type == "Gemm"]
+    assert [weights[node.input[1]].data_type for node in last] == [onnx.TensorProto.FLOAT] * 2
 
 
 def test_pixels_go_in_as_they_are(float32):

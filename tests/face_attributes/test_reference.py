@@ -1,3 +1,4 @@
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -5,7 +6,7 @@ from face_attributes import images
 from face_attributes.errors import DataError
 from face_attributes.image_statistics import STATISTICS, measure
 from face_attributes.model import Model
-from face_attributes.reference import reference
+from face_attributes.reference import populations, reference, watched
 from face_attributes.shards import ShardReader, ShardWriter
 
 
@@ -19,12 +20,15 @@ def test_it_says_of_each_image_of_the_sample_what_scoring_would(made, table):
     model = Model(made.model)
     rows = next(ShardReader([made.sample]).batches(100))
     scores = [f"{name}_score" for name in model.attributes]
-    assert table.column_names == ["id", "partition", *model.attributes, *scores, *STATISTICS]
+    embedding = [f"embedding_{index}" for index in range(8)]
+    assert table.column_names == ["id", "partition", *model.attributes, *scores, *embedding, *STATISTICS]
     assert table.column("id").to_pylist() == rows.ids
     assert table.column("partition").to_pylist() == rows.partitions
     image = images.decode(rows.jpegs[7])
     row = table.slice(7, 1).to_pylist()[0]
     assert [row[name] for name in scores] == pytest.approx(model.predict(image[None])[0].tolist(), abs=1e-5)
+    described = model.describe(image[None])[1][0].tolist()
+    assert [row[name] for name in embedding] == pytest.approx(described, abs=1e-5)
     assert tuple(row[name] for name in STATISTICS) == pytest.approx(measure(image))
     assert table.schema.metadata[b"model_sha256"].decode() == model.sha256
 
@@ -46,3 +50,22 @@ def test_an_empty_sample(made, tmp_path):
     with pytest.raises(DataError, match="holds no images; run the stage prepare again"):
         reference(made.model, tmp_path / "sample.parquet", tmp_path / "reference.parquet")
     assert not (tmp_path / "reference.parquet").exists()
+
+
+def test_what_is_watched_is_what_is_said_of_an_image(table):
+    assert watched(table) == table.column_names[2:]
+
+
+def test_a_labelled_batch_is_a_population_of_its_own():
+    collected, batch, few = ["1.jpg", "2.jpg"], ["dark/1.jpg", "dark/a/2.jpg"], ["late/1.jpg"]
+
+    def parts(*ids):
+        table = pa.table({"id": ids})
+        return {one.name: one.table.column("id").to_pylist() for one in populations(table, 2)}
+
+    assert parts(*collected) == {"all": collected}
+    assert parts(*collected, *batch, *few) == {
+        "all": [*collected, *batch, *few],
+        "collected": collected,
+        "dark": batch,
+    }

@@ -1,0 +1,92 @@
+"""Windows: whole days of scored images, each with enough of them to be tested by itself.
+
+A bad day is an incident; drift is what stays. So a check looks at several windows and asks how many show it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+
+from face_attributes import scored
+from face_attributes.scored import Days
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some days.
+
+    Attributes:
+        days: the first and the last; both open where the files lie in no folder `date=<day>`.
+        rows: how many images were scored on them.
+        table: of these, as many as are looked at.
+
+    """
+
+    days: Days
+    rows: int
+    table: pa.Table
+
+    def note(self) -> dict[str, object]:
+        """Return it as JSON has it."""
+        return {**self.days.note(), "rows": self.rows, "rows_used": self.table.num_rows}
+
+
+def cut(
+    files: Iterable[Path],
+    model_sha256: str,
+    columns: Sequence[str],
+    *,
+    minimum: int,
+    at_most: int,
+    latest: int,
+) -> list[Window]:
+    """Return the latest windows, the oldest first.
+
+    Days with fewer than `minimum` images are joined with the days after them, and the last ones with the
+    window before. A window that is smaller all the same is the only one.
+
+    Args:
+        files: of scores.
+        model_sha256: other models' scores are left out.
+        columns: to read.
+        minimum: images that a window has.
+        at_most: images that are looked at in a window.
+        latest: how many windows.
+
+    Raises:
+        DataError: a file cannot be read.
+
+    """
+    found: list[Window] = []
+    waiting: Window | None = None
+    for window in _days(files, model_sha256, columns, at_most):
+        waiting = window if waiting is None else _joined(waiting, window, at_most)
+        if waiting.rows >= minimum:
+            found.append(waiting)
+            waiting = None
+    if waiting is not None:
+        found.append(_joined(found.pop(), waiting, at_most) if found else waiting)
+    return found[-latest:]
+
+
+def _days(
+    files: Iterable[Path], model_sha256: str, columns: Sequence[str], at_most: int
+) -> Iterator[Window]:
+    by_day: dict[date | None, list[Path]] = {}
+    for path in files:
+        by_day.setdefault(scored.day_of(path), []).append(path)
+    # Undated files, which somebody named by hand, count as the oldest
+    for day in sorted(by_day, key=lambda day: day or date.min):
+        table, rows = scored.sample(scored.read(by_day[day], model_sha256, columns), at_most)
+        if table is not None:
+            yield Window(Days(day, day), rows, table)
+
+
+def _joined(one: Window, other: Window, at_most: int) -> Window:
+    # Each table is a sample of its window: the smaller the window, the less of it is left out
+    table, _ = scored.sample([one.table, other.table], at_most)
+    assert table is not None
+    return Window(Days(one.days.since, other.days.until), one.rows + other.rows, table)

@@ -1,0 +1,75 @@
+"""The figures are Evidently's own."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from face_attributes import column_tests
+from face_attributes.column_tests import NUMBERS, SHARES, numbers, shares
+
+
+@pytest.fixture(scope="module")
+def evidently():
+    """Return a function that gives Evidently's figures: p-value and distance of each column."""
+    os.environ["DO_NOT_TRACK"] = "1"
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ValueDrift
+
+    def ask(found, expected):
+        tests = {name: column_tests.of(values) for name, values in expected.items()}
+        kinds = {
+            kind: [name for name, one in tests.items() if one is test]
+            for kind, test in (("numerical_columns", NUMBERS), ("categorical_columns", SHARES))
+        }
+        data = [
+            Dataset.from_pandas(pd.DataFrame(table), data_definition=DataDefinition(**kinds))
+            for table in (found, expected)
+        ]
+        metrics = [
+            ValueDrift(column=name, method=method, threshold=0.1)
+            for name, test in tests.items()
+            for method in (test.p_method, test.distance_method)
+        ]
+        values = [float(one["value"]) for one in Report(metrics).run(*data).dict()["metrics"]]
+        return dict(zip(tests, zip(values[::2], values[1::2], strict=True), strict=True))
+
+    return ask
+
+
+@pytest.mark.parametrize(("met", "known"), [(100, 800), (700, 300)])
+def test_they_equal_evidentlys(evidently, met, known):
+    random = np.random.default_rng(met)
+
+    def table(count, shift):
+        return {
+            "score": random.beta(0.3, 0.5 + shift, count).astype(np.float32),
+            "brightness": (100 + 20 * shift + random.normal(0, 10, count)).astype(np.float32),
+            "constant": np.ones(count, np.float32),
+            "Smiling": random.random(count) < 0.4 + shift,
+            "Bald": random.random(count) < 0.02 + shift,
+            "never": np.zeros(count, bool),
+        }
+
+    found, expected = table(met, 0.1), table(known, 0.0)
+    for name, figures in evidently(found, expected).items():
+        assert column_tests.of(expected[name]).measure(found[name], expected[name]) == pytest.approx(figures)
+
+
+def test_equal_values_do_not_differ():
+    values = np.random.default_rng(0).normal(size=200)
+    assert numbers(values, values) == (1.0, 0.0)
+    assert shares(values > 0, values > 0) == (1.0, 0.0)
+    assert shares(np.ones(100, bool), np.ones(200, bool)) == (1.0, 0.0)
+
+
+def test_a_shift_is_as_far_as_it_is_in_standard_deviations():
+    values = np.random.default_rng(0).normal(50, 8, 2000)
+    assert numbers(values + 4, values)[1] == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_tenth_of_a_deviation_is_the_threshold_of_shares_too():
+    some = np.arange(100_000) < 40_000
+    more = np.arange(100_000) < 40_000 + 0.1 * (0.4 * 0.6) ** 0.5 * 100_000
+    assert shares(more, some)[1] == pytest.approx(SHARES.distance_threshold, rel=0.02)
