@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -122,7 +122,7 @@ def _statistic(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(ours - theirs).max())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _critical(found: int, expected: int, alpha: float) -> tuple[float, float]:
     """Return a statistic that is surely not significant, and one that surely is, next to each other."""
     ones = np.ones(expected)

@@ -7,13 +7,13 @@ pipeline is started. It ends with a candidate branch: **nothing deploys itself**
 
 | task | what it does |
 |---|---|
-| `check_data_drift` | compares the scores of the last 7 days with the release's reference (Evidently) |
+| `check_data_drift` | compares the latest seven windows with the release's reference (Evidently) |
 | `check_performance` | accuracy on late labels (of scores of the last 28 days) against `ACCURACY_THRESHOLD` |
 | `decide` | drift, or an accuracy whose whole 95 % interval is below the threshold: `trigger_retraining` |
 | `trigger_retraining` | starts `ml_pipeline_face_attributes` here, from `main` |
 | `skip_retraining` | the other branch; also where a training is queued or running already |
 | `log_monitoring_results` | adds a line to `monitoring/decisions.jsonl` |
-| `send_notification` | tells the team what was found and what was done |
+| `send_notification` | tells the team of an alarm that begins, and of one that clears; else nothing |
 
 | parameter | meaning |
 |---|---|
@@ -23,15 +23,22 @@ pipeline is started. It ends with a candidate branch: **nothing deploys itself**
 attributes, then a line for each image, its path within the batch and -1 or 1 for each attribute. In a file of
 another name `image_id` is `<batch>/<path>`.
 
-**Not enough data** (fewer than 100 images, or labels) is an answer of its own, and starts no training.
+**A window** is a day with 100 images or more, or as many days in a row as it takes. A column has drifted when
+it differs in two of the latest seven windows: one bad day is none. How often that cries wolf, and what it
+sees, is in docs/monitoring.md.
+
+**Not enough data** (fewer than two windows, or 100 labels) is an answer of its own, and starts no training.
 Scores of other models than the release's do not count. Before the first training the run is skipped.
 
-**A training that learns nothing new proposes nothing.** Labelled batches reach it by
-`python -m face_attributes append` and a pull request; a retraining of an unchanged `main` ends without a
-candidate.
+**An alarm is told once.** Its episode lasts until a check with enough data finds it gone, which is told too.
+Every check is in the record.
+
+**A training learns what drifted.** It gathers the scored images whose labels came, and appends them as a
+labelled batch to its candidate. A retraining with nothing new to learn ends without a candidate.
 
 ## On call
 
+- *An alarm*: docs/runbooks/drift.md, docs/runbooks/accuracy.md.
 - *A retraining waits, because the pipeline is paused*: unpause `ml_pipeline_face_attributes` here, or delete
   its queued run. `ACTIVE_DAGS` in `environments/<env>/settings.env` says what is not paused to begin with.
 - *What moved?* `monitoring/<run>/drift.html` is Evidently's report (the last 12 are kept), `drift.json` and
@@ -129,6 +136,7 @@ def log_monitoring_results(
         triggered=training if ti.get_dr_count(dag_id=monitoring.TRAINING, run_ids=[training]) else None,
         drift=checks.verdict(drift),
         performance=checks.verdict(performance),
+        record=monitoring.lines(place.home()),
     )
     new = monitoring.record(place.home(), line)
     monitoring.drop_old_reports(place.home())
@@ -138,10 +146,19 @@ def log_monitoring_results(
 
 @task
 def send_notification(line: dict[str, Any], ti: Any) -> None:
-    """Tell the team what was found and what was done."""
+    """Tell the team of each alarm that begins or clears with this check."""
+    import logging
+
+    from visage_dags import place, runbooks
+
+    news = monitoring.news(line)
+    if not news:
+        logging.getLogger(__name__).info("Nothing to tell: no alarm begins or clears.")
+        return
     paused = bool(line["triggered"]) and ti.get_dag(monitoring.TRAINING).is_paused
-    subject, body = monitoring.message(line, training_is_paused=paused)
-    notices.notify(subject, body)
+    for alarm in news:
+        page = runbooks.link(alarm, place.origin().url, line["release"], place.RELEASE_ROOT)
+        notices.notify(*monitoring.message(line, alarm, training_is_paused=paused, runbook=page))
 
 
 @dag(

@@ -49,7 +49,11 @@ def added(origin: Origin, base: str, result: str, home: Path) -> list[str]:
     """The batches that commit `result` has and `base` has not, and that are large enough to judge by."""
     with workspace(origin, result, home) as space:
         fetch(space.repository, origin, base)
-        files = [path for path in space.repository.changed(base, result) if path.startswith(_PLACE) and path.endswith(_SUFFIX)]
+        files = [
+            path
+            for path in space.repository.changed(base, result)
+            if path.startswith(_PLACE) and path.endswith(_SUFFIX)
+        ]
         return [
             Path(path).name.removesuffix(_SUFFIX)
             for path in files

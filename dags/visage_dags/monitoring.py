@@ -8,22 +8,26 @@ monitoring/<run>/            what a check found: drift.json, performance.json, a
 import fcntl
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from gitops.candidate import slug
+from visage_dags import episodes
 
 TRAINING = "ml_pipeline_face_attributes"
 
-# Labels come days after the scores: in a week alone there would be few.
-DRIFT_DAYS, LABEL_DAYS = 7, 28
-# Each has 7 MB.
+# The check of drift takes the latest seven windows of these days: where images come daily, a week. Labels come
+# days after the scores: in a week alone there would be few.
+DRIFT_DAYS, LABEL_DAYS = 28, 28
+# Each has 8 MB.
 REPORTS = 12
+_NAMES = {episodes.DRIFT: "drift", episodes.ACCURACY: "accuracy below the threshold"}
 
 # Of a verdict: what the line of the record says elsewhere, or leaves to the evidence.
-_ELSEWHERE = ("release", "model_sha256", "columns", "columns_drifted", "per_attribute")
+_ELSEWHERE = ("release", "model_sha256", "columns", "columns_drifted", "per_attribute", "slices")
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,13 @@ def line_of(
     triggered: str | None,
     drift: dict[str, Any],
     performance: dict[str, Any],
+    record: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Return the line of the record: the same of the same run, whenever it is asked for."""
+    """Return the line of the record: the same of the same run, whenever it is asked for.
+
+    `record` are the lines so far: they say which alarms are news.
+    """
+    followed = episodes.follow(record, run_id, at, episodes.raised(drift, performance))
     moved = {name: drift["columns"][name] for name in drift["columns_drifted"]}
     return {
         "run_id": run_id,
@@ -88,6 +97,8 @@ def line_of(
         "reasons": list(decision.reasons),
         "triggered": triggered,
         "profile": profile,
+        "alarm": episodes.open_alarms(followed),
+        "episodes": followed,
         "drift": {key: value for key, value in drift.items() if key not in _ELSEWHERE} | {"columns": moved},
         "performance": {key: value for key, value in performance.items() if key not in _ELSEWHERE},
         "evidence": f"monitoring/{slug(run_id)}",
@@ -116,6 +127,12 @@ def record(home: Path, line: dict[str, Any]) -> bool:
     return True
 
 
+def lines(home: Path) -> list[dict[str, Any]]:
+    """Return the record, the oldest check first."""
+    path = home / "monitoring" / "decisions.jsonl"
+    return [json.loads(text) for text in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+
 def drop_old_reports(home: Path) -> None:
     """Remove all but the latest HTML reports; the verdicts stay."""
     reports = sorted((home / "monitoring").glob("*/drift.html"), key=lambda path: path.stat().st_mtime)
@@ -123,15 +140,19 @@ def drop_old_reports(home: Path) -> None:
         report.unlink()
 
 
-def message(line: dict[str, Any], *, training_is_paused: bool) -> tuple[str, str]:
-    """Return subject and body of what people are told about a line of the record."""
+def message(line: dict[str, Any], alarm: str, *, training_is_paused: bool, runbook: str) -> tuple[str, str]:
+    """Return subject and body of what people are told of an alarm that begins or clears."""
     environment, triggered = line["environment"], line["triggered"]
-    if not triggered:
-        subject = "no retraining"
+    episode = line["episodes"][alarm]
+    name = _NAMES[alarm]
+    if episode["state"] == episodes.CLEARS:
+        subject = f"{name} has cleared, after it began at {episode['since']}"
+    elif not triggered:
+        subject = f"{name}; no retraining"
     elif training_is_paused:
-        subject = f"a retraining waits, because {TRAINING} is paused"
+        subject = f"{name}; a retraining waits, because {TRAINING} is paused"
     else:
-        subject = "a retraining has started"
+        subject = f"{name}; a retraining has started"
     body = [
         *line["reasons"],
         "",
@@ -141,22 +162,35 @@ def message(line: dict[str, Any], *, training_is_paused: bool) -> tuple[str, str
         body.append(f"Training run {triggered} of {TRAINING}, profile {line['profile']}.")
     if triggered and training_is_paused:
         body.append(f"It starts once somebody unpauses {TRAINING} in {environment}.")
-    body.append(f"Evidence: {line['evidence']} in the environment's data folder.")
+    body += [
+        f"Evidence: {line['evidence']} in the environment's data folder.",
+        f"What it means and what to do: {runbook}",
+    ]
+    if episode["state"] != episodes.CLEARS:
+        body.append("Until it clears, you hear no more of it.")
     return subject, "\n".join(body)
+
+
+def news(line: dict[str, Any]) -> list[str]:
+    """Return the alarms of which people are to be told: those that begin or clear with this check."""
+    states = (episodes.BEGINS, episodes.CLEARS)
+    return [name for name, episode in line["episodes"].items() if episode and episode["state"] in states]
 
 
 def _of_drift(drift: dict[str, Any]) -> str:
     if not drift["enough_data"]:
         return (
             f"Not enough data to see drift: {drift['rows']} images of {drift['since']} to {drift['until']} "
-            f"and {drift['reference_rows']} in the reference; it takes {drift['minimum']} of both"
+            f"in {len(drift['windows'])} windows and {drift['reference_rows']} in the reference; it takes "
+            f"{drift['minimum']} of both, and {drift['alarm_after']} windows"
         )
     moved = drift["columns_drifted"]
+    windows = f"{drift['rows']} images in {len(drift['windows'])} windows"
     if not moved:
-        return f"No drift in {drift['rows']} images"
+        return f"No drift in {windows}"
     most = sorted(moved, key=lambda name: drift["columns"][name]["distance"], reverse=True)[:3]
     return (
-        f"Drift: {len(moved)} of {len(drift['columns'])} columns moved in {drift['rows']} images, "
+        f"Drift: {len(moved)} of {len(drift['columns'])} columns moved in {windows}, "
         f"most of all {', '.join(most)}"
     )
 

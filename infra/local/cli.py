@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,7 @@ from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.lock import alone
 from infra.local.screen import Screen
+from infra.local.variables import Address
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -48,25 +49,38 @@ def up(
 
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make up") as engine:
-        with screen.step("Check this machine") as step:
-            engine.check(step)
-        with alone(engine.layout.lock, "make up"):
-            with screen.step("Choose ports") as step:
-                addresses = engine.addresses()
-                step.done(", ".join(f"{name} {address.port}" for name, address in addresses.items()))
-            with screen.step("Prepare origin (git remote visage) and the DVC remote") as step:
-                engine.prepare_origin(step)
-            with screen.step("Start dev, staging and prod") as step:
-                engine.start(addresses, step)
+        with _up(engine, screen, "make up") as addresses:
             if journey:
                 Journey(engine, screen).walk(seconds=minutes * 60)
-            with screen.step("Compare what runs with what main declares") as step:
-                engine.await_agreement(step)
         _status(engine)
         screen.print("")
         screen.print(f"Look around:   {addresses['dev'].web}; users and passwords: {engine.layout.access}")
         screen.print("Try a change:  git push visage HEAD:my-change, then .venv/bin/gitops merge my-change")
         screen.print("See, stop:     make status, make down")
+
+
+@app.command("demo-drift")
+def demo_drift(
+    minutes: Annotated[
+        int, typer.Option(min=1, metavar="MINUTES", help="How long a training run may take.")
+    ] = 360,
+) -> None:
+    """Play drift in prod and the way out of it: alarm, retraining, promotion, and the alarm that clears.
+
+    First it does what up does. Faces are drawn in another light, and scores are filed under the days of a week;
+    the rest is the real thing, with a full training of some minutes.
+    """
+    from infra.local.demo import Demo
+
+    screen = Screen(Console(highlight=False))
+    with _engine(screen, "make demo-drift") as engine:
+        with _up(engine, screen, "make demo-drift") as addresses:
+            demo = Demo(engine, screen)
+            demo.walk(seconds=minutes * 60)
+            demo.play(seconds=minutes * 60)
+        _status(engine)
+        record = engine.layout.place("prod").data / "monitoring"
+        screen.print(f"Look around:   {addresses['prod'].web}; the checks and their reports: {record}")
 
 
 @app.command()
@@ -119,6 +133,24 @@ def _engine(screen: Screen, command: str) -> Iterator[Engine]:
             f"Interrupted. What runs goes on; {command} continues from here, make down stops it.", "yellow"
         )
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def _up(engine: Engine, screen: Screen, name: str) -> Iterator[Mapping[str, Address]]:
+    """Start what does not run, do the block, and wait until what runs is what main declares."""
+    with screen.step("Check this machine") as step:
+        engine.check(step)
+    with alone(engine.layout.lock, name):
+        with screen.step("Choose ports") as step:
+            addresses = engine.addresses()
+            step.done(", ".join(f"{one} {address.port}" for one, address in addresses.items()))
+        with screen.step("Prepare origin (git remote visage) and the DVC remote") as step:
+            engine.prepare_origin(step)
+        with screen.step("Start dev, staging and prod") as step:
+            engine.start(addresses, step)
+        yield addresses
+        with screen.step("Compare what runs with what main declares") as step:
+            engine.await_agreement(step)
 
 
 def _stop(engine: Engine, screen: Screen) -> None:

@@ -220,7 +220,9 @@ def append(
 @app.command(rich_help_panel=_TOOLS)
 def gather(
     scored: Annotated[Path, typer.Argument(help="Folder with a folder of images for each scored batch")],
-    labels: Annotated[Path, typer.Option(help="Folder of attribute lists that came later, as performance has")],
+    labels: Annotated[
+        Path, typer.Option(help="Folder of attribute lists that came later, as performance has")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the labelled batches that wait to be appended")],
     name: Annotated[str, typer.Option(help="Name of the new batch")],
 ) -> None:

@@ -171,9 +171,9 @@ def _report(found: pa.Table, expected: pa.Table, verdict: dict, path: Path) -> N
             ValueDrift(column=name, method=test.distance_method, threshold=test.distance_threshold),
         ]
     about = ("release", "model_sha256", "since", "until", "rows", "population")
-    snapshot = Report(
-        metrics, metadata={key: str(verdict[key]) for key in about}, include_tests=True
-    ).run(current, reference)
+    snapshot = Report(metrics, metadata={key: str(verdict[key]) for key in about}, include_tests=True).run(
+        current, reference
+    )
     with replacing(path) as partial:
         snapshot.save_html(str(partial))
 

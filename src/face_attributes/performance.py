@@ -56,9 +56,7 @@ def performance(
     attributes = references.attributes(known)
     lists = late_labels.files_in(labels)
     truths = LateLabels(lists, attributes)
-    tables = scored.read(
-        scored.files_in(places, days), model_sha256, [*attributes, slices.BRIGHTNESS]
-    )
+    tables = scored.read(scored.files_in(places, days), model_sha256, [*attributes, slices.BRIGHTNESS])
     found, seen = scored.sample(_labelled(tables, truths), AT_MOST)
     verdict = {
         "release": release,

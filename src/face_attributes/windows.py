@@ -72,9 +72,7 @@ def cut(
     return found[-latest:]
 
 
-def _days(
-    files: Iterable[Path], model_sha256: str, columns: Sequence[str], at_most: int
-) -> Iterator[Window]:
+def _days(files: Iterable[Path], model_sha256: str, columns: Sequence[str], at_most: int) -> Iterator[Window]:
     by_day: dict[date | None, list[Path]] = {}
     for path in files:
         by_day.setdefault(scored.day_of(path), []).append(path)

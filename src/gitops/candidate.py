@@ -136,7 +136,7 @@ def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
         f"Trained by run {run_id} from {base[:12]}.\n"
         f"Mean accuracy {metrics['mean_accuracy']:.4f} (majority class {metrics['majority_accuracy']:.4f}) "
         f"on {metrics['samples']} hold-out images.\n"
-        f"{_on_drifted(repository, result, metrics['model_sha256'])}"
+        f"{_on_drifted(repository, result, metrics.get('model_sha256'))}"
     )
     # The dates of the run's last step make the commit, and so its id, the same at every retry.
     date = repository.git("show", "--no-patch", "--format=%cI", result)
@@ -153,11 +153,13 @@ def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
     )
 
 
-def _on_drifted(repository: Repository, result: str, model_sha256: str) -> str:
+def _on_drifted(repository: Repository, result: str, model_sha256: str | None) -> str:
     """Say what a model is worth on the batches that came with it; nothing where there are none."""
     content = repository.read(result, DRIFTED)
-    figures = json.loads(content) if content else {}
-    if figures.get("model_sha256") != model_sha256:
+    if content is None:
+        return ""
+    figures = json.loads(content)
+    if figures["model_sha256"] != model_sha256:
         return ""  # of an earlier candidate
     mean = figures["mean_accuracy"]
     return (

@@ -26,6 +26,8 @@ def drift(*moved: str, enough: bool = True) -> dict[str, Any]:
         "rows": 300 if enough else 30,
         "reference_rows": 2000,
         "minimum": 100,
+        "alarm_after": 2,
+        "windows": [{"since": "2026-01-01", "until": "2026-01-03"}] * (3 if enough else 1),
         "enough_data": enough,
         "drifted": bool(moved) if enough else None,
         "columns_drifted": list(moved),
@@ -80,7 +82,7 @@ def test_days_are_whole_and_end_with_the_last_that_has_begun() -> None:
             drift("Smiling_score", "brightness"),
             performance(),
             [
-                "Drift: 2 of 3 columns moved in 300 images, most of all brightness, Smiling_score",
+                "Drift: 2 of 3 columns moved in 300 images in 3 windows, most of all brightness, Smiling_score",
                 "Mean accuracy 90.00% (88.00% to 92.00%) on 300 late labels is not below 85.00%",
             ],
         ),
@@ -88,7 +90,7 @@ def test_days_are_whole_and_end_with_the_last_that_has_begun() -> None:
             drift(),
             performance(below=True),
             [
-                "No drift in 300 images",
+                "No drift in 300 images in 3 windows",
                 "Mean accuracy 80.00% (78.00% to 82.00%) on 300 late labels is below 85.00%",
             ],
         ),
@@ -96,7 +98,7 @@ def test_days_are_whole_and_end_with_the_last_that_has_begun() -> None:
             drift("sharpness"),
             performance(below=True),
             [
-                "Drift: 1 of 3 columns moved in 300 images, most of all sharpness",
+                "Drift: 1 of 3 columns moved in 300 images in 3 windows, most of all sharpness",
                 "Mean accuracy 80.00% (78.00% to 82.00%) on 300 late labels is below 85.00%",
             ],
         ),
@@ -119,8 +121,8 @@ def test_what_is_not_known_is_no_reason_to_train() -> None:
     assert decision == Decision(
         False,
         (
-            "Not enough data to see drift: 30 images of 2026-01-01 to 2026-01-07 and 2000 in the reference; "
-            "it takes 100 of both",
+            "Not enough data to see drift: 30 images of 2026-01-01 to 2026-01-07 in 1 windows and 2000 in the "
+            "reference; it takes 100 of both, and 2 windows",
             "Not enough labels to judge accuracy: 30 images of 2025-12-11 to 2026-01-07 have one; "
             "it takes 100",
         ),
@@ -128,7 +130,7 @@ def test_what_is_not_known_is_no_reason_to_train() -> None:
     assert decide(drift(), performance(), 0) == Decision(
         False,
         (
-            "No drift in 300 images",
+            "No drift in 300 images in 3 windows",
             "Mean accuracy 90.00% (88.00% to 92.00%) on 300 late labels is not below 85.00%",
         ),
     )
@@ -158,24 +160,47 @@ def test_a_line_says_what_moved_and_leaves_the_rest_to_the_evidence() -> None:
     found = line(Decision(True, ("a",)))
     assert list(found["drift"]["columns"]) == ["brightness"]
     assert "per_attribute" not in found["performance"]
+    assert found["drift"]["windows"] == drift("brightness")["windows"]
     assert found["performance"]["mean_accuracy_high"] == 0.92
     assert found["evidence"] == "monitoring/manual__2026-01-07T150000Z"
     assert (found["release"], found["at"]) == ("a" * 40, "2026-01-07T15:00:00+00:00")
 
 
-def test_people_read_whether_a_training_runs_or_waits() -> None:
+def told(found: dict[str, Any], alarm: str = "drift", *, paused: bool = False) -> tuple[str, str]:
+    return monitoring.message(found, alarm, training_is_paused=paused, runbook="https://pages/drift.md")
+
+
+def test_people_read_whether_a_training_runs_or_waits_and_where_to_look() -> None:
     decision = Decision(True, ("Drift: all of it",))
-    subject, body = monitoring.message(line(decision, triggered="t"), training_is_paused=False)
-    assert subject == "a retraining has started"
+    subject, body = told(line(decision, triggered="t"))
+    assert subject == "drift; a retraining has started"
     assert body.startswith("Drift: all of it\n\nRelease aaaaaaaaaaaa, model bbbbbbbbbbbb, run manual__")
     assert "Training run t of ml_pipeline_face_attributes, profile full." in body
+    assert "What it means and what to do: https://pages/drift.md" in body
     assert "unpauses" not in body
-    subject, body = monitoring.message(line(decision, triggered="t"), training_is_paused=True)
-    assert subject == "a retraining waits, because ml_pipeline_face_attributes is paused"
+    subject, body = told(line(decision, triggered="t"), paused=True)
+    assert subject == "drift; a retraining waits, because ml_pipeline_face_attributes is paused"
     assert "It starts once somebody unpauses ml_pipeline_face_attributes in prod." in body
-    subject, body = monitoring.message(line(Decision(False, ("b",))), training_is_paused=False)
-    assert subject == "no retraining"
+    subject, body = told(line(Decision(False, ("b",))))
+    assert subject == "drift; no retraining"
     assert "Training run" not in body
+
+
+def test_people_are_told_when_an_alarm_begins_and_when_it_clears_and_not_between() -> None:
+    record: list[dict[str, Any]] = []
+    heard = []
+    for day, found in enumerate(
+        (drift(), drift("brightness"), drift("brightness"), drift(enough=False), drift())
+    ):
+        at = AT.replace(day=AT.day + day)
+        one = line(Decision(False, ()), run_id=f"run{day}", at=at, drift=found, record=record)
+        record.append(one)
+        heard.append(monitoring.news(one))
+        assert one["alarm"] == (["drift"] if day in (1, 2, 3) else [])
+    assert heard == [[], ["drift"], [], [], ["drift"]]
+    subject, body = told(record[-1])
+    assert subject == "drift has cleared, after it began at 2026-01-08T15:00:00+00:00"
+    assert "you hear no more" not in body
 
 
 def test_old_reports_go_and_verdicts_stay(tmp_path: Path) -> None:

@@ -1,0 +1,211 @@
+"""Drift in prod and the way out of it, played on this machine in minutes: what `make demo-drift` shows.
+
+Faces arrive in another light. Monitoring raises its alarm, trains on what was labelled of them, and proposes a
+candidate that says what it is worth there; once prod runs it, the alarm clears. What takes people or days is
+played: the labels are those that the faces were drawn with, and scores are filed under the days of a week.
+"""
+
+import json
+import shutil
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from gitops.candidate import DRIFTED, candidate_branch
+from infra.local import patience
+from infra.local.errors import EngineError
+from infra.local.journey import PAUSE, Journey
+from infra.local.screen import Step
+from infra.local.task import ENDED, Runs
+from infra.local.training import DAG as TRAINING
+from infra.local.training import Training
+
+ENVIRONMENT = "prod"
+MONITORING = "model_monitoring_and_retraining"
+DAY = 400  # images a day
+CALM, DRIFTED_DAYS, AFTER = (6, 5), (4, 3, 2, 1), (1, 0)  # how many days ago
+CHANGE = ("--light", "0.45", "--noise", "12")
+SEED = 9000
+_SCHEDULE_DELAY = 10.0  # seconds in which a scheduler adds the run that is due
+
+
+class Demo(Journey):
+    """The steps after `make up`; what was done is left out when it is played again after an interruption."""
+
+    def play(self, *, seconds: float) -> None:
+        """Play all of it; the training may take `seconds`.
+
+        :raises EngineError: when a step fails, or its end is not what it should be.
+        """
+        if found := self._learnt():
+            raise EngineError(
+                f"the demo has been played: prod's release has learnt {found}; make clean first"
+            )
+        with self._screen.step("Score two days of faces as the model knows them") as step:
+            self._days("calm", CALM, (), step, labelled=False)
+        with self._screen.step("Check: nothing has changed") as step:
+            self._expect(self._check(step), [], step)
+        with self._screen.step("Score four days of faces in another light, and get labels for them") as step:
+            self._days("drifted", DRIFTED_DAYS, CHANGE, step)
+        with self._screen.step("Let training start by itself in prod") as step:
+            self._release_schedule(TRAINING, step)
+        with self._screen.step("Check: the alarm is raised, and a training started") as step:
+            before = self._check(step)
+            self._expect(before, ["drift"], step)
+        run = before["triggered"]
+        if run is None:
+            raise EngineError(f"{ENVIRONMENT}: no training was started: {'; '.join(before['reasons'])}")
+        with self._screen.step("Train on what drifted") as step:
+            access, place = self._access()[ENVIRONMENT], self._layout.place(ENVIRONMENT)
+            require = self._instance(ENVIRONMENT).require
+            Training(access, place, active=True, require=require).follow(run, step, seconds=seconds)
+            self._pause(TRAINING)
+        branch = candidate_branch(run)
+        with self._screen.step("Look at the candidate, and merge it") as step:
+            step.done(self._worth(branch, step))
+            self._gitops(["merge", branch], step)
+        for environment in ("staging", ENVIRONMENT):
+            with self._screen.step(f"Promote it to {environment}, which verifies it") as step:
+                self._gitops(["promote", environment, "--push"], step)
+                self._gitops(["merge", f"promote/{environment}"], step)
+                self._await_verdict(environment, step)
+        with self._screen.step("Score two more days in the new light, with labels") as step:
+            self._days("after", AFTER, CHANGE, step)
+        with self._screen.step("Check: the alarm has cleared") as step:
+            after = self._check(step)
+            self._expect(after, [], step)
+            self._pause(MONITORING)
+        self._tell(before, after)
+
+    def _learnt(self) -> str | None:
+        """Return a batch that prod's release has from an earlier demo."""
+        commit = self._ledger().present(ENVIRONMENT).commit
+        listed = self._origin.repository.git("ls-tree", "--name-only", str(commit), "data/labelled/")
+        names = [Path(path).name for path in listed.splitlines()]
+        return next((name for name in names if name.startswith(f"{ENVIRONMENT}-")), None)
+
+    def _days(
+        self, name: str, ago: tuple[int, ...], change: tuple[str, ...], step: Step, *, labelled: bool = True
+    ) -> None:
+        data = self._layout.place(ENVIRONMENT).data
+        commit = str(self._ledger().present(ENVIRONMENT).commit)
+        for number, days in enumerate(ago):
+            batch = f"demo-{name}-{number + 1}"
+            day = datetime.now(UTC).date() - timedelta(days=days)
+            if not _scores(data, batch):
+                drawn = data / f".{batch}"
+                seed = SEED + 100 * ["calm", "drifted", "after"].index(name) + number
+                options = ["--count", str(DAY), "--seed", str(seed), *change]
+                self._face_attributes(commit, ["draw", str(drawn), *options], step, seconds=600)
+                if labelled:
+                    _move(drawn / "list_attr_celeba.txt", data / "labels" / f"{batch}.txt")
+                _move(drawn / "img_align_celeba", data / "incoming" / batch)
+                shutil.rmtree(drawn)
+                self._await(ENVIRONMENT, "score_faces", lambda batch=batch: _scored(data, batch), 600)
+            _file_under(data, batch, day)
+            step.say(f"{batch}: {DAY} images, filed under {day}")
+        step.done(f"{DAY * len(ago)} images")
+
+    def _check(self, step: Step) -> dict[str, Any]:
+        """Run monitoring in prod and return its line of the record."""
+        self._release_schedule(MONITORING, step)
+        record = self._layout.place(ENVIRONMENT).data / "monitoring/decisions.jsonl"
+        with Runs(self._access()[ENVIRONMENT], timeout=30) as airflow:
+            run = airflow.trigger(MONITORING)
+            over = patience.until(
+                lambda: airflow.run(MONITORING, run).state in ENDED, seconds=1200, pause=PAUSE
+            )
+            if not over:
+                raise EngineError(f"{ENVIRONMENT}: {MONITORING} is not over after 20 minutes")
+            if airflow.run(MONITORING, run).state != "success":
+                raise EngineError(airflow.failure(MONITORING, run, self._layout.place(ENVIRONMENT)))
+        line = next(
+            found
+            for text in reversed(record.read_text().splitlines())
+            if (found := json.loads(text))["run_id"] == run
+        )
+        for reason in line["reasons"]:
+            step.say(reason)
+        for alarm, episode in line["episodes"].items():
+            if episode:
+                step.say(f"the alarm {alarm} {episode['state']}; its page: docs/runbooks/{alarm}.md")
+        return line
+
+    def _expect(self, line: dict[str, Any], alarms: list[str], step: Step) -> None:
+        missing = [alarm for alarm in alarms if alarm not in line["alarm"]]
+        if missing or (not alarms and (line["alarm"] or not line["drift"]["enough_data"])):
+            raise EngineError(
+                f"{ENVIRONMENT}: the check should have raised {', '.join(alarms) or 'no alarm'}, and raised "
+                f"{', '.join(line['alarm']) or 'none'}; its evidence is in {line['evidence']}"
+            )
+        step.done(f"alarms: {', '.join(line['alarm']) or 'none'}")
+
+    def _release_schedule(self, dag: str, step: Step) -> None:
+        """Let a DAG start runs, but for the one that its schedule has missed and would add now."""
+        with Runs(self._access()[ENVIRONMENT], timeout=30) as airflow:
+            paused = next((one["is_paused"] for one in airflow.dags() if one["dag_id"] == dag), None)
+            if paused is None:
+                raise EngineError(f"{ENVIRONMENT}: has no DAG {dag}")
+            if not paused:
+                return
+            airflow.unpause(dag)
+
+            def due() -> str | None:
+                runs = [run for run in airflow.recent(dag) if run.id.startswith("scheduled__")]
+                return next((run.id for run in runs if run.state not in ENDED), None)
+
+            if missed := patience.until(due, seconds=_SCHEDULE_DELAY, pause=1):
+                airflow.withdraw(dag, missed)
+                step.say(f"{dag}: took back {missed}, which is no part of this")
+
+    def _pause(self, dag: str) -> None:
+        with Runs(self._access()[ENVIRONMENT], timeout=30) as airflow:
+            airflow.pause(dag, True)
+
+    def _worth(self, branch: str, step: Step) -> str:
+        """Show the candidate's message, and return what it is worth on what drifted."""
+        repository = self._origin.repository
+        for line in repository.git("show", "--no-patch", "--format=%B", branch).splitlines():
+            if line:
+                step.say(line)
+        content = repository.read(branch, DRIFTED)
+        if content is None:
+            raise EngineError(f"{branch}: has no {DRIFTED}: it has learnt nothing of what drifted")
+        mean = json.loads(content)["mean_accuracy"]
+        return f"{mean['incumbent']:.2%} -> {mean['accuracy']:.2%} on what drifted"
+
+    def _tell(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        rows = []
+        for title, line in (("before", before), ("after", after)):
+            found = line["performance"]
+            rows.append(
+                f"{title:7} release {line['release'][:12]}: accuracy {found['mean_accuracy']:.2%} "
+                f"({found['mean_accuracy_low']:.2%} to {found['mean_accuracy_high']:.2%}) on "
+                f"{found['images']} labelled images in the new light"
+            )
+        for row in rows:
+            self._screen.print(row)
+        if after["performance"]["mean_accuracy_low"] <= before["performance"]["mean_accuracy_high"]:
+            raise EngineError("the new release is not surely better on what drifted")
+
+
+def _scores(data: Path, batch: str) -> list[Path]:
+    return sorted((data / "scores").glob(f"date=*/{batch}.parquet"))
+
+
+def _scored(data: Path, batch: str) -> Path | None:
+    """Return the scores of a batch whose images have left `incoming`, so that its task is nearly over."""
+    found = _scores(data, batch)
+    return found[0] if found and not (data / "incoming" / batch).exists() else None
+
+
+def _file_under(data: Path, batch: str, day: date) -> None:
+    (found,) = _scores(data, batch)
+    target = data / "scores" / f"date={day.isoformat()}" / found.name
+    if found != target:
+        _move(found, target)
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.rename(target)

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from visage_dags import episodes, runbooks
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = "https://github.com/team/visage/blob/abc/docs/runbooks/drift.md"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://github.com/team/visage",
+        "https://github.com/team/visage.git",
+        "https://x-access-token:secret@github.com/team/visage.git",
+        "git@github.com:team/visage.git",
+        "ssh://git@github.com/team/visage.git",
+    ],
+)
+def test_on_github_a_page_has_an_address_without_secrets(origin: str) -> None:
+    assert runbooks.link("drift", origin, "abc", ROOT) == PAGE
+
+
+def test_elsewhere_it_is_a_file_of_the_release() -> None:
+    for alarm in (episodes.DRIFT, episodes.ACCURACY):
+        page = Path(runbooks.link(alarm, "/srv/origin.git", "abc", ROOT))
+        assert page.is_relative_to(ROOT)
+        text = page.read_text("utf-8")
+        for part in ("## What it means", "## What to look at", "## What to do"):
+            assert part in text
