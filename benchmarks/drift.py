@@ -3,11 +3,12 @@
     python -m benchmarks.drift
     python -m benchmarks.drift --update docs/monitoring.md
 
-Needs what `dvc repro` makes. Draws faces as the model was trained on and scores them; then weeks of seven days
-are drawn from these again and again, and each is checked as monitoring does it: how many of these weeks have an
-alarm is the rate of false alarms. The same for faces that were drawn with the renderer's knobs turned: how many
-weeks have an alarm is the power. Beside it what Evidently says of the same weeks when its tests are left to
-itself. With --update tables and plot go into the document, between its markers, and beside it.
+Needs what `dvc repro` makes. Draws faces as the model was trained on and scores them; then weeks of seven
+days are drawn from these again and again, and each is checked as monitoring does it: how many of these weeks
+have an alarm is the rate of false alarms. The same for faces that were drawn with the renderer's knobs
+turned: how many weeks have an alarm is the power. Beside it what Evidently says of the same weeks when its
+tests are left to itself. With --update tables and plot go into the document, between its markers, and beside
+it.
 """
 
 import argparse
@@ -106,7 +107,7 @@ def _default(found: np.ndarray, expected: np.ndarray) -> bool:
 
 
 def significant(found: np.ndarray, expected: np.ndarray, alpha: float) -> bool:
-    """Say whether the p-value of the Kolmogorov-Smirnov test is at most alpha, mostly without computing it."""
+    """Say whether the Kolmogorov-Smirnov test's p-value is at most alpha, mostly without computing it."""
     low, high = _critical(len(found), len(expected), alpha)
     statistic = _statistic(found, expected)
     if low < statistic < high:

@@ -19,11 +19,11 @@ attribute list `list_attr_celeba.txt` or `.csv`. Move the folder in whole (renam
 when it appears. `append_labelled` makes a commit of each that the commit trained from does not have yet. They
 reach `main` with the candidate; from then on a batch is skipped, and its folder can be removed.
 
-Scored images whose labels came late (see monitoring) need no hand: `append_labelled` gathers them into a batch
-`<environment>-<day>` once a hundred have labels that no batch has yet. Leave the folder of such a batch where it
-is: it says which images have been gathered. Of batches that a run appended, the images that training never
-sees tell what it is worth there: `compare_drifted` holds the new model against the one that runs here on these
-images alone, and the candidate's message says what came of it.
+Scored images whose labels came late (see monitoring) need no hand: `append_labelled` gathers them into a
+batch `<environment>-<day>` once a hundred have labels that no batch has yet. Leave the folder of such a batch
+where it is: it says which images have been gathered. Of batches that a run appended, the images that training
+never sees tell what it is worth there: `compare_drifted` holds the new model against the one that runs here
+on these images alone, and the candidate's message says what came of it.
 
 ## Gates
 

@@ -19,8 +19,8 @@ from visage_dags import episodes
 
 TRAINING = "ml_pipeline_face_attributes"
 
-# The check of drift takes the latest seven windows of these days: where images come daily, a week. Labels come
-# days after the scores: in a week alone there would be few.
+# The check of drift takes the latest seven windows of these days: where images come daily, a week. Labels
+# come days after the scores: in a week alone there would be few.
 DRIFT_DAYS, LABEL_DAYS = 28, 28
 # Each has 8 MB.
 REPORTS = 12
@@ -181,11 +181,11 @@ def _of_drift(drift: dict[str, Any]) -> str:
     if not drift["enough_data"]:
         return (
             f"Not enough data to see drift: {drift['rows']} images of {drift['since']} to {drift['until']} "
-            f"in {len(drift['windows'])} windows and {drift['reference_rows']} in the reference; it takes "
+            f"in {_windows(drift)} and {drift['reference_rows']} in the reference; it takes "
             f"{drift['minimum']} of both, and {drift['alarm_after']} windows"
         )
     moved = drift["columns_drifted"]
-    windows = f"{drift['rows']} images in {len(drift['windows'])} windows"
+    windows = f"{drift['rows']} images in {_windows(drift)}"
     if not moved:
         return f"No drift in {windows}"
     most = sorted(moved, key=lambda name: drift["columns"][name]["distance"], reverse=True)[:3]
@@ -193,6 +193,11 @@ def _of_drift(drift: dict[str, Any]) -> str:
         f"Drift: {len(moved)} of {len(drift['columns'])} columns moved in {windows}, "
         f"most of all {', '.join(most)}"
     )
+
+
+def _windows(drift: dict[str, Any]) -> str:
+    count = len(drift["windows"])
+    return f"{count} window{'s' * (count != 1)}"
 
 
 def _of_performance(performance: dict[str, Any]) -> str:

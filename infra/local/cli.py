@@ -67,8 +67,8 @@ def demo_drift(
 ) -> None:
     """Play drift in prod and the way out of it: alarm, retraining, promotion, and the alarm that clears.
 
-    First it does what up does. Faces are drawn in another light, and scores are filed under the days of a week;
-    the rest is the real thing, with a full training of some minutes.
+    First it does what up does. Faces are drawn in another light, and scores are filed under the days of a
+    week; the rest is the real thing, with a full training of some minutes.
     """
     from infra.local.demo import Demo
 

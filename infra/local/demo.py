@@ -1,8 +1,8 @@
 """Drift in prod and the way out of it, played on this machine in minutes: what `make demo-drift` shows.
 
-Faces arrive in another light. Monitoring raises its alarm, trains on what was labelled of them, and proposes a
-candidate that says what it is worth there; once prod runs it, the alarm clears. What takes people or days is
-played: the labels are those that the faces were drawn with, and scores are filed under the days of a week.
+Faces arrive in another light. Monitoring raises its alarm, trains on what was labelled of them, and proposes
+a candidate that says what it is worth there; once prod runs it, the alarm clears. What takes people or days
+is played: the labels are those that the faces were drawn with, and scores are filed under the days of a week.
 """
 
 import json

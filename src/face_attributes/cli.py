@@ -264,9 +264,9 @@ def drift(
 ) -> None:
     """Say whether images that were scored differ from those that the model was chosen by.
 
-    Looked at are the latest seven windows: days (date=DAY) with a hundred images or more, or as many days in a
-    row as it takes to have them. Scores, decisions, embedding and figures of the images are tested in each: a
-    column differs if chance does not explain how much it moved, all columns considered, and it moved by at
+    Looked at are the latest seven windows: days (date=DAY) with a hundred images or more, or as many days in
+    a row as it takes to have them. Scores, decisions, embedding and figures of the images are tested in each:
+    a column differs if chance does not explain how much it moved, all columns considered, and it moved by at
     least a tenth of a standard deviation. The report is Evidently's, of all windows together. Too few windows
     are not enough to say. Drift is an answer, not an error: the exit code is 0.
     """
@@ -274,7 +274,8 @@ def drift(
 
     days = _days(since, until)
     found = run(scores, reference, model_sha256, out, report, release, days, alarm_after)
-    windows = f"{found['rows']} images in {len(found['windows'])} windows"
+    count = len(found["windows"])
+    windows = f"{found['rows']} images in {count} window{'s' * (count != 1)}"
     if not found["enough_data"]:
         print(
             f"drift: not enough data: {windows}, {found['reference_rows']} to compare with; it takes "

@@ -1,8 +1,8 @@
 """Tests of a column: whether values that were met are spread like those that are expected.
 
-Each gives a p-value, how often chance alone makes them differ this much, and a distance, how much that is. They
-are the ones that Evidently's report is told to show, and equal its figures: what it takes seconds to draw is
-here computed in milliseconds, as often as there are windows.
+Each gives a p-value, how often chance alone makes them differ this much, and a distance, how much that is.
+They are the ones that Evidently's report is told to show, and equal its figures: what it takes seconds to
+draw is here computed in milliseconds, as often as there are windows.
 """
 
 import math

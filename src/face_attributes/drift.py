@@ -1,8 +1,8 @@
 """Drift: whether the images that a model meets differ from those that it was chosen by.
 
 What is watched of an image, each a column: the model's scores, its decisions (how often it says yes), its
-embedding, and how the image was taken. They are held against the rows of the model's reference that it did not
-learn: it is surer of what it was trained on than of any image that it meets later.
+embedding, and how the image was taken. They are held against the rows of the model's reference that it did
+not learn: it is surer of what it was trained on than of any image that it meets later.
 
 A column differs in a window when two things are so. It is spread otherwise by more than chance allows, with
 Bonferroni's correction, as a hundred columns are a hundred chances; and by so much that it matters, as many

@@ -98,7 +98,7 @@ class Model:
     def describe(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (N, A) of uint8 RGB images (N, 218, 178, 3), and their embedding (N, E).
 
-        The embedding is a view of the images through the network's last layer but one, in few numbers: float32.
+        The embedding is what the network's last layer but one makes of them, in few numbers: float32.
         """
         if not self.embedding:
             return self.predict(images), np.empty((len(images), 0), np.float32)

@@ -23,7 +23,7 @@ TRAINING = "ml_pipeline_face_attributes"
 MODEL = b"not quite ONNX: monitoring asks for its digest alone"
 DIGEST = hashlib.sha256(MODEL).hexdigest()
 ATTRIBUTES = ("Smiling", "Male")
-STATISTICS = ("brightness", "contrast", "saturation", "sharpness")
+STATISTICS = ("brightness", "contrast", "saturation", "warmth", "sharpness", "noise")
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -59,11 +59,14 @@ class Environment:
         assert done.returncode == 0 or not check, done.stdout[-6000:]
         return done.stdout
 
-    def score(self, batch: str, count: int, *, wrong: int | None = None, light: float = 1.0) -> None:
-        """Leave the scores of a batch of today, and its labels where `wrong` says how many belie it."""
+    def score(
+        self, batch: str, count: int, *, wrong: int | None = None, light: float = 1.0, ago: int = 0
+    ) -> None:
+        """Leave the scores of a batch, and its labels where `wrong` says how many of them belie it."""
         columns = rows(count, seed=len(batch) + 10, light=light)
         names = [f"{index:04d}.jpg" for index in range(count)]
-        file = self.home / f"scores/date={datetime.now(UTC).date()}/{batch}.parquet"
+        day = datetime.now(UTC).date() - timedelta(days=ago)
+        file = self.home / f"scores/date={day}/{batch}.parquet"
         file.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table({"id": names, **columns, "model_sha256": [DIGEST] * count}), file)
         if wrong is not None:
@@ -113,7 +116,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
     made = folder / "made"
     made.mkdir()
     (made / "model.onnx").write_bytes(MODEL)
-    known = pa.table({"partition": ["validation"] * 400, **rows(400, seed=1)})
+    ids = [f"{index}.jpg" for index in range(400)]
+    known = pa.table({"id": ids, "partition": ["validation"] * 400, **rows(400, seed=1)})
     pq.write_table(known.replace_schema_metadata({"model_sha256": DIGEST}), made / "reference.parquet")
     outputs = {"export": "models/model.onnx", "reference": "data/reference.parquet"}
     stages = {
@@ -185,7 +189,8 @@ def environment(release: tuple[Path, dict[str, str]], tmp_path: Path) -> Environ
 
 
 def test_drift_leads_to_one_training_and_to_a_record(environment: Environment) -> None:
-    environment.score("monday", 300, light=0.6)
+    environment.score("monday", 300, light=0.6, ago=1)
+    environment.score("tuesday-", 300, light=0.6)
     said = environment.monitor({"profile": "small"})
     assert environment.states() == {
         "check_data_drift": "success",
@@ -203,41 +208,57 @@ def test_drift_leads_to_one_training_and_to_a_record(environment: Environment) -
     assert (line["decision"], line["environment"], line["profile"]) == ("retrain", "staging", "small")
     assert line["release"] == environment.call("git", "rev-parse", "HEAD").strip()
     assert line["model_sha256"] == DIGEST
-    assert line["reasons"][0].startswith("Drift: 4 of 6 columns moved in 300 images")
+    assert line["reasons"][0].startswith("Drift: 6 of 10 columns moved in 600 images in 2 windows")
     assert set(line["drift"]["columns"]) == set(STATISTICS)
     assert line["drift"]["columns"]["brightness"]["p_value"] < 0.001
     assert line["performance"]["enough_labels"] is False
     today = datetime.now(UTC).date()
     window = (line["drift"]["since"], line["drift"]["until"])
-    assert window == ((today - timedelta(days=6)).isoformat(), today.isoformat())
+    assert window == ((today - timedelta(days=27)).isoformat(), today.isoformat())
+    assert [one["rows"] for one in line["drift"]["windows"]] == [300, 300]
+    assert (line["alarm"], line["episodes"]["drift"]["state"]) == (["drift"], "begins")
     evidence = environment.home / line["evidence"]
     assert {path.name for path in evidence.iterdir()} == {"drift.html", "drift.json", "performance.json"}
-    assert f"a retraining waits, because {TRAINING} is paused" in said
+    assert f"drift; a retraining waits, because {TRAINING} is paused" in said
+    assert str(environment.checkout / "docs/runbooks/drift.md") in said
 
-    environment.monitor()
+    said = environment.monitor()
+    assert "Nothing to tell: no alarm begins or clears." in said
     assert environment.states()["trigger_retraining"] == "skipped"
     assert len(environment.trainings()) == 1
     again = environment.decisions()[1]
     assert (again["decision"], again["triggered"]) == ("skip", None)
+    assert again["episodes"]["drift"] == {**line["episodes"]["drift"], "state": "goes on"}
     assert again["reasons"][-1] == f"A run of {TRAINING} is queued or running already"
+
+    for day in range(7):
+        environment.score(f"calm{'-' * day}", 300, ago=day)
+    for file in environment.home.glob("scores/*/*day*.parquet"):
+        file.unlink()
+    said = environment.monitor()
+    assert "drift has cleared, after it began at " in said
+    assert environment.decisions()[2]["alarm"] == []
 
 
 def test_labels_that_belie_the_model_lead_to_a_training(environment: Environment) -> None:
-    environment.score("monday", 300, wrong=100)
+    environment.score("monday", 300, wrong=100, ago=1)
+    environment.score("tuesday", 300)
     said = environment.monitor()
     (line,) = environment.decisions()
     assert line["decision"] == "retrain"
     calm, reason = line["reasons"]
-    assert calm == "No drift in 300 images"
+    assert calm == "No drift in 600 images in 2 windows"
     assert reason.startswith("Mean accuracy 66.67%")
     assert reason.endswith("on 300 late labels is below 85.00%")
     assert line["drift"]["drifted"] is False
     assert environment.trainings() == [(line["triggered"], {"ref": "main", "profile": "full"})]
     assert reason in said
+    assert "accuracy below the threshold; a retraining waits" in said
 
 
 def test_when_all_is_well_nothing_is_trained(environment: Environment) -> None:
-    environment.score("monday", 300, wrong=10)
+    environment.score("monday", 300, wrong=10, ago=1)
+    environment.score("tuesday", 300)
     environment.monitor()
     assert environment.states() == {
         "check_data_drift": "success",
@@ -250,7 +271,7 @@ def test_when_all_is_well_nothing_is_trained(environment: Environment) -> None:
     }
     (line,) = environment.decisions()
     assert (line["decision"], line["triggered"]) == ("skip", None)
-    assert line["reasons"][0] == "No drift in 300 images"
+    assert line["reasons"][0] == "No drift in 600 images in 2 windows"
     assert line["performance"]["mean_accuracy"] == pytest.approx(290 / 300, abs=1e-4)
     assert environment.trainings() == []
 

@@ -165,6 +165,8 @@ def test_comparing_two_models(run, made, workplace):
     assert "+0.00 points (+0.00 to +0.00); surely worse: no attribute; latency times " in out
     assert json.loads((workplace / "figures/two.json").read_text())["samples"] > 0
     assert "data/holdout.parquet: " in complaint(run("compare", *options))
+    some = ["--holdout", made.holdout, "--batch", "late"]
+    assert "holds no image of late" in complaint(run("compare", *options, *some))
     assert run("compare", "--model", made.model)[0] == 2
 
 
@@ -181,7 +183,8 @@ def test_monitoring(run, made, tmp_path):
     code, said, _ = run("drift", tmp_path / "scores", *options)
     assert code == 0
     assert said == (
-        "drift: not enough data: 240 images in 1 windows, 20 to compare with; it takes 100 of both, and 2 windows\n"
+        "drift: not enough data: 240 images in 1 window, 20 to compare with; it takes 100 of both, "
+        "and 2 windows\n"
     )
     code, said, _ = run("drift", tmp_path / "scores", *options, "--until", "2026-01-04")
     assert "not enough data: 0 images" in said

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import onnx
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -216,3 +217,23 @@ def test_what_cannot_be_compared(made, tmp_path):
     with pytest.raises(DataError, match="holds no images"):
         comparison.compare(made.model, made.model, tmp_path / "empty.parquet", out)
     assert not out.exists()
+
+
+def test_a_labelled_batch_is_judged_by_alone_and_twice_alike(made, tmp_path):
+    table = pq.read_table(made.holdout)
+    ids = table.column("id").to_pylist()
+    late = [f"late/{name}" if index < 10 else name for index, name in enumerate(ids)]
+    changed = table.set_column(table.column_names.index("id"), "id", pa.array(late))
+    pq.write_table(changed, tmp_path / "holdout.parquet")
+    for name in ("one", "two"):
+        comparison.compare(
+            made.model,
+            made.variants / "float32.onnx",
+            tmp_path / "holdout.parquet",
+            tmp_path / name,
+            ["late"],
+        )
+    figures = json.loads((tmp_path / "one").read_text())
+    assert (figures["samples"], figures["batches"]) == (10, ["late"])
+    assert not {"latency", "size"} & set(figures)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

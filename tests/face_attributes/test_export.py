@@ -93,6 +93,26 @@ def test_any_number_of_images_and_none_minds_the_others(made, count, variant):
     np.testing.assert_allclose(model.predict(some[-1:])[0], together[-1], atol=1e-5)
 
 
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+def test_the_embedding_is_of_the_last_layer_but_one(made, variant):
+    shipped = export.Shipped(weights.load(made.weights))
+    model = Model(made.variants / f"{variant}.onnx")
+    _, pixels = next(decoded(made.sample))
+    with torch.inference_mode():
+        expected = export.Described(shipped)(torch.from_numpy(pixels))[1].numpy()
+        features = shipped.features(torch.from_numpy(pixels))
+    probabilities, embedding = model.describe(pixels)
+    assert embedding.shape == (len(pixels), 8) == (len(pixels), model.embedding)
+    np.testing.assert_array_equal(probabilities, model.predict(pixels))
+    spread = expected.std(axis=0)
+    assert (spread > 0).all()
+    tolerance = 1e-4 if variant == "float32" else 0.5 * spread.max()
+    np.testing.assert_allclose(embedding, expected, atol=tolerance)
+    # As far apart as in the features, more or less: few directions are rough
+    one, other = (np.linalg.norm(some[0] - some[1:], axis=1) for some in (features.numpy(), expected))
+    assert np.corrcoef(one, other)[0, 1] > 0.3
+
+
 def test_figures_of_the_parity(made):
     figures = json.loads(made.parity.read_text())
     assert figures["max_difference"] <= 1e-4 == figures["tolerance"]

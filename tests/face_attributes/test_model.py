@@ -20,6 +20,17 @@ def test_a_probability_at_the_threshold_is_a_yes(made):
     assert not model.decide(probabilities - np.float32(1e-6)).any()
 
 
+def test_a_model_from_before_there_was_an_embedding_is_read_too(made, tmp_path):
+    proto = onnx.load(made.model)
+    (embedding,) = [value for value in proto.graph.output if value.name == "embedding"]
+    proto.graph.output.remove(embedding)
+    onnx.save(proto, tmp_path / "old.onnx")
+    old, pixels = Model(tmp_path / "old.onnx"), np.zeros((2, 218, 178, 3), np.uint8)
+    probabilities, nothing = old.describe(pixels)
+    assert (old.embedding, nothing.shape) == (0, (2, 0))
+    np.testing.assert_array_equal(probabilities, Model(made.model).predict(pixels))
+
+
 @pytest.mark.parametrize("keep", [0, 100, -100])
 def test_a_truncated_file(made, tmp_path, keep):
     path = tmp_path / "model.onnx"

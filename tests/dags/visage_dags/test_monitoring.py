@@ -82,7 +82,8 @@ def test_days_are_whole_and_end_with_the_last_that_has_begun() -> None:
             drift("Smiling_score", "brightness"),
             performance(),
             [
-                "Drift: 2 of 3 columns moved in 300 images in 3 windows, most of all brightness, Smiling_score",
+                "Drift: 2 of 3 columns moved in 300 images in 3 windows, "
+                "most of all brightness, Smiling_score",
                 "Mean accuracy 90.00% (88.00% to 92.00%) on 300 late labels is not below 85.00%",
             ],
         ),
@@ -121,8 +122,8 @@ def test_what_is_not_known_is_no_reason_to_train() -> None:
     assert decision == Decision(
         False,
         (
-            "Not enough data to see drift: 30 images of 2026-01-01 to 2026-01-07 in 1 windows and 2000 in the "
-            "reference; it takes 100 of both, and 2 windows",
+            "Not enough data to see drift: 30 images of 2026-01-01 to 2026-01-07 in 1 window and 2000 "
+            "in the reference; it takes 100 of both, and 2 windows",
             "Not enough labels to judge accuracy: 30 images of 2025-12-11 to 2026-01-07 have one; "
             "it takes 100",
         ),
