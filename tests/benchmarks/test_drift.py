@@ -1,0 +1,104 @@
+import os
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from scipy import stats
+
+from benchmarks import drift as benchmark
+from benchmarks import drift_plot
+from benchmarks.drift import Checker, Rates, Said, significant, week
+from face_attributes import drift
+from face_attributes.scored import ALL
+from face_attributes.windows import Window
+
+DOCUMENT = Path(__file__).parents[2] / "docs/monitoring.md"
+
+
+def columns(count: int, seed: int, shift: float = 0.0) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return {
+        "Smiling": random.random(count) < 0.4 + shift,
+        "Bald": random.random(count) < 0.02,
+        "Smiling_score": random.beta(0.3 + shift, 0.5, count).astype(np.float32),
+        "brightness": random.normal(100 + 20 * shift, 10, count).astype(np.float32),
+        "noise": random.normal(3, 1, count).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.2, 0.4])
+def test_a_week_is_checked_as_monitoring_checks_it(shift: float) -> None:
+    expected = columns(400, 0)
+    days = [columns(150, seed, shift) for seed in range(1, 4)]
+    windows = [Window(ALL, 150, pa.table(day)) for day in days]
+    whole = pa.concat_tables([window.table for window in windows])
+    said = drift._judge(windows, whole, pa.table(expected), list(expected), drift.ALARM_AFTER)
+    assert list(Checker(expected).ours(days)) == said["columns_drifted"]
+
+
+@pytest.mark.parametrize(("rows", "size"), [(700, 400), (300, 1200)])
+def test_evidently_left_to_itself_finds_the_same_columns(rows: int, size: int) -> None:
+    os.environ["DO_NOT_TRACK"] = "1"
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ValueDrift
+
+    found, expected = columns(rows, 5, 0.04), columns(size, 6)
+    names = {kind: [name for name in found if (found[name].dtype == bool) == kind] for kind in (True, False)}
+    definition = DataDefinition(numerical_columns=names[False], categorical_columns=names[True])
+    data = [
+        Dataset.from_pandas(pd.DataFrame(table), data_definition=definition) for table in (found, expected)
+    ]
+    ran = Report([ValueDrift(column=name) for name in found], include_tests=True).run(*data).dict()
+    # Its test fails where there is drift
+    theirs = [name for name, test in zip(found, ran["tests"], strict=True) if test["status"] == "FAIL"]
+    assert list(Checker(expected).evidently(found)) == theirs
+    assert 0 < len(theirs) < len(found)
+
+
+def test_a_p_value_is_over_or_under_alpha_as_scipy_says() -> None:
+    random = np.random.default_rng(0)
+    expected = np.sort(random.normal(size=130))
+    agreed = []
+    for shift in np.linspace(0, 1, 60):
+        found = random.normal(shift, 1, 90)
+        for alpha in (0.05, 0.0006):
+            truth = bool(stats.ks_2samp(expected, found).pvalue <= alpha)
+            assert significant(found, expected, alpha) == truth
+            agreed.append(truth)
+    assert {True, False} == set(agreed)
+
+
+def test_no_image_of_a_week_is_there_twice_nor_in_its_reference() -> None:
+    pool = {"id": np.arange(1000)}
+    days, against = week(np.random.default_rng(1), pool, 100, 300)
+    drawn = np.concatenate([*(day["id"] for day in days), against["id"]])
+    assert (len(days), len(drawn), len(set(drawn))) == (7, 1000, 1000)
+    assert week(np.random.default_rng(1), pool, 100, pool)[1] is pool
+
+
+def test_rates_count_weeks() -> None:
+    said = [Said(("a",), ("a", "b"), 4), Said((), ("a",), 4), Said((), (), 4)]
+    assert Rates.of(said) == Rates(weeks=3, ours=1, evidently=2, evidently_half=1)
+
+
+def test_what_the_docs_state_is_few_enough() -> None:
+    text = DOCUMENT.read_text("utf-8")
+    table = text[text.index("<!-- quiet -->") : text.index("<!-- /quiet -->")]
+    rows = re.findall(r"\| (\d+) \| \*\*([\d.]+)%\*\* \| ([\d.]+)% \|", table)
+    assert len(rows) == 2 * len(benchmark.A_DAY)
+    for weeks, false, at_most in rows:
+        assert int(weeks) >= 500
+        assert float(false) <= float(at_most) <= 5
+
+
+def test_the_plot_has_a_panel_for_each_knob_and_is_an_image() -> None:
+    ways = ["one", "two", "three"]
+    power = {knob: {level: dict.fromkeys(ways, 0.5) for level in "12"} for knob in ("light", "a & b")}
+    drawn = ElementTree.fromstring(drift_plot.draw(power))  # noqa: S314  # our own
+    texts = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"light", "a & b", *ways, "1", "2", "50%"} <= set(texts)
+    assert list(ElementTree.parse(DOCUMENT.with_name("drift.svg")).getroot().iter())  # noqa: S314
