@@ -38,9 +38,10 @@ def gather(home: Path, environment: str, day: date, code: Path) -> None:
 
     Nothing is made where fewer than a hundred have labels that no batch has yet.
     """
-    for name in ("scored", "labels", FOLDER):
-        (home / name).mkdir(parents=True, exist_ok=True)
-    options = ["--labels", str(home / "labels"), "--out", str(home / FOLDER)]
+    labels = home / "labels"
+    if not labels.is_dir() or not any(labels.iterdir()):
+        return
+    options = ["--labels", str(labels), "--out", str(home / FOLDER)]
     command = ["python", "-m", "face_attributes", "gather", str(home / "scored"), *options]
     call([*command, "--name", f"{environment}-{day.isoformat()}"], code, timedelta(hours=1))
 

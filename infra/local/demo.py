@@ -88,23 +88,29 @@ class Demo(Journey):
         self, name: str, ago: tuple[int, ...], change: tuple[str, ...], step: Step, *, labelled: bool = True
     ) -> None:
         data = self._layout.place(ENVIRONMENT).data
-        commit = str(self._ledger().present(ENVIRONMENT).commit)
-        for number, days in enumerate(ago):
-            batch = f"demo-{name}-{number + 1}"
-            day = datetime.now(UTC).date() - timedelta(days=days)
-            if not _scores(data, batch):
-                drawn = data / f".{batch}"
-                seed = SEED + 100 * ["calm", "drifted", "after"].index(name) + number
-                options = ["--count", str(DAY), "--seed", str(seed), *change]
-                self._face_attributes(commit, ["draw", str(drawn), *options], step, seconds=600)
-                if labelled:
-                    _move(drawn / "list_attr_celeba.txt", data / "labels" / f"{batch}.txt")
-                _move(drawn / "img_align_celeba", data / "incoming" / batch)
-                shutil.rmtree(drawn)
-                self._await(ENVIRONMENT, "score_faces", lambda batch=batch: _scored(data, batch), 600)
+        batches = {
+            f"demo-{name}-{number}": datetime.now(UTC).date() - timedelta(days=days)
+            for number, days in enumerate(ago, start=1)
+        }
+        first = SEED + 100 * ["calm", "drifted", "after"].index(name)
+        for seed, batch in enumerate(batches, start=first):
+            if not _scores(data, batch) and not (data / "incoming" / batch).exists():
+                self._bring(data, batch, ("--seed", str(seed), *change), step, labelled=labelled)
+        for batch, day in batches.items():
+            self._await(ENVIRONMENT, "score_faces", lambda batch=batch: _scored(data, batch), 600)
             _file_under(data, batch, day)
             step.say(f"{batch}: {DAY} images, filed under {day}")
         step.done(f"{DAY * len(ago)} images")
+
+    def _bring(self, data: Path, batch: str, options: tuple[str, ...], step: Step, *, labelled: bool) -> None:
+        """Put faces where prod looks for them, and what is true of them where it will be looked for."""
+        commit = str(self._ledger().present(ENVIRONMENT).commit)
+        drawn = data / f".{batch}"
+        self._face_attributes(commit, ["draw", str(drawn), "--count", str(DAY), *options], step, seconds=600)
+        if labelled:
+            _move(drawn / "list_attr_celeba.txt", data / "labels" / f"{batch}.txt")
+        _move(drawn / "img_align_celeba", data / "incoming" / batch)
+        shutil.rmtree(drawn)
 
     def _check(self, step: Step) -> dict[str, Any]:
         """Run monitoring in prod and return its line of the record."""

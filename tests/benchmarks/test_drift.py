@@ -46,7 +46,7 @@ def test_evidently_left_to_itself_finds_the_same_columns(rows: int, size: int) -
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
-    found, expected = columns(rows, 5, 0.04), columns(size, 6)
+    found, expected = columns(rows, 5, 0.12), columns(size, 6)
     names = {kind: [name for name in found if (found[name].dtype == bool) == kind] for kind in (True, False)}
     definition = DataDefinition(numerical_columns=names[False], categorical_columns=names[True])
     data = [

@@ -27,7 +27,7 @@ HEAVY = {
 
 # How many tasks each DAG has.
 COUNTS = {
-    "ml_pipeline_face_attributes": 16,
+    "ml_pipeline_face_attributes": 17,
     "model_monitoring_and_retraining": 7,
     "score_faces": 2,
     "verify_release": 3,
@@ -280,6 +280,7 @@ def test_the_training_pipeline_is_the_guides(parsed: dict[str, Any]) -> None:
         "model_training.push",
         "model_evaluation.evaluate",
         "model_evaluation.reference",
+        "model_evaluation.compare_drifted",
         "model_evaluation.archive",
         "model_evaluation.gates",
         "propose_candidate",

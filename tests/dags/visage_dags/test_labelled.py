@@ -1,6 +1,11 @@
+from datetime import date
 from pathlib import Path
 
+from gitops.repository import Repository
+from gitops.workspace import Origin
 from visage_dags import labelled
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_what_still_arrives_does_not_wait(tmp_path: Path) -> None:
@@ -13,3 +18,41 @@ def test_what_still_arrives_does_not_wait(tmp_path: Path) -> None:
 
 def test_a_batch_is_known_by_its_pointer() -> None:
     assert labelled.pointer("a") == "data/labelled/a.parquet.dvc"
+
+
+def test_nothing_is_gathered_where_no_labels_came(tmp_path: Path) -> None:
+    labelled.gather(tmp_path, "prod", date(2026, 1, 7), tmp_path / "no release here")
+    (tmp_path / "labels").mkdir()
+    labelled.gather(tmp_path, "prod", date(2026, 1, 7), tmp_path / "no release here")
+
+
+def test_images_with_labels_are_gathered_by_the_release(tmp_path: Path) -> None:
+    (tmp_path / "scored/monday").mkdir(parents=True)
+    (tmp_path / "labels").mkdir()
+    names = [f"{index}.jpg" for index in range(100)]
+    for name in names:
+        (tmp_path / "scored/monday" / name).write_bytes(name.encode())
+    (tmp_path / "labels/monday.csv").write_text(
+        "\n".join(["image_id,Male", *(f"{name},1" for name in names)])
+    )
+    labelled.gather(tmp_path, "prod", date(2026, 1, 7), ROOT)
+    assert labelled.waiting(tmp_path) == ["prod-2026-01-07"]
+    assert len(list((tmp_path / "labelled/prod-2026-01-07").glob("*.jpg"))) == 100
+
+
+def test_batches_that_a_run_appended_are_those_to_judge_by(tmp_path: Path) -> None:
+    (tmp_path / "origin.git").mkdir()
+    origin = Repository(tmp_path / "origin.git")
+    origin.git("init", "--quiet", "--bare", "--initial-branch=main")
+    old = {labelled.pointer("old"): b"meta: {images: 500}\n", "README.md": b"one"}
+    base = origin.commit_files(None, old, "Start")
+    new = {
+        labelled.pointer("new"): b"meta: {images: 100}\n",
+        labelled.pointer("few"): b"meta: {images: 99}\n",
+        "README.md": b"two",
+    }
+    result = origin.commit_files(base, new, "Append")
+    origin.git("update-ref", "refs/heads/main", result)
+    place = Origin(str(origin.path))
+    assert labelled.added(place, base, result, tmp_path / "spaces") == ["new"]
+    assert labelled.added(place, result, result, tmp_path / "spaces") == []
