@@ -48,6 +48,10 @@ class Runs(Airflow):
         self.call("PATCH", _path(dag, run), {"state": "failed"})
         self.call("DELETE", _path(dag, run))
 
+    def settle(self, dag: str, run: str) -> None:
+        """End a run as if it had succeeded."""
+        self.call("PATCH", _path(dag, run), {"state": "success"})
+
     def failure(self, dag: str, run: str, place: Place) -> str:
         """Say which task made a run fail, where its log is, and the log's last lines."""
         failed = next((task for task in self.tasks(dag, run) if task.state == "failed"), None)
