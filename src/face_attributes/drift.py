@@ -155,13 +155,15 @@ def _report(found: pa.Table, expected: pa.Table, verdict: dict, path: Path) -> N
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
-    tests = {name: column_tests.of(_values(expected, name)) for name in found.column_names}
+    # What moved comes first: whoever opens the report looks for it
+    names = sorted(found.column_names, key=lambda name: -verdict["columns"][name]["windows_drifted"])
+    tests = {name: column_tests.of(_values(expected, name)) for name in names}
     definition = DataDefinition(
         numerical_columns=[name for name, test in tests.items() if test is column_tests.NUMBERS],
         categorical_columns=[name for name, test in tests.items() if test is column_tests.SHARES],
     )
     current, reference = (
-        Dataset.from_pandas(table.select(found.column_names).to_pandas(), data_definition=definition)
+        Dataset.from_pandas(table.select(names).to_pandas(), data_definition=definition)
         for table in (found, expected)
     )
     metrics = []

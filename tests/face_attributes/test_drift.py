@@ -197,6 +197,8 @@ def test_the_report_is_evidentlys_with_the_very_figures_of_the_verdict(drawn, kn
         assert said in text
     distance = verdict["columns"]["brightness"]["distance"]
     assert re.search(rf"Wasserstein distance[^<]*{distance:.2f}", text)
+    first = re.search(r"Drift in column '([^']+)'", text)
+    assert verdict["columns"][first[1]]["windows_drifted"] == 2
 
 
 def test_a_reference_that_cannot_be_used(drawn, known, digest, tmp_path):
