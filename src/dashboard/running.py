@@ -9,7 +9,7 @@ from dashboard import values
 from dashboard.errors import DashboardError
 from dashboard.place import Place
 from gitops.errors import GitopsError
-from gitops.promotion import Ledger, earlier
+from gitops.ledger import Ledger, earlier
 from gitops.release import PREVIOUS, Declaration, identities
 from gitops.repository import Repository
 from gitops.verdict import Verdict
