@@ -70,7 +70,10 @@ class Service:
             process = psutil.Process(record["pid"])
             same = abs(process.create_time() - record["created"]) < 1
             alive = process.status() != psutil.STATUS_ZOMBIE
-            return process if same and alive and self._marked(process) else None
+            # Between two programs, as when one drops its rights and goes on as another, a process has no
+            # variables for a moment.
+            ours = self._marked(process) or not _environment(process)
+            return process if same and alive and ours else None
         except _GONE:
             return None
 

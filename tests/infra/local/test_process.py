@@ -74,6 +74,15 @@ def test_a_number_that_another_process_got_is_not_ours(service: Make, start: Sta
     assert alive(running)
 
 
+def test_a_service_that_has_no_variables_just_now_is_alive(service: Make, start: Start) -> None:
+    one = service("database")
+    running = start(one, "import os; os.execve('/bin/sleep', ['sleep', '600'], {})")
+    wait_for(lambda: running.name() == "sleep")
+    assert one.find() == running
+    running.kill()
+    wait_for(lambda: one.find() is None)
+
+
 def test_a_record_from_before_a_restart_of_the_machine_is_stale(service: Make, start: Start) -> None:
     one = service("dev/scheduler")
     running = start(one)
