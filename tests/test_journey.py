@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -21,6 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from gitops import release
 from gitops.repository import Repository
 from infra.local import patience
+from tests.browser import chrome
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -100,20 +100,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     """A browser with a profile of its own, and no connections but those to this machine."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    driver = chrome(tmp_path / "profile")
     try:
         yield driver
     finally:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import yaml
 
-from dashboard import values
 from dashboard.errors import DashboardError
-from gitops import figures
+from gitops import figures, values
 from gitops.errors import GitopsError, ModelError
 from gitops.figures import Figures, Interval
 from gitops.lock import recorded

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dashboard import values
+from gitops import values
 from gitops.figures import Interval
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import re
 
 from airflow.configuration import conf
 
-from dashboard import values
+from gitops import values
 
 SHADES = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950)
 _COLOUR = re.compile(r"#[0-9a-fA-F]{3,8}|(?:oklch|oklab|rgb|hsl)\([0-9a-z.%/, +-]+\)")

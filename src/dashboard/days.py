@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 
-from dashboard import values
+from gitops import values
 
 _FOLDER = "date="
 

@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from dashboard import values
 from dashboard.errors import DashboardError
 from dashboard.place import Place
+from gitops import values
 from gitops.errors import GitopsError
 from gitops.ledger import Ledger, earlier
 from gitops.release import PREVIOUS, Declaration, identities

@@ -6,12 +6,12 @@ Read for people to compare, so what is missing stays out. What a release must ha
 import csv
 import io
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gitops import values
 from gitops.repository import Repository
 
 FILES = {name: f"metrics/{name}.json" for name in ("evaluation", "performance", "training", "export")}
@@ -94,7 +94,7 @@ def _figures(read: Callable[[str], bytes | None]) -> Figures:
         found[name] = {}
         if content is not None:
             try:
-                found[name] = _mapping(json.loads(content))
+                found[name] = values.mapping(json.loads(content))
             except (ValueError, RecursionError):
                 damaged.append(path)
     evaluation, performance, training = found["evaluation"], found["performance"], found["training"]
@@ -106,7 +106,7 @@ def _figures(read: Callable[[str], bytes | None]) -> Figures:
     means = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "mean_f1", "mean_roc_auc")
     export = found["export"]
     variant = performance.get("variant") or export.get("variant")
-    sizes = _mapping(_mapping(export.get("variants")).get(str(variant)))
+    sizes = values.mapping(values.mapping(export.get("variants")).get(str(variant)))
     content = read(CURVE)
     curve: tuple[tuple[float, float | None, float | None, float | None], ...] = ()
     if content is not None:
@@ -115,15 +115,15 @@ def _figures(read: Callable[[str], bytes | None]) -> Figures:
         except (ValueError, csv.Error):
             damaged.append(CURVE)
     return Figures(
-        sha256=_text(evaluation.get("model_sha256")),
-        profile=_text(evaluation.get("profile")),
+        sha256=values.text(evaluation.get("model_sha256")),
+        profile=values.text(evaluation.get("profile")),
         means={name: interval for name in means if (interval := _interval(evaluation, name))},
         attributes=_accuracies(evaluation.get("per_attribute")),
         slices=_accuracies(evaluation.get("slices")),
-        counts={name: int(count) for name, count in counts.items() if _number(count) is not None},
+        counts={name: int(count) for name, count in counts.items() if values.number(count) is not None},
         speed=dict(_speed(performance)),
-        model_bytes=_whole(performance.get("model_bytes") or sizes.get("bytes")),
-        variant=_text(variant),
+        model_bytes=values.whole(performance.get("model_bytes") or sizes.get("bytes")),
+        variant=values.text(variant),
         training={
             name: str(value) for name, value in training.items() if isinstance(value, (int, float, str))
         },
@@ -133,55 +133,35 @@ def _figures(read: Callable[[str], bytes | None]) -> Figures:
 
 
 def _speed(performance: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    for batch, row in _mapping(performance.get("latency")).items():
+    for batch, row in values.mapping(performance.get("latency")).items():
         for key, label in (("p50_ms", "median"), ("p95_ms", "95th percentile")):
-            if (value := _number(_mapping(row).get(key))) is not None:
+            if (value := values.number(values.mapping(row).get(key))) is not None:
                 yield f"{str(batch).replace('_', ' ')}, {label}", value
 
 
 def _accuracies(rows: object) -> dict[str, Interval]:
-    found = {str(name): _interval(_mapping(row), "accuracy") for name, row in _mapping(rows).items()}
+    found = {
+        str(name): _interval(values.mapping(row), "accuracy") for name, row in values.mapping(rows).items()
+    }
     return {name: interval for name, interval in found.items() if interval}
 
 
 def _interval(row: dict[str, Any], name: str) -> Interval | None:
-    value = _number(row.get(name))
+    value = values.number(row.get(name))
     if value is None:
         return None
-    return Interval(value, _number(row.get(f"{name}_low")), _number(row.get(f"{name}_high")))
+    return Interval(value, values.number(row.get(f"{name}_low")), values.number(row.get(f"{name}_high")))
 
 
 def _curve(content: bytes) -> Iterator[tuple[float, float | None, float | None, float | None]]:
     for number, row in enumerate(csv.DictReader(io.StringIO(content.decode("utf-8")))):
         if number == _MOST_EPOCHS:
             return
-        values = [_parsed(row.get(name)) for name in ("train_loss", "validation_loss", "validation_accuracy")]
+        curve = [_parsed(row.get(name)) for name in ("train_loss", "validation_loss", "validation_accuracy")]
         epoch = _parsed(row.get("epoch"))
         if epoch is not None:
-            yield epoch, values[0], values[1], values[2]
+            yield epoch, curve[0], curve[1], curve[2]
 
 
 def _parsed(text: str | None) -> float | None:
-    return _number(float(text)) if text else None
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
-def _whole(value: object) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    return values.number(float(text)) if text else None

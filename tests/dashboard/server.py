@@ -19,6 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from gitops import settings
 from infra.local import port, variables
+from tests.browser import chrome
 from tests.dashboard.world import ROOT
 from tests.infra.local.waiting import wait_for
 
@@ -108,21 +109,7 @@ class Browser:
     """A headless Chromium with a profile of its own, and no connections but those to this machine."""
 
     def __init__(self, profile: Path, *, dark: bool = False) -> None:
-        options = webdriver.ChromeOptions()
-        options.binary_location = shutil.which("chromium") or ""
-        for argument in (
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            f"--user-data-dir={profile}",
-        ):
-            options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+        self.driver = chrome(profile, log=True)
         self.dark(dark)
 
     def dark(self, dark: bool) -> None:

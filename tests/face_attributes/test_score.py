@@ -36,11 +36,14 @@ def test_each_image_has_scores_decisions_and_statistics(folder, made, tmp_path):
         path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg")
     )
     names = [*model.attributes, *(f"{name}_score" for name in model.attributes)]
-    assert table.column_names == ["id", *names, *STATISTICS, "model_sha256", "release"]
+    embedding = [f"embedding_{index}" for index in range(model.embedding)]
+    assert embedding
+    assert table.column_names == ["id", *names, *embedding, *STATISTICS, "model_sha256", "release"]
     row = table.slice(50, 1).to_pylist()[0]
     image = images.decode((folder / row["id"]).read_bytes())
-    probabilities = model.predict(image[None])
+    probabilities, described = model.describe(image[None])
     expected = dict(zip(model.attributes, probabilities[0], strict=True))
+    assert [row[name] for name in embedding] == pytest.approx(described[0].tolist(), abs=1e-4)
     for index, name in enumerate(model.attributes):
         assert row[f"{name}_score"] == pytest.approx(expected[name], abs=1e-5)
         assert row[name] == (row[f"{name}_score"] >= model.thresholds[index])
@@ -155,14 +158,14 @@ def test_nothing_is_written_into_the_folder_itself(folder, made, tmp_path, place
 
 def test_memory_holds_a_few_batches_only(folder, made, tmp_path, monkeypatch):
     largest = 0
-    predict = Model.predict
+    describe = Model.describe
 
     def watched(self, batch):
         nonlocal largest
         largest = max(largest, len(batch))
-        return predict(self, batch)
+        return describe(self, batch)
 
-    monkeypatch.setattr(Model, "predict", watched)
+    monkeypatch.setattr(Model, "describe", watched)
     score(folder, made.model, tmp_path / "scores.parquet")
     assert largest == 64
     assert np.isfinite(pq.read_table(tmp_path / "scores.parquet").column("Male_score").to_numpy()).all()

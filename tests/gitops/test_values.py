@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from dashboard import values
+from gitops import values
 
 
 @pytest.mark.parametrize("odd", [None, True, "1", [], {}, float("nan"), float("inf"), 10**400])
