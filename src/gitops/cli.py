@@ -8,11 +8,11 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from gitops import github_cli
 from gitops.checkout import commit_of as _commit
 from gitops.checkout import comparer as _comparer
 from gitops.checkout import open_checkout as _open
 from gitops.errors import GitopsError, NothingToDoError, RuleError
+from gitops.github import cli as github_cli
 
 _OUT = Console(highlight=False)
 _ERR = Console(stderr=True, highlight=False)

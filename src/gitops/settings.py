@@ -55,6 +55,7 @@ class Settings(BaseModel):
     airflow__dag_processor__dag_bundle_config_list: list[dict[str, Any]]
     airflow__dag_processor__parsing_processes: int = Field(ge=1)
     airflow__dag_processor__min_file_process_interval: int = Field(ge=0)
+    airflow__scheduler__scheduler_idle_sleep_time: float = Field(gt=0, allow_inf_nan=False)
 
     @field_validator("active_dags", mode="before")
     @classmethod

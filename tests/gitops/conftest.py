@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gitops.github import GitHub
+from gitops.github.client import GitHub
 from gitops.ledger import Ledger
 from gitops.merge import merge
 from gitops.promotion import Proposal, promote, push

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from gitops.errors import ForgeError
-from gitops.github import GitHub
+from gitops.github.client import GitHub
 
 Done = Literal["opened", "updated", "left as it is"]
 

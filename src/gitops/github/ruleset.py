@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gitops.errors import ForgeError
-from gitops.github import GitHub
+from gitops.github.client import GitHub
 
 
 class _Model(BaseModel):

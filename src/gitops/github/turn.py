@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from gitops import pull_request, release
+from gitops import release
 from gitops.difference import compare
 from gitops.errors import NothingToDoError, RuleError, SettingsError
-from gitops.github import GitHub
+from gitops.github import pull_request
+from gitops.github.client import GitHub
 from gitops.ledger import Ledger
 from gitops.markdown import Fold, code, fit, plain
 from gitops.promotion import Proposal, promote, push

@@ -3,10 +3,9 @@ from pathlib import Path
 import pytest
 
 from gitops.errors import ForgeError, GitopsError
-from gitops.workflow_run import mark, seconds, summarise
+from gitops.github.workflow_run import mark, seconds, summarise
+from tests.gitops.conftest import client
 from tests.workflows.forge import Forge
-
-from .conftest import client
 
 
 def test_how_long_jobs_took(forge: Forge) -> None:

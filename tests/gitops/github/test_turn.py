@@ -6,12 +6,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gitops.cli import app
-from gitops.github import GitHub
-from gitops.turn import Turn, act, decide
+from gitops.github.client import GitHub
+from gitops.github.turn import Turn, act, decide
+from tests.gitops.conftest import Lab, client, model_files
 from tests.workflows.forge import NAME, Forge
 from tests.workflows.server import serve
-
-from .conftest import Lab, client, model_files
 
 
 @pytest.fixture

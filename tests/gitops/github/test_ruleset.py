@@ -7,13 +7,12 @@ from typer.testing import CliRunner
 
 from gitops.cli import app
 from gitops.errors import ForgeError
-from gitops.ruleset import apply, load, unknown_owners
+from gitops.github.ruleset import apply, load, unknown_owners
 from gitops.verdict import REJECTED, VERIFIED
+from tests.gitops.conftest import client
 from tests.workflows.forge import NAME, Forge
 
-from .conftest import client
-
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RULESETS = ROOT / ".github/rulesets"
 
 

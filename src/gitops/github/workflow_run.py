@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from gitops.errors import ForgeError, GitopsError
-from gitops.github import GitHub
+from gitops.github.client import GitHub
 
 OUTCOMES = ("success", "failure", "cancelled", "skipped")
 _LONGEST_SUMMARY = 1024 * 1024

@@ -1,10 +1,9 @@
 import pytest
 
 from gitops.errors import ForgeError
-from gitops.github import GitHub
+from gitops.github.client import GitHub
+from tests.gitops.conftest import client
 from tests.workflows.forge import NAME, Forge
-
-from .conftest import client
 
 
 def test_what_fails_for_a_moment_is_tried_again(forge: Forge) -> None:

@@ -53,11 +53,11 @@ def promotions(
     asks. Nothing is proposed while a hold stands. Exits with 1 where a rule or a gate forbids what is due.
     """
     from gitops.checkout import comparer, open_checkout
-    from gitops.github import GitHub
+    from gitops.github.client import GitHub
+    from gitops.github.turn import act, decide
     from gitops.ledger import Ledger
     from gitops.release import PREVIOUS
     from gitops.storage import Storage
-    from gitops.turn import act, decide
 
     repository, remote = open_checkout(remote)
     github = None if dry else GitHub.of_environment(repository.remote_url(remote))
@@ -90,8 +90,8 @@ def candidate(
     """Open the pull request of a candidate, or bring the open one up to date."""
     from gitops.checkout import open_checkout
     from gitops.errors import GitopsError
-    from gitops.github import GitHub
-    from gitops.pull_request import keep
+    from gitops.github.client import GitHub
+    from gitops.github.pull_request import keep
 
     repository, remote = open_checkout(remote)
     repository.fetch(remote)
@@ -111,8 +111,8 @@ def pull_request(run: _Run) -> None:
 
     GitHub is asked; nothing that the run wrote is believed.
     """
-    from gitops.github import GitHub
-    from gitops.pull_request import of_run
+    from gitops.github.client import GitHub
+    from gitops.github.pull_request import of_run
 
     found = of_run(GitHub.of_environment(), run)
     if found is None:
@@ -123,8 +123,8 @@ def pull_request(run: _Run) -> None:
 @app.command()
 def times(run: _Run) -> None:
     """Print how long each job of a workflow run took, as JSON: job -> seconds."""
-    from gitops.github import GitHub
-    from gitops.workflow_run import seconds
+    from gitops.github.client import GitHub
+    from gitops.github.workflow_run import seconds
 
     print(json.dumps(seconds(GitHub.of_environment(), run), indent=1))
 
@@ -141,8 +141,8 @@ def mark(
     url: Annotated[str, typer.Option(help="Where they find more.", show_default=False)],
 ) -> None:
     """Put a status beside a commit, where its pull request shows it."""
-    from gitops.github import GitHub
-    from gitops.workflow_run import mark as put
+    from gitops.github.client import GitHub
+    from gitops.github.workflow_run import mark as put
 
     put(GitHub.of_environment(), commit, context, outcome, description, url)
 
@@ -152,7 +152,7 @@ def summary(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Markdown.", show_default=False)],
 ) -> None:
     """Show a file of Markdown on the page of the job that runs this."""
-    from gitops.workflow_run import summarise
+    from gitops.github.workflow_run import summarise
 
     summarise(file)
 
@@ -170,9 +170,9 @@ def rulesets(
     Rulesets of other names are left alone. Exits with 1 where CODEOWNERS names somebody whom GitHub does not
     know: it would ask nobody for approval then.
     """
-    from gitops.github import GitHub
+    from gitops.github.client import GitHub
+    from gitops.github.ruleset import apply, load, unknown_owners
     from gitops.repository import Repository
-    from gitops.ruleset import apply, load, unknown_owners
 
     wanted = load(folder)
     repository = Repository.find()

@@ -1,11 +1,10 @@
 import pytest
 
-from gitops import pull_request
 from gitops.errors import ForgeError
-from gitops.github import GitHub
+from gitops.github import pull_request
+from gitops.github.client import GitHub
+from tests.gitops.conftest import client
 from tests.workflows.forge import NAME, Forge
-
-from .conftest import client
 
 WRITE = {"pull-requests": "write", "actions": "read"}
 
