@@ -37,7 +37,7 @@ def test_a_training_task_that_is_killed_is_tried_again(dev: Dev) -> None:
     with dev.held():
         run = dev.trigger()
         training = psutil.Process(dev.await_training(run))
-        repro = next(parent for parent in training.parents() if "repro" in parent.cmdline())
+        repro = next(parent for parent in training.parents() if "repro" in " ".join(parent.cmdline()))
         repro.parent().kill()
         dev.await_training(run)
         assert not alive(training), "two trainings at once would take each other's time"
