@@ -1,0 +1,61 @@
+"""Says whether the process of this container that does a job lives: exit status 0, or 1 with one line why.
+
+    heartbeat.py SchedulerJob|DagProcessorJob|TriggererJob
+
+It stands for `airflow jobs check --local`, which loads all of Airflow for seconds at each look.
+"""
+
+import os
+import socket
+import sys
+from datetime import UTC, datetime, timedelta
+
+import psycopg2
+from sqlalchemy.engine import make_url
+
+FRESH = timedelta(seconds=60)
+_LATEST = """
+SELECT latest_heartbeat FROM job
+WHERE job_type = %s AND hostname = %s AND state = 'running'
+ORDER BY latest_heartbeat DESC LIMIT 1
+"""
+
+
+def trouble(job: str, database: str, now: datetime) -> str | None:
+    """Return why the job of this host cannot be said to live, or None where it can."""
+    url = make_url(database)
+    try:
+        connection = psycopg2.connect(
+            host=url.host,
+            port=url.port,
+            user=url.username,
+            password=url.password,
+            dbname=url.database,
+            connect_timeout=5,
+            **url.query,
+        )
+    except psycopg2.OperationalError as error:
+        return f"the database does not answer: {str(error).strip().splitlines()[0]}"
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_LATEST, (job, socket.gethostname()))
+            row = cursor.fetchone()
+    finally:
+        connection.close()
+    if row is None:
+        return f"{job}: has not reported from {socket.gethostname()} yet"
+    age = now - row[0]
+    return None if age < FRESH else f"{job}: reported last {age.total_seconds():.0f} s ago"
+
+
+def main(arguments: list[str]) -> int:
+    """Look once, as the command line says."""
+    [job] = arguments
+    found = trouble(job, os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], datetime.now(UTC))
+    if found:
+        print(found, file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

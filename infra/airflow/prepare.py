@@ -1,0 +1,98 @@
+"""Makes an environment ready for its Airflow; can be run again at any time.
+
+    prepare.py secrets     make up what nobody else may know, and say where DVC's files go
+    prepare.py database    bring the database to this Airflow's tables, and make the pools
+
+In Docker Compose the service airflow-init does both. In Kubernetes a job does the second; what the first one
+makes comes from a Secret and a ConfigMap there.
+"""
+
+import argparse
+import base64
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+POOLS = Path(__file__).with_name("pools.json")
+USERNAME = "airflow"
+_TIMEOUT = 600
+
+_MADE_UP: dict[str, Callable[[], str]] = {
+    "fernet_key": lambda: base64.urlsafe_b64encode(os.urandom(32)).decode(),
+    "api_secret_key": lambda: secrets.token_urlsafe(32),
+    "jwt_secret": lambda: secrets.token_urlsafe(48),  # SHA-512 asks for 64 characters
+}
+
+
+def make_secrets(folder: Path, password: str, dvc_remote: str, dvc_cache: Path) -> None:
+    """Write the environment's own secrets into `folder`, each once, and DVC's configuration.
+
+    :param password: Of the web interface's user; empty: one is made up.
+    """
+    for name, make_up in _MADE_UP.items():
+        if not (folder / name).exists():
+            write(folder / name, make_up(), 0o600)
+    accounts = folder / "passwords.json"
+    known = json.loads(accounts.read_text()).get(USERNAME) if accounts.exists() else None
+    wanted = password or known or secrets.token_urlsafe(12)
+    if wanted != known:
+        write(accounts, json.dumps({USERNAME: wanted}), 0o600)
+    dvc_cache.mkdir(parents=True, exist_ok=True)
+    (folder / "dvc").mkdir(exist_ok=True)
+    write(
+        folder / "dvc" / "config",
+        "[core]\n    remote = storage\n    analytics = false\n    check_update = false\n"
+        f"['remote \"storage\"']\n    url = {dvc_remote}\n"
+        f'[cache]\n    dir = {dvc_cache}\n    type = "hardlink,symlink"\n',
+        0o644,
+    )
+
+
+def prepare_database() -> None:
+    """Migrate the database and import the pools.
+
+    :raises subprocess.CalledProcessError: when Airflow fails; it has said why.
+    """
+    for command in (["db", "migrate"], ["pools", "import", str(POOLS)]):
+        subprocess.run(["airflow", *command], stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=True)
+
+
+def write(path: Path, content: str, mode: int) -> None:
+    """Write a file in one step, so that nobody reads half of it."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content + "\n")
+    Path(name).chmod(mode)
+    Path(name).replace(path)
+
+
+def main(arguments: list[str]) -> int:
+    """Do the parts that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("parts", nargs="+", choices=("secrets", "database"), metavar="PART")
+    parts = parser.parse_args(arguments).parts
+    if "secrets" in parts:
+        variables = ("VISAGE_PRIVATE", "DEFAULT_PASSWORD", "DVC_REMOTE_URL", "DVC_CACHE")
+        if missing := [name for name in variables if name not in os.environ]:
+            print(f"prepare.py secrets: {', '.join(missing)}: not set", file=sys.stderr)
+            return 1
+        folder, password, remote, cache = (os.environ[name] for name in variables)
+        make_secrets(Path(folder), password, remote, Path(cache))
+    if "database" in parts:
+        try:
+            prepare_database()
+        except subprocess.CalledProcessError as error:
+            print(
+                f"prepare.py database: {' '.join(error.cmd)}: exit status {error.returncode}", file=sys.stderr
+            )
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
