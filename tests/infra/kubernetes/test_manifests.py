@@ -1,0 +1,260 @@
+"""The manifests of the three environments as kubectl makes them; no cluster is asked."""
+
+import functools
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gitops import settings
+
+ROOT = Path(__file__).resolve().parents[3]
+ENVIRONMENTS = ("dev", "staging", "prod")
+MINORS = ("1.35", "1.36", "1.37")
+# A pod that Airflow makes, not Kustomize.
+TASK = yaml.safe_load((ROOT / "infra/kubernetes/base/worker-pod.yaml").read_text())
+
+pytestmark = pytest.mark.system("kubectl")
+every_environment = pytest.mark.parametrize("environment", ENVIRONMENTS)
+
+
+def kustomize(folder: Path) -> str:
+    command = ["kubectl", "kustomize", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@functools.cache
+def rendered(environment: str) -> str:
+    return kustomize(ROOT / "environments" / environment)
+
+
+def objects(manifests: str, kind: str) -> dict[str, dict[str, Any]]:
+    found = [one for one in yaml.safe_load_all(manifests) if one["kind"] == kind]
+    return {one["metadata"]["name"]: one for one in found}
+
+
+def pods(manifests: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The pods of Deployments, of the job and of tasks: name, spec."""
+    for kind in ("Deployment", "Job"):
+        for name, one in objects(manifests, kind).items():
+            yield name, one["spec"]["template"]["spec"]
+    yield "task", TASK["spec"]
+
+
+def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def with_celery(tmp_path: Path) -> str:
+    """The manifests of prod on Celery workers, as the component's comment says."""
+    for part in ("infra/kubernetes", "environments/prod"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    with (tmp_path / "environments/prod/kustomization.yaml").open("a") as file:
+        file.write("\ncomponents: [../../infra/kubernetes/celery]\n")
+    return kustomize(tmp_path / "environments/prod")
+
+
+def validate(manifests: str, minor: str, tmp_path: Path) -> None:
+    path = tmp_path / "manifests.yaml"
+    path.write_text(manifests)
+    tool = Path(sys.executable).with_name("kubernetes-validate")
+    found = subprocess.run(
+        [tool, "--strict", "--quiet", "--kubernetes-version", minor, path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("minor", MINORS)
+@every_environment
+def test_kubernetes_knows_every_field(environment: str, minor: str, tmp_path: Path) -> None:
+    validate(rendered(environment), minor, tmp_path)
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_kubernetes_knows_every_field_of_tasks_and_of_celery(minor: str, tmp_path: Path) -> None:
+    validate(yaml.safe_dump(TASK), minor, tmp_path)
+    validate(with_celery(tmp_path), minor, tmp_path)
+
+
+def test_a_misspelt_field_does_not_pass(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="replica"):
+        validate(rendered("dev").replace("  replicas: 2", "  replicaz: 2", 1), MINORS[-1], tmp_path)
+
+
+@every_environment
+def test_pods_keep_to_the_restricted_standard(environment: str) -> None:
+    for name, pod in pods(rendered(environment)):
+        assert pod["automountServiceAccountToken"] is False, name
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["securityContext"]["runAsUser"] > 0, name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), name
+        assert not [volume for volume in pod["volumes"] if "hostPath" in volume], name
+        for container in containers(pod):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
+            }, f"{name}: {container['name']}"
+
+
+@every_environment
+def test_containers_have_limits_and_ask_for_no_more(environment: str) -> None:
+    for name, pod in pods(rendered(environment)):
+        for container in containers(pod):
+            for part in ("limits", "requests"):
+                assert container["resources"][part].keys() == {"cpu", "memory"}, (
+                    f"{name}: {container['name']}"
+                )
+
+
+@every_environment
+def test_deployments_are_probed_and_spread_over_disruptions(environment: str) -> None:
+    budgets = objects(rendered(environment), "PodDisruptionBudget")
+    deployments = objects(rendered(environment), "Deployment")
+    assert budgets.keys() == deployments.keys()
+    for name, one in deployments.items():
+        [container] = one["spec"]["template"]["spec"]["containers"]
+        assert {"startupProbe", "livenessProbe"} <= container.keys(), name
+        assert budgets[name]["spec"]["selector"]["matchLabels"].items() <= (
+            one["spec"]["template"]["metadata"]["labels"].items()
+        ), name
+    [api] = deployments["airflow-api-server"]["spec"]["template"]["spec"]["containers"]
+    assert "readinessProbe" in api
+
+
+@every_environment
+def test_nobody_but_the_scheduler_may_talk_to_kubernetes(environment: str) -> None:
+    manifests = rendered(environment)
+    [binding] = objects(manifests, "RoleBinding").values()
+    assert [one["name"] for one in binding["subjects"]] == ["airflow-scheduler"]
+    accounts = {name: pod["serviceAccountName"] for name, pod in pods(manifests)}
+    assert [name for name, account in accounts.items() if account == "airflow-scheduler"] == [
+        "airflow-scheduler"
+    ]
+    with_token = [
+        name
+        for name, pod in pods(manifests)
+        if any("serviceAccountToken" in str(volume.get("projected")) for volume in pod["volumes"])
+    ]
+    assert with_token == ["airflow-scheduler"]
+    [role] = objects(manifests, "Role").values()
+    assert all("*" not in str(rule) and "secrets" not in str(rule) for rule in role["rules"])
+
+
+def test_a_task_is_given_neither_the_database_nor_the_keys() -> None:
+    [container] = TASK["spec"]["containers"]
+    given = [next(iter(one.values()))["name"] for one in container["envFrom"]]
+    assert given == ["airflow-tasks", "task-settings", "task-engine"]
+
+
+@every_environment
+def test_one_image_with_a_version_runs_everything(environment: str) -> None:
+    manifests = rendered(environment)
+    images = {
+        container["image"] for name, pod in pods(manifests) if name != "task" for container in containers(pod)
+    }
+    [image] = images
+    repository, _, tag = image.rpartition(":")
+    assert repository
+    assert tag != "latest"
+    for name, one in objects(manifests, "ConfigMap").items():
+        if name.startswith(("engine", "task-engine")):
+            assert one["data"]["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY"] == repository
+            assert one["data"]["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG"] == tag
+            assert one["data"]["AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE"] == f"visage-{environment}"
+
+
+@every_environment
+def test_the_settings_are_those_of_the_other_engines(environment: str) -> None:
+    declared = settings.variables(environment, ROOT)
+    maps = objects(rendered(environment), "ConfigMap")
+    found = [name for name in maps if name.startswith(("settings", "task-settings"))]
+    assert len(found) == 2
+    for name in found:
+        assert maps[name]["data"] == declared
+    for name in (name for name in maps if name.startswith(("engine", "task-engine"))):
+        again = maps[name]["data"].keys() & declared.keys()
+        assert again == {"AIRFLOW__CORE__EXECUTOR"}, "an engine may say how tasks run, and nothing else"
+    own = next(one["data"] for name, one in maps.items() if name.startswith("engine"))
+    address = f"http://{declared['WEB_HOST']}:{declared['WEB_PORT']}"
+    assert own["AIRFLOW__API__BASE_URL"] == address
+
+
+@every_environment
+def test_everything_that_is_referred_to_is_made_here_or_is_a_known_secret(environment: str) -> None:
+    manifests = rendered(environment)
+    made = set(objects(manifests, "ConfigMap")) | {"kube-root-ca.crt"}
+    claims = set(objects(manifests, "PersistentVolumeClaim"))
+    accounts = set(objects(manifests, "ServiceAccount"))
+    for name, pod in pods(manifests):
+        assert pod["serviceAccountName"] in accounts, name
+        for volume in pod["volumes"]:
+            assert volume.get("configMap", {"name": "dvc"})["name"] in made, name
+            assert volume.get("persistentVolumeClaim", {"claimName": "home"})["claimName"] in claims, name
+        for container in containers(pod):
+            for source in container.get("envFrom", []):
+                assert source.get("configMapRef", {"name": "dvc"})["name"] in made, name
+                assert source.get("secretRef", {"name": "airflow"})["name"] in {"airflow", "airflow-tasks"}, (
+                    name
+                )
+    assert not objects(manifests, "Secret")
+
+
+@every_environment
+def test_what_no_rule_allows_does_not_pass_the_network(environment: str) -> None:
+    policies = objects(rendered(environment), "NetworkPolicy")
+    closed = policies["nothing"]["spec"]
+    assert closed["podSelector"] == {} or "matchLabels" in closed["podSelector"]
+    assert set(closed["policyTypes"]) == {"Ingress", "Egress"}
+    assert not {"ingress", "egress"} & closed.keys()
+
+
+def test_a_changed_setting_rolls_the_deployments(tmp_path: Path) -> None:
+    for part in ("infra/kubernetes", "environments/dev"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    path = tmp_path / "environments/dev/settings.env"
+    content = path.read_text()
+    assert "ACCURACY_THRESHOLD=0.85" in content
+    path.write_text(content.replace("ACCURACY_THRESHOLD=0.85", "ACCURACY_THRESHOLD=0.9"))
+    changed = objects(kustomize(tmp_path / "environments/dev"), "Deployment")
+    for name, one in objects(rendered("dev"), "Deployment").items():
+        assert changed[name]["spec"]["template"] != one["spec"]["template"], name
+
+
+def test_celery_takes_the_scheduler_its_access_and_scales_its_workers(tmp_path: Path) -> None:
+    manifests = with_celery(tmp_path)
+    assert not objects(manifests, "Role")
+    assert not objects(manifests, "RoleBinding")
+    [scaler] = objects(manifests, "HorizontalPodAutoscaler").values()
+    deployments = objects(manifests, "Deployment")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == "airflow-worker"
+    assert "replicas" not in deployments["airflow-worker"]["spec"]
+    assert deployments["airflow-scheduler"]["spec"]["template"]["spec"]["serviceAccountName"] == "airflow"
+    own = next(
+        one["data"] for name, one in objects(manifests, "ConfigMap").items() if name.startswith("engine")
+    )
+    assert own["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+
+
+def test_argo_cd_makes_an_application_of_each_environment_from_main() -> None:
+    documents = list(yaml.safe_load_all((ROOT / "infra/argocd/applicationset.yaml").read_text()))
+    [applications] = [one for one in documents if one["kind"] == "ApplicationSet"]
+    [generator] = applications["spec"]["generators"]
+    [pattern] = generator["git"]["files"]
+    assert sorted(path.parent.name for path in ROOT.glob(pattern["path"])) == sorted(ENVIRONMENTS)
+    source = applications["spec"]["template"]["spec"]["source"]
+    assert source["targetRevision"] == generator["git"]["revision"] == "main"
+    assert applications["spec"]["template"]["spec"]["syncPolicy"]["automated"] == {
+        "prune": True,
+        "selfHeal": True,
+    }
