@@ -16,7 +16,7 @@ export DO_NOT_TRACK := 1
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup hooks up down clean status test test-all bench dags-test demo-drift lint audit lock system-packages
+.PHONY: help setup hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift lint audit lock system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -49,10 +49,19 @@ status: setup ## What runs where, since when, how well
 	@$(BIN)/gitops status
 
 test: setup ## Run the tests that need Python, git and make alone
-	@$(BIN)/python -m pytest -m "not system and not long"
+	@$(BIN)/python -m pytest -m "not system and not long and not docker"
 
 test-all: setup ## Run every test, also those that need system packages or many minutes
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not docker"
+
+test-compose: setup ## Build the image, bring an environment up with Docker Compose, use it, take it down
+	@$(BIN)/python -m pytest -m docker tests/infra/compose
+
+compose: ## Bring an environment up on this server with Docker Compose (make compose ENV=prod)
+	@scripts/up.sh "$(or $(ENV),dev)"
+
+image-facts: ## Print what the image of a tag is called and made of (OWNER=me TAG=v1.2.3)
+	@scripts/image_facts.sh
 
 bench: setup ## Measure the model of `dvc repro`: training, inference and scoring against their limits
 	@for one in training inference scoring; do $(BIN)/python -m benchmarks.$$one; done
@@ -79,5 +88,5 @@ system-packages: ## Install what make test-all needs beside Python (Debian, Ubun
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --quiet $(SYSTEM_PACKAGES)
 
 lock: ## Resolve pyproject.toml into requirements.lock again
-	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --python-version 3.11 --no-header --upgrade $(UV_TORCH) --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --extra local --python-version 3.11 --no-header --upgrade $(UV_TORCH) --output-file requirements.lock
 	sed -i.bak -E 's/^(torch==[0-9.]+)\+.*/\1/' requirements.lock && rm requirements.lock.bak

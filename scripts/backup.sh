@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Saves an environment and what the environments share into a folder; scripts/restore.sh brings it back.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage() {
+    cat <<'TEXT'
+Usage: scripts/backup.sh ENVIRONMENT [FOLDER]
+
+Save, while it is up, an environment that runs with Docker Compose into FOLDER
+(default: backups/ENVIRONMENT-<time>):
+
+  database.dump   Airflow's database
+  private.tar     the environment's keys, without which the database's connections cannot be read
+  home.tar        its data: images, scores, labels, reports; no caches
+  origin.bundle   git (where it is .compose/origin.git)
+  store.tar       the DVC remote (where it is .compose/store)
+  SHA256SUMS
+
+FOLDER appears when all is in it. Whoever can read it can read the keys: keep it where nobody else can.
+TEXT
+}
+fail() { printf 'backup.sh: %s\n' "$*" >&2; exit 1; }
+# shellcheck source=scripts/lib/compose.sh
+source scripts/lib/compose.sh
+case "${1:-}" in -h | --help) usage; exit 0 ;; esac
+[ $# -le 2 ] || fail "$3: one folder"
+environment=${1:-}
+require_environment "$environment"
+require_docker
+target=${2:-backups/$environment-$(date -u +%Y%m%dT%H%M%SZ)}
+[ ! -e "$target" ] || fail "$target: exists; name another folder"
+[ -n "$(compose "$environment" ps --quiet --status running postgres)" ] ||
+    fail "$environment: its database does not run; start it: docker compose -p visage-$environment up -d postgres"
+
+umask 077
+partial=$target.partial
+rm -rf "$partial"
+mkdir -p "$partial"
+trap 'rm -rf "$partial"' EXIT
+# A container of the same user and volumes, also while Airflow itself is down.
+inside() { compose "$environment" run --rm --no-deps -T --quiet-pull airflow-init "$@"; }
+
+compose "$environment" exec -T postgres pg_dump --username=airflow --format=custom airflow >"$partial/database.dump"
+inside tar --create --directory=/opt/visage/private . >"$partial/private.tar"
+inside tar --create --directory=/opt/visage/home --exclude=./workspaces --exclude='*/workspaces' . >"$partial/home.tar"
+# Git before the store: whatever git names was in the store before.
+if [ -d .compose/origin.git ]; then
+    git -C .compose/origin.git bundle create --quiet "$(realpath "$partial")/origin.bundle" --all
+fi
+if [ -d .compose/store ]; then
+    tar --create --directory=.compose/store --file="$partial/store.tar" .
+fi
+(cd "$partial" && sha256sum -- * >../"$(basename "$partial").sums" && mv ../"$(basename "$partial").sums" SHA256SUMS)
+mv "$partial" "$target"
+trap - EXIT
+printf 'saved: %s (%s)\n' "$target" "$(du -sh "$target" | cut -f 1)"

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Makes this machine ready for `docker compose up -d`. Can be run again at any time: it makes what is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage() {
+    cat <<'TEXT'
+Usage: scripts/init_airflow.sh [ENVIRONMENT]
+
+Make this machine ready to run an environment (dev, staging or prod; default: dev) with Docker Compose:
+
+  1. check Docker, Docker Compose and git
+  2. write .env from .env.example, with secrets made up and your user's number (what .env says stays)
+  3. make .compose/: the git repository and the store of models that the environments share
+  4. build the image, or pull the one that VISAGE_IMAGE in .env names
+  5. start the database and bring it to this Airflow's tables
+
+Nothing that is there already is changed or removed. docs/compose.md says more.
+TEXT
+}
+
+say() { printf '%s\n' "$*"; }
+fail() { printf 'init_airflow.sh: %s\n' "$*" >&2; exit 1; }
+
+# shellcheck source=scripts/lib/compose.sh
+source scripts/lib/compose.sh
+case "${1:-}" in -h | --help) usage; exit 0 ;; esac
+[ $# -le 1 ] || fail "$2: one environment at a time"
+environment=${1:-dev}
+require_environment "$environment"
+require_docker
+command -v git >/dev/null || fail "git: not on PATH; install it"
+git rev-parse --verify --quiet HEAD >/dev/null ||
+    fail "$PWD: not a checkout of the repository with a commit; clone it with git"
+
+# --- .env
+made_up() { head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
+owner=$(id -u)
+[ "$owner" != 0 ] || owner=50000 # containers do not run as root
+umask 077
+[ -f .env ] || { sed -E 's/^([A-Z_]+)=$/#\1=/' .env.example >.env.partial && mv .env.partial .env; }
+added=()
+provide() {
+    if ! grep -qE "^$1=." .env; then
+        { grep -vE "^#?$1=$" .env || [ $? = 1 ]; printf '%s=%s\n' "$1" "$2"; } >.env.partial
+        mv .env.partial .env
+        added+=("$1")
+    fi
+}
+provide AIRFLOW_UID "$owner"
+provide POSTGRES_PASSWORD "$(made_up)"
+provide REDIS_PASSWORD "$(made_up)"
+provide AWS_ACCESS_KEY_ID "visage-$(made_up | cut -c 1-12)"
+provide AWS_SECRET_ACCESS_KEY "$(made_up)"
+provide AIRFLOW_CONN_GIT_DEFAULT '{"conn_type": "git", "host": "/opt/visage/origin.git"}'
+chmod 600 .env
+if [ ${#added[@]} = 0 ]; then say ".env: complete"; else say ".env: wrote ${added[*]}"; fi
+
+# --- What the environments share
+umask 022
+mkdir -p .compose/store/visage .compose/celeba
+origin=.compose/origin.git
+if [ -d "$origin" ]; then
+    say "$origin: was there"
+else
+    unfinished=.compose/origin.unfinished
+    rm -rf "$unfinished"
+    git init --quiet --bare --initial-branch=main "$unfinished"
+    git -C "$unfinished" config uploadpack.allowAnySHA1InWant true
+    git -C "$unfinished" config receive.shallowUpdate true
+    # Nothing here is ever the only copy for long enough to need collecting while others read it.
+    git -C "$unfinished" config gc.auto 0
+    git -C "$unfinished" fetch --quiet --no-tags --update-shallow "$PWD" HEAD:refs/heads/main
+    mv "$unfinished" "$origin"
+    say "$origin: made, its main is your commit $(git rev-parse --short=12 HEAD)"
+fi
+if [ "$(id -u)" = 0 ]; then
+    chown -R "$(setting AIRFLOW_UID):0" .compose
+    # git refuses root a repository that is not root's.
+    git config --global --get-all safe.directory | grep -qxF "$(realpath "$origin")" ||
+        git config --global --add safe.directory "$(realpath "$origin")"
+fi
+if ! git remote get-url compose >/dev/null 2>&1; then
+    git remote add compose "$(realpath "$origin")"
+    say "git remote compose: added to this checkout"
+fi
+
+# --- The image, the database
+if [ -n "$(setting VISAGE_IMAGE)" ]; then
+    docker image inspect "$(setting VISAGE_IMAGE)" >/dev/null 2>&1 || docker pull "$(setting VISAGE_IMAGE)"
+else
+    say "building the image"
+    LOCK_SHA256=$(sha256sum <requirements.lock | cut -d ' ' -f 1) REVISION=$(git rev-parse HEAD) \
+        compose "$environment" build --quiet airflow-init
+fi
+compose "$environment" run --rm --quiet-pull airflow-init
+
+name=()
+[ "$environment" = dev ] || name=(--env-file "environments/$environment/settings.env")
+say "$environment is ready: ${compose_command[*]} ${name[*]+"${name[*]} "}up -d"

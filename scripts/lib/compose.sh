@@ -1,0 +1,36 @@
+# shellcheck shell=bash
+# What the scripts for Docker Compose share. Sourced in the checkout, by a script that defines fail().
+
+compose_command=(docker compose)
+
+require_docker() {
+    command -v docker >/dev/null || fail "docker: not on PATH; see https://docs.docker.com/engine/install/"
+    docker info >/dev/null 2>&1 || fail "docker: the engine does not answer; start it, and be one of its users"
+    docker compose version >/dev/null 2>&1 || compose_command=(docker-compose)
+    local version
+    version=$("${compose_command[@]}" version --short 2>/dev/null) ||
+        fail "docker compose: not installed; see https://docs.docker.com/compose/install/"
+    version=${version#v}
+    # The first with a list of env_file in include, which docker-compose.yml has.
+    printf '2.24\n%s\n' "$version" | sort --check=quiet --version-sort ||
+        fail "docker compose $version: too old, 2.24 or later is needed; see https://docs.docker.com/compose/install/"
+}
+
+require_environment() {
+    case "${1:-}" in
+        dev | staging | prod) ;;
+        *) fail "${1:-no environment}: say dev, staging or prod" ;;
+    esac
+}
+
+# What .env says of a name; nothing where it does not.
+setting() {
+    sed -n "s/^$1=//p" .env | tail -n 1
+}
+
+# Docker Compose for one environment: compose ENVIRONMENT ARGUMENT...
+compose() {
+    local environment=$1
+    shift
+    VISAGE_ENVIRONMENT=$environment "${compose_command[@]}" "$@"
+}

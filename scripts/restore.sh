@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Brings an environment back from what scripts/backup.sh saved.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage() {
+    cat <<'TEXT'
+Usage: scripts/restore.sh ENVIRONMENT FOLDER
+
+Bring dev, staging or prod back to what scripts/backup.sh saved in FOLDER. Works on another server too; run
+scripts/init_airflow.sh ENVIRONMENT there first. The environment is stopped, its database, keys and data are
+replaced, and it is started again.
+
+What the environments share is only added to: objects of the store that are missing, and branches and tags of
+git that are missing or behind. Nothing that is there now is moved back or removed.
+TEXT
+}
+fail() { printf 'restore.sh: %s\n' "$*" >&2; exit 1; }
+# shellcheck source=scripts/lib/compose.sh
+source scripts/lib/compose.sh
+case "${1:-}" in -h | --help) usage; exit 0 ;; esac
+[ $# = 2 ] || fail "say an environment and a folder; --help says more"
+environment=$1
+source=$2
+require_environment "$environment"
+[ -f "$source/SHA256SUMS" ] || fail "$source: no backup; it has no SHA256SUMS"
+(cd "$source" && sha256sum --check --quiet --strict SHA256SUMS) || fail "$source: damaged; nothing was changed"
+for part in database.dump private.tar home.tar; do
+    [ -f "$source/$part" ] || fail "$source: $part: missing; nothing was changed"
+done
+require_docker
+[ -f .env ] || fail ".env: missing; run scripts/init_airflow.sh $environment first"
+
+inside() { compose "$environment" run --rm --no-deps -T --quiet-pull airflow-init "$@"; }
+in_database() { compose "$environment" exec -T postgres "$@"; }
+
+compose "$environment" down
+compose "$environment" up --detach --wait postgres
+in_database dropdb --username=airflow --if-exists --force airflow
+in_database createdb --username=airflow airflow
+in_database pg_restore --username=airflow --dbname=airflow --exit-on-error --no-owner <"$source/database.dump"
+# Emptied first: a key or a batch that came later is no part of what is brought back.
+inside find /opt/visage/private /opt/visage/home -mindepth 1 -delete
+inside tar --extract --directory=/opt/visage/private <"$source/private.tar"
+inside tar --extract --directory=/opt/visage/home <"$source/home.tar"
+if [ -f "$source/store.tar" ]; then
+    tar --extract --skip-old-files --directory=.compose/store --file="$source/store.tar"
+fi
+if [ -f "$source/origin.bundle" ]; then
+    git -C .compose/origin.git fetch --quiet "$(realpath "$source/origin.bundle")" '+refs/*:refs/restored/*'
+    git -C .compose/origin.git for-each-ref --format='%(objectname) %(refname)' refs/restored |
+        while read -r commit name; do
+            present=refs/${name#refs/restored/}
+            if ! git -C .compose/origin.git rev-parse --verify --quiet "$present" >/dev/null ||
+                git -C .compose/origin.git merge-base --is-ancestor "$present" "$commit"; then
+                git -C .compose/origin.git update-ref "$present" "$commit"
+            fi
+            git -C .compose/origin.git update-ref -d "$name"
+        done
+fi
+if [ "$(id -u)" = 0 ]; then chown -R "$(setting AIRFLOW_UID):0" .compose; fi
+compose "$environment" up --detach --wait --wait-timeout 300
+printf '%s is back from %s\n' "$environment" "$source"

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Brings one environment up on this server; make compose calls it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() { printf 'up.sh: %s\n' "$*" >&2; exit 1; }
+# shellcheck source=scripts/lib/compose.sh
+source scripts/lib/compose.sh
+case "${1:-}" in
+    -h | --help) printf 'Usage: scripts/up.sh ENVIRONMENT\n\nInitialise dev, staging or prod, start it, and say where it is.\n'; exit 0 ;;
+esac
+environment=${1:-}
+require_environment "$environment"
+scripts/init_airflow.sh "$environment"
+require_docker
+compose "$environment" up --detach --wait --wait-timeout 300
+
+settings=environments/$environment/settings.env
+value() { sed -n "s/^$1=//p" "$settings"; }
+printf '%s is up: http://%s:%s, user airflow' "$environment" "$(value WEB_HOST)" "$(value WEB_PORT)"
+if [ -n "$(value DEFAULT_PASSWORD)" ]; then
+    printf ', password %s\n' "$(value DEFAULT_PASSWORD)"
+else
+    # Not into a log that somebody keeps: the command that shows it, instead of the password.
+    printf '; its password: docker compose -p visage-%s exec airflow-webserver cat /opt/visage/private/passwords.json\n' "$environment"
+fi

@@ -1,0 +1,132 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gitops import settings
+
+ROOT = Path(__file__).resolve().parents[3]
+FILE = ROOT / "infra/compose/services.yml"
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
+ENVIRONMENTS = ("dev", "staging", "prod")
+ONCE = {"airflow-init"}  # does its work and ends
+AIRFLOW = sorted(name for name in SERVICES if name.startswith("airflow-"))
+
+every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+
+
+def test_the_files_are_what_the_specification_of_compose_allows() -> None:
+    command = [Path(sys.executable).with_name("check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
+    subprocess.run([*command, ROOT / "docker-compose.yml", FILE], check=True, timeout=60)
+
+
+def test_the_services_have_the_names_of_the_guide() -> None:
+    assert set(SERVICES) == {
+        "postgres",
+        "s3",
+        "redis",
+        "airflow-init",
+        "airflow-webserver",
+        "airflow-scheduler",
+        "airflow-dag-processor",
+        "airflow-triggerer",
+        "airflow-worker",
+    }
+
+
+@every_service
+def test_a_service_is_confined(service: dict[str, Any]) -> None:
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert "privileged" not in service
+    assert service.get("network_mode") is None
+    assert service["mem_limit"]
+    assert service["logging"]["options"]["max-size"]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"postgres"}))
+def test_a_service_does_not_run_as_root(name: str) -> None:
+    user = SERVICES[name]["user"]
+    assert re.fullmatch(r"\$\{AIRFLOW_UID:-[1-9]\d*}:0", user)
+
+
+def test_only_what_changes_the_user_of_the_database_is_allowed_to_its_start_script() -> None:
+    allowed = {name: service["cap_add"] for name, service in SERVICES.items() if "cap_add" in service}
+    assert allowed == {"postgres": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}
+
+
+def test_one_port_is_published_and_on_loopback() -> None:
+    ports = {name: service["ports"] for name, service in SERVICES.items() if service.get("ports")}
+    assert ports == {"airflow-webserver": ["127.0.0.1:${WEB_PORT}:8080"]}
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONCE))
+def test_a_service_says_how_it_is_and_comes_back(name: str) -> None:
+    service = SERVICES[name]
+    assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    assert service["restart"] == "unless-stopped"
+
+
+@every_service
+def test_a_service_starts_when_what_it_needs_is_ready(service: dict[str, Any]) -> None:
+    for name, condition in service.get("depends_on", {}).items():
+        ready = "service_completed_successfully" if name in ONCE else "service_healthy"
+        assert condition["condition"] == ready
+
+
+@every_service
+def test_no_image_is_the_latest(service: dict[str, Any]) -> None:
+    assert re.search(r":-[a-z-]+:[a-z0-9.-]+}$", service["image"])
+    assert "latest" not in service["image"]
+
+
+def test_no_secret_is_in_the_files() -> None:
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|KEY|SECRET|BROKER|CONN$", name) and not name.endswith(("_CMD", "_FILE")):
+                assert "${" in value, name
+    example = (ROOT / ".env.example").read_text()
+    for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert f"\n{name}=\n" in example
+
+
+def test_the_web_interface_reads_the_release_where_the_dag_processor_keeps_it() -> None:
+    def mounted(name: str) -> dict[str, Any]:
+        [found] = [one for one in SERVICES[name]["volumes"] if one["target"] == "/opt/visage/bundles"]
+        return dict(found)
+
+    web, processor = mounted("airflow-webserver"), mounted("airflow-dag-processor")
+    assert web["source"] == processor["source"]
+    assert web["read_only"] is True
+    assert "read_only" not in processor
+    assert SERVICES["airflow-webserver"]["user"] == SERVICES["airflow-dag-processor"]["user"]
+
+
+@pytest.mark.parametrize("name", AIRFLOW)
+def test_every_process_has_the_settings_of_its_environment(name: str) -> None:
+    # The last file wins over those before, and `environment` over the files.
+    service = SERVICES[name]
+    assert service["env_file"] == [".env", "environments/${VISAGE_ENVIRONMENT}/settings.env"]
+    said_again = service["environment"].keys() & settings.variables("prod", ROOT).keys()
+    assert {key: service["environment"][key] for key in said_again} == {
+        "AIRFLOW__CORE__EXECUTOR": "${AIRFLOW_EXECUTOR:-${AIRFLOW__CORE__EXECUTOR}}",
+        "WEB_PORT": "${WEB_PORT}",
+    }
+
+
+def test_the_server_says_nothing_that_the_settings_say() -> None:
+    said = set(re.findall(r"^#?([A-Z_0-9]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert said
+    for environment in ENVIRONMENTS:
+        assert not said & settings.variables(environment, ROOT).keys()
+
+
+def test_the_environments_can_be_up_at_the_same_time() -> None:
+    project = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["name"]
+    assert project == "visage-${VISAGE_ENVIRONMENT:-dev}"
+    assert len({settings.load(one, ROOT).web_port for one in ENVIRONMENTS}) == len(ENVIRONMENTS)
