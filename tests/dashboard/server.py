@@ -70,8 +70,8 @@ def serve(
         "AIRFLOW__API__BASE_URL": server.url,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(server.port),
-        "AIRFLOW__API__SECRET_KEY": "secret" * 8,
-        "AIRFLOW__API_AUTH__JWT_SECRET": "secret" * 8,
+        "AIRFLOW__API__SECRET_KEY": "secret" * 8,  # pragma: allowlist secret
+        "AIRFLOW__API_AUTH__JWT_SECRET": "secret" * 8,  # pragma: allowlist secret
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "airflow_local_settings.hostname",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "airflow:admin,reader:viewer",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),

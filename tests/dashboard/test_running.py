@@ -82,6 +82,7 @@ def test_dev_reverts_a_merge_to_its_first_parent(make_world) -> None:
     ("origin", "shown"),
     [
         ("https://github.com/visage/visage.git", "https://github.com/visage/visage/pull/41"),
+        # pragma: allowlist nextline secret
         ("https://x:secret@github.com/visage/visage", "https://github.com/visage/visage/pull/41"),
         ("git@github.com:visage/visage.git", "https://github.com/visage/visage/pull/41"),
         (

@@ -13,7 +13,7 @@ PAGE = "https://github.com/team/visage/blob/abc/docs/runbooks/drift.md"
     [
         "https://github.com/team/visage",
         "https://github.com/team/visage.git",
-        "https://x-access-token:secret@github.com/team/visage.git",
+        "https://x-access-token:secret@github.com/team/visage.git",  # pragma: allowlist secret
         "git@github.com:team/visage.git",
         "ssh://git@github.com/team/visage.git",
     ],
