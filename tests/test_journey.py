@@ -166,7 +166,9 @@ def test_up_brings_back_what_was_killed(clone: Clone) -> None:
 
 def test_a_model_whose_claim_is_false_gives_way_by_itself(clone: Clone) -> None:
     clone.git("fetch", "--quiet", "visage")
-    repository, main = Repository(clone.path), "refs/remotes/visage/main"
+    repository = Repository(clone.path)
+    # The commit, as every look at the status fetches and moves the reference
+    main = repository.resolve("refs/remotes/visage/main")
     honest = {name: row["running"] for name, row in clone.status().items()}
     claim = json.loads(repository.read(main, METRICS) or b"")
     claim["mean_accuracy"] += 0.01
