@@ -29,7 +29,7 @@ def on_failure_callback(context: Mapping[str, Any]) -> None:
     """Tell people that a task has failed for good; Airflow calls this after the last attempt."""
     error = context.get("exception")
     reason = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error or "")
-    facts = _facts_of_task(context)
+    facts = _with_runbook(_facts_of_task(context))
     _tell(f"{context['ti'].task_id} failed", reason or "The task ended without a word.", facts)
 
 
@@ -39,18 +39,16 @@ def on_failed_run_callback(context: Mapping[str, Any]) -> None:
     A task that was killed, as for want of memory, cannot tell: without this nobody would hear of it.
     """
     dag_id, run_id = context["dag"].dag_id, context["run_id"]
-    _tell("the run failed", f"Airflow says: {context.get('reason')}", _facts_of_run(dag_id, run_id, None))
+    facts = _with_runbook(_facts_of_run(dag_id, run_id, None))
+    _tell("the run failed", f"Airflow says: {context.get('reason')}", facts)
 
 
 def on_deadline(context: Mapping[str, Any]) -> None:
     """Tell people that a run takes longer than it should; an executor calls this outside of any task."""
     # The run as the REST API describes it, not as a task knows it.
     run, deadline = context["dag_run"], context["deadline"]
-    _tell(
-        "a run is late",
-        f"It should have ended by {deadline['deadline_time']}; it goes on.",
-        _facts_of_run(run["dag_id"], run["dag_run_id"], run.get("bundle_version")),
-    )
+    facts = _with_runbook(_facts_of_run(run["dag_id"], run["dag_run_id"], run.get("bundle_version")))
+    _tell("a run is late", f"It should have ended by {deadline['deadline_time']}; it goes on.", facts)
 
 
 def _facts_of_run(dag_id: str, run_id: str, release: str | None) -> dict[str, str]:
@@ -80,6 +78,19 @@ def _facts(dag_id: str, run_id: str, release: str | None) -> dict[str, str]:
         "DAG": dag_id,
         "run": run_id,
     }
+
+
+def _with_runbook(facts: Mapping[str, str]) -> dict[str, str]:
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from visage_dags import place, runbooks
+
+    try:
+        origin = place.origin().url
+    except AirflowNotFoundException:
+        origin = ""  # that the connection is missing may be the very trouble that is told of
+    page = runbooks.link(facts["DAG"], origin, facts["release"], place.RELEASE_ROOT)
+    return {**facts, "what to do": page}
 
 
 def _tell(subject: str, body: str, facts: Mapping[str, str]) -> None:

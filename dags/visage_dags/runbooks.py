@@ -1,4 +1,4 @@
-"""Where the page of an alarm is: docs/runbooks of the release that raised it."""
+"""Where the page that says what to do is, for an alarm or for a DAG: docs/runbooks of the release."""
 
 import re
 from pathlib import Path
@@ -8,9 +8,9 @@ _GITHUB = re.compile(
 )
 
 
-def link(alarm: str, origin: str, release: str, checkout: Path) -> str:
+def link(name: str, origin: str, release: str, checkout: Path) -> str:
     """The address of a page where origin is GitHub, else its path in the release's checkout."""
-    page = f"docs/runbooks/{alarm}.md"
+    page = f"docs/runbooks/{name}.md"
     found = _GITHUB.fullmatch(origin)
     if found is None:
         return str(checkout / page)

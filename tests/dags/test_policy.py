@@ -236,6 +236,17 @@ def test_people_are_told_of_a_run_that_is_late_or_failed(parsed: dict[str, Any])
         assert due >= longest / 2, f"{dag_id}: its slowest task alone may take longer"
 
 
+def test_every_dag_has_a_runbook_that_speaks_of_each_of_its_tasks(parsed: dict[str, Any]) -> None:
+    for dag_id, dag in parsed["dags"].items():
+        page = ROOT / "docs" / "runbooks" / f"{dag_id}.md"
+        assert page.is_file(), f"{page}: what to do when {dag_id} fails or is late; notices link to it"
+        said = page.read_text("utf-8")
+        for part in ("## What it means", "## What to look at", "## What to do", "**Late**"):
+            assert part in said, f"{page}: {part}"
+        for task in dag["tasks"]:
+            assert f"`{task.rpartition('.')[2]}" in said, f"{page}: {task}"
+
+
 def test_every_dag_says_what_it_is_and_runs_once_at_a_time(parsed: dict[str, Any]) -> None:
     for dag_id, dag in parsed["dags"].items():
         assert dag["doc"].strip().startswith("# "), dag_id

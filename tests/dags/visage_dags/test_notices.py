@@ -88,7 +88,10 @@ def test_a_task_that_fails_is_told_of_without_secrets(environments: Sandbox, ser
     for text in (page, post["text"]):
         assert "AirflowFailException: planted: 1 &lt; 2 &amp; ***" in text
         assert "/tasks/talk?try_number=1" in text
+        assert "what to do" in text
+        assert "docs/runbooks/talkative.md" in text
         assert sinks.PASSWORD not in text
+    assert "docs/runbooks/talkative.md" in last.get_body().get_content()
     assert sinks.TOKEN not in page + post["text"] + ran.output
     # `airflow dags test` prints the task's own traceback as it is; what the notices log is redacted.
     said = [line for line in ran.output.splitlines() if "[visage_dags.notices]" in line]

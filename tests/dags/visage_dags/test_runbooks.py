@@ -23,8 +23,8 @@ def test_on_github_a_page_has_an_address_without_secrets(origin: str) -> None:
 
 
 def test_elsewhere_it_is_a_file_of_the_release() -> None:
-    for alarm in (episodes.DRIFT, episodes.ACCURACY):
-        page = Path(runbooks.link(alarm, "/srv/origin.git", "abc", ROOT))
+    for name in (episodes.DRIFT, episodes.ACCURACY, "verify_release"):
+        page = Path(runbooks.link(name, "/srv/origin.git", "abc", ROOT))
         assert page.is_relative_to(ROOT)
         text = page.read_text("utf-8")
         for part in ("## What it means", "## What to look at", "## What to do"):
