@@ -11,6 +11,10 @@ class Place:
     root: Path
 
     @property
+    def environment(self) -> str:
+        return self.root.name
+
+    @property
     def airflow(self) -> Path:
         """AIRFLOW_HOME: Airflow's configuration and the logs of its tasks."""
         return self.root / "airflow"

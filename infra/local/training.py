@@ -1,4 +1,4 @@
-"""A run of the training pipeline in dev: start it, or find it, and follow it to its end."""
+"""A run of the training pipeline of an environment: start it, or find it, and follow it to its end."""
 
 import time
 from collections.abc import Callable
@@ -29,12 +29,12 @@ _SIGNS = {
 
 
 class Training:
-    """The training pipeline of dev."""
+    """The training pipeline of one environment."""
 
     def __init__(
         self, access: Access, place: Place, *, active: bool, require: Callable[[], None] = lambda: None
     ) -> None:
-        """`active`: the pipeline may start by itself, by schedule. `require` raises when dev is not up."""
+        """`active`: the pipeline may start by itself, by schedule. `require` raises when it is not up."""
         self._airflow = Runs(access, timeout=30)
         self._place = place
         self._active = active
@@ -42,7 +42,7 @@ class Training:
         self._marker = place.root / "training.json"
 
     def await_dag(self, seconds: float = 180) -> None:
-        """Return when dev knows the pipeline.
+        """Return when the environment knows the pipeline.
 
         :raises EngineError: when it does not in time, with the reason.
         """
@@ -52,10 +52,11 @@ class Training:
 
         if patience.until(known, seconds=seconds, pause=2):
             return
+        here = self._place.environment
         for name, trace in self._airflow.import_errors().items():
-            raise EngineError(f"dev: {name} does not load: {trace.strip().splitlines()[-1]}")
+            raise EngineError(f"{here}: {name} does not load: {trace.strip().splitlines()[-1]}")
         log = self._place.logs / "dag-processor.log"
-        raise EngineError(f"dev: has no DAG {DAG} after {seconds:.0f} s; see {log}")
+        raise EngineError(f"{here}: has no DAG {DAG} after {seconds:.0f} s; see {log}")
 
     def in_flight(self) -> Run | None:
         """Return the run that has not ended; of several, the oldest."""
@@ -100,7 +101,7 @@ class Training:
         if not self._active:
             self._withdraw_others(run)
         if state == "failed":
-            raise EngineError(f"dev: {self._airflow.failure(DAG, run, self._place)}")
+            raise EngineError(f"{self._place.environment}: {self._airflow.failure(DAG, run, self._place)}")
 
     def settle(self) -> None:
         """Pause the pipeline again, if a command let it start by itself in order to follow it."""
