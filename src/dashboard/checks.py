@@ -60,8 +60,10 @@ class Check:
     """Which alarms are open after this check."""
     episodes: tuple[str, ...]
     """What became of each alarm's episode with this check."""
+    evidence: str | None
+    """The name of the folder of its evidence in `monitoring/`."""
     report: str | None
-    """The name of the folder of its Evidently report, where that is kept."""
+    """The same, where its Evidently report is kept."""
     reference: Mapping[str, float]
     """The mean score of each attribute in the reference that was compared with."""
 
@@ -146,6 +148,7 @@ def _check(home: Path, data: dict[str, Any], at: datetime, kept: set[str]) -> Ch
         labels=values.whole(performance.get("images")),
         alarm=_said(data.get("alarm")),
         episodes=tuple(_episodes(data.get("episodes"))),
+        evidence=folder or None,
         report=folder if folder in kept else None,
         reference=dict(_reference(evidence)),
     )

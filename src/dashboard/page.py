@@ -11,12 +11,13 @@ from typing import Generic, TypeVar
 import jinja2
 from airflow.configuration import conf
 
-from dashboard import card, charts, checks, days, running
+from dashboard import card, charts, checks, days, late_labels, running
 from dashboard.card import Card
 from dashboard.charts import Spark
 from dashboard.checks import Check, Record
 from dashboard.days import Day
 from dashboard.errors import DashboardError
+from dashboard.late_labels import LateLabels
 from dashboard.place import Place
 from dashboard.plot import Plot, Span
 from dashboard.running import Running
@@ -61,6 +62,8 @@ class Checked:
     last: Check | None
     drift: Plot | None
     accuracy: Plot | None
+    labels: LateLabels | None
+    """What the labels say of each attribute and slice."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def look(weeks: int, now: datetime) -> View:
                 next(iter(record.value.checks), None),
                 charts.drift(span, shown),
                 charts.accuracy(span, shown, claimed),
+                late_labels.read(where.home, shown),
             )
         ),
     )

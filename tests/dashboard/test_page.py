@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from dashboard import page
-from tests.dashboard.world import NOW, World, column
+from tests.dashboard.world import NOW, World, column, performance
 
 EPISODES = {"drift": {"id": "a", "since": "2026-11-18T00:00:00+00:00", "state": "goes on"}, "accuracy": None}
 
@@ -86,3 +86,13 @@ def test_one_part_that_cannot_be_read_leaves_the_others(world: World) -> None:
     assert "decisions.jsonl: Is a directory" in html
     assert "12 images in all" in html
     assert "What runs here" in html
+
+
+def test_late_labels_stand_beside_what_the_release_claims(world: World) -> None:
+    world.release("first")
+    world.check(NOW, performance=performance(0.9))
+    html = show(world)
+    assert "What the late labels say of each attribute and slice" in html
+    _, _, table = html.partition("Slices of what has labels")
+    row = next(line for line in table.splitlines() if 'scope="row">Young<' in line)
+    assert row.count("%") >= 6, "both accuracies have their intervals"

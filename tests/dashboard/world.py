@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from gitops import values
 from gitops.bundle import ReleaseBundle
 from tests.gitops.conftest import Lab, model_files
 
@@ -151,6 +152,9 @@ class World:
             line["drift"].get("columns", {}) if isinstance(line["drift"], dict) else {}
         )
         (self.home / folder / "drift.json").write_text(json.dumps({"columns": columns}))
+        if values.mapping(line["performance"]).get("enough_labels"):
+            evidence = line["performance"] | labels(line["performance"]["mean_accuracy"])
+            (self.home / folder / "performance.json").write_text(json.dumps(evidence))
         if report is not None:
             (self.home / folder / "drift.html").write_text(report)
         with (self.home / "monitoring/decisions.jsonl").open("a") as file:
@@ -235,6 +239,24 @@ def performance(accuracy: float | None) -> dict[str, Any]:
         "mean_accuracy": accuracy,
         "mean_accuracy_low": accuracy and accuracy - 0.01,
         "mean_accuracy_high": accuracy and accuracy + 0.01,
+    }
+
+
+def labels(accuracy: float) -> dict[str, Any]:
+    """Return what late labels say of attributes and slices, as the evidence of a check has it."""
+    dice = random.Random(3)  # noqa: S311, as above
+
+    def figures(width: float) -> dict[str, float]:
+        value = min(round(accuracy + dice.uniform(-0.08, 0.04), 4), 1)
+        return {"accuracy": value, "accuracy_low": value - width, "accuracy_high": min(value + width, 1)}
+
+    few = {"by": "Male", "count": 4, "accuracy": None, "accuracy_low": None, "accuracy_high": None}
+    return {
+        "per_attribute": {
+            one: figures(0.03) | {"positives": round(dice.uniform(0.03, 0.6), 4)} for one in ATTRIBUTES
+        },
+        "slices": {one: figures(0.02) | {"by": "x", "count": dice.randint(40, 300)} for one in SLICES}
+        | {"a_handful": few},
     }
 
 
