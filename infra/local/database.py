@@ -171,14 +171,16 @@ class Embedded:
             return False
 
     def _wait(self) -> None:
-        def settled() -> bool:
-            return self.service.find() is None or self._answers()
+        def settled() -> str | None:
+            if self._answers():
+                return "answers"
+            return "ended" if self.service.find() is None else None
 
-        settled_in_time = patience.until(settled, seconds=60, pause=0.2)
-        if self.service.find() is None:
+        outcome = patience.until(settled, seconds=60, pause=0.2)
+        if outcome == "ended":
             last = self.service.last_lines(1) or ["it said nothing"]
             raise EngineError(f"the database ended at once: {last[0]} (see {self.service.log})")
-        if not settled_in_time:
+        if outcome is None:
             raise EngineError(f"the database does not answer; see {self.service.log}")
 
     def _end_backends(self) -> None:

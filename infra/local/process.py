@@ -71,8 +71,9 @@ class Service:
             same = abs(process.create_time() - record["created"]) < 1
             alive = process.status() != psutil.STATUS_ZOMBIE
             # Between two programs, as when one drops its rights and goes on as another, a process has no
-            # variables for a moment.
-            ours = self._marked(process) or not _environment(process)
+            # variables for a moment. One look decides, for the moment may end between two.
+            variables = _environment(process)
+            ours = not variables or self._marks(variables)
             return process if same and alive and ours else None
         except _GONE:
             return None
@@ -115,7 +116,9 @@ class Service:
         return files.tail(self.log, count)
 
     def _marked(self, process: psutil.Process) -> bool:
-        variables = _environment(process)
+        return self._marks(_environment(process))
+
+    def _marks(self, variables: Mapping[str, str]) -> bool:
         return variables.get(INSTANCE) == str(self.state) and variables.get(SERVICE) == self.name
 
 

@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -81,6 +82,20 @@ def test_a_service_that_has_no_variables_just_now_is_alive(service: Make, start:
     assert one.find() == running
     running.kill()
     wait_for(lambda: one.find() is None)
+
+
+def test_a_service_that_goes_on_as_another_program_is_alive_all_the_while(
+    service: Make, tmp_path: Path
+) -> None:
+    restless = tmp_path / "restless"
+    restless.write_text('#!/bin/sh\nexec "$0"\n')
+    restless.chmod(0o755)
+    one = service("database")
+    running = one.start([str(restless)], {}, tmp_path)
+    try:
+        assert [one.find() for _ in range(3000)] == [running] * 3000
+    finally:
+        running.kill()
 
 
 def test_a_record_from_before_a_restart_of_the_machine_is_stale(service: Make, start: Start) -> None:
