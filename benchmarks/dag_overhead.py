@@ -116,11 +116,11 @@ def _repro(layout: Layout, profile: str) -> dict[str, float]:
 
 def _run(airflow: Runs, profile: str) -> tuple[float, list[Task]]:
     airflow.unpause(DAG)
-    began = time.perf_counter()
     run = airflow.trigger(DAG, {"profile": profile})
-    patience.until(lambda: airflow.run(DAG, run).state in ENDED, seconds=_TIMEOUT, pause=0.5)
-    wall = time.perf_counter() - began
+    # Airflow itself says how long it took: whoever asks often takes time from what is measured.
+    patience.until(lambda: airflow.run(DAG, run).state in ENDED, seconds=_TIMEOUT, pause=3)
     tasks = airflow.tasks(DAG, run)
+    wall = airflow.duration(DAG, run)
     if airflow.run(DAG, run).state != "success":
         sys.exit(f"the run did not succeed: {', '.join(f'{task.name} {task.state}' for task in tasks)}")
     return wall, tasks

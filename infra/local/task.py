@@ -43,6 +43,12 @@ class Runs(Airflow):
         items.sort(key=lambda item: (item["start_date"] is None, item["start_date"] or ""))
         return [_task(item) for item in items]
 
+    def duration(self, dag: str, run: str) -> float:
+        """Return the seconds from when a run that has ended was queued to its end."""
+        said = self.call("GET", _path(dag, run))
+        queued, end = (datetime.fromisoformat(said[key]) for key in ("queued_at", "end_date"))
+        return (end - queued).total_seconds()
+
     def withdraw(self, dag: str, run: str) -> None:
         """Delete a run that is not to be."""
         self.call("PATCH", _path(dag, run), {"state": "failed"})
