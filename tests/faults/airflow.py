@@ -1,4 +1,4 @@
-"""One real Airflow, dev's, that runs the real training pipeline on a model of a few lines."""
+"""One real Airflow, of one environment, that runs the real training pipeline on a model of a few lines."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from gitops.airflow import Access, Run
 from gitops.repository import Repository
-from infra.local import port, secret, variables
+from infra.local import port, process, secret, variables
 from infra.local.database import Embedded
 from infra.local.instance import Instance, wait
 from infra.local.layout import Layout
@@ -121,10 +121,11 @@ def params(seed: int, accuracy: float = 0.9) -> str:
     return f"profile: full\ndata: {{source: synthetic}}\nseed: {seed}\naccuracy: {accuracy}\n"
 
 
-class Dev:
+class Environment:
     """The Airflow, and the origin, the DVC remote and the data folder that it works with."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "dev") -> None:
+        self.name = name
         checkout = folder / "checkout"
         checkout.mkdir()
         _files(checkout)
@@ -138,13 +139,15 @@ class Dev:
         bare.prepare()
         bare.configure_dvc()
         self.origin = bare.repository
+        if name != "dev":
+            self.declare(self.origin.resolve("main"))
         self.database = Embedded(self.layout)
         self.database.start()
         self.address = address = Address("localhost", port.unused())
-        self.instance = Instance(self.layout, "dev", address)
+        self.instance = Instance(self.layout, name, address)
         secrets = secret.load(self.instance.place.secrets)
-        url = self.database.url("dev")
-        self.variables = variables.derive(self.layout, "dev", Own({}, {}), address, secrets, url) | {
+        url = self.database.url(name)
+        self.variables = variables.derive(self.layout, name, Own({}, {}), address, secrets, url) | {
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
             "ACTIVE_DAGS": "",
             "TASK_RETRY_SECONDS": "1",
@@ -158,7 +161,7 @@ class Dev:
 
     def start(self) -> None:
         """Start those of its processes that do not run, as `make up` does."""
-        self.instance = Instance(self.layout, "dev", self.address)
+        self.instance = Instance(self.layout, self.name, self.address)
         self.instance.start(self.variables, os.environ)
         wait([self.instance], Step(Screen(Console(file=io.StringIO())), "Start"), seconds=150)
 
@@ -170,8 +173,19 @@ class Dev:
 
     def move_main(self, commit: str) -> str:
         self.origin.git("update-ref", "refs/heads/main", commit)
-        wait_for(lambda: {dag["bundle_version"] for dag in self.airflow.dags()} == {commit}, seconds=120)
+        if self.name == "dev":
+            self.await_release(commit)
         return commit
+
+    def declare(self, commit: str) -> None:
+        """Say in the release file on main that this environment runs a commit."""
+        content = f"commit: {commit}\n".encode()
+        self.move_main(
+            self.origin.commit_files("main", {f"environments/{self.name}/release.yaml": content}, "Promote")
+        )
+
+    def await_release(self, commit: str) -> None:
+        wait_for(lambda: {dag["bundle_version"] for dag in self.airflow.dags()} == {commit}, seconds=120)
 
     def trigger(self) -> str:
         wait_for(lambda: any(dag["dag_id"] == DAG for dag in self.airflow.dags()), seconds=120)
@@ -229,3 +243,16 @@ class Dev:
 
     def assert_undamaged(self) -> None:
         assert_undamaged(self.origin, self.layout.dvc_remote, self.home / "workspaces")
+
+
+@contextmanager
+def environment(folder: Path, name: str = "dev") -> Iterator[Environment]:
+    """Bring it up in a folder, and end all of it in the end."""
+    made: list[Environment] = []
+    try:
+        made.append(Environment(folder, name))
+        yield made[0]
+    finally:
+        process.end(process.belonging(folder / "checkout" / ".visage"), grace=0)
+        for one in made:
+            one.database.stop()

@@ -9,27 +9,19 @@ import psutil
 import pytest
 
 from gitops.candidate import candidate_branch, run_branch
-from infra.local import process
-from tests.faults.airflow import Dev, params
+from tests.faults.airflow import Environment, environment, params
 from tests.infra.local.waiting import alive, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
-    folder = tmp_path_factory.mktemp("dev")
-    made: list[Dev] = []
-    try:
-        made.append(Dev(folder))
-        yield made[0]
-    finally:
-        process.end(process.belonging(folder / "checkout" / ".visage"), grace=0)
-        for one in made:
-            one.database.stop()
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    with environment(tmp_path_factory.mktemp("dev")) as made:
+        yield made
 
 
-def test_a_training_task_that_is_killed_is_tried_again(dev: Dev) -> None:
+def test_a_training_task_that_is_killed_is_tried_again(dev: Environment) -> None:
     main = dev.origin.resolve("main")
     batch = dev.home / "labelled" / "late"
     batch.mkdir(parents=True)
@@ -60,7 +52,7 @@ def test_a_training_task_that_is_killed_is_tried_again(dev: Dev) -> None:
     dev.assert_undamaged()
 
 
-def test_a_run_whose_results_main_has_proposes_nothing(dev: Dev) -> None:
+def test_a_run_whose_results_main_has_proposes_nothing(dev: Environment) -> None:
     [candidate] = dev.origin.git("for-each-ref", "--format=%(objectname)", "refs/heads/candidate").split()
     dev.move_main(candidate)
     run = dev.trigger()
@@ -73,7 +65,7 @@ def test_a_run_whose_results_main_has_proposes_nothing(dev: Dev) -> None:
     dev.assert_undamaged()
 
 
-def test_a_run_outlives_its_scheduler(dev: Dev) -> None:
+def test_a_run_outlives_its_scheduler(dev: Environment) -> None:
     dev.land(params_yaml=params(1))
     with dev.held():
         run = dev.trigger()
@@ -88,7 +80,7 @@ def test_a_run_outlives_its_scheduler(dev: Dev) -> None:
     dev.assert_undamaged()
 
 
-def test_two_runs_wait_for_each_other_and_each_ends_with_the_release_it_began_with(dev: Dev) -> None:
+def test_two_runs_wait_for_each_other_and_each_ends_with_the_release_it_began_with(dev: Environment) -> None:
     before = dev.land(params_yaml=params(2))
     with dev.held():
         first = dev.trigger()
@@ -104,7 +96,7 @@ def test_two_runs_wait_for_each_other_and_each_ends_with_the_release_it_began_wi
     dev.assert_undamaged()
 
 
-def test_a_model_that_fails_a_gate_is_archived_and_not_proposed(dev: Dev) -> None:
+def test_a_model_that_fails_a_gate_is_archived_and_not_proposed(dev: Environment) -> None:
     dev.land(params_yaml=params(4, accuracy=0.8))
     run = dev.trigger()
     assert dev.finish(run).state == "failed"
