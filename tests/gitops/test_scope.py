@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("params.small.yaml", "test dags train"),
         ("data/labelled/monday.parquet.dvc", "test dags train"),
         ("dags/ml_pipeline_dag.py", "test dags"),
-        ("src/gitops/cli.py", "test dags"),
+        ("src/gitops/cli/move.py", "test dags"),
         ("infra/kubernetes/base.yaml", "test"),
         ("tests/test_makefile.py", "test"),
         (".github/workflows/promote.yml", "test"),

@@ -1,0 +1,65 @@
+"""The command `gitops`."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from gitops.cli import look, move, review
+from gitops.cli.options import ERR, OUT
+from gitops.errors import GitopsError, NothingToDoError, RuleError
+from gitops.github import cli as github_cli
+
+_PANELS = {
+    "Look": (look.status, look.diff),
+    "Move a release": (move.promote, move.rollback, move.release_hold, move.merge),
+    "Judge a change": (review.check, review.scope, review.trial, review.report),
+}
+
+
+class _Group(TyperGroup):
+    """Turns the errors that a user can meet into one line and an exit status."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NothingToDoError as nothing:
+            OUT.print(f"Nothing to do: {nothing}", soft_wrap=True, markup=False)
+            raise typer.Exit(0) from None
+        except RuleError as error:
+            for line in str(error).splitlines():
+                ERR.print(f"refused: {line}", soft_wrap=True, markup=False, style="red")
+            raise typer.Exit(1) from None
+        except GitopsError as error:
+            ERR.print(f"error: {error}", soft_wrap=True, markup=False, style="red")
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Which release runs where, and how it gets there.
+
+A **release** is a commit: it fixes the DAGs, the code, the parameters and the model.
+`environments/<env>/release.yaml` on the branch `main` says which one runs in an environment: dev runs `main`
+itself, staging and prod name a commit.
+
+A release moves from dev to staging to prod by pull requests that change nothing but that file:
+
+    gitops status                      what runs where
+    gitops diff staging prod           what is different between two environments
+    gitops promote staging --push      propose to staging what dev runs
+    gitops merge promote/staging       check and merge it, as a forge does
+    gitops rollback prod --push        propose to prod what it ran before
+
+Your branches, index and files are never touched: everything is read from, and pushed to, a git remote.""",
+)
+
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+app.add_typer(github_cli.app, name="github", rich_help_panel="GitHub")

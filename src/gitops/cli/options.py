@@ -1,0 +1,63 @@
+"""What the commands have in common: their options, and how they speak."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+OUT = Console(highlight=False)
+ERR = Console(stderr=True, highlight=False)
+
+Remote = Annotated[
+    str | None,
+    typer.Option(
+        "--remote",
+        envvar="GITOPS_REMOTE",
+        metavar="NAME",
+        help="The git remote to work with.",
+        show_default="visage where there is one, else origin",
+    ),
+]
+Push = Annotated[
+    bool, typer.Option("--push", help="Push the branch. Without this, only show what it would be.")
+]
+WithoutStorage = Annotated[
+    bool,
+    typer.Option(
+        "--without-dvc-remote",
+        help="Where no DVC remote is configured, do not ask whether the model exists there.",
+    ),
+]
+Base = Annotated[str, typer.Option(metavar="BRANCH", help="The branch that it would be merged into.")]
+Head = Annotated[
+    str, typer.Option(metavar="BRANCH", help="A branch of the remote, or any commit of this checkout.")
+]
+Jobs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--job",
+        metavar="NAME=RESULT",
+        help="What another check came to (success, skipped, failure, cancelled); may be given again.",
+        show_default=False,
+    ),
+]
+Environment = Annotated[
+    Literal["dev", "staging", "prod"],
+    typer.Argument(metavar="ENV", help="staging or prod", show_default=False),
+]
+
+
+def show_gates(ledger: Any) -> None:
+    from gitops.gate import table
+
+    for environment, rows in ledger.judged.items():
+        OUT.print(table(rows, f"The gates of {environment}"))
+
+
+def say_unchecked(storage: Any) -> None:
+    if storage.unchecked:
+        ERR.print(
+            "Not checked: whether the model exists, for no DVC remote is configured here",
+            soft_wrap=True,
+            style="yellow",
+        )

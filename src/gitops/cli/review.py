@@ -1,0 +1,201 @@
+"""The commands that judge a change: `check`, `scope`, `trial` and `report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gitops.checkout import commit_of, comparer, open_checkout
+from gitops.cli.options import ERR, OUT, Base, Head, Jobs, Remote, WithoutStorage, say_unchecked, show_gates
+from gitops.errors import GitopsError, RuleError
+
+
+def check(
+    base: Base = "main",
+    head: Head = "HEAD",
+    jobs: Jobs = None,
+    without_storage: WithoutStorage = False,
+    remote: Remote = None,
+) -> None:
+    """Check whether a branch may be merged: release files, settings, promotion rules, models.
+
+    Exits with 1 and every broken rule. Looks at commits: what is not committed does not count.
+
+    A new model and the one that runs answer the same images here; that takes a minute or more, once for each
+    pair of models, and is kept in `.visage/gates`. Without any DVC remote to fetch them from, the accuracies
+    that both commits record are compared instead, and the table says so. With one that does not deliver, the
+    gate fails.
+    """
+    from gitops.check import check as broken_rules
+    from gitops.ledger import Ledger
+    from gitops.material import failed
+    from gitops.storage import Storage
+
+    repository, remote = open_checkout(remote)
+    storage = Storage(repository.path, optional=without_storage)
+    compare = comparer(repository, remote)
+    ledger = Ledger.fetch(repository, remote, main=base, storage=storage, compare=compare)
+    commit = commit_of(repository, remote, head)
+    start = repository.merge_base(ledger.tip, commit)
+    changed = repository.changed(start, commit) if start else []
+    broken = [*broken_rules(ledger, commit), *failed(_results(jobs), changed)]
+    show_gates(ledger)
+    say_unchecked(storage)
+    if broken:
+        raise RuleError("\n".join(map(str, broken)))
+    OUT.print(f"{commit[:12]}: nothing stands against merging it into {base}", style="green")
+
+
+def scope(base: Base = "main", head: Head = "HEAD", remote: Remote = None) -> None:
+    """Say which checks a branch needs, by the files that it changes: a change of words trains nothing.
+
+    Prints a line for each check, `test=true` or `test=false`, as GitHub Actions takes them for the outputs of
+    a step; why, it says on the other stream.
+    """
+    from gitops.ledger import Ledger
+    from gitops.scope import CHECKS, of_files
+
+    repository, remote = open_checkout(remote)
+    ledger = Ledger.fetch(repository, remote, main=base)
+    commit = commit_of(repository, remote, head)
+    start = repository.merge_base(ledger.tip, commit)
+    # What shares no history with main changes everything.
+    changed = repository.changed(start, commit) if start else repository.files(commit)
+    needed = of_files(changed)
+    for check in CHECKS:
+        print(f"{check}={'true' if check in needed else 'false'}")
+        why = f"for {needed[check]}" if check in needed else "not needed"
+        ERR.print(f"{check}: {why}", soft_wrap=True, markup=False)
+
+
+def trial(
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Leave metrics, plots and times there.", show_default=False)
+    ],
+    base: Base = "main",
+    head: Head = "HEAD",
+    minutes: Annotated[float, typer.Option(help="The longest that one side may take.", min=1)] = 60,
+    remote: Remote = None,
+) -> None:
+    """Run the pipeline of a branch, and of the commit that it left main at, on small data.
+
+    Both run `dvc repro` with the profile `small` in throw-away clones, and leave nothing but what
+    `gitops report --trial DIR` shows. What came of it is kept in `.visage/trials` by what it was made from.
+    """
+    import logging
+    from datetime import timedelta
+
+    from gitops.ledger import Ledger
+    from gitops.trial import run
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    repository, remote = open_checkout(remote)
+    ledger = Ledger.fetch(repository, remote, main=base)
+    commit = commit_of(repository, remote, head)
+    start = repository.merge_base(ledger.tip, commit)
+    out.mkdir(parents=True, exist_ok=True)
+    run(
+        repository,
+        commit,
+        start,
+        out,
+        timeout=timedelta(minutes=minutes),
+        announce=lambda message: ERR.print(message, soft_wrap=True, markup=False),
+    )
+
+
+def report(
+    base: Base = "main",
+    head: Head = "HEAD",
+    name: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What to call it.", show_default="HEAD as given")
+    ] = None,
+    trial: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="What gitops trial left there.", show_default=False),
+    ] = None,
+    jobs: Jobs = None,
+    timing: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="JSON: job -> seconds, as of gitops github times.", show_default=False
+        ),
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option(metavar="DOLLARS", help="What a minute of a job costs.", min=0, show_default=False),
+    ] = None,
+    artifact: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the whole report is, if it is cut.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it there.", show_default="print it")
+    ] = None,
+    whole: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it there uncut, too.", show_default=False)
+    ] = None,
+    without_storage: WithoutStorage = False,
+    remote: Remote = None,
+) -> None:
+    """Write the Markdown for a comment on a pull request: the verdict, the figures, and what changes.
+
+    Never longer than 65,000 characters. The verdict is that of `gitops check`.
+    """
+    import sys
+
+    from gitops.ledger import Ledger
+    from gitops.material import gather
+    from gitops.report import render
+    from gitops.storage import Storage
+    from gitops.trial import Trial, load_seconds
+
+    repository, remote = open_checkout(remote, needed=False)
+    compare = comparer(repository, remote)
+    storage = Storage(repository.path, optional=without_storage)
+    if remote:
+        ledger = Ledger.fetch(repository, remote, main=base, storage=storage, compare=compare)
+    else:
+        ledger = Ledger(repository, main=base, storage=storage, compare=compare)
+    material = gather(
+        ledger,
+        commit_of(repository, remote, head),
+        base=base,
+        name=name or head,
+        trial=Trial.load(trial) if trial else None,
+        jobs=_results(jobs),
+        seconds=load_seconds(timing) if timing else None,
+        price=price,
+    )
+    text = render(material, artifact=artifact)
+    if whole:
+        _write(whole, render(material, longest=sys.maxsize))
+    if out:
+        _write(out, text)
+    else:
+        print(text, end="")
+
+
+def _results(jobs: list[str] | None) -> dict[str, str]:
+    found = {}
+    for job in jobs or ():
+        name, equals, result = job.partition("=")
+        if not (name and equals and result):
+            raise GitopsError(f"--job {job}: not NAME=RESULT")
+        found[name] = result
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file in one step."""
+    import tempfile
+
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=".report-", delete=False
+        ) as file:
+            file.write(text)
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise GitopsError(f"{path}: {error.strerror}") from error
