@@ -1,17 +1,14 @@
 """What is different between two commits: DAGs, parameters, data, dependencies, model, settings."""
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gitops import dags, markdown, settings
+from gitops import contents, dags, markdown, settings
 from gitops.errors import DagsError, SettingsError
 from gitops.figures import Figures, Interval, of_commit
 from gitops.release import ENVIRONMENTS, path_of
@@ -23,7 +20,6 @@ DEPENDENCIES = "requirements.lock"
 PARAMETERS = "params.yaml"
 PARTS = ("Accuracy per attribute", "Accuracy per slice")
 SETTINGS = "Settings"
-_MOST_KEYS = 10_000
 _LABELS = {
     "mean_accuracy": "mean accuracy",
     "majority_accuracy": "accuracy of the commoner answer",
@@ -165,11 +161,11 @@ class _Side:
     def __init__(self, repository: Repository, commit: str | None) -> None:
         paths = [PARAMETERS, DEPENDENCIES, "dvc.lock"]
         paths += [of(environment) for environment in ENVIRONMENTS for of in (settings.path_of, path_of)]
-        contents = repository.read_all([(commit, path) for path in paths]) if commit else [None] * len(paths)
+        found = repository.read_all([(commit, path) for path in paths]) if commit else [None] * len(paths)
         self.commit = commit
-        self.contents = {path: content or b"" for path, content in zip(paths, contents, strict=True)}
+        self.contents = {path: content or b"" for path, content in zip(paths, found, strict=True)}
         self.figures = of_commit(repository, commit)
-        self.outs = _outs(self.contents["dvc.lock"])
+        self.outs = contents.outs(self.contents["dvc.lock"])
 
 
 def compare(
@@ -189,9 +185,9 @@ def compare(
     changed = _changed(repository, before, after)
     parts: dict[str, Iterable[Change]] = {
         "DAGs": _dags(repository, before, after, changed, load_dags),
-        "Parameters": _mappings(*(_flat(side.contents[PARAMETERS]) for side in (old, new))),
+        "Parameters": _mappings(*(contents.flat(side.contents[PARAMETERS]) for side in (old, new))),
         "Data": _data(repository, old, new, changed),
-        "Dependencies": _mappings(*(_pins(side.contents[DEPENDENCIES]) for side in (old, new))),
+        "Dependencies": _mappings(*(contents.pins(side.contents[DEPENDENCIES]) for side in (old, new))),
         "Model": _model(old, new),
         "Accuracy per attribute": _intervals(old.figures.attributes, new.figures.attributes),
         "Accuracy per slice": _intervals(old.figures.slices, new.figures.slices),
@@ -238,7 +234,7 @@ def _data(repository: Repository, old: _Side, new: _Side, changed: list[str]) ->
             yield Change(path, old.outs.get(path, ""), new.outs.get(path, ""))
     for path in changed:
         if path.startswith(DATA) and path.endswith(".dvc"):
-            sides = (_tracked(_read(repository, side.commit, path)) for side in (old, new))
+            sides = (contents.tracked(_read(repository, side.commit, path)) for side in (old, new))
             yield Change(path.removesuffix(".dvc"), *sides)
     counts = [side.figures.counts for side in (old, new)]
     for name in dict.fromkeys([*counts[0], *counts[1]]):
@@ -256,7 +252,7 @@ def _model(old: _Side, new: _Side) -> Iterator[Change]:
     for name, was, now in (
         ("profile", one.profile, other.profile),
         ("variant", one.variant, other.variant),
-        ("size", _size(one.model_bytes), _size(other.model_bytes)),
+        ("size", contents.size(one.model_bytes), contents.size(other.model_bytes)),
     ):
         if was != now:
             yield Change(name, was or "", now or "")
@@ -292,7 +288,8 @@ def _settings(old: _Side, new: _Side) -> Iterator[Change]:
         variables = (_variables(side, environment) for side in (old, new))
         yield from _prefixed(f"{environment}: ", _mappings(*variables))
         path = path_of(environment)
-        yield from _prefixed(f"{path}: ", _mappings(*(_flat(side.contents[path]) for side in (old, new))))
+        declared = (contents.flat(side.contents[path]) for side in (old, new))
+        yield from _prefixed(f"{path}: ", _mappings(*declared))
 
 
 def _prefixed(prefix: str, changes: Iterable[Change]) -> Iterator[Change]:
@@ -343,81 +340,6 @@ def _variables(side: _Side, environment: str) -> dict[str, str]:
     except SettingsError as error:
         return {"(not valid)": str(error)}
     return {key: value for key, (_, value) in lines.items()}
-
-
-def _flat(content: bytes) -> dict[str, str]:
-    try:
-        data = yaml.load(content, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return {"(not YAML)": "yes"}
-    found: dict[str, str] = {}
-    waiting = [("", data)]
-    # Bounded, because an alias of YAML may stand for itself, or for thousands.
-    for _ in range(_MOST_KEYS):
-        if not waiting:
-            break
-        prefix, value = waiting.pop()
-        if isinstance(value, dict) and value:
-            waiting += [(f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items()]
-        elif prefix:
-            found[prefix] = "null" if value is None else _scalar(value)
-    return found
-
-
-def _scalar(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-
-
-def _outs(content: bytes) -> dict[str, str]:
-    """Return what a `dvc.lock` records: path -> digest and size."""
-    try:
-        data = yaml.load(content, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return {f"{DATA} (dvc.lock is not YAML)": "yes"}
-    found = {}
-    stages = data.get("stages") if isinstance(data, dict) else None
-    for stage in (stages if isinstance(stages, dict) else {}).values():
-        for out in _list(stage, "outs"):
-            if isinstance(out, dict) and isinstance(out.get("path"), str):
-                found[out["path"]] = _object(out)
-    return found
-
-
-def _tracked(content: bytes) -> str:
-    try:
-        outs = _list(yaml.load(content, Loader=yaml.CSafeLoader), "outs")
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return "not YAML"
-    return ", ".join(_object(out) for out in outs if isinstance(out, dict))
-
-
-def _list(data: object, key: str) -> list[Any]:
-    value = data.get(key) if isinstance(data, dict) else None
-    return value if isinstance(value, list) else []
-
-
-def _object(out: Mapping[str, Any]) -> str:
-    parts = [str(out.get("md5", "no digest"))[:12]]
-    if isinstance(size := out.get("size"), int):
-        parts.append(_size(size) or "")
-    if isinstance(files := out.get("nfiles"), int):
-        parts.append(f"{files} files")
-    return ", ".join(parts)
-
-
-def _pins(content: bytes) -> dict[str, str]:
-    text = content.decode("utf-8", errors="replace")
-    pins = re.findall(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*(?:===?|@)\s*([^\s;\\]+)", text, re.MULTILINE)
-    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins}
-
-
-def _size(size: int | None) -> str | None:
-    if size is None:
-        return None
-    for limit, unit in ((1_000_000, "MB"), (1000, "kB")):
-        if size >= limit:
-            return f"{size / limit:.1f} {unit}"
-    return f"{size} bytes"
 
 
 def _short(commit: str | None) -> str:
