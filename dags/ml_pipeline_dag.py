@@ -159,7 +159,8 @@ def compare_drifted(base: str, result: str, run_id: str) -> str:
     """Hold the new model against the one that runs here on the batches that this run appended."""
     import logging
 
-    from gitops.candidate import DRIFTED, run_branch
+    from gitops import drifted
+    from gitops.candidate import run_branch
     from gitops.errors import NoModelError
     from gitops.model import fetch_model
     from gitops.step import run_command
@@ -183,7 +184,7 @@ def compare_drifted(base: str, result: str, run_id: str) -> str:
     return run_command(
         origin,
         result,
-        [*command, "--out", DRIFTED],
+        [*command, "--out", drifted.PATH],
         branch=run_branch(run_id),
         home=place.workspaces(),
         message=f"Compare with the incumbent on {', '.join(batches)}",

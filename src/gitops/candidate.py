@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from gitops import gate, settings
+from gitops import drifted, gate, settings
 from gitops.comparer import Comparer
 from gitops.errors import CandidateError, SettingsError
 from gitops.gate import Row
@@ -17,8 +17,6 @@ from gitops.workspace import Origin, fetch, resolve, workspace
 log = logging.getLogger(__name__)
 
 METRICS = "metrics/evaluation.json"
-# What the model is worth, beside the incumbent, on the labelled batches that its run appended.
-DRIFTED = "metrics/drifted.json"
 LOCK = "dvc.lock"
 # How long things took. No two runs take equally long, which makes no two results differ.
 TIMINGS = "metrics/performance.json"
@@ -136,8 +134,9 @@ def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
         f"Trained by run {run_id} from {base[:12]}.\n"
         f"Mean accuracy {metrics['mean_accuracy']:.4f} (majority class {metrics['majority_accuracy']:.4f}) "
         f"on {metrics['samples']} hold-out images.\n"
-        f"{_on_drifted(repository, result, metrics.get('model_sha256'))}"
     )
+    if worth := drifted.of_commit(repository, result, metrics.get("model_sha256")):
+        message += f"{worth}\n"
     # The dates of the run's last step make the commit, and so its id, the same at every retry.
     date = repository.git("show", "--no-patch", "--format=%cI", result)
     dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
@@ -150,20 +149,4 @@ def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
         message,
         f"{result}^{{tree}}",
         env=repository.identity() | dates,
-    )
-
-
-def _on_drifted(repository: Repository, result: str, model_sha256: str | None) -> str:
-    """Say what a model is worth on the batches that came with it; nothing where there are none."""
-    content = repository.read(result, DRIFTED)
-    if content is None:
-        return ""
-    figures = json.loads(content)
-    if figures["model_sha256"] != model_sha256:
-        return ""  # of an earlier candidate
-    mean = figures["mean_accuracy"]
-    return (
-        f"On {figures['samples']} held-out images of {', '.join(figures['batches'])}: "
-        f"{mean['accuracy']:.4f}, where the incumbent has {mean['incumbent']:.4f}: "
-        f"{mean['difference'] * 100:+.2f} points ({mean['low'] * 100:+.2f} to {mean['high'] * 100:+.2f}).\n"
     )

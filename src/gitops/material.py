@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gitops import gate, release
+from gitops import drifted, gate, release
 from gitops.check import check
 from gitops.difference import Difference, compare
+from gitops.drifted import Drifted
 from gitops.errors import GateError, GitError, ReleaseError, SettingsError
 from gitops.figures import Figures, of_commit
 from gitops.ledger import Ledger
@@ -54,6 +55,8 @@ class Material:
     moves: tuple[Move, ...] = ()
     proposed: Figures = field(default_factory=Figures)
     """The figures of the model that is held against the incumbents."""
+    worth: Drifted | None = None
+    """The same model on the labelled batches that came with it."""
     incumbents: tuple[Incumbent, ...] = ()
     """Empty where no environment would get another model."""
     trial: Trial | None = None
@@ -81,9 +84,10 @@ def gather(
     start = repository.merge_base(ledger.tip, head) or ledger.tip
     changed = set(repository.changed(start, head))
     broken = [*check(ledger, head), *failed(jobs or {}, changed)]
-    moves, proposed, incumbents = (), Figures(), ()
+    moves, proposed, worth, incumbents = (), Figures(), None, ()
     if "dvc.lock" in changed:
         proposed = of_commit(repository, head)
+        worth = drifted.of_commit(repository, head, proposed.sha256)
         incumbents = tuple(_incumbents(ledger, head))
     else:
         told = list(_moves(ledger, head, changed))
@@ -99,6 +103,7 @@ def gather(
         difference=compare(repository, start, head),
         moves=moves,
         proposed=proposed,
+        worth=worth,
         incumbents=incumbents,
         trial=trial,
         jobs=jobs or {},

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gitops import chart, gate, markdown
 from gitops.difference import PARTS, SETTINGS, Difference
+from gitops.drifted import Drifted
 from gitops.errors import GitopsError
 from gitops.figures import Figures, Interval
 from gitops.markdown import Fold, code, plain
@@ -53,6 +54,8 @@ def _first_screen(material: Material) -> Iterator[str]:
         yield _metrics(material.before, material.after, material.base, material.head)
     if material.incumbents:
         yield _against(material)
+    if material.worth:
+        yield plain(str(material.worth), longest=400)
 
 
 def _verdict(material: Material) -> str:
@@ -148,6 +151,8 @@ def _folds(material: Material) -> Iterator[Fold]:
     news = before != after
     if news:
         yield Fold("Accuracy per attribute", _accuracies(before.attributes, after.attributes))
+    if material.worth:
+        yield Fold("Accuracy per attribute on what drifted", _on_drifted(material.worth))
     for move in material.moves:
         yield from _changes(f" in {move.environment}", move.difference)
     if not material.moves:
@@ -207,6 +212,16 @@ def _accuracies(before: Mapping[str, Interval], after: Mapping[str, Interval]) -
         return ""
     more = f"\n\n... and {len(names) - _MOST_ROWS} more" if len(names) > _MOST_ROWS else ""
     return markdown.table(["", "before", "after", ""], rows) + more
+
+
+def _on_drifted(worth: Drifted) -> str:
+    """Begin with what gained most."""
+    changes = sorted(worth.attributes.items(), key=lambda item: -item[1].difference)
+    rows = [
+        [code(name), f"{change.incumbent:.4f}", f"{change.accuracy:.4f}", str(change)]
+        for name, change in changes[:_MOST_ROWS]
+    ]
+    return markdown.table(["", "incumbent", "this model", ""], rows) if rows else ""
 
 
 def _curve(figures: Figures) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from face_attributes.attributes import CELEBA_ATTRIBUTES
-from gitops import material, report
+from gitops import drifted, material, report
 from gitops.trial import Trial, load_seconds
 
 from .conftest import Lab, model_files
@@ -71,7 +71,7 @@ def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
         return report.render(material.gather(ledger, commit, name=head, seconds=SECONDS, **options))
 
     good = files("second", 0.97, seed=2)
-    lab.branch("candidate/good", good)
+    lab.branch("candidate/good", good | {drifted.PATH: _drifted(good)})
     yield "good", told("candidate/good", jobs=WORDS, price=0.006)
     lab.branch("candidate/worse", files("third", 0.93, seed=2))
     yield "worse", told("candidate/worse", jobs=WORDS)
@@ -89,6 +89,26 @@ def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     lab.land(good, message="Model second")
     lab.promote("staging")
     yield "promotion", told("promote/staging", jobs=WORDS)
+
+
+def _drifted(made: dict[str, bytes]) -> bytes:
+    """Return what a retraining after drift leaves beside the rest."""
+    evaluation = json.loads(made["metrics/evaluation.json"])
+
+    def change(accuracy: float, gain: float) -> dict[str, float]:
+        before = accuracy - gain
+        ends = {"low": gain - 0.004, "high": gain + 0.005}
+        return {"accuracy": accuracy, "incumbent": before, "difference": gain} | ends
+
+    rows = evaluation["per_attribute"].items()
+    figures = {
+        "model_sha256": evaluation["model_sha256"],
+        "samples": 177,
+        "batches": ["prod-2026-11-25"],
+        "mean_accuracy": change(evaluation["mean_accuracy"], 0.0165),
+        "per_attribute": {name: change(row["accuracy"], 0.001 * len(name)) for name, row in rows},
+    }
+    return json.dumps(figures).encode()
 
 
 def _trial(folder: Path, before: float, after: float) -> Trial:

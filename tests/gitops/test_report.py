@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 from gitops import gate
 from gitops.cli import app
 from gitops.difference import Change, Difference, Section
+from gitops.drifted import PATH, Drifted
+from gitops.drifted import Change as Gain
 from gitops.figures import Figures, Interval
 from gitops.material import Incumbent, Material, Move
 from gitops.promotion import push, rollback
@@ -75,6 +77,10 @@ INCUMBENTS = st.builds(
     Incumbent, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY
 )
 VIOLATIONS = st.lists(st.builds(Violation, NASTY, NASTY, NASTY), max_size=30).map(tuple)
+CHANGED = st.builds(Gain, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+WORTH = st.builds(
+    Drifted, st.lists(NASTY, min_size=1, max_size=3).map(tuple), st.integers(1), CHANGED, some(NASTY, CHANGED)
+)
 MOVES = st.lists(st.builds(Move, NASTY, DIFFERENCES), max_size=2).map(tuple)
 
 
@@ -91,6 +97,7 @@ def materials(draw: st.DrawFn) -> Material:
         # Each move has its incumbent.
         moves=draw(MOVES)[: len(incumbents)],
         proposed=draw(FIGURES),
+        worth=draw(st.none() | WORTH),
         incumbents=incumbents,
         trial=draw(st.none() | st.builds(Trial, FIGURES, FIGURES, SECONDS)),
         seconds=draw(SECONDS),
@@ -204,6 +211,26 @@ def trial_of(folder: Path, **accuracies: float) -> Path:
         (metrics / "evaluation.json").write_bytes(model_files(name, accuracy)["metrics/evaluation.json"])
     (folder / "timing.json").write_text(json.dumps({"pipeline on small data, after": 61.5}))
     return folder
+
+
+def test_what_a_retraining_gained_on_what_drifted(lab: Lab, run) -> None:
+    made = model_files("new", 0.97)
+    gain = {"accuracy": 0.93, "incumbent": 0.9, "difference": 0.03, "low": 0.02, "high": 0.04}
+    figures = {
+        "model_sha256": json.loads(made["metrics/evaluation.json"])["model_sha256"],
+        "samples": 177,
+        "batches": ["prod-2026-01-07"],
+        "mean_accuracy": gain,
+        "per_attribute": {"Smiling": gain, "Bald": gain | {"difference": -0.01, "low": -0.02, "high": 0.01}},
+    }
+    lab.branch("candidate/x", made | {PATH: json.dumps(figures).encode()})
+    text = run("--head", "candidate/x").stdout
+    shown, _, folded = text.partition("<details>")
+    assert "On 177 held-out images of prod-2026-01-07: 0.9300, where the incumbent has 0.9000" in shown
+    rows = [line for line in folded.splitlines() if "points (" in line]
+    assert [line.split("|")[1].strip() for line in rows] == ["`Smiling`", "`Bald`"]
+    lab.branch("candidate/y", model_files("other", 0.97) | {PATH: json.dumps(figures).encode()})
+    assert "held-out" not in run("--head", "candidate/y").stdout, "figures of an earlier candidate"
 
 
 def test_a_run_on_small_data(lab: Lab, run, tmp_path: Path) -> None:
