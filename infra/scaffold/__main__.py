@@ -1,0 +1,5 @@
+"""`python -m infra.scaffold`."""
+
+from infra.scaffold.cli import app
+
+app()
