@@ -117,6 +117,21 @@ def status() -> None:
         raise typer.Exit(_status(engine))
 
 
+@app.command(context_settings={"allow_interspersed_args": False})
+def airflow(
+    environment: Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="dev, staging or prod.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="For instance: dags list")],
+) -> None:
+    """Run a command of Airflow's own command line in an environment that is up.
+
+    Whatever follows ENVIRONMENT is Airflow's, --help too, as in: airflow dev dags trigger --help
+    """
+    with _engine(Screen(Console(highlight=False, stderr=True)), "make up") as engine:
+        variables = engine.variables_of(environment)
+    program = str(Path(sys.executable).with_name("airflow"))
+    os.execve(program, [program, *command], variables)  # noqa: S606 (no shell is wanted)
+
+
 @contextmanager
 def _engine(screen: Screen, command: str) -> Iterator[Engine]:
     """Turn what a user can meet into one line and an exit status."""

@@ -129,6 +129,29 @@ class Engine:
         for instance in instances:
             step.say(f"{instance.environment:8} {instance.address.web}  logs: {instance.place.logs}")
 
+    def variables_of(self, environment: str) -> dict[str, str]:
+        """Return the variables with which a command of Airflow reaches a running environment.
+
+        :raises EngineError: when there is no such environment, or it does not run.
+        """
+        if environment not in ENVIRONMENTS:
+            raise EngineError(f"{environment}: no such environment; there are {', '.join(ENVIRONMENTS)}")
+        ports = files.read_json(self.layout.ports)
+        if ports is None:
+            raise EngineError(f"{environment}: nothing was started in {self.layout.checkout}; run make up")
+        address = Address(settings.load(environment, self.layout.checkout).web_host, ports[environment])
+        instance = Instance(self.layout, environment, address)
+        instance.require()
+        secrets = secret.load(instance.place.secrets)
+        url = self.database.url(environment)
+        return {
+            **variables.inherit(self.shell),
+            **variables.derive(self.layout, environment, self.own, address, secrets, url),
+            # make down ends what is still at work then.
+            process.INSTANCE: str(self.layout.state),
+            process.SERVICE: f"{environment}/airflow",
+        }
+
     def await_agreement(self, step: Step, seconds: float = 90) -> None:
         """Return when each environment runs, or has rejected, what `main` declares, or time is up."""
         rows: list[Row] = []

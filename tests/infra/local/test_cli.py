@@ -63,6 +63,22 @@ def test_an_error_is_one_line(runner: CliRunner, layout: Layout) -> None:
     assert "WEB_PORT" in error[0]
 
 
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ("qa", "error: qa: no such environment; there are dev, staging, prod"),
+        ("dev", "error: dev: nothing was started in "),
+    ],
+)
+def test_a_command_of_airflow_needs_an_environment_that_is_up(
+    runner: CliRunner, environment: str, said: str
+) -> None:
+    result = runner.invoke(cli.app, ["airflow", environment, "dags", "list", "--help"])
+    assert result.exit_code == 1
+    assert result.output.startswith(said)
+    assert result.output.count("\n") == 1
+
+
 def test_a_command_line_that_is_wrong_exits_with_2(runner: CliRunner) -> None:
     assert runner.invoke(cli.app, ["upp"]).exit_code == 2
 
@@ -76,5 +92,5 @@ def test_the_module_runs_as_a_command() -> None:
         timeout=60,
         check=True,
     ).stdout
-    for command in ("up", "down", "clean", "status"):
+    for command in ("up", "down", "clean", "status", "airflow"):
         assert command in shown

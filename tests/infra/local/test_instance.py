@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ import requests
 from rich.console import Console
 
 from gitops.airflow import Access, Airflow
-from infra.local import port, process, secret, variables
+from infra.local import files, port, process, secret, variables
 from infra.local.database import Embedded
+from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.instance import COMMANDS, Instance, wait
 from infra.local.layout import Layout
@@ -22,6 +24,9 @@ from infra.local.screen import Screen, Step
 from infra.local.variables import Address, Own
 from tests.infra.local.conftest import make_checkout
 from tests.infra.local.waiting import wait_for
+
+# The fixture has a bundle of its own.
+BUNDLES = {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"}
 
 
 @dataclass
@@ -84,6 +89,26 @@ def test_it_has_the_pools_that_the_dags_name(running: Running) -> None:
     with Airflow(running.access, timeout=60) as airflow:
         found = {pool["name"]: pool["slots"] for pool in airflow.call("GET", "/api/v2/pools")["pools"]}
     assert {"training": 1, "scoring": 1, "verification": 1}.items() <= found.items()
+
+
+def test_a_command_of_airflow_reaches_it(running: Running) -> None:
+    layout = Layout(running.instance.place.root.parents[1])
+    files.write_json(layout.ports, {"dev": running.instance.address.port})
+    variables = Engine(layout, os.environ | {"AIRFLOW__CORE__FERNET_KEY": "of another Airflow"}).variables_of(
+        "dev"
+    )
+    assert {name: variables[name] for name in running.own.keys() - BUNDLES} == {
+        name: running.own[name] for name in running.own.keys() - BUNDLES
+    }
+    said = subprocess.run(
+        ["airflow", "pools", "get", "training"],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert "The stages of a training run" in said
 
 
 def test_it_listens_here_alone(running: Running) -> None:
