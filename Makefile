@@ -16,7 +16,7 @@ export DO_NOT_TRACK := 1
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag lint audit lock system-packages
+.PHONY: help setup hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag docs lint audit lock system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ demo-drift: setup ## Play drift in prod and the way out of it, on what make up s
 
 new-dag: setup ## Make a DAG of the house's form with its test (make new-dag NAME=count_faces)
 	@$(BIN)/python -m infra.scaffold -- '$(subst ','\'',$(NAME))'
+
+docs: setup ## Build the documentation into site/; a link that leads nowhere ends it
+	@$(BIN)/zensical build --strict --clean
 
 lint: setup ## Run the hooks of pre-commit over every file
 	@$(BIN)/pre-commit run --all-files --show-diff-on-failure

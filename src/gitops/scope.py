@@ -22,6 +22,7 @@ _RULES: tuple[tuple[str, frozenset[str]], ...] = (
     ("docs/data.md", frozenset({"test"})),
     ("docs/**", _NONE),
     ("*.md", _NONE),
+    ("mkdocs.yml", _NONE),
     ("LICENSE", _NONE),
     # What the pipeline is made from.
     ("src/face_attributes/**", _ALL),

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("README.md", ""),
         ("docs/releases.md", ""),
         ("docs/loop.svg", ""),
+        ("mkdocs.yml", ""),
         ("docs/data.md", "test"),
         ("environments/prod/release.yaml", ""),
         ("environments/prod/settings.env", "test dags"),

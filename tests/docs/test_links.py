@@ -1,0 +1,63 @@
+"""Every link of every page leads somewhere; nothing is asked of the network."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.docs.pages import Page, pages
+
+PAGES = pages()
+
+
+def broken(page: Page) -> list[str]:
+    """The links of a page that lead nowhere in the repository, each with its line."""
+    found = []
+    for link in page.links:
+        parts = urlsplit(link.target)
+        if parts.scheme or parts.netloc:
+            continue
+        target = page.root / page.path
+        if parts.path:
+            target = (target.parent / unquote(parts.path)).resolve()
+        where = f"{page.path}:{link.line}: {link.target}"
+        if not target.is_relative_to(page.root.resolve()) or not target.exists():
+            found.append(f"{where}: no such file")
+        elif parts.fragment and target.suffix == ".md":
+            there = Page(target.relative_to(page.root.resolve()), page.root.resolve())
+            if unquote(parts.fragment) not in there.anchors:
+                found.append(f"{where}: no such heading")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.path))
+def test_every_link_leads_somewhere(page: Page) -> None:
+    assert broken(page) == []
+
+
+def test_there_are_pages_with_links() -> None:
+    names = {str(page.path) for page in PAGES}
+    assert {"README.md", "docs/airflow-guide.md", "docs/fr/guide-airflow.md"} <= names
+    assert sum(len(page.links) for page in PAGES) > 50
+
+
+def test_what_leads_nowhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "other.md").write_text("# Été, `code` & more\n\n# Twice\n\n# Twice\n")
+    (tmp_path / "docs/page.md").write_text(
+        "[a](../other.md#été-code--more) [b](../other.md#twice-1) [c](https://example.org/) [d](#here)\n\n"
+        "# Here\n\n[e](other.md) [f](../other.md#ete) ![g](no.svg) <img src='no.png'>\n\n"
+        "[h][reference]\n\n[reference]: ../../outside.md\n"
+    )
+    assert [line.rpartition(": ")[0] for line in broken(Page(Path("docs/page.md"), tmp_path))] == [
+        "docs/page.md:5: other.md",
+        "docs/page.md:5: ../other.md#ete",
+        "docs/page.md:5: no.svg",
+        "docs/page.md:5: no.png",
+        "docs/page.md:7: ../../outside.md",
+    ]
+
+
+def test_no_page_names_a_path_of_one_machine() -> None:
+    for page in PAGES:
+        assert not [link for link in page.links if link.target.startswith(("/", "file:"))], page.path

@@ -1,0 +1,101 @@
+"""The site of the documentation: built without a warning, every page in its menu, nothing from elsewhere."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.docs.pages import ROOT, pages
+
+# What a browser fetches by itself; where a reader may go by a click is another matter.
+FETCHED = re.compile(
+    r"<(?:script|img|iframe|source|video|audio|embed|object)\b[^>]*?\b(?:src|srcset|data)=[\"']?(https?:)?//"
+    r"|<link\b(?![^>]*rel=[\"']?canonical)[^>]*?\bhref=[\"']?(https?:)?//"
+    r"|@import\s+(?:url\()?[\"']?(https?:)?//|url\([\"']?(https?:)?//"
+)
+
+
+class Loader(yaml.SafeLoader):
+    """YAML in which a tag for a Python object is a value that nobody looks at."""
+
+
+Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
+
+
+def build(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Build the site of a checkout."""
+    return subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict", "--clean"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site") / "checkout"
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(checkout: Path) -> Path:
+    built = build(checkout)
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert "warning" not in (built.stdout + built.stderr).lower()
+    return checkout / "site"
+
+
+def menu(entries: object) -> list[str]:
+    """The pages in a menu, whatever it is nested in."""
+    if isinstance(entries, str):
+        return [entries]
+    values = entries.values() if isinstance(entries, dict) else entries
+    return [page for entry in values for page in menu(entry)]
+
+
+def test_every_page_is_in_the_menu_once() -> None:
+    shown = menu(yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"])  # noqa: S506 (a SafeLoader)
+    there = [page.path.relative_to("docs").as_posix() for page in pages() if page.path.is_relative_to("docs")]
+    assert sorted(shown) == sorted(there)
+
+
+def test_every_page_is_built_with_its_headings(site: Path) -> None:
+    for page in pages():
+        if page.path.is_relative_to("docs"):
+            html = (site / page.path.relative_to("docs")).with_suffix(".html").read_text()
+            for heading in page.headings:
+                assert f'id="{heading.anchor}"' in html, f"{page.path}: {heading.text}"
+
+
+def test_nothing_comes_from_elsewhere(site: Path) -> None:
+    files = [*site.rglob("*.html"), *site.rglob("*.css")]
+    assert len(files) > 10
+    assert [str(path) for path in files if FETCHED.search(path.read_text())] == []
+
+
+def test_no_mark_of_a_block_is_shown(site: Path) -> None:
+    html = (site / "airflow-guide.html").read_text()
+    shown = re.sub(r"<!--.*?-->", "", html, flags=re.DOTALL)
+    assert "place: engine" not in shown
+    assert "airflow dags list-import-errors" in re.sub(r"<[^>]+>", "", shown)
+
+
+def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    page = tmp_path / "docs/releases.md"
+    before = page.read_text()
+    for link in ("[x](no-such-page.md)", "[x](gates.md#no-such-heading)"):
+        page.write_text(f"{before}\n{link}\n")
+        built = build(tmp_path)
+        assert built.returncode != 0, link
+        assert "releases.md" in built.stdout + built.stderr
