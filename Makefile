@@ -77,6 +77,7 @@ new-dag: setup ## Make a DAG of the house's form with its test (make new-dag NAM
 
 docs: setup ## Build the documentation into site/; a link that leads nowhere ends it
 	@$(BIN)/zensical build --strict --clean
+	@echo "It is in site/index.html; with its search: .venv/bin/zensical serve"
 
 lint: setup ## Run the hooks of pre-commit over every file
 	@$(BIN)/pre-commit run --all-files --show-diff-on-failure

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gitops.scope import of_file
 from tests.docs.pages import ROOT, SHELL, Block, Page, pages
 from tests.docs.places import BlockError, Place, clone, down, engine
 
@@ -71,6 +72,11 @@ def test_a_page_that_is_wholly_marked_has_no_other_block() -> None:
         assert [str(block) for block in shell if not block.place] == []
     assert of("clone")
     assert of("engine")
+
+
+def test_a_change_of_a_page_that_runs_is_tested() -> None:
+    pages_that_run = {str(blocks[0].page) for place in ("clone", "engine") for blocks in of(place)}
+    assert [page for page in sorted(pages_that_run) if "test" not in of_file(page)] == []
 
 
 def test_what_does_not_run_says_why() -> None:

@@ -4,11 +4,17 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
+from selenium.webdriver.common.by import By
 
+from tests.browser import chrome
 from tests.docs.pages import ROOT, pages
 
 # What a browser fetches by itself; where a reader may go by a click is another matter.
@@ -99,3 +105,72 @@ def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path) -> None:
         built = build(tmp_path)
         assert built.returncode != 0, link
         assert "releases.md" in built.stdout + built.stderr
+
+
+@pytest.mark.parametrize(
+    ("html", "fetches"),
+    [
+        ('<script src="https://cdn.example.org/x.js"></script>', True),
+        ("<img alt=x src=//example.org/x.png>", True),
+        ('<link rel="stylesheet" href="https://fonts.example.org/css">', True),
+        ("@import url(https://example.org/x.css)", True),
+        ('<link rel="canonical" href="https://example.org/">', False),
+        ('<a href="https://example.org/">there</a>', False),
+        ('<script src="assets/x.js"></script><a href="https://example.org">x</a>', False),
+        ('<svg xmlns="http://www.w3.org/2000/svg">', False),
+    ],
+)
+def test_what_a_browser_would_fetch_is_told_from_what_a_reader_may_follow(html: str, fetches: bool) -> None:
+    assert bool(FETCHED.search(html)) is fetches
+
+
+@pytest.fixture
+def served(site: Path) -> Iterator[str]:
+    """The site on the loopback."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.system("chromium", "chromedriver")
+def test_a_browser_reads_every_page_on_a_phone_and_asks_nobody_else(
+    site: Path, served: str, tmp_path: Path
+) -> None:
+    browser = chrome(tmp_path / "profile", log=True)
+    try:
+        phone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+        for path in sorted(site.rglob("*.html")):
+            browser.get(f"{served}/{path.relative_to(site)}")
+            width = browser.execute_script("return document.documentElement.scrollWidth")
+            assert width <= phone["width"], f"{path.name} is {width} pixels wide"
+            asked = browser.execute_script(
+                "return performance.getEntriesByType('resource').map(one => one.name)"
+            )
+            assert [name for name in asked if not name.startswith(served)] == []
+            assert browser.get_log("browser") == [], path.name
+    finally:
+        browser.quit()
+
+
+@pytest.mark.system("chromium", "chromedriver")
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_a_picture_follows_the_switch_of_the_site(system: str, served: str, tmp_path: Path) -> None:
+    browser = chrome(tmp_path / "profile")
+    try:
+        feature = {"name": "prefers-color-scheme", "value": system}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        browser.get(f"{served}/index.html")
+        scheme = "return getComputedStyle(document.querySelector('article img')).colorScheme"
+        assert browser.execute_script(scheme) == system
+        switch = "form[data-md-component=palette] label:not([hidden])"
+        browser.find_element(By.CSS_SELECTOR, switch).click()
+        assert browser.execute_script(scheme) == ("dark" if system == "light" else "light")
+    finally:
+        browser.quit()

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("docs/loop.svg", ""),
         ("mkdocs.yml", ""),
         ("docs/data.md", "test"),
+        ("docs/airflow-guide.md", "test"),
         ("environments/prod/release.yaml", ""),
         ("environments/prod/settings.env", "test dags"),
         ("dvc.lock", ""),
