@@ -91,6 +91,13 @@ def test_the_dags_load_and_keep_to_the_policy(house: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("block", DAGS, ids=name_of)
+def test_a_dag_is_light_and_does_nothing_when_it_is_loaded(block: Block, house: Path, tmp_path: Path) -> None:
+    loaded = test_policy.load(house / name_of(block), tmp_path)
+    assert not test_policy.HEAVY & set(loaded["modules"])
+    assert loaded["did"] == []
+
+
+@pytest.mark.parametrize("block", DAGS, ids=name_of)
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=["check", "format"])
 def test_a_dag_is_as_the_linters_want_it(block: Block, command: list[str]) -> None:
     name = f"dags/{name_of(block)}"
