@@ -77,7 +77,8 @@ def test_every_page_is_in_the_menu_once() -> None:
 def test_every_page_is_built_with_its_headings(site: Path) -> None:
     for page in pages():
         if page.path.is_relative_to("docs"):
-            html = (site / page.path.relative_to("docs")).with_suffix(".html").read_text()
+            name = page.path.with_stem("index") if page.path.stem == "README" else page.path
+            html = (site / name.relative_to("docs")).with_suffix(".html").read_text()
             for heading in page.headings:
                 assert f'id="{heading.anchor}"' in html, f"{page.path}: {heading.text}"
 
