@@ -83,11 +83,14 @@ def check_environment(params: dict[str, Any], run_id: str) -> dict[str, str]:
             home=place.workspaces(),
             message=f"Use profile {params['profile']}",
         )
-    return {
-        "base": found.commit,
-        "start": start,
-        "raw_data": readiness.raw_data_pattern(found.source, place.RELEASE_ROOT),
-    }
+    return {"base": found.commit, "start": start, "source": found.source}
+
+
+def raw_data(source: str) -> str:
+    """Name the file to wait for. Asked by the task that waits: another machine has its folders elsewhere."""
+    from visage_dags import place, readiness
+
+    return readiness.raw_data_pattern(source, place.RELEASE_ROOT)
 
 
 @task(execution_timeout=timedelta(hours=6))
@@ -283,6 +286,7 @@ def notify_success(branch: str, result: str) -> None:
             "full", enum=["full", "small"], description="small: a minute or two, never a candidate"
         ),
     },
+    user_defined_macros={"raw_data": raw_data},
     tags=["visage", "training"],
     doc_md=__doc__,
 )
@@ -290,7 +294,7 @@ def ml_pipeline_face_attributes() -> None:
     environment = check_environment()
     check_raw_data = FileSensor(
         task_id="check_raw_data",
-        filepath="{{ ti.xcom_pull(task_ids='check_environment', key='raw_data') }}",
+        filepath="{{ raw_data(ti.xcom_pull(task_ids='check_environment', key='source')) }}",
         recursive=True,
         mode="reschedule",
         poke_interval=30,

@@ -1,7 +1,15 @@
 """The training pipeline as the guide describes it; what it does is in tests/faults and the rehearsal."""
 
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
+
+from ml_pipeline_dag import ml_pipeline_face_attributes
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_training_pipeline_is_the_guides(parsed: dict[str, Any]) -> None:
@@ -29,3 +37,18 @@ def test_the_training_pipeline_is_the_guides(parsed: dict[str, Any]) -> None:
     assert list(pipeline["tasks"]) == order
     for before, after in pairwise(order):
         assert before in pipeline["tasks"][after]["upstream"], f"{after} must wait for {before}"
+
+
+@pytest.mark.parametrize(
+    ("source", "awaited"),
+    [("synthetic", f"{ROOT}/params.yaml"), ("celeba", "/photographs/here/**/list_attr_celeba.*")],
+)
+def test_the_machine_that_waits_for_images_looks_where_it_has_them(
+    monkeypatch: pytest.MonkeyPatch, source: str, awaited: str
+) -> None:
+    """What check_environment hands on was perhaps found on another machine."""
+    monkeypatch.setenv("CELEBA_DIR", "/photographs/here")
+    handed_on = {"source": source}
+    sensor = ml_pipeline_face_attributes().get_task("check_raw_data")
+    sensor.render_template_fields({"ti": SimpleNamespace(xcom_pull=lambda task_ids, key: handed_on[key])})
+    assert sensor.filepath == awaited
