@@ -34,9 +34,9 @@ def is_waiting(home: Path, batch: str) -> bool:
 
 
 def is_empty(home: Path, batch: str) -> bool:
-    """Whether a batch that waits has no image left: every one went to quarantine, or it came with none."""
+    """Whether a batch waits and has no image left: every one went to quarantine, or it came with none."""
     folder = home / "incoming" / batch
-    return not any(
+    return folder.is_dir() and not any(
         entry.is_file() and not any(part.startswith(".") for part in entry.relative_to(folder).parts)
         for entry in folder.rglob("*")
     )

@@ -57,8 +57,8 @@ def score(
         The number of images scored, and the reason for each one that could not be.
 
     Raises:
-        DataError: the folder is missing or empty, or not one of its images can be used; these are then in the
-            quarantine too, where there is one.
+        DataError: the folder is missing or empty; images of it go away meanwhile; or not one of them can be
+            used, and these are then in the quarantine too, where there is one.
         ModelError: the file is not a model.
 
     """
@@ -75,6 +75,8 @@ def score(
     figures = Summary(loaded.attributes)
     with replacing(out) as partial:
         _write(folder, loaded, partial, release, total, bad, figures)
+        if figures.rows + len(bad) < total or not all(os.path.lexists(folder / name) for name in bad):
+            raise DataError(f"{folder}: images of it went away meanwhile; does another process score it too?")
         if summary is not None:
             figures.write(summary, out, loaded.sha256, release, bad)
         if not figures.rows:

@@ -134,6 +134,26 @@ def test_a_batch_of_nothing_usable_leaves_its_figures(made, tmp_path):
     assert not (tmp_path / "a.parquet").exists()
 
 
+@pytest.mark.parametrize("when", ["before it is listed", "while it is read"])
+def test_a_folder_that_somebody_else_scores_and_takes_away(folder, made, tmp_path, monkeypatch, when):
+    scores, quarantine = tmp_path / "scores.parquet", tmp_path / "quarantine"
+    score(folder, made.model, scores, RELEASE)
+    first = scores.read_bytes()
+    owner, name = (Model, "__init__") if when == "before it is listed" else (images, "read")
+    original = getattr(owner, name)
+
+    def taken_away(*arguments, **options):
+        if folder.exists():
+            folder.rename(tmp_path / "scored")
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, taken_away)
+    with pytest.raises(DataError, match="went away meanwhile; does another process score it too"):
+        score(folder, made.model, scores, RELEASE, quarantine)
+    assert scores.read_bytes() == first, "what the other one wrote stays"
+    assert not quarantine.exists()
+
+
 def test_nothing_to_score(made, tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         score(tmp_path / "none", made.model, tmp_path / "scores.parquet")

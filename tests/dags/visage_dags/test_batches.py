@@ -43,3 +43,12 @@ def test_images_of_two_batches_of_one_name_are_both_kept(tmp_path: Path) -> None
     assert batches.retire(tmp_path, "a") == tmp_path / "scored" / "a~2"
     assert (tmp_path / "scored" / "a~2" / "1.jpg").read_bytes() == b"jpeg"
     assert batches.waiting(tmp_path) == []
+
+
+def test_a_batch_without_an_image_is_empty_and_one_that_is_gone_is_not(tmp_path: Path) -> None:
+    drop(tmp_path, "a")
+    assert not batches.is_empty(tmp_path, "a")
+    (tmp_path / "incoming" / "a" / "1.jpg").rename(tmp_path / "incoming" / "a" / ".1.jpg")
+    assert batches.is_empty(tmp_path, "a")
+    batches.retire(tmp_path, "a")
+    assert not batches.is_empty(tmp_path, "a"), "another one scored it and took it away"
