@@ -8,7 +8,8 @@ from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback
 
 from visage_dags import inputs, notices
 
-# The pools of infra/pools.json, one slot each: what works in one of them never does so twice at a time.
+# The pools of infra/pools.json. What works in one of them never does so twice at a time; only scoring does,
+# where there are several machines: batches know nothing of each other, and a run finds each of them once.
 TRAINING = "training"
 SCORING = "scoring"
 VERIFICATION = "verification"

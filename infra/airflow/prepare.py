@@ -1,7 +1,8 @@
 """Makes an environment ready for its Airflow; can be run again at any time.
 
     prepare.py secrets     make up what nobody else may know, and say where DVC's files go
-    prepare.py database    bring the database to this Airflow's tables, and make the pools
+    prepare.py database    bring the database to this Airflow's tables, and make the pools; where it is set,
+                           SCORING_SLOTS says how many batches are scored at a time
 
 In Docker Compose the service airflow-init does both. In Kubernetes a job does the second; what the first one
 makes comes from a Secret and a ConfigMap there.
@@ -53,13 +54,20 @@ def make_secrets(folder: Path, password: str, dvc_remote: str, dvc_cache: Path) 
     )
 
 
-def prepare_database() -> None:
+def prepare_database(scoring_slots: int | None) -> None:
     """Migrate the database and import the pools.
 
+    :param scoring_slots: How many batches are scored at a time; None: as many as the pools say.
     :raises subprocess.CalledProcessError: when Airflow fails; it has said why.
     """
-    for command in (["db", "migrate"], ["pools", "import", str(POOLS)]):
-        subprocess.run(["airflow", *command], stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=True)
+    pools = json.loads(POOLS.read_text())
+    if scoring_slots is not None:
+        pools["scoring"]["slots"] = scoring_slots
+    with tempfile.TemporaryDirectory() as folder:
+        imported = Path(folder) / "pools.json"
+        imported.write_text(json.dumps(pools))
+        for command in (["db", "migrate"], ["pools", "import", str(imported)]):
+            subprocess.run(["airflow", *command], stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=True)
 
 
 def write(path: Path, content: str, mode: int) -> None:
@@ -84,8 +92,15 @@ def main(arguments: list[str]) -> int:
         folder, password, remote, cache = (os.environ[name] for name in variables)
         make_secrets(Path(folder), password, remote, Path(cache))
     if "database" in parts:
+        slots = os.environ.get("SCORING_SLOTS")
+        if slots is not None and not (slots.isascii() and slots.isdigit() and int(slots) > 0):
+            print(
+                f"prepare.py database: SCORING_SLOTS: {slots}: no number of batches; say 1 or more",
+                file=sys.stderr,
+            )
+            return 1
         try:
-            prepare_database()
+            prepare_database(int(slots) if slots else None)
         except subprocess.CalledProcessError as error:
             print(
                 f"prepare.py database: {' '.join(error.cmd)}: exit status {error.returncode}", file=sys.stderr

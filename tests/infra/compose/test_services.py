@@ -88,7 +88,9 @@ def test_no_image_is_the_latest(service: dict[str, Any]) -> None:
 def test_no_secret_is_in_the_files() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
-            if re.search("PASSWORD|KEY|SECRET|BROKER|CONN$", name) and not name.endswith(("_CMD", "_FILE")):
+            if re.search("PASSWORD|KEY|SECRET|BROKER_URL|CONN$", name) and not name.endswith(
+                ("_CMD", "_FILE")
+            ):
                 assert "${" in value, name
     example = (ROOT / ".env.example").read_text()
     for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -115,8 +117,16 @@ def test_every_process_has_the_settings_of_its_environment(name: str) -> None:
     said_again = service["environment"].keys() & settings.variables("prod", ROOT).keys()
     assert {key: service["environment"][key] for key in said_again} == {
         "AIRFLOW__CORE__EXECUTOR": "${AIRFLOW_EXECUTOR:-${AIRFLOW__CORE__EXECUTOR}}",
+        "AIRFLOW__CORE__PARALLELISM": "${AIRFLOW_WORKERS:-${AIRFLOW__CORE__PARALLELISM}}",
         "WEB_PORT": "${WEB_PORT}",
     }
+
+
+def test_there_is_a_worker_for_each_task_that_may_run_and_each_batch() -> None:
+    worker = SERVICES["airflow-worker"]
+    assert worker["scale"] == worker["environment"]["SCORING_SLOTS"] == "${AIRFLOW_WORKERS:-1}"
+    assert worker["environment"]["AIRFLOW__CORE__PARALLELISM"].startswith("${AIRFLOW_WORKERS:-")
+    assert worker["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"] == "1"
 
 
 def test_the_server_says_nothing_that_the_settings_say() -> None:

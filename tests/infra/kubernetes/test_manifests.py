@@ -244,6 +244,12 @@ def test_celery_takes_the_scheduler_its_access_and_scales_its_workers(tmp_path: 
         one["data"] for name, one in objects(manifests, "ConfigMap").items() if name.startswith("engine")
     )
     assert own["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert own["AIRFLOW__CELERY__WORKER_CONCURRENCY"] == "1"
+    # What waits at the broker for a worker is given up after a while; each scheduler counts for itself.
+    parallelism = settings.load("prod", ROOT).airflow__core__parallelism
+    tasks = deployments["airflow-scheduler"]["spec"]["replicas"] * parallelism
+    assert tasks == scaler["spec"]["maxReplicas"]
+    assert int(own["SCORING_SLOTS"]) == tasks - 1, "the others need not wait for the end of a batch"
 
 
 def test_argo_cd_makes_an_application_of_each_environment_from_main() -> None:

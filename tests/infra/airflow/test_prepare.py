@@ -1,0 +1,108 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+# Says what it was asked to do, and what is in a file that it is given.
+AIRFLOW = """\
+#!/bin/sh
+echo "$1 $2" >> "$SAID"
+[ "$1" != pools ] || cat "$3" > "$SAID.pools"
+exit "${STATUS:-0}"
+"""
+
+
+class Engine:
+    """The folder of the image that prepare.py lies in, with an `airflow` that does nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("airflow/prepare.py", "pools.json"):
+            shutil.copy(ROOT / "infra" / name, folder)
+        self.said = folder / "said"
+        (folder / "airflow").write_text(AIRFLOW)
+        (folder / "airflow").chmod(0o755)
+
+    def prepare(self, part: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(self.folder), os.defpath])
+        return subprocess.run(
+            [sys.executable, str(self.folder / "prepare.py"), part],
+            env={"PATH": path, "SAID": str(self.said), **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """Of each pool that was imported."""
+        return {
+            name: pool["slots"] for name, pool in json.loads(Path(f"{self.said}.pools").read_text()).items()
+        }
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return Engine(tmp_path)
+
+
+def test_the_database_gets_its_tables_and_then_the_pools(engine: Engine) -> None:
+    assert engine.prepare("database").returncode == 0
+    assert engine.said.read_text().splitlines() == ["db migrate", "pools import"]
+    assert engine.slots == {"training": 1, "scoring": 1, "verification": 1}
+
+
+def test_as_many_batches_are_scored_at_a_time_as_the_engine_says(engine: Engine) -> None:
+    assert engine.prepare("database", SCORING_SLOTS="3").returncode == 0
+    assert engine.slots == {"training": 1, "scoring": 3, "verification": 1}
+
+
+@pytest.mark.parametrize("slots", ["0", "-1", "many", "", "1.5"])
+def test_a_number_of_batches_that_is_none_is_refused_before_anything_is_done(
+    engine: Engine, slots: str
+) -> None:
+    done = engine.prepare("database", SCORING_SLOTS=slots)
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"prepare.py database: SCORING_SLOTS: {slots}: no number of batches; say 1 or more\n"
+    )
+    assert not engine.said.exists()
+
+
+def test_a_failure_of_airflow_is_told_in_one_line(engine: Engine) -> None:
+    done = engine.prepare("database", STATUS="3")
+    assert done.returncode == 1
+    assert done.stderr == "prepare.py database: airflow db migrate: exit status 3\n"
+    assert engine.said.read_text().splitlines() == ["db migrate"]
+
+
+def test_secrets_are_made_up_once_and_are_their_owners(engine: Engine) -> None:
+    private = engine.folder / "private"
+    private.mkdir()
+    given = {
+        "VISAGE_PRIVATE": str(private),
+        "DEFAULT_PASSWORD": "",
+        "DVC_REMOTE_URL": "s3://bucket",
+        "DVC_CACHE": str(engine.folder / "cache"),
+    }
+    assert engine.prepare("secrets", **given).returncode == 0
+    before = {path.name: path.read_text() for path in private.iterdir() if path.is_file()}
+    assert before.keys() == {"fernet_key", "api_secret_key", "jwt_secret", "passwords.json"}
+    assert all((private / name).stat().st_mode & 0o077 == 0 for name in before)
+    assert "url = s3://bucket\n" in (private / "dvc/config").read_text()
+    assert engine.prepare("secrets", **given).returncode == 0
+    assert {path.name: path.read_text() for path in private.iterdir() if path.is_file()} == before
+    assert engine.prepare("secrets", **(given | {"DEFAULT_PASSWORD": "known"})).returncode == 0
+    assert json.loads((private / "passwords.json").read_text()) == {"airflow": "known"}
+
+
+def test_what_is_not_said_is_named(engine: Engine) -> None:
+    done = engine.prepare("secrets", DEFAULT_PASSWORD="")
+    assert done.returncode == 1
+    assert done.stderr == "prepare.py secrets: VISAGE_PRIVATE, DVC_REMOTE_URL, DVC_CACHE: not set\n"
