@@ -88,7 +88,7 @@ audit: setup ## Ask what is known against the locked packages and the pinned act
 	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip --strict
 	$(BIN)/zizmor --quiet --persona=pedantic .github
 
-SYSTEM_PACKAGES := chromium chromium-driver npm openssh-client postgresql
+SYSTEM_PACKAGES := chromium chromium-driver npm openssh-client postgresql redis-server
 
 system-packages: ## Install what make test-all needs beside Python (Debian, Ubuntu)
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet

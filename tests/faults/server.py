@@ -40,8 +40,8 @@ def git_daemon(folder: Path, log: Path) -> Server:
     return Server([str(program), *options, f"--port={number}", f"--base-path={folder}"], number, log)
 
 
-def s3(folder: Path, log: Path) -> Server:
-    """Serve the folders in `folder` as buckets, at a megabyte a second, so that a push takes a while."""
+def s3(folder: Path, log: Path, *options: str) -> Server:
+    """Serve the folders in `folder` as buckets."""
     number = port.unused()
-    options = ["--addr", f"127.0.0.1:{number}", "--auth-key", "user,password", "--bwlimit", "1M"]
-    return Server(["rclone", "serve", "s3", *options, str(folder)], number, log)
+    address = ["--addr", f"127.0.0.1:{number}", "--auth-key", "user,password"]
+    return Server(["rclone", "serve", "s3", *address, *options, str(folder)], number, log)

@@ -106,7 +106,8 @@ def test_an_origin_that_is_away_for_a_moment_is_not_noticed(faults: Faults, serv
 @pytest.fixture
 def bucket(faults: Faults) -> Iterator[Server]:
     """An S3 server as the DVC remote."""
-    server = s3(faults.store.parent, faults.folder / "s3.log")
+    # A megabyte a second, so that a push takes a while
+    server = s3(faults.store.parent, faults.folder / "s3.log", "--bwlimit", "1M")
     server.start()
     faults.configure_dvc(
         "url = s3://bucket",

@@ -1,0 +1,115 @@
+"""The training pipeline on machines that share nothing but git and the S3 store.
+
+The tests build on one another: each leaves both workers' machines as they are.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from gitops.candidate import run_branch
+from infra.local.task import ENDED
+from infra.local.training import DAG
+from tests.distribution.cluster import BUCKET, Cluster, temporary
+from tests.distribution.machine import Machine
+from tests.faults.damage import assert_undamaged
+from tests.infra.local.waiting import wait_for
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.system("redis-server", "pg_lsclusters", "setpriv", "unshare"),
+    pytest.mark.timeout(1800),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with temporary() as folder:
+        made = Cluster(folder)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.fixture(scope="module")
+def workers(cluster: Cluster) -> dict[str, Machine]:
+    """Two machines with a worker each, by name."""
+    made = {name: cluster.machine(name) for name in ("one", "other")}
+    for machine in made.values():
+        cluster.start_worker(machine)
+    return made
+
+
+def train(cluster: Cluster) -> str:
+    cluster.airflow.unpause(DAG)
+    return cluster.airflow.trigger(DAG, {"profile": "small"})
+
+
+def assert_success(cluster: Cluster, run: str) -> None:
+    wait_for(lambda: cluster.airflow.run(DAG, run).state in ENDED, seconds=900)
+    assert cluster.airflow.run(DAG, run).state == "success", cluster.trouble(DAG, run)
+
+
+def test_no_machine_can_look_into_another_or_past_the_servers(
+    cluster: Cluster, workers: dict[str, Machine]
+) -> None:
+    one, other = workers.values()
+    assert one.user is None or one.user != other.user
+    if one.user is None:
+        pytest.skip("users of their own take root; the machines have homes and caches of their own")
+    for place, words in ((one.home, ""), (other.home, "denied"), (cluster.store, "denied")):
+        assert words in one.run(["ls", str(place)], {}).stderr
+    for place in (other.home, cluster.store, cluster.origin.path):
+        assert one.run(["ls", str(place)], {}).returncode != 0, place
+    assert one.run(["ls", str(one.home)], {}).returncode == 0
+
+
+def test_a_training_is_spread_over_both(cluster: Cluster, workers: dict[str, Machine]) -> None:
+    run = train(cluster)
+    assert_success(cluster, run)
+    hosts = cluster.hosts(DAG, run)
+    assert set(hosts.values()) == set(workers)
+    assert len(hosts) == len(cluster.airflow.tasks(DAG, run))
+    stages = {task: host for task, host in hosts.items() if "." in task}
+    assert set(stages.values()) == set(workers), f"what one machine made, the other one worked with: {stages}"
+    assert cluster.origin.tree_id(run_branch(run), "metrics/evaluation.json")
+    for machine in workers.values():
+        assert_undamaged(cluster.origin, cluster.store / BUCKET, machine.data / "workspaces")
+
+
+def test_a_training_outlives_the_machine_that_works_on_it(
+    cluster: Cluster, workers: dict[str, Machine]
+) -> None:
+    # Another training than the one whose results are on the store by now
+    before = cluster.origin.read("main", "params.yaml") or b""
+    after = before.replace(b"\n  seed: ", b"\n  seed: 1", 1)
+    assert after != before
+    commit = cluster.origin.commit_files("main", {"params.yaml": after}, "Change a seed")
+    cluster.origin.git("update-ref", "refs/heads/main", commit)
+    run = train(cluster)
+
+    def training() -> list[str]:
+        assert cluster.airflow.run(DAG, run).state not in ENDED, cluster.trouble(DAG, run)
+        return [
+            name
+            for name in workers
+            if any(command[-2:] == ["face_attributes", "train"] for command in cluster.commands(name))
+        ]
+
+    wait_for(training, seconds=900)
+    [victim] = training()
+    assert cluster.hosts(DAG, run)["model_training.train"] == victim
+    cluster.kill(victim)
+    assert_success(cluster, run)
+
+    [survivor] = workers.keys() - {victim}
+    attempts = {task.id: task.attempt for task in cluster.airflow.tasks(DAG, run)}
+    assert {task for task, attempt in attempts.items() if attempt > 1} == {"model_training.train"}
+    assert attempts["model_training.train"] == 2
+    hosts = cluster.hosts(DAG, run)
+    assert hosts["model_training.train"] == survivor
+    assert victim in hosts.values(), "some of the work before was its"
+    assert cluster.origin.tree_id(run_branch(run), "metrics/evaluation.json")
+    spaces = workers[survivor].data / "workspaces"
+    assert_undamaged(cluster.origin, cluster.store / BUCKET, spaces)
