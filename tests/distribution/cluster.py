@@ -9,6 +9,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import psutil
 
@@ -24,6 +26,10 @@ from tests.faults.server import Server, git_daemon, s3
 from tests.infra.local.waiting import alive, wait_for
 
 BUCKET = "visage"
+_SCHEDULES = {
+    "dags/ml_pipeline_dag.py": b'schedule="@daily"',
+    "dags/score_faces_dag.py": b"schedule=timedelta(minutes=1)",
+}
 _HOSTNAME = "import os\n\n\ndef name() -> str:\n    return os.environ['MACHINE']\n"
 
 
@@ -92,14 +98,20 @@ class Cluster:
         origin.path.parent.chmod(0o700)
         origin.git("config", "uploadpack.allowAnySHA1InWant", "true")
         origin.git("config", "receive.shallowUpdate", "true")
-        dag = "dags/ml_pipeline_dag.py"
         head = Repository(ROOT).resolve("HEAD")
-        before = origin.read(head, dag) or b""
-        # The runs of a test are the only ones
-        after = before.replace(b'schedule="@daily"', b"schedule=None")
-        assert after != before
-        origin.git("update-ref", "refs/heads/main", origin.commit_files(head, {dag: after}, "No schedule"))
+        changed = {}
+        for dag, schedule in _SCHEDULES.items():
+            before = origin.read(head, dag) or b""
+            changed[dag] = before.replace(schedule, b"schedule=None")
+            assert changed[dag] != before, dag
+        commit = origin.commit_files(head, changed, "Leave the runs to the test")
+        origin.git("update-ref", "refs/heads/main", commit)
         return origin
+
+    def move_main(self, commit: str) -> None:
+        """Make a commit the head of main, and wait until it is what runs."""
+        self.origin.git("update-ref", "refs/heads/main", commit)
+        wait_for(lambda: {dag["bundle_version"] for dag in self.airflow.dags()} == {commit}, seconds=120)
 
     def _derive(self, web: int) -> dict[str, str]:
         secrets = secret.load(self.folder / "secrets.json")
@@ -195,10 +207,14 @@ class Cluster:
             victim.kill()
         psutil.wait_procs(victims, timeout=20)
 
+    def attempts(self, dag: str, run: str) -> list[dict[str, Any]]:
+        """Return each task's latest attempt as Airflow's database has it."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}/taskInstances?limit=100"
+        return list(self.airflow.call("GET", path)["task_instances"])
+
     def hosts(self, dag: str, run: str) -> dict[str, str]:
-        """Return the machine of each task's latest attempt, as Airflow's database has it."""
-        found = self.airflow.call("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances?limit=100")
-        return {one["task_id"]: one["hostname"] for one in found["task_instances"] if one["hostname"]}
+        """Return the machine of each of them."""
+        return {one["task_id"]: one["hostname"] for one in self.attempts(dag, run) if one["hostname"]}
 
     def trouble(self, dag: str, run: str) -> str:
         """Say what a run has come to, and what every process has said last."""

@@ -33,19 +33,21 @@ class Machine:
     @classmethod
     def make(cls, folder: Path, number: int, name: str, data: Path | None, cores: str | None) -> "Machine":
         """Make machine `number` in `folder`; without `data` it has a data folder to itself."""
-        user = _FIRST_USER + number if os.geteuid() == 0 else None
+        # Who shares a folder does so as one user, as in Kubernetes
+        user = _FIRST_USER + (0 if data else number) if os.geteuid() == 0 else None
         machine = cls(name, folder / name, data or folder / name / "data", user, cores)
         for path in (machine.home, *(machine.home / part for part in ("airflow", "dvc", "tmp"))):
             path.mkdir()
-        machine.data.mkdir(exist_ok=True)
         machine.home.chmod(0o700)
+        machine.data.mkdir(exist_ok=True)
         return machine
 
     def own(self) -> None:
-        """Give the user all that lies in the home."""
+        """Give the user all that lies in the home, and the data."""
         if self.user is not None:
-            for path in (self.home, *self.home.rglob("*")):
-                os.chown(path, self.user, self.user)
+            for folder in (self.home, self.data):
+                for path in (folder, *folder.rglob("*")):
+                    os.chown(path, self.user, self.user)
 
     @property
     def variables(self) -> dict[str, str]:

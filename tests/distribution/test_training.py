@@ -85,8 +85,7 @@ def test_a_training_outlives_the_machine_that_works_on_it(
     before = cluster.origin.read("main", "params.yaml") or b""
     after = before.replace(b"\n  seed: ", b"\n  seed: 1", 1)
     assert after != before
-    commit = cluster.origin.commit_files("main", {"params.yaml": after}, "Change a seed")
-    cluster.origin.git("update-ref", "refs/heads/main", commit)
+    cluster.move_main(cluster.origin.commit_files("main", {"params.yaml": after}, "Change a seed"))
     run = train(cluster)
 
     def training() -> list[str]:
