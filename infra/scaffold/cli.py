@@ -25,7 +25,9 @@ def new_dag(
         str, typer.Argument(metavar="NAME", help="The DAG's id, in small letters, such as count_faces")
     ],
 ) -> None:
-    """Make a DAG of the house's form and its test: dags/NAME_dag.py and tests/dags/test_NAME_dag.py.
+    """Make a DAG of the house's form, its test and its runbook.
+
+    They are dags/NAME_dag.py, tests/dags/test_NAME_dag.py and docs/runbooks/NAME.md.
 
     It runs as it is, reads its release from git and leaves a file in the environment's data folder; change it
     into what you need. It passes the policy of all DAGs (tests/dags/test_policy.py), and starts paused.
@@ -36,8 +38,8 @@ def new_dag(
     except ScaffoldError as error:
         print(f"new-dag: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
-    dag_file, test_file = made
-    print(f"Made {dag_file} and {test_file}. Change them, then")
+    dag_file, test_file, runbook = made
+    print(f"Made {dag_file}, {test_file} and {runbook}. Change them, then")
     print(f"  check:  .venv/bin/python -m pytest tests/dags/test_policy.py {test_file}")
     print(f"  run:    .venv/bin/python -m infra.rehearsal --dag {dag}")
     print(f"  unpause: {dag} in ACTIVE_DAGS of environments/<env>/settings.env, or in the web interface")

@@ -14,9 +14,13 @@ _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     undefined=StrictUndefined,
     keep_trailing_newline=True,
-    autoescape=False,  # noqa: S701, for these are Python files
+    autoescape=False,  # noqa: S701, for none of these is HTML
 )
-_PLACES = {"dag.py.j2": "dags/{}_dag.py", "test.py.j2": "tests/dags/test_{}_dag.py"}
+_PLACES = {
+    "dag.py.j2": "dags/{}_dag.py",
+    "test.py.j2": "tests/dags/test_{}_dag.py",
+    "runbook.md.j2": "docs/runbooks/{}.md",
+}
 
 
 def render(name: str) -> dict[Path, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.dags import test_policy
+from tests.dags import conftest, test_policy
 from tests.docs.pages import ROOT, Block, Page
 
 BLOCKS = [block for block in Page(Path("docs/airflow-guide.md")).blocks if block.language == "python"]
@@ -83,7 +83,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_dags_load_and_keep_to_the_policy(house: Path, tmp_path: Path) -> None:
-    parsed = load(house, tmp_path, test_policy.PARSE)
+    parsed = load(house, tmp_path, conftest.PARSE)
     assert parsed["errors"] == {}
     assert len(parsed["dags"]) == len(DAGS) > 0
     for check in OF_EVERY_DAG:

@@ -71,7 +71,9 @@ def menu(entries: object) -> list[str]:
 def test_every_page_is_in_the_menu_once() -> None:
     shown = menu(yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)["nav"])  # noqa: S506 (a SafeLoader)
     there = [page.path.relative_to("docs").as_posix() for page in pages() if page.path.is_relative_to("docs")]
-    assert sorted(shown) == sorted(there)
+    assert len(shown) == len(set(shown))
+    # A runbook is what a notice links to: that of a new DAG need not be in the menu.
+    assert {path for path in there if not path.startswith("runbooks/")} <= set(shown) <= set(there)
 
 
 def test_every_page_is_built_with_its_headings(site: Path) -> None:

@@ -49,7 +49,7 @@ def changed(copy: Sandbox) -> list[str]:
     return done.stdout.splitlines()
 
 
-MADE = [f"?? dags/{NAME}_dag.py", f"?? tests/dags/test_{NAME}_dag.py"]
+MADE = [f"?? dags/{NAME}_dag.py", f"?? docs/runbooks/{NAME}.md", f"?? tests/dags/test_{NAME}_dag.py"]
 
 
 def test_it_passes_what_every_commit_has_to(copy: Sandbox) -> None:

@@ -35,7 +35,7 @@ def test_the_linter_has_nothing_to_say_of_them(name: str, tmp_path: Path) -> Non
 
 def test_nothing_is_replaced(tmp_path: Path) -> None:
     made = files.render("faces")
-    _, test = made
+    _, test, _ = made
     (tmp_path / test).parent.mkdir(parents=True)
     (tmp_path / test).write_text("mine")
     with pytest.raises(
