@@ -8,7 +8,7 @@ from tests.faults.airflow import Environment, environment, params
 
 
 def run_while(staging: Environment, release: str) -> str:
-    """Declare a release in the middle of a run, and return the one that the run ends with."""
+    """Declare a release in the middle of a run of main, and return the one that the run ends with."""
     with staging.held():
         run = staging.trigger()
         staging.await_training(run)
@@ -27,5 +27,6 @@ def test_a_run_ends_with_the_release_it_began_with(tmp_path: Path) -> None:
         before = staging.origin.resolve("main~1")
         after = staging.land(params_yaml=params(2))
         assert run_while(staging, after) == before
+        staging.land(params_yaml=params(3))  # what was trained before is not trained again
         assert run_while(staging, before) == after
         staging.assert_undamaged()
