@@ -11,7 +11,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gitops.candidate import DRIFTED, candidate_branch
+from gitops import drifted, figures
+from gitops.candidate import candidate_branch
 from infra.local import patience
 from infra.local.errors import EngineError
 from infra.local.journey import PAUSE, Journey
@@ -187,11 +188,12 @@ class Demo(Journey):
         for line in repository.git("show", "--no-patch", "--format=%B", branch).splitlines():
             if line:
                 step.say(line)
-        content = repository.read(branch, DRIFTED)
-        if content is None:
-            raise EngineError(f"{branch}: has no {DRIFTED}: it has learnt nothing of what drifted")
-        mean = json.loads(content)["mean_accuracy"]
-        return f"{mean['incumbent']:.2%} -> {mean['accuracy']:.2%} on what drifted"
+        worth = drifted.of_commit(repository, branch, figures.of_commit(repository, branch).sha256)
+        if worth is None:
+            raise EngineError(
+                f"{branch}: {drifted.PATH} says nothing of its model: it has learnt nothing of what drifted"
+            )
+        return f"{worth.mean.incumbent:.2%} -> {worth.mean.accuracy:.2%} on what drifted"
 
     def _tell(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         rows = []
