@@ -147,6 +147,8 @@ class Engine:
         return {
             **variables.inherit(self.shell),
             **variables.derive(self.layout, environment, self.own, address, secrets, url),
+            # Airflow's command line would say with each command that it cannot draw.
+            "PYTHONWARNINGS": "ignore:Could not import graphviz:UserWarning",
             # make down ends what is still at work then.
             process.INSTANCE: str(self.layout.state),
             process.SERVICE: f"{environment}/airflow",

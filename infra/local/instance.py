@@ -127,7 +127,10 @@ class Instance:
         for asset in sorted(variables.ASSETS.rglob("*.py")):
             target = self.place.airflow / asset.relative_to(variables.ASSETS)
             files.write(target, asset.read_text())
-        files.write(self.place.passwords, json.dumps({variables.USERNAME: password}) + "\n", mode=0o600)
+        # Airflow makes up the passwords of other users, and adds them to the same file.
+        known = files.read_json(self.place.passwords) or {}
+        text = json.dumps({**known, variables.USERNAME: password})
+        files.write(self.place.passwords, text + "\n", mode=0o600)
 
     def start(self, own: Mapping[str, str], shell: Mapping[str, str]) -> Started:
         """Start what does not run; start all anew when what they were started with has changed.

@@ -100,15 +100,20 @@ def test_a_command_of_airflow_reaches_it(running: Running) -> None:
     assert {name: variables[name] for name in running.own.keys() - BUNDLES} == {
         name: running.own[name] for name in running.own.keys() - BUNDLES
     }
-    said = subprocess.run(
-        ["airflow", "pools", "get", "training"],
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
-    assert "The stages of a training run" in said
+
+    def said(*command: str) -> str:
+        return subprocess.run(
+            ["airflow", *command],
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
+
+    assert "The stages of a training run" in said("pools", "get", "training")
+    assert "graphviz" not in said("dags", "list")
 
 
 def test_it_listens_here_alone(running: Running) -> None:
@@ -133,6 +138,14 @@ def test_every_process_of_it_carries_the_mark(running: Running) -> None:
 def test_its_secrets_are_for_their_owner_alone(running: Running) -> None:
     for path in (running.instance.place.passwords, running.instance.place.secrets):
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_passwords_of_other_users_stay(tmp_path: Path) -> None:
+    instance = Instance(Layout(tmp_path), "dev", Address("localhost", 0))
+    instance.configure("one")
+    files.write_json(instance.place.passwords, {"airflow": "one", "anna": "hers"}, mode=0o600)
+    instance.configure("two")
+    assert json.loads(instance.place.passwords.read_text()) == {"airflow": "two", "anna": "hers"}
 
 
 def test_what_runs_is_left_alone(running: Running) -> None:
