@@ -26,6 +26,8 @@ from markdown_it.token import Token
 ROOT = Path(__file__).resolve().parents[2]
 SHELL = ("sh", "bash")
 
+# How deep markdown-it's parser counts the words of a cell: table, body, row, cell.
+_IN_A_CELL = 4
 _MARK = re.compile(r"<!--\s*(.*?)\s*-->", re.DOTALL)
 _HTML_TARGET = re.compile(r"""(?:href|src|srcset)=["']([^"'\s]+)""")
 _HTML_ANCHOR = re.compile(r"""(?:id|name)=["']([^"']+)""")
@@ -143,10 +145,11 @@ class Page:
         for token in self._tokens:
             if token.type == "tr_open":
                 found.append([])
-            elif token.type == "inline" and found and token.level > 3:
-                found[-1].append(
-                    "\n".join(part.content for part in token.children or () if part.type == "code_inline")
-                )
+            elif token.type in ("td_open", "th_open"):
+                found[-1].append("")
+            elif token.type == "inline" and found and token.level == _IN_A_CELL:
+                words = [part.content for part in token.children or () if part.type == "code_inline"]
+                found[-1][-1] = "\n".join(words)
         return found
 
 

@@ -96,14 +96,6 @@ def test_what_one_types_now_is_what_there_is() -> None:
     assert sum("airflow-scheduler airflow " in command for command in commands) > 10
 
 
-def test_what_one_typed_before_and_what_there_is_no_more_is_told_apart() -> None:
-    """A command that Airflow still takes as it was is not presented as one that is gone."""
-    for before, now, *_ in (row for row in COMMANDS.rows if len(row) > 1):
-        then = before.replace("docker-compose", "docker compose")
-        if now and then.startswith(("airflow ", "docker compose exec")) and "\n" not in before + now:
-            assert (problem(then) is None) or then != now, before
-
-
 @pytest.mark.parametrize(
     ("command", "said"),
     [
