@@ -2,10 +2,10 @@
 
 A mark is an HTML comment before a block of code, which no reader sees. It says where the block runs:
 
-    <!-- place: clone -->        a fresh clone with its .venv; runs in `make test`
-    <!-- place: engine -->       such a clone whose three Airflows are up; runs in `make test-all`
-    <!-- place: compose -->      an environment of Docker Compose; only its words are checked
-    <!-- place: nowhere, why --> not run, for a reason
+    <!-- place: clone -->           a fresh clone with its .venv active; runs in `make test`
+    <!-- place: engine -->          such a clone whose three Airflows are up; runs in `make test-all`
+    <!-- place: compose -->         an environment of Docker Compose; only its words are checked
+    <!-- place: nowhere, why -->    not run, for a reason
 
 or what a block of Python is:
 
@@ -65,10 +65,8 @@ class Block:
 
     @property
     def place(self) -> str:
-        """Where it runs; empty where nothing says so."""
-        return (
-            self.mark.removeprefix("place:").split(",")[0].strip() if self.mark.startswith("place:") else ""
-        )
+        """Where it runs, as the mark says; empty where nothing says so."""
+        return self.mark.removeprefix("place:").strip() if self.mark.startswith("place:") else ""
 
 
 class Page:

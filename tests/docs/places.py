@@ -96,13 +96,14 @@ def clone(folder: Path) -> Place:
     for name in ("requirements.lock", "pyproject.toml"):
         # Otherwise a block with make would install into the .venv of this checkout.
         os.utime(folder / name, (0, 0))
-    return Place(folder)
+    path = os.pathsep.join([str(folder / ".venv/bin"), os.environ.get("PATH", os.defpath)])
+    return Place(folder, {"PATH": path})
 
 
 def engine(folder: Path) -> Place:
     """A clone whose three Airflows are up, on ports of their own, without a model."""
     made = clone(folder)
-    place = Place(folder, {name: str(port.unused()) for name in PORTS})
+    place = Place(folder, {**made.variables, **{name: str(port.unused()) for name in PORTS}})
     command = Block(
         Path("tests/docs/places.py"), 0, "sh", ".venv/bin/python -m infra.local up --no-journey", ""
     )

@@ -1,4 +1,4 @@
-"""Every command of Airflow, Docker Compose and kubectl that the Airflow pages show is one that there is."""
+"""Every command of Airflow, and every service of Docker Compose, that a page shows is one that there is."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.docs.pages import ROOT, SHELL, Page
+from tests.docs.pages import ROOT, SHELL, Page, pages
 
 GUIDE, COMMANDS = (Page(Path(f"docs/{name}.md")) for name in ("airflow-guide", "airflow-2-commands"))
 # The subcommands that take the name of a service, and nothing else after it.
@@ -75,15 +75,25 @@ def _compose(words: list[str]) -> str | None:
 
 
 def lines(page: Page) -> Iterator[tuple[str, str]]:
-    """(where, command) of each line of a page's shell blocks; a line that ends in a backslash goes on."""
+    """(where, command) of each command of a page's shell blocks, however many lines it takes."""
     for block in page.blocks:
-        if block.language in SHELL:
-            for line in block.text.replace("\\\n", " ").splitlines():
-                yield str(block), line.strip()
+        if block.language not in SHELL:
+            continue
+        command = ""
+        for line in block.text.replace("\\\n", " ").splitlines():
+            command += line
+            try:
+                shlex.split(command, comments=True)
+            except ValueError:  # a quotation goes on
+                command += "\n"
+                continue
+            yield str(block), command.strip()
+            command = ""
+        assert not command, f"{block}: a quotation without end: {command}"
 
 
-def test_each_command_of_the_guide_is_one_that_there_is() -> None:
-    found = [(where, problem(command)) for where, command in lines(GUIDE)]
+def test_each_command_of_a_page_is_one_that_there_is() -> None:
+    found = [(where, problem(command)) for page in pages() for where, command in lines(page)]
     assert [f"{where}: {why}" for where, why in found if why] == []
     assert sum(command.startswith("airflow ") for _, command in lines(GUIDE)) > 20
 
