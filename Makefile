@@ -93,6 +93,7 @@ SYSTEM_PACKAGES := chromium chromium-driver npm openssh-client postgresql redis-
 system-packages: ## Install what make test-all needs beside Python (Debian, Ubuntu)
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --quiet $(SYSTEM_PACKAGES)
+	@command -v kubectl >/dev/null || echo "kubectl: no package of Debian 12 is new enough; see https://kubernetes.io/docs/tasks/tools/"
 
 lock: ## Resolve pyproject.toml into requirements.lock again
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --extra local --python-version 3.11 --no-header --upgrade $(UV_TORCH) --output-file requirements.lock

@@ -50,13 +50,17 @@ def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
     return [*pod.get("initContainers", []), *pod["containers"]]
 
 
-def with_celery(tmp_path: Path) -> str:
-    """The manifests of prod on Celery workers, as the component's comment says."""
+def with_components(tmp_path: Path, *names: str) -> str:
+    """The manifests of prod with components, added as their comments say."""
     for part in ("infra/kubernetes", "environments/prod"):
         shutil.copytree(ROOT / part, tmp_path / part)
     with (tmp_path / "environments/prod/kustomization.yaml").open("a") as file:
-        file.write("\ncomponents: [../../infra/kubernetes/celery]\n")
+        file.write(f"\ncomponents: [{', '.join(f'../../infra/kubernetes/{name}' for name in names)}]\n")
     return kustomize(tmp_path / "environments/prod")
+
+
+def with_celery(tmp_path: Path) -> str:
+    return with_components(tmp_path, "celery")
 
 
 def validate(manifests: str, minor: str, tmp_path: Path) -> None:
@@ -250,6 +254,39 @@ def test_celery_takes_the_scheduler_its_access_and_scales_its_workers(tmp_path: 
     tasks = deployments["airflow-scheduler"]["spec"]["replicas"] * parallelism
     assert tasks == scaler["spec"]["maxReplicas"]
     assert int(own["SCORING_SLOTS"]) == tasks - 1, "the others need not wait for the end of a batch"
+
+
+def secrets_of(manifests: str) -> set[str]:
+    """The names of the Secrets that any container is given, as variables or as files."""
+    found = set()
+    for _, pod in pods(manifests):
+        found |= {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+        for container in containers(pod):
+            sources = container.get("envFrom", [])
+            found |= {source["secretRef"]["name"] for source in sources if "secretRef" in source}
+    return found
+
+
+@pytest.mark.parametrize("components", [("external-secrets",), ("celery", "external-secrets")])
+def test_external_secrets_bring_every_secret_that_a_pod_is_given(
+    components: tuple[str, ...], tmp_path: Path
+) -> None:
+    manifests = with_components(tmp_path, *components)
+    brought = objects(manifests, "ExternalSecret")
+    assert brought.keys() == secrets_of(manifests) == {"airflow", "airflow-tasks", "airflow-accounts"}
+    for name, one in brought.items():
+        assert one["apiVersion"] == "external-secrets.io/v1"
+        assert one["metadata"]["namespace"] == "visage-prod"
+        # Before the settings and the job, which has the database's password of it
+        assert int(one["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]) < -2
+        assert one["spec"] == {
+            "refreshInterval": "1h",
+            # Of the namespace: a ClusterSecretStore could read the secrets of other environments
+            "secretStoreRef": {"kind": "SecretStore", "name": "visage"},
+            "target": {"name": name},
+            "dataFrom": [{"extract": {"key": name}}],
+        }
+    assert not objects(manifests, "Secret")
 
 
 def test_argo_cd_makes_an_application_of_each_environment_from_main() -> None:
