@@ -71,8 +71,7 @@ def main(
     """Print the seconds with one worker and with two, and the ratio."""
     console = Console()
     cores = sorted(os.sched_getaffinity(0))
-    with temporary() as name:
-        folder = Path(name)
+    with temporary() as folder:
         data = folder / "data"
         data.mkdir()
         cluster = Cluster(folder, data=data)

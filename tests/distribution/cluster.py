@@ -7,7 +7,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -88,10 +89,10 @@ class Cluster:
         self.start(control, "api-server", ["api-server"])
         access = Access(url=f"http://127.0.0.1:{web}", username=variables.USERNAME, password="password")
         self.airflow = Runs(access, timeout=60)
-        wait_for(self._answers, seconds=180)
+        wait_for(self._answers, seconds=180, pause=1)
         self.start(control, "scheduler", ["scheduler", "--skip-serve-logs"])
         self.start(control, "dag-processor", ["dag-processor"])
-        wait_for(lambda: any(dag["dag_id"] == DAG for dag in self.airflow.dags()), seconds=180)
+        wait_for(lambda: any(dag["dag_id"] == DAG for dag in self.airflow.dags()), seconds=180, pause=1)
 
     def _make_origin(self) -> Repository:
         origin = Repository.clone(str(ROOT), self.folder / "servers" / "origins" / "origin.git", "--bare")
@@ -111,7 +112,9 @@ class Cluster:
     def move_main(self, commit: str) -> None:
         """Make a commit the head of main, and wait until it is what runs."""
         self.origin.git("update-ref", "refs/heads/main", commit)
-        wait_for(lambda: {dag["bundle_version"] for dag in self.airflow.dags()} == {commit}, seconds=120)
+        wait_for(
+            lambda: {dag["bundle_version"] for dag in self.airflow.dags()} == {commit}, seconds=120, pause=1
+        )
 
     def _derive(self, web: int) -> dict[str, str]:
         secrets = secret.load(self.folder / "secrets.json")
@@ -127,6 +130,7 @@ class Cluster:
             "AIRFLOW__API__SECRET_KEY": secrets.api_secret_key,
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.jwt_secret,
             "AIRFLOW__CELERY__WORKER_CONCURRENCY": "1",
+            "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "86400",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{web}/execution/",
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__CORE__FERNET_KEY": secrets.fernet_key,
@@ -167,7 +171,7 @@ class Cluster:
         command = ["celery", "worker", "--skip-serve-logs", "--celery-hostname", machine.name]
         log = self.start(machine, machine.name, command)
         before = log.stat().st_size
-        wait_for(lambda: b"ready." in log.read_bytes()[before:], seconds=120)
+        wait_for(lambda: b"ready." in log.read_bytes()[before:], seconds=180, pause=0.5)
 
     def start(self, machine: Machine, name: str, command: Sequence[str]) -> Path:
         """Start a process of Airflow on a machine, and return its log."""
@@ -241,8 +245,9 @@ class Cluster:
             server.kill()
 
 
-def temporary() -> tempfile.TemporaryDirectory[str]:
+@contextmanager
+def temporary() -> Iterator[Path]:
     """A folder that every user can reach, unlike pytest's own."""
-    made = tempfile.TemporaryDirectory(prefix="visage-cluster-", dir="/tmp")
-    Path(made.name).chmod(0o755)
-    return made
+    with tempfile.TemporaryDirectory(prefix="visage-cluster-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

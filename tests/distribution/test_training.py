@@ -18,7 +18,7 @@ from tests.infra.local.waiting import wait_for
 pytestmark = [
     pytest.mark.long,
     pytest.mark.system("redis-server", "pg_lsclusters", "setpriv", "unshare"),
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),
 ]
 
 
@@ -47,7 +47,7 @@ def train(cluster: Cluster) -> str:
 
 
 def assert_success(cluster: Cluster, run: str) -> None:
-    wait_for(lambda: cluster.airflow.run(DAG, run).state in ENDED, seconds=900)
+    wait_for(lambda: cluster.airflow.run(DAG, run).state in ENDED, seconds=1500, pause=1)
     assert cluster.airflow.run(DAG, run).state == "success", cluster.trouble(DAG, run)
 
 
@@ -96,7 +96,7 @@ def test_a_training_outlives_the_machine_that_works_on_it(
             if any(command[-2:] == ["face_attributes", "train"] for command in cluster.commands(name))
         ]
 
-    wait_for(training, seconds=900)
+    wait_for(training, seconds=1500, pause=0.3)
     [victim] = training()
     assert cluster.hosts(DAG, run)["model_training.train"] == victim
     cluster.kill(victim)
