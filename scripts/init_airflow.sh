@@ -68,12 +68,20 @@ else
     git init --quiet --bare --initial-branch=main "$unfinished"
     git -C "$unfinished" config uploadpack.allowAnySHA1InWant true
     git -C "$unfinished" config receive.shallowUpdate true
+    # Where root runs gitops here, the containers, whose group is root's too, must be able to write beside it.
+    git -C "$unfinished" config core.sharedRepository group
     # Nothing here is ever the only copy for long enough to need collecting while others read it.
     git -C "$unfinished" config gc.auto 0
     git -C "$unfinished" fetch --quiet --no-tags --update-shallow "$PWD" HEAD:refs/heads/main
     mv "$unfinished" "$origin"
     say "$origin: made, its main is your commit $(git rev-parse --short=12 HEAD)"
 fi
+# What gitops on this server asks whether a model exists, and fetches it from.
+remote=$(setting DVC_REMOTE_URL)
+mkdir -p .compose/dvc-config
+printf '[core]\n    remote = storage\n    analytics = false\n[%s]\n    url = "%s"\n' \
+    "'remote \"storage\"'" "${remote:-$PWD/.compose/store/visage}" >.compose/dvc-config/config.partial
+mv .compose/dvc-config/config.partial .compose/dvc-config/config
 if [ "$(id -u)" = 0 ]; then
     chown -R "$(setting AIRFLOW_UID):0" .compose
     # git refuses root a repository that is not root's.

@@ -1,77 +1,45 @@
-"""An environment brought up by a Docker engine, with the commands of the guide: make test-compose."""
+"""Environments brought up by a Docker engine, with the commands of the guide: make test-compose.
 
-import json
+The tests build on one another: what a training made is promoted, taken back, scored with, saved.
+"""
+
 import os
 import pwd
 import secrets
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import requests
-from pydantic import SecretStr
 
-from gitops.airflow import Access
+from gitops.ledger import Ledger
+from gitops.repository import Repository
 from infra.local import port
-from infra.local.task import ENDED, Runs
 from infra.local.training import DAG
-from infra.local.variables import USERNAME
+from tests.infra.compose.stack import Stack
 from tests.infra.local.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
+GITOPS = str(Path(sys.executable).with_name("gitops"))
 VARIABLE = "tested"
+SMALL = '{"profile": "small"}'
+SERVICES = (
+    "postgres",
+    "s3",
+    *(f"airflow-{name}" for name in ("webserver", "scheduler", "dag-processor", "triggerer")),
+)
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(3000)]
 
 
-@dataclass(frozen=True)
-class Stack:
-    """A clone of this checkout whose dev is up, under a name and on a port that nobody else has."""
-
-    checkout: Path
-    variables: dict[str, str]
-    port: int
-
-    def run(self, *command: str, seconds: float = 600) -> str:
-        """Run a command in the clone and return what it printed."""
-        found = subprocess.run(
-            command,
-            cwd=self.checkout,
-            env=self.variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=seconds,
-        )
-        assert found.returncode == 0, f"{command}\n{found.stdout[-4000:]}\n{found.stderr[-4000:]}"
-        return found.stdout
-
-    def compose(self, *command: str, seconds: float = 600) -> str:
-        """Run docker compose."""
-        return self.run("docker", "compose", *command, seconds=seconds)
-
-    def airflow(self, *command: str) -> str:
-        """Run a command of Airflow as the guide does."""
-        return self.compose("exec", "-T", "airflow-scheduler", "airflow", *command)
-
-    @property
-    def access(self) -> Access:
-        """Where its web interface is."""
-        return Access(url=f"http://127.0.0.1:{self.port}", username=USERNAME, password=SecretStr("airflow"))
-
-    def states(self) -> dict[str, str]:
-        """Service -> its health, or its state where it has none."""
-        lines = self.compose("ps", "--format", "json").splitlines()
-        found = [json.loads(line) for line in lines]
-        return {one["Service"]: one["Health"] or one["State"] for one in found}
-
-
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Dev, up in a fresh clone in which the full profile is as quick as the small one."""
     if shutil.which("docker") is None:
         pytest.fail("docker: not on PATH; make test-compose needs a Docker engine", pytrace=False)
     folder = tmp_path_factory.mktemp("stack")
@@ -80,19 +48,24 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         **os.environ,
         "COMPOSE_PROJECT_NAME": f"visage-test-{secrets.token_hex(3)}",
         "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG", f"{pwd.getpwuid(os.getuid()).pw_dir}/.docker"),
+        "DVC_GLOBAL_CONFIG_DIR": str(checkout / ".compose/dvc-config"),
+        "DVC_SITE_CACHE_DIR": str(folder / "dvc-site-cache"),
+        "GITOPS_REMOTE": "compose",
         "GIT_CONFIG_GLOBAL": str(folder / "gitconfig"),
         "GIT_AUTHOR_NAME": "Test",
         "GIT_AUTHOR_EMAIL": "test@example.org",
         "GIT_COMMITTER_NAME": "Test",
         "GIT_COMMITTER_EMAIL": "test@example.org",
     }
-    found = Stack(checkout, variables, port.unused())
+    found = Stack(checkout, variables, "dev", port.unused())
     subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True, timeout=60)
-    settings = checkout / "environments/dev/settings.env"
-    content = settings.read_text()
-    assert "\nWEB_PORT=8080\n" in content
-    settings.write_text(content.replace("\nWEB_PORT=8080\n", f"\nWEB_PORT={found.port}\n"))
-    found.run("git", "commit", "--quiet", "--all", "--message", "Listen where nobody does")
+    listen(found, "8080")
+    params = checkout / "params.yaml"
+    found.run(sys.executable, "-m", "face_attributes", "profile", "small", PYTHONPATH=str(checkout / "src"))
+    content = params.read_text()
+    assert "\nprofile: small\n" in content
+    params.write_text(content.replace("\nprofile: small\n", "\nprofile: full\n"))
+    found.run("git", "commit", "--quiet", "--all", "--message", "Listen where nobody does, and train quickly")
     try:
         found.run("scripts/init_airflow.sh", seconds=1800)
         found.compose("up", "--detach", "--wait", "--wait-timeout", "300")
@@ -102,15 +75,35 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             found.compose("--profile", "celery", "down", "--volumes", "--timeout", "20")
 
 
+def listen(stack: Stack, usual: str) -> None:
+    """Have an environment use its own port instead of the usual one."""
+    settings = stack.checkout / f"environments/{stack.environment}/settings.env"
+    content = settings.read_text()
+    assert f"\nWEB_PORT={usual}\n" in content
+    settings.write_text(content.replace(f"\nWEB_PORT={usual}\n", f"\nWEB_PORT={stack.port}\n"))
+
+
+@pytest.fixture(scope="module")
+def staging(stack: Stack) -> Iterator[Stack]:
+    """Staging beside it, brought up as make does it."""
+    name = f"{stack.project}-staging"
+    found = replace(
+        stack,
+        environment="staging",
+        port=port.unused(),
+        variables={**stack.variables, "COMPOSE_PROJECT_NAME": name},
+    )
+    listen(found, "8081")
+    try:
+        said = found.run("make", "compose", "ENV=staging", seconds=1200)
+        assert f"staging is up: http://staging.localhost:{found.port}, user airflow; its password: " in said
+        yield found
+    finally:
+        found.compose("down", "--volumes", "--timeout", "20")
+
+
 def test_everything_is_healthy(stack: Stack) -> None:
-    assert stack.states() == {
-        "postgres": "healthy",
-        "s3": "healthy",
-        "airflow-webserver": "healthy",
-        "airflow-scheduler": "healthy",
-        "airflow-dag-processor": "healthy",
-        "airflow-triggerer": "healthy",
-    }
+    assert stack.states() == dict.fromkeys(SERVICES, "healthy")
 
 
 def test_initialising_again_changes_nothing(stack: Stack) -> None:
@@ -129,6 +122,16 @@ def test_the_user_of_the_guide_logs_in_and_nobody_else(stack: Stack) -> None:
     assert unknown.status_code == 401
 
 
+def test_the_page_is_shown_to_who_is_logged_in(stack: Stack) -> None:
+    page = f"http://127.0.0.1:{stack.port}/visage/"
+    assert requests.get(page, timeout=60).status_code == 401
+    with stack.rest() as airflow:
+        session = {"Authorization": f"Bearer {airflow._log_in()}"}
+    shown = requests.get(page, headers=session, timeout=60)
+    assert shown.status_code == 200
+    assert "Visage dev" in shown.text
+
+
 def test_the_image_has_no_compiler_and_no_dag_and_says_its_lock(stack: Stack) -> None:
     # Where something is found, `!` makes it a failure.
     look = "! command -v gcc cc make && ! find /opt -name '*_dag.py' -path '/opt/engine/*' | grep . && id -u"
@@ -142,17 +145,114 @@ def test_the_logs_of_the_guide(stack: Stack) -> None:
     assert "Uvicorn running" in stack.compose("logs", "airflow-webserver")
 
 
-def test_a_training_runs_to_its_end(stack: Stack) -> None:
-    airflow = Runs(stack.access, timeout=30)
-    wait_for(lambda: any(dag["dag_id"] == DAG for dag in airflow.dags()), seconds=180)
-    airflow.unpause(DAG)
-    # Its schedule starts one of the full size at once, which would take much longer.
-    wait_for(lambda: airflow.runs(DAG), seconds=60)
-    airflow.withdraw(DAG, airflow.runs(DAG)[0].id)
-    stack.airflow("dags", "trigger", DAG, "--run-id", "small", "--conf", '{"profile": "small"}')
-    wait_for(lambda: airflow.run(DAG, "small").state in ENDED, seconds=1800)
-    assert airflow.run(DAG, "small").state == "success"
+def test_a_run_of_ones_own_goes_before_the_one_that_is_due(stack: Stack) -> None:
+    with stack.rest() as airflow:
+        wait_for(lambda: any(dag["dag_id"] == DAG for dag in airflow.dags()), seconds=180, pause=1)
+        stack.airflow("dags", "trigger", DAG, "--run-id", "small", "--conf", SMALL)
+        time.sleep(40)  # as docs/compose.md says
+        stack.airflow("dags", "unpause", DAG)
+        stack.finish(DAG, "small")
+        others = [run for run in airflow.runs(DAG, limit=5) if run.id != "small"]
+        assert all(run.state in ("queued", "running") for run in others), "the one that is due had to wait"
+        stack.airflow("dags", "pause", DAG)
     assert (stack.checkout / ".compose/store/visage/files/md5").is_dir()
+
+
+def test_the_guides_commands_for_finding_what_is_wrong(stack: Stack) -> None:
+    assert DAG in stack.airflow("dags", "list")
+    assert "success" in stack.airflow("dags", "state", DAG, "small")
+    assert "check_environment" in stack.airflow("tasks", "states-for-dag-run", DAG, "small")
+    log = f"/opt/airflow/logs/dag_id={DAG}/run_id=small/task_id=check_environment/attempt=1.log"
+    assert "Training from" in stack.inside("cat", log)
+    # What a task logs goes to the terminal by one stream or the other
+    assert "Training from" in stack.inside("bash", "-c", f"airflow tasks test {DAG} check_environment 2>&1")
+
+
+def test_a_task_that_is_cleared_runs_again(stack: Stack) -> None:
+    stack.airflow("tasks", "clear", "--yes", "--task-regex", "^notify_success$", DAG)
+    stack.airflow("dags", "unpause", DAG)
+
+    def attempts() -> int:
+        with stack.rest() as airflow:
+            [task] = [task for task in airflow.tasks(DAG, "small") if task.id == "notify_success"]
+            return task.attempt if task.state == "success" else 0
+
+    wait_for(lambda: attempts() == 2, seconds=120, pause=2)
+
+
+def gitops(stack: Stack, *command: str) -> str:
+    """Run gitops on the server, outside of all containers."""
+    return stack.run(GITOPS, *command)
+
+
+def test_a_release_goes_to_staging_and_back(stack: Stack, staging: Stack) -> None:
+    with stack.rest() as airflow:
+        for run in airflow.runs(DAG, limit=5):
+            if run.state in ("queued", "running"):
+                airflow.withdraw(DAG, run.id)
+    stack.airflow("dags", "trigger", DAG, "--run-id", "full")
+    stack.finish(DAG, "full")
+    gitops(stack, "merge", "candidate/full")
+    repository = Repository(stack.checkout)
+    first = declared(repository, "dev")
+    stack.await_release(first)
+
+    assert "The gates of staging" in gitops(stack, "promote", "staging", "--push")
+    gitops(stack, "merge", "promote/staging")
+    assert declared(repository, "staging") == first
+    staging.await_release(first)
+
+    # Another release of the same model
+    params = repository.read(first, "params.yaml") or b""
+    second = repository.commit_files(first, {"params.yaml": params + b"# As before\n"}, "Say so")
+    stack.run("git", "push", "--quiet", "compose", f"{second}:refs/heads/another")
+    gitops(stack, "merge", "another")
+    gitops(stack, "promote", "staging", "--push")
+    gitops(stack, "merge", "promote/staging")
+    later = declared(repository, "staging")
+    assert later != first
+    staging.await_release(later)
+
+    gitops(stack, "rollback", "staging", "--reason", "as a test", "--push")
+    gitops(stack, "merge", "rollback/staging")
+    assert declared(repository, "staging") == first
+    staging.await_release(first)
+
+
+def declared(repository: Repository, environment: str) -> str:
+    commit = Ledger.fetch(repository, "compose").declared(environment).commit
+    assert commit is not None
+    return commit
+
+
+def test_two_workers_score_what_waits(stack: Stack) -> None:
+    code = "/opt/visage/bundles/release/tracking_repo/src"
+    draw = (
+        f"cd /opt/visage/home && PYTHONPATH={code} python -m face_attributes draw drawn --count 64 --seed 3"
+    )
+    drop = "for one in 1 2 3 4 5 6; do cp -r drawn/img_align_celeba incoming/.b$one; done"
+    begin = "for one in 1 2 3 4 5 6; do mv incoming/.b$one incoming/b$one; done"
+    celery = {"AIRFLOW_EXECUTOR": "CeleryExecutor", "AIRFLOW_WORKERS": "2"}
+    up = ["--profile", "celery", "up", "--detach", "--wait", "--wait-timeout", "300"]
+    stack.compose(*up, **celery)
+    assert stack.states() == dict.fromkeys((*SERVICES, "redis", "airflow-worker"), "healthy")
+    workers = stack.compose("ps", "--quiet", "airflow-worker").split()
+    assert len(workers) == 2
+    with stack.rest() as airflow:
+        pools = {pool["name"]: pool["slots"] for pool in airflow.call("GET", "/api/v2/pools")["pools"]}
+        assert pools["scoring"] == 2
+        stack.inside("bash", "-ec", f"{draw} && mkdir -p incoming && {drop} && {begin}")
+
+        def hosts() -> list[str]:
+            found = airflow.call(
+                "GET", "/api/v2/dags/score_faces/dagRuns/~/taskInstances?task_id=score_batch&state=success"
+            )
+            return [one["hostname"] for one in found["task_instances"] if one["map_index"] >= 0]
+
+        wait_for(lambda: len(hosts()) == 6, seconds=400, pause=2)
+        assert {host[:12] for host in hosts()} == {worker[:12] for worker in workers}
+    stack.compose("--profile", "celery", "rm", "--force", "--stop", "airflow-worker", "redis")
+    stack.compose("up", "--detach", "--wait", "--wait-timeout", "300")
 
 
 def test_a_service_can_be_restarted(stack: Stack) -> None:
@@ -176,13 +276,12 @@ def test_what_was_saved_comes_back(stack: Stack) -> None:
 
 
 def test_down_keeps_the_database_and_down_v_does_not(stack: Stack) -> None:
-    name = stack.variables["COMPOSE_PROJECT_NAME"]
-
     def volumes() -> list[str]:
-        return stack.run("docker", "volume", "ls", "--quiet", "--filter", f"name={name}").split()
+        named = f"name=^{stack.project}_"
+        return stack.run("docker", "volume", "ls", "--quiet", "--filter", named).split()
 
     stack.compose("down")
-    assert f"{name}_database" in volumes()
+    assert f"{stack.project}_database" in volumes()
     stack.compose("down", "--volumes")
     assert volumes() == []
     assert (stack.checkout / ".compose/origin.git").is_dir()
