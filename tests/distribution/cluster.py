@@ -62,7 +62,7 @@ class Cluster:
 
     def _serve(self) -> None:
         self.origin = self._make_origin()
-        password = "of-redis"
+        password = "of-redis"  # pragma: allowlist secret
         git = git_daemon(self.origin.path.parent, self._output / "git.log")
         store = s3(self.store, self._output / "s3.log")
         redis = servers.redis(self.folder / "servers", self._output / "redis.log", password)
