@@ -88,5 +88,5 @@ class Stack:
         """Wait until it runs a commit, and has said that the commit is good."""
         tag = f"refs/tags/verified/{self.environment}/{commit[:12]}"
         with self.rest() as airflow:
-            wait_for(lambda: airflow.running() == commit, seconds=180, pause=1)
-        wait_for(lambda: tag in self.run("git", "ls-remote", "compose", tag), seconds=300, pause=2)
+            wait_for(lambda: airflow.running() == commit, seconds=300, pause=1)
+        wait_for(lambda: tag in self.run("git", "ls-remote", "compose", tag), seconds=900, pause=2)

@@ -177,7 +177,7 @@ def test_a_task_that_is_cleared_runs_again(stack: Stack) -> None:
             [task] = [task for task in airflow.tasks(DAG, "small") if task.id == "notify_success"]
             return task.attempt if task.state == "success" else 0
 
-    wait_for(lambda: attempts() == 2, seconds=120, pause=2)
+    wait_for(lambda: attempts() == 2, seconds=400, pause=2)
 
 
 def gitops(stack: Stack, *command: str) -> str:
@@ -249,7 +249,7 @@ def test_two_workers_score_what_waits(stack: Stack) -> None:
             )
             return [one["hostname"] for one in found["task_instances"] if one["map_index"] >= 0]
 
-        wait_for(lambda: len(hosts()) == 6, seconds=400, pause=2)
+        wait_for(lambda: len(hosts()) == 6, seconds=900, pause=2)
         assert {host[:12] for host in hosts()} == {worker[:12] for worker in workers}
     stack.compose("--profile", "celery", "rm", "--force", "--stop", "airflow-worker", "redis")
     stack.compose("up", "--detach", "--wait", "--wait-timeout", "300")
