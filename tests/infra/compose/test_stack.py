@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from gitops.candidate import candidate_branch
 from gitops.ledger import Ledger
 from gitops.repository import Repository
 from infra.local import port
@@ -154,8 +155,14 @@ def test_a_run_of_ones_own_goes_before_the_one_that_is_due(stack: Stack) -> None
         stack.finish(DAG, "small")
         others = [run for run in airflow.runs(DAG, limit=5) if run.id != "small"]
         assert all(run.state in ("queued", "running") for run in others), "the one that is due had to wait"
-        stack.airflow("dags", "pause", DAG)
+        wait_for(lambda: due(stack), seconds=60, pause=1)
     assert (stack.checkout / ".compose/store/visage/files/md5").is_dir()
+
+
+def due(stack: Stack) -> list[str]:
+    """The runs that the schedule has started."""
+    with stack.rest() as airflow:
+        return [run.id for run in airflow.runs(DAG, limit=5) if run.id.startswith("scheduled__")]
 
 
 def test_the_guides_commands_for_finding_what_is_wrong(stack: Stack) -> None:
@@ -168,31 +175,15 @@ def test_the_guides_commands_for_finding_what_is_wrong(stack: Stack) -> None:
     assert "Training from" in stack.inside("bash", "-c", f"airflow tasks test {DAG} check_environment 2>&1")
 
 
-def test_a_task_that_is_cleared_runs_again(stack: Stack) -> None:
-    stack.airflow("tasks", "clear", "--yes", "--task-regex", "^notify_success$", DAG)
-    stack.airflow("dags", "unpause", DAG)
-
-    def attempts() -> int:
-        with stack.rest() as airflow:
-            [task] = [task for task in airflow.tasks(DAG, "small") if task.id == "notify_success"]
-            return task.attempt if task.state == "success" else 0
-
-    wait_for(lambda: attempts() == 2, seconds=400, pause=2)
-
-
 def gitops(stack: Stack, *command: str) -> str:
     """Run gitops on the server, outside of all containers."""
     return stack.run(GITOPS, *command)
 
 
 def test_a_release_goes_to_staging_and_back(stack: Stack, staging: Stack) -> None:
-    with stack.rest() as airflow:
-        for run in airflow.runs(DAG, limit=5):
-            if run.state in ("queued", "running"):
-                airflow.withdraw(DAG, run.id)
-    stack.airflow("dags", "trigger", DAG, "--run-id", "full")
-    stack.finish(DAG, "full")
-    gitops(stack, "merge", "candidate/full")
+    [run] = due(stack)
+    stack.finish(DAG, run)
+    gitops(stack, "merge", candidate_branch(run))
     repository = Repository(stack.checkout)
     first = declared(repository, "dev")
     stack.await_release(first)
@@ -223,6 +214,17 @@ def declared(repository: Repository, environment: str) -> str:
     commit = Ledger.fetch(repository, "compose").declared(environment).commit
     assert commit is not None
     return commit
+
+
+def test_a_task_that_is_cleared_runs_again(stack: Stack) -> None:
+    stack.airflow("tasks", "clear", "--yes", "--task-regex", "^notify_success$", DAG)
+
+    def attempts() -> int:
+        with stack.rest() as airflow:
+            [task] = [task for task in airflow.tasks(DAG, "small") if task.id == "notify_success"]
+            return task.attempt if task.state == "success" else 0
+
+    wait_for(lambda: attempts() == 2, seconds=400, pause=2)
 
 
 def test_two_workers_score_what_waits(stack: Stack) -> None:
