@@ -137,18 +137,27 @@ class Page:
         return found
 
     @cached_property
-    def rows(self) -> list[list[str]]:
-        """The rows of its tables: of every cell the words in backticks, a line each."""
-        found: list[list[str]] = []
+    def tables(self) -> dict[str, list[list[str]]]:
+        """The rows of the tables below each heading: of every cell the words in backticks, a line each."""
+        found: dict[str, list[list[str]]] = {}
+        headings = iter(self.headings)
+        rows = found.setdefault("", [])
         for token in self._tokens:
-            if token.type == "tr_open":
-                found.append([])
+            if token.type == "heading_open":
+                rows = found.setdefault(next(headings).text, [])
+            elif token.type == "tr_open":
+                rows.append([])
             elif token.type in ("td_open", "th_open"):
-                found[-1].append("")
-            elif token.type == "inline" and found and token.level == _IN_A_CELL:
+                rows[-1].append("")
+            elif token.type == "inline" and token.level == _IN_A_CELL:
                 words = [part.content for part in token.children or () if part.type == "code_inline"]
-                found[-1][-1] = "\n".join(words)
+                rows[-1][-1] = "\n".join(words)
         return found
+
+    @cached_property
+    def rows(self) -> list[list[str]]:
+        """The rows of all its tables."""
+        return [row for rows in self.tables.values() for row in rows]
 
 
 def anchor(text: str) -> str:

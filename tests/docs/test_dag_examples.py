@@ -15,7 +15,8 @@ import pytest
 from tests.dags import conftest, test_policy
 from tests.docs.pages import ROOT, Block, Page
 
-BLOCKS = [block for block in Page(Path("docs/airflow-guide.md")).blocks if block.language == "python"]
+GUIDE = Page(Path("docs/airflow-guide.md"))
+BLOCKS = [block for block in GUIDE.blocks if block.language == "python"]
 DAGS = [block for block in BLOCKS if block.mark.startswith("dag:")]
 TASKS = [block for block in BLOCKS if block.mark == "tasks"]
 OF_EVERY_DAG = (
@@ -122,6 +123,19 @@ def test_the_tasks_can_be_made(tmp_path: Path) -> None:
     assert set(loaded["tasks"]) == {f"line_{block.line}" for block in TASKS}
     assert all(loaded["tasks"].values())
     assert len(TASKS) > 5
+
+
+def test_the_tables_of_the_guide_are_the_dags_that_there_are(tmp_path: Path) -> None:
+    dags = load(ROOT / "dags", tmp_path, conftest.PARSE)["dags"]
+    told = {row[0]: row[1] for row in GUIDE.tables["The DAGs"] if row[0]}
+    assert set(told) == set(test_policy.COUNTS)
+    words = {word for section in GUIDE.sections for word in section}
+    for dag_id, schedule in told.items():
+        assert schedule in ("", dags[dag_id]["schedule"]), dag_id
+        tasks = list(dags[dag_id]["tasks"])
+        assert set(tasks) <= words, dag_id
+        listed = [row[0] for row in GUIDE.tables.get(dag_id, []) if row[0]]
+        assert listed in ([], tasks), f"{dag_id}: in this order"
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
