@@ -91,6 +91,8 @@ def clone(folder: Path) -> Place:
         check=True,
     )
     (folder / ".venv").symlink_to(sys.prefix)
+    # What is ignored is a folder of that name, not a link.
+    (folder / ".git/info/exclude").write_text(".venv\n")
     stamp = Path(sys.prefix) / ".installed"
     assert stamp.exists(), f"{stamp}: missing; run make setup"
     for name in ("requirements.lock", "pyproject.toml"):

@@ -1,5 +1,6 @@
 """The blocks of shell in the pages do what they say: each page is walked in the places that it names."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,7 +106,13 @@ def test_a_block_without_end_is_named(tmp_path: Path) -> None:
         Place(tmp_path).walk(blocks, seconds=1)
 
 
-def test_the_clone_is_the_checkout_as_it_is_now(cloned: Place) -> None:
-    assert (cloned.folder / "tests/docs/test_blocks.py").read_text() == (
-        ROOT / "tests/docs/test_blocks.py"
-    ).read_text()
+def test_the_clone_is_the_checkout_as_it_is_now(tmp_path: Path) -> None:
+    folder = clone(tmp_path / "visage").folder
+    here, there = (subprocess.check_output(["git", "ls-files"], cwd=one, text=True) for one in (ROOT, folder))
+    new = ["git", "ls-files", "--others", "--exclude-standard"]
+    names = {*here.splitlines(), *subprocess.check_output(new, cwd=ROOT, text=True).splitlines()}
+    assert set(there.splitlines()) == {name for name in names if (ROOT / name).is_file()}
+    for name in ("README.md", "tests/docs/test_blocks.py"):
+        assert (folder / name).read_bytes() == (ROOT / name).read_bytes()
+    assert subprocess.check_output(["git", "status", "--porcelain"], cwd=folder, text=True) == ""
+    assert (folder / ".venv/bin/python").exists()
