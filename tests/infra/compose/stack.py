@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from gitops import release
 from gitops.airflow import Access
 from infra.local.task import ENDED, Runs
 from infra.local.variables import USERNAME
@@ -83,6 +84,16 @@ class Stack:
             wait_for(lambda: airflow.run(dag, run).state in ENDED, seconds=seconds, pause=2)
             tasks = [(task.name, task.state, task.attempt) for task in airflow.tasks(dag, run)]
             assert airflow.run(dag, run).state == "success", tasks
+
+    def declared(self) -> str:
+        """The commit that main says it runs."""
+        self.run("git", "fetch", "--quiet", "compose")
+        if self.environment == "dev":
+            return self.run("git", "rev-parse", "compose/main").strip()
+        content = self.run("git", "show", f"compose/main:{release.path_of(self.environment)}")
+        commit = release.parse(content.encode(), self.environment).commit
+        assert commit is not None
+        return commit
 
     def await_release(self, commit: str) -> None:
         """Wait until it runs a commit, and has said that the commit is good."""
