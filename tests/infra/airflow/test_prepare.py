@@ -98,8 +98,8 @@ def test_secrets_are_made_up_once_and_are_their_owners(engine: Engine) -> None:
     assert "url = s3://bucket\n" in (private / "dvc/config").read_text()
     assert engine.prepare("secrets", **given).returncode == 0
     assert {path.name: path.read_text() for path in private.iterdir() if path.is_file()} == before
-    given["DEFAULT_PASSWORD"] = "known"  # pragma: allowlist secret
-    assert engine.prepare("secrets", **given).returncode == 0
+    known = given | {"DEFAULT_PASSWORD": "known"}  # pragma: allowlist secret
+    assert engine.prepare("secrets", **known).returncode == 0
     assert json.loads((private / "passwords.json").read_text()) == {"airflow": "known"}
 
 
