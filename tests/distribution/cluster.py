@@ -73,7 +73,7 @@ class Cluster:
         web = port.unused()
         self._variables = self._derive(web) | {
             "AIRFLOW__CELERY__BROKER_URL": f"redis://:{password}@127.0.0.1:{redis.port}/0",
-            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql://airflow@127.0.0.1:{database.port}/postgres",
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql+psycopg2://airflow@127.0.0.1:{database.port}/postgres",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
                 f"postgresql+psycopg2://airflow@127.0.0.1:{database.port}/postgres"
             ),
