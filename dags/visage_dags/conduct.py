@@ -4,8 +4,9 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback
+from airflow.sdk import DeadlineAlert, SyncCallback
 
+from gitops.deadline import FirstQueued
 from visage_dags import inputs, notices
 
 # The pools of infra/pools.json. What works in one of them never does so twice at a time; only scoring does,
@@ -50,7 +51,7 @@ def _deadline(dag_id: str, due: timedelta) -> DeadlineAlert | None:
     return DeadlineAlert(
         name=f"{dag_id} within {due}",
         # A run that a person starts has no logical date to count from.
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        reference=FirstQueued(),
         interval=due,
         callback=SyncCallback(notices.on_deadline),
     )

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
+import sqlalchemy as sql
 from rich.console import Console
 
 from gitops.airflow import Access, Run
@@ -208,6 +210,16 @@ class Environment:
 
     def states(self, run: str) -> dict[str, str]:
         return {task.id: task.state for task in self.airflow.tasks(DAG, run)}
+
+    def due(self, run: str) -> tuple[datetime, datetime]:
+        """Return when a run is due, and when it was queued last, as Airflow has written it down."""
+        statement = sql.text(
+            "SELECT deadline_time, queued_at FROM deadline JOIN dag_run ON dagrun_id = dag_run.id "
+            "WHERE run_id = :run"
+        )
+        with sql.create_engine(self.database.url(self.name)).connect() as connection:
+            due, queued = connection.execute(statement, {"run": run}).one()
+        return due, queued
 
     def log(self, run: str, name: str) -> str:
         """Return what the log of a task's latest attempt says."""

@@ -4,11 +4,13 @@ The tests build on one another: each leaves the environment well, and with what 
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import psutil
 import pytest
 
 from gitops.candidate import candidate_branch, run_branch
+from infra.local.training import DAG
 from tests.faults.airflow import Environment, environment, params
 from tests.infra.local.waiting import alive, wait_for
 
@@ -107,4 +109,23 @@ def test_a_model_that_fails_a_gate_is_archived_and_not_proposed(dev: Environment
     assert dev.states(run)["propose_candidate"] == "upstream_failed"
     assert not dev.origin.has(candidate_branch(run))
     assert (dev.home / "runs" / run / "metrics/evaluation.json").is_file()
+    dev.assert_undamaged()
+
+
+def test_a_task_of_a_failed_run_is_cleared_and_the_run_stays_due_when_it_was(dev: Environment) -> None:
+    dev.land(params_yaml=params(5, accuracy=0.8))
+    run = dev.trigger()
+    dev.finish(run)
+    due, queued = dev.due(run)
+    assert due - queued == timedelta(hours=12)
+    task = "model_evaluation.gates"
+    cleared = dev.airflow.call(
+        "POST",
+        f"/api/v2/dags/{DAG}/clearTaskInstances",
+        {"dag_run_id": run, "task_ids": [task], "dry_run": False, "reset_dag_runs": True},
+    )
+    assert [one["task_id"] for one in cleared["task_instances"]] == [task]
+    wait_for(lambda: dev.attempts(run)[task] == 2, seconds=120)
+    assert dev.finish(run).state == "failed"
+    assert dev.due(run)[0] == due
     dev.assert_undamaged()
