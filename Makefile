@@ -72,7 +72,7 @@ dags-test: setup ## Run each DAG with each environment's settings, well and with
 demo-drift: setup ## Play drift in prod and the way out of it, on what make up starts
 	@$(BIN)/python -m infra.local demo-drift
 
-new-dag: setup ## Make a DAG of the house's form with its test (make new-dag NAME=count_faces)
+new-dag: setup ## Make a DAG of the house's form, its test and its runbook (make new-dag NAME=count_faces)
 	@$(BIN)/python -m infra.scaffold -- '$(subst ','\'',$(NAME))'
 
 docs: setup ## Build the documentation into site/; a link that leads nowhere ends it

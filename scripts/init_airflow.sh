@@ -11,7 +11,8 @@ Make this machine ready to run an environment (dev, staging or prod; default: de
 
   1. check Docker, Docker Compose and git
   2. write .env from .env.example, with secrets made up and your user's number (what .env says stays)
-  3. make .compose/: the git repository and the store of models that the environments share
+  3. make .compose/: the git repository and the store of models that the environments share, and add the
+     repository to this checkout as the git remote compose (run by root: also to git's safe.directory)
   4. build the image, or pull the one that VISAGE_IMAGE in .env names
   5. start the database and bring it to this Airflow's tables
 
