@@ -56,6 +56,7 @@ class Settings(BaseModel):
     airflow__dag_processor__parsing_processes: int = Field(ge=1)
     airflow__dag_processor__min_file_process_interval: int = Field(ge=0)
     airflow__scheduler__scheduler_idle_sleep_time: float = Field(gt=0, allow_inf_nan=False)
+    airflow__workers__min_heartbeat_interval: int = Field(ge=1)
 
     @field_validator("active_dags", mode="before")
     @classmethod
