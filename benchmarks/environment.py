@@ -41,6 +41,8 @@ def environment(layout: Layout, name: str) -> Iterator[Runs]:
         wait([instance], Step(Screen(Console(file=io.StringIO())), "Start"))
         access = Access(url=address.url, username=variables.USERNAME, password=secrets.password)
         with Runs(access, timeout=60) as airflow:
+            # A server makes the interface of its tasks at the first request to it, which takes seconds once.
+            airflow.call("GET", "/execution/health", login=False)
             yield airflow
     finally:
         process.end(process.belonging(layout.state), grace=0)
