@@ -3,7 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,12 +34,16 @@ class Comparer:
     origin: Origin
     home: Path
     announce: Callable[[str], None] = _log
+    _made: set[Path] = field(default_factory=set, init=False, repr=False, compare=False)
 
-    def __call__(self, repository: Repository, commit: str, incumbent: str) -> Comparison:
+    def __call__(
+        self, repository: Repository, commit: str, incumbent: str, /, *, anew: bool = False
+    ) -> Comparison:
         """Return how the model of `commit` compares with that of `incumbent` on the hold-out set of `commit`.
 
         Equal models on equal images are compared once, whatever commits they are part of; a comparison that
-        is known needs neither `origin` nor the DVC remote. `repository` has both commits.
+        is known needs neither `origin` nor the DVC remote. `anew` replaces one that is not this comparer's
+        own. `repository` has both commits.
 
         :raises NotComparableError: where no DVC remote is configured, from which models could come.
         :raises ComparisonError: where one is, but the comparison could not be made.
@@ -54,7 +58,7 @@ class Comparer:
         if images is None:
             raise ComparisonError(f"dvc.lock in {commit[:12]} records no {HOLDOUT}; run dvc repro")
         file = self.home / "comparisons" / f"{new}-{old}-{images}.json"
-        if (known := _known(file)) is not None:
+        if (file in self._made or not anew) and (known := _known(file)) is not None:
             return known
         self.announce(f"Comparing the models of {commit[:12]} and {incumbent[:12]} on the same images ...")
         try:
@@ -68,6 +72,7 @@ class Comparer:
                 f"records {new[:12]} and {incumbent[:12]} {old[:12]}; export and evaluate again"
             )
         _keep(file, content)
+        self._made.add(file)
         return made
 
     def _make(self, commit: str, incumbent: str) -> bytes:

@@ -1,7 +1,6 @@
 """A comparison of two models, as `python -m face_attributes compare` of a release writes it."""
 
-from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -78,11 +77,18 @@ class Comparison(_Strict):
     cores: int = Field(ge=1)
 
 
-Compare = Callable[[Repository, str, str], Comparison]
-"""Compares the model of a commit with that of an incumbent, both of which the repository has.
+class Compare(Protocol):
+    """Compares the model of a commit with that of an incumbent, both of which the repository has."""
 
-Raises NotComparableError where nobody could compare them here, ComparisonError where it failed.
-"""
+    def __call__(
+        self, repository: Repository, commit: str, incumbent: str, /, *, anew: bool = False
+    ) -> Comparison:
+        """Return the comparison; `anew` where one that is known from before will not do.
+
+        :raises NotComparableError: where nobody could compare them here.
+        :raises ComparisonError: where it failed.
+        """
+        ...
 
 
 def parse(content: bytes, name: str) -> Comparison:

@@ -136,6 +136,20 @@ def test_a_known_comparison_needs_nobody_and_no_time(
     assert said == [f"Comparing the models of {new[:12]} and {old[:12]} on the same images ..."]
 
 
+def test_one_from_another_time_is_made_anew_where_that_is_asked_for(
+    works: Works, comparer: Comparer, said: list[str]
+) -> None:
+    old, new = works.release(b"old"), works.release(b"new")
+    comparer(works.checkout, new, old)
+    assert comparer(works.checkout, new, old, anew=True) == comparer(works.checkout, new, old)
+    assert len(said) == 1, "its own is as new as can be"
+    later = Comparer(comparer.origin, comparer.home, said.append)
+    later(works.checkout, new, old)
+    assert len(said) == 1
+    later(works.checkout, new, old, anew=True)
+    assert len(said) == 2
+
+
 def test_other_images_or_models_are_another_comparison(
     works: Works, comparer: Comparer, said: list[str]
 ) -> None:

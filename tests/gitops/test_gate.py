@@ -42,17 +42,17 @@ def compared(change: dict[str, Any] | None = None) -> Comparison:
 def beside(lab: Lab, change: dict[str, Any] | None = None, **limits: str) -> dict[str, Row]:
     """The rows of a new model beside an incumbent, by their gates."""
     incumbent, commit = lab.train("a"), lab.train("b")
-    asked: list[tuple[str, str]] = []
+    asked: set[tuple[str, str]] = set()
 
-    def compare(repository: Repository, one: str, other: str) -> Comparison:
-        asked.append((one, other))
+    def compare(repository: Repository, one: str, other: str, /, *, anew: bool = False) -> Comparison:
+        asked.add((one, other))
         return compared(change)
 
     content = (lab.origin.read("main", settings.path_of("dev")) or b"").decode()
     for key, value in limits.items():
         content = re.sub(rf"^{key}=.*$", f"{key}={value}", content, flags=re.MULTILINE)
     rows = judge(lab.origin, commit, incumbent, settings.parse(content.encode(), "dev"), compare)
-    assert asked == [(commit, incumbent)]
+    assert asked == {(commit, incumbent)}
     return {row.gate: row for row in rows}
 
 
@@ -211,6 +211,20 @@ def test_what_is_worse_than_the_incumbent_fails(
 )
 def test_what_the_limits_allow_passes(lab: Lab, change: dict[str, Any], limits: dict[str, str]) -> None:
     assert all(row.ok for row in beside(lab, change, **limits).values())
+
+
+@pytest.mark.parametrize(("second", "passes"), [(1.9, True), (2.1, False)])
+def test_a_latency_from_another_time_refuses_no_model(lab: Lab, second: float, passes: bool) -> None:
+    incumbent, commit = lab.train("a"), lab.train("b")
+    said: list[bool] = []
+
+    def compare(*_: object, anew: bool = False) -> Comparison:
+        said.append(anew)
+        return compared({"latency.batch_1.ratio": second if anew else 2.5})
+
+    rows = {row.gate: row for row in judge(lab.origin, commit, incumbent, dev(lab), compare)}
+    assert said == [False, True]
+    assert (rows["latency"].ok, f"{second:.2f} times at batch 1" in rows["latency"].value) == (passes, True)
 
 
 def test_the_worst_attributes_are_named_first_and_not_all(lab: Lab) -> None:
