@@ -1,5 +1,7 @@
 """The required check of every change to `main`: release files, settings and models are in order."""
 
+import hashlib
+
 from gitops import gate, release, rules, settings, signature
 from gitops.errors import GateError, ReleaseError, SettingsError
 from gitops.ledger import Ledger
@@ -129,6 +131,7 @@ def _model(ledger: Ledger, head: str) -> list[Violation]:
         found.append(Violation(LOCK, objection.rule, objection.right))
     # Merging to main is a release into dev.
     try:
+        found += _edited(ledger.repository, head)
         rows = ledger.judge("dev", head, ledger.tip, fetch=objection is None)
     except (GateError, SettingsError) as error:
         return [*found, Violation(gate.EVALUATION, *_split(str(error), gate.EVALUATION))]
@@ -141,6 +144,22 @@ def _model(ledger: Ledger, head: str) -> list[Violation]:
         for row in rows
         if not row.ok
     ]
+    return found
+
+
+def _edited(repository: Repository, head: str) -> list[Violation]:
+    """Name the figures that are not those of the run which `dvc.lock` records."""
+    found = []
+    for path in (gate.EVALUATION, gate.EXPORT):
+        content = repository.read(head, path)
+        recorded = gate.locked(repository, head, path) if content is not None else None
+        # Without figures no gate passes; without a record there is nothing to hold them against.
+        if content is None or recorded is None:
+            continue
+        if (md5 := hashlib.md5(content, usedforsecurity=False).hexdigest()) != recorded:
+            rule = f"not what {LOCK} records of it (md5 {md5[:12]}, there {recorded[:12]})"
+            right = f"figures are measured, not edited: run dvc repro, or take both and {LOCK} from one run"
+            found.append(Violation(path, rule, right))
     return found
 
 

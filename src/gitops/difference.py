@@ -100,11 +100,17 @@ class Difference:
         }
 
     def text(self, *, most: int = 20, longest: int = 6000) -> str:
-        """Return lines for a commit message: at most `most` of a kind, `longest` characters in all."""
+        """Return lines for a commit message: at most `most` of a kind, `longest` characters in all.
+
+        Where nothing was before, everything is new, and only how much of each kind is told.
+        """
         lines = []
         for section in self.sections:
             if not section.changes:
-                lines.append(f"{section.title}: unchanged")
+                lines.append(f"{section.title}: {'none' if self.before is None else 'unchanged'}")
+                continue
+            if self.before is None:
+                lines.append(f"{section.title}: {len(section.changes)}")
                 continue
             lines.append(f"{section.title}:")
             lines += [f"  {markdown.one_line(change)}" for change in section.changes[:most]]

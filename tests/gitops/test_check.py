@@ -1,8 +1,11 @@
+import hashlib
+
 import pytest
 
 from gitops.check import check
 from gitops.comparison import Comparison
 from gitops.errors import ComparisonError, NothingToDoError, PushRejectedError, RuleError
+from gitops.gate import EVALUATION, EXPORT
 from gitops.ledger import Ledger
 from gitops.merge import merge
 from gitops.promotion import push, release_hold, rollback
@@ -120,6 +123,29 @@ def test_a_change_cannot_lower_the_bar_for_itself(lab: Lab) -> None:
 def test_a_model_must_pass_its_gates_to_reach_main(lab: Lab, files: dict[str, bytes], says: str) -> None:
     lab.branch("candidate/a", files)
     assert says in said(lab, "candidate/a")
+
+
+def recorded(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files of a training, with the figures in `dvc.lock`."""
+    outs = "".join(
+        f"    - {{path: {path}, md5: {hashlib.md5(files[path], usedforsecurity=False).hexdigest()}}}\n"
+        for path in (EVALUATION, EXPORT)
+    )
+    return files | {"dvc.lock": files["dvc.lock"] + f"  evaluate:\n    outs:\n{outs}".encode()}
+
+
+@pytest.mark.parametrize("path", [EVALUATION, EXPORT])
+def test_figures_are_those_that_dvc_recorded(lab: Lab, path: str) -> None:
+    files = recorded(model_files("a"))
+    lab.branch("honest", files)
+    assert found(lab, "honest") == []
+    lab.branch("edited", files | {path: files[path].replace(b"0.9", b"0.99").replace(b"0002", b"0001")})
+    assert said(lab, "edited").startswith(f"{path}: not what dvc.lock records of it")
+    lab.merge("honest")
+    # Of a model that runs already, where no gate has anything to compare
+    lab.branch("boast", {path: files[path] + b"\n"})
+    [violation] = found(lab, "boast")
+    assert (violation.file, "run dvc repro" in violation.right) == (path, True)
 
 
 def test_a_good_model_may_be_merged(lab: Lab) -> None:

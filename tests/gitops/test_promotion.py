@@ -256,7 +256,11 @@ def test_the_message_says_what_changes(lab: Lab) -> None:
 
 
 def test_describe_nothing(lab: Lab) -> None:
-    assert describe(lab.origin, None, lab.tip).startswith("Release: no release -> ")
+    first = describe(lab.origin, None, lab.tip)
+    assert first.startswith("Release: no release -> ")
+    assert "none ->" not in first.partition("Accuracy")[2].partition("\n")[2]
+    assert "\nParameters: " in first
+    assert len(first.splitlines()) < 15
     assert "DAGs: unchanged" in describe(lab.origin, lab.tip, lab.tip)
 
 
