@@ -81,14 +81,16 @@ def _facts(dag_id: str, run_id: str, release: str | None) -> dict[str, str]:
 
 
 def _with_runbook(facts: Mapping[str, str]) -> dict[str, str]:
-    from airflow.sdk.exceptions import AirflowNotFoundException
+    from airflow.sdk.exceptions import AirflowException
 
     from visage_dags import place, runbooks
 
     try:
         origin = place.origin().url
-    except AirflowNotFoundException:
-        origin = ""  # that the connection is missing may be the very trouble that is told of
+    except (AirflowException, ValueError) as error:
+        # That it is missing or makes no sense may be the very trouble that is told of.
+        log.warning("No address by %s: %s", inputs.GIT.name, error)
+        origin = ""
     page = runbooks.link(facts["DAG"], origin, facts["release"], place.RELEASE_ROOT)
     return {**facts, "what to do": page}
 

@@ -9,6 +9,7 @@ from infra.local import port
 from infra.rehearsal.sandbox import Ran, Sandbox, sandbox
 from tests.dags import checkout, sinks
 from tests.dags.sinks import Sinks
+from visage_dags import notices
 
 DAG = """
 from airflow.sdk import Param, dag, task
@@ -97,6 +98,16 @@ def test_a_task_that_fails_is_told_of_without_secrets(environments: Sandbox, ser
     said = [line for line in ran.output.splitlines() if "[visage_dags.notices]" in line]
     assert len(said) == 6
     assert not [line for line in said if sinks.PASSWORD in line]
+
+
+@pytest.mark.parametrize("extra", ['{"key_file": "a", "private_key": "b"}', '{"ssh_port": "many"}'])
+def test_a_connection_to_git_that_makes_no_sense_silences_nobody(
+    monkeypatch: pytest.MonkeyPatch, extra: str
+) -> None:
+    broken = f'{{"conn_type": "git", "host": "https://example.org/x", "extra": {extra}}}'
+    monkeypatch.setenv("AIRFLOW_CONN_GIT_DEFAULT", broken)
+    facts = notices._with_runbook({"DAG": "talkative", "release": "0" * 40})
+    assert facts["what to do"].endswith("docs/runbooks/talkative.md")
 
 
 def test_without_connections_it_is_in_the_log(environments: Sandbox) -> None:
