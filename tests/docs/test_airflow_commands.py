@@ -52,10 +52,14 @@ def problem(command: str) -> str | None:
 def _airflow(words: list[str]) -> str | None:
     words = words[: words.index("|")] if "|" in words else words
     try:
-        parser().parse_args(words)
+        given = parser().parse_args(words)
     except SystemExit as ended:
         # Airflow's parser ends the process with 0 for --help and with more for what it does not know.
         return f"airflow {shlex.join(words)}: Airflow does not take it" if ended.code else None
+    # Airflow 3.3 looks for it as text in the tasks' ids, and clears nothing, without a word, where it is not.
+    part = getattr(given, "task_regex", None)
+    if words[:2] == ["tasks", "clear"] and part and not re.fullmatch(r"[\w.-]+", part):
+        return f"airflow {shlex.join(words)}: {part} is in no task's id"
     return None
 
 
@@ -119,6 +123,8 @@ def test_what_one_types_now_is_what_there_is() -> None:
         ("git push", None),
         ("airflow dags backfill my_dag --start-date 2024-01-01", "Airflow does not take it"),
         ("airflow webserver", "Airflow does not take it"),
+        ("airflow tasks clear my_dag --task-regex report --yes", None),
+        ("airflow tasks clear my_dag --task-regex '^report$' --yes", "is in no task's id"),
         (".venv/bin/python -m infra.local airflow dev tasks logs a b", "Airflow does not take it"),
         (".venv/bin/python -m infra.local airflow qa dags list", "no such environment"),
         ("docker compose exec airflow-scheduler airflow dags backfill x", "Airflow does not take it"),
