@@ -158,7 +158,7 @@ def _edited(repository: Repository, head: str) -> list[Violation]:
             continue
         if (md5 := hashlib.md5(content, usedforsecurity=False).hexdigest()) != recorded:
             rule = f"not what {LOCK} records of it (md5 {md5[:12]}, there {recorded[:12]})"
-            right = f"figures are measured, not edited: run dvc repro, or take both and {LOCK} from one run"
+            right = f"figures are measured, not edited: run dvc repro, or take it and {LOCK} from one run"
             found.append(Violation(path, rule, right))
     return found
 

@@ -156,7 +156,7 @@ class Repository:
             return revision
         result = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if result.returncode != 0:
-            raise GitError(f"{revision}: no such commit in {self.path}")
+            raise GitError(f"{revision or 'no name'}: no such commit in {self.path}")
         commit = _text(result.stdout).strip()
         self._commits.add(commit)
         return commit
