@@ -172,7 +172,7 @@ def test_a_value_for_each_source(folder, edit):
     assert params.load(path).train.epochs == 2
     assert params.load(path, source="celeba").train.epochs == 30
     wide = {"low": 0.1, "high": 0.9}
-    edit(path, {"tune.space.dropout": {"synthetic": {"low": 0.2, "high": 0.4}, "celeba": wide}})
+    edit(path, {"tune.space.dropout": {"synthetic": {"low": 0.1, "high": 0.4}, "celeba": wide}})
     assert params.load(path).tune.space.dropout.high == 0.4
     assert params.load(path, source="celeba").tune.space.dropout.high == 0.9
 
