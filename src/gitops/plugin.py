@@ -1,5 +1,7 @@
 """The Airflow plugin of `gitops`: found through the entry point `airflow.plugins` where it is installed."""
 
+from typing import Any, ClassVar
+
 from airflow.plugins_manager import AirflowPlugin
 
 from gitops.deadline import FirstQueued
@@ -9,4 +11,4 @@ class DeadlinePlugin(AirflowPlugin):
     """Lets Airflow read the deadlines of the DAGs."""
 
     name = "visage_deadlines"
-    deadline_references = [FirstQueued]  # noqa: RUF012, Airflow's own type
+    deadline_references: ClassVar[list[Any]] = [FirstQueued]

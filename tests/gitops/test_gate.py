@@ -42,18 +42,20 @@ def compared(change: dict[str, Any] | None = None) -> Comparison:
 def beside(lab: Lab, change: dict[str, Any] | None = None, **limits: str) -> dict[str, Row]:
     """The rows of a new model beside an incumbent, by their gates."""
     incumbent, commit = lab.train("a"), lab.train("b")
-    asked: set[tuple[str, str]] = set()
+    asked: list[tuple[str, str]] = []
 
     def compare(repository: Repository, one: str, other: str, /, *, anew: bool = False) -> Comparison:
-        asked.add((one, other))
+        asked.append((one, other))
         return compared(change)
 
     content = (lab.origin.read("main", settings.path_of("dev")) or b"").decode()
     for key, value in limits.items():
         content = re.sub(rf"^{key}=.*$", f"{key}={value}", content, flags=re.MULTILINE)
     rows = judge(lab.origin, commit, incumbent, settings.parse(content.encode(), "dev"), compare)
-    assert asked == {(commit, incumbent)}
-    return {row.gate: row for row in rows}
+    found = {row.gate: row for row in rows}
+    # A latency that would refuse the model is measured again.
+    assert asked == [(commit, incumbent)] * (1 if found["latency"].ok else 2)
+    return found
 
 
 def test_a_good_first_model_passes(lab: Lab) -> None:
