@@ -48,8 +48,12 @@ clean: setup ## Stop, and remove what make up made (.visage and the git remote v
 status: setup ## What runs where, since when, how well
 	@$(BIN)/gitops status
 
+# A process for each core, but no more than memory holds: each loads PyTorch and Airflow. Each begins with a folder of
+# tests of its own, so that what the tests of a folder share is made once, and takes over from the others at its end.
+WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
+
 test: setup ## Run the tests that need Python, git and make alone
-	@$(BIN)/python -m pytest -m "not system and not long and not docker"
+	@$(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker"
 
 test-all: setup ## Run every test, also those that need system packages or many minutes
 	@$(BIN)/python -m pytest -m "not docker"

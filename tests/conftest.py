@@ -2,10 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from xdist.workermanage import WorkerController
 
 # A test must not see, let alone use, the engine that its author has up, nor their git and DVC settings.
 FOREIGN = (
@@ -23,21 +25,35 @@ FOREIGN = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the homes, those of the tests and the one of all that several tests share."""
+    # Not one by one from pytest, which lists all folders for each that it makes.
+    folder = tmp_path_factory.mktemp("homes")
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, Path(tempfile.mkdtemp(dir=folder)))
+        yield folder
+
+
 @pytest.fixture(autouse=True)
-def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def isolated_home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test an empty HOME, a git that knows no user, and none of this machine's variables."""
-    home = tmp_path_factory.mktemp("home")
+    home = Path(tempfile.mkdtemp(dir=homes))
+    isolate(monkeypatch, home)
+    return home
+
+
+def isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
     for name in os.environ:
         if name.startswith(FOREIGN):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(home / "dvc"))
-    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", str(home / "dvc-system"))
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(home / "dvc-site-cache"))
-    return home
+            patch.delenv(name)
+    patch.setenv("HOME", str(home))
+    patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    patch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+    patch.setenv("DVC_NO_ANALYTICS", "1")
+    patch.setenv("DVC_GLOBAL_CONFIG_DIR", str(home / "dvc"))
+    patch.setenv("DVC_SYSTEM_CONFIG_DIR", str(home / "dvc-system"))
+    patch.setenv("DVC_SITE_CACHE_DIR", str(home / "dvc-site-cache"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -47,12 +63,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"not installed: {', '.join(missing)}; run make system-packages", pytrace=False)
 
 
-_not_run: list[str] = []
+_not_run: set[str] = set()
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     """Remember what the markers left out."""
-    _not_run.extend(item.nodeid for item in items)
+    _not_run.update(item.nodeid for item in items)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand over what the markers left out, where this is one of several workers."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["not_run"] = sorted(_not_run)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    """Take over what the markers left out in a worker that ends."""
+    _not_run.update(getattr(node, "workeroutput", {}).get("not_run", ()))  # one that crashed has none
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+import threading
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -140,11 +141,13 @@ def test_a_folder_that_somebody_else_scores_and_takes_away(folder, made, tmp_pat
     score(folder, made.model, scores, RELEASE)
     first = scores.read_bytes()
     owner, name = (Model, "__init__") if when == "before it is listed" else (images, "read")
-    original = getattr(owner, name)
+    original, turn = getattr(owner, name), threading.Lock()
 
     def taken_away(*arguments, **options):
-        if folder.exists():
-            folder.rename(tmp_path / "scored")
+        # Images are read in several threads; one of them takes the folder away.
+        with turn:
+            if folder.exists():
+                folder.rename(tmp_path / "scored")
         return original(*arguments, **options)
 
     monkeypatch.setattr(owner, name, taken_away)
