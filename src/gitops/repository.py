@@ -420,7 +420,8 @@ class Repository:
         elif network := [row for row in lines if _NETWORK.search(row)]:
             kind, line = NetworkError, network[0]
         elif fatal := [row for row in lines if row.startswith(("fatal: ", "error: "))]:
-            line = fatal[0] if args[0] in ("fetch", "clone", "push", "ls-remote") else line
+            # The last line may only explain it: "Stopping at filesystem boundary".
+            line = fatal[0] if args[0] in ("fetch", "clone", "push", "ls-remote") else fatal[-1]
         line = line.removeprefix("fatal: ").removeprefix("error: ")
         return kind(_CREDENTIALS.sub("***@", f"git {args[0]}: {line} (in {self.path})"))
 
