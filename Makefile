@@ -21,7 +21,7 @@ UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-back
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
 
-setup: .venv/.installed ## Make .venv from the lock
+setup: .venv/.installed .venv/dvc-site-cache ## Make .venv from the lock
 
 # The stamp is the last thing written: an interrupted installation is done again.
 .venv/.installed: requirements.lock pyproject.toml
@@ -32,6 +32,11 @@ setup: .venv/.installed ## Make .venv from the lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(UV_TORCH) --requirements requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
+
+# By default DVC keeps this cache where every user of the machine may write, and unpickles what it finds there.
+.venv/dvc-site-cache: | .venv/.installed
+	@$(BIN)/dvc config --local core.site_cache_dir "$(CURDIR)/$@"
+	@install -d -m 700 $@
 
 hooks: setup ## Install the git hooks (pre-commit) in this clone
 	@$(BIN)/pre-commit install

@@ -37,7 +37,7 @@ def environment(layout: Layout, name: str) -> Iterator[Runs]:
         instance.configure(secrets.password)
         instance.migrate(own)
         instance.provide_pools(own)
-        instance.start(own, os.environ)
+        instance.start(own, os.environ, key=secrets.fingerprint_key)
         wait([instance], Step(Screen(Console(file=io.StringIO())), "Start"))
         access = Access(url=address.url, username=variables.USERNAME, password=secrets.password)
         with Runs(access, timeout=60) as airflow:

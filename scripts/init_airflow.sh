@@ -58,8 +58,9 @@ chmod 600 .env
 if [ ${#added[@]} = 0 ]; then say ".env: complete"; else say ".env: wrote ${added[*]}"; fi
 
 # --- What the environments share
-umask 022
 mkdir -p .compose/store/visage .compose/celeba
+# The engine of Docker, which is root, mounts the folders in it; no other user needs to pass.
+chmod 700 .compose || fail ".compose: belongs to another user; its owner closes it: chmod 700 $PWD/.compose"
 origin=.compose/origin.git
 if [ -d "$origin" ]; then
     say "$origin: was there"

@@ -31,6 +31,7 @@ done
 require_docker
 [ -f .env ] || fail ".env: missing; run scripts/init_airflow.sh $environment first"
 
+umask 077
 inside() { compose "$environment" run --rm --no-deps -T --quiet-pull airflow-init "$@"; }
 in_database() { compose "$environment" exec -T postgres "$@"; }
 

@@ -123,6 +123,11 @@ def test_a_fresh_clone_comes_up_with_a_model_in_prod(clone: Clone) -> None:
     assert len(rows["prod"]["model_sha256"]) == 64
     assert list((clone.path / ".visage/prod/data/scores").glob("date=*/*.parquet"))
     assert clone.git("status", "--porcelain") == "", "the checkout is as it was"
+    state = clone.path / ".visage"
+    assert state.stat().st_mode & 0o777 == 0o700, "no other user may enter"
+    photographs = [*(state / "dev/data").rglob("*.jpg"), *(state / "prod/data").rglob("*.jpg")]
+    assert photographs
+    assert [path for path in photographs if path.stat().st_mode & 0o077] == []
 
 
 @pytest.mark.system("chromium", "chromedriver")

@@ -37,12 +37,12 @@ def make_secrets(folder: Path, password: str, dvc_remote: str, dvc_cache: Path) 
     """
     for name, make_up in _MADE_UP.items():
         if not (folder / name).exists():
-            write(folder / name, make_up(), 0o600)
+            write(folder / name, make_up())
     accounts = folder / "passwords.json"
     known = json.loads(accounts.read_text()).get(USERNAME) if accounts.exists() else None
     wanted = password or known or secrets.token_urlsafe(12)
     if wanted != known:
-        write(accounts, json.dumps({USERNAME: wanted}), 0o600)
+        write(accounts, json.dumps({USERNAME: wanted}))
     dvc_cache.mkdir(parents=True, exist_ok=True)
     (folder / "dvc").mkdir(exist_ok=True)
     write(
@@ -50,7 +50,6 @@ def make_secrets(folder: Path, password: str, dvc_remote: str, dvc_cache: Path) 
         "[core]\n    remote = storage\n    analytics = false\n    check_update = false\n"
         f"['remote \"storage\"']\n    url = {dvc_remote}\n"
         f'[cache]\n    dir = {dvc_cache}\n    type = "hardlink,symlink"\n',
-        0o644,
     )
 
 
@@ -70,12 +69,11 @@ def prepare_database(scoring_slots: int | None) -> None:
             subprocess.run(["airflow", *command], stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=True)
 
 
-def write(path: Path, content: str, mode: int) -> None:
-    """Write a file in one step, so that nobody reads half of it."""
+def write(path: Path, content: str) -> None:
+    """Write a file in one step: no process reads half of it, and no other user any of it."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     with os.fdopen(descriptor, "w") as file:
         file.write(content + "\n")
-    Path(name).chmod(mode)
     Path(name).replace(path)
 
 

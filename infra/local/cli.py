@@ -17,6 +17,7 @@ from infra.local import engine as engines
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.lock import alone
+from infra.local.process import UMASK
 from infra.local.screen import Screen
 from infra.local.variables import Address
 
@@ -135,6 +136,7 @@ def airflow(
 @contextmanager
 def _engine(screen: Screen, command: str) -> Iterator[Engine]:
     """Turn what a user can meet into one line and an exit status."""
+    os.umask(UMASK)
     # Whoever ends this command otherwise than by Ctrl-C gets the same orderly end.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)

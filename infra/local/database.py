@@ -101,7 +101,7 @@ class Embedded:
         connection = files.read_json(self._connection)
         if not port.is_free(connection["port"]):
             connection["port"] = port.unused()
-            files.write_json(self._connection, connection, mode=0o600)
+            files.write_json(self._connection, connection)
         options = _OPTIONS | {"port": str(connection["port"])}
         self.service.start(
             [
@@ -136,9 +136,9 @@ class Embedded:
             shutil.rmtree(unfinished)
         unfinished.mkdir(mode=0o700)
         password = secrets.token_urlsafe(24)
-        files.write_json(self._connection, {"port": port.unused(), "password": password}, mode=0o600)
+        files.write_json(self._connection, {"port": port.unused(), "password": password})
         password_file = self.folder / "password"
-        files.write(password_file, password + "\n", mode=0o600)
+        files.write(password_file, password + "\n")
         identity.give(unfinished, password_file)
         try:
             _run(
@@ -289,8 +289,11 @@ class _Identity:
                 f"install it, use an ordinary user, or set {SETTING}"
             )
         nobody = pwd.getpwnam("nobody")
-        # An unprivileged user could not even reach a checkout under /root. So it keeps the right to go where
-        # file modes forbid, and no other; the security bit makes access(2), which PostgreSQL asks, heed it.
+        # The state folder is closed to other users, and a checkout may be under /root: an unprivileged user
+        # reaches neither. The alternatives are worse: a folder outside of .visage outlives make clean, and an
+        # opened .visage (0711, an ACL) lets every service pass that runs as nobody. So the server keeps the
+        # right to go where file modes forbid, and no other. The security bit makes access(2), which
+        # PostgreSQL asks, heed it.
         kept = "-all,+dac_override"
         prefix = (
             *(tool, "--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups"),

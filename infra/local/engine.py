@@ -114,7 +114,7 @@ class Engine:
         for instance in instances:
             name = instance.environment
             step.passing(f"{name}: processes")
-            started = instance.start(own[name], self.shell)
+            started = instance.start(own[name], self.shell, key=secrets[name].fingerprint_key)
             if started.changed:
                 step.say(f"{name}: {_some(started.changed)} changed: started it again")
             if started.found_dead:

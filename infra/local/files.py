@@ -1,4 +1,4 @@
-"""Files that others read: written beside, then renamed."""
+"""Files that other processes of the same user read: written beside, then renamed."""
 
 import json
 import os
@@ -9,25 +9,25 @@ from typing import Any
 from infra.local.errors import EngineError
 
 
-def write(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Replace the content of `path` at once; nobody sees half of it, nor a wider mode than `mode`."""
+def write(path: Path, text: str) -> None:
+    """Replace the content of `path` at once: no process sees half of it, and no other user any of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # mkstemp gives the owner alone read and write.
     handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(beside).chmod(mode)
         Path(beside).replace(path)
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
 
 
-def write_json(path: Path, content: Any, *, mode: int = 0o644) -> None:
+def write_json(path: Path, content: Any) -> None:
     """Replace the JSON document at `path`."""
-    write(path, json.dumps(content, indent=2) + "\n", mode=mode)
+    write(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:

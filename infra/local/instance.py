@@ -130,18 +130,19 @@ class Instance:
         # Airflow makes up the passwords of other users, and adds them to the same file.
         known = files.read_json(self.place.passwords) or {}
         text = json.dumps({**known, variables.USERNAME: password})
-        files.write(self.place.passwords, text + "\n", mode=0o600)
+        files.write(self.place.passwords, text + "\n")
 
-    def start(self, own: Mapping[str, str], shell: Mapping[str, str]) -> Started:
+    def start(self, own: Mapping[str, str], shell: Mapping[str, str], *, key: str) -> Started:
         """Start what does not run; start all anew when what they were started with has changed.
 
         The scheduler follows in `advance`, once the api-server answers: a task reports to it, and would fail.
+        `key` is the key of the fingerprints.
 
         :raises EngineError: when the port is another program's, or a process cannot be started.
         """
         dead = tuple(name for name, service in self.services.items() if service.died())
         alive = self.alive()
-        now = variables.fingerprints(own)
+        now = variables.fingerprints(own, key)
         before = files.read_json(self.place.started_with) or {}
         changed = tuple(variables.changed(now, before)) if alive else ()
         if changed:

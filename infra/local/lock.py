@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gitops.private import private_folder
 from infra.local.errors import BusyError
 
 
@@ -13,11 +14,13 @@ from infra.local.errors import BusyError
 def alone(path: Path, command: str) -> Iterator[None]:
     """Hold the lock file at `path` while `command` is at work.
 
+    The folder of `path`, which is the engine's state, is closed to other users.
+
     The kernel lets go of the lock when the process ends, however it ends, so there is no stale lock.
 
     :raises BusyError: when another process holds it, saying which.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

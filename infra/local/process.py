@@ -22,6 +22,9 @@ INSTANCE = "VISAGE_INSTANCE"
 SERVICE = "VISAGE_SERVICE"
 """Environment variable: the service, for instance `dev/scheduler`, that a process is or was started by."""
 
+UMASK = 0o077
+"""No other user reads what the engine and its processes write."""
+
 _GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
 
 
@@ -54,6 +57,7 @@ class Service:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    umask=UMASK,
                 )
             except OSError as error:
                 raise EngineError(f"{self.name}: cannot start {command[0]}: {error.strerror}") from error

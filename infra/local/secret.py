@@ -18,6 +18,8 @@ class Secrets:
     jwt_secret: str
     fernet_key: str
     password: str
+    fingerprint_key: str
+    """Key of the fingerprints in `started-with.json`."""
 
 
 def load(path: Path) -> Secrets:
@@ -32,10 +34,14 @@ def load(path: Path) -> Secrets:
             jwt_secret=secrets.token_urlsafe(48),  # SHA-512 asks for 64 characters
             fernet_key=base64.urlsafe_b64encode(os.urandom(32)).decode(),
             password=secrets.token_urlsafe(12),
+            fingerprint_key=secrets.token_urlsafe(32),
         )
-        files.write_json(path, asdict(made), mode=0o600)
+        files.write_json(path, asdict(made))
         return made
     try:
+        if "fingerprint_key" not in content:  # written by a version that had none
+            content["fingerprint_key"] = secrets.token_urlsafe(32)
+            files.write_json(path, content)
         return Secrets(**content)
     except TypeError as error:
         raise EngineError(

@@ -1,6 +1,7 @@
 """The variables of one environment's processes: what its settings say, and what only this machine knows."""
 
 import hashlib
+import hmac
 import importlib.metadata
 import json
 import os
@@ -28,6 +29,11 @@ _FROM_SHELL = ("CELEBA_DIR",)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", ".localhost")
 
 USERNAME = "airflow"
+PRIVATE_LOGS = {
+    "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
+    "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
+}
+"""Airflow sets the modes of its tasks' logs itself, whatever the umask is."""
 ASSETS = Path(__file__).parent / "airflow"
 
 
@@ -120,6 +126,7 @@ def derive(
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "airflow_local_settings.hostname",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(place.passwords),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(place.bundles),
+        **PRIVATE_LOGS,
         "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
         # How soon a task whose scheduler was killed starts again, in seconds.
@@ -146,9 +153,18 @@ def inherit(shell: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def fingerprints(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return a digest of each variable, and of the code that Airflow loads once, at its start."""
-    found = {key: hashlib.sha256(value.encode()).hexdigest()[:16] for key, value in variables.items()}
+def fingerprints(variables: Mapping[str, str], key: str) -> dict[str, str]:
+    """Return a digest of each variable, and of the code that Airflow loads once, at its start.
+
+    Args:
+        variables: The variables, secrets among them.
+        key: Without it, nobody can find a weak secret by trying values against its digest.
+
+    """
+    found = {
+        name: hmac.new(key.encode(), f"{name}={value}".encode(), hashlib.sha256).hexdigest()[:16]
+        for name, value in variables.items()
+    }
     found["the package gitops"] = _digest(Path(str(gitops.__file__)).parent.rglob("*.py"))
     page = Path(str(dashboard.__file__)).parent
     found["the package dashboard"] = _digest([*page.rglob("*.py"), *page.rglob("*.html")])

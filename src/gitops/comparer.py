@@ -11,6 +11,7 @@ from gitops.comparison import Comparison, parse
 from gitops.errors import ComparisonError, GateError, GitError, ModelError, NotComparableError, StepError
 from gitops.gate import HOLDOUT, evaluation, holdout
 from gitops.model import MODEL, fetch_model
+from gitops.private import private_folder
 from gitops.repository import Repository
 from gitops.step import call
 from gitops.workspace import Origin, Workspace, workspace
@@ -76,6 +77,7 @@ class Comparer:
         return made
 
     def _make(self, commit: str, incumbent: str) -> bytes:
+        private_folder(self.home)
         with workspace(self.origin, commit, self.home / "workspaces") as space:
             _require_remote(space, commit)
             before = fetch_model(self.origin, incumbent, cache=self.home / "models")

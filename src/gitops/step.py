@@ -157,19 +157,27 @@ def call_dvc(commands: Sequence[Sequence[str]], folder: Path, timeout: timedelta
     _run(program, " ".join(["dvc", *commands[0]]), folder, timeout)
 
 
-def _run(program: Sequence[str], shown: str, folder: Path, timeout: timedelta) -> None:
-    environment = os.environ | {
+def _environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a command that runs in the checkout `folder`."""
+    # DVC lets every user write to this cache (by default in /var/tmp), and unpickles the files that it holds.
+    # A workspace is closed to other users.
+    site_cache = os.environ.get("DVC_SITE_CACHE_DIR") or str(folder / ".dvc/tmp/site-cache")
+    return os.environ | {
         # The release's own code, not the one that this interpreter has installed.
         "PYTHONPATH": str(folder / "src"),
         # `python` and `dvc` are those of this interpreter's environment, be it activated or not.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": site_cache,
     }
+
+
+def _run(program: Sequence[str], shown: str, folder: Path, timeout: timedelta) -> None:
     process = subprocess.Popen(
         list(program),
         cwd=folder,
-        env=environment,
+        env=_environment(folder),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -275,7 +283,15 @@ def _made(space: Workspace, stages: Sequence[str]) -> dict[str, str]:
 
 def _missing_on_remote(space: Workspace, paths: Iterable[str]) -> list[str]:
     command = ["dvc", "data", "status", "--not-in-remote", "--json"]
-    done = subprocess.run(command, cwd=space.path, capture_output=True, text=True, timeout=3600, check=False)
+    done = subprocess.run(
+        command,
+        cwd=space.path,
+        env=_environment(space.path),
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
+    )
     if done.returncode != 0:
         raise StepError(
             f"{' '.join(command)}: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gitops.errors import GitopsError, StepError
 from gitops.figures import Figures, of_folder
+from gitops.private import private_folder
 from gitops.repository import Repository
 from gitops.step import call
 from gitops.workspace import Origin, workspace
@@ -128,7 +129,7 @@ def _identity(repository: Repository, commit: str) -> str:
 def _run(root: Path, commit: str, target: Path, timeout: timedelta) -> None:
     """Run the pipeline of a commit, and leave the folder `target` in one step."""
     origin = Origin(str(root), dvc_config=root / ".dvc" / "config.local")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(target.parent)
     with (
         workspace(origin, commit, root / ".visage" / "trial-workspaces") as space,
         tempfile.TemporaryDirectory(dir=target.parent, prefix=".trial-") as folder,

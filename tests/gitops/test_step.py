@@ -9,7 +9,7 @@ import pytest
 from gitops import step
 from gitops.errors import StepError
 from gitops.repository import Repository
-from gitops.workspace import Origin
+from gitops.workspace import Origin, workspace
 
 PIPELINE = """\
 stages:
@@ -48,6 +48,19 @@ def origin(tmp_path: Path, dvc_remote: Path) -> Repository:
     repository.git("add", "--all")
     repository.git("commit", "--quiet", "--message=Start", env=repository.identity())
     return Repository.clone(str(checkout), tmp_path / "origin.git", "--bare")
+
+
+def test_dvc_keeps_its_cache_where_no_other_user_can_write(
+    origin: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("DVC_SITE_CACHE_DIR")
+    with workspace(Origin(str(origin.path)), origin.resolve("main"), tmp_path / "spaces") as space:
+        with caplog.at_level("INFO", "gitops.step"):
+            step.call(["dvc", "doctor"], space.path, timedelta(minutes=1))
+        (line,) = [text for text in caplog.messages if text.startswith("Repo.site_cache_dir: ")]
+        used = Path(line.removeprefix("Repo.site_cache_dir: "))
+        assert used.is_relative_to(space.path)
+        assert space.path.stat().st_mode & 0o077 == 0
 
 
 def run(origin: Repository, commit: str, stage: str, home: Path) -> str:

@@ -64,6 +64,13 @@ def change(checkout: Repository, accuracy: str) -> str:
     return checkout.commit_files(checkout.resolve("main"), {"data/accuracy": accuracy.encode()}, "Change")
 
 
+def test_no_other_user_reads_what_a_trial_keeps(checkout: Repository, tmp_path: Path) -> None:
+    head = checkout.resolve("main")
+    run(checkout, head, None, tmp_path / "out")
+    state = checkout.path / ".visage"
+    assert [path.stat().st_mode & 0o777 for path in (state, state / "trials")] == [0o700, 0o700]
+
+
 def test_both_sides_are_tried_and_what_is_known_is_not_run_again(
     checkout: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from infra.local.lock import alone
 
 
 @pytest.fixture
-def runner(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+def runner(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[CliRunner]:
     monkeypatch.setattr(cli, "CHECKOUT", layout.checkout)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    return CliRunner()
+    before = os.umask(0o022)
+    yield CliRunner()
+    os.umask(before)
 
 
 def test_down_and_clean_of_nothing_say_so(runner: CliRunner, layout: Layout) -> None:
@@ -32,6 +35,15 @@ def test_down_of_what_does_not_run_is_content(runner: CliRunner, layout: Layout)
     result = runner.invoke(cli.app, ["down"])
     assert result.exit_code == 0
     assert "✓ Stop everything  nothing ran" in result.output
+
+
+def test_a_state_that_others_could_read_is_closed_by_the_next_command(
+    runner: CliRunner, layout: Layout
+) -> None:
+    layout.state.mkdir(mode=0o755)
+    assert runner.invoke(cli.app, ["down"]).exit_code == 0
+    assert layout.state.stat().st_mode & 0o777 == 0o700
+    assert layout.lock.stat().st_mode & 0o777 == 0o600, "the umask of whatever the command starts"
 
 
 def test_clean_removes_the_state_and_the_remote(runner: CliRunner, layout: Layout) -> None:

@@ -8,10 +8,10 @@ from infra.local.errors import EngineError
 
 def test_a_file_is_replaced_at_once_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "file.json"
-    files.write_json(path, {"a": 1}, mode=0o600)
-    files.write_json(path, {"a": 2}, mode=0o600)
+    files.write_json(path, {"a": 1})
+    files.write_json(path, {"a": 2})
     assert files.read_json(path) == {"a": 2}
-    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o600, "other users read nothing"
     assert list(path.parent.iterdir()) == [path]
 
 

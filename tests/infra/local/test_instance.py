@@ -3,8 +3,11 @@
 import io
 import json
 import os
+import pwd
+import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.instance import COMMANDS, Instance, wait
 from infra.local.layout import Layout
+from infra.local.lock import alone
 from infra.local.screen import Screen, Step
 from infra.local.variables import Address, Own
 from tests.infra.local.conftest import make_checkout
@@ -44,7 +48,10 @@ def a_step() -> Step:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     layout = Layout(make_checkout(tmp_path_factory.mktemp("instance") / "checkout"))
     database = Embedded(layout)
+    # As the command line does.
+    before, held = os.umask(process.UMASK), ExitStack()
     try:
+        held.enter_context(alone(layout.lock, "make up"))
         database.start()
         address = Address("localhost", port.unused())
         instance = Instance(layout, "dev", address)
@@ -59,7 +66,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         assert instance.migrate(own) is False
         assert instance.provide_pools(own) is True
         assert instance.provide_pools(own) is False
-        assert instance.start(own, os.environ).anew == (
+        assert instance.start(own, os.environ, key="key").anew == (
             "api-server",
             "scheduler",
             "dag-processor",
@@ -71,6 +78,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     finally:
         process.end(process.belonging(layout.state), grace=0)
         database.stop()
+        held.close()
+        os.umask(before)
 
 
 def test_it_answers_with_its_name_and_takes_its_password(running: Running) -> None:
@@ -135,22 +144,70 @@ def test_every_process_of_it_carries_the_mark(running: Running) -> None:
             assert process.service_of(member) == f"dev/{name}"
 
 
-def test_its_secrets_are_for_their_owner_alone(running: Running) -> None:
-    for path in (running.instance.place.passwords, running.instance.place.secrets):
-        assert path.stat().st_mode & 0o777 == 0o600
+def test_no_other_user_reads_anything_of_it(running: Running) -> None:
+    state = running.instance.place.root.parent
+    assert state.name == ".visage"
+    with Airflow(running.access, timeout=60) as airflow:
+        airflow.dags()  # so that it has written what it writes when it is asked
+    assert [path for path in everything(state) if path.lstat().st_mode & 0o077] == []
+    if os.geteuid() == 0:
+        secrets = running.instance.place.secrets
+        with reachable(state.parent):
+            seen = as_nobody("find", str(state))
+            assert (seen.stdout, seen.returncode) == (f"{state}\n", 1), seen.stderr
+            assert as_nobody("cat", str(secrets)).returncode == 1
+            assert as_nobody("touch", str(state / "planted")).returncode == 1
+
+
+def everything(folder: Path) -> Iterator[Path]:
+    """Yield a folder and whatever is below it, links excepted, though it may come and go."""
+    yield folder
+    for root, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(root) / name
+            if path.exists() and not path.is_symlink():
+                yield path
+
+
+@contextmanager
+def reachable(folder: Path) -> Iterator[None]:
+    """Let other users pass to a folder, as they can in many homes."""
+    modes = {path: path.stat().st_mode for path in (folder, *folder.parents)}
+    closed = {path: mode for path, mode in modes.items() if not mode & stat.S_IXOTH}
+    try:
+        for path, mode in closed.items():
+            path.chmod(mode | stat.S_IROTH | stat.S_IXOTH)
+        yield
+    finally:
+        for path, mode in closed.items():
+            path.chmod(mode)
+
+
+def as_nobody(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        user="nobody",
+        group=pwd.getpwnam("nobody").pw_gid,
+        extra_groups=(),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_passwords_of_other_users_stay(tmp_path: Path) -> None:
     instance = Instance(Layout(tmp_path), "dev", Address("localhost", 0))
     instance.configure("one")
-    files.write_json(instance.place.passwords, {"airflow": "one", "anna": "hers"}, mode=0o600)
+    files.write_json(instance.place.passwords, {"airflow": "one", "anna": "hers"})
     instance.configure("two")
     assert json.loads(instance.place.passwords.read_text()) == {"airflow": "two", "anna": "hers"}
 
 
 def test_what_runs_is_left_alone(running: Running) -> None:
     before = running.instance.alive()
-    started = running.instance.start(running.own, os.environ)
+    started = running.instance.start(running.own, os.environ, key="key")
     assert (started.anew, started.found_dead, started.changed) == ((), (), ())
     assert running.instance.alive() == before
 
@@ -162,7 +219,7 @@ def test_a_killed_process_alone_is_started_again(running: Running) -> None:
     assert running.instance.trouble() == "dag-processor starts"
     with pytest.raises(EngineError, match="dev: dag-processor ended; make up starts it again"):
         running.instance.require()
-    started = running.instance.start(running.own, os.environ)
+    started = running.instance.start(running.own, os.environ, key="key")
     assert started.anew == started.found_dead == ("dag-processor",)
     after = running.instance.alive()
     assert after["api-server"] == before["api-server"]
@@ -174,7 +231,7 @@ def test_a_port_of_another_program_is_named(tmp_path: Path, running: Running) ->
     taken = running.instance.address.port
     other = Instance(Layout(tmp_path), "staging", Address("localhost", taken))
     with pytest.raises(EngineError, match=rf"port {taken} \(staging\): taken by process \d+"):
-        other.start(running.own, os.environ)
+        other.start(running.own, os.environ, key="key")
     assert other.alive() == {}
 
 
@@ -188,7 +245,7 @@ def test_a_process_that_ends_is_told_with_its_last_lines(tmp_path: Path, running
     other = Instance(layout, "staging", Address("localhost", port.unused()))
     other.place.root.mkdir(parents=True)
     broken = running.own | {"AIRFLOW__API__PORT": "no number", "AIRFLOW_HOME": str(other.place.airflow)}
-    other.start(broken, os.environ)
+    other.start(broken, os.environ, key="key")
     try:
         with pytest.raises(EngineError, match="staging/api-server ended; its log is") as caught:
             wait([other], a_step(), seconds=60)
@@ -200,7 +257,7 @@ def test_a_process_that_ends_is_told_with_its_last_lines(tmp_path: Path, running
 def test_changed_settings_start_it_anew(running: Running) -> None:
     changed = running.own | {"AIRFLOW__CORE__PARALLELISM": "1"}
     before = running.instance.alive()
-    started = running.instance.start(changed, os.environ)
+    started = running.instance.start(changed, os.environ, key="key")
     assert started.changed == ("AIRFLOW__CORE__PARALLELISM",)
     assert started.anew == tuple(COMMANDS)
     assert not any(leader.is_running() for leader in before.values())

@@ -46,7 +46,7 @@ def test_a_service_is_found_again_by_another_command(service: Make, start: Start
 
 def test_a_service_carries_its_mark_and_nothing_else(service: Make, start: Start, layout: Layout) -> None:
     started = start(service("dev/scheduler"))
-    wait_for(lambda: started.cmdline()[0] == sys.executable)
+    wait_for(lambda: started.cmdline()[:1] == [sys.executable])
     variables = started.environ()
     assert variables.pop(INSTANCE) == str(layout.state)
     assert variables.pop(SERVICE) == "dev/scheduler" == service_of(started)
@@ -96,6 +96,18 @@ def test_a_service_that_goes_on_as_another_program_is_alive_all_the_while(
         assert [one.find() for _ in range(3000)] == [running] * 3000
     finally:
         running.kill()
+
+
+def test_no_other_user_reads_what_a_service_writes(service: Make, tmp_path: Path) -> None:
+    one = service("dev/scheduler")
+    one.start(["sh", "-c", "mkdir made; echo a face > made/photo.jpg"], {"PATH": os.defpath}, tmp_path)
+    made = tmp_path / "made"
+    wait_for((made / "photo.jpg").exists)
+    assert [path.stat().st_mode & 0o777 for path in (made, made / "photo.jpg", one.record)] == [
+        0o700,
+        0o600,
+        0o600,
+    ]
 
 
 def test_a_record_from_before_a_restart_of_the_machine_is_stale(service: Make, start: Start) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -102,17 +103,30 @@ def test_this_environment_comes_first_on_the_path_and_no_proxy_is_asked_for_it()
 
 
 def test_what_changed_is_named_and_nothing_is_told_of_its_value() -> None:
-    before = variables.fingerprints({"A": "1", "B": "secret"})
-    now = variables.fingerprints({"A": "2", "C": "3"})
+    before = variables.fingerprints({"A": "1", "B": "secret"}, "key")
+    now = variables.fingerprints({"A": "2", "C": "3"}, "key")
     assert variables.changed(now, before) == ["A", "B", "C"]
     assert variables.changed(before, before) == []
     assert "secret" not in json.dumps(before)
 
 
 def test_a_folder_that_the_shell_names_no_more_is_no_change() -> None:
-    before = variables.fingerprints({"CELEBA_DIR": "/a"})
-    assert variables.changed(variables.fingerprints({}), before) == []
-    assert variables.changed(variables.fingerprints({"CELEBA_DIR": "/b"}), before) == ["CELEBA_DIR"]
+    before = variables.fingerprints({"CELEBA_DIR": "/a"}, "key")
+    assert variables.changed(variables.fingerprints({}, "key"), before) == []
+    assert variables.changed(variables.fingerprints({"CELEBA_DIR": "/b"}, "key"), before) == ["CELEBA_DIR"]
+
+
+def test_a_weak_secret_cannot_be_guessed_from_its_fingerprint() -> None:
+    one, same, other = (variables.fingerprints({"A": "1234"}, key)["A"] for key in ("k1", "k1", "k2"))
+    assert one == same
+    assert one != other, "whoever lacks the key cannot compute it"
+    digest = hashlib.sha256(b"1234").hexdigest()
+    assert one not in digest
+
+
+def test_equal_secrets_of_two_variables_do_not_show() -> None:
+    found = variables.fingerprints({"A": "1234", "B": "1234"}, "key")
+    assert found["A"] != found["B"]
 
 
 SAY = """
