@@ -157,8 +157,11 @@ def send_notification(line: dict[str, Any], ti: Any) -> None:
         return
     paused = bool(line["triggered"]) and ti.get_dag(monitoring.TRAINING).is_paused
     for alarm in news:
-        page = runbooks.link(alarm, place.origin().url, line["release"], place.RELEASE_ROOT)
-        notices.notify(*monitoring.message(line, alarm, training_is_paused=paused, runbook=page))
+        origin = place.origin().url
+        page = runbooks.link(alarm, origin, line["release"], place.RELEASE_ROOT)
+        way = notices.way_back(line["environment"], origin)
+        message = monitoring.message(line, alarm, training_is_paused=paused, runbook=page, way_back=way)
+        notices.notify(*message)
 
 
 @dag(

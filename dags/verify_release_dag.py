@@ -67,7 +67,8 @@ def record_verdict(verdict: dict[str, Any]) -> None:
     found = Verdict.model_validate(verdict)
     publish(place.origin(), found, mirror=place.home() / "origin.git")
     if found.reason:
-        raise AirflowFailException(f"{found.tag}: {found.reason}")
+        way = notices.way_back(found.environment, place.origin().url)
+        raise AirflowFailException(f"{found.tag}: {found.reason}\n\n{way}")
     notices.notify(found.tag, found.message)
 
 

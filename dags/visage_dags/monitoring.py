@@ -140,8 +140,13 @@ def drop_old_reports(home: Path) -> None:
         report.unlink()
 
 
-def message(line: dict[str, Any], alarm: str, *, training_is_paused: bool, runbook: str) -> tuple[str, str]:
-    """Return subject and body of what people are told of an alarm that begins or clears."""
+def message(
+    line: dict[str, Any], alarm: str, *, training_is_paused: bool, runbook: str, way_back: str
+) -> tuple[str, str]:
+    """Return subject and body of what people are told of an alarm that begins or clears.
+
+    `way_back` says how to go back to the release before: an accuracy that fell may have come with a release.
+    """
     environment, triggered = line["environment"], line["triggered"]
     episode = line["episodes"][alarm]
     name = _NAMES[alarm]
@@ -168,6 +173,8 @@ def message(line: dict[str, Any], alarm: str, *, training_is_paused: bool, runbo
     ]
     if episode["state"] != episodes.CLEARS:
         body.append("Until it clears, you hear no more of it.")
+        if alarm == episodes.ACCURACY:
+            body += ["", f"Did it begin with a release? {way_back}"]
     return subject, "\n".join(body)
 
 

@@ -51,6 +51,23 @@ def on_deadline(context: Mapping[str, Any]) -> None:
     _tell("a run is late", f"It should have ended by {deadline['deadline_time']}; it goes on.", facts)
 
 
+def way_back(environment: str, origin: str) -> str:
+    """Return the commands that take an environment back to the release before, with a line that says so.
+
+    Args:
+        environment: The environment.
+        origin: The URL of the git repository that its releases come from.
+
+    """
+    from gitops import instructions
+    from gitops.release import PREVIOUS
+
+    if environment not in PREVIOUS:
+        return f"{environment} follows main. Its page Visage has the commands that revert the change there."
+    commands = instructions.roll_back(environment, instructions.meeting(origin))
+    return f"To go back, in a checkout after make setup:\n\n{instructions.text(commands)}\n"
+
+
 def _facts_of_run(dag_id: str, run_id: str, release: str | None) -> dict[str, str]:
     from airflow.sdk.configuration import conf
 

@@ -7,18 +7,16 @@ from datetime import datetime
 
 from dashboard.errors import DashboardError
 from dashboard.place import Place
-from gitops import values
+from gitops import instructions, values
 from gitops.errors import GitopsError
-from gitops.ledger import Ledger, earlier
+from gitops.instructions import Meeting, text
+from gitops.ledger import Ledger, last_good
 from gitops.release import PREVIOUS, Declaration, identities
 from gitops.repository import Repository
 from gitops.verdict import Verdict
 
 _MAIN = "refs/heads/main"
 _REQUEST = re.compile(r"(?<![\w/])#(\d+)\b")
-_GITHUB = re.compile(
-    r"(?:https?://|ssh://git@|git@)(?:[^@/]*@)?(github\.[\w.]+)[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?"
-)
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,8 @@ class Running:
     """Of the declared release."""
     back: str | None = None
     """The last verified release before the declared one."""
+    meeting: Meeting = instructions.LOCAL
+    """Where proposals are merged."""
 
     @property
     def follows(self) -> bool:
@@ -68,14 +68,24 @@ class Running:
 
     @property
     def way_back(self) -> str | None:
-        """The command that proposes to go back, or None where there is nothing to go back to."""
+        """The commands that go back, or None where there is nothing to go back to."""
         if self.follows:
             if self.change is None or not self.change.parents:
                 return None
-            return (
-                f"git revert --no-edit {'-m 1 ' if self.change.parents > 1 else ''}{self.change.commit[:12]}"
-            )
-        return f"gitops rollback {self.environment} --to {self.back[:12]} --push" if self.back else None
+            return text(instructions.revert(self.change.commit, self.change.parents, self.meeting))
+        if self.back is None:
+            return None
+        return text(instructions.roll_back(self.environment, self.meeting))
+
+    @property
+    def way_on(self) -> str:
+        """The commands that allow promotions again after a hold."""
+        return text(instructions.lift_hold(self.environment, self.meeting))
+
+    @property
+    def way_in(self) -> str:
+        """The commands that promote a first release."""
+        return text(instructions.promote(self.environment, self.meeting))
 
 
 def repository(place: Place) -> Repository:
@@ -112,8 +122,7 @@ def read(place: Place) -> Running:
         ledger = Ledger(bare, main=_MAIN)
         change = _change(ledger, place.environment, commit) if commit else None
         rejected = ledger.verdicts.rejected(place.environment, declared)
-        ways = () if place.environment not in PREVIOUS else earlier(ledger, place.environment)
-        back = next((way for way in ways if ledger.verdicts.verified(place.environment, way)), None)
+        back = None if place.environment not in PREVIOUS else last_good(ledger, place.environment)
         return Running(
             environment=place.environment,
             commit=commit,
@@ -126,6 +135,7 @@ def read(place: Place) -> Running:
             if rejected
             else None,
             back=back,
+            meeting=instructions.meeting(_origin(bare)),
         )
     except GitopsError as error:
         raise DashboardError(str(error)) from error
@@ -153,8 +163,11 @@ def _change(ledger: Ledger, environment: str, commit: str) -> Change | None:
 
 
 def _url(repository: Repository, commit: str, request: str | None) -> str | None:
-    found = _GITHUB.fullmatch(repository.remote_url("origin")) if "origin" in repository.remotes() else None
-    if found is None:
+    base = instructions.meeting(_origin(repository)).web
+    if base is None:
         return None
-    base = f"https://{found[1]}/{found[2]}"
     return f"{base}/pull/{request}" if request else f"{base}/commit/{commit}"
+
+
+def _origin(repository: Repository) -> str:
+    return repository.remote_url("origin") if "origin" in repository.remotes() else ""

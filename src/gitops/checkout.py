@@ -1,12 +1,14 @@
 """The checkout that a command runs in: its repository, its remote, and what compares its models."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
 from gitops.credentials import git_variables
 from gitops.errors import GitopsError
+from gitops.instructions import Meeting, meeting_of
 from gitops.repository import Repository
 
 _ERR = Console(stderr=True, highlight=False)
@@ -20,11 +22,20 @@ def open_checkout(remote: str | None, *, needed: bool = True) -> tuple[Repositor
     if remote is None and not remotes and not needed:
         return repository, ""
     if remote is None:
-        remote = "visage" if "visage" in remotes else "origin"
+        remote = _default(remotes)
     if remote not in remotes:
         shown = ", ".join(remotes) or "none"
         raise GitopsError(f"{remote}: no such git remote here (there are: {shown}); name one with --remote")
     return repository, remote
+
+
+def meeting(repository: Repository, remote: str) -> Meeting:
+    """Return where proposals are merged that go to a remote of this checkout."""
+    return meeting_of(repository.remote_url(remote), remote, _default(repository.remotes()))
+
+
+def _default(remotes: Sequence[str]) -> str:
+    return "visage" if "visage" in remotes else "origin"
 
 
 def comparer(repository: Repository, remote: str) -> Any:

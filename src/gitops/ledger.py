@@ -110,6 +110,13 @@ class Ledger:
         return {}
 
 
+def last_good(ledger: Ledger, environment: str) -> str | None:
+    """Return the last release before the present one that an environment verified; None without one."""
+    return next(
+        (way for way in earlier(ledger, environment) if ledger.verdicts.verified(environment, way)), None
+    )
+
+
 def earlier(ledger: Ledger, environment: str) -> list[str]:
     """Return what an environment can go back to, best first.
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from gitops import gate, release, signature
 from gitops.difference import compare
 from gitops.errors import GateError, NothingToDoError, PushRejectedError, RuleError
-from gitops.ledger import Ledger, earlier
+from gitops.ledger import Ledger, last_good
 from gitops.release import ENVIRONMENTS, PREVIOUS, Release
 from gitops.repository import Repository
 from gitops.rules import Violation, choices, violations
@@ -65,13 +65,13 @@ def rollback(
     if before.commit is None:
         raise RuleError(f"{environment} has no release yet: there is nothing to roll back")
     if to is None:
-        good = [c for c in earlier(ledger, environment) if ledger.verdicts.verified(environment, c)]
-        if not good:
+        good = last_good(ledger, environment)
+        if good is None:
             raise RuleError(
                 f"{environment} verified no release before {before.commit[:12]}; name one that it ran with "
                 f"--to: {choices(ledger, environment)}"
             )
-        commit = good[0]
+        commit = good
     else:
         ran = sorted({entry.commit for entry in ledger.history(environment) if entry.commit})
         matches = [commit for commit in ran if commit.startswith(to.lower())]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gitops import release
+from gitops import instructions, release
 from gitops.errors import GateError, SettingsError
 from gitops.ledger import Ledger, earlier
 from gitops.release import PREVIOUS, Release
@@ -40,7 +40,9 @@ def _violations(
     if after.commit == before.commit:
         return  # A hold is set or lifted, which is always allowed.
     if after.commit is None:
-        yield Violation(file, "a release is not taken away", f"run gitops rollback {environment}")
+        yield Violation(
+            file, "a release is not taken away", f"run {instructions.brief('rollback', environment)}"
+        )
         return
     if not ledger.repository.has(after.commit):
         yield Violation(file, f"{after.commit} is no commit of this repository", "name a commit of main")
@@ -64,7 +66,9 @@ def _promotion(
     short = commit[:12]
     if before.hold is not None:
         yield Violation(
-            file, f"{environment} is held: {before.hold}", f"lift it first: gitops release-hold {environment}"
+            file,
+            f"{environment} is held: {before.hold}",
+            f"lift it first: {instructions.brief('release-hold', environment)}",
         )
     if commit not in ledger.trunk:
         yield Violation(file, f"{short} is not on main", "name a commit that main pointed to")
@@ -77,7 +81,7 @@ def _promotion(
             yield Violation(
                 file,
                 f"{short} is older than {before.commit[:12]}, which is there now",
-                f"to go back run gitops rollback {environment}",
+                f"to go back run {instructions.brief('rollback', environment)}",
             )
     source = PREVIOUS[environment]
     if source == "dev":

@@ -10,11 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gitops import gate, release
+from gitops import gate, instructions, release
 from gitops.airflow import VERIFY, Access, Airflow
 from gitops.errors import AirflowError, GateError, ReleaseError
-from gitops.ledger import Ledger
-from gitops.release import ENVIRONMENTS
+from gitops.instructions import Meeting
+from gitops.ledger import Ledger, last_good
+from gitops.release import ENVIRONMENTS, PREVIOUS
+
+COLORS = {"dev": "cyan", "staging": "magenta", "prod": "bright_blue"}
+"""Of the environments. Green, yellow and red say how something is."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class Row:
     url: str | None
     last_run: str | None
     trouble: str | None
+    way_back: tuple[str, ...] = ()
+    """Commands that take a rejected release back; none where nothing has to be done, or nothing is known."""
+    way_on: tuple[str, ...] = ()
+    """Commands that lift the hold."""
 
     def plain(self) -> dict[str, Any]:
         """Return the row as JSON can carry it."""
@@ -70,17 +78,17 @@ def ask(access: Access | None) -> Answer:
         return Answer(trouble=str(error))
 
 
-def collect(ledger: Ledger, access: dict[str, Access]) -> list[Row]:
-    """Ask all environments at once and compare with what main declares."""
+def collect(ledger: Ledger, access: dict[str, Access], at: Meeting = instructions.LOCAL) -> list[Row]:
+    """Ask all environments at once and compare with what main declares; `at` is where proposals merge."""
     with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
         answers = list(pool.map(lambda environment: ask(access.get(environment)), ENVIRONMENTS))
     return [
-        _row(ledger, environment, answer, access.get(environment))
+        _row(ledger, environment, answer, access.get(environment), at)
         for environment, answer in zip(ENVIRONMENTS, answers, strict=True)
     ]
 
 
-def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None) -> Row:
+def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None, at: Meeting) -> Row:
     repository, verdicts = ledger.repository, ledger.verdicts
     trouble = answer.trouble
     declared, hold, since, valid = None, None, None, True
@@ -118,7 +126,17 @@ def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None
         url=(access.web or access.url) if access else None,
         last_run=answer.last_run,
         trouble=trouble,
+        way_back=_way_back(ledger, environment, declared, at) if verified is False else (),
+        way_on=instructions.lift_hold(environment, at) if hold else (),
     )
+
+
+def _way_back(ledger: Ledger, environment: str, declared: str | None, at: Meeting) -> tuple[str, ...]:
+    if environment in PREVIOUS:
+        good = last_good(ledger, environment)
+        return instructions.roll_back(environment, at) if good else ()
+    parents = ledger.repository.git("rev-list", "--parents", "--max-count=1", str(declared)).split()[1:]
+    return instructions.revert(str(declared), len(parents), at) if parents else ()
 
 
 def _since(ledger: Ledger, environment: str) -> datetime | None:
@@ -138,11 +156,10 @@ def show(
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("", "declared", "runs", "since", "model", "accuracy", "verdict", "check", "agree"):
         table.add_column(title, no_wrap=True)
-    colors = {"dev": "green", "staging": "yellow", "prod": "red"}
     for row in rows:
         verdict = {True: "verified", False: "rejected", None: "none yet"}[row.verified]
         table.add_row(
-            Text(row.environment, style=colors.get(row.environment, "")),
+            Text(row.environment, style=COLORS[row.environment]),
             _commit(row.declared),
             "not known" if row.trouble and row.running is None else _commit(row.running),
             _age(row.since, now or datetime.now(UTC)) if row.declared else "",
@@ -155,7 +172,7 @@ def show(
     console.print(table)
     console.print()
     for row in rows:
-        line = Text(f"{row.environment:<9}", style=colors.get(row.environment, ""))
+        line = Text(f"{row.environment:<9}", style=COLORS[row.environment])
         known = access.get(row.environment)
         line.append(row.url or "no address known", style="default")
         if known:
@@ -169,6 +186,13 @@ def show(
         if row.trouble:
             line.append(f"  {row.trouble}", style="red")
         console.print(line, soft_wrap=True)
+    for row in rows:
+        ways = ((f"To go back in {row.environment}:", row.way_back),)
+        ways += ((f"To allow promotions into {row.environment} again:", row.way_on),)
+        for what, commands in ways:
+            if commands:
+                console.print(f"\n{what}\n", markup=False)
+                console.print(instructions.text(commands, "    "), soft_wrap=True, markup=False)
 
 
 def _commit(commit: str | None) -> str:

@@ -17,7 +17,7 @@ def show(world: World, weeks: int = 13) -> str:
 def test_an_environment_without_anything(world: World) -> None:
     html = show(world)
     assert "No release yet: <strong>staging</strong> is up" in html
-    assert "gitops promote staging --push" in html
+    assert ".venv/bin/gitops promote staging --push\n.venv/bin/gitops merge promote/staging\n" in html
     assert "There is nothing to roll back" in html
     assert "No model: no release runs here yet" in html
     assert "Nothing was scored in these weeks" in html
@@ -47,7 +47,8 @@ def test_a_year(world: World) -> None:
     assert html.count("<h4><time") == 52
     assert html.count('href="reports/scheduled__') == 12
     assert html.count("<li><h4>") == 38
-    assert f"gitops rollback staging --to {first[:12]} --push" in html
+    assert ".venv/bin/gitops rollback staging --push\n.venv/bin/gitops merge rollback/staging\n" in html
+    assert first[:12] in html
     assert "52 checks, 5 of them with drift" in html
     assert "92.00% (91.80% to 92.20%)" in html
     for name in ("volume", "quarantine", "drift", "accuracy"):

@@ -28,7 +28,12 @@ def test_a_verified_release_its_request_and_the_way_back(world: World) -> None:
     assert found.change.subject == "Merge pull request #41 from visage/promote/staging"
     assert found.change.commit == world.lab.tip
     assert found.back == first
-    assert found.way_back == f"gitops rollback staging --to {first[:12]} --push"
+    assert found.way_back.splitlines() == [
+        "export GITOPS_REMOTE=origin",
+        ".venv/bin/gitops rollback staging --push",
+        ".venv/bin/gitops merge rollback/staging",
+        ".venv/bin/gitops status",
+    ]
 
 
 def test_since_is_the_first_of_the_same_release_in_a_row(world: World) -> None:
@@ -68,14 +73,15 @@ def test_dev_reverts_on_main(make_world) -> None:
     commit = world.release("first")
     found = read(world)
     assert (found.commit, found.change.commit, found.change.request) == (commit, commit, "5")
-    assert found.way_back == f"git revert --no-edit {commit[:12]}"
+    assert f"git revert --no-edit {commit[:12]} && git push" in found.way_back
+    assert f".venv/bin/gitops merge revert-{commit[:12]}\n.venv/bin/gitops status" in found.way_back
 
 
 def test_dev_reverts_a_merge_to_its_first_parent(make_world) -> None:
     world = make_world("dev")
     world.lab.branch("change", {"params.yaml": b"profile: small\n"})
     merged = world.lab.merge("change")
-    assert read(world).way_back == f"git revert --no-edit -m 1 {merged[:12]}"
+    assert f"git revert --no-edit -m 1 {merged[:12]} && git push" in read(world).way_back
 
 
 @pytest.mark.parametrize(

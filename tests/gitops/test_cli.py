@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from gitops import instructions
 from gitops.cli import app
 
 from .conftest import Lab, model_files
@@ -72,8 +73,12 @@ def test_from_dev_to_prod_and_back(lab: Lab, run) -> None:
 
     lab.train("b")
     lab.release("staging")
+    whole = instructions.roll_back("staging", instructions.Meeting("origin"), reason="too slow")
+    shown = run("rollback", "staging", "--reason", "too slow")
+    assert instructions.text(whole, indent="    ") in shown.output
     back = run("rollback", "staging", "--reason", "too slow", "--push")
     assert back.exit_code == 0, back.output
+    assert back.output.endswith(f"What is left to do:\n\n{instructions.text(whole[1:], indent='    ')}\n")
     assert run("merge", "rollback/staging").exit_code == 0
     lab.train("c")
     held = run("promote", "staging")

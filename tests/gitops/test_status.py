@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
+from gitops import instructions
 from gitops.airflow import Access
 from gitops.release import ENVIRONMENTS
-from gitops.status import Row, collect, show
+from gitops.status import COLORS, Row, collect, show
 
 from .conftest import Lab
 from .fake_airflow import FakeAirflow
@@ -81,6 +82,34 @@ def test_a_rejected_release_does_not_agree(lab: Lab, fakes: dict[str, FakeAirflo
     row = rows(lab, fakes)["dev"]
     assert (row.verified, row.agree) == (False, False)
     assert "dev rejected" in (row.trouble or "")
+
+
+def test_who_sees_a_rejected_release_can_paste_the_way_back(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    lab.verify("staging", lab.train("a"))
+    lab.release("staging")
+    bad = lab.train("b")
+    lab.release("staging")
+    for environment in ("dev", "staging"):
+        lab.verify(environment, bad, "rejected")
+    shown = printed(rows(lab, fakes), access(fakes), terminal=False)
+    commands = instructions.text(instructions.roll_back("staging"), indent="    ")
+    assert f"To go back in staging:\n\n{commands}\n" in shown
+    assert "To go back in dev:" in shown
+    assert "git revert --no-edit " in shown
+    assert "To go back in prod" not in shown
+
+
+def test_a_hold_is_shown_with_the_way_to_lift_it(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    commit = lab.train("a")
+    lab.declare("prod", f"commit: {commit}\nhold: on fire\n")
+    shown = printed(rows(lab, fakes), access(fakes), terminal=False)
+    assert instructions.text(instructions.lift_hold("prod"), indent="    ") in shown
+
+
+def test_an_environments_colour_says_nothing_of_its_state() -> None:
+    assert set(COLORS) == set(ENVIRONMENTS)
+    for color in COLORS.values():
+        assert not any(state in color for state in ("green", "yellow", "red"))
 
 
 def test_an_airflow_that_does_not_answer(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:

@@ -55,6 +55,7 @@ A release moves from dev to staging to prod by pull requests that change nothing
     gitops promote staging --push      propose to staging what dev runs
     gitops merge promote/staging       check and merge it, as a forge does
     gitops rollback prod --push        propose to prod what it ran before
+    gitops merge rollback/prod         check and merge that: prod goes back
 
 Your branches, index and files are never touched: everything is read from, and pushed to, a git remote.""",
 )

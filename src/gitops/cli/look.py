@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gitops.checkout import commit_of, open_checkout
+from gitops.checkout import commit_of, meeting, open_checkout
 from gitops.cli.options import OUT, Remote
 from gitops.errors import GitopsError
 
@@ -36,7 +36,7 @@ def status(
 
     repository, remote = open_checkout(remote)
     known = load_access(access or repository.path / ACCESS_FILE)
-    rows = collect(Ledger.fetch(repository, remote), known)
+    rows = collect(Ledger.fetch(repository, remote), known, meeting(repository, remote))
     if as_json:
         print(json.dumps([row.plain() for row in rows], indent=1))
     else:

@@ -1,10 +1,12 @@
 """The commands that move a release: `promote`, `rollback`, `release-hold` and `merge`."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from gitops.checkout import comparer, open_checkout
+from gitops import instructions
+from gitops.checkout import comparer, meeting, open_checkout
 from gitops.cli.options import OUT, Environment, Push, Remote, WithoutStorage, say_unchecked, show_gates
 
 
@@ -31,7 +33,7 @@ def promote(
     finally:
         show_gates(ledger)
         say_unchecked(storage)
-    _finish(ledger, remote, proposal, push)
+    _finish(ledger, remote, proposal, push, instructions.promote(environment, meeting(repository, remote)))
 
 
 def rollback(
@@ -53,14 +55,16 @@ def rollback(
 ) -> None:
     """Propose to an environment a release that it ran before.
 
-    Promotions into that environment are then held until `gitops release-hold ENV`.
+    Promotions into that environment are then held until a merged `gitops release-hold ENV --push`.
     """
     from gitops.ledger import Ledger
     from gitops.promotion import rollback as propose
 
     repository, remote = open_checkout(remote)
     ledger = Ledger.fetch(repository, remote)
-    _finish(ledger, remote, propose(ledger, environment, remote, to=to, reason=reason), push)
+    proposal = propose(ledger, environment, remote, to=to, reason=reason)
+    commands = instructions.roll_back(environment, meeting(repository, remote), to=to, reason=reason)
+    _finish(ledger, remote, proposal, push, commands)
 
 
 def release_hold(environment: Environment, push: Push = False, remote: Remote = None) -> None:
@@ -70,7 +74,8 @@ def release_hold(environment: Environment, push: Push = False, remote: Remote = 
 
     repository, remote = open_checkout(remote)
     ledger = Ledger.fetch(repository, remote)
-    _finish(ledger, remote, propose(ledger, environment, remote), push)
+    commands = instructions.lift_hold(environment, meeting(repository, remote))
+    _finish(ledger, remote, propose(ledger, environment, remote), push, commands)
 
 
 def merge(
@@ -95,7 +100,7 @@ def merge(
     OUT.print(f"Merged {branch} into main of {remote} as {commit[:12]}", style="green")
 
 
-def _finish(ledger: Any, remote: str, proposal: Any, push: bool) -> None:
+def _finish(ledger: Any, remote: str, proposal: Any, push: bool, commands: Sequence[str]) -> None:
     from gitops.promotion import push as push_proposal
 
     OUT.print(
@@ -104,11 +109,15 @@ def _finish(ledger: Any, remote: str, proposal: Any, push: bool) -> None:
         soft_wrap=True,
     )
     if not push:
-        OUT.print(
-            f"Not pushed. Run it again with --push to push {proposal.branch} to {remote}.", soft_wrap=True
-        )
+        _tell(f"Not pushed. To do it, merge {proposal.branch} and see that it worked:", commands)
         return
     push_proposal(ledger, remote, proposal)
     done = "Was there already" if proposal.known else "Pushed"
     OUT.print(f"{done}: {proposal.branch} on {remote}", style="green")
-    OUT.print(f"Open a pull request from it, or run: gitops merge {proposal.branch}", soft_wrap=True)
+    proposed = next(number for number, command in enumerate(commands) if command.endswith(" --push"))
+    _tell("What is left to do:", commands[proposed + 1 :])
+
+
+def _tell(what: str, commands: Sequence[str]) -> None:
+    OUT.print(f"{what}\n", soft_wrap=True, markup=False)
+    OUT.print(instructions.text(commands, indent="    "), soft_wrap=True, markup=False)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from gitops import release
+from gitops import instructions, release
 from gitops.difference import compare
 from gitops.errors import NothingToDoError, RuleError, SettingsError
 from gitops.github import pull_request
 from gitops.github.client import GitHub
+from gitops.instructions import Meeting
 from gitops.ledger import Ledger
 from gitops.markdown import Fold, code, fit, plain
 from gitops.promotion import Proposal, promote, push
@@ -80,7 +81,8 @@ def act(github: GitHub, ledger: Ledger, remote: str, turn: Turn) -> Turn:
     branch = f"promote/{turn.environment}"
     if turn.proposal is not None:
         push(ledger, remote, turn.proposal)
-        kept, done = pull_request.keep(github, branch, turn.text, describe(ledger, turn.proposal))
+        at = instructions.meeting(ledger.repository.remote_url(remote))
+        kept, done = pull_request.keep(github, branch, turn.text, describe(ledger, turn.proposal, at))
         return replace(turn, text=f"{turn.text}: {done}, {kept.url}")
     present = pull_request.find(github, branch)
     if present is None:
@@ -92,8 +94,8 @@ def act(github: GitHub, ledger: Ledger, remote: str, turn: Turn) -> Turn:
     return replace(turn, text=f"{turn.text}; still open: {present.url}")
 
 
-def describe(ledger: Ledger, proposal: Proposal) -> str:
-    """Return what a reviewer reads first, as Markdown."""
+def describe(ledger: Ledger, proposal: Proposal, at: Meeting) -> str:
+    """Return what a reviewer reads first, as Markdown; `at` is where the proposal is merged."""
     environment, commit = proposal.environment, proposal.after.commit
     source = PREVIOUS[environment]
     verdict = ledger.verdicts.verified(source, commit)
@@ -106,7 +108,8 @@ def describe(ledger: Ledger, proposal: Proposal) -> str:
     first = [
         f"{environment} is to run {code((commit or '')[:12])}, which {source} runs.{verified}",
         f"Merging changes `{release.path_of(environment)}` and nothing else; {environment} then takes the "
-        f"release by itself. To go back: `gitops rollback {environment} --push`.",
+        f"release by itself. To go back, in a checkout after `make setup`:",
+        f"```sh\n{instructions.text(instructions.roll_back(environment, at))}\n```",
     ]
     found = compare(ledger.repository, proposal.before.commit, commit, environments=False)
     folds = [Fold("What changes in " + environment, found.markdown().rstrip())]

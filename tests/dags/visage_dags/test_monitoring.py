@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from visage_dags import monitoring
+from gitops import instructions
+from visage_dags import monitoring, notices
 from visage_dags.monitoring import Decision, decide, last_days
 
 AT = datetime(2026, 1, 7, 15, tzinfo=UTC)
@@ -168,7 +169,21 @@ def test_a_line_says_what_moved_and_leaves_the_rest_to_the_evidence() -> None:
 
 
 def told(found: dict[str, Any], alarm: str = "drift", *, paused: bool = False) -> tuple[str, str]:
-    return monitoring.message(found, alarm, training_is_paused=paused, runbook="https://pages/drift.md")
+    way = notices.way_back("prod", "/visage/.visage/origin.git")
+    page = "https://pages/drift.md"
+    return monitoring.message(found, alarm, training_is_paused=paused, runbook=page, way_back=way)
+
+
+def test_who_hears_of_a_lower_accuracy_can_paste_the_way_back() -> None:
+    found = line(Decision(True, ("a",)))
+    found["episodes"]["accuracy"] = {"state": "begins", "since": found["at"]}
+    _, body = told(found, "accuracy")
+    assert body.endswith(f"{instructions.text(instructions.roll_back('prod'))}\n")
+    assert "rollback" not in told(line(Decision(True, ("b",))))[1], "drift comes with no release"
+
+
+def test_dev_has_no_rollback() -> None:
+    assert "rollback" not in notices.way_back("dev", "/visage/.visage/origin.git")
 
 
 def test_people_read_whether_a_training_runs_or_waits_and_where_to_look() -> None:

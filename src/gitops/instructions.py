@@ -1,0 +1,150 @@
+"""The commands that a person pastes to move a release: from the proposal to seeing that it worked.
+
+The command line, the page *Visage*, notices and documents print what these functions return, so that all say
+the same. The commands work in a shell where nothing is activated, in the checkout's folder.
+"""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+_GITOPS = ".venv/bin/gitops"
+_GITHUB = re.compile(
+    r"(?:https?://|ssh://git@|git@)(?:[^@/]*@)?(github\.[\w.]+)[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?"
+)
+_ELSEWHERE = re.compile(r"(?!file:)[a-z+]+://|[^/]+@[^/]+:")
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where proposals are merged, as seen from a checkout.
+
+    Attributes:
+        remote: The git remote that the proposals go to.
+        before: Commands that a new shell needs first.
+        forge: Whether proposals are merged as pull requests.
+        web: The address of the repository on the forge; None where that is not known.
+
+    """
+
+    remote: str
+    before: tuple[str, ...] = ()
+    forge: bool = False
+    web: str | None = None
+
+
+LOCAL = Meeting("visage")
+COMPOSE = Meeting("compose", ("export GITOPS_REMOTE=compose DVC_GLOBAL_CONFIG_DIR=$PWD/.compose/dvc-config",))
+
+
+def meeting(url: str) -> Meeting:
+    """Return where proposals are merged that go to the git repository `url`, as git names it.
+
+    What is known here is the repository alone, as in an Airflow. A checkout that `make up` was run in has two
+    remotes, so that the commands say which one they mean.
+    """
+    if url.endswith("/.visage/origin.git"):
+        return LOCAL
+    # Containers know the repository of Docker Compose by another path.
+    if url.endswith(("/.compose/origin.git", "/opt/visage/origin.git")):
+        return COMPOSE
+    if found := _GITHUB.fullmatch(url):
+        return Meeting("origin", (_remote("origin"),), forge=True, web=f"https://{found[1]}/{found[2]}")
+    return Meeting("origin", (_remote("origin"),), forge=bool(_ELSEWHERE.match(url)))
+
+
+def _remote(name: str) -> str:
+    return f"export GITOPS_REMOTE={name}"
+
+
+def meeting_of(url: str, remote: str, default: str) -> Meeting:
+    """Return where proposals are merged, as a checkout sees it.
+
+    Args:
+        url: The git repository of the remote.
+        remote: The name of the remote.
+        default: The remote that commands take which name none.
+
+    """
+    at = meeting(url)
+    if at == COMPOSE:
+        return at
+    return replace(at, remote=remote, before=() if remote == default else (_remote(remote),))
+
+
+def promote(environment: str, at: Meeting = LOCAL) -> tuple[str, ...]:
+    """Return the commands that promote to an environment what the one before it runs."""
+    return _moved("promote", environment, at)
+
+
+def roll_back(
+    environment: str, at: Meeting = LOCAL, *, to: str | None = None, reason: str | None = None
+) -> tuple[str, ...]:
+    """Return the commands that bring an environment back to an earlier release.
+
+    Args:
+        environment: staging or prod; for dev see `revert`.
+        at: Where proposals are merged.
+        to: The commit of that release; by default the last one that the environment verified.
+        reason: Why; it is kept as the hold.
+
+    """
+    named = ("--to", to[:12]) if to else ()
+    why = ("--reason", reason) if reason else ()
+    return _moved("rollback", environment, at, (*named, *why))
+
+
+def lift_hold(environment: str, at: Meeting = LOCAL) -> tuple[str, ...]:
+    """Return the commands that allow promotions into an environment again."""
+    return _moved("release-hold", environment, at)
+
+
+def revert(commit: str, parents: int, at: Meeting = LOCAL) -> tuple[str, ...]:
+    """Return the commands that take a change of main back, which is how dev goes back.
+
+    Args:
+        commit: The change.
+        parents: How many parents it has; of a merge, git has to know which one stays.
+        at: Where proposals are merged.
+
+    """
+    branch = f"revert-{commit[:12]}"
+    which = "-m 1 " if parents > 1 else ""
+    # Joined: a step that fails must not let the next one change another branch.
+    steps = (
+        f"git fetch {at.remote}",
+        f"git switch --create {branch} {at.remote}/main",
+        f"git revert --no-edit {which}{commit[:12]}",
+        f"git push {at.remote} {branch}",
+    )
+    return (*at.before, " && ".join(steps), *after_push(branch, at))
+
+
+def brief(verb: str, environment: str) -> str:
+    """Return the way of a proposal in half a line, for a refusal that does not know where it is merged."""
+    return f"gitops {verb} {environment} --push, then merge {verb}/{environment}"
+
+
+def after_push(branch: str, at: Meeting = LOCAL) -> tuple[str, ...]:
+    """Return the commands that are left when a proposal has been pushed."""
+    return (_merge(branch, at), f"{_GITOPS} status")
+
+
+def text(commands: Sequence[str], indent: str = "") -> str:
+    """Return commands as the lines of a text."""
+    return "\n".join(f"{indent}{command}" for command in commands)
+
+
+def _moved(verb: str, environment: str, at: Meeting, options: Sequence[str] = ()) -> tuple[str, ...]:
+    command = shlex.join([_GITOPS, verb, environment, *options, "--push"])
+    return (*at.before, command, *after_push(f"{verb}/{environment}", at))
+
+
+def _merge(branch: str, at: Meeting) -> str:
+    if not at.forge:
+        return f"{_GITOPS} merge {branch}"
+    # To a shell it is a comment.
+    if at.web is None:
+        return f"# open a pull request from {branch} into main, and merge it"
+    return f"# merge the pull request: {at.web}/compare/main...{branch}?expand=1"
