@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from dashboard import checks, colours, page
+from dashboard import checks, colours, page, running
 from dashboard.access import may_read
 from dashboard.errors import DashboardError
 from dashboard.place import Place
@@ -53,6 +53,7 @@ def make() -> FastAPI:
     app.get("/", response_class=HTMLResponse)(show)
     app.get("/reports/{run}/", response_class=HTMLResponse)(frame)
     app.get(f"/reports/{{run}}/{checks.REPORT}")(report)
+    app.get("/runbooks/{name}/", response_class=HTMLResponse)(runbook)
     app.get("/static/colours.css")(theme)
     app.get("/static/{name}")(static)
     app.get("/{path:path}")(nowhere)
@@ -76,6 +77,17 @@ def report(run: str) -> FileResponse:
     return FileResponse(
         _report(run), media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY}
     )
+
+
+def runbook(name: str) -> str:
+    """Show a runbook as main has it."""
+    try:
+        text = running.runbook(Place.here(), name)
+    except DashboardError as error:
+        raise HTTPException(503, str(error)) from error
+    if text is None:
+        raise HTTPException(404, "There is no such runbook.")
+    return page.render("runbook.html", title=page.title(), runbook=name, text=text)
 
 
 def theme() -> Response:

@@ -11,12 +11,13 @@ from typing import Generic, TypeVar
 import jinja2
 from airflow.configuration import conf
 
-from dashboard import card, charts, checks, days, late_labels, running
+from dashboard import card, charts, checks, days, glance, late_labels, running
 from dashboard.card import Card
 from dashboard.charts import Spark
 from dashboard.checks import Check, Record
 from dashboard.days import Day
 from dashboard.errors import DashboardError
+from dashboard.glance import Alarm, Known, Tile
 from dashboard.late_labels import LateLabels
 from dashboard.place import Place
 from dashboard.plot import Plot, Span
@@ -79,6 +80,9 @@ class View:
     card: Part[Card] = field(default_factory=Part)
     scored: Part[Scored] = field(default_factory=Part)
     checked: Part[Checked] = field(default_factory=Part)
+    alarms: tuple[Alarm, ...] = ()
+    """What is wrong, most urgent first."""
+    tiles: tuple[Tile, ...] = ()
 
 
 def show(weeks: int, now: datetime | None = None) -> str:
@@ -107,6 +111,14 @@ def look(weeks: int, now: datetime) -> View:
     shown = [check for check in record.value.checks if check.at.date() >= span.since] if record.value else []
     claimed = model.value.figures.means.get("mean_accuracy") if model.value else None
     reference = next((check.reference for check in shown if check.reference), {})
+    scored = _part(lambda: _scored(where, span, weeks, reference))
+    known = Known(
+        now,
+        runs.value,
+        model.value,
+        scored.value.week if scored.value else None,
+        record.value.checks if record.value else None,
+    )
     return View(
         title(),
         weeks,
@@ -115,7 +127,7 @@ def look(weeks: int, now: datetime) -> View:
         place,
         runs,
         model,
-        _part(lambda: _scored(where, span, weeks, reference)),
+        scored,
         Part(trouble=record.trouble)
         if record.value is None
         else Part(
@@ -128,6 +140,8 @@ def look(weeks: int, now: datetime) -> View:
                 late_labels.read(where.home, shown),
             )
         ),
+        glance.alarms(known),
+        glance.tiles(known),
     )
 
 

@@ -16,6 +16,7 @@ from gitops.repository import Repository
 from gitops.verdict import Verdict
 
 _MAIN = "refs/heads/main"
+_NAME = re.compile(r"[a-z][a-z_]*")
 _REQUEST = re.compile(r"(?<![\w/])#(\d+)\b")
 
 
@@ -139,6 +140,20 @@ def read(place: Place) -> Running:
         )
     except GitopsError as error:
         raise DashboardError(str(error)) from error
+
+
+def runbook(place: Place, name: str) -> str | None:
+    """Return the text of a runbook as the newest commit of main has it; None where there is none.
+
+    :raises DashboardError: where the repository cannot be read.
+    """
+    if not _NAME.fullmatch(name):
+        return None
+    try:
+        content = repository(place).read(_MAIN, f"docs/runbooks/{name}.md")
+    except GitopsError as error:
+        raise DashboardError(str(error)) from error
+    return None if content is None else content.decode("utf-8", "replace")
 
 
 def _change(ledger: Ledger, environment: str, commit: str) -> Change | None:

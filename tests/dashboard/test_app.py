@@ -36,7 +36,7 @@ def paths(app: FastAPI, world: World) -> list[str]:
     for route in app.routes:
         values = {"run": run, "name": "style.css", "path": "nowhere/at/all"}
         found.append(re.sub(r"\{(\w+)(:\w+)?\}", r"{\1}", route.path).format(**values))
-    assert len(found) == 6, "a new route is to be tried too"
+    assert len(found) == 7, "a new route is to be tried too"
     names = ("theme.js", "icon.svg", "icon-dark.svg", "nothing.css")
     return [*found, *(f"/static/{name}" for name in names), "/docs", "/redoc", "/openapi.json"]
 
@@ -59,7 +59,8 @@ def test_a_reader_gets_every_part(app: FastAPI, reader: TestClient, world: World
     world.release("first")
     world.serve()
     for path in paths(app, world):
-        found = path not in ("/docs", "/redoc", "/openapi.json", "/nowhere/at/all", "/static/nothing.css")
+        absent = ("/docs", "/redoc", "/openapi.json", "/nowhere/at/all", "/static/nothing.css")
+        found = path not in (*absent, "/runbooks/style.css/")
         answer = reader.get(path)
         assert answer.status_code == (200 if found else 404), path
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -147,3 +148,14 @@ def test_what_is_damaged_is_shown_as_that(reader: TestClient, world: World) -> N
     assert f"scores/date={today.date()}/bad.json cannot be read" in page
     assert "7 images in all" in page
     assert "release.json: cannot be read" in page
+
+
+def test_a_runbook_is_there_when_it_is_needed(reader: TestClient, world: World) -> None:
+    world.lab.land({"docs/runbooks/accuracy.md": b"# Alarm\n\n<script>1 < 2</script> roll back\n"})
+    world.release("first")
+    world.serve()
+    answer = reader.get("/runbooks/accuracy/")
+    assert answer.status_code == 200
+    assert "&lt;script&gt;1 &lt; 2&lt;/script&gt; roll back" in answer.text
+    for name in ("nothing", "..%2F..%2FREADME", "Accuracy", "a.b"):
+        assert reader.get(f"/runbooks/{name}/").status_code == 404, name

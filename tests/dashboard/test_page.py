@@ -65,7 +65,8 @@ def test_a_rejected_release_and_an_alarm_are_alerts(world: World) -> None:
     assert html.count('role="alert"') == 2
     assert "The declared release does not run here." in html
     assert '<span class="badge bad">rejected</span>' in html
-    assert "The last check asks for attention.</strong> Drift: Male moved." in html
+    assert "What is scored has drifted.</strong> Drift: Male moved." in html
+    assert '<a href="runbooks/drift/">What to do</a>' in html
     assert "drift (1 column)" in html
     assert '<span class="badge bad">alarm: drift</span>' in html
     assert "drift goes on, since 2026-11-18" in html
