@@ -47,8 +47,8 @@ up: setup ## Start the three environments and take a model from raw images to pr
 down: setup ## Stop everything that make up started
 	@$(BIN)/python -m infra.local down
 
-clean: setup ## Stop, and remove what make up made (.visage and the git remote visage), nothing else
-	@$(BIN)/python -m infra.local clean
+clean: setup ## Stop, and delete what make up made: .visage with its git, models and data (asks, or YES=1)
+	@$(BIN)/python -m infra.local clean $(if $(YES),--yes)
 
 status: setup ## What runs where, since when, how well
 	@$(BIN)/gitops status
@@ -78,8 +78,8 @@ bench: setup ## Measure the model of `dvc repro`: training, inference and scorin
 dags-test: setup ## Run each DAG with each environment's settings, well and with a planted fault (8 minutes)
 	@$(BIN)/python -m infra.rehearsal
 
-demo-drift: setup ## Play drift in prod and the way out of it, on what make up starts
-	@$(BIN)/python -m infra.local demo-drift
+demo-drift: setup ## Play drift: start three Airflows, train, change main, staging and prod (25 minutes; asks, or YES=1)
+	@$(BIN)/python -m infra.local demo-drift $(if $(YES),--yes)
 
 new-dag: setup ## Make a DAG of the house's form, its test and its runbook (make new-dag NAME=count_faces)
 	@$(BIN)/python -m infra.scaffold -- '$(subst ','\'',$(NAME))'

@@ -9,7 +9,7 @@ Usage: scripts/restore.sh ENVIRONMENT FOLDER
 
 Bring dev, staging or prod back to what scripts/backup.sh saved in FOLDER. Works on another server too; run
 scripts/init_airflow.sh ENVIRONMENT there first. The environment is stopped, its database, keys and data are
-replaced, and it is started again.
+replaced, and it is started again. On a terminal you are asked first.
 
 What the environments share is only added to: objects of the store that are missing, and branches and tags of
 git that are missing or behind. Nothing that is there now is moved back or removed.
@@ -30,6 +30,14 @@ for part in database.dump private.tar home.tar; do
 done
 require_docker
 [ -f .env ] || fail ".env: missing; run scripts/init_airflow.sh $environment first"
+
+# What is there now is gone afterwards, so a person is asked; a script knows what it does.
+if [ -t 0 ]; then
+    printf "This replaces %s's database, keys and data by those of %s.\n" "$environment" "$source"
+    printf 'To keep what is there now, save it first: scripts/backup.sh %s\n' "$environment"
+    read -r -p 'Go on? [y/N] ' answer || answer=
+    [[ "$answer" =~ ^[yY]([eE][sS])?$ ]] || fail "nothing was changed"
+fi
 
 umask 077
 inside() { compose "$environment" run --rm --no-deps -T --quiet-pull airflow-init "$@"; }

@@ -17,7 +17,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, st
     """A clone in which the demo was played, and what it printed."""
     clone = Clone(tmp_path_factory.mktemp("demo") / "visage")
     try:
-        yield clone, clone.make("demo-drift", timeout=5000)
+        yield clone, clone.make("demo-drift", "YES=1", timeout=5000)
     finally:
         clone.make("clean")
 
@@ -68,4 +68,4 @@ def test_the_training_learnt_the_labelled_images(played: tuple[Clone, str]) -> N
 def test_played_twice_it_says_so(played: tuple[Clone, str]) -> None:
     clone, _ = played
     with pytest.raises(AssertionError, match=r"the demo has been played: .*; make clean first"):
-        clone.make("demo-drift")
+        clone.make("demo-drift", "YES=1")

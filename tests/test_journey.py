@@ -38,10 +38,10 @@ class Clone:
         names = ("VISAGE_DEV_PORT", "VISAGE_STAGING_PORT", "VISAGE_PROD_PORT")
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
 
-    def make(self, target: str, timeout: float = 1800) -> str:
+    def make(self, target: str, *variables: str, timeout: float = 1800) -> str:
         """Run a target and return what it printed; fail with that when it fails."""
         done = subprocess.run(
-            ["make", target],
+            ["make", target, *variables],
             cwd=self.path,
             env=os.environ | {name: str(port) for name, port in self.ports.items()},
             stdout=subprocess.PIPE,

@@ -60,21 +60,33 @@ def up(
         screen.print("See, stop:     make status, make down")
 
 
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
 @app.command("demo-drift")
 def demo_drift(
     minutes: Annotated[
         int, typer.Option(min=1, metavar="MINUTES", help="How long a training run may take.")
     ] = 360,
+    yes: Yes = False,
 ) -> None:
     """Play drift in prod and the way out of it: alarm, retraining, promotion, and the alarm that clears.
 
     First it does what up does. Faces are drawn in another light, and scores are filed under the days of a
-    week; the rest is the real thing, with a full training of some minutes.
+    week; the rest is the real thing, with a full training of some minutes. It asks before it begins; where
+    there is no terminal to ask on, it begins with --yes alone.
     """
+    from infra.local import demo as demos
     from infra.local.demo import Demo
 
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make demo-drift") as engine:
+        demos.require_unplayed(engine)
+        for line in demos.plan(engine):
+            screen.print(line)
+        if not yes and not _agreed("make demo-drift"):
+            screen.print("Nothing was changed.")
+            raise typer.Exit(1)
         with _up(engine, screen, "make demo-drift") as addresses:
             demo = Demo(engine, screen)
             demo.walk(seconds=minutes * 60)
@@ -97,10 +109,19 @@ def down() -> None:
 
 
 @app.command()
-def clean() -> None:
-    """Stop everything, and remove .visage and the git remote visage; nothing else."""
+def clean(yes: Yes = False) -> None:
+    """Stop everything, and remove .visage and the git remote visage; nothing else.
+
+    On a terminal it asks first, because what is in .visage is nowhere else.
+    """
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make clean") as engine:
+        if engine.layout.state.is_dir() and not yes and _terminal():
+            screen.print(f"This stops everything and deletes {engine.layout.state}: the git repository that")
+            screen.print("visage names, with whatever was merged there, all models, photographs and scores.")
+            if not _agreed("make clean"):
+                screen.print("Nothing was changed.")
+                raise typer.Exit(1)
         if engine.layout.state.is_dir():
             with alone(engine.layout.lock, "make clean"):
                 _stop(engine, screen)
@@ -168,6 +189,23 @@ def _up(engine: Engine, screen: Screen, name: str) -> Iterator[Mapping[str, Addr
         yield addresses
         with screen.step("Compare what runs with what main declares") as step:
             engine.await_agreement(step)
+
+
+def _terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _agreed(command: str) -> bool:
+    """Ask whether to go on; anything but yes is no.
+
+    :raises EngineError: where there is no terminal to ask on.
+    """
+    if not _terminal():
+        raise EngineError(f"nothing was changed: there is no terminal to ask on; to go on: {command} YES=1")
+    try:
+        return typer.confirm("Go on?", default=False)
+    except typer.Abort:
+        return False
 
 
 def _stop(engine: Engine, screen: Screen) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 
 from gitops import drifted, figures
 from gitops.candidate import candidate_branch
+from gitops.release import ENVIRONMENTS
 from infra.local import patience
+from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.journey import PAUSE, Journey
 from infra.local.screen import Step
@@ -31,6 +33,41 @@ CLEARS = "clears"  # how the record says that an episode is over
 _SCHEDULE_DELAY = 10.0  # seconds in which a scheduler adds the run that is due
 
 
+def plan(engine: Engine) -> list[str]:
+    """Return what the demo will do in a checkout, and how long that usually takes, as lines."""
+    running = [name for name in ENVIRONMENTS if engine.runs(name)]
+    lines = ["make demo-drift changes main, staging and prod of this checkout's engine. It will:"]
+    if missing := [name for name in ENVIRONMENTS if name not in running]:
+        up = f" ({', '.join(running)} runs)" if running else " (nothing is up)"
+        lines.append(f"  - start an Airflow for {', '.join(missing)}{up}")
+    fresh = not engine.origin.has_model()
+    if fresh:
+        lines.append("  - train a first model, merge it into main, and promote it to staging and prod")
+    lines += [
+        f"  - score {DAY * (len(CALM) + len(DRIFTED_DAYS) + len(AFTER)):,} drawn faces in prod",
+        "  - unpause the training in prod for a while, and train a second model there, in full",
+        "  - merge that into main, and promote it to staging and prod",
+        f"On two cores this usually takes {'about 25' if fresh else 'about 15'} minutes. "
+        "make clean removes all of it.",
+    ]
+    return lines
+
+
+def require_unplayed(engine: Engine) -> None:
+    """Return if the demo has not been played to its end.
+
+    :raises EngineError: when it has.
+    """
+    if any((line.get("episodes", {}).get("drift") or {}).get("state") == CLEARS for line in _record(engine)):
+        raise EngineError("the demo has been played: its alarm has cleared; make clean first")
+
+
+def _record(engine: Engine) -> list[dict[str, Any]]:
+    """Return the lines of prod's checks."""
+    path = engine.layout.place(ENVIRONMENT).data / "monitoring/decisions.jsonl"
+    return [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
+
+
 class Demo(Journey):
     """The steps after `make up`; what was done is left out when it is played again after an interruption."""
 
@@ -39,9 +76,8 @@ class Demo(Journey):
 
         :raises EngineError: when a step fails, or its end is not what it should be.
         """
-        record = self._record()
-        if any((line.get("episodes", {}).get("drift") or {}).get("state") == CLEARS for line in record):
-            raise EngineError("the demo has been played: its alarm has cleared; make clean first")
+        require_unplayed(self._engine)
+        record = _record(self._engine)
         before = next((line for line in record if "drift" in line["alarm"] and line["triggered"]), None)
         if before is None:
             before = self._raise_alarm()
@@ -97,11 +133,6 @@ class Demo(Journey):
                 self._gitops(["merge", f"promote/{environment}"], step)
             self._await_verdict(environment, step)
 
-    def _record(self) -> list[dict[str, Any]]:
-        """Return the lines of prod's checks."""
-        path = self._layout.place(ENVIRONMENT).data / "monitoring/decisions.jsonl"
-        return [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
-
     def _days(
         self, name: str, ago: tuple[int, ...], change: tuple[str, ...], step: Step, *, labelled: bool = True
     ) -> None:
@@ -142,7 +173,7 @@ class Demo(Journey):
                 raise EngineError(f"{ENVIRONMENT}: {MONITORING} is not over after 20 minutes")
             if airflow.run(MONITORING, run).state != "success":
                 raise EngineError(airflow.failure(MONITORING, run, self._layout.place(ENVIRONMENT)))
-        line = next(line for line in reversed(self._record()) if line["run_id"] == run)
+        line = next(line for line in reversed(_record(self._engine)) if line["run_id"] == run)
         for reason in line["reasons"]:
             step.say(reason)
         for alarm, episode in line["episodes"].items():

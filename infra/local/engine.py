@@ -129,6 +129,11 @@ class Engine:
         for instance in instances:
             step.say(f"{instance.environment:8} {instance.address.web}  logs: {instance.place.logs}")
 
+    def runs(self, environment: str) -> bool:
+        """Whether all processes of an environment's Airflow run."""
+        instance = Instance(self.layout, environment, Address("", 0))
+        return len(instance.alive()) == len(instance.services)
+
     def variables_of(self, environment: str) -> dict[str, str]:
         """Return the variables with which a command of Airflow reaches a running environment.
 

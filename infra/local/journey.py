@@ -81,7 +81,7 @@ class Journey:
 
     def _train(self, seconds: float) -> None:
         training = self._training()
-        if self._origin.repository.tree_id(MAIN, METRICS):
+        if self._origin.has_model():
             training.settle()
             return
         candidate = next((branch for branch in self._candidates() if self._is_current(branch)), None)

@@ -4,6 +4,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+from gitops.gate import EVALUATION
 from gitops.repository import Repository
 from infra.local import files
 from infra.local.errors import EngineError
@@ -44,6 +45,10 @@ class Origin:
         fresh.git("fetch", "--quiet", "--no-tags", "--update-shallow", source, f"HEAD:{MAIN}", timeout=600)
         unfinished.rename(self.repository.path)
         return True
+
+    def has_model(self) -> bool:
+        """Whether `main` has a trained model; False where there is no repository yet."""
+        return self.repository.path.is_dir() and self.repository.tree_id(MAIN, EVALUATION) is not None
 
     def register(self) -> None:
         """Make the repository the checkout's remote `visage`.

@@ -1,6 +1,7 @@
 """The top of the page: what is wrong, most urgent first, and the figures that say so.
 
-An alarm and the figure that it is about have one kind, so that the largest figure never contradicts the alarm.
+An alarm and the figure that it is about have one kind, so that the largest figure never contradicts the
+alarm.
 """
 
 from collections.abc import Iterator

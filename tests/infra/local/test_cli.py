@@ -1,4 +1,6 @@
+import errno
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -52,6 +54,70 @@ def test_clean_removes_the_state_and_the_remote(runner: CliRunner, layout: Layou
     result = runner.invoke(cli.app, ["clean"])
     assert result.exit_code == 0
     assert f"Removed: the git remote visage, {layout.state}" in result.output
+    assert not layout.state.exists()
+
+
+def answer(layout: Layout, said: str, *command: str) -> tuple[int, str]:
+    """Run a command on a terminal, type an answer, and return its exit status and what it showed."""
+    checkout = f"Path({str(layout.checkout)!r})"
+    code = f"from pathlib import Path; from infra.local import cli; cli.CHECKOUT = {checkout}; cli.app()"
+    terminal, other = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *command],
+        cwd=Path(__file__).parents[3],
+        stdin=other,
+        stdout=other,
+        stderr=other,
+        start_new_session=True,
+    ) as process:
+        os.close(other)
+        os.write(terminal, said.encode())
+        shown = b""
+        try:
+            while chunk := os.read(terminal, 65536):
+                shown += chunk
+        except OSError as error:
+            if error.errno != errno.EIO:  # which is how a terminal says that its other end is closed
+                raise
+        os.close(terminal)
+    return process.returncode, " ".join(shown.decode().split())
+
+
+def test_the_demo_says_what_it_will_do_and_a_no_changes_nothing(layout: Layout) -> None:
+    status, shown = answer(layout, "n\n", "demo-drift")
+    assert status == 1
+    assert "start an Airflow for dev, staging, prod (nothing is up)" in shown
+    assert "train a first model, merge it into main, and promote it to staging and prod" in shown
+    assert "usually takes about 25 minutes" in shown
+    assert "Go on? [y/N]" in shown
+    assert "Nothing was changed." in shown
+    assert not layout.state.exists()
+    assert Repository(layout.checkout).remotes() == []
+
+
+def test_the_demo_begins_without_a_terminal_only_where_that_is_said(
+    runner: CliRunner, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = runner.invoke(cli.app, ["demo-drift"])
+    assert result.exit_code == 1
+    assert (
+        "nothing was changed: there is no terminal to ask on; to go on: make demo-drift YES=1"
+        in result.output
+    )
+    assert not layout.state.exists()
+    monkeypatch.setenv("VISAGE_DEV_PORT", "none")
+    begun = runner.invoke(cli.app, ["demo-drift", "--yes"])
+    assert "VISAGE_DEV_PORT: 'none' is no port" in begun.output, "it began, and got as far as the ports"
+
+
+def test_clean_asks_a_person(layout: Layout) -> None:
+    (layout.state / "prod/data").mkdir(parents=True)
+    (layout.state / "prod/data/photo.jpg").write_text("")
+    status, shown = answer(layout, "\n", "clean")
+    assert (status, "Nothing was changed." in shown) == (1, True)
+    assert (layout.state / "prod/data/photo.jpg").exists()
+    status, shown = answer(layout, "y\n", "clean")
+    assert status == 0, shown
     assert not layout.state.exists()
 
 
