@@ -52,8 +52,9 @@ def collect() -> None:
 def prepare() -> None:
     """Decode and shrink them into data/prepared, and set the test part aside in data/holdout.parquet.
 
-    Labelled batches that were appended are added. data/sample.parquet gets some images as they are, for the
-    stages export and reference.
+    Labelled batches that were appended are added. A photograph that is there already stays in its part, and
+    the copy is left out and counted, also if its name or its file differs. data/sample.parquet gets some
+    images as they are, for the stages export and reference.
     """
     from face_attributes import params
     from face_attributes.prepare import prepare as run
@@ -197,8 +198,9 @@ def append(
     photographs again are no news, others under the same name are refused.
 
     Of ten photographs some eight are to learn from, one to choose the model by, one to judge it by; which is
-    which depends on their names alone and stays so. Those without labels are left out, and broken ones with
-    reasons; more broken ones than data.max_bad_fraction stop it.
+    which depends on their names alone and stays so. The stage prepare leaves out photographs that the data
+    have already. Those without labels are left out, and broken ones with reasons; more broken ones than
+    data.max_bad_fraction stop it.
     """
     from face_attributes import params
     from face_attributes.append import append as run

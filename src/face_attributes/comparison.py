@@ -13,7 +13,7 @@ import numpy as np
 from joblib import cpu_count
 
 from face_attributes import bootstrap, holm, latency, slices
-from face_attributes.errors import DataError, ModelError
+from face_attributes.errors import ModelError
 from face_attributes.files import sha256, write_json
 from face_attributes.metrics import mean_of_defined
 from face_attributes.model import Model
@@ -34,11 +34,12 @@ def compare(model: Path, incumbent: Path, holdout: Path, out: Path, batches: Seq
     """Compare two models on a hold-out set and write the figures to `out`.
 
     With `batches` only their images count, and of latency and size nothing is said: two runs then write the
-    same.
+    same. Where the hold-out set has none of their images, as all of them were there before, nothing is
+    compared and nothing is written.
 
     Raises:
         ModelError: a file is not a model, or the two have no attribute in common.
-        DataError: the hold-out set is damaged, empty, lacks an attribute of both, or an image of the batches.
+        DataError: the hold-out set is damaged, empty, or lacks an attribute of both.
 
     """
     new, old = Model(model), Model(incumbent)
@@ -47,7 +48,10 @@ def compare(model: Path, incumbent: Path, holdout: Path, out: Path, batches: Seq
         raise ModelError(f"{model}: has no attribute in common with {incumbent}")
     answers = predict_each([new, old], holdout, attributes)
     if batches:
-        answers = [_of(batches, one, holdout) for one in answers]
+        answers = [_of(batches, one) for one in answers]
+        if not answers[0].ids:
+            print(f"compare: {holdout} has no image of {', '.join(batches)}: nothing to compare")
+            return
     figures = {
         "format": FORMAT,
         "model_sha256": new.sha256,
@@ -157,11 +161,9 @@ def _figures(answers: np.ndarray, parts: Sequence[slices.Slice], weights: np.nda
     return np.concatenate(figures, axis=1)
 
 
-def _of(batches: Sequence[str], said: Predictions, holdout: Path) -> Predictions:
+def _of(batches: Sequence[str], said: Predictions) -> Predictions:
     """Return what was said of the images of labelled batches, whose names begin with that of their batch."""
     inside = np.array([name.partition("/")[0] in batches and "/" in name for name in said.ids])
-    if not inside.any():
-        raise DataError(f"{holdout}: holds no image of {', '.join(batches)}")
     return Predictions(
         [name for name, chosen in zip(said.ids, inside, strict=True) if chosen],
         said.probabilities[inside],

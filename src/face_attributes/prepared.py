@@ -31,6 +31,7 @@ class Info:
         shrink: the factor by which the images were shrunk.
         train: number of training images.
         validation: number of validation images.
+        left_out: number of photographs that are in none of the parts, as one of them has them already.
         digest: of all that the arrays hold.
 
     """
@@ -39,6 +40,7 @@ class Info:
     shrink: int
     train: int
     validation: int
+    left_out: int
     digest: str
 
     @property

@@ -143,12 +143,6 @@ class ShardReader:
                             raise DataError(f"{path}: image {name} was there before; each may be there once")
                         seen.add(name)
 
-    def ids(self, partition: str) -> Iterator[str]:
-        """Yield the file names of a part, without reading the images."""
-        for path in self._paths:
-            table = pq.read_table(path, columns=["id"], filters=[("partition", "==", partition)])
-            yield from table.column("id").to_pylist()
-
     def batches(self, rows: int = 256, partition: str | None = None) -> Iterator[Rows]:
         """Yield the rows of one part, or of all, in their order, at most `rows` at a time."""
         columns = [*(name for name, _ in _FIXED), *self.attributes]

@@ -70,6 +70,7 @@ def train(
             "ended_by": "max_minutes" if fitted.out_of_time else "epochs",
             "train_images": data.info.train,
             "validation_images": data.info.validation,
+            "duplicates_left_out": data.info.left_out,
             "weights": sum(parameter.numel() for parameter in network.parameters()),
             "device": runtime.device.type,
             "precision": runtime.precision,

@@ -102,6 +102,7 @@ def _figures(read: Callable[[str], bytes | None]) -> Figures:
         "hold-out images": evaluation.get("samples"),
         "training images": training.get("train_images"),
         "validation images": training.get("validation_images"),
+        "duplicates left out": training.get("duplicates_left_out"),
     }
     means = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "mean_f1", "mean_roc_auc")
     export = found["export"]

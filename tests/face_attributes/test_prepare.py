@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,17 +65,19 @@ def test_a_sample_larger_than_a_part_is_the_part(tiny, raw, tmp_path):
     assert pq.read_table(tmp_path / "out/sample.parquet").num_rows == 40
 
 
-def test_labelled_batches_are_added_and_change_the_digest(tiny, raw, tmp_path):
+def test_labelled_batches_are_added_and_change_the_digest(tiny, raw, jpeg, tmp_path):
     before = run(tiny, raw, tmp_path / "none", tmp_path / "one").info
     labelled = tmp_path / "labelled"
     labelled.mkdir()
     table = pq.read_table(raw / "part-00000.parquet").slice(0, 9)
     columns = ["id", "Male", "Young", "Smiling", "jpeg", "partition"]
     batch = table.append_column("Young", pa.array([True] * 9))
-    for name in ("tuesday", "monday"):
+    for start, name in ((100, "tuesday"), (200, "monday")):
         ids = pa.array([f"{name}/{number}.jpg" for number in range(9)])
+        others = pa.array([jpeg(start + number) for number in range(9)], pa.binary())
+        named = batch.set_column(0, "id", ids).set_column(1, "jpeg", others)
         # Columns in another order are the same attributes, and one more is none of the training's
-        pq.write_table(batch.set_column(0, "id", ids).select(columns), labelled / f"{name}.parquet")
+        pq.write_table(named.select(columns), labelled / f"{name}.parquet")
         (labelled / f"{name}.parquet.dvc").touch()
     after = run(tiny, raw, labelled, tmp_path / "two")
     assert after.info.attributes == before.attributes
@@ -99,6 +102,113 @@ def test_an_image_that_is_in_two_batches(tiny, raw, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def batch(raw, tmp_path):
+    """Return a function that appends a labelled batch of rows (JPEG, part, labels of Smiling and Male)."""
+    labelled = tmp_path / "labelled"
+    labelled.mkdir()
+    schema = pq.read_schema(raw / "part-00000.parquet")
+
+    def write(name, rows):
+        jpegs, parts, labels = zip(*rows, strict=True)
+        columns = {
+            "id": [f"{name}/{number}.jpg" for number in range(len(rows))],
+            "jpeg": jpegs,
+            "partition": parts,
+            "Smiling": [smiling for smiling, _ in labels],
+            "Male": [male for _, male in labels],
+        }
+        pq.write_table(pa.table(columns, schema), labelled / f"{name}.parquet")
+        (labelled / f"{name}.parquet.dvc").touch()
+        return labelled
+
+    return write
+
+
+def again(jpeg, quality=60, mirrored=False):
+    """The same photograph as another file."""
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    image = image[:, ::-1] if mirrored else image
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def names(path):
+    return pq.read_table(path).column("id").to_pylist()
+
+
+def rows_of(raw, part):
+    table = pq.read_table(raw / "part-00000.parquet")
+    kept = table.filter(pa.compute.equal(table.column("partition"), part)).to_pylist()
+    return [(row["jpeg"], (row["Smiling"], row["Male"])) for row in kept]
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+@pytest.mark.parametrize(
+    "saved",
+    [lambda jpeg: jpeg, again, lambda jpeg: again(jpeg, 80, True)],
+    ids=["as is", "again", "mirrored"],
+)
+def test_photographs_of_the_hold_out_set_come_in_with_no_batch(
+    tiny, raw, batch, jpeg, tmp_path, capsys, part, saved
+):
+    before = run(tiny, raw, tmp_path / "none", tmp_path / "one")
+    held_out = rows_of(raw, "test")
+    assert len(held_out) == 20
+    other = [(jpeg(500), "train", (True, True)), (jpeg(501), "validation", (True, True))]
+    labelled = batch("monday", [*((saved(image), part, labels) for image, labels in held_out), *other])
+    capsys.readouterr()
+    after = run(tiny, raw, labelled, tmp_path / "two")
+    assert names(tmp_path / "two/holdout.parquet") == names(tmp_path / "one/holdout.parquet")
+    assert (after.info.train, after.info.validation, after.info.left_out) == (21, 21, 20)
+    assert np.array_equal(after.train.images[:20], before.train.images)
+    assert np.array_equal(after.validation.images[:20], before.validation.images)
+    assert names(tmp_path / "two/sample.parquet")[-2:] == ["monday/20.jpg", "monday/21.jpg"]
+    said = capsys.readouterr().out
+    assert "20 photographs are left out, as they are there already: 20 test, 0 validation, 0 train" in said
+    assert "0 of them had other labels" in said
+
+
+def test_a_photograph_under_two_names_judges_and_is_not_learnt(tiny, raw, batch, jpeg, tmp_path):
+    one, both = (True, False), (True, True)
+    batch("monday", [(jpeg(500), "train", one), (jpeg(501), "validation", one), (jpeg(502), "train", one)])
+    labelled = batch("tuesday", [(again(jpeg(500)), "test", both), (again(jpeg(501)), "train", one)])
+    data = run(tiny, raw, labelled, tmp_path / "out")
+    assert names(tmp_path / "out/holdout.parquet")[-1] == "tuesday/0.jpg"
+    assert (data.info.train, data.info.validation, data.info.left_out) == (21, 21, 2)
+    assert np.array_equal(data.train.images[-1], images.shrink(images.decode(jpeg(502)), 6))
+    assert np.array_equal(data.validation.images[-1], images.shrink(images.decode(jpeg(501)), 6))
+
+
+def test_a_batch_whose_own_parts_share_a_photograph(tiny, raw, batch, jpeg, tmp_path):
+    labelled = batch("monday", [(jpeg(500), "train", (True, True)), (again(jpeg(500)), "test", (True, True))])
+    data = run(tiny, raw, labelled, tmp_path / "out")
+    assert names(tmp_path / "out/holdout.parquet")[-1] == "monday/1.jpg"
+    assert (data.info.train, data.info.left_out) == (20, 1)
+
+
+def test_a_photograph_that_was_learnt_cannot_judge(tiny, raw, batch, tmp_path, capsys):
+    (image, (smiling, male)), *_ = rows_of(raw, "train")
+    labelled = batch("monday", [(again(image), "test", (not smiling, male))])
+    before = run(tiny, raw, tmp_path / "none", tmp_path / "one")
+    after = run(tiny, raw, labelled, tmp_path / "two")
+    assert after.info.digest == before.info.digest
+    assert (tmp_path / "two/holdout.parquet").read_bytes() == (tmp_path / "one/holdout.parquet").read_bytes()
+    said = "0 test, 0 validation, 1 train; 1 of them had other labels, which do not count"
+    assert said in capsys.readouterr().out
+
+
+def test_parts_of_the_raw_data_share_no_photograph(tiny, raw, tmp_path):
+    table = pq.read_table(raw / "part-00000.parquet")
+    jpegs = table.column("jpeg").to_pylist()
+    # In order train, validation, test, train, ...: the first two show the third, and the fourth the seventh
+    jpegs[0] = jpegs[1] = jpegs[2]
+    jpegs[3] = jpegs[6]
+    pq.write_table(table.set_column(1, "jpeg", pa.array(jpegs, pa.binary())), raw / "part-00000.parquet")
+    data = run(tiny, raw, tmp_path / "none", tmp_path / "out")
+    assert len(names(tmp_path / "out/holdout.parquet")) == 20
+    assert (data.info.train, data.info.validation, data.info.left_out) == (19, 19, 2)
+
+
 def test_an_empty_part_is_said(tiny, raw, tmp_path):
     table = pq.read_table(raw / "part-00000.parquet")
     only = table.filter(pa.compute.not_equal(table.column("partition"), "validation"))
@@ -119,4 +229,4 @@ def test_a_damaged_image_leaves_nothing_half_written(tiny, raw, tmp_path):
     pq.write_table(table.set_column(1, "jpeg", pa.array(jpegs, pa.binary())), raw / "part-00000.parquet")
     with pytest.raises(DataError, match=r"image 000001\.jpg: empty file; run the stage collect again"):
         run(tiny, raw, tmp_path / "none", tmp_path / "out")
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
