@@ -3,12 +3,17 @@
 Scoring says it of what arrived and the reference of what the model was trained on, so that the two compare.
 """
 
+import hashlib
+
 import numpy as np
 import pyarrow as pa
 
 from face_attributes import image_statistics
 from face_attributes.image_statistics import STATISTICS
 from face_attributes.model import Model
+
+DIGEST = "digest"
+DIGEST_BYTES = 16
 
 
 def fields(model: Model) -> list[pa.Field]:
@@ -32,3 +37,11 @@ def of(model: Model, images: np.ndarray) -> list[pa.Array]:
         *(pa.array(column) for column in np.ascontiguousarray(embedding.T)),
         *(pa.array(column) for column in np.ascontiguousarray(statistics.T)),
     ]
+
+
+def digests(images: np.ndarray) -> list[bytes]:
+    """Return the DIGEST of each of the uint8 RGB images (N, 218, 178, 3), by which a repeated image is known.
+
+    It is that of the pixels: a copy with another comment or date in its file is the same image.
+    """
+    return [hashlib.sha256(image.data).digest()[:DIGEST_BYTES] for image in images]

@@ -1,8 +1,8 @@
 """Score: what a model says about every image of a folder, as one Parquet file.
 
 Columns: `id` (path within the folder); for each attribute its name (bool, the decision); for each attribute
-`<name>_score` (float32, the probability); figures of the image (see image_statistics); `model_sha256` and
-`release`.
+`<name>_score` (float32, the probability); figures of the image (see image_statistics); `digest` of its
+pixels; `model_sha256` and `release`.
 
 Each thread takes a batch of files from the disk to its answers: with one thread a batch, nothing waits for
 another and the pixels are still in its core's cache when the model reads them.
@@ -110,6 +110,7 @@ class _Scorer:
             [
                 ("id", pa.string()),
                 *answers.fields(model),
+                (answers.DIGEST, pa.binary(answers.DIGEST_BYTES)),
                 ("model_sha256", pa.string()),
                 ("release", pa.string()),
             ]
@@ -131,6 +132,7 @@ class _Scorer:
         columns = [
             pa.array(good, pa.string()),
             *answers.of(self._model, pixels[: len(good)]),
+            pa.array(answers.digests(pixels[: len(good)]), pa.binary(answers.DIGEST_BYTES)),
             pa.array([self._model.sha256] * len(good), pa.string()),
             pa.array([self._release] * len(good), pa.string()),
         ]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from face_attributes.answers import DIGEST
 from face_attributes.errors import DataError, first_line
 from face_attributes.sampling import choose
 
@@ -73,8 +74,12 @@ def files_in(places: Iterable[Path], days: Days) -> list[Path]:
     return sorted(path for path in found if days.have(path))
 
 
-def read(files: Iterable[Path], model_sha256: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+def read(
+    files: Iterable[Path], model_sha256: str, columns: Sequence[str], *, digests: bool = False
+) -> Iterator[pa.Table]:
     """Yield for each file that has rows of the model a table of NAME (`<batch>/<id>`) and `columns`.
+
+    With `digests` a column DIGEST follows, empty where the file has none.
 
     Raises:
         DataError: with the file that cannot be read, is no file of scores, or lacks something.
@@ -89,7 +94,44 @@ def read(files: Iterable[Path], model_sha256: str, columns: Sequence[str]) -> It
         names = pc.binary_join_element_wise(f"{path.stem}/", table.column("id").filter(mine), "")
         if any(column.null_count for column in (names, *values.columns)):
             raise DataError(f"{path}: has empty values; score the batch again")
+        if digests:
+            values = values.append_column(DIGEST, _digests(path, mine))
         yield values.add_column(0, NAME, names)
+
+
+class Distinct:
+    """Leaves out the rows whose image was there before.
+
+    Files that were written before there were digests have none: each of their rows counts.
+
+    Attributes:
+        repeated: how many rows were left out.
+
+    """
+
+    def __init__(self) -> None:
+        self.repeated = 0
+        self._seen: set[bytes] = set()
+
+    def of(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """Yield the tables, which have the column DIGEST, without it and without rows that were there."""
+        for table in tables:
+            kept = [self._is_new(digest) for digest in table.column(DIGEST).to_pylist()]
+            self.repeated += len(kept) - sum(kept)
+            yield table.filter(pa.array(kept, pa.bool_())).drop_columns(DIGEST)
+
+    def _is_new(self, digest: bytes | None) -> bool:
+        if digest is None:
+            return True
+        new = digest not in self._seen
+        self._seen.add(digest)
+        return new
+
+
+def _digests(path: Path, mine: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    if DIGEST in pq.read_schema(path).names:
+        return _columns(path, [DIGEST]).column(0).filter(mine)
+    return pa.nulls(pc.sum(mine).as_py(), pa.binary())
 
 
 def _columns(path: Path, names: Sequence[str]) -> pa.Table:

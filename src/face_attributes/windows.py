@@ -20,18 +20,21 @@ class Window:
 
     Attributes:
         days: the first and the last; both open where the files lie in no folder `date=<day>`.
-        rows: how many images were scored on them.
+        rows: how many images were scored on them, each counted once.
         table: of these, as many as are looked at.
+        repeated: how many rows are left out, as their image was scored before, on these days or earlier ones.
 
     """
 
     days: Days
     rows: int
     table: pa.Table
+    repeated: int = 0
 
     def note(self) -> dict[str, object]:
         """Return it as JSON has it."""
-        return {**self.days.note(), "rows": self.rows, "rows_used": self.table.num_rows}
+        counts = {"rows": self.rows, "rows_used": self.table.num_rows, "repeated": self.repeated}
+        return {**self.days.note(), **counts}
 
 
 def cut(
@@ -45,6 +48,7 @@ def cut(
 ) -> list[Window]:
     """Return the latest windows, the oldest first.
 
+    An image counts once, on the first day that it was scored: the same one again is no news of what is met.
     Days with fewer than `minimum` images are joined with the days after them, and the last ones with the
     window before. A window that is smaller all the same is the only one.
 
@@ -76,15 +80,19 @@ def _days(files: Iterable[Path], model_sha256: str, columns: Sequence[str], at_m
     by_day: dict[date | None, list[Path]] = {}
     for path in files:
         by_day.setdefault(scored.day_of(path), []).append(path)
+    distinct = scored.Distinct()
     # Undated files, which somebody named by hand, count as the oldest
     for day in sorted(by_day, key=lambda day: day or date.min):
-        table, rows = scored.sample(scored.read(by_day[day], model_sha256, columns), at_most)
+        before = distinct.repeated
+        tables = distinct.of(scored.read(by_day[day], model_sha256, columns, digests=True))
+        table, rows = scored.sample(tables, at_most)
         if table is not None:
-            yield Window(Days(day, day), rows, table)
+            yield Window(Days(day, day), rows, table, distinct.repeated - before)
 
 
 def _joined(one: Window, other: Window, at_most: int) -> Window:
     # Each table is a sample of its window: the smaller the window, the less of it is left out
     table, _ = scored.sample([one.table, other.table], at_most)
     assert table is not None
-    return Window(Days(one.days.since, other.days.until), one.rows + other.rows, table)
+    days = Days(one.days.since, other.days.until)
+    return Window(days, one.rows + other.rows, table, one.repeated + other.repeated)

@@ -39,7 +39,7 @@ def test_each_image_has_scores_decisions_and_statistics(folder, made, tmp_path):
     names = [*model.attributes, *(f"{name}_score" for name in model.attributes)]
     embedding = [f"embedding_{index}" for index in range(model.embedding)]
     assert embedding
-    assert table.column_names == ["id", *names, *embedding, *STATISTICS, "model_sha256", "release"]
+    assert table.column_names == ["id", *names, *embedding, *STATISTICS, "digest", "model_sha256", "release"]
     row = table.slice(50, 1).to_pylist()[0]
     image = images.decode((folder / row["id"]).read_bytes())
     probabilities, described = model.describe(image[None])
@@ -51,6 +51,17 @@ def test_each_image_has_scores_decisions_and_statistics(folder, made, tmp_path):
     assert row["model_sha256"] == model.sha256
     assert row["release"] == RELEASE
     assert row["brightness"] == pytest.approx(image.mean(), abs=10)
+
+
+def test_copies_of_an_image_have_its_digest_whatever_else_their_file_says(folder, made, tmp_path):
+    jpeg = sorted(folder.glob("*.jpg"))[0].read_bytes()
+    comment = b"\xff\xfe\x00\x07hello"
+    (folder / "copy.jpg").write_bytes(jpeg)
+    (folder / "commented.jpg").write_bytes(jpeg[:2] + comment + jpeg[2:])
+    score(folder, made.model, tmp_path / "scores.parquet")
+    digests = pq.read_table(tmp_path / "scores.parquet").column("digest")
+    assert digests.null_count == 0
+    assert (len(digests), len(digests.unique())) == (72, 70)
 
 
 def test_scoring_again_gives_the_same_bytes(folder, made, tmp_path):
