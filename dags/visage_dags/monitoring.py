@@ -189,17 +189,23 @@ def _of_drift(drift: dict[str, Any]) -> str:
         return (
             f"Not enough data to see drift: {drift['rows']} images of {drift['since']} to {drift['until']} "
             f"in {_windows(drift)} and {drift['reference_rows']} in the reference; it takes "
-            f"{drift['minimum']} of both, and {drift['alarm_after']} windows"
+            f"{drift['minimum']} of both, and {drift['alarm_after']} windows{_repeated(drift)}"
         )
     moved = drift["columns_drifted"]
     windows = f"{drift['rows']} images in {_windows(drift)}"
     if not moved:
-        return f"No drift in {windows}"
+        return f"No drift in {windows}{_repeated(drift)}"
     most = sorted(moved, key=lambda name: drift["columns"][name]["distance"], reverse=True)[:3]
     return (
         f"Drift: {len(moved)} of {len(drift['columns'])} columns moved in {windows}, "
         f"most of all {', '.join(most)}"
     )
+
+
+def _repeated(drift: dict[str, Any]) -> str:
+    """Return the rest of a sentence that tells why images are missing that were scored."""
+    count = drift["repeated"]
+    return f"; {count} more were scored before and count once" if count else ""
 
 
 def _windows(drift: dict[str, Any]) -> str:

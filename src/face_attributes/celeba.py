@@ -1,9 +1,10 @@
 """A folder in the CelebA layout: which photographs it lists, what they show, and which part they belong to.
 
-Read as its authors publish it (`list_attr_celeba.txt`: a count, a header, then -1 or 1 for each attribute) or
-as it is often passed on (`list_attr_celeba.csv`: a header that starts with `image_id`). The partition list
-(`list_eval_partition`, in the same two flavours) may be missing: each image then gets its part by a hash of
-its name, so that it keeps it whatever else is added. Any subset of the listed images makes a data set.
+Read as its authors publish it (`list_attr_celeba.txt`: a count, a header, then -1 or 1 for each attribute)
+or as it is often passed on (`list_attr_celeba.csv`: a header that starts with `image_id`). The partition
+list (`list_eval_partition`, in the same two flavours) may be missing: each image then gets its part by a
+hash of its name, so that it keeps it whatever else is added. The list of people (`identity_CelebA`) may be
+missing too. Any subset of the listed images makes a data set.
 """
 
 import csv
@@ -12,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from face_attributes.sampling import choose
 
 ATTRIBUTES = "list_attr_celeba"
 PARTITION = "list_eval_partition"
+IDENTITY = "identity_CelebA"
 IMAGES = "img_align_celeba"
 # The archives that are in circulation nest the same files differently
 _LIST_FOLDERS = (".", "Anno", "Eval")
@@ -32,6 +35,7 @@ _ID_COLUMN = "image_id"
 _HASH_SPLIT = (0.8, 0.9)
 
 Line = tuple[int, list[str]]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Listing:
         partitions: uint8 array (N,), an index into PARTITIONS for each image.
         absent: how many images are listed, but not there.
         unlisted: file names in `images` that the list does not name.
+        people: who is on each of the N images; None where no list says so.
 
     """
 
@@ -56,6 +61,7 @@ class Listing:
     partitions: np.ndarray
     absent: int
     unlisted: tuple[str, ...]
+    people: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,12 +89,14 @@ def read(folder: Path, attributes: Sequence[str]) -> Listing:
     if images is None:
         raise DataError(f"{folder}: holds no folder {IMAGES}; it must have CelebA's layout")
     listing = _listing(images, attribute_list, attributes, attributes)
-    partition_list = _find_list(folder, PARTITION)
-    if partition_list is None:
-        return listing
-    return replace(
-        listing, partitions=_partitions_of(listing.ids, read_partition(partition_list), partition_list)
-    )
+    partition_list, identity_list = _find_list(folder, PARTITION), _find_list(folder, IDENTITY)
+    if partition_list is not None:
+        parts = _listed(listing.ids, read_partition(partition_list), partition_list)
+        listing = replace(listing, partitions=np.array(parts, np.uint8))
+    if identity_list is not None:
+        people = _listed(listing.ids, read_identity(identity_list), identity_list)
+        listing = replace(listing, people=tuple(people))
+    return listing
 
 
 def read_batch(
@@ -175,6 +183,26 @@ def read_partition(path: Path) -> dict[str, int]:
             raise DataError(f"{path}:{number}: {fields[0]} is listed twice")
         partitions[_checked_name(path, number, fields[0])] = int(fields[1])
     return partitions
+
+
+def read_identity(path: Path) -> dict[str, str]:
+    """Read an identity list of either flavour: for each file name who is on the image.
+
+    Raises:
+        DataError: with the line that is wrong.
+
+    """
+    lines = _lines(path)
+    if path.suffix == ".csv":
+        _csv_header(path, lines)
+    people: dict[str, str] = {}
+    for number, fields in lines:
+        if len(fields) != 2 or not fields[1]:
+            raise DataError(f"{path}:{number}: must be a file name and the number or name of a person")
+        if fields[0] in people:
+            raise DataError(f"{path}:{number}: {fields[0]} is listed twice")
+        people[_checked_name(path, number, fields[0])] = fields[1]
+    return people
 
 
 def hash_partition(name: str) -> int:
@@ -299,13 +327,14 @@ def _duplicates(names: Iterable[str]) -> list[str]:
     return [name for name in names if name in seen or seen.add(name)]
 
 
-def _partitions_of(ids: Sequence[str], partitions: dict[str, int], path: Path) -> np.ndarray:
-    missing = [name for name in ids if name not in partitions]
+def _listed(ids: Sequence[str], values: dict[str, Value], path: Path) -> list[Value]:
+    missing = [name for name in ids if name not in values]
     if missing:
         raise DataError(
-            f"{path}: does not list {missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}"
+            f"{path}: does not list {missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}; "
+            "add what is missing, or remove the list, which is optional"
         )
-    return np.array([partitions[name] for name in ids], np.uint8)
+    return [values[name] for name in ids]
 
 
 def _image_names(folder: Path) -> set[str]:

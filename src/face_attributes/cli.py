@@ -268,9 +268,9 @@ def drift(
 
     Looked at are the latest seven windows: days (date=DAY) with a hundred images or more, or as many days in
     a row as it takes to have them. Scores, decisions, embedding and figures of the images are tested in each:
-    a column differs if chance does not explain how much it moved, all columns considered, and it moved by at
-    least a tenth of a standard deviation. The report is Evidently's, of all windows together. Too few windows
-    are not enough to say. Drift is an answer, not an error: the exit code is 0.
+    a column differs if it moved by more than chance and other people explain, all columns considered. The same
+    image counts once. The report is Evidently's, of all windows together. Too few windows are not enough to
+    say. Drift is an answer, not an error: the exit code is 0.
     """
     from face_attributes.drift import drift as run
 

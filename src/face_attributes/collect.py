@@ -1,5 +1,7 @@
 """Collect: from a folder of photographs to Parquet shards, leaving out what cannot be decoded."""
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,9 @@ from face_attributes.attributes import PARTITIONS
 from face_attributes.celeba import Listing
 from face_attributes.decoding import ahead
 from face_attributes.errors import DataError, ImageError
-from face_attributes.files import replacing_folder
+from face_attributes.files import replacing_folder, write_text
 from face_attributes.params import DataParams
-from face_attributes.paths import RAW
+from face_attributes.paths import PEOPLE, RAW
 from face_attributes.progress import bar
 from face_attributes.quarantine import Quarantine
 from face_attributes.quarantine import write as write_reasons
@@ -21,7 +23,10 @@ _CHUNK = 500  # images between two writes
 
 
 def collect(params: DataParams, out: Path = RAW) -> None:
-    """Write the shards and `quarantine.csv` of the chosen source to the folder `out`.
+    """Write the shards of the chosen source to the folder `out`, and beside them two lists.
+
+    `quarantine.csv` has the files that were left out, `people.csv` who is on each image, where the source
+    knows.
 
     Raises:
         DataError: the source is malformed, or too many of its images are bad; `out` is left as it was.
@@ -43,7 +48,17 @@ def collect(params: DataParams, out: Path = RAW) -> None:
             with ShardWriter(folder, listing.attributes) as writer:
                 written = write_images(listing, chosen, writer, quarantine, "collect")
             write_reasons(folder / "quarantine.csv", quarantine.reasons)
+            _write_people(listing, chosen, folder / PEOPLE.name)
     print(f"collect: {written} images, {len(quarantine)} in quarantine")
+
+
+def _write_people(listing: Listing, chosen: np.ndarray, path: Path) -> None:
+    lines = io.StringIO()
+    table = csv.writer(lines, lineterminator="\n")
+    table.writerow(["image_id", "person"])
+    if listing.people is not None:
+        table.writerows((listing.ids[index], listing.people[index]) for index in chosen)
+    write_text(path, lines.getvalue())
 
 
 def write_images(

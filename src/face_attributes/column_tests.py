@@ -1,22 +1,26 @@
 """Tests of a column: whether values that were met are spread like those that are expected.
 
-Each gives a p-value, how often chance alone makes them differ this much, and a distance, how much that is.
-They are the ones that Evidently's report is told to show, and equal its figures: what it takes seconds to
-draw is here computed in milliseconds, as often as there are windows.
+Each test returns a p-value (how often chance alone makes them differ this much) and a distance (how much
+they differ). The distances and the test of numbers equal Evidently's figures. The test of shares is
+Fisher's exact one: Evidently's z-test is wrong for rare answers, where it takes one `yes` for drift.
+`register` makes the exact test known to Evidently's report.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
 from scipy.spatial import distance as distances
 
-# A tenth of a standard deviation matters: Evidently's own threshold for numbers. Shares that are so far apart
-# have about this Jensen-Shannon distance: their difference, in standard deviations, over the root of 8.
-_NUMBERS, _SHARES = 0.1, 0.1 / math.sqrt(8)
+# Of the images. A rare answer moves by many of its own standard deviations when few images get it, and
+# neither the people nor the model's accuracy have changed by then
+LEAST_SHARE = 0.02
 _LEAST_DEVIATION = 0.001  # Evidently's, lest a column that hardly moves is divided by nothing
+_ROOT_8 = math.sqrt(8)
+_FISHER = "visage_fisher"
 
 
 @dataclass(frozen=True)
@@ -26,15 +30,15 @@ class Test:
     Attributes:
         p_method: Evidently's name of the test.
         distance_method: Evidently's name of the distance.
-        distance_threshold: at or above it the distance matters.
-        measure: gives p-value and distance of values that were met and values that are expected.
+        measure: returns p-value and distance of values that were met and values that are expected.
+        limit: returns the distance from expected values that a shift of so many standard deviations makes.
 
     """
 
     p_method: str
     distance_method: str
-    distance_threshold: float
     measure: Callable[[np.ndarray, np.ndarray], tuple[float, float]]
+    limit: Callable[[np.ndarray, float], float]
 
 
 def numbers(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
@@ -50,21 +54,59 @@ def numbers(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
 def shares(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     """Compare how many of bool values (N,) are true with how many of others (M,).
 
-    Two-sided z-test of two proportions, pooled, and the Jensen-Shannon distance (natural logarithm).
+    Fisher's exact test, two-sided, and the Jensen-Shannon distance (natural logarithm).
     """
-    one, other = float(np.mean(found)), float(np.mean(expected))
-    pooled = (found.sum() + expected.sum()) / (len(found) + len(expected))
-    if pooled in (0, 1):
-        return 1.0, 0.0
-    error = math.sqrt(pooled * (1 - pooled) * (1 / len(found) + 1 / len(expected)))
-    p_value = 2 * (1 - stats.norm.cdf(abs(one - other) / error))
-    return float(p_value), float(distances.jensenshannon((1 - other, other), (1 - one, one)))
+    yes, expected_yes = int(found.sum()), int(expected.sum())
+    p_value = exact(yes, len(found), expected_yes, len(expected))
+    return p_value, share_distance(yes / len(found), expected_yes / len(expected))
 
 
-NUMBERS = Test("ks", "wasserstein", _NUMBERS, numbers)
-SHARES = Test("z", "jensenshannon", _SHARES, shares)
+@lru_cache(maxsize=100_000)
+def exact(yes: int, count: int, expected_yes: int, expected_count: int) -> float:
+    """Return the p-value of Fisher's exact test, two-sided, of `yes` of `count` against the expected."""
+    table = [[yes, count - yes], [expected_yes, expected_count - expected_yes]]
+    return float(stats.fisher_exact(table).pvalue)
+
+
+@lru_cache(maxsize=100_000)
+def share_distance(share: float, expected: float) -> float:
+    """Return the Jensen-Shannon distance of two shares of true values."""
+    if share == expected:
+        return 0.0  # rounding makes it a little more
+    return float(distances.jensenshannon((1 - expected, expected), (1 - share, share)))
+
+
+def _number_limit(_: np.ndarray, shift: float) -> float:
+    return shift
+
+
+def _share_limit(expected: np.ndarray, shift: float) -> float:
+    """Return the distance of shares that are `shift` standard deviations apart, and LEAST_SHARE at least."""
+    share = float(np.mean(expected))
+    least = share + LEAST_SHARE if share < 0.5 else share - LEAST_SHARE
+    return max(shift / _ROOT_8, share_distance(least, share))
+
+
+NUMBERS = Test("ks", "wasserstein", numbers, _number_limit)
+SHARES = Test(_FISHER, "jensenshannon", shares, _share_limit)
 
 
 def of(values: np.ndarray) -> Test:
     """Return the test for a column of such values."""
     return SHARES if values.dtype == np.bool_ else NUMBERS
+
+
+def register() -> None:
+    """Make the exact test of shares known to Evidently.
+
+    Evidently's own `fisher_exact` refuses two samples of different sizes.
+    """
+    from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
+    from evidently.legacy.core import ColumnType
+
+    def test(expected, found, _, threshold):
+        p_value, _ = shares(found.to_numpy(bool), expected.to_numpy(bool))
+        return p_value, p_value < threshold
+
+    kinds = [ColumnType.Categorical]
+    register_stattest(StatTest(_FISHER, "Fisher's exact test", kinds, default_threshold=0.05), test)

@@ -5,19 +5,21 @@ embedding, and how the image was taken. They are held against the rows of the mo
 not learn: it is surer of what it was trained on than of any image that it meets later.
 
 A column differs in a window when two things are so. It is spread otherwise by more than chance allows, with
-Bonferroni's correction, as a hundred columns are a hundred chances; and by so much that it matters, as many
-rows prove any trifle. It has drifted when it differs in several windows: a bad day is an incident.
+Bonferroni's correction, as a hundred columns are a hundred chances; and by more than chance together with
+other people makes of it (see `limits`). It has drifted when it differs in several windows: a bad day is an
+incident.
 """
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from face_attributes import column_tests, scored
+from face_attributes import column_tests, limits, scored
 from face_attributes import reference as references
 from face_attributes.files import replacing, write_json
 from face_attributes.reference import Population
@@ -30,7 +32,7 @@ AT_MOST = 2000  # rows of a window that are looked at
 LATEST = 7  # windows
 ALARM_AFTER = 2  # windows in which a column differs
 
-_DIGITS = 4
+_DIGITS, _P_DIGITS = 4, 6
 
 
 def drift(
@@ -74,7 +76,9 @@ def drift(
         "files": len(files),
         "rows": sum(window.rows for window in windows),
         "rows_used": sum(window.table.num_rows for window in windows),
+        "repeated": sum(window.repeated for window in windows),
         "reference_rows": known.num_rows,
+        "reference_people": None,
         "population": None,
         "minimum": MINIMUM,
         "alarm_after": alarm_after,
@@ -87,8 +91,13 @@ def drift(
     if verdict["enough_data"]:
         found = pa.concat_tables([window.table for window in windows]).select(columns)
         population = nearest(found, references.populations(known, MINIMUM))
-        verdict |= {"population": population.name, "reference_rows": population.table.num_rows}
-        verdict |= _judge(windows, found, population.table, columns, alarm_after)
+        people = population.people()
+        verdict |= {
+            "population": population.name,
+            "reference_rows": population.table.num_rows,
+            "reference_people": None if people is None else round(limits.effective(people)),
+        }
+        verdict |= _judge(windows, found, population, columns, alarm_after)
         if report is not None:
             _report(found, population.table, verdict, report)
     write_json(out, verdict)
@@ -105,9 +114,39 @@ def nearest(found: pa.Table, populations: Sequence[Population]) -> Population:
     return min(populations, key=lambda population: _distance_of_means(found, population.table))
 
 
-def differs(p_value: float, distance: float, test: column_tests.Test, columns: int) -> bool:
-    """Say whether one of so many columns differs in a window."""
-    return p_value <= ALPHA / columns and distance >= test.distance_threshold
+@dataclass(frozen=True)
+class Column:
+    """A column of a reference, and how far from it other images may be.
+
+    Attributes:
+        values: of the reference, (M,).
+        people: variance that other people make of it, see `limits.between`.
+        rule: when it has drifted.
+
+    """
+
+    values: np.ndarray
+    people: float
+    rule: limits.Rule
+
+    @classmethod
+    def of(cls, values: np.ndarray, people: np.ndarray | None, rule: limits.Rule) -> "Column":
+        """Return a column of a reference whose people are known, or None."""
+        return cls(values, limits.between(values, people), rule)
+
+    @property
+    def test(self) -> column_tests.Test:
+        """Return how it is tested."""
+        return column_tests.of(self.values)
+
+    def limit(self, count: int) -> float:
+        """Return the distance at or above which so many images differ."""
+        return self.test.limit(self.values, self.rule.shift(count, len(self.values), self.people))
+
+    def differs(self, found: np.ndarray) -> bool:
+        """Say whether images differ by more than chance and other people explain."""
+        p_value, distance = self.test.measure(found, self.values)
+        return p_value <= self.rule.level and distance >= self.limit(len(found))
 
 
 def _distance_of_means(found: pa.Table, expected: pa.Table) -> float:
@@ -120,29 +159,29 @@ def _distance_of_means(found: pa.Table, expected: pa.Table) -> float:
 
 
 def _judge(
-    windows: Sequence[Window], found: pa.Table, expected: pa.Table, names: Sequence[str], alarm_after: int
+    windows: Sequence[Window], found: pa.Table, expected: Population, names: Sequence[str], alarm_after: int
 ) -> dict:
+    people, rule = expected.people(), limits.Rule(ALPHA / len(names), alarm_after, LATEST)
     notes = [{**window.note(), "columns_drifted": []} for window in windows]
     columns = {}
     for name in names:
-        reference, whole = _values(expected, name), _values(found, name)
-        test = column_tests.of(reference)
+        column, whole = Column.of(_values(expected.table, name), people, rule), _values(found, name)
         for note, window in zip(notes, windows, strict=True):
-            if differs(*test.measure(_values(window.table, name), reference), test, len(names)):
+            if column.differs(_values(window.table, name)):
                 note["columns_drifted"].append(name)
         count = sum(name in note["columns_drifted"] for note in notes)
-        p_value, distance = test.measure(whole, reference)
+        p_value, distance = column.test.measure(whole, column.values)
         columns[name] = {
             "drifted": count >= alarm_after,
             "windows_drifted": count,
-            "test": test.p_method,
+            "test": column.test.p_method,
             "p_value": p_value,
-            "p_value_threshold": ALPHA / len(names),
-            "distance_of": test.distance_method,
+            "p_value_threshold": round(column.rule.level, _P_DIGITS),
+            "distance_of": column.test.distance_method,
             "distance": round(distance, _DIGITS),
-            "distance_threshold": round(test.distance_threshold, _DIGITS),
+            "distance_threshold": round(column.limit(len(whole)), _DIGITS),
             "mean": _mean(found, name),
-            "reference_mean": _mean(expected, name),
+            "reference_mean": _mean(expected.table, name),
         }
     drifted = [name for name, row in columns.items() if row["drifted"]]
     return {"drifted": bool(drifted), "columns_drifted": drifted, "windows": notes, "columns": columns}
@@ -155,6 +194,7 @@ def _report(found: pa.Table, expected: pa.Table, verdict: dict, path: Path) -> N
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
+    column_tests.register()
     # What moved comes first: whoever opens the report looks for it
     names = sorted(found.column_names, key=lambda name: -verdict["columns"][name]["windows_drifted"])
     tests = {name: column_tests.of(_values(expected, name)) for name in names}
@@ -168,9 +208,10 @@ def _report(found: pa.Table, expected: pa.Table, verdict: dict, path: Path) -> N
     )
     metrics = []
     for name, test in tests.items():
+        row = verdict["columns"][name]
         metrics += [
-            ValueDrift(column=name, method=test.p_method, threshold=ALPHA / len(tests)),
-            ValueDrift(column=name, method=test.distance_method, threshold=test.distance_threshold),
+            ValueDrift(column=name, method=test.p_method, threshold=row["p_value_threshold"]),
+            ValueDrift(column=name, method=test.distance_method, threshold=row["distance_threshold"]),
         ]
     about = ("release", "model_sha256", "since", "until", "rows", "population")
     snapshot = Report(metrics, metadata={key: str(verdict[key]) for key in about}, include_tests=True).run(

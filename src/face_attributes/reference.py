@@ -1,12 +1,16 @@
 """Reference: what the model says of the images it was made from, for monitoring to compare others with.
 
-Columns: `id`, `partition`, then the answers (see `answers`). A model is surer of images that it was trained
-on than of any that it meets later, so validation images, which it did not learn, stand beside them.
+Columns: `id`, `partition`, `person`, then the answers (see `answers`). Images with the same number in
+`person` show the same person; it is empty where nobody knows, and references of earlier releases lack it. A
+model is surer of images that it was trained on than of any that it meets later, so validation images, which
+it did not learn, stand beside them.
 """
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,12 +20,14 @@ from face_attributes.decoding import decoded
 from face_attributes.errors import DataError, first_line
 from face_attributes.files import replacing
 from face_attributes.model import Model
-from face_attributes.paths import MODEL, REFERENCE, SAMPLE
+from face_attributes.paths import MODEL, PEOPLE, REFERENCE, SAMPLE
 from face_attributes.progress import bar
 from face_attributes.shards import ShardReader
 
 WHOLE = "all"
 
+PERSON = "person"
+_ABOUT = ("id", "partition", PERSON)
 _SCORE = "_score"
 
 
@@ -32,9 +38,25 @@ class Population:
     name: str
     table: pa.Table
 
+    def people(self) -> np.ndarray | None:
+        """Return the number of the person on each image; None where that of any is not known."""
+        if PERSON not in self.table.column_names or self.table.column(PERSON).null_count:
+            return None
+        return self.table.column(PERSON).to_numpy()
 
-def reference(model: Path = MODEL, sample: Path = SAMPLE, out: Path = REFERENCE) -> None:
-    """Write the reference of a model; equal models and samples give equal bytes.
+
+def reference(
+    model: Path = MODEL, sample: Path = SAMPLE, out: Path = REFERENCE, people: Path = PEOPLE
+) -> None:
+    """Write the reference of a model; equal models, samples and people give equal bytes.
+
+    An image that is in a part of the sample twice counts once.
+
+    Args:
+        model: ONNX file.
+        sample: some images that the model was made from.
+        out: Parquet file to write.
+        people: who is on which image, as the stage collect writes it.
 
     Raises:
         ModelError: the file is not a model.
@@ -45,17 +67,46 @@ def reference(model: Path = MODEL, sample: Path = SAMPLE, out: Path = REFERENCE)
     total = sum(ShardReader([sample]).partition_sizes().values())
     if not total:
         raise DataError(f"{sample}: holds no images; run the stage prepare again")
-    schema = pa.schema([("id", pa.string()), ("partition", pa.string()), *answers.fields(loaded)])
+    persons = _Persons(people)
+    about = [("id", pa.string()), ("partition", pa.string()), (PERSON, pa.int32())]
+    schema = pa.schema([*about, *answers.fields(loaded)])
     batches = []
+    seen: set[tuple[str, bytes]] = set()
     with bar("reference", total, "images") as progress:
         for rows, pixels in decoded(sample):
-            columns = [pa.array(rows.ids), pa.array(rows.partitions), *answers.of(loaded, pixels)]
-            batches.append(pa.record_batch(columns, schema=schema))
+            columns = [
+                pa.array(rows.ids),
+                pa.array(rows.partitions),
+                pa.array(map(persons.number, rows.ids), pa.int32()),
+                *answers.of(loaded, pixels),
+            ]
+            images = list(zip(rows.partitions, answers.digests(pixels), strict=True))
+            first = [image not in seen and images.index(image) == index for index, image in enumerate(images)]
+            seen.update(images)
+            batches.append(pa.record_batch(columns, schema=schema).filter(pa.array(first)))
             progress.update(len(rows))
     table = pa.Table.from_batches(batches).replace_schema_metadata({"model_sha256": loaded.sha256})
     with replacing(out) as partial:
         pq.write_table(table.combine_chunks(), partial, compression="zstd", use_dictionary=["partition"])
-    print(f"reference: {total} images in {out}")
+    print(f"reference: {table.num_rows} images in {out}")
+
+
+class _Persons:
+    """Numbers people in the order that they are asked for, so that the reference has no names."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                self._names = {row["image_id"]: row["person"] for row in csv.DictReader(file)}
+        except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(
+                f"{path}: not the list of people ({first_line(error)}); run the stage collect again"
+            ) from None
+        self._numbers: dict[str, int] = {}
+
+    def number(self, image: str) -> int | None:
+        name = self._names.get(image)
+        return None if name is None else self._numbers.setdefault(name, len(self._numbers))
 
 
 def read(path: Path, model_sha256: str) -> pa.Table:
@@ -88,7 +139,7 @@ def attributes(table: pa.Table) -> list[str]:
 
 def watched(table: pa.Table) -> list[str]:
     """Return the columns that say something of an image, in the order of the file."""
-    return [name for name in table.column_names if name not in ("id", "partition")]
+    return [name for name in table.column_names if name not in _ABOUT]
 
 
 def populations(table: pa.Table, minimum: int) -> list[Population]:

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,16 @@ def opened(params: DataParams) -> Iterator[celeba.Listing]:
     attributes = wanted(params)
     kept = Path(os.environ[_HOME]) / "raw" if os.environ.get(_HOME) else None
     if kept is not None and is_drawn(params.synthetic, kept):
-        yield celeba.read(kept, attributes)
+        yield _all_different(celeba.read(kept, attributes))
         return
     with tempfile.TemporaryDirectory(prefix="visage-faces-") as temporary:
         draw_folder(params.synthetic, Path(temporary))
-        yield celeba.read(Path(temporary), attributes)
+        yield _all_different(celeba.read(Path(temporary), attributes))
+
+
+def _all_different(listing: celeba.Listing) -> celeba.Listing:
+    """Return a listing of drawn faces with a person of its own on each image."""
+    return replace(listing, people=listing.ids)
 
 
 def wanted(params: DataParams) -> tuple[str, ...]:

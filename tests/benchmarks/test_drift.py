@@ -11,8 +11,9 @@ from scipy import stats
 
 from benchmarks import drift as benchmark
 from benchmarks import drift_plot
-from benchmarks.drift import Checker, Rates, Said, significant, week
+from benchmarks.weeks import Checker, Known, Rates, Said, significant, week
 from face_attributes import drift
+from face_attributes.reference import Population
 from face_attributes.scored import ALL
 from face_attributes.windows import Window
 
@@ -30,14 +31,16 @@ def columns(count: int, seed: int, shift: float = 0.0) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.parametrize("people", [None, np.arange(400), np.arange(400) // 40])
 @pytest.mark.parametrize("shift", [0.0, 0.1, 0.2, 0.4])
-def test_a_week_is_checked_as_monitoring_checks_it(shift: float) -> None:
+def test_a_week_is_checked_as_monitoring_checks_it(shift: float, people: np.ndarray | None) -> None:
     expected = columns(400, 0)
     days = [columns(150, seed, shift) for seed in range(1, 4)]
     windows = [Window(ALL, 150, pa.table(day)) for day in days]
     whole = pa.concat_tables([window.table for window in windows])
-    said = drift._judge(windows, whole, pa.table(expected), list(expected), drift.ALARM_AFTER)
-    assert list(Checker(expected).ours(days)) == said["columns_drifted"]
+    table = pa.table(expected | ({} if people is None else {"person": people}))
+    said = drift._judge(windows, whole, Population("all", table), list(expected), drift.ALARM_AFTER)
+    assert list(Checker(Known(expected, people)).ours(days)) == said["columns_drifted"]
 
 
 @pytest.mark.parametrize(("rows", "size"), [(700, 400), (300, 1200)])
@@ -55,7 +58,7 @@ def test_evidently_left_to_itself_finds_the_same_columns(rows: int, size: int) -
     ran = Report([ValueDrift(column=name) for name in found], include_tests=True).run(*data).dict()
     # Its test fails where there is drift
     theirs = [name for name, test in zip(found, ran["tests"], strict=True) if test["status"] == "FAIL"]
-    assert list(Checker(expected).evidently(found)) == theirs
+    assert list(Checker(Known(expected, None)).evidently(found)) == theirs
     assert 0 < len(theirs) < len(found)
 
 
@@ -77,7 +80,8 @@ def test_no_image_of_a_week_is_there_twice_nor_in_its_reference() -> None:
     days, against = week(np.random.default_rng(1), pool, 100, 300)
     drawn = np.concatenate([*(day["id"] for day in days), against["id"]])
     assert (len(days), len(drawn), len(set(drawn))) == (7, 1000, 1000)
-    assert week(np.random.default_rng(1), pool, 100, pool)[1] is pool
+    few, _ = week(np.random.default_rng(1), pool, 600)
+    assert [len(set(day["id"])) for day in few] == [600] * 7
 
 
 def test_rates_count_weeks() -> None:

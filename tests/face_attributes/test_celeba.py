@@ -53,6 +53,37 @@ def test_images_nested_as_some_archives_nest_them(celeba_folder, inner):
     assert celeba.read(folder, NAMES).images == folder / inner
 
 
+@pytest.mark.parametrize("flavour", ["txt", "csv"])
+def test_who_is_on_an_image_is_known_where_a_list_says_so(celeba_folder, flavour):
+    folder = celeba_folder()
+    assert celeba.read(folder, NAMES).people is None
+    names = [f"{number:06d}.jpg" for number in range(1, 70)]
+    rows = [
+        f"{name}{',' if flavour == 'csv' else ' '}{2880 + index // 3}" for index, name in enumerate(names)
+    ]
+    head = ["image_id,identity"] if flavour == "csv" else []
+    (folder / "Anno").mkdir()
+    (folder / "Anno" / f"identity_CelebA.{flavour}").write_text("\n".join([*head, *rows]) + "\n")
+    people = celeba.read(folder, NAMES).people
+    assert (len(people), people[:4], people[-1]) == (60, ("2880", "2880", "2880", "2881"), "2899")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("000060.jpg", r"identity_CelebA.txt:60: must be a file name and the number or name of a person"),
+        ("000059.jpg 4", r"identity_CelebA.txt:60: 000059.jpg is listed twice"),
+        ("000061.jpg 4", r"identity_CelebA.txt: does not list 000060.jpg; add what is missing, or remove"),
+    ],
+)
+def test_a_list_of_people_that_is_malformed_or_lacks_images(celeba_folder, line, message):
+    folder = celeba_folder()
+    rows = [f"{number:06d}.jpg 4" for number in range(1, 60)]
+    (folder / "identity_CelebA.txt").write_text("\n".join([*rows, line]) + "\n")
+    with pytest.raises(DataError, match=message):
+        celeba.read(folder, NAMES)
+
+
 def test_files_that_no_list_names(celeba_folder):
     folder = celeba_folder()
     (folder / "img_align_celeba" / "extra.jpg").touch()
@@ -228,7 +259,7 @@ def write(path: Path, text: str) -> None:
 def test_no_text_is_too_odd_for_one_line(tmp_path_factory, text, flavour):
     path = tmp_path_factory.mktemp("odd") / f"list.{flavour}"
     write(path, text)
-    for read in (celeba.read_attributes, celeba.read_partition):
+    for read in (celeba.read_attributes, celeba.read_partition, celeba.read_identity):
         complaint = complaint_of(read, path)
         assert complaint is None or (complaint.startswith(str(path)) and "\n" not in complaint)
 

@@ -36,6 +36,23 @@ def test_file_bytes_are_untouched(folder, data_params, tmp_path):
     assert quarantined(tmp_path / "raw") == {}
 
 
+def people_of(raw):
+    with (raw / "people.csv").open() as file:
+        return {row["image_id"]: row["person"] for row in csv.DictReader(file)}
+
+
+def test_people_are_written_where_the_source_knows_them(folder, data_params, tmp_path):
+    collect(data_params(), tmp_path / "raw")
+    assert people_of(tmp_path / "raw") == {}
+    people = {f"{number:06d}.jpg": f"p{number % 7}" for number in range(1, 61)}
+    rows = [f"{name} {person}" for name, person in people.items()]
+    (folder / "identity_CelebA.txt").write_text("\n".join(rows))
+    collect(data_params(max_images=20), tmp_path / "raw")
+    found = people_of(tmp_path / "raw")
+    assert len(found) == 20
+    assert found.items() <= people.items()
+
+
 def test_bad_files_go_to_quarantine_and_the_rest_goes_on(folder, data_params, tmp_path, jpeg):
     images = folder / "img_align_celeba"
     (images / "000001.jpg").write_bytes(jpeg()[:900])

@@ -7,9 +7,10 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 from face_attributes import drift as drifts
-from face_attributes import scored
+from face_attributes import limits, scored
 from face_attributes.attributes import CELEBA_ATTRIBUTES
 from face_attributes.drift import drift
 from face_attributes.errors import DataError
@@ -59,7 +60,9 @@ def known(made, tiny, tmp_path_factory):
             for part in ("train", "validation"):
                 rows = Rows([f"{part}{index}"], [face.read_bytes()], [part], [[True]])
                 writer.write(rows)
-    reference(made.model, home / "sample.parquet", home / "reference.parquet")
+    people = [f"{part}{index},{part}{index}" for part in ("train", "validation") for index in range(160)]
+    (home / "people.csv").write_text("\n".join(["image_id,person", *people]) + "\n")
+    reference(made.model, home / "sample.parquet", home / "reference.parquet", home / "people.csv")
     return home / "reference.parquet"
 
 
@@ -74,19 +77,28 @@ def test_faces_like_those_of_the_reference_have_not_drifted(drawn, known, digest
     assert (verdict["enough_data"], verdict["drifted"]) == (True, False)
     assert (verdict["rows"], verdict["rows_used"], verdict["reference_rows"]) == (2 * FACES, 2 * FACES, 160)
     assert verdict["windows"] == [
-        {"since": day, "until": day, "rows": FACES, "rows_used": FACES, "columns_drifted": []}
+        {
+            "since": day,
+            "until": day,
+            "rows": FACES,
+            "rows_used": FACES,
+            "repeated": 0,
+            "columns_drifted": [],
+        }
         for day in ("2026-01-05", "2026-01-06")
     ]
     assert (verdict["population"], verdict["alarm_after"]) == ("all", 2)
+    assert (verdict["repeated"], verdict["reference_people"]) == (0, 160)
     assert (verdict["release"], verdict["model_sha256"]) == ("abc", digest)
     names = attributes(pq.read_table(known))
     assert set(names) <= set(CELEBA_ATTRIBUTES)
     scores, embedding = [f"{name}_score" for name in names], [f"embedding_{index}" for index in range(8)]
     assert list(verdict["columns"]) == [*names, *scores, *embedding, *STATISTICS]
-    assert {row["test"] for name, row in verdict["columns"].items() if name in names} == {"z"}
+    assert {row["test"] for name, row in verdict["columns"].items() if name in names} == {"visage_fisher"}
     assert {row["test"] for name, row in verdict["columns"].items() if name not in names} == {"ks"}
     column = verdict["columns"]["brightness"]
-    assert column["p_value_threshold"] == pytest.approx(0.05 / len(verdict["columns"]))
+    rate = stats.binom.sf(1, 7, column["p_value_threshold"])
+    assert rate == pytest.approx(0.05 / len(verdict["columns"]), rel=0.01)
     assert column["mean"] == pytest.approx(column["reference_mean"], rel=0.1)
 
 
@@ -127,9 +139,10 @@ def test_what_the_model_learnt_from_a_labelled_batch_is_no_drift(drawn, known, d
     dark = drawn("dark", light=0.6)
     table = pq.read_table(known)
     learnt = pq.read_table(dark / "date=2026-01-05/dark.parquet", partitioning=None)
-    rows = learnt.select([name for name in table.column_names if name != "partition"])
+    rows = learnt.select([name for name in table.column_names if name not in ("partition", "person")])
     rows = rows.set_column(0, "id", pa.array([f"prod/{name}" for name in rows.column("id").to_pylist()]))
     rows = rows.add_column(1, "partition", pa.array(["validation"] * rows.num_rows))
+    rows = rows.add_column(2, "person", pa.nulls(rows.num_rows, pa.int32()))
     both = pa.concat_tables([table, rows.cast(table.schema)]).replace_schema_metadata(table.schema.metadata)
     pq.write_table(both, tmp_path / "reference.parquet")
     for name, population in (("dark", "prod"), ("like", "collected")):
@@ -139,9 +152,71 @@ def test_what_the_model_learnt_from_a_labelled_batch_is_no_drift(drawn, known, d
     assert blurred["drifted"] is True
 
 
-def test_many_rows_do_not_make_a_trifle_into_drift(known, digest, tmp_path, monkeypatch):
-    monkeypatch.setattr(drifts, "ALPHA", 1e9)
+def as_if_of(table, people, path):
+    """Write a reference again, with other people in it, or as releases wrote it that knew none."""
+    table = table.drop_columns("person")
+    if people is not None:
+        table = table.append_column("person", pa.array(people(index) for index in range(table.num_rows)))
+    pq.write_table(table, path)
+    return path
+
+
+def test_the_limits_depend_on_the_people_of_the_reference(drawn, known, digest, tmp_path):
     table = pq.read_table(known)
+    found = {}
+    for name, people in {
+        "all different": lambda index: index,
+        "few": lambda index: index % 8,
+        "unknown": None,
+    }.items():
+        reference = as_if_of(table, people, tmp_path / "reference.parquet")
+        verdict = drift([drawn("dark", light=0.6)], reference, digest, tmp_path / "verdict.json")
+        assert verdict["drifted"] is True
+        found[name] = verdict["reference_people"], verdict["columns"]["brightness"]["distance_threshold"]
+    assert [people for people, _ in found.values()] == [160, 4, None]
+    assert found["all different"][1] < found["unknown"][1]
+
+
+def test_a_model_that_depends_on_who_it_sees_is_not_blamed_for_other_people(known, digest, tmp_path):
+    """Every column depends on the person alone: the reference shows some people, and others come later."""
+    table = pq.read_table(known)
+    table = table.filter(pa.array([part == "validation" for part in table.column("partition").to_pylist()]))
+    people = table.take([index // 5 for index in range(160)])
+    first = people.slice(0, 80).set_column(0, "id", pa.array([str(index) for index in range(80)]))
+    others = people.slice(80)
+    places = []
+    for day in range(7):
+        path = tmp_path / f"date=2026-01-{day + 1:02d}" / "batch.parquet"
+        path.parent.mkdir()
+        met = pa.concat_tables([others, others.slice(0, 40)]).drop_columns(["partition", "person"])
+        pq.write_table(met.append_column("model_sha256", pa.array([digest] * met.num_rows)), path)
+        places.append(path)
+    reference = pa.concat_tables([first, first]).replace_schema_metadata(table.schema.metadata)
+
+    def drifted(people):
+        path = as_if_of(reference, people, tmp_path / "reference.parquet")
+        return drift(places, path, digest, tmp_path / "verdict.json")["columns_drifted"]
+
+    assert drifted(lambda index: index)
+    assert drifted(lambda index: index % 80 // 5) == []
+
+
+def test_the_same_images_again_are_no_evidence(drawn, known, digest, tmp_path):
+    source = pq.read_table(drawn("dark", light=0.6) / "date=2026-01-05/dark.parquet", partitioning=None)
+    for day in range(5, 12):
+        folder = tmp_path / f"scores/date=2026-01-{day:02d}"
+        folder.mkdir(parents=True)
+        for again in ("one", "two"):
+            pq.write_table(source, folder / f"{again}.parquet")
+    verdict = drift([tmp_path / "scores"], known, digest, tmp_path / "v.json")
+    assert (verdict["rows"], verdict["repeated"], len(verdict["windows"])) == (FACES, 13 * FACES, 1)
+    assert (verdict["enough_data"], verdict["drifted"]) == (False, None)
+
+
+def test_many_rows_do_not_make_a_trifle_into_drift(known, digest, tmp_path, monkeypatch):
+    table = pq.read_table(known)
+    # Every p-value passes
+    monkeypatch.setattr(limits.Rule, "level", 1.0)
     rows = table.filter(pa.array([part == "validation" for part in table.column("partition").to_pylist()]))
     same = rows.append_column("model_sha256", pa.array([digest] * rows.num_rows))
     pq.write_table(same, tmp_path / "same.parquet")
@@ -193,7 +268,13 @@ def test_the_report_is_evidentlys_with_the_very_figures_of_the_verdict(drawn, kn
     report = tmp_path / "report.html"
     verdict = drift([drawn("dark", light=0.6)], known, digest, tmp_path / "v.json", report)
     text = report.read_text()
-    for said in ("brightness", "K-S p_value", "Wasserstein distance", "Z-test p_value", "Jensen-Shannon"):
+    for said in (
+        "brightness",
+        "K-S p_value",
+        "Wasserstein distance",
+        "Fisher's exact test",
+        "Jensen-Shannon",
+    ):
         assert said in text
     distance = verdict["columns"]["brightness"]["distance"]
     assert re.search(rf"Wasserstein distance[^<]*{distance:.2f}", text)

@@ -25,6 +25,7 @@ def drift(*moved: str, enough: bool = True) -> dict[str, Any]:
         "since": "2026-01-01",
         "until": "2026-01-07",
         "rows": 300 if enough else 30,
+        "repeated": 0,
         "reference_rows": 2000,
         "minimum": 100,
         "alarm_after": 2,
@@ -230,3 +231,10 @@ def test_old_reports_go_and_verdicts_stay(tmp_path: Path) -> None:
     assert len(left) == monitoring.REPORTS
     assert not {"run-0", "run-1"} & set(left)
     assert len(list(tmp_path.glob("monitoring/*/drift.json"))) == monitoring.REPORTS + 2
+
+
+@pytest.mark.parametrize("found", [drift(), drift(enough=False)])
+def test_images_that_were_scored_before_are_accounted_for(found: dict[str, Any]) -> None:
+    usual, *_ = decide(found, performance(), 0).reasons
+    reason, *_ = decide(found | {"repeated": 270}, performance(), 0).reasons
+    assert reason == f"{usual}; 270 more were scored before and count once"

@@ -1,0 +1,127 @@
+"""Limits: how far a column may be from the reference's while nothing has changed but the people.
+
+Two things move a column: chance, because images are few, and people, because production shows other people
+than the reference. More images make the first smaller, not the second: a thousand photographs of fifty
+people show fifty beards. So the limit of a column is learnt from the people of the reference. An analysis
+of variance gives the share of the column's variance that lies between people (the intraclass correlation);
+with the number of people it gives the variance between the means of two groups. The check assumes that a
+week shows about as many people as the reference. Where the reference does not know its people, the limit is
+that of UNKNOWN.
+
+Source of the estimate: Donner, A Review of Inference Procedures for the Intraclass Correlation Coefficient
+in the One-Way Random Effects Model, International Statistical Review 54 (1986), 67-82.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import optimize, stats
+
+LEAST = 0.1  # standard deviations: a smaller shift does not matter, however many images prove it
+# Two groups of people differ by more than two random draws from one group. Between the validation and the
+# test part of CelebA the variance of the columns' means is 2.3 times that of random draws of people
+TOGETHER = 2.0
+# The variance between the means of two groups of 800 people, in a column that lies between people alone
+UNKNOWN = 2 / 800
+_COMMON = np.linspace(0, 1, 33)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a column has drifted, and how often chance and other people may make it.
+
+    Attributes:
+        alpha: in what share of checks one column may drift while nothing has changed but the people.
+        after: the number of windows in which it must differ.
+        of: the number of windows that a check looks at.
+
+    """
+
+    alpha: float
+    after: int
+    of: int
+
+    @property
+    def level(self) -> float:
+        """Return how often chance may make the column differ in one window."""
+        return _level(self)
+
+    def shift(self, found: int, expected: int, people: float) -> float:
+        """Return the limit of a window, in standard deviations.
+
+        The window's own chance is drawn anew in each window. That of the reference, and the people, are the
+        same in all of them, so asking for several windows does not help against these.
+
+        Args:
+            found: number of images of the window.
+            expected: number of images of the reference.
+            people: variance that other people make, see `between`.
+
+        """
+        own, common = 1 / found, 1 / expected + people
+        deviations = np.interp(common / (own + common), _COMMON, _deviations(self))
+        return max(LEAST, float(deviations) * math.sqrt(own + common))
+
+
+@lru_cache(maxsize=64)
+def _level(rule: Rule) -> float:
+    return float(optimize.brentq(lambda p: stats.binom.sf(rule.after - 1, rule.of, p) - rule.alpha, 0, 1))
+
+
+@lru_cache(maxsize=64)
+def _deviations(rule: Rule) -> np.ndarray:
+    """Return the limit for each share of common variance in _COMMON, where the whole variance is 1."""
+    at = np.linspace(-8, 8, 401)
+    weights = stats.norm.pdf(at) / stats.norm.pdf(at).sum()
+
+    def rate(limit: float, share: float) -> float:
+        own, common = math.sqrt(1 - share), at * math.sqrt(share)
+        over = stats.norm.sf((limit - common) / own) + stats.norm.cdf((-limit - common) / own)
+        return float(weights @ stats.binom.sf(rule.after - 1, rule.of, over))
+
+    found = [
+        optimize.brentq(lambda limit, one=share: rate(limit, one) - rule.alpha, 0, 20)
+        for share in _COMMON[:-1]
+    ]
+    return np.array([*found, stats.norm.isf(rule.alpha / 2)])
+
+
+def between(values: np.ndarray, people: np.ndarray | None) -> float:
+    """Return the variance between the means of two groups of people, beyond that of as many single images.
+
+    Args:
+        values: a column of the reference, (M,).
+        people: the number of the person on each image, (M,); None where that is not known.
+
+    Returns:
+        The variance, in variances of the column. 0 where nobody is on two images.
+
+    """
+    if people is None:
+        return UNKNOWN
+    _, person, counts = np.unique(people, return_inverse=True, return_counts=True)
+    # 1 / rows where all are different people, 1 / people where all have equally many images
+    concentration = float((counts**2).sum()) / len(values) ** 2
+    return 2 * TOGETHER * _intraclass(values, person, counts) * (concentration - 1 / len(values))
+
+
+def effective(people: np.ndarray) -> float:
+    """Return how many people there would be if each had equally many images."""
+    _, counts = np.unique(people, return_counts=True)
+    return float(counts.sum() ** 2 / (counts**2).sum())
+
+
+def _intraclass(values: np.ndarray, person: np.ndarray, counts: np.ndarray) -> float:
+    """Return the share of the variance that lies between people, from an analysis of variance."""
+    rows, people = len(values), len(counts)
+    if people in (1, rows):
+        return float(people == 1)
+    numbers = values.astype(np.float64)
+    means = np.bincount(person, numbers) / counts
+    within = float(((numbers - means[person]) ** 2).sum()) / (rows - people)
+    among = float((counts * (means - numbers.mean()) ** 2).sum()) / (people - 1)
+    size = (rows - float((counts**2).sum()) / rows) / (people - 1)
+    variance = max(0.0, (among - within) / size)
+    return variance / (variance + within) if variance + within > 0 else 0.0
