@@ -3,11 +3,18 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.workermanage import WorkerController
+
+# How long an example takes says more of the machine's load than of the code.
+settings.register_profile(
+    "patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 # A test must not see, let alone use, the engine that its author has up, nor their git and DVC settings.
 FOREIGN = (
@@ -25,14 +32,19 @@ FOREIGN = (
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the homes, those of the tests and the one of all that several tests share."""
-    # Not one by one from pytest, which lists all folders for each that it makes.
-    folder = tmp_path_factory.mktemp("homes")
-    with pytest.MonkeyPatch.context() as patch:
-        isolate(patch, Path(tempfile.mkdtemp(dir=folder)))
-        yield folder
+def pytest_configure(config: pytest.Config) -> None:
+    """Give a home to modules as they are loaded, and to what tests share: Airflow makes folders there."""
+    folder = tempfile.TemporaryDirectory(prefix="visage-tests-", ignore_cleanup_errors=True)
+    patch = pytest.MonkeyPatch()
+    isolate(patch, Path(folder.name))
+    config.add_cleanup(folder.cleanup)
+    config.add_cleanup(patch.undo)
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tests' homes: pytest lists all that it made before it makes another."""
+    return tmp_path_factory.mktemp("homes")
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +53,35 @@ def isolated_home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = Path(tempfile.mkdtemp(dir=homes))
     isolate(monkeypatch, home)
     return home
+
+
+@pytest.fixture(scope="session")
+def templates() -> dict[tuple[object, ...], Path]:
+    """The folder that each call of `made_once` made, by its arguments."""
+    return {}
+
+
+@pytest.fixture
+def made_once(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, templates: dict[tuple[object, ...], Path]
+) -> Callable[..., None]:
+    """Return a function that fills the test's folder as `make(folder, *arguments)` does.
+
+    It calls `make` once for all tests, and copies what that left for the others: to begin a repository with
+    DVC and push to it takes seconds.
+    """
+
+    def fill(make: Callable[..., None], *arguments: str) -> None:
+        key = (make, *arguments)
+        if key in templates:
+            shutil.copytree(templates[key], tmp_path, symlinks=True, dirs_exist_ok=True)
+            return
+        make(tmp_path, *arguments)
+        template = tmp_path_factory.mktemp("template")
+        shutil.copytree(tmp_path, template, symlinks=True, dirs_exist_ok=True)
+        templates[key] = template
+
+    return fill
 
 
 def isolate(patch: pytest.MonkeyPatch, home: Path) -> None:

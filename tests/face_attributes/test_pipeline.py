@@ -94,7 +94,7 @@ def test_data_and_models_are_ignored_by_git_and_the_rest_is_not():
             path = next(iter(out)) if isinstance(out, dict) else out
             kept_by_dvc = not isinstance(out, dict)
             ignored = subprocess.run(
-                ["git", "check-ignore", "-q", "--no-index", path], cwd=ROOT, timeout=30, check=False
+                ["git", "check-ignore", "-q", "--no-index", path], cwd=ROOT, timeout=120, check=False
             )
             assert (ignored.returncode == 0) == kept_by_dvc, path
 

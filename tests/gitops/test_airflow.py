@@ -18,7 +18,7 @@ def fake() -> FakeAirflow:
 
 @pytest.fixture
 def airflow(fake: FakeAirflow) -> Airflow:
-    with Airflow(fake.access, timeout=10) as client:
+    with Airflow(fake.access, timeout=120) as client:
         yield client
 
 

@@ -1,6 +1,7 @@
 """The archive on a real pipeline, with a plot that git does not have."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,14 @@ stages:
 
 
 @pytest.fixture
-def origin(tmp_path: Path, dvc_remote: Path) -> Repository:
+def origin(tmp_path: Path, dvc_remote: Path, made_once: Callable[..., None]) -> Repository:
     """A bare origin whose `main` holds results; one of the plots is on the DVC remote alone."""
-    checkout = tmp_path / "checkout"
+    made_once(make)
+    return Repository(tmp_path / "origin.git")
+
+
+def make(folder: Path) -> None:
+    checkout = folder / "checkout"
     checkout.mkdir()
     (checkout / "dvc.yaml").write_text(PIPELINE)
     (checkout / "params.yaml").write_text("profile: full\n")
@@ -37,7 +43,7 @@ def origin(tmp_path: Path, dvc_remote: Path) -> Repository:
         subprocess.run(["dvc", *command, "--quiet"], cwd=checkout, check=True, timeout=60)
     repository.git("add", "--all")
     repository.git("commit", "--quiet", "--message=Results", env=repository.identity())
-    return Repository.clone(str(checkout), tmp_path / "origin.git", "--bare")
+    Repository.clone(str(checkout), folder / "origin.git", "--bare")
 
 
 def keep(origin: Repository, commit: str, tmp_path: Path, run_id: str = RUN, kept: int = 9) -> Path:

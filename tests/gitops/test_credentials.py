@@ -33,7 +33,7 @@ def test_git_logs_into_github_and_nowhere_else(monkeypatch: pytest.MonkeyPatch, 
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=120,
         )
         asked[host] = done.stdout
     assert "username=x-access-token\npassword=secret-token\n" in asked["github.com"]

@@ -2,6 +2,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,16 @@ KNOWN = b"not quite Parquet"
 
 
 @pytest.fixture
-def origin(tmp_path: Path, dvc_remote: Path) -> Repository:
+def origin(tmp_path: Path, dvc_remote: Path, made_once: Callable[..., None]) -> Repository:
     """An origin whose `main` records a model that the DVC remote has, as a training run leaves them."""
-    checkout = tmp_path / "checkout"
-    for folder in ("models", "data"):
-        (checkout / folder).mkdir(parents=True)
+    made_once(make)
+    return Repository(tmp_path / "origin.git")
+
+
+def make(folder: Path) -> None:
+    checkout = folder / "checkout"
+    for name in ("models", "data"):
+        (checkout / name).mkdir(parents=True)
     repository = Repository(checkout)
     repository.git("init", "-q", "-b", "main")
 
@@ -44,9 +50,8 @@ def origin(tmp_path: Path, dvc_remote: Path) -> Repository:
     (checkout / "metrics/evaluation.json").write_text(json.dumps(figures))
     repository.git("add", "-A")
     repository.git("commit", "-q", "-m", "Model", env=repository.identity())
-    bare = Repository.clone(str(checkout), tmp_path / "origin.git", "--bare")
+    bare = Repository.clone(str(checkout), folder / "origin.git", "--bare")
     bare.git("config", "uploadpack.allowAnySHA1InWant", "true")
-    return bare
 
 
 def leftovers(cache: Path) -> list[str]:

@@ -30,7 +30,9 @@ def test_errors_are_one_line_that_says_where(tmp_path: Path) -> None:
 
 def test_an_error_that_git_explains_is_the_error(lab: Lab) -> None:
     # As git does in a folder that is on another file system than its parent.
-    explains = "!echo 'fatal: not a git repository' >&2; echo 'Stopping at filesystem boundary.' >&2; exit 128"
+    explains = (
+        "!echo 'fatal: not a git repository' >&2; echo 'Stopping at filesystem boundary.' >&2; exit 128"
+    )
     with pytest.raises(GitError, match=r"^git -c: not a git repository \(in "):
         lab.clone.git("-c", f"alias.explain={explains}", "explain")
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from gitops.verification import TOLERANCE, judge, pending, publish, verify
 from gitops.workspace import Origin
 
 RELEASE = "a" * 40
+Releases = Callable[[Evaluation, str], tuple[Origin, str]]
 # What `python -m face_attributes evaluate` of the release says: the figures that the model file itself holds.
 EVALUATE = """\
 import shutil, sys
@@ -65,16 +67,27 @@ def test_any_difference_rejects(measured: dict[str, Any], reason: str) -> None:
     assert reason in verdict.reason
 
 
-def release_of(tmp_path: Path, claim: Evaluation, model: str) -> tuple[Origin, str]:
-    """Make an origin with one release: its model on the DVC remote, its claim in git."""
-    checkout = tmp_path / "checkout"
-    for folder in ("src/face_attributes", "models", "data", "metrics"):
-        (checkout / folder).mkdir(parents=True)
+@pytest.fixture
+def release_of(tmp_path: Path, dvc_remote: Path, made_once: Callable[..., None]) -> Releases:
+    """Return a function that makes an origin with a release: its model on a DVC remote, its claim in git."""
+
+    def release(claim: Evaluation, model: str) -> tuple[Origin, str]:
+        made_once(make, claim.model_dump_json(), model)
+        bare = Repository(tmp_path / "origin.git")
+        return Origin(str(bare.path)), bare.resolve("main")
+
+    return release
+
+
+def make(folder: Path, claim: str, model: str) -> None:
+    checkout = folder / "checkout"
+    for name in ("src/face_attributes", "models", "data", "metrics"):
+        (checkout / name).mkdir(parents=True)
     (checkout / "src/face_attributes/__init__.py").touch()
     (checkout / "src/face_attributes/__main__.py").write_text(EVALUATE)
     (checkout / "models/model.onnx").write_text(model)
     (checkout / "data/holdout.parquet").write_text("images")
-    (checkout / "metrics/evaluation.json").write_text(claim.model_dump_json())
+    (checkout / "metrics/evaluation.json").write_text(claim)
     repository = Repository(checkout)
     repository.git("init", "--quiet", "--initial-branch=main")
     for command in (
@@ -85,12 +98,11 @@ def release_of(tmp_path: Path, claim: Evaluation, model: str) -> tuple[Origin, s
         subprocess.run(["dvc", *command], cwd=checkout, check=True, timeout=60)
     repository.git("add", "--all")
     repository.git("commit", "--quiet", "--message=Release", env=repository.identity())
-    bare = Repository.clone(str(checkout), tmp_path / "origin.git", "--bare")
-    return Origin(str(bare.path)), bare.resolve("main")
+    Repository.clone(str(checkout), folder / "origin.git", "--bare")
 
 
-def test_a_release_is_verified_once(tmp_path: Path, dvc_remote: Path) -> None:
-    origin, release = release_of(tmp_path, figures(), figures(mean_accuracy=0.9301).model_dump_json())
+def test_a_release_is_verified_once(tmp_path: Path, dvc_remote: Path, release_of: Releases) -> None:
+    origin, release = release_of(figures(), figures(mean_accuracy=0.9301).model_dump_json())
     mirror = tmp_path / "mirror.git"
     assert pending(origin, release, "staging", mirror=mirror) is None
 
@@ -106,8 +118,10 @@ def test_a_release_is_verified_once(tmp_path: Path, dvc_remote: Path) -> None:
     assert json.loads(tag.message[tag.message.index("{") :])["samples"] == 1000
 
 
-def test_an_equal_release_needs_no_new_verdict(tmp_path: Path, dvc_remote: Path) -> None:
-    origin, release = release_of(tmp_path, figures(), figures().model_dump_json())
+def test_an_equal_release_needs_no_new_verdict(
+    tmp_path: Path, dvc_remote: Path, release_of: Releases
+) -> None:
+    origin, release = release_of(figures(), figures().model_dump_json())
     publish(origin, verify(origin, release, "dev", home=tmp_path / "spaces"), mirror=tmp_path / "mirror.git")
     bare = Repository(Path(origin.url))
     later = bare.commit_files(release, {"environments/prod/release.yaml": b"commit: null\n"}, "Promote")
@@ -115,8 +129,10 @@ def test_an_equal_release_needs_no_new_verdict(tmp_path: Path, dvc_remote: Path)
     assert pending(origin, later, "dev", mirror=tmp_path / "mirror.git") == "already verified in dev"
 
 
-def test_a_model_that_cannot_be_scored_is_rejected(tmp_path: Path, dvc_remote: Path) -> None:
-    origin, release = release_of(tmp_path, figures(), "broken")
+def test_a_model_that_cannot_be_scored_is_rejected(
+    tmp_path: Path, dvc_remote: Path, release_of: Releases
+) -> None:
+    origin, release = release_of(figures(), "broken")
     verdict = verify(origin, release, "prod", home=tmp_path / "spaces")
     assert verdict.verdict == "rejected"
     assert "not a model that this ONNX Runtime can read" in verdict.reason
@@ -126,15 +142,19 @@ def test_a_model_that_cannot_be_scored_is_rejected(tmp_path: Path, dvc_remote: P
     assert Verdicts.load(mirror, remote=origin.url).rejected("prod", release)
 
 
-def test_a_model_that_cannot_be_fetched_is_no_verdict(tmp_path: Path, dvc_remote: Path) -> None:
-    origin, release = release_of(tmp_path, figures(), figures().model_dump_json())
+def test_a_model_that_cannot_be_fetched_is_no_verdict(
+    tmp_path: Path, dvc_remote: Path, release_of: Releases
+) -> None:
+    origin, release = release_of(figures(), figures().model_dump_json())
     dvc_remote.rename(tmp_path / "gone")
     with pytest.raises(StepError, match="dvc pull"):
         verify(origin, release, "prod", home=tmp_path / "spaces")
 
 
-def test_a_release_without_a_model_has_nothing_to_verify(tmp_path: Path, dvc_remote: Path) -> None:
-    origin, release = release_of(tmp_path, figures(), figures().model_dump_json())
+def test_a_release_without_a_model_has_nothing_to_verify(
+    tmp_path: Path, dvc_remote: Path, release_of: Releases
+) -> None:
+    origin, release = release_of(figures(), figures().model_dump_json())
     bare = Repository(Path(origin.url))
     early = bare.commit_files(release, {"metrics/evaluation.json": None}, "No model")
     bare.git("update-ref", "refs/heads/main", early)

@@ -116,7 +116,7 @@ def test_a_full_disk_at_the_start_leaves_nothing(
 
 def assert_ends(pid: int) -> None:
     if psutil.pid_exists(pid):
-        _, alive = psutil.wait_procs([psutil.Process(pid)], timeout=10)
+        _, alive = psutil.wait_procs([psutil.Process(pid)], timeout=120)
         assert not alive, f"process {pid} still works in a workspace that is gone"
 
 

@@ -32,17 +32,17 @@ def main(arguments: list[str]) -> None:
     title = f"CML watermark {options['--watermark-title']}"
     mark = f'![](https://cml.dev/watermark.png#{os.environ["GITHUB_SHA"]} "{title}")'
     body = f"{Path(files[0]).read_text('utf-8')}\n\n{mark}"
-    found = requests.get(f"{base}/issues/{target[1]}/comments", headers=headers, timeout=30)
+    found = requests.get(f"{base}/issues/{target[1]}/comments", headers=headers, timeout=120)
     found.raise_for_status()
     pattern = rf'!\[\]\(https://cml\.dev/watermark\.png#[0-9a-fA-F]+ "{re.escape(title)}"\)'
     mine = [one["id"] for one in found.json() if re.search(pattern, one["body"])]
     if mine:
         done = requests.patch(
-            f"{base}/issues/comments/{mine[-1]}", json={"body": body}, headers=headers, timeout=30
+            f"{base}/issues/comments/{mine[-1]}", json={"body": body}, headers=headers, timeout=120
         )
     else:
         done = requests.post(
-            f"{base}/issues/{target[1]}/comments", json={"body": body}, headers=headers, timeout=30
+            f"{base}/issues/{target[1]}/comments", json={"body": body}, headers=headers, timeout=120
         )
     done.raise_for_status()
     print(done.json()["html_url"])

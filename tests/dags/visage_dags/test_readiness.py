@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,7 @@ class Place:
         self.origin = Repository(folder / "origin.git")
         self.origin.path.mkdir()
         self.origin.git("init", "--quiet", "--bare", "--initial-branch=main")
-        checkout = folder / "checkout"
-        checkout.mkdir()
-        subprocess.run(["dvc", "init", "--quiet", "--no-scm"], cwd=checkout, check=True, timeout=60)
-        dvc = {f".dvc/{file.name}": file.read_bytes() for file in (checkout / ".dvc").glob("config")}
+        dvc = {f".dvc/{file.name}": file.read_bytes() for file in (folder / "checkout/.dvc").glob("config")}
         self.commit(FILES | dvc)
         self.remote, self.home = folder / "remote", folder / "home"
         self.remote.mkdir()
@@ -40,8 +38,14 @@ class Place:
         return readiness.survey(Origin(str(self.origin.path)), ref, self.home)
 
 
+def begin(folder: Path) -> None:
+    (folder / "checkout").mkdir()
+    subprocess.run(["dvc", "init", "--quiet", "--no-scm"], cwd=folder / "checkout", check=True, timeout=120)
+
+
 @pytest.fixture
-def place(tmp_path: Path, isolated_home: Path) -> Place:
+def place(tmp_path: Path, isolated_home: Path, made_once: Callable[..., None]) -> Place:
+    made_once(begin)
     return Place(tmp_path, isolated_home)
 
 

@@ -162,12 +162,12 @@ def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
         children = psutil.Process(parent.pid).children(recursive=True)
     finally:
         parent.kill()
-        parent.wait(timeout=10)
+        parent.wait(timeout=120)
     assert children
     until(lambda: not any(child.is_running() for child in children))
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

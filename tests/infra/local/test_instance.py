@@ -45,7 +45,7 @@ def a_step() -> Step:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     layout = Layout(make_checkout(tmp_path_factory.mktemp("instance") / "checkout"))
     database = Embedded(layout)
     # As the command line does.
@@ -72,7 +72,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             "dag-processor",
             "triggerer",
         )
-        wait([instance], a_step(), seconds=150)
+        wait([instance], a_step(), seconds=400)
         access = Access(url=address.url, username="airflow", password="pass word")
         yield Running(instance, own, access)
     finally:
@@ -80,6 +80,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         database.stop()
         held.close()
         os.umask(before)
+
+
+@pytest.fixture
+def running(started: Running) -> Running:
+    """The instance, up and with its own settings whatever the test before this one did to it."""
+    if started.instance.start(started.own, os.environ, key="key").anew:
+        wait([started.instance], a_step(), seconds=400)
+    return started
 
 
 def test_it_answers_with_its_name_and_takes_its_password(running: Running) -> None:
@@ -224,7 +232,7 @@ def test_a_killed_process_alone_is_started_again(running: Running) -> None:
     after = running.instance.alive()
     assert after["api-server"] == before["api-server"]
     assert after["dag-processor"] != before["dag-processor"]
-    wait([running.instance], a_step(), seconds=150)
+    wait([running.instance], a_step(), seconds=400)
 
 
 def test_a_port_of_another_program_is_named(tmp_path: Path, running: Running) -> None:
@@ -248,7 +256,7 @@ def test_a_process_that_ends_is_told_with_its_last_lines(tmp_path: Path, running
     other.start(broken, os.environ, key="key")
     try:
         with pytest.raises(EngineError, match="staging/api-server ended; its log is") as caught:
-            wait([other], a_step(), seconds=60)
+            wait([other], a_step(), seconds=400)
         assert "AIRFLOW__API__PORT" in str(caught.value) or "no number" in str(caught.value)
     finally:
         process.end(process.belonging(layout.state), grace=0)

@@ -7,7 +7,7 @@ import psutil
 from infra.local import patience
 
 
-def wait_for(check: Callable[[], object], seconds: float = 20, pause: float = 0.02) -> None:
+def wait_for(check: Callable[[], object], seconds: float = 120, pause: float = 0.02) -> None:
     """Return when `check` is true; fail when it is not in time."""
     assert patience.until(lambda: bool(check()), seconds=seconds, pause=pause), "did not happen in time"
 

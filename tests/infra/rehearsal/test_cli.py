@@ -78,7 +78,7 @@ def test_a_run_that_does_not_come_to_what_it_should_is_shown_and_counts(tmp_path
 
 def test_an_unknown_dag_is_refused(tmp_path: Path) -> None:
     process = start(tmp_path, "--dag", "score_facse")
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "score_facse: no such DAG; there are ml_pipeline_face_attributes" in said
 
