@@ -1,6 +1,7 @@
 """TCP ports on this machine: which are chosen, which are free, who has the others."""
 
 import errno
+import secrets
 import socket
 from collections.abc import Mapping
 from contextlib import closing
@@ -8,6 +9,10 @@ from contextlib import closing
 import psutil
 
 from infra.local.errors import EngineError
+
+_NO_CONNECTIONS = range(20000, 32768)
+"""Below the ports that Linux (from 32768) and macOS (from 49152) give to outgoing connections."""
+_TRIES = 100
 
 LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
@@ -48,10 +53,23 @@ def is_free(port: int) -> bool:
 
 
 def unused() -> int:
-    """Return a port that nobody listens on at this moment."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
+    """Return a port that nobody listens on, and that the system gives to no outgoing connection.
+
+    A server is bound to it seconds later, and that of a database again after each restart of the machine. By
+    then, a port that the system proposes may belong to a connection.
+
+    Raises:
+        EngineError: no free port was found.
+
+    """
+    for _ in range(_TRIES):
+        port = secrets.choice(_NO_CONNECTIONS)
+        if is_free(port):
+            return port
+    first, last = _NO_CONNECTIONS[0], _NO_CONNECTIONS[-1]
+    raise EngineError(
+        f"ports {first} to {last}: {_TRIES} chosen at random are all taken; stop what listens there"
+    )
 
 
 def require(port: int, environment: str) -> None:

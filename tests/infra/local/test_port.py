@@ -1,5 +1,6 @@
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from infra.local import port
 from infra.local.errors import EngineError
 
+OF_CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 DEFAULTS = {"dev": 8080, "staging": 8081, "prod": 8082}
 
 
@@ -72,6 +74,18 @@ def test_the_holder_of_a_port_is_named_with_the_setting_that_avoids_it(taken: in
 
 def test_require_is_content_with_a_free_port() -> None:
     port.require(port.unused(), "dev")
+
+
+@pytest.mark.skipif(not OF_CONNECTIONS.exists(), reason="only Linux tells which ports connections get")
+def test_no_outgoing_connection_takes_an_unused_port() -> None:
+    first, _ = OF_CONNECTIONS.read_text().split()
+    assert all(port.unused() < int(first) for _ in range(20))
+
+
+def test_an_unused_port_is_free_whatever_is_taken(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port, "_NO_CONNECTIONS", range(taken, taken + 1))
+    with pytest.raises(EngineError, match=rf"ports {taken} to {taken}: 100 chosen at random are all taken"):
+        port.unused()
 
 
 def test_who_listens_is_known(taken: int) -> None:
