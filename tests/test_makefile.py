@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gitops.repository import Repository
 
@@ -25,6 +26,27 @@ def test_help_has_a_line_for_every_target() -> None:
 def test_ci_calls_what_a_person_calls() -> None:
     script = (ROOT / ".ci/run").read_text()
     assert re.findall(r"^make .*$", script, re.MULTILINE) == ["make lint", "make test"]
+
+
+@pytest.mark.parametrize("fails", ["", "lint", "test"])
+def test_ci_prints_how_long_each_part_took(fails: str, tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci")
+    lines = [f"{part}:\n\t@echo {part} runs\n\t@{part != fails}\n" for part in ("lint", "test")]
+    (tmp_path / "Makefile").write_text("".join(lines).replace("@True", "@true").replace("@False", "@false"))
+    done = subprocess.run([".ci/run"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    expected = ["lint runs", "make lint: 0 min 00 s", "test runs", "make test: 0 min 00 s"]
+    assert re.sub(r"\d\d s$", "00 s", done.stdout, flags=re.MULTILINE).splitlines() == (
+        expected[:2] if fails == "lint" else expected
+    )
+    assert (done.returncode != 0) == bool(fails)
+
+
+def test_ci_skips_only_hooks_that_are_tests() -> None:
+    (skipped,) = re.findall(r"^export SKIP=(.*)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    entries = {hook["id"]: hook["entry"] for hook in hooks}
+    assert all("-m pytest" in entries[name] for name in skipped.split(","))
 
 
 def test_setup_keeps_the_cache_of_dvc_where_no_other_user_can_write(
