@@ -20,7 +20,7 @@ from face_attributes.model import Model
 from face_attributes.predictions import Predictions, predict_each
 from face_attributes.progress import bar
 
-FORMAT = 1
+FORMAT = 2
 
 # No parameters: a branch could move the bar with them. Forty tests at once ask for p-values of 0.05 / 40, and
 # so for many resamplings.
@@ -74,7 +74,8 @@ def judge(
 
     Each of these has `accuracy` and `incumbent`, their `difference` with the 95% percentile interval `low` to
     `high`, and `p_worse`, how likely chance makes a model that is no worse look this much worse. Attributes,
-    and slices, are tested side by side: `p_worse_holm` is adjusted for that.
+    and slices, are tested side by side: `p_worse_holm` is adjusted for that. An attribute also has `rare`:
+    how many of the images with its rarer answer each model finds.
 
     Args:
         attributes: names of the A attributes that the predictions are about.
@@ -102,6 +103,8 @@ def judge(
         )
     ]
     last = 1 + len(attributes)
+    for index, row in enumerate(rows[1:last]):
+        row["rare"] = _rare(*(values[:, index] for values in (new.decisions, old.decisions, new.truth)))
     for some in (slice(1, last), slice(last, None)):
         for row, adjusted in zip(rows[some], holm.adjust(p_values[some]), strict=True):
             row["p_worse_holm"] = _rounded(adjusted)
@@ -115,6 +118,30 @@ def judge(
             for part, row in zip(parts, rows[last:], strict=True)
         },
     }
+
+
+def _rare(new: np.ndarray, old: np.ndarray, truth: np.ndarray) -> dict[str, int]:
+    """Return what two models make of the rarer answer of an attribute, see `gitops.comparison.Rare`.
+
+    Args:
+        new: decisions of the model, bool (N,).
+        old: decisions of the incumbent, bool (N,).
+        truth: true answers, bool (N,).
+
+    """
+    rarer = truth.mean() <= 0.5
+    there, found, before = (values == rarer for values in (truth, new, old))
+    counts = {
+        "count": there,
+        "others": ~there,
+        "found": found & there,
+        "false": found & ~there,
+        "incumbent_found": before & there,
+        "incumbent_false": before & ~there,
+        "lost": before & ~found & there,
+        "gained": found & ~before & there,
+    }
+    return {name: int(images.sum()) for name, images in counts.items()}
 
 
 @dataclass(frozen=True)

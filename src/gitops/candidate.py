@@ -12,6 +12,7 @@ from gitops.comparer import Comparer
 from gitops.errors import CandidateError, SettingsError
 from gitops.gate import Row
 from gitops.repository import Repository
+from gitops.verdict import Verdicts
 from gitops.workspace import Origin, fetch, resolve, workspace
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,13 @@ def judge(
         if content is None:
             raise SettingsError(f"{settings.path_of(environment)}: missing in {main[:12]}")
         declared = settings.parse(content, environment)
-        return gate.judge(repository, result, incumbent, declared, Comparer(origin, cache))
+        with origin.session():
+            tags = f"verified/{environment}/*", f"rejected/{environment}/*"
+            target = repository.namespace("origin")
+            repository.fetch_refs("origin", *(f"+refs/tags/{tag}:{target}/tags/{tag}" for tag in tags))
+        verdicts = Verdicts.load(repository, remote="origin", environments=[environment])
+        best = gate.anchor(repository, verdicts, environment, result, declared)
+        return gate.judge(repository, result, incumbent, declared, Comparer(origin, cache), best)
 
 
 def _equal(repository: Repository, base: str, result: str, other: str) -> bool:

@@ -1,5 +1,6 @@
 """A comparer: has a release compare its model with the incumbent, and keeps each comparison once."""
 
+import hashlib
 import logging
 import tempfile
 from collections.abc import Callable
@@ -8,12 +9,21 @@ from datetime import timedelta
 from pathlib import Path
 
 from gitops.comparison import Comparison, parse
-from gitops.errors import ComparisonError, GateError, GitError, ModelError, NotComparableError, StepError
+from gitops.errors import (
+    ComparisonError,
+    GateError,
+    GitError,
+    ModelError,
+    NotComparableError,
+    StepError,
+    StorageError,
+)
 from gitops.gate import HOLDOUT, evaluation, holdout
 from gitops.model import MODEL, fetch_model
 from gitops.private import private_folder
 from gitops.repository import Repository
 from gitops.step import call
+from gitops.storage import Storage
 from gitops.workspace import Origin, Workspace, workspace
 
 log = logging.getLogger(__name__)
@@ -38,9 +48,18 @@ class Comparer:
     _made: set[Path] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __call__(
-        self, repository: Repository, commit: str, incumbent: str, /, *, anew: bool = False
+        self,
+        repository: Repository,
+        commit: str,
+        incumbent: str,
+        /,
+        *,
+        images: str | None = None,
+        anew: bool = False,
     ) -> Comparison:
-        """Return how the model of `commit` compares with that of `incumbent` on the hold-out set of `commit`.
+        """Return how the model of `commit` compares with that of `incumbent`.
+
+        Both answer the hold-out set of the commit `images`; without it, that of `commit`.
 
         Equal models on equal images are compared once, whatever commits they are part of; a comparison that
         is known needs neither `origin` nor the DVC remote. `anew` replaces one that is not this comparer's
@@ -51,20 +70,21 @@ class Comparer:
         """
         try:
             new, old = (evaluation(repository, one).model_sha256 for one in (commit, incumbent))
-            images = holdout(repository, commit)
+            judged_by = images or commit
+            digest = holdout(repository, judged_by)
         except GateError as error:
             raise ComparisonError(str(error)) from error
         if repository.read(commit, ".dvc/config") is None:
             raise NotComparableError(f"{commit[:12]} is not under DVC")
-        if images is None:
-            raise ComparisonError(f"dvc.lock in {commit[:12]} records no {HOLDOUT}; run dvc repro")
-        file = self.home / "comparisons" / f"{new}-{old}-{images}.json"
+        if digest is None:
+            raise ComparisonError(f"dvc.lock in {judged_by[:12]} records no {HOLDOUT}; run dvc repro")
+        file = self.home / "comparisons" / f"{new}-{old}-{digest}.json"
         if (file in self._made or not anew) and (known := _known(file)) is not None:
             return known
         self.announce(f"Comparing the models of {commit[:12]} and {incumbent[:12]} on the same images ...")
         try:
-            content = self._make(commit, incumbent)
-        except (StepError, ModelError, GateError, GitError) as error:
+            content = self._make(commit, incumbent, digest if images else None)
+        except (StepError, StorageError, ModelError, GateError, GitError) as error:
             raise ComparisonError(str(error)) from error
         made = parse(content, f"the comparison by {commit[:12]}")
         if (made.model_sha256, made.incumbent_sha256) != (new, old):
@@ -76,12 +96,21 @@ class Comparer:
         self._made.add(file)
         return made
 
-    def _make(self, commit: str, incumbent: str) -> bytes:
+    def _make(self, commit: str, incumbent: str, images: str | None) -> bytes:
+        """Compare on the hold-out set of `commit`, or on the one with the MD5 digest `images`."""
         private_folder(self.home)
         with workspace(self.origin, commit, self.home / "workspaces") as space:
             _require_remote(space, commit)
             before = fetch_model(self.origin, incumbent, cache=self.home / "models")
-            call(["dvc", "pull", MODEL, HOLDOUT], space.path, _HOUR)
+            call(["dvc", "pull", MODEL, *([] if images else [HOLDOUT])], space.path, _HOUR)
+            if images:
+                # The file is not the one that dvc.lock records here: DVC is not asked to check it out
+                (space.path / HOLDOUT).parent.mkdir(parents=True, exist_ok=True)
+                Storage(space.path).fetch(images, space.path / HOLDOUT, timeout=_HOUR)
+                with (space.path / HOLDOUT).open("rb") as content:
+                    found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False))
+                if found.hexdigest() != images:
+                    raise StorageError(f"the DVC remote's copy of {images} has another digest; push it again")
             out = space.path / "comparison.json"
             command = ["python", "-m", "face_attributes", "compare", "--model", MODEL]
             options = ["--incumbent", str(before), "--holdout", HOLDOUT, "--out", str(out)]

@@ -1,8 +1,8 @@
 """A comparison of two models, as `python -m face_attributes compare` of a release writes it."""
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gitops.errors import ComparisonError
 from gitops.repository import Repository
@@ -34,6 +34,38 @@ class OneOfMany(Difference):
     p_worse_holm: float = Field(ge=0, le=1)
 
 
+class Rare(_Strict):
+    """How many images have the rarer answer (`count`) or the other one, and which of them models answer so.
+
+    `found` are those of `count` to which the model gives the rarer answer, `false` those of `others`. `lost`
+    are the images that the incumbent alone found, `gained` those that the model alone found.
+    """
+
+    count: int = Field(ge=0)
+    others: int = Field(ge=0)
+    found: int = Field(ge=0)
+    false: int = Field(ge=0)
+    incumbent_found: int = Field(ge=0)
+    incumbent_false: int = Field(ge=0)
+    lost: int = Field(ge=0)
+    gained: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        within = max(self.found, self.incumbent_found) <= self.count
+        if not within or max(self.false, self.incumbent_false) > self.others:
+            raise ValueError("more images found than there are")
+        if self.found - self.incumbent_found != self.gained - self.lost:
+            raise ValueError("found, lost and gained do not add up")
+        return self
+
+
+class AttributeDifference(OneOfMany):
+    """The difference in one attribute, and what both models make of its rarer answer."""
+
+    rare: Rare
+
+
 class Slice(OneOfMany):
     """The difference on `count` of the images."""
 
@@ -60,14 +92,14 @@ class Size(_Strict):
 class Comparison(_Strict):
     """Two models on the same images, on the same machine at the same time."""
 
-    format: Literal[1]
+    format: Literal[2]
     model_sha256: str = Field(pattern=_DIGEST)
     incumbent_sha256: str = Field(pattern=_DIGEST)
     holdout_sha256: str = Field(pattern=_DIGEST)
     samples: int = Field(ge=1)
     resamplings: int = Field(ge=1)
     mean_accuracy: Difference
-    per_attribute: dict[str, OneOfMany] = Field(min_length=1)
+    per_attribute: dict[str, AttributeDifference] = Field(min_length=1)
     slices: dict[str, Slice]
     only_model: list[str]
     only_incumbent: list[str]
@@ -81,9 +113,18 @@ class Compare(Protocol):
     """Compares the model of a commit with that of an incumbent, both of which the repository has."""
 
     def __call__(
-        self, repository: Repository, commit: str, incumbent: str, /, *, anew: bool = False
+        self,
+        repository: Repository,
+        commit: str,
+        incumbent: str,
+        /,
+        *,
+        images: str | None = None,
+        anew: bool = False,
     ) -> Comparison:
-        """Return the comparison; `anew` where one that is known from before will not do.
+        """Return the comparison on the hold-out set of the commit `images`; without it, on that of `commit`.
+
+        With `anew`, a comparison that is known from before will not do.
 
         :raises NotComparableError: where nobody could compare them here.
         :raises ComparisonError: where it failed.

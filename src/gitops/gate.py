@@ -1,8 +1,14 @@
-"""Gates: what a model must have shown before it is released."""
+"""Gates: what a model must have shown before it is released.
+
+A model is compared with two releases: the incumbent, and the anchor, which is the best release that the
+environment verified. Small losses that no comparison with the incumbent can show add up against the anchor.
+All tests of one decision share one error rate.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal, TypeVar
 
 import yaml
@@ -10,22 +16,33 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from gitops.comparison import Compare, Comparison, OneOfMany
+from gitops.comparison import Compare, Comparison, Difference, Rare
 from gitops.errors import ComparisonError, GateError, NoModelError, NotComparableError
 from gitops.repository import Repository
 from gitops.settings import Settings
+from gitops.verdict import Verdicts
 
 EVALUATION = "metrics/evaluation.json"
 EXPORT = "metrics/export.json"
 HOLDOUT = "data/holdout.parquet"
 LOCK = "dvc.lock"
 
+PARAMS = "params.yaml"
+
 _STANDARD_ERRORS = 2.0
 
-# How rarely a model that is no worse may be refused by chance.
-_ALPHA = 0.05
+# How rarely an equal model may be refused by chance, by all tests of one decision together, and the share of
+# each kind of test (Bonferroni). Within a kind, tests are adjusted by Holm.
+ALPHA = 0.05
+_MEAN, _ATTRIBUTES, _SLICES, _DEAD = 0.015, 0.02, 0.01, 0.005
+# An attribute whose answers are right this often by chance, or more often, is dead.
+_ALIVE = 0.05
 
-_REGRESSION = "no worse than the incumbent"
+_NORMAL = NormalDist()
+_IN_INTERVAL = 2 * _NORMAL.inv_cdf(0.975)  # standard errors in a 95% interval
+
+REGRESSION = "no worse than the incumbent"
+ANCHORED = "no worse than the best release"
 _NAMED = 3
 
 
@@ -44,6 +61,8 @@ class Evaluation(BaseModel):
 
     profile: Literal["full", "small"]
     mean_accuracy: float = Field(ge=0, le=1)
+    mean_accuracy_low: float | None = Field(default=None, ge=0, le=1)
+    mean_accuracy_high: float | None = Field(default=None, ge=0, le=1)
     majority_accuracy: float = Field(ge=0, le=1)
     model_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     samples: int = Field(ge=1)
@@ -126,6 +145,7 @@ def table(rows: Sequence[Row], title: str = "") -> Table:
 
 
 _Figures = TypeVar("_Figures", Evaluation, Export)
+_Release = TypeVar("_Release")
 
 
 def _read(repository: Repository, commit: str, path: str, kind: type[_Figures]) -> _Figures:
@@ -160,13 +180,17 @@ def export(repository: Repository, commit: str) -> Export:
     return _read(repository, commit, EXPORT, Export)
 
 
-def tolerance(one: Evaluation, other: Evaluation) -> float:
-    """Return by how much two mean accuracies may differ by the luck of their hold-outs: two standard errors.
+def tolerance(one: Evaluation, other: Evaluation) -> float | None:
+    """Return two standard errors of the difference of two mean accuracies, by their 95% intervals.
 
-    Images are counted, not labels: the attributes of one image are far from independent.
+    None where an evaluation has no interval.
     """
-    variance = sum(item.mean_accuracy * (1 - item.mean_accuracy) / item.samples for item in (one, other))
-    return _STANDARD_ERRORS * math.sqrt(variance)
+    widths = []
+    for item in (one, other):
+        if item.mean_accuracy_low is None or item.mean_accuracy_high is None:
+            return None
+        widths.append(item.mean_accuracy_high - item.mean_accuracy_low)
+    return _STANDARD_ERRORS * math.hypot(*widths) / _IN_INTERVAL
 
 
 def holdout(repository: Repository, commit: str) -> str | None:
@@ -188,18 +212,50 @@ def locked(repository: Repository, commit: str, path: str) -> str | None:
     return next((out.md5 for out in outs if out.path == path), None)
 
 
+def anchor(
+    repository: Repository, verdicts: Verdicts, environment: str, commit: str, settings: Settings
+) -> str | None:
+    """Return the best release that an environment verified, or None where it verified none.
+
+    That is the earliest of those whose measured mean accuracy is at most MAX_MEAN_LOSS below the highest: a
+    release that looks a little better by chance does not become the measure of all that follow. Only releases
+    that learnt from the same source of data as `commit` count.
+    """
+    source = _source(repository, commit)
+    found = [
+        (verdict.measured_accuracy, verdict.release)
+        for verdict in verdicts.verifications(environment)
+        if verdict.measured_accuracy is not None
+        and repository.has(verdict.release)
+        and _source(repository, verdict.release) == source
+    ]
+    if not found:
+        return None
+    return earliest_of_the_best(found, settings.max_mean_loss)
+
+
+def earliest_of_the_best(found: Sequence[tuple[float, _Release]], margin: float) -> _Release:
+    """Return the first release whose accuracy is at most `margin` below the highest."""
+    highest = max(accuracy for accuracy, _ in found)
+    return next(release for accuracy, release in found if accuracy >= highest - margin)
+
+
 def judge(
     repository: Repository,
     commit: str,
     incumbent: str | None,
     settings: Settings,
     compare: Compare | None = None,
+    best: str | None = None,
 ) -> list[Row]:
-    """Hold a commit's model against the gates of an environment; `incumbent` is what runs there, if anything.
+    """Hold a commit's model against the gates of an environment.
 
-    With `compare` both models answer the same images on one machine. Where nothing here can compare them, the
-    accuracies that both commits record have to do, and the row says so; where comparing fails, so does the
-    gate. An incumbent without figures is no obstacle.
+    With `compare` two models answer the same images on one machine. Where nothing here can compare them, the
+    accuracies that both commits record are compared if they are about the same images, and the row says so.
+    Where a comparison fails, or is not possible, the gate fails.
+
+    `incumbent` is the commit that runs in the environment, and `best` the best release that it verified, if
+    any. One without figures is no obstacle.
 
     :raises GateError: where the commit lacks the figures.
     """
@@ -225,9 +281,9 @@ def judge(
     ]
     if before and incumbent:
         if before.model_sha256 == figures.model_sha256:
-            rows.append(Row(_REGRESSION, "the same model", f"p over {_ALPHA}", shown, True))
+            rows.append(Row(REGRESSION, "the same model", "no other model is compared", shown, True))
         else:
-            rows += _beside(repository, commit, incumbent, settings, compare)
+            rows += _beside(repository, commit, incumbent, best, settings, compare)
     rows.append(
         Row(
             "ONNX equals PyTorch",
@@ -258,88 +314,260 @@ def judge(
     return rows
 
 
+@dataclass(frozen=True)
+class Side:
+    """A comparison with another release: `gate` is the row it belongs to, `name` how rows call it."""
+
+    gate: str
+    name: str
+    found: Comparison
+
+
 def _beside(
-    repository: Repository, commit: str, incumbent: str, settings: Settings, compare: Compare | None
+    repository: Repository,
+    commit: str,
+    incumbent: str,
+    best: str | None,
+    settings: Settings,
+    compare: Compare | None,
 ) -> list[Row]:
+    others = {REGRESSION: incumbent}
+    if best and _model(repository, best) not in (
+        None,
+        _model(repository, commit),
+        _model(repository, incumbent),
+    ):
+        others[ANCHORED] = best
     if compare is None:
-        return [_as_recorded(repository, commit, incumbent, "models are not compared here")]
+        return _as_recorded(repository, commit, others, settings, "models are not compared here")
     try:
-        found = compare(repository, commit, incumbent)
-        if not _in_time(found, settings):
+        sides = list(_sides(repository, commit, others, compare))
+        if not _in_time(sides[0].found, settings):
             # Answers stay the same; how long they took says as much about what else the machine did.
-            found = compare(repository, commit, incumbent, anew=True)
+            again = compare(repository, commit, incumbent, anew=True)
+            sides[0] = Side(sides[0].gate, sides[0].name, again)
     except NotComparableError as error:
-        return [_as_recorded(repository, commit, incumbent, str(error))]
+        return _as_recorded(repository, commit, others, settings, str(error))
     except ComparisonError as error:
         limit, remedy = "a comparison on the same images", "see to that and check again"
-        return [Row(_REGRESSION, f"not known: {error}", limit, "", False, remedy)]
-    return _compared(found, settings)
+        return [Row(REGRESSION, f"not known: {error}", limit, "", False, remedy)]
+    return compared(sides, settings)
 
 
-def _as_recorded(repository: Repository, commit: str, incumbent: str, why: str) -> Row:
-    """Compare what two commits record of their models, without knowing which images each got right."""
-    one, other = evaluation(repository, commit), evaluation(repository, incumbent)
-    value, shown = f"{one.mean_accuracy:.4f}", f"{other.mean_accuracy:.4f}"
-    if holdout(repository, commit) != holdout(repository, incumbent):
-        # Accuracies on two sets of images say nothing about each other.
-        return Row(_REGRESSION, f"{value} on other images", f"not compared: {why}", shown, True)
-    floor = other.mean_accuracy - tolerance(one, other)
-    limit = f"at least {floor:.4f} (two standard errors less: {why})"
-    return Row(_REGRESSION, value, limit, shown, one.mean_accuracy >= floor)
+def _sides(repository: Repository, commit: str, others: dict[str, str], compare: Compare) -> Iterable[Side]:
+    """Compare with each release on the images of `commit`, and on those that the release was judged by.
+
+    The second comparison is left out where the images are the same, or where the releases learnt from other
+    sources of data. Without it, a change that makes the hold-out set smaller or easier could hide a loss.
+    """
+    names = {REGRESSION: "the incumbent", ANCHORED: "the best release"}
+    for gate, other in others.items():
+        yield Side(gate, names[gate], compare(repository, commit, other))
+        images = holdout(repository, other)
+        same_source = _source(repository, other) == _source(repository, commit)
+        if images is not None and images != holdout(repository, commit) and same_source:
+            found = compare(repository, commit, other, images=other)
+            yield Side(gate, f"{names[gate]} on its own hold-out set", found)
 
 
-def _compared(found: Comparison, settings: Settings) -> list[Row]:
-    mean, size = found.mean_accuracy, found.size
-    times = settings.max_latency_ratio
+def _model(repository: Repository, commit: str) -> str | None:
+    try:
+        return evaluation(repository, commit).model_sha256
+    except GateError:
+        return None
+
+
+def _source(repository: Repository, commit: str) -> object:
+    try:
+        params = yaml.safe_load(repository.read(commit, PARAMS) or b"{}")
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
+        return None
+    data = params.get("data") if isinstance(params, dict) else None
+    return data.get("source") if isinstance(data, dict) else None
+
+
+def _as_recorded(
+    repository: Repository, commit: str, others: dict[str, str], settings: Settings, why: str
+) -> list[Row]:
+    """Compare the accuracies that commits record, without knowing which images each model got right."""
+    rows, one = [], evaluation(repository, commit)
+    for gate, name in others.items():
+        other = evaluation(repository, name)
+        value, shown = f"{one.mean_accuracy:.4f}", f"{other.mean_accuracy:.4f}"
+        luck = tolerance(one, other)
+        if holdout(repository, commit) != holdout(repository, name):
+            # Accuracies on two sets of images say nothing about each other.
+            value, limit = f"{value} on other images", f"a comparison on the same images ({why})"
+            remedy = "configure the DVC remote that has both models: dvc remote add --default NAME URL"
+            rows.append(Row(gate, value, limit, shown, False, remedy))
+        elif luck is None:
+            limit, remedy = "the 95% interval of both accuracies", "run dvc repro evaluate"
+            rows.append(Row(gate, f"{value} without an interval", limit, shown, False, remedy))
+        else:
+            floor = other.mean_accuracy - luck - (settings.max_mean_loss if gate == ANCHORED else 0)
+            limit = f"at least {floor:.4f} (two standard errors less: {why})"
+            rows.append(Row(gate, value, limit, shown, one.mean_accuracy >= floor))
+    return rows
+
+
+def compared(sides: Sequence[Side], settings: Settings) -> list[Row]:
+    """Return the rows of one or more comparisons of a model; the first is that with the incumbent."""
+    size = sides[0].found.size
+    times, most = settings.max_latency_ratio, settings.max_latency_ms
+    latency = sides[0].found.latency
     return [
-        Row(
-            _REGRESSION,
-            f"{mean.accuracy:.4f} ({mean.difference:+.4f}, {mean.low:+.4f} to {mean.high:+.4f}, "
-            f"p {mean.p_worse:.2g})",
-            f"p over {_ALPHA}",
-            f"{mean.incumbent:.4f}",
-            mean.p_worse > _ALPHA,
-        ),
-        _parts("attribute", found.per_attribute, settings.max_attribute_loss, found.only_incumbent),
-        _parts("slice", found.slices, settings.max_slice_loss),
+        *_means(sides, settings),
+        _parts("attribute", _attributes(sides), _ATTRIBUTES, settings.max_attribute_loss, sides),
+        _parts("slice", _slices(sides), _SLICES, settings.max_slice_loss),
+        _dead(sides),
         Row(
             "latency",
-            ", ".join(f"{one.ratio:.2f} times at {_words(name)}" for name, one in found.latency.items()),
-            f"at most {times:g} times",
-            ", ".join(f"{one.incumbent_p50_ms:.3g} ms" for one in found.latency.values()),
-            _in_time(found, settings),
+            ", ".join(f"{one.ratio:.2f} times at {_words(name)}" for name, one in latency.items())
+            + f", {_one_image(sides[0].found):.3g} ms for an image",
+            f"at most {times:g} times, {most:g} ms",
+            ", ".join(f"{one.incumbent_p50_ms:.3g} ms" for one in latency.values()),
+            _in_time(sides[0].found, settings),
         ),
         Row(
             "size",
             f"{size.ratio:.2f} times, {size.bytes:,} bytes",
-            f"at most {settings.max_size_ratio:g} times",
+            f"at most {settings.max_size_ratio:g} times, {settings.max_model_bytes:,} bytes",
             f"{size.incumbent_bytes:,} bytes",
-            size.ratio <= settings.max_size_ratio,
+            size.ratio <= settings.max_size_ratio and size.bytes <= settings.max_model_bytes,
         ),
     ]
 
 
 def _in_time(found: Comparison, settings: Settings) -> bool:
-    return all(one.ratio <= settings.max_latency_ratio for one in found.latency.values())
+    return (
+        all(one.ratio <= settings.max_latency_ratio for one in found.latency.values())
+        and _one_image(found) <= settings.max_latency_ms
+    )
 
 
-def _parts(kind: str, parts: Mapping[str, OneOfMany], loss: float, lacking: Sequence[str] = ()) -> Row:
+def _one_image(found: Comparison) -> float:
+    """Return the milliseconds that a call takes at the smallest number of images, which is one."""
+    return min(one.p50_ms for one in found.latency.values())
+
+
+def _means(sides: Sequence[Side], settings: Settings) -> list[Row]:
+    margins = {REGRESSION: 0.0, ANCHORED: settings.max_mean_loss}
+    p_values = holm([_p_lost(side.found.mean_accuracy, margins[side.gate]) for side in sides])
+    rows = []
+    for gate, margin in margins.items():
+        here = [(side, p) for side, p in zip(sides, p_values, strict=True) if side.gate == gate]
+        if not here:
+            continue
+        lost = f" of a loss over {margin:g}" if margin else ""
+        adjusted = " (Holm)" if len(sides) > 1 else ""
+        values = [
+            f"{mean.accuracy:.4f} ({mean.difference:+.4f}, {mean.low:+.4f} to {mean.high:+.4f}, p {p:.2g})"
+            + (" on its own hold-out set" if position else "")
+            for position, (side, p) in enumerate(here)
+            for mean in [side.found.mean_accuracy]
+        ]
+        incumbents = (f"{side.found.mean_accuracy.incumbent:.4f}" for side, _ in here)
+        limit = f"p{lost} over {_MEAN}{adjusted}"
+        ok = all(p > _MEAN for _, p in here)
+        rows.append(Row(gate, "; ".join(values), limit, "; ".join(incumbents), ok))
+    return rows
+
+
+def _p_lost(found: Difference, margin: float) -> float:
+    """Return how likely chance alone shows this loss if the model truly loses `margin` or less."""
+    if not margin:
+        return found.p_worse
+    error = (found.high - found.low) / _IN_INTERVAL
+    beyond = found.difference + margin
+    if not error:
+        return float(beyond >= 0)
+    return _NORMAL.cdf(beyond / error)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted by Holm: those up to alpha are significant together."""
+    adjusted, floor = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        floor = max(floor, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = floor
+    return adjusted
+
+
+_Part = tuple[str, Side, Difference]
+
+
+def _attributes(sides: Sequence[Side]) -> list[_Part]:
+    return [(name, side, one) for side in sides for name, one in side.found.per_attribute.items()]
+
+
+def _slices(sides: Sequence[Side]) -> list[_Part]:
+    return [(name, side, one) for side in sides for name, one in side.found.slices.items()]
+
+
+def _parts(kind: str, parts: Sequence[_Part], alpha: float, loss: float, sides: Sequence[Side] = ()) -> Row:
     """Return the row that says whether any attribute or slice is worse, beyond chance and beyond `loss`."""
-    ranked = sorted(parts.items(), key=lambda item: (item[1].p_worse_holm, item[1].difference))
-    worse = [name for name, one in ranked if one.p_worse_holm <= _ALPHA and one.difference < -loss]
-    shown = [
-        f"{name} {one.difference:+.4f} (p {one.p_worse_holm:.2g})"
-        for name, one in ranked
-        if name in worse[:_NAMED]
+    p_values = holm([one.p_worse for _, _, one in parts])
+    ranked = sorted(zip(p_values, parts, strict=True), key=lambda item: (item[0], item[1][2].difference))
+    worse = [
+        f"{name} {one.difference:+.4f} (p {p:.2g}{_against(side)})"
+        for p, (name, side, one) in ranked
+        if p <= alpha and one.difference < -loss
     ]
+    shown = worse[:_NAMED] or [f"none of {len({name for name, _, _ in parts})}"]
     if len(worse) > _NAMED:
         shown.append(f"{len(worse) - _NAMED} more")
-    if not worse:
-        shown = [f"none of {len(parts)}"]
-    if lacking:
+    if lacking := list(dict.fromkeys(name for side in sides for name in side.found.only_incumbent)):
         shown.append(f"without {_few(lacking)}")
-    limit = f"no loss{f' over {loss:g}' if loss else ''} at p up to {_ALPHA} (Holm)"
+    limit = f"no loss{f' over {loss:g}' if loss else ''} at p up to {alpha} (Holm)"
     return Row(f"no {kind} worse", ", ".join(shown), limit, "", not worse)
+
+
+def _dead(sides: Sequence[Side]) -> Row:
+    """Return the row that says whether any attribute died: its answers told something, and now tell nothing.
+
+    Only the rarer answer counts, as a constant gives the other one. An attribute is dead if the model gives
+    the rarer answer where it is right no more often than by chance (Fisher's exact test). It died if the
+    other release was alive, and if more of the images with that answer are lost than chance explains (the
+    sign test of the images that one of both models finds).
+    """
+    parts = [(name, side, one.rare) for side in sides for name, one in side.found.per_attribute.items()]
+    p_values = holm([_p_sign(rare.lost, rare.gained) for _, _, rare in parts])
+    died = [
+        f"{name} ({rare.found} of {rare.count} found, not {rare.incumbent_found}, p {p:.2g}{_against(side)})"
+        for p, (name, side, rare) in zip(p_values, parts, strict=True)
+        if p <= _DEAD and _lives(rare, rare.incumbent_found, rare.incumbent_false)
+        if not _lives(rare, rare.found, rare.false)
+    ]
+    shown = died[:_NAMED] or [f"none of {len({name for name, _, _ in parts})}"]
+    if len(died) > _NAMED:
+        shown.append(f"{len(died) - _NAMED} more")
+    limit = f"none dead that was alive, at p up to {_DEAD} (Holm)"
+    return Row("no attribute dead", ", ".join(shown), limit, "", not died)
+
+
+def _lives(rare: Rare, found: int, false: int) -> bool:
+    """Tell whether a model gives the rarer answer more often where it is right, by Fisher's exact test."""
+    answers, images = found + false, rare.count + rare.others
+    ways = _log_ways(images, answers)
+    chances = (
+        math.exp(_log_ways(rare.count, hits) + _log_ways(rare.others, answers - hits) - ways)
+        for hits in range(max(found, answers - rare.others), min(rare.count, answers) + 1)
+    )
+    return math.fsum(chances) <= _ALIVE
+
+
+def _log_ways(things: int, chosen: int) -> float:
+    return math.lgamma(things + 1) - math.lgamma(chosen + 1) - math.lgamma(things - chosen + 1)
+
+
+def _p_sign(lost: int, gained: int) -> float:
+    """Return how likely chance loses `lost` or more of `lost + gained` images, each as likely as not."""
+    tosses = lost + gained
+    return sum(math.comb(tosses, heads) for heads in range(lost, tosses + 1)) / 2**tosses
+
+
+def _against(side: Side) -> str:
+    return "" if side.name == "the incumbent" else f", against {side.name}"
 
 
 def _few(names: Sequence[str]) -> str:

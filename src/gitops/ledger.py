@@ -95,8 +95,9 @@ class Ledger:
         :raises GateError: where the commit lacks the figures.
         :raises SettingsError: where the settings are missing or not valid.
         """
-        compare = self.compare if fetch else None
-        rows = gate.judge(self.repository, commit, incumbent, self.settings(environment), compare)
+        compare, settings = self.compare if fetch else None, self.settings(environment)
+        best = gate.anchor(self.repository, self.verdicts, environment, commit, settings)
+        rows = gate.judge(self.repository, commit, incumbent, settings, compare, best)
         self.judged[environment] = rows
         return rows
 

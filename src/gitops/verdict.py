@@ -150,6 +150,14 @@ class Verdicts:
             return None
         return self._verified.get((environment, self._identity(commit)))
 
+    def verifications(self, environment: str) -> list[Verdict]:
+        """Return the first verification of each release that an environment did not reject, oldest first."""
+        return [
+            verdict
+            for (where, identity), verdict in self._verified.items()
+            if where == environment and (where, identity) not in self._rejected
+        ]
+
     def rejected(self, environment: str, commit: str | None) -> Tag | None:
         """Return the tag by which an environment rejected a release, or None where it did not."""
         return None if commit is None else self._rejected.get((environment, self._identity(commit)))

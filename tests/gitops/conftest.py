@@ -34,9 +34,12 @@ def model_files(
 ) -> dict[str, bytes]:
     """What a training run leaves in git."""
     digest = hashlib.sha256(name.encode()).hexdigest()
+    luck = 1.96 * (accuracy * (1 - accuracy) / samples) ** 0.5
     evaluation: dict[str, Any] = {
         "profile": profile,
         "mean_accuracy": accuracy,
+        "mean_accuracy_low": max(accuracy - luck, 0),
+        "mean_accuracy_high": min(accuracy + luck, 1),
         "majority_accuracy": 0.8,
         "mean_balanced_accuracy": 0.75,
         "model_sha256": digest,
@@ -62,7 +65,7 @@ def model_files(
 
 
 COMPARISON: dict[str, Any] = {
-    "format": 1,
+    "format": 2,
     "model_sha256": "a" * 64,
     "incumbent_sha256": "b" * 64,
     "holdout_sha256": "c" * 64,
@@ -85,6 +88,16 @@ COMPARISON: dict[str, Any] = {
             "high": 0.002,
             "p_worse": 0.3,
             "p_worse_holm": 0.6,
+            "rare": {
+                "count": 600,
+                "others": 1400,
+                "found": 480,
+                "false": 80,
+                "incumbent_found": 482,
+                "incumbent_false": 78,
+                "lost": 12,
+                "gained": 10,
+            },
         }
         for name in ("Smiling", "Male")
     },

@@ -129,6 +129,11 @@ def test_results_are_held_against_the_gates_of_the_environment(lab: Lab, tmp_pat
 
     assert failed(better) == []
     assert failed(worse) == ["mean accuracy", "no worse than the incumbent"]
+    # What dev verified before is the second measure
+    lab.verify("dev", incumbent)
+    lab.train("second", 0.9)
+    incumbent = lab.tip
+    assert failed(lab.branch("run/c", model_files("c", 0.9))) == ["no worse than the best release"]
 
 
 def test_a_run_without_figures_cannot_be_judged(lab: Lab, tmp_path: Path) -> None:

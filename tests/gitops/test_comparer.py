@@ -114,6 +114,29 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def test_both_models_answer_the_images_that_the_incumbent_was_judged_by(
+    works: Works, comparer: Comparer, said: list[str]
+) -> None:
+    old, new = works.release(b"old", b"old images"), works.release(b"new", b"new images")
+    for images, content in ((None, b"new images"), (old, b"old images"), (old, b"old images")):
+        found = comparer(works.checkout, new, old, images=images)
+        assert found.holdout_sha256 == sha256(content)
+    assert len(said) == 2
+    assert works.lab.origin.resolve("main") == new
+
+
+def test_images_that_the_remote_lost_or_spoilt_fail_the_comparison(works: Works, comparer: Comparer) -> None:
+    old, new = works.release(b"old", b"old images"), works.release(b"new", b"new images")
+    digest = hashlib.md5(b"old images", usedforsecurity=False).hexdigest()
+    stored = works.remote / "files" / "md5" / digest[:2] / digest[2:]
+    stored.write_bytes(b"other images")
+    with pytest.raises(ComparisonError, match="has another digest"):
+        comparer(works.checkout, new, old, images=old)
+    stored.unlink()
+    with pytest.raises(ComparisonError, match="has no such object"):
+        comparer(works.checkout, new, old, images=old)
+
+
 def test_both_models_answer_the_images_of_the_commit(works: Works, comparer: Comparer) -> None:
     old, new = works.release(b"old", b"old images"), works.release(b"new", b"new images")
     found = comparer(works.checkout, new, old)

@@ -14,10 +14,16 @@ def test_what_a_release_writes_is_read() -> None:
     assert found.model_dump(mode="json") == COMPARISON
 
 
+MALE = COMPARISON["per_attribute"]["Male"]
+RARE = "per_attribute.Male.rare: Value error, "
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"format": 2}, "format: Input should be 1"),
+        ({"format": 1}, "format: Input should be 2"),
+        ({"per_attribute": {"Male": MALE | {"rare": MALE["rare"] | {"found": 601}}}}, RARE + "more images"),
+        ({"per_attribute": {"Male": MALE | {"rare": MALE["rare"] | {"lost": 13}}}}, RARE + "found, lost"),
         ({"more": 1}, "more: Extra inputs are not permitted"),
         ({"model_sha256": "abc"}, "model_sha256: String should match"),
         ({"samples": "2000"}, "samples: Input should be a valid integer"),
