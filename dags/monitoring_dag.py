@@ -8,8 +8,8 @@ pipeline is started. It ends with a candidate branch: **nothing deploys itself**
 | task | what it does |
 |---|---|
 | `check_data_drift` | compares the latest seven windows with the release's reference (Evidently) |
-| `check_performance` | accuracy on late labels (of scores of the last 28 days) against `ACCURACY_THRESHOLD` |
-| `decide` | drift, or an accuracy whose whole 95 % interval is below the threshold: `trigger_retraining` |
+| `check_performance` | accuracy on late labels (28 days) against the release's own and `ACCURACY_THRESHOLD` |
+| `decide` | drift, or an accuracy that is below one of both for sure (95 %): `trigger_retraining` |
 | `trigger_retraining` | starts `ml_pipeline_face_attributes` here, from `main` |
 | `skip_retraining` | the other branch; also where a training is queued or running already |
 | `log_monitoring_results` | adds a line to `monitoring/decisions.jsonl` |
@@ -94,6 +94,10 @@ def check_performance(run_id: str, dag_run: Any) -> str:
         str(labels),
         "--threshold",
         str(inputs.ACCURACY_THRESHOLD.read()),
+        "--evaluation",
+        str(place.RELEASE_ROOT / "metrics/evaluation.json"),
+        "--max-loss",
+        str(inputs.MAX_PERFORMANCE_LOSS.read()),
     )
 
 

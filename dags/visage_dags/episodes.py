@@ -16,7 +16,9 @@ _OPEN = (BEGINS, GOES_ON)
 
 def raised(drift: Mapping[str, Any], performance: Mapping[str, Any]) -> dict[str, bool | None]:
     """What two checks say of each alarm; None where they cannot tell."""
-    return {DRIFT: drift["drifted"], ACCURACY: performance["below_threshold"]}
+    below = performance["below_threshold"]
+    # Verdicts of earlier releases have no `below_release`
+    return {DRIFT: drift["drifted"], ACCURACY: below or performance.get("below_release", below)}
 
 
 def follow(

@@ -72,6 +72,13 @@ ACTIVE_DAGS = Input("ACTIVE_DAGS", From.SETTINGS, _names, (), "the DAGs that do 
 ACCURACY_THRESHOLD = Input(
     "ACCURACY_THRESHOLD", From.SETTINGS, float, 0.85, "the mean accuracy below which monitoring trains again"
 )
+MAX_PERFORMANCE_LOSS = Input(
+    "MAX_PERFORMANCE_LOSS",
+    From.SETTINGS,
+    float,
+    0.02,
+    "how far the accuracy on late labels may be below the release's own evaluation",
+)
 NOTIFY_EMAIL = Input("NOTIFY_EMAIL", From.SETTINGS, _names, (), "who gets the notices by e-mail")
 TASK_RETRIES = Input("TASK_RETRIES", From.SETTINGS, int, 2, "how often a task that fails is tried again")
 TASK_RETRY_SECONDS = Input(
@@ -84,6 +91,7 @@ VARIABLES: tuple[Input[Any], ...] = (
     VISAGE_ENVIRONMENT,
     ACTIVE_DAGS,
     ACCURACY_THRESHOLD,
+    MAX_PERFORMANCE_LOSS,
     NOTIFY_EMAIL,
     TASK_RETRIES,
     TASK_RETRY_SECONDS,

@@ -62,7 +62,7 @@ def training_run(run_id: str) -> str:
 def decide(drift: dict[str, Any], performance: dict[str, Any], trainings_in_flight: int) -> Decision:
     """Decide from what the two checks found, and from how many training runs are queued or running."""
     found = (_of_drift(drift), _of_performance(performance))
-    if not (drift["drifted"] or performance["below_threshold"]):
+    if not any(episodes.raised(drift, performance).values()):
         return Decision(False, found)
     if trainings_in_flight:
         return Decision(False, (*found, f"A run of {TRAINING} is queued or running already"))
@@ -220,8 +220,21 @@ def _of_performance(performance: dict[str, Any]) -> str:
             f"{performance['since']} to {performance['until']} have one; it takes {performance['minimum']}"
         )
     low, high = performance["mean_accuracy_low"], performance["mean_accuracy_high"]
+    claimed = performance.get("claimed_accuracy")
+    floor = f"{_below(performance['below_threshold'])} {performance['threshold']:.2%}"
+    own = (
+        ""
+        if claimed is None
+        else (
+            f", and {_below(performance['below_release'])} the release's own {claimed:.2%} by more than "
+            f"{100 * performance['max_loss']:g} points"
+        )
+    )
     return (
         f"Mean accuracy {performance['mean_accuracy']:.2%} ({low:.2%} to {high:.2%}) on "
-        f"{performance['images']} late labels is {'' if performance['below_threshold'] else 'not '}below "
-        f"{performance['threshold']:.2%}"
+        f"{performance['images']} late labels is {floor}{own}"
     )
+
+
+def _below(found: bool) -> str:
+    return "below" if found else "not below"

@@ -54,6 +54,7 @@ class Check:
     """The largest shift of all columns, also of those that moved by less than counts."""
     accuracy: Interval | None
     threshold: float | None
+    """The higher of the environment's threshold and the limit that the release's own accuracy sets."""
     below: bool | None
     labels: int | None
     alarm: str | None
@@ -143,8 +144,11 @@ def _check(home: Path, data: dict[str, Any], at: datetime, kept: set[str]) -> Ch
             values.number(performance.get("mean_accuracy_low")),
             values.number(performance.get("mean_accuracy_high")),
         ),
-        threshold=values.number(performance.get("threshold")),
-        below=values.flag(performance.get("below_threshold")),
+        threshold=values.number(performance.get("limit", performance.get("threshold"))),
+        below=values.flag(
+            performance.get("below_threshold")
+            or performance.get("below_release", performance.get("below_threshold"))
+        ),
         labels=values.whole(performance.get("images")),
         alarm=_said(data.get("alarm")),
         episodes=tuple(_episodes(data.get("episodes"))),

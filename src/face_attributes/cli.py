@@ -307,23 +307,33 @@ def performance(
     release: Annotated[str | None, _RELEASE] = None,
     since: Annotated[datetime | None, _SINCE] = None,
     until: Annotated[datetime | None, _UNTIL] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(help="metrics/evaluation.json of the release: its accuracy is a second limit"),
+    ] = None,
+    max_loss: Annotated[
+        float, typer.Option(min=0, max=1, help="How far the accuracy may be below that of the evaluation")
+    ] = 0.0,
 ) -> None:
     """Say how often the model was right about scored images whose true attributes came to be known later.
 
-    It is below the threshold if the whole 95% interval of its mean accuracy is. Fewer than a hundred labelled
-    images are not enough to say. Being below is an answer, not an error: the exit code is 0.
+    It is below the threshold if the whole 95% interval of its mean accuracy is, and below its release if the
+    whole 95% interval of the difference is. Fewer than a hundred labelled images are not enough to say. Being
+    below is an answer, not an error: the exit code is 0.
     """
     from face_attributes.performance import performance as run
 
-    found = run(scores, labels, reference, model_sha256, threshold, out, release, _days(since, until))
+    days = _days(since, until)
+    found = run(scores, labels, reference, model_sha256, threshold, out, release, days, evaluation, max_loss)
     if not found["enough_labels"]:
         few = f"{found['images']} of the scored images have one of the {found['labels']} labels"
         print(f"performance: not enough labels: {few}; it takes {found['minimum']}")
         return
     low, high = found["mean_accuracy_low"], found["mean_accuracy_high"]
+    below = found["below_threshold"] or found["below_release"]
     print(
         f"performance: mean accuracy {found['mean_accuracy']:.2%} ({low:.2%} to {high:.2%}) on "
-        f"{found['images']} images, {'below' if found['below_threshold'] else 'not below'} {threshold:.2%}"
+        f"{found['images']} images, {'below' if below else 'not below'} {found['limit']:.2%}"
     )
 
 

@@ -1,5 +1,7 @@
 """Performance: how often the model was right about images whose true attributes came to be known later."""
 
+import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pyarrow as pa
 
 from face_attributes import bootstrap, late_labels, scored, slices
 from face_attributes import reference as references
+from face_attributes.errors import DataError
 from face_attributes.files import write_json
 from face_attributes.late_labels import LateLabels
 from face_attributes.scored import ALL, Days
@@ -29,11 +32,14 @@ def performance(
     out: Path,
     release: str | None = None,
     days: Days = ALL,
+    evaluation: Path | None = None,
+    max_loss: float = 0.0,
 ) -> dict:
     """Hold what was scored against the labels that came later, and write the verdict.
 
     The model is below the threshold when the whole 95% interval of its accuracy is: chance does not explain
-    it then.
+    it then. It is below its release if the whole 95% interval of the difference from the release's own
+    evaluation lies below -`max_loss`.
 
     Args:
         places: files of scores, or folders of them.
@@ -44,14 +50,19 @@ def performance(
         out: JSON file to write.
         release: the commit that the model belongs to, if it is to be noted.
         days: leave out scores of others.
+        evaluation: what the stage evaluate wrote about the model; without it, only the threshold counts.
+        max_loss: how far the accuracy may be below that of the evaluation, 0 to 1.
 
     Returns:
-        What `out` holds. `below_threshold` is None where there are not enough labels to say.
+        What `out` holds. `below_threshold` and `below_release` are None where there are not enough labels to
+        say.
 
     Raises:
-        DataError: a file cannot be read, or two of them contradict each other.
+        DataError: a file cannot be read, two of them contradict each other, or the evaluation is that of
+            another model.
 
     """
+    claimed = None if evaluation is None else _claimed(evaluation, model_sha256)
     known = references.read(reference, model_sha256)
     attributes = references.attributes(known)
     lists = late_labels.files_in(labels)
@@ -68,7 +79,12 @@ def performance(
         "minimum": MINIMUM,
         "enough_labels": seen >= MINIMUM,
         "threshold": threshold,
+        "claimed_accuracy": None if claimed is None else claimed[0],
+        "max_loss": max_loss,
+        # The higher of the two limits, for people to look at
+        "limit": threshold if claimed is None else round(max(threshold, claimed[0] - max_loss), _DIGITS),
         "below_threshold": None,
+        "below_release": None,
         "mean_accuracy": None,
         "mean_accuracy_low": None,
         "mean_accuracy_high": None,
@@ -80,8 +96,28 @@ def performance(
         thirds = slices.terciles(known.column(slices.BRIGHTNESS).to_numpy())
         verdict |= _judge(found, truths, attributes, thirds)
         verdict["below_threshold"] = verdict["mean_accuracy_high"] < threshold
+        if claimed is not None:
+            accuracy, error = claimed
+            own_error = verdict["mean_accuracy_high"] - verdict["mean_accuracy"]
+            highest = verdict["mean_accuracy"] + math.hypot(own_error, error)
+            verdict["below_release"] = bool(highest < accuracy - max_loss)
     write_json(out, verdict)
     return verdict
+
+
+def _claimed(evaluation: Path, model_sha256: str) -> tuple[float, float]:
+    """Return the mean accuracy that a release claims, and the lower half of its 95% interval."""
+    try:
+        found = json.loads(evaluation.read_text(encoding="utf-8"))
+        model, accuracy = found["model_sha256"], float(found["mean_accuracy"])
+        error = accuracy - float(found["mean_accuracy_low"])
+    except (OSError, ValueError, KeyError, TypeError) as failure:
+        raise DataError(
+            f"{evaluation}: not what the stage evaluate writes ({failure!r}); run it again"
+        ) from None
+    if model != model_sha256:
+        raise DataError(f"{evaluation}: is about another model, {str(model)[:12]}; take that of the release")
+    return accuracy, error
 
 
 def _labelled(tables: Iterable[pa.Table], truths: LateLabels) -> Iterator[pa.Table]:

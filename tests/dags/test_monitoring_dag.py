@@ -130,6 +130,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
     figures = {
         "profile": "full",
         "mean_accuracy": 0.9,
+        "mean_accuracy_low": 0.89,
+        "mean_accuracy_high": 0.91,
         "majority_accuracy": 0.8,
         "model_sha256": DIGEST,
         "samples": 400,
@@ -249,7 +251,9 @@ def test_labels_that_belie_the_model_lead_to_a_training(environment: Environment
     calm, reason = line["reasons"]
     assert calm == "No drift in 600 images in 2 windows"
     assert reason.startswith("Mean accuracy 66.67%")
-    assert reason.endswith("on 300 late labels is below 85.00%")
+    assert reason.endswith(
+        "on 300 late labels is below 85.00%, and below the release's own 90.00% by more than 2 points"
+    )
     assert line["drift"]["drifted"] is False
     assert environment.trainings() == [(line["triggered"], {"ref": "main", "profile": "full"})]
     assert reason in said

@@ -147,3 +147,60 @@ def test_what_cannot_be_read_is_named(scores, judge, tmp_path):
     (tmp_path / "labels/monday.csv").write_text("image_id,Smiling\n0000.jpg,1\n")
     with pytest.raises(DataError, match=r"monday\.csv: no column for Male, which the model predicts"):
         judge()
+
+
+@pytest.fixture
+def beside(tmp_path, reference):
+    """Return a function that judges beside an evaluation of this mean accuracy, known to 0.01."""
+
+    def run(accuracy, max_loss=0.02, model=MODEL):
+        figures = {"model_sha256": model, "mean_accuracy": accuracy, "mean_accuracy_low": accuracy - 0.01}
+        (tmp_path / "evaluation.json").write_text(json.dumps(figures))
+        return performance(
+            [tmp_path / "scores"],
+            [tmp_path / "labels"],
+            reference,
+            MODEL,
+            0.85,
+            tmp_path / "verdict.json",
+            evaluation=tmp_path / "evaluation.json",
+            max_loss=max_loss,
+        )
+
+    return run
+
+
+def test_a_release_that_lost_much_is_told_above_the_threshold(scores, beside):
+    # 0.9 where the release has 0.97: the floor of 0.85 says nothing of that
+    scores("monday", 1000, wrong=100)
+    verdict = beside(0.97)
+    assert (verdict["below_threshold"], verdict["below_release"]) == (False, True)
+    assert (verdict["limit"], verdict["claimed_accuracy"], verdict["max_loss"]) == (0.95, 0.97, 0.02)
+    assert beside(0.97, max_loss=0.06)["below_release"] is False
+
+
+def test_sampling_error_of_both_accuracies_is_no_loss(scores, beside):
+    scores("monday", 1000, wrong=100)
+    # 0.9 with +-0.0186 here, +-0.01 there: together +-0.021
+    assert beside(0.938)["below_release"] is False
+    assert beside(0.945)["below_release"] is True
+
+
+def test_the_floor_stays_for_a_release_that_is_near_it(scores, beside):
+    scores("monday", 1000, wrong=200)
+    verdict = beside(0.81)
+    assert (verdict["below_threshold"], verdict["below_release"], verdict["limit"]) == (True, False, 0.85)
+
+
+def test_without_labels_or_evaluation_nothing_is_said_of_the_release(scores, beside, judge):
+    scores("monday", 1000, wrong=100, labelled=50)
+    assert beside(0.97)["below_release"] is None
+    scores("tuesday", 1000, wrong=100)
+    assert judge()["below_release"] is None
+    assert judge()["limit"] == 0.85
+
+
+def test_an_evaluation_that_says_nothing_of_the_model(scores, beside, tmp_path):
+    scores("monday", 200, wrong=20)
+    with pytest.raises(DataError, match="is about another model, 999999999999; take that of the release"):
+        beside(0.97, model="9" * 64)
