@@ -22,7 +22,7 @@ from gitops.comparison import AttributeDifference, Comparison, Difference, Laten
 from gitops.gate import ANCHORED, REGRESSION, Side, compared, earliest_of_the_best
 from gitops.settings import Settings, load
 
-WEEKS, YEARS = 52, 20
+WEEKS, YEARS = 52, 10
 ATTRIBUTES = 40
 # Shares of the rarer answer, and of wrong answers, from the rarest to the commonest attribute; 10 % are wrong
 # in the mean. `Smiling` stands for an attribute as common as its absence with 7 % errors.
