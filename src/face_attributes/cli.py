@@ -392,6 +392,20 @@ def profile(name: Annotated[str, typer.Argument(help="small: all stages in a min
     print(f"profile: params.yaml now has the values of params.{name}.yaml; to undo: git restore params.yaml")
 
 
+@app.command(rich_help_panel=_TOOLS)
+def schema() -> None:
+    """Print the JSON Schema of params.yaml, for schemas/params.schema.json.
+
+    `gitops check` judges parameters with that file. After a change of the parameters' model, run:
+    python -m face_attributes schema > schemas/params.schema.json
+    """
+    import json
+
+    from face_attributes import params
+
+    print(json.dumps(params.schema(), indent=2))
+
+
 def _days(since: datetime | None, until: datetime | None) -> "Days":
     from face_attributes.scored import Days
 

@@ -18,7 +18,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from face_attributes.errors import ParamsError
 from face_attributes.files import write_text
-from face_attributes.synthetic import SyntheticParams
+from face_attributes.synthetic import DRAWN_ATTRIBUTES, SyntheticParams
 
 PARAMS_FILE = Path("params.yaml")
 SOURCES = ("synthetic", "celeba")
@@ -38,7 +38,7 @@ class DataParams(_Section):
     """Where the photographs come from."""
 
     source: Literal[SOURCES]
-    attributes: list[str] | None = Field(min_length=1)
+    attributes: list[str] | None = Field(min_length=1, json_schema_extra={"uniqueItems": True})
     max_images: int | None = Field(ge=10)
     max_bad_fraction: Fraction
     synthetic: SyntheticParams
@@ -209,6 +209,44 @@ def _for_source(value: Any, source: str) -> Any:
 
 def _by_source(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == set(SOURCES)
+
+
+def schema() -> dict[str, Any]:
+    """Return all that `load` checks as data: a JSON Schema, and rules for what it has no words for.
+
+    `gitops check` judges the parameters of any commit with the schema of that commit, as it runs no code of
+    one; `gitops.parameters` says how the rules are read. Only whether several shares of drawn attributes can
+    be had at once is left to the stages.
+    """
+    document = _without_titles(Params.model_json_schema())
+    marginals = document["$defs"]["SyntheticParams"]["properties"]["marginals"]
+    marginals["propertyNames"] = {"enum": list(DRAWN_ATTRIBUTES)}
+    space = "tune.space"
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": str(PARAMS_FILE),
+        "x-by-source": {"key": "data.source", "sources": list(SOURCES)},
+        "x-rules": [
+            *({"value": f"train.{name}", "within": f"{space}.{name}"} for name in SEARCHED),
+            *(
+                {"low": f"{space}.{name}.low", "below": f"{space}.{name}.high"}
+                for name, field in SpaceParams.model_fields.items()
+                if isinstance(field.annotation, type) and issubclass(field.annotation, Range)
+            ),
+        ],
+        **document,
+    }
+
+
+def _without_titles(value: Any) -> Any:
+    """Leave out the titles that pydantic makes of the names."""
+    if isinstance(value, dict):
+        return {
+            key: _without_titles(item)
+            for key, item in value.items()
+            if not (key == "title" and isinstance(item, str))
+        }
+    return [_without_titles(item) for item in value] if isinstance(value, list) else value
 
 
 def apply_profile(name: str, path: Path = PARAMS_FILE) -> Params:

@@ -1,11 +1,12 @@
-"""The required check of every change to `main`: release files, settings and models are in order."""
+"""The required check of every change to `main`: release files, settings, parameters and models."""
 
 import hashlib
 
-from gitops import gate, release, rules, settings, signature
-from gitops.errors import GateError, ReleaseError, SettingsError
+from gitops import gate, provenance, release, rules, settings, signature
+from gitops.errors import GateError, ProvenanceError, ReleaseError, SettingsError
 from gitops.ledger import Ledger
 from gitops.lock import LOCK
+from gitops.provenance import train_command
 from gitops.release import ENVIRONMENTS, PREVIOUS
 from gitops.repository import Repository
 from gitops.rules import Violation
@@ -36,10 +37,70 @@ def check(ledger: Ledger, head: str) -> list[Violation]:
         ours = path.startswith("environments/") and path.endswith(("/release.yaml", "/settings.env"))
         if ours and folder not in known:
             found.append(Violation(path, "no such environment", f"there are {', '.join(ENVIRONMENTS)}"))
+    found += pipeline(ledger, head, changed)
     found += _signatures(ledger, base, head, changed)
     if _MODEL_FILES & set(changed):
         found += _model(ledger, head)
     return found
+
+
+def pipeline(ledger: Ledger, commit: str, changed: list[str]) -> list[Violation]:
+    """Return what is wrong with the parameters, `dvc.yaml` and `dvc.lock` of a commit.
+
+    A model that was made from another commit is no violation: main takes such a change, and dev trains from
+    there; see `note`.
+
+    Args:
+        ledger: What main declares.
+        commit: What main would become, or the branch where that is not known.
+        changed: The files that the change touches. What touches release files alone cannot break a pipeline,
+            and a rollback must not wait for somebody to repair one.
+
+    """
+    if not _touches_pipeline(changed):
+        return []
+    found = [
+        Violation(fault.file, fault.problem, "every stage would stop there: correct it")
+        for fault in provenance.parameter_faults(ledger.repository, commit, ledger.tip)
+    ]
+    try:
+        made = provenance.of_commit(ledger.repository, commit)
+    except ProvenanceError as error:
+        known = {violation.file for violation in found}
+        return found if error.file in known else [*found, Violation(error.file, error.problem, "repair it")]
+    for contradiction in made.contradictions:
+        right = f"take {LOCK} whole from one side of the merge, then {train_command('BRANCH')}"
+        found.append(Violation(LOCK, str(contradiction), right))
+    return found
+
+
+def note(ledger: Ledger, commit: str, changed: list[str], branch: str) -> str | None:
+    """Return a line about a model that was made before the change itself, or None where it was not.
+
+    Args:
+        ledger: What main declares.
+        commit: As for `pipeline`.
+        changed: The files that the change touches.
+        branch: What the training should start from.
+
+    """
+    if not _touches_pipeline(changed):
+        return None
+    try:
+        made = provenance.of_commit(ledger.repository, commit)
+    except ProvenanceError:
+        return None  # `pipeline` tells
+    if made.belongs or not made.trained:
+        return None
+    return (
+        f"its model was made before this change: {made.summary}. It may be merged, but not promoted before a "
+        f"training; {train_command(branch)}"
+    )
+
+
+def _touches_pipeline(changed: list[str]) -> bool:
+    files = {release.path_of(environment) for environment in ENVIRONMENTS}
+    return not files.issuperset(changed)
 
 
 def _ask_early(ledger: Ledger, head: str, changed: list[str]) -> None:

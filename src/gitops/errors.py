@@ -61,6 +61,15 @@ class ModelError(GitopsError):
     """A model could not be fetched, or is not the one that its release records."""
 
 
+class ProvenanceError(GitopsError):
+    """DVC cannot read the pipeline of a commit: the file to repair, and the problem with it."""
+
+    def __init__(self, commit: str, file: str, problem: str) -> None:
+        super().__init__(f"{file} in {commit[:12]}: {problem}")
+        self.file = file
+        self.problem = problem
+
+
 class DagsError(GitopsError):
     """The DAG files of a commit cannot be loaded."""
 

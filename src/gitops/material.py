@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitops import drifted, gate, release
-from gitops.check import check
+from gitops.check import check, note
 from gitops.difference import Difference, compare
 from gitops.drifted import Drifted
 from gitops.errors import GateError, GitError, ReleaseError, SettingsError
@@ -57,6 +57,8 @@ class Material:
     """The figures of the model that is held against the incumbents."""
     worth: Drifted | None = None
     """The same model on the labelled batches that came with it."""
+    note: str | None = None
+    """That the model was made before the change, and how to train it."""
     incumbents: tuple[Incumbent, ...] = ()
     """Empty where no environment would get another model."""
     trial: Trial | None = None
@@ -104,6 +106,7 @@ def gather(
         moves=moves,
         proposed=proposed,
         worth=worth,
+        note=note(ledger, head, sorted(changed), name or base),
         incumbents=incumbents,
         trial=trial,
         jobs=jobs or {},

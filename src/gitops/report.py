@@ -45,6 +45,8 @@ def render(material: Material, *, longest: int = LONGEST, artifact: str | None =
 def _first_screen(material: Material) -> Iterator[str]:
     yield f"**{_verdict(material)}**"
     yield "\n".join(_violations(material.broken))
+    if material.note:
+        yield f"Note: {plain(material.note, longest=600)}."
     if material.trial:
         yield "On the same small data, which say whether it works and not how good it is:"
         yield _metrics(material.trial.base, material.trial.head, material.base, material.head)

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gitops import instructions, release
-from gitops.errors import GateError, SettingsError
+from gitops import instructions, provenance, release
+from gitops.errors import GateError, ProvenanceError, SettingsError
 from gitops.ledger import Ledger, earlier
+from gitops.provenance import train_command
 from gitops.release import PREVIOUS, Release
 
 
@@ -83,12 +84,8 @@ def _promotion(
                 f"{short} is older than {before.commit[:12]}, which is there now",
                 f"to go back run {instructions.brief('rollback', environment)}",
             )
-    source = PREVIOUS[environment]
-    if source == "dev":
-        if tag := ledger.verdicts.rejected("dev", commit):
-            yield Violation(file, f"dev rejected {short} ({tag.name})", "fix it on main and promote that")
-    else:
-        yield from _verified_there(ledger, environment, source, commit, now)
+    yield from _verified_before(ledger, environment, commit, now)
+    yield from _made_from(ledger, environment, commit)
     objection = ledger.storage.objection(repository, commit) if ledger.storage else None
     if objection:
         yield Violation(file, objection.rule, objection.right)
@@ -102,26 +99,33 @@ def _promotion(
             yield Violation(file, f"{short} fails a gate: {row}", row.remedy or "release a better model")
 
 
-def _verified_there(
-    ledger: Ledger, environment: str, source: str, commit: str, now: datetime | None
+def _verified_before(
+    ledger: Ledger, environment: str, commit: str, now: datetime | None
 ) -> Iterator[Violation]:
-    file, short = release.path_of(environment), commit[:12]
-    there = ledger.present(source).commit
+    """Require the verdict of every environment before this one, and that the last of them runs it."""
+    file, short, source = release.path_of(environment), commit[:12], PREVIOUS[environment]
+    # dev runs main, and with it whatever main was, one after the other.
+    there = commit if source == "dev" else ledger.present(source).commit
     if there != commit:
         runs = there[:12] if there else "nothing yet"
         yield Violation(
             file, f"{environment} takes what {source} runs ({runs}), not {short}", f"name {runs} or wait"
         )
-    if tag := ledger.verdicts.rejected(source, commit):
-        yield Violation(file, f"{source} rejected {short} ({tag.name})", "promote another release")
-        return
+    missing = False
+    for earlier_one in chain(environment):
+        if tag := ledger.verdicts.rejected(earlier_one, commit):
+            right = "fix it on main and promote that" if earlier_one == "dev" else "promote another release"
+            yield Violation(file, f"{earlier_one} rejected {short} ({tag.name})", right)
+            missing = True
+        elif ledger.verdicts.verified(earlier_one, commit) is None:
+            yield Violation(
+                file,
+                f"{earlier_one} has not verified {short} yet",
+                f"wait for verify_release in {earlier_one}, a minute or two: gitops status shows its verdict",
+            )
+            missing = True
     age = ledger.verdicts.age(source, commit, now=now)
-    if age is None:
-        yield Violation(
-            file,
-            f"{source} has not verified {short}",
-            f"wait for verify_release in {source}, which tags it verified/{source}/{short}",
-        )
+    if missing or age is None:
         return
     try:
         soak = timedelta(hours=ledger.settings(environment).min_soak_hours)
@@ -134,6 +138,32 @@ def _verified_there(
             file,
             f"{source} verified {short} {_hours(age)} ago",
             f"MIN_SOAK_HOURS of {environment} asks for {_hours(soak)}: wait {_hours(soak - age)}",
+        )
+
+
+def chain(environment: str) -> list[str]:
+    """Return the environments that a release passes before this one, the first one first."""
+    found: list[str] = []
+    while environment in PREVIOUS:
+        environment = PREVIOUS[environment]
+        found.insert(0, environment)
+    return found
+
+
+def _made_from(ledger: Ledger, environment: str, commit: str) -> Iterator[Violation]:
+    """Refuse a release whose model was made from another commit's parameters, code or data."""
+    file, short = release.path_of(environment), commit[:12]
+    try:
+        found = provenance.of_commit(ledger.repository, commit)
+    except ProvenanceError as error:
+        yield Violation(file, str(error), "repair it on main and promote that")
+        return
+    # Without a model there is nothing to say of it; the gates refuse that.
+    if found.trained and not found.belongs:
+        yield Violation(
+            file,
+            f"{short} has the model of an earlier commit: {found.summary}",
+            f"{train_command('main')}, merge its candidate and promote that",
         )
 
 

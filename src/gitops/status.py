@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gitops import gate, instructions, release
+from gitops import gate, instructions, provenance, release
 from gitops.airflow import VERIFY, Access, Airflow
 from gitops.errors import AirflowError, GateError, ReleaseError
 from gitops.instructions import Meeting
@@ -37,6 +37,7 @@ class Row:
     `verified` is what the environment found out about the declared release: True, False (rejected), or None
     (no verdict yet). `since` is when main came to declare that release. Model and accuracy are those of what
     runs; where that is not known, of what is declared.
+    `notice` is set where the model is not that commit's own.
     """
 
     environment: str
@@ -55,10 +56,12 @@ class Row:
     """Commands that take a rejected release back; none where nothing has to be done, or nothing is known."""
     way_on: tuple[str, ...] = ()
     """Commands that lift the hold."""
+    notice: provenance.Notice | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return the row as JSON can carry it."""
-        return {**self.__dict__, "since": self.since.isoformat() if self.since else None}
+        since = self.since.isoformat() if self.since else None
+        return {**self.__dict__, "since": since, "notice": self.notice.__dict__ if self.notice else None}
 
 
 def ask(access: Access | None) -> Answer:
@@ -105,9 +108,10 @@ def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None
         trouble = trouble or f"{environment} rejected {(declared or '')[:12]}; it runs what it verified last"
     elif verdicts.verified(environment, declared):
         verified = True
-    sha256, accuracy = None, None
+    sha256, accuracy, notice = None, None, None
     commit = answer.running or declared
     if commit and repository.has(commit):
+        notice = provenance.notice(repository, commit)
         try:
             figures = gate.evaluation(repository, commit)
             sha256, accuracy = figures.model_sha256, figures.mean_accuracy
@@ -128,6 +132,7 @@ def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None
         trouble=trouble,
         way_back=_way_back(ledger, environment, declared, at) if verified is False else (),
         way_on=instructions.lift_hold(environment, at) if hold else (),
+        notice=notice,
     )
 
 
@@ -186,6 +191,9 @@ def show(
         if row.trouble:
             line.append(f"  {row.trouble}", style="red")
         console.print(line, soft_wrap=True)
+        if row.notice:
+            console.print(Text(f"{'':<9}{row.notice.text}", style="yellow"), soft_wrap=True)
+            console.print(Text(f"{'':<9}{row.notice.command}", style="yellow"), soft_wrap=True)
     for row in rows:
         ways = ((f"To go back in {row.environment}:", row.way_back),)
         ways += ((f"To allow promotions into {row.environment} again:", row.way_on),)

@@ -1,14 +1,16 @@
 import io
+import json
 import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from face_attributes import params
 from face_attributes.errors import ParamsError
+from gitops import parameters
 
 ROOT = Path(__file__).parents[2]
 
@@ -233,3 +235,49 @@ def dump(tree):
     stream = io.StringIO()
     YAML().dump(tree, stream)
     return stream.getvalue()
+
+
+def test_the_schema_in_the_repository_is_that_of_the_model():
+    written = json.loads((ROOT / "schemas" / "params.schema.json").read_text())
+    assert written == params.schema(), "run: python -m face_attributes schema > schemas/params.schema.json"
+
+
+def _paths(document, trail=()):
+    for key, value in document.items():
+        yield (*trail, key)
+        if isinstance(value, dict):
+            yield from _paths(value, (*trail, key))
+
+
+_VALUES = st.one_of(
+    st.sampled_from([None, True, False, 0, 1, 2, 16, 24, 5.0, -1, 0.0, 0.2, 1.0, 3.5, 10**6, 10**9]),
+    st.sampled_from([float("nan"), float("inf"), "", "auto", "celeba", "small", "Smiling", "x"]),
+    st.sampled_from([[], [16], [8, 24], ["Smiling"], ["Smiling", "Smiling"], {}, {"low": 0.3, "high": 0.2}]),
+    st.sampled_from([{"synthetic": 1, "celeba": 2}, {"Smiling": 0.5}, {"Smilling": 0.5}, {"Smiling": 2}]),
+    st.floats(allow_nan=True),
+    st.integers(-(2**33), 2**33),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_the_schema_takes_what_the_stages_take_and_nothing_else(data):
+    document = parameters.read((ROOT / "params.yaml").read_bytes())
+    for _ in range(data.draw(st.integers(1, 2))):
+        path = data.draw(st.sampled_from(sorted(_paths(document))))
+        place = document
+        for key in path[:-1]:
+            place = place[key]
+        action = data.draw(st.sampled_from(["set", "set", "set", "drop", "rename"]))
+        if action == "set":
+            place[path[-1]] = data.draw(_VALUES)
+        else:
+            value = place.pop(path[-1])
+            if action == "rename":
+                place[f"{path[-1]}s"] = value
+    try:
+        params._checked(document, Path("params.yaml"))
+        refused = ""
+    except ParamsError as error:
+        refused = str(error)
+    assert bool(parameters.faults(params.schema(), document)) == bool(refused), (document, refused)

@@ -1,8 +1,9 @@
 import hashlib
+import json
 
 import pytest
 
-from gitops.check import check
+from gitops.check import check, note
 from gitops.comparison import Comparison
 from gitops.errors import ComparisonError, NothingToDoError, PushRejectedError, RuleError
 from gitops.gate import EVALUATION, EXPORT
@@ -13,7 +14,7 @@ from gitops.release import Release
 from gitops.repository import Repository
 from gitops.rules import Violation, violations
 
-from .conftest import Lab, model_files
+from .conftest import ROOT, Lab, model_files
 
 
 def found(lab: Lab, head: str) -> list[Violation]:
@@ -131,7 +132,7 @@ def recorded(files: dict[str, bytes]) -> dict[str, bytes]:
         f"    - {{path: {path}, md5: {hashlib.md5(files[path], usedforsecurity=False).hexdigest()}}}\n"
         for path in (EVALUATION, EXPORT)
     )
-    return files | {"dvc.lock": files["dvc.lock"] + f"  evaluate:\n    outs:\n{outs}".encode()}
+    return files | {"dvc.lock": files["dvc.lock"] + f"  evaluate:\n    cmd: x\n    outs:\n{outs}".encode()}
 
 
 @pytest.mark.parametrize("path", [EVALUATION, EXPORT])
@@ -202,9 +203,11 @@ def test_merge_refuses_what_check_refuses(lab: Lab) -> None:
 
 def test_merge_names_the_files_in_conflict(lab: Lab) -> None:
     start = lab.tip
-    before = lab.land({"README.md": b"ours\n", "dvc.yaml": b"ours\n"})
-    lab.branch("feature", {"README.md": b"theirs\n", "dvc.yaml": b"theirs\n"}, on=start)
-    with pytest.raises(RuleError, match=r"feature: conflicts with main in README\.md, dvc\.yaml; merge main"):
+    before = lab.land({"README.md": b"ours\n", "dags/new.py": b"ours\n"})
+    lab.branch("feature", {"README.md": b"theirs\n", "dags/new.py": b"theirs\n"}, on=start)
+    with pytest.raises(
+        RuleError, match=r"feature: conflicts with main in README\.md, dags/new\.py; merge main"
+    ):
         lab.merge("feature")
     assert lab.tip == before
 
@@ -282,3 +285,148 @@ def test_a_promotion_is_compared_with_what_the_environment_runs(lab: Lab) -> Non
     assert asked == [(second, first)]
     assert violation.right == "see to that and check again"
     assert list(ledger.judged) == ["staging"]
+
+
+PIPELINE = b"""stages:
+  export:
+    cmd: make it
+    params: [train]
+    outs: [models/model.onnx]
+  evaluate:
+    cmd: judge it
+    deps: [models/model.onnx]
+"""
+
+
+def trained(params: str, *, read: str = "a") -> dict[str, bytes]:
+    """A pipeline, and what a training with these parameters leaves; evaluate read the model `read`."""
+    made, other = (hashlib.sha256(name.encode()).hexdigest()[:32] for name in ("a", read))
+    lock = f"""schema: '2.0'
+stages:
+  export:
+    cmd: make it
+    params:
+      params.yaml:
+        train: {{learning_rate: {params}}}
+    outs:
+    - {{path: models/model.onnx, hash: md5, md5: {made}}}
+  evaluate:
+    cmd: judge it
+    deps:
+    - {{path: models/model.onnx, hash: md5, md5: {other}}}
+"""
+    return model_files("a") | {"dvc.yaml": PIPELINE, "dvc.lock": lock.encode()}
+
+
+def test_a_change_that_its_model_was_not_made_with_may_be_merged_and_is_noted(lab: Lab) -> None:
+    lab.land(trained("0.1"))
+    params = {"params.yaml": b"profile: full\ntrain:\n  learning_rate: 0.2\n"}
+    commit = lab.branch("faster", params)
+    assert found(lab, "faster") == []
+    ledger = lab.ledger()
+    line = note(ledger, commit, ["params.yaml"], "faster")
+    assert line is not None
+    assert "params.yaml: train.learning_rate 0.1 -> 0.2 (export)" in line
+    assert ".venv/bin/gitops train faster --wait" in line
+    assert note(ledger, ledger.tip, ["params.yaml"], "main") is None
+    # What touches no file of the pipeline is not told of it.
+    assert note(ledger, commit, ["environments/prod/release.yaml"], "x") is None
+
+
+def test_a_lock_that_contradicts_itself_is_refused(lab: Lab) -> None:
+    lab.land(trained("0.1"))
+    lab.branch("by-hand", trained("0.1", read="b") | {"README.md": b"merged by hand"})
+    (violation,) = found(lab, "by-hand")
+    assert violation.file == "dvc.lock"
+    assert violation.rule.startswith(
+        "export made models/model.onnx with the digest ca978112ca1b, evaluate read"
+    )
+
+
+SCHEMA = "schemas/params.schema.json"
+
+
+def visage(path: str) -> bytes:
+    return (ROOT / path).read_bytes()
+
+
+def parameters(lab: Lab) -> None:
+    """Give main the parameters, the overlay and the schema of this repository."""
+    lab.land({path: visage(path) for path in ("params.yaml", "params.small.yaml", SCHEMA)})
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after", "says"),
+    [
+        (
+            "params.yaml",
+            b"width: 16",
+            b"width: 24",
+            "params.yaml: train.width: 24 is outside tune.space.width (one of 8, 16); "
+            "every stage would stop there: correct it",
+        ),
+        (
+            "params.yaml",
+            b"dropout: {synthetic: 0.15",
+            b"dropout: {synthetic: 2",
+            "train.dropout: 2 must be less than 1",
+        ),
+        ("params.yaml", b"batch_size", b"batchsize", "train.batchsize: unknown, did you mean batch_size?"),
+        ("params.yaml", b"sample: 2000", b"sample: 2000.0", "prepare.sample: 2000.0 must be of type integer"),
+        ("params.yaml", b"profile: full", b"profile: [", "params.yaml: line "),
+        (
+            "params.small.yaml",
+            b"epochs: 5",
+            b"epochs: 0",
+            "params.small.yaml: train.epochs: 0 must be at least 1",
+        ),
+        (
+            "params.small.yaml",
+            b"trials: 2",
+            b"trails: 2",
+            "params.small.yaml: tune.trails: unknown, did you mean",
+        ),
+        ("params.small.yaml", b"tune:", b"tune: 3\nx:", "params.small.yaml: tune: must be a section"),
+    ],
+)
+def test_parameters_are_checked_as_the_stages_check_them(
+    lab: Lab, path: str, before: bytes, after: bytes, says: str
+) -> None:
+    parameters(lab)
+    content = visage(path)
+    assert before in content
+    lab.branch("edit", {path: content.replace(before, after, 1)})
+    (line,) = said(lab, "edit").splitlines()
+    assert says in line
+
+
+def test_a_change_of_the_parameters_model_is_judged_by_its_own_schema(lab: Lab) -> None:
+    parameters(lab)
+    schema = json.loads(visage(SCHEMA))
+    schema["$defs"]["TrainParams"]["properties"]["momentum"] = {"type": "number", "maximum": 1}
+    files = {SCHEMA: json.dumps(schema).encode()}
+    params = visage("params.yaml").replace(b"  ema_decay", b"  momentum: 0.9\n  ema_decay")
+    lab.branch("both", files | {"params.yaml": params})
+    assert found(lab, "both") == []
+    lab.branch("params", {"params.yaml": params})
+    assert "train.momentum: unknown" in said(lab, "params")
+    lab.branch("too-much", files | {"params.yaml": params.replace(b"0.9\n", b"1.9\n", 1)})
+    assert "train.momentum: 1.9 must be at most 1" in said(lab, "too-much")
+    # A schema that is taken away is no way around it.
+    lab.branch("without", {SCHEMA: None, "params.yaml": params})
+    assert "train.momentum: unknown" in said(lab, "without")
+    lab.branch("broken", {SCHEMA: b"[]"})
+    assert f"{SCHEMA}: not a JSON Schema" in said(lab, "broken")
+
+
+def test_a_rollback_waits_for_no_repair_of_the_pipeline(lab: Lab) -> None:
+    lab.train("a")
+    lab.release("staging")
+    lab.train("b")
+    lab.release("staging")
+    lab.land({"dvc.yaml": b"stages: ["})
+    ledger = lab.ledger()
+    push(ledger, lab.remote, rollback(ledger, "staging", lab.remote))
+    assert found(lab, "rollback/staging") == []
+    lab.branch("docs", {"README.md": b"x"})
+    assert "dvc.yaml" in said(lab, "docs")

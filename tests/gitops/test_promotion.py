@@ -97,6 +97,57 @@ def test_what_an_environment_rejected_goes_no_further(lab: Lab) -> None:
         lab.promote("prod")
 
 
+def test_every_environment_before_it_must_have_verified_a_release(lab: Lab) -> None:
+    commit = lab.train("a", verified=False)
+    with pytest.raises(
+        RuleError, match=f"dev has not verified {commit[:12]} yet; wait for verify_release in dev"
+    ):
+        lab.promote("staging")
+    release_file = {"environments/staging/release.yaml": f"commit: {commit}\n".encode()}
+    lab.land(release_file)
+    lab.verify("staging", commit)
+    # Somebody went past the rules, and prod does not take what dev has no verdict on.
+    with pytest.raises(RuleError) as caught:
+        lab.promote("prod")
+    assert str(caught.value).count("\n") == 0
+    assert f"dev has not verified {commit[:12]}" in str(caught.value)
+    lab.verify("dev", commit)
+    assert lab.promote("prod").after.commit == commit
+
+
+def test_a_verdict_counts_for_every_commit_of_the_same_release(lab: Lab) -> None:
+    first = lab.train("a")
+    # main moves with a merge that is no news to dev: it verifies nothing again
+    tip = lab.land({"README.md": b"news\n"})
+    assert first != tip
+    assert lab.promote("staging").after.commit == tip
+
+
+def test_a_model_of_an_earlier_commit_is_never_promoted(lab: Lab) -> None:
+    lab.train("a")
+    lab.release("staging")
+    lab.train("b")
+    dvc = (lab.origin.read("main", "dvc.yaml") or b"").replace(b"make it", b"make it better")
+    stale = lab.land({"dvc.yaml": dvc})
+    lab.verify("dev", stale)
+    with pytest.raises(RuleError) as caught:
+        lab.promote("staging")
+    (line,) = str(caught.value).splitlines()
+    why = 'its command was "make it", is "make it better" (export)'
+    assert (
+        f"{stale[:12]} has the model of an earlier commit: {why}; train it: .venv/bin/gitops train main"
+        in line
+    )
+    # Nor into prod, where somebody has put it into staging by hand.
+    lab.declare("staging", f"commit: {stale}\n")
+    lab.verify("staging", stale)
+    with pytest.raises(RuleError, match="has the model of an earlier commit"):
+        lab.promote("prod")
+    # To go back needs nobody's training.
+    ledger = lab.ledger()
+    assert rollback(ledger, "staging", lab.remote).after.commit is not None
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [
@@ -149,6 +200,7 @@ def test_a_commit_of_a_merged_branch_never_ran_in_dev(lab: Lab) -> None:
     lab.merge("side")
     assert lab.origin.is_ancestor(side, lab.tip)
     assert "not on main" in refused(lab, "staging", Release(commit=side))
+    lab.verify("dev", lab.tip)
     assert refused(lab, "staging", Release(commit=lab.tip)) == ""
 
 

@@ -30,10 +30,12 @@ def status(
 
     Exits with 0 only when every environment runs what main declares for it.
     """
+    from gitops import provenance
     from gitops.airflow import ACCESS_FILE, load_access
     from gitops.ledger import Ledger
     from gitops.status import collect, show
 
+    provenance.begin()
     repository, remote = open_checkout(remote)
     known = load_access(access or repository.path / ACCESS_FILE)
     rows = collect(Ledger.fetch(repository, remote), known, meeting(repository, remote))

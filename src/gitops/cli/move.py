@@ -21,10 +21,12 @@ def promote(
     staging gets what dev runs, prod gets what staging runs and has verified. The proposal is a branch,
     `promote/ENV`, with one commit that changes that environment's release file.
     """
+    from gitops import provenance
     from gitops.ledger import Ledger
     from gitops.promotion import promote as propose
     from gitops.storage import Storage
 
+    provenance.begin()
     repository, remote = open_checkout(remote)
     storage = Storage(repository.path, optional=without_storage)
     ledger = Ledger.fetch(repository, remote, storage=storage, compare=comparer(repository, remote))
@@ -89,9 +91,11 @@ def merge(
 
     It is what a forge's merge button does, for a team without a forge.
     """
+    from gitops import provenance
     from gitops.merge import merge as merge_branch
     from gitops.storage import Storage
 
+    provenance.begin()
     repository, remote = open_checkout(remote)
     storage = Storage(repository.path, optional=without_storage)
     compare = comparer(repository, remote)

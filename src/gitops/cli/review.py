@@ -17,20 +17,27 @@ def check(
     without_storage: WithoutStorage = False,
     remote: Remote = None,
 ) -> None:
-    """Check whether a branch may be merged: release files, settings, promotion rules, models.
+    """Check whether a branch may be merged: release files, settings, parameters, promotion rules, models.
 
-    Exits with 1 and every broken rule. Looks at commits: what is not committed does not count.
+    Prints every broken rule and exits with 1. Looks at commits: what is not committed does not count.
+
+    params.yaml, its overlays, dvc.yaml and dvc.lock are read as the stages and DVC read them, and no code of
+    the branch is run. A model that was made before the branch changed its parameters, code or data is no
+    obstacle to a merge: a note says what differs and how to train it. It can only be promoted after that.
 
     A new model and the one that runs answer the same images here; that takes a minute or more, once for each
     pair of models, and is kept in `.visage/gates`. Without any DVC remote to fetch them from, the accuracies
     that both commits record are compared instead, and the table says so. With one that does not deliver, the
     gate fails.
     """
+    from gitops import provenance
     from gitops.check import check as broken_rules
+    from gitops.check import note
     from gitops.ledger import Ledger
     from gitops.material import failed
     from gitops.storage import Storage
 
+    provenance.begin()
     repository, remote = open_checkout(remote)
     storage = Storage(repository.path, optional=without_storage)
     compare = comparer(repository, remote)
@@ -44,6 +51,8 @@ def check(
     if broken:
         raise RuleError("\n".join(map(str, broken)))
     OUT.print(f"{commit[:12]}: nothing stands against merging it into {base}", style="green")
+    if line := note(ledger, commit, changed, head if head != "HEAD" else base):
+        OUT.print(f"Note: {line}", soft_wrap=True, markup=False, style="yellow")
 
 
 def scope(base: Base = "main", head: Head = "HEAD", remote: Remote = None) -> None:

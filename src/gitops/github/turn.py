@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from gitops import instructions, release
+from gitops import instructions, provenance, release
 from gitops.difference import compare
 from gitops.errors import NothingToDoError, RuleError, SettingsError
 from gitops.github import pull_request
@@ -67,6 +67,8 @@ def decide(ledger: Ledger, environment: str, remote: str, *, now: datetime | Non
             "wait",
             f"{source} verified {short} not long enough ago; due {due:%Y-%m-%d %H:%M} UTC",
         )
+    if notice := provenance.notice(ledger.repository, commit):
+        return Turn(environment, "wait", f"{short}: {notice.text}")
     try:
         proposal = promote(ledger, environment, remote, now=now)
     except NothingToDoError as error:

@@ -1,0 +1,249 @@
+"""Whether parameter files are what the stages take, by the JSON Schema that the commit itself brings.
+
+The stages check `params.yaml` with a model in `src/face_attributes`. That is code of the commit, and nobody
+runs it where credentials are. `schemas/params.schema.json` is the same model as data, and a test keeps both
+equal. So the commit's own model judges a commit that changes the model and the parameters together, and none
+of its code is run. In addition to the words of JSON Schema the schema has these:
+
+- `x-by-source`: which key names the source, and the sources. A mapping with one key for each source stands
+  for the value of the source that is chosen.
+- `x-rules`: `{"value": A, "within": B}`, where B is a list of values or an interval (`low`, `high`), and
+  `{"low": A, "below": B}`.
+"""
+
+import difflib
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+SCHEMA = "schemas/params.schema.json"
+FILE = "params.yaml"
+_LARGEST = 1 << 20
+
+
+class FaultError(Exception):
+    """What is wrong with a file."""
+
+
+def read(content: bytes) -> Any:
+    """Read YAML as the stages read it, into plain values.
+
+    Raises:
+        FaultError: The content is not YAML with sections.
+
+    """
+    from ruamel.yaml import YAML, YAMLError
+
+    if len(content) > _LARGEST:
+        raise FaultError(f"larger than {_LARGEST:,} bytes")
+    try:
+        document = YAML().load(io.BytesIO(content))
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or "not YAML"
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise FaultError(line + " ".join(str(problem).split())) from error
+    except UnicodeDecodeError as error:
+        raise FaultError("not UTF-8 text") from error
+    if not isinstance(document, dict):
+        raise FaultError("must hold sections (profile, data, prepare ...)")
+    return _plain(document)
+
+
+def is_overlay(path: str) -> bool:
+    """Whether a file is merged into `params.yaml` to make a profile of it."""
+    return re.fullmatch(r"params\.[^./]+\.yaml", path) is not None
+
+
+def merged(document: Mapping[str, Any], overlay: Mapping[str, Any], sources: list[str]) -> dict[str, Any]:
+    """Return a document with the values of an overlay in their places.
+
+    Raises:
+        FaultError: The overlay has a key that the document does not have, or a section where it has a value.
+
+    """
+    return _merged(document, overlay, sources, ())
+
+
+def _merged(
+    document: Mapping[str, Any], overlay: Mapping[str, Any], sources: list[str], trail: tuple[str, ...]
+) -> dict[str, Any]:
+    found = dict(document)
+    for key, value in overlay.items():
+        where = ".".join((*trail, key))
+        if key not in document:
+            raise FaultError(f"{where}: {_unknown(key, document)}")
+        before = document[key]
+        if _by_source(before, sources) or _by_source(value, sources):
+            found[key] = value
+        elif isinstance(value, dict) and isinstance(before, dict):
+            found[key] = _merged(before, value, sources, (*trail, key))
+        elif isinstance(value, dict) or isinstance(before, dict):
+            raise FaultError(f"{where}: must {'not ' * isinstance(value, dict)}be a section")
+        else:
+            found[key] = value
+    return found
+
+
+def load_schema(content: bytes) -> dict[str, Any]:
+    """Read a schema.
+
+    Raises:
+        FaultError: The content is not a JSON Schema.
+
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        schema = json.loads(content)
+        if not isinstance(schema, dict):
+            raise FaultError("not a JSON Schema")
+        Draft202012Validator.check_schema(schema)
+        sources(schema)
+    except (ValueError, SchemaError, LookupError, TypeError) as error:
+        raise FaultError("not a JSON Schema as python -m face_attributes schema writes it") from error
+    return schema
+
+
+def sources(schema: Mapping[str, Any]) -> list[str]:
+    """Return the sources for each of which a value may be given."""
+    return list(schema.get("x-by-source", {"sources": []})["sources"])
+
+
+def faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
+    """Return the faults of a document, a line each: the key, its value, and the values that are allowed."""
+    known = sources(schema)
+    if known:
+        chosen = _at(document, schema["x-by-source"]["key"])
+        document = _for_source(document, chosen if chosen in known else known[0], known)
+    found = _schema_faults(schema, document)
+    # As the stages do: what two values have to do with each other counts once each is possible.
+    return found or list(_rule_faults(schema, document))
+
+
+def _schema_faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+    from referencing import Registry
+
+    # JSON knows no difference between 5 and 5.0, and no NaN; the stages do.
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: (
+                isinstance(value, int | float) and not isinstance(value, bool) and value == value
+            ),
+        }
+    )
+    # A registry of its own asks nobody for a schema that is not in it.
+    validator = extend(Draft202012Validator, type_checker=types)(schema, registry=Registry())
+    lines: list[str] = []
+    for error in sorted(validator.iter_errors(document), key=lambda error: list(map(str, error.path))):
+        lines += [line for line in _lines(error) if line not in lines]
+    unknown = {line.rpartition("did you mean ")[2].rstrip("?") for line in lines if "did you mean " in line}
+    # A missing key is often a misspelt one.
+    return [line for line in lines if not (line.endswith(": missing") and _last(line) in unknown)]
+
+
+def _last(line: str) -> str:
+    return line.removesuffix(": missing").rpartition(".")[2]
+
+
+def _lines(error: Any) -> Iterator[str]:
+    """Say what an error of the schema's library is about in our words."""
+    where = ".".join(map(str, error.absolute_path))
+    prefix = f"{where}." if where else ""
+    value, limit = error.instance, error.validator_value
+    if error.validator == "anyOf" and error.context:
+        # Of a value that may also be null, the other branch tells the fault.
+        for branch in error.context:
+            if (branch.validator, branch.validator_value) != ("type", "null"):
+                yield from _lines(branch)
+        return
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        for key in value:
+            if key not in known:
+                yield f"{prefix}{key}: {_unknown(key, known)}"
+        return
+    if "propertyNames" in error.schema_path and error.validator == "enum":
+        yield f"{prefix}{value}: {_unknown(value, limit)}"
+        return
+    if error.validator == "required":
+        yield from (f"{prefix}{key}: missing" for key in limit if key not in value)
+        return
+    words = {
+        "minimum": f"must be at least {limit}",
+        "maximum": f"must be at most {limit}",
+        "exclusiveMinimum": f"must be more than {limit}",
+        "exclusiveMaximum": f"must be less than {limit}",
+        "minItems": f"must have at least {limit} items",
+        "uniqueItems": "names one twice",
+        "enum": f"must be one of {', '.join(map(str, limit)) if isinstance(limit, list) else limit}",
+        "const": f"must be {limit}",
+        "type": f"must be of type {limit}",
+    }
+    yield f"{where or 'the file'}: {_short(value)} {words.get(str(error.validator), 'does not fit')}"
+
+
+def _rule_faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+    for rule in schema.get("x-rules", []):
+        if "within" in rule:
+            value, allowed = _at(document, rule["value"]), _at(document, rule["within"])
+            if isinstance(allowed, list):
+                inside, described = value in allowed, f"one of {', '.join(map(str, allowed))}"
+            else:
+                low, high = allowed["low"], allowed["high"]
+                inside, described = low <= value <= high, f"{low:g} to {high:g}"
+            if not inside:
+                yield f"{rule['value']}: {value:g} is outside {rule['within']} ({described})"
+        else:
+            low, high = _at(document, rule["low"]), _at(document, rule["below"])
+            if not low < high:
+                section, _, name = rule["low"].rpartition(".")
+                other = rule["below"].rpartition(".")[2]
+                yield f"{section}: {name} ({low:g}) must be less than {other} ({high:g})"
+
+
+def _at(document: Any, path: str) -> Any:
+    for key in path.split("."):
+        if not isinstance(document, Mapping):
+            return None
+        document = document.get(key)
+    return document
+
+
+def _for_source(value: Any, source: str, known: list[str]) -> Any:
+    if _by_source(value, known):
+        return value[source]
+    if isinstance(value, dict):
+        return {key: _for_source(item, source, known) for key, item in value.items()}
+    return value
+
+
+def _by_source(value: Any, known: list[str]) -> bool:
+    return isinstance(value, dict) and bool(known) and set(value) == set(known)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1)
+    return f"unknown, did you mean {close[0]}?" if close else "unknown"
+
+
+def _short(value: object) -> str:
+    text = " ".join((value if isinstance(value, str) and " " in value else repr(value)).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
