@@ -14,6 +14,7 @@ from typing import Any
 from gitops import drifted, figures
 from gitops.candidate import candidate_branch
 from gitops.release import ENVIRONMENTS
+from gitops.rules import chain
 from infra.local import patience
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
@@ -129,6 +130,8 @@ class Demo(Journey):
         with self._screen.step(f"Promote it to {environment}, which verifies it") as step:
             present = self._ledger().present(environment).commit
             if present is None or not self._origin.repository.is_ancestor(f"refs/heads/{branch}", present):
+                for before in chain(environment):
+                    self._await_verdict(before, step)
                 self._gitops(["promote", environment, "--push"], step)
                 self._gitops(["merge", f"promote/{environment}"], step)
             self._await_verdict(environment, step)

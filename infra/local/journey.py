@@ -14,6 +14,7 @@ from gitops import settings
 from gitops.airflow import Access, load_access
 from gitops.ledger import Ledger
 from gitops.release import same
+from gitops.rules import chain
 from infra.local import command, patience, variables
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
@@ -136,18 +137,23 @@ class Journey:
     def _promote(self, environment: str) -> None:
         title = f"Promote to {environment}"
         if self._ledger().present(environment).commit is None:
+            for before in chain(environment):
+                self._await_release(before)
             with self._screen.step(title) as step:
                 self._gitops(["promote", environment, "--push"], step)
                 self._gitops(["merge", f"promote/{environment}"], step)
-        commit = self._ledger().present(environment).commit
+        self._await_release(environment)
+
+    def _await_release(self, environment: str) -> None:
+        """Wait for an environment's verdict on its release, unless it is there."""
         ledger = self._ledger()
-        if ledger.verdicts.verified(environment, commit):
+        if ledger.verdicts.verified(environment, ledger.declared(environment).commit):
             return
         with self._screen.step(f"Wait for {environment} to run and verify it") as step:
             self._await_verdict(environment, step)
 
     def _await_verdict(self, environment: str, step: Step, seconds: float = 900) -> None:
-        commit = self._ledger().present(environment).commit
+        commit = self._ledger().declared(environment).commit
 
         def verdict() -> str | None:
             verdicts = self._ledger().verdicts

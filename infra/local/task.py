@@ -1,62 +1,31 @@
 """The tasks of a DAG run: how they fare, and why one failed."""
 
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from gitops.airflow import Airflow, Run
+from gitops.airflow import ENDED, Airflow, Run, Task
+from gitops.airflow import readable as lines_of
 from infra.local import files
 from infra.local.layout import Place
 
-ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task of a run, at its latest attempt."""
-
-    id: str
-    map_index: int
-    state: str
-    seconds: float | None
-    attempt: int
-
-    @property
-    def name(self) -> str:
-        return self.id if self.map_index < 0 else f"{self.id}[{self.map_index}]"
+__all__ = ["ENDED", "Runs", "Task", "log_of", "readable"]
 
 
 class Runs(Airflow):
-    """An Airflow, with what it takes to follow the runs of the DAG `dag`."""
+    """An Airflow of this machine, whose logs are files."""
 
     def recent(self, dag: str) -> list[Run]:
         """Return the latest runs of a DAG; none where there is no such DAG (yet)."""
         known = any(found["dag_id"] == dag for found in self.dags())
         return self.runs(dag, limit=10) if known else []
 
-    def tasks(self, dag: str, run: str) -> list[Task]:
-        """Return the tasks of a run in the order in which they started; those that did not, last."""
-        items = self.call("GET", f"{_path(dag, run)}/taskInstances?limit=100")["task_instances"]
-        items.sort(key=lambda item: (item["start_date"] is None, item["start_date"] or ""))
-        return [_task(item) for item in items]
-
     def duration(self, dag: str, run: str) -> float:
         """Return the seconds from when a run that has ended was queued to its end."""
-        said = self.call("GET", _path(dag, run))
+        said = self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}")
         queued, end = (datetime.fromisoformat(said[key]) for key in ("queued_at", "end_date"))
         return (end - queued).total_seconds()
-
-    def withdraw(self, dag: str, run: str) -> None:
-        """Delete a run that is not to be."""
-        self.call("PATCH", _path(dag, run), {"state": "failed"})
-        self.call("DELETE", _path(dag, run))
-
-    def settle(self, dag: str, run: str) -> None:
-        """End a run as if it had succeeded."""
-        self.call("PATCH", _path(dag, run), {"state": "success"})
 
     def failure(self, dag: str, run: str, place: Place) -> str:
         """Say which task made a run fail, where its log is, and the log's last lines."""
@@ -83,22 +52,6 @@ def readable(log: Path, count: int) -> list[str]:
         try:
             entry = json.loads(line)
         except ValueError:
-            found.append(line)
-            continue
-        text = str(entry.get("event", ""))
-        if text.startswith("::"):
-            continue  # the fold marks of the web interface
-        found += text.splitlines()
-        found += [f"{part['exc_type']}: {part['exc_value']}" for part in entry.get("error_detail") or ()]
+            entry = line
+        found += lines_of(entry)
     return found[-count:]
-
-
-def _path(dag: str, run: str) -> str:
-    return f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}"
-
-
-def _task(item: dict[str, Any]) -> Task:
-    seconds = item["duration"]
-    if item["start_date"] and not item["end_date"]:
-        seconds = (datetime.now(UTC) - datetime.fromisoformat(item["start_date"])).total_seconds()
-    return Task(item["task_id"], item["map_index"], item["state"] or "waiting", seconds, item["try_number"])

@@ -1,31 +1,18 @@
 """A run of the training pipeline of an environment: start it, or find it, and follow it to its end."""
 
-import time
 from collections.abc import Callable
 
 from rich.console import RenderableType
 from rich.table import Table
 
+from gitops import training
 from gitops.airflow import Access, Run
-from gitops.errors import AirflowError
+from gitops.training import DAG, SIGNS, Progress, duration
 from infra.local import files, patience
 from infra.local.errors import EngineError
 from infra.local.layout import Place
-from infra.local.screen import Step, duration
+from infra.local.screen import Step
 from infra.local.task import ENDED, Runs, Task
-
-DAG = "ml_pipeline_face_attributes"
-PAUSE = 2.0  # seconds between two looks at a run
-SCHEDULE_DELAY = 8.0  # seconds in which the scheduler adds the run that is due
-
-_SIGNS = {
-    "success": ("✓", "green"),
-    "failed": ("✗", "red"),
-    "upstream_failed": ("✗", "red"),
-    "running": ("▶", "cyan"),
-    "up_for_retry": ("↻", "yellow"),
-    "skipped": ("-", "dim"),
-}
 
 
 class Training:
@@ -74,7 +61,7 @@ class Training:
         itself; that one then is as good as another.
         """
         self._let_start()
-        scheduled = patience.until(self.in_flight, seconds=SCHEDULE_DELAY, pause=1)
+        scheduled = patience.until(self.in_flight, seconds=training.SCHEDULE_DELAY, pause=1)
         return scheduled.id if scheduled else self._airflow.trigger(DAG)
 
     def follow(self, run: str, step: Step, *, seconds: float) -> None:
@@ -83,23 +70,21 @@ class Training:
         :raises EngineError: when the run fails, naming the task, or is not over after `seconds`.
         """
         self._let_start()
-        deadline = time.monotonic() + seconds
-        said: dict[str, str] = {}
-        while True:
-            self._require()
-            state, tasks = self._look(run)
-            _announce(tasks, said, step)
+        # On a terminal the table shows the tasks that are at work.
+        progress = Progress(step.say, starts=not step.lively)
+
+        def show(tasks: list[Task]) -> None:
+            progress(tasks)
             step.show(_table(tasks))
-            if state in ENDED:
-                break
-            if time.monotonic() > deadline:
-                raise EngineError(
-                    f"{run} is not over after {duration(seconds)}, and goes on; make up follows it again"
-                )
-            time.sleep(PAUSE)
+
+        state = training.follow(self._airflow, run, seconds=seconds, show=show, require=self._require)
+        if state is None:
+            raise EngineError(
+                f"{run} is not over after {duration(seconds)}, and goes on; make up follows it again"
+            )
         self.settle()
         if not self._active:
-            self._withdraw_others(run)
+            training.withdraw_others(self._airflow, run)
         if state == "failed":
             raise EngineError(f"{self._place.environment}: {self._airflow.failure(DAG, run, self._place)}")
 
@@ -115,42 +100,6 @@ class Training:
         files.write_json(self._marker, {"unpaused": DAG})
         self._airflow.unpause(DAG)
 
-    def _look(self, run: str) -> tuple[str, list[Task]]:
-        """Ask for the run; an Airflow that is busy for a moment is asked again."""
-        trouble: list[AirflowError] = []
-
-        def answer() -> tuple[str, list[Task]] | None:
-            try:
-                return self._airflow.run(DAG, run).state, self._airflow.tasks(DAG, run)
-            except AirflowError as error:
-                trouble.append(error)
-                return None
-
-        found = patience.until(answer, seconds=60, pause=3)
-        if found is None:
-            raise trouble[-1]
-        return found
-
-    def _withdraw_others(self, run: str) -> None:
-        """Take back what the schedule added before the pipeline was paused again."""
-        for other in self._airflow.runs(DAG, limit=5):
-            if other.id != run and other.id.startswith("scheduled__") and other.state not in ENDED:
-                self._airflow.withdraw(DAG, other.id)
-
-
-def _announce(tasks: list[Task], said: dict[str, str], step: Step) -> None:
-    """Print a line for each task that has started or ended since the last time."""
-    for task in tasks:
-        before = said.get(task.name)
-        if before == task.state or task.state not in _SIGNS:
-            continue
-        said[task.name] = task.state
-        if task.state == "running" and before is None and step.lively:
-            continue  # the table shows it
-        took = f"  ({duration(task.seconds)})" if task.seconds is not None and task.state in ENDED else ""
-        again = f", attempt {task.attempt}" if task.attempt > 1 else ""
-        step.say(f"{_SIGNS[task.state][0]} {task.name}: {task.state}{again}{took}")
-
 
 def _table(tasks: list[Task]) -> RenderableType:
     """What is at work and what still waits; what has ended stands above, as lines."""
@@ -158,7 +107,7 @@ def _table(tasks: list[Task]) -> RenderableType:
     for task in tasks:
         if task.state in ENDED:
             continue
-        sign, style = _SIGNS.get(task.state, ("·", "dim"))
+        sign, style = SIGNS.get(task.state, ("·", "dim"))
         elapsed = duration(task.seconds) if task.seconds is not None else ""
         table.add_row(f"    [{style}]{sign} {task.name}[/]", f"[{style}]{task.state}[/]", elapsed)
     return table

@@ -52,6 +52,10 @@ class Running:
     declared: str | None = None
     refused: str | None = None
     """Why the declared release does not run."""
+    notice: str | None = None
+    """That the model was made from another commit."""
+    next_command: str | None = None
+    """The command that mends that."""
     hold: str | None = None
     change: Change | None = None
     verdict: Verdict | None = None
@@ -118,6 +122,7 @@ def read(place: Place) -> Running:
     except (OSError, ValueError) as error:
         raise DashboardError(f"{path}: cannot be read: {error}") from error
     commit, declared, refused = (values.text(serving.get(name)) for name in ("commit", "declared", "refused"))
+    notice, next_command = (values.text(serving.get(name)) for name in ("model_notice", "next_command"))
     bare = repository(place)
     try:
         ledger = Ledger(bare, main=_MAIN)
@@ -129,6 +134,8 @@ def read(place: Place) -> Running:
             commit=commit,
             declared=declared,
             refused=refused,
+            notice=notice,
+            next_command=next_command,
             hold=ledger.present(place.environment).hold,
             change=change,
             verdict=ledger.verdicts.verified(place.environment, commit),

@@ -1,10 +1,11 @@
 """A small client for the REST interface of an environment's Airflow."""
 
 import json
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
@@ -15,6 +16,8 @@ from gitops.errors import AirflowError
 ACCESS_FILE = Path(".visage/access.json")
 BUNDLE = "release"
 VERIFY = "verify_release"
+ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
+"""The states in which runs and tasks stay."""
 
 
 class UnreachableError(AirflowError):
@@ -53,12 +56,29 @@ def load_access(path: Path) -> dict[str, Access]:
 
 @dataclass(frozen=True)
 class Run:
-    """A DAG run: its id, state, the commit whose DAG it runs, and when it was due."""
+    """A DAG run: its id, state, the commit whose DAG it runs, when it was due, parameters and note."""
 
     id: str
     state: str
     bundle_version: str | None
     at: datetime | None
+    conf: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a run, at its latest attempt."""
+
+    id: str
+    map_index: int
+    state: str
+    seconds: float | None
+    attempt: int
+
+    @property
+    def name(self) -> str:
+        return self.id if self.map_index < 0 else f"{self.id}[{self.map_index}]"
 
 
 class Airflow:
@@ -112,14 +132,47 @@ class Airflow:
 
     def run(self, dag_id: str, run_id: str) -> Run:
         """Return one run of a DAG."""
-        return self._run(
-            self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{requests.utils.quote(run_id, safe='')}")
-        )
+        return self._run(self.call("GET", _run_path(dag_id, run_id)))
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run now and return its id."""
         now = {"logical_date": None, "conf": conf or {}}
         return self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", now)["dag_run_id"]
+
+    def tasks(self, dag_id: str, run_id: str) -> list[Task]:
+        """Return the tasks of a run in the order in which they started; those that did not, last."""
+        items = self.call("GET", f"{_run_path(dag_id, run_id)}/taskInstances?limit=100")["task_instances"]
+        items.sort(key=lambda item: (item["start_date"] is None, item["start_date"] or ""))
+        return [_task(item) for item in items]
+
+    def log(self, dag_id: str, run_id: str, task: Task) -> list[str]:
+        """Return the log of a task's latest attempt, without the lines that only machines read."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{task.id}/logs/{task.attempt}"
+        answer = self.call("GET", f"{path}?map_index={task.map_index}&full_content=true")
+        content = answer.get("content") if isinstance(answer, dict) else None
+        return [line for entry in content or [] for line in readable(entry)]
+
+    def result(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """Return what a task of a run has handed on, or None where there is nothing."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries?xcom_key={key}"
+        entries = self.call("GET", path)["xcom_entries"]
+        if not entries:
+            return None
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries/{key}"
+        return self.call("GET", path)["value"]
+
+    def annotate(self, dag_id: str, run_id: str, note: str) -> None:
+        """Give a run a note, which the web interface shows with it."""
+        self.call("PATCH", _run_path(dag_id, run_id), {"note": note})
+
+    def settle(self, dag_id: str, run_id: str) -> None:
+        """End a run as if it had succeeded."""
+        self.call("PATCH", _run_path(dag_id, run_id), {"state": "success"})
+
+    def withdraw(self, dag_id: str, run_id: str) -> None:
+        """Delete a run that is not to be."""
+        self.call("PATCH", _run_path(dag_id, run_id), {"state": "failed"})
+        self.call("DELETE", _run_path(dag_id, run_id))
 
     def pause(self, dag_id: str, paused: bool) -> None:
         """Let a DAG start by itself, or not."""
@@ -142,6 +195,8 @@ class Airflow:
             state=item["state"],
             bundle_version=item.get("bundle_version"),
             at=datetime.fromisoformat(at) if at else None,
+            conf=item.get("conf") or {},
+            note=item.get("note") or "",
         )
 
     def call(self, method: str, path: str, data: Any = None, *, login: bool = True) -> Any:
@@ -203,3 +258,25 @@ class Airflow:
         except (ValueError, AttributeError):
             detail = response.reason
         raise AirflowError(f"{method} {self._base}{path}: HTTP {response.status_code}: {detail}")
+
+
+def readable(entry: Any) -> list[str]:
+    """Return the lines of one entry of a task's log that people read."""
+    if not isinstance(entry, dict):
+        return [str(entry)]
+    text = str(entry.get("event", ""))
+    if text.startswith("::"):
+        return []  # the fold marks of the web interface
+    details = entry.get("error_detail") or ()
+    return [*text.splitlines(), *(f"{part['exc_type']}: {part['exc_value']}" for part in details)]
+
+
+def _run_path(dag_id: str, run_id: str) -> str:
+    return f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _task(item: dict[str, Any]) -> Task:
+    seconds = item["duration"]
+    if item["start_date"] and not item["end_date"]:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(item["start_date"])).total_seconds()
+    return Task(item["task_id"], item["map_index"], item["state"] or "waiting", seconds, item["try_number"])

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from airflow.dag_processing.bundles.base import BundleVersion
 from airflow.providers.git.bundles.git import GitDagBundle
 from git import Repo
 
-from gitops import release, settings, signature
+from gitops import provenance, release, settings, signature
 from gitops.errors import GitError, ReleaseError, SettingsError
 from gitops.ledger import Ledger, earlier
 from gitops.repository import Repository
@@ -50,6 +50,10 @@ class Serving:
     declared: str | None
     refused: str | None
     """Why the declared release does not run, or None where it does."""
+    model_notice: str | None = None
+    """That the model of what is served was made from another commit, or None where it was not."""
+    next_command: str | None = None
+    """The command that mends that."""
 
 
 class ReleaseBundle(GitDagBundle):
@@ -272,6 +276,7 @@ class ReleaseBundle(GitDagBundle):
             # The first time in this process also repairs what a killed one may have left half done.
             self._check_out(bare, tracking, target)
         before = self.serving
+        serving = self._with_notice(bare, serving, before)
         if before != serving:
             with tempfile.NamedTemporaryFile(
                 "w", encoding="utf-8", dir=self.base_dir, prefix=".release-", delete=False
@@ -285,6 +290,17 @@ class ReleaseBundle(GitDagBundle):
             self._said.pop("release", None)
             if before is None or before.commit != serving.commit:
                 log.info("%s runs %s", self.environment, shown)
+
+    def _with_notice(self, bare: Repository, serving: Serving, before: Serving | None) -> Serving:
+        """Look once at each release whether its model is its own: the page and the banner tell."""
+        if serving.commit is None:
+            return serving
+        if before is not None and before.commit == serving.commit:
+            return replace(serving, model_notice=before.model_notice, next_command=before.next_command)
+        notice = provenance.notice(bare, serving.commit)
+        if notice is None:
+            return serving
+        return replace(serving, model_notice=notice.text, next_command=notice.command)
 
     def _make_tracking(self, bare: Repository) -> None:
         with tempfile.TemporaryDirectory(dir=self.base_dir, prefix=".tracking-") as folder:

@@ -59,18 +59,26 @@ def pipeline(ledger: Ledger, commit: str, changed: list[str]) -> list[Violation]
     """
     if not _touches_pipeline(changed):
         return []
+    found = unreadable(ledger, commit)
+    if found:
+        return found
+    for contradiction in provenance.of_commit(ledger.repository, commit).contradictions:
+        right = f"take {LOCK} whole from one side of the merge, then {train_command('BRANCH')}"
+        found.append(Violation(LOCK, str(contradiction), right))
+    return found
+
+
+def unreadable(ledger: Ledger, commit: str) -> list[Violation]:
+    """Return what a stage of the commit, or DVC, would stop at."""
     found = [
         Violation(fault.file, fault.problem, "every stage would stop there: correct it")
         for fault in provenance.parameter_faults(ledger.repository, commit, ledger.tip)
     ]
     try:
-        made = provenance.of_commit(ledger.repository, commit)
+        provenance.of_commit(ledger.repository, commit)
     except ProvenanceError as error:
-        known = {violation.file for violation in found}
-        return found if error.file in known else [*found, Violation(error.file, error.problem, "repair it")]
-    for contradiction in made.contradictions:
-        right = f"take {LOCK} whole from one side of the merge, then {train_command('BRANCH')}"
-        found.append(Violation(LOCK, str(contradiction), right))
+        if error.file not in {violation.file for violation in found}:
+            found.append(Violation(error.file, error.problem, "repair it"))
     return found
 
 

@@ -78,6 +78,10 @@ class AirflowError(GitopsError):
     """An Airflow could not be asked, or refused."""
 
 
+class TrainingError(GitopsError):
+    """A training cannot be started, failed, or is not over in time."""
+
+
 class StepError(GitopsError):
     """A stage of the pipeline failed, took too long, or could not leave its outputs at the DVC remote.
 

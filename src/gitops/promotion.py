@@ -13,7 +13,7 @@ from gitops.errors import GateError, NothingToDoError, PushRejectedError, RuleEr
 from gitops.ledger import Ledger, last_good
 from gitops.release import ENVIRONMENTS, PREVIOUS, Release
 from gitops.repository import Repository
-from gitops.rules import Violation, choices, violations
+from gitops.rules import Violation, chain, choices, violations
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def promote(ledger: Ledger, environment: str, remote: str, *, now: datetime | No
     _promotable(environment)
     source = PREVIOUS[environment]
     before = ledger.present(environment)
-    commit = ledger.tip if source == "dev" else ledger.present(source).commit
+    commit = due(ledger, environment)
     if commit is None:
         raise NothingToDoError(f"{source} has no release yet: nothing to promote to {environment}")
     if release.same(ledger.repository, before.commit, commit):
@@ -49,6 +49,22 @@ def promote(ledger: Ledger, environment: str, remote: str, *, now: datetime | No
     subject = f"Promote {commit[:12]} to {environment}"
     branch = f"promote/{environment}"
     return _propose(ledger, environment, remote, branch, before, after, subject, load_dags=True)
+
+
+def due(ledger: Ledger, environment: str) -> str | None:
+    """Return the commit that would be promoted to an environment, or None where there is none."""
+    source = PREVIOUS[environment]
+    return ledger.tip if source == "dev" else ledger.present(source).commit
+
+
+def awaited(ledger: Ledger, environment: str) -> list[str]:
+    """Return the environments whose verdict a promotion waits for; none once one of them rejected it."""
+    _promotable(environment)
+    commit = due(ledger, environment)
+    before, verdicts = chain(environment), ledger.verdicts
+    if commit is None or any(verdicts.rejected(name, commit) for name in before):
+        return []
+    return [name for name in before if not verdicts.verified(name, commit)]
 
 
 def rollback(

@@ -214,8 +214,11 @@ class _Reader:
 
     def ask(self, question: str, repository: str, commits: Sequence[str]) -> dict[str, Any]:
         asked = {"ask": question, "repository": repository, "commits": list(commits), "seconds": SECONDS}
-        with self._lock:
-            line = self._exchange(json.dumps(asked).encode() + b"\n")
+        try:
+            with self._lock:
+                line = self._exchange(json.dumps(asked).encode() + b"\n")
+        except OSError as error:
+            raise ProvenanceError(commits[0], "dvc.yaml", f"cannot be read here: {error}") from error
         said = json.loads(line)
         if "unreadable" in said:
             raise ProvenanceError(commits[0], *said["unreadable"])

@@ -72,6 +72,18 @@ def test_a_rejected_release_and_an_alarm_are_alerts(world: World) -> None:
     assert "drift goes on, since 2026-11-18" in html
 
 
+def test_a_model_of_an_earlier_commit_is_told_with_the_next_command(world: World) -> None:
+    world.release("first")
+    pipeline = b"stages:\n  export:\n    cmd: make it better\n    outs: [models/model.onnx]\n"
+    stale = world.lab.land({"dvc.yaml": pipeline})
+    world.lab.declare("staging", f"commit: {stale}\n")
+    html = show(world)
+    assert html.count('role="alert"') == 1
+    assert "Model of an earlier commit: train." in html
+    assert '<code class="line">.venv/bin/gitops train main --wait</code>' in html
+    assert "that it was made with" not in html
+
+
 def test_a_last_check_that_is_long_ago(world: World) -> None:
     world.check(NOW - timedelta(weeks=20))
     html = show(world)

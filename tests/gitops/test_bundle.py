@@ -373,8 +373,24 @@ def test_a_moved_origin_is_followed(lab: Lab, make: Make, monkeypatch: pytest.Mo
     connection = {"conn_type": "git", "host": str(moved)}
     monkeypatch.setenv("AIRFLOW_CONN_GIT_DEFAULT", json.dumps(connection))
     lab.origin = Repository(moved)
-    tip = lab.train("a")
+    tip = lab.train("a", verified=False)
     assert version(make("dev")) == tip
+
+
+def test_it_is_recorded_once_that_a_model_is_of_an_earlier_commit(lab: Lab, make: Make) -> None:
+    bundle = make("dev")
+    assert "no model yet" in (bundle.serving.model_notice or "")
+    lab.train("a")
+    bundle.refresh()
+    assert (bundle.serving.model_notice, bundle.serving.next_command) == (None, None)
+    lab.land({"dvc.yaml": (lab.origin.read("main", "dvc.yaml") or b"").replace(b"make it", b"make it well")})
+    bundle.refresh()
+    assert "model of an earlier commit: train" in (bundle.serving.model_notice or "")
+    assert bundle.serving.next_command == ".venv/bin/gitops train main --wait"
+    lab.land({"dvc.yaml": b"stages: ["})
+    bundle.refresh()
+    assert bundle.serving.commit == lab.tip, "a pipeline that cannot be read does not stop the DAGs"
+    assert "not known" in (bundle.serving.model_notice or "")
 
 
 def test_no_such_environment(storage: Path) -> None:

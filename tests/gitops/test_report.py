@@ -185,6 +185,17 @@ def test_a_change_of_code(lab: Lab, run) -> None:
     assert "Against what runs" not in text
 
 
+def test_a_model_that_was_made_before_the_change_is_noted(lab: Lab, run) -> None:
+    lab.train("a")
+    lab.branch(
+        "faster", {"dvc.yaml": b"stages:\n  export:\n    cmd: make it fast\n    outs: [models/model.onnx]\n"}
+    )
+    text = run("--head", "faster").output
+    assert text.startswith("**Nothing stands against merging")
+    assert "Note: its model was made before this change" in text
+    assert "gitops train faster --wait" in text
+
+
 def test_another_model_is_held_against_every_incumbent(lab: Lab, run) -> None:
     lab.train("a", 0.9)
     lab.release("staging")

@@ -46,6 +46,27 @@ def test_no_release_yet_agrees_with_nothing_running(lab: Lab, fakes: dict[str, F
     assert "no release yet" in printed(found, access(fakes), terminal=False)
 
 
+def test_a_model_of_an_earlier_commit_is_told_with_the_next_command(
+    lab: Lab, fakes: dict[str, FakeAirflow]
+) -> None:
+    start = rows(lab, fakes)["dev"]
+    assert start.notice is not None
+    assert start.notice.text == "no model yet: train"
+    lab.train("a")
+    lab.release("staging")
+    assert [row.notice for row in rows(lab, fakes).values()] == [None] * 3
+    lab.land({"dvc.yaml": (lab.origin.read("main", "dvc.yaml") or b"").replace(b"make it", b"make it well")})
+    found = rows(lab, fakes)
+    assert found["staging"].notice is None
+    lines = printed(found, access(fakes), terminal=False).splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("dev      http"))
+    assert lines[place + 1].strip() == (
+        'model of an earlier commit: train. Since then: its command was "make it", is "make it well" (export)'
+    )
+    assert lines[place + 2].strip() == ".venv/bin/gitops train main --wait"
+    assert found["dev"].plain()["notice"]["command"] == ".venv/bin/gitops train main --wait"
+
+
 def test_declared_running_and_figures(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
     commit = lab.train("a", 0.91)
     lab.release("staging")
@@ -57,7 +78,7 @@ def test_declared_running_and_figures(lab: Lab, fakes: dict[str, FakeAirflow]) -
     assert [row.agree for row in found.values()] == [True, True, True]
     assert found["dev"].last_run == "success"
     assert found["staging"].last_run is None
-    assert (found["dev"].verified, found["staging"].verified) == (None, True)
+    assert (found["dev"].verified, found["staging"].verified) == (True, True)
     assert found["staging"].mean_accuracy == 0.91
     assert len(found["staging"].model_sha256 or "") == 64
     assert found["prod"].model_sha256 is None

@@ -5,13 +5,14 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from gitops.cli import look, move, review
+from gitops.cli import look, move, review, train
 from gitops.cli.options import ERR, OUT
 from gitops.errors import GitopsError, NothingToDoError, RuleError
 from gitops.github import cli as github_cli
 
 _PANELS = {
     "Look": (look.status, look.diff),
+    "Train": (train.train,),
     "Move a release": (move.promote, move.rollback, move.release_hold, move.merge),
     "Judge a change": (review.check, review.scope, review.trial, review.report),
 }
@@ -51,6 +52,7 @@ itself, staging and prod name a commit.
 A release moves from dev to staging to prod by pull requests that change nothing but that file:
 
     gitops status                      what runs where
+    gitops train my-change --wait      train a model from a branch, in dev
     gitops diff staging prod           what is different between two environments
     gitops promote staging --push      propose to staging what dev runs
     gitops merge promote/staging       check and merge it, as a forge does

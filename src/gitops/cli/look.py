@@ -1,13 +1,12 @@
 """The commands that look at what is: `status` and `diff`."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gitops.checkout import commit_of, meeting, open_checkout
-from gitops.cli.options import OUT, Remote
+from gitops.cli.options import OUT, Access, Remote
 from gitops.errors import GitopsError
 
 
@@ -15,15 +14,7 @@ def status(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a list of objects, one per environment.")
     ] = False,
-    access: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="GITOPS_ACCESS",
-            metavar="FILE",
-            help="Where the environments' Airflows are, and how to log in.",
-            show_default=".visage/access.json",
-        ),
-    ] = None,
+    access: Access = None,
     remote: Remote = None,
 ) -> None:
     """Show what is declared and what runs in each environment.

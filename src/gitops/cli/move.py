@@ -9,17 +9,27 @@ from gitops import instructions
 from gitops.checkout import comparer, meeting, open_checkout
 from gitops.cli.options import OUT, Environment, Push, Remote, WithoutStorage, say_unchecked, show_gates
 
+_PAUSE = 5.0
+"""Seconds between two looks for a verdict."""
+
 
 def promote(
     environment: Environment,
     push: Push = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the environments before it have verified the release.")
+    ] = False,
+    minutes: Annotated[
+        float, typer.Option(min=0, metavar="MINUTES", help="With --wait: how long to wait.")
+    ] = 15,
     without_storage: WithoutStorage = False,
     remote: Remote = None,
 ) -> None:
     """Propose to an environment the release that the one before it runs.
 
-    staging gets what dev runs, prod gets what staging runs and has verified. The proposal is a branch,
-    `promote/ENV`, with one commit that changes that environment's release file.
+    staging gets the release of dev, prod gets the release of staging. Every environment before it must have
+    verified the release, and its model must be made from its own parameters, code and data. The proposal is a
+    branch, `promote/ENV`, with one commit that changes the release file of that environment.
     """
     from gitops import provenance
     from gitops.ledger import Ledger
@@ -28,6 +38,8 @@ def promote(
 
     provenance.begin()
     repository, remote = open_checkout(remote)
+    if wait:
+        _await_verdicts(repository, remote, environment, minutes * 60)
     storage = Storage(repository.path, optional=without_storage)
     ledger = Ledger.fetch(repository, remote, storage=storage, compare=comparer(repository, remote))
     try:
@@ -36,6 +48,24 @@ def promote(
         show_gates(ledger)
         say_unchecked(storage)
     _finish(ledger, remote, proposal, push, instructions.promote(environment, meeting(repository, remote)))
+
+
+def _await_verdicts(repository: Any, remote: str, environment: str, seconds: float) -> None:
+    """Return when nobody's verdict is missing any more, or when time is up: then the rules say so."""
+    import time
+
+    from gitops.ledger import Ledger
+    from gitops.promotion import awaited
+
+    deadline, said = time.monotonic() + seconds, ""
+    while missing := awaited(Ledger.fetch(repository, remote), environment):
+        line = f"Waiting for {' and '.join(missing)} to verify the release; see gitops status"
+        if line != said:
+            OUT.print(line, soft_wrap=True)
+            said = line
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(min(_PAUSE, seconds))
 
 
 def rollback(

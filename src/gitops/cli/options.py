@@ -1,5 +1,6 @@
 """What the commands have in common: their options, and how they speak."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -39,6 +40,16 @@ Jobs = Annotated[
         metavar="NAME=RESULT",
         help="What another check came to (success, skipped, failure, cancelled); may be given again.",
         show_default=False,
+    ),
+]
+Access = Annotated[
+    Path | None,
+    typer.Option(
+        "--access",
+        envvar="GITOPS_ACCESS",
+        metavar="FILE",
+        help="Where the environments' Airflows are, and how to log in.",
+        show_default=".visage/access.json",
     ),
 ]
 Environment = Annotated[

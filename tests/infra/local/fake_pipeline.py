@@ -28,6 +28,11 @@ class FakePipeline:
         self.known = True
         self.import_errors: dict[str, str] = {}
         self.asked: list[str] = []
+        self.confs: dict[str, dict[str, Any]] = {}
+        self.notes: dict[str, str] = {}
+        self.results: dict[str, str] = {}
+        """What check_environment has handed on, by run."""
+        self.log: list[dict[str, Any]] = []
         self.at_end: Callable[[], object] = lambda: None
         self.at_first_look: Callable[[], object] = lambda: None
         outer = self
@@ -66,7 +71,7 @@ class FakePipeline:
         if path == "/auth/token":
             return {"access_token": "token"}
         if path == "/api/v2/dags":
-            dag = {"dag_id": self.dag, "bundle_name": "release", "is_stale": False}
+            dag = {"dag_id": self.dag, "bundle_name": "release", "is_stale": False, "is_paused": self.paused}
             return {"dags": [dag] if self.known else [], "total_entries": int(self.known)}
         if path == "/api/v2/importErrors":
             return {
@@ -86,13 +91,25 @@ class FakePipeline:
         if path == runs and method == "POST":
             name = f"manual__{len(self.runs)}+00:00"
             self.runs[name] = list(self.states)
+            self.confs[name] = data["conf"]
             return {"dag_run_id": name}
         if path == runs:
             found = {"dag_runs": [self._run(name) for name in reversed(self.runs)]}
             act, self.at_first_look = self.at_first_look, lambda: None
             act()
             return found
+        if "/logs/" in path:
+            return {"content": self.log}
+        if "/xcomEntries" in path:
+            base = self.results.get(unquote(path.removeprefix(f"{runs}/").partition("/")[0]))
+            return {"xcom_entries": [{}] if base else [], "value": base}
         name = unquote(path.removeprefix(f"{runs}/").removesuffix("/taskInstances"))
+        if method == "PATCH" and "note" in data:
+            self.notes[name] = data["note"]
+            return self._run(name)
+        if method == "PATCH" and data.get("state") == "success":
+            self.runs[name] = ["success"]
+            return self._run(name)
         if path.endswith("/taskInstances"):
             return {"task_instances": self.tasks}
         if method == "DELETE":
@@ -105,7 +122,13 @@ class FakePipeline:
         return self._run(name)
 
     def _run(self, name: str) -> dict[str, Any]:
-        return {"dag_run_id": name, "state": self.runs[name][0], "run_after": LATER}
+        return {
+            "dag_run_id": name,
+            "state": self.runs[name][0],
+            "run_after": LATER,
+            "conf": self.confs.get(name, {}),
+            "note": self.notes.get(name),
+        }
 
 
 def task(name: str, state: str | None, *, attempt: int = 1, seconds: float | None = None) -> dict[str, Any]:

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from gitops import training
 from gitops.repository import Repository
 from gitops.verdict import Verdict, record
 from infra.local import access as access_file
 from infra.local import journey as walk
-from infra.local import training
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.instance import Instance
@@ -128,6 +128,7 @@ def test_the_first_walk_takes_a_candidate_to_prod(lab: Lab) -> None:
     def merge() -> None:
         tip = lab.engine.origin.repository.resolve(branch)
         Repository(lab.layout.checkout).push("visage", {"refs/heads/main": tip})
+        lab.judge("dev", tip)
 
     def promote(environment: str) -> Callable[[], None]:
         def act() -> None:
@@ -180,6 +181,25 @@ def test_a_candidate_of_an_earlier_main_does_not_count(lab: Lab) -> None:
 def test_a_run_that_proposes_nothing_is_told(lab: Lab) -> None:
     with pytest.raises(EngineError, match=r"manual__0\+00:00 proposed nothing; see the log of its task"):
         lab.journey._train(60)
+
+
+def test_a_promotion_waits_for_devs_verdict(lab: Lab) -> None:
+    lab.fake.dag = "verify_release"
+    release = lab.trained()
+
+    def verified() -> None:
+        assert lab.commands == []
+        lab.judge("dev", release)
+
+    def merge() -> None:
+        lab.declare("staging", release)
+        lab.judge("staging", release)
+
+    lab.fake.at_first_look = verified
+    lab.after = {"merge promote/staging": merge}
+    lab.journey._promote("staging")
+    assert lab.commands == ["promote staging --push", "merge promote/staging"]
+    assert "Wait for dev to run and verify it" in lab.output.getvalue()
 
 
 def test_a_release_that_waits_for_its_verdict_is_not_promoted_again(lab: Lab) -> None:

@@ -3,7 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from infra.local.screen import Screen, duration
+from gitops.training import duration
+from infra.local.screen import Screen
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from infra.local import training
+from gitops import training
 from infra.local.errors import EngineError
 from infra.local.layout import Layout, Place
 from infra.local.screen import Screen

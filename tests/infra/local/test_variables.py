@@ -142,6 +142,17 @@ print(json.dumps([[alert.category, alert.text] for alert in DASHBOARD_UIALERTS] 
         (None, "info", "**staging** has no release yet"),
         ({"commit": "c" * 40, "refused": None}, "info", f"**staging** runs release `{'c' * 12}`"),
         (
+            {
+                "commit": "c" * 40,
+                "refused": None,
+                "model_notice": "model of an earlier commit: train",
+                "next_command": "gitops train main",
+            },
+            "warning",
+            f"**staging** runs release `{'c' * 12}`: model of an earlier commit: train. "
+            "Next: `gitops train main`",
+        ),
+        (
             {"commit": None, "refused": "abc: not on main"},
             "error",
             "**staging** has no release yet. Refused: abc: not on main",

@@ -17,7 +17,7 @@ def hostname() -> str:
 
 
 def alert() -> UIAlert:
-    """Say which release runs, and why it is not the declared one where it is not."""
+    """Say which release runs, why it is not the declared one where it is not, and whether to train."""
     try:
         serving = json.loads(SERVING.read_text())
     except FileNotFoundError:
@@ -26,6 +26,9 @@ def alert() -> UIAlert:
     runs = f"runs release `{commit[:12]}`" if commit else "has no release yet"
     if serving["refused"]:
         return UIAlert(text=f"**{ENVIRONMENT}** {runs}. Refused: {serving['refused']}", category="error")
+    if notice := serving.get("model_notice"):
+        text = f"**{ENVIRONMENT}** {runs}: {notice}. Next: `{serving['next_command']}`"
+        return UIAlert(text=text, category="warning")
     return UIAlert(text=f"**{ENVIRONMENT}** {runs}", category="info")
 
 

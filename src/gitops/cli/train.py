@@ -1,0 +1,115 @@
+"""The command that trains: `train`."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from gitops.checkout import open_checkout
+from gitops.cli.options import ERR, OUT, Access, Remote
+from gitops.errors import RuleError, TrainingError
+
+_TRAINS = "dev"
+
+
+def train(
+    branch: Annotated[
+        str, typer.Argument(metavar="BRANCH", help="A branch of the remote.", show_default=False)
+    ],
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow the run, and print its candidate at the end.")
+    ] = False,
+    profile: Annotated[
+        Literal["full", "small"],
+        typer.Option(help="small: a minute or two, to see whether it works; never a candidate."),
+    ] = "full",
+    minutes: Annotated[
+        float, typer.Option(min=1, metavar="MINUTES", help="With --wait: how long the run may take.")
+    ] = 360,
+    access: Access = None,
+    remote: Remote = None,
+) -> None:
+    """Train a model from a branch, in dev's Airflow.
+
+    Starts a run of ml_pipeline_face_attributes, or finds the run that is under way for the branch. With
+    --wait, prints a line for each task, and at the end the candidate branch and the next command. If the DAG
+    is paused, --wait unpauses it for the run and pauses it again at the end; without --wait that is an error.
+
+    Exits with 0 when the run ended well, also when it made nothing new; with 1 when it failed, when the gates
+    refused the model, or when the run could not be started or is not over in time. An interrupted command
+    leaves the run alone; the same command follows it again.
+    """
+    from gitops import provenance, training
+    from gitops.airflow import ACCESS_FILE, Airflow, load_access
+    from gitops.candidate import candidate_branch
+    from gitops.check import unreadable
+    from gitops.ledger import Ledger
+
+    provenance.begin()
+    repository, remote = open_checkout(remote)
+    path = access or repository.path / ACCESS_FILE
+    known = load_access(path).get(_TRAINS)
+    ledger = Ledger.fetch(repository, remote)
+    commit = _pushed(repository, remote, branch)
+    # What every stage would refuse needs no run to find it out.
+    if broken := unreadable(ledger, commit):
+        raise RuleError("\n".join(map(str, broken)))
+    if known is None:
+        raise TrainingError(f"{path}: names no Airflow of {_TRAINS}; start the environments: make up")
+
+    def say(line: str) -> None:
+        OUT.print(line, soft_wrap=True, markup=False)
+
+    again = f".venv/bin/gitops train {branch} --wait" + (f" --profile {profile}" if profile != "full" else "")
+    with Airflow(known, timeout=30) as airflow:
+        started = training.start(airflow, branch, commit, profile, unpause=wait, say=say)
+        say(f"Watch it: {known.web or known.url}/dags/{training.DAG}/runs/{started.run}")
+        if not wait:
+            say(f"Follow it: {again}")
+            return
+        try:
+            seconds = minutes * 60
+            state = training.follow(airflow, started.run, seconds=seconds, show=training.Progress(say))
+        except KeyboardInterrupt:
+            goes_on = f" {training.DAG} stays unpaused until then." if started.unpaused else ""
+            line = f"Interrupted. The run goes on.{goes_on} Follow it: {again}"
+            ERR.print(line, soft_wrap=True, markup=False)
+            raise typer.Exit(130) from None
+        if state is None:
+            raise TrainingError(f"{started.run} is not over after {minutes:g} minutes, and goes on: {again}")
+        if started.unpaused:
+            training.settle(airflow, started.run)
+            say(f"{training.DAG} is paused again")
+        if state != "success":
+            raise TrainingError(training.failure(airflow, started.run, f"{known.web or known.url}"))
+    _tell(Ledger.fetch(repository, remote), remote, candidate_branch(started.run), branch, profile, say)
+
+
+def _pushed(repository: Any, remote: str, branch: str) -> str:
+    """Return the commit of a branch of the remote, which must not be behind the branch of the checkout."""
+    reference, own = repository.branch_ref(remote, branch), f"refs/heads/{branch}"
+    push = f"push it first: git push {remote} {branch}"
+    if not repository.has(reference):
+        raise TrainingError(f"{branch}: no such branch on {remote}; {push}")
+    commit: str = repository.resolve(reference)
+    if repository.has(own):
+        mine = repository.resolve(own)
+        if mine != commit and repository.is_ancestor(commit, mine):
+            raise TrainingError(f"{branch}: your commit {mine[:12]} is not on {remote}; {push}")
+    return commit
+
+
+def _tell(ledger: Any, remote: str, candidate: str, branch: str, profile: str, say: Any) -> None:
+    """Print what came of a run that ended well."""
+    reference = ledger.repository.branch_ref(remote, candidate)
+    if profile != "full":
+        say(f"The pipeline works on {branch}. A model of profile {profile} is never proposed. Next:")
+        say(f"  .venv/bin/gitops train {branch} --wait")
+    elif not ledger.repository.has(reference):
+        say(f"Nothing new: the run made no model, figures or data that {branch} or main does not have.")
+        say("  .venv/bin/gitops status")
+    else:
+        OUT.print(f"Candidate: {candidate}", style="green", soft_wrap=True, markup=False)
+        say(f"  {ledger.repository.commit_info(reference).subject}")
+        say("Next:")
+        say(f"  .venv/bin/gitops check --head {candidate}")
+        say(f"  .venv/bin/gitops merge {candidate}")
