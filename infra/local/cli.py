@@ -56,7 +56,8 @@ def up(
         _status(engine)
         screen.print("")
         screen.print(f"Look around:   {addresses['dev'].web}; users and passwords: {engine.layout.access}")
-        screen.print("Try a change:  git push visage HEAD:my-change, then .venv/bin/gitops merge my-change")
+        screen.print("Try a change:  git switch -c my-change visage/main; edit params.yaml, for example, and commit")
+        screen.print("               git push visage my-change && .venv/bin/gitops train my-change --wait")
         screen.print("See, stop:     make status, make down")
 
 

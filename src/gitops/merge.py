@@ -10,7 +10,7 @@ from gitops.ledger import Ledger
 from gitops.repository import Repository
 from gitops.storage import Storage
 
-_PROPOSALS = ("promote/", "rollback/", "release-hold/")
+PROPOSALS = ("promote/", "rollback/", "release-hold/")
 _ATTEMPTS = 2
 
 
@@ -44,7 +44,7 @@ def merge(
         commit = _merge(repository, ledger.tip, head, branch)
         refs: dict[str, str | None] = {f"refs/heads/{main}": commit}
         leases: dict[str, str | None] = {}
-        if branch.startswith(_PROPOSALS):
+        if branch.startswith(PROPOSALS):
             refs[f"refs/heads/{branch}"] = None
             leases[f"refs/heads/{branch}"] = head
         try:

@@ -19,6 +19,8 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from configparser import ConfigParser
+from configparser import Error as ConfigError
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -36,7 +38,7 @@ IDLE = 20.0
 
 # What is loaded once, for all questions.
 _LOADED = (
-    *("configobj", "dvc.dvcfile", "dvc.fs.git", "dvc.ignore", "dvc.repo.index", "dvc.utils.serialize"),
+    *("dvc.dvcfile", "dvc.fs.git", "dvc.ignore", "dvc.repo.index", "dvc.utils.serialize"),
     *("dvc_data.hashfile.tree", "dvc_data.index", "jsonschema", "networkx", "pygtrie", "referencing"),
 )
 _SYMLINK = 0o120000
@@ -194,12 +196,13 @@ class _Commit:
 
     def _parsing(self) -> dict[str, str]:
         """Return how values are put into commands: all of `.dvc/config` that the pipeline's reading needs."""
-        from configobj import ConfigObj
-
         content = _content(self.objects, ".dvc/config") or b""
-        config = ConfigObj(content.decode().splitlines(), interpolation=False)
-        section = config.get("parsing", {})
-        return dict(section) if isinstance(section, dict) else {}
+        config = ConfigParser(interpolation=None, strict=False)
+        try:
+            config.read_string(content.decode())
+        except (ConfigError, UnicodeDecodeError) as error:
+            raise UnreadableError(".dvc/config", "not what DVC writes") from error
+        return dict(config["parsing"]) if config.has_section("parsing") else {}
 
 
 def lineage(objects: _Objects) -> dict[str, Any]:

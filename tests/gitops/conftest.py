@@ -28,6 +28,9 @@ with DAG("example", schedule=None):
     pass
 """
 
+PIPELINE = b"stages:\n  export:\n    cmd: make it\n    outs: [models/model.onnx]\n"
+"""The `dvc.yaml` to which the lock of `model_files` belongs."""
+
 
 def model_files(
     name: str, accuracy: float = 0.9, *, profile: str = "full", samples: int = 2000, difference: float = 1e-6
@@ -145,7 +148,7 @@ class Lab:
             "dags/example.py": DAG,
             "src/face_attributes/__init__.py": b"",
             "params.yaml": b"profile: full\ntrain:\n  learning_rate: 0.1\n",
-            "dvc.yaml": b"stages:\n  export:\n    cmd: make it\n    outs: [models/model.onnx]\n",
+            "dvc.yaml": PIPELINE,
             "requirements.lock": b"",
             "README.md": b"Visage\n",
         }

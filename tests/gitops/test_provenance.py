@@ -254,13 +254,7 @@ def test_dvc_itself_says_the_same_with_the_data_in_the_checkout(made: Path, tmp_
         write(work.repository.path, files)
         if "data/labelled/third" in files:
             dvc(work.repository.path, ["add", "data/labelled/third"])
-        done = subprocess.run(
-            [sys.executable, "-c", status],
-            cwd=work.repository.path,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = subprocess.run(status, cwd=work.repository.path, capture_output=True, text=True, check=True)
         said = {name for name in json.loads(done.stdout) if not name.endswith(".dvc")}
         assert said == set(work.changes({}))
 
@@ -390,3 +384,17 @@ def test_the_machines_own_settings_and_secrets_are_no_part_of_it(
     environment = Path(f"/proc/{process.pid}/environ").read_text()
     assert "hunter2" not in environment
     assert str(config) not in environment
+
+
+def test_how_values_are_put_into_commands_is_the_commits_own_setting(work: Work) -> None:
+    dvc_yaml = work.read("dvc.yaml") + "  options:\n    cmd: run ${flags}\n"
+    files = {"dvc.yaml": dvc_yaml, "params.yaml": work.read("params.yaml") + "flags: {a: true}\n"}
+    lock = work.read("dvc.lock") + "  options:\n    cmd: run --a\n"
+    assert "options" not in {
+        name for name, found in work.changes(files | {"dvc.lock": lock}).items() if "command" in found[0]
+    }
+    config = "[parsing]\n    bool = boolean_optional\n"
+    files = {"params.yaml": work.read("params.yaml").replace("a: true", "a: false")}
+    assert 'is "run --no-a"' in work.changes(files | {".dvc/config": config})["options"][0]
+    with pytest.raises(ProvenanceError, match=r"\.dvc/config"):
+        of_commit(work.repository, work.commit({".dvc/config": "[[["}))

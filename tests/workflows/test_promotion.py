@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gitops.conftest import model_files
+from tests.gitops.conftest import PIPELINE, model_files
 from tests.workflows.conftest import World
 from tests.workflows.forge import Pull, Refusal
 
@@ -11,7 +11,7 @@ OWNER = "@visage-owners"
 
 def released(world: World) -> str:
     """Put a model on main, as the merge of a candidate does, and let dev run it."""
-    commit = world.commit(model_files("first", 0.9), "Merge candidate/manual-1")
+    commit = world.commit(model_files("first", 0.9) | {"dvc.yaml": PIPELINE}, "Merge candidate/manual-1")
     world.forge.push("refs/heads/main", commit)
     return commit
 

@@ -122,6 +122,7 @@ def merge(
     It is what a forge's merge button does, for a team without a forge.
     """
     from gitops import provenance
+    from gitops.merge import PROPOSALS
     from gitops.merge import merge as merge_branch
     from gitops.storage import Storage
 
@@ -131,7 +132,10 @@ def merge(
     compare = comparer(repository, remote)
     commit = merge_branch(repository, remote, branch, storage=storage, compare=compare)
     say_unchecked(storage)
-    OUT.print(f"Merged {branch} into main of {remote} as {commit[:12]}", style="green")
+    OUT.print(f"Merged {branch} into main of {remote} as {commit[:12]}", style="green", soft_wrap=True)
+    if not branch.startswith(PROPOSALS) and (notice := provenance.notice(repository, commit)):
+        for line in (f"main has a {notice.text}", f"  {notice.command}"):
+            OUT.print(line, soft_wrap=True, markup=False, style="yellow")
 
 
 def _finish(ledger: Any, remote: str, proposal: Any, push: bool, commands: Sequence[str]) -> None:

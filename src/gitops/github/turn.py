@@ -16,7 +16,7 @@ from gitops.github.client import GitHub
 from gitops.instructions import Meeting
 from gitops.ledger import Ledger
 from gitops.markdown import Fold, code, fit, plain
-from gitops.promotion import Proposal, promote, push
+from gitops.promotion import Proposal, awaited, promote, push
 from gitops.release import PREVIOUS
 
 LONGEST = 60_000
@@ -53,9 +53,10 @@ def decide(ledger: Ledger, environment: str, remote: str, *, now: datetime | Non
         return Turn(environment, "over", f"has the release of {source}, {short}, already")
     if tag := ledger.verdicts.rejected(source, commit):
         return Turn(environment, "over", f"{source} rejected {short} ({tag.name})")
+    missing = awaited(ledger, environment)
     age = ledger.verdicts.age(source, commit, now=now)
-    if age is None:
-        return Turn(environment, "wait", f"{source} has not verified {short} yet")
+    if missing or age is None:
+        return Turn(environment, "wait", f"{' and '.join(missing) or source} has not verified {short} yet")
     try:
         soak = timedelta(hours=ledger.settings(environment).min_soak_hours)
     except SettingsError as error:

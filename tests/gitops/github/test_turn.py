@@ -39,7 +39,7 @@ def keep(lab: Lab, github: GitHub, environment: str) -> Turn:
 
 def test_a_release_that_nobody_has_verified_waits(lab: Lab) -> None:
     assert (turn(lab, "prod").state, turn(lab, "prod").text) == ("wait", "staging has no release yet")
-    commit = lab.train("a")
+    commit = lab.train("a", verified=False)
     assert turn(lab, "staging").text == f"dev has not verified {commit[:12]} yet"
     lab.verify("dev", commit)
     found = turn(lab, "staging")
@@ -51,6 +51,15 @@ def test_a_release_that_was_rejected_is_not_promoted(lab: Lab) -> None:
     lab.verify("dev", commit, "rejected")
     found = turn(lab, "staging")
     assert (found.state, found.text) == ("over", f"dev rejected {commit[:12]} (rejected/dev/{commit[:12]})")
+
+
+def test_a_model_of_an_earlier_commit_waits_for_a_training(lab: Lab) -> None:
+    lab.train("a")
+    lab.release("staging")
+    dvc = (lab.origin.read("main", "dvc.yaml") or b"").replace(b"make it", b"make it better")
+    lab.verify("dev", lab.land({"dvc.yaml": dvc}))
+    found = turn(lab, "staging")
+    assert (found.state, "model of an earlier commit: train" in found.text) == ("wait", True)
 
 
 def test_a_release_soaks(lab: Lab) -> None:
@@ -83,7 +92,7 @@ def test_one_pull_request_in_place_until_it_is_merged(lab: Lab, hub: Forge, gith
     lab.verify("dev", lab.train("a"))
     assert ": opened, http" in keep(lab, github, "staging").text
     assert ": left as it is, http" in keep(lab, github, "staging").text
-    newer = lab.train("b", 0.92)
+    newer = lab.train("b", 0.92, verified=False)
     # The newer one waits for its verdict; what was verified can be merged meanwhile.
     assert "; still open: http" in keep(lab, github, "staging").text
     lab.verify("dev", newer)
