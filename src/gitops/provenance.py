@@ -130,6 +130,43 @@ def _of_commit(repository: str, commit: str) -> Provenance:
 
 
 @dataclass(frozen=True)
+class Output:
+    """A path that a stage makes: whether DVC keeps it (else git does), and its digest in the lock."""
+
+    path: str
+    cached: bool
+    md5: str | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage as DVC resolves it: what it reads, what it makes, and whether it was ever run."""
+
+    deps: tuple[str, ...]
+    outs: tuple[Output, ...]
+    recorded: bool
+
+
+def pipeline(repository: Repository, commit: str) -> dict[str, Step]:
+    """Return the stages of a commit by name, with variables, loops and folders resolved as DVC resolves them.
+
+    Raises:
+        ProvenanceError: `dvc.yaml` or `dvc.lock` is not what DVC reads.
+
+    """
+    return _pipeline(str(repository.path.resolve()), repository.resolve(commit))
+
+
+@lru_cache(maxsize=64)
+def _pipeline(repository: str, commit: str) -> dict[str, Step]:
+    found = _reader.ask("pipeline", repository, [commit])
+    return {
+        name: Step(tuple(stage["deps"]), tuple(Output(*out) for out in stage["outs"]), stage["recorded"])
+        for name, stage in found.items()
+    }
+
+
+@dataclass(frozen=True)
 class Fault:
     """What is wrong with a file of parameters, and which."""
 

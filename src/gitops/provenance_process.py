@@ -220,13 +220,43 @@ def lineage(objects: _Objects) -> dict[str, Any]:
             answer["made"] += [_path(out) for out in stage.outs]
             changes = list(_changes(repo, stage, locks[stage.path].get(stage.name), producers))
             if changes:
-                answer["stages"].append({"name": stage.name or stage.addressing, "changes": changes})
+                answer["stages"].append({"name": _address(repo, stage), "changes": changes})
             answer["contradictions"] += _contradictions(repo, stage, producers)
     except UnreadableError:
         raise
     except Exception as error:  # whatever DVC raises for files that are not what it writes
         raise _unreadable(error) from error
     return answer
+
+
+def pipeline(objects: _Objects) -> dict[str, Any]:
+    """Return the inputs and outputs of each stage, with `dvc.yaml` resolved, and the lock's digests."""
+    from dvc.dependency import ParamsDependency
+
+    try:
+        repo = _Commit(objects).repo
+        found = {}
+        for stage in repo.index.stages:
+            if stage.is_data_source:
+                continue
+            found[_address(repo, stage)] = {
+                "deps": [_path(dep) for dep in stage.deps if type(dep) is not ParamsDependency],
+                "outs": [[_path(out), out.use_cache, out.hash_info.value] for out in stage.outs],
+                "recorded": any(item.hash_info for item in (*stage.deps, *stage.outs)),
+            }
+    except UnreadableError:
+        raise
+    except Exception as error:  # whatever DVC raises for files that are not what it writes
+        raise _unreadable(error) from error
+    return found
+
+
+def _address(repo: Any, stage: Any) -> str:
+    """Return the name by which DVC's command line takes a stage."""
+    file = repo.fs.relpath(stage.path, _ROOT)
+    if stage.is_data_source:
+        return str(file)
+    return str(stage.name) if file == "dvc.yaml" else f"{file}:{stage.name}"
 
 
 def _unreadable(error: Exception) -> UnreadableError:
@@ -373,9 +403,9 @@ def _contradictions(repo: Any, stage: Any, producers: dict[str, Any]) -> Iterato
         if not _equal(out.hash_info, dep.hash_info):
             yield {
                 "path": _path(dep),
-                "maker": maker.name or repo.fs.relpath(maker.path, _ROOT),
+                "maker": _address(repo, maker),
                 "made": out.hash_info.value,
-                "reader": stage.name,
+                "reader": _address(repo, stage),
                 "read": dep.hash_info.value,
             }
 
@@ -420,7 +450,11 @@ def _content(objects: _Objects, path: str) -> bytes | None:
     return objects.read(path) if path in objects.entries else None
 
 
-_QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {"lineage": lineage, "faults": faults}
+_QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    "faults": faults,
+    "lineage": lineage,
+    "pipeline": pipeline,
+}
 
 
 def _answer(question: dict[str, Any]) -> dict[str, Any]:

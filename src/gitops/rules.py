@@ -121,7 +121,7 @@ def _verified_before(
             yield Violation(
                 file,
                 f"{earlier_one} has not verified {short} yet",
-                f"wait for verify_release in {earlier_one}, a minute or two: .venv/bin/gitops status shows its verdict",
+                f"wait for verify_release in {earlier_one}, a minute or two: .venv/bin/gitops status",
             )
             missing = True
     age = ledger.verdicts.age(source, commit, now=now)

@@ -15,13 +15,12 @@ import threading
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path, PurePath
-from typing import Any
 
-import yaml
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from gitops import dvc_process
-from gitops.errors import StepError
+from gitops import dvc_process, provenance
+from gitops.errors import ProvenanceError, StepError
+from gitops.provenance import Step
 from gitops.workspace import Origin, Workspace, workspace
 
 log = logging.getLogger(__name__)
@@ -51,12 +50,13 @@ def run_stage(
     :raises StepError: when the stage or the DVC remote fails; nothing is then committed or pushed.
     :raises GitError: when `origin` cannot be reached.
     """
+    provenance.begin()
     with workspace(origin, commit, home) as space:
         # --pull fetches the stage's outputs where this commit already has them.
         commands = [["repro", "--pull", "--single-item", stage]]
         if tracked := _tracked_inputs(space, stage):
             commands.insert(0, ["pull", *tracked])
-        if len(_declared(space, stage)) > len(_in_git(space, stage)):
+        if any(out.cached for out in _stage(space, stage).outs):
             commands.append(["push", stage])
         try:
             call_dvc(commands, space.path, timeout)
@@ -105,7 +105,7 @@ def pull(origin: Origin, commit: str, stages: Sequence[str], *, home: Path) -> s
     with workspace(origin, commit, home) as space:
         inputs = [path for stage in stages for path in _tracked_inputs(space, stage)]
         tracked = [path for path in inputs if path.endswith(".dvc")]
-        made = [stage for stage in stages if _lock(space).get(stage)]
+        made = [stage for stage in stages if _stage(space, stage).recorded]
         if tracked:
             call(["dvc", "pull", *dict.fromkeys(tracked)], space.path, timedelta(hours=2))
         if made:
@@ -233,11 +233,11 @@ def _tracked_inputs(space: Workspace, stage: str) -> list[str]:
     `dvc repro --pull --single-item` takes an input that is not there for unchanged, and, where nothing else
     has changed, the stage for up to date. Of a folder that is there it does not fetch what is missing in it.
     """
-    inputs = _stage(space, stage).get("deps", [])
-    # An input is a path, or a mapping from one to its options; and without any, git lists everything.
-    paths = [next(iter(item)) if isinstance(item, dict) else item for item in inputs]
+    pipeline = _pipeline(space)
+    paths = _stage(space, stage).deps
+    # Without any path, git lists everything.
     files = space.repository.git("ls-files", "-z", "--", *paths).split("\0") if paths else []
-    made = {out["path"] for one in _lock(space).values() for out in one.get("outs", [])}
+    made = {out.path for one in pipeline.values() for out in one.outs if out.md5}
     return [
         *(file for file in files if file.endswith(".dvc")),
         # An output that git keeps is there already.
@@ -245,40 +245,28 @@ def _tracked_inputs(space: Workspace, stage: str) -> list[str]:
     ]
 
 
-def _stage(space: Workspace, stage: str) -> dict[str, Any]:
-    """What `dvc.yaml` says of a stage."""
-    return yaml.safe_load((space.path / "dvc.yaml").read_text()).get("stages", {}).get(stage, {})
+def _pipeline(space: Workspace) -> dict[str, Step]:
+    try:
+        return provenance.pipeline(space.repository, space.commit)
+    except ProvenanceError as error:
+        raise StepError(str(error)) from error
 
 
-def _lock(space: Workspace) -> dict[str, dict[str, Any]]:
-    """The stages of `dvc.lock`; none where nothing has been run yet."""
-    file = space.path / "dvc.lock"
-    return yaml.safe_load(file.read_text()).get("stages", {}) if file.is_file() else {}
+def _stage(space: Workspace, stage: str) -> Step:
+    """Return a stage of the commit as DVC resolves it.
 
-
-def _in_git(space: Workspace, stage: str) -> set[str]:
-    """Paths of the outputs of a stage that git keeps, not DVC."""
-    found = set()
-    for item in _declared(space, stage):
-        if isinstance(item, dict):
-            found |= {path for path, options in item.items() if not options.get("cache", True)}
+    :raises StepError: where there is no such stage, or DVC cannot read the pipeline.
+    """
+    found = _pipeline(space).get(stage)
+    if found is None:
+        raise StepError(f"dvc.yaml of {space.commit[:12]}: has no stage {stage}")
     return found
-
-
-def _declared(space: Workspace, stage: str) -> list[str | dict[str, Any]]:
-    """What `dvc.yaml` says of the outputs of a stage: paths, or mappings from one to its options."""
-    return [item for kind in ("outs", "metrics", "plots") for item in _stage(space, stage).get(kind, [])]
 
 
 def _made(space: Workspace, stages: Sequence[str]) -> dict[str, str]:
     """Path and MD5 of each output of `stages` that DVC keeps and git does not."""
-    lock = _lock(space)
-    made: dict[str, str] = {}
-    for stage in stages:
-        outs = {out["path"]: out["md5"] for out in lock.get(stage, {}).get("outs", [])}
-        in_git = _in_git(space, stage)
-        made |= {path: digest for path, digest in outs.items() if path not in in_git}
-    return made
+    outs = [out for stage in stages for out in _stage(space, stage).outs]
+    return {out.path: out.md5 for out in outs if out.cached and out.md5}
 
 
 def _missing_on_remote(space: Workspace, paths: Iterable[str]) -> list[str]:

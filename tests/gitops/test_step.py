@@ -285,3 +285,47 @@ def assert_gone(pid: int) -> None:
     if psutil.pid_exists(pid):
         _, alive = psutil.wait_procs([psutil.Process(pid)], timeout=120)
         assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
+
+
+TEMPLATED = """\
+vars:
+  - shipped: models/model.bin
+stages:
+  export:
+    wdir: models
+    cmd: cat ../number.txt ../number.txt > model.bin
+    deps: [../number.txt]
+    outs: [model.bin]
+  evaluate:
+    cmd: wc -c < ${shipped} > figures.json
+    deps: ["${shipped}"]
+    outs:
+      - figures.json: {cache: false}
+"""
+
+
+def test_variables_and_folders_in_a_pipeline_are_what_dvc_takes_them_for(
+    origin: Repository, tmp_path: Path
+) -> None:
+    files: dict[str, bytes | None] = {"dvc.yaml": TEMPLATED.encode(), "models/.gitignore": b"/model.bin\n"}
+    commit = origin.commit_files(origin.resolve("main"), files, "Templated")
+    found = []
+    for number in (b"1\n", b"12345\n"):
+        commit = origin.commit_files(commit, {"number.txt": number}, "Another number")
+        for stage in ("export", "evaluate"):
+            origin.git("update-ref", "refs/heads/start", commit)
+            commit = run(origin, commit, stage, tmp_path / "spaces")
+        found.append(int(origin.read(commit, "figures.json") or b"0"))
+    # The second is of the new input: another machine has nothing of the first.
+    assert found == [4, 12]
+    pushed = step.push(Origin(str(origin.path)), commit, ["export"], home=tmp_path / "spaces")
+    assert pushed == commit
+
+
+def test_a_pipeline_that_dvc_cannot_read_is_one_line(origin: Repository, tmp_path: Path) -> None:
+    commit = origin.commit_files(origin.resolve("main"), {"dvc.yaml": b"stages: ["}, "Broken")
+    origin.git("update-ref", "refs/heads/broken", commit)
+    with pytest.raises(StepError, match=r"^dvc\.yaml in [0-9a-f]{12}: .*[^\n]$"):
+        run(origin, commit, "double", tmp_path / "spaces")
+    with pytest.raises(StepError, match="has no stage nothing"):
+        run(origin, origin.resolve("main"), "nothing", tmp_path / "spaces")
