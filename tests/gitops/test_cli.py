@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from gitops import instructions
-from gitops.cli import app
+from gitops import instructions, promotion
+from gitops.cli import app, move
+from gitops.promotion import awaited
 
 from .conftest import Lab, model_files
 from .fake_airflow import FakeAirflow
@@ -86,6 +88,42 @@ def test_from_dev_to_prod_and_back(lab: Lab, run) -> None:
     assert run("release-hold", "staging", "--push").exit_code == 0
     assert run("merge", "release-hold/staging").exit_code == 0
     assert run("promote", "staging", "--push").exit_code == 0
+
+
+def test_a_promotion_can_wait_for_the_verdict(lab: Lab, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = lab.train("a", verified=False)
+    monkeypatch.setattr(move, "_PAUSE", 0.01)
+    too_soon = run("promote", "staging", "--wait", "--minutes", "0")
+    assert (too_soon.exit_code, "dev has not verified" in too_soon.stderr) == (1, True)
+    waited = 0
+
+    def verify(ledger: Any, environment: str) -> list[str]:
+        nonlocal waited
+        waited += 1
+        if waited == 2:
+            lab.verify("dev", commit)
+        return awaited(ledger, environment)
+
+    monkeypatch.setattr(promotion, "awaited", verify)
+    done = run("promote", "staging", "--push", "--wait")
+    assert done.exit_code == 0, done.output
+    assert done.output.count("Waiting for dev to verify the release") == 1
+    assert waited >= 3
+    # Nobody waits for the others once one of them has said no.
+    lab.verify("dev", lab.train("b", verified=False), "rejected")
+    assert "dev rejected" in run("promote", "staging", "--wait").stderr
+
+
+def test_a_merge_tells_that_a_training_is_due(lab: Lab, run) -> None:
+    lab.train("a")
+    dvc = (lab.origin.read("main", "dvc.yaml") or b"").replace(b"make it", b"make it better")
+    lab.branch("better", {"dvc.yaml": dvc})
+    result = run("merge", "better")
+    assert result.exit_code == 0
+    assert "main has a model of an earlier commit: train. Since then: its command was" in result.output
+    assert result.output.splitlines()[-1] == "  .venv/bin/gitops train main --wait"
+    checked = run("check", "--head", "better")
+    assert checked.exit_code == 0
 
 
 def test_dev_is_not_promoted_to(run) -> None:
