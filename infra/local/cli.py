@@ -56,7 +56,7 @@ def up(
         _status(engine)
         screen.print("")
         screen.print(f"Look around:   {addresses['dev'].web}; users and passwords: {engine.layout.access}")
-        screen.print("Try a change:  git switch -c my-change visage/main; edit params.yaml, for example, and commit")
+        screen.print("Try a change:  git switch -c my-change visage/main, edit params.yaml, and commit")
         screen.print("               git push visage my-change && .venv/bin/gitops train my-change --wait")
         screen.print("See, stop:     make status, make down")
 

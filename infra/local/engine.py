@@ -80,7 +80,7 @@ class Engine:
             step.done("was there")
             step.say(f"your commit {head[:12]} is not part of its main; to propose it:")
             step.say("$ git push visage HEAD:my-change")
-            step.say("$ .venv/bin/gitops train my-change --wait   # where it changes parameters, code or data")
+            step.say("$ .venv/bin/gitops train my-change --wait   # if it changes parameters, code or data")
             step.say("$ .venv/bin/gitops merge my-change")
         else:
             step.done("was there")

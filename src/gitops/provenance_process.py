@@ -29,7 +29,7 @@ from scmrepo.git.objects import GitObject
 
 from gitops import parameters
 
-MEMORY = 2 << 30
+MEMORY = 1 << 30
 FILES = 100_000
 FILE_BYTES = 64 << 20
 ALL_BYTES = 512 << 20
@@ -475,6 +475,14 @@ def _forbid(event: str, _: tuple[Any, ...]) -> None:
         raise PermissionError(f"{event}: not while a commit is read")
 
 
+def _limit_memory() -> None:
+    """Take no more than `MEMORY` on top of what is taken already; only Linux can hold a process to that."""
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def _serve(question: dict[str, Any]) -> bytes:
     """Answer one question in a child process."""
     here, there = os.pipe()
@@ -482,7 +490,7 @@ def _serve(question: dict[str, Any]) -> bytes:
     if child == 0:
         try:
             os.close(here)
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+            _limit_memory()
             seconds = int(question["seconds"])
             resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
             with os.fdopen(there, "wb") as pipe:

@@ -190,7 +190,7 @@ def test_a_release_goes_to_staging_and_back(stack: Stack, staging: Stack) -> Non
     first = stack.declared()
     stack.await_release(first)
 
-    assert "The gates of staging" in gitops(stack, "promote", "staging", "--push")
+    assert "The gates of staging" in gitops(stack, "promote", "staging", "--push", "--wait")
     gitops(stack, "merge", "promote/staging")
     assert staging.declared() == first
     staging.await_release(first)
@@ -200,7 +200,7 @@ def test_a_release_goes_to_staging_and_back(stack: Stack, staging: Stack) -> Non
     second = repository.commit_files(first, {"params.yaml": params + b"# As before\n"}, "Say so")
     stack.run("git", "push", "--quiet", "compose", f"{second}:refs/heads/another")
     gitops(stack, "merge", "another")
-    gitops(stack, "promote", "staging", "--push")
+    gitops(stack, "promote", "staging", "--push", "--wait")
     gitops(stack, "merge", "promote/staging")
     later = staging.declared()
     assert later != first
