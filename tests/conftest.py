@@ -1,10 +1,12 @@
 """What every test shares: a home of its own, and nothing of the machine's settings."""
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +17,9 @@ settings.register_profile(
     "patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("patient")
+
+if TYPE_CHECKING:
+    from tests.trained import Trained
 
 # A test must not see, let alone use, the engine that its author has up, nor their git and DVC settings.
 FOREIGN = (
@@ -95,6 +100,31 @@ def isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
     patch.setenv("DVC_GLOBAL_CONFIG_DIR", str(home / "dvc"))
     patch.setenv("DVC_SYSTEM_CONFIG_DIR", str(home / "dvc-system"))
     patch.setenv("DVC_SITE_CACHE_DIR", str(home / "dvc-site-cache"))
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> "Trained":
+    """Train a model, once for all tests of all workers (a minute on two cores); no test may change it."""
+    from tests.trained import Trained, train
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, done = shared / "trained", shared / "trained.done"
+    with (shared / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            train(folder)
+            done.touch()
+    return Trained(folder)
+
+
+@pytest.fixture
+def trained(trained_once: "Trained", tmp_path: Path) -> "Trained":
+    """A checkout and an origin with a candidate, for one test to change."""
+    return trained_once.copy(tmp_path / "trained")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

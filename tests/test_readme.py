@@ -12,8 +12,8 @@ from gitops.repository import Repository
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
-# What a reader of the front page need not know; the second are what stages leave, and no room of anybody's.
-UNNAMED = {".ci", ".dvc", "docs", "models", "plots"}
+# A reader of the front page need not know the first; stages write the others, so nobody works in them.
+UNNAMED = {".ci", ".dvc", "docs", "metrics", "models", "plots", "search"}
 
 
 def tracked() -> list[str]:

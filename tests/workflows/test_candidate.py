@@ -1,7 +1,12 @@
 """The story of a candidate: a branch that a training pushed gets its pull request, and its verdict."""
 
+import re
+
+import pytest
+
 from tests.gitops.conftest import model_files
-from tests.workflows.conftest import World
+from tests.trained import Trained
+from tests.workflows.conftest import REAL_LINT, World
 
 
 def trained(world: World, name: str, accuracy: float, branch: str) -> str:
@@ -59,3 +64,25 @@ def test_the_branch_goes_after_the_merge(world: World) -> None:
     forge.events.clear()
     forge.push("refs/heads/candidate/manual-3", None)
     assert world.happen() == {"candidate": "skipped"}
+
+
+@pytest.mark.timeout(900)
+def test_a_candidate_as_a_training_makes_it_passes_the_lint_that_is_run_for_it(
+    world: World, trained_once: Trained
+) -> None:
+    forge, origin, made = world.forge, trained_once.origin, trained_once.candidate
+    world.replaced["make lint"] = REAL_LINT
+    names = origin.changed(trained_once.base, made)
+    commit = world.commit({name: origin.read(made, name) for name in names}, "Candidate")
+    forge.push("refs/heads/candidate/manual-1", commit, actor="deploy key of dev")
+    done = world.happen("candidate", "pull request")
+    assert done == {"candidate": "success", "pull request": "success"}, world.log("pull request")
+    assert re.search(r"no secrets\.+Passed", world.log("pull request"))
+    (pull,) = forge.pulls.values()
+    forge.merge(pull.number)
+    forge.events.clear()
+
+    # The next pull request, once main has a model
+    forge.push("refs/heads/words", world.commit({"docs/words.txt": b"Words.\n"}, "Write"))
+    forge.open_pull("words", "Write")
+    assert world.happen("pull request") == {"pull request": "success"}, world.log("pull request")

@@ -1,0 +1,231 @@
+"""What Visage itself commits passes the checks of a pull request: candidates, releases, rollbacks, DAGs."""
+
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from ruamel.yaml import YAML
+
+from gitops import release
+from gitops.promotion import promote, release_hold, rollback
+from gitops.release import Release
+from tests.trained import Trained
+
+# The first of them waits for the training, which takes a minute, or ten times that on a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
+# They run pytest; the tests that need many minutes run them too.
+SLOW_HOOKS = "dags,docs"
+# A key's form, put together here so that the hook does not find it in this file.
+AWS = "AKIA" + "QYLPMN5HFIQR7XYA"
+DIGEST = hashlib.sha256(b"a key").hexdigest()
+
+REASONS = [
+    "rolled back from 5e80502c0ffee",
+    "5e80502c0ffee5e80502c0ffee5e80502c0ffee12",  # pragma: allowlist secret
+    "accuracy: 0.71, password: unknown, secret=lost",
+    'he said "no" & it\'s late; #12 {a: [b]} * ! | > % @ `x`',
+    "yes",
+    "null",
+    "1e3",
+    "=",
+    "- - -",
+    "<<<<<<< HEAD",
+    "Modèle dégradé, 顔 🙂",
+    "https://status.example.org/incidents/9c1d2f00-1b7e-4e55-9a3c-aa40b2f1d7e1?view=full#top",
+    "INC0012345/rollback_JKLMNOPqrstuvwxyz0987654321+due=to=accuracy",  # pragma: allowlist secret
+    "long " + "word " * 200,
+]
+
+
+def pre_commit(checkout: Path, *arguments: str, skip: str = SLOW_HOOKS) -> None:
+    """Run the hooks as `make lint` does, on some files."""
+    done = subprocess.run(
+        [".venv/bin/pre-commit", "run", "--show-diff-on-failure", *arguments],
+        cwd=checkout,
+        env={**os.environ, "SKIP": skip},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=170,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Failed" not in done.stdout
+
+
+def hook(name: str) -> list[str]:
+    """The command of a hook."""
+    root = Path(__file__).resolve().parents[1]
+    hooks = YAML(typ="safe").load((root / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    (one,) = [one for one in hooks if one["id"] == name]
+    return [word.replace(".venv", str(root / ".venv"), 1) for word in shlex.split(one["entry"])]
+
+
+def gitops(checkout: Path, *arguments: str) -> str:
+    """Run gitops as a person does, and return its output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gitops", *arguments],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=170,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def released(trained: Trained) -> None:
+    """Merge the candidate, a new DAG, and promotions of both to staging."""
+    trained.verify("dev", trained.merge(trained.branch))
+    trained.merge(trained.push(promote(trained.ledger(), "staging", "origin")))
+    staged = trained.ledger().present("staging").commit
+    assert staged
+    trained.verify("staging", staged)
+    subprocess.run(
+        [sys.executable, "-m", "infra.scaffold", "--", "count_faces"],
+        cwd=trained.checkout.path,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    trained.verify("dev", trained.commit("Count faces"))
+    trained.merge(trained.push(promote(trained.ledger(), "staging", "origin")))
+
+
+def test_a_candidate_passes_every_hook_and_may_be_merged(trained: Trained) -> None:
+    checkout = trained.checkout
+    committed = checkout.git("diff", "--name-only", trained.base, trained.check_out(trained.candidate))
+    for name in ("dvc.lock", "metrics/evaluation.json", "metrics/drifted.json", "search/trials.csv"):
+        assert name in committed.splitlines()
+    assert ".parquet.dvc" in committed
+    pre_commit(checkout.path, "--from-ref", trained.base, "--to-ref", trained.candidate)
+
+    trained.check_out("origin/main")
+    check = ("check", "--without-dvc-remote", "--head")
+    assert "nothing stands against" in gitops(checkout.path, *check, trained.branch)
+    trained.merge(trained.branch)
+    # A change of words, once main has a model
+    (checkout.path / "README.md").open("a").write("\nMore words.\n")
+    words = trained.commit("Write")
+    assert "nothing stands against" in gitops(checkout.path, *check, words)
+
+
+def test_releases_rollbacks_and_new_dags_pass_every_hook(trained: Trained) -> None:
+    checkout = trained.checkout
+    before = trained.candidate
+    released(trained)
+    trained.merge(trained.push(rollback(trained.ledger(), "staging", "origin", reason=REASONS[1])))
+    assert f"hold: {REASONS[1]}" in (checkout.path / release.path_of("staging")).read_text()
+    pre_commit(checkout.path, "--from-ref", before, "--to-ref", "HEAD")
+    trained.merge(trained.push(release_hold(trained.ledger(), "staging", "origin")))
+    pre_commit(checkout.path, "--from-ref", before, "--to-ref", "HEAD")
+
+
+def test_a_release_file_passes_every_hook_whatever_the_reason_of_its_hold(trained: Trained) -> None:
+    checkout, first = trained.checkout, trained.base
+    for number, reason in enumerate(REASONS):
+        # Hooks look at names, and these are those of release files
+        path = checkout.path / f"environments/number{number}/release.yaml"
+        path.parent.mkdir()
+        path.write_bytes(release.render(Release(commit=first, hold=" ".join(reason.split())), "prod"))
+    signers = checkout.path / "environments/allowed_signers"
+    key = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    signers.write_text(f'ann@example.org namespaces="git" {key.decode()}\n')
+    trained.commit("Hold for many reasons")
+    pre_commit(checkout.path, "--from-ref", first, "--to-ref", "HEAD")
+
+
+def test_a_secret_is_found_in_every_file_that_visage_commits(trained: Trained) -> None:
+    checkout = trained.checkout
+    trained.check_out(trained.candidate)
+    names = checkout.git("diff", "--name-only", trained.base, "HEAD").splitlines()
+    for name in names:
+        path = checkout.path / name
+        # On a line of its own, and beside a digest
+        planted = path.read_text().replace('_sha256": "', f'_sha256": "{AWS}", "also": "', 1) + f"# {AWS}\n"
+        path.write_text(planted)
+    found = subprocess.run(
+        [*hook("secrets"), *names],
+        cwd=checkout.path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    ).stdout
+    assert {name for name in names if f"{name}:" not in found} == set()
+    assert "metrics/evaluation.json:4" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"hold: the key {AWS} is out", True),
+        ("hold: see https://me:" + "tru7h@example.org", True),
+        ("hold: ghp_" + "wWPw5k4aXcaT4f" + "NP0UcnZwJUVFk6LO0pINUx", True),
+        ("hold: " + REASONS[2], False),
+    ],
+)
+def test_a_secret_in_a_release_file_is_found_by_its_form(tmp_path: Path, text: str, found: bool) -> None:
+    (tmp_path / "release.yaml").write_text(f"{text}\n")
+    command = [*hook("release-secrets"), "release.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == int(found), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("settings.env", f"API_KEY={DIGEST[:32]}"),
+        ("a.json", f'"api_key": "{DIGEST}"'),
+        ("a.yaml", f"token: {DIGEST}"),
+        ("a.yaml", f"md5: {DIGEST}"),
+    ],
+)
+def test_a_key_that_looks_like_a_digest_is_found(tmp_path: Path, name: str, line: str) -> None:
+    (tmp_path / name).write_text(f"{line}\n")
+    command = [*hook("secrets"), name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stdout
+
+
+# The tests that read the repository's own files: what Visage commits must not fail them.
+OWN_FILES = [
+    "tests/docs",
+    "tests/dags/test_policy.py",
+    "tests/face_attributes/test_pipeline.py",
+    "tests/gitops/test_settings.py",
+    "tests/infra/kubernetes",
+    "tests/infra/scaffold",
+    "tests/test_hooks.py",
+    "tests/test_lock.py",
+    "tests/test_makefile.py",
+    "tests/test_readme.py",
+    "tests/test_rooms.py",
+    "tests/workflows/test_files.py",
+]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+def test_lint_and_the_tests_of_a_repository_that_has_released(trained: Trained) -> None:
+    checkout = trained.checkout.path
+
+    def run(*command: str) -> None:
+        done = subprocess.run(
+            command, cwd=checkout, capture_output=True, text=True, timeout=1400, check=False
+        )
+        assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
+
+    trained.check_out(trained.candidate)
+    run("make", "lint")
+    released(trained)
+    trained.merge(trained.push(rollback(trained.ledger(), "staging", "origin")))
+    run("make", "lint")
+    run(".venv/bin/python", "-m", "pytest", "--quiet", "-m", "not system and not long", *OWN_FILES)

@@ -1,0 +1,197 @@
+"""A Visage that has trained, by the functions that the tasks of its pipeline call, on very little data.
+
+Every file of its commits was written by a stage, by DVC or by `gitops`. The data are few, so the model is a
+poor one that still passes the gates.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from gitops import drifted, gate
+from gitops.candidate import candidate_branch, propose, run_branch
+from gitops.ledger import Ledger
+from gitops.merge import merge
+from gitops.promotion import Proposal, push
+from gitops.repository import Repository
+from gitops.step import run_command
+from gitops.verdict import Verdict, record
+from gitops.workspace import Origin
+from tests.docs import places
+from visage_dags import labelled
+
+RUN = "manual__2026-01-07T00:00:00+00:00"
+BATCH = "dev-2026-01-06"
+STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate", "reference")
+BASE = "refs/visage/base"
+# As params.small.yaml, and still less.
+LITTLE = {
+    "data": {"synthetic": {"count": 440}},
+    "prepare": {"sample": 60},
+    "tune": {"trials": 1, "images": 100, "epochs": 1},
+    "train": {"epochs": 9, "batch_size": 16, "width": 8, "precision": "float32", "device": "cpu"},
+    "evaluate": {"bootstrap": 50, "worst": 4},
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A checkout of main, and its origin, which also has the branch of a candidate."""
+
+    folder: Path
+
+    @property
+    def checkout(self) -> Repository:
+        return Repository(self.folder / "checkout")
+
+    @property
+    def origin(self) -> Repository:
+        return Repository(self.folder / "origin.git")
+
+    @property
+    def branch(self) -> str:
+        """The branch of the candidate."""
+        return candidate_branch(RUN)
+
+    @property
+    def base(self) -> str:
+        """The commit of main that the candidate was trained from."""
+        return self.origin.resolve(BASE)
+
+    @property
+    def candidate(self) -> str:
+        return self.origin.resolve(f"refs/heads/{self.branch}")
+
+    def copy(self, folder: Path) -> "Trained":
+        """Copy checkout and origin, for a test that changes them; data and models are not copied."""
+        for name in ("checkout", "origin.git"):
+            shutil.copytree(self.folder / name, folder / name, symlinks=True)
+        made = Trained(folder)
+        made.checkout.git("remote", "set-url", "origin", str(made.origin.path))
+        return made
+
+    def merge(self, branch: str) -> str:
+        """Merge a branch as `gitops merge` does, and check main out."""
+        merge(self.checkout, "origin", branch)
+        return self.check_out("origin/main")
+
+    def check_out(self, revision: str) -> str:
+        """Let the branch main of the checkout be a commit of origin."""
+        self.checkout.git("fetch", "--quiet", "origin")
+        self.checkout.git("reset", "--quiet", "--hard", revision)
+        return self.checkout.resolve("HEAD")
+
+    def commit(self, message: str) -> str:
+        """Commit what is new in the checkout, and put it on origin's main."""
+        self.checkout.git("add", "--all")
+        variables = self.checkout.identity()
+        self.checkout.git("commit", "--quiet", "--no-verify", "--message", message, env=variables)
+        self.checkout.git("push", "--quiet", "origin", "HEAD:main")
+        return self.checkout.resolve("HEAD")
+
+    def ledger(self) -> Ledger:
+        return Ledger.fetch(self.checkout, "origin")
+
+    def push(self, proposal: Proposal) -> str:
+        """Push a promotion or a rollback, and return its branch."""
+        push(self.ledger(), "origin", proposal)
+        return proposal.branch
+
+    def verify(self, environment: str, commit: str) -> None:
+        """Record that an environment measured what the commit claims."""
+        claimed = gate.evaluation(self.checkout, commit)
+        data = {
+            "verdict": "verified",
+            "environment": environment,
+            "release": commit,
+            "claimed_accuracy": claimed.mean_accuracy,
+            "measured_accuracy": claimed.mean_accuracy,
+            "onnxruntime": "1.0",
+            "samples": claimed.samples,
+            "at": datetime.now(UTC),
+        }
+        record(self.checkout, "origin", Verdict.model_validate(data))
+
+
+def train(folder: Path) -> Trained:
+    """Train in `folder` and propose the result, in the order of dags/ml_pipeline_dag.py."""
+    checkout = Repository(places.clone(folder / "checkout").folder)
+    _take_little(checkout.path / "params.yaml")
+    checkout.git("checkout", "--quiet", "-B", "main")
+    checkout.git("add", "--all")
+    variables = checkout.identity()
+    checkout.git("commit", "--quiet", "--no-verify", "--message", "Take little data", env=variables)
+    base = checkout.resolve("HEAD")
+    origin = Repository.clone(str(checkout.path), folder / "origin.git", "--bare")
+    origin.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    origin.git("update-ref", BASE, base)
+    checkout.git("remote", "set-url", "origin", str(origin.path))
+    with _dvc(folder):
+        batch = folder / "labelled" / BATCH
+        _call(["draw", str(batch), "--count", "20", "--seed", "7"])
+        pointer, commit = labelled.pointer(BATCH), base
+        model, program = "models/model.onnx", ["python", "-m", "face_attributes"]
+        options = ["--model", model, "--incumbent", model]
+        steps = (
+            (f"Append labelled batch {BATCH}", [*program, "append", str(batch)], [pointer], []),
+            ("Run every stage", ["dvc", "repro"], STAGES, [pointer]),
+            (
+                f"Compare with the incumbent on {BATCH}",
+                [*program, "compare", *options, "--batch", BATCH, "--out", drifted.PATH],
+                [],
+                [model, "data/holdout.parquet"],
+            ),
+        )
+        place, home, branch = Origin(str(origin.path)), folder / "spaces", run_branch(RUN)
+        for message, command, made, needed in steps:
+            commit = run_command(
+                place, commit, command, branch=branch, home=home, message=message, data=made, needs=needed
+            )
+        assert propose(place, base, commit, run_id=RUN, home=home) == candidate_branch(RUN)
+    return Trained(folder)
+
+
+@contextmanager
+def _dvc(folder: Path) -> Iterator[None]:
+    """Let DVC keep everything in `folder`, its remote too."""
+    (folder / "store").mkdir()
+    config = folder / "dvc" / "config"
+    config.parent.mkdir()
+    config.write_text(
+        f"[core]\nremote = storage\nanalytics = false\n['remote \"storage\"']\nurl = {folder / 'store'}\n"
+        f'[cache]\ndir = {folder / "cache"}\ntype = "hardlink,symlink"\n'
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        patch.setenv("DVC_GLOBAL_CONFIG_DIR", str(config.parent))
+        patch.setenv("DVC_SITE_CACHE_DIR", str(folder / "site-cache"))
+        patch.setenv("VISAGE_HOME", str(folder / "home"))
+        yield
+
+
+def _take_little(path: Path) -> None:
+    yaml = YAML()
+    yaml.width = 1000
+    document = yaml.load(path)
+    for section, values in LITTLE.items():
+        for name, value in values.items():
+            if isinstance(value, dict):
+                document[section][name].update(value)
+            else:
+                document[section][name] = value
+    with path.open("w") as file:
+        yaml.dump(document, file)
+
+
+def _call(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "face_attributes", *arguments]
+    subprocess.run(command, env=os.environ, check=True, timeout=300, capture_output=True)
