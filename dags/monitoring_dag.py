@@ -153,7 +153,8 @@ def send_notification(line: dict[str, Any], ti: Any) -> None:
     """Tell the team of each alarm that begins or clears with this check."""
     import logging
 
-    from visage_dags import place, runbooks
+    from gitops import runbooks
+    from visage_dags import place
 
     news = monitoring.news(line)
     if not news:

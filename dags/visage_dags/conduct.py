@@ -4,9 +4,10 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DeadlineAlert, SyncCallback
+from airflow.sdk import AsyncCallback, DeadlineAlert
 
 from gitops.deadline import FirstQueued
+from gitops.notices import on_late_run
 from visage_dags import inputs, notices
 
 # The pools of infra/pools.json. What works in one of them never does so twice at a time; only scoring does,
@@ -53,5 +54,7 @@ def _deadline(dag_id: str, due: timedelta) -> DeadlineAlert | None:
         # A run that a person starts has no logical date to count from.
         reference=FirstQueued(),
         interval=due,
-        callback=SyncCallback(notices.on_deadline),
+        # In the triggerer, which every engine has: not every executor runs callbacks, and a scheduler whose
+        # executor does not ends at the first late run (apache/airflow#62887).
+        callback=AsyncCallback(on_late_run),
     )

@@ -1,4 +1,4 @@
-"""Where the page that says what to do is, for an alarm or for a DAG: docs/runbooks of the release."""
+"""The address of the page that says what to do: docs/runbooks of the release, for an alarm or for a DAG."""
 
 import re
 from pathlib import Path
@@ -8,10 +8,18 @@ _GITHUB = re.compile(
 )
 
 
-def link(name: str, origin: str, release: str, checkout: Path) -> str:
-    """The address of a page where origin is GitHub, else its path in the release's checkout."""
+def link(name: str, origin: str, release: str, checkout: Path | None = None) -> str:
+    """Return the address of a page where origin is GitHub, else its path.
+
+    Args:
+        name: an alarm or a DAG.
+        origin: the repository's URL or path; "" where it is not known.
+        release: the commit that the page belongs to; "" where it is not known.
+        checkout: the folder of the release, where it is checked out.
+
+    """
     page = f"docs/runbooks/{name}.md"
     found = _GITHUB.fullmatch(origin)
-    if found is None:
-        return str(checkout / page)
-    return f"https://github.com/{found['name']}/blob/{release}/{page}"
+    if found is not None:
+        return f"https://github.com/{found['name']}/blob/{release or 'main'}/{page}"
+    return str(checkout / page) if checkout else f"{page} in the repository"

@@ -41,6 +41,8 @@ print("\\n" + json.dumps({
                     "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
                     "backoff": task.retry_exponential_backoff,
                     "pool": task.pool,
+                    "executor": task.executor,
+                    "defers": bool(getattr(task, "deferrable", False) or task.start_from_trigger),
                     "told": bool(task.on_failure_callback),
                     "upstream": sorted(task.upstream_task_ids),
                 }
@@ -55,6 +57,7 @@ print("\\n" + json.dumps({
             "paused": dag.is_paused_upon_creation,
             "told": bool(dag.on_failure_callback),
             "due": [alert.interval.total_seconds() for alert in dag.deadline],
+            "late": [[type(alert.callback).__name__, alert.callback.path] for alert in dag.deadline],
         }
         for dag in bag.dags.values()
     },

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from visage_dags import episodes, runbooks
+from gitops import runbooks
+from visage_dags import episodes
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = "https://github.com/team/visage/blob/abc/docs/runbooks/drift.md"
 
 
@@ -29,3 +30,9 @@ def test_elsewhere_it_is_a_file_of_the_release() -> None:
         text = page.read_text("utf-8")
         for part in ("## What it means", "## What to look at", "## What to do"):
             assert part in text
+
+
+def test_without_a_checkout_it_is_a_page_of_the_repository() -> None:
+    assert runbooks.link("drift", "/srv/origin.git", "abc") == "docs/runbooks/drift.md in the repository"
+    assert runbooks.link("drift", "git@github.com:team/visage.git", "abc") == PAGE
+    assert runbooks.link("drift", "git@github.com:team/visage.git", "") == PAGE.replace("abc", "main")

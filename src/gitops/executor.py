@@ -1,0 +1,58 @@
+"""Airflow's KubernetesExecutor, with an answer to callbacks that want an executor.
+
+Airflow's own does not run such callbacks: it raises an error, which ends the scheduler, and at each start of
+the scheduler again (apache/airflow#62887). DAGs of this repository have their callbacks run by the triggerer.
+Releases from before that, and rows that they left in the database, ask for an executor.
+"""
+
+import logging
+from typing import TYPE_CHECKING, ClassVar
+from uuid import UUID
+
+from airflow.executors import workloads
+from airflow.models.callback import Callback, CallbackType
+from airflow.models.trigger import Trigger
+from airflow.providers.cncf.kubernetes.executors import kubernetes_executor
+from airflow.triggers.callback import CallbackTrigger
+from sqlalchemy import update
+
+from gitops import notices
+
+if TYPE_CHECKING:
+    from airflow.executors.workloads.types import ExecutorWorkload
+    from sqlalchemy.orm import Session
+
+log = logging.getLogger(__name__)
+
+
+class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
+    """A pod for each task; a callback goes to the triggerer."""
+
+    supports_callbacks: ClassVar[bool] = True
+
+    def queue_workload(self, workload: "ExecutorWorkload", session: "Session") -> None:
+        """Queue a task, or hand the callback of a missed deadline to the triggerer."""
+        if isinstance(workload, workloads.ExecuteCallback):
+            _hand_to_triggerer(workload, session)
+        else:
+            super().queue_workload(workload, session=session)
+
+
+def _hand_to_triggerer(workload: workloads.ExecuteCallback, session: "Session") -> None:
+    """Have the triggerer send the notice of a late run.
+
+    The triggerer has no release checked out, so it cannot run the callback that the release names. Only
+    deadlines have callbacks that ask for an executor, and their context is the one that `on_late_run` takes.
+    """
+    callback = session.get_one(Callback, UUID(workload.callback.id))
+    log.warning(
+        "%s asks for an executor, and no pod can run it: the triggerer sends the notice instead.",
+        workload.callback.data.get("path"),
+    )
+    path = f"{notices.__name__}.{notices.on_late_run.__qualname__}"
+    context = workload.callback.data.get("kwargs", {}).get("context")
+    callback.trigger = Trigger.from_object(CallbackTrigger(path, {"context": context}))
+    session.flush()
+    # The type says who runs it, and what class the row is read as from now on.
+    change = update(Callback).where(Callback.id == callback.id).values(type=CallbackType.TRIGGERER.value)
+    session.execute(change, execution_options={"synchronize_session": False})
