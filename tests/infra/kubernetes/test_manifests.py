@@ -16,8 +16,9 @@ from gitops import settings
 ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENTS = ("dev", "staging", "prod")
 MINORS = ("1.35", "1.36", "1.37")
-# A pod that Airflow makes, not Kustomize.
+# Pods that Airflow and a person make, not Kustomize.
 TASK = yaml.safe_load((ROOT / "infra/kubernetes/base/worker-pod.yaml").read_text())
+PHOTOGRAPHS = yaml.safe_load((ROOT / "infra/kubernetes/photographs.yaml").read_text())
 
 pytestmark = pytest.mark.system("kubectl")
 every_environment = pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -39,24 +40,26 @@ def objects(manifests: str, kind: str) -> dict[str, dict[str, Any]]:
 
 
 def pods(manifests: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The pods of Deployments, of the job and of tasks: name, spec."""
+    """The pods of Deployments and of the job, of tasks and of a person: name, spec."""
     for kind in ("Deployment", "Job"):
         for name, one in objects(manifests, kind).items():
             yield name, one["spec"]["template"]["spec"]
     yield "task", TASK["spec"]
+    yield "photographs", PHOTOGRAPHS["spec"]
 
 
 def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
     return [*pod.get("initContainers", []), *pod["containers"]]
 
 
-def with_components(tmp_path: Path, *names: str) -> str:
-    """The manifests of prod with components, added as their comments say."""
-    for part in ("infra/kubernetes", "environments/prod"):
+def with_components(tmp_path: Path, *names: str, environment: str = "prod") -> str:
+    """The manifests of an environment with components, added as their comments say."""
+    folder = Path("environments") / environment
+    for part in ("infra/kubernetes", folder):
         shutil.copytree(ROOT / part, tmp_path / part)
-    with (tmp_path / "environments/prod/kustomization.yaml").open("a") as file:
+    with (tmp_path / folder / "kustomization.yaml").open("a") as file:
         file.write(f"\ncomponents: [{', '.join(f'../../infra/kubernetes/{name}' for name in names)}]\n")
-    return kustomize(tmp_path / "environments/prod")
+    return kustomize(tmp_path / folder)
 
 
 def with_celery(tmp_path: Path) -> str:
@@ -84,8 +87,9 @@ def test_kubernetes_knows_every_field(environment: str, minor: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("minor", MINORS)
-def test_kubernetes_knows_every_field_of_tasks_and_of_celery(minor: str, tmp_path: Path) -> None:
+def test_kubernetes_knows_every_field_of_single_pods_and_of_celery(minor: str, tmp_path: Path) -> None:
     validate(yaml.safe_dump(TASK), minor, tmp_path)
+    validate(yaml.safe_dump(PHOTOGRAPHS), minor, tmp_path)
     validate(with_celery(tmp_path), minor, tmp_path)
 
 
@@ -214,6 +218,114 @@ def test_everything_that_is_referred_to_is_made_here_or_is_a_known_secret(enviro
     assert not objects(manifests, "Secret")
 
 
+WAVE, HOOK = "argocd.argoproj.io/sync-wave", "argocd.argoproj.io/hook"
+PHASES = ("PreSync", "Sync", "PostSync")
+# They come from outside, before the first sync.
+OUTSIDE = {("ConfigMap", "kube-root-ca.crt")}
+COMPONENTS = tuple(
+    sorted(
+        path.parent.name
+        for path in ROOT.glob("infra/kubernetes/*/kustomization.yaml")
+        if yaml.safe_load(path.read_text())["kind"] == "Component"
+    )
+)
+
+
+def key(one: dict[str, Any]) -> tuple[str, str]:
+    return one["kind"], one["metadata"]["name"]
+
+
+def turn(one: dict[str, Any]) -> tuple[int, int]:
+    """When Argo CD makes an object: phase, then wave. It waits for a hook to end before the next wave."""
+    said = one["metadata"].get("annotations", {})
+    return PHASES.index(said.get(HOOK, "Sync")), int(said.get(WAVE, "0"))
+
+
+def references(node: Any) -> Iterator[tuple[str, str]]:
+    """The objects that an object names, wherever in it: kind, name."""
+    named = {
+        "configMap": ("ConfigMap", "name"),
+        "configMapKeyRef": ("ConfigMap", "name"),
+        "configMapRef": ("ConfigMap", "name"),
+        "persistentVolumeClaim": ("PersistentVolumeClaim", "claimName"),
+        "secret": ("Secret", "secretName"),
+        "secretKeyRef": ("Secret", "name"),
+        "secretRef": ("Secret", "name"),
+    }
+    if isinstance(node, list):
+        for item in node:
+            yield from references(item)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            if name in named and isinstance(value, dict) and not value.get("optional"):
+                kind, field = named[name]
+                # In a projected volume a Secret is named as a ConfigMap is.
+                yield kind, value.get(field) or value["name"]
+            elif name == "imagePullSecrets":
+                yield from (("Secret", one["name"]) for one in value)
+            elif name == "serviceAccountName":
+                yield "ServiceAccount", value
+            elif name in ("roleRef", "scaleTargetRef"):
+                yield value["kind"], value["name"]
+            elif name == "subjects":
+                yield from ((one["kind"], one["name"]) for one in value)
+            yield from references(value)
+
+
+def too_late(manifests: str) -> list[str]:
+    """Objects that Argo CD makes no earlier than another that needs them and has a turn of its own."""
+    made = [one for one in yaml.safe_load_all(manifests) if one]
+    turns = {key(one): turn(one) for one in made}
+    for one in made:
+        if one["kind"] == "ExternalSecret":
+            turns["Secret", one["spec"]["target"]["name"]] = turn(one)
+    found = []
+    for one in made:
+        if not {WAVE, HOOK} & one["metadata"].get("annotations", {}).keys():
+            continue
+        for needed in set(references(one)) - OUTSIDE:
+            if needed[0] == "Secret" and needed not in turns:
+                continue  # made by hand, before the first sync
+            assert needed in turns, f"{key(one)} needs {needed}, which nobody makes"
+            if turns[needed] >= turn(one):
+                found.append(f"{needed} is made at {turns[needed]}, {key(one)} needs it at {turn(one)}")
+    return found
+
+
+@pytest.mark.parametrize("components", [(), *((name,) for name in COMPONENTS), COMPONENTS], ids="+".join)
+@every_environment
+def test_argo_cd_makes_everything_before_it_is_needed(
+    environment: str, components: tuple[str, ...], tmp_path: Path
+) -> None:
+    manifests = rendered(environment)
+    if components:
+        manifests = with_components(tmp_path, *components, environment=environment)
+    assert too_late(manifests) == []
+    [job] = objects(manifests, "Job").values()
+    needed = {kind for kind, _ in references(job)}
+    assert needed == {"ConfigMap", "Secret", "ServiceAccount"}, "the search finds what a hook needs"
+
+
+@every_environment
+def test_photographs_come_to_where_tasks_look_for_them(environment: str) -> None:
+    [container] = PHOTOGRAPHS["spec"]["containers"]
+    for name, one in objects(rendered(environment), "ConfigMap").items():
+        if name.startswith(("engine", "task-engine")):
+            assert f"mkdir -p {one['data']['CELEBA_DIR']} &&" in container["args"][-1]
+    claims = [volume.get("persistentVolumeClaim") for volume in TASK["spec"]["volumes"]]
+    mounted = [volume["persistentVolumeClaim"] for volume in PHOTOGRAPHS["spec"]["volumes"][1:]]
+    assert mounted == [{"claimName": "home"}]
+    assert mounted[0] in claims
+
+
+def test_an_object_that_comes_too_late_is_found_out() -> None:
+    plain = rendered("dev").replace(f'{WAVE}: "-2"', f'{WAVE}: "-1"')
+    kinds = {line.split("'")[1] for line in too_late(plain)}
+    assert kinds == {"ConfigMap", "ServiceAccount"}
+    before = rendered("dev").replace(f"{HOOK}: Sync", f"{HOOK}: PreSync")
+    assert too_late(before), "what is no hook is made after every hook of PreSync"
+
+
 @every_environment
 def test_what_no_rule_allows_does_not_pass_the_network(environment: str) -> None:
     policies = objects(rendered(environment), "NetworkPolicy")
@@ -297,7 +409,7 @@ def test_argo_cd_makes_an_application_of_each_environment_from_main() -> None:
     assert sorted(path.parent.name for path in ROOT.glob(pattern["path"])) == sorted(ENVIRONMENTS)
     source = applications["spec"]["template"]["spec"]["source"]
     assert source["targetRevision"] == generator["git"]["revision"] == "main"
-    assert applications["spec"]["template"]["spec"]["syncPolicy"]["automated"] == {
-        "prune": True,
-        "selfHeal": True,
-    }
+    policy = applications["spec"]["template"]["spec"]["syncPolicy"]
+    assert policy["automated"] == {"prune": True, "selfHeal": True}
+    # Else the settings that pods run with go before the pods do: their wave is an early one.
+    assert "PruneLast=true" in policy["syncOptions"]
