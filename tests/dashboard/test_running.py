@@ -87,13 +87,13 @@ def test_dev_reverts_a_merge_to_its_first_parent(make_world) -> None:
 @pytest.mark.parametrize(
     ("origin", "shown"),
     [
-        ("https://github.com/visage/visage.git", "https://github.com/visage/visage/pull/41"),
+        ("https://github.com/team/visage.git", "https://github.com/team/visage/pull/41"),
         # pragma: allowlist nextline secret
-        ("https://x:secret@github.com/visage/visage", "https://github.com/visage/visage/pull/41"),
-        ("git@github.com:visage/visage.git", "https://github.com/visage/visage/pull/41"),
+        ("https://x:secret@github.com/team/visage", "https://github.com/team/visage/pull/41"),
+        ("git@github.com:team/visage.git", "https://github.com/team/visage/pull/41"),
         (
-            "ssh://git@github.example.com/visage/visage.git",
-            "https://github.example.com/visage/visage/pull/41",
+            "ssh://git@github.example.com/team/visage.git",
+            "https://github.example.com/team/visage/pull/41",
         ),
         ("https://elsewhere.example/visage.git", None),
         ("/srv/visage.git", None),

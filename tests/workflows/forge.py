@@ -7,10 +7,12 @@ another.
 """
 
 import copy
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,8 @@ class Forge:
         self.owner_errors: list[dict[str, Any]] = []
         self.requests: list[Request] = []
         self.events: list[Event] = []
+        self.pushers: dict[str, str] = {}
+        """Who pushed to a branch last."""
         self.broken: Callable[[Request], int | None] = lambda request: None
         """A status for a request that is to fail."""
         self.url = ""
@@ -115,6 +119,9 @@ class Forge:
         before = self._refs()
         yield
         after = self._refs()
+        for ref in after:
+            if before.get(ref) != after[ref]:
+                self.pushers[ref.removeprefix("refs/heads/")] = actor
         if not starts_workflows:
             return
         for ref in sorted(before.keys() | after.keys()):
@@ -132,6 +139,7 @@ class Forge:
 
     def push(self, ref: str, commit: str | None, actor: str = "somebody") -> None:
         """Move a reference, as a push would."""
+        self.pushers[ref.removeprefix("refs/heads/")] = actor
         with self.watching(actor):
             self.repository.git(*(("update-ref", ref, commit) if commit else ("update-ref", "-d", ref)))
 
@@ -145,15 +153,23 @@ class Forge:
         return pull
 
     def merge(self, number: int, *, approved_by: str | None = None) -> str:
-        """Press the merge button, which the ruleset of main guards; return the merge."""
+        """Press the merge button, which the ruleset of main guards; return the merge.
+
+        The rules are those of .github/rulesets/main.json on main, as GitHub's documentation explains them.
+        """
         pull = self.pulls[number]
         head, main = self.head(pull), self.sha("main")
         if self.checks.get((head, REQUIRED)) != "success":
             raise Refusal(405, f"Required status check {REQUIRED} is {self.checks.get((head, REQUIRED))}")
         if not self.repository.is_ancestor(main, head):
             raise Refusal(405, "The branch is not up to date with main")
+        rule = self._rule("pull_request")
+        if rule["required_approving_review_count"] and approved_by is None:
+            raise Refusal(405, "at least 1 approving review is required")
+        if rule["require_last_push_approval"] and approved_by == self.pushers.get(pull.branch):
+            raise Refusal(405, f"{approved_by} pushed last: somebody else has to approve")
         owned = [path for path in self.repository.changed(main, head) if self._owner(path)]
-        if owned and approved_by != self._owner(owned[0]):
+        if rule["require_code_owner_review"] and owned and approved_by != self._owner(owned[0]):
             raise Refusal(405, f"{owned[0]}: waiting for the review of {self._owner(owned[0])}")
         tree = self.repository.git("show", "--no-patch", "--format=%T", head)
         message = f"Merge pull request #{number} from {pull.branch}"
@@ -172,11 +188,18 @@ class Forge:
         self.push("refs/heads/main", commit, actor="somebody")
         return commit
 
+    def _rule(self, kind: str) -> dict[str, Any]:
+        content = self.repository.read("main", ".github/rulesets/main.json")
+        assert content is not None
+        (found,) = [rule for rule in json.loads(content)["rules"] if rule["type"] == kind]
+        return found["parameters"]
+
     def _owner(self, path: str) -> str | None:
+        """Who owns a path: the last line that fits counts, and may name nobody."""
         content = self.repository.read("main", ".github/CODEOWNERS") or b""
         rows = [line.split() for line in content.decode().splitlines() if line and not line.startswith("#")]
-        owners = [row[1] for row in rows if f"/{path}".startswith(row[0])]
-        return owners[-1] if owners else None
+        fitting = [row[1:] for row in rows if _fits(row[0], f"/{path}")]
+        return fitting[-1][0] if fitting and fitting[-1] else None
 
     def head(self, pull: Pull) -> str:
         return self.sha(f"refs/heads/{pull.branch}" if pull.fork == NAME else f"refs/pull/{pull.number}/head")
@@ -348,6 +371,13 @@ class Forge:
         ("PUT", r"rulesets/(\d+)", "administration", _put_ruleset),
         ("GET", r"codeowners/errors", "contents", _get_owner_errors),
     )
+
+
+def _fits(pattern: str, path: str) -> bool:
+    """Whether a pattern of CODEOWNERS fits a path that begins with a slash."""
+    if pattern == "*":
+        return True
+    return path.startswith(pattern) if pattern.endswith("/") else fnmatch(path, pattern)
 
 
 def _only(query: dict[str, str], names: set[str]) -> None:

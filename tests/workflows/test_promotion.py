@@ -3,10 +3,11 @@
 import pytest
 
 from tests.gitops.conftest import PIPELINE, model_files
-from tests.workflows.conftest import World
+from tests.workflows.conftest import ROOT, World
 from tests.workflows.forge import Pull, Refusal
 
-OWNER = "@visage-owners"
+ROWS = [line.split() for line in (ROOT / ".github/CODEOWNERS").read_text().splitlines()]
+(OWNER, *_) = next(row[1:] for row in ROWS if row[:1] == ["*"])
 
 
 def released(world: World) -> str:
@@ -58,7 +59,7 @@ def test_two_promotions_that_end_in_prod(world: World) -> None:
     assert open_pull(world, "staging") is pull
     assert forge.repository.is_ancestor(forge.sha("main"), forge.head(pull))
 
-    forge.merge(pull.number)
+    forge.merge(pull.number, approved_by="somebody")
     assert world.happen() == {"promote": "success"}
     staged = world.declared("staging").partition("commit: ")[2].strip()
     assert "prod: staging has not verified" in world.log("promote")
@@ -69,8 +70,16 @@ def test_two_promotions_that_end_in_prod(world: World) -> None:
     pull = open_pull(world, "prod")
     assert pull is not None
     assert pull.title == f"Promote {staged[:12]} to prod"
-    with pytest.raises(Refusal, match="waiting for the review of @visage-owners"):
+    with pytest.raises(Refusal, match="at least 1 approving review"):
         forge.merge(pull.number)
+    with pytest.raises(Refusal, match=f"waiting for the review of {OWNER}"):
+        forge.merge(pull.number, approved_by="somebody")
+    # An owner who pushes to it cannot be the one who approves
+    forge.push("refs/heads/promote/prod", forge.head(pull), actor=OWNER)
+    with pytest.raises(Refusal, match="pushed last"):
+        forge.merge(pull.number, approved_by=OWNER)
+    forge.push("refs/heads/promote/prod", forge.head(pull), actor="visage[bot]")
+    forge.events.clear()
     forge.merge(pull.number, approved_by=OWNER)
     assert world.happen() == {"promote": "success"}
     assert f"commit: {staged}" in world.declared("prod")

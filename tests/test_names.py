@@ -1,0 +1,153 @@
+"""No file names a repository, an image or an owner of somebody else, but a place for the reader's own."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gitops.repository import Repository
+from tests.docs.pages import ROOT, Page
+
+HOSTS = r"(?:github\.com|gitlab\.com|bitbucket\.org|codeberg\.org|ghcr\.io|quay\.io|docker\.io)"
+# A host of code or images, and whose it is.
+NAMED = re.compile(rf"{HOSTS}[:/]([\w.{{}}$<>*-]+)/[\w.{{}}$<>-]+")
+# A team of GitHub, as CODEOWNERS names it; an action is `name/name@commit`, the other way round.
+TEAM = re.compile(r"(?:^|[\s`])@(?!your-organisation/)[a-z0-9][a-z0-9-]*/[a-z0-9-]+\b", re.MULTILINE)
+# Upstream, in links; a variable; and places for a name. What tests call a repository is never asked for.
+UPSTREAM, PLACES, IN_TESTS = {"apache"}, {"OWNER"}, {"acme", "some-one", "team"}
+# Files that are applied as they are: to a cluster, a server, a forge.
+APPLIED = (".env.example", ".github/", "docker-compose.yml", "environments/", "infra/", "scripts/")
+ADDRESS = re.compile(r"\b(?:https?|ssh|git)://(?:[^@/\s'\"]*@)?([\w.-]+)|\bgit@([\w.-]+):")
+HARMLESS = re.compile(r"(.*\.)?(invalid|example\.(org|com|net)|localhost)|127\.0\.0\.1|[a-z0-9-]+")
+KNOWN = {"docs.docker.com", "docs.github.com", "hooks.slack.com", "kubernetes.default.svc"}
+
+APPLICATIONS = (ROOT / "infra/argocd/applicationset.yaml").read_text()
+IMAGES = yaml.safe_load((ROOT / "environments/dev/kustomization.yaml").read_text())["images"]
+OURS = [*re.findall(r"repoURL: (\S+)", APPLICATIONS)[:1], IMAGES[0]["newName"]]
+# Whoever took this repository over has put names in; docs/github-setup.md.
+TAKEN_OVER = not any(".invalid/" in name for name in OURS)
+
+
+def tracked() -> list[Path]:
+    listed = Repository(ROOT).git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    return [Path(name) for name in listed if name and (ROOT / name).is_file()]
+
+
+def foreign(name: Path, text: str) -> list[str]:
+    """Names of somebody else in a file."""
+    allowed = UPSTREAM | PLACES | (IN_TESTS if name.parts[0] == "tests" else set())
+    if TAKEN_OVER:
+        allowed |= {one[1] for ours in OURS for one in NAMED.finditer(ours)}
+    named = [one for one in NAMED.finditer(text) if not one[1].startswith(("{", "$"))]
+    found = [one[0] for one in named if one[1] not in allowed]
+    if not TAKEN_OVER and (name.suffix == ".md" or name.name == "CODEOWNERS"):
+        found += [one[0] for one in TEAM.finditer(text)]
+    return [f"{name}: {one}" for one in found]
+
+
+def test_no_file_names_what_belongs_to_somebody_else() -> None:
+    found = []
+    for name in tracked():
+        if name in (Path("requirements.lock"), Path("tests/test_names.py")):
+            continue
+        try:
+            found += foreign(name, (ROOT / name).read_text())
+        except UnicodeDecodeError:
+            continue  # a picture
+    assert found == [], "write OWNER, or a host under .invalid"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "repoURL: https://github.com/stranger/visage.git",
+        "git@github.com:stranger/visage.git",
+        "newName: ghcr.io/stranger/visage-airflow",
+        "image: quay.io/stranger/airflow:1",
+    ],
+)
+def test_a_name_of_somebody_else_is_found(text: str) -> None:
+    assert foreign(Path("docs/page.md"), text)
+    assert foreign(Path("tests/test_it.py"), text)
+
+
+def test_a_team_of_somebody_else_is_found() -> None:
+    assert TAKEN_OVER or foreign(Path(".github/CODEOWNERS"), "* @stranger/owners")
+
+
+@pytest.mark.parametrize("name", [name for name in tracked() if str(name).startswith(APPLIED)], ids=str)
+def test_what_is_applied_asks_no_host_that_anybody_can_own(name: Path) -> None:
+    known = KNOWN | (
+        {one[1] or one[2] for ours in OURS for one in ADDRESS.finditer(ours)} if TAKEN_OVER else set()
+    )
+    for found in ADDRESS.finditer((ROOT / name).read_text(errors="replace")):
+        host = found[1] or found[2]
+        assert host in known or HARMLESS.fullmatch(host), f"{name}: {found[0]}"
+
+
+def rules() -> list[tuple[str, list[str]]]:
+    lines = (ROOT / ".github/CODEOWNERS").read_text().splitlines()
+    return [(line.split()[0], line.split()[1:]) for line in lines if line and not line.startswith("#")]
+
+
+def test_everything_has_an_owner_but_for_what_visage_itself_commits() -> None:
+    (everything, owners), *exceptions = rules()
+    assert everything == "*"
+    assert owners
+    assert TAKEN_OVER or all(owner.endswith(".invalid") for owner in owners), "a place for a name is nobody's"
+    dvc = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    made = {
+        f"/{path.split('/')[0]}/"
+        for stage in dvc
+        for out in [*stage["outs"], *stage.get("metrics", [])]
+        if isinstance(out, dict)
+        for path, options in out.items()
+        if options.get("cache") is False
+    }
+    promoted = "/environments/staging/release.yaml"
+    assert {path for path, _ in exceptions} == {*made, "/data/labelled/*.dvc", "/dvc.lock", promoted}
+    assert all(not named for _, named in exceptions)
+
+
+def test_the_ruleset_asks_owners_and_never_whoever_pushed_last() -> None:
+    rule = yaml.safe_load((ROOT / ".github/rulesets/main.json").read_text())["rules"]
+    (found,) = [one["parameters"] for one in rule if one["type"] == "pull_request"]
+    assert found["require_code_owner_review"] is True
+    assert found["require_last_push_approval"] is True
+    # Without an approval there is none for the last push either.
+    assert found["required_approving_review_count"] >= 1
+    assert found["dismiss_stale_reviews_on_push"] is True
+
+
+@pytest.mark.skipif(TAKEN_OVER, reason="the names are in")
+def test_one_command_puts_the_names_of_a_reader_everywhere(tmp_path: Path) -> None:
+    (block,) = [
+        one for one in Page(Path("docs/github-setup.md")).blocks if "owners@visage.invalid" in one.text
+    ]
+    for name in tracked():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    repository = Repository(tmp_path)
+    repository.git("init", "--quiet", "--initial-branch=main", "--template=")
+    repository.git("add", "--all")
+    repository.git("commit", "--quiet", "--no-verify", "--message", "Start", env=repository.identity())
+    subprocess.run(["bash", "-euo", "pipefail", "-c", block.text], cwd=tmp_path, check=True, timeout=60)
+
+    changed = repository.git("status", "--porcelain").splitlines()
+    assert {line[:3] for line in changed} == {" M "}, changed
+    for name in tracked():
+        if str(name).startswith((".github/", "environments/", "infra/")):
+            text = (tmp_path / name).read_text(errors="replace")
+            assert ".invalid" not in text, name
+            assert "OWNER/" not in text.replace("OWNER/NAME", ""), name
+    given = dict(re.findall(r"^(\w+)=(\S+)", block.text, re.MULTILINE))
+    owners = (tmp_path / ".github/CODEOWNERS").read_text()
+    assert re.search(rf"^\*\s+{re.escape(given['OWNERS'])}$", owners, re.MULTILINE)
+    applications = (tmp_path / "infra/argocd/applicationset.yaml").read_text()
+    assert applications.count(given["REPOSITORY"]) == 3
+    for environment in ("dev", "staging", "prod"):
+        text = (tmp_path / f"environments/{environment}/kustomization.yaml").read_text()
+        assert text.count(given["IMAGE"]) == 2
