@@ -88,6 +88,7 @@ class Trained:
         """Let the branch main of the checkout be a commit of origin."""
         self.checkout.git("fetch", "--quiet", "origin")
         self.checkout.git("reset", "--quiet", "--hard", revision)
+        places.keep_installed(self.checkout.path)
         return self.checkout.resolve("HEAD")
 
     def commit(self, message: str) -> str:

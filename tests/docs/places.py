@@ -95,11 +95,18 @@ def clone(folder: Path) -> Place:
     (folder / ".git/info/exclude").write_text(".venv\n")
     stamp = Path(sys.prefix) / ".installed"
     assert stamp.exists(), f"{stamp}: missing; run make setup"
-    for name in ("requirements.lock", "pyproject.toml"):
-        # Otherwise a block with make would install into the .venv of this checkout.
-        os.utime(folder / name, (0, 0))
+    keep_installed(folder)
     path = os.pathsep.join([str(folder / ".venv/bin"), os.environ.get("PATH", os.defpath)])
     return Place(folder, {"PATH": path})
+
+
+def keep_installed(folder: Path) -> None:
+    """Let make see nothing to install: it would install the clone into the .venv of this checkout.
+
+    To be called again after git has written the files anew, as `git reset --hard` does.
+    """
+    for name in ("requirements.lock", "pyproject.toml"):
+        os.utime(folder / name, (0, 0))
 
 
 def engine(folder: Path) -> Place:
