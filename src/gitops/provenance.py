@@ -289,7 +289,7 @@ class _Reader:
         self._home = tempfile.TemporaryDirectory(prefix="gitops-provenance-")
         home = self._home.name
         # Nothing of the machine's secrets, and none of its DVC settings.
-        variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        variables = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
         variables |= {"HOME": home, "DVC_NO_ANALYTICS": "1", "LC_ALL": "C.UTF-8"}
         variables |= {f"DVC_{kind}_CONFIG_DIR": home for kind in ("GLOBAL", "SYSTEM")}
         variables |= {"DVC_SITE_CACHE_DIR": home, "GIT_CONFIG_NOSYSTEM": "1"}
