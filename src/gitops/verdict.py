@@ -152,11 +152,13 @@ class Verdicts:
 
     def verifications(self, environment: str) -> list[Verdict]:
         """Return the first verification of each release that an environment did not reject, oldest first."""
-        return [
+        found = (
             verdict
             for (where, identity), verdict in self._verified.items()
             if where == environment and (where, identity) not in self._rejected
-        ]
+        )
+        # Tags of the same second are in no order
+        return sorted(found, key=lambda verdict: verdict.at)
 
     def rejected(self, environment: str, commit: str | None) -> Tag | None:
         """Return the tag by which an environment rejected a release, or None where it did not."""
