@@ -66,15 +66,16 @@ class Checker:
 
 def _differs(column: drift.Column, found: np.ndarray) -> bool:
     if column.test is NUMBERS:
-        return significant(found, column.values, column.rule.level) and column.differs(found)
-    distance = column_tests.share_distance(float(np.mean(found)), float(np.mean(column.values)))
-    return distance >= column.limit(len(found)) and column.differs(found)
+        return significant(found, column.values, column.rule.level) and (
+            column.test.distance(found, column.values) >= column.limit(len(found))
+        )
+    return column.differs(found)
 
 
 def _default(found: np.ndarray, expected: np.ndarray) -> bool:
     test = column_tests.of(expected)
     if len(expected) > EVIDENTLY_ROWS:
-        return test.measure(found, expected)[1] >= EVIDENTLY_DISTANCE
+        return test.distance(found, expected) >= EVIDENTLY_DISTANCE
     if test is NUMBERS:
         return significant(found, expected, EVIDENTLY_P)
     return _z_test(found, expected) < EVIDENTLY_P

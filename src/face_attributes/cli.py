@@ -266,11 +266,11 @@ def drift(
 ) -> None:
     """Say whether images that were scored differ from those that the model was chosen by.
 
-    Looked at are the latest seven windows: days (date=DAY) with a hundred images or more, or as many days in
-    a row as it takes to have them. Scores, decisions, embedding and figures of the images are tested in each:
-    a column differs if it moved by more than chance and other people explain, all columns considered. The same
-    image counts once. The report is Evidently's, of all windows together. Too few windows are not enough to
-    say. Drift is an answer, not an error: the exit code is 0.
+    Looked at are the latest seven windows: days (date=DAY) with a hundred images or more, or as many days
+    in a row as it takes to have them. Scores, decisions, embedding and figures of the images are tested in
+    each: a column differs if it moved by more than chance and other people explain, all columns considered.
+    The same image counts once. The report is Evidently's, of all windows together. Too few windows are not
+    enough to say. Drift is an answer, not an error: the exit code is 0.
     """
     from face_attributes.drift import drift as run
 

@@ -30,35 +30,42 @@ class Test:
     Attributes:
         p_method: Evidently's name of the test.
         distance_method: Evidently's name of the distance.
-        measure: returns p-value and distance of values that were met and values that are expected.
+        p_value: of values that were met and values that are expected.
+        distance: of the same.
         limit: returns the distance from expected values that a shift of so many standard deviations makes.
 
     """
 
     p_method: str
     distance_method: str
-    measure: Callable[[np.ndarray, np.ndarray], tuple[float, float]]
+    p_value: Callable[[np.ndarray, np.ndarray], float]
+    distance: Callable[[np.ndarray, np.ndarray], float]
     limit: Callable[[np.ndarray, float], float]
 
+    def measure(self, found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+        """Return p-value and distance."""
+        return self.p_value(found, expected), self.distance(found, expected)
 
-def numbers(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
-    """Compare numbers (N,) with numbers (M,).
 
-    Two-sided Kolmogorov-Smirnov test, and the Wasserstein distance in standard deviations of the expected.
-    """
+def _number_p_value(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return that of the two-sided Kolmogorov-Smirnov test."""
+    return float(stats.ks_2samp(expected, found).pvalue)
+
+
+def _number_distance(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the Wasserstein distance, in standard deviations of the expected."""
     deviation = max(float(np.std(expected)), _LEAST_DEVIATION)
-    p_value = stats.ks_2samp(expected, found).pvalue
-    return float(p_value), float(stats.wasserstein_distance(expected, found)) / deviation
+    return float(stats.wasserstein_distance(expected, found)) / deviation
 
 
-def shares(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
-    """Compare how many of bool values (N,) are true with how many of others (M,).
+def _share_p_value(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return that of Fisher's exact test, two-sided, of bool values."""
+    return exact(int(found.sum()), len(found), int(expected.sum()), len(expected))
 
-    Fisher's exact test, two-sided, and the Jensen-Shannon distance (natural logarithm).
-    """
-    yes, expected_yes = int(found.sum()), int(expected.sum())
-    p_value = exact(yes, len(found), expected_yes, len(expected))
-    return p_value, share_distance(yes / len(found), expected_yes / len(expected))
+
+def _share_distance(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the Jensen-Shannon distance (natural logarithm) of bool values."""
+    return share_distance(int(found.sum()) / len(found), int(expected.sum()) / len(expected))
 
 
 @lru_cache(maxsize=100_000)
@@ -87,8 +94,8 @@ def _share_limit(expected: np.ndarray, shift: float) -> float:
     return max(shift / _ROOT_8, share_distance(least, share))
 
 
-NUMBERS = Test("ks", "wasserstein", numbers, _number_limit)
-SHARES = Test(_FISHER, "jensenshannon", shares, _share_limit)
+NUMBERS = Test("ks", "wasserstein", _number_p_value, _number_distance, _number_limit)
+SHARES = Test(_FISHER, "jensenshannon", _share_p_value, _share_distance, _share_limit)
 
 
 def of(values: np.ndarray) -> Test:
@@ -105,7 +112,7 @@ def register() -> None:
     from evidently.legacy.core import ColumnType
 
     def test(expected, found, _, threshold):
-        p_value, _ = shares(found.to_numpy(bool), expected.to_numpy(bool))
+        p_value = SHARES.p_value(found.to_numpy(bool), expected.to_numpy(bool))
         return p_value, p_value < threshold
 
     kinds = [ColumnType.Categorical]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from face_attributes import column_tests
-from face_attributes.column_tests import NUMBERS, SHARES, numbers, shares
+from face_attributes.column_tests import NUMBERS, SHARES
 
 
 @pytest.fixture(scope="module")
@@ -62,22 +62,22 @@ def test_they_equal_evidentlys(evidently, met, known):
 
 def test_equal_values_do_not_differ():
     values = np.random.default_rng(0).normal(size=200)
-    assert numbers(values, values) == (1.0, 0.0)
-    assert shares(values > 0, values > 0) == (1.0, 0.0)
-    assert shares(np.ones(100, bool), np.ones(200, bool)) == (1.0, 0.0)
+    assert NUMBERS.measure(values, values) == (1.0, 0.0)
+    assert SHARES.measure(values > 0, values > 0) == (1.0, 0.0)
+    assert SHARES.measure(np.ones(100, bool), np.ones(200, bool)) == (1.0, 0.0)
 
 
 def test_a_shift_is_as_far_as_it_is_in_standard_deviations():
     values = np.random.default_rng(0).normal(50, 8, 2000)
-    assert numbers(values + 4, values)[1] == pytest.approx(0.5, rel=0.01)
+    assert NUMBERS.measure(values + 4, values)[1] == pytest.approx(0.5, rel=0.01)
 
 
 def test_the_limit_of_a_shift_is_the_distance_that_it_makes():
     some = np.arange(100_000) < 40_000
     more = np.arange(100_000) < 40_000 + 0.1 * (0.4 * 0.6) ** 0.5 * 100_000
-    assert shares(more, some)[1] == pytest.approx(SHARES.limit(some, 0.1), rel=0.02)
+    assert SHARES.measure(more, some)[1] == pytest.approx(SHARES.limit(some, 0.1), rel=0.02)
     values = np.random.default_rng(0).normal(50, 8, 2000)
-    assert numbers(values + 0.8, values)[1] == pytest.approx(NUMBERS.limit(values, 0.1), rel=0.01)
+    assert NUMBERS.measure(values + 0.8, values)[1] == pytest.approx(NUMBERS.limit(values, 0.1), rel=0.01)
 
 
 @pytest.mark.parametrize("expected", [0.0, 0.01, 0.3, 0.7, 1.0])
@@ -87,7 +87,7 @@ def test_less_than_two_points_never_matter(expected):
     towards = 1 if expected < 0.5 else -1
     for points, matters in ((1.9, False), (2.1, True)):
         found = np.arange(10_000) < 10_000 * (expected + towards * points / 100)
-        assert (shares(found, known)[1] >= limit) == matters
+        assert (SHARES.measure(found, known)[1] >= limit) == matters
 
 
 def _enumerated(yes, count, expected_yes, expected_count):
