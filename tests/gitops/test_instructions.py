@@ -5,7 +5,7 @@ import pytest
 from gitops import instructions
 from gitops.instructions import COMPOSE, LOCAL, meeting, meeting_of, text
 
-GITHUB = "https://github.com/visage/visage"
+GITHUB = "https://github.com/team/visage"
 
 
 def test_the_way_back_on_the_local_engine_is_whole() -> None:
@@ -40,10 +40,10 @@ def test_the_engines_repositories_are_known(url: str, there: instructions.Meetin
 @pytest.mark.parametrize(
     "url",
     [
-        "https://github.com/visage/visage.git",
+        "https://github.com/team/visage.git",
         # pragma: allowlist nextline secret
-        "https://x:secret@github.com/visage/visage",
-        "git@github.com:visage/visage.git",
+        "https://x:secret@github.com/team/visage",
+        "git@github.com:team/visage.git",
     ],
 )
 def test_on_github_the_pull_request_is_merged(url: str) -> None:
