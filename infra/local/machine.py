@@ -11,7 +11,7 @@ from gitops.repository import Repository
 from infra.local.errors import EngineError
 
 PYTHON = (3, 11)
-GIT = (2, 25)
+GIT = (2, 38)
 FREE_BYTES = 3 * 1024**3
 
 
@@ -45,12 +45,12 @@ def git_version() -> str:
             ["git", "--version"], capture_output=True, text=True, timeout=30, check=True
         ).stdout
     except FileNotFoundError as error:
-        raise EngineError("git: not installed; install git 2.25 or newer") from error
+        raise EngineError("git: not installed; install git 2.38 or newer") from error
     except subprocess.SubprocessError as error:
-        raise EngineError(f"git: does not work ({error}); install git 2.25 or newer") from error
+        raise EngineError(f"git: does not work ({error}); install git 2.38 or newer") from error
     found = re.search(r"(\d+)\.(\d+)(\.\d+)*", said)
     if found is None or (int(found[1]), int(found[2])) < GIT:
-        raise EngineError(f"{said.strip()}: too old; install git 2.25 or newer")
+        raise EngineError(f"{said.strip()}: too old; install git 2.38 or newer")
     return found[0]
 
 

@@ -18,20 +18,9 @@ from typing import Self
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from gitops import git_config
 from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
 
-# Git sets these for the hooks that it runs. Inherited, they would point every command at another repository.
-_INHERITED_FROM_HOOKS = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-    "GIT_QUARANTINE_PATH",
-)
 _REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
 _NETWORK = re.compile(
     r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out)"
@@ -44,6 +33,13 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _FULL_SHA = re.compile(r"[0-9a-f]{40}")
 _ATTEMPTS = 4
 
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_TIME = re.compile(rb"^(?:committer|tagger) [^\n]*?(-?[0-9]+) [-+][0-9]+$", re.MULTILINE)
+_LONGEST_COMMIT = 256 * 1024
+_LONGEST_SUBJECT = 200
+_LONGEST_TAG = 16 * 1024
+"""The longest tag whose message is read. A verdict takes about 600 bytes."""
+
 
 def is_full_sha(text: str) -> bool:
     """Whether `text` is a full commit id: 40 lower-case hexadecimal digits."""
@@ -52,22 +48,49 @@ def is_full_sha(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Tag:
-    """A tag: its name without `refs/tags/`, its own object id, the commit that it marks, message and time."""
+    """A tag: its name without `refs/tags/`, its own object id, and the commit that it marks.
+
+    `message` and `at` are those of an annotated tag. `problem` says why this is no annotated tag on a commit
+    that can be read, or None where it is one.
+    """
 
     name: str
     object_id: str
     commit: str
-    message: str
-    at: datetime | None
+    message: str = ""
+    at: datetime | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a commit: its path (bytes that are not UTF-8 as `os.fsdecode` gives them), mode and id."""
+
+    path: str
+    mode: str
+    object_id: str
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit's id, committer time and subject line."""
+    """A commit's id, committer time and subject line: one printable line of bounded length."""
 
     id: str
     at: datetime
     subject: str
+
+
+def moment(seconds: str) -> datetime:
+    """Read a time of git, in seconds since 1970. Every date of a commit or tag is read here.
+
+    Git takes any number, and none at all. A time before 1970 is read as 1970, one after 2100 as 2100.
+    """
+    if not re.fullmatch(r"-?[0-9]+", seconds) or seconds.startswith("-"):
+        return _EARLIEST
+    digits = seconds.lstrip("0")
+    if len(digits) > len(str(int(_LATEST.timestamp()))):
+        return _LATEST
+    return min(datetime.fromtimestamp(int(digits or "0"), UTC), _LATEST)
 
 
 class Repository:
@@ -83,6 +106,7 @@ class Repository:
         self.path = Path(path)
         # A commit that was once here stays, and to ask git again each time takes most of a command's time.
         self._commits: set[str] = set()
+        self._personal: str | None = None
 
     def __repr__(self) -> str:
         return f"Repository({str(self.path)!r})"
@@ -105,16 +129,26 @@ class Repository:
         timeout: float = 60,
         input: bytes | None = None,  # noqa: A002, the name that subprocess gives it
         env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run `git ARGS` here and return its exit status and bytes, whatever the status."""
-        variables = {key: value for key, value in os.environ.items() if key not in _INHERITED_FROM_HOOKS}
-        variables |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **(env or {})}
+        """Run `git ARGS` here and return its exit status and bytes, whatever the status.
+
+        `env` are variables, and `config` is configuration, for this command alone.
+        """
+        if self._personal is None and self.path.is_dir():
+            self._personal = git_config.personal(self.path)
+        with git_config.variables(self._personal or "", env, config) as variables:
+            return self._run(args, timeout, input, variables)
+
+    def _run(
+        self, args: tuple[str, ...], timeout: float, data: bytes | None, variables: dict[str, str]
+    ) -> subprocess.CompletedProcess[bytes]:
         try:
             process = subprocess.Popen(
                 ["git", *args],
                 cwd=self.path,
                 env=variables,
-                stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+                stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # so that a timeout also ends git's own helpers (ssh, https)
@@ -125,7 +159,7 @@ class Repository:
         except NotADirectoryError as error:
             raise GitError(f"git {args[0]}: not a folder (in {self.path})") from error
         try:
-            stdout, stderr = process.communicate(input, timeout=timeout)
+            stdout, stderr = process.communicate(data, timeout=timeout)
         except BaseException as error:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
@@ -142,13 +176,26 @@ class Repository:
         timeout: float = 60,
         input: bytes | str | None = None,  # noqa: A002, the name that subprocess gives it
         env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
     ) -> str:
         """Run `git ARGS` here and return what it printed, without the final newline."""
-        data = input.encode() if isinstance(input, str) else input
-        result = self.run(*args, timeout=timeout, input=data, env=env)
+        data = input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input
+        return _text(self._output(*args, timeout=timeout, input=data, env=env, config=config)).removesuffix(
+            "\n"
+        )
+
+    def _output(
+        self,
+        *args: str,
+        timeout: float = 60,
+        input: bytes | None = None,  # noqa: A002, the name that subprocess gives it
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> bytes:
+        result = self.run(*args, timeout=timeout, input=input, env=env, config=config)
         if result.returncode != 0:
             raise self._failure(args, result)
-        return _text(result.stdout).removesuffix("\n")
+        return result.stdout
 
     def resolve(self, revision: str) -> str:
         """Return the full id of the commit that `revision` names."""
@@ -174,18 +221,16 @@ class Repository:
         if not files:
             return []
         query = "".join(f"{commit}:{_one_line(path)}\n" for commit, path in files)
-        result = self.run("cat-file", "--batch", input=query.encode())
-        if result.returncode != 0:
-            raise self._failure(("cat-file",), result)
-        rest, found = result.stdout, []
+        rest, found = self._output("cat-file", "--batch", input=query.encode()), []
         for _ in files:
             header, _, rest = rest.partition(b"\n")
-            if header.endswith(b" missing"):
+            match = re.fullmatch(rb"[0-9a-f]{40,64} ([a-z]+) ([0-9]+)", header)
+            if match is None:
                 found.append(None)
                 continue
-            _, kind, size = header.split(b" ")
-            content, rest = rest[: int(size)], rest[int(size) + 1 :]
-            found.append(content if kind == b"blob" else None)
+            size = int(match[2])
+            content, rest = rest[:size], rest[size + 1 :]
+            found.append(content if match[1] == b"blob" else None)
         return found
 
     def tree_id(self, commit: str, path: str) -> str | None:
@@ -196,9 +241,89 @@ class Repository:
         """Return the ids of objects by name (`<commit>:<path>`, `<commit>^{commit}`); None where missing."""
         if not names:
             return []
+        return [found[0] if found else None for found in self._look_up(names)]
+
+    def sizes(self, files: Sequence[tuple[str, str]]) -> list[int | None]:
+        """Return the sizes in bytes of (commit, path) pairs; None where there is no such commit or file."""
+        found = self._look_up([f"{commit}:{path}" for commit, path in files])
+        return [one[2] if one and one[1] == "blob" else None for one in found]
+
+    def _look_up(self, names: Sequence[str]) -> list[tuple[str, str, int] | None]:
+        """Return id, kind and size of each object; None where there is none of that name."""
+        if not names:
+            return []
         query = "".join(f"{_one_line(name)}\n" for name in names)
-        lines = self.git("cat-file", "--batch-check", input=query).splitlines()
-        return [None if line.endswith((" missing", " ambiguous")) else line.split(" ")[0] for line in lines]
+        found: list[tuple[str, str, int] | None] = []
+        for line in self.git("cat-file", "--batch-check", input=query).split("\n"):
+            match = re.fullmatch(r"([0-9a-f]{40,64}) ([a-z]+) ([0-9]+)", line)
+            found.append((match[1], match[2], int(match[3])) if match else None)
+        return found
+
+    def _contents(self, objects: Sequence[str], longest: int) -> dict[str, bytes]:
+        """Return the contents of objects by id; those that are longer are left out."""
+        sizes = zip(objects, self._look_up(objects), strict=True)
+        short = list(dict.fromkeys(name for name, one in sizes if one and one[2] <= longest))
+        if not short:
+            return {}
+        rest = self._output("cat-file", "--batch", input="".join(f"{name}\n" for name in short).encode())
+        found = {}
+        for name in short:
+            header, _, rest = rest.partition(b"\n")
+            size = int(header.rpartition(b" ")[2])
+            found[name], rest = rest[:size], rest[size + 1 :]
+        return found
+
+    def ambiguous(self, commit: str, path: str) -> str | None:
+        """Return the part of a path that names two entries of the trees of a commit, or None.
+
+        Git writes no such tree by itself. Commands differ in which of the two entries they take.
+        """
+        parts = path.split("/")
+        folders = [f"{commit}^{{tree}}", *(f"{commit}:{'/'.join(parts[:n])}" for n in range(1, len(parts)))]
+        rest = self._output("cat-file", "--batch", input="".join(f"{name}\n" for name in folders).encode())
+        for number, part in enumerate(parts, start=1):
+            header, _, rest = rest.partition(b"\n")
+            match = re.fullmatch(rb"([0-9a-f]{40,64}) tree ([0-9]+)", header)
+            if match is None:
+                return None  # there is no such file
+            size, digest = int(match[2]), len(match[1]) // 2
+            names = re.findall(rb"[0-7]+ ([^\0]+)\0(?s:.{%d})" % digest, rest[:size])
+            if names.count(part.encode()) > 1:
+                return "/".join(parts[:number])
+            rest = rest[size + 1 :]
+        return None
+
+    def entries(self, tree: str) -> list[Entry]:
+        """Return the files, links and submodules of a commit or tree, with names that are there twice."""
+        listed = self._output("ls-tree", "-r", "-z", "--full-tree", tree).decode("utf-8", "surrogateescape")
+        rows = (entry.partition("\t") for entry in listed.split("\0") if entry)
+        return [Entry(path, *head.split(" ")[::2]) for head, _, path in rows]
+
+    def link_targets(self, links: Sequence[Entry], longest: int) -> dict[str, str | None]:
+        """Return where symbolic links lead, by their paths; None for a target longer than `longest`."""
+        contents = self._contents([link.object_id for link in links], longest)
+        targets = {name: content.decode("utf-8", "surrogateescape") for name, content in contents.items()}
+        return {link.path: targets.get(link.object_id) for link in links}
+
+    def pack(self, commits: Sequence[str], *, without: Sequence[str] = ()) -> bytes:
+        """Return a pack of all objects of `commits` that the commits `without` do not have."""
+        revisions = "\n".join([*commits, *(f"^{commit}" for commit in without), ""])
+        args = ("pack-objects", "--quiet", "--revs", "--stdout")
+        return self._output(*args, input=revisions.encode(), timeout=600)
+
+    def merge_tree(self, one: str, other: str) -> tuple[str, list[str]]:
+        """Merge two commits without a checkout.
+
+        Returns:
+            The tree of the result, and the files in conflict.
+
+        """
+        args = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", one, other)
+        result = self.run(*args, timeout=300)
+        if result.returncode not in (0, 1):
+            raise self._failure(args, result)
+        tree, *files = _text(result.stdout).split("\0")
+        return tree.strip(), list(dict.fromkeys(filter(None, files)))
 
     def files(self, commit: str, path: str = "") -> list[str]:
         """Return all files at or under `path` in `commit`, relative to the repository's root."""
@@ -220,25 +345,44 @@ class Repository:
             raise self._failure(args, result)
         return result.returncode == 0
 
-    def merge_base(self, one: str, other: str) -> str | None:
-        """Return the best common ancestor of two commits, or None where their histories never met."""
-        args = ("merge-base", one, other)
+    def on_branch(self, remote: str, commit: str) -> bool:
+        """Whether a branch last fetched from `remote` contains a commit, given by its full id."""
+        if not self.has(commit):
+            return False
+        branches = f"{self.namespace(remote)}/heads/"
+        return bool(self.git("for-each-ref", "--count=1", f"--contains={commit}", branches))
+
+    def merge_bases(self, one: str, other: str) -> list[str]:
+        """Return all best common ancestors of two commits: none where their histories never met."""
+        args = ("merge-base", "--all", one, other)
         result = self.run(*args)
         if result.returncode not in (0, 1):
             raise self._failure(args, result)
-        return _text(result.stdout).strip() or None
+        return _text(result.stdout).split()
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """Return a best common ancestor of two commits, or None where their histories never met."""
+        return next(iter(self.merge_bases(one, other)), None)
 
     def log(self, revision: str, *paths: str, options: Iterable[str] = ()) -> list[Commit]:
         """Return the commits that lead to `revision` (and change `paths`, where given), newest first."""
-        listed = self.git(
-            "log", "-z", "--format=%H%x1f%ct%x1f%s", *options, "--end-of-options", revision, "--", *paths
-        )
-        rows = (entry.split("\x1f") for entry in listed.split("\0") if entry)
-        return [Commit(row[0], datetime.fromtimestamp(int(row[1]), UTC), row[2]) for row in rows]
+        listed = self.git("rev-list", *options, "--end-of-options", revision, "--", *paths)
+        return self._describe(listed.split())
+
+    def _describe(self, commits: Sequence[str]) -> list[Commit]:
+        """Read commits as they are stored: git would convert their text by what they say of its encoding."""
+        contents = self._contents(commits, _LONGEST_COMMIT)
+        return [
+            _commit(commit, contents[commit] if commit in contents else self._beginning(commit))
+            for commit in commits
+        ]
+
+    def _beginning(self, commit: str) -> bytes:
+        return self._output("cat-file", "commit", commit)[:_LONGEST_COMMIT]
 
     def commit_info(self, revision: str) -> Commit:
         """Return id, time and subject of one commit."""
-        return self.log(self.resolve(revision), options=("-1",))[0]
+        return self._describe([self.resolve(revision)])[0]
 
     def namespace(self, remote: str) -> str:
         """Return where the references of `remote` (a name, a URL or a path) are kept."""
@@ -286,39 +430,27 @@ class Repository:
         """Bring one commit, without its history, from `remote`; no reference comes to name it."""
         self._remote("fetch", "--quiet", "--no-tags", "--depth", "1", remote, commit, timeout=timeout)
 
-    def tags(self, pattern: str = "", *, remote: str | None = None) -> list[Tag]:
+    def tags(self, *patterns: str, remote: str | None = None) -> list[Tag]:
         """Return tags: the repository's own, or those last fetched from `remote`.
 
-        `pattern` is a full name, a leading part up to a slash (`verified/staging`) or a glob.
+        A pattern is a full name, a leading part up to a slash (`verified/staging`) or a glob. Anybody may
+        have made a tag, so this raises for none: `Tag.problem` says what is wrong with it.
         """
         prefix = f"{self.namespace(remote)}/tags/" if remote else "refs/tags/"
-        fields = (
-            "%(refname)",
-            "%(objectname)",
-            "%(objecttype)",
-            "%(*objectname)",
-            "%(creatordate:unix)",
-            "%(contents)",
-        )
+        # Names and ids alone: git stops at a tag whose object it lacks once it is asked for more.
         listed = self.git(
-            "for-each-ref", f"--format={'%00'.join(fields)}%00%01", (prefix + pattern).rstrip("/")
+            "for-each-ref",
+            "--format=%(objectname) %(refname)",
+            *((prefix + pattern).rstrip("/") for pattern in patterns or ("",)),
         )
-        found = []
-        for entry in listed.split("\0\x01"):
-            if not entry.strip():
-                continue
-            name, object_id, kind, target, at, message = entry.lstrip("\n").split("\0")
-            annotated = kind == "tag"
-            found.append(
-                Tag(
-                    name=name.removeprefix(prefix),
-                    object_id=object_id,
-                    commit=target if annotated else object_id,
-                    message=message.rstrip("\n") if annotated else "",
-                    at=datetime.fromtimestamp(int(at), UTC) if at else None,
-                )
-            )
-        return found
+        names = [line.partition(" ")[::2] for line in listed.split("\n") if line]
+        kinds = dict(zip(names, self._look_up([object_id for object_id, _ in names]), strict=True))
+        annotated = [one[0] for one in kinds.values() if one and one[1] == "tag"]
+        contents = self._contents(annotated, _LONGEST_TAG)
+        return [
+            _tag(name.removeprefix(prefix), object_id, kinds[object_id, name], contents.get(object_id))
+            for object_id, name in names
+        ]
 
     def identity(self) -> dict[str, str]:
         """Return the variables that let git commit where nobody has set a name and an address; else none."""
@@ -366,6 +498,20 @@ class Repository:
         signature = "--gpg-sign" if sign else "--no-gpg-sign"
         return self.git("commit-tree", signature, *parents, tree, input=message, env=self.identity())
 
+    def commit_tree(
+        self, tree: str, parents: Sequence[str], message: str, *, env: Mapping[str, str] | None = None
+    ) -> str:
+        """Commit a tree, unsigned, and return the new commit's id. No reference comes to name it."""
+        options = [option for parent in parents for option in ("-p", parent)]
+        return self.git(
+            "commit-tree",
+            "--no-gpg-sign",
+            *options,
+            tree,
+            input=message,
+            env=self.identity() | dict(env or {}),
+        )
+
     def tag(self, commit: str, name: str, message: str) -> str:
         """Write an annotated tag object on `commit` and return its id, without making a local tag of it."""
         ident = self.git("var", "GIT_COMMITTER_IDENT", env=self.identity())
@@ -392,22 +538,31 @@ class Repository:
         if len(refs) > 1:
             options.append("--atomic")
         specs = [f"{target or ''}:{ref}" for ref, target in refs.items()]
+        # A mirror takes no single references.
+        config = {f"remote.{remote}.mirror": "false"} if remote in self.remotes() else {}
         # The hooks of the checkout's owner guard their own pushes, not the ones that are made here.
-        self._remote("push", "--porcelain", "--no-verify", *options, remote, *specs, timeout=timeout)
+        command = ("push", "--porcelain", "--no-verify", *options, remote, *specs)
+        self._remote(*command, timeout=timeout, config=config)
 
     def remote_refs(self, remote: str, *patterns: str, timeout: float = 60) -> dict[str, str]:
         """Ask what `remote` has right now: full reference name -> id."""
         listed = self._remote("ls-remote", "--quiet", "--refs", remote, *patterns, timeout=timeout)
         return {name: target for target, name in (line.split("\t") for line in listed.splitlines())}
 
-    def _remote(self, *args: str, timeout: float, env: Mapping[str, str] | None = None) -> str:
+    def _remote(
+        self,
+        *args: str,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> str:
         retrying = Retrying(
             retry=retry_if_exception_type(NetworkError),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_exponential(multiplier=0.3, max=5),
             reraise=True,
         )
-        return retrying(self.git, *args, timeout=timeout, env=env)
+        return retrying(self.git, *args, timeout=timeout, env=env, config=config)
 
     def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
         stderr, stdout = _text(result.stderr), _text(result.stdout)
@@ -434,3 +589,43 @@ def _one_line(path: str) -> str:
     if "\n" in path:
         raise GitError(f"{path!r}: a path must not contain a line break")
     return path
+
+
+def _commit(commit: str, content: bytes) -> Commit:
+    header, _, message = content.partition(b"\n\n")
+    time = _TIME.search(header)
+    subject = _text(message.lstrip(b"\n").partition(b"\n\n")[0][: 4 * _LONGEST_SUBJECT])
+    printable = "".join(letter if letter.isprintable() else " " for letter in subject)
+    return Commit(
+        commit, moment(time[1].decode() if time else ""), " ".join(printable.split())[:_LONGEST_SUBJECT]
+    )
+
+
+def _tag(name: str, object_id: str, found: tuple[str, str, int] | None, content: bytes | None) -> Tag:
+    if found is None:
+        return Tag(name, object_id, object_id, problem="its object is missing")
+    if found[1] != "tag":
+        marks = "" if found[1] == "commit" else f" on a {found[1]}"
+        return Tag(name, object_id, object_id, problem=f"a lightweight tag{marks}")
+    if content is None:
+        return Tag(name, object_id, object_id, problem=f"{found[2]:,} bytes long")
+    header, _, message = content.partition(b"\n\n")
+    target = re.match(rb"object ([0-9a-f]{40,64})\ntype ([a-z]+)\n", header)
+    time = _TIME.search(header)
+    problem = None
+    if target is None:
+        problem = "not what git writes"
+    elif target[2] != b"commit":
+        problem = f"a tag on a {target[2].decode()}"
+    try:
+        text = message.decode("utf-8")
+    except UnicodeDecodeError:
+        text, problem = _text(message), problem or "not UTF-8 text"
+    return Tag(
+        name,
+        object_id,
+        target[1].decode() if target else object_id,
+        text.rstrip("\n"),
+        moment(time[1].decode() if time else ""),
+        problem,
+    )

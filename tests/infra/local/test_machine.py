@@ -36,7 +36,7 @@ def test_an_old_git_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     git.write_text("#!/bin/sh\necho git version 2.17.1\n")
     git.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    with pytest.raises(EngineError, match=r"^git version 2\.17\.1: too old; install git 2\.25 or newer"):
+    with pytest.raises(EngineError, match=r"^git version 2\.17\.1: too old; install git 2\.38 or newer"):
         machine.git_version()
 
 
