@@ -4,7 +4,6 @@ A run leaves an annotated tag, `archive/<run>`, on the commit of its results, an
 folder a copy of what people look at, so that nobody has to check that commit out to see it.
 """
 
-import json
 import logging
 import shutil
 import tempfile
@@ -13,10 +12,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import yaml
-
-from gitops.candidate import METRICS, slug
-from gitops.errors import CandidateError
+from gitops import figures, lock
+from gitops.candidate import slug
+from gitops.errors import CandidateError, ParseError
 from gitops.step import call
 from gitops.workspace import Origin, Workspace, workspace
 
@@ -69,9 +67,12 @@ def archive(origin: Origin, commit: str, *, run_id: str, runs: Path, home: Path,
 
 def _under_dvc(space: Workspace) -> list[str]:
     """The files to archive that git does not have."""
-    lock = space.path / "dvc.lock"
-    stages = yaml.safe_load(lock.read_text()).get("stages", {}) if lock.is_file() else {}
-    outs = [out["path"] for stage in stages.values() for out in stage.get("outs", [])]
+    file = space.path / lock.LOCK
+    try:
+        recorded = list(lock.outs(file.read_bytes() if file.is_file() else b""))
+    except ParseError as error:
+        raise CandidateError(f"{error.at(lock.LOCK)}; run dvc repro again") from error
+    outs = [out["path"] for out in recorded if isinstance(out.get("path"), str)]
     return [path for path in outs if path.startswith(FOLDERS) and not (space.path / path).exists()]
 
 
@@ -90,10 +91,10 @@ def _replacing(target: Path) -> Iterator[Path]:
 
 def _tag(space: Workspace, run_id: str) -> None:
     repository, name = space.repository, tag_of(run_id)
-    content = repository.read(space.commit, METRICS)
-    said = f"mean accuracy {json.loads(content)['mean_accuracy']:.4f}" if content else "no evaluation"
+    accuracy = figures.of_commit(repository, space.commit).means.get("mean_accuracy")
+    said = f"mean accuracy {accuracy.value:.4f}" if accuracy else "no evaluation that can be read"
     # The commit's own time makes the tag, and so its id, the same at every retry.
-    who = repository.git("show", "--no-patch", "--format=%cn <%ce> %ct", space.commit)
+    who = f"Visage <visage@localhost> {int(repository.commit_info(space.commit).at.timestamp())}"
     text = f"object {space.commit}\ntype commit\ntag {name}\ntagger {who} +0000\n\nRun {run_id}: {said}\n"
     target, reference = repository.git("mktag", input=text), f"refs/tags/{name}"
     with space.origin.session():

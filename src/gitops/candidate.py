@@ -1,15 +1,12 @@
 """A candidate: one commit, on a branch of its own, that proposes the results of a training run."""
 
-import json
 import logging
 import re
 from pathlib import Path
 
-import yaml
-
-from gitops import drifted, gate, settings
+from gitops import drifted, gate, lock, parse, settings
 from gitops.comparer import Comparer
-from gitops.errors import CandidateError, SettingsError
+from gitops.errors import CandidateError, ParseError, SettingsError
 from gitops.gate import Row
 from gitops.repository import Repository
 from gitops.verdict import Verdicts
@@ -118,42 +115,47 @@ def _equal(repository: Repository, base: str, result: str, other: str) -> bool:
 
 
 def _without_timings(repository: Repository, commit: str) -> object:
-    lock = yaml.safe_load(repository.read(commit, LOCK) or b"{}")
-    for stage in lock.get("stages", {}).values():
-        stage["outs"] = [out for out in stage.get("outs", []) if out["path"] != TIMINGS]
-    return lock
+    content = repository.read(commit, LOCK)
+    if content is None:
+        return None
+    try:
+        stages = lock.stages(content)
+    except ParseError as error:
+        raise CandidateError(f"{LOCK} in {commit[:12]}: {error}; run dvc repro again") from error
+    return {
+        name: {**stage, "outs": [out for out in parse.sequence(stage.get("outs")) if not _timed(out)]}
+        for name, stage in stages.items()
+    }
+
+
+def _timed(out: parse.Value) -> bool:
+    return parse.mapping(out).get("path") == TIMINGS
 
 
 def _profile(repository: Repository, commit: str) -> str:
     content = repository.read(commit, "params.yaml")
     if content is None:
         raise CandidateError(f"params.yaml: missing in {commit}")
-    return str(yaml.safe_load(content)["profile"])
+    try:
+        return str(parse.mapping(parse.yaml_value(content, parse.PARAMS)).get("profile"))
+    except ParseError as error:
+        raise CandidateError(f"params.yaml in {commit[:12]}: {error}; repair it") from error
 
 
 def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
     content = repository.read(result, METRICS)
     if content is None:
         raise CandidateError(f"{METRICS}: missing in {result}; run the evaluate stage first")
-    metrics = json.loads(content)
+    metrics = gate.evaluation(repository, result)
     message = (
-        f"Candidate: mean accuracy {metrics['mean_accuracy']:.4f}\n\n"
+        f"Candidate: mean accuracy {metrics.mean_accuracy:.4f}\n\n"
         f"Trained by run {run_id} from {base[:12]}.\n"
-        f"Mean accuracy {metrics['mean_accuracy']:.4f} (majority class {metrics['majority_accuracy']:.4f}) "
-        f"on {metrics['samples']} hold-out images.\n"
+        f"Mean accuracy {metrics.mean_accuracy:.4f} (majority class {metrics.majority_accuracy:.4f}) "
+        f"on {metrics.samples} hold-out images.\n"
     )
-    if worth := drifted.of_commit(repository, result, metrics.get("model_sha256")):
+    if worth := drifted.of_commit(repository, result, metrics.model_sha256):
         message += f"{worth}\n"
     # The dates of the run's last step make the commit, and so its id, the same at every retry.
-    date = repository.git("show", "--no-patch", "--format=%cI", result)
+    date = repository.commit_info(result).at.isoformat()
     dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
-    return repository.git(
-        "commit-tree",
-        "--no-gpg-sign",
-        "-p",
-        base,
-        "-m",
-        message,
-        f"{result}^{{tree}}",
-        env=repository.identity() | dates,
-    )
+    return repository.commit_tree(f"{result}^{{tree}}", [base], message, env=dates)

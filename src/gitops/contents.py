@@ -3,74 +3,64 @@
 What cannot be read is said as such: a comparison is for people, and goes on.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
-_MOST_KEYS = 10_000
+from gitops import lock, parse
+from gitops.errors import ParseError
 
 
 def flat(content: bytes) -> dict[str, str]:
-    """Return a YAML file as dotted keys and the words of their values."""
+    """Return a YAML file as dotted keys and the words of their values, in the order of the file."""
     try:
-        data = yaml.load(content, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return {"(not YAML)": "yes"}
+        data = parse.yaml_value(content, parse.PARAMS)
+    except ParseError as error:
+        return {"(cannot be read)": str(error)}
     found: dict[str, str] = {}
-    waiting = [("", data)]
-    # Bounded, because an alias of YAML may stand for itself, or for thousands.
-    for _ in range(_MOST_KEYS):
-        if not waiting:
-            break
+    waiting: list[tuple[str, parse.Value]] = [("", data)]
+    while waiting:
         prefix, value = waiting.pop()
         if isinstance(value, dict) and value:
-            waiting += [(f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items()]
+            inner = [(f"{prefix}.{key}" if prefix else key, item) for key, item in value.items()]
+            waiting += reversed(inner)
         elif prefix:
-            found[prefix] = "null" if value is None else _scalar(value)
+            found[prefix] = _words(value)
     return found
 
 
-def _scalar(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+def _words(value: parse.Value) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_words, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_words(item)}' for key, item in value.items())}}}"
+    return "null" if value is None else value
 
 
 def outs(content: bytes) -> dict[str, str]:
     """Return what a `dvc.lock` records: path -> digest and size."""
     try:
-        data = yaml.load(content, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return {"data/ (dvc.lock is not YAML)": "yes"}
-    found = {}
-    stages = data.get("stages") if isinstance(data, dict) else None
-    for stage in (stages if isinstance(stages, dict) else {}).values():
-        for out in _list(stage, "outs"):
-            if isinstance(out, dict) and isinstance(out.get("path"), str):
-                found[out["path"]] = _object(out)
-    return found
+        recorded = list(lock.outs(content))
+    except ParseError as error:
+        return {"data/ (dvc.lock cannot be read)": str(error)}
+    return {out["path"]: _object(out) for out in recorded if isinstance(out.get("path"), str)}
 
 
 def tracked(content: bytes) -> str:
     """Return what a `.dvc` file records: digest, size and number of files."""
     try:
-        outs = _list(yaml.load(content, Loader=yaml.CSafeLoader), "outs")
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return "not YAML"
+        data = parse.yaml_value(content, parse.PARAMS)
+    except ParseError as error:
+        return f"cannot be read: {error}"
+    outs = parse.sequence(parse.mapping(data).get("outs"))
     return ", ".join(_object(out) for out in outs if isinstance(out, dict))
-
-
-def _list(data: object, key: str) -> list[Any]:
-    value = data.get(key) if isinstance(data, dict) else None
-    return value if isinstance(value, list) else []
 
 
 def _object(out: Mapping[str, Any]) -> str:
     parts = [str(out.get("md5", "no digest"))[:12]]
-    if isinstance(count := out.get("size"), int):
-        parts.append(size(count) or "")
-    if isinstance(files := out.get("nfiles"), int):
+    if re.fullmatch(r"[0-9]{1,18}", count := str(out.get("size"))):
+        parts.append(size(int(count)) or "")
+    if re.fullmatch(r"[0-9]{1,18}", files := str(out.get("nfiles"))):
         parts.append(f"{files} files")
     return ", ".join(parts)
 

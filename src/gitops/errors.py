@@ -21,6 +21,22 @@ class PushRejectedError(GitError):
     """A git remote refused a push, for instance because somebody else pushed first."""
 
 
+class ParseError(GitopsError):
+    """A text is not YAML or JSON, or exceeds a limit. `line` is the number of the line, where it is known."""
+
+    def __init__(self, message: str, *, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+    def at(self, name: str) -> str:
+        """Return the problem with the file's name, and the line where it is known, before it."""
+        return f"{name}:{self.line}: {self}" if self.line else f"{name}: {self}"
+
+
+class CheckoutError(GitopsError):
+    """A commit has a file that cannot be made in a checkout."""
+
+
 class ReleaseError(GitopsError):
     """A release file is missing or does not say which commit runs."""
 

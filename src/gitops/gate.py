@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.markup import escape
 from rich.table import Table
 
+from gitops import lock, parse
 from gitops.comparison import Compare, Comparison, Difference, Rare
-from gitops.errors import ComparisonError, GateError, NoModelError, NotComparableError
+from gitops.errors import ComparisonError, GateError, NoModelError, NotComparableError, ParseError
 from gitops.repository import Repository
 from gitops.settings import Settings
 from gitops.verdict import Verdicts
@@ -29,6 +29,7 @@ LOCK = "dvc.lock"
 
 PARAMS = "params.yaml"
 
+_LARGEST = 4_000_000
 _STANDARD_ERRORS = 2.0
 
 # How rarely an equal model may be refused by chance, by all tests of one decision together, and the share of
@@ -57,7 +58,7 @@ class Attribute(BaseModel):
 class Evaluation(BaseModel):
     """What `metrics/evaluation.json` says about a model. Accuracies are 0 to 1."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     profile: Literal["full", "small"]
     mean_accuracy: float = Field(ge=0, le=1)
@@ -75,7 +76,7 @@ class Export(BaseModel):
     The float32 variant must say what PyTorch says; the variant that ships may cost a little accuracy.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     max_difference: float = Field(ge=0)
     tolerance: float = Field(gt=0)
@@ -84,19 +85,6 @@ class Export(BaseModel):
     accuracy_loss: float = Field(ge=-1, le=1)
     max_accuracy_loss: float = Field(ge=0, lt=1)
     model_sha256: str
-
-
-class _Out(BaseModel):
-    path: str
-    md5: str | None = None
-
-
-class _Stage(BaseModel):
-    outs: list[_Out] = Field(default_factory=list)
-
-
-class _Lock(BaseModel):
-    stages: dict[str, _Stage] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -154,6 +142,8 @@ def _read(repository: Repository, commit: str, path: str, kind: type[_Figures]) 
         raise NoModelError(
             f"{path}: missing in {commit[:12]}; only a commit with a trained model can be released"
         )
+    if len(content) > _LARGEST:
+        raise GateError(f"{path} in {commit[:12]}: larger than {_LARGEST:,} bytes; train and export again")
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
@@ -204,12 +194,12 @@ def locked(repository: Repository, commit: str, path: str) -> str | None:
     :raises GateError: where the lock cannot be read.
     """
     try:
-        data = yaml.safe_load(repository.read(commit, LOCK) or b"{}")
-        lock = _Lock.model_validate(data)
-    except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
-        raise GateError(f"{LOCK} in {commit[:12]}: not what DVC writes; run dvc repro again") from error
-    outs = (out for stage in lock.stages.values() for out in stage.outs)
-    return next((out.md5 for out in outs if out.path == path), None)
+        outs = list(lock.outs(repository.read(commit, LOCK) or b""))
+    except ParseError as error:
+        where = f"{LOCK} in {commit[:12]}"
+        raise GateError(f"{where}: not what DVC writes, {error}; run dvc repro again") from error
+    digests = [out.get("md5") for out in outs if out.get("path") == path]
+    return next((digest for digest in digests if isinstance(digest, str)), None)
 
 
 def anchor(
@@ -379,11 +369,10 @@ def _model(repository: Repository, commit: str) -> str | None:
 
 def _source(repository: Repository, commit: str) -> object:
     try:
-        params = yaml.safe_load(repository.read(commit, PARAMS) or b"{}")
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
+        params = parse.yaml_value(repository.read(commit, PARAMS) or b"", parse.PARAMS)
+    except ParseError:
         return None
-    data = params.get("data") if isinstance(params, dict) else None
-    return data.get("source") if isinstance(data, dict) else None
+    return parse.mapping(parse.mapping(params).get("data")).get("source")
 
 
 def _as_recorded(

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gitops.errors import ReleaseError
+from gitops import parse as parser
+from gitops.errors import ParseError, ReleaseError
 from gitops.repository import Repository, is_full_sha
 
 ENVIRONMENTS = ("dev", "staging", "prod")
@@ -61,30 +62,6 @@ class Declaration:
         return self.release.hold
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses duplicate keys and leaves digits as text: a commit id may have no letter."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":bool"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen = set()
-    for key, _ in node.value:
-        if key.tag != yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG:
-            raise yaml.MarkedYAMLError(problem="a key that is no word", problem_mark=key.start_mark)
-        if key.value in seen:
-            raise yaml.MarkedYAMLError(problem=f"{key.value} is there twice", problem_mark=key.start_mark)
-        seen.add(key.value)
-    return loader.construct_mapping(node)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def path_of(environment: str) -> str:
     """Return the path of an environment's release file in the repository.
 
@@ -102,15 +79,9 @@ def parse(content: bytes, environment: str) -> Release:
     """
     path, right = path_of(environment), _RIGHT[environment]
     try:
-        data = yaml.load(content.decode("utf-8"), Loader=_Loader)  # noqa: S506, it derives from SafeLoader
-    except UnicodeDecodeError as error:
-        raise ReleaseError(f"{path}: not UTF-8 text; {right}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else path
-        raise ReleaseError(f"{where}: {getattr(error, 'problem', None) or 'not YAML'}; {right}") from error
-    except RecursionError as error:
-        raise ReleaseError(f"{path}: nested too deeply; {right}") from error
+        data = parser.yaml_value(content, parser.RELEASE)
+    except ParseError as error:
+        raise ReleaseError(f"{error.at(path)}; {right}") from error
     if not isinstance(data, dict):
         raise ReleaseError(f"{path}: not a mapping of keys to values; {right}")
     for key in data:
@@ -173,7 +144,11 @@ def read(repository: Repository, revision: str, environment: str) -> Release | N
 
     :raises ReleaseError: where there is one that says nothing valid.
     """
-    content = repository.read(revision, path_of(environment))
+    path = path_of(environment)
+    if twice := repository.ambiguous(revision, path):
+        # `git show` takes the first of two equal names, a merge or a checkout may take the other.
+        raise ReleaseError(f"{path}: {twice} is there twice in the tree; {_RIGHT[environment]}")
+    content = repository.read(revision, path)
     return None if content is None else parse(content, environment)
 
 
@@ -206,6 +181,12 @@ def history(
     paths = () if environment == "dev" else (path,)
     changes = repository.log(revision, *paths, options=("--first-parent", f"-{limit}"))
     found = []
+    sizes = repository.sizes([(change.id, path) for change in changes])
+    changes = [
+        change
+        for change, size in zip(changes, sizes, strict=True)
+        if size is not None and size <= parser.RELEASE.size
+    ]
     contents = repository.read_all([(change.id, path) for change in changes])
     for change, content in zip(changes, contents, strict=True):
         if content is None:

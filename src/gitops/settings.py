@@ -5,17 +5,18 @@ quotes, `$` and comments behind a value. So none of these is allowed, and all of
 """
 
 import difflib
-import json
 import re
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from gitops.errors import SettingsError
+from gitops import parse as parser
+from gitops.errors import ParseError, SettingsError
 from gitops.release import ENVIRONMENTS
 
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*")
+_LARGEST = 65_536
 
 
 class Settings(BaseModel):
@@ -24,6 +25,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
+        allow_inf_nan=False,
         alias_generator=str.upper,
         validate_by_name=False,
         hide_input_in_errors=True,
@@ -36,31 +38,31 @@ class Settings(BaseModel):
     active_dags: tuple[str, ...]
     notify_email: tuple[str, ...]
     task_retries: int = Field(ge=1, le=10)
-    task_retry_seconds: float = Field(gt=0, allow_inf_nan=False)
+    task_retry_seconds: float = Field(gt=0, le=86_400)
     accuracy_threshold: float = Field(ge=0, le=1)
     max_performance_loss: float = Field(ge=0, lt=1)
     max_mean_loss: float = Field(ge=0, lt=1)
     max_attribute_loss: float = Field(ge=0, lt=1)
     max_slice_loss: float = Field(ge=0, lt=1)
-    max_latency_ratio: float = Field(gt=0, allow_inf_nan=False)
-    max_latency_ms: float = Field(gt=0, allow_inf_nan=False)
-    max_size_ratio: float = Field(gt=0, allow_inf_nan=False)
-    max_model_bytes: int = Field(ge=1)
-    min_soak_hours: float = Field(ge=0, allow_inf_nan=False)
+    max_latency_ratio: float = Field(gt=0, le=1000)
+    max_latency_ms: float = Field(gt=0, le=1_000_000)
+    max_size_ratio: float = Field(gt=0, le=1000)
+    max_model_bytes: int = Field(ge=1, le=10**12)
+    min_soak_hours: float = Field(ge=0, le=8760)
     require_signed_releases: bool
     airflow__api__instance_name: str = Field(min_length=1)
     airflow__api__theme: dict[str, Any]
-    airflow__api__workers: int = Field(ge=1)
+    airflow__api__workers: int = Field(ge=1, le=64)
     airflow__core__executor: str = Field(min_length=1)
-    airflow__core__parallelism: int = Field(ge=1)
+    airflow__core__parallelism: int = Field(ge=1, le=1024)
     airflow__core__load_examples: bool
     airflow__core__dags_are_paused_at_creation: bool
     airflow__core__simple_auth_manager_users: str = Field(min_length=1)
     airflow__dag_processor__dag_bundle_config_list: list[dict[str, Any]]
-    airflow__dag_processor__parsing_processes: int = Field(ge=1)
-    airflow__dag_processor__min_file_process_interval: int = Field(ge=0)
-    airflow__scheduler__scheduler_idle_sleep_time: float = Field(gt=0, allow_inf_nan=False)
-    airflow__workers__min_heartbeat_interval: int = Field(ge=1)
+    airflow__dag_processor__parsing_processes: int = Field(ge=1, le=64)
+    airflow__dag_processor__min_file_process_interval: int = Field(ge=0, le=86_400)
+    airflow__scheduler__scheduler_idle_sleep_time: float = Field(gt=0, le=3600)
+    airflow__workers__min_heartbeat_interval: int = Field(ge=1, le=3600)
 
     @field_validator("active_dags", mode="before")
     @classmethod
@@ -82,8 +84,8 @@ class Settings(BaseModel):
     @classmethod
     def _decode(cls, value: str) -> Any:
         try:
-            return json.loads(value)
-        except ValueError as error:
+            return parser.json_value(value.encode(), parser.SETTING)
+        except ParseError as error:
             raise ValueError(f"JSON: {error}") from error
 
     @field_validator(
@@ -110,14 +112,20 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _one_release_bundle(self) -> Self:
-        environments = [
-            bundle.get("kwargs", {}).get("environment")
-            for bundle in self.airflow__dag_processor__dag_bundle_config_list
-        ]
-        if environments != [self.visage_environment]:
+        # Whatever else it could say would have Airflow run something that is not the release.
+        bundles = self.airflow__dag_processor__dag_bundle_config_list
+        kwargs = parser.mapping(bundles[0].get("kwargs")) if len(bundles) == 1 else {}
+        interval = kwargs.get("refresh_interval")
+        right = {
+            "name": "release",
+            "classpath": "gitops.bundle.ReleaseBundle",
+            "kwargs": {"environment": self.visage_environment, "refresh_interval": interval},
+        }
+        if bundles != [right] or type(interval) is not int or not 1 <= interval <= 3600:
             raise ValueError(
-                "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST: one bundle, "
-                f"whose environment is {self.visage_environment}, as VISAGE_ENVIRONMENT says"
+                'AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST: write [{"name":"release","classpath":'
+                '"gitops.bundle.ReleaseBundle","kwargs":{"environment":"'
+                f'{self.visage_environment}","refresh_interval":10}}}}], with seconds from 1 to 3600'
             )
         return self
 
@@ -132,6 +140,8 @@ def parse_lines(content: bytes, name: str) -> dict[str, tuple[int, str]]:
 
     :raises SettingsError: naming file and line, for anything that some reader would read otherwise.
     """
+    if len(content) > _LARGEST:
+        raise SettingsError(f"{name}: larger than {_LARGEST:,} bytes; take out what is not a setting")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -12,7 +12,13 @@ from gitops.workspace import Origin
 from tests.gitops.conftest import Lab, model_files
 
 RUN = "manual__2026-11-23T00:45:00.123456+00:00"
-METRICS = {"mean_accuracy": 0.9412, "majority_accuracy": 0.8, "samples": 500}
+METRICS = {
+    "profile": "full",
+    "model_sha256": "b" * 64,
+    "mean_accuracy": 0.9412,
+    "majority_accuracy": 0.8,
+    "samples": 500,
+}
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def test_reads(environment: str, content: str, release_: Release) -> None:
         ("staging", f"commit: {A.upper()}\n", "not a full commit id"),
         ("staging", f"commit: {A}0\n", "not a full commit id"),
         ("staging", "commit: 1234567\n", "not a full commit id"),
-        ("staging", "commit: true\n", "commit: True does not fit"),
+        ("staging", "commit: true\n", "'true' is not a full commit id"),
         ("staging", f"commit: [{A}]\n", "does not fit"),
         ("staging", f"commit: {A}\ncommit: {B}\n", "release.yaml:2: commit is there twice"),
         ("staging", f"commit: {A}\nhodl: x\n", "hodl: unknown key"),
@@ -58,7 +58,20 @@ def test_reads(environment: str, content: str, release_: Release) -> None:
         ("staging", f'commit: {A}\nhold: "  "\n', "hold: no reason"),
         ("staging", f'commit: {A}\nhold: "a\\nb"\n', "hold: no reason"),
         ("staging", f"commit: {A}\nhold: {{a: b}}\n", "does not fit"),
-        ("staging", f"commit: &x {A}\n: y\n", "release.yaml:2: expected <block end>"),
+        ("staging", f"commit: &x {A}\n", "release.yaml:1: an anchor (&)"),
+        ("staging", "commit: !!bool maybe\n", "release.yaml:1: a tag (!)"),
+        ("staging", "commit: !!timestamp x\n", "release.yaml:1: a tag (!)"),
+        ("staging", "commit: !!map [a]\n", "release.yaml:1: a tag (!)"),
+        ("staging", f"commit: !!str {A}\n", "release.yaml:1: a tag (!)"),
+        ("staging", "%YAML 1." + "1" * 5000 + f"\n---\ncommit: {A}\n", "larger than 4,096 bytes"),
+        ("staging", f"%YAML 1.1\n---\ncommit: {A}\n", "a directive (%)"),
+        ("staging", f"commit: {A}\n---\ncommit: {B}\n", "a second document"),
+        ("staging", 'commit: "\\U00110000"\n', "invalid Unicode character"),
+        ("staging", f"commit: {A}\0\n", "release.yaml:1: a control character"),
+        ("staging", f"<<: {{commit: {A}}}\n", "unknown key"),
+        ("staging", "commit: 2001-01-01\n", "'2001-01-01' is not a full commit id"),
+        ("staging", "#" * 10_000_000, "larger than 4,096 bytes"),
+        ("staging", "commit: &a [*a]\n", "an anchor (&)"),
         ("staging", "commit: {\n", "release.yaml:"),
         ("staging", "commit: !!python/object:os.system {}\n", "release.yaml:"),
         ("staging", "\ud800", "not UTF-8"),
@@ -160,6 +173,60 @@ def test_history_is_newest_first_and_leaves_out_what_was_not_valid(lab) -> None:
     lab.declare("staging", f"commit: {second}\nhold: x\n")
     entries = history(lab.origin, "main", "staging")
     assert [(entry.commit, entry.hold) for entry in entries] == [(second, "x"), (first, None), (None, None)]
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        b"commit: !!bool maybe\n",
+        b"commit: \xff\n",
+        b"a: &a [*a]\n",
+        b"#" * 5_000_000,
+        b'commit: "\\UFFFFFFFF"\n',
+    ],
+)
+def test_history_reports_no_version_that_nobody_can_read(lab, poison: bytes) -> None:
+    first = lab.train("a")
+    lab.declare("staging", f"commit: {first}\n")
+    lab.land({"environments/staging/release.yaml": poison})
+    with pytest.raises(ReleaseError, match=r"^environments/staging/release\.yaml"):
+        declared(lab.origin, "main", "staging")
+    lab.declare("staging", f"commit: {first}\nhold: x\n")
+    assert [entry.hold for entry in history(lab.origin, "main", "staging") if entry.commit] == ["x", None]
+
+
+def tree_with_two(lab, first: str, second: str, path: str) -> str:
+    """Return a tree of main in which `path` has two entries: of the commits `first` and `second`."""
+    folder, _, name = path.rpartition("/")
+    entries = lab.origin.git("ls-tree", f"{first}:{folder}" if folder else first).splitlines()
+    other = lab.origin.git("ls-tree", second, path).split("\t")[0]
+    at = next(number for number, entry in enumerate(entries) if entry.endswith(f"\t{name}"))
+    tree = lab.origin.git(
+        "mktree", input="\n".join([*entries[: at + 1], f"{other}\t{name}", *entries[at + 1 :], ""])
+    )
+    while folder:
+        folder, _, name = folder.rpartition("/")
+        entries = lab.origin.git("ls-tree", f"{first}:{folder}" if folder else first).splitlines()
+        entries = [
+            f"040000 tree {tree}\t{name}" if entry.endswith(f"\t{name}") else entry for entry in entries
+        ]
+        tree = lab.origin.git("mktree", input="\n".join([*entries, ""]))
+    return tree
+
+
+@pytest.mark.parametrize(
+    "path", ["environments", "environments/staging", "environments/staging/release.yaml"]
+)
+def test_a_file_that_is_there_twice_declares_nothing(lab, path: str) -> None:
+    first = lab.train("a")
+    lab.declare("staging", f"commit: {first}\n")
+    before = lab.tip
+    lab.declare("staging", "commit: null\n")
+    tree = tree_with_two(lab, before, lab.tip, path)
+    commit = lab.origin.commit_tree(tree, [lab.tip], "Twice")
+    assert lab.origin.read(commit, "environments/staging/release.yaml") == f"commit: {first}\n".encode()
+    with pytest.raises(ReleaseError, match=rf"{path} is there twice in the tree"):
+        declared(lab.origin, commit, "staging")
 
 
 def test_equal_trees_are_the_same_release(lab) -> None:

@@ -62,6 +62,9 @@ def test_airflow_accepts_the_themes_and_they_differ() -> None:
     assert len(shades) == 3
 
 
+BUNDLE = next(line.partition("=")[2] for line in DEV.split("\n") if "DAG_BUNDLE_CONFIG_LIST=" in line)
+
+
 def _with(old: str, new: str) -> bytes:
     assert old in DEV
     return DEV.replace(old, new).encode()
@@ -88,7 +91,7 @@ def _line(key: str) -> int:
         ("WEB_HOST=localhost", "WEB_HOST=$HOST", "WEB_HOST", "$ and"),
         ("WEB_HOST=localhost", "WEB_HOST=a b", "WEB_HOST", "match pattern"),
         ("ACCURACY_THRESHOLD=0.85", "ACCURACY_THRESHOLD=85", "ACCURACY_THRESHOLD", "less than or equal to 1"),
-        ("ACCURACY_THRESHOLD=0.85", "ACCURACY_THRESHOLD=nan", "ACCURACY_THRESHOLD", "than or equal to"),
+        ("ACCURACY_THRESHOLD=0.85", "ACCURACY_THRESHOLD=nan", "ACCURACY_THRESHOLD", "finite"),
         ("MIN_SOAK_HOURS=0", "MIN_SOAK_HOURS=inf", "MIN_SOAK_HOURS", "finite"),
         ("MAX_ATTRIBUTE_LOSS=0", "MAX_ATTRIBUTE_LOSS=1", "MAX_ATTRIBUTE_LOSS", "less than 1"),
         ("MAX_SLICE_LOSS=0.005", "MAX_SLICE_LOSS=-1", "MAX_SLICE_LOSS", "greater than or equal to 0"),
@@ -102,8 +105,43 @@ def _line(key: str) -> int:
             "True or False",
         ),
         ("AIRFLOW__API__THEME={", "AIRFLOW__API__THEME=[", "AIRFLOW__API__THEME", "JSON"),
-        ("VISAGE_ENVIRONMENT=dev", "VISAGE_ENVIRONMENT=prod", None, "as VISAGE_ENVIRONMENT says"),
-        ('"environment":"dev"', '"environment":"prod"', None, "whose environment is dev"),
+        (
+            "AIRFLOW__API__THEME={",
+            f"AIRFLOW__API__THEME={'[' * 9000}",
+            "AIRFLOW__API__THEME",
+            "nested too deeply",
+        ),
+        ("AIRFLOW__API__THEME={", 'AIRFLOW__API__THEME={"a":NaN,', "AIRFLOW__API__THEME", "JSON: NaN"),
+        ("AIRFLOW__API__THEME={", 'AIRFLOW__API__THEME={"tokens":1,', "AIRFLOW__API__THEME", "twice"),
+        (
+            "AIRFLOW__API__THEME={",
+            f'AIRFLOW__API__THEME={{"a":{"9" * 5000},',
+            "AIRFLOW__API__THEME",
+            "300 digits",
+        ),
+        ("AIRFLOW__API__THEME={", "AIRFLOW__API__THEME=" + "x" * 70_000, None, "larger than 65,536 bytes"),
+        ("MIN_SOAK_HOURS=0", "MIN_SOAK_HOURS=1e300", "MIN_SOAK_HOURS", "less than or equal to 8760"),
+        ("MIN_SOAK_HOURS=0", f"MIN_SOAK_HOURS={'9' * 5000}", "MIN_SOAK_HOURS", "finite"),
+        ("TASK_RETRIES=2", f"TASK_RETRIES={'9' * 5000}", "TASK_RETRIES", "integer"),
+        ("AIRFLOW__API__WORKERS=1", "AIRFLOW__API__WORKERS=99999999999", "AIRFLOW__API__WORKERS", "64"),
+        ("TASK_RETRY_SECONDS=30", "TASK_RETRY_SECONDS=1e300", "TASK_RETRY_SECONDS", "86400"),
+        *(
+            (BUNDLE, shape, None, "write [{")
+            for shape in (
+                "[]",
+                '[{"kwargs":[1]}]',
+                '[{"kwargs":{"environment":"dev"}}]',
+                BUNDLE.replace("gitops.bundle.ReleaseBundle", "evil.Bundle"),
+                BUNDLE.replace('"release"', '"other"'),
+                BUNDLE.replace('"refresh_interval":10', '"refresh_interval":10,"git_conn_id":"evil"'),
+                BUNDLE.replace('"refresh_interval":10', '"refresh_interval":10,"subdir":"src"'),
+                BUNDLE.replace('"refresh_interval":10', '"refresh_interval":true'),
+                BUNDLE.replace('"refresh_interval":10', '"refresh_interval":1e300'),
+                BUNDLE[:-1] + "," + BUNDLE[1:],
+            )
+        ),
+        ("VISAGE_ENVIRONMENT=dev", "VISAGE_ENVIRONMENT=prod", None, '"environment":"prod"'),
+        ('"environment":"dev"', '"environment":"prod"', None, '"environment":"dev"'),
     ],
 )
 def test_refuses_with_file_and_line(old: str, new: str, key: str | None, says: str) -> None:
