@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,8 +20,8 @@ from airflow.dag_processing.bundles.base import BundleVersion
 from airflow.providers.git.bundles.git import GitDagBundle
 from git import Repo
 
-from gitops import provenance, release, settings, signature
-from gitops.errors import GitError, ReleaseError, SettingsError
+from gitops import provenance, release, settings, signature, trial_checkout
+from gitops.errors import CheckoutError, GitError, ReleaseError, SettingsError
 from gitops.ledger import Ledger, earlier
 from gitops.repository import Repository
 
@@ -197,8 +197,8 @@ class ReleaseBundle(GitDagBundle):
         elif bare.has(_INCOMING):
             bare.git("update-ref", _MAIN, bare.resolve(_INCOMING))
 
-    def _choose(self, bare: Repository) -> Serving:
-        """Decide what to serve, from nothing but what was fetched and what ran last."""
+    def _choose(self, bare: Repository) -> Iterator[Serving]:
+        """Name what may be served, best first, by nothing but what was fetched and what ran last."""
         ledger = Ledger(bare, main=_MAIN)
         declared, refused = None, None
         strict = self._asks_for_signatures(ledger)
@@ -206,18 +206,35 @@ class ReleaseBundle(GitDagBundle):
             declaration = ledger.declared(self.environment)
             declared = declaration.commit
             if declared is None:
-                return Serving(self.environment, None, None, None)
-            refused = self._objection(ledger, declared)
-            if refused is None and strict:
-                refused = signature.objection(bare, declaration)
+                refused = self._taken_away(ledger)
+            else:
+                refused = self._objection(ledger, declared) or self._rejection(ledger, declared)
+                if refused is None and strict:
+                    refused = signature.objection(bare, declaration)
         except ReleaseError as error:
             refused = str(error)
         if refused is None:
-            return Serving(self.environment, declared, declared, None)
-        for commit in self._others(ledger, declared):
+            yield Serving(self.environment, declared, declared, None)
+        for commit in dict.fromkeys(self._others(ledger, declared)):
             if self._objection(ledger, commit) is None and not (strict and self._unsigned(ledger, commit)):
-                return Serving(self.environment, commit, declared, refused)
-        return Serving(self.environment, None, declared, refused)
+                yield Serving(self.environment, commit, declared, refused)
+        yield Serving(self.environment, None, declared, refused)
+
+    def _taken_away(self, ledger: Ledger) -> str | None:
+        """Return why `commit: null` is refused, or None where this environment has run no release yet."""
+        if self._ran(ledger) is None:
+            return None
+        path = release.path_of(self.environment)
+        return f"{path}: a release is not taken away; run gitops rollback {self.environment}"
+
+    def _ran(self, ledger: Ledger) -> str | None:
+        """Return what ran last here, else the last commit that main declared and that can be served."""
+        last = self.serving
+        declared = (entry.commit for entry in ledger.history(self.environment))
+        for commit in (last.commit if last else None, *declared):
+            if commit and self._objection(ledger, commit) is None:
+                return commit
+        return None
 
     def _asks_for_signatures(self, ledger: Ledger) -> bool:
         """Whether a release must be signed here.
@@ -245,15 +262,20 @@ class ReleaseBundle(GitDagBundle):
         )
 
     def _others(self, ledger: Ledger, declared: str | None) -> Iterator[str]:
-        """Name what could be served in the place of what is declared, best first."""
-        if not ledger.verdicts.rejected(self.environment, declared):
-            last = self.serving
-            if last and last.commit:
-                yield last.commit
-            # On a fresh machine: where the file is not valid now, what it said when it last was.
-            if present := ledger.present(self.environment).commit:
-                yield present
-        yield from earlier(ledger, self.environment)
+        """Name what could be served in the place of what is declared, best first.
+
+        A rejected release gives way only to one that ran and was verified here; without one it stays.
+        """
+        environment, verdicts = self.environment, ledger.verdicts
+        last = self.serving
+        candidates = (last.commit if last else None, ledger.present(environment).commit, self._ran(ledger))
+        runs = [commit for commit in candidates if commit]
+        if not verdicts.rejected(environment, declared):
+            yield from (commit for commit in runs if not verdicts.rejected(environment, commit))
+        before = earlier(ledger, environment)
+        yield from (commit for commit in before if verdicts.verified(environment, commit))
+        yield from runs
+        yield from before
 
     def _objection(self, ledger: Ledger, commit: str) -> str | None:
         """Return why a commit cannot be served, or None where it can."""
@@ -262,19 +284,47 @@ class ReleaseBundle(GitDagBundle):
             return f"{commit}: not a commit of main"
         if bare.tree_id(commit, f"{self.subdir}/") is None:
             return f"{commit}: has no folder {self.subdir}"
+        return None
+
+    def _rejection(self, ledger: Ledger, commit: str) -> str | None:
+        """Return by which verdict this environment rejected a commit, or None where it did not."""
         if rejected := ledger.verdicts.rejected(self.environment, commit):
             return f"{commit}: {self.environment} rejected it ({rejected.name})"
         return None
 
-    def _serve(self, bare: Repository, serving: Serving) -> None:
-        target = serving.commit or bare.resolve(_EMPTY)
+    def _serve(self, bare: Repository, choices: Iterable[Serving]) -> None:
+        """Serve the first of `choices` that can be checked out."""
+        trouble: str | None = None
+        for choice in choices:
+            serving = replace(choice, refused=choice.refused or trouble)
+            try:
+                self._place(bare, serving.commit or bare.resolve(_EMPTY))
+            except (CheckoutError, GitError) as error:
+                if serving.commit is None:
+                    raise
+                trouble = trouble or f"{serving.commit}: cannot be checked out: {error}"
+                continue
+            self._record(bare, serving)
+            return
+
+    def _place(self, bare: Repository, target: str) -> None:
+        """Check a commit out, unless that was done; what was there stays where it cannot be.
+
+        Raises:
+            CheckoutError: where a file of the commit cannot be made here.
+            GitError: when git fails.
+
+        """
         tracking = Repository(self.repo_path)
-        if not (tracking.path.is_dir() and tracking.has("HEAD")):
-            self._make_tracking(bare)
+        fresh = not (tracking.path.is_dir() and tracking.has("HEAD"))
+        # The first time in this process also repairs what a killed one may have left half done.
+        if fresh or self._seen is None or tracking.resolve("HEAD") != target:
+            trial_checkout.make(bare, target, self.base_dir)
+            if fresh:
+                self._make_tracking(bare)
             self._check_out(bare, tracking, target)
-        elif self._seen is None or tracking.resolve("HEAD") != target:
-            # The first time in this process also repairs what a killed one may have left half done.
-            self._check_out(bare, tracking, target)
+
+    def _record(self, bare: Repository, serving: Serving) -> None:
         before = self.serving
         serving = self._with_notice(bare, serving, before)
         if before != serving:
@@ -314,14 +364,20 @@ class ReleaseBundle(GitDagBundle):
         (tracking.path / ".git" / "index.lock").unlink(missing_ok=True)
         tracking.fetch_refs(str(bare.path), f"+{_MAIN}:refs/remotes/origin/main", f"+{_EMPTY}:{_EMPTY}")
         # One step from release to release: a DAG file is never parsed in the state of a third commit.
-        tracking.git("checkout", "--quiet", "--force", "--detach", target, timeout=300)
+        before = tracking.resolve("HEAD")
+        try:
+            tracking.git("checkout", "--quiet", "--force", "--detach", target, timeout=300)
+        except GitError:
+            # The trial has passed, so the machine is the reason: a full disk, perhaps. Git has moved HEAD.
+            tracking.git("checkout", "--quiet", "--force", "--detach", before, timeout=300)
+            raise
         tracking.git("clean", "--quiet", "-ffdx", timeout=300)
         for repository in (bare, tracking):
             repository.git("-c", "gc.autoDetach=false", "gc", "--auto", "--quiet", timeout=300)
         # Airflow parses a file again at once when it is newer, else only now and then: a release that changes
         # no DAG file would be a while in showing.
         for file in self.path.rglob("*.py"):
-            file.touch()
+            os.utime(file, follow_symlinks=False)
 
     def _say(self, subject: str, message: str) -> None:
         """Log a message, once for as long as it stays the same."""

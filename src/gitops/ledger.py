@@ -38,6 +38,8 @@ class Ledger:
         self.compare = compare
         self.judged: dict[str, list[Row]] = {}
         """What the gates of each environment said last."""
+        self.remote = remote
+        self.main = main
         self.tip = repository.resolve(repository.branch_ref(remote, main) if remote else main)
         self.verdicts = Verdicts.load(repository, remote=remote)
 
@@ -60,7 +62,15 @@ class Ledger:
 
         :raises ReleaseError: where the file is missing or not valid.
         """
-        return release.declared(self.repository, self.tip, environment)
+        if environment not in self._declared:
+            try:
+                self._declared[environment] = release.declared(self.repository, self.tip, environment)
+            except ReleaseError as error:
+                self._declared[environment] = error
+        found = self._declared[environment]
+        if isinstance(found, ReleaseError):
+            raise found
+        return found
 
     def present(self, environment: str) -> Release:
         """Return the release that main declares; where that is not valid, the last one that was."""
@@ -105,6 +115,10 @@ class Ledger:
     def trunk(self) -> frozenset[str]:
         """The commits that main pointed to, one after the other; dev ran these."""
         return frozenset(self.repository.git("rev-list", "--first-parent", self.tip).splitlines())
+
+    @cached_property
+    def _declared(self) -> dict[str, Declaration | ReleaseError]:
+        return {}
 
     @cached_property
     def _histories(self) -> dict[str, list[Declaration]]:

@@ -15,6 +15,8 @@ from gitops.release import ENVIRONMENTS, PREVIOUS, Release
 from gitops.repository import Repository
 from gitops.rules import Violation, chain, choices, violations
 
+_LONGEST_REASON = 500
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -98,7 +100,9 @@ def rollback(
         commit = matches[0]
     if commit == before.commit:
         raise NothingToDoError(f"{environment} already has {commit[:12]}")
-    hold = " ".join((reason or f"rolled back from {before.commit[:12]}").split())
+    # A reason that cannot be written as it is must not keep anybody from rolling back.
+    printable = "".join(letter if letter.isprintable() else " " for letter in reason or "")
+    hold = " ".join(printable.split())[:_LONGEST_REASON] or f"rolled back from {before.commit[:12]}"
     after = Release(commit=commit, hold=hold)
     _obey(violations(ledger, environment, after))
     subject = f"Roll {environment} back to {commit[:12]}"

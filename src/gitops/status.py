@@ -1,6 +1,7 @@
 """What is declared, what runs, and whether they agree: one row per environment."""
 
 import itertools
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,9 +17,12 @@ from gitops.errors import AirflowError, GateError, ReleaseError
 from gitops.instructions import Meeting
 from gitops.ledger import Ledger, last_good
 from gitops.release import ENVIRONMENTS, PREVIOUS
+from gitops.verdict import Ignored
 
 COLORS = {"dev": "cyan", "staging": "magenta", "prod": "bright_blue"}
 """Of the environments. Green, yellow and red say how something is."""
+
+_MOST_IGNORED = 10
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,13 @@ def show(
             if commands:
                 console.print(f"\n{what}\n", markup=False)
                 console.print(instructions.text(commands, "    "), soft_wrap=True, markup=False)
+
+
+def ignored(tags: Sequence[Ignored], remote: str) -> Iterator[str]:
+    """Name the tags that count for nothing, in a bounded number of lines."""
+    yield from (str(tag) for tag in tags[:_MOST_IGNORED])
+    if (more := len(tags) - _MOST_IGNORED) > 0:
+        yield f"{more} more tags: ignored; list them: git ls-remote --tags {remote}"
 
 
 def _commit(commit: str | None) -> str:

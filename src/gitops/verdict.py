@@ -1,24 +1,42 @@
 """Verdicts: what an environment itself found out about a release that it runs.
 
 A verdict is an annotated tag on the release's commit, `verified/<env>/<sha12>` or `rejected/<env>/<sha12>`,
-whose message carries the figures as JSON. A rejection outweighs a verification.
+whose message carries the figures as JSON. A rejection outweighs a verification. A tag in any other form is no
+verdict, whoever made it: it is ignored, and `gitops status` names it.
 """
 
 import json
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gitops.errors import PushRejectedError, VerdictError
-from gitops.release import ENVIRONMENTS, identities
+from gitops import parse
+from gitops.errors import ParseError, PushRejectedError, VerdictError
+from gitops.release import identities
 from gitops.repository import Repository, Tag, is_full_sha
 
 log = logging.getLogger(__name__)
 
 VERIFIED, REJECTED = "verified", "rejected"
+
+_YEARS = range(1970, 2101)
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """A tag that has the name of a verdict, or nearly so, and is none."""
+
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        shown = "".join(letter if letter.isprintable() else "?" for letter in self.name)
+        return f"{shown if len(shown) <= 80 else f'{shown[:77]}...'}: ignored, {self.why}"
 
 
 class Verdict(BaseModel):
@@ -32,7 +50,7 @@ class Verdict(BaseModel):
     claimed_accuracy: float | None = Field(ge=0, le=1)
     measured_accuracy: float | None = Field(ge=0, le=1)
     onnxruntime: str
-    samples: int = Field(ge=0)
+    samples: int = Field(ge=0, le=10**9)
     at: AwareDatetime
     reason: str = ""
 
@@ -41,6 +59,13 @@ class Verdict(BaseModel):
     def _full(cls, value: str) -> str:
         if not is_full_sha(value):
             raise ValueError("a full commit id, 40 hexadecimal digits")
+        return value
+
+    @field_validator("at")
+    @classmethod
+    def _plausible(cls, value: datetime) -> datetime:
+        if value.year not in _YEARS:
+            raise ValueError("a time from 1970 to 2100")
         return value
 
     @property
@@ -60,17 +85,23 @@ class Verdict(BaseModel):
 
     @classmethod
     def read(cls, tag: Tag) -> Self:
-        """Read the verdict that a tag carries.
+        """Read the verdict that a tag carries, in the one form in which an environment writes it.
 
-        :raises VerdictError: where its message is none, or speaks of another environment or commit.
+        Raises:
+            VerdictError: where it is no annotated tag on a commit, its message carries no figures, or its
+                name is not made of what the message says.
+
         """
+        if tag.problem:
+            raise VerdictError(f"it is {tag.problem}")
         start = tag.message.find("{")
         try:
-            verdict = cls.model_validate_json(tag.message[start:] if start >= 0 else "")
-        except ValidationError as error:
-            raise VerdictError(f"{tag.name}: its message carries no figures; delete the tag") from error
+            data = parse.json_value(tag.message[max(start, 0) :].encode(), parse.VERDICT)
+            verdict = cls.model_validate(data)
+        except (ParseError, ValidationError) as error:
+            raise VerdictError("its message carries no figures") from error
         if (verdict.tag, verdict.release) != (tag.name, tag.commit):
-            raise VerdictError(f"{tag.name}: its message speaks of {verdict.tag}; delete the tag")
+            raise VerdictError(f"its message is that of {verdict.tag}")
         return verdict
 
 
@@ -98,16 +129,27 @@ def record(repository: Repository, remote: str, verdict: Verdict) -> None:
 def _recorded(repository: Repository, remote: str, verdict: Verdict) -> bool:
     repository.fetch(remote)
     other = tag_name(REJECTED, verdict.environment, verdict.release)
-    if verdict.verdict == VERIFIED and repository.tags(other, remote=remote):
+    if verdict.verdict == VERIFIED and any(map(_counts, repository.tags(other, remote=remote))):
         raise VerdictError(
             f"{verdict.tag}: {verdict.environment} rejected this release before; "
             f"to give it another chance: git push {remote} --delete refs/tags/{other}"
         )
     for tag in repository.tags(verdict.tag, remote=remote):
+        delete = f"delete it: git push {remote} --delete refs/tags/{tag.name}"
         if tag.commit != verdict.release:
-            raise VerdictError(f"{verdict.tag}: already marks another commit, {tag.commit}; delete the tag")
+            raise VerdictError(f"{verdict.tag}: already marks another commit, {tag.commit}; {delete}")
+        if not _counts(tag):
+            raise VerdictError(f"{verdict.tag}: there is a tag of this name that is no verdict; {delete}")
         return True
     return False
+
+
+def _counts(tag: Tag) -> bool:
+    try:
+        Verdict.read(tag)
+    except VerdictError:
+        return False
+    return True
 
 
 class Verdicts:
@@ -115,34 +157,36 @@ class Verdicts:
 
     def __init__(self, repository: Repository, tags: Iterable[Tag]) -> None:
         self._repository = repository
-        tags = list(tags)
-        self._identities = identities(repository, [tag.commit for tag in tags])
+        self.ignored: list[Ignored] = []
+        """The tags that are no verdict, by name."""
         self._verified: dict[tuple[str, str], Verdict] = {}
         self._rejected: dict[tuple[str, str], Tag] = {}
-        for tag in sorted(tags, key=lambda tag: tag.at or datetime.min.replace(tzinfo=UTC)):
-            kind, _, rest = tag.name.partition("/")
-            environment = rest.partition("/")[0]
-            if kind == REJECTED:
-                # Whatever its message says: when in doubt a rejected release does not run.
-                self._rejected.setdefault((environment, self._identity(tag.commit)), tag)
-            elif kind == VERIFIED:
-                try:
-                    verdict = Verdict.read(tag)
-                except VerdictError as error:
-                    log.warning("%s", error)
-                    continue
-                self._verified.setdefault((environment, self._identity(tag.commit)), verdict)
+        found: list[tuple[Tag, Verdict]] = []
+        for tag in sorted(tags, key=lambda tag: (tag.at or _BEGINNING, tag.name)):
+            try:
+                found.append((tag, Verdict.read(tag)))
+            except VerdictError as error:
+                self.ignored.append(Ignored(tag.name, str(error)))
+        self.ignored.sort(key=lambda one: one.name)
+        self._identities = identities(repository, [tag.commit for tag, _ in found])
+        for tag, verdict in found:
+            key = (verdict.environment, self._identity(tag.commit))
+            if verdict.verdict == REJECTED:
+                self._rejected.setdefault(key, tag)
+            else:
+                self._verified.setdefault(key, verdict)
 
     @classmethod
     def load(
-        cls, repository: Repository, *, remote: str | None = None, environments: Iterable[str] = ENVIRONMENTS
+        cls, repository: Repository, *, remote: str | None = None, environment: str | None = None
     ) -> Self:
-        """Read the verdicts last fetched from `remote`, or the repository's own tags."""
-        tags: list[Tag] = []
-        for environment in environments:
-            for kind in (VERIFIED, REJECTED):
-                tags += repository.tags(f"{kind}/{environment}/", remote=remote)
-        return cls(repository, tags)
+        """Read the verdicts last fetched from `remote`, or the repository's own tags.
+
+        `environment` limits them to one environment's.
+        """
+        folder = f"{environment}/" if environment else ""
+        patterns = [f"{kind}/{folder}" for kind in (VERIFIED, REJECTED)]
+        return cls(repository, repository.tags(*patterns, remote=remote))
 
     def verified(self, environment: str, commit: str | None) -> Verdict | None:
         """Return the first verification of a release by an environment, or None where there is none."""

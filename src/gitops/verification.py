@@ -8,10 +8,9 @@ from pathlib import Path
 
 from gitops.errors import StepError
 from gitops.gate import EVALUATION, Evaluation, evaluation
-from gitops.repository import Repository
 from gitops.step import call
 from gitops.verdict import REJECTED, VERIFIED, Verdict, Verdicts, record
-from gitops.workspace import Origin, workspace
+from gitops.workspace import Origin, update_mirror, workspace
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +29,10 @@ def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> 
 
     :raises GitError: when `origin` cannot be reached.
     """
-    repository = _mirror(origin, mirror)
+    repository = update_mirror(origin, mirror)
     if repository.read(release, EVALUATION) is None:
         return "this release has no model yet"
-    verdicts = Verdicts.load(repository, remote=origin.url, environments=(environment,))
+    verdicts = Verdicts.load(repository, remote=origin.url, environment=environment)
     if verdicts.verified(environment, release):
         return f"already verified in {environment}"
     if verdicts.rejected(environment, release):
@@ -46,20 +45,9 @@ def publish(origin: Origin, verdict: Verdict, *, mirror: Path) -> None:
 
     :raises GitError: when `origin` cannot be reached or refuses.
     """
-    repository = _mirror(origin, mirror)
+    repository = update_mirror(origin, mirror)
     with origin.session():
         record(repository, origin.url, verdict)
-
-
-def _mirror(origin: Origin, folder: Path) -> Repository:
-    """Bring the environment's bare copy of `origin` up to date; equal releases are found in its history."""
-    repository = Repository(folder)
-    if not (folder / "HEAD").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        repository.git("init", "--quiet", "--bare", "--initial-branch=main")
-    with origin.session():
-        repository.fetch(origin.url)
-    return repository
 
 
 def verify(origin: Origin, release: str, environment: str, *, home: Path) -> Verdict:

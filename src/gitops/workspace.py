@@ -27,11 +27,13 @@ class Origin:
     `session()` is entered around each command that talks to the repository and around nothing else, so that
     the code of a release never runs with the credentials in its environment. `dvc_config` is a
     `.dvc/config.local`, which git does not carry and without which nothing may name the DVC remote.
+    `admit` is called before a commit is checked out, and raises where it may not run.
     """
 
     url: str
     session: Callable[[], AbstractContextManager[None]] = field(default=nullcontext)
     dvc_config: Path | None = None
+    admit: Callable[[Repository, str], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def workspace(origin: Origin, commit: str, home: Path) -> Iterator[Workspace]:
             repository.git("init", "--quiet")
             repository.git("remote", "add", "origin", origin.url)
             fetch(repository, origin, commit)
+            if origin.admit:
+                origin.admit(repository, commit)
             repository.git("-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit)
             if origin.dvc_config and origin.dvc_config.is_file() and (path / ".dvc").is_dir():
                 shutil.copyfile(origin.dvc_config, path / ".dvc" / "config.local")
@@ -80,12 +84,18 @@ def workspace(origin: Origin, commit: str, home: Path) -> Iterator[Workspace]:
             lock_path.unlink()
 
 
-def resolve(origin: Origin, ref: str, home: Path) -> str:
-    """The commit (40 hex digits) that `ref`, a branch of `origin` or a full commit id, names there now.
+def resolve(origin: Origin, ref: str, home: Path, *, mirror: Path | None = None) -> str:
+    """The commit (40 hex digits) that `ref`, a branch of `origin`, names there now.
 
-    :raises GitError: when `origin` cannot be reached or has no such branch.
+    With a `mirror`, the folder of a bare copy of `origin`, `ref` may also be the full id of a commit that a
+    branch of `origin` contains. A server may give out more by its id: forks and closed pull requests.
+
+    :raises GitError: when `origin` cannot be reached, or has no such branch or commit.
     """
-    if is_full_sha(ref):
+    if mirror is not None and is_full_sha(ref):
+        copy = update_mirror(origin, mirror)
+        if not copy.on_branch(origin.url, ref):
+            raise GitError(f"{ref}: no branch of {origin.url} contains it; push a branch that does")
         return ref
     home.mkdir(parents=True, exist_ok=True)
     with origin.session():
@@ -94,6 +104,20 @@ def resolve(origin: Origin, ref: str, home: Path) -> str:
     if reference not in found:
         raise GitError(f"{ref}: no such branch on {origin.url}; give a branch or a full commit id")
     return found[reference]
+
+
+def update_mirror(origin: Origin, folder: Path) -> Repository:
+    """Bring the bare copy of `origin` in `folder` up to date; make it where it is missing.
+
+    :raises GitError: when `origin` cannot be reached.
+    """
+    repository = Repository(folder)
+    if not (folder / "HEAD").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        repository.git("init", "--quiet", "--bare", "--initial-branch=main")
+    with origin.session():
+        repository.fetch(origin.url)
+    return repository
 
 
 def fetch(repository: Repository, origin: Origin, commit: str) -> None:

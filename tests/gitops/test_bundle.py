@@ -13,6 +13,7 @@ from gitops.bundle import ReleaseBundle
 from gitops.errors import GitError, ReleaseError
 from gitops.repository import Repository
 
+from . import poison
 from .conftest import DAG, Lab, model_files
 
 Make = Callable[..., ReleaseBundle]
@@ -122,10 +123,20 @@ def test_no_release_yet_is_an_empty_healthy_folder(lab: Lab, make: Make, lines: 
     lab.declare("staging", f"commit: {commit}\n")
     bundle.refresh()
     assert dags(bundle) == {"example.py"}
+    assert version(bundle) == commit != empty
+    assert lines == []
+
+
+def test_a_release_is_not_taken_away(lab: Lab, make: Make, lines: list[str], storage: Path) -> None:
+    commit = lab.train("a")
+    lab.declare("staging", f"commit: {commit}\n")
+    bundle = make()
     lab.declare("staging", "commit: null\n")
     bundle.refresh()
-    assert (version(bundle), dags(bundle), bundle.path.is_dir()) == (empty, set(), True)
-    assert lines == []
+    assert version(bundle) == commit
+    assert "a release is not taken away; run gitops rollback staging" in bundle.serving.refused
+    shutil.rmtree(storage)
+    assert version(make()) == commit
 
 
 @pytest.mark.parametrize(
@@ -223,13 +234,101 @@ def test_another_environment_s_rejection_changes_nothing(lab: Lab, make: Make) -
     assert version(bundle) == commit
 
 
-def test_a_rejected_first_release_leaves_nothing_to_run(lab: Lab, make: Make) -> None:
-    commit = lab.train("a")
-    lab.declare("staging", f"commit: {commit}\n")
+def test_a_rejected_release_gives_way_to_a_verified_one_alone(lab: Lab, make: Make, storage: Path) -> None:
+    first, second = lab.train("a"), lab.train("b")
+    for commit in (first, second):
+        lab.declare("staging", f"commit: {commit}\n")
     bundle = make()
-    lab.verify("staging", commit, "rejected")
+    lab.verify("staging", second, "rejected")
     bundle.refresh()
-    assert (bundle.serving.commit, dags(bundle)) == (None, set())
+    assert version(bundle) == second
+    assert f"staging rejected it (rejected/staging/{second[:12]})" in bundle.serving.refused
+    shutil.rmtree(storage)
+    bundle = make()
+    assert version(bundle) == second
+    lab.verify("staging", first)
+    bundle.refresh()
+    assert version(bundle) == first
+
+
+def test_odd_tags_change_nothing_that_runs(lab: Lab, make: Make, storage: Path) -> None:
+    first, second = lab.train("a"), lab.train("b")
+    for commit in (first, second):
+        lab.declare("staging", f"commit: {commit}\n")
+    lab.verify("staging", first)
+    bundle = make()
+    odd = [
+        name
+        for word in ("rejected", "verified")
+        for commit in (first, second)
+        for name in poison.tags(lab.origin, word, "staging", commit)
+    ]
+    bundle.refresh()
+    assert (version(bundle), bundle.serving.refused) == (second, None)
+    shutil.rmtree(storage)
+    assert version(make()) == second
+    assert len(odd) > 40
+
+
+def _with_link(lab: Lab, name: str, target: str) -> str:
+    """Put a link on main."""
+    blob = lab.origin.git("hash-object", "-w", "--stdin", input=target.encode())
+    return _with_entry(lab, f"120000 blob {blob}\t{name}")
+
+
+def _with_entry(lab: Lab, *entries: str) -> str:
+    """Add entries to the folder dags on main, as a change that nobody checked."""
+    present = lab.origin.git("ls-tree", f"{lab.tip}:dags").splitlines()
+    folder = lab.origin.git("mktree", "--missing", input="\n".join([*present, *entries, ""]))
+    root = lab.origin.git("ls-tree", lab.tip).splitlines()
+    root = [f"040000 tree {folder}\tdags" if row.endswith("\tdags") else row for row in root]
+    tree = lab.origin.git("mktree", input="\n".join([*root, ""]))
+    commit = lab.origin.commit_tree(tree, [lab.tip], "Odd")
+    lab.origin.git("update-ref", "refs/heads/main", commit)
+    return commit
+
+
+@pytest.mark.parametrize(
+    ("make_odd", "says"),
+    [
+        (lambda lab: _with_link(lab, "shared.py", "nowhere.py"), "shared.py is a link that leads nowhere"),
+        (lambda lab: _with_link(lab, "shared.py", "shared.py"), "shared.py is a link that leads nowhere"),
+        (lambda lab: _with_link(lab, "shared.py", "/etc/passwd"), "leads out of the repository"),
+        (lambda lab: _with_link(lab, "shared.py", "../../../release.json"), "link that leads"),
+        (lambda lab: lab.land({f"dags/{'x' * 300}.py": b""}), "File name too long"),
+        (lambda lab: _with_entry(lab, f"160000 commit {lab.tip}\tsub"), "dags/sub is a submodule"),
+        (
+            lambda lab: _with_entry(
+                lab, f"100644 blob {lab.origin.tree_id(lab.tip, 'README.md')}\texample.py"
+            ),
+            "dags/example.py is there twice",
+        ),
+    ],
+    ids=["dangling", "loop", "outside", "upward", "long name", "submodule", "twice"],
+)
+def test_what_cannot_be_checked_out_is_refused(
+    lab: Lab, make: Make, storage: Path, make_odd: Callable[[Lab], str], says: str
+) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    bundle = make()
+    odd = make_odd(lab)
+    lab.declare("staging", f"commit: {odd}\n")
+    lab.land({path: None for path in lab.origin.files("main", "dags") if path != "dags/example.py"})
+    bundle.refresh()
+    again = make()
+    for one in (bundle, again):
+        assert (version(one), dags(one)) == (good, {"example.py"})
+        assert f"{odd}: cannot be checked out: " in one.serving.refused
+        assert says in one.serving.refused
+    assert sorted(path.name for path in (storage / "release").iterdir()) == [
+        "bare",
+        "release.json",
+        "tracking_repo",
+    ]
+    shutil.rmtree(storage)
+    assert version(make()) == good
+    assert not (storage.parent / "release.json").exists()
 
 
 def test_in_dev_a_merge_that_changes_no_release_stays_rejected(lab: Lab, make: Make) -> None:
@@ -447,3 +546,31 @@ def test_a_refresh_waits_for_its_turn(lab: Lab, make: Make) -> None:
     worker.join(60)
     assert worker.exitcode == 0
     assert version(bundle) == tip
+
+
+def test_poison_in_history_keeps_no_machine_from_its_release(lab: Lab, make: Make, storage: Path) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    bundle = make()
+    tree = lab.origin.git("rev-parse", f"{lab.tip}^{{tree}}")
+    for content in (
+        b"commit: !!bool maybe\n",
+        b"a: &a [*a]\n",
+        b"\xff",
+        b"x" * 3_000_000,
+        b'commit: "\\UFFFFFFFF"',
+    ):
+        lab.land({"environments/staging/release.yaml": content})
+        bundle.refresh()
+        assert version(bundle) == good
+        assert bundle.serving.refused
+    shutil.rmtree(storage)
+    bundle = make()
+    assert version(bundle) == good
+    for options in ({}, {"date": "-1 +0000"}, {"date": "x"}, {"extra": "encoding UTF-16LE\n"}):
+        odd = poison.commit(lab.origin, tree, [lab.tip], **options)
+        lab.origin.git("update-ref", "refs/heads/main", odd)
+        bundle.refresh()
+    assert (version(bundle), bundle.serving.refused) == (good, None)
+    shutil.rmtree(storage)
+    assert version(make()) == good

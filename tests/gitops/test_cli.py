@@ -11,8 +11,10 @@ from typer.testing import CliRunner, Result
 
 from gitops import instructions, promotion
 from gitops.cli import app, move
+from gitops.difference import compare
 from gitops.promotion import awaited
 
+from . import poison
 from .conftest import Lab, model_files
 from .fake_airflow import FakeAirflow
 
@@ -230,3 +232,76 @@ def test_what_is_piped_is_plain(lab: Lab) -> None:
     assert "\x1b" not in result.stdout + result.stderr
     assert all(line.startswith("refused: ") for line in result.stderr.splitlines())
     assert "airflow" not in result.stderr
+
+
+RELEASE_BOMB = b"commit: &a0 [x, x, x, x, x, x, x, x]\n" + b"".join(
+    b"k%d: &a%d [%s]\n" % (number, number, b", ".join([b"*a%d" % (number - 1)] * 9))
+    for number in range(1, 12)
+)
+POISONS = (b"commit: !!bool maybe\n", b"commit: !!timestamp x\n", RELEASE_BOMB, b"\xff", b"x" * 3_000_000)
+
+
+@pytest.fixture
+def poisoned(lab: Lab) -> Lab:
+    """Two releases of staging and prod; odd tags, and on main odd commits and files that were taken back."""
+    for name in "ab":
+        commit = lab.train(name)
+        for environment in ("staging", "prod"):
+            lab.declare(environment, f"commit: {commit}\n")
+            lab.verify(environment, commit)
+    good = {path: lab.origin.read("main", path) for path in lab.origin.files("main", "environments")}
+    good |= {path: lab.origin.read("main", path) for path in ("dvc.lock", "params.yaml")}
+    for poison_ in POISONS:
+        files = {f"environments/{environment}/release.yaml": poison_ for environment in ("staging", "prod")}
+        lab.land(files | {"dvc.lock": poison_, "params.yaml": poison_})
+    settings = "environments/prod/settings.env"
+    lab.land({settings: (good[settings] or b"").replace(b"MIN_SOAK_HOURS=0", b"MIN_SOAK_HOURS=1e300")})
+    lab.land(good)
+    tree = lab.origin.git("rev-parse", f"{lab.tip}^{{tree}}")
+    for options in (
+        {},
+        {"date": "-1 +0000"},
+        {"date": "x"},
+        {"date": "1700000000 +0000", "extra": "encoding UTF-16LE\n"},
+        {"date": "1700000000 +0000", "message": b"x" * 300_000},
+        {"message": b"\xff\x1b[31m\n"},
+    ):
+        lab.origin.git("update-ref", "refs/heads/main", poison.commit(lab.origin, tree, [lab.tip], **options))
+    list(poison.tags(lab.origin, "rejected", "prod", commit))
+    list(poison.tags(lab.origin, "verified", "staging", commit))
+    return lab
+
+
+def test_no_command_stumbles_over_what_others_pushed(poisoned: Lab, run) -> None:
+    lab = poisoned
+    before = lab.ledger().history("prod")[0].commit
+    lab.branch("poison", {"environments/prod/release.yaml": RELEASE_BOMB, "dvc.lock": RELEASE_BOMB})
+    status = run("status")
+    assert (before or "")[:12] in status.output
+    named = [line for line in status.stderr.splitlines() if ": ignored, " in line]
+    assert len(named) == 10
+    assert "more tags: ignored; list them: git ls-remote --tags origin" in status.stderr
+    assert json.loads(run("status", "--json").stdout)[2]["declared"] == before
+
+    refused = run("check", "--head", "poison")
+    assert refused.exit_code == 1
+    assert "environments/prod/release.yaml:1: an anchor (&)" in refused.stderr
+    assert run("merge", "poison").exit_code == 1
+    assert run("check", "--head", "main").exit_code == 0
+    ledger = lab.ledger()
+    found = compare(lab.clone, ledger.tip, lab.clone.branch_ref(lab.remote, "poison"), load_dags=False)
+    assert "cannot be read" in found.text()
+
+    lab.train("c")
+    promoted = run("promote", "staging", "--push")
+    assert promoted.exit_code == 0, promoted.stderr
+    assert run("merge", "promote/staging").exit_code == 0
+    back = run(
+        "rollback", "prod", "--push", "--reason", "smoke \U0001f469\u200d\U0001f692 \x1b[31m in the rack"
+    )
+    assert back.exit_code == 0, back.stderr
+    assert run("merge", "rollback/prod").exit_code == 0
+    declared = lab.ledger().declared("prod")
+    assert declared.commit not in (None, before)
+    assert declared.hold == "smoke \U0001f469 \U0001f692 [31m in the rack"
+    assert run("release-hold", "prod", "--push").exit_code == 0

@@ -1,3 +1,4 @@
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +9,7 @@ from gitops.errors import GitopsError, VerdictError
 from gitops.repository import Repository
 from gitops.verdict import Verdict, Verdicts, record
 
+from . import poison
 from .conftest import Lab
 
 
@@ -92,13 +94,56 @@ def _tag(lab: Lab, name: str, commit: str, message: str) -> None:
     lab.origin.git("update-ref", f"refs/tags/{name}", lab.origin.tag(commit, name, message))
 
 
-def test_a_verification_without_figures_does_not_count_but_a_rejection_does(lab: Lab) -> None:
+def test_a_tag_without_figures_counts_for_nothing_and_is_named(lab: Lab) -> None:
     commit = lab.train("a")
     _tag(lab, f"verified/staging/{commit[:12]}", commit, "looks good to me")
     _tag(lab, f"rejected/prod/{commit[:12]}", commit, "no")
     verdicts = load(lab)
     assert verdicts.verified("staging", commit) is None
-    assert verdicts.rejected("prod", commit)
+    assert verdicts.rejected("prod", commit) is None
+    assert [str(one) for one in verdicts.ignored] == [
+        f"rejected/prod/{commit[:12]}: ignored, its message carries no figures",
+        f"verified/staging/{commit[:12]}: ignored, its message carries no figures",
+    ]
+    with pytest.raises(
+        VerdictError, match=f"git push origin --delete refs/tags/verified/staging/{commit[:12]}"
+    ):
+        lab.verify("staging", commit)
+
+
+@pytest.mark.parametrize("word", ["verified", "rejected"])
+def test_odd_tags_change_no_verdict(lab: Lab, word: str) -> None:
+    one, two = lab.train("a"), lab.train("b")
+    lab.verify("staging", one)
+    lab.verify("staging", two, "rejected")
+    odd = [name for commit in (one, two) for name in poison.tags(lab.origin, word, "staging", commit)]
+    poison.tag(lab.origin, f"{word}/nowhere", one, b"{}")
+    verdicts = load(lab)
+    assert verdicts.verified("staging", one)
+    assert verdicts.rejected("staging", one) is None
+    assert verdicts.rejected("staging", two)
+    assert {tag.name for tag in verdicts.ignored} == {*odd, f"{word}/nowhere"}
+    assert all(len(str(tag)) < 160 and "\n" not in str(tag) for tag in verdicts.ignored)
+
+
+def test_a_verdict_in_a_tag_that_is_misdated_counts_by_its_own_time(lab: Lab) -> None:
+    commit = lab.train("a")
+    verdict = lab.verdict("staging", commit)
+    poison.tag(lab.origin, verdict.tag, commit, verdict.message.encode())
+    assert load(lab).verified("staging", commit) == verdict
+    (tag,) = lab.origin.tags()
+    assert tag.at == datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", 1e300, -1, "2101-01-01"]
+)
+def test_a_verdict_of_no_time_that_can_be_is_none(lab: Lab, at: object) -> None:
+    figures = lab.verdict("staging", lab.tip).model_dump(mode="json") | {"at": at}
+    poison.tag(lab.origin, f"verified/staging/{lab.tip[:12]}", lab.tip, json.dumps(figures).encode())
+    verdicts = load(lab)
+    assert verdicts.verified("staging", lab.tip) is None
+    assert len(verdicts.ignored) == 1
 
 
 def test_a_verification_copied_to_another_commit_does_not_count(lab: Lab) -> None:

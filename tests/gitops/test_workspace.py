@@ -123,6 +123,6 @@ def assert_ends(pid: int) -> None:
 def test_resolves_branches_and_full_ids(bare: Repository, tmp_path: Path) -> None:
     origin = Origin(str(bare.path))
     assert resolve(origin, "main", tmp_path) == bare.resolve("main")
-    assert resolve(origin, bare.resolve("main~1"), tmp_path) == bare.resolve("main~1")
+    assert resolve(origin, bare.resolve("main~1"), tmp_path, mirror=tmp_path / "x") == bare.resolve("main~1")
     with pytest.raises(GitError, match="no-such: no such branch"):
         resolve(origin, "no-such", tmp_path)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from gitops.checkout import commit_of, meeting, open_checkout
-from gitops.cli.options import OUT, Access, Remote
+from gitops.cli.options import ERR, OUT, Access, Remote
 from gitops.errors import GitopsError
 
 
@@ -19,21 +19,25 @@ def status(
 ) -> None:
     """Show what is declared and what runs in each environment.
 
-    Exits with 0 only when every environment runs what main declares for it.
+    Exits with 0 only when every environment runs what main declares for it. Tags that look like verdicts and
+    are none are named on the other stream; they count for nothing.
     """
     from gitops import provenance
     from gitops.airflow import ACCESS_FILE, load_access
     from gitops.ledger import Ledger
-    from gitops.status import collect, show
+    from gitops.status import collect, ignored, show
 
     provenance.begin()
     repository, remote = open_checkout(remote)
     known = load_access(access or repository.path / ACCESS_FILE)
-    rows = collect(Ledger.fetch(repository, remote), known, meeting(repository, remote))
+    ledger = Ledger.fetch(repository, remote)
+    rows = collect(ledger, known, meeting(repository, remote))
     if as_json:
         print(json.dumps([row.plain() for row in rows], indent=1))
     else:
         show(rows, known, OUT)
+    for line in ignored(ledger.verdicts.ignored, remote):
+        ERR.print(line, markup=False, soft_wrap=True, style="yellow")
     if not all(row.agree for row in rows):
         raise typer.Exit(1)
 
