@@ -78,6 +78,11 @@ else
     mv "$unfinished" "$origin"
     say "$origin: made, its main is your commit $(git rev-parse --short=12 HEAD)"
 fi
+# As a forge does: no broken objects, and a main that only grows.
+git -C "$origin" config receive.fsckObjects true
+git -C "$origin" config receive.denyDeleteCurrent refuse
+mkdir -p "$origin/hooks"
+cp infra/git/update "$origin/hooks/update"
 # What gitops on this server asks whether a model exists, and fetches it from.
 remote=$(setting DVC_REMOTE_URL)
 mkdir -p .compose/dvc-config

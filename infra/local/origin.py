@@ -15,6 +15,9 @@ MAIN = "refs/heads/main"
 REFERENCES = f"refs/gitops/{REMOTE}"
 
 
+HOOK = Path(__file__).resolve().parents[1] / "git" / "update"
+
+
 class Origin:
     """The bare repository of a checkout."""
 
@@ -29,6 +32,7 @@ class Origin:
         :raises GitError: when git fails.
         """
         if self.repository.path.is_dir():
+            _guard(self.repository)
             return False
         unfinished = self._layout.state / "origin.unfinished"
         if unfinished.exists():
@@ -38,6 +42,7 @@ class Origin:
         fresh.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
         fresh.git("config", "uploadpack.allowAnySHA1InWant", "true")
         fresh.git("config", "receive.shallowUpdate", "true")
+        _guard(fresh)
         # Nothing here is ever the only copy for long enough to need collecting while others read it.
         fresh.git("config", "gc.auto", "0")
         # Fetched, not pushed: the checkout's hooks have no part in it, and a shallow clone will do.
@@ -116,3 +121,13 @@ class Origin:
         with tarfile.open(archive) as content:
             content.extractall(folder, filter="data")
         archive.unlink()
+
+
+def _guard(repository: Repository) -> None:
+    """Let a bare repository refuse broken objects, and a push that rewrites or deletes main."""
+    repository.git("config", "receive.fsckObjects", "true")
+    # Git's default, which a user's own configuration could change. HEAD is main.
+    repository.git("config", "receive.denyDeleteCurrent", "refuse")
+    target = repository.path / "hooks" / "update"
+    target.parent.mkdir(exist_ok=True)
+    shutil.copy(HOOK, target)

@@ -6,6 +6,7 @@ from gitops import gate, provenance, release, rules, settings, signature
 from gitops.errors import GateError, ProvenanceError, ReleaseError, SettingsError
 from gitops.ledger import Ledger
 from gitops.lock import LOCK
+from gitops.merge_result import MergeResult, merge_result
 from gitops.provenance import train_command
 from gitops.release import ENVIRONMENTS, PREVIOUS
 from gitops.repository import Repository
@@ -16,15 +17,18 @@ _MODEL_FILES = {LOCK, gate.EVALUATION, gate.EXPORT}
 
 
 def check(ledger: Ledger, head: str) -> list[Violation]:
-    """Return every rule that merging `head` into main would break; none means that it may be merged.
+    """Return every rule that merging `head` into main would break; with an empty list it may be merged."""
+    result, broken = merge_result(ledger.repository, ledger.tip, head, remote=ledger.remote)
+    return broken if result is None else judge(ledger, result)
 
-    What counts is what `head` changed since it left main, against what main declares now.
+
+def judge(ledger: Ledger, result: MergeResult) -> list[Violation]:
+    """Return every rule that main would break if it became `result`.
+
+    All of them look at the merge commit and at what it changes in main as it is now, never at the branch.
     """
     repository = ledger.repository
-    head = repository.resolve(head)
-    base = repository.merge_base(ledger.tip, head)
-    if base is None:
-        return [Violation("(history)", "this branch shares no history with main", "branch off main")]
+    base, head = result.main, result.commit
     changed = repository.changed(base, head)
     _ask_early(ledger, head, changed)
     found: list[Violation] = []
@@ -38,7 +42,7 @@ def check(ledger: Ledger, head: str) -> list[Violation]:
         if ours and folder not in known:
             found.append(Violation(path, "no such environment", f"there are {', '.join(ENVIRONMENTS)}"))
     found += pipeline(ledger, head, changed)
-    found += _signatures(ledger, base, head, changed)
+    found += _signatures(ledger, result, changed)
     if _MODEL_FILES & set(changed):
         found += _model(ledger, head)
     return found
@@ -149,9 +153,9 @@ def _release(ledger: Ledger, environment: str, base: str, head: str, changed: li
     return found
 
 
-def _signatures(ledger: Ledger, base: str, head: str, changed: list[str]) -> list[Violation]:
+def _signatures(ledger: Ledger, result: MergeResult, changed: list[str]) -> list[Violation]:
     """Tell before the merge what an environment that asks for signed releases would refuse after it."""
-    repository, found = ledger.repository, []
+    repository, head, found = ledger.repository, result.commit, []
     signers = signature.trusted(repository, ledger.tip)
     listed = repository.read(head, SIGNERS) is not None
     to_be_signed = [SIGNERS]
@@ -167,7 +171,7 @@ def _signatures(ledger: Ledger, base: str, head: str, changed: list[str]) -> lis
                 Violation(file, f"{SIGNERS} lists who may release", "write REQUIRE_SIGNED_RELEASES=true")
             )
     for path in to_be_signed:
-        if signers and path in changed and (why := signature.unsigned(repository, base, head, path, signers)):
+        if signers and path in changed and (why := signature.unsigned(repository, result, path, signers)):
             right = "sign it: git config commit.gpgSign true, then propose or commit it again"
             found.append(Violation(path, why, right))
     return found

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitops import drifted, gate, release
-from gitops.check import check, note
+from gitops.check import judge, note
 from gitops.difference import Difference, compare
 from gitops.drifted import Drifted
 from gitops.errors import GateError, GitError, ReleaseError, SettingsError
 from gitops.figures import Figures, of_commit
 from gitops.ledger import Ledger
+from gitops.merge_result import merge_result
 from gitops.release import ENVIRONMENTS, PREVIOUS
 from gitops.repository import Repository
 from gitops.rules import Violation
@@ -82,10 +83,16 @@ def gather(
     price: float | None = None,
 ) -> Material:
     """Collect what there is to tell of merging the commit `head`, called `name`, into main."""
-    repository = ledger.repository
-    start = repository.merge_base(ledger.tip, head) or ledger.tip
+    repository, name = ledger.repository, name or head[:12]
+    result, broken = merge_result(repository, ledger.tip, head, remote=ledger.remote)
+    if result:
+        # What main would become is what the report is about.
+        start, head = result.main, result.commit
+        broken = judge(ledger, result)
+    else:
+        start = repository.merge_base(ledger.tip, head) or ledger.tip
     changed = set(repository.changed(start, head))
-    broken = [*check(ledger, head), *failed(jobs or {}, changed)]
+    broken += failed(jobs or {}, changed)
     moves, proposed, worth, incumbents = (), Figures(), None, ()
     if "dvc.lock" in changed:
         proposed = of_commit(repository, head)
@@ -98,7 +105,7 @@ def gather(
         proposed = told[0][2] if told else Figures()
     return Material(
         base=base,
-        head=name or head[:12],
+        head=name,
         broken=tuple(broken),
         before=of_commit(repository, ledger.tip),
         after=of_commit(repository, head),

@@ -1,12 +1,10 @@
 """Merge a branch into `main`: what the merge button of a forge does, for a team without one."""
 
-import tempfile
-from pathlib import Path
-
-from gitops.check import check
+from gitops.check import judge
 from gitops.comparison import Compare
-from gitops.errors import GitError, NothingToDoError, PushRejectedError, RuleError
+from gitops.errors import NothingToDoError, PushRejectedError, RuleError
 from gitops.ledger import Ledger
+from gitops.merge_result import merge_result
 from gitops.repository import Repository
 from gitops.storage import Storage
 
@@ -23,7 +21,7 @@ def merge(
     storage: Storage | None = None,
     compare: Compare | None = None,
 ) -> str:
-    """Check a branch of `remote`, merge it into main with a merge commit, push that and return its id.
+    """Merge a branch of `remote` into main with a merge commit, judge that, push it and return its id.
 
     A branch that `gitops promote` and its like made is deleted with the same push: it has done its work.
 
@@ -39,11 +37,16 @@ def merge(
         head = repository.resolve(reference)
         if repository.is_ancestor(head, ledger.tip):
             raise NothingToDoError(f"{branch} is already part of {main}")
-        if broken := check(ledger, head):
+        message = _message(repository, head, branch)
+        result, broken = merge_result(repository, ledger.tip, head, message, remote=remote)
+        if result is not None:
+            broken = judge(ledger, result)
+        if result is None or broken:
             raise RuleError("\n".join(map(str, broken)))
-        commit = _merge(repository, ledger.tip, head, branch)
+        # The commit that was judged, and no other.
+        commit = result.commit
         refs: dict[str, str | None] = {f"refs/heads/{main}": commit}
-        leases: dict[str, str | None] = {}
+        leases: dict[str, str | None] = {f"refs/heads/{main}": ledger.tip}
         if branch.startswith(PROPOSALS):
             refs[f"refs/heads/{branch}"] = None
             leases[f"refs/heads/{branch}"] = head
@@ -55,40 +58,6 @@ def merge(
             continue
         return commit
     raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _merge(repository: Repository, tip: str, head: str, branch: str) -> str:
-    """Merge two commits in a throw-away clone that borrows the objects, and bring the result back."""
-    with tempfile.TemporaryDirectory(prefix="gitops-merge-") as folder:
-        clone = Repository.clone(
-            str(repository.path.resolve()), Path(folder) / "clone", "--shared", "--no-checkout"
-        )
-        clone.git("config", "core.hooksPath", "/dev/null")
-        clone.git("checkout", "--quiet", "--detach", tip, timeout=300)
-        try:
-            clone.git(
-                "merge",
-                "--quiet",
-                "--no-ff",
-                "--no-gpg-sign",
-                "--no-verify",
-                "-m",
-                _message(repository, head, branch),
-                head,
-                timeout=300,
-                env=repository.identity(),
-            )
-        except GitError as error:
-            listed = clone.git("diff", "--name-only", "--diff-filter=U", "-z")
-            files = ", ".join(name for name in listed.split("\0") if name)
-            if not files:
-                raise
-            raise RuleError(
-                f"{branch}: conflicts with main in {files}; merge main into the branch, or propose it again"
-            ) from error
-        commit = clone.resolve("HEAD")
-        repository.fetch_refs(str(clone.path), commit)
-        return commit
 
 
 def _message(repository: Repository, head: str, branch: str) -> str:

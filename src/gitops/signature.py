@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from gitops.merge_result import MergeResult
 from gitops.release import Declaration, path_of
 from gitops.repository import Repository
 
@@ -46,10 +47,12 @@ def trusted(repository: Repository, tip: str) -> bytes | None:
     return signers
 
 
-def unsigned(repository: Repository, base: str, head: str, path: str, signers: bytes) -> str | None:
-    """Return why the last change of `path` between two commits is not validly signed, or None where it is."""
-    last = _last_change(repository, base, head, path)
-    return None if last is None else verify(repository, last, signers)
+def unsigned(repository: Repository, result: MergeResult, path: str, signers: bytes) -> str | None:
+    """Return why nobody in `signers` vouches for a file of a merge, or None where somebody does."""
+    last = _last_change(repository, result.main, result.head, path)
+    if last is None or repository.tree_id(last, path) != repository.tree_id(result.commit, path):
+        return "the merge would make it what no commit of the branch did"
+    return verify(repository, last, signers)
 
 
 def verify(repository: Repository, commit: str, signers: bytes) -> str | None:

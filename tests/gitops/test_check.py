@@ -157,11 +157,14 @@ def test_a_good_model_may_be_merged(lab: Lab) -> None:
 def test_a_branch_that_is_behind_is_judged_by_what_main_says_now(lab: Lab) -> None:
     start = lab.tip
     first = lab.train("a")
-    lab.branch("old", {"environments/staging/release.yaml": f"commit: {first}\n".encode()})
+    path = "environments/staging/release.yaml"
+    lab.branch("old", {path: f"commit: {first}\n".encode()})
     lab.branch("code", {"src/new.py": b""}, on=start)
     lab.train("b")
     lab.release("staging")
-    assert "is older than" in said(lab, "old")
+    assert f"conflicts with main in {path}; merge main into the branch (git pull" in said(lab, "old")
+    lab.branch("older", {path: f"commit: {first}\n".encode()})
+    assert "is older than" in said(lab, "older")
     assert found(lab, "code") == []
 
 
@@ -206,7 +209,8 @@ def test_merge_names_the_files_in_conflict(lab: Lab) -> None:
     before = lab.land({"README.md": b"ours\n", "dags/new.py": b"ours\n"})
     lab.branch("feature", {"README.md": b"theirs\n", "dags/new.py": b"theirs\n"}, on=start)
     with pytest.raises(
-        RuleError, match=r"feature: conflicts with main in README\.md, dags/new\.py; merge main"
+        RuleError,
+        match=r"conflicts with main in README\.md, dags/new\.py; merge main into the branch \(git pull",
     ):
         lab.merge("feature")
     assert lab.tip == before

@@ -19,7 +19,8 @@ def check(
 ) -> None:
     """Check whether a branch may be merged: release files, settings, parameters, promotion rules, models.
 
-    Prints every broken rule and exits with 1. Looks at commits: what is not committed does not count.
+    Prints every broken rule and exits with 1. It judges the merge: the files that main would have afterwards,
+    and not those of the branch. Looks at commits: what is not committed does not count.
 
     params.yaml, its overlays, dvc.yaml and dvc.lock are read as the stages and DVC read them, and no code of
     the branch is run. A model that was made before the branch changed its parameters, code or data is no
@@ -31,10 +32,10 @@ def check(
     gate fails.
     """
     from gitops import provenance
-    from gitops.check import check as broken_rules
-    from gitops.check import note
+    from gitops.check import judge, note
     from gitops.ledger import Ledger
     from gitops.material import failed
+    from gitops.merge_result import merge_result
     from gitops.storage import Storage
 
     provenance.begin()
@@ -43,15 +44,15 @@ def check(
     compare = comparer(repository, remote)
     ledger = Ledger.fetch(repository, remote, main=base, storage=storage, compare=compare)
     commit = commit_of(repository, remote, head)
-    start = repository.merge_base(ledger.tip, commit)
-    changed = repository.changed(start, commit) if start else []
-    broken = [*broken_rules(ledger, commit), *failed(_results(jobs), changed)]
+    result, broken = merge_result(repository, ledger.tip, commit, remote=remote)
+    changed = repository.changed(result.main, result.commit) if result else []
+    broken = [*broken, *(judge(ledger, result) if result else ()), *failed(_results(jobs), changed)]
     show_gates(ledger)
     say_unchecked(storage)
     if broken:
         raise RuleError("\n".join(map(str, broken)))
     OUT.print(f"{commit[:12]}: nothing stands against merging it into {base}", style="green")
-    if line := note(ledger, commit, changed, head if head != "HEAD" else base):
+    if line := note(ledger, result.commit if result else commit, changed, head if head != "HEAD" else base):
         OUT.print(f"Note: {line}", soft_wrap=True, markup=False, style="yellow")
 
 

@@ -164,3 +164,43 @@ def test_candidates_are_listed_latest_first(origin: Origin, layout: Layout) -> N
     checkout.git("push", "--quiet", "visage", "HEAD~1:main")
     assert origin.merged("candidate/a")
     assert not origin.merged("candidate/b")
+
+
+def _pushed(checkout: Path, *specs: str) -> str:
+    """Push with plain git and return its message where the push is refused."""
+    done = subprocess.run(
+        ["git", "push", "visage", *specs],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new", "made by an earlier version"])
+def test_main_is_neither_rewritten_nor_deleted_nor_broken(origin: Origin, layout: Layout, old: bool) -> None:
+    if old:
+        (origin.repository.path / "hooks/update").unlink()
+        origin.repository.git("config", "--unset", "receive.fsckObjects")
+        assert origin.prepare() is False
+    checkout = Repository(layout.checkout)
+    tip = origin.repository.resolve("main")
+    other = checkout.commit_files(None, {"x": b""}, "Other")
+    assert "main is never rewritten" in _pushed(layout.checkout, "--force", f"{other}:refs/heads/main")
+    assert "main" in _pushed(layout.checkout, "--delete", "main")
+    assert origin.repository.resolve("main") == tip
+    blob = checkout.git("hash-object", "-w", "--stdin", input=b"x")
+    twice = checkout.git("mktree", input=f"100644 blob {blob}\tx\n100644 blob {blob}\tx\n")
+    broken = checkout.commit_tree(twice, [tip], "Twice")
+    assert "duplicateEntries" in _pushed(layout.checkout, f"{broken}:refs/heads/twice")
+    better = checkout.commit_files(tip, {"x": b"x"}, "Better")
+    for spec in (
+        f"{better}:refs/heads/main",
+        f"{better}:refs/heads/run",
+        f"+{tip}:refs/heads/run",
+        ":refs/heads/run",
+    ):
+        assert _pushed(layout.checkout, spec) == ""
+    assert origin.repository.resolve("main") == better
