@@ -9,15 +9,19 @@ the results. A task can be cleared and run again at any time; it starts from the
 
 | parameter | meaning |
 |---|---|
-| `ref` | the branch or the full commit id to train from (default `main`) |
+| `ref` | in dev alone: the branch, or the full id of a commit of a branch, to train from; empty: `main` |
 | `profile` | `full`, or `small` for a run of a minute or two, which never becomes a candidate |
+
+**Which commit is trained.** In dev it is `main`, or the branch or commit that `ref` names. In every other
+environment it is the commit of the release that runs there, with the labelled batches that wait there; a run
+with another `ref` fails at once.
 
 ## Labelled batches
 
 Photographs whose true attributes are known by now go to `$VISAGE_HOME/labelled/<batch>/`: JPEGs, and their
 attribute list `list_attr_celeba.txt` or `.csv`. Move the folder in whole (rename it), so that it is complete
-when it appears. `append_labelled` makes a commit of each that the commit trained from does not have yet. They
-reach `main` with the candidate; from then on a batch is skipped, and its folder can be removed.
+when it appears. `append_labelled` makes a commit of each that neither the commit trained from nor `main` has
+yet. They reach `main` with the candidate; from then on a batch is skipped, and its folder can be removed.
 
 Scored images whose labels came late (see monitoring) need no hand: `append_labelled` gathers them into a
 batch `<environment>-<day>` once a hundred have labels that no batch has yet. Leave the folder of such a batch
@@ -60,18 +64,24 @@ def check_environment(params: dict[str, Any], run_id: str) -> dict[str, str]:
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     from gitops.candidate import run_branch
+    from gitops.errors import RuleError
     from gitops.step import run_command
+    from gitops.training_source import source
     from visage_dags import place, readiness
 
     log = logging.getLogger(__name__)
+    try:
+        ref = source(place.environment(), params["ref"], place.release())
+    except RuleError as error:
+        raise AirflowFailException(str(error)) from error
     origin = place.origin()
-    found = readiness.survey(origin, params["ref"], place.home())
+    found = readiness.survey(origin, ref, place.home())
     if found.lacks:
         # A remote that does not answer may answer the next attempt; nothing else mends itself.
         raise AirflowException(str(found)) if found.passing else AirflowFailException(str(found))
     log.info(
         "Training from %s (%s), profile %s, data.source %s.",
-        *(found.commit, params["ref"], params["profile"], found.source),
+        *(found.commit, ref, params["profile"], found.source),
     )
     start = found.commit
     if params["profile"] != "full":
@@ -109,7 +119,7 @@ def append_labelled(commit: str, run_id: str, dag_run: Any) -> str:
 
     from gitops.candidate import run_branch
     from gitops.step import run_command
-    from gitops.workspace import workspace
+    from gitops.workspace import resolve
     from visage_dags import labelled, place
 
     log = logging.getLogger(__name__)
@@ -118,12 +128,12 @@ def append_labelled(commit: str, run_id: str, dag_run: Any) -> str:
     if not waiting:
         log.info("No labelled batch waits in %s.", place.home() / labelled.FOLDER)
         return commit
-    with workspace(place.origin(), commit, place.workspaces()) as space:
-        present = {batch for batch in waiting if (space.path / labelled.pointer(batch)).exists()}
+    main = resolve(place.origin(), "main", place.workspaces())
+    present = labelled.present(place.origin(), [commit, main], waiting, place.workspaces())
     for batch in waiting:
         folder = place.home() / labelled.FOLDER / batch
         if batch in present:
-            log.info("%s is in the training data already: skipped; %s can be removed.", batch, folder)
+            log.info("%s is in the training data here or on main: skipped; %s can be removed.", batch, folder)
             continue
         commit = run_command(
             place.origin(),
@@ -280,7 +290,10 @@ def notify_success(branch: str, result: str) -> None:
     schedule="@daily",
     params={
         "ref": Param(
-            "main", type="string", minLength=1, description="Branch or full commit id to train from"
+            "",
+            type="string",
+            maxLength=255,
+            description="In dev: the branch to train from, or a full commit id; empty: main. Elsewhere empty",
         ),
         "profile": Param(
             "full", enum=["full", "small"], description="small: a minute or two, never a candidate"

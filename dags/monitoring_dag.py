@@ -10,7 +10,7 @@ pipeline is started. It ends with a candidate branch: **nothing deploys itself**
 | `check_data_drift` | compares the latest seven windows with the release's reference (Evidently) |
 | `check_performance` | accuracy on late labels (28 days) against the release's own and `ACCURACY_THRESHOLD` |
 | `decide` | drift, or an accuracy that is below one of both for sure (95 %): `trigger_retraining` |
-| `trigger_retraining` | starts `ml_pipeline_face_attributes` here, from `main` |
+| `trigger_retraining` | starts `ml_pipeline_face_attributes` on the release's commit (in dev on `main`) |
 | `skip_retraining` | the other branch; also where a training is queued or running already |
 | `log_monitoring_results` | adds a line to `monitoring/decisions.jsonl` |
 | `send_notification` | tells the team of an alarm that begins, and of one that clears; else nothing |
@@ -191,7 +191,8 @@ def model_monitoring_and_retraining() -> None:
         trigger_run_id=monitoring.training_run("{{ run_id }}"),
         skip_when_already_exists=True,
         logical_date=None,
-        conf={"ref": "main", "profile": "{{ params.profile }}"},
+        # Which commit it trains is decided there, by the environment alone.
+        conf={"profile": "{{ params.profile }}"},
         note="Started by monitoring. {{ ti.xcom_pull(task_ids='decide', key='reasons') | join('. ') }}.",
     )
     skip_retraining = EmptyOperator(task_id="skip_retraining")

@@ -3,15 +3,16 @@
 labelled/<batch>/   photographs and their attribute list; complete when its folder appears (rename it in)
 
 Those named `<environment>-<day>` were gathered here, of scored images whose labels came since the one before.
-A batch waits until the commit that is trained from has it. It is not moved meanwhile: a run appends it to its
-own candidate, and a candidate that is never merged takes its batches with it.
+A batch waits until the commit that is trained from has it, or main. It is not moved meanwhile: a run appends
+it to its own candidate, and a candidate that is never merged takes its batches with it.
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-import yaml
-
+from gitops import parse
+from gitops.errors import ParseError
 from gitops.step import call
 from gitops.workspace import Origin, fetch, workspace
 
@@ -58,6 +59,25 @@ def added(origin: Origin, base: str, result: str, home: Path) -> list[str]:
         return [
             Path(path).name.removesuffix(_SUFFIX)
             for path in files
-            if (file := space.path / path).is_file()
-            and yaml.safe_load(file.read_text("utf-8")).get("meta", {}).get("images", 0) >= MINIMUM
+            if (file := space.path / path).is_file() and _images(file.read_bytes()) >= MINIMUM
         ]
+
+
+def present(origin: Origin, commits: Sequence[str], batches: Sequence[str], home: Path) -> set[str]:
+    """Which of `batches` at least one of `commits` has."""
+    with workspace(origin, commits[0], home) as space:
+        for commit in commits[1:]:
+            fetch(space.repository, origin, commit)
+        wanted = [(batch, f"{commit}:{pointer(batch)}") for commit in commits for batch in batches]
+        ids = space.repository.object_ids([name for _, name in wanted])
+        return {batch for (batch, _), found in zip(wanted, ids, strict=True) if found}
+
+
+def _images(content: bytes) -> int:
+    """The number of images that a pointer records; 0 where it records none."""
+    try:
+        meta = parse.mapping(parse.yaml_value(content, parse.PARAMS)).get("meta")
+    except ParseError:
+        return 0
+    images = str(parse.mapping(meta).get("images"))
+    return int(images) if images.isascii() and images.isdigit() and len(images) < 10 else 0

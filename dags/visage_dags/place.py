@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gitops import training_source
 from gitops.repository import Repository, is_full_sha
-from gitops.workspace import Origin
+from gitops.workspace import Origin, fetch
 from visage_dags import inputs
 
 # The checkout of the release that this file is part of.
@@ -29,7 +30,10 @@ def workspaces() -> Path:
 
 
 def origin() -> Origin:
-    """The repository of the connection `git_default`, with its credentials."""
+    """The repository of the connection `git_default`, with its credentials.
+
+    A workspace of it holds a commit that may run here, and no other.
+    """
     from airflow.providers.git.hooks.git import GitHook
 
     hook = GitHook(inputs.GIT.name)
@@ -45,7 +49,15 @@ def origin() -> Origin:
                 os.environ.clear()
                 os.environ.update(before)
 
-    return Origin(url=str(hook.repo_url), session=session)
+    def admit(repository: Repository, commit: str) -> None:
+        if environment() == training_source.OPEN:
+            return
+        own = release()
+        fetch(repository, found, own)
+        training_source.admit(environment(), own, commit, repository.changed(own, commit))
+
+    found = Origin(url=str(hook.repo_url), session=session, admit=admit)
+    return found
 
 
 def release() -> str:

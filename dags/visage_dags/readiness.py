@@ -8,9 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from gitops.errors import GitError, NetworkError
+from gitops import parse
+from gitops.errors import GitError, NetworkError, ParseError
 from gitops.workspace import Origin, resolve, workspace
 from visage_dags import inputs
 
@@ -46,7 +45,7 @@ class Readiness:
 
 
 def survey(origin: Origin, ref: str, home: Path) -> Readiness:
-    """Look at all that a run from `ref` in the data folder `home` needs."""
+    """Look at all that a run from `ref`, a branch or a commit of one, in the data folder `home` needs."""
     found = _machine(home)
     if _which("git") is None or not home.is_dir():
         return Readiness(
@@ -55,7 +54,7 @@ def survey(origin: Origin, ref: str, home: Path) -> Readiness:
     commit = source = ""
     spaces = home / "workspaces"
     try:
-        commit = resolve(origin, ref, spaces)
+        commit = resolve(origin, ref, spaces, mirror=home / "origin.git")
         with workspace(origin, commit, spaces) as space:
             found += _checkout(space.path)
             source, lacks = _source(space.path)
@@ -106,10 +105,13 @@ def _checkout(checkout: Path) -> list[Lack]:
 def _source(checkout: Path) -> tuple[str, list[Lack]]:
     """Where the images of this commit come from; where that cannot be told, why."""
     try:
-        source = yaml.safe_load((checkout / "params.yaml").read_text())["data"]["source"]
+        params = parse.yaml_value((checkout / "params.yaml").read_bytes(), parse.PARAMS)
     except FileNotFoundError:
         return "", []  # a lack that is named already
-    except (yaml.YAMLError, KeyError, TypeError):
+    except ParseError as error:
+        return "", [Lack(f"{error.at('params.yaml')}; data.source cannot be read; repair it")]
+    source = parse.mapping(parse.mapping(params).get("data")).get("source")
+    if source is None:
         return "", [Lack("params.yaml: data.source: cannot be read; say synthetic or celeba")]
     if source not in SOURCES:
         return "", [Lack(f"params.yaml: data.source: {source}: no such source; say synthetic or celeba")]

@@ -45,9 +45,11 @@ print("\\n" + json.dumps({
                     "defers": bool(getattr(task, "deferrable", False) or task.start_from_trigger),
                     "told": bool(task.on_failure_callback),
                     "upstream": sorted(task.upstream_task_ids),
+                    "conf": getattr(task, "conf", None),
                 }
                 for task in dag.tasks
             },
+            "params": {name: dag.params.get_param(name).schema for name in dag.params},
             "tags": sorted(dag.tags),
             "doc": dag.doc_md,
             "description": dag.description,

@@ -205,7 +205,7 @@ def test_drift_leads_to_one_training_and_to_a_record(environment: Environment) -
     }
     (line,) = environment.decisions()
     ((training, conf),) = environment.trainings()
-    assert conf == {"ref": "main", "profile": "small"}
+    assert conf == {"profile": "small"}
     assert training == line["triggered"] == f"monitoring__{line['run_id']}"
     assert (line["decision"], line["environment"], line["profile"]) == ("retrain", "staging", "small")
     assert line["release"] == environment.call("git", "rev-parse", "HEAD").strip()
@@ -255,7 +255,7 @@ def test_labels_that_belie_the_model_lead_to_a_training(environment: Environment
         "on 300 late labels is below 85.00%, and below the release's own 90.00% by more than 2 points"
     )
     assert line["drift"]["drifted"] is False
-    assert environment.trainings() == [(line["triggered"], {"ref": "main", "profile": "full"})]
+    assert environment.trainings() == [(line["triggered"], {"profile": "full"})]
     assert reason in said
     assert "accuracy below the threshold; a retraining waits" in said
 

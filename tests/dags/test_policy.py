@@ -33,6 +33,9 @@ COUNTS = {
     "verify_release": 3,
 }
 
+# The parameters that choose code, and what decides whether they may: `gitops.training_source.source`.
+DECIDED = {("ml_pipeline_face_attributes", "ref")}
+
 # Loads one DAG file in a fresh interpreter that has what a DAG processor has loaded before it comes to one.
 # Says how long that took, what it loaded, and what else it did: to load a module is to open its file.
 LOAD = '''
@@ -216,6 +219,21 @@ def test_every_task_has_an_owner_retries_and_a_timeout(parsed: dict[str, Any]) -
 
 def test_the_settings_say_which_dags_start_by_themselves(parsed: dict[str, Any]) -> None:
     assert {dag_id for dag_id, dag in parsed["dags"].items() if not dag["paused"]} == ACTIVE
+
+
+def test_no_parameter_chooses_code(parsed: dict[str, Any]) -> None:
+    """A ref, a path, a URL or a command given to a run would run with the rights of its environment."""
+    for dag_id, dag in parsed["dags"].items():
+        for name, schema in dag["params"].items():
+            if (dag_id, name) in DECIDED:
+                continue
+            words = schema.get("enum")
+            assert words, f"{dag_id}: {name}: allow a few words alone (enum), or nobody knows what it may be"
+            assert all(str(word).isalpha() and word not in {"main", "dev"} for word in words), (
+                f"{dag_id}: {name}"
+            )
+        for name, task in dag["tasks"].items():
+            assert set(task["conf"] or {}) <= {"profile"}, f"{dag_id}.{name}: starts a run that chooses code"
 
 
 def test_monitoring_is_the_guides(parsed: dict[str, Any]) -> None:
