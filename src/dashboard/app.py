@@ -3,6 +3,7 @@
 Every route asks for a session, also that which answers for paths that are none.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from dashboard import checks, colours, page, running
 from dashboard.access import may_read
 from dashboard.errors import DashboardError
 from dashboard.place import Place
+
+log = logging.getLogger(__name__)
 
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {
@@ -120,7 +123,12 @@ def _report(run: str) -> Path:
 
 
 async def _secure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await call_next(request)
+    try:
+        response = await call_next(request)
+    except Exception:
+        log.exception("%s cannot be shown", request.url.path)
+        said = "This page cannot be shown at the moment. The log of the api-server has the reason."
+        response = await _refuse(request, HTTPException(503, said))
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     return response

@@ -5,10 +5,8 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import yaml
-
 from dashboard.errors import DashboardError
-from gitops import figures, values
+from gitops import contents, figures, values
 from gitops.errors import GitopsError, ModelError
 from gitops.figures import Figures, Interval
 from gitops.lock import recorded
@@ -57,7 +55,7 @@ def read(repository: Repository, commit: str) -> Card:
     except GitopsError as error:
         raise DashboardError(str(error)) from error
     raw = _json(evaluation)
-    parameters = dict(_flat(_yaml(params)))
+    parameters = contents.flat(params or b"")
     return Card(
         figures=found,
         attributes=_rows(found.attributes, values.mapping(raw.get("per_attribute"))),
@@ -105,19 +103,3 @@ def _json(content: bytes | None) -> dict[str, object]:
         return values.mapping(json.loads(content or b"{}"))
     except (ValueError, RecursionError):
         return {}  # figures.damaged names the file
-
-
-def _yaml(content: bytes | None) -> object:
-    try:
-        return yaml.load(content or b"", Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        log.warning("params.yaml: %s", error)
-        return None
-
-
-def _flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    elif name:
-        yield name, "none" if value is None else str(value)

@@ -33,7 +33,7 @@ class Shift:
     @property
     def share(self) -> float | None:
         """The distance as a multiple of what is allowed."""
-        return self.distance / self.limit if self.limit else None
+        return values.number(self.distance / self.limit) if self.limit else None
 
 
 @dataclass(frozen=True)

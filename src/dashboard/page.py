@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
 from typing import Generic, TypeVar
@@ -22,6 +22,7 @@ from dashboard.late_labels import LateLabels
 from dashboard.place import Place
 from dashboard.plot import Plot, Span
 from dashboard.running import Running
+from gitops.figures import Interval
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ WEEKS = (13, 26, 52)
 """What a reader may choose to look at; the first where they do not."""
 _DAILY = 13  # weeks, up to which the plots have a bar for each day
 _MOST_REASONS = 12
+_UNTOLD = Alarm(
+    glance.WARN, "Whether something is wrong cannot be said", "The log of the api-server has the reason."
+)
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,45 @@ class View:
 
 
 def show(weeks: int, now: datetime | None = None) -> str:
-    """Return the page's HTML, with what happened in the last `weeks`."""
-    return render("page.html", view=look(weeks, now or datetime.now(UTC)), choices=WEEKS)
+    """Return the page's HTML, with what happened in the last `weeks`.
+
+    A part that cannot be drawn says so, and the others are drawn.
+    """
+    view = look(weeks, now or datetime.now(UTC))
+    try:
+        return _draw(view)
+    except Exception:
+        log.exception("A part of the page cannot be drawn")
+        return _draw(_drawable(view))
+
+
+def _draw(view: View) -> str:
+    return render("page.html", view=view, choices=WEEKS)
+
+
+def _drawable(view: View) -> View:
+    """Leave out each part with which the page cannot be drawn."""
+    absent = Part(trouble="it cannot be drawn; the log of the api-server has the reason")
+    parts = {
+        "running": absent,
+        "card": absent,
+        "scored": absent,
+        "checked": absent,
+        "alarms": (),
+        "tiles": (),
+    }
+    found = replace(view, **parts)
+    for name in parts:
+        more = replace(found, **{name: getattr(view, name)})
+        try:
+            _draw(more)
+        except Exception:
+            log.exception("The part %s of the page is left out", name)
+            if name == "alarms":
+                found = replace(found, alarms=(_UNTOLD,))
+        else:
+            found = more
+    return found
 
 
 def title() -> str:
@@ -119,6 +160,7 @@ def look(weeks: int, now: datetime) -> View:
         scored.value.week if scored.value else None,
         record.value.checks if record.value else None,
     )
+    alarms, tiles = _part(lambda: glance.alarms(known)), _part(lambda: glance.tiles(known))
     return View(
         title(),
         weeks,
@@ -130,18 +172,22 @@ def look(weeks: int, now: datetime) -> View:
         scored,
         Part(trouble=record.trouble)
         if record.value is None
-        else Part(
-            Checked(
-                record.value,
-                shown,
-                next(iter(record.value.checks), None),
-                charts.drift(span, shown),
-                charts.accuracy(span, shown, claimed),
-                late_labels.read(where.home, shown),
-            )
-        ),
-        glance.alarms(known),
-        glance.tiles(known),
+        else _part(lambda: _checked(where, span, record.value, shown, claimed)),
+        (_UNTOLD,) if alarms.value is None else alarms.value,
+        tiles.value or (),
+    )
+
+
+def _checked(
+    place: Place, span: Span, record: Record, shown: list[Check], claimed: Interval | None
+) -> Checked:
+    return Checked(
+        record,
+        shown,
+        next(iter(record.checks), None),
+        charts.drift(span, shown),
+        charts.accuracy(span, shown, claimed),
+        late_labels.read(place.home, shown),
     )
 
 
@@ -170,6 +216,12 @@ def _part(read: Callable[[], T]) -> Part[T]:
     except OSError as error:
         log.warning("%s", error)
         return Part(trouble=f"{error.filename}: {error.strerror}")
+    except Exception as error:
+        # Files that others wrote: whatever is in them, the rest of the page must stay.
+        log.exception("A part of the page cannot be read")
+        return Part(
+            trouble=f"it cannot be read ({type(error).__name__}); the log of the api-server has the reason"
+        )
 
 
 def render(name: str, **values: object) -> str:

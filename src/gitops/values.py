@@ -1,9 +1,11 @@
 """Values out of JSON that somebody else wrote: what is not of the kind asked for is None, or empty."""
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
+
+_LARGEST = 10**15
+_YEARS = range(1970, 2101)
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -11,13 +13,10 @@ def mapping(value: object) -> dict[str, Any]:
 
 
 def number(value: object) -> float | None:
-    """Return a finite number; a boolean is none."""
+    """Return a number that can be counted with: finite, and at most 10^15 away from 0; a boolean is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
+    return float(value) if -_LARGEST <= value <= _LARGEST else None
 
 
 def whole(value: object) -> int | None:
@@ -39,18 +38,19 @@ def flag(value: object) -> bool | None:
 
 def day(value: object) -> date | None:
     try:
-        return date.fromisoformat(value) if isinstance(value, str) else None
+        found = date.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
+    return found if found and found.year in _YEARS else None
 
 
 def moment(value: object) -> datetime | None:
-    """Return a time in UTC; one without a zone is taken as that."""
+    """Return a time in UTC, from 1970 to 2100; one without a zone is taken as that."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
-    if found is None:
+    if found is None or found.year not in _YEARS:
         return None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
