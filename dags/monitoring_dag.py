@@ -23,9 +23,9 @@ pipeline is started. It ends with a candidate branch: **nothing deploys itself**
 attributes, then a line for each image, its path within the batch and -1 or 1 for each attribute. In a file of
 another name `image_id` is `<batch>/<path>`.
 
-**A window** is a day with 100 images or more, or as many days in a row as it takes. The same image counts once,
-on the first day that it was scored. A column has drifted when it differs in two of the latest seven windows:
-one bad day is none. docs/monitoring.md has the rate of false alarms and the power.
+**A window** is a day with 100 images or more, or as many days in a row as it takes. The same image counts
+once, on the first day that it was scored. A column has drifted when it differs in two of the latest seven
+windows: one bad day is not enough. docs/monitoring.md has the rate of false alarms and the power.
 
 **Not enough data** (fewer than two windows, or 100 labels) is an answer of its own, and starts no training.
 Scores of other models than the release's do not count. Before the first training the run is skipped.
