@@ -162,14 +162,18 @@ def _environment(folder: Path) -> dict[str, str]:
     # DVC lets every user write to this cache (by default in /var/tmp), and unpickles the files that it holds.
     # A workspace is closed to other users.
     site_cache = {"DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site-cache")}
-    return site_cache | os.environ | {
-        # The release's own code, not the one that this interpreter has installed.
-        "PYTHONPATH": str(folder / "src"),
-        # `python` and `dvc` are those of this interpreter's environment, be it activated or not.
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        "PYTHONUNBUFFERED": "1",
-        "DVC_NO_ANALYTICS": "1",
-    }
+    return (
+        site_cache
+        | os.environ
+        | {
+            # The release's own code, not the one that this interpreter has installed.
+            "PYTHONPATH": str(folder / "src"),
+            # `python` and `dvc` are those of this interpreter's environment, be it activated or not.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "PYTHONUNBUFFERED": "1",
+            "DVC_NO_ANALYTICS": "1",
+        }
+    )
 
 
 def _run(program: Sequence[str], shown: str, folder: Path, timeout: timedelta) -> None:
