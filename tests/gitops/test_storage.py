@@ -119,8 +119,9 @@ def test_the_engine_of_the_checkout_says_where_it_is(
 @pytest.mark.parametrize(
     ("lock", "says"),
     [
-        (b"{", "not what DVC writes; run dvc repro again"),
-        (b"stages: {x: 1}\n", f"records no {MODEL}; only a commit with a trained model can be released"),
+        (b"{", "not what DVC writes, did not find expected node content; run dvc repro again"),
+        (b"stages: {x: 1}\n", "not what DVC writes, the stage 'x' is no mapping; run dvc repro again"),
+        (b"stages: {x: {}}\n", f"records no {MODEL}; only a commit with a trained model can be released"),
         (f"stages: {{e: {{outs: [{{path: {MODEL}}}]}}}}".encode(), "has no MD5 digest; run dvc repro again"),
     ],
 )
