@@ -100,7 +100,7 @@ def judge(
             tags = f"verified/{environment}/*", f"rejected/{environment}/*"
             target = repository.namespace("origin")
             repository.fetch_refs("origin", *(f"+refs/tags/{tag}:{target}/tags/{tag}" for tag in tags))
-        verdicts = Verdicts.load(repository, remote="origin", environments=[environment])
+        verdicts = Verdicts.load(repository, remote="origin", environment=environment)
         best = gate.anchor(repository, verdicts, environment, result, declared)
         return gate.judge(repository, result, incumbent, declared, Comparer(origin, cache), best)
 

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -88,7 +88,8 @@ def _fetch(origin: Origin, release: str, output: _Output, cache: Path, timeout: 
         if output.is_at(target, digest):
             return target
     note.parent.mkdir(parents=True, exist_ok=True)
-    with workspace(origin, release, cache / "workspaces") as space:
+    # Nothing of the release is run here, so that it may be another one than an environment's own.
+    with workspace(replace(origin, admit=None), release, cache / "workspaces") as space:
         digest = output.digest(space.repository, release)
         target = cache / f"{digest}{suffix}"
         if not output.is_at(target, digest):

@@ -210,7 +210,7 @@ class Repository:
 
     def has(self, revision: str) -> bool:
         """Whether `revision` names a commit that is present here."""
-        return self.run("cat-file", "-e", f"{revision}^{{commit}}").returncode == 0
+        return self.run("cat-file", "-e", f"{_revision(revision)}^{{commit}}").returncode == 0
 
     def read(self, commit: str, path: str) -> bytes | None:
         """Return the content of the file `path` in `commit`, or None where it has no such file."""
@@ -295,7 +295,9 @@ class Repository:
 
     def entries(self, tree: str) -> list[Entry]:
         """Return the files, links and submodules of a commit or tree, with names that are there twice."""
-        listed = self._output("ls-tree", "-r", "-z", "--full-tree", tree).decode("utf-8", "surrogateescape")
+        listed = self._output("ls-tree", "-r", "-z", "--full-tree", _revision(tree)).decode(
+            "utf-8", "surrogateescape"
+        )
         rows = (entry.partition("\t") for entry in listed.split("\0") if entry)
         return [Entry(path, *head.split(" ")[::2]) for head, _, path in rows]
 
@@ -328,18 +330,27 @@ class Repository:
     def files(self, commit: str, path: str = "") -> list[str]:
         """Return all files at or under `path` in `commit`, relative to the repository's root."""
         listed = self.git(
-            "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", *filter(None, [path])
+            "ls-tree",
+            "-r",
+            "-z",
+            "--name-only",
+            "--full-tree",
+            _revision(commit),
+            "--",
+            *filter(None, [path]),
         )
         return [name for name in listed.split("\0") if name]
 
     def changed(self, before: str, after: str) -> list[str]:
         """Return the files that differ between two commits; a renamed file counts under both names."""
-        listed = self.git("diff-tree", "-r", "-z", "--no-renames", "--name-only", before, after)
+        listed = self.git(
+            "diff-tree", "-r", "-z", "--no-renames", "--name-only", _revision(before), _revision(after)
+        )
         return [name for name in listed.split("\0") if name]
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether `descendant` is `ancestor` or came after it."""
-        args = ("merge-base", "--is-ancestor", ancestor, descendant)
+        args = ("merge-base", "--is-ancestor", _revision(ancestor), _revision(descendant))
         result = self.run(*args)
         if result.returncode not in (0, 1):
             raise self._failure(args, result)
@@ -354,7 +365,7 @@ class Repository:
 
     def merge_bases(self, one: str, other: str) -> list[str]:
         """Return all best common ancestors of two commits: none where their histories never met."""
-        args = ("merge-base", "--all", one, other)
+        args = ("merge-base", "--all", _revision(one), _revision(other))
         result = self.run(*args)
         if result.returncode not in (0, 1):
             raise self._failure(args, result)
@@ -428,6 +439,8 @@ class Repository:
 
     def fetch_commit(self, remote: str, commit: str, *, timeout: float = 600) -> None:
         """Bring one commit, without its history, from `remote`; no reference comes to name it."""
+        if not is_full_sha(commit):
+            raise GitError(f"{commit[:80]!r}: not a full commit id, 40 hexadecimal digits")
         self._remote("fetch", "--quiet", "--no-tags", "--depth", "1", remote, commit, timeout=timeout)
 
     def tags(self, *patterns: str, remote: str | None = None) -> list[Tag]:
@@ -583,6 +596,13 @@ class Repository:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", errors="replace")
+
+
+def _revision(name: str) -> str:
+    """Return the name of a commit or tree, unless git would take it for an option."""
+    if name.startswith("-"):
+        raise GitError(f"{name[:80]!r}: not the name of a commit")
+    return name
 
 
 def _one_line(path: str) -> str:

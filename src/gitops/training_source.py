@@ -7,9 +7,9 @@ from gitops.errors import RuleError
 OPEN = "dev"
 """The environment in which a training may run code that is not released."""
 
-RESULTS = ("data/", "metrics/", "models/", "plots/", "search/", "dvc.lock", "params.yaml")
-"""The files and folders that the steps of a training change. None of them is executed."""
-_FOLDERS = tuple(name for name in RESULTS if name.endswith("/"))
+_FILES = ("dvc.lock", "params.yaml")
+_FOLDERS = ("data/", "metrics/", "models/", "plots/", "search/")
+_KINDS = (".csv", ".dvc", ".gitignore", ".jpg", ".json")
 
 
 def source(environment: str, ref: str, release: str) -> str:
@@ -56,8 +56,15 @@ def admit(environment: str, release: str, commit: str, changed: Iterable[str]) -
     if environment == OPEN:
         return
     for path in changed:
-        if not (path in RESULTS or path.startswith(_FOLDERS)):
+        if not is_result(path):
             raise RuleError(
                 f"{commit[:12]}: has another {path} than the release {release[:12]}, and {environment} runs "
                 "the code of its release alone; start the run again"
             )
+
+
+def is_result(path: str) -> bool:
+    """Return whether the steps of a training change a file of this path; none of these is executed."""
+    return path in _FILES or (
+        path.startswith(_FOLDERS) and path.endswith(_KINDS) and ".." not in path.split("/")
+    )

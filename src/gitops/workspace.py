@@ -54,6 +54,9 @@ def workspace(origin: Origin, commit: str, home: Path) -> Iterator[Workspace]:
 
     :raises GitError: when `origin` cannot be reached or has no such commit.
     """
+    if not is_full_sha(commit):
+        # A task gets it from the task before, in a place that people may edit.
+        raise GitError(f"{commit[:80]!r}: not a full commit id, 40 hexadecimal digits")
     home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         with _alone_in(home):

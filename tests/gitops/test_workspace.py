@@ -53,6 +53,37 @@ def test_unknown_commit_is_an_error_and_leaves_nothing(bare: Repository, tmp_pat
     assert left_in(tmp_path / "s") == []
 
 
+@pytest.mark.parametrize(
+    "commit", ["--upload-pack=touch {};git-upload-pack", "refs/heads/main", "main", "../../a", "", "0" * 39]
+)
+def test_only_a_full_commit_id_reaches_git(bare: Repository, tmp_path: Path, commit: str) -> None:
+    touched = tmp_path / "touched"
+    with (
+        pytest.raises(GitError, match="not a full commit id"),
+        workspace(Origin(str(bare.path)), commit.format(touched), tmp_path / "s"),
+    ):
+        pass
+    with pytest.raises(GitError, match="not a full commit id"):
+        bare.fetch_commit(str(bare.path), commit.format(touched))
+    assert not touched.exists()
+
+
+def test_no_name_of_a_commit_is_an_option(bare: Repository, tmp_path: Path) -> None:
+    written = tmp_path / "written"
+    for ask in (
+        lambda name: bare.changed(name, "main"),
+        lambda name: bare.changed("main", name),
+        lambda name: bare.is_ancestor(name, "main"),
+        lambda name: bare.merge_base("main", name),
+        bare.files,
+        bare.entries,
+        bare.has,
+    ):
+        with pytest.raises(GitError, match="not the name of a commit"):
+            ask(f"--output={written}")
+    assert not written.exists()
+
+
 def test_credentials_are_there_for_the_fetch_alone(bare: Repository, tmp_path: Path) -> None:
     inside: list[bool] = []
 
