@@ -109,7 +109,7 @@ def _source(checkout: Path) -> tuple[str, list[Lack]]:
     except FileNotFoundError:
         return "", []  # a lack that is named already
     except ParseError as error:
-        return "", [Lack(f"{error.at('params.yaml')}; data.source cannot be read; repair it")]
+        return "", [Lack(f"params.yaml: data.source: cannot be read, {error}; repair the file")]
     source = parse.mapping(parse.mapping(params).get("data")).get("source")
     if source is None:
         return "", [Lack("params.yaml: data.source: cannot be read; say synthetic or celeba")]

@@ -47,8 +47,8 @@ _OURS = {
 """Beats the configuration of the repository too."""
 
 _PERSONAL = re.compile(
-    r"(?:user|author|committer|credential|gpg|http|protocol|safe|ssh|url)\..+"
-    r"|commit\.gpgsign|core\.(?:askpass|gitproxy|sshcommand)"
+    r"(?:user|author|committer|credential|gpg|http|protocol|ssh|url)\..+"
+    r"|commit\.gpgsign|core\.(?:askpass|gitproxy|sshcommand)|safe\.directory"
 )
 _SCOPES = ("system", "global")
 

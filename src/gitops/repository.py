@@ -158,6 +158,8 @@ class Repository:
             raise GitError(f"git {args[0]}: {missing} (in {self.path})") from error
         except NotADirectoryError as error:
             raise GitError(f"git {args[0]}: not a folder (in {self.path})") from error
+        except ValueError as error:
+            raise GitError(f"git {args[0]}: a name with a NUL in it (in {self.path})") from error
         try:
             stdout, stderr = process.communicate(data, timeout=timeout)
         except BaseException as error:

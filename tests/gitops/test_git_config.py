@@ -51,6 +51,8 @@ HOSTILE = """
     version = 0
 [submodule]
     recurse = true
+[safe]
+    bareRepository = explicit
 """
 
 

@@ -15,6 +15,8 @@ from .conftest import Lab
 def test_find_and_resolve(lab: Lab) -> None:
     assert Repository.find(lab.clone.path / "dags").path == lab.clone.path
     assert lab.clone.resolve("HEAD") == lab.tip
+    with pytest.raises(GitError, match="a name with a NUL in it"):
+        lab.clone.resolve("pr\0")
     for revision in ("nope", "--help", "HEAD^{tree}", ""):
         with pytest.raises(GitError, match="no such commit"):
             lab.clone.resolve(revision)

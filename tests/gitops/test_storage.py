@@ -25,7 +25,7 @@ def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(*, md5: str = MD5, size: int = len(CONTENT)) -> dict[str, bytes]:
-    lock = f"stages:\n  export:\n    outs:\n    - {{path: {MODEL}, md5: {md5}, size: {size}}}\n"
+    lock = f"schema: '2.0'\nstages:\n  export:\n    cmd: make it\n    outs:\n    - {{path: {MODEL}, md5: {md5}, size: {size}}}\n"
     return model_files("a") | {"dvc.lock": lock.encode()}
 
 
