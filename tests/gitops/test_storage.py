@@ -25,7 +25,8 @@ def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(*, md5: str = MD5, size: int = len(CONTENT)) -> dict[str, bytes]:
-    lock = f"schema: '2.0'\nstages:\n  export:\n    cmd: make it\n    outs:\n    - {{path: {MODEL}, md5: {md5}, size: {size}}}\n"
+    out = f"{{path: {MODEL}, hash: md5, md5: {md5}, size: {size}}}"
+    lock = f"schema: '2.0'\nstages:\n  export:\n    cmd: make it\n    outs:\n    - {out}\n"
     return model_files("a") | {"dvc.lock": lock.encode()}
 
 
@@ -141,6 +142,7 @@ def test_check_promote_and_merge_ask_for_it(lab: Lab, dvc_remote: Path) -> None:
         merge(lab.clone, lab.remote, "candidate/a", storage=Storage(lab.clone.path))
     file = put(dvc_remote)
     merge(lab.clone, lab.remote, "candidate/a", storage=Storage(lab.clone.path))
+    lab.verify("dev", lab.tip)
     lab.promote("staging")
     promotion = lab.origin.resolve("promote/staging")
     assert check(ledger(), promotion) == []
