@@ -149,6 +149,8 @@ class Instance:
             self._stop_services()
             alive = {}
         missing = tuple(name for name in COMMANDS if name not in alive)
+        # What was stopped or found dead is not one that ends from now on.
+        self._launched = [name for name in self._launched if name in alive]
         if "api-server" in missing:
             port.require(self.address.port, self.environment)
         files.write_json(self.place.started_with, now)

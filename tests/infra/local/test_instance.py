@@ -220,19 +220,20 @@ def test_what_runs_is_left_alone(running: Running) -> None:
     assert running.instance.alive() == before
 
 
-def test_a_killed_process_alone_is_started_again(running: Running) -> None:
+@pytest.mark.parametrize("name", ["dag-processor", "scheduler"])
+def test_a_killed_process_alone_is_started_again(running: Running, name: str) -> None:
     before = running.instance.alive()
-    before["dag-processor"].kill()
-    wait_for(lambda: "dag-processor" not in running.instance.alive())
-    assert running.instance.trouble() == "dag-processor starts"
-    with pytest.raises(EngineError, match="dev: dag-processor ended; make up starts it again"):
+    before[name].kill()
+    wait_for(lambda: name not in running.instance.alive())
+    assert running.instance.trouble() == f"{name} starts"
+    with pytest.raises(EngineError, match=f"dev: {name} ended; make up starts it again"):
         running.instance.require()
     started = running.instance.start(running.own, os.environ, key="key")
-    assert started.anew == started.found_dead == ("dag-processor",)
+    assert started.anew == started.found_dead == (name,)
+    wait([running.instance], a_step(), seconds=400)
     after = running.instance.alive()
     assert after["api-server"] == before["api-server"]
-    assert after["dag-processor"] != before["dag-processor"]
-    wait([running.instance], a_step(), seconds=400)
+    assert after[name] != before[name]
 
 
 def test_a_port_of_another_program_is_named(tmp_path: Path, running: Running) -> None:

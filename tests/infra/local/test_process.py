@@ -69,6 +69,7 @@ def test_a_killed_service_is_dead(service: Make, start: Start) -> None:
 def test_a_number_that_another_process_got_is_not_ours(service: Make, start: Start) -> None:
     one, other = service("dev/scheduler"), service("dev/dag-processor")
     running = start(other)
+    wait_for(running.environ)  # as it becomes another program, a process has no mark for a moment
     one.record.write_text(json.dumps({"pid": running.pid, "created": running.create_time()}))
     assert one.find() is None
     assert one.stop() is False
