@@ -23,7 +23,7 @@ from face_attributes.sampling import choose
 from face_attributes.score import score
 
 A_DAY = (100, 300, 1000)
-WEEKS, CHANGED_WEEKS, REPEATED_WEEKS = 300, 40, 40
+WEEKS, CHANGED_WEEKS, REPEATED_WEEKS = 200, 40, 20
 PART, CHANGED = 5000, 1500  # photographs of a part at most, and of the test part to change
 ROWS = 2000  # of a reference that is drawn here
 QUALITY = 95  # of the JPEG files that are written

@@ -25,6 +25,9 @@ LEAST = 0.1  # standard deviations: a smaller shift does not matter, however man
 TOGETHER = 2.0
 # The variance between the means of two groups of 800 people, in a column that lies between people alone
 UNKNOWN = 2 / 800
+# An unlucky reference is one of 100 (0.2 times 5 %): chance has put some column of it so far off. Against
+# it a column has an alarm in 5 % of weeks
+UNLUCKY, WEEKLY = 0.2, 0.05
 _COMMON = np.linspace(0, 1, 33)
 
 
@@ -52,7 +55,9 @@ class Rule:
         """Return the limit of a window, in standard deviations.
 
         The window's own chance is drawn anew in each window. That of the reference, and the people, are the
-        same in all of them, so asking for several windows does not help against these.
+        same in all of them, so asking for several windows does not help against these. A release keeps its
+        reference: so that an unlucky one (see UNLUCKY) does not alarm week after week, the limit also leaves
+        each column a rate of at most WEEKLY against it.
 
         Args:
             found: number of images of the window.
@@ -62,12 +67,24 @@ class Rule:
         """
         own, common = 1 / found, 1 / expected + people
         deviations = np.interp(common / (own + common), _COMMON, _deviations(self))
-        return max(LEAST, float(deviations) * math.sqrt(own + common))
+        reference, week = _unlucky(self)
+        return max(
+            LEAST,
+            float(deviations) * math.sqrt(own + common),
+            reference * math.sqrt(1 / expected) + week * math.sqrt(own + people),
+        )
 
 
 @lru_cache(maxsize=64)
 def _level(rule: Rule) -> float:
     return float(optimize.brentq(lambda p: stats.binom.sf(rule.after - 1, rule.of, p) - rule.alpha, 0, 1))
+
+
+@lru_cache(maxsize=64)
+def _unlucky(rule: Rule) -> tuple[float, float]:
+    """Return the standard deviations that an unlucky reference is off, and those of a week against it."""
+    one_sided = _level(Rule(WEEKLY, rule.after, rule.of))
+    return float(stats.norm.isf(UNLUCKY * rule.alpha / 2)), float(stats.norm.isf(one_sided))
 
 
 @lru_cache(maxsize=64)
