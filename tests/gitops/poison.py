@@ -29,15 +29,16 @@ def tag(
 
 def tags(repository: Repository, word: str, environment: str, commit: str) -> Iterator[str]:
     """Make a tag of each odd kind on `commit` that speaks of `environment`, and name it."""
+    # With a letter that no commit id has, so that a true verdict keeps its name.
     start = f"{word}/{environment}/{commit[:11]}"
     tree = repository.git("rev-parse", f"{commit}^{{tree}}")
     blob = repository.git("hash-object", "-w", "--stdin", input=b"x")
     repository.git("update-ref", f"refs/tags/{start}l", commit)
     yield f"{start}l"
-    repository.git("update-ref", f"refs/tags/{start}b", blob)
-    yield f"{start}b"
+    repository.git("update-ref", f"refs/tags/{start}k", blob)
+    yield f"{start}k"
     odd = {
-        "d": b"{}",
+        "q": b"{}",
         "n": b'{"verdict": NaN}',
         "j": b"no",
         "r": b"[" * 9000,
@@ -61,7 +62,7 @@ def tags(repository: Repository, word: str, environment: str, commit: str) -> It
         tagger="tagger Eve <eve@localhost> -9999999999999999999 +0000\n",
     )
     yield f"{start}m"
-    inner = repository.git("rev-parse", f"refs/tags/{start}d")
+    inner = repository.git("rev-parse", f"refs/tags/{start}q")
     tag(repository, f"{start}s", inner, b"{}", kind="tag")
     yield f"{start}s"
     repository.git("update-ref", f"refs/tags/{word}/{environment}/\u00fc", commit)
