@@ -25,9 +25,9 @@ LEAST = 0.1  # standard deviations: a smaller shift does not matter, however man
 TOGETHER = 2.0
 # The variance between the means of two groups of 800 people, in a column that lies between people alone
 UNKNOWN = 2 / 800
-# An unlucky reference is one of 100 (0.2 times 5 %): chance has put some column of it so far off. Against
+# An unlucky reference is one of 1,000 (0.02 times 5 %): chance has put some column of it so far off. Against
 # it a column has an alarm in 5 % of weeks
-UNLUCKY, WEEKLY = 0.2, 0.05
+UNLUCKY, WEEKLY = 0.02, 0.05
 _COMMON = np.linspace(0, 1, 33)
 
 
