@@ -83,9 +83,9 @@ def measure(folder: Path, work: Path, model_sha256: str, release: Known, spread:
     names = list(release.columns)
     pools = {name: columns(table, names) for name, table in parts.items()}
     quiet = _quiet(listing, parts, pools, release, spread)
-    quiet["the release's own, people known or not", "test photographs, each twice a day", A_DAY[0]] = (
-        _repeated(parts["test"], A_DAY[0], model_sha256)
-    )
+    people = "unknown" if release.people is None else "known"
+    title = f"the release's own, people {people}", "test photographs, each twice a day", A_DAY[0]
+    quiet[title] = _repeated(parts["test"], A_DAY[0], model_sha256)
     return {
         "photographs": _quiet_table(quiet),
         "photograph-power": _power(listing, parts["test"], release, work, spread),

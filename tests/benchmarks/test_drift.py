@@ -10,9 +10,10 @@ import pytest
 from scipy import stats
 
 from benchmarks import drift as benchmark
-from benchmarks import drift_plot
+from benchmarks import drift_plot, photographs
 from benchmarks.weeks import Checker, Known, Rates, Said, significant, week
 from face_attributes import drift
+from face_attributes.attributes import CELEBA_ATTRIBUTES
 from face_attributes.reference import Population
 from face_attributes.scored import ALL
 from face_attributes.windows import Window
@@ -97,6 +98,27 @@ def test_what_the_docs_state_is_few_enough() -> None:
     for weeks, false, at_most in rows:
         assert int(weeks) >= 500
         assert float(false) <= float(at_most) <= 5
+
+
+def test_the_rates_on_photographs_that_the_docs_state_are_few_enough() -> None:
+    text = DOCUMENT.read_text("utf-8")
+    table = text[text.index("<!-- photographs -->") : text.index("<!-- /photographs -->")]
+    rows = re.findall(r"\| (\d+) \| (\d+) \| \*\*([\d.]+)%\*\* \|", table)
+    assert {int(a_day) for a_day, _, _ in rows} == set(photographs.A_DAY)
+    assert all(float(false) <= 5 for _, _, false in rows)
+
+
+def test_a_mix_has_as_many_points_more_as_it_says() -> None:
+    ids = [f"{index}.jpg" for index in range(1000)]
+    place = CELEBA_ATTRIBUTES.index("Male")
+    truth = {
+        name: np.arange(40) == place if index < 400 else np.zeros(40, bool) for index, name in enumerate(ids)
+    }
+    table = pa.table({"id": ids})
+    more = photographs._mixed(table, truth, "Male", 0.1)
+    assert len(set(more)) == len(more)
+    assert (more < 400).mean() == pytest.approx(0.5, abs=0.001)
+    assert set(photographs._mixed(table, truth, "-Male", None)) == set(range(400, 1000))
 
 
 def test_the_plot_has_a_panel_for_each_knob_and_is_an_image() -> None:
