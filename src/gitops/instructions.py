@@ -74,8 +74,11 @@ def meeting_of(url: str, remote: str, default: str) -> Meeting:
 
 
 def promote(environment: str, at: Meeting = LOCAL) -> tuple[str, ...]:
-    """Return the commands that promote to an environment what the one before it runs."""
-    return _moved("promote", environment, at)
+    """Return the commands that promote to an environment what the one before it runs.
+
+    They wait for the verdict that a promotion needs.
+    """
+    return _moved("promote", environment, at, last=("--wait",))
 
 
 def roll_back(
@@ -136,8 +139,10 @@ def text(commands: Sequence[str], indent: str = "") -> str:
     return "\n".join(f"{indent}{command}" for command in commands)
 
 
-def _moved(verb: str, environment: str, at: Meeting, options: Sequence[str] = ()) -> tuple[str, ...]:
-    command = shlex.join([_GITOPS, verb, environment, *options, "--push"])
+def _moved(
+    verb: str, environment: str, at: Meeting, options: Sequence[str] = (), last: Sequence[str] = ()
+) -> tuple[str, ...]:
+    command = shlex.join([_GITOPS, verb, environment, *options, "--push", *last])
     return (*at.before, command, *after_push(f"{verb}/{environment}", at))
 
 

@@ -17,7 +17,7 @@ def show(world: World, weeks: int = 13) -> str:
 def test_an_environment_without_anything(world: World) -> None:
     html = show(world)
     assert "No release yet: <strong>staging</strong> is up" in html
-    assert ".venv/bin/gitops promote staging --push\n.venv/bin/gitops merge promote/staging\n" in html
+    assert ".venv/bin/gitops promote staging --push --wait\n.venv/bin/gitops merge promote/staging\n" in html
     assert "There is nothing to roll back" in html
     assert "No model: no release runs here yet" in html
     assert "Nothing was scored in these weeks" in html

@@ -301,7 +301,7 @@ def test_the_message_says_what_changes(lab: Lab) -> None:
         "  train.epochs: none -> 3",
         "  train.learning_rate: 0.1 -> 0.2",
         "Accuracy: 0.9000 -> 0.9100",
-        "  mean accuracy: 0.9000 -> 0.9100 (+0.0100)",
+        "  mean accuracy: 0.9000 (0.8869 to 0.9131) -> 0.9100 (0.8975 to 0.9225) (+0.0100)",
         "Dependencies: unchanged",
     ):
         assert line in message
