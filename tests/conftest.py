@@ -29,6 +29,8 @@ FOREIGN = (
     "GIT_",
     "GITHUB_",
     "GITOPS_",
+    "MAKE",
+    "MFLAGS",
     "NOTIFY_",
     "TASK_",
     "VISAGE_",

@@ -23,10 +23,10 @@ _CHUNK = 500  # images between two writes
 
 
 def collect(params: DataParams, out: Path = RAW) -> None:
-    """Write the shards of the chosen source to the folder `out`, and beside them two lists.
+    """Write the shards of the chosen source to the folder `out`, and two lists.
 
-    `quarantine.csv` has the files that were left out, `people.csv` who is on each image, where the source
-    knows.
+    `quarantine.csv` in the folder has the files that were left out. `people.csv` beside the folder has the
+    person on each image, where the source knows it.
 
     Raises:
         DataError: the source is malformed, or too many of its images are bad; `out` is left as it was.
@@ -48,7 +48,7 @@ def collect(params: DataParams, out: Path = RAW) -> None:
             with ShardWriter(folder, listing.attributes) as writer:
                 written = write_images(listing, chosen, writer, quarantine, "collect")
             write_reasons(folder / "quarantine.csv", quarantine.reasons)
-            _write_people(listing, chosen, folder / PEOPLE.name)
+        _write_people(listing, chosen, out.with_name(PEOPLE.name))
     print(f"collect: {written} images, {len(quarantine)} in quarantine")
 
 

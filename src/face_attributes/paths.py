@@ -3,7 +3,7 @@
 from pathlib import Path
 
 RAW = Path("data/raw")
-PEOPLE = RAW / "people.csv"
+PEOPLE = Path("data/people.csv")
 # Labelled batches that were appended after the raw data was collected; none at first
 LABELLED = Path("data/labelled")
 PREPARED = Path("data/prepared")

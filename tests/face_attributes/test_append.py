@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
@@ -33,6 +35,12 @@ KEPT = (
 )
 POINTER = Path("data/labelled/monday.parquet.dvc")
 SHARD = Path("data/labelled/monday.parquet")
+
+
+def negative(image: bytes) -> bytes:
+    """Return another photograph of the same size: the duplicate of a photograph is left out of training."""
+    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.imencode(".jpg", 255 - pixels)[1].tobytes()
 
 
 def call(*command, cwd="."):
@@ -129,7 +137,10 @@ def test_a_batch_reaches_the_next_training_in_a_fresh_clone(run, tmp_path, jpeg)
     raw = Path("data/raw")
     raw.mkdir()
     raw_ids = [f"{number}.jpg" for number in range(58)]
-    pq.write_table(batch.set_column(0, "id", [raw_ids]), raw / "part-00000.parquet")
+    others = [negative(image) for image in batch.column("jpeg").to_pylist()]
+    shard = batch.set_column(0, "id", [raw_ids])
+    shard = shard.set_column(shard.schema.get_field_index("jpeg"), "jpeg", [others])
+    pq.write_table(shard, raw / "part-00000.parquet")
     must("dvc", "add", "--quiet", "data/raw")
     must("git", "add", "--all")
     must("git", "commit", "--quiet", "--message=Monday")

@@ -176,7 +176,7 @@ def test_comparing_two_models(run, made, workplace):
 def test_monitoring(run, made, tmp_path):
     folder, reference = tmp_path / "scores/date=2026-01-05", tmp_path / "reference.parquet"
     faces, digest = made.faces / "img_align_celeba", Model(made.model).sha256
-    references.reference(made.model, made.sample, reference)
+    references.reference(made.model, made.sample, reference, made.raw.parent / "people.csv")
     assert run("score", faces, "--model", made.model, "--out", folder / "monday.parquet")[0] == 0
     (tmp_path / "labels").mkdir()
     listed = (made.faces / "list_attr_celeba.txt").read_text()

@@ -37,7 +37,7 @@ def test_file_bytes_are_untouched(folder, data_params, tmp_path):
 
 
 def people_of(raw):
-    with (raw / "people.csv").open() as file:
+    with (raw.parent / "people.csv").open() as file:
         return {row["image_id"]: row["person"] for row in csv.DictReader(file)}
 
 
@@ -80,15 +80,16 @@ def test_a_subset_of_the_listed_images_is_a_data_set(folder, data_params, tmp_pa
 
 def test_too_many_bad_files_stop_the_run_and_leave_what_was_there(folder, data_params, tmp_path):
     collect(data_params(), tmp_path / "raw")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()}
+    kept = [*(tmp_path / "raw").iterdir(), tmp_path / "people.csv"]
+    before = {path.name: path.read_bytes() for path in kept}
     for number in range(1, 5):
         (folder / "img_align_celeba" / f"{number:06d}.jpg").write_bytes(b"")
     with pytest.raises(
         DataError, match=r"4 of 60 images are bad so far .* data\.max_bad_fraction allows 0\.05"
     ):
         collect(data_params(), tmp_path / "raw")
-    assert {path.name: path.read_bytes() for path in (tmp_path / "raw").iterdir()} == before
-    assert {path.name for path in tmp_path.iterdir()} == {"celeba", "raw"}
+    assert {path.name: path.read_bytes() for path in kept} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"celeba", "people.csv", "raw"}
 
 
 def test_not_one_good_file(folder, data_params, tmp_path):

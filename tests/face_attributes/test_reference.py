@@ -12,7 +12,7 @@ from face_attributes.shards import Rows, ShardReader, ShardWriter
 
 @pytest.fixture
 def table(made, tmp_path):
-    reference(made.model, made.sample, tmp_path / "reference.parquet", made.raw / "people.csv")
+    reference(made.model, made.sample, tmp_path / "reference.parquet", made.raw.parent / "people.csv")
     return pq.read_table(tmp_path / "reference.parquet")
 
 
@@ -48,7 +48,7 @@ def test_what_was_trained_on_and_what_was_not_stand_side_by_side(table):
 
 def test_equal_models_and_samples_give_equal_bytes(made, tmp_path):
     for name in ("one", "two"):
-        reference(made.model, made.sample, tmp_path / name, made.raw / "people.csv")
+        reference(made.model, made.sample, tmp_path / name, made.raw.parent / "people.csv")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -92,7 +92,9 @@ def test_an_image_that_is_in_the_sample_twice_counts_once(made, tmp_path):
         for name, part in (("one", "validation"), ("two", "validation"), ("three", "train")):
             writer.write(Rows([name], [rows.jpegs[0]], [part], rows.labels[:1, :1]))
         writer.write(Rows(["four"], [rows.jpegs[1]], ["validation"], rows.labels[:1, :1]))
-    reference(made.model, tmp_path / "sample.parquet", tmp_path / "out.parquet", made.raw / "people.csv")
+    reference(
+        made.model, tmp_path / "sample.parquet", tmp_path / "out.parquet", made.raw.parent / "people.csv"
+    )
     assert pq.read_table(tmp_path / "out.parquet").column("id").to_pylist() == ["one", "three", "four"]
 
 
@@ -101,7 +103,10 @@ def test_an_empty_sample(made, tmp_path):
         pass
     with pytest.raises(DataError, match="holds no images; run the stage prepare again"):
         reference(
-            made.model, tmp_path / "sample.parquet", tmp_path / "reference.parquet", made.raw / "people.csv"
+            made.model,
+            tmp_path / "sample.parquet",
+            tmp_path / "reference.parquet",
+            made.raw.parent / "people.csv",
         )
     assert not (tmp_path / "reference.parquet").exists()
 

@@ -72,7 +72,8 @@ def test_every_kind_of_change(lab: Lab) -> None:
         "Dependencies": ["gone-1: 1.0 -> none", "moved: 1.0 -> 1.1", "new: none -> 3"],
         "Model": [
             "model: ca978112ca1b -> 3e23e8160039 (sha256)",
-            "mean accuracy: 0.9000 -> 0.9400 (+0.0400)",
+            "mean accuracy: 0.9000 (0.8869 to 0.9131) -> 0.9400 (0.9296 to 0.9504) "
+            "(+0.0400, more than chance)",
         ],
         "Accuracy per attribute": [
             "Smiling: 0.9000 (0.8900 to 0.9100) -> 0.9400 (0.9300 to 0.9500) (+0.0400, more than chance)"

@@ -328,6 +328,8 @@ def test_a_broken_file_on_main_can_be_promoted_over(lab: Lab) -> None:
 def test_two_people_promote_at_once(lab: Lab, tmp_path: Path) -> None:
     lab.train("a")
     other = Repository.clone(str(lab.origin.path), tmp_path / "other")
+    # Two people: the same proposal of one person in one second would be one commit.
+    other.git("config", "user.name", "Other")
     mine, theirs = lab.ledger(), Ledger.fetch(other, lab.remote)
     proposals = [promote(ledger, "staging", lab.remote) for ledger in (mine, theirs)]
     together = threading.Barrier(2)

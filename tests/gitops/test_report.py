@@ -203,7 +203,8 @@ def test_another_model_is_held_against_every_incumbent(lab: Lab, run) -> None:
     lab.branch("candidate/b", model_files("b", 0.95) | {"plots/learning_curve.csv": curve})
     text = run("--head", "candidate/b").stdout
     assert "Mean accuracy goes from 0.9000 to 0.9500." in text
-    assert "| mean accuracy | 0.9000 | 0.9500 | +0.0500 |" in text
+    row = "| mean accuracy | 0.9000 (0.8869 to 0.9131) | 0.9500 (0.9404 to 0.9596) "
+    assert f"{row}| +0.0500, more than chance |" in text
     assert "Against what runs in each environment" in text
     assert re.search(r"\| gates \|  \| passes all \d \| passes all \d \| passes all \d \|", text)
     assert "    line [0.8, 0.9]" in text
@@ -254,7 +255,8 @@ def test_a_run_on_small_data(lab: Lab, run, tmp_path: Path) -> None:
     text = out.read_text()
     assert text == whole.read_text()
     assert "On the same small data" in text
-    assert "| mean accuracy | 0.7000 | 0.7500 | +0.0500 |" in text
+    row = "| mean accuracy | 0.7000 (0.6799 to 0.7201) | 0.7500 (0.7310 to 0.7690) "
+    assert f"{row}| +0.0500, more than chance |" in text
     assert "| pipeline on small data, after | 1.0 min |" in text
     assert "| job `lint` | 30.0 s |" in text
     assert "3 minutes, 0.75 US dollars, as GitHub counts them" in text
@@ -263,7 +265,7 @@ def test_a_run_on_small_data(lab: Lab, run, tmp_path: Path) -> None:
 
 def test_a_base_that_could_not_be_tried(lab: Lab, run, tmp_path: Path) -> None:
     text = run("--trial", str(trial_of(tmp_path / "trial", head=0.75))).stdout
-    assert "| mean accuracy |  | 0.7500 |  |" in text
+    assert "| mean accuracy |  | 0.7500 (0.7310 to 0.7690) |  |" in text
     assert "`main` could not be tried, so there is nothing to compare with." in text
 
 
@@ -315,7 +317,7 @@ def test_a_promotion_tells_what_its_environment_gets(lab: Lab, run) -> None:
     )
     assert "Parameters (1), Model (" in text.splitlines()[0]
     assert f"| release | `{lab.ledger().tip[:12]}` | `" in text
-    assert "| mean accuracy | 0.9500 | 0.9000 |" in text
+    assert "| mean accuracy | 0.9500 (0.9404 to 0.9596) | 0.9000 (0.8869 to 0.9131) |" in text
     assert re.search(r"\| gates \|  \| passes all \d \|", text)
     assert "<summary>What changes in staging</summary>" in text
     assert "in dev" not in text

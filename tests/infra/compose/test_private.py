@@ -22,9 +22,9 @@ DOCKER = """#!/bin/sh
 def server(tmp_path: Path) -> Path:
     """A checkout on a server, with what the scripts need of it."""
     checkout = tmp_path / "checkout"
-    for name in ("scripts", ".env.example", "requirements.lock", "environments"):
+    for name in ("scripts", ".env.example", "requirements.lock", "environments", "infra/git"):
         source, target = ROOT / name, checkout / name
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
     repository = Repository(checkout)
     repository.git("init", "--quiet", "--initial-branch=main", ".")
