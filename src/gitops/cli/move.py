@@ -152,7 +152,7 @@ def _finish(ledger: Any, remote: str, proposal: Any, push: bool, commands: Seque
     push_proposal(ledger, remote, proposal)
     done = "Was there already" if proposal.known else "Pushed"
     OUT.print(f"{done}: {proposal.branch} on {remote}", style="green")
-    proposed = next(number for number, command in enumerate(commands) if command.endswith(" --push"))
+    proposed = next(number for number, command in enumerate(commands) if " --push" in command)
     _tell("What is left to do:", commands[proposed + 1 :])
 
 
