@@ -53,7 +53,7 @@ from typing import Any
 from airflow.providers.standard.sensors.filesystem import FileSensor
 from airflow.sdk import Param, TaskGroup, dag, task
 
-from visage_dags.conduct import TRAINING, house
+from visage_dags.dag_defaults import TRAINING, default_dag_args
 
 
 @task(multiple_outputs=True)
@@ -63,87 +63,75 @@ def check_environment(params: dict[str, Any], run_id: str) -> dict[str, str]:
 
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-    from gitops.candidate import run_branch
-    from gitops.errors import RuleError
-    from gitops.step import run_command
-    from gitops.training_source import source
-    from visage_dags import place, readiness
+    from gitops import tasks
+    from visage_dags import context, readiness
 
     log = logging.getLogger(__name__)
     try:
-        ref = source(place.environment(), params["ref"], place.release())
-    except RuleError as error:
+        ref = tasks.training_ref(ref=params["ref"], release=context.release())
+    except tasks.RuleError as error:
         raise AirflowFailException(str(error)) from error
-    origin = place.origin()
-    found = readiness.survey(origin, ref, place.home())
+    found = readiness.survey(ref, context.home())
     if found.lacks:
-        # A remote that does not answer may answer the next attempt; nothing else mends itself.
-        raise AirflowException(str(found)) if found.passing else AirflowFailException(str(found))
+        # A remote that does not answer may answer the next attempt. Anything else needs a person.
+        raise AirflowException(str(found)) if found.transient else AirflowFailException(str(found))
     log.info(
-        "Training from %s (%s), profile %s, data.source %s.",
+        "Training from %s (%s), profile %s, source %s.",
         *(found.commit, ref, params["profile"], found.source),
     )
     start = found.commit
     if params["profile"] != "full":
-        start = run_command(
-            origin,
-            found.commit,
-            ["python", "-m", "face_attributes", "profile", params["profile"]],
-            branch=run_branch(run_id),
-            home=place.workspaces(),
+        start = tasks.run_command(
+            commit=found.commit,
+            command=["python", "-m", "face_attributes", "profile", params["profile"]],
+            run_id=run_id,
             message=f"Use profile {params['profile']}",
         )
     return {"base": found.commit, "start": start, "source": found.source}
 
 
 def raw_data(source: str) -> str:
-    """Name the file to wait for. Asked by the task that waits: another machine has its folders elsewhere."""
-    from visage_dags import place, readiness
+    """Return the file to wait for. The task that waits calls this: another machine has other folders."""
+    from visage_dags import context, readiness
 
-    return readiness.raw_data_pattern(source, place.RELEASE_ROOT)
+    return readiness.raw_data_pattern(source, context.CHECKOUT)
 
 
 @task(execution_timeout=timedelta(hours=6))
 def pull(commit: str, stages: list[str]) -> str:
-    """Bring the data that `commit` has for `stages` from the DVC remote into this environment's cache."""
-    from gitops.step import pull
-    from visage_dags import place
+    """Copy the data that `commit` has for `stages` from the DVC remote into this environment's cache."""
+    from gitops import tasks
 
-    return pull(place.origin(), commit, stages, home=place.workspaces())
+    return tasks.pull_data(commit=commit, stages=stages)
 
 
 @task(execution_timeout=timedelta(hours=6))
 def append_labelled(commit: str, run_id: str, dag_run: Any) -> str:
-    """Gather what has labels by now, append each batch that waits, a commit each, and return the last one."""
+    """Gather the images that have labels by now, append each batch that waits, and return the last commit."""
     import logging
 
-    from gitops.candidate import run_branch
-    from gitops.step import run_command
-    from gitops.workspace import resolve
-    from visage_dags import labelled, place
+    from gitops import tasks
+    from visage_dags import context, labelled
 
     log = logging.getLogger(__name__)
-    labelled.gather(place.home(), place.environment(), dag_run.run_after.date(), place.RELEASE_ROOT)
-    waiting = labelled.waiting(place.home())
+    labelled.gather(context.home(), tasks.environment(), dag_run.run_after.date(), context.CHECKOUT)
+    waiting = labelled.waiting(context.home())
     if not waiting:
-        log.info("No labelled batch waits in %s.", place.home() / labelled.FOLDER)
+        log.info("No labelled batch waits in %s.", context.home() / labelled.FOLDER)
         return commit
-    main = resolve(place.origin(), "main", place.workspaces())
-    present = labelled.present(place.origin(), [commit, main], waiting, place.workspaces())
+    present = labelled.present([commit, tasks.branch_commit(branch="main")], waiting)
     for batch in waiting:
-        folder = place.home() / labelled.FOLDER / batch
+        folder = context.home() / labelled.FOLDER / batch
         if batch in present:
             log.info("%s is in the training data here or on main: skipped; %s can be removed.", batch, folder)
             continue
-        commit = run_command(
-            place.origin(),
-            commit,
-            ["python", "-m", "face_attributes", "append", str(folder)],
-            branch=run_branch(run_id),
-            home=place.workspaces(),
+        commit = tasks.run_command(
+            commit=commit,
+            command=["python", "-m", "face_attributes", "append", str(folder)],
+            run_id=run_id,
             message=f"Append labelled batch {batch}",
             data=[labelled.pointer(batch)],
-            timeout=timedelta(hours=1),
+            minutes=60,
         )
     return commit
 
@@ -151,58 +139,47 @@ def append_labelled(commit: str, run_id: str, dag_run: Any) -> str:
 @task(execution_timeout=timedelta(hours=6), pool=TRAINING)
 def run_stage(commit: str, stage: str, run_id: str) -> str:
     """Run one DVC stage on `commit` and return the commit that holds its results."""
-    from gitops.candidate import run_branch
-    from gitops.step import run_stage
-    from visage_dags import place
+    from gitops import tasks
 
-    return run_stage(place.origin(), commit, stage, branch=run_branch(run_id), home=place.workspaces())
+    return tasks.run_stage(commit=commit, stage=stage, run_id=run_id)
 
 
 @task(execution_timeout=timedelta(hours=3))
 def push(commit: str, stages: list[str]) -> str:
-    """See to it that all that `stages` made is on the DVC remote, whatever machine made it."""
-    from gitops.step import push
-    from visage_dags import place
+    """Make sure that the DVC remote has everything that `stages` made, on whichever machine."""
+    from gitops import tasks
 
-    return push(place.origin(), commit, stages, home=place.workspaces())
+    return tasks.push_data(commit=commit, stages=stages)
 
 
 @task(execution_timeout=timedelta(hours=1))
 def compare_drifted(base: str, result: str, run_id: str) -> str:
-    """Hold the new model against the one that runs here on the batches that this run appended."""
+    """Compare the new model with the one that runs here, on the batches that this run appended."""
     import logging
 
-    from gitops import drifted
-    from gitops.candidate import run_branch
-    from gitops.errors import NoModelError
-    from gitops.model import fetch_model
-    from gitops.step import run_command
-    from visage_dags import labelled, place
+    from gitops import tasks
+    from visage_dags import context, labelled
 
     log = logging.getLogger(__name__)
-    origin = place.origin()
-    batches = labelled.added(origin, base, result, place.workspaces())
+    batches = labelled.added(base, result)
     if not batches:
         log.info("No batch of %d images or more was appended: nothing to compare on.", labelled.MINIMUM)
         return result
-    try:
-        incumbent = fetch_model(origin, place.release(), cache=place.home() / "models")
-    except NoModelError as error:
-        log.info("Nothing to compare with: %s", error)
+    incumbent = tasks.fetch_model(release=context.release())
+    if not incumbent:
+        log.info("Nothing to compare with: the release that runs here has no model.")
         return result
     model, holdout = "models/model.onnx", "data/holdout.parquet"
-    command = ["python", "-m", "face_attributes", "compare", "--model", model, "--incumbent", str(incumbent)]
+    command = ["python", "-m", "face_attributes", "compare", "--model", model, "--incumbent", incumbent]
     for batch in batches:
         command += ["--batch", batch]
-    return run_command(
-        origin,
-        result,
-        [*command, "--out", drifted.PATH],
-        branch=run_branch(run_id),
-        home=place.workspaces(),
+    return tasks.run_command(
+        commit=result,
+        command=[*command, "--out", "metrics/drifted.json"],
+        run_id=run_id,
         message=f"Compare with the incumbent on {', '.join(batches)}",
         needs=[model, holdout],
-        timeout=timedelta(minutes=50),
+        minutes=50,
     )
 
 
@@ -211,81 +188,68 @@ def archive(result: str, run_id: str) -> str:
     """Keep metrics, plots and parameters under the id of the run, and return the commit that has them."""
     import logging
 
-    from gitops.archive import archive
-    from visage_dags import place
+    from gitops import tasks
 
-    folder = archive(
-        place.origin(), result, run_id=run_id, runs=place.home() / "runs", home=place.workspaces()
-    )
+    folder = tasks.archive(commit=result, run_id=run_id)
     logging.getLogger(__name__).info("Archived in %s.", folder)
     return result
 
 
 @task(execution_timeout=timedelta(hours=2))
 def gates(result: str, params: dict[str, Any]) -> str:
-    """Hold the results against what runs here; a full run that fails a gate fails."""
+    """Judge the results by the gates of this environment; a full run that fails a gate fails."""
     import logging
 
     from airflow.sdk.exceptions import AirflowFailException
 
-    from gitops.candidate import judge
-    from gitops.gate import markdown
-    from visage_dags import place
+    from gitops import tasks
+    from visage_dags import context
 
     log = logging.getLogger(__name__)
-    incumbent = place.release()
-    rows = judge(
-        place.origin(),
-        result,
-        incumbent,
-        place.environment(),
-        home=place.workspaces(),
-        cache=place.home(),
-    )
-    log.info("%s against %s, which runs in %s:", result[:12], incumbent[:12], place.environment())
-    for line in markdown(rows).splitlines():
+    incumbent = context.release()
+    judged = tasks.judge(commit=result, incumbent=incumbent)
+    log.info("%s against %s, which runs in %s:", result[:12], incumbent[:12], tasks.environment())
+    for line in judged["table"].splitlines():
         log.info("%s", line)
-    failed = [str(row) for row in rows if not row.ok]
-    if failed and params["profile"] == "full":
-        raise AirflowFailException(f"{result[:12]} is not proposed: {'; '.join(failed)}")
-    if failed:
+    if judged["failed"] and params["profile"] == "full":
+        raise AirflowFailException(f"{result[:12]} is not proposed: {'; '.join(judged['failed'])}")
+    if judged["failed"]:
         log.info("A run at profile %s may fail gates: it is never proposed.", params["profile"])
     return result
 
 
 @task
 def propose_candidate(base: str, result: str, params: dict[str, Any], run_id: str) -> str:
-    """Push the results as one commit on a branch of its own; return it, or '' for nothing to propose."""
+    """Push the results as one commit on a branch of its own; return it, or "" for nothing to propose."""
     import logging
 
-    from gitops.candidate import propose
-    from visage_dags import place
+    from gitops import tasks
 
     if params["profile"] != "full":
         logging.getLogger(__name__).info("A run at profile %s is never proposed.", params["profile"])
         return ""
-    return propose(place.origin(), base, result, run_id=run_id, home=place.workspaces()) or ""
+    return tasks.propose(base=base, commit=result, run_id=run_id)
 
 
 @task
 def notify_success(branch: str, result: str) -> None:
-    """Say what came of the run."""
+    """Send a notice with the outcome of the run."""
     import logging
 
     from visage_dags import notices
 
     if branch:
         subject = f"proposed {branch}"
-        said = f"The run ended well: {branch} waits for its pull request."
+        body = f"The run succeeded: {branch} waits for its pull request."
     else:
         subject = "nothing to propose"
-        said = f"The run ended well with {result}; there is nothing to propose."
-    logging.getLogger(__name__).info("%s", said)
-    notices.notify(subject, said)
+        body = f"The run succeeded with {result}; there is nothing to propose."
+    logging.getLogger(__name__).info("%s", body)
+    notices.notify(subject, body)
 
 
 @dag(
-    **house("ml_pipeline_face_attributes"),
+    **default_dag_args("ml_pipeline_face_attributes"),
     description="From raw images to a candidate model, step by step, each a commit",
     schedule="@daily",
     params={

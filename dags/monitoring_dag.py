@@ -55,7 +55,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import Param, TriggerRule, dag, task
 
 from visage_dags import inputs, monitoring, notices
-from visage_dags.conduct import house
+from visage_dags.dag_defaults import default_dag_args
 
 
 class StartTraining(TriggerDagRunOperator):
@@ -67,9 +67,9 @@ class StartTraining(TriggerDagRunOperator):
 @task(execution_timeout=timedelta(hours=1))
 def check_data_drift(run_id: str, dag_run: Any) -> str:
     """Compare what was scored lately with the release's reference; return the path of the verdict."""
-    from visage_dags import checks, place
+    from visage_dags import checks, context
 
-    folder = monitoring.evidence(place.home(), run_id)
+    folder = monitoring.evidence(context.home(), run_id)
     return checks.run(
         "drift",
         monitoring.last_days(monitoring.DRIFT_DAYS, dag_run.run_after),
@@ -82,20 +82,20 @@ def check_data_drift(run_id: str, dag_run: Any) -> str:
 @task(execution_timeout=timedelta(hours=1))
 def check_performance(run_id: str, dag_run: Any) -> str:
     """Hold what was scored against the labels that came later; return the path of the verdict."""
-    from visage_dags import checks, place
+    from visage_dags import checks, context
 
-    labels = place.home() / "labels"
+    labels = context.home() / "labels"
     labels.mkdir(parents=True, exist_ok=True)
     return checks.run(
         "performance",
         monitoring.last_days(monitoring.LABEL_DAYS, dag_run.run_after),
-        monitoring.evidence(place.home(), run_id) / "performance.json",
+        monitoring.evidence(context.home(), run_id) / "performance.json",
         "--labels",
         str(labels),
         "--threshold",
         str(inputs.ACCURACY_THRESHOLD.read()),
         "--evaluation",
-        str(place.RELEASE_ROOT / "metrics/evaluation.json"),
+        str(context.CHECKOUT / "metrics/evaluation.json"),
         "--max-loss",
         str(inputs.MAX_PERFORMANCE_LOSS.read()),
     )
@@ -125,7 +125,8 @@ def log_monitoring_results(
     """Add the decision to the record, with what it rests on and what was started; return its line."""
     import logging
 
-    from visage_dags import checks, place
+    from gitops import tasks
+    from visage_dags import checks, context
 
     log = logging.getLogger(__name__)
     retrain, reasons = (ti.xcom_pull(task_ids="decide", key=key) for key in ("retrain", "reasons"))
@@ -133,17 +134,17 @@ def log_monitoring_results(
     line = monitoring.line_of(
         run_id=run_id,
         at=dag_run.run_after,
-        environment=place.environment(),
+        environment=tasks.environment(),
         decision=monitoring.Decision(retrain, tuple(reasons)),
         profile=params["profile"],
         # Asked rather than concluded: a task that was killed may have started it.
         triggered=training if ti.get_dr_count(dag_id=monitoring.TRAINING, run_ids=[training]) else None,
         drift=checks.verdict(drift),
         performance=checks.verdict(performance),
-        record=monitoring.lines(place.home()),
+        record=monitoring.lines(context.home()),
     )
-    new = monitoring.record(place.home(), line)
-    monitoring.drop_old_reports(place.home())
+    new = monitoring.record(context.home(), line)
+    monitoring.drop_old_reports(context.home())
     log.info("%s: %s", "Recorded" if new else "Recorded before", line)
     return line
 
@@ -153,8 +154,8 @@ def send_notification(line: dict[str, Any], ti: Any) -> None:
     """Tell the team of each alarm that begins or clears with this check."""
     import logging
 
-    from gitops import runbooks
-    from visage_dags import place
+    from gitops import tasks
+    from visage_dags import context
 
     news = monitoring.news(line)
     if not news:
@@ -162,15 +163,14 @@ def send_notification(line: dict[str, Any], ti: Any) -> None:
         return
     paused = bool(line["triggered"]) and ti.get_dag(monitoring.TRAINING).is_paused
     for alarm in news:
-        origin = place.origin().url
-        page = runbooks.link(alarm, origin, line["release"], place.RELEASE_ROOT)
-        way = notices.way_back(line["environment"], origin)
+        page = tasks.runbook(name=alarm, release=line["release"], checkout=str(context.CHECKOUT))
+        way = tasks.rollback_instructions(environment=line["environment"])
         message = monitoring.message(line, alarm, training_is_paused=paused, runbook=page, way_back=way)
         notices.notify(*message)
 
 
 @dag(
-    **house("model_monitoring_and_retraining"),
+    **default_dag_args("model_monitoring_and_retraining"),
     description="Has what the model meets, or how well it does, changed? Then train again",
     schedule="@weekly",
     params={

@@ -21,7 +21,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, dag, get_current_context, task
 
-from visage_dags.conduct import SCORING, house
+from visage_dags.dag_defaults import SCORING, default_dag_args
 
 SCORES = Asset(name="scores", uri="visage://scores")
 
@@ -31,9 +31,9 @@ def find_batches() -> list[str]:
     """Name the batches that wait to be scored."""
     import logging
 
-    from visage_dags import batches, place
+    from visage_dags import batches, context
 
-    found = batches.waiting(place.home())
+    found = batches.waiting(context.home())
     logging.getLogger(__name__).info("%d batches wait: %s", len(found), ", ".join(found) or "none")
     return found
 
@@ -47,37 +47,38 @@ def find_batches() -> list[str]:
 def score_batch(batch: str) -> str:
     """Score one batch and return the path of its scores."""
     import logging
+    from pathlib import Path
 
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-    from gitops.errors import StepError
-    from gitops.model import fetch_model
-    from gitops.step import call
-    from visage_dags import batches, notices, place
+    from gitops import tasks
+    from visage_dags import batches, context, notices
 
-    context = get_current_context()
-    context["batch"] = batch  # what map_index_template shows in the UI
+    task_context = get_current_context()
+    task_context["batch"] = batch  # what map_index_template shows in the UI
     log = logging.getLogger(__name__)
-    release, home = place.release(), place.home()
+    release, home = context.release(), context.home()
     target = batches.scores_path(home, batch)
     if not batches.is_waiting(home, batch):
         if target.is_file():
             raise AirflowSkipException(f"{batch}: scored already, its scores are {target}")
         raise AirflowFailException(f"{batch}: neither in {home / 'incoming'} nor among the scores")
-    model = fetch_model(place.origin(), release, cache=home / "models")
-    log.info("Scoring %s with release %s, model %s.", batch, release[:12], model.stem[:12])
+    model = tasks.fetch_model(release=release)
+    if not model:
+        raise AirflowException(f"{release[:12]}: this release has no model yet; train one")
+    log.info("Scoring %s with release %s, model %s.", batch, release[:12], Path(model).stem[:12])
     quarantine = home / "quarantine" / batch
     try:
-        call(
-            [
+        tasks.call(
+            command=[
                 *("python", "-m", "face_attributes", "score", str(home / "incoming" / batch)),
-                *("--model", str(model), "--release", release, "--out", str(target)),
+                *("--model", model, "--release", release, "--out", str(target)),
                 *("--quarantine", str(quarantine), "--summary", str(batches.summary_path(target))),
             ],
-            place.RELEASE_ROOT,
-            timedelta(hours=2),
+            folder=str(context.CHECKOUT),
+            minutes=120,
         )
-    except StepError as error:
+    except tasks.CommandError as error:
         if not batches.is_empty(home, batch):
             raise
         # The next attempt, and every later run, would fail the same way.
@@ -85,7 +86,7 @@ def score_batch(batch: str) -> str:
         raise AirflowFailException(f"{error}; what it held is in {quarantine} and {retired}") from error
     scored = batches.outcome(target)
     retired = batches.retire(home, batch)
-    context["outlet_events"][SCORES].extra = {"batch": batch, "rows": scored.rows, "release": release}
+    task_context["outlet_events"][SCORES].extra = {"batch": batch, "rows": scored.rows, "release": release}
     notices.notify(
         f"scored {batch}",
         f"{scored.rows} images are scored: {target}\n{scored.quarantined} are in quarantine: {quarantine}\n"
@@ -95,7 +96,7 @@ def score_batch(batch: str) -> str:
 
 
 @dag(
-    **house("score_faces", due=timedelta(hours=3)),
+    **default_dag_args("score_faces", due=timedelta(hours=3)),
     description="Scores what arrived with the release's model",
     schedule=timedelta(minutes=1),
     tags=["visage", "scoring"],

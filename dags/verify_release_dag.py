@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from visage_dags.conduct import VERIFICATION, house
+from visage_dags.dag_defaults import VERIFICATION, default_dag_args
 
 
 @task
@@ -27,14 +27,14 @@ def find_release() -> str:
 
     from airflow.sdk.exceptions import AirflowSkipException
 
-    from gitops.verification import pending
-    from visage_dags import place
+    from gitops import tasks
+    from visage_dags import context
 
     log = logging.getLogger(__name__)
-    release = place.release()
-    if reason := pending(place.origin(), release, place.environment(), mirror=place.home() / "origin.git"):
+    release = context.release()
+    if reason := tasks.unverified(release=release):
         raise AirflowSkipException(f"{release[:12]}: {reason}")
-    log.info("%s has no verdict in %s yet: verifying it.", release, place.environment())
+    log.info("%s has no verdict in %s yet: verifying it.", release, tasks.environment())
     return release
 
 
@@ -43,16 +43,15 @@ def score_holdout(release: str) -> dict[str, Any]:
     """Score the release's hold-out set with its model, here, and judge."""
     import logging
 
-    from gitops.verification import verify
-    from visage_dags import place
+    from gitops import tasks
 
-    verdict = verify(place.origin(), release, place.environment(), home=place.workspaces())
+    verdict = tasks.verify(release=release)
     logging.getLogger(__name__).info(
         "Claimed accuracy %s, measured %s on %d images: %s.",
-        *(verdict.claimed_accuracy, verdict.measured_accuracy, verdict.samples),
-        verdict.reason or "the claim holds",
+        *(verdict["claimed_accuracy"], verdict["measured_accuracy"], verdict["samples"]),
+        verdict["reason"] or "the claim holds",
     )
-    return verdict.model_dump(mode="json")
+    return verdict
 
 
 @task
@@ -60,20 +59,18 @@ def record_verdict(verdict: dict[str, Any]) -> None:
     """Push the verdict as a tag and tell people; a rejection also fails the run."""
     from airflow.sdk.exceptions import AirflowFailException
 
-    from gitops.verdict import Verdict
-    from gitops.verification import publish
-    from visage_dags import notices, place
+    from gitops import tasks
+    from visage_dags import notices
 
-    found = Verdict.model_validate(verdict)
-    publish(place.origin(), found, mirror=place.home() / "origin.git")
-    if found.reason:
-        way = notices.way_back(found.environment, place.origin().url)
-        raise AirflowFailException(f"{found.tag}: {found.reason}\n\n{way}")
-    notices.notify(found.tag, found.message)
+    published = tasks.publish_verdict(verdict=verdict)
+    if published["reason"]:
+        way = tasks.rollback_instructions(environment=verdict["environment"])
+        raise AirflowFailException(f"{published['tag']}: {published['reason']}\n\n{way}")
+    notices.notify(published["tag"], published["message"])
 
 
 @dag(
-    **house("verify_release", due=timedelta(hours=1)),
+    **default_dag_args("verify_release", due=timedelta(hours=1)),
     description="Does the release keep here what it claims? The answer is a tag",
     schedule=timedelta(minutes=1),
     tags=["visage", "release"],

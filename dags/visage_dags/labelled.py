@@ -8,18 +8,15 @@ it to its own candidate, and a candidate that is never merged takes its batches 
 """
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
-from gitops import parse
-from gitops.errors import ParseError
-from gitops.step import call
-from gitops.workspace import Origin, fetch, workspace
+from gitops import tasks
 
 # Images of a batch: of fewer, hardly one is held out to judge by.
 MINIMUM = 100
 FOLDER = "labelled"
-_PLACE, _SUFFIX = "data/labelled/", ".parquet.dvc"
+_FOLDER, _SUFFIX = "data/labelled/", ".parquet.dvc"
 
 
 def waiting(home: Path) -> list[str]:
@@ -31,7 +28,7 @@ def waiting(home: Path) -> list[str]:
 
 def pointer(batch: str) -> str:
     """The file in git that says that a batch is part of the training data."""
-    return f"{_PLACE}{batch}{_SUFFIX}"
+    return f"{_FOLDER}{batch}{_SUFFIX}"
 
 
 def gather(home: Path, environment: str, day: date, code: Path) -> None:
@@ -44,40 +41,35 @@ def gather(home: Path, environment: str, day: date, code: Path) -> None:
         return
     options = ["--labels", str(labels), "--out", str(home / FOLDER)]
     command = ["python", "-m", "face_attributes", "gather", str(home / "scored"), *options]
-    call([*command, "--name", f"{environment}-{day.isoformat()}"], code, timedelta(hours=1))
+    name = f"{environment}-{day.isoformat()}"
+    tasks.call(command=[*command, "--name", name], folder=str(code), minutes=60)
 
 
-def added(origin: Origin, base: str, result: str, home: Path) -> list[str]:
-    """The batches that commit `result` has and `base` has not, and that are large enough to judge by."""
-    with workspace(origin, result, home) as space:
-        fetch(space.repository, origin, base)
-        files = [
-            path
-            for path in space.repository.changed(base, result)
-            if path.startswith(_PLACE) and path.endswith(_SUFFIX)
-        ]
-        return [
-            Path(path).name.removesuffix(_SUFFIX)
-            for path in files
-            if (file := space.path / path).is_file() and _images(file.read_bytes()) >= MINIMUM
-        ]
+def added(base: str, result: str) -> list[str]:
+    """Return the batches that `result` has and `base` has not, and that are large enough to judge by."""
+    changed = tasks.changed_files(base=base, commit=result)
+    pointers = [path for path in changed if path.startswith(_FOLDER) and path.endswith(_SUFFIX)]
+    files = tasks.inspect(commit=result, files=pointers)["files"] if pointers else {}
+    return [
+        Path(path).name.removesuffix(_SUFFIX)
+        for path, text in files.items()
+        if text is not None and _images(text) >= MINIMUM
+    ]
 
 
-def present(origin: Origin, commits: Sequence[str], batches: Sequence[str], home: Path) -> set[str]:
-    """Which of `batches` at least one of `commits` has."""
-    with workspace(origin, commits[0], home) as space:
-        for commit in commits[1:]:
-            fetch(space.repository, origin, commit)
-        wanted = [(batch, f"{commit}:{pointer(batch)}") for commit in commits for batch in batches]
-        ids = space.repository.object_ids([name for _, name in wanted])
-        return {batch for (batch, _), found in zip(wanted, ids, strict=True) if found}
+def present(commits: Sequence[str], batches: Sequence[str]) -> set[str]:
+    """Return those of `batches` that at least one of `commits` has."""
+    pointers = [pointer(batch) for batch in batches]
+    files = [tasks.inspect(commit=commit, files=pointers)["files"] for commit in dict.fromkeys(commits)]
+    return {batch for batch in batches if any(found[pointer(batch)] is not None for found in files)}
 
 
-def _images(content: bytes) -> int:
-    """The number of images that a pointer records; 0 where it records none."""
+def _images(text: str) -> int:
+    """Return the number of images that a pointer records; 0 where it records none."""
     try:
-        meta = parse.mapping(parse.yaml_value(content, parse.PARAMS)).get("meta")
-    except ParseError:
+        content = tasks.parse_yaml(text=text)
+    except tasks.ParseError:
         return 0
-    images = str(parse.mapping(meta).get("images"))
+    meta = content.get("meta") if isinstance(content, dict) else None
+    images = str(meta.get("images")) if isinstance(meta, dict) else ""
     return int(images) if images.isascii() and images.isdigit() and len(images) < 10 else 0

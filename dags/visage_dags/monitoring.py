@@ -14,8 +14,8 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gitops.candidate import slug
-from visage_dags import episodes
+from gitops import tasks
+from visage_dags import alerts
 
 TRAINING = "ml_pipeline_face_attributes"
 
@@ -24,7 +24,7 @@ TRAINING = "ml_pipeline_face_attributes"
 DRIFT_DAYS, LABEL_DAYS = 28, 28
 # Each has 8 MB.
 REPORTS = 12
-_NAMES = {episodes.DRIFT: "drift", episodes.ACCURACY: "accuracy below the threshold"}
+_NAMES = {alerts.DRIFT: "drift", alerts.ACCURACY: "accuracy below the threshold"}
 
 # Of a verdict: what the line of the record says elsewhere, or leaves to the evidence.
 _ELSEWHERE = ("release", "model_sha256", "columns", "columns_drifted", "per_attribute", "slices")
@@ -49,7 +49,7 @@ def last_days(count: int, until: datetime) -> tuple[date, date]:
 
 def evidence(home: Path, run_id: str) -> Path:
     """Return the folder of what a run found."""
-    folder = home / "monitoring" / slug(run_id)
+    folder = home / "monitoring" / tasks.safe_name(run_id=run_id)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -62,7 +62,7 @@ def training_run(run_id: str) -> str:
 def decide(drift: dict[str, Any], performance: dict[str, Any], trainings_in_flight: int) -> Decision:
     """Decide from what the two checks found, and from how many training runs are queued or running."""
     found = (_of_drift(drift), _of_performance(performance))
-    if not any(episodes.raised(drift, performance).values()):
+    if not any(alerts.raised(drift, performance).values()):
         return Decision(False, found)
     if trainings_in_flight:
         return Decision(False, (*found, f"A run of {TRAINING} is queued or running already"))
@@ -85,7 +85,7 @@ def line_of(
 
     `record` are the lines so far: they say which alarms are news.
     """
-    followed = episodes.follow(record, run_id, at, episodes.raised(drift, performance))
+    followed = alerts.follow(record, run_id, at, alerts.raised(drift, performance))
     moved = {name: drift["columns"][name] for name in drift["columns_drifted"]}
     return {
         "run_id": run_id,
@@ -97,11 +97,11 @@ def line_of(
         "reasons": list(decision.reasons),
         "triggered": triggered,
         "profile": profile,
-        "alarm": episodes.open_alarms(followed),
+        "alarm": alerts.open_alarms(followed),
         "episodes": followed,
         "drift": {key: value for key, value in drift.items() if key not in _ELSEWHERE} | {"columns": moved},
         "performance": {key: value for key, value in performance.items() if key not in _ELSEWHERE},
-        "evidence": f"monitoring/{slug(run_id)}",
+        "evidence": f"monitoring/{tasks.safe_name(run_id=run_id)}",
     }
 
 
@@ -150,7 +150,7 @@ def message(
     environment, triggered = line["environment"], line["triggered"]
     episode = line["episodes"][alarm]
     name = _NAMES[alarm]
-    if episode["state"] == episodes.CLEARS:
+    if episode["state"] == alerts.CLEARS:
         subject = f"{name} has cleared, after it began at {episode['since']}"
     elif not triggered:
         subject = f"{name}; no retraining"
@@ -171,16 +171,16 @@ def message(
         f"Evidence: {line['evidence']} in the environment's data folder.",
         f"What it means and what to do: {runbook}",
     ]
-    if episode["state"] != episodes.CLEARS:
+    if episode["state"] != alerts.CLEARS:
         body.append("Until it clears, you hear no more of it.")
-        if alarm == episodes.ACCURACY:
+        if alarm == alerts.ACCURACY:
             body += ["", f"Did it begin with a release? {way_back}"]
     return subject, "\n".join(body)
 
 
 def news(line: dict[str, Any]) -> list[str]:
     """Return the alarms of which people are to be told: those that begin or clear with this check."""
-    states = (episodes.BEGINS, episodes.CLEARS)
+    states = (alerts.BEGINS, alerts.CLEARS)
     return [name for name, episode in line["episodes"].items() if episode and episode["state"] in states]
 
 

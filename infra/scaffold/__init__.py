@@ -1,1 +1,1 @@
-"""New DAGs of the house's form, each with its test and its runbook."""
+"""New DAGs, each with its test and its runbook."""

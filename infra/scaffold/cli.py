@@ -25,7 +25,7 @@ def new_dag(
         str, typer.Argument(metavar="NAME", help="The DAG's id, in small letters, such as count_faces")
     ],
 ) -> None:
-    """Make a DAG of the house's form, its test and its runbook.
+    """Make a DAG with the defaults of all DAGs, its test and its runbook.
 
     They are dags/NAME_dag.py, tests/dags/test_NAME_dag.py and docs/runbooks/NAME.md.
 

@@ -34,10 +34,12 @@ def check(name: str, dags: Path, taken: frozenset[str]) -> str:
 
 
 def _ids(path: Path) -> set[str]:
-    """The DAG ids in a DAG file of the house, without Airflow."""
+    """The DAG ids in a DAG file, without Airflow."""
     try:
         nodes = ast.walk(ast.parse(path.read_text()))
     except SyntaxError as error:
         raise ScaffoldError(f"{path}: line {error.lineno}: not Python; mend it first") from error
-    calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "house"]
+    calls = [
+        node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "default_dag_args"
+    ]
     return {str(call.args[0].value) for call in calls if call.args and isinstance(call.args[0], ast.Constant)}

@@ -4,7 +4,6 @@ A notice that cannot be sent never changes how a run ends: it is one line in the
 the image, not of a release, because the triggerer sends some of the notices and has no release checked out.
 """
 
-import asyncio
 import html
 import logging
 import os
@@ -20,20 +19,13 @@ _ATTEMPTS = 3
 _SLACK_SECONDS = 10
 
 
-async def on_late_run(context: Mapping[str, Any]) -> None:
-    """Tell people that a run takes longer than it should; the triggerer calls this.
-
-    Airflow stores the import path of this function with each run that has a deadline, so it keeps its name.
+def send_late_notice(context: Mapping[str, Any]) -> None:
+    """Send a notice about a run that takes longer than it should.
 
     Args:
         context: `dag_run` as the REST API describes it, and `deadline` with its `deadline_time`.
 
     """
-    # In a thread: a mail server may take its time, and the triggerer has other triggers to run.
-    await asyncio.to_thread(_send_late_notice, context)
-
-
-def _send_late_notice(context: Mapping[str, Any]) -> None:
     run, deadline = context["dag_run"], context["deadline"]
     release = run.get("bundle_version") or ""
     facts = {

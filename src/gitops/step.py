@@ -157,6 +157,26 @@ def call_dvc(commands: Sequence[Sequence[str]], folder: Path, timeout: timedelta
     _run(program, " ".join(["dvc", *commands[0]]), folder, timeout)
 
 
+def storage_problem(folder: Path) -> str:
+    """Ask the DVC remote of the checkout `folder` for a listing; return why it cannot be used, or "".
+
+    DVC runs in a process of its own, as it is heavy to import.
+    """
+    # An object store has no folders, so there only an error counts; a folder must exist.
+    script = (
+        "from dvc.repo import Repo\n"
+        "remote = Repo().cloud.get_remote()\n"
+        "if not remote.fs.exists(remote.path) and remote.fs.protocol == 'local':\n"
+        "    raise SystemExit(f'{remote.path}: no such folder')\n"
+    )
+    command = [sys.executable, "-c", script]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        return "no answer within 120 s"
+    return (done.stderr.strip().splitlines() or ["no answer"])[-1] if done.returncode else ""
+
+
 def _environment(folder: Path) -> dict[str, str]:
     """Return the variables of a command that runs in the checkout `folder`."""
     # DVC lets every user write to this cache (by default in /var/tmp), and unpickles the files that it holds.

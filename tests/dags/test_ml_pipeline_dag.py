@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from gitops import task_context
 from gitops.errors import RuleError
 from gitops.repository import Repository
-from gitops.workspace import Origin, workspace
+from gitops.workspace import workspace
 from ml_pipeline_dag import check_environment, ml_pipeline_face_attributes, run_stage
-from visage_dags import place, readiness
+from visage_dags import readiness
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,8 +76,9 @@ def prod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     origin.git("update-ref", "refs/tags/release", release)
     monkeypatch.setenv("VISAGE_ENVIRONMENT", "prod")
     monkeypatch.setenv("VISAGE_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(place, "origin", lambda: Origin(str(origin.path)))
-    monkeypatch.setattr(place, "release", lambda: release)
+    connection = {"conn_type": "git", "host": str(origin.path)}
+    monkeypatch.setenv("AIRFLOW_CONN_GIT_DEFAULT", json.dumps(connection))
+    monkeypatch.setattr(task_context, "release", lambda *_: release)
     return origin
 
 
@@ -146,17 +148,12 @@ def test_a_task_that_is_handed_other_code_runs_nothing_of_it(
     prod: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: str
 ) -> None:
     """People with a login may edit what one task hands on to the next."""
-    monkeypatch.undo()
     monkeypatch.setenv("VISAGE_ENVIRONMENT", environment)
-    monkeypatch.setenv("VISAGE_HOME", str(tmp_path / "home"))
-    connection = {"conn_type": "git", "host": str(prod.path)}
-    monkeypatch.setenv("AIRFLOW_CONN_GIT_DEFAULT", json.dumps(connection))
     release = prod.resolve("release")
-    monkeypatch.setattr(place, "release", lambda: release)
     results = prod.commit_files(
         release, {"dvc.lock": b"", "metrics/x.json": b"", "data/labelled/a.dvc": b""}, "Step"
     )
-    with workspace(place.origin(), results, tmp_path / "spaces") as space:
+    with workspace(task_context.origin(), results, tmp_path / "spaces") as space:
         assert (space.path / "dvc.lock").is_file()
     for path in (
         "src/face_attributes/x.py",
@@ -171,5 +168,5 @@ def test_a_task_that_is_handed_other_code_runs_nothing_of_it(
             run_stage.function(stranger, "collect", "run")
     assert list((tmp_path / "home/workspaces").glob("*/*")) == []
     monkeypatch.setenv("VISAGE_ENVIRONMENT", "dev")
-    with workspace(place.origin(), stranger, tmp_path / "spaces") as space:
+    with workspace(task_context.origin(), stranger, tmp_path / "spaces") as space:
         assert space.commit == stranger

@@ -92,6 +92,6 @@ def test_a_scheduler_on_kubernetes_hands_it_to_the_triggerer(tmp_path: Path) -> 
         "executor": "gitops.executor",
         "state": "queued",
         "trigger": "airflow.triggers.callback.CallbackTrigger",
-        "path": "gitops.notices.on_late_run",
+        "path": "gitops.tasks.on_late_run",
         "run": "manual__1",
     }

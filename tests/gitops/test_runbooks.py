@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from gitops import runbooks
-from visage_dags import episodes
+from visage_dags import alerts
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "https://github.com/team/visage/blob/abc/docs/runbooks/drift.md"
@@ -24,7 +24,7 @@ def test_on_github_a_page_has_an_address_without_secrets(origin: str) -> None:
 
 
 def test_elsewhere_it_is_a_file_of_the_release() -> None:
-    for name in (episodes.DRIFT, episodes.ACCURACY, "verify_release"):
+    for name in (alerts.DRIFT, alerts.ACCURACY, "verify_release"):
         page = Path(runbooks.link(name, "/srv/origin.git", "abc", ROOT))
         assert page.is_relative_to(ROOT)
         text = page.read_text("utf-8")

@@ -1,8 +1,8 @@
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 from gitops.repository import Repository
-from gitops.workspace import Origin
 from visage_dags import labelled
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,7 +40,9 @@ def test_images_with_labels_are_gathered_by_the_release(tmp_path: Path) -> None:
     assert len(list((tmp_path / "labelled/prod-2026-01-07").glob("*.jpg"))) == 100
 
 
-def test_batches_that_a_run_appended_are_those_to_judge_by(tmp_path: Path) -> None:
+def test_batches_that_a_run_appended_are_those_to_judge_by(
+    tmp_path: Path, connect: Callable[[str], None]
+) -> None:
     (tmp_path / "origin.git").mkdir()
     origin = Repository(tmp_path / "origin.git")
     origin.git("init", "--quiet", "--bare", "--initial-branch=main")
@@ -53,6 +55,7 @@ def test_batches_that_a_run_appended_are_those_to_judge_by(tmp_path: Path) -> No
     }
     result = origin.commit_files(base, new, "Append")
     origin.git("update-ref", "refs/heads/main", result)
-    place = Origin(str(origin.path))
-    assert labelled.added(place, base, result, tmp_path / "spaces") == ["new"]
-    assert labelled.added(place, result, result, tmp_path / "spaces") == []
+    connect(str(origin.path))
+    assert labelled.added(base, result) == ["new"]
+    assert labelled.added(result, result) == []
+    assert labelled.present([base, result], ["old", "new", "none"]) == {"old", "new"}

@@ -1,13 +1,14 @@
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gitops import instructions
-from visage_dags import monitoring, notices
+from gitops import instructions, tasks
+from visage_dags import monitoring
 from visage_dags.monitoring import Decision, decide, last_days
 
 AT = datetime(2026, 1, 7, 15, tzinfo=UTC)
@@ -169,8 +170,13 @@ def test_a_line_says_what_moved_and_leaves_the_rest_to_the_evidence() -> None:
     assert (found["release"], found["at"]) == ("a" * 40, "2026-01-07T15:00:00+00:00")
 
 
+@pytest.fixture(autouse=True)
+def local(connect: Callable[[str], None]) -> None:
+    connect("/visage/.visage/origin.git")
+
+
 def told(found: dict[str, Any], alarm: str = "drift", *, paused: bool = False) -> tuple[str, str]:
-    way = notices.way_back("prod", "/visage/.visage/origin.git")
+    way = tasks.rollback_instructions(environment="prod")
     page = "https://pages/drift.md"
     return monitoring.message(found, alarm, training_is_paused=paused, runbook=page, way_back=way)
 
@@ -184,7 +190,7 @@ def test_who_hears_of_a_lower_accuracy_can_paste_the_way_back() -> None:
 
 
 def test_dev_has_no_rollback() -> None:
-    assert "rollback" not in notices.way_back("dev", "/visage/.visage/origin.git")
+    assert "rollback" not in tasks.rollback_instructions(environment="dev")
 
 
 def test_people_read_whether_a_training_runs_or_waits_and_where_to_look() -> None:

@@ -13,7 +13,7 @@ from visage_dags import notices
 
 DAG = """
 from airflow.sdk import Param, dag, task
-from visage_dags.conduct import house
+from visage_dags.dag_defaults import default_dag_args
 
 
 @task
@@ -28,7 +28,7 @@ def talk(params):
     notices.notify("all is well", "told by <a task> & its DAG, {{ not.rendered }}")
 
 
-@dag(**house("talkative"), schedule=None, params={"fails": Param(False, type="boolean")})
+@dag(**default_dag_args("talkative"), schedule=None, params={"fails": Param(False, type="boolean")})
 def talkative():
     talk()
 

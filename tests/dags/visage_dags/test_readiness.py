@@ -7,7 +7,6 @@ import pytest
 from airflow.providers.standard.sensors.filesystem import FileSensor
 
 from gitops.repository import Repository
-from gitops.workspace import Origin
 from visage_dags import readiness
 
 FILES = dict.fromkeys(readiness.FILES, b"") | {"params.yaml": b"data: {source: synthetic}\n"}
@@ -35,7 +34,7 @@ class Place:
         return commit
 
     def survey(self, ref: str = "main") -> readiness.Readiness:
-        return readiness.survey(Origin(str(self.origin.path)), ref, self.home)
+        return readiness.survey(ref, self.home)
 
 
 def begin(folder: Path) -> None:
@@ -44,9 +43,16 @@ def begin(folder: Path) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path, isolated_home: Path, made_once: Callable[..., None]) -> Place:
+def place(
+    tmp_path: Path,
+    isolated_home: Path,
+    made_once: Callable[..., None],
+    connect: Callable[[str], None],
+) -> Place:
     made_once(begin)
-    return Place(tmp_path, isolated_home)
+    made = Place(tmp_path, isolated_home)
+    connect(str(made.origin.path))
+    return made
 
 
 def test_nothing_is_missing(place: Place) -> None:
@@ -64,7 +70,7 @@ def test_everything_that_is_missing_is_named(place: Place, monkeypatch: pytest.M
     assert f"DVC remote: {place.remote}: no such folder" in str(found)
     assert "CELEBA_DIR: not set" in str(found)
     assert len(found.lacks) == len(str(found).splitlines()) - 1 == 5
-    assert not found.passing
+    assert not found.transient
 
 
 def test_commands_that_are_missing_are_named(
@@ -77,18 +83,19 @@ def test_commands_that_are_missing_are_named(
     assert "dvc: not on PATH" in str(place.survey())
 
 
-def test_a_remote_that_does_not_answer_may_answer_later(place: Place) -> None:
+def test_a_remote_that_does_not_answer_may_answer_later(place: Place, connect: Callable[[str], None]) -> None:
     place.remote.rmdir()
-    assert place.survey().passing
+    assert place.survey().transient
     # Nobody listens at port 9, which is reserved for throwing away what it gets
-    unreachable = readiness.survey(Origin("http://127.0.0.1:9/origin.git"), "main", place.home)
-    assert unreachable.passing
+    connect("http://127.0.0.1:9/origin.git")
+    unreachable = place.survey()
+    assert unreachable.transient
     assert "origin: git ls-remote:" in str(unreachable)
 
 
 def test_a_branch_that_is_not_there_does_not_come_by_waiting(place: Place) -> None:
     found = place.survey("no-such")
-    assert not found.passing
+    assert not found.transient
     assert "no-such: no such branch" in str(found)
 
 
@@ -96,7 +103,7 @@ def test_a_branch_that_is_not_there_does_not_come_by_waiting(place: Place) -> No
 def test_a_source_that_cannot_be_told_is_a_lack(place: Place, params: bytes) -> None:
     place.commit({"params.yaml": params})
     assert "params.yaml: data.source: " in str(place.survey())
-    assert not place.survey().passing
+    assert not place.survey().transient
 
 
 def test_a_data_folder_that_cannot_be_made_is_a_lack(place: Place, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ EXECUTOR = "AIRFLOW__CORE__EXECUTOR"
 DAG = """
 from datetime import timedelta
 from airflow.sdk import dag, task
-from visage_dags.conduct import house
+from visage_dags.dag_defaults import default_dag_args
 
 
 @task
@@ -30,7 +30,7 @@ def wait():
     pass
 
 
-@dag(**house("waiting", due=timedelta(seconds=5)), schedule=None)
+@dag(**default_dag_args("waiting", due=timedelta(seconds=5)), schedule=None)
 def waiting():
     wait()
 
@@ -41,8 +41,8 @@ waiting()
 EARLIER = (
     DAG.replace("waiting", "earlier")
     .replace(
-        '@dag(**house("earlier"',
-        'from airflow.sdk import DeadlineAlert, SyncCallback\n\nfound = house("earlier"',
+        '@dag(**default_dag_args("earlier"',
+        'from airflow.sdk import DeadlineAlert, SyncCallback\n\nfound = default_dag_args("earlier"',
     )
     .replace(
         ", due=timedelta(seconds=5)), schedule=None)",

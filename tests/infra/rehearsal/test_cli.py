@@ -16,7 +16,7 @@ from tests.infra.local.waiting import wait_for
 
 DAG = """
 from airflow.sdk import Param, dag, task
-from visage_dags.conduct import house
+from visage_dags.dag_defaults import default_dag_args
 
 
 @task
@@ -30,7 +30,11 @@ def work(params):
     time.sleep(SECONDS)
 
 
-@dag(**house("ml_pipeline_face_attributes"), schedule=None, params={"ref": "main", "profile": "full"})
+@dag(
+    **default_dag_args("ml_pipeline_face_attributes"),
+    schedule=None,
+    params={"ref": "main", "profile": "full"},
+)
 def pipeline():
     work()
 

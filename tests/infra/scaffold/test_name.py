@@ -29,7 +29,7 @@ def test_a_name_of_another_form_is_refused(text: str) -> None:
     assert "small letters, digits and _" in said(text)
 
 
-@pytest.mark.parametrize("text", ["class", "sum", "dag", "task", "house", "read_release", "json"])
+@pytest.mark.parametrize("text", ["class", "sum", "dag", "task", "default_dag_args", "read_release", "json"])
 def test_a_name_that_the_file_would_fall_over_is_refused(text: str) -> None:
     assert said(text) == f"{text}: Python or the file of the DAG uses that name; choose another"
 

@@ -1,14 +1,14 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from visage_dags import episodes
+from visage_dags import alerts
 
 AT = datetime(2026, 1, 7, tzinfo=UTC)
 
 
 def follow(record: list[dict[str, Any]], run: str, day: int, there: bool | None) -> dict[str, str] | None:
     at = AT.replace(day=day)
-    found = episodes.follow(record, run, at, {"drift": there})
+    found = alerts.follow(record, run, at, {"drift": there})
     record.append({"run_id": run, "at": at.isoformat(), "episodes": found})
     return found["drift"]
 
@@ -37,7 +37,7 @@ def test_a_check_that_is_done_again_says_the_same() -> None:
 
 def test_lines_from_before_there_were_episodes_count_as_none() -> None:
     old = [{"run_id": "old", "at": AT.isoformat()}]
-    found = episodes.follow(old, "new", AT.replace(day=9), {"drift": True, "accuracy": False})
+    found = alerts.follow(old, "new", AT.replace(day=9), {"drift": True, "accuracy": False})
     assert found["drift"] is not None
     assert found["drift"]["state"] == "begins"
     assert found["accuracy"] is None
@@ -45,4 +45,4 @@ def test_lines_from_before_there_were_episodes_count_as_none() -> None:
 
 def test_what_is_not_over_is_open() -> None:
     states = {"drift": {"state": "goes on"}, "accuracy": {"state": "clears"}, "other": None}
-    assert episodes.open_alarms(states) == ["drift"]
+    assert alerts.open_alarms(states) == ["drift"]

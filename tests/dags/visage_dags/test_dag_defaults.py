@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 DAG = """
 from datetime import timedelta
 from airflow.sdk import dag, task
-from visage_dags.conduct import house
+from visage_dags.dag_defaults import default_dag_args
 
 
 @task(pool="scoring", retries=0)
@@ -28,7 +28,7 @@ def sleep():
     time.sleep(600)
 
 
-@dag(**house("slow", due=timedelta(seconds=5)), schedule=None)
+@dag(**default_dag_args("slow", due=timedelta(seconds=5)), schedule=None)
 def slow():
     sleep()
 

@@ -1,0 +1,517 @@
+"""The contract between a release and the runtime: everything that a DAG may import from `gitops`.
+
+A DAG belongs to its release; `gitops` belongs to the image that runs Airflow. So a DAG of last year runs with
+the `gitops` of today. To keep that working:
+
+- DAGs import this module and no other module of `gitops`.
+- Functions take keyword arguments, and return text, numbers or values that JSON can carry.
+- A name is never removed and never changes incompatibly. To replace one, add another, and keep the old one.
+- Adding a name raises `CONTRACT`. A release states the contract that it needs in `dags/runtime.yaml`; a
+  runtime with a lower number does not serve it.
+
+Every function works on the current task's environment, release and git repository. Commits are full ids of 40
+hexadecimal digits, folders and files absolute paths.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitops.errors import ParseError, RuleError
+from gitops.errors import StepError as CommandError
+
+if TYPE_CHECKING:
+    from airflow.sdk import DeadlineAlert
+
+CONTRACT = 1
+"""The number of this contract. dags/runtime.yaml of a release has the number that the release needs."""
+
+__all__ = (
+    "CONTRACT",
+    "CommandError",
+    "ParseError",
+    "RuleError",
+    "archive",
+    "branch_commit",
+    "call",
+    "changed_files",
+    "checkout_release",
+    "deadline",
+    "environment",
+    "fetch_model",
+    "fetch_reference",
+    "find_commit",
+    "home",
+    "inspect",
+    "judge",
+    "notify",
+    "on_late_run",
+    "parse_yaml",
+    "propose",
+    "publish_verdict",
+    "pull_data",
+    "push_data",
+    "release",
+    "rollback_instructions",
+    "run_command",
+    "run_link",
+    "run_stage",
+    "runbook",
+    "safe_name",
+    "training_ref",
+    "unverified",
+    "verify",
+)
+
+log = logging.getLogger(__name__)
+
+
+# The place of the task
+
+
+def environment() -> str:
+    """Return the name of the environment that the task runs in."""
+    from gitops import task_context
+
+    return task_context.environment()
+
+
+def home() -> str:
+    """Return the data folder of the environment."""
+    from gitops import task_context
+
+    return str(task_context.home())
+
+
+def release(*, checkout: str) -> str:
+    """Return the commit of the release that the task belongs to.
+
+    Args:
+        checkout: The folder that the release is checked out in, for a task that Airflow did not start.
+
+    """
+    from gitops import task_context
+
+    return task_context.release(Path(checkout))
+
+
+def checkout_release(*, checkout: str) -> str:
+    """Return the commit of the release that is checked out in a folder, as a callback of a run needs it."""
+    from gitops import task_context
+
+    return task_context.checkout_release(Path(checkout))
+
+
+# Commits
+
+
+def training_ref(*, ref: str, release: str) -> str:
+    """Return the branch or the commit that a training takes in this environment.
+
+    Args:
+        ref: The branch or the commit that somebody asked for, or "".
+        release: The commit of the release that runs here.
+
+    Raises:
+        RuleError: when this environment may not train `ref`.
+
+    """
+    from gitops import task_context, training_source
+
+    return training_source.source(task_context.environment(), ref, release)
+
+
+def find_commit(*, ref: str) -> dict[str, Any]:
+    """Find the commit that a training takes.
+
+    Args:
+        ref: A branch, or the full id of a commit of a branch.
+
+    Returns:
+        `commit`, or "" where there is none. Then `problem` is the reason, and `transient` is true where
+        trying again may help.
+
+    """
+    from gitops import task_context
+    from gitops.errors import GitError, NetworkError
+    from gitops.workspace import resolve
+
+    try:
+        commit = resolve(task_context.origin(), ref, task_context.workspaces(), mirror=task_context.mirror())
+    except GitError as error:
+        return {"commit": "", "problem": str(error), "transient": isinstance(error, NetworkError)}
+    return {"commit": commit, "problem": "", "transient": False}
+
+
+def branch_commit(*, branch: str) -> str:
+    """Return the commit that a branch of the repository names now."""
+    from gitops import task_context
+    from gitops.workspace import resolve
+
+    return resolve(task_context.origin(), branch, task_context.workspaces())
+
+
+def inspect(*, commit: str, files: Sequence[str] = (), storage: bool = False) -> dict[str, Any]:
+    """Read files of a commit, and see whether its DVC remote answers.
+
+    Args:
+        commit: The commit.
+        files: Paths in the repository.
+        storage: Whether to ask the DVC remote.
+
+    Returns:
+        `files`: each path with its text, or None where the commit has no such file or it is not UTF-8 text.
+        `storage_problem`: the reason why the DVC remote cannot be used, or "".
+
+    """
+    from gitops import task_context
+    from gitops.step import storage_problem
+    from gitops.workspace import workspace
+
+    with workspace(task_context.origin(), commit, task_context.workspaces()) as space:
+        return {
+            "files": {path: _text(space.repository.read(commit, path)) for path in files},
+            "storage_problem": storage_problem(space.path) if storage else "",
+        }
+
+
+def changed_files(*, base: str, commit: str) -> list[str]:
+    """Return the paths in which two commits differ."""
+    from gitops import task_context
+    from gitops.workspace import fetch, workspace
+
+    origin = task_context.origin()
+    with workspace(origin, commit, task_context.workspaces()) as space:
+        fetch(space.repository, origin, base)
+        return list(space.repository.changed(base, commit))
+
+
+def parse_yaml(*, text: str) -> Any:
+    """Read one YAML document into text, lists and mappings. Numbers, dates and booleans stay text.
+
+    Raises:
+        ParseError: for text that is not YAML, is too large, or uses tags.
+
+    """
+    from gitops import parse
+
+    return parse.yaml_value(text.encode(), parse.PARAMS)
+
+
+# Steps: from a commit to a commit
+
+
+def run_stage(*, commit: str, stage: str, run_id: str, hours: float = 6) -> str:
+    """Run one DVC stage on a commit, and return the commit that holds its results.
+
+    Raises:
+        CommandError: when the stage or the DVC remote fails. Nothing is committed or pushed then.
+
+    """
+    from gitops import step, task_context
+    from gitops.candidate import run_branch
+
+    return step.run_stage(
+        task_context.origin(),
+        commit,
+        stage,
+        branch=run_branch(run_id),
+        home=task_context.workspaces(),
+        timeout=timedelta(hours=hours),
+    )
+
+
+def run_command(
+    *,
+    commit: str,
+    command: Sequence[str],
+    run_id: str,
+    message: str,
+    data: Sequence[str] = (),
+    needs: Sequence[str] = (),
+    minutes: float = 10,
+) -> str:
+    """Run a command in a checkout of a commit, and return the commit that holds its changes.
+
+    Args:
+        commit: The commit.
+        command: The program and its arguments.
+        run_id: The DAG run, whose branch is moved to the new commit.
+        message: The message of the new commit.
+        data: DVC targets that the command makes, which are pushed to the DVC remote.
+        needs: DVC targets that the command reads, which are pulled before it.
+        minutes: The time that the command may take.
+
+    Raises:
+        CommandError: when the command or the DVC remote fails. Nothing is committed or pushed then.
+
+    """
+    from gitops import step, task_context
+    from gitops.candidate import run_branch
+
+    return step.run_command(
+        task_context.origin(),
+        commit,
+        command,
+        branch=run_branch(run_id),
+        home=task_context.workspaces(),
+        message=message,
+        data=data,
+        needs=needs,
+        timeout=timedelta(minutes=minutes),
+    )
+
+
+def pull_data(*, commit: str, stages: Sequence[str]) -> str:
+    """Copy the data of stages of a commit from the DVC remote to the cache; return `commit`."""
+    from gitops import step, task_context
+
+    return step.pull(task_context.origin(), commit, stages, home=task_context.workspaces())
+
+
+def push_data(*, commit: str, stages: Sequence[str]) -> str:
+    """Make sure that the DVC remote has everything that stages of a commit made; return `commit`."""
+    from gitops import step, task_context
+
+    return step.push(task_context.origin(), commit, stages, home=task_context.workspaces())
+
+
+def call(*, command: Sequence[str], folder: str, minutes: float) -> None:
+    """Run a command in a folder that holds a release, with that release's code. Its output goes to the log.
+
+    Raises:
+        CommandError: when it fails or takes longer than `minutes`.
+
+    """
+    from gitops import step
+
+    step.call(command, Path(folder), timedelta(minutes=minutes))
+
+
+# Models
+
+
+def fetch_model(*, release: str) -> str:
+    """Fetch the model of a release, check its digest, and return its path: a folder, and <SHA-256>.onnx.
+
+    Returns:
+        The path, or "" for a release without a model.
+
+    """
+    from gitops import model, task_context
+    from gitops.errors import NoModelError
+
+    try:
+        path = model.fetch_model(task_context.origin(), release, cache=task_context.home() / "models")
+    except NoModelError as error:
+        log.info("%s", error)
+        return ""
+    return str(path)
+
+
+def fetch_reference(*, release: str) -> str:
+    """Fetch the drift reference of a release, check its digest, and return its path."""
+    from gitops import model, task_context
+
+    cache = task_context.home() / "references"
+    return str(model.fetch_reference(task_context.origin(), release, cache=cache))
+
+
+# Candidates
+
+
+def archive(*, commit: str, run_id: str) -> str:
+    """Keep the metrics, plots and parameters of a run, and tag its commit; return the folder of the copy."""
+    from gitops import archive, task_context
+
+    folder = archive.archive(
+        task_context.origin(),
+        commit,
+        run_id=run_id,
+        runs=task_context.home() / "runs",
+        home=task_context.workspaces(),
+    )
+    return str(folder)
+
+
+def judge(*, commit: str, incumbent: str) -> dict[str, Any]:
+    """Judge the results of a run by the gates of this environment.
+
+    Args:
+        commit: The results of the run.
+        incumbent: The commit of the release that runs here.
+
+    Returns:
+        `table`: the results of the gates as Markdown. `failed`: a line for each gate that failed.
+
+    """
+    from gitops import candidate, task_context
+    from gitops.gate import markdown
+
+    rows = candidate.judge(
+        task_context.origin(),
+        commit,
+        incumbent,
+        task_context.environment(),
+        home=task_context.workspaces(),
+        cache=task_context.home(),
+    )
+    return {"table": markdown(rows), "failed": [str(row) for row in rows if not row.ok]}
+
+
+def propose(*, base: str, commit: str, run_id: str) -> str:
+    """Push the results of a run as one commit on a branch of its own.
+
+    Args:
+        base: The commit that the run started from.
+        commit: The results of the run.
+        run_id: The run.
+
+    Returns:
+        The branch, or "" where the results are those that `base` or main already has.
+
+    """
+    from gitops import candidate, task_context
+
+    origin, folder = task_context.origin(), task_context.workspaces()
+    return candidate.propose(origin, base, commit, run_id=run_id, home=folder) or ""
+
+
+# Verification
+
+
+def unverified(*, release: str) -> str:
+    """Return "" for a release that waits for its verdict here, else the reason why it does not."""
+    from gitops import task_context, verification
+
+    found = verification.pending(
+        task_context.origin(), release, task_context.environment(), mirror=task_context.mirror()
+    )
+    return found or ""
+
+
+def verify(*, release: str) -> dict[str, Any]:
+    """Score the hold-out of a release with its model, compare with its claim, and return the verdict."""
+    from gitops import task_context, verification
+
+    verdict = verification.verify(
+        task_context.origin(), release, task_context.environment(), home=task_context.workspaces()
+    )
+    return verdict.model_dump(mode="json")
+
+
+def publish_verdict(*, verdict: Mapping[str, Any]) -> dict[str, str]:
+    """Push a verdict as a tag.
+
+    Returns:
+        `tag`: its name. `message`: its message. `reason`: the reason of a rejection, or "".
+
+    """
+    from gitops import task_context, verification
+    from gitops.verdict import Verdict
+
+    read = Verdict.model_validate(verdict)
+    verification.publish(task_context.origin(), read, mirror=task_context.mirror())
+    return {"tag": read.tag, "message": read.message, "reason": read.reason}
+
+
+# Notices
+
+
+def notify(*, subject: str, body: str, facts: Mapping[str, str]) -> None:
+    """Send a notice by e-mail and Slack, where the environment has the connections, and log it.
+
+    Args:
+        subject: The event, in a few words.
+        body: The reason, or the details.
+        facts: A table below the body; `environment` and `DAG` are part of the title.
+
+    """
+    from gitops.notices import send_notice
+
+    send_notice(subject, body, facts)
+
+
+def runbook(*, name: str, release: str, checkout: str) -> str:
+    """Return the address of a runbook: that of GitHub, else its path.
+
+    Args:
+        name: An alarm or a DAG.
+        release: The commit of the release that the runbook belongs to.
+        checkout: The folder that the release is checked out in.
+
+    """
+    from gitops import runbooks, task_context
+
+    return runbooks.link(name, task_context.url(), release, Path(checkout))
+
+
+def rollback_instructions(*, environment: str) -> str:
+    """Return the commands that bring an environment back to its previous release, with a line of text."""
+    from gitops import instructions, task_context
+    from gitops.release import PREVIOUS
+
+    if environment not in PREVIOUS:
+        return f"{environment} follows main. Its page Visage has the commands that revert the change there."
+    commands = instructions.roll_back(environment, instructions.meeting(task_context.url()))
+    return f"To go back, in a checkout after make setup:\n\n{instructions.text(commands)}\n"
+
+
+def run_link(*, dag_id: str, run_id: str) -> str:
+    """Return the address of a run in the web interface of this Airflow."""
+    from gitops import notices
+
+    return notices.run_link(dag_id, run_id)
+
+
+def deadline(*, dag_id: str, seconds: float) -> "DeadlineAlert":
+    """Return the deadline of a DAG, counted from when a run was first queued.
+
+    People get a notice about a run that misses it.
+    """
+    from airflow.sdk import AsyncCallback, DeadlineAlert
+
+    from gitops.deadline import FirstQueued
+
+    due = timedelta(seconds=seconds)
+    return DeadlineAlert(
+        name=f"{dag_id} within {due}",
+        # A run that a person starts has no logical date to count from.
+        reference=FirstQueued(),
+        interval=due,
+        # In the triggerer, which every engine has: not every executor runs callbacks, and a scheduler whose
+        # executor does not ends at the first late run (apache/airflow#62887).
+        callback=AsyncCallback(on_late_run),
+    )
+
+
+async def on_late_run(context: Mapping[str, Any]) -> None:
+    """Send a notice about a run that takes longer than its deadline allows; the triggerer calls this.
+
+    Airflow stores the import path of this function with each run that has a deadline, so it keeps its name.
+
+    Args:
+        context: `dag_run` as the REST API describes it, and `deadline` with its `deadline_time`.
+
+    """
+    from gitops import notices
+
+    # In a thread: a mail server may take its time, and the triggerer has other triggers to run.
+    await asyncio.to_thread(notices.send_late_notice, context)
+
+
+def safe_name(*, run_id: str) -> str:
+    """Return a run id as part of a branch or folder name: letters, digits, dashes and underscores."""
+    from gitops.candidate import slug
+
+    return slug(run_id)
+
+
+def _text(content: bytes | None) -> str | None:
+    try:
+        return None if content is None else content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
