@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.environment import await_dag, environment
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 from infra.local import patience, variables
 from infra.local.layout import Layout
 from infra.local.task import ENDED, Runs, Task

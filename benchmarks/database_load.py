@@ -25,9 +25,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gitops.airflow import Access, Airflow
+from gitops.airflow.client import Access, Airflow
 from gitops.errors import AirflowError
-from gitops.release import ENVIRONMENTS
+from gitops.release.file import ENVIRONMENTS
 from infra.local import database, port, secret, variables
 from infra.local.engine import Engine
 from infra.local.instance import Instance, wait

@@ -20,8 +20,9 @@ import pyarrow.parquet
 import typer
 from rich.console import Console
 
-from face_attributes.synthetic import SyntheticParams, draw_folder
-from gitops.candidate import run_branch
+from drawn_faces import SyntheticParams
+from face_attributes.data.drawn_folder import draw_folder
+from gitops.training.candidate import run_branch
 from infra.local import patience
 from infra.local.task import ENDED
 from infra.local.training import DAG as TRAINING

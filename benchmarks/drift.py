@@ -31,11 +31,12 @@ from joblib import cpu_count
 from benchmarks import drift_plot, photographs
 from benchmarks.population import updated
 from benchmarks.weeks import Columns, Known, Rates, Said, at_most, columns, groups, say
-from face_attributes import reference
-from face_attributes.model import Model
-from face_attributes.paths import MODEL, REFERENCE
-from face_attributes.score import score
-from face_attributes.synthetic import SyntheticParams, draw_folder
+from drawn_faces import SyntheticParams
+from face_attributes.common.paths import MODEL, REFERENCE
+from face_attributes.data.drawn_folder import draw_folder
+from face_attributes.evaluation import reference
+from face_attributes.model.onnx_model import Model
+from face_attributes.monitoring.score import score
 
 WEEKS = 500  # resamples of a case without drift
 DRIFTED_WEEKS = 100  # and of one with drift

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from gitops.airflow import Access
+from gitops.airflow.client import Access
 from infra.local import patience, port, process, secret, variables
 from infra.local.database import Embedded
 from infra.local.instance import Instance, wait

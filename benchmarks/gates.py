@@ -5,8 +5,8 @@
 
 Forty attributes with error rates as on CelebA (10 % in the mean). Models err on much the same images: two
 equal ones disagree in 4.6 % of the decisions; two models of this pipeline did in 4.8 % on photographs. Each
-week a candidate is compared with the incumbent and with the best verified release by `gitops.gate`, always on
-one hold-out set. The p-values of differences come from a normal distribution instead of the bootstrap.
+week `gitops.gates.gates` compares a candidate with the incumbent and with the best verified release, always
+on one hold-out set. The p-values of differences come from a normal distribution instead of the bootstrap.
 """
 
 import argparse
@@ -18,9 +18,9 @@ import numpy as np
 from scipy.stats import beta, norm
 
 from benchmarks.population import updated
-from gitops.comparison import AttributeDifference, Comparison, Difference, Latency, Rare, Size, Slice
-from gitops.gate import ANCHORED, REGRESSION, Side, compared, earliest_of_the_best
-from gitops.settings import Settings, load
+from gitops.gates.comparison import AttributeDifference, Comparison, Difference, Latency, Rare, Size, Slice
+from gitops.gates.gates import ANCHORED, REGRESSION, Side, compared, earliest_of_the_best
+from gitops.release.settings import Settings, load
 
 WEEKS, YEARS = 52, 10
 ATTRIBUTES = 40

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.turns import seconds
-from gitops.release import ENVIRONMENTS
+from gitops.release.file import ENVIRONMENTS
 from tests.gitops.conftest import Lab, model_files
 from tests.gitops.fake_airflow import FakeAirflow
 

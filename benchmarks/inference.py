@@ -17,15 +17,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import turns
-from face_attributes import images, weights
-from face_attributes.attributes import HEIGHT, WIDTH
-from face_attributes.decoding import decoded
-from face_attributes.export import Shipped
-from face_attributes.latency import BATCHES
-from face_attributes.loop import predict
-from face_attributes.model import Model
-from face_attributes.paths import MODEL, SAMPLE, VARIANTS, WEIGHTS
-from face_attributes.runtime import Runtime
+from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
+from face_attributes.common.paths import MODEL, SAMPLE, VARIANTS, WEIGHTS
+from face_attributes.data import images
+from face_attributes.data.parallel import decoded
+from face_attributes.model import weights
+from face_attributes.model.export import Shipped
+from face_attributes.model.latency import BATCHES
+from face_attributes.model.onnx_model import Model
+from face_attributes.training.device import Runtime
+from face_attributes.training.loop import predict
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 ROUNDS = 15

@@ -20,8 +20,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from face_attributes.attributes import CELEBA_ATTRIBUTES
-from face_attributes.synthetic import SyntheticParams, draw_folder
+from drawn_faces import SyntheticParams
+from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
+from face_attributes.data.drawn_folder import draw_folder
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 FACES = 1000

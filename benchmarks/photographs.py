@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.weeks import DAYS, Columns, Known, Rates, Said, at_most, columns, groups
-from face_attributes import celeba, drift, images
-from face_attributes.attributes import CELEBA_ATTRIBUTES, PARTITIONS
-from face_attributes.paths import MODEL, REFERENCE
-from face_attributes.sampling import choose
-from face_attributes.score import score
+from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES, PARTITIONS
+from face_attributes.common.paths import MODEL, REFERENCE
+from face_attributes.common.sampling import choose
+from face_attributes.data import celeba, images
+from face_attributes.monitoring import drift
+from face_attributes.monitoring.score import score
 
 A_DAY = (100, 300, 1000)
 WEEKS, CHANGED_WEEKS, REPEATED_WEEKS = 200, 40, 20

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from face_attributes.attributes import CELEBA_MARGINALS
-from face_attributes.synthetic import DRAWN_ATTRIBUTES, SyntheticParams, draw_folder, population
-from face_attributes.synthetic.correlations import CELEBA_CORRELATIONS, phi
+from drawn_faces import DRAWN_ATTRIBUTES, SyntheticParams, population
+from drawn_faces.celeba import CELEBA_MARGINALS
+from drawn_faces.correlations import CELEBA_CORRELATIONS, phi
+from face_attributes.data.drawn_folder import draw_folder
 
 SEED = 1
 FACES = 20_000

@@ -21,9 +21,10 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.environment import await_dag, environment
-from gitops import release, settings
-from gitops.release import Release
-from gitops.repository import Repository
+from gitops.git.repository import Repository
+from gitops.release import file as release_file
+from gitops.release import settings
+from gitops.release.file import Release
 from infra.local import patience
 from infra.local.layout import Layout
 from infra.local.origin import MAIN, Origin
@@ -75,8 +76,8 @@ def _interval(layout: Layout) -> float:
 
 
 def _declare(origin: Repository, declared: Release) -> None:
-    path = release.path_of(ENVIRONMENT)
-    files = {path: release.render(declared, ENVIRONMENT)}
+    path = release_file.path_of(ENVIRONMENT)
+    files = {path: release_file.render(declared, ENVIRONMENT)}
     origin.git("update-ref", MAIN, origin.commit_files(MAIN, files, "Declare"))
 
 

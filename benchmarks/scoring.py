@@ -18,12 +18,13 @@ from joblib import cpu_count
 from rich.console import Console
 
 from benchmarks import turns
-from face_attributes import images
-from face_attributes.decoding import BATCH
-from face_attributes.model import Model
-from face_attributes.paths import MODEL
-from face_attributes.score import score
-from face_attributes.synthetic import SyntheticParams, draw_folder
+from drawn_faces import SyntheticParams
+from face_attributes.common.paths import MODEL
+from face_attributes.data import images
+from face_attributes.data.drawn_folder import draw_folder
+from face_attributes.data.parallel import BATCH
+from face_attributes.model.onnx_model import Model
+from face_attributes.monitoring.score import score
 
 FACES, COPIES, ROUNDS = 256, 16, 5
 

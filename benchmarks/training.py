@@ -14,10 +14,12 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks import turns
-from face_attributes import images, loop, params, prepared
-from face_attributes.attributes import CELEBA_ATTRIBUTES
-from face_attributes.learner import Learner
-from face_attributes.runtime import choose
+from face_attributes import params
+from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
+from face_attributes.data import arrays, images
+from face_attributes.training import loop
+from face_attributes.training.device import choose
+from face_attributes.training.learner import Learner
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
 STEPS, ROUNDS = 40, 7
@@ -52,12 +54,12 @@ def main() -> None:
     )
 
 
-def _part(folder: Path, rows: int, shape: tuple[int, int], attributes: int) -> prepared.Part:
+def _part(folder: Path, rows: int, shape: tuple[int, int], attributes: int) -> arrays.Part:
     random = np.random.default_rng(0)
-    with prepared.PartWriter(folder, "train", rows, shape, attributes) as writer:
+    with arrays.PartWriter(folder, "train", rows, shape, attributes) as writer:
         for _ in range(rows):
             writer.append(random.integers(0, 256, (*shape, 3), np.uint8), random.random(attributes) < 0.5)
-    return prepared.load_part(folder, "train")
+    return arrays.load_part(folder, "train")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
-from face_attributes import column_tests, drift, limits
-from face_attributes.column_tests import NUMBERS
-from face_attributes.image_statistics import STATISTICS
+from face_attributes.data.image_statistics import STATISTICS
+from face_attributes.monitoring import column_tests, drift, limits
+from face_attributes.monitoring.column_tests import NUMBERS
 
 DAYS = 7
 # What Evidently takes for numbers and for two values, of a reference of up to 1,000 rows and of more.

@@ -17,8 +17,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import WebDriverWait
 
-from gitops import release
-from gitops.repository import Repository
+from gitops.git.repository import Repository
+from gitops.release import file as release_file
 from infra.local import patience
 from tests.browser import chrome
 
@@ -183,8 +183,8 @@ def test_a_model_whose_claim_is_false_gives_way_by_itself(clone: Clone) -> None:
         main, {METRICS: json.dumps(claim).encode(), "params.yaml": params + b"# Better\n"}, "Claim more"
     )
     declared = {
-        release.path_of("prod"): release.render(release.Release(commit=false), "prod"),
-        release.path_of("staging"): release.render(release.Release(commit=false), "staging"),
+        release_file.path_of("prod"): release_file.render(release_file.Release(commit=false), "prod"),
+        release_file.path_of("staging"): release_file.render(release_file.Release(commit=false), "staging"),
     }
     tip = repository.commit_files(false, declared, "Run it everywhere")
     repository.push("visage", {"refs/heads/main": tip})
@@ -218,7 +218,7 @@ def test_a_model_whose_claim_is_false_gives_way_by_itself(clone: Clone) -> None:
         METRICS: repository.read(main, METRICS),
         "params.yaml": params,
         **{
-            release.path_of(name): repository.read(main, release.path_of(name))
+            release_file.path_of(name): repository.read(main, release_file.path_of(name))
             for name in ("staging", "prod")
         },
     }

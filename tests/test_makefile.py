@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 
 ROOT = Path(__file__).resolve().parents[1]
 

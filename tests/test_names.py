@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 from tests.docs.pages import ROOT, Page
 
 HOSTS = r"(?:github\.com|gitlab\.com|bitbucket\.org|codeberg\.org|ghcr\.io|quay\.io|docker\.io)"

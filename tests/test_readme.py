@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gitops import settings
-from gitops.release import ENVIRONMENTS
-from gitops.repository import Repository
+from gitops.git.repository import Repository
+from gitops.release import settings
+from gitops.release.file import ENVIRONMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

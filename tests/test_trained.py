@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ruamel.yaml import YAML
 
-from gitops import release
-from gitops.promotion import promote, release_hold, rollback
-from gitops.release import Release
+from gitops.promotion.proposals import promote, release_hold, rollback
+from gitops.release import file as release_file
+from gitops.release.file import Release
 from tests.trained import Trained
 
 # The first of them waits for the training, which takes a minute, or ten times that on a busy machine.
@@ -130,7 +130,7 @@ def test_releases_rollbacks_and_new_dags_pass_every_hook(trained: Trained) -> No
     before = trained.candidate
     released(trained)
     trained.merge(trained.push(rollback(trained.ledger(), "staging", "origin", reason=REASONS[1])))
-    assert f"hold: {REASONS[1]}" in (checkout.path / release.path_of("staging")).read_text()
+    assert f"hold: {REASONS[1]}" in (checkout.path / release_file.path_of("staging")).read_text()
     pre_commit(checkout.path, "--from-ref", before, "--to-ref", "HEAD")
     trained.merge(trained.push(release_hold(trained.ledger(), "staging", "origin")))
     pre_commit(checkout.path, "--from-ref", before, "--to-ref", "HEAD")
@@ -142,7 +142,7 @@ def test_a_release_file_passes_every_hook_whatever_the_reason_of_its_hold(traine
         # Hooks look at names, and these are those of release files
         path = checkout.path / f"environments/number{number}/release.yaml"
         path.parent.mkdir()
-        path.write_bytes(release.render(Release(commit=first, hold=" ".join(reason.split())), "prod"))
+        path.write_bytes(release_file.render(Release(commit=first, hold=" ".join(reason.split())), "prod"))
     signers = checkout.path / "environments/allowed_signers"
     key = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     signers.write_text(f'ann@example.org namespaces="git" {key.decode()}\n')

@@ -17,15 +17,16 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from gitops import drifted, gate
-from gitops.candidate import candidate_branch, propose, run_branch
-from gitops.ledger import Ledger
-from gitops.merge import merge
-from gitops.promotion import Proposal, push
-from gitops.repository import Repository
-from gitops.step import run_command
-from gitops.verdict import Verdict, record
-from gitops.workspace import Origin
+from gitops.gates import gates
+from gitops.git.repository import Repository
+from gitops.git.workspace import Origin
+from gitops.model import drift_comparison
+from gitops.promotion.merge import merge
+from gitops.promotion.proposals import Proposal, push
+from gitops.release.state import Ledger
+from gitops.release.verdicts import Verdict, record
+from gitops.training.candidate import candidate_branch, propose, run_branch
+from gitops.training.stages import run_command
 from tests.docs import places
 from visage_dags import labelled
 
@@ -109,7 +110,7 @@ class Trained:
 
     def verify(self, environment: str, commit: str) -> None:
         """Record that an environment measured what the commit claims."""
-        claimed = gate.evaluation(self.checkout, commit)
+        claimed = gates.evaluation(self.checkout, commit)
         data = {
             "verdict": "verified",
             "environment": environment,
@@ -147,7 +148,7 @@ def train(folder: Path) -> Trained:
             ("Run every stage", ["dvc", "repro"], STAGES, [pointer]),
             (
                 f"Compare with the incumbent on {BATCH}",
-                [*program, "compare", *options, "--batch", BATCH, "--out", drifted.PATH],
+                [*program, "compare", *options, "--batch", BATCH, "--out", drift_comparison.PATH],
                 [],
                 [model, "data/holdout.parquet"],
             ),

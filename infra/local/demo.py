@@ -11,10 +11,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gitops import drifted, figures
-from gitops.candidate import candidate_branch
-from gitops.release import ENVIRONMENTS
-from gitops.rules import chain
+from gitops.model import drift_comparison, metrics
+from gitops.promotion.rules import chain
+from gitops.release.file import ENVIRONMENTS
+from gitops.training.candidate import candidate_branch
 from infra.local import patience
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
@@ -222,10 +222,10 @@ class Demo(Journey):
         for line in repository.git("show", "--no-patch", "--format=%B", branch).splitlines():
             if line:
                 step.say(line)
-        worth = drifted.of_commit(repository, branch, figures.of_commit(repository, branch).sha256)
+        worth = drift_comparison.of_commit(repository, branch, metrics.of_commit(repository, branch).sha256)
         if worth is None:
             raise EngineError(
-                f"{branch}: {drifted.PATH} says nothing of its model: it has learnt nothing of what drifted"
+                f"{branch}: {drift_comparison.PATH} is about another model: this one learnt no drifted image"
             )
         return f"{worth.mean.incumbent:.2%} -> {worth.mean.accuracy:.2%} on what drifted"
 

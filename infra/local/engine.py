@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from gitops import settings
-from gitops.airflow import Airflow, load_access
-from gitops.ledger import Ledger
-from gitops.release import ENVIRONMENTS
-from gitops.status import Row, collect
+from gitops.airflow.client import Airflow, load_access
+from gitops.airflow.status import Row, collect
+from gitops.release import settings
+from gitops.release.file import ENVIRONMENTS
+from gitops.release.state import Ledger
 from infra.local import access, database, files, machine, patience, port, process, secret, variables
 from infra.local.errors import EngineError
 from infra.local.instance import Instance, wait

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import yaml
 
-from gitops import settings
-from gitops.airflow import Access, load_access
-from gitops.ledger import Ledger
-from gitops.release import same
-from gitops.rules import chain
+from gitops.airflow.client import Access, load_access
+from gitops.promotion.rules import chain
+from gitops.release import settings
+from gitops.release.file import same
+from gitops.release.state import Ledger
 from infra.local import command, patience, variables
 from infra.local.engine import Engine
 from infra.local.errors import EngineError

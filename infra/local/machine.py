@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from gitops.errors import GitError
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 from infra.local.errors import EngineError
 
 PYTHON = (3, 11)

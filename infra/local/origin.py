@@ -4,8 +4,8 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from gitops.gate import EVALUATION
-from gitops.repository import Repository
+from gitops.gates.gates import EVALUATION
+from gitops.git.repository import Repository
 from infra.local import files
 from infra.local.errors import EngineError
 from infra.local.layout import Layout

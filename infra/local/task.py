@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from gitops.airflow import ENDED, Airflow, Run, Task
-from gitops.airflow import readable as lines_of
+from gitops.airflow.client import ENDED, Airflow, Run, Task
+from gitops.airflow.client import readable as lines_of
 from infra.local import files
 from infra.local.layout import Place
 

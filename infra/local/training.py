@@ -5,9 +5,9 @@ from collections.abc import Callable
 from rich.console import RenderableType
 from rich.table import Table
 
-from gitops import training
-from gitops.airflow import Access, Run
-from gitops.training import DAG, SIGNS, Progress, duration
+from gitops.airflow.client import Access, Run
+from gitops.training import runs as training_runs
+from gitops.training.runs import DAG, SIGNS, Progress, duration
 from infra.local import files, patience
 from infra.local.errors import EngineError
 from infra.local.layout import Place
@@ -61,7 +61,7 @@ class Training:
         itself; that one then is as good as another.
         """
         self._let_start()
-        scheduled = patience.until(self.in_flight, seconds=training.SCHEDULE_DELAY, pause=1)
+        scheduled = patience.until(self.in_flight, seconds=training_runs.SCHEDULE_DELAY, pause=1)
         return scheduled.id if scheduled else self._airflow.trigger(DAG)
 
     def follow(self, run: str, step: Step, *, seconds: float) -> None:
@@ -77,14 +77,14 @@ class Training:
             progress(tasks)
             step.show(_table(tasks))
 
-        state = training.follow(self._airflow, run, seconds=seconds, show=show, require=self._require)
+        state = training_runs.follow(self._airflow, run, seconds=seconds, show=show, require=self._require)
         if state is None:
             raise EngineError(
                 f"{run} is not over after {duration(seconds)}, and goes on; make up follows it again"
             )
         self.settle()
         if not self._active:
-            training.withdraw_others(self._airflow, run)
+            training_runs.withdraw_others(self._airflow, run)
         if state == "failed":
             raise EngineError(f"{self._place.environment}: {self._airflow.failure(DAG, run, self._place)}")
 

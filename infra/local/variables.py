@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 
 import dashboard
 import gitops
-from gitops import settings
+from gitops.release import settings
 from infra.local import port
 from infra.local.database import SETTING as DATABASE_SETTING
 from infra.local.errors import EngineError

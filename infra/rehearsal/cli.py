@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gitops.errors import GitopsError
-from gitops.release import ENVIRONMENTS
+from gitops.release.file import ENVIRONMENTS
 from infra.local.errors import EngineError
 from infra.rehearsal.plan import FIRST, OTHERS, PLANS, TRAINING, Plan, Prepare, land_model, restore
 from infra.rehearsal.sandbox import Ran, Sandbox, sandbox

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import release
-from gitops.repository import Repository
+from gitops.git.repository import Repository
+from gitops.release import file as release_file
 from infra.local import port, process, secret, variables
 from infra.local.errors import EngineError
 from infra.local.instance import Instance
@@ -61,7 +61,8 @@ class Sandbox:
         repository = self.origin.repository
         commit = repository.commit_files(repository.resolve(on), files, "Rehearse")
         declared = {
-            release.path_of(name): release.render(release.Release(commit=commit), name) for name in _FOLLOWERS
+            release_file.path_of(name): release_file.render(release_file.Release(commit=commit), name)
+            for name in _FOLLOWERS
         }
         tip = repository.commit_files(commit, declared, "Run it everywhere")
         repository.git("update-ref", MAIN, tip)

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dashboard.errors import DashboardError
-from gitops import contents, figures, values
+from gitops.diff import files
+from gitops.dvc.lockfile import recorded
 from gitops.errors import GitopsError, ModelError
-from gitops.figures import Figures, Interval
-from gitops.lock import recorded
-from gitops.repository import Repository
+from gitops.git.repository import Repository
+from gitops.model import metrics
+from gitops.model.metrics import Figures, Interval
+from gitops.text import json_values
 
 log = logging.getLogger(__name__)
 
@@ -47,19 +49,19 @@ def read(repository: Repository, commit: str) -> Card:
     :raises DashboardError: where git cannot be asked.
     """
     try:
-        found = figures.of_commit(repository, commit)
+        found = metrics.of_commit(repository, commit)
         evaluation, params = repository.read_all(
-            [(commit, figures.FILES["evaluation"]), (commit, "params.yaml")]
+            [(commit, metrics.FILES["evaluation"]), (commit, "params.yaml")]
         )
         shards = repository.files(commit, "data/labelled")
     except GitopsError as error:
         raise DashboardError(str(error)) from error
     raw = _json(evaluation)
-    parameters = contents.flat(params or b"")
+    parameters = files.flat(params or b"")
     return Card(
         figures=found,
-        attributes=_rows(found.attributes, values.mapping(raw.get("per_attribute"))),
-        slices=_rows(_large(found.slices, raw), values.mapping(raw.get("slices")))[:_WORST],
+        attributes=_rows(found.attributes, json_values.mapping(raw.get("per_attribute"))),
+        slices=_rows(_large(found.slices, raw), json_values.mapping(raw.get("slices")))[:_WORST],
         data=tuple(_data(found, parameters, shards, repository, commit)),
         parameters=tuple(parameters.items()),
     )
@@ -70,8 +72,8 @@ def _rows(accuracies: dict[str, Interval], raw: dict[str, object]) -> tuple[Row,
         Row(
             name,
             accuracy,
-            values.number(values.at(raw, (name, "majority_accuracy"))),
-            values.whole(values.at(raw, (name, "count"))),
+            json_values.number(json_values.at(raw, (name, "majority_accuracy"))),
+            json_values.whole(json_values.at(raw, (name, "count"))),
         )
         for name, accuracy in accuracies.items()
     )
@@ -79,8 +81,8 @@ def _rows(accuracies: dict[str, Interval], raw: dict[str, object]) -> tuple[Row,
 
 
 def _large(slices: dict[str, Interval], raw: dict[str, object]) -> dict[str, Interval]:
-    least = values.number(raw.get("worst_slice_of_at_least")) or 0
-    counts = {name: values.number(values.at(raw, ("slices", name, "count"))) for name in slices}
+    least = json_values.number(raw.get("worst_slice_of_at_least")) or 0
+    counts = {name: json_values.number(json_values.at(raw, ("slices", name, "count"))) for name in slices}
     return {name: row for name, row in slices.items() if (counts[name] or least) >= least}
 
 
@@ -100,6 +102,6 @@ def _data(
 
 def _json(content: bytes | None) -> dict[str, object]:
     try:
-        return values.mapping(json.loads(content or b"{}"))
+        return json_values.mapping(json.loads(content or b"{}"))
     except (ValueError, RecursionError):
         return {}  # figures.damaged names the file

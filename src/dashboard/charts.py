@@ -8,7 +8,7 @@ from dashboard import plot
 from dashboard.checks import Check
 from dashboard.days import Day
 from dashboard.plot import Dot, Plot, Scale, Span
-from gitops.figures import Interval
+from gitops.model.metrics import Interval
 
 # A change of less is not worth a look, and must not look like one.
 _LEAST_SPAN = 0.2

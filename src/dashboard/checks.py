@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gitops import values
-from gitops.figures import Interval
+from gitops.model.metrics import Interval
+from gitops.text import json_values
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Shift:
     @property
     def share(self) -> float | None:
         """The distance as a multiple of what is allowed."""
-        return values.number(self.distance / self.limit) if self.limit else None
+        return json_values.number(self.distance / self.limit) if self.limit else None
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def read(home: Path, since: datetime | None = None) -> Record:
             continue
         try:
             data = json.loads(line)
-            at = values.moment(data["at"])
+            at = json_values.moment(data["at"])
             if at is None:
                 raise ValueError("at: not a time")
             if since is None or at >= since:
@@ -120,36 +120,36 @@ def reports(home: Path) -> dict[str, Path]:
 
 
 def _check(home: Path, data: dict[str, Any], at: datetime, kept: set[str]) -> Check:
-    drift, performance = values.mapping(data.get("drift")), values.mapping(data.get("performance"))
+    drift, performance = json_values.mapping(data.get("drift")), json_values.mapping(data.get("performance"))
     moved = _shifts(drift.get("columns"))
-    folder = (values.text(data.get("evidence")) or "").rpartition("/")[2]
+    folder = (json_values.text(data.get("evidence")) or "").rpartition("/")[2]
     evidence = _evidence(home / "monitoring" / folder / "drift.json") if folder else {}
     shifts = _shifts(evidence) or moved
-    accuracy = values.number(performance.get("mean_accuracy"))
+    accuracy = json_values.number(performance.get("mean_accuracy"))
     return Check(
         run_id=str(data.get("run_id", "")),
         at=at,
-        decision=values.text(data.get("decision")) or "not said",
-        reasons=values.texts(data.get("reasons")),
-        triggered=values.text(data.get("triggered")),
-        release=values.text(data.get("release")),
-        rows=values.whole(drift.get("rows")),
-        drifted=values.flag(drift.get("drifted")),
+        decision=json_values.text(data.get("decision")) or "not said",
+        reasons=json_values.texts(data.get("reasons")),
+        triggered=json_values.text(data.get("triggered")),
+        release=json_values.text(data.get("release")),
+        rows=json_values.whole(drift.get("rows")),
+        drifted=json_values.flag(drift.get("drifted")),
         moved=moved,
         largest=shifts[0] if shifts else None,
         accuracy=None
         if accuracy is None
         else Interval(
             accuracy,
-            values.number(performance.get("mean_accuracy_low")),
-            values.number(performance.get("mean_accuracy_high")),
+            json_values.number(performance.get("mean_accuracy_low")),
+            json_values.number(performance.get("mean_accuracy_high")),
         ),
-        threshold=values.number(performance.get("limit", performance.get("threshold"))),
-        below=values.flag(
+        threshold=json_values.number(performance.get("limit", performance.get("threshold"))),
+        below=json_values.flag(
             performance.get("below_threshold")
             or performance.get("below_release", performance.get("below_threshold"))
         ),
-        labels=values.whole(performance.get("images")),
+        labels=json_values.whole(performance.get("images")),
         alarm=_said(data.get("alarm")),
         episodes=tuple(_episodes(data.get("episodes"))),
         evidence=folder or None,
@@ -159,9 +159,9 @@ def _check(home: Path, data: dict[str, Any], at: datetime, kept: set[str]) -> Ch
 
 
 def _episodes(value: object) -> Iterator[str]:
-    for alarm, episode in values.mapping(value).items():
-        state = values.text(values.mapping(episode).get("state"))
-        since = values.moment(values.mapping(episode).get("since"))
+    for alarm, episode in json_values.mapping(value).items():
+        state = json_values.text(json_values.mapping(episode).get("state"))
+        since = json_values.moment(json_values.mapping(episode).get("since"))
         if state:
             yield f"{alarm} {state}{f', since {since:%Y-%m-%d}' if since else ''}"
 
@@ -175,16 +175,16 @@ def _said(value: object) -> str | None:
 
 def _shifts(columns: object) -> tuple[Shift, ...]:
     found = []
-    for name, row in values.mapping(columns).items():
-        distance = values.number(values.mapping(row).get("distance"))
+    for name, row in json_values.mapping(columns).items():
+        distance = json_values.number(json_values.mapping(row).get("distance"))
         if distance is not None:
-            found.append(Shift(name, distance, values.number(row.get("distance_threshold"))))
+            found.append(Shift(name, distance, json_values.number(row.get("distance_threshold"))))
     return tuple(sorted(found, key=lambda shift: shift.share or shift.distance, reverse=True))
 
 
 def _reference(columns: object) -> Iterator[tuple[str, float]]:
-    for name, row in values.mapping(columns).items():
-        mean = values.number(values.mapping(row).get("reference_mean"))
+    for name, row in json_values.mapping(columns).items():
+        mean = json_values.number(json_values.mapping(row).get("reference_mean"))
         if name.endswith("_score") and mean is not None:
             yield name.removesuffix("_score"), mean
 
@@ -201,4 +201,4 @@ def _evidence(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=500)
 def _columns(path: Path, _written: int) -> dict[str, Any]:
-    return values.mapping(values.mapping(json.loads(path.read_bytes())).get("columns"))
+    return json_values.mapping(json_values.mapping(json.loads(path.read_bytes())).get("columns"))

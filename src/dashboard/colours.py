@@ -4,7 +4,7 @@ import re
 
 from airflow.configuration import conf
 
-from gitops import values
+from gitops.text import json_values
 
 SHADES = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950)
 _COLOUR = re.compile(r"#[0-9a-fA-F]{3,8}|(?:oklch|oklab|rgb|hsl)\([0-9a-z.%/, +-]+\)")
@@ -15,10 +15,10 @@ _LIGHTNESS = (0.984, 0.968, 0.929, 0.869, 0.704, 0.554, 0.446, 0.372, 0.279, 0.2
 
 def css() -> str:
     """Return a style sheet that sets `--brand-50` to `--brand-950`; what is no colour is left out."""
-    brand = values.at(conf.getjson("api", "theme", fallback={}), ("tokens", "colors", "brand"))
+    brand = json_values.at(conf.getjson("api", "theme", fallback={}), ("tokens", "colors", "brand"))
     lines = []
     for shade, lightness in zip(SHADES, _LIGHTNESS, strict=True):
-        value = values.text(values.at(brand, (str(shade), "value")))
+        value = json_values.text(json_values.at(brand, (str(shade), "value")))
         fits = value is not None and _COLOUR.fullmatch(value)
         lines.append(f"  --brand-{shade}: {value if fits else f'oklch({lightness} 0.04 257)'};")
     return ":root {\n" + "\n".join(lines) + "\n}\n"

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 
-from gitops import values
+from gitops.text import json_values
 
 _FOLDER = "date="
 
@@ -47,7 +47,7 @@ def read(home: Path, since: date, until: date) -> list[Day]:
         return []
     found = []
     for entry in os.scandir(scores):
-        day = values.day(entry.name.removeprefix(_FOLDER)) if entry.name.startswith(_FOLDER) else None
+        day = json_values.day(entry.name.removeprefix(_FOLDER)) if entry.name.startswith(_FOLDER) else None
         if day is not None and since <= day <= until and entry.is_dir():
             files = sorted(
                 (file.name, file.stat().st_mtime_ns, file.stat().st_size)
@@ -85,14 +85,20 @@ def _read(day: date, folder: str, files: tuple[tuple[str, int, int], ...]) -> Da
 
 def _batch(day: date, content: bytes) -> Day:
     data = json.loads(content)
-    rows = values.whole(values.mapping(data).get("rows"))
+    rows = json_values.whole(json_values.mapping(data).get("rows"))
     if rows is None or rows < 0:
         raise ValueError("says no number of rows")
-    attributes = values.mapping(data.get("attributes"))
-    means = {name: values.number(values.mapping(row).get("mean_score")) for name, row in attributes.items()}
-    positive = {name: values.number(values.mapping(row).get("positive")) for name, row in attributes.items()}
+    attributes = json_values.mapping(data.get("attributes"))
+    means = {
+        name: json_values.number(json_values.mapping(row).get("mean_score"))
+        for name, row in attributes.items()
+    }
+    positive = {
+        name: json_values.number(json_values.mapping(row).get("positive")) for name, row in attributes.items()
+    }
     reasons = {
-        reason: values.whole(count) for reason, count in values.mapping(data.get("quarantined")).items()
+        reason: json_values.whole(count)
+        for reason, count in json_values.mapping(data.get("quarantined")).items()
     }
     return Day(
         day,

@@ -10,8 +10,8 @@ from typing import Any
 
 from dashboard.card import Row
 from dashboard.checks import Check
-from gitops import values
-from gitops.figures import Interval
+from gitops.model.metrics import Interval
+from gitops.text import json_values
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def read(home: Path, checks: Sequence[Check]) -> LateLabels | None:
         return None
     path = home / "monitoring" / str(check.evidence) / EVIDENCE
     try:
-        found = values.mapping(json.loads(path.read_bytes()))
+        found = json_values.mapping(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None  # somebody tidied up; the check's line says the most of it
     except (OSError, ValueError, RecursionError) as error:
@@ -44,19 +44,20 @@ def read(home: Path, checks: Sequence[Check]) -> LateLabels | None:
     attributes, slices = (_worst_first(found.get(key)) for key in ("per_attribute", "slices"))
     if not attributes and not slices:
         return None
-    return LateLabels(check.at, values.whole(found.get("images")), attributes, slices)
+    return LateLabels(check.at, json_values.whole(found.get("images")), attributes, slices)
 
 
 def _worst_first(rows: object) -> tuple[Row, ...]:
-    return tuple(sorted(_rows(values.mapping(rows)), key=lambda row: row.accuracy.value))
+    return tuple(sorted(_rows(json_values.mapping(rows)), key=lambda row: row.accuracy.value))
 
 
 def _rows(rows: dict[str, Any]) -> Iterator[Row]:
     for name, value in rows.items():
-        row = values.mapping(value)
+        row = json_values.mapping(value)
         accuracy, low, high, positives = (
-            values.number(row.get(key)) for key in ("accuracy", "accuracy_low", "accuracy_high", "positives")
+            json_values.number(row.get(key))
+            for key in ("accuracy", "accuracy_low", "accuracy_high", "positives")
         )
         if accuracy is not None:
             majority = None if positives is None else max(positives, 1 - positives)
-            yield Row(name, Interval(accuracy, low, high), majority, values.whole(row.get("count")))
+            yield Row(name, Interval(accuracy, low, high), majority, json_values.whole(row.get("count")))

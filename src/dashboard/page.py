@@ -22,7 +22,7 @@ from dashboard.late_labels import LateLabels
 from dashboard.place import Place
 from dashboard.plot import Plot, Span
 from dashboard.running import Running
-from gitops.figures import Interval
+from gitops.model.metrics import Interval
 
 log = logging.getLogger(__name__)
 

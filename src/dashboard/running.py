@@ -7,13 +7,14 @@ from datetime import datetime
 
 from dashboard.errors import DashboardError
 from dashboard.place import Place
-from gitops import instructions, values
 from gitops.errors import GitopsError
-from gitops.instructions import Meeting, text
-from gitops.ledger import Ledger, last_good
-from gitops.release import PREVIOUS, Declaration, identities
-from gitops.repository import Repository
-from gitops.verdict import Verdict
+from gitops.git.repository import Repository
+from gitops.promotion import instructions
+from gitops.promotion.instructions import Meeting, text
+from gitops.release.file import PREVIOUS, Declaration, identities
+from gitops.release.state import Ledger, last_good
+from gitops.release.verdicts import Verdict
+from gitops.text import json_values
 
 _MAIN = "refs/heads/main"
 _NAME = re.compile(r"[a-z][a-z_]*")
@@ -56,6 +57,10 @@ class Running:
     """That the model was made from another commit."""
     next_command: str | None = None
     """The command that mends that."""
+    needs: int | None = None
+    """The contract of the runtime that the release needs."""
+    contract: int | None = None
+    """The contract that the runtime of this environment keeps."""
     hold: str | None = None
     change: Change | None = None
     verdict: Verdict | None = None
@@ -113,7 +118,7 @@ def read(place: Place) -> Running:
     """
     path = place.bundle / "release.json"
     try:
-        serving = values.mapping(json.loads(path.read_text("utf-8")))
+        serving = json_values.mapping(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         raise DashboardError(
             f"{path}: not there. The dag-processor writes it when it first asks git; the api-server must "
@@ -121,8 +126,10 @@ def read(place: Place) -> Running:
         ) from None
     except (OSError, ValueError) as error:
         raise DashboardError(f"{path}: cannot be read: {error}") from error
-    commit, declared, refused = (values.text(serving.get(name)) for name in ("commit", "declared", "refused"))
-    notice, next_command = (values.text(serving.get(name)) for name in ("model_notice", "next_command"))
+    commit, declared, refused = (
+        json_values.text(serving.get(name)) for name in ("commit", "declared", "refused")
+    )
+    notice, next_command = (json_values.text(serving.get(name)) for name in ("model_notice", "next_command"))
     bare = repository(place)
     try:
         ledger = Ledger(bare, main=_MAIN)
@@ -136,6 +143,8 @@ def read(place: Place) -> Running:
             refused=refused,
             notice=notice,
             next_command=next_command,
+            needs=json_values.whole(serving.get("needs")),
+            contract=json_values.whole(serving.get("contract")),
             hold=ledger.present(place.environment).hold,
             change=change,
             verdict=ledger.verdicts.verified(place.environment, commit),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from face_attributes.errors import FaceAttributesError
+from face_attributes.common.errors import FaceAttributesError
 
 if TYPE_CHECKING:
-    from face_attributes.scored import Days
+    from face_attributes.monitoring.score_files import Days
 
 # Heavy libraries are imported inside the commands that need them, so that --help answers at once
 
@@ -43,7 +43,7 @@ def collect() -> None:
     see that folder change: after a change there, run dvc repro --force collect.
     """
     from face_attributes import params
-    from face_attributes.collect import collect as run
+    from face_attributes.data.collect import collect as run
 
     run(params.load().data)
 
@@ -57,7 +57,7 @@ def prepare() -> None:
     images as they are, for the stages export and reference.
     """
     from face_attributes import params
-    from face_attributes.prepare import prepare as run
+    from face_attributes.data.prepare import prepare as run
 
     run(params.load().prepare)
 
@@ -69,7 +69,7 @@ def tune() -> None:
     A search that was interrupted goes on with the trial after the last that ended.
     """
     from face_attributes import params
-    from face_attributes.tune import tune as run
+    from face_attributes.training.tune import tune as run
 
     loaded = params.load()
     run(loaded.tune, loaded.train)
@@ -82,7 +82,7 @@ def train() -> None:
     A training that was interrupted goes on after its last full epoch.
     """
     from face_attributes import params
-    from face_attributes.train import train as run
+    from face_attributes.training.train import train as run
 
     run(params.load())
 
@@ -95,7 +95,7 @@ def export() -> None:
     has the figures of both.
     """
     from face_attributes import params
-    from face_attributes.export import export as run
+    from face_attributes.model.export import export as run
 
     run(params.load().export)
 
@@ -111,8 +111,9 @@ def evaluate(
     Without options this is the stage, which also writes a summary, the latency and plots. With any of them
     only the figures are written.
     """
-    from face_attributes import evaluate as stage
-    from face_attributes import params, paths
+    from face_attributes import params
+    from face_attributes.common import paths
+    from face_attributes.evaluation import evaluate as stage
 
     options = params.load().evaluate
     if model or holdout or out:
@@ -127,7 +128,7 @@ def reference() -> None:
 
     Monitoring compares with it what the model meets later.
     """
-    from face_attributes.reference import reference as run
+    from face_attributes.evaluation.reference import reference as run
 
     run()
 
@@ -145,7 +146,7 @@ def score(
 
     Files that cannot be used are reported with reasons, and stay where they are unless --quarantine is given.
     """
-    from face_attributes.score import score as run
+    from face_attributes.monitoring.score import score as run
 
     scored, bad = run(folder, model, out, release, quarantine, summary)
     _print_bad(bad)
@@ -170,9 +171,10 @@ def compare(
     the latency differs between two runs. With --batch latency and size are left out: they are no matter of
     the images.
     """
-    from face_attributes import comparison, paths
+    from face_attributes.common import paths
+    from face_attributes.evaluation import compare as evaluation_compare
 
-    comparison.compare(model, incumbent, holdout or paths.HOLDOUT, out, batch or ())
+    evaluation_compare.compare(model, incumbent, holdout or paths.HOLDOUT, out, batch or ())
 
 
 @app.command(rich_help_panel=_TOOLS)
@@ -203,7 +205,7 @@ def append(
     data.max_bad_fraction stop it.
     """
     from face_attributes import params
-    from face_attributes.append import append as run
+    from face_attributes.data.append import append as run
 
     done = run(params.load().data, folder, name, labels)
     _print_bad(done.bad)
@@ -232,8 +234,8 @@ def gather(
 
     Images that an earlier batch in OUT was made of are left out. Fewer than a hundred new ones wait for more.
     """
-    from face_attributes.gather import MINIMUM
-    from face_attributes.gather import gather as run
+    from face_attributes.monitoring.gather import MINIMUM
+    from face_attributes.monitoring.gather import gather as run
 
     found = run(scored, labels, out, name)
     if found.folder:
@@ -272,7 +274,7 @@ def drift(
     The same image counts once. The report is Evidently's, of all windows together. Too few windows are not
     enough to say. Drift is an answer, not an error: the exit code is 0.
     """
-    from face_attributes.drift import drift as run
+    from face_attributes.monitoring.drift import drift as run
 
     days = _days(since, until)
     found = run(scores, reference, model_sha256, out, report, release, days, alarm_after)
@@ -321,7 +323,7 @@ def performance(
     whole 95% interval of the difference is. Fewer than a hundred labelled images are not enough to say. Being
     below is an answer, not an error: the exit code is 0.
     """
-    from face_attributes.performance import performance as run
+    from face_attributes.monitoring.performance import performance as run
 
     days = _days(since, until)
     found = run(scores, labels, reference, model_sha256, threshold, out, release, days, evaluation, max_loss)
@@ -352,8 +354,8 @@ def draw(
     ] = None,
 ) -> None:
     """Draw faces into a folder in the CelebA layout; the knobs make them drift from what a model has seen."""
-    from face_attributes import source
-    from face_attributes.synthetic import draw_folder
+    from face_attributes.data import source
+    from face_attributes.data.drawn_folder import draw_folder
 
     params = source.synthetic_params(
         count=count, seed=seed, light=light, blur=blur, noise=noise, pose=pose, marginals=marginal or []
@@ -371,9 +373,9 @@ def gallery(
     count: Annotated[int, typer.Option(min=1, max=400, help="How many faces")] = 24,
 ) -> None:
     """Show faces of the source with their attributes on one sheet."""
-    from face_attributes import gallery as sheets
     from face_attributes import params
-    from face_attributes import source as sources
+    from face_attributes.data import source as sources
+    from face_attributes.evaluation import contact_sheet as sheets
 
     images, ids, labels = sources.some(params.load(source=source).data, count)
     sheets.sheet(images, ids, labels, out)
@@ -407,7 +409,7 @@ def schema() -> None:
 
 
 def _days(since: datetime | None, until: datetime | None) -> "Days":
-    from face_attributes.scored import Days
+    from face_attributes.monitoring.score_files import Days
 
     return Days(since and since.date(), until and until.date())
 

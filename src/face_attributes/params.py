@@ -16,9 +16,9 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from face_attributes.errors import ParamsError
-from face_attributes.files import write_text
-from face_attributes.synthetic import DRAWN_ATTRIBUTES, SyntheticParams
+from drawn_faces import DRAWN_ATTRIBUTES, SyntheticParams
+from face_attributes.common.errors import ParamsError
+from face_attributes.common.files import write_text
 
 PARAMS_FILE = Path("params.yaml")
 SOURCES = ("synthetic", "celeba")
@@ -215,8 +215,8 @@ def schema() -> dict[str, Any]:
     """Return all that `load` checks as data: a JSON Schema, and rules for what it has no words for.
 
     `gitops check` judges the parameters of any commit with the schema of that commit, as it runs no code of
-    one; `gitops.parameters` says how the rules are read. Only whether several shares of drawn attributes can
-    be had at once is left to the stages.
+    one; `gitops.dvc.parameters` reads the rules. Only the stages check whether several shares of drawn
+    attributes are possible at once.
     """
     document = _without_titles(Params.model_json_schema())
     marginals = document["$defs"]["SyntheticParams"]["properties"]["marginals"]

@@ -6,8 +6,8 @@ the `gitops` of today. To keep that working:
 - DAGs import this module and no other module of `gitops`.
 - Functions take keyword arguments, and return text, numbers or values that JSON can carry.
 - A name is never removed and never changes incompatibly. To replace one, add another, and keep the old one.
-- Adding a name raises `CONTRACT`. A release states the contract that it needs in `dags/runtime.yaml`; a
-  runtime with a lower number does not serve it.
+- Adding a name raises `CONTRACT`, in `gitops.runtime`. A release states the contract that it needs in
+  `dags/runtime.yaml`; a runtime with a lower number does not serve it.
 
 Every function works on the current task's environment, release and git repository. Commits are full ids of 40
 hexadecimal digits, folders and files absolute paths.
@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from gitops.errors import ParseError, RuleError
 from gitops.errors import StepError as CommandError
+from gitops.runtime import CONTRACT
 
 if TYPE_CHECKING:
     from airflow.sdk import DeadlineAlert
-
-CONTRACT = 1
-"""The number of this contract. dags/runtime.yaml of a release has the number that the release needs."""
 
 __all__ = (
     "CONTRACT",
@@ -74,14 +72,14 @@ log = logging.getLogger(__name__)
 
 def environment() -> str:
     """Return the name of the environment that the task runs in."""
-    from gitops import task_context
+    from gitops.airflow import task_context
 
     return task_context.environment()
 
 
 def home() -> str:
     """Return the data folder of the environment."""
-    from gitops import task_context
+    from gitops.airflow import task_context
 
     return str(task_context.home())
 
@@ -93,14 +91,14 @@ def release(*, checkout: str) -> str:
         checkout: The folder that the release is checked out in, for a task that Airflow did not start.
 
     """
-    from gitops import task_context
+    from gitops.airflow import task_context
 
     return task_context.release(Path(checkout))
 
 
 def checkout_release(*, checkout: str) -> str:
     """Return the commit of the release that is checked out in a folder, as a callback of a run needs it."""
-    from gitops import task_context
+    from gitops.airflow import task_context
 
     return task_context.checkout_release(Path(checkout))
 
@@ -119,7 +117,8 @@ def training_ref(*, ref: str, release: str) -> str:
         RuleError: when this environment may not train `ref`.
 
     """
-    from gitops import task_context, training_source
+    from gitops.airflow import task_context
+    from gitops.training import source as training_source
 
     return training_source.source(task_context.environment(), ref, release)
 
@@ -135,9 +134,9 @@ def find_commit(*, ref: str) -> dict[str, Any]:
         trying again may help.
 
     """
-    from gitops import task_context
+    from gitops.airflow import task_context
     from gitops.errors import GitError, NetworkError
-    from gitops.workspace import resolve
+    from gitops.git.workspace import resolve
 
     try:
         commit = resolve(task_context.origin(), ref, task_context.workspaces(), mirror=task_context.mirror())
@@ -148,8 +147,8 @@ def find_commit(*, ref: str) -> dict[str, Any]:
 
 def branch_commit(*, branch: str) -> str:
     """Return the commit that a branch of the repository names now."""
-    from gitops import task_context
-    from gitops.workspace import resolve
+    from gitops.airflow import task_context
+    from gitops.git.workspace import resolve
 
     return resolve(task_context.origin(), branch, task_context.workspaces())
 
@@ -167,9 +166,9 @@ def inspect(*, commit: str, files: Sequence[str] = (), storage: bool = False) ->
         `storage_problem`: the reason why the DVC remote cannot be used, or "".
 
     """
-    from gitops import task_context
-    from gitops.step import storage_problem
-    from gitops.workspace import workspace
+    from gitops.airflow import task_context
+    from gitops.git.workspace import workspace
+    from gitops.training.stages import storage_problem
 
     with workspace(task_context.origin(), commit, task_context.workspaces()) as space:
         return {
@@ -180,8 +179,8 @@ def inspect(*, commit: str, files: Sequence[str] = (), storage: bool = False) ->
 
 def changed_files(*, base: str, commit: str) -> list[str]:
     """Return the paths in which two commits differ."""
-    from gitops import task_context
-    from gitops.workspace import fetch, workspace
+    from gitops.airflow import task_context
+    from gitops.git.workspace import fetch, workspace
 
     origin = task_context.origin()
     with workspace(origin, commit, task_context.workspaces()) as space:
@@ -196,7 +195,7 @@ def parse_yaml(*, text: str) -> Any:
         ParseError: for text that is not YAML, is too large, or uses tags.
 
     """
-    from gitops import parse
+    from gitops.text import parse
 
     return parse.yaml_value(text.encode(), parse.PARAMS)
 
@@ -211,10 +210,11 @@ def run_stage(*, commit: str, stage: str, run_id: str, hours: float = 6) -> str:
         CommandError: when the stage or the DVC remote fails. Nothing is committed or pushed then.
 
     """
-    from gitops import step, task_context
-    from gitops.candidate import run_branch
+    from gitops.airflow import task_context
+    from gitops.training import stages as training_stages
+    from gitops.training.candidate import run_branch
 
-    return step.run_stage(
+    return training_stages.run_stage(
         task_context.origin(),
         commit,
         stage,
@@ -249,10 +249,11 @@ def run_command(
         CommandError: when the command or the DVC remote fails. Nothing is committed or pushed then.
 
     """
-    from gitops import step, task_context
-    from gitops.candidate import run_branch
+    from gitops.airflow import task_context
+    from gitops.training import stages as training_stages
+    from gitops.training.candidate import run_branch
 
-    return step.run_command(
+    return training_stages.run_command(
         task_context.origin(),
         commit,
         command,
@@ -267,16 +268,18 @@ def run_command(
 
 def pull_data(*, commit: str, stages: Sequence[str]) -> str:
     """Copy the data of stages of a commit from the DVC remote to the cache; return `commit`."""
-    from gitops import step, task_context
+    from gitops.airflow import task_context
+    from gitops.training import stages as training_stages
 
-    return step.pull(task_context.origin(), commit, stages, home=task_context.workspaces())
+    return training_stages.pull(task_context.origin(), commit, stages, home=task_context.workspaces())
 
 
 def push_data(*, commit: str, stages: Sequence[str]) -> str:
     """Make sure that the DVC remote has everything that stages of a commit made; return `commit`."""
-    from gitops import step, task_context
+    from gitops.airflow import task_context
+    from gitops.training import stages as training_stages
 
-    return step.push(task_context.origin(), commit, stages, home=task_context.workspaces())
+    return training_stages.push(task_context.origin(), commit, stages, home=task_context.workspaces())
 
 
 def call(*, command: Sequence[str], folder: str, minutes: float) -> None:
@@ -286,9 +289,9 @@ def call(*, command: Sequence[str], folder: str, minutes: float) -> None:
         CommandError: when it fails or takes longer than `minutes`.
 
     """
-    from gitops import step
+    from gitops.training import stages as training_stages
 
-    step.call(command, Path(folder), timedelta(minutes=minutes))
+    training_stages.call(command, Path(folder), timedelta(minutes=minutes))
 
 
 # Models
@@ -301,11 +304,12 @@ def fetch_model(*, release: str) -> str:
         The path, or "" for a release without a model.
 
     """
-    from gitops import model, task_context
+    from gitops.airflow import task_context
     from gitops.errors import NoModelError
+    from gitops.model import download
 
     try:
-        path = model.fetch_model(task_context.origin(), release, cache=task_context.home() / "models")
+        path = download.fetch_model(task_context.origin(), release, cache=task_context.home() / "models")
     except NoModelError as error:
         log.info("%s", error)
         return ""
@@ -314,10 +318,11 @@ def fetch_model(*, release: str) -> str:
 
 def fetch_reference(*, release: str) -> str:
     """Fetch the drift reference of a release, check its digest, and return its path."""
-    from gitops import model, task_context
+    from gitops.airflow import task_context
+    from gitops.model import download
 
     cache = task_context.home() / "references"
-    return str(model.fetch_reference(task_context.origin(), release, cache=cache))
+    return str(download.fetch_reference(task_context.origin(), release, cache=cache))
 
 
 # Candidates
@@ -325,7 +330,8 @@ def fetch_reference(*, release: str) -> str:
 
 def archive(*, commit: str, run_id: str) -> str:
     """Keep the metrics, plots and parameters of a run, and tag its commit; return the folder of the copy."""
-    from gitops import archive, task_context
+    from gitops.airflow import task_context
+    from gitops.training import archive
 
     folder = archive.archive(
         task_context.origin(),
@@ -348,8 +354,9 @@ def judge(*, commit: str, incumbent: str) -> dict[str, Any]:
         `table`: the results of the gates as Markdown. `failed`: a line for each gate that failed.
 
     """
-    from gitops import candidate, task_context
-    from gitops.gate import markdown
+    from gitops.airflow import task_context
+    from gitops.gates.gates import markdown
+    from gitops.training import candidate
 
     rows = candidate.judge(
         task_context.origin(),
@@ -374,7 +381,8 @@ def propose(*, base: str, commit: str, run_id: str) -> str:
         The branch, or "" where the results are those that `base` or main already has.
 
     """
-    from gitops import candidate, task_context
+    from gitops.airflow import task_context
+    from gitops.training import candidate
 
     origin, folder = task_context.origin(), task_context.workspaces()
     return candidate.propose(origin, base, commit, run_id=run_id, home=folder) or ""
@@ -385,7 +393,8 @@ def propose(*, base: str, commit: str, run_id: str) -> str:
 
 def unverified(*, release: str) -> str:
     """Return "" for a release that waits for its verdict here, else the reason why it does not."""
-    from gitops import task_context, verification
+    from gitops.airflow import task_context
+    from gitops.training import verification
 
     found = verification.pending(
         task_context.origin(), release, task_context.environment(), mirror=task_context.mirror()
@@ -395,7 +404,8 @@ def unverified(*, release: str) -> str:
 
 def verify(*, release: str) -> dict[str, Any]:
     """Score the hold-out of a release with its model, compare with its claim, and return the verdict."""
-    from gitops import task_context, verification
+    from gitops.airflow import task_context
+    from gitops.training import verification
 
     verdict = verification.verify(
         task_context.origin(), release, task_context.environment(), home=task_context.workspaces()
@@ -410,8 +420,9 @@ def publish_verdict(*, verdict: Mapping[str, Any]) -> dict[str, str]:
         `tag`: its name. `message`: its message. `reason`: the reason of a rejection, or "".
 
     """
-    from gitops import task_context, verification
-    from gitops.verdict import Verdict
+    from gitops.airflow import task_context
+    from gitops.release.verdicts import Verdict
+    from gitops.training import verification
 
     read = Verdict.model_validate(verdict)
     verification.publish(task_context.origin(), read, mirror=task_context.mirror())
@@ -430,7 +441,7 @@ def notify(*, subject: str, body: str, facts: Mapping[str, str]) -> None:
         facts: A table below the body; `environment` and `DAG` are part of the title.
 
     """
-    from gitops.notices import send_notice
+    from gitops.airflow.notices import send_notice
 
     send_notice(subject, body, facts)
 
@@ -444,15 +455,16 @@ def runbook(*, name: str, release: str, checkout: str) -> str:
         checkout: The folder that the release is checked out in.
 
     """
-    from gitops import runbooks, task_context
+    from gitops.airflow import runbooks, task_context
 
     return runbooks.link(name, task_context.url(), release, Path(checkout))
 
 
 def rollback_instructions(*, environment: str) -> str:
     """Return the commands that bring an environment back to its previous release, with a line of text."""
-    from gitops import instructions, task_context
-    from gitops.release import PREVIOUS
+    from gitops.airflow import task_context
+    from gitops.promotion import instructions
+    from gitops.release.file import PREVIOUS
 
     if environment not in PREVIOUS:
         return f"{environment} follows main. Its page Visage has the commands that revert the change there."
@@ -462,7 +474,7 @@ def rollback_instructions(*, environment: str) -> str:
 
 def run_link(*, dag_id: str, run_id: str) -> str:
     """Return the address of a run in the web interface of this Airflow."""
-    from gitops import notices
+    from gitops.airflow import notices
 
     return notices.run_link(dag_id, run_id)
 
@@ -474,7 +486,7 @@ def deadline(*, dag_id: str, seconds: float) -> "DeadlineAlert":
     """
     from airflow.sdk import AsyncCallback, DeadlineAlert
 
-    from gitops.deadline import FirstQueued
+    from gitops.airflow.deadline import FirstQueued
 
     due = timedelta(seconds=seconds)
     return DeadlineAlert(
@@ -497,7 +509,7 @@ async def on_late_run(context: Mapping[str, Any]) -> None:
         context: `dag_run` as the REST API describes it, and `deadline` with its `deadline_time`.
 
     """
-    from gitops import notices
+    from gitops.airflow import notices
 
     # In a thread: a mail server may take its time, and the triggerer has other triggers to run.
     await asyncio.to_thread(notices.send_late_notice, context)
@@ -505,7 +517,7 @@ async def on_late_run(context: Mapping[str, Any]) -> None:
 
 def safe_name(*, run_id: str) -> str:
     """Return a run id as part of a branch or folder name: letters, digits, dashes and underscores."""
-    from gitops.candidate import slug
+    from gitops.training.candidate import slug
 
     return slug(run_id)
 

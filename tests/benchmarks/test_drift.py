@@ -12,11 +12,11 @@ from scipy import stats
 from benchmarks import drift as benchmark
 from benchmarks import drift_plot, photographs
 from benchmarks.weeks import Checker, Known, Rates, Said, significant, week
-from face_attributes import drift
-from face_attributes.attributes import CELEBA_ATTRIBUTES
-from face_attributes.reference import Population
-from face_attributes.scored import ALL
-from face_attributes.windows import Window
+from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
+from face_attributes.evaluation.reference import Population
+from face_attributes.monitoring import drift
+from face_attributes.monitoring.score_files import ALL
+from face_attributes.monitoring.windows import Window
 
 DOCUMENT = Path(__file__).parents[2] / "docs/monitoring.md"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.gates import ATTRIBUTES, SMILING, WEEKS, Release, World, steps, year
-from gitops.gate import REGRESSION, Side, compared
-from gitops.settings import load
+from gitops.gates.gates import REGRESSION, Side, compared
+from gitops.release.settings import load
 
 SETTINGS = load("dev")
 

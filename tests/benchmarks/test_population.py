@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks import population as benchmark
-from face_attributes.synthetic import DRAWN_ATTRIBUTES, population
-from face_attributes.synthetic.correlations import CELEBA_CORRELATIONS
+from drawn_faces import DRAWN_ATTRIBUTES, population
+from drawn_faces.correlations import CELEBA_CORRELATIONS
 
 DOCUMENT = Path(__file__).parents[2] / "docs/data.md"
 

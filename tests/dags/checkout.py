@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gitops.airflow import Access
+from gitops.airflow.client import Access
 from infra.local import port, process, secret, variables
 from infra.local.database import Embedded
 from infra.local.instance import Instance, wait

@@ -11,7 +11,7 @@ from airflow._shared.module_loading import import_string
 from airflow.executors.executor_loader import ExecutorLoader
 from dotenv import dotenv_values
 
-from gitops.release import ENVIRONMENTS
+from gitops.release.file import ENVIRONMENTS
 from infra.local import instance, secret, variables
 from infra.local.layout import Layout
 from infra.local.variables import Address, Own
@@ -51,14 +51,14 @@ def executor_class(name: str) -> Any:
 
 def test_every_engine_names_an_executor() -> None:
     found = executors()
-    assert set(found) == {"LocalExecutor", "CeleryExecutor", "gitops.executor.KubernetesExecutor"}
+    assert set(found) == {"LocalExecutor", "CeleryExecutor", "gitops.airflow.executor.KubernetesExecutor"}
     for name in SAID_BY[: len(ENVIRONMENTS)]:
         assert name in found["LocalExecutor"]
     assert found["CeleryExecutor"] >= {
         "infra/compose/services.yml",
         "infra/kubernetes/celery/kustomization.yaml",
     }
-    assert found["gitops.executor.KubernetesExecutor"] == {"infra/kubernetes/base/engine.env"}
+    assert found["gitops.airflow.executor.KubernetesExecutor"] == {"infra/kubernetes/base/engine.env"}
 
 
 @pytest.mark.parametrize("name", executors())

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gitops.repository import Repository
-from gitops.step import run_command
-from gitops.workspace import Origin
+from gitops.git.repository import Repository
+from gitops.git.workspace import Origin
+from gitops.training.stages import run_command
 from visage_dags import labelled
 
 ROOT = Path(__file__).resolve().parents[2]

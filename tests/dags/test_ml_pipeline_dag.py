@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from gitops import task_context
+from gitops.airflow import task_context
 from gitops.errors import RuleError
-from gitops.repository import Repository
-from gitops.workspace import workspace
+from gitops.git.repository import Repository
+from gitops.git.workspace import workspace
 from ml_pipeline_dag import check_environment, ml_pipeline_face_attributes, run_stage
 from visage_dags import readiness
 

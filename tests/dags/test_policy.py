@@ -33,7 +33,7 @@ COUNTS = {
     "verify_release": 3,
 }
 
-# The parameters that choose code, and what decides whether they may: `gitops.training_source.source`.
+# The parameters that choose code, and what decides whether they may: `gitops.training.source.source`.
 DECIDED = {("ml_pipeline_face_attributes", "ref")}
 
 # Loads one DAG file in a fresh interpreter that has what a DAG processor has loaded before it comes to one.

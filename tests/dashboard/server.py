@@ -17,7 +17,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from gitops import settings
+from gitops.release import settings
 from infra.local import port, variables
 from tests.browser import chrome
 from tests.dashboard.world import ROOT

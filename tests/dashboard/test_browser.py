@@ -10,7 +10,7 @@ import pytest
 import requests
 from selenium.webdriver.common.by import By
 
-from gitops.release import ENVIRONMENTS
+from gitops.release.file import ENVIRONMENTS
 from tests.dashboard.server import Browser, Server, serve
 from tests.dashboard.world import World
 

@@ -2,7 +2,7 @@ import json
 
 from dashboard import card, running
 from dashboard.place import Place
-from gitops.figures import Interval
+from gitops.model.metrics import Interval
 from tests.dashboard.world import ATTRIBUTES, World, trained
 
 

@@ -3,7 +3,7 @@ from datetime import date, timedelta
 from dashboard import charts, checks
 from dashboard.days import Day
 from dashboard.plot import Span
-from gitops.figures import Interval
+from gitops.model.metrics import Interval
 from tests.dashboard.world import NOW, TODAY, World, column, performance
 
 SPAN = Span(TODAY - timedelta(days=90), TODAY)

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from dashboard import checks
-from gitops.figures import Interval
+from gitops.model.metrics import Interval
 from tests.dashboard.world import NOW, REPORT, World, column, performance
 
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from dashboard import colours
-from gitops import settings
-from gitops.release import ENVIRONMENTS
+from gitops.release import settings
+from gitops.release.file import ENVIRONMENTS
 from tests.dashboard.world import ROOT
 
 THEME = "AIRFLOW__API__THEME"

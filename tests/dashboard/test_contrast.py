@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from gitops import settings
-from gitops.release import ENVIRONMENTS
+from gitops.release import settings
+from gitops.release.file import ENVIRONMENTS
 from tests.dashboard.world import ROOT
 
 STYLE = (ROOT / "src/dashboard/static/style.css").read_text()

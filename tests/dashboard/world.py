@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gitops import values
-from gitops.bundle import ReleaseBundle
+from gitops.airflow.bundle import ReleaseBundle
+from gitops.text import json_values
 from tests.gitops.conftest import Lab, model_files
 
 ROOT = Path(__file__).parents[2]
@@ -152,7 +152,7 @@ class World:
             line["drift"].get("columns", {}) if isinstance(line["drift"], dict) else {}
         )
         (self.home / folder / "drift.json").write_text(json.dumps({"columns": columns}))
-        if values.mapping(line["performance"]).get("enough_labels"):
+        if json_values.mapping(line["performance"]).get("enough_labels"):
             evidence = line["performance"] | labels(line["performance"]["mean_accuracy"])
             (self.home / folder / "performance.json").write_text(json.dumps(evidence))
         if report is not None:

@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 import psutil
 
-from gitops import settings
-from gitops.airflow import Access, UnreachableError
-from gitops.repository import Repository
+from gitops.airflow.client import Access, UnreachableError
+from gitops.git.repository import Repository
+from gitops.release import settings
 from infra.local import port, process, secret, variables
 from infra.local.task import Runs
 from infra.local.training import DAG

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gitops.candidate import run_branch
+from gitops.training.candidate import run_branch
 from infra.local.task import ENDED
 from infra.local.training import DAG
 from tests.distribution.cluster import BUCKET, Cluster, temporary

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops.scope import of_file
+from gitops.promotion.scope import of_file
 from tests.docs.pages import ROOT, SHELL, Block, Page, pages
 from tests.docs.places import BlockError, Place, clone, down, engine
 

@@ -10,11 +10,15 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from face_attributes import best, evaluate, export, params, prepare, prepared, runtime, train
-from face_attributes.attributes import HEIGHT, WIDTH
-from face_attributes.collect import collect
+from face_attributes import params
+from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
+from face_attributes.data import arrays, prepare
+from face_attributes.data.collect import collect
+from face_attributes.data.drawn_folder import draw_folder
+from face_attributes.evaluation import evaluate
+from face_attributes.model import export
 from face_attributes.params import Params
-from face_attributes.synthetic import draw_folder
+from face_attributes.training import device, hyperparameters, train
 
 FACES = 240
 SHRINK = 6
@@ -25,7 +29,7 @@ def one_thread() -> Iterator[None]:
     """Keep PyTorch to one thread: on a busy machine several wait for each other longer than they work."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "cpu_count", lambda: 1)
+        patch.setattr(device, "cpu_count", lambda: 1)
         yield
 
 
@@ -141,7 +145,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny: Params) -> Made:
         draw_folder(tiny.data.synthetic, made.faces, progress=False)
         collect(tiny.data, made.raw)
         prepare.prepare(tiny.prepare, made.raw, home / "none", made.prepared, made.holdout, made.sample)
-        best.write(made.best, {name: getattr(tiny.train, name) for name in params.SEARCHED})
+        hyperparameters.write(made.best, {name: getattr(tiny.train, name) for name in params.SEARCHED})
         train.train(tiny, made.prepared, made.best, made.weights, made.curve, made.training)
         export.export(tiny.export, made.weights, made.sample, made.variants, made.model, made.parity)
         evaluate.evaluate(tiny.evaluate, made.model, made.holdout, made.evaluation)
@@ -149,8 +153,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny: Params) -> Made:
 
 
 @pytest.fixture(scope="session")
-def data(made: Made) -> prepared.Prepared:
-    return prepared.load(made.prepared)
+def data(made: Made) -> arrays.Prepared:
+    return arrays.load(made.prepared)
 
 
 def _jpeg(seed: int = 0, width: int = WIDTH, height: int = HEIGHT) -> bytes:

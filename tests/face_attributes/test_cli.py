@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from face_attributes import cli
-from face_attributes import reference as references
-from face_attributes.model import Model
+from face_attributes.evaluation import reference as references
+from face_attributes.model.onnx_model import Model
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate")

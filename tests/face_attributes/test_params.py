@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from face_attributes import params
-from face_attributes.errors import ParamsError
-from gitops import parameters
+from face_attributes.common.errors import ParamsError
+from gitops.dvc import parameters
 
 ROOT = Path(__file__).parents[2]
 

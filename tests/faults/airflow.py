@@ -13,8 +13,8 @@ from pathlib import Path
 import sqlalchemy as sql
 from rich.console import Console
 
-from gitops.airflow import Access, Run
-from gitops.repository import Repository
+from gitops.airflow.client import Access, Run
+from gitops.git.repository import Repository
 from infra.local import port, process, secret, variables
 from infra.local.database import Embedded
 from infra.local.instance import Instance, wait

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 from tests.faults.damage import assert_undamaged
 from tests.infra.local.waiting import wait_for
 

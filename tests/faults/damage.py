@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 
 
 def assert_undamaged(origin: Repository, store: Path, spaces: Path) -> None:

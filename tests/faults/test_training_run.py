@@ -9,7 +9,7 @@ from datetime import timedelta
 import psutil
 import pytest
 
-from gitops.candidate import candidate_branch, run_branch
+from gitops.training.candidate import candidate_branch, run_branch
 from infra.local.training import DAG
 from tests.faults.airflow import Environment, environment, params
 from tests.infra.local.waiting import alive, wait_for

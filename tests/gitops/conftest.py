@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from gitops.github.client import GitHub
-from gitops.ledger import Ledger
-from gitops.merge import merge
-from gitops.promotion import Proposal, promote, push
-from gitops.release import ENVIRONMENTS
-from gitops.repository import Repository
-from gitops.verdict import Verdict, record
+from gitops.forge.client import GitHub
+from gitops.git.repository import Repository
+from gitops.promotion.merge import merge
+from gitops.promotion.proposals import Proposal, promote, push
+from gitops.release.file import ENVIRONMENTS
+from gitops.release.state import Ledger
+from gitops.release.verdicts import Verdict, record
 from tests.workflows.forge import NAME, Forge
 from tests.workflows.server import serve
 

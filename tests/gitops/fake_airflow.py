@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from gitops.airflow import Access
+from gitops.airflow.client import Access
 
 
 class FakeAirflow:

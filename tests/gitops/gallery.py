@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from face_attributes.attributes import CELEBA_ATTRIBUTES
-from gitops import drifted, material, report
-from gitops.trial import Trial, load_seconds
-
-from .conftest import Lab, model_files
+from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
+from gitops.model import drift_comparison
+from gitops.report import collect
+from gitops.report import render as report_render
+from gitops.training.trial import Trial, load_seconds
+from tests.gitops.conftest import Lab, model_files
 
 EPOCHS = 24
 SLICES = ("Male", "not Male", "Young", "not Young", "dark", "medium", "light")
@@ -68,10 +69,10 @@ def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     def told(head: str, **options: Any) -> str:
         ledger = lab.ledger()
         commit = lab.clone.resolve(lab.clone.branch_ref("origin", head))
-        return report.render(material.gather(ledger, commit, name=head, seconds=SECONDS, **options))
+        return report_render.render(collect.gather(ledger, commit, name=head, seconds=SECONDS, **options))
 
     good = files("second", 0.97, seed=2)
-    lab.branch("candidate/good", good | {drifted.PATH: _drifted(good)})
+    lab.branch("candidate/good", good | {drift_comparison.PATH: _drifted(good)})
     yield "good", told("candidate/good", jobs=WORDS, price=0.006)
     lab.branch("candidate/worse", files("third", 0.93, seed=2))
     yield "worse", told("candidate/worse", jobs=WORDS)
@@ -82,7 +83,7 @@ def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     dag = (lab.origin.read(lab.tip, "dags/example.py") or b"").replace(
         b"schedule=None", b'schedule="@weekly"'
     )
-    code = {"src/face_attributes/network.py": b"# wider\n", "dags/example.py": dag}
+    code = {"src/face_attributes/model/network.py": b"# wider\n", "dags/example.py": dag}
     lab.branch("patch-1", code)
     yield "fork", told("patch-1", jobs=JOBS, trial=trial)
     yield "broken", told("patch-1", jobs=JOBS | {"test": "failure"}, trial=trial)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 
 FAR = "99999999999999"
 

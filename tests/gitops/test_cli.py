@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from gitops import instructions, promotion
-from gitops.cli import app, move
-from gitops.difference import compare
-from gitops.promotion import awaited
-
-from . import poison
-from .conftest import Lab, model_files
-from .fake_airflow import FakeAirflow
+from gitops.cli import app, releases
+from gitops.diff.diff import compare
+from gitops.promotion import instructions, proposals
+from gitops.promotion.proposals import awaited
+from tests.gitops import poison
+from tests.gitops.conftest import Lab, model_files
+from tests.gitops.fake_airflow import FakeAirflow
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ def test_from_dev_to_prod_and_back(lab: Lab, run) -> None:
 
 def test_a_promotion_can_wait_for_the_verdict(lab: Lab, run, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = lab.train("a", verified=False)
-    monkeypatch.setattr(move, "_PAUSE", 0.01)
+    monkeypatch.setattr(releases, "_PAUSE", 0.01)
     too_soon = run("promote", "staging", "--wait", "--minutes", "0")
     assert (too_soon.exit_code, "dev has not verified" in too_soon.stderr) == (1, True)
     waited = 0
@@ -106,7 +105,7 @@ def test_a_promotion_can_wait_for_the_verdict(lab: Lab, run, monkeypatch: pytest
             lab.verify("dev", commit)
         return awaited(ledger, environment)
 
-    monkeypatch.setattr(promotion, "awaited", verify)
+    monkeypatch.setattr(proposals, "awaited", verify)
     done = run("promote", "staging", "--push", "--wait")
     assert done.exit_code == 0, done.output
     assert done.output.count("Waiting for dev to verify the release") == 1

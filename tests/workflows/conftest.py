@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gitops.repository import Repository
-from gitops.verdict import Verdict
+from gitops.git.repository import Repository
+from gitops.release.verdicts import Verdict
 from tests.workflows.forge import Forge
 from tests.workflows.runner import Run, copy
 from tests.workflows.server import serve

@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 from tests.workflows.workflow import Event
 
 NAME = "acme/visage"

@@ -5,15 +5,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from gitops.cli import look, move, review, train
+from gitops.cli import github as github_cli
+from gitops.cli import inspect as inspect_commands
+from gitops.cli import releases, review, train
 from gitops.cli.options import ERR, OUT
 from gitops.errors import GitopsError, NothingToDoError, RuleError
-from gitops.github import cli as github_cli
 
 _PANELS = {
-    "Look": (look.status, look.diff),
+    "Look": (inspect_commands.status, inspect_commands.diff),
     "Train": (train.train,),
-    "Move a release": (move.promote, move.rollback, move.release_hold, move.merge),
+    "Move a release": (releases.promote, releases.rollback, releases.release_hold, releases.merge),
     "Judge a change": (review.check, review.scope, review.trial, review.report),
 }
 

@@ -59,7 +59,7 @@ Environment = Annotated[
 
 
 def show_gates(ledger: Any) -> None:
-    from gitops.gate import table
+    from gitops.gates.gates import table
 
     for environment, rows in ledger.judged.items():
         OUT.print(table(rows, f"The gates of {environment}"))

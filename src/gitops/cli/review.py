@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gitops.checkout import commit_of, comparer, open_checkout
+from gitops.cli.context import commit_of, comparer, open_checkout
 from gitops.cli.options import ERR, OUT, Base, Head, Jobs, Remote, WithoutStorage, say_unchecked, show_gates
 from gitops.errors import GitopsError, RuleError
 
@@ -31,12 +31,12 @@ def check(
     that both commits record are compared instead, and the table says so. With one that does not deliver, the
     gate fails.
     """
-    from gitops import provenance
-    from gitops.check import judge, note
-    from gitops.ledger import Ledger
-    from gitops.material import failed
-    from gitops.merge_result import merge_result
-    from gitops.storage import Storage
+    from gitops.dvc import provenance
+    from gitops.dvc.remote import Storage
+    from gitops.promotion.check import judge, note
+    from gitops.promotion.merge_result import merge_result
+    from gitops.release.state import Ledger
+    from gitops.report.collect import failed
 
     provenance.begin()
     repository, remote = open_checkout(remote)
@@ -62,8 +62,8 @@ def scope(base: Base = "main", head: Head = "HEAD", remote: Remote = None) -> No
     Prints a line for each check, `test=true` or `test=false`, as GitHub Actions takes them for the outputs of
     a step; why, it says on the other stream.
     """
-    from gitops.ledger import Ledger
-    from gitops.scope import CHECKS, of_files
+    from gitops.promotion.scope import CHECKS, of_files
+    from gitops.release.state import Ledger
 
     repository, remote = open_checkout(remote)
     ledger = Ledger.fetch(repository, remote, main=base)
@@ -95,8 +95,8 @@ def trial(
     import logging
     from datetime import timedelta
 
-    from gitops.ledger import Ledger
-    from gitops.trial import run
+    from gitops.release.state import Ledger
+    from gitops.training.trial import run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     repository, remote = open_checkout(remote)
@@ -154,11 +154,11 @@ def report(
     """
     import sys
 
-    from gitops.ledger import Ledger
-    from gitops.material import gather
-    from gitops.report import render
-    from gitops.storage import Storage
-    from gitops.trial import Trial, load_seconds
+    from gitops.dvc.remote import Storage
+    from gitops.release.state import Ledger
+    from gitops.report.collect import gather
+    from gitops.report.render import render
+    from gitops.training.trial import Trial, load_seconds
 
     repository, remote = open_checkout(remote, needed=False)
     compare = comparer(repository, remote)

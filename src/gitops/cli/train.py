@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from gitops.checkout import open_checkout
+from gitops.cli.context import open_checkout
 from gitops.cli.options import ERR, OUT, Access, Remote
 from gitops.errors import RuleError, TrainingError
 
@@ -38,11 +38,12 @@ def train(
     refused the model, or when the run could not be started or is not over in time. An interrupted command
     leaves the run alone; the same command follows it again.
     """
-    from gitops import provenance, training
-    from gitops.airflow import ACCESS_FILE, Airflow, load_access
-    from gitops.candidate import candidate_branch
-    from gitops.check import unreadable
-    from gitops.ledger import Ledger
+    from gitops.airflow.client import ACCESS_FILE, Airflow, load_access
+    from gitops.dvc import provenance
+    from gitops.promotion.check import unreadable
+    from gitops.release.state import Ledger
+    from gitops.training import runs
+    from gitops.training.candidate import candidate_branch
 
     provenance.begin()
     repository, remote = open_checkout(remote)
@@ -61,26 +62,26 @@ def train(
 
     again = f".venv/bin/gitops train {branch} --wait" + (f" --profile {profile}" if profile != "full" else "")
     with Airflow(known, timeout=30) as airflow:
-        started = training.start(airflow, branch, commit, profile, unpause=wait, say=say)
-        say(f"Watch it: {known.web or known.url}/dags/{training.DAG}/runs/{started.run}")
+        started = runs.start(airflow, branch, commit, profile, unpause=wait, say=say)
+        say(f"Watch it: {known.web or known.url}/dags/{runs.DAG}/runs/{started.run}")
         if not wait:
             say(f"Follow it: {again}")
             return
         try:
             seconds = minutes * 60
-            state = training.follow(airflow, started.run, seconds=seconds, show=training.Progress(say))
+            state = runs.follow(airflow, started.run, seconds=seconds, show=runs.Progress(say))
         except KeyboardInterrupt:
-            goes_on = f" {training.DAG} stays unpaused until then." if started.unpaused else ""
+            goes_on = f" {runs.DAG} stays unpaused until then." if started.unpaused else ""
             line = f"Interrupted. The run goes on.{goes_on} Follow it: {again}"
             ERR.print(line, soft_wrap=True, markup=False)
             raise typer.Exit(130) from None
         if state is None:
             raise TrainingError(f"{started.run} is not over after {minutes:g} minutes, and goes on: {again}")
         if started.unpaused:
-            training.settle(airflow, started.run)
-            say(f"{training.DAG} is paused again")
+            runs.settle(airflow, started.run)
+            say(f"{runs.DAG} is paused again")
         if state != "success":
-            raise TrainingError(training.failure(airflow, started.run, f"{known.web or known.url}"))
+            raise TrainingError(runs.failure(airflow, started.run, f"{known.web or known.url}"))
     _tell(Ledger.fetch(repository, remote), remote, candidate_branch(started.run), branch, profile, say)
 
 

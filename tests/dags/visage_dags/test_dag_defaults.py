@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from gitops.airflow import Airflow
+from gitops.airflow.client import Airflow
 from tests.dags import sinks
 from tests.dags.engine import Engine, engine
 from tests.dags.sinks import Sinks

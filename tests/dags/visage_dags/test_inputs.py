@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gitops import settings
-from gitops.release import ENVIRONMENTS
+from gitops.release import settings
+from gitops.release.file import ENVIRONMENTS
 from visage_dags import inputs
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -95,7 +95,11 @@ def test_the_reading_is_found_wherever_it_is(tmp_path: Path) -> None:
 
 def test_the_modules_behind_the_dags_are_looked_at_too() -> None:
     names = {path.relative_to(ROOT).as_posix() for path in _reached()}
-    assert {"dags/visage_dags/context.py", "src/gitops/verification.py", "src/gitops/workspace.py"} <= names
+    assert {
+        "dags/visage_dags/context.py",
+        "src/gitops/training/verification.py",
+        "src/gitops/git/workspace.py",
+    } <= names
 
 
 def test_what_is_read_is_declared_and_what_is_declared_is_read(used: set[tuple[str, str]]) -> None:

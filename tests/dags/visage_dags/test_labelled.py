@@ -2,7 +2,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 from visage_dags import labelled
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gitops import instructions, tasks
+from gitops import tasks
+from gitops.promotion import instructions
 from visage_dags import monitoring
 from visage_dags.monitoring import Decision, decide, last_days
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from airflow.providers.standard.sensors.filesystem import FileSensor
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 from visage_dags import readiness
 
 FILES = dict.fromkeys(readiness.FILES, b"") | {"params.yaml": b"data: {source: synthetic}\n"}

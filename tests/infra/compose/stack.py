@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from gitops import release
-from gitops.airflow import Access
+from gitops.airflow.client import Access
+from gitops.release import file as release_file
 from infra.local.task import ENDED, Runs
 from infra.local.variables import USERNAME
 from tests.infra.local.waiting import wait_for
@@ -90,8 +90,8 @@ class Stack:
         self.run("git", "fetch", "--quiet", "compose")
         if self.environment == "dev":
             return self.run("git", "rev-parse", "compose/main").strip()
-        content = self.run("git", "show", f"compose/main:{release.path_of(self.environment)}")
-        commit = release.parse(content.encode(), self.environment).commit
+        content = self.run("git", "show", f"compose/main:{release_file.path_of(self.environment)}")
+        commit = release_file.parse(content.encode(), self.environment).commit
         assert commit is not None
         return commit
 

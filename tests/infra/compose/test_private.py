@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 
 ROOT = Path(__file__).resolve().parents[3]
 # Answers as an engine does that has whatever it is asked for.

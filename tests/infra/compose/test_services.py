@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gitops import settings
+from gitops.release import settings
 
 ROOT = Path(__file__).resolve().parents[3]
 FILE = ROOT / "infra/compose/services.yml"

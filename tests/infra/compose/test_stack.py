@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from gitops.candidate import candidate_branch
-from gitops.repository import Repository
+from gitops.git.repository import Repository
+from gitops.training.candidate import candidate_branch
 from infra.local import port
 from infra.local.training import DAG
 from tests.infra.compose.stack import Stack

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sql
 from dotenv import dotenv_values
 
-from gitops.airflow import Airflow
+from gitops.airflow.client import Airflow
 from tests.dags import sinks
 from tests.dags.engine import Engine, engine
 from tests.dags.sinks import Sinks

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 from infra.local.layout import Layout
 from infra.local.process import Service, belonging, end
 

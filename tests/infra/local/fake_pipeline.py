@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
-from gitops.airflow import Access
+from gitops.airflow.client import Access
 from infra.local.training import DAG
 
 LATER = "2026-01-01T00:00:09Z"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 from infra.local import cli
 from infra.local.layout import Layout
 from infra.local.lock import alone

@@ -6,7 +6,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 from infra.local import port, process
 from infra.local.engine import Engine
 from infra.local.errors import EngineError

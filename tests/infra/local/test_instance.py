@@ -16,7 +16,7 @@ import pytest
 import requests
 from rich.console import Console
 
-from gitops.airflow import Access, Airflow
+from gitops.airflow.client import Access, Airflow
 from infra.local import files, port, process, secret, variables
 from infra.local.database import Embedded
 from infra.local.engine import Engine

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops.repository import Repository
+from gitops.git.repository import Repository
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.origin import Origin

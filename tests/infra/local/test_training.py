@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gitops import training
+from gitops.training import runs
 from infra.local.errors import EngineError
 from infra.local.layout import Layout, Place
 from infra.local.screen import Screen
@@ -16,8 +16,8 @@ from tests.infra.local.fake_pipeline import FakePipeline, task
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePipeline]:
-    monkeypatch.setattr(training, "PAUSE", 0.01)
-    monkeypatch.setattr(training, "SCHEDULE_DELAY", 0)
+    monkeypatch.setattr(runs, "PAUSE", 0.01)
+    monkeypatch.setattr(runs, "SCHEDULE_DELAY", 0)
     fake = FakePipeline()
     yield fake
     fake.close()

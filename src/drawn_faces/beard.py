@@ -1,0 +1,158 @@
+"""Beard, goatee, moustache, sideburns and stubble."""
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from drawn_faces.canvas import Canvas, Color, coverage, mirrored, mix, moved, spline, tone
+from drawn_faces.person import Subject
+
+SIDES = (-1, 1)
+
+
+def draw_beard(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
+    """What grows below the nose but for the moustache; drawn before the mouth. `edge`: the face's outline.
+
+    CelebA calls some shadows a beard and others not: here the one that counts as a beard is a grown stubble.
+    """
+    if subject.has("5_o_Clock_Shadow"):
+        _draw_shadow(canvas, subject, edge)
+        if not subject.has("No_Beard", "Goatee"):
+            _draw_stubble(canvas, subject, edge)
+    if subject.full_beard:
+        _grow(canvas, subject, [_full(edge)], "beard")
+    if subject.has("Goatee"):
+        low = edge[:, 1].max()
+        goatee = spline(
+            [(-8, 43.5), (0, 45.5), (8, 43.5), (14, 47), (13, low), (0, low + 5), (-13, low), (-14, 47)],
+            closed=True,
+        )
+        _grow(canvas, subject, [goatee], "goatee")
+    if subject.has("Sideburns"):
+        strips = [
+            mirrored([(45, -26), (36, -26), (34.5, -4), (33, 20), (40.5, 23), (44, 8), (45.5, -6)], side)
+            for side in SIDES
+        ]
+        _grow(canvas, subject, strips, "sideburns")
+
+
+def draw_mustache(canvas: Canvas, subject: Subject) -> None:
+    """Drawn after the mouth, whose upper lip it may cover."""
+    if not subject.has("Mustache"):
+        return
+    lift = -2.0 if subject.has("Mouth_Slightly_Open") else 0.0
+    shape = moved(
+        spline(
+            [
+                (0, 23.5),
+                (8, 22.5),
+                (17, 27),
+                (22.5, 34.5),
+                (15, 33),
+                (7, 31.5),
+                (0, 30),
+                (-7, 31.5),
+                (-15, 33),
+                (-22.5, 34.5),
+                (-17, 27),
+                (-8, 22.5),
+            ],
+            closed=True,
+        ),
+        0,
+        lift,
+    )
+    _grow(canvas, subject, [shape], "mustache", lift=4)
+
+
+def _full(edge: np.ndarray) -> np.ndarray:
+    """The lower part of the face, a little beyond its outline, without the cheeks and the mouth."""
+    low = _jaw(edge, 10)
+    outer = moved(low * (1.04, 1.0), 0, 1.0) + np.stack(
+        [0 * low[:, 0], np.clip(low[:, 1] - 30, 0, None) * 0.22], axis=1
+    )
+    return np.concatenate([outer, _cheeks_and_mouth()])
+
+
+def _jaw(edge: np.ndarray, top: float) -> np.ndarray:
+    """The outline of the face below `top`, from the left ear under the chin to the right ear."""
+    low = edge[edge[:, 1] > top]
+    return low[np.argsort(np.arctan2(low[:, 0], low[:, 1]))]
+
+
+def _cheeks_and_mouth() -> np.ndarray:
+    """Where a beard ends, from right to left."""
+    return spline(
+        [
+            (36, 12),
+            (30, 27),
+            (25, 31),
+            (22, 38),
+            (16, 45),
+            (0, 46.5),
+            (-16, 45),
+            (-22, 38),
+            (-25, 31),
+            (-30, 27),
+            (-36, 12),
+        ]
+    )
+
+
+def _color(subject: Subject) -> Color:
+    if subject.has("Bald") or (subject.has("Wearing_Hat") and not subject.long_hair):
+        return ((44, 32, 26), (86, 54, 34), (30, 26, 26))[int(subject.dice.of("beard color").integers(3))]
+    return tone(subject.hair, 0.72)
+
+
+def _grow(
+    canvas: Canvas, subject: Subject, shapes: list[np.ndarray], part: str, lift: float | None = 1.0
+) -> None:
+    placed = [subject.pose.place(shape, lift) for shape in shapes]
+    # Its shadow sets a fair beard off from fair skin.
+    canvas.soft([moved(points, 0, 1.5) for points in placed], subject.shade(0.4), 0.5, 1.6)
+    box, mask = coverage(placed, 0.9)
+    x, y = subject.dice.of(part).integers(0, 128, 2)
+    height, width = mask.shape
+    texture = _hairs()[y : y + height, x : x + width, None]
+    canvas.blend(box, mask, (texture * np.asarray(_color(subject), np.float32)).clip(0, 254), 0.96)
+
+
+def _draw_shadow(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
+    cheek = spline(
+        [(36, 18), (28, 30), (22, 26), (12, 23), (0, 23), (-12, 23), (-22, 26), (-28, 30), (-36, 18)]
+    )
+    shape = subject.pose.place(np.concatenate([_jaw(edge, 16) * (0.98, 0.99), cheek]), 0)
+    box, mask = coverage([shape], 2.0)
+    x, y = subject.dice.of("stubble").integers(0, 128, 2)
+    height, width = mask.shape
+    texture = _stubble()[y : y + height, x : x + width, None]
+    color = np.asarray(mix(subject.shade(0.30), (38, 42, 54), 0.5), np.float32)
+    canvas.blend(box, mask, (texture * color).clip(0, 254), 0.44)
+
+
+def _draw_stubble(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
+    """A beard of a few days: within the face's outline, and with skin between its hairs."""
+    beard = np.concatenate([_jaw(edge, 10) * 0.99, _cheeks_and_mouth()])
+    box, mask = coverage([subject.pose.place(beard, 0)], 1.2)
+    x, y = subject.dice.of("stubble").integers(0, 128, 2)
+    height, width = mask.shape
+    hairs = _stubble()[y : y + height, x : x + width]
+    color = np.asarray(mix(_color(subject), (30, 24, 24), 0.45), np.float32)
+    canvas.blend(box, cv2.multiply(mask, hairs, dtype=cv2.CV_8U), color, 0.72)
+
+
+@cache
+def _hairs() -> np.ndarray:
+    """Brightness factors of upright hairs; 346 x 306, for any box of the image and an offset up to 128."""
+    noise = np.random.default_rng(11).random((346, 306)).astype(np.float32)
+    upright = sum(np.roll(noise, shift, axis=0) for shift in range(5)) / 5
+    return 0.55 + 0.9 * upright
+
+
+@cache
+def _stubble() -> np.ndarray:
+    """Factors about 1 of single hairs and the skin between them, (346, 306) float32."""
+    noise = np.random.default_rng(12).random((346, 306)).astype(np.float32)
+    return 0.7 + 0.6 * noise

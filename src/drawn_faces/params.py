@@ -1,0 +1,34 @@
+"""What to draw: how many faces, from which seed, and how far from the reference conditions."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from drawn_faces import population
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SyntheticParams(BaseModel):
+    """Parameters of a folder of drawn faces. The defaults of the knobs mean: no drift.
+
+    `light` multiplies every pixel, `blur` is the standard deviation in pixels of a blur added to each image,
+    `noise` the standard deviation in grey levels of added noise, `pose` a factor on how far heads turn, lean
+    and shift. `marginals` overrides the share of faces that carry an attribute; what depends on it follows.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    count: Annotated[int, Field(ge=1, le=999_999)]
+    seed: Annotated[int, Field(ge=0)]
+    light: Annotated[float, Field(gt=0, le=3)] = 1.0
+    blur: Annotated[float, Field(ge=0, le=20)] = 0.0
+    noise: Annotated[float, Field(ge=0, le=100)] = 0.0
+    pose: Annotated[float, Field(ge=0, le=3)] = 1.0
+    marginals: dict[str, Share] = {}
+
+    @field_validator("marginals")
+    @classmethod
+    def _reachable(cls, marginals: dict[str, float]) -> dict[str, float]:
+        population.calibrated(marginals)
+        return marginals

@@ -1,0 +1,210 @@
+"""Append: photographs whose attributes came to be known later, as a batch that the next training reads."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from face_attributes.common.errors import DataError
+from face_attributes.common.files import digest_of
+from face_attributes.common.paths import LABELLED
+from face_attributes.data import celeba, source
+from face_attributes.data.collect import write_images
+from face_attributes.data.labelled_batches import pointer_of, pointers_in, shard_of
+from face_attributes.data.quarantine import Quarantine
+from face_attributes.data.shards import ShardReader, ShardWriter
+from face_attributes.params import DataParams
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# Beside the batches, not among them: prepare depends on all that is there
+_WORKPLACE = ".labelled.partial"
+_TIMEOUT = 3600  # seconds; DVC copies the file into its cache
+# What a `.dvc` file says beside what DVC needs
+_META, _DIGEST = "meta", "digest"
+_ERROR = "ERROR: "
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What came of it.
+
+    Attributes:
+        pointer: the `.dvc` file that git is to hold.
+        new: False where the batch was there before, with equal content.
+        parts: number of images in each part.
+        bad: for each image that cannot be used the reason.
+        absent: how many images are listed, but not there.
+        unlabelled: how many images are there, but not listed.
+
+    """
+
+    pointer: Path
+    new: bool
+    parts: dict[str, int]
+    bad: dict[str, str]
+    absent: int
+    unlabelled: int
+
+
+def append(
+    params: DataParams,
+    folder: Path,
+    name: str | None = None,
+    attribute_list: Path | None = None,
+    batches: Path = LABELLED,
+) -> Appended:
+    """Make a labelled batch of a folder of photographs, and track it with DVC.
+
+    Whatever stops it leaves the batch as a whole or not at all. One that is there is never changed. Images
+    without labels are left out.
+
+    Args:
+        params: say which attributes the batch must have, and how many of its images may be bad.
+        folder: photographs in the CelebA layout, or directly in it.
+        name: of the batch; the folder's own if there is none.
+        attribute_list: their attributes, in one of CelebA's two flavours; found in `folder` if there is none.
+        batches: where the batches are.
+
+    Raises:
+        DataError: the name or the folder cannot be used, too many images are bad, a batch of that name has
+            other content, one of another name has the same, or DVC refuses.
+        ParamsError: an attribute is asked for that the source does not have.
+
+    """
+    name = _checked(folder.resolve().name if name is None else name)
+    shard = shard_of(batches, name)
+    pointer = pointer_of(shard)
+    listing = celeba.read_batch(folder, source.wanted(params), name, attribute_list)
+    quarantine = Quarantine(len(listing), params.max_bad_fraction)
+    with _workplace(batches) as place:
+        if shard.exists() and not pointer.exists():
+            raise DataError(f"{shard}: is there without {pointer.name}, so no batch; move it away")
+        made = shard_of(place, name)
+        prefix = f"{name}/"
+        with ShardWriter(made, listing.attributes, one_file=True) as writer:
+            write_images(listing, np.arange(len(listing)), writer, quarantine, "append", prefix)
+        reader = ShardReader([made])
+        parts = reader.partition_sizes()
+        digest = _digest(reader, prefix)
+        new = _is_new(digest, pointer)
+        if new:
+            _track(made, {"images": sum(parts.values()), _DIGEST: digest, "quarantine": quarantine.reasons})
+            # From here on the batch is there, whatever happens: DVC's cache has its file
+            pointer_of(made).replace(pointer)
+            # Rather than moving it too: DVC takes away with another commit only what it put there itself
+            _dvc("checkout", pointer)
+    return Appended(pointer, new, parts, quarantine.reasons, listing.absent, len(listing.unlisted))
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise DataError(
+            f"{name!r} cannot be the name of a batch: at most 100 letters, digits, '-', '_' and '.', "
+            "a letter or a digit first; choose another --name"
+        )
+    return name
+
+
+@contextmanager
+def _workplace(batches: Path) -> Iterator[Path]:
+    """Yield an empty folder that is gone in the end; nobody else has one for these batches meanwhile."""
+    try:
+        lock = os.open(batches, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        raise DataError(f"{batches}: no such folder; run this in the root of the repository") from None
+    place = batches.with_name(_WORKPLACE)
+    try:
+        _lock(lock, batches)
+        # What an append left that was killed
+        if place.exists():
+            shutil.rmtree(place)
+        place.mkdir()
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place)
+    finally:
+        os.close(lock)
+
+
+def _lock(descriptor: int, batches: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(f"{batches}: another append is at work here; try again when it has ended") from None
+
+
+def _digest(reader: ShardReader, prefix: str) -> str:
+    """Return the SHA-256 of the rows as 64 hex digits, whatever the batch is called.
+
+    Unlike that of the file it does not change with the library that writes Parquet.
+    """
+    digest = hashlib.sha256(digest_of(reader.attributes).encode())
+    for rows in reader.batches():
+        for name, jpeg, labels in zip(rows.ids, rows.jpegs, rows.labels, strict=True):
+            row = [name.removeprefix(prefix), hashlib.sha256(jpeg).hexdigest(), labels.tolist()]
+            digest.update(digest_of(row).encode())
+    return digest.hexdigest()
+
+
+def _is_new(digest: str, pointer: Path) -> bool:
+    """Tell whether a batch of this content is to be added; False where it is there already.
+
+    Raises:
+        DataError: its name or its content is that of another batch.
+
+    """
+    if pointer.exists():
+        if _recorded_digest(pointer) == digest:
+            return False
+        raise DataError(
+            f"{pointer}: this batch is there with other content, and batches are appended, never rewritten; "
+            "choose another --name"
+        )
+    for other in pointers_in(pointer.parent):
+        if _recorded_digest(other) == digest:
+            # Under two names a photograph could come to both the training and the test part
+            raise DataError(f"{other}: this batch has the same photographs with the same labels already")
+    return True
+
+
+def _recorded_digest(pointer: Path) -> str | None:
+    try:
+        document = YAML(typ="safe").load(pointer)
+        return document.get(_META, {}).get(_DIGEST)
+    except (YAMLError, AttributeError):
+        raise DataError(f"{pointer}: not a .dvc file that can be read; restore it with git") from None
+
+
+def _track(shard: Path, meta: dict[str, object]) -> None:
+    """Give a shard to DVC, and add to its `.dvc` file what people want to know of the batch."""
+    _dvc("add", shard)
+    yaml = YAML()
+    pointer = pointer_of(shard)
+    document = yaml.load(pointer)
+    document[_META] = meta
+    yaml.dump(document, pointer)
+
+
+def _dvc(command: str, path: Path) -> None:
+    call = [sys.executable, "-m", "dvc", command, str(path)]
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        raise DataError(f"dvc {command} {path}: took longer than {_TIMEOUT} s; try again") from None
+    if done.returncode:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        # Where DVC says why, it says so first; advice follows
+        reason = next((line for line in lines if line.startswith(_ERROR)), (lines or ["no reason given"])[-1])
+        raise DataError(f"dvc {command} {path}: {reason.removeprefix(_ERROR)}")

@@ -1,0 +1,123 @@
+"""Collect: from a folder of photographs to Parquet shards, leaving out what cannot be decoded."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from face_attributes.common.celeba_attributes import PARTITIONS
+from face_attributes.common.errors import DataError, ImageError
+from face_attributes.common.files import replacing_folder, write_text
+from face_attributes.common.paths import PEOPLE, RAW
+from face_attributes.common.progress import bar
+from face_attributes.data import images, source
+from face_attributes.data.celeba import Listing
+from face_attributes.data.parallel import ahead
+from face_attributes.data.quarantine import Quarantine
+from face_attributes.data.quarantine import write as write_reasons
+from face_attributes.data.shards import Rows, ShardWriter
+from face_attributes.params import DataParams
+
+_CHUNK = 500  # images between two writes
+
+
+def collect(params: DataParams, out: Path = RAW) -> None:
+    """Write the shards of the chosen source to the folder `out`, and two lists.
+
+    `quarantine.csv` in the folder has the files that were left out. `people.csv` beside the folder has the
+    person on each image, where the source knows it.
+
+    Raises:
+        DataError: the source is malformed, or too many of its images are bad; `out` is left as it was.
+        ParamsError: an attribute is asked for that the source does not have.
+
+    """
+    with source.opened(params) as listing:
+        chosen = listing.sample(params.max_images)
+        if listing.absent:
+            print(
+                f"collect: {listing.absent} listed images are not in {listing.images}: left out", flush=True
+            )
+        # A sample says nothing about the rest of the folder
+        unlisted = listing.unlisted if len(chosen) == len(listing) else ()
+        quarantine = Quarantine(len(chosen) + len(unlisted), params.max_bad_fraction)
+        for name in unlisted:
+            quarantine.add(name, "in the folder, but not in the list")
+        with replacing_folder(out) as folder:
+            with ShardWriter(folder, listing.attributes) as writer:
+                written = write_images(listing, chosen, writer, quarantine, "collect")
+            write_reasons(folder / "quarantine.csv", quarantine.reasons)
+        _write_people(listing, chosen, out.with_name(PEOPLE.name))
+    print(f"collect: {written} images, {len(quarantine)} in quarantine")
+
+
+def _write_people(listing: Listing, chosen: np.ndarray, path: Path) -> None:
+    lines = io.StringIO()
+    table = csv.writer(lines, lineterminator="\n")
+    table.writerow(["image_id", "person"])
+    if listing.people is not None:
+        table.writerows((listing.ids[index], listing.people[index]) for index in chosen)
+    write_text(path, lines.getvalue())
+
+
+def write_images(
+    listing: Listing,
+    chosen: np.ndarray,
+    writer: ShardWriter,
+    quarantine: Quarantine,
+    task: str,
+    prefix: str = "",
+) -> int:
+    """Write those of the chosen images that can be decoded, and return how many.
+
+    Args:
+        listing: images and labels.
+        chosen: int array, indices into the listing.
+        writer: takes the rows.
+        quarantine: takes the rest, with reasons.
+        task: what the progress bar calls this.
+        prefix: what the ids have before the file names.
+
+    Raises:
+        DataError: too many images are bad, or all of them.
+
+    """
+
+    def read(index: int) -> tuple[int, bytes | ImageError]:
+        try:
+            jpeg = images.read(listing.images / listing.ids[index])
+            images.decode(jpeg)
+        except ImageError as error:
+            return index, error
+        return index, jpeg
+
+    written = 0
+    good: list[tuple[int, bytes]] = []
+    with bar(task, len(chosen), "images") as progress:
+        for index, outcome in ahead(read, chosen):
+            progress.update()
+            if isinstance(outcome, ImageError):
+                quarantine.add(listing.ids[index], str(outcome))
+                continue
+            good.append((index, outcome))
+            if len(good) == _CHUNK:
+                writer.write(_rows(listing, good, prefix))
+                written += len(good)
+                good.clear()
+        if good:
+            writer.write(_rows(listing, good, prefix))
+            written += len(good)
+        if not written:
+            raise DataError(f"{listing.images}: not one of {len(chosen)} images can be used")
+    return written
+
+
+def _rows(listing: Listing, good: list[tuple[int, bytes]], prefix: str) -> Rows:
+    indices = [index for index, _ in good]
+    return Rows(
+        ids=[prefix + listing.ids[index] for index in indices],
+        jpegs=[jpeg for _, jpeg in good],
+        partitions=[PARTITIONS[listing.partitions[index]] for index in indices],
+        labels=listing.labels[indices],
+    )

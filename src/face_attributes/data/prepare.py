@@ -1,0 +1,212 @@
+"""Prepare: from shards to the arrays that training reads, and the hold-out set that judges the model.
+
+Each photograph is in one part alone. Of photographs that are the same (see `duplicates`) one stays, with its
+part and its labels, and the others are left out:
+
+1. The raw data come before the labelled batches, so a batch never takes a photograph out of them.
+2. The hold-out set comes before the validation part, and that before the training part: a photograph that
+   judges a model is not learnt, whichever batch it comes with and whatever it is called there.
+3. Then the first stays, in the order of the rows.
+
+Repetitions within one part of the raw data stay: no photograph changes its part by them, and a part that
+others published too stays the one that they measured on.
+
+Beside the arrays a sample of the images that training saw, as they were: what is calibrated on images, or
+compares others with them, reads it instead of all.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from face_attributes.common.celeba_attributes import PARTITIONS
+from face_attributes.common.errors import DataError, ImageError
+from face_attributes.common.files import digest_of, replacing, replacing_folder, sha256, write_json
+from face_attributes.common.paths import HOLDOUT, LABELLED, PREPARED, RAW, SAMPLE
+from face_attributes.common.progress import bar
+from face_attributes.common.sampling import choose
+from face_attributes.data import duplicates, images
+from face_attributes.data.arrays import INFO, Info, PartWriter
+from face_attributes.data.labelled_batches import training_shards
+from face_attributes.data.parallel import ahead
+from face_attributes.data.shards import Rows, ShardReader, ShardWriter
+from face_attributes.params import PrepareParams
+
+_HELD_OUT = "test"
+# Which photograph stays, the one of the lowest rank: by its part, and a batch's after all of the raw data
+_RANKS = {part: rank for rank, part in enumerate((_HELD_OUT, "validation", "train"))}
+
+
+class _Row(NamedTuple):
+    id: str
+    jpeg: bytes
+    partition: str
+    labels: np.ndarray  # bool (A,)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which of N rows stay.
+
+    Attributes:
+        ids: their names.
+        partitions: the part of each.
+        stays: bool array (N,).
+        left_out: how many are left out because of a photograph in each part.
+        other_labels: how many of them had other labels than the photograph that stays.
+
+    """
+
+    ids: Sequence[str]
+    partitions: Sequence[str]
+    stays: np.ndarray
+    left_out: dict[str, int]
+    other_labels: int
+
+    def ids_of(self, partition: str) -> Iterator[str]:
+        rows = zip(self.ids, self.partitions, self.stays, strict=True)
+        return (name for name, part, stays in rows if stays and part == partition)
+
+    def sizes(self) -> dict[str, int]:
+        return {part: sum(1 for _ in self.ids_of(part)) for part in PARTITIONS}
+
+
+def prepare(
+    params: PrepareParams,
+    raw: Path = RAW,
+    labelled: Path = LABELLED,
+    out: Path = PREPARED,
+    holdout: Path = HOLDOUT,
+    sample: Path = SAMPLE,
+) -> None:
+    """Write the arrays of the training and validation parts to `out` and the test part to `holdout`.
+
+    The rows of `raw` come first, then those of each labelled batch, in order of their names; photographs that
+    are there already are left out. `sample` gets some images of the training part and as many of the
+    validation part.
+
+    Raises:
+        DataError: there are no shards, a batch is missing, they do not agree, an id appears twice, an image
+            is damaged, or a part is empty.
+
+    """
+    shards = training_shards(raw, labelled)
+    reader = ShardReader(shards)
+    reader.check_ids()
+    _require_all_parts(reader.partition_sizes(), raw)
+    own = ShardReader([shard for shard in shards if shard.parent == raw])
+    choice = _choose(reader, sum(own.partition_sizes().values()))
+    sizes = choice.sizes()
+    _require_all_parts(sizes, raw)
+    with replacing_folder(out) as folder, replacing(holdout) as held_out, replacing(sample) as sampled:
+        _write(reader, params, folder, held_out, sampled, choice)
+        digests = {file.name: sha256(file) for file in sorted(folder.iterdir())}
+        info = Info(
+            attributes=reader.attributes,
+            shrink=params.shrink,
+            train=sizes["train"],
+            validation=sizes["validation"],
+            left_out=sum(choice.left_out.values()),
+            digest=digest_of({"attributes": reader.attributes, "files": digests}),
+        )
+        write_json(folder / INFO, info.to_json())
+    if info.left_out:
+        print(
+            f"prepare: {info.left_out} photographs are left out, as they are there already: "
+            f"{_listed(choice.left_out)}; {choice.other_labels} of them had other labels, which do not count"
+        )
+    print(f"prepare: {_listed(sizes)}")
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _require_all_parts(sizes: dict[str, int], raw: Path) -> None:
+    empty = [name for name in PARTITIONS if not sizes[name]]
+    if empty:
+        raise DataError(f"{raw}: no {empty[0]} images; each part needs some, so more images are needed")
+
+
+def _choose(reader: ShardReader, raw_rows: int) -> _Choice:
+    """Choose the rows that stay; the first `raw_rows` are those of the raw data."""
+
+    def look(row: _Row) -> tuple[_Row, np.ndarray]:
+        return row._replace(jpeg=b""), duplicates.fingerprint(_decode(row))
+
+    ids, partitions, labels, fingerprints = [], [], [], []
+    with bar("prepare: fingerprints", sum(reader.partition_sizes().values()), "images") as progress:
+        for row, found in ahead(look, _rows(reader)):
+            ids.append(row.id)
+            partitions.append(row.partition)
+            labels.append(row.labels)
+            fingerprints.append(found)
+            progress.update()
+    ranks = np.array([_RANKS[part] for part in partitions])
+    ranks[raw_rows:] += len(_RANKS)
+    repeated = duplicates.find(np.stack(fingerprints), ranks, repeating=range(len(_RANKS)))
+    gone = np.flatnonzero(repeated >= 0)
+    left_out = dict.fromkeys(_RANKS, 0)
+    for index in gone:
+        left_out[partitions[repeated[index]]] += 1
+    return _Choice(
+        ids=ids,
+        partitions=partitions,
+        stays=repeated < 0,
+        left_out=left_out,
+        other_labels=sum(not np.array_equal(labels[index], labels[repeated[index]]) for index in gone),
+    )
+
+
+def _decode(row: _Row) -> np.ndarray:
+    try:
+        return images.decode(row.jpeg)
+    except ImageError as error:
+        raise DataError(f"image {row.id}: {error}; run the stage collect again") from None
+
+
+def _write(
+    reader: ShardReader,
+    params: PrepareParams,
+    folder: Path,
+    holdout: Path,
+    sample: Path,
+    choice: _Choice,
+) -> None:
+    def shrink(row: _Row) -> tuple[_Row, np.ndarray | None]:
+        if row.partition == _HELD_OUT:
+            return row, None
+        return row, images.shrink(_decode(row), params.shrink)
+
+    sizes = choice.sizes()
+    shape = images.shrunk_shape(params.shrink)
+    with (
+        PartWriter(folder, "train", sizes["train"], shape, len(reader.attributes)) as train,
+        PartWriter(folder, "validation", sizes["validation"], shape, len(reader.attributes)) as validation,
+        ShardWriter(holdout, reader.attributes, one_file=True) as test,
+        ShardWriter(sample, reader.attributes, one_file=True) as some,
+        bar("prepare", sum(sizes.values()), "images") as progress,
+    ):
+        arrays = {"train": train, "validation": validation}
+        chosen = {name for part in arrays for name in choose(choice.ids_of(part), params.sample)}
+        staying = (row for row, stays in zip(_rows(reader), choice.stays, strict=True) if stays)
+        for row, pixels in ahead(shrink, staying):
+            if pixels is None:
+                test.write(_one(row))
+            else:
+                arrays[row.partition].append(pixels, row.labels)
+                if row.id in chosen:
+                    some.write(_one(row))
+            progress.update()
+
+
+def _one(row: _Row) -> Rows:
+    return Rows([row.id], [row.jpeg], [row.partition], row.labels[None])
+
+
+def _rows(reader: ShardReader) -> Iterator[_Row]:
+    for rows in reader.batches():
+        yield from map(_Row, rows.ids, rows.jpegs, rows.partitions, rows.labels)

@@ -1,0 +1,47 @@
+"""Answers: what is said of each image, the model's decisions and scores and how it was taken, as columns.
+
+Scoring says it of what arrived and the reference of what the model was trained on, so that the two compare.
+"""
+
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+
+from face_attributes.data import image_statistics
+from face_attributes.data.image_statistics import STATISTICS
+from face_attributes.model.onnx_model import Model
+
+DIGEST = "digest"
+DIGEST_BYTES = 16
+
+
+def fields(model: Model) -> list[pa.Field]:
+    """Return the columns: A decisions, A scores `<attribute>_score`, the embedding, the image statistics."""
+    return [
+        *(pa.field(name, pa.bool_()) for name in model.attributes),
+        *(pa.field(f"{name}_score", pa.float32()) for name in model.attributes),
+        *(pa.field(f"embedding_{index}", pa.float32()) for index in range(model.embedding)),
+        *(pa.field(name, pa.float32()) for name in STATISTICS),
+    ]
+
+
+def of(model: Model, images: np.ndarray) -> list[pa.Array]:
+    """Return the columns for uint8 RGB images (N, 218, 178, 3)."""
+    probabilities, embedding = model.describe(images)
+    decisions = model.decide(probabilities)
+    statistics = np.array([image_statistics.measure(image) for image in images], np.float32)
+    return [
+        *(pa.array(column) for column in decisions.T),
+        *(pa.array(column) for column in np.ascontiguousarray(probabilities.T)),
+        *(pa.array(column) for column in np.ascontiguousarray(embedding.T)),
+        *(pa.array(column) for column in np.ascontiguousarray(statistics.T)),
+    ]
+
+
+def digests(images: np.ndarray) -> list[bytes]:
+    """Return the DIGEST of each of the uint8 RGB images (N, 218, 178, 3), by which a repeated image is known.
+
+    It is that of the pixels: a copy with another comment or date in its file is the same image.
+    """
+    return [hashlib.sha256(image.data).digest()[:DIGEST_BYTES] for image in images]

@@ -1,0 +1,94 @@
+"""Evaluate: the exported model, on ONNX Runtime, on photographs that no training saw."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+from joblib import cpu_count
+
+from face_attributes.common.files import write_json
+from face_attributes.common.paths import (
+    ACCURACIES,
+    CALIBRATION,
+    EVALUATION,
+    HOLDOUT,
+    MODEL,
+    PERFORMANCE,
+    ROC,
+    SLICES,
+    SUMMARY,
+    WORST_ERRORS,
+)
+from face_attributes.evaluation import plots
+from face_attributes.evaluation.predictions import Predictions, predict
+from face_attributes.evaluation.summarize import judge
+from face_attributes.model import latency
+from face_attributes.model.onnx_model import Model
+from face_attributes.params import EvaluateParams
+
+# The figures that fit on a line; the file with all of them has some eight hundred
+_SUMMARY = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "samples", "profile")
+
+
+def run(params: EvaluateParams) -> None:
+    """Run the stage: evaluate the exported model, and write the figures, their summary and the plots.
+
+    Raises:
+        ModelError: the file is not a model.
+        DataError: the hold-out set is damaged or lacks an attribute of the model.
+
+    """
+    model, predictions = evaluate(params, MODEL, HOLDOUT, EVALUATION)
+    figures = json.loads(EVALUATION.read_text(encoding="utf-8"))
+    write_json(SUMMARY, _summary(figures))
+    write_json(PERFORMANCE, _performance(model))
+    plots.accuracies(figures["per_attribute"], ACCURACIES)
+    plots.slices(figures, SLICES)
+    plots.roc(figures["per_attribute"], predictions, ROC)
+    plots.calibration(predictions, CALIBRATION)
+    plots.worst_errors(model, predictions, HOLDOUT, params.worst, WORST_ERRORS)
+
+
+def evaluate(params: EvaluateParams, model: Path, holdout: Path, out: Path) -> tuple[Model, Predictions]:
+    """Evaluate any model on any hold-out set and write the figures to `out`.
+
+    Raises:
+        ModelError: the file is not a model.
+        DataError: the hold-out set is damaged or lacks an attribute of the model.
+
+    """
+    loaded = Model(model)
+    predictions = predict(loaded, holdout)
+    figures = judge(loaded, predictions, params)
+    write_json(out, figures)
+    print(
+        f"evaluate: mean accuracy {figures['mean_accuracy']:.2%} on {figures['samples']} images, "
+        f"majority class {figures['majority_accuracy']:.2%}, {_worst_slice(figures)}"
+    )
+    return loaded, predictions
+
+
+def _worst_slice(figures: dict) -> str:
+    worst = figures["worst_slice"]
+    return f"worst slice {worst['accuracy']:.2%} ({worst['name']})" if worst else "too few images for slices"
+
+
+def _summary(figures: dict) -> dict:
+    worst = figures["worst_slice"]
+    return {name: figures[name] for name in _SUMMARY} | {"worst_slice": worst and worst["accuracy"]}
+
+
+def _performance(model: Model) -> dict:
+    """Return the size of a model and its latency on this machine, which no two runs measure alike."""
+    measured = [latency.measure([model], batch)[0] for batch in latency.BATCHES]
+    return {
+        "model_sha256": model.sha256,
+        "variant": model.variant,
+        "model_bytes": model.bytes,
+        "onnxruntime": version("onnxruntime"),
+        "cores": cpu_count(),
+        "latency": {
+            f"batch_{one.batch}": {"p50_ms": round(one.p50_ms, 2), "p95_ms": round(one.p95_ms, 2)}
+            for one in measured
+        },
+    }

@@ -1,0 +1,1 @@
+"""The network, its ONNX export, and the model that ships."""

@@ -1,0 +1,294 @@
+"""Export: from PyTorch to the ONNX file that ships, and proof that both say the same.
+
+There are two variants: the network as it is, in float32, and quantised to int8. The quantised one ships if it
+is faster on this machine and decides as well. Equal weights give equal bytes, in whatever folder and process:
+the digest of the file names the model.
+"""
+
+import json
+import logging
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
+from face_attributes.common.errors import DataError, ModelError
+from face_attributes.common.files import replacing, replacing_folder, write_json
+from face_attributes.common.paths import EXPORT, MODEL, SAMPLE, VARIANTS, WEIGHTS
+from face_attributes.data.parallel import decoded
+from face_attributes.model import latency, weights
+from face_attributes.model.network import MEAN, SCALE
+from face_attributes.model.onnx_model import (
+    ATTRIBUTES,
+    DATA_DIGEST,
+    EMBEDDING,
+    INPUT,
+    OUTPUT,
+    PARAMS_DIGEST,
+    PROFILE,
+    THRESHOLDS,
+    VARIANT,
+    Model,
+)
+from face_attributes.model.quantize import quantise
+from face_attributes.model.weights import Trained
+from face_attributes.params import ExportParams
+
+_OPSET = 20
+# A variant that is less faster than this is not worth its loss, and might lose the next measurement
+_WORTH_IT = 1.1
+# Numbers in the embedding: as little as keeps files of scores small
+_NUMBERS = 8
+_SEED = 1
+
+
+class Shipped(nn.Module):
+    """The network with what surrounds it: probabilities (N, A) from uint8 RGB images (N, 218, 178, 3)."""
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        self.network = trained.network
+        # One convolution takes the mean of each square, as was done to the training images (ONNX's own
+        # resizing would not), and normalises it. It reads the three colours where they came, side by side in
+        # a row: to move them is cheaper once there are fewer pixels.
+        factor = trained.shrink
+        self.shrink = nn.Conv2d(1, 3, (factor, 3 * factor), stride=(factor, 3 * factor))
+        with torch.no_grad():
+            self.shrink.weight.zero_()
+            for colour in range(3):
+                self.shrink.weight[colour, :, :, colour::3] = 1 / (factor**2 * SCALE)
+            self.shrink.bias.fill_(-MEAN / SCALE)
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.answer(self.features(pixels))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Return what the last layer but one makes of the images (N, F)."""
+        rows = pixels.float().reshape(-1, 1, HEIGHT, WIDTH * 3)
+        return self.network.head[:-1](self.network.trunk(self.shrink(rows)))
+
+    def answer(self, features: Tensor) -> Tensor:
+        """Return the probabilities (N, A) that the last layer makes of them."""
+        return self.network.head[-1](features).sigmoid()
+
+
+class Described(nn.Module):
+    """Beside the probabilities an embedding (N, 8) of the images: the features, seen from random directions.
+
+    The last layer looks at them in as many directions as there are attributes, so its answers may stay as
+    they were while the rest of the features moves. Random directions see all of it, in proportion (Johnson
+    and Lindenstrauss, Extensions of Lipschitz mappings into a Hilbert space, 1984), and need no images: equal
+    weights stay equal bytes.
+    """
+
+    def __init__(self, shipped: Shipped) -> None:
+        super().__init__()
+        self.shipped = shipped
+        features = shipped.network.head[-1].in_features
+        directions = np.random.default_rng(_SEED).standard_normal((_NUMBERS, features)) / math.sqrt(features)
+        self.directions = nn.Linear(features, _NUMBERS, bias=False)
+        with torch.no_grad():
+            self.directions.weight.copy_(torch.from_numpy(directions))
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.shipped.features(pixels)
+        return self.shipped.answer(features), self.directions(features)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What PyTorch and the variants said of N images: probabilities (N, A), and the bool labels (N, A)."""
+
+    truth: np.ndarray
+    pytorch: np.ndarray
+    variants: dict[str, np.ndarray]
+
+
+def export(
+    params: ExportParams,
+    trained_file: Path = WEIGHTS,
+    sample: Path = SAMPLE,
+    variants: Path = VARIANTS,
+    out: Path = MODEL,
+    metrics: Path = EXPORT,
+) -> None:
+    """Write both variants, the one that ships, and the figures that compare them with PyTorch.
+
+    Training images of the sample calibrate the int8 variant; validation images compare.
+
+    Raises:
+        ModelError: what ONNX Runtime says differs by more than the parameters allow; nothing is written then.
+        DataError: the sample cannot be used.
+
+    """
+    trained = weights.load(trained_file)
+    shipped = Shipped(trained)
+    with replacing_folder(variants) as folder, replacing(out) as partial:
+        float32 = graph(shipped)
+        int8 = quantise(float32, (pixels for _, pixels in decoded(sample, "train")))
+        models = {}
+        for name, proto in (("float32", float32), ("int8", int8)):
+            path = folder / f"{name}.onnx"
+            path.write_bytes(serialise(proto, trained, name))
+            models[name] = Model(path)
+        compared = compare(shipped, models, sample)
+        figures = judge(params, compared, models)
+        content = (folder / f"{figures['variant']}.onnx").read_bytes()
+        partial.write_bytes(content)
+    write_json(metrics, figures)
+    times = " or ".join(
+        f"{name} {figure['bytes'] / 1e6:.1f} MB, {figure['latency_ms']['1']:g} ms"
+        for name, figure in figures["variants"].items()
+    )
+    print(f"export: {out} is {figures['variant']} ({times}), PyTorch {figures['max_difference']:.0e} away")
+
+
+def graph(shipped: Shipped) -> onnx.ModelProto:
+    """Return the model in float32 as an ONNX graph."""
+    example = torch.zeros(2, HEIGHT, WIDTH, 3, dtype=torch.uint8)
+    # The exporter warns about its own insides and about packages that are not needed
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            Described(shipped),
+            (example,),
+            dynamo=True,
+            external_data=False,
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            input_names=[INPUT],
+            output_names=[OUTPUT, EMBEDDING],
+            opset_version=_OPSET,
+            verbose=False,
+        )
+    proto = program.model_proto
+    _strip(proto)
+    return proto
+
+
+def serialise(proto: onnx.ModelProto, trained: Trained, variant: str) -> bytes:
+    """Return a file's content: a graph, and beside it what its users must know of the model."""
+    metadata = {
+        ATTRIBUTES: json.dumps(list(trained.attributes)),
+        THRESHOLDS: json.dumps(list(trained.thresholds)),
+        PROFILE: trained.profile,
+        VARIANT: variant,
+        DATA_DIGEST: trained.data_digest,
+        PARAMS_DIGEST: trained.params_digest,
+    }
+    del proto.metadata_props[:]
+    onnx.helper.set_model_props(proto, metadata)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto.SerializeToString(deterministic=True)
+
+
+@torch.inference_mode()
+def compare(shipped: Shipped, models: dict[str, Model], sample: Path) -> Compared:
+    """Ask PyTorch and each variant about the validation images of the sample.
+
+    Raises:
+        DataError: it holds none.
+
+    """
+    truth, pytorch = [], []
+    variants: dict[str, list[np.ndarray]] = {name: [] for name in models}
+    for rows, pixels in decoded(sample, "validation"):
+        truth.append(rows.labels)
+        pytorch.append(shipped(torch.from_numpy(pixels)).numpy())
+        for name, model in models.items():
+            variants[name].append(model.predict(pixels))
+    if not truth:
+        raise DataError(f"{sample}: holds no validation images; run the stage prepare again")
+    return Compared(
+        np.concatenate(truth),
+        np.concatenate(pytorch),
+        {name: np.concatenate(answers) for name, answers in variants.items()},
+    )
+
+
+def judge(params: ExportParams, compared: Compared, models: dict[str, Model]) -> dict:
+    """Return the figures of both variants, and which one ships.
+
+    Raises:
+        ModelError: none may.
+
+    """
+    exact = models["float32"]
+    difference = float(np.abs(compared.pytorch - compared.variants["float32"]).max())
+    changed = _changed(exact, compared.pytorch, compared.variants["float32"])
+    if difference > params.tolerance or changed:
+        raise ModelError(
+            f"not written: ONNX Runtime and PyTorch differ by {difference:.1e} "
+            f"(tolerance {params.tolerance:g}) and in {changed} decisions"
+        )
+    figures = _variants(compared, models)
+    loss = figures["float32"]["accuracy"] - figures["int8"]["accuracy"]
+    gain = math.prod(
+        slow / fast
+        for slow, fast in zip(
+            figures["float32"]["latency_ms"].values(), figures["int8"]["latency_ms"].values(), strict=True
+        )
+    ) ** (1 / len(latency.BATCHES))
+    accurate = loss <= params.max_accuracy_loss
+    variant = params.variant
+    if variant == "auto":
+        variant = "int8" if accurate and gain >= _WORTH_IT else "float32"
+    if variant == "int8" and not accurate:
+        raise ModelError(
+            f"not written: int8 loses {loss:.4f} of accuracy (params.yaml: export.max_accuracy_loss "
+            f"{params.max_accuracy_loss:g}); set export.variant to auto or float32"
+        )
+    return {
+        "variant": variant,
+        "model_sha256": models[variant].sha256,
+        "images": len(compared.truth),
+        "max_difference": float(f"{difference:.1e}"),
+        "tolerance": params.tolerance,
+        "decisions_changed": changed,
+        "accuracy_loss": round(loss if variant == "int8" else 0.0, 5),
+        "max_accuracy_loss": params.max_accuracy_loss,
+        "int8_gain": float(f"{gain:.3g}"),
+        "variants": figures,
+    }
+
+
+def _strip(proto: onnx.ModelProto) -> None:
+    """Remove what the exporter notes about itself: stack traces with the paths of this machine."""
+    del proto.metadata_props[:]
+    graph = proto.graph
+    for holder in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        holder.ClearField("metadata_props")
+        holder.ClearField("doc_string")
+    del graph.value_info[:]
+
+
+def _variants(compared: Compared, models: dict[str, Model]) -> dict[str, dict]:
+    times: dict[str, dict[str, float]] = {name: {} for name in models}
+    for batch in latency.BATCHES:
+        for name, found in zip(models, latency.measure(list(models.values()), batch), strict=True):
+            times[name][str(batch)] = float(f"{found.p50_ms:.3g}")
+    figures = {}
+    for name, model in models.items():
+        decisions = model.decide(compared.variants[name])
+        figures[name] = {
+            "model_sha256": model.sha256,
+            "bytes": model.bytes,
+            "accuracy": round(float((decisions == compared.truth).mean()), 5),
+            "decisions_changed": round(float((decisions != model.decide(compared.pytorch)).mean()), 5),
+            "latency_ms": times[name],
+        }
+    return figures
+
+
+def _changed(model: Model, ours: np.ndarray, theirs: np.ndarray) -> int:
+    # A probability that lies on the threshold itself may fall on either side
+    clear = np.abs(ours - model.thresholds) > np.abs(ours - theirs)
+    return int(((model.decide(ours) != model.decide(theirs)) & clear).sum())

@@ -1,0 +1,42 @@
+"""How long a model takes: the milliseconds of one call, with batches as they are met in use."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
+from face_attributes.model.onnx_model import Model
+
+BATCHES = (1, 64)  # images in a call: one that somebody waits for, and a folder that is scored
+_WARM_UP = 3
+_RUNS = 40
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one call with `batch` images: the median, and what 95 of 100 calls stay under."""
+
+    batch: int
+    p50_ms: float
+    p95_ms: float
+
+
+def measure(models: Sequence[Model], batch: int, runs: int = _RUNS) -> list[Latency]:
+    """Return the latency of each model on this machine.
+
+    The models take turns, so that a busy moment of the machine hits all of them alike.
+    """
+    images = np.random.default_rng(0).integers(0, 256, (batch, HEIGHT, WIDTH, 3), np.uint8)
+    milliseconds = np.empty((runs, len(models)))
+    for model in models:
+        for _ in range(_WARM_UP):
+            model.predict(images)
+    for run in range(runs):
+        for column, model in enumerate(models):
+            start = time.perf_counter()
+            model.predict(images)
+            milliseconds[run, column] = (time.perf_counter() - start) * 1000
+    quantiles = np.quantile(milliseconds, (0.5, 0.95), axis=0)
+    return [Latency(batch, float(p50), float(p95)) for p50, p95 in quantiles.T]

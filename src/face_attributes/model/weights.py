@@ -1,0 +1,68 @@
+"""The trained network as a file, with what must travel with it to the model that ships."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from face_attributes.common.errors import ModelError, first_line
+from face_attributes.common.files import replacing
+from face_attributes.data.images import shrunk_shape
+from face_attributes.model.network import FaceNet
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network.
+
+    Attributes:
+        network: in evaluation mode, on the CPU.
+        attributes: names of the A attributes.
+        shrink: the factor by which the images that it sees are shrunk.
+        width: channels of its first layer.
+        thresholds: A decision thresholds.
+        profile: `full` or `small`.
+        data_digest: digest of the arrays that it was trained on.
+        params_digest: digest of the parameters that it was trained with.
+
+    """
+
+    network: FaceNet
+    attributes: tuple[str, ...]
+    shrink: int
+    width: int
+    thresholds: tuple[float, ...]
+    profile: str
+    data_digest: str
+    params_digest: str
+
+
+def save(trained: Trained, path: Path) -> None:
+    """Write a trained network, atomically. Equal networks give equal bytes."""
+    weights = {
+        name: value.detach().cpu().contiguous() for name, value in trained.network.state_dict().items()
+    }
+    fields = {field.name: getattr(trained, field.name) for field in dataclasses.fields(trained)}
+    # PyTorch writes the name of the file into it, and a partial file has the name of its process
+    with replacing(path) as partial, partial.open("wb") as file:
+        torch.save({**fields, "network": weights}, file)
+
+
+def load(path: Path) -> Trained:
+    """Read a trained network.
+
+    Raises:
+        ModelError: there is none, or the file is damaged.
+
+    """
+    try:
+        found = torch.load(path, weights_only=True, map_location="cpu")
+        network = FaceNet(
+            len(found["attributes"]), shrunk_shape(found["shrink"]), found["width"], dropout=0.0
+        )
+        network.load_state_dict(found.pop("network"))
+        return Trained(network=network.eval(), **found)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; run the stage train first") from None
+    except Exception as error:  # whatever a damaged archive makes PyTorch raise
+        raise ModelError(f"{path}: damaged ({first_line(error)}); run the stage train again") from None

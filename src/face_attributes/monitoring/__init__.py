@@ -1,0 +1,1 @@
+"""Scoring in an environment, and the checks of drift and performance."""

@@ -1,0 +1,230 @@
+"""Drift: whether the images that a model meets differ from those that it was chosen by.
+
+What is watched of an image, each a column: the model's scores, its decisions (how often it says yes), its
+embedding, and how the image was taken. They are held against the rows of the model's reference that it did
+not learn: it is surer of what it was trained on than of any image that it meets later.
+
+A column differs in a window when two things are so. It is spread otherwise by more than chance allows, with
+Bonferroni's correction, as a hundred columns are a hundred chances; and by more than chance together with
+other people makes of it (see `limits`). It has drifted when it differs in several windows: a bad day is an
+incident.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from face_attributes.common.files import replacing, write_json
+from face_attributes.evaluation import reference as references
+from face_attributes.evaluation.reference import Population
+from face_attributes.monitoring import column_tests, limits, score_files
+from face_attributes.monitoring.score_files import ALL, Days
+from face_attributes.monitoring.windows import Window, cut
+
+ALPHA = 0.05  # how often chance may make some column of a window look drifted
+MINIMUM = 100  # rows of a window, and of the reference: of fewer, only a landslide would show
+AT_MOST = 2000  # rows of a window that are looked at
+LATEST = 7  # windows
+ALARM_AFTER = 2  # windows in which a column differs
+
+_DIGITS, _P_DIGITS = 4, 6
+
+
+def drift(
+    places: Iterable[Path],
+    reference: Path,
+    model_sha256: str,
+    out: Path,
+    report: Path | None = None,
+    release: str | None = None,
+    days: Days = ALL,
+    alarm_after: int = ALARM_AFTER,
+) -> dict:
+    """Compare what was scored with a reference, and write the verdict.
+
+    Args:
+        places: files of scores, or folders of them.
+        reference: of the model.
+        model_sha256: digest of the model; other models' scores are left out.
+        out: JSON file to write.
+        report: HTML file to write, if any; none where there is not enough data.
+        release: the commit that the model belongs to, if it is to be noted.
+        days: leave out scores of others.
+        alarm_after: in how many windows a column must differ to have drifted.
+
+    Returns:
+        What `out` holds. `drifted` is None where there is not enough data to say.
+
+    Raises:
+        DataError: a file cannot be read, or the reference is another model's.
+
+    """
+    known = references.read(reference, model_sha256)
+    columns = references.watched(known)
+    files = score_files.files_in(places, days)
+    windows = cut(files, model_sha256, columns, minimum=MINIMUM, at_most=AT_MOST, latest=LATEST)
+    enough = [window for window in windows if window.rows >= MINIMUM]
+    verdict = {
+        "release": release,
+        "model_sha256": model_sha256,
+        **days.note(),
+        "files": len(files),
+        "rows": sum(window.rows for window in windows),
+        "rows_used": sum(window.table.num_rows for window in windows),
+        "repeated": sum(window.repeated for window in windows),
+        "reference_rows": known.num_rows,
+        "reference_people": None,
+        "population": None,
+        "minimum": MINIMUM,
+        "alarm_after": alarm_after,
+        "enough_data": len(enough) >= alarm_after and known.num_rows >= MINIMUM,
+        "drifted": None,
+        "columns_drifted": [],
+        "windows": [window.note() for window in windows],
+        "columns": {},
+    }
+    if verdict["enough_data"]:
+        found = pa.concat_tables([window.table for window in windows]).select(columns)
+        population = nearest(found, references.populations(known, MINIMUM))
+        people = population.people()
+        verdict |= {
+            "population": population.name,
+            "reference_rows": population.table.num_rows,
+            "reference_people": None if people is None else round(limits.effective(people)),
+        }
+        verdict |= _judge(windows, found, population, columns, alarm_after)
+        if report is not None:
+            _report(found, population.table, verdict, report)
+    write_json(out, verdict)
+    return verdict
+
+
+def nearest(found: pa.Table, populations: Sequence[Population]) -> Population:
+    """Return the population that the images are most like: whose means are least far from theirs.
+
+    A model that was trained on two kinds of images has not drifted when it meets one of them alone.
+    """
+    if len(populations) == 1:
+        return populations[0]
+    return min(populations, key=lambda population: _distance_of_means(found, population.table))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a reference, and how far from it other images may be.
+
+    Attributes:
+        values: of the reference, (M,).
+        people: variance that other people make of it, see `limits.between`.
+        rule: when it has drifted.
+
+    """
+
+    values: np.ndarray
+    people: float
+    rule: limits.Rule
+
+    @classmethod
+    def of(cls, values: np.ndarray, people: np.ndarray | None, rule: limits.Rule) -> "Column":
+        """Return a column of a reference whose people are known, or None."""
+        return cls(values, limits.between(values, people), rule)
+
+    @property
+    def test(self) -> column_tests.Test:
+        """Return how it is tested."""
+        return column_tests.of(self.values)
+
+    def limit(self, count: int) -> float:
+        """Return the distance at or above which so many images differ."""
+        return self.test.limit(self.values, self.rule.shift(count, len(self.values), self.people))
+
+    def differs(self, found: np.ndarray) -> bool:
+        """Say whether images differ by more than chance and other people explain."""
+        # The distance first: it is faster than an exact p-value
+        far = self.test.distance(found, self.values) >= self.limit(len(found))
+        return far and self.test.p_value(found, self.values) <= self.rule.level
+
+
+def _distance_of_means(found: pa.Table, expected: pa.Table) -> float:
+    gaps = []
+    for name in found.column_names:
+        ours, theirs = (_values(table, name).astype(np.float64) for table in (found, expected))
+        deviation = theirs.std()
+        gaps.append(min(1.0, abs(ours.mean() - theirs.mean()) / deviation) if deviation else 0.0)
+    return float(np.mean(gaps))
+
+
+def _judge(
+    windows: Sequence[Window], found: pa.Table, expected: Population, names: Sequence[str], alarm_after: int
+) -> dict:
+    people, rule = expected.people(), limits.Rule(ALPHA / len(names), alarm_after, LATEST)
+    notes = [{**window.note(), "columns_drifted": []} for window in windows]
+    columns = {}
+    for name in names:
+        column, whole = Column.of(_values(expected.table, name), people, rule), _values(found, name)
+        for note, window in zip(notes, windows, strict=True):
+            if column.differs(_values(window.table, name)):
+                note["columns_drifted"].append(name)
+        count = sum(name in note["columns_drifted"] for note in notes)
+        p_value, distance = column.test.measure(whole, column.values)
+        columns[name] = {
+            "drifted": count >= alarm_after,
+            "windows_drifted": count,
+            "test": column.test.p_method,
+            "p_value": p_value,
+            "p_value_threshold": round(column.rule.level, _P_DIGITS),
+            "distance_of": column.test.distance_method,
+            "distance": round(distance, _DIGITS),
+            "distance_threshold": round(column.limit(len(whole)), _DIGITS),
+            "mean": _mean(found, name),
+            "reference_mean": _mean(expected.table, name),
+        }
+    drifted = [name for name, row in columns.items() if row["drifted"]]
+    return {"drifted": bool(drifted), "columns_drifted": drifted, "windows": notes, "columns": columns}
+
+
+def _report(found: pa.Table, expected: pa.Table, verdict: dict, path: Path) -> None:
+    """Write Evidently's report of all windows together, with the tests that the verdict rests on."""
+    # Evidently reads it when it is imported, which takes seconds and so is left to those who need it
+    os.environ["DO_NOT_TRACK"] = "1"
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ValueDrift
+
+    column_tests.register()
+    # What moved comes first: whoever opens the report looks for it
+    names = sorted(found.column_names, key=lambda name: -verdict["columns"][name]["windows_drifted"])
+    tests = {name: column_tests.of(_values(expected, name)) for name in names}
+    definition = DataDefinition(
+        numerical_columns=[name for name, test in tests.items() if test is column_tests.NUMBERS],
+        categorical_columns=[name for name, test in tests.items() if test is column_tests.SHARES],
+    )
+    current, reference = (
+        Dataset.from_pandas(table.select(names).to_pandas(), data_definition=definition)
+        for table in (found, expected)
+    )
+    metrics = []
+    for name, test in tests.items():
+        row = verdict["columns"][name]
+        metrics += [
+            ValueDrift(column=name, method=test.p_method, threshold=row["p_value_threshold"]),
+            ValueDrift(column=name, method=test.distance_method, threshold=row["distance_threshold"]),
+        ]
+    about = ("release", "model_sha256", "since", "until", "rows", "population")
+    snapshot = Report(metrics, metadata={key: str(verdict[key]) for key in about}, include_tests=True).run(
+        current, reference
+    )
+    with replacing(path) as partial:
+        snapshot.save_html(str(partial))
+
+
+def _values(table: pa.Table, name: str) -> np.ndarray:
+    return table.column(name).to_numpy()
+
+
+def _mean(table: pa.Table, name: str) -> float:
+    return round(pc.mean(table.column(name)).as_py(), _DIGITS)

@@ -1,0 +1,209 @@
+"""Score: what a model says about every image of a folder, as one Parquet file.
+
+Columns: `id` (path within the folder); for each attribute its name (bool, the decision); for each attribute
+`<name>_score` (float32, the probability); figures of the image (see image_statistics); `digest` of its
+pixels; `model_sha256` and `release`.
+
+Each thread takes a batch of files from the disk to its answers: with one thread a batch, nothing waits for
+another and the pixels are still in its core's cache when the model reads them.
+Equal images and an equal model give equal bytes: the file holds no time.
+"""
+
+import itertools
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
+from face_attributes.common.errors import DataError, ImageError
+from face_attributes.common.files import replacing
+from face_attributes.common.progress import bar
+from face_attributes.data import images, quarantine
+from face_attributes.data.parallel import BATCH, ahead
+from face_attributes.evaluation import columns as monitoring_columns
+from face_attributes.model.onnx_model import Model
+from face_attributes.monitoring.batch_summary import Summary
+
+_ROW_GROUP = 50  # batches
+_BATCHES_AHEAD = 8
+
+
+def score(
+    folder: Path,
+    model: Path,
+    out: Path,
+    release: str | None = None,
+    quarantine_folder: Path | None = None,
+    summary: Path | None = None,
+) -> tuple[int, dict[str, str]]:
+    """Score a folder of aligned faces.
+
+    Args:
+        folder: its images; files in folders within it count too, hidden ones do not.
+        model: ONNX file.
+        out: Parquet file to write.
+        release: the commit that the model belongs to, if it is to be noted.
+        quarantine_folder: where to move images that cannot be used; without it they stay where they are.
+        summary: JSON file for the figures of the whole batch, if any (see summary); it is written also where
+            not one image can be used.
+
+    Returns:
+        The number of images scored, and the reason for each one that could not be.
+
+    Raises:
+        DataError: the folder is missing or empty; images of it go away meanwhile; or not one of them can be
+            used, and these are then in the quarantine too, where there is one.
+        ModelError: the file is not a model.
+
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    for place in (out, quarantine_folder, summary):
+        if place is not None and place.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{place}: must lie outside {folder}, or it would be scored next time")
+    total = sum(1 for _ in _names(folder))
+    if not total:
+        raise DataError(f"{folder}: holds no images")
+    loaded = Model(model, threads=1)
+    bad: dict[str, str] = {}
+    figures = Summary(loaded.attributes)
+    with replacing(out) as partial:
+        _write(folder, loaded, partial, release, total, bad, figures)
+        if figures.rows + len(bad) < total or not all(os.path.lexists(folder / name) for name in bad):
+            raise DataError(f"{folder}: images of it went away meanwhile; does another process score it too?")
+        if summary is not None:
+            figures.write(summary, out, loaded.sha256, release, bad)
+        if not figures.rows:
+            if quarantine_folder is not None:
+                _move(folder, bad, quarantine_folder)
+            name, reason = next(iter(bad.items()))
+            raise DataError(f"{folder}: not one of its {total} files can be used; {name}: {reason}")
+    if quarantine_folder is not None:
+        _move(folder, bad, quarantine_folder)
+    return figures.rows, bad
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Yield the paths of all files within the folder, in order, hidden ones left out."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield Path(place, name).relative_to(folder).as_posix()
+
+
+class _Scorer:
+    """Scores batches of files, in several threads at once."""
+
+    def __init__(self, folder: Path, model: Model, release: str | None) -> None:
+        self._folder = folder
+        self._model = model
+        self._release = release
+        self._own = threading.local()
+        self.schema = pa.schema(
+            [
+                ("id", pa.string()),
+                *monitoring_columns.fields(model),
+                (monitoring_columns.DIGEST, pa.binary(monitoring_columns.DIGEST_BYTES)),
+                ("model_sha256", pa.string()),
+                ("release", pa.string()),
+            ]
+        )
+
+    def __call__(self, names: Sequence[str]) -> tuple[pa.RecordBatch | None, dict[str, str]]:
+        """Return the rows of the files that can be used, and the reason for each that cannot."""
+        pixels = self._buffer()
+        good: list[str] = []
+        bad: dict[str, str] = {}
+        for name in names:
+            try:
+                images.decode(images.read(self._folder / name), out=pixels[len(good)])
+                good.append(name)
+            except ImageError as error:
+                bad[name] = str(error)
+        if not good:
+            return None, bad
+        columns = [
+            pa.array(good, pa.string()),
+            *monitoring_columns.of(self._model, pixels[: len(good)]),
+            pa.array(
+                monitoring_columns.digests(pixels[: len(good)]), pa.binary(monitoring_columns.DIGEST_BYTES)
+            ),
+            pa.array([self._model.sha256] * len(good), pa.string()),
+            pa.array([self._release] * len(good), pa.string()),
+        ]
+        return pa.record_batch(columns, schema=self.schema), bad
+
+    def _buffer(self) -> np.ndarray:
+        """Return this thread's place for the pixels of a batch; fresh memory for each would cost time."""
+        if not hasattr(self._own, "pixels"):
+            self._own.pixels = np.empty((BATCH, HEIGHT, WIDTH, 3), np.uint8)
+        return self._own.pixels
+
+
+def _write(
+    folder: Path,
+    model: Model,
+    path: Path,
+    release: str | None,
+    total: int,
+    bad: dict[str, str],
+    figures: Summary,
+) -> None:
+    """Write the rows of every file that can be used, and add them to `figures`, the others to `bad`."""
+    scorer = _Scorer(folder, model, release)
+    pending: list[pa.RecordBatch] = []
+    with (
+        pq.ParquetWriter(
+            path, scorer.schema, compression="zstd", use_dictionary=["model_sha256", "release"]
+        ) as writer,
+        bar("score", total, "images") as progress,
+    ):
+
+        def flush() -> None:
+            if pending:
+                writer.write_table(pa.Table.from_batches(pending).combine_chunks())
+                pending.clear()
+
+        for rows, unusable in ahead(scorer, _batches(_names(folder)), at_most=_BATCHES_AHEAD):
+            bad.update(unusable)
+            progress.update(len(unusable))
+            if rows is not None:
+                pending.append(rows)
+                figures.add(rows)
+                progress.update(rows.num_rows)
+            if len(pending) >= _ROW_GROUP:
+                flush()
+        flush()
+        writer.add_key_value_metadata(
+            {
+                "model_sha256": model.sha256,
+                "release": release or "",
+                "thresholds": json.dumps(dict(zip(model.attributes, model.thresholds.tolist(), strict=True))),
+                "quarantined": json.dumps(bad, ensure_ascii=False),
+            }
+        )
+
+
+def _batches(names: Iterator[str]) -> Iterator[list[str]]:
+    while batch := list(itertools.islice(names, BATCH)):
+        yield batch
+
+
+def _move(folder: Path, bad: dict[str, str], place: Path) -> None:
+    """Move bad files to the quarantine, and add them to its list."""
+    if not bad:
+        return
+    table = place / "quarantine.csv"
+    quarantine.write(table, quarantine.read(table) | bad)
+    for name in bad:
+        target = place / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(folder / name, target)

@@ -1,0 +1,98 @@
+"""Windows: whole days of scored images, each with enough of them to be tested by itself.
+
+A bad day is an incident; drift is what stays. So a check looks at several windows and asks how many show it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+
+from face_attributes.monitoring import score_files
+from face_attributes.monitoring.score_files import Days
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some days.
+
+    Attributes:
+        days: the first and the last; both open where the files lie in no folder `date=<day>`.
+        rows: how many images were scored on them, each counted once.
+        table: of these, as many as are looked at.
+        repeated: how many rows are left out, as their image was scored before, on these days or earlier ones.
+
+    """
+
+    days: Days
+    rows: int
+    table: pa.Table
+    repeated: int = 0
+
+    def note(self) -> dict[str, object]:
+        """Return it as JSON has it."""
+        counts = {"rows": self.rows, "rows_used": self.table.num_rows, "repeated": self.repeated}
+        return {**self.days.note(), **counts}
+
+
+def cut(
+    files: Iterable[Path],
+    model_sha256: str,
+    columns: Sequence[str],
+    *,
+    minimum: int,
+    at_most: int,
+    latest: int,
+) -> list[Window]:
+    """Return the latest windows, the oldest first.
+
+    An image counts once, on the first day that it was scored: the same one again is no news of what is met.
+    Days with fewer than `minimum` images are joined with the days after them, and the last ones with the
+    window before. A window that is smaller all the same is the only one.
+
+    Args:
+        files: of scores.
+        model_sha256: other models' scores are left out.
+        columns: to read.
+        minimum: images that a window has.
+        at_most: images that are looked at in a window.
+        latest: how many windows.
+
+    Raises:
+        DataError: a file cannot be read.
+
+    """
+    found: list[Window] = []
+    waiting: Window | None = None
+    for window in _days(files, model_sha256, columns, at_most):
+        waiting = window if waiting is None else _joined(waiting, window, at_most)
+        if waiting.rows >= minimum:
+            found.append(waiting)
+            waiting = None
+    if waiting is not None:
+        found.append(_joined(found.pop(), waiting, at_most) if found else waiting)
+    return found[-latest:]
+
+
+def _days(files: Iterable[Path], model_sha256: str, columns: Sequence[str], at_most: int) -> Iterator[Window]:
+    by_day: dict[date | None, list[Path]] = {}
+    for path in files:
+        by_day.setdefault(score_files.day_of(path), []).append(path)
+    distinct = score_files.Distinct()
+    # Undated files, which somebody named by hand, count as the oldest
+    for day in sorted(by_day, key=lambda day: day or date.min):
+        before = distinct.repeated
+        tables = distinct.of(score_files.read(by_day[day], model_sha256, columns, digests=True))
+        table, rows = score_files.sample(tables, at_most)
+        if table is not None:
+            yield Window(Days(day, day), rows, table, distinct.repeated - before)
+
+
+def _joined(one: Window, other: Window, at_most: int) -> Window:
+    # Each table is a sample of its window: the smaller the window, the less of it is left out
+    table, _ = score_files.sample([one.table, other.table], at_most)
+    assert table is not None
+    days = Days(one.days.since, other.days.until)
+    return Window(days, one.rows + other.rows, table, one.repeated + other.repeated)

@@ -1,0 +1,88 @@
+"""What a training runs on: the device, and whether half precision pays on it."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from joblib import cpu_count
+from torch import nn
+
+from face_attributes.common.errors import ParamsError
+from face_attributes.model.network import FaceNet
+from face_attributes.params import TrainParams
+
+# On processors with bfloat16 instructions the gain is far above this, on others there is none: between the
+# two there is room for a noisy machine to measure badly and still decide alike.
+_WORTH_IT = 1.25
+_REPEATS = 4
+_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Device and precision of a training. `gain`: how much faster bfloat16 was measured to be."""
+
+    device: torch.device
+    bfloat16: bool
+    gain: float | None = None
+
+    @property
+    def precision(self) -> str:
+        return "bfloat16" if self.bfloat16 else "float32"
+
+    def autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+
+def choose(params: TrainParams, shape: tuple[int, int], attributes: int) -> Runtime:
+    """Choose the device, and measure which precision trains faster there unless `params` say.
+
+    Raises:
+        ParamsError: a GPU is asked for and there is none.
+
+    """
+    torch.set_num_threads(cpu_count())  # joblib's count knows the limits of a container
+    cuda = torch.cuda.is_available()
+    if params.device == "cuda" and not cuda:
+        raise ParamsError("params.yaml: train.device: cuda, but this machine has no GPU that PyTorch can use")
+    device = torch.device("cuda" if cuda and params.device != "cpu" else "cpu")
+    if params.precision != "auto":
+        return Runtime(device, params.precision == "bfloat16")
+    speeds = {half: _step(Runtime(device, half), params, shape, attributes) for half in (False, True)}
+    seconds = {half: float("inf") for half in speeds}
+    # Turns alternate and the best of each counts, so that a busy moment hits neither alone
+    for _ in range(_REPEATS):
+        for half, step in speeds.items():
+            seconds[half] = min(seconds[half], _timed(step, device))
+    gain = seconds[False] / seconds[True]
+    return Runtime(device, gain >= _WORTH_IT, round(gain, 2))
+
+
+def _step(
+    runtime: Runtime, params: TrainParams, shape: tuple[int, int], attributes: int
+) -> Callable[[], None]:
+    batch = min(params.batch_size, 128)
+    network = FaceNet(attributes, shape, params.width, 0.0)
+    network = network.to(runtime.device, memory_format=torch.channels_last)
+    images = torch.zeros(batch, *shape, 3, device=runtime.device).permute(0, 3, 1, 2)
+    targets = torch.zeros(batch, attributes, device=runtime.device)
+    loss_of = nn.BCEWithLogitsLoss()
+
+    def step() -> None:
+        with runtime.autocast():
+            logits = network(images)
+        loss_of(logits.float(), targets).backward()
+
+    step()
+    return step
+
+
+def _timed(step: Callable[[], None], device: torch.device) -> float:
+    start = time.perf_counter()
+    for _ in range(_STEPS):
+        step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

@@ -1,0 +1,400 @@
+"""The DAG bundle by which an Airflow pulls its own release.
+
+At every refresh it fetches `main`, reads `environments/<env>/release.yaml` there and checks out the commit
+that the file names. Whatever cannot be run is refused with one clear line in the log, and the last good
+release stays.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+from airflow.dag_processing.bundles.base import BundleVersion
+from airflow.providers.git.bundles.git import GitDagBundle
+from git import Repo
+
+from gitops import runtime
+from gitops.dvc import provenance
+from gitops.errors import CheckoutError, GitError, ReleaseError, SettingsError
+from gitops.git import trial_checkout
+from gitops.git.repository import Repository
+from gitops.release import contract, settings, signatures
+from gitops.release import file as release_file
+from gitops.release.state import Ledger, earlier
+
+log = structlog.get_logger(__name__)
+
+_MAIN = "refs/heads/main"
+_INCOMING = "refs/gitops/incoming/main"
+_EMPTY = "refs/gitops/empty"
+_FETCH_TIMEOUT = 60
+_SIGNED = "REQUIRE_SIGNED_RELEASES"
+
+# Fixed, so that the empty release has the same id everywhere.
+_NOBODY = {
+    f"GIT_{role}_{part}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for part, value in (("NAME", "Visage"), ("EMAIL", "visage@localhost"), ("DATE", "2000-01-01T00:00:00Z"))
+}
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What the bundle serves. `commit` None is the empty folder of an environment without a release."""
+
+    environment: str
+    commit: str | None
+    declared: str | None
+    refused: str | None
+    """Why the declared release does not run, or None where it does."""
+    model_notice: str | None = None
+    """That the model of what is served was made from another commit, or None where it was not."""
+    next_command: str | None = None
+    """The command that mends that."""
+    contract: int = runtime.CONTRACT
+    """The contract that this runtime keeps."""
+    needs: int = 0
+    """The contract that the release needs."""
+
+
+class ReleaseBundle(GitDagBundle):
+    """Serves the DAGs of the release that `main` declares for an environment.
+
+    :param environment: dev, staging or prod.
+    :param subdir: The folder of the repository that holds the DAGs.
+    :param git_conn_id: The Airflow connection that says where the repository is.
+    :param kwargs: `name`, `version`, `refresh_interval` (seconds) and what else every bundle takes.
+
+    A bundle with a `version` (what a task of a run in flight uses) serves exactly that commit.
+    """
+
+    def __init__(
+        self,
+        *,
+        environment: str,
+        subdir: str = "dags",
+        git_conn_id: str = "git_default",
+        **kwargs: Any,
+    ) -> None:
+        release_file.path_of(environment)
+        super().__init__(tracking_ref="main", subdir=subdir, git_conn_id=git_conn_id, **kwargs)
+        self.environment = environment
+        self.state_path = self.base_dir / "release.json"
+        self._said: dict[str, str] = {}
+        self._seen: str | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<ReleaseBundle(name={self.name!r}, environment={self.environment!r}, version={self.version!r})>"
+        )
+
+    @property
+    def serving(self) -> Serving | None:
+        """What is served, as last recorded; None where nothing has been yet."""
+        try:
+            return Serving(**json.loads(self.state_path.read_text("utf-8")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            self._say("state", f"{self.state_path}: not readable, so it is not known what ran last")
+            return None
+
+    def get_current_version(self) -> BundleVersion:
+        if self.version:
+            return BundleVersion(version=self.version)
+        return BundleVersion(version=Repository(self.repo_path).resolve("HEAD"))
+
+    def refresh(self) -> None:
+        if self.version:
+            super().refresh()  # which says that a version is never refreshed
+        with self.lock():
+            bare = self._bare()
+            state = bare.git("for-each-ref", "--format=%(objectname) %(refname)")
+            if state != self._seen:
+                self._serve(bare, self._choose(bare))
+                self._seen = state
+
+    def _initialize(self) -> None:
+        if self.version:
+            super()._initialize()
+            return
+        with self.lock():
+            self._seen = None
+            self.refresh()
+
+    def _clone_bare_repo_if_required(self) -> None:
+        """Called by the provider for a `version`: what is here already needs no remote.
+
+        The provider's own would delete its copy when the remote is down.
+        """
+        repository = Repository(self.bare_repo_path)
+        if not (self._usable(repository) and repository.has(self.version)):
+            repository = self._bare()
+        self.bare_repo = Repo(repository.path)
+
+    def _fetch_bare_repo(self) -> None:
+        self._fetch(Repository(self.bare_repo_path))
+
+    def _bare(self) -> Repository:
+        """Return the copy of the remote, brought up to date where the remote answers.
+
+        :raises GitError: where there is no copy yet and none can be made.
+        """
+        bare = Repository(self.bare_repo_path)
+        if not self._usable(bare):
+            self._make_bare()
+            return bare
+        try:
+            self._fetch(bare)
+        except GitError as error:
+            self._say("remote", f"{error}; what is served stays until the remote answers")
+        else:
+            if self._said.pop("remote", None):
+                log.info("%s answers again", self.repo_url)
+        return bare
+
+    def _usable(self, bare: Repository) -> bool:
+        return bare.path.is_dir() and bare.has(_MAIN) and bare.has(_EMPTY)
+
+    def _make_bare(self) -> None:
+        self.base_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.base_dir, prefix=".bare-") as folder:
+            fresh = Repository(Path(folder) / "bare")
+            fresh.path.mkdir()
+            fresh.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
+            fresh.git("config", "core.hooksPath", "/dev/null")
+            # The provider looks for an origin; fetches name the connection's URL, which may change.
+            fresh.git("remote", "add", "origin", str(self.repo_url))
+            blob = fresh.git("hash-object", "-w", "--stdin", input=b"")
+            folder_id = fresh.git("mktree", input=f"100644 blob {blob}\t.gitkeep\n")
+            tree = fresh.git("mktree", input=f"040000 tree {folder_id}\t{self.subdir}\n")
+            empty = fresh.git("commit-tree", "-m", "No release yet", tree, env=_NOBODY)
+            fresh.git("update-ref", _EMPTY, empty)
+            self._fetch(fresh)
+            if not fresh.has(_MAIN):
+                raise GitError(f"{self.repo_url}: has no branch main; push one")
+            shutil.rmtree(self.bare_repo_path, ignore_errors=True)
+            fresh.path.replace(self.bare_repo_path)
+
+    def _fetch(self, bare: Repository) -> None:
+        verdicts = [
+            f"+refs/tags/{kind}/{self.environment}/*:refs/tags/{kind}/{self.environment}/*"
+            for kind in ("verified", "rejected")
+        ]
+        with self.hook.configure_hook_env() if self.hook else nullcontext():
+            bare.fetch_refs(
+                str(self.repo_url),
+                f"+{_MAIN}:{_INCOMING}",
+                *verdicts,
+                env=self.hook.env if self.hook else None,
+                timeout=_FETCH_TIMEOUT,
+            )
+        if bare.has(_MAIN) and not bare.is_ancestor(_MAIN, _INCOMING):
+            self._say(
+                "history",
+                f"main was rewritten: {bare.resolve(_MAIN)[:12]} is not part of it any more. What is served "
+                f"stays; if that was meant, delete {bare.path} to accept the new history",
+            )
+        elif bare.has(_INCOMING):
+            bare.git("update-ref", _MAIN, bare.resolve(_INCOMING))
+
+    def _choose(self, bare: Repository) -> Iterator[Serving]:
+        """Name what may be served, best first, by nothing but what was fetched and what ran last."""
+        ledger = Ledger(bare, main=_MAIN)
+        declared, refused = None, None
+        strict = self._asks_for_signatures(ledger)
+        try:
+            declaration = ledger.declared(self.environment)
+            declared = declaration.commit
+            if declared is None:
+                refused = self._taken_away(ledger)
+            else:
+                refused = self._objection(ledger, declared) or self._rejection(ledger, declared)
+                if refused is None and strict:
+                    refused = signatures.objection(bare, declaration)
+        except ReleaseError as error:
+            refused = str(error)
+        if refused is None:
+            yield Serving(self.environment, declared, declared, None)
+        for commit in dict.fromkeys(self._others(ledger, declared)):
+            if self._objection(ledger, commit) is None and not (strict and self._unsigned(ledger, commit)):
+                yield Serving(self.environment, commit, declared, refused)
+        yield Serving(self.environment, None, declared, refused)
+
+    def _taken_away(self, ledger: Ledger) -> str | None:
+        """Return why `commit: null` is refused, or None where this environment has run no release yet."""
+        if self._ran(ledger) is None:
+            return None
+        path = release_file.path_of(self.environment)
+        return f"{path}: a release is not taken away; run gitops rollback {self.environment}"
+
+    def _ran(self, ledger: Ledger) -> str | None:
+        """Return what ran last here, else the last commit that main declared and that can be served."""
+        last = self.serving
+        declared = (entry.commit for entry in ledger.history(self.environment))
+        for commit in (last.commit if last else None, *declared):
+            if commit and self._objection(ledger, commit) is None:
+                return commit
+        return None
+
+    def _asks_for_signatures(self, ledger: Ledger) -> bool:
+        """Whether a release must be signed here.
+
+        What this process was started with says so: whoever may push to main must not be able to take it back.
+        """
+        if os.environ.get(_SIGNED) == "true":
+            return True
+        path = settings.path_of(self.environment)
+        try:
+            lines = settings.parse_lines(ledger.repository.read(ledger.tip, path) or b"", path)
+        except SettingsError:
+            return False
+        return lines.get(_SIGNED, (0, ""))[1] == "true"
+
+    def _unsigned(self, ledger: Ledger, commit: str) -> bool:
+        """Whether main never declared a commit here in a way that counts where releases must be signed."""
+        last = self.serving
+        if last and last.commit == commit:
+            return False  # It was taken when it was declared, and goes on running.
+        return all(
+            signatures.objection(ledger.repository, declaration)
+            for declaration in ledger.history(self.environment)
+            if declaration.commit == commit
+        )
+
+    def _others(self, ledger: Ledger, declared: str | None) -> Iterator[str]:
+        """Name what could be served in the place of what is declared, best first.
+
+        A rejected release gives way only to one that ran and was verified here; without one it stays.
+        """
+        environment, verdicts = self.environment, ledger.verdicts
+        last = self.serving
+        candidates = (last.commit if last else None, ledger.present(environment).commit, self._ran(ledger))
+        runs = [commit for commit in candidates if commit]
+        if not verdicts.rejected(environment, declared):
+            yield from (commit for commit in runs if not verdicts.rejected(environment, commit))
+        before = earlier(ledger, environment)
+        yield from (commit for commit in before if verdicts.verified(environment, commit))
+        yield from runs
+        yield from before
+
+    def _objection(self, ledger: Ledger, commit: str) -> str | None:
+        """Return why a commit cannot be served, or None where it can."""
+        bare = ledger.repository
+        if not bare.has(commit) or not bare.is_ancestor(commit, _MAIN):
+            return f"{commit}: not a commit of main"
+        if bare.tree_id(commit, f"{self.subdir}/") is None:
+            return f"{commit}: has no folder {self.subdir}"
+        return contract.objection(bare, commit)
+
+    def _rejection(self, ledger: Ledger, commit: str) -> str | None:
+        """Return by which verdict this environment rejected a commit, or None where it did not."""
+        if rejected := ledger.verdicts.rejected(self.environment, commit):
+            return f"{commit}: {self.environment} rejected it ({rejected.name})"
+        return None
+
+    def _serve(self, bare: Repository, choices: Iterable[Serving]) -> None:
+        """Serve the first of `choices` that can be checked out."""
+        trouble: str | None = None
+        for choice in choices:
+            serving = replace(choice, refused=choice.refused or trouble)
+            try:
+                self._place(bare, serving.commit or bare.resolve(_EMPTY))
+            except (CheckoutError, GitError) as error:
+                if serving.commit is None:
+                    raise
+                trouble = trouble or f"{serving.commit}: cannot be checked out: {error}"
+                continue
+            self._record(bare, serving)
+            return
+
+    def _place(self, bare: Repository, target: str) -> None:
+        """Check a commit out, unless that was done; what was there stays where it cannot be.
+
+        Raises:
+            CheckoutError: where a file of the commit cannot be made here.
+            GitError: when git fails.
+
+        """
+        tracking = Repository(self.repo_path)
+        fresh = not (tracking.path.is_dir() and tracking.has("HEAD"))
+        # The first time in this process also repairs what a killed one may have left half done.
+        if fresh or self._seen is None or tracking.resolve("HEAD") != target:
+            trial_checkout.make(bare, target, self.base_dir)
+            if fresh:
+                self._make_tracking(bare)
+            self._check_out(bare, tracking, target)
+
+    def _record(self, bare: Repository, serving: Serving) -> None:
+        before = self.serving
+        serving = self._with_notice(bare, serving, before)
+        if before != serving:
+            with tempfile.NamedTemporaryFile(
+                "w", encoding="utf-8", dir=self.base_dir, prefix=".release-", delete=False
+            ) as file:
+                json.dump(asdict(serving), file)
+            Path(file.name).replace(self.state_path)
+        shown = f"release {serving.commit[:12]}" if serving.commit else "no release"
+        if serving.refused:
+            self._say("release", f"{serving.refused}: refused; {self.environment} runs {shown}")
+        else:
+            self._said.pop("release", None)
+            if before is None or before.commit != serving.commit:
+                log.info("%s runs %s", self.environment, shown)
+
+    def _with_notice(self, bare: Repository, serving: Serving, before: Serving | None) -> Serving:
+        """Look once at each release whether its model is its own: the page and the banner tell."""
+        if serving.commit is None:
+            return serving
+        if before is not None and before.commit == serving.commit:
+            return replace(
+                serving,
+                model_notice=before.model_notice,
+                next_command=before.next_command,
+                needs=before.needs,
+            )
+        serving = replace(serving, needs=contract.needed(bare, serving.commit))
+        notice = provenance.notice(bare, serving.commit)
+        if notice is None:
+            return serving
+        return replace(serving, model_notice=notice.text, next_command=notice.command)
+
+    def _make_tracking(self, bare: Repository) -> None:
+        with tempfile.TemporaryDirectory(dir=self.base_dir, prefix=".tracking-") as folder:
+            fresh = Repository.clone(str(bare.path), Path(folder) / "clone", "--no-checkout")
+            fresh.git("config", "core.hooksPath", "/dev/null")
+            shutil.rmtree(self.repo_path, ignore_errors=True)
+            fresh.path.replace(self.repo_path)
+
+    def _check_out(self, bare: Repository, tracking: Repository, target: str) -> None:
+        # Held by nobody: every process that writes here holds the bundle's lock, as this one does.
+        (tracking.path / ".git" / "index.lock").unlink(missing_ok=True)
+        tracking.fetch_refs(str(bare.path), f"+{_MAIN}:refs/remotes/origin/main", f"+{_EMPTY}:{_EMPTY}")
+        # One step from release to release: a DAG file is never parsed in the state of a third commit.
+        before = tracking.resolve("HEAD")
+        try:
+            tracking.git("checkout", "--quiet", "--force", "--detach", target, timeout=300)
+        except GitError:
+            # The trial has passed, so the machine is the reason: a full disk, perhaps. Git has moved HEAD.
+            tracking.git("checkout", "--quiet", "--force", "--detach", before, timeout=300)
+            raise
+        tracking.git("clean", "--quiet", "-ffdx", timeout=300)
+        for repository in (bare, tracking):
+            repository.git("-c", "gc.autoDetach=false", "gc", "--auto", "--quiet", timeout=300)
+        # Airflow parses a file again at once when it is newer, else only now and then: a release that changes
+        # no DAG file would be a while in showing.
+        for file in self.path.rglob("*.py"):
+            os.utime(file, follow_symlinks=False)
+
+    def _say(self, subject: str, message: str) -> None:
+        """Log a message, once for as long as it stays the same."""
+        if self._said.get(subject) != message:
+            log.warning("%s", message)
+            self._said[subject] = message

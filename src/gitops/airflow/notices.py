@@ -1,0 +1,133 @@
+"""Notices to people: by e-mail and Slack where the environment has the connections, and always in the log.
+
+A notice that cannot be sent never changes how a run ends: it is one line in the log. This module is part of
+the image, not of a release, because the triggerer sends some of the notices and has no release checked out.
+"""
+
+import html
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from gitops.airflow import runbooks
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 3
+_SLACK_SECONDS = 10
+
+
+def send_late_notice(context: Mapping[str, Any]) -> None:
+    """Send a notice about a run that takes longer than it should.
+
+    Args:
+        context: `dag_run` as the REST API describes it, and `deadline` with its `deadline_time`.
+
+    """
+    run, deadline = context["dag_run"], context["deadline"]
+    release = run.get("bundle_version") or ""
+    facts = {
+        "environment": os.environ["VISAGE_ENVIRONMENT"],
+        "release": release or "unknown",
+        "DAG": run["dag_id"],
+        "run": run["dag_run_id"],
+        "link": run_link(run["dag_id"], run["dag_run_id"]),
+        "what to do": runbooks.link(run["dag_id"], _origin(), release),
+    }
+    body = f"It should have ended by {deadline['deadline_time']}; it has not been stopped."
+    send_notice("a run is late", body, facts)
+
+
+def _origin() -> str:
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        return Connection.get("git_default").host or ""
+    except AirflowNotFoundException:
+        return ""
+
+
+def run_link(dag_id: str, run_id: str) -> str:
+    """Return the address of a run in the web interface."""
+    from airflow.sdk.configuration import conf
+
+    base = str(conf.get("api", "base_url")).rstrip("/")
+    return f"{base}/dags/{dag_id}/runs/{quote(run_id)}"
+
+
+def send_notice(subject: str, body: str, facts: Mapping[str, str]) -> None:
+    """Send a notice, and log it.
+
+    Args:
+        subject: what happened, in a few words.
+        body: the reason, or the details.
+        facts: name and value of each row below the body; `environment` and `DAG` are needed for the title.
+
+    """
+    from airflow.sdk.log import redact
+
+    # Airflow hides the secrets that it knows in its logs, and here it has to be asked to.
+    title = str(redact(f"[Visage {facts['environment']}] {facts['DAG']}: {subject}"))
+    text = str(redact(body))
+    log.info("%s\n%s", title, text)
+    recipients = [name for name in os.environ.get("NOTIFY_EMAIL", "").split(",") if name]
+    if recipients:
+        _send("smtp_default", title, lambda: _mail(recipients, title, text, facts))
+    else:
+        log.info("Nothing by smtp_default, as NOTIFY_EMAIL names nobody: %s", title)
+    _send("slack_default", title, lambda: _post(title, text, facts))
+
+
+def _send(connection: str, title: str, send: Callable[[], None]) -> None:
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+    from tenacity import Retrying, stop_after_attempt, wait_exponential
+
+    try:
+        Connection.get(connection)
+    except AirflowNotFoundException:
+        log.info("Nothing by %s, as there is no such connection: %s", connection, title)
+        return
+    try:
+        Retrying(stop=stop_after_attempt(_ATTEMPTS), wait=wait_exponential(max=8), reraise=True)(send)
+    except Exception as error:  # whatever a mail server or Slack comes up with, the run is not to blame
+        log.error("Nothing by %s, %s: %s: %s", connection, type(error).__name__, error, title)
+    else:
+        log.info("Sent by %s: %s", connection, title)
+
+
+def _mail(recipients: Sequence[str], title: str, body: str, facts: Mapping[str, str]) -> None:
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+    with SmtpHook(smtp_conn_id="smtp_default") as hook:
+        hook.send_email_smtp(to=recipients, subject=title, html_content=_page(body, facts))
+
+
+def _page(body: str, facts: Mapping[str, str]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{_value(value)}</td></tr>\n" for name, value in facts.items()
+    )
+    return f"<pre>{html.escape(body)}</pre>\n<table>\n{rows}</table>\n"
+
+
+def _value(text: str) -> str:
+    shown = html.escape(text)
+    return f'<a href="{shown}">{shown}</a>' if text.startswith(("http://", "https://")) else shown
+
+
+def _post(title: str, body: str, facts: Mapping[str, str]) -> None:
+    from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
+
+    lines = [f"*{title}*", body, *(f"{name}: {value}" for name, value in facts.items())]
+    # Slack reads these three characters, and no others, as markup that needs escaping.
+    text = html.escape("\n".join(lines), quote=False)
+    hook = SlackWebhookHook(
+        slack_webhook_conn_id="slack_default",
+        timeout=_SLACK_SECONDS,
+        # Slack's own retries write the address, which is a secret, into the log.
+        retry_handlers=[],
+    )
+    hook.send(text=text)

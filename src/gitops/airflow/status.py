@@ -1,0 +1,240 @@
+"""What is declared, what runs, and whether they agree: one row per environment."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gitops.airflow.client import VERIFY, Access, Airflow
+from gitops.dvc import provenance
+from gitops.errors import AirflowError, GateError, ReleaseError
+from gitops.gates import gates
+from gitops.promotion import instructions
+from gitops.promotion.instructions import Meeting
+from gitops.release import contract
+from gitops.release import file as release_file
+from gitops.release.file import ENVIRONMENTS, PREVIOUS
+from gitops.release.state import Ledger, last_good
+from gitops.release.verdicts import Ignored
+
+COLORS = {"dev": "cyan", "staging": "magenta", "prod": "bright_blue"}
+"""Of the environments. Green, yellow and red say how something is."""
+
+_MOST_IGNORED = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an environment's Airflow says; `trouble` is why it said nothing."""
+
+    running: str | None = None
+    last_run: str | None = None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """The state of one environment.
+
+    `verified` is what the environment found out about the declared release: True, False (rejected), or None
+    (no verdict yet). `since` is when main came to declare that release. Model and accuracy are those of what
+    runs; where that is not known, of what is declared.
+    `notice` is set where the model is not that commit's own.
+    """
+
+    environment: str
+    declared: str | None
+    running: str | None
+    model_sha256: str | None
+    mean_accuracy: float | None
+    verified: bool | None
+    agree: bool
+    hold: str | None
+    since: datetime | None
+    url: str | None
+    last_run: str | None
+    trouble: str | None
+    way_back: tuple[str, ...] = ()
+    """Commands that take a rejected release back; none where nothing has to be done, or nothing is known."""
+    way_on: tuple[str, ...] = ()
+    """Commands that lift the hold."""
+    notice: provenance.Notice | None = None
+    contract: int | None = None
+    """The contract of the runtime that the running release needs; None where nothing runs."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return the row as JSON can carry it."""
+        since = self.since.isoformat() if self.since else None
+        return {**self.__dict__, "since": since, "notice": self.notice.__dict__ if self.notice else None}
+
+
+def ask(access: Access | None) -> Answer:
+    """Ask one Airflow what it runs."""
+    if access is None:
+        return Answer(trouble="not up: the access file does not name it")
+    try:
+        with Airflow(access, timeout=5, patient=False) as airflow:
+            running = airflow.running()
+            if running is None:
+                health = airflow.health()
+                ill = sorted(part for part, state in health.items() if state == "unhealthy")
+                return Answer(trouble=f"{', '.join(ill)}: unhealthy" if ill else None)
+            runs = airflow.runs(VERIFY) if any(dag["dag_id"] == VERIFY for dag in airflow.dags()) else []
+            return Answer(running, runs[0].state if runs else None)
+    except AirflowError as error:
+        return Answer(trouble=str(error))
+
+
+def collect(ledger: Ledger, access: dict[str, Access], at: Meeting = instructions.LOCAL) -> list[Row]:
+    """Ask all environments at once and compare with what main declares; `at` is where proposals merge."""
+    with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
+        answers = list(pool.map(lambda environment: ask(access.get(environment)), ENVIRONMENTS))
+    return [
+        _row(ledger, environment, answer, access.get(environment), at)
+        for environment, answer in zip(ENVIRONMENTS, answers, strict=True)
+    ]
+
+
+def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None, at: Meeting) -> Row:
+    repository, verdicts = ledger.repository, ledger.verdicts
+    trouble = answer.trouble
+    declared, hold, since, valid = None, None, None, True
+    try:
+        declaration = ledger.declared(environment)
+        declared, hold = declaration.commit, declaration.hold
+        since = _since(ledger, environment) or declaration.at
+    except ReleaseError as error:
+        valid, trouble = False, str(error)
+    agree = valid and answer.trouble is None and release_file.same(repository, declared, answer.running)
+    verified = None
+    if verdicts.rejected(environment, declared):
+        verified = False
+        trouble = trouble or f"{environment} rejected {(declared or '')[:12]}; it runs what it verified last"
+    elif verdicts.verified(environment, declared):
+        verified = True
+    sha256, accuracy, notice = None, None, None
+    commit = answer.running or declared
+    needs = None
+    if commit and repository.has(commit):
+        try:
+            needs = contract.needed(repository, commit)
+        except ReleaseError as error:
+            trouble = trouble or str(error)
+        notice = provenance.notice(repository, commit)
+        try:
+            figures = gates.evaluation(repository, commit)
+            sha256, accuracy = figures.model_sha256, figures.mean_accuracy
+        except GateError:
+            sha256 = accuracy = None
+    return Row(
+        environment=environment,
+        declared=declared,
+        running=answer.running,
+        model_sha256=sha256,
+        mean_accuracy=accuracy,
+        verified=verified,
+        agree=agree,
+        hold=hold,
+        since=since,
+        url=(access.web or access.url) if access else None,
+        last_run=answer.last_run,
+        trouble=trouble,
+        way_back=_way_back(ledger, environment, declared, at) if verified is False else (),
+        way_on=instructions.lift_hold(environment, at) if hold else (),
+        notice=notice,
+        contract=needs,
+    )
+
+
+def _way_back(ledger: Ledger, environment: str, declared: str | None, at: Meeting) -> tuple[str, ...]:
+    if environment in PREVIOUS:
+        good = last_good(ledger, environment)
+        return instructions.roll_back(environment, at) if good else ()
+    parents = ledger.repository.git("rev-list", "--parents", "--max-count=1", str(declared)).split()[1:]
+    return instructions.revert(str(declared), len(parents), at) if parents else ()
+
+
+def _since(ledger: Ledger, environment: str) -> datetime | None:
+    """Return since when main declares the present release, under whatever commit, held or not."""
+    entries = ledger.history(environment)
+    known = release_file.identities(ledger.repository, [entry.commit for entry in entries if entry.commit])
+    same = [known.get(entry.commit, entry.commit) if entry.commit else None for entry in entries]
+    earlier = itertools.takewhile(lambda pair: pair[1] == same[0], zip(entries, same, strict=True))
+    return min((entry.at for entry, _ in earlier), default=None)
+
+
+def show(
+    rows: list[Row], access: dict[str, Access], console: Console, *, now: datetime | None = None
+) -> None:
+    """Print the rows as a table; passwords only where a person looks on."""
+    # As wide as this it fits a terminal of 80 columns, where every commit must be read whole.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for title in ("", "declared", "runs", "since", "model", "accuracy", "verdict", "check", "agree"):
+        table.add_column(title, no_wrap=True)
+    for row in rows:
+        verdict = {True: "verified", False: "rejected", None: "none yet"}[row.verified]
+        table.add_row(
+            Text(row.environment, style=COLORS[row.environment]),
+            _commit(row.declared),
+            "not known" if row.trouble and row.running is None else _commit(row.running),
+            _age(row.since, now or datetime.now(UTC)) if row.declared else "",
+            (row.model_sha256 or "")[:8],
+            "" if row.mean_accuracy is None else f"{row.mean_accuracy:.4f}",
+            Text(verdict if row.declared else "", style="red" if row.verified is False else ""),
+            row.last_run or "",
+            Text("yes" if row.agree else "no", style="green" if row.agree else "red"),
+        )
+    console.print(table)
+    console.print()
+    for row in rows:
+        line = Text(f"{row.environment:<9}", style=COLORS[row.environment])
+        known = access.get(row.environment)
+        line.append(row.url or "no address known", style="default")
+        if known:
+            line.append(f"  user {known.username}", style="default")
+            if console.is_terminal:
+                line.append(f"  password {known.password.get_secret_value()}", style="default")
+        if row.declared is None:
+            line.append("  no release yet", style="default")
+        if row.hold:
+            line.append(f"  held: {row.hold}", style="yellow")
+        if row.trouble:
+            line.append(f"  {row.trouble}", style="red")
+        console.print(line, soft_wrap=True)
+        if row.notice:
+            console.print(Text(f"{'':<9}{row.notice.text}", style="yellow"), soft_wrap=True)
+            console.print(Text(f"{'':<9}{row.notice.command}", style="yellow"), soft_wrap=True)
+    for row in rows:
+        ways = ((f"To go back in {row.environment}:", row.way_back),)
+        ways += ((f"To allow promotions into {row.environment} again:", row.way_on),)
+        for what, commands in ways:
+            if commands:
+                console.print(f"\n{what}\n", markup=False)
+                console.print(instructions.text(commands, "    "), soft_wrap=True, markup=False)
+
+
+def ignored(tags: Sequence[Ignored], remote: str) -> Iterator[str]:
+    """Name the tags that count for nothing, in a bounded number of lines."""
+    yield from (str(tag) for tag in tags[:_MOST_IGNORED])
+    if (more := len(tags) - _MOST_IGNORED) > 0:
+        yield f"{more} more tags: ignored; list them: git ls-remote --tags {remote}"
+
+
+def _commit(commit: str | None) -> str:
+    return commit[:12] if commit else "none"
+
+
+def _age(since: datetime | None, now: datetime) -> str:
+    if since is None:
+        return ""
+    seconds = max(0, int((now - since).total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

@@ -1,0 +1,64 @@
+"""The checkout that a command runs in: its repository, its remote, and what compares its models."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from gitops.errors import GitopsError
+from gitops.git.credentials import git_variables
+from gitops.git.repository import Repository
+from gitops.promotion.instructions import Meeting, meeting_of
+
+_ERR = Console(stderr=True, highlight=False)
+
+
+def open_checkout(remote: str | None, *, needed: bool = True) -> tuple[Repository, str]:
+    """Find the repository and its remote; '' where there is none at all and none is needed."""
+    os.environ.update(git_variables())
+    repository = Repository.find()
+    remotes = repository.remotes()
+    if remote is None and not remotes and not needed:
+        return repository, ""
+    if remote is None:
+        remote = _default(remotes)
+    if remote not in remotes:
+        shown = ", ".join(remotes) or "none"
+        raise GitopsError(f"{remote}: no such git remote here (there are: {shown}); name one with --remote")
+    return repository, remote
+
+
+def meeting(repository: Repository, remote: str) -> Meeting:
+    """Return where proposals are merged that go to a remote of this checkout."""
+    return meeting_of(repository.remote_url(remote), remote, _default(repository.remotes()))
+
+
+def _default(remotes: Sequence[str]) -> str:
+    return "visage" if "visage" in remotes else "origin"
+
+
+def comparer(repository: Repository, remote: str) -> Any:
+    """Return what compares models: the commits of this repository, from the DVC remote known here."""
+    from gitops.gates.comparer import Comparer
+    from gitops.git.workspace import Origin
+
+    engine = repository.path / ".visage" / "dvc-config"
+    if remote == "visage" and engine.is_dir():
+        # The local engine's models are on its own DVC remote, which the user's shell need not know.
+        os.environ.setdefault("DVC_GLOBAL_CONFIG_DIR", str(engine))
+    origin = Origin(str(repository.path), dvc_config=repository.path / ".dvc" / "config.local")
+    return Comparer(
+        origin,
+        repository.path / ".visage" / "gates",
+        lambda message: _ERR.print(message, soft_wrap=True, markup=False),
+    )
+
+
+def commit_of(repository: Repository, remote: str, name: str) -> str:
+    """Return the commit that a branch of the remote, or else any name in this checkout, stands for."""
+    if remote:
+        pushed = repository.branch_ref(remote, name)
+        if repository.has(pushed):
+            return repository.resolve(pushed)
+    return repository.resolve(name)

@@ -1,0 +1,187 @@
+"""The commands `gitops github ...`: what a forge has, and plain git has not."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gitops.errors import RuleError
+
+_OUT = Console(highlight=False)
+_ERR = Console(stderr=True, highlight=False)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""Pull requests, statuses and rulesets on GitHub.
+
+GITHUB_TOKEN says as whom; the git remote says where, or GITHUB_REPOSITORY (owner/name). GitHub Actions sets
+both. On your own machine:
+
+    GITHUB_TOKEN=$(gh auth token) gitops github rulesets --dry-run""",
+)
+
+_Remote = Annotated[
+    str,
+    typer.Option(
+        "--remote", envvar="GITOPS_REMOTE", metavar="NAME", help="The git remote that is on GitHub."
+    ),
+]
+_RULESETS = Path(".github/rulesets")
+_Run = Annotated[int, typer.Argument(metavar="RUN", help="The id of a workflow run.", show_default=False)]
+
+
+@app.command()
+def promotions(
+    without_storage: Annotated[
+        bool,
+        typer.Option(
+            "--without-dvc-remote",
+            help="Where no DVC remote is configured, do not ask whether the model exists there.",
+        ),
+    ] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what is due; needs no right to write.")
+    ] = False,
+    remote: _Remote = "origin",
+) -> None:
+    """Open, update or close the pull requests that promote: one for each environment, on `promote/ENV`.
+
+    It is time to promote once the environment before has verified what it runs, for as long as MIN_SOAK_HOURS
+    asks. Nothing is proposed while a hold stands. Exits with 1 where a rule or a gate forbids what is due.
+    """
+    from gitops.cli.context import comparer, open_checkout
+    from gitops.dvc.remote import Storage
+    from gitops.forge.client import GitHub
+    from gitops.forge.promotions import act, decide
+    from gitops.release.file import PREVIOUS
+    from gitops.release.state import Ledger
+
+    repository, remote = open_checkout(remote)
+    github = None if dry else GitHub.of_environment(repository.remote_url(remote))
+    storage = Storage(repository.path, optional=without_storage)
+    ledger = Ledger.fetch(repository, remote, storage=storage, compare=comparer(repository, remote))
+    refused = []
+    for environment in PREVIOUS:
+        turn = decide(ledger, environment, remote)
+        if github is not None:
+            turn = act(github, ledger, remote, turn)
+        if turn.state == "refused" and not dry:
+            refused += [f"{environment}: {line}" for line in turn.text.splitlines()]
+        else:
+            _OUT.print(f"{environment}: {turn.text}", soft_wrap=True, markup=False)
+    if refused:
+        raise RuleError("\n".join(refused))
+
+
+@app.command()
+def candidate(
+    branch: Annotated[
+        str, typer.Argument(metavar="BRANCH", help="The branch that a training pushed.", show_default=False)
+    ],
+    body: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="What it says, as gitops report writes it.", show_default=False),
+    ],
+    remote: _Remote = "origin",
+) -> None:
+    """Open the pull request of a candidate, or bring the open one up to date."""
+    from gitops.cli.context import open_checkout
+    from gitops.errors import GitopsError
+    from gitops.forge.client import GitHub
+    from gitops.forge.pull_request import keep
+
+    repository, remote = open_checkout(remote)
+    repository.fetch(remote)
+    title = repository.commit_info(repository.branch_ref(remote, branch)).subject
+    try:
+        text = body.read_text("utf-8")
+    except OSError as error:
+        raise GitopsError(f"{body}: {error.strerror}") from error
+    github = GitHub.of_environment(repository.remote_url(remote))
+    kept, done = keep(github, branch, title, text)
+    _OUT.print(f"{branch}: {done}, {kept.url}", soft_wrap=True, markup=False)
+
+
+@app.command("pull-request")
+def pull_request(run: _Run) -> None:
+    """Say which open pull request a workflow run was about: `number=12`, or `number=` where it has moved on.
+
+    GitHub is asked; nothing that the run wrote is believed.
+    """
+    from gitops.forge.client import GitHub
+    from gitops.forge.pull_request import of_run
+
+    found = of_run(GitHub.of_environment(), run)
+    if found is None:
+        _ERR.print(f"run {run}: no open pull request is at its commit any more")
+    print(f"number={found.number if found else ''}")
+
+
+@app.command()
+def times(run: _Run) -> None:
+    """Print how long each job of a workflow run took, as JSON: job -> seconds."""
+    from gitops.forge.client import GitHub
+    from gitops.forge.workflow_run import seconds
+
+    print(json.dumps(seconds(GitHub.of_environment(), run), indent=1))
+
+
+@app.command()
+def mark(
+    commit: Annotated[str, typer.Argument(metavar="COMMIT", help="A full commit id.", show_default=False)],
+    context: Annotated[str, typer.Option(help="The name of the status.", show_default=False)],
+    outcome: Annotated[
+        str,
+        typer.Option(help="What a step came to: success, failure, cancelled, skipped.", show_default=False),
+    ],
+    description: Annotated[str, typer.Option(help="What people read beside it.", show_default=False)],
+    url: Annotated[str, typer.Option(help="Where they find more.", show_default=False)],
+) -> None:
+    """Put a status beside a commit, where its pull request shows it."""
+    from gitops.forge.client import GitHub
+    from gitops.forge.workflow_run import mark as put
+
+    put(GitHub.of_environment(), commit, context, outcome, description, url)
+
+
+@app.command()
+def summary(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Markdown.", show_default=False)],
+) -> None:
+    """Show a file of Markdown on the page of the job that runs this."""
+    from gitops.forge.workflow_run import summarise
+
+    summarise(file)
+
+
+@app.command()
+def rulesets(
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where they are.")] = _RULESETS,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing; exit with 1 where something would change.")
+    ] = False,
+    remote: _Remote = "origin",
+) -> None:
+    """Make the rulesets on GitHub what the repository says. Needs a token with the permission Administration.
+
+    Rulesets of other names are left alone. Exits with 1 where CODEOWNERS names somebody whom GitHub does not
+    know: it would ask nobody for approval then.
+    """
+    from gitops.forge.client import GitHub
+    from gitops.forge.ruleset import apply, load, unknown_owners
+    from gitops.git.repository import Repository
+
+    wanted = load(folder)
+    repository = Repository.find()
+    known = remote in repository.remotes()
+    github = GitHub.of_environment(repository.remote_url(remote) if known else "")
+    done = dict(apply(github, wanted, dry=dry))
+    for name, what in done.items():
+        _OUT.print(f"{name}: {what}", soft_wrap=True, markup=False)
+    if unknown := unknown_owners(github):
+        raise RuleError("\n".join(f"{line}; name a user or a team who can write here" for line in unknown))
+    if dry and set(done.values()) != {"as it should be"}:
+        raise typer.Exit(1)

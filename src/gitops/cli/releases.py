@@ -1,0 +1,161 @@
+"""The commands that move a release: `promote`, `rollback`, `release-hold` and `merge`."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from gitops.cli.context import comparer, meeting, open_checkout
+from gitops.cli.options import OUT, Environment, Push, Remote, WithoutStorage, say_unchecked, show_gates
+from gitops.promotion import instructions
+
+_PAUSE = 5.0
+"""Seconds between two looks for a verdict."""
+
+
+def promote(
+    environment: Environment,
+    push: Push = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the environments before it have verified the release.")
+    ] = False,
+    minutes: Annotated[
+        float, typer.Option(min=0, metavar="MINUTES", help="With --wait: how long to wait.")
+    ] = 15,
+    without_storage: WithoutStorage = False,
+    remote: Remote = None,
+) -> None:
+    """Propose to an environment the release that the one before it runs.
+
+    staging gets the release of dev, prod gets the release of staging. Every environment before it must have
+    verified the release, and its model must be made from its own parameters, code and data. The proposal is a
+    branch, `promote/ENV`, with one commit that changes the release file of that environment.
+    """
+    from gitops.dvc import provenance
+    from gitops.dvc.remote import Storage
+    from gitops.promotion.proposals import promote as propose
+    from gitops.release.state import Ledger
+
+    provenance.begin()
+    repository, remote = open_checkout(remote)
+    if wait:
+        _await_verdicts(repository, remote, environment, minutes * 60)
+    storage = Storage(repository.path, optional=without_storage)
+    ledger = Ledger.fetch(repository, remote, storage=storage, compare=comparer(repository, remote))
+    try:
+        proposal = propose(ledger, environment, remote)
+    finally:
+        show_gates(ledger)
+        say_unchecked(storage)
+    _finish(ledger, remote, proposal, push, instructions.promote(environment, meeting(repository, remote)))
+
+
+def _await_verdicts(repository: Any, remote: str, environment: str, seconds: float) -> None:
+    """Return when nobody's verdict is missing any more, or when time is up: then the rules say so."""
+    import time
+
+    from gitops.promotion.proposals import awaited
+    from gitops.release.state import Ledger
+
+    deadline, said = time.monotonic() + seconds, ""
+    while missing := awaited(Ledger.fetch(repository, remote), environment):
+        line = f"Waiting for {' and '.join(missing)} to verify the release; see gitops status"
+        if line != said:
+            OUT.print(line, soft_wrap=True)
+            said = line
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(min(_PAUSE, seconds))
+
+
+def rollback(
+    environment: Environment,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMIT",
+            help="A release that this environment ran before.",
+            show_default="the last one that it verified before the present one",
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Why; kept in the release file as the hold.", show_default=False),
+    ] = None,
+    push: Push = False,
+    remote: Remote = None,
+) -> None:
+    """Propose to an environment a release that it ran before.
+
+    Promotions into that environment are then held until a merged `gitops release-hold ENV --push`.
+    """
+    from gitops.promotion.proposals import rollback as propose
+    from gitops.release.state import Ledger
+
+    repository, remote = open_checkout(remote)
+    ledger = Ledger.fetch(repository, remote)
+    proposal = propose(ledger, environment, remote, to=to, reason=reason)
+    commands = instructions.roll_back(environment, meeting(repository, remote), to=to, reason=reason)
+    _finish(ledger, remote, proposal, push, commands)
+
+
+def release_hold(environment: Environment, push: Push = False, remote: Remote = None) -> None:
+    """Propose to allow promotions into an environment again, after a rollback."""
+    from gitops.promotion.proposals import release_hold as propose
+    from gitops.release.state import Ledger
+
+    repository, remote = open_checkout(remote)
+    ledger = Ledger.fetch(repository, remote)
+    commands = instructions.lift_hold(environment, meeting(repository, remote))
+    _finish(ledger, remote, propose(ledger, environment, remote), push, commands)
+
+
+def merge(
+    branch: Annotated[
+        str, typer.Argument(metavar="BRANCH", help="A branch of the remote.", show_default=False)
+    ],
+    without_storage: WithoutStorage = False,
+    remote: Remote = None,
+) -> None:
+    """Check a branch, merge it into main and push that.
+
+    It is what a forge's merge button does, for a team without a forge.
+    """
+    from gitops.dvc import provenance
+    from gitops.dvc.remote import Storage
+    from gitops.promotion.merge import PROPOSALS
+    from gitops.promotion.merge import merge as merge_branch
+
+    provenance.begin()
+    repository, remote = open_checkout(remote)
+    storage = Storage(repository.path, optional=without_storage)
+    compare = comparer(repository, remote)
+    commit = merge_branch(repository, remote, branch, storage=storage, compare=compare)
+    say_unchecked(storage)
+    OUT.print(f"Merged {branch} into main of {remote} as {commit[:12]}", style="green", soft_wrap=True)
+    if not branch.startswith(PROPOSALS) and (notice := provenance.notice(repository, commit)):
+        for line in (f"main has a {notice.text}", f"  {notice.command}"):
+            OUT.print(line, soft_wrap=True, markup=False, style="yellow")
+
+
+def _finish(ledger: Any, remote: str, proposal: Any, push: bool, commands: Sequence[str]) -> None:
+    from gitops.promotion.proposals import push as push_proposal
+
+    OUT.print(
+        ledger.repository.git("show", "--no-patch", "--format=%B", proposal.commit),
+        markup=False,
+        soft_wrap=True,
+    )
+    if not push:
+        _tell(f"Not pushed. To do it, merge {proposal.branch} and see that it worked:", commands)
+        return
+    push_proposal(ledger, remote, proposal)
+    done = "Was there already" if proposal.known else "Pushed"
+    OUT.print(f"{done}: {proposal.branch} on {remote}", style="green")
+    proposed = next(number for number, command in enumerate(commands) if " --push" in command)
+    _tell("What is left to do:", commands[proposed + 1 :])
+
+
+def _tell(what: str, commands: Sequence[str]) -> None:
+    OUT.print(f"{what}\n", soft_wrap=True, markup=False)
+    OUT.print(instructions.text(commands, indent="    "), soft_wrap=True, markup=False)

@@ -1,0 +1,1 @@
+"""The differences between two commits: settings, DAGs, data, parameters and metrics."""

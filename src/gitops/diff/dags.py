@@ -1,0 +1,235 @@
+"""The DAGs that a commit defines: what its DAG files say once Airflow has loaded them.
+
+DAG files are programs, so only running them tells what they define. Each commit's are written to a folder
+that is thrown away and loaded there by a process of its own, without this one's credentials: `python -m
+gitops.diff.dags FOLDER`.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from gitops.errors import DagsError
+from gitops.git.repository import Repository
+
+FOLDER = "dags"
+_TIMEOUT = 120
+# What a DAG file needs to load. Everything else (tokens, passwords) is none of its business.
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV")
+
+
+class Task(BaseModel):
+    """One task: what runs it, and what it waits for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    operator: str
+    upstream: tuple[str, ...]
+    trigger_rule: str
+    retries: int
+
+
+class Dag(BaseModel):
+    """One DAG as Airflow understands it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    schedule: str
+    params: dict[str, str]
+    tasks: dict[str, Task]
+
+
+class Dags(BaseModel):
+    """All DAGs of a commit by id, and the files that do not load: name -> last line of the reason."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dags: dict[str, Dag] = {}
+    errors: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one DAG: `kind` is added, removed, changed or broken; `details` are lines for people."""
+
+    dag: str
+    kind: str
+    details: tuple[str, ...] = field(default=())
+
+
+def load(repository: Repository, commit: str) -> Dags:
+    """Load the DAG files of a commit.
+
+    :raises DagsError: when the process that loads them fails or takes too long.
+    """
+    paths = repository.files(commit, f"{FOLDER}/")
+    if odd := [path for path in paths if {"..", ".git"} & set(path.split("/"))]:
+        raise DagsError(f"{odd[0]}: no path that git itself would write; remove it")
+    with tempfile.TemporaryDirectory(prefix="gitops-dags-") as temporary:
+        root = Path(temporary)
+        folder = root / "checkout" / FOLDER
+        folder.mkdir(parents=True)
+        for path, content in zip(paths, repository.read_all([(commit, p) for p in paths]), strict=True):
+            target = root / "checkout" / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content or b"")
+        return _in_a_process(folder, root / "home")
+
+
+def changes(repository: Repository, before: str, after: str) -> list[Change]:
+    """Return what changes in the DAGs between two commits. Nothing is loaded where no DAG file differs.
+
+    :raises DagsError: when the DAG files cannot be loaded at all.
+    """
+    if repository.tree_id(before, f"{FOLDER}/") == repository.tree_id(after, f"{FOLDER}/"):
+        return []
+    with ThreadPoolExecutor(2) as pool:
+        old, new = pool.map(lambda commit: load(repository, commit), (before, after))
+    return compare(old, new, set(repository.changed(before, after)))
+
+
+def compare(old: Dags, new: Dags, edited: set[str] | frozenset[str] = frozenset()) -> list[Change]:
+    """Tell two sets of DAGs apart; `edited` are the files that differ, to name DAGs whose code alone does."""
+    found = []
+    for name in sorted(old.dags.keys() | new.dags.keys()):
+        one, other = old.dags.get(name), new.dags.get(name)
+        if one is None and other is not None:
+            tasks = ", ".join(other.tasks)
+            found.append(Change(name, "added", (f"schedule: {other.schedule}", f"tasks: {tasks or 'none'}")))
+        elif other is None:
+            # A file that no longer loads takes its DAGs along; that is told of the file.
+            found.append(Change(name, "removed"))
+        elif one is not None and (details := _details(one, other)):
+            found.append(Change(name, "changed", tuple(details)))
+        elif f"{FOLDER}/{other.file}" in edited:
+            found.append(Change(name, "changed", ("code alone: same tasks, dependencies and schedule",)))
+    found += [Change(file, "broken", (reason,)) for file, reason in sorted(new.errors.items())]
+    return found
+
+
+def _details(old: Dag, new: Dag) -> list[str]:
+    found = []
+    if old.schedule != new.schedule:
+        found.append(f"schedule: {old.schedule} -> {new.schedule}")
+    for name in sorted(old.params.keys() | new.params.keys()):
+        if old.params.get(name) != new.params.get(name):
+            found.append(f"param {name}: {old.params.get(name, 'none')} -> {new.params.get(name, 'none')}")
+    for name in [*old.tasks, *(task for task in new.tasks if task not in old.tasks)]:
+        one, other = old.tasks.get(name), new.tasks.get(name)
+        if one is None or other is None:
+            found.append(f"task {name}: {'removed' if other is None else 'added'}")
+            if other is None or not other.upstream:
+                continue
+            found.append(f"task {name}: after {', '.join(other.upstream)}")
+            continue
+        found += [
+            f"task {name}: {what} {getattr(one, key)} -> {getattr(other, key)}"
+            for key, what in (
+                ("operator", "operator"),
+                ("trigger_rule", "trigger rule"),
+                ("retries", "retries"),
+            )
+            if getattr(one, key) != getattr(other, key)
+        ]
+        # Upstream tasks that were removed are told as such.
+        gone = [task for task in one.upstream if task not in other.upstream and task in new.tasks]
+        came = [task for task in other.upstream if task not in one.upstream]
+        found += [f"task {name}: no longer after {task}" for task in gone]
+        found += [f"task {name}: now after {task}" for task in came]
+    return found
+
+
+def _in_a_process(folder: Path, home: Path) -> Dags:
+    variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {
+        "HOME": str(home),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    home.mkdir()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "gitops.diff.dags", str(folder)],
+            cwd=home,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DagsError(
+            f"{FOLDER}/: not loaded within {_TIMEOUT} s; a DAG file does work that belongs into a task"
+        ) from error
+    answer = done.stdout.rpartition("\n\0")[2]
+    try:
+        if done.returncode == 0:
+            return TypeAdapter(Dags).validate_json(answer)
+    except ValidationError:
+        done.stderr += "\nwhat it printed cannot be read"
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    raise DagsError(f"{FOLDER}/: cannot be loaded: {lines[-1] if lines else f'status {done.returncode}'}")
+
+
+def _load(folder: Path) -> Dags:
+    sys.path.insert(0, str(folder))
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=folder, bundle_path=folder)
+    return Dags(
+        dags={
+            name: Dag(
+                file=str(Path(dag.fileloc).relative_to(folder)),
+                schedule=_plain(dag.schedule),
+                params={key: _plain(value) for key, value in dag.params.dump().items()},
+                tasks={
+                    task.task_id: Task(
+                        operator=task.task_type,
+                        upstream=tuple(sorted(task.upstream_task_ids)),
+                        trigger_rule=str(getattr(task.trigger_rule, "value", task.trigger_rule)),
+                        retries=task.retries or 0,
+                    )
+                    for task in dag.tasks
+                },
+            )
+            for name, dag in sorted(bag.dags.items())
+        },
+        errors={
+            os.path.relpath(name, folder) if Path(name).is_absolute() else str(name): _last_line(reason)
+            for name, reason in bag.import_errors.items()
+        },
+    )
+
+
+def _plain(value: object) -> str:
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
+
+
+def _last_line(reason: str) -> str:
+    lines = [line.strip() for line in reason.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"
+
+
+def _main(arguments: Sequence[str]) -> None:
+    # DAG files print too; what counts comes last, behind a mark that no text has.
+    sys.stdout.write(f"\n\0{_load(Path(arguments[0])).model_dump_json()}")
+    sys.stdout.flush()
+    # Airflow's exit handlers have nothing to put in order here, and take their time.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

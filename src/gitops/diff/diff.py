@@ -1,0 +1,354 @@
+"""What is different between two commits: DAGs, parameters, data, dependencies, model, settings."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gitops.diff import dags, files
+from gitops.errors import DagsError, SettingsError
+from gitops.git.repository import Repository
+from gitops.model.metrics import Figures, Interval, of_commit
+from gitops.release import settings
+from gitops.release.file import ENVIRONMENTS, path_of
+from gitops.text import markdown
+
+MODEL = "models/model.onnx"
+DATA = "data/"
+DEPENDENCIES = "requirements.lock"
+PARAMETERS = "params.yaml"
+PARTS = ("Accuracy per attribute", "Accuracy per slice")
+SETTINGS = "Settings"
+_LABELS = {
+    "mean_accuracy": "mean accuracy",
+    "majority_accuracy": "accuracy of the commoner answer",
+    "mean_balanced_accuracy": "mean balanced accuracy",
+    "mean_f1": "mean F1",
+    "mean_roc_auc": "mean area under ROC",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that changed: what it was, what it is (empty: it was not, or is not, there), and a note."""
+
+    what: str
+    before: str = ""
+    after: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        if not (self.before or self.after):
+            return f"{self.what}: {self.note}"
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.what}: {self.before or 'none'} -> {self.after or 'none'}{note}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """The changes of one kind."""
+
+    title: str
+    changes: tuple[Change, ...] = ()
+
+    def markdown(self, *, most: int = 200) -> str:
+        """Return a table of at most `most` changes, or a line that says that there are none."""
+        if not self.changes:
+            return "unchanged"
+        pairs = any(change.before or change.after for change in self.changes)
+        notes = any(change.note for change in self.changes)
+        columns = ["", *(["before", "after"] if pairs else []), *(["note"] if notes else [])]
+        rows = [
+            [
+                markdown.code(change.what),
+                *([markdown.code(change.before), markdown.code(change.after)] if pairs else []),
+                *([markdown.plain(change.note)] if notes else []),
+            ]
+            for change in self.changes[:most]
+        ]
+        more = f"\n\n... and {len(self.changes) - most} more" if len(self.changes) > most else ""
+        return markdown.table(columns, rows) + more
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is different between two commits, one section of each kind; None is no release."""
+
+    before: str | None
+    after: str | None
+    sections: tuple[Section, ...] = field(default=())
+
+    def __bool__(self) -> bool:
+        return any(section.changes for section in self.sections)
+
+    @property
+    def summary(self) -> str:
+        """What changed, in a few words; the parts of an accuracy go with the model."""
+        told = [section for section in self.sections if section.changes and section.title not in PARTS]
+        parts = [f"{section.title} ({len(section.changes)})" for section in told]
+        return ", ".join(parts) or "nothing"
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON can carry it."""
+        return {
+            "before": self.before,
+            "after": self.after,
+            "sections": {
+                section.title: [change.__dict__ for change in section.changes] for section in self.sections
+            },
+        }
+
+    def text(self, *, most: int = 20, longest: int = 6000) -> str:
+        """Return lines for a commit message: at most `most` of a kind, `longest` characters in all.
+
+        Where nothing was before, everything is new, and only how much of each kind is told.
+        """
+        lines = []
+        for section in self.sections:
+            if not section.changes:
+                lines.append(f"{section.title}: {'none' if self.before is None else 'unchanged'}")
+                continue
+            if self.before is None:
+                lines.append(f"{section.title}: {len(section.changes)}")
+                continue
+            lines.append(f"{section.title}:")
+            lines += [f"  {markdown.one_line(change)}" for change in section.changes[:most]]
+            if len(section.changes) > most:
+                lines.append(f"  ... and {len(section.changes) - most} more")
+        kept, used = [], 0
+        for line in lines:
+            used += len(line) + 1
+            if used > longest:
+                kept.append("... the rest: gitops diff")
+                break
+            kept.append(line)
+        return "\n".join(kept)
+
+    def markdown(self) -> str:
+        """Return headings and tables of what changed."""
+        head = f"**{_short(self.before)} → {_short(self.after)}**"
+        if not self:
+            return f"{head}: nothing changed that makes a release or says how an environment runs.\n"
+        parts = [
+            f"### {section.title}\n\n{section.markdown()}" for section in self.sections if section.changes
+        ]
+        unchanged = [section.title.lower() for section in self.sections if not section.changes]
+        tail = [f"Unchanged: {', '.join(unchanged)}."] if unchanged else []
+        return "\n\n".join([head, *parts, *tail]) + "\n"
+
+    def show(self, console: Console) -> None:
+        """Print it for people."""
+        console.print(Text(f"{_short(self.before)} -> {_short(self.after)}", style="bold"))
+        if not self:
+            console.print("Nothing changed that makes a release or says how an environment runs.")
+            return
+        for section in self.sections:
+            if not section.changes:
+                continue
+            console.print()
+            console.print(Text(section.title, style="bold"))
+            pairs = any(change.before or change.after for change in section.changes)
+            table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
+            for _ in range(4 if pairs else 2):
+                table.add_column(overflow="fold")
+            for change in section.changes:
+                shown = [_brief(change.before, "red"), _brief(change.after, "green")] if pairs else []
+                table.add_row(_brief(change.what), *shown, _brief(change.note))
+            console.print(table)
+        unchanged = [section.title.lower() for section in self.sections if not section.changes]
+        if unchanged:
+            console.print(f"\nUnchanged: {', '.join(unchanged)}", style="dim", soft_wrap=True)
+
+
+class _Side:
+    """One of the two commits, read once: its files that matter here, by path."""
+
+    def __init__(self, repository: Repository, commit: str | None) -> None:
+        paths = [PARAMETERS, DEPENDENCIES, "dvc.lock"]
+        paths += [of(environment) for environment in ENVIRONMENTS for of in (settings.path_of, path_of)]
+        found = repository.read_all([(commit, path) for path in paths]) if commit else [None] * len(paths)
+        self.commit = commit
+        self.contents = {path: content or b"" for path, content in zip(paths, found, strict=True)}
+        self.figures = of_commit(repository, commit)
+        self.outs = files.outs(self.contents["dvc.lock"])
+
+
+def compare(
+    repository: Repository,
+    before: str | None,
+    after: str | None,
+    *,
+    load_dags: bool = True,
+    environments: bool = True,
+) -> Difference:
+    """Compare two commits; None stands for no release.
+
+    Where DAG files differ they are loaded, in processes of their own; without `load_dags` they are named.
+    Without `environments` the folder of that name is left out: it is no part of a release.
+    """
+    old, new = _Side(repository, before), _Side(repository, after)
+    changed = _changed(repository, before, after)
+    parts: dict[str, Iterable[Change]] = {
+        "DAGs": _dags(repository, before, after, changed, load_dags),
+        "Parameters": _mappings(*(files.flat(side.contents[PARAMETERS]) for side in (old, new))),
+        "Data": _data(repository, old, new, changed),
+        "Dependencies": _mappings(*(files.pins(side.contents[DEPENDENCIES]) for side in (old, new))),
+        "Model": _model(old, new),
+        "Accuracy per attribute": _intervals(old.figures.attributes, new.figures.attributes),
+        "Accuracy per slice": _intervals(old.figures.slices, new.figures.slices),
+        "Speed": _speed(old.figures, new.figures),
+        **({SETTINGS: _settings(old, new)} if environments else {}),
+        "Code": _code(changed),
+    }
+    sections = tuple(Section(title, tuple(changes)) for title, changes in parts.items())
+    return Difference(before, after, sections)
+
+
+def between_settings(repository: Repository, tip: str, one: str, other: str) -> Section:
+    """Compare how two environments run, by the settings that main declares for them."""
+    side = _Side(repository, tip)
+    changes = _mappings(*(_variables(side, environment) for environment in (one, other)))
+    return Section(f"Settings of {one} and {other}", tuple(changes))
+
+
+def _dags(
+    repository: Repository, before: str | None, after: str | None, changed: list[str], load: bool
+) -> Iterator[Change]:
+    edited = [path for path in changed if path.startswith(f"{dags.FOLDER}/")]
+    if not edited:
+        return
+    if load and before is not None and after is not None:
+        try:
+            found = dags.changes(repository, before, after)
+        except DagsError as error:
+            yield Change(f"{dags.FOLDER}/", note=str(error))
+        else:
+            for change in found:
+                if change.kind != "changed":
+                    yield Change(change.dag, note=change.kind)
+                yield from (Change(change.dag, note=detail) for detail in change.details)
+            if found:
+                return
+    note = "changed" if before and after else "added" if after else "removed"
+    yield from (Change(path, note=note) for path in edited)
+
+
+def _data(repository: Repository, old: _Side, new: _Side, changed: list[str]) -> Iterator[Change]:
+    for path in sorted(old.outs.keys() | new.outs.keys()):
+        if path.startswith(DATA) and old.outs.get(path) != new.outs.get(path):
+            yield Change(path, old.outs.get(path, ""), new.outs.get(path, ""))
+    for path in changed:
+        if path.startswith(DATA) and path.endswith(".dvc"):
+            sides = (files.tracked(_read(repository, side.commit, path)) for side in (old, new))
+            yield Change(path.removesuffix(".dvc"), *sides)
+    counts = [side.figures.counts for side in (old, new)]
+    for name in dict.fromkeys([*counts[0], *counts[1]]):
+        if counts[0].get(name) != counts[1].get(name):
+            yield Change(name, *(str(some.get(name, "")) for some in counts))
+
+
+def _model(old: _Side, new: _Side) -> Iterator[Change]:
+    locked = [side.outs.get(MODEL, "") for side in (old, new)]
+    one, other = old.figures, new.figures
+    if one.sha256 != other.sha256:
+        yield Change("model", (one.sha256 or "")[:12], (other.sha256 or "")[:12], "sha256")
+    elif locked[0] != locked[1]:
+        yield Change(MODEL, *locked, "in dvc.lock; metrics/evaluation.json speaks of the same model")
+    for name, was, now in (
+        ("profile", one.profile, other.profile),
+        ("variant", one.variant, other.variant),
+        ("size", files.size(one.model_bytes), files.size(other.model_bytes)),
+    ):
+        if was != now:
+            yield Change(name, was or "", now or "")
+    yield from _intervals(
+        *({_LABELS[name]: value for name, value in figures.means.items()} for figures in (one, other))
+    )
+    yield from (Change(path, note="cannot be read") for path in other.damaged)
+
+
+def _intervals(old: Mapping[str, Interval], new: Mapping[str, Interval]) -> Iterator[Change]:
+    for name in dict.fromkeys([*old, *new]):
+        one, other = old.get(name), new.get(name)
+        if one == other:
+            continue
+        note = ""
+        if one and other:
+            note = f"{other.value - one.value:+.4f}"
+            if one.apart(other):
+                note += ", more than chance"
+        yield Change(name, str(one or ""), str(other or ""), note)
+
+
+def _speed(old: Figures, new: Figures) -> Iterator[Change]:
+    for name in dict.fromkeys([*old.speed, *new.speed]):
+        one, other = old.speed.get(name), new.speed.get(name)
+        if one != other:
+            note = f"{other / one - 1:+.0%}" if one and other is not None else ""
+            yield Change(name, *("" if value is None else f"{value:g} ms" for value in (one, other)), note)
+
+
+def _settings(old: _Side, new: _Side) -> Iterator[Change]:
+    for environment in ENVIRONMENTS:
+        variables = (_variables(side, environment) for side in (old, new))
+        yield from _prefixed(f"{environment}: ", _mappings(*variables))
+        path = path_of(environment)
+        declared = (files.flat(side.contents[path]) for side in (old, new))
+        yield from _prefixed(f"{path}: ", _mappings(*declared))
+
+
+def _prefixed(prefix: str, changes: Iterable[Change]) -> Iterator[Change]:
+    return (Change(prefix + change.what, change.before, change.after) for change in changes)
+
+
+def _read(repository: Repository, commit: str | None, path: str) -> bytes:
+    return (repository.read(commit, path) if commit else None) or b""
+
+
+def _code(changed: list[str]) -> Iterator[Change]:
+    folders: dict[str, list[str]] = {}
+    for path in changed:
+        if not path.startswith("src/") and path != "dvc.yaml":
+            continue
+        folders.setdefault("/".join(path.split("/")[:2]), []).append(path)
+    for folder, paths in folders.items():
+        names = ", ".join(path.removeprefix(f"{folder}/") for path in paths[:8])
+        more = f" and {len(paths) - 8} more" if len(paths) > 8 else ""
+        yield Change(folder, note=f"changed: {names}{more}" if paths != [folder] else "changed")
+
+
+def _brief(text: str, style: str = "") -> Text:
+    return Text(markdown.one_line(text, longest=60 if style else 200), style=style)
+
+
+def _changed(repository: Repository, before: str | None, after: str | None) -> list[str]:
+    if before and after:
+        return repository.changed(before, after)
+    commit = before or after
+    return repository.files(commit) if commit else []
+
+
+def _mappings(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Change]:
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield Change(key, *(_shown(values.get(key)) for values in (old, new)))
+
+
+def _shown(value: str | None) -> str:
+    return "" if value is None else value or "(empty)"
+
+
+def _variables(side: _Side, environment: str) -> dict[str, str]:
+    path = settings.path_of(environment)
+    try:
+        lines = settings.parse_lines(side.contents[path], path)
+    except SettingsError as error:
+        return {"(not valid)": str(error)}
+    return {key: value for key, (_, value) in lines.items()}
+
+
+def _short(commit: str | None) -> str:
+    return commit[:12] if commit else "no release"

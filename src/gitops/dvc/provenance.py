@@ -1,0 +1,344 @@
+"""Whether a commit's model was made from that commit: what `dvc.lock` records, held against the commit.
+
+`dvc.lock` records of every stage the command, the parameters and the digests of what it read and made. Where
+the commit itself says otherwise, its model is that of an earlier commit, and only a training makes it this
+one's. DVC's own reading decides (`gitops.dvc.provenance_process`), and the data need not be there: an input
+that another stage makes is compared by its digest in the lock.
+"""
+
+import atexit
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from gitops.dvc import provenance_process
+from gitops.dvc.lockfile import recorded
+from gitops.dvc.parameters import FILE
+from gitops.dvc.remote import MODEL
+from gitops.errors import ModelError, ProvenanceError
+from gitops.git.repository import Repository
+
+SECONDS = 20
+"""How much time of a processor DVC may take to read one commit."""
+
+_WAIT = 3
+"""How many times as long a busy machine may need for that."""
+
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "TMPDIR", "TZ", "VIRTUAL_ENV")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage whose record in `dvc.lock` is not of this commit, and each thing that differs."""
+
+    name: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A file that one stage made and another read, with two digests in one `dvc.lock`."""
+
+    path: str
+    maker: str
+    made: str
+    reader: str
+    read: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.maker} made {self.path} with the digest {self.made[:12]}, "
+            f"{self.reader} read it with {self.read[:12]}"
+        )
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is known of how the model of a commit was made.
+
+    Attributes:
+        trained: Whether `dvc.lock` records a model at all.
+        stale: The stages that a training would run because their inputs changed; those after them may follow.
+        contradictions: Files on whose digest the stages disagree.
+
+    """
+
+    trained: bool
+    stale: tuple[Stage, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
+
+    @property
+    def belongs(self) -> bool:
+        """Whether the model is this commit's own."""
+        return self.trained and not self.stale and not self.contradictions
+
+    @cached_property
+    def changes(self) -> tuple[str, ...]:
+        """What differs, each once, with the stages that it concerns."""
+        stages: dict[str, list[str]] = {}
+        for stage in self.stale:
+            for change in stage.changes:
+                stages.setdefault(change, []).append(stage.name)
+        return tuple(f"{change} ({', '.join(names)})" for change, names in stages.items())
+
+    @property
+    def summary(self) -> str:
+        """The changes in one line, the first few by name."""
+        found = [*self.changes, *map(str, self.contradictions)]
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        return "; ".join(found[:_SHOWN]) + more
+
+
+def of_commit(repository: Repository, commit: str) -> Provenance:
+    """Return how the model of a commit was made; the answer is kept for the life of this process.
+
+    Args:
+        repository: Where the commit is, bare or not.
+        commit: Any commit, also one that no branch has, such as a merge that was only computed.
+
+    Raises:
+        ProvenanceError: `dvc.yaml`, `dvc.lock` or a file that they name is not what DVC reads.
+
+    """
+    return _of_commit(str(repository.path.resolve()), repository.resolve(commit))
+
+
+@lru_cache(maxsize=256)
+def _of_commit(repository: str, commit: str) -> Provenance:
+    found = _reader.ask("lineage", repository, [commit])
+    stale = [Stage(stage["name"], tuple(stage["changes"])) for stage in found["stages"]]
+    trained = _records_model(repository, commit)
+    # DVC ignores the record of a stage that `dvc.yaml` does not have.
+    if trained and MODEL not in found["made"]:
+        stale.insert(0, Stage("dvc.yaml", (f"no stage makes {MODEL}",)))
+    return Provenance(
+        trained=trained,
+        stale=tuple(stale),
+        contradictions=tuple(Contradiction(**one) for one in found["contradictions"]),
+    )
+
+
+@dataclass(frozen=True)
+class Output:
+    """A path that a stage makes: whether DVC keeps it (else git does), and its digest in the lock."""
+
+    path: str
+    cached: bool
+    md5: str | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage as DVC resolves it: what it reads, what it makes, and whether it was ever run."""
+
+    deps: tuple[str, ...]
+    outs: tuple[Output, ...]
+    recorded: bool
+
+
+def pipeline(repository: Repository, commit: str) -> dict[str, Step]:
+    """Return the stages of a commit by name, with variables, loops and folders resolved as DVC resolves them.
+
+    Raises:
+        ProvenanceError: `dvc.yaml` or `dvc.lock` is not what DVC reads.
+
+    """
+    return _pipeline(str(repository.path.resolve()), repository.resolve(commit))
+
+
+@lru_cache(maxsize=64)
+def _pipeline(repository: str, commit: str) -> dict[str, Step]:
+    found = _reader.ask("pipeline", repository, [commit])
+    return {
+        name: Step(tuple(stage["deps"]), tuple(Output(*out) for out in stage["outs"]), stage["recorded"])
+        for name, stage in found.items()
+    }
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a file of parameters, and which."""
+
+    file: str
+    problem: str
+
+
+def parameter_faults(repository: Repository, commit: str, main: str) -> tuple[Fault, ...]:
+    """Return what is wrong with `params.yaml` and its overlays in a commit, as its stages would say it.
+
+    Args:
+        repository: Where both commits are.
+        commit: The commit to be judged. It brings the schema to judge it by; see `gitops.dvc.parameters`.
+        main: The commit whose schema is used where `commit` has none.
+
+    """
+    return _parameter_faults(
+        str(repository.path.resolve()), repository.resolve(commit), repository.resolve(main)
+    )
+
+
+@lru_cache(maxsize=256)
+def _parameter_faults(repository: str, commit: str, main: str) -> tuple[Fault, ...]:
+    try:
+        found = _reader.ask("faults", repository, [commit, main])
+    except ProvenanceError as error:
+        return (Fault(FILE, error.problem),)
+    return tuple(Fault(*fault) for fault in found["faults"])
+
+
+def _records_model(repository: str, commit: str) -> bool:
+    try:
+        recorded(Repository(repository), commit, MODEL)
+    except ModelError:
+        return False
+    return True
+
+
+def train_command(branch: str) -> str:
+    """Return the command that makes a model of what a branch has now."""
+    return f"train it: .venv/bin/gitops train {branch} --wait"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What people must know of a release's model: a line, and the command that mends it."""
+
+    text: str
+    command: str
+
+
+def notice(repository: Repository, commit: str) -> Notice | None:
+    """Return what to say of a release whose model is not its own, or None where all is well."""
+    command = ".venv/bin/gitops train main --wait"
+    try:
+        found = of_commit(repository, commit)
+    except ProvenanceError as error:
+        return Notice(f"whether the model is of this commit is not known: {error}", ".venv/bin/gitops check")
+    if not found.trained:
+        return Notice("no model yet: train", command)
+    if found.belongs:
+        return None
+    return Notice(f"model of an earlier commit: train. Since then: {found.summary}", command)
+
+
+def begin() -> None:
+    """Start what reads commits, so that the first answer comes sooner."""
+    _reader.begin()
+
+
+class _Reader:
+    """The process that reads commits; it ends by itself when it has had nothing to do for a while."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._home: tempfile.TemporaryDirectory[str] | None = None
+
+    def begin(self) -> None:
+        with self._lock:
+            self._start()
+
+    def ask(self, question: str, repository: str, commits: Sequence[str]) -> dict[str, Any]:
+        asked = {"ask": question, "repository": repository, "commits": list(commits), "seconds": SECONDS}
+        try:
+            with self._lock:
+                line = self._exchange(json.dumps(asked).encode() + b"\n")
+        except OSError as error:
+            raise ProvenanceError(commits[0], "dvc.yaml", f"cannot be read here: {error}") from error
+        said = json.loads(line)
+        if "unreadable" in said:
+            raise ProvenanceError(commits[0], *said["unreadable"])
+        answer: dict[str, Any] = said["answer"]
+        return answer
+
+    def _exchange(self, question: bytes) -> bytes:
+        # It may have ended by itself while the question was on its way.
+        for _ in range(2):
+            process = self._start()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                process.stdin.write(question)
+                process.stdin.flush()
+                line = _line(process, SECONDS * _WAIT)
+            except BrokenPipeError:
+                line = b""
+            except TimeoutError:
+                self.stop()
+                break
+            if line:
+                return line
+            self.stop()
+        return b'{"unreadable": ["dvc.yaml", "takes too long to be read"]}'
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.stop()
+        self._home = tempfile.TemporaryDirectory(prefix="gitops-provenance-")
+        home = self._home.name
+        # Nothing of the machine's secrets, and none of its DVC settings.
+        variables = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
+        variables |= {"HOME": home, "DVC_NO_ANALYTICS": "1", "LC_ALL": "C.UTF-8"}
+        variables |= {f"DVC_{kind}_CONFIG_DIR": home for kind in ("GLOBAL", "SYSTEM")}
+        variables |= {"DVC_SITE_CACHE_DIR": home, "GIT_CONFIG_NOSYSTEM": "1"}
+        variables |= {"GIT_NO_LAZY_FETCH": "1", "GIT_NO_REPLACE_OBJECTS": "1"}
+        # Only objects are read: it is no matter who owns the repository.
+        (Path(home) / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", provenance_process.__name__],
+            cwd=home,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return self._process
+
+    def stop(self) -> None:
+        """End the process; the next question starts another."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+        if self._home is not None:
+            self._home.cleanup()
+            self._home = None
+
+
+def _line(process: subprocess.Popen[bytes], seconds: float) -> bytes:
+    """Return the next line of a process's output, or nothing where the process has ended.
+
+    Raises:
+        TimeoutError: The line was not there within `seconds`.
+
+    """
+    assert process.stdout is not None
+    deadline = time.monotonic() + seconds
+    found = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not found.endswith(b"\n"):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError
+            part = os.read(process.stdout.fileno(), 1 << 20)
+            if not part:
+                return b""
+            found += part
+    return found
+
+
+_reader = _Reader()
+atexit.register(_reader.stop)

@@ -1,0 +1,193 @@
+"""The DVC remote: whether it holds what a commit's `dvc.lock` records, and that one object itself.
+
+DVC runs in a process of its own (`python -m gitops.dvc.remote FOLDER MD5 [TARGET]`): it is slow to load, and
+a process that waits for a remote can be ended.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from gitops.dvc.lockfile import recorded
+from gitops.errors import GitError, ModelError, StorageError
+from gitops.git.repository import Repository
+
+MODEL = "models/model.onnx"
+_ATTEMPTS = 3
+_TIMEOUT = 60
+
+
+class Answer(BaseModel):
+    """What the remote says: whether it has an object and how large that is, or that there is no remote."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    state: Literal["there", "missing", "no remote", "unreachable"]
+    size: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Objection:
+    """What is wrong, and what would be right."""
+
+    rule: str
+    right: str
+
+
+class Storage:
+    """The DVC remote that a checkout's configuration names.
+
+    :param checkout: The folder whose `.dvc/` says where the remote is; the user's own DVC settings count too.
+    :param optional: Let a model pass where no remote is configured at all; `unchecked` then becomes true.
+    """
+
+    def __init__(self, checkout: Path, *, optional: bool = False) -> None:
+        self.checkout = checkout
+        self.optional = optional
+        self.unchecked = False
+        self._answers: dict[str, Future[Answer]] = {}
+        self._pool = ThreadPoolExecutor(1)
+
+    def objection(self, repository: Repository, commit: str) -> Objection | None:
+        """Return why the model that a commit records cannot be fetched from the remote, or None if it can."""
+        short = commit[:12]
+        try:
+            file = recorded(repository, commit, MODEL)
+        except ModelError as error:
+            rule, _, right = str(error).rpartition("; ")
+            return Objection(rule, right)
+        try:
+            answer = self._asked(file.md5).result()
+        except StorageError as error:
+            return Objection(
+                f"whether the model of {short} exists cannot be said: {error}", "try again when it answers"
+            )
+        if answer.state == "no remote":
+            if self.optional:
+                self.unchecked = True
+                return None
+            return Objection(
+                f"whether the model of {short} exists cannot be said: no DVC remote is configured",
+                "configure one (dvc remote add --default), or say --without-dvc-remote",
+            )
+        what = f"{MODEL} of {short} ({file.md5})"
+        again = f"push it from where it was made: dvc push {MODEL}"
+        if answer.state == "missing":
+            return Objection(f"{what} is not on the DVC remote", again)
+        if file.size is not None and answer.size not in (None, file.size):
+            return Objection(
+                f"{what} is damaged on the DVC remote: {answer.size} bytes, dvc.lock records {file.size}",
+                f"remove it there and {again}",
+            )
+        return None
+
+    def begin(self, repository: Repository, commit: str) -> None:
+        """Ask about a commit's model now, for `objection` to have the answer sooner."""
+        try:
+            self._asked(recorded(repository, commit, MODEL).md5)
+        except (GitError, ModelError):
+            return  # `objection` will say it
+
+    def _asked(self, md5: str) -> Future[Answer]:
+        if md5 not in self._answers:
+            self._answers[md5] = self._pool.submit(self._ask, md5)
+        return self._answers[md5]
+
+    def fetch(self, md5: str, target: Path, *, timeout: timedelta) -> None:
+        """Copy the object with this digest to the file `target`. What came is not looked at.
+
+        :raises StorageError: when the remote does not have it, or does not answer.
+        """
+        answer = self._ask(md5, target, timeout=timeout.total_seconds())
+        if answer.state != "there":
+            what = "has no such object" if answer.state == "missing" else "is configured nowhere"
+            raise StorageError(f"the DVC remote {what}: {md5}; push it from where it was made: dvc push")
+
+    def _ask(self, md5: str, *target: Path, timeout: float | None = None) -> Answer:
+        return Retrying(
+            retry=retry_if_exception_type(StorageError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential(multiplier=0.5, max=5),
+            reraise=True,
+        )(self._ask_once, md5, *target, timeout=timeout or _TIMEOUT)
+
+    def _ask_once(self, md5: str, *target: Path, timeout: float) -> Answer:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "gitops.dvc.remote", str(self.checkout), md5, *map(str, target)],
+                env=os.environ | self._engine() | {"DVC_NO_ANALYTICS": "1"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise StorageError(f"the DVC remote did not answer within {timeout:g} s") from error
+        try:
+            answer = Answer.model_validate_json(done.stdout.rpartition("\0")[2])
+        except ValidationError as error:
+            lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+            raise StorageError(f"DVC failed: {lines[-1]}") from error
+        if answer.state == "unreachable":
+            raise StorageError(f"the DVC remote does not answer: {answer.detail}")
+        return answer
+
+    def _engine(self) -> dict[str, str]:
+        """Return where the local engine, if it is up in this checkout, keeps its DVC settings."""
+        state = self.checkout / ".visage"
+        if "DVC_GLOBAL_CONFIG_DIR" in os.environ or not (state / "dvc-config").is_dir():
+            return {}
+        return {
+            "DVC_GLOBAL_CONFIG_DIR": str(state / "dvc-config"),
+            "DVC_SITE_CACHE_DIR": str(state / "dvc-site-cache"),
+        }
+
+
+def _look(folder: str, md5: str, target: str | None = None) -> Answer:
+    # Not dvc.repo, which loads all of DVC: what is asked for is one file of one file system.
+    from dvc.config import Config
+    from dvc.fs import get_cloud_fs
+
+    settings = Path(folder) / ".dvc"
+    try:
+        config = Config(dvc_dir=str(settings) if settings.is_dir() else None)
+        name = config["core"].get("remote")
+        if name is None:
+            return Answer(state="no remote")
+        kind, options, root = get_cloud_fs(config, name=name)
+        if options.get("worktree") or options.get("version_aware"):
+            detail = (
+                f"remote {name} keeps versions of the cloud; Visage needs one that keeps objects by digest"
+            )
+            return Answer(state="unreachable", detail=detail)
+        # A folder that is not mounted looks empty.
+        if kind.protocol == "local" and not Path(root).is_dir():
+            return Answer(state="unreachable", detail=f"{root}: no such folder")
+        files = kind(**options)
+        path = files.join(root, "files", "md5", md5[:2], md5[2:])
+        info = files.info(path)
+        if target is not None:
+            files.get(path, target)
+    except FileNotFoundError:
+        return Answer(state="missing")
+    except Exception as error:  # whatever a storage's own library raises
+        text = " ".join(str(error).split())
+        return Answer(state="unreachable", detail=text[:300] or type(error).__name__)
+    size = info.get("size")
+    return Answer(state="there", size=size if isinstance(size, int) else None)
+
+
+if __name__ == "__main__":
+    print("\0" + json.dumps(_look(*sys.argv[1:4]).model_dump()))

@@ -1,0 +1,1 @@
+"""GitHub: pull requests, comments, rulesets and commit statuses."""

@@ -1,0 +1,1 @@
+"""The gates that a model passes before an environment runs it."""

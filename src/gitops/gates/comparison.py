@@ -1,0 +1,145 @@
+"""A comparison of two models, as `python -m face_attributes compare` of a release writes it."""
+
+from typing import Literal, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gitops.errors import ComparisonError
+from gitops.git.repository import Repository
+
+_DIGEST = r"^[0-9a-f]{64}$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Difference(_Strict):
+    """How far the accuracy (0 to 1) is from the incumbent's, with its 95% interval from `low` to `high`.
+
+    `p_worse` is how likely chance alone makes a model that is no worse look this much worse.
+    """
+
+    accuracy: float = Field(ge=0, le=1)
+    incumbent: float = Field(ge=0, le=1)
+    difference: float = Field(ge=-1, le=1)
+    low: float = Field(ge=-1, le=1)
+    high: float = Field(ge=-1, le=1)
+    p_worse: float = Field(ge=0, le=1)
+
+
+class OneOfMany(Difference):
+    """A difference that is tested beside others: `p_worse_holm` is adjusted for their number."""
+
+    p_worse_holm: float = Field(ge=0, le=1)
+
+
+class Rare(_Strict):
+    """How many images have the rarer answer (`count`) or the other one, and which of them models answer so.
+
+    `found` are those of `count` to which the model gives the rarer answer, `false` those of `others`. `lost`
+    are the images that the incumbent alone found, `gained` those that the model alone found.
+    """
+
+    count: int = Field(ge=0)
+    others: int = Field(ge=0)
+    found: int = Field(ge=0)
+    false: int = Field(ge=0)
+    incumbent_found: int = Field(ge=0)
+    incumbent_false: int = Field(ge=0)
+    lost: int = Field(ge=0)
+    gained: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        within = max(self.found, self.incumbent_found) <= self.count
+        if not within or max(self.false, self.incumbent_false) > self.others:
+            raise ValueError("more images found than there are")
+        if self.found - self.incumbent_found != self.gained - self.lost:
+            raise ValueError("found, lost and gained do not add up")
+        return self
+
+
+class AttributeDifference(OneOfMany):
+    """The difference in one attribute, and what both models make of its rarer answer."""
+
+    rare: Rare
+
+
+class Slice(OneOfMany):
+    """The difference on `count` of the images."""
+
+    by: str
+    count: int = Field(ge=1)
+
+
+class Latency(_Strict):
+    """Milliseconds of a call, the median, of both models in turns."""
+
+    p50_ms: float = Field(gt=0)
+    incumbent_p50_ms: float = Field(gt=0)
+    ratio: float = Field(gt=0)
+
+
+class Size(_Strict):
+    """Bytes of both files."""
+
+    bytes: int = Field(gt=0)
+    incumbent_bytes: int = Field(gt=0)
+    ratio: float = Field(gt=0)
+
+
+class Comparison(_Strict):
+    """Two models on the same images, on the same machine at the same time."""
+
+    format: Literal[2]
+    model_sha256: str = Field(pattern=_DIGEST)
+    incumbent_sha256: str = Field(pattern=_DIGEST)
+    holdout_sha256: str = Field(pattern=_DIGEST)
+    samples: int = Field(ge=1)
+    resamplings: int = Field(ge=1)
+    mean_accuracy: Difference
+    per_attribute: dict[str, AttributeDifference] = Field(min_length=1)
+    slices: dict[str, Slice]
+    only_model: list[str]
+    only_incumbent: list[str]
+    latency: dict[str, Latency] = Field(min_length=1)
+    size: Size
+    onnxruntime: str
+    cores: int = Field(ge=1)
+
+
+class Compare(Protocol):
+    """Compares the model of a commit with that of an incumbent, both of which the repository has."""
+
+    def __call__(
+        self,
+        repository: Repository,
+        commit: str,
+        incumbent: str,
+        /,
+        *,
+        images: str | None = None,
+        anew: bool = False,
+    ) -> Comparison:
+        """Return the comparison on the hold-out set of the commit `images`; without it, on that of `commit`.
+
+        With `anew`, a comparison that is known from before will not do.
+
+        :raises NotComparableError: where nobody could compare them here.
+        :raises ComparisonError: where it failed.
+        """
+        ...
+
+
+def parse(content: bytes, name: str) -> Comparison:
+    """Read a comparison; `name` is how errors call it.
+
+    :raises ComparisonError: for anything that `face_attributes` would not write.
+    """
+    try:
+        return Comparison.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "content"
+        raise ComparisonError(f"{name}: {where}: {first['msg']}") from error

@@ -1,0 +1,569 @@
+"""Gates: what a model must have shown before it is released.
+
+A model is compared with two releases: the incumbent, and the anchor, which is the best release that the
+environment verified. Small losses that no comparison with the incumbent can show add up against the anchor.
+All tests of one decision share one error rate.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.markup import escape
+from rich.table import Table
+
+from gitops.dvc import lockfile
+from gitops.errors import ComparisonError, GateError, NoModelError, NotComparableError, ParseError
+from gitops.gates.comparison import Compare, Comparison, Difference, Rare
+from gitops.git.repository import Repository
+from gitops.release.settings import Settings
+from gitops.release.verdicts import Verdicts
+from gitops.text import parse
+
+EVALUATION = "metrics/evaluation.json"
+EXPORT = "metrics/export.json"
+HOLDOUT = "data/holdout.parquet"
+LOCK = "dvc.lock"
+
+PARAMS = "params.yaml"
+
+_LARGEST = 4_000_000
+_STANDARD_ERRORS = 2.0
+
+# How rarely an equal model may be refused by chance, by all tests of one decision together, and the share of
+# each kind of test (Bonferroni). Within a kind, tests are adjusted by Holm.
+ALPHA = 0.05
+_MEAN, _ATTRIBUTES, _SLICES, _DEAD = 0.015, 0.02, 0.01, 0.005
+# An attribute whose answers are right this often by chance, or more often, is dead.
+_ALIVE = 0.05
+
+_NORMAL = NormalDist()
+_IN_INTERVAL = 2 * _NORMAL.inv_cdf(0.975)  # standard errors in a 95% interval
+
+REGRESSION = "no worse than the incumbent"
+ANCHORED = "no worse than the best release"
+_NAMED = 3
+
+
+class Attribute(BaseModel):
+    """How one attribute did on the hold-out."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    accuracy: float = Field(ge=0, le=1)
+
+
+class Evaluation(BaseModel):
+    """What `metrics/evaluation.json` says about a model. Accuracies are 0 to 1."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    profile: Literal["full", "small"]
+    mean_accuracy: float = Field(ge=0, le=1)
+    mean_accuracy_low: float | None = Field(default=None, ge=0, le=1)
+    mean_accuracy_high: float | None = Field(default=None, ge=0, le=1)
+    majority_accuracy: float = Field(ge=0, le=1)
+    model_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    samples: int = Field(ge=1)
+    per_attribute: dict[str, Attribute] = Field(default_factory=dict)
+
+
+class Export(BaseModel):
+    """What `metrics/export.json` says: how far the shipped model is from the trained one, and may be.
+
+    The float32 variant must say what PyTorch says; the variant that ships may cost a little accuracy.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    max_difference: float = Field(ge=0)
+    tolerance: float = Field(gt=0)
+    decisions_changed: int = Field(ge=0)
+    variant: Literal["float32", "int8"]
+    accuracy_loss: float = Field(ge=-1, le=1)
+    max_accuracy_loss: float = Field(ge=0, lt=1)
+    model_sha256: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One gate: what was found, what is asked for, what the incumbent has, and whether that passes.
+
+    `remedy` is what to do where a better model would be no answer.
+    """
+
+    gate: str
+    value: str
+    limit: str
+    incumbent: str
+    ok: bool
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.gate}: {self.value}, {self.limit} is asked for"
+
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """The row as the text of a table's cells, in the order of COLUMNS."""
+        return self.gate, self.value, self.limit, self.incumbent, "yes" if self.ok else "no"
+
+
+COLUMNS = ("gate", "value", "limit", "incumbent", "passes")
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return a verdict as a Markdown table that ends with a newline; a gate that fails is in bold."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS)]
+    for row in rows:
+        cells = tuple(cell.replace("|", "\\|") for cell in row.cells)
+        lines.append(cells if row.ok else tuple(f"**{cell}**" if cell else "" for cell in cells))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def table(rows: Sequence[Row], title: str = "") -> Table:
+    """Return a verdict as a table for a terminal."""
+    shown = Table(title=title or None, title_justify="left", show_lines=False)
+    for column in COLUMNS:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*map(escape, row.cells), style=None if row.ok else "red")
+    return shown
+
+
+_Figures = TypeVar("_Figures", Evaluation, Export)
+_Release = TypeVar("_Release")
+
+
+def _read(repository: Repository, commit: str, path: str, kind: type[_Figures]) -> _Figures:
+    content = repository.read(commit, path)
+    if content is None:
+        raise NoModelError(
+            f"{path}: missing in {commit[:12]}; only a commit with a trained model can be released"
+        )
+    if len(content) > _LARGEST:
+        raise GateError(f"{path} in {commit[:12]}: larger than {_LARGEST:,} bytes; train and export again")
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "content"
+        raise GateError(
+            f"{path} in {commit[:12]}: {where}: {first['msg']}; train and export again"
+        ) from error
+
+
+def evaluation(repository: Repository, commit: str) -> Evaluation:
+    """Read the figures of a commit's model.
+
+    :raises GateError: where the commit has none, or they make no sense.
+    """
+    return _read(repository, commit, EVALUATION, Evaluation)
+
+
+def export(repository: Repository, commit: str) -> Export:
+    """Read how well a commit's ONNX model repeats the trained one.
+
+    :raises GateError: where the commit does not say, or says nothing sensible.
+    """
+    return _read(repository, commit, EXPORT, Export)
+
+
+def tolerance(one: Evaluation, other: Evaluation) -> float | None:
+    """Return two standard errors of the difference of two mean accuracies, by their 95% intervals.
+
+    None where an evaluation has no interval.
+    """
+    widths = []
+    for item in (one, other):
+        if item.mean_accuracy_low is None or item.mean_accuracy_high is None:
+            return None
+        widths.append(item.mean_accuracy_high - item.mean_accuracy_low)
+    return _STANDARD_ERRORS * math.hypot(*widths) / _IN_INTERVAL
+
+
+def holdout(repository: Repository, commit: str) -> str | None:
+    """Return the digest of the hold-out set that a commit's `dvc.lock` records, or None where it does not."""
+    return locked(repository, commit, HOLDOUT)
+
+
+def locked(repository: Repository, commit: str, path: str) -> str | None:
+    """Return the MD5 of a stage's output that a commit's `dvc.lock` records, or None where it does not.
+
+    :raises GateError: where the lock cannot be read.
+    """
+    try:
+        outs = list(lockfile.outs(repository.read(commit, LOCK) or b""))
+    except ParseError as error:
+        where = f"{LOCK} in {commit[:12]}"
+        raise GateError(f"{where}: not what DVC writes, {error}; run dvc repro again") from error
+    digests = [out.get("md5") for out in outs if out.get("path") == path]
+    return next((digest for digest in digests if isinstance(digest, str)), None)
+
+
+def anchor(
+    repository: Repository, verdicts: Verdicts, environment: str, commit: str, settings: Settings
+) -> str | None:
+    """Return the best release that an environment verified, or None where it verified none.
+
+    That is the earliest of those whose measured mean accuracy is at most MAX_MEAN_LOSS below the highest: a
+    release that looks a little better by chance does not become the measure of all that follow. Only releases
+    that learnt from the same source of data as `commit` count.
+    """
+    source = _source(repository, commit)
+    found = [
+        (verdict.measured_accuracy, verdict.release)
+        for verdict in verdicts.verifications(environment)
+        if verdict.measured_accuracy is not None
+        and repository.has(verdict.release)
+        and _source(repository, verdict.release) == source
+    ]
+    if not found:
+        return None
+    return earliest_of_the_best(found, settings.max_mean_loss)
+
+
+def earliest_of_the_best(found: Sequence[tuple[float, _Release]], margin: float) -> _Release:
+    """Return the first release whose accuracy is at most `margin` below the highest."""
+    highest = max(accuracy for accuracy, _ in found)
+    return next(release for accuracy, release in found if accuracy >= highest - margin)
+
+
+def judge(
+    repository: Repository,
+    commit: str,
+    incumbent: str | None,
+    settings: Settings,
+    compare: Compare | None = None,
+    best: str | None = None,
+) -> list[Row]:
+    """Hold a commit's model against the gates of an environment.
+
+    With `compare` two models answer the same images on one machine. Where nothing here can compare them, the
+    accuracies that both commits record are compared if they are about the same images, and the row says so.
+    Where a comparison fails, or is not possible, the gate fails.
+
+    `incumbent` is the commit that runs in the environment, and `best` the best release that it verified, if
+    any. One without figures is no obstacle.
+
+    :raises GateError: where the commit lacks the figures.
+    """
+    figures = evaluation(repository, commit)
+    parity = export(repository, commit)
+    before: Evaluation | None = None
+    if incumbent is not None:
+        try:
+            before = evaluation(repository, incumbent)
+        except GateError:
+            before = None
+    shown = f"{before.mean_accuracy:.4f}" if before else ""
+    threshold = settings.accuracy_threshold
+    rows = [
+        Row("profile", figures.profile, "full", before.profile if before else "", figures.profile == "full"),
+        Row(
+            "mean accuracy",
+            f"{figures.mean_accuracy:.4f}",
+            f"at least {threshold:.4f}",
+            shown,
+            figures.mean_accuracy >= threshold,
+        ),
+    ]
+    if before and incumbent:
+        if before.model_sha256 == figures.model_sha256:
+            rows.append(Row(REGRESSION, "the same model", "no other model is compared", shown, True))
+        else:
+            rows += _beside(repository, commit, incumbent, best, settings, compare)
+    rows.append(
+        Row(
+            "ONNX equals PyTorch",
+            f"{parity.max_difference:.2g} apart, {parity.decisions_changed} decisions changed",
+            f"at most {parity.tolerance:.2g}, 0 changed",
+            "",
+            parity.max_difference <= parity.tolerance and parity.decisions_changed == 0,
+        )
+    )
+    rows.append(
+        Row(
+            "the variant that ships costs no accuracy",
+            f"{parity.variant}, {max(parity.accuracy_loss, 0):.5f} lost",
+            f"at most {parity.max_accuracy_loss:.5f}",
+            "",
+            parity.accuracy_loss <= parity.max_accuracy_loss,
+        )
+    )
+    rows.append(
+        Row(
+            "exported model is the evaluated one",
+            parity.model_sha256[:12],
+            figures.model_sha256[:12],
+            "",
+            parity.model_sha256 == figures.model_sha256,
+        )
+    )
+    return rows
+
+
+@dataclass(frozen=True)
+class Side:
+    """A comparison with another release: `gate` is the row it belongs to, `name` how rows call it."""
+
+    gate: str
+    name: str
+    found: Comparison
+
+
+def _beside(
+    repository: Repository,
+    commit: str,
+    incumbent: str,
+    best: str | None,
+    settings: Settings,
+    compare: Compare | None,
+) -> list[Row]:
+    others = {REGRESSION: incumbent}
+    if best and _model(repository, best) not in (
+        None,
+        _model(repository, commit),
+        _model(repository, incumbent),
+    ):
+        others[ANCHORED] = best
+    if compare is None:
+        return _as_recorded(repository, commit, others, settings, "models are not compared here")
+    try:
+        sides = list(_sides(repository, commit, others, compare))
+        if not _in_time(sides[0].found, settings):
+            # Answers stay the same; how long they took says as much about what else the machine did.
+            again = compare(repository, commit, incumbent, anew=True)
+            sides[0] = Side(sides[0].gate, sides[0].name, again)
+    except NotComparableError as error:
+        return _as_recorded(repository, commit, others, settings, str(error))
+    except ComparisonError as error:
+        limit, remedy = "a comparison on the same images", "see to that and check again"
+        return [Row(REGRESSION, f"not known: {error}", limit, "", False, remedy)]
+    return compared(sides, settings)
+
+
+def _sides(repository: Repository, commit: str, others: dict[str, str], compare: Compare) -> Iterable[Side]:
+    """Compare with each release on the images of `commit`, and on those that the release was judged by.
+
+    The second comparison is left out where the images are the same, or where the releases learnt from other
+    sources of data. Without it, a change that makes the hold-out set smaller or easier could hide a loss.
+    """
+    names = {REGRESSION: "the incumbent", ANCHORED: "the best release"}
+    for gate, other in others.items():
+        yield Side(gate, names[gate], compare(repository, commit, other))
+        images = holdout(repository, other)
+        same_source = _source(repository, other) == _source(repository, commit)
+        if images is not None and images != holdout(repository, commit) and same_source:
+            found = compare(repository, commit, other, images=other)
+            yield Side(gate, f"{names[gate]} on its own hold-out set", found)
+
+
+def _model(repository: Repository, commit: str) -> str | None:
+    try:
+        return evaluation(repository, commit).model_sha256
+    except GateError:
+        return None
+
+
+def _source(repository: Repository, commit: str) -> object:
+    try:
+        params = parse.yaml_value(repository.read(commit, PARAMS) or b"", parse.PARAMS)
+    except ParseError:
+        return None
+    return parse.mapping(parse.mapping(params).get("data")).get("source")
+
+
+def _as_recorded(
+    repository: Repository, commit: str, others: dict[str, str], settings: Settings, why: str
+) -> list[Row]:
+    """Compare the accuracies that commits record, without knowing which images each model got right."""
+    rows, one = [], evaluation(repository, commit)
+    for gate, name in others.items():
+        other = evaluation(repository, name)
+        value, shown = f"{one.mean_accuracy:.4f}", f"{other.mean_accuracy:.4f}"
+        luck = tolerance(one, other)
+        if holdout(repository, commit) != holdout(repository, name):
+            # Accuracies on two sets of images say nothing about each other.
+            value, limit = f"{value} on other images", f"a comparison on the same images ({why})"
+            remedy = "configure the DVC remote that has both models: dvc remote add --default NAME URL"
+            rows.append(Row(gate, value, limit, shown, False, remedy))
+        elif luck is None:
+            limit, remedy = "the 95% interval of both accuracies", "run dvc repro evaluate"
+            rows.append(Row(gate, f"{value} without an interval", limit, shown, False, remedy))
+        else:
+            floor = other.mean_accuracy - luck - (settings.max_mean_loss if gate == ANCHORED else 0)
+            limit = f"at least {floor:.4f} (two standard errors less: {why})"
+            rows.append(Row(gate, value, limit, shown, one.mean_accuracy >= floor))
+    return rows
+
+
+def compared(sides: Sequence[Side], settings: Settings) -> list[Row]:
+    """Return the rows of one or more comparisons of a model; the first is that with the incumbent."""
+    size = sides[0].found.size
+    times, most = settings.max_latency_ratio, settings.max_latency_ms
+    latency = sides[0].found.latency
+    return [
+        *_means(sides, settings),
+        _parts("attribute", _attributes(sides), _ATTRIBUTES, settings.max_attribute_loss, sides),
+        _parts("slice", _slices(sides), _SLICES, settings.max_slice_loss),
+        _dead(sides),
+        Row(
+            "latency",
+            ", ".join(f"{one.ratio:.2f} times at {_words(name)}" for name, one in latency.items())
+            + f", {_one_image(sides[0].found):.3g} ms for an image",
+            f"at most {times:g} times, {most:g} ms",
+            ", ".join(f"{one.incumbent_p50_ms:.3g} ms" for one in latency.values()),
+            _in_time(sides[0].found, settings),
+        ),
+        Row(
+            "size",
+            f"{size.ratio:.2f} times, {size.bytes:,} bytes",
+            f"at most {settings.max_size_ratio:g} times, {settings.max_model_bytes:,} bytes",
+            f"{size.incumbent_bytes:,} bytes",
+            size.ratio <= settings.max_size_ratio and size.bytes <= settings.max_model_bytes,
+        ),
+    ]
+
+
+def _in_time(found: Comparison, settings: Settings) -> bool:
+    return (
+        all(one.ratio <= settings.max_latency_ratio for one in found.latency.values())
+        and _one_image(found) <= settings.max_latency_ms
+    )
+
+
+def _one_image(found: Comparison) -> float:
+    """Return the milliseconds that a call takes at the smallest number of images, which is one."""
+    return min(one.p50_ms for one in found.latency.values())
+
+
+def _means(sides: Sequence[Side], settings: Settings) -> list[Row]:
+    margins = {REGRESSION: 0.0, ANCHORED: settings.max_mean_loss}
+    p_values = holm([_p_lost(side.found.mean_accuracy, margins[side.gate]) for side in sides])
+    rows = []
+    for gate, margin in margins.items():
+        here = [(side, p) for side, p in zip(sides, p_values, strict=True) if side.gate == gate]
+        if not here:
+            continue
+        lost = f" of a loss over {margin:g}" if margin else ""
+        adjusted = " (Holm)" if len(sides) > 1 else ""
+        values = [
+            f"{mean.accuracy:.4f} ({mean.difference:+.4f}, {mean.low:+.4f} to {mean.high:+.4f}, p {p:.2g})"
+            + (" on its own hold-out set" if position else "")
+            for position, (side, p) in enumerate(here)
+            for mean in [side.found.mean_accuracy]
+        ]
+        incumbents = (f"{side.found.mean_accuracy.incumbent:.4f}" for side, _ in here)
+        limit = f"p{lost} over {_MEAN}{adjusted}"
+        ok = all(p > _MEAN for _, p in here)
+        rows.append(Row(gate, "; ".join(values), limit, "; ".join(incumbents), ok))
+    return rows
+
+
+def _p_lost(found: Difference, margin: float) -> float:
+    """Return how likely chance alone shows this loss if the model truly loses `margin` or less."""
+    if not margin:
+        return found.p_worse
+    error = (found.high - found.low) / _IN_INTERVAL
+    beyond = found.difference + margin
+    if not error:
+        return float(beyond >= 0)
+    return _NORMAL.cdf(beyond / error)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted by Holm: those up to alpha are significant together."""
+    adjusted, floor = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        floor = max(floor, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = floor
+    return adjusted
+
+
+_Part = tuple[str, Side, Difference]
+
+
+def _attributes(sides: Sequence[Side]) -> list[_Part]:
+    return [(name, side, one) for side in sides for name, one in side.found.per_attribute.items()]
+
+
+def _slices(sides: Sequence[Side]) -> list[_Part]:
+    return [(name, side, one) for side in sides for name, one in side.found.slices.items()]
+
+
+def _parts(kind: str, parts: Sequence[_Part], alpha: float, loss: float, sides: Sequence[Side] = ()) -> Row:
+    """Return the row that says whether any attribute or slice is worse, beyond chance and beyond `loss`."""
+    p_values = holm([one.p_worse for _, _, one in parts])
+    ranked = sorted(zip(p_values, parts, strict=True), key=lambda item: (item[0], item[1][2].difference))
+    worse = [
+        f"{name} {one.difference:+.4f} (p {p:.2g}{_against(side)})"
+        for p, (name, side, one) in ranked
+        if p <= alpha and one.difference < -loss
+    ]
+    shown = worse[:_NAMED] or [f"none of {len({name for name, _, _ in parts})}"]
+    if len(worse) > _NAMED:
+        shown.append(f"{len(worse) - _NAMED} more")
+    if lacking := list(dict.fromkeys(name for side in sides for name in side.found.only_incumbent)):
+        shown.append(f"without {_few(lacking)}")
+    limit = f"no loss{f' over {loss:g}' if loss else ''} at p up to {alpha} (Holm)"
+    return Row(f"no {kind} worse", ", ".join(shown), limit, "", not worse)
+
+
+def _dead(sides: Sequence[Side]) -> Row:
+    """Return the row that says whether any attribute died: its answers told something, and now tell nothing.
+
+    Only the rarer answer counts, as a constant gives the other one. An attribute is dead if the model gives
+    the rarer answer where it is right no more often than by chance (Fisher's exact test). It died if the
+    other release was alive, and if more of the images with that answer are lost than chance explains (the
+    sign test of the images that one of both models finds).
+    """
+    parts = [(name, side, one.rare) for side in sides for name, one in side.found.per_attribute.items()]
+    p_values = holm([_p_sign(rare.lost, rare.gained) for _, _, rare in parts])
+    died = [
+        f"{name} ({rare.found} of {rare.count} found, not {rare.incumbent_found}, p {p:.2g}{_against(side)})"
+        for p, (name, side, rare) in zip(p_values, parts, strict=True)
+        if p <= _DEAD and _lives(rare, rare.incumbent_found, rare.incumbent_false)
+        if not _lives(rare, rare.found, rare.false)
+    ]
+    shown = died[:_NAMED] or [f"none of {len({name for name, _, _ in parts})}"]
+    if len(died) > _NAMED:
+        shown.append(f"{len(died) - _NAMED} more")
+    limit = f"none dead that was alive, at p up to {_DEAD} (Holm)"
+    return Row("no attribute dead", ", ".join(shown), limit, "", not died)
+
+
+def _lives(rare: Rare, found: int, false: int) -> bool:
+    """Tell whether a model gives the rarer answer more often where it is right, by Fisher's exact test."""
+    answers, images = found + false, rare.count + rare.others
+    ways = _log_ways(images, answers)
+    chances = (
+        math.exp(_log_ways(rare.count, hits) + _log_ways(rare.others, answers - hits) - ways)
+        for hits in range(max(found, answers - rare.others), min(rare.count, answers) + 1)
+    )
+    return math.fsum(chances) <= _ALIVE
+
+
+def _log_ways(things: int, chosen: int) -> float:
+    return math.lgamma(things + 1) - math.lgamma(chosen + 1) - math.lgamma(things - chosen + 1)
+
+
+def _p_sign(lost: int, gained: int) -> float:
+    """Return how likely chance loses `lost` or more of `lost + gained` images, each as likely as not."""
+    tosses = lost + gained
+    return sum(math.comb(tosses, heads) for heads in range(lost, tosses + 1)) / 2**tosses
+
+
+def _against(side: Side) -> str:
+    return "" if side.name == "the incumbent" else f", against {side.name}"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,1 @@
+"""Git: the only modules that run it."""

@@ -1,0 +1,653 @@
+"""A git repository, driven by the plain `git` command.
+
+Whatever is fetched lands under `refs/gitops/<remote>/`, and commits are made without a working tree: the
+branches, tags, index and files of the checkout stay as their owner left them.
+"""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
+from gitops.git import config as git_config
+
+_REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
+_NETWORK = re.compile(
+    r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out)"
+    r"|connection (?:reset|closed)|operation timed out|network is unreachable|no route to host|early eof"
+    r"|rpc failed|hung up unexpectedly|unexpected disconnect|returned error: (?:429|5\d\d)|tls connection"
+    r"|temporary failure|cannot lock ref|unable to create '.*\.lock'",
+    re.IGNORECASE,
+)
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_FULL_SHA = re.compile(r"[0-9a-f]{40}")
+_ATTEMPTS = 4
+
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_TIME = re.compile(rb"^(?:committer|tagger) [^\n]*?(-?[0-9]+) [-+][0-9]+$", re.MULTILINE)
+_LONGEST_COMMIT = 256 * 1024
+_LONGEST_SUBJECT = 200
+_LONGEST_TAG = 16 * 1024
+"""The longest tag whose message is read. A verdict takes about 600 bytes."""
+
+
+def is_full_sha(text: str) -> bool:
+    """Whether `text` is a full commit id: 40 lower-case hexadecimal digits."""
+    return _FULL_SHA.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A tag: its name without `refs/tags/`, its own object id, and the commit that it marks.
+
+    `message` and `at` are those of an annotated tag. `problem` says why this is no annotated tag on a commit
+    that can be read, or None where it is one.
+    """
+
+    name: str
+    object_id: str
+    commit: str
+    message: str = ""
+    at: datetime | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a commit: its path (bytes that are not UTF-8 as `os.fsdecode` gives them), mode and id."""
+
+    path: str
+    mode: str
+    object_id: str
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit's id, committer time and subject line: one printable line of bounded length."""
+
+    id: str
+    at: datetime
+    subject: str
+
+
+def moment(seconds: str) -> datetime:
+    """Read a time of git, in seconds since 1970. Every date of a commit or tag is read here.
+
+    Git takes any number, and none at all. A time before 1970 is read as 1970, one after 2100 as 2100.
+    """
+    if not re.fullmatch(r"-?[0-9]+", seconds) or seconds.startswith("-"):
+        return _EARLIEST
+    digits = seconds.lstrip("0")
+    if len(digits) > len(str(int(_LATEST.timestamp()))):
+        return _LATEST
+    return min(datetime.fromtimestamp(int(digits or "0"), UTC), _LATEST)
+
+
+class Repository:
+    """The git repository (bare or not) at `path`.
+
+    Every command has a timeout, never asks a question and never goes through a shell. Commands that talk to
+    a remote are tried again, with growing pauses, when the network fails, and only then.
+
+    :raises GitError: from every method, with git's own last line, when git fails.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        # A commit that was once here stays, and to ask git again each time takes most of a command's time.
+        self._commits: set[str] = set()
+        self._personal: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Repository({str(self.path)!r})"
+
+    @classmethod
+    def find(cls, start: Path | str = ".") -> Self:
+        """Return the repository that holds the folder `start`."""
+        return cls(cls(start).git("rev-parse", "--show-toplevel"))
+
+    @classmethod
+    def clone(cls, url: str, path: Path, *options: str, timeout: float = 600) -> Self:
+        """Clone `url` into `path` (missing or empty); `options` go to `git clone`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cls(path.parent)._remote("clone", "--quiet", *options, "--", url, str(path), timeout=timeout)
+        return cls(path)
+
+    def run(
+        self,
+        *args: str,
+        timeout: float = 60,
+        input: bytes | None = None,  # noqa: A002, the name that subprocess gives it
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run `git ARGS` here and return its exit status and bytes, whatever the status.
+
+        `env` are variables, and `config` is configuration, for this command alone.
+        """
+        if self._personal is None and self.path.is_dir():
+            self._personal = git_config.personal(self.path)
+        with git_config.variables(self._personal or "", env, config) as variables:
+            return self._run(args, timeout, input, variables)
+
+    def _run(
+        self, args: tuple[str, ...], timeout: float, data: bytes | None, variables: dict[str, str]
+    ) -> subprocess.CompletedProcess[bytes]:
+        try:
+            process = subprocess.Popen(
+                ["git", *args],
+                cwd=self.path,
+                env=variables,
+                stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # so that a timeout also ends git's own helpers (ssh, https)
+            )
+        except FileNotFoundError as error:
+            missing = "the command git is not installed" if self.path.is_dir() else "no such folder"
+            raise GitError(f"git {args[0]}: {missing} (in {self.path})") from error
+        except NotADirectoryError as error:
+            raise GitError(f"git {args[0]}: not a folder (in {self.path})") from error
+        except ValueError as error:
+            raise GitError(f"git {args[0]}: a name with a NUL in it (in {self.path})") from error
+        try:
+            stdout, stderr = process.communicate(data, timeout=timeout)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise GitTimeoutError(
+                    f"git {args[0]}: no answer within {timeout:g} s (in {self.path})"
+                ) from error
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def git(
+        self,
+        *args: str,
+        timeout: float = 60,
+        input: bytes | str | None = None,  # noqa: A002, the name that subprocess gives it
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run `git ARGS` here and return what it printed, without the final newline."""
+        data = input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input
+        return _text(self._output(*args, timeout=timeout, input=data, env=env, config=config)).removesuffix(
+            "\n"
+        )
+
+    def _output(
+        self,
+        *args: str,
+        timeout: float = 60,
+        input: bytes | None = None,  # noqa: A002, the name that subprocess gives it
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> bytes:
+        result = self.run(*args, timeout=timeout, input=input, env=env, config=config)
+        if result.returncode != 0:
+            raise self._failure(args, result)
+        return result.stdout
+
+    def resolve(self, revision: str) -> str:
+        """Return the full id of the commit that `revision` names."""
+        if revision in self._commits:
+            return revision
+        result = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        if result.returncode != 0:
+            raise GitError(f"{revision or 'no name'}: no such commit in {self.path}")
+        commit = _text(result.stdout).strip()
+        self._commits.add(commit)
+        return commit
+
+    def has(self, revision: str) -> bool:
+        """Whether `revision` names a commit that is present here."""
+        return self.run("cat-file", "-e", f"{_revision(revision)}^{{commit}}").returncode == 0
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """Return the content of the file `path` in `commit`, or None where it has no such file."""
+        return self.read_all([(self.resolve(commit), path)])[0]
+
+    def read_all(self, files: Sequence[tuple[str, str]]) -> list[bytes | None]:
+        """Return the contents of (commit, path) pairs; None where there is no such commit or file."""
+        if not files:
+            return []
+        query = "".join(f"{commit}:{_one_line(path)}\n" for commit, path in files)
+        rest, found = self._output("cat-file", "--batch", input=query.encode()), []
+        for _ in files:
+            header, _, rest = rest.partition(b"\n")
+            match = re.fullmatch(rb"[0-9a-f]{40,64} ([a-z]+) ([0-9]+)", header)
+            if match is None:
+                found.append(None)
+                continue
+            size = int(match[2])
+            content, rest = rest[:size], rest[size + 1 :]
+            found.append(content if match[1] == b"blob" else None)
+        return found
+
+    def tree_id(self, commit: str, path: str) -> str | None:
+        """Return the id of the tree or blob at `path` in `commit`, or None where there is none."""
+        return self.object_ids([f"{self.resolve(commit)}:{path}"])[0]
+
+    def object_ids(self, names: Sequence[str]) -> list[str | None]:
+        """Return the ids of objects by name (`<commit>:<path>`, `<commit>^{commit}`); None where missing."""
+        if not names:
+            return []
+        return [found[0] if found else None for found in self._look_up(names)]
+
+    def sizes(self, files: Sequence[tuple[str, str]]) -> list[int | None]:
+        """Return the sizes in bytes of (commit, path) pairs; None where there is no such commit or file."""
+        found = self._look_up([f"{commit}:{path}" for commit, path in files])
+        return [one[2] if one and one[1] == "blob" else None for one in found]
+
+    def _look_up(self, names: Sequence[str]) -> list[tuple[str, str, int] | None]:
+        """Return id, kind and size of each object; None where there is none of that name."""
+        if not names:
+            return []
+        query = "".join(f"{_one_line(name)}\n" for name in names)
+        found: list[tuple[str, str, int] | None] = []
+        for line in self.git("cat-file", "--batch-check", input=query).split("\n"):
+            match = re.fullmatch(r"([0-9a-f]{40,64}) ([a-z]+) ([0-9]+)", line)
+            found.append((match[1], match[2], int(match[3])) if match else None)
+        return found
+
+    def _contents(self, objects: Sequence[str], longest: int) -> dict[str, bytes]:
+        """Return the contents of objects by id; those that are longer are left out."""
+        sizes = zip(objects, self._look_up(objects), strict=True)
+        short = list(dict.fromkeys(name for name, one in sizes if one and one[2] <= longest))
+        if not short:
+            return {}
+        rest = self._output("cat-file", "--batch", input="".join(f"{name}\n" for name in short).encode())
+        found = {}
+        for name in short:
+            header, _, rest = rest.partition(b"\n")
+            size = int(header.rpartition(b" ")[2])
+            found[name], rest = rest[:size], rest[size + 1 :]
+        return found
+
+    def ambiguous(self, commit: str, path: str) -> str | None:
+        """Return the part of a path that names two entries of the trees of a commit, or None.
+
+        Git writes no such tree by itself. Commands differ in which of the two entries they take.
+        """
+        parts = path.split("/")
+        folders = [f"{commit}^{{tree}}", *(f"{commit}:{'/'.join(parts[:n])}" for n in range(1, len(parts)))]
+        rest = self._output("cat-file", "--batch", input="".join(f"{name}\n" for name in folders).encode())
+        for number, part in enumerate(parts, start=1):
+            header, _, rest = rest.partition(b"\n")
+            match = re.fullmatch(rb"([0-9a-f]{40,64}) tree ([0-9]+)", header)
+            if match is None:
+                return None  # there is no such file
+            size, digest = int(match[2]), len(match[1]) // 2
+            names = re.findall(rb"[0-7]+ ([^\0]+)\0(?s:.{%d})" % digest, rest[:size])
+            if names.count(part.encode()) > 1:
+                return "/".join(parts[:number])
+            rest = rest[size + 1 :]
+        return None
+
+    def entries(self, tree: str) -> list[Entry]:
+        """Return the files, links and submodules of a commit or tree, with names that are there twice."""
+        listed = self._output("ls-tree", "-r", "-z", "--full-tree", _revision(tree)).decode(
+            "utf-8", "surrogateescape"
+        )
+        rows = (entry.partition("\t") for entry in listed.split("\0") if entry)
+        return [Entry(path, *head.split(" ")[::2]) for head, _, path in rows]
+
+    def link_targets(self, links: Sequence[Entry], longest: int) -> dict[str, str | None]:
+        """Return where symbolic links lead, by their paths; None for a target longer than `longest`."""
+        contents = self._contents([link.object_id for link in links], longest)
+        targets = {name: content.decode("utf-8", "surrogateescape") for name, content in contents.items()}
+        return {link.path: targets.get(link.object_id) for link in links}
+
+    def pack(self, commits: Sequence[str], *, without: Sequence[str] = ()) -> bytes:
+        """Return a pack of all objects of `commits` that the commits `without` do not have."""
+        revisions = "\n".join([*commits, *(f"^{commit}" for commit in without), ""])
+        args = ("pack-objects", "--quiet", "--revs", "--stdout")
+        return self._output(*args, input=revisions.encode(), timeout=600)
+
+    def merge_tree(self, one: str, other: str) -> tuple[str, list[str]]:
+        """Merge two commits without a checkout.
+
+        Returns:
+            The tree of the result, and the files in conflict.
+
+        """
+        args = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", one, other)
+        result = self.run(*args, timeout=300)
+        if result.returncode not in (0, 1):
+            raise self._failure(args, result)
+        tree, *files = _text(result.stdout).split("\0")
+        return tree.strip(), list(dict.fromkeys(filter(None, files)))
+
+    def files(self, commit: str, path: str = "") -> list[str]:
+        """Return all files at or under `path` in `commit`, relative to the repository's root."""
+        listed = self.git(
+            "ls-tree",
+            "-r",
+            "-z",
+            "--name-only",
+            "--full-tree",
+            _revision(commit),
+            "--",
+            *filter(None, [path]),
+        )
+        return [name for name in listed.split("\0") if name]
+
+    def changed(self, before: str, after: str) -> list[str]:
+        """Return the files that differ between two commits; a renamed file counts under both names."""
+        listed = self.git(
+            "diff-tree", "-r", "-z", "--no-renames", "--name-only", _revision(before), _revision(after)
+        )
+        return [name for name in listed.split("\0") if name]
+
+    def is_ancestor(self, ancestor: str, descendant: str) -> bool:
+        """Whether `descendant` is `ancestor` or came after it."""
+        args = ("merge-base", "--is-ancestor", _revision(ancestor), _revision(descendant))
+        result = self.run(*args)
+        if result.returncode not in (0, 1):
+            raise self._failure(args, result)
+        return result.returncode == 0
+
+    def on_branch(self, remote: str, commit: str) -> bool:
+        """Whether a branch last fetched from `remote` contains a commit, given by its full id."""
+        if not self.has(commit):
+            return False
+        branches = f"{self.namespace(remote)}/heads/"
+        return bool(self.git("for-each-ref", "--count=1", f"--contains={commit}", branches))
+
+    def merge_bases(self, one: str, other: str) -> list[str]:
+        """Return all best common ancestors of two commits: none where their histories never met."""
+        args = ("merge-base", "--all", _revision(one), _revision(other))
+        result = self.run(*args)
+        if result.returncode not in (0, 1):
+            raise self._failure(args, result)
+        return _text(result.stdout).split()
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """Return a best common ancestor of two commits, or None where their histories never met."""
+        return next(iter(self.merge_bases(one, other)), None)
+
+    def log(self, revision: str, *paths: str, options: Iterable[str] = ()) -> list[Commit]:
+        """Return the commits that lead to `revision` (and change `paths`, where given), newest first."""
+        listed = self.git("rev-list", *options, "--end-of-options", revision, "--", *paths)
+        return self._describe(listed.split())
+
+    def _describe(self, commits: Sequence[str]) -> list[Commit]:
+        """Read commits as they are stored: git would convert their text by what they say of its encoding."""
+        contents = self._contents(commits, _LONGEST_COMMIT)
+        return [
+            _commit(commit, contents[commit] if commit in contents else self._beginning(commit))
+            for commit in commits
+        ]
+
+    def _beginning(self, commit: str) -> bytes:
+        return self._output("cat-file", "commit", commit)[:_LONGEST_COMMIT]
+
+    def commit_info(self, revision: str) -> Commit:
+        """Return id, time and subject of one commit."""
+        return self._describe([self.resolve(revision)])[0]
+
+    def namespace(self, remote: str) -> str:
+        """Return where the references of `remote` (a name, a URL or a path) are kept."""
+        plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", remote)
+        return f"refs/gitops/{remote if plain else hashlib.sha256(remote.encode()).hexdigest()[:12]}"
+
+    def branch_ref(self, remote: str, branch: str) -> str:
+        """Return the reference under which `fetch` keeps a branch of `remote`."""
+        return f"{self.namespace(remote)}/heads/{branch}"
+
+    def remotes(self) -> list[str]:
+        """Return the names of the remotes that this repository knows."""
+        return self.git("remote").splitlines()
+
+    def remote_url(self, remote: str) -> str:
+        """Return the URL of a remote; a URL or a path stands for itself."""
+        return self.git("remote", "get-url", remote) if remote in self.remotes() else remote
+
+    def fetch(self, remote: str, *, timeout: float = 300) -> None:
+        """Make `refs/gitops/<remote>/` what `remote` has: all its branches and tags, and no other."""
+        namespace = self.namespace(remote)
+        specs = (f"+refs/heads/*:{namespace}/heads/*", f"+refs/tags/*:{namespace}/tags/*")
+        self.fetch_refs(remote, *specs, timeout=timeout)
+
+    def fetch_refs(
+        self, remote: str, *specs: str, env: Mapping[str, str] | None = None, timeout: float = 300
+    ) -> None:
+        """Fetch exactly these reference specifications, and drop what the remote dropped from under them."""
+        self._remote(
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--refmap=",  # leaves refs/remotes/ as the owner of the checkout last fetched it
+            remote,
+            *specs,
+            timeout=timeout,
+            env=env,
+        )
+
+    def fetch_commit(self, remote: str, commit: str, *, timeout: float = 600) -> None:
+        """Bring one commit, without its history, from `remote`; no reference comes to name it."""
+        if not is_full_sha(commit):
+            raise GitError(f"{commit[:80]!r}: not a full commit id, 40 hexadecimal digits")
+        self._remote("fetch", "--quiet", "--no-tags", "--depth", "1", remote, commit, timeout=timeout)
+
+    def tags(self, *patterns: str, remote: str | None = None) -> list[Tag]:
+        """Return tags: the repository's own, or those last fetched from `remote`.
+
+        A pattern is a full name, a leading part up to a slash (`verified/staging`) or a glob. Anybody may
+        have made a tag, so this raises for none: `Tag.problem` says what is wrong with it.
+        """
+        prefix = f"{self.namespace(remote)}/tags/" if remote else "refs/tags/"
+        # Names and ids alone: git stops at a tag whose object it lacks once it is asked for more.
+        listed = self.git(
+            "for-each-ref",
+            "--format=%(objectname) %(refname)",
+            *((prefix + pattern).rstrip("/") for pattern in patterns or ("",)),
+        )
+        names = [line.partition(" ")[::2] for line in listed.split("\n") if line]
+        kinds = dict(zip(names, self._look_up([object_id for object_id, _ in names]), strict=True))
+        annotated = [one[0] for one in kinds.values() if one and one[1] == "tag"]
+        contents = self._contents(annotated, _LONGEST_TAG)
+        return [
+            _tag(name.removeprefix(prefix), object_id, kinds[object_id, name], contents.get(object_id))
+            for object_id, name in names
+        ]
+
+    def identity(self) -> dict[str, str]:
+        """Return the variables that let git commit where nobody has set a name and an address; else none."""
+        listed = self.run("config", "--get-regexp", r"^(user|author|committer)\.(name|email)$")
+        configured = {line.split(" ", 1)[0] for line in _text(listed.stdout).splitlines()}
+        return {
+            f"GIT_{role.upper()}_{part.upper()}": fallback
+            for role in ("author", "committer")
+            for part, fallback in (("name", "Visage"), ("email", "visage@localhost"))
+            if not configured & {f"user.{part}", f"{role}.{part}"}
+            and not os.environ.get(f"GIT_{role.upper()}_{part.upper()}")
+        }
+
+    def signs(self) -> bool:
+        """Whether the user wants their commits signed: `commit.gpgSign`."""
+        return self.run("config", "--type=bool", "--get", "commit.gpgSign").stdout.strip() == b"true"
+
+    def commit_files(
+        self, parent: str | None, files: Mapping[str, bytes | None], message: str, *, sign: bool = False
+    ) -> str:
+        """Commit `files` (path -> content, None deletes) on top of `parent` and return the new commit's id.
+
+        Touches no reference, no index and no working tree. A file that exists keeps its mode. `sign` signs it
+        with the key that git's configuration names.
+        """
+        with tempfile.TemporaryDirectory(prefix="gitops-index-") as folder:
+            index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+            if parent is None:
+                self.git("read-tree", "--empty", env=index)
+            else:
+                self.git("read-tree", parent, env=index)
+            staged = self.git("ls-files", "--stage", "-z", "--full-name", env=index) if files else ""
+            modes = {entry.partition("\t")[2]: entry[:6] for entry in staged.split("\0")}
+            entries = []
+            for path, content in files.items():
+                if content is None:
+                    entries.append(f"0 {'0' * 40}\t{path}\0")
+                    continue
+                blob = self.git("hash-object", "-w", "--stdin", input=content)
+                mode = modes.get(path, "100644")
+                entries.append(f"{mode if mode.startswith('100') else '100644'} {blob}\t{path}\0")
+            self.git("update-index", "-z", "--index-info", input="".join(entries), env=index)
+            tree = self.git("write-tree", env=index)
+        parents = () if parent is None else ("-p", self.resolve(parent))
+        signature = "--gpg-sign" if sign else "--no-gpg-sign"
+        return self.git("commit-tree", signature, *parents, tree, input=message, env=self.identity())
+
+    def commit_tree(
+        self, tree: str, parents: Sequence[str], message: str, *, env: Mapping[str, str] | None = None
+    ) -> str:
+        """Commit a tree, unsigned, and return the new commit's id. No reference comes to name it."""
+        options = [option for parent in parents for option in ("-p", parent)]
+        return self.git(
+            "commit-tree",
+            "--no-gpg-sign",
+            *options,
+            tree,
+            input=message,
+            env=self.identity() | dict(env or {}),
+        )
+
+    def tag(self, commit: str, name: str, message: str) -> str:
+        """Write an annotated tag object on `commit` and return its id, without making a local tag of it."""
+        ident = self.git("var", "GIT_COMMITTER_IDENT", env=self.identity())
+        content = f"object {self.resolve(commit)}\ntype commit\ntag {name}\ntagger {ident}\n\n{message}\n"
+        return self.git("mktag", input=content)
+
+    def push(
+        self,
+        remote: str,
+        refs: Mapping[str, str | None],
+        *,
+        leases: Mapping[str, str | None] | None = None,
+        timeout: float = 300,
+    ) -> None:
+        """Push ids to full reference names of `remote`, all or none; None deletes.
+
+        Without a lease only what is new or fast-forwards is accepted. A lease (reference -> the id that the
+        remote must still have, None: must not exist) overwrites exactly that.
+
+        :raises PushRejectedError: when the remote refuses; never tried again.
+        :raises NetworkError: when the remote stays unreachable.
+        """
+        options = [f"--force-with-lease={ref}:{expected or ''}" for ref, expected in (leases or {}).items()]
+        if len(refs) > 1:
+            options.append("--atomic")
+        specs = [f"{target or ''}:{ref}" for ref, target in refs.items()]
+        # A mirror takes no single references.
+        config = {f"remote.{remote}.mirror": "false"} if remote in self.remotes() else {}
+        # The hooks of the checkout's owner guard their own pushes, not the ones that are made here.
+        command = ("push", "--porcelain", "--no-verify", *options, remote, *specs)
+        self._remote(*command, timeout=timeout, config=config)
+
+    def remote_refs(self, remote: str, *patterns: str, timeout: float = 60) -> dict[str, str]:
+        """Ask what `remote` has right now: full reference name -> id."""
+        listed = self._remote("ls-remote", "--quiet", "--refs", remote, *patterns, timeout=timeout)
+        return {name: target for target, name in (line.split("\t") for line in listed.splitlines())}
+
+    def _remote(
+        self,
+        *args: str,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> str:
+        retrying = Retrying(
+            retry=retry_if_exception_type(NetworkError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential(multiplier=0.3, max=5),
+            reraise=True,
+        )
+        return retrying(self.git, *args, timeout=timeout, env=env, config=config)
+
+    def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
+        stderr, stdout = _text(result.stderr), _text(result.stdout)
+        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+        line = lines[-1] if lines else f"exit status {result.returncode}"
+        kind = GitError
+        refused = [row for row in (*stdout.splitlines(), *lines) if _REJECTION.search(row)]
+        if args[0] == "push" and refused:
+            kind, line = PushRejectedError, " ".join(refused[0].removeprefix("!").split())
+        elif network := [row for row in lines if _NETWORK.search(row)]:
+            kind, line = NetworkError, network[0]
+        elif fatal := [row for row in lines if row.startswith(("fatal: ", "error: "))]:
+            # The last line may only explain it: "Stopping at filesystem boundary".
+            line = fatal[0] if args[0] in ("fetch", "clone", "push", "ls-remote") else fatal[-1]
+        line = line.removeprefix("fatal: ").removeprefix("error: ")
+        return kind(_CREDENTIALS.sub("***@", f"git {args[0]}: {line} (in {self.path})"))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")
+
+
+def _revision(name: str) -> str:
+    """Return the name of a commit or tree, unless git would take it for an option."""
+    if name.startswith("-"):
+        raise GitError(f"{name[:80]!r}: not the name of a commit")
+    return name
+
+
+def _one_line(path: str) -> str:
+    if "\n" in path:
+        raise GitError(f"{path!r}: a path must not contain a line break")
+    return path
+
+
+def _commit(commit: str, content: bytes) -> Commit:
+    header, _, message = content.partition(b"\n\n")
+    time = _TIME.search(header)
+    subject = _text(message.lstrip(b"\n").partition(b"\n\n")[0][: 4 * _LONGEST_SUBJECT])
+    printable = "".join(letter if letter.isprintable() else " " for letter in subject)
+    return Commit(
+        commit, moment(time[1].decode() if time else ""), " ".join(printable.split())[:_LONGEST_SUBJECT]
+    )
+
+
+def _tag(name: str, object_id: str, found: tuple[str, str, int] | None, content: bytes | None) -> Tag:
+    if found is None:
+        return Tag(name, object_id, object_id, problem="its object is missing")
+    if found[1] != "tag":
+        marks = "" if found[1] == "commit" else f" on a {found[1]}"
+        return Tag(name, object_id, object_id, problem=f"a lightweight tag{marks}")
+    if content is None:
+        return Tag(name, object_id, object_id, problem=f"{found[2]:,} bytes long")
+    header, _, message = content.partition(b"\n\n")
+    target = re.match(rb"object ([0-9a-f]{40,64})\ntype ([a-z]+)\n", header)
+    time = _TIME.search(header)
+    problem = None
+    if target is None:
+        problem = "not what git writes"
+    elif target[2] != b"commit":
+        problem = f"a tag on a {target[2].decode()}"
+    try:
+        text = message.decode("utf-8")
+    except UnicodeDecodeError:
+        text, problem = _text(message), problem or "not UTF-8 text"
+    return Tag(
+        name,
+        object_id,
+        target[1].decode() if target else object_id,
+        text.rstrip("\n"),
+        moment(time[1].decode() if time else ""),
+        problem,
+    )

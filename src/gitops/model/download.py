@@ -1,0 +1,134 @@
+"""A release's model and its reference, fetched by their digests into a folder that keeps each once."""
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from gitops.dvc.lockfile import Recorded, recorded
+from gitops.dvc.remote import MODEL, Storage
+from gitops.errors import ModelError
+from gitops.gates.gates import EVALUATION, LOCK, evaluation, locked
+from gitops.git.repository import Repository, is_full_sha
+from gitops.git.workspace import Origin, workspace
+
+REFERENCE = "data/reference.parquet"
+
+
+@dataclass(frozen=True)
+class _Output:
+    """A file of a release: its path, how its digest is made, which record has that, and what mends both."""
+
+    path: str
+    algorithm: str
+    record: str
+    remedy: str
+
+    def digest(self, repository: Repository, release: str) -> str:
+        """Return the digest that the release records."""
+        if self.record == EVALUATION:
+            return evaluation(repository, release).model_sha256
+        found = locked(repository, release, self.path)
+        if found is None:
+            raise ModelError(
+                f"{self.path}: {self.record} of {release[:12]} does not record it; {self.remedy}"
+            )
+        return found
+
+    def is_at(self, path: Path, digest: str) -> bool:
+        return path.is_file() and self.of(path) == digest
+
+    def of(self, path: Path) -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, self.algorithm).hexdigest()
+
+
+_MODEL = _Output(MODEL, "sha256", EVALUATION, "export and evaluate it again")
+_REFERENCE = _Output(REFERENCE, "md5", LOCK, "run the stage reference again")
+
+
+def fetch_model(
+    origin: Origin, release: str, *, cache: Path, timeout: timedelta = timedelta(hours=1)
+) -> Path:
+    """Return the file of a release's ONNX model, `<sha256>.onnx` in `cache`; fetch it where it is not there.
+
+    Once fetched it needs neither `origin` nor the DVC remote. DVC's own configuration names the remote.
+
+    What the DVC remote gives is held against the digest in the release's `dvc.lock`, and what is in `cache`
+    against its name, each time.
+
+    :raises ModelError: when its digest is not the one that the release records.
+    :raises GateError: when the release records none.
+    :raises StorageError: when the DVC remote does not give it.
+    :raises GitError: when `origin` cannot be reached or has no such commit.
+    """
+    return _fetch(origin, release, _MODEL, cache, timeout)
+
+
+def fetch_reference(
+    origin: Origin, release: str, *, cache: Path, timeout: timedelta = timedelta(hours=1)
+) -> Path:
+    """Return the reference of a release's model, `<md5>.parquet` in `cache`; else as `fetch_model`.
+
+    :raises ModelError: also when the release records none.
+    """
+    return _fetch(origin, release, _REFERENCE, cache, timeout)
+
+
+def _fetch(origin: Origin, release: str, output: _Output, cache: Path, timeout: timedelta) -> Path:
+    if not is_full_sha(release):
+        raise ModelError(f"{release}: not a full commit id; a release is named by 40 hexadecimal digits")
+    suffix = Path(output.path).suffix
+    note = cache / "releases" / release
+    if note.is_file():
+        digest = note.read_text("ascii").strip()
+        target = cache / f"{digest}{suffix}"
+        if output.is_at(target, digest):
+            return target
+    note.parent.mkdir(parents=True, exist_ok=True)
+    # Nothing of the release is run here, so that it may be another one than an environment's own.
+    with workspace(replace(origin, admit=None), release, cache / "workspaces") as space:
+        digest = output.digest(space.repository, release)
+        target = cache / f"{digest}{suffix}"
+        if not output.is_at(target, digest):
+            file = recorded(space.repository, release, output.path)
+            # By its digest and past DVC's own cache, which is trusted whatever became of what it holds.
+            fresh = space.path / f"{file.md5}{suffix}"
+            Storage(space.path).fetch(file.md5, fresh, timeout=timeout)
+            _check(fresh, file, release, output)
+            _keep(fresh, target, release, output, digest)
+    _write(note, digest)
+    return target
+
+
+def _check(path: Path, file: Recorded, release: str, output: _Output) -> None:
+    with path.open("rb") as content:
+        found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if found != file.md5:
+        raise ModelError(
+            f"{output.path} of {release[:12]}: the DVC remote's copy has the MD5 digest {found[:12]}, "
+            f"dvc.lock records {file.md5[:12]}; remove it there and push it again"
+        )
+
+
+def _keep(file: Path, target: Path, release: str, output: _Output, digest: str) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".model-") as folder:
+        # Copied beside its place first, so that it appears there whole.
+        fresh = Path(shutil.copyfile(file, Path(folder) / file.name))
+        found = output.of(fresh)
+        if found != digest:
+            raise ModelError(
+                f"{output.path} of {release[:12]}: its digest is {found[:12]}, {output.record} records "
+                f"{digest[:12]}; the release does not fit together: {output.remedy}"
+            )
+        fresh.replace(target)
+
+
+def _write(note: Path, digest: str) -> None:
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="ascii", dir=note.parent, prefix=".note-", delete=False
+    ) as file:
+        file.write(f"{digest}\n")
+    Path(file.name).replace(note)

@@ -1,0 +1,1 @@
+"""The rules of promotion, and the proposals, checks and merges that keep to them."""

@@ -1,0 +1,249 @@
+"""The required check of every change to `main`: release files, settings, parameters and models."""
+
+import hashlib
+
+from gitops.dvc import provenance
+from gitops.dvc.lockfile import LOCK
+from gitops.dvc.provenance import train_command
+from gitops.errors import GateError, ProvenanceError, ReleaseError, SettingsError
+from gitops.gates import gates
+from gitops.git.repository import Repository
+from gitops.promotion import rules
+from gitops.promotion.merge_result import MergeResult, merge_result
+from gitops.promotion.rules import Violation
+from gitops.release import contract, settings, signatures
+from gitops.release import file as release_file
+from gitops.release.file import ENVIRONMENTS, PREVIOUS
+from gitops.release.signatures import SIGNERS
+from gitops.release.state import Ledger
+
+_MODEL_FILES = {LOCK, gates.EVALUATION, gates.EXPORT}
+
+
+def check(ledger: Ledger, head: str) -> list[Violation]:
+    """Return every rule that merging `head` into main would break; with an empty list it may be merged."""
+    result, broken = merge_result(ledger.repository, ledger.tip, head, remote=ledger.remote)
+    return broken if result is None else judge(ledger, result)
+
+
+def judge(ledger: Ledger, result: MergeResult) -> list[Violation]:
+    """Return every rule that main would break if it became `result`.
+
+    All of them look at the merge commit and at what it changes in main as it is now, never at the branch.
+    """
+    repository = ledger.repository
+    base, head = result.main, result.commit
+    if repository.tree_id(head, "") == repository.tree_id(result.head, ""):
+        head = result.head  # of equal content, and with an id that its author knows
+    changed = repository.changed(base, head)
+    _ask_early(ledger, head, changed)
+    found: list[Violation] = []
+    for environment in ENVIRONMENTS:
+        found += _release(ledger, environment, base, head, changed)
+        found += _settings(ledger, environment, head)
+    known = {f"environments/{environment}/" for environment in ENVIRONMENTS}
+    for path in changed:
+        folder = "/".join(path.split("/")[:2]) + "/"
+        ours = path.startswith("environments/") and path.endswith(("/release.yaml", "/settings.env"))
+        if ours and folder not in known:
+            found.append(Violation(path, "no such environment", f"there are {', '.join(ENVIRONMENTS)}"))
+    found += pipeline(ledger, head, changed)
+    if contract.PATH in changed and (objection := contract.objection(repository, head)):
+        found.append(Violation(contract.PATH, objection, "roll out a runtime that has it, then merge this"))
+    found += _signatures(ledger, result, changed)
+    if _MODEL_FILES & set(changed):
+        found += _model(ledger, head)
+    return found
+
+
+def pipeline(ledger: Ledger, commit: str, changed: list[str]) -> list[Violation]:
+    """Return what is wrong with the parameters, `dvc.yaml` and `dvc.lock` of a commit.
+
+    A model that was made from another commit is no violation: main takes such a change, and dev trains from
+    there; see `note`.
+
+    Args:
+        ledger: What main declares.
+        commit: What main would become, or the branch where that is not known.
+        changed: The files that the change touches. What touches release files alone cannot break a pipeline,
+            and a rollback must not wait for somebody to repair one.
+
+    """
+    if not _touches_pipeline(changed):
+        return []
+    found = unreadable(ledger, commit)
+    if found:
+        return found
+    for contradiction in provenance.of_commit(ledger.repository, commit).contradictions:
+        right = f"take {LOCK} whole from one side of the merge, then {train_command('BRANCH')}"
+        found.append(Violation(LOCK, str(contradiction), right))
+    return found
+
+
+def unreadable(ledger: Ledger, commit: str) -> list[Violation]:
+    """Return what a stage of the commit, or DVC, would stop at."""
+    found = [
+        Violation(fault.file, fault.problem, "every stage would stop there: correct it")
+        for fault in provenance.parameter_faults(ledger.repository, commit, ledger.tip)
+    ]
+    try:
+        provenance.of_commit(ledger.repository, commit)
+    except ProvenanceError as error:
+        if error.file not in {violation.file for violation in found}:
+            found.append(Violation(error.file, error.problem, "repair it"))
+    return found
+
+
+def note(ledger: Ledger, commit: str, changed: list[str], branch: str) -> str | None:
+    """Return a line about a model that was made before the change itself, or None where it was not.
+
+    Args:
+        ledger: What main declares.
+        commit: As for `pipeline`.
+        changed: The files that the change touches.
+        branch: What the training should start from.
+
+    """
+    if not _touches_pipeline(changed):
+        return None
+    try:
+        made = provenance.of_commit(ledger.repository, commit)
+    except ProvenanceError:
+        return None  # `pipeline` tells
+    if made.belongs or not made.trained:
+        return None
+    return (
+        f"its model was made before this change: {made.summary}. It may be merged, but not promoted before a "
+        f"training; {train_command(branch)}"
+    )
+
+
+def _touches_pipeline(changed: list[str]) -> bool:
+    files = {release_file.path_of(environment) for environment in ENVIRONMENTS}
+    return not files.issuperset(changed)
+
+
+def _ask_early(ledger: Ledger, head: str, changed: list[str]) -> None:
+    """Let the DVC remote, the slowest to answer, be asked while everything else is looked at."""
+    if ledger.storage is None:
+        return
+    if _MODEL_FILES & set(changed):
+        ledger.storage.begin(ledger.repository, head)
+    for environment in PREVIOUS:
+        if release_file.path_of(environment) not in changed:
+            continue
+        try:
+            after = release_file.read(ledger.repository, head, environment)
+        except ReleaseError:
+            continue  # told when it is that file's turn
+        if after and after.commit and after.hold is None and ledger.repository.has(after.commit):
+            ledger.storage.begin(ledger.repository, after.commit)
+
+
+def _release(ledger: Ledger, environment: str, base: str, head: str, changed: list[str]) -> list[Violation]:
+    file = release_file.path_of(environment)
+    try:
+        after = release_file.read(ledger.repository, head, environment)
+    except ReleaseError as error:
+        return [Violation(file, *_split(str(error), file))]
+    if after is None:
+        return [Violation(file, "missing", f"restore it: git checkout {base[:12]} -- {file}")]
+    if file not in changed or after == ledger.present(environment):
+        return []
+    found = rules.violations(ledger, environment, after)
+    if others := [path for path in changed if path != file]:
+        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        found.append(
+            Violation(
+                file, f"changes together with {shown}", "put the release into a pull request of its own"
+            )
+        )
+    return found
+
+
+def _signatures(ledger: Ledger, result: MergeResult, changed: list[str]) -> list[Violation]:
+    """Tell before the merge what an environment that asks for signed releases would refuse after it."""
+    repository, head, found = ledger.repository, result.commit, []
+    signers = signatures.trusted(repository, ledger.tip)
+    listed = repository.read(head, SIGNERS) is not None
+    to_be_signed = [SIGNERS]
+    for environment in ENVIRONMENTS:
+        file = settings.path_of(environment)
+        if _asks(repository, ledger.tip, environment):
+            to_be_signed.append(release_file.path_of(environment))
+        asked = _asks(repository, head, environment)
+        if asked and not listed:
+            found.append(Violation(file, f"asks for signed releases, but there is no {SIGNERS}", "add it"))
+        if listed and not asked and environment == "prod":
+            found.append(
+                Violation(file, f"{SIGNERS} lists who may release", "write REQUIRE_SIGNED_RELEASES=true")
+            )
+    for path in to_be_signed:
+        if signers and path in changed and (why := signatures.unsigned(repository, result, path, signers)):
+            right = "sign it: git config commit.gpgSign true, then propose or commit it again"
+            found.append(Violation(path, why, right))
+    return found
+
+
+def _asks(repository: Repository, commit: str, environment: str) -> bool:
+    content = repository.read(commit, settings.path_of(environment))
+    try:
+        return settings.parse(content or b"", environment).require_signed_releases
+    except SettingsError:
+        return False  # what is wrong with them is told elsewhere
+
+
+def _settings(ledger: Ledger, environment: str, head: str) -> list[Violation]:
+    file = settings.path_of(environment)
+    content = ledger.repository.read(head, file)
+    if content is None:
+        return [Violation(file, "missing", "every environment has its settings")]
+    try:
+        settings.parse(content, environment)
+    except SettingsError as error:
+        return [Violation(file, *_split(str(error), file))]
+    return []
+
+
+def _model(ledger: Ledger, head: str) -> list[Violation]:
+    found = []
+    objection = ledger.storage.objection(ledger.repository, head) if ledger.storage else None
+    if objection:
+        found.append(Violation(LOCK, objection.rule, objection.right))
+    # Merging to main is a release into dev.
+    try:
+        found += _edited(ledger.repository, head)
+        rows = ledger.judge("dev", head, ledger.tip, fetch=objection is None)
+    except (GateError, SettingsError) as error:
+        return [*found, Violation(gates.EVALUATION, *_split(str(error), gates.EVALUATION))]
+    found += [
+        Violation(
+            gates.EVALUATION,
+            f"the model fails a gate: {row}",
+            row.remedy or "train a better one at profile full",
+        )
+        for row in rows
+        if not row.ok
+    ]
+    return found
+
+
+def _edited(repository: Repository, head: str) -> list[Violation]:
+    """Name the figures that are not those of the run which `dvc.lock` records."""
+    found = []
+    for path in (gates.EVALUATION, gates.EXPORT):
+        content = repository.read(head, path)
+        recorded = gates.locked(repository, head, path) if content is not None else None
+        # Without figures no gate passes; without a record there is nothing to hold them against.
+        if content is None or recorded is None:
+            continue
+        if (md5 := hashlib.md5(content, usedforsecurity=False).hexdigest()) != recorded:
+            rule = f"not what {LOCK} records of it (md5 {md5[:12]}, there {recorded[:12]})"
+            right = f"figures are measured, not edited: run dvc repro, or take it and {LOCK} from one run"
+            found.append(Violation(path, rule, right))
+    return found
+
+
+def _split(message: str, file: str) -> tuple[str, str]:
+    rule, _, right = message.removeprefix(f"{file}: ").rpartition("; ")
+    return (rule, right) if rule else (right, "repair it")

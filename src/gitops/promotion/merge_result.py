@@ -1,0 +1,175 @@
+"""The merge of a branch into main: the commit that `gitops check` judges and `gitops merge` pushes.
+
+A branch is never judged by itself. Two trees that are harmless alone can make a third one that is not, and
+git commands differ in how they read a tree that git itself would not write.
+"""
+
+import posixpath
+import re
+import tempfile
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitops.errors import GitError
+from gitops.git.repository import Entry, Repository
+from gitops.promotion.rules import Violation
+
+_HISTORY = "(history)"
+_LINK, _SUBMODULE = "120000", "160000"
+_LONGEST_NAME, _LONGEST_LINK = 255, 4096
+_MOST_NAMED = 5
+_HOPS = 40
+_ANEW = "make its commits anew with git on a branch off main"
+
+
+@dataclass(frozen=True)
+class MergeResult:
+    """What a branch makes of main.
+
+    Attributes:
+        main: The commit of main that the branch would be merged into.
+        head: The last commit of the branch.
+        commit: The merge commit, which no reference names yet; `main` itself where it has the branch already.
+
+    """
+
+    main: str
+    head: str
+    commit: str
+
+
+def merge_result(
+    repository: Repository,
+    main: str,
+    head: str,
+    message: str = "Merge result\n",
+    *,
+    remote: str | None = None,
+) -> tuple[MergeResult | None, list[Violation]]:
+    """Merge the commit `head` into the commit `main`, without a checkout.
+
+    Args:
+        repository: Has both commits.
+        main: The commit of main.
+        head: The commit to merge.
+        message: The message of the merge commit.
+        remote: The remote that main is on, for the command that a line recommends.
+
+    Returns:
+        The result, and what stands against it. There is no result where git cannot make one.
+
+    """
+    if repository.is_ancestor(head, main):
+        return MergeResult(main, head, main), []
+    bases = repository.merge_bases(main, head)
+    if not bases:
+        return None, [Violation(_HISTORY, "this branch shares no history with main", "branch off main")]
+    again = (
+        f"merge main into the branch (git pull --no-rebase {remote or 'origin'} main), or propose it again"
+    )
+    if len(bases) > 1:
+        shown = ", ".join(base[:12] for base in sorted(bases)[:_MOST_NAMED])
+        return None, [Violation(_HISTORY, f"this branch left main at {len(bases)} commits ({shown})", again)]
+    if broken := list(_broken_objects(repository, main, head)):
+        return None, broken
+    tree, conflicts = repository.merge_tree(main, head)
+    if conflicts:
+        return None, [Violation(_HISTORY, f"conflicts with main in {_named(conflicts)}", again)]
+    if broken := list(_broken_entries(repository, main, tree)):
+        return None, broken
+    commit = repository.commit_tree(tree, [main, head], message)
+    return MergeResult(main, head, commit), []
+
+
+def _broken_objects(repository: Repository, main: str, head: str) -> Iterator[Violation]:
+    """Run git fsck on the objects that the branch brings, and on no other."""
+    try:
+        pack = repository.pack([head], without=[main])
+    except GitError as error:
+        yield Violation(_HISTORY, f"git cannot read all that this branch brings: {error}", _ANEW)
+        return
+    with tempfile.TemporaryDirectory(prefix="gitops-fsck-") as folder:
+        file = Path(folder) / "branch.pack"
+        file.write_bytes(pack)
+        done = repository.run("index-pack", "--strict", str(file), timeout=600)
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+        problem = re.sub(r"^(?:fatal|error): ", "", next((row for row in said if "error" in row), said[-1]))
+        yield Violation(_HISTORY, f"git fsck: {problem[:200]}", _ANEW)
+
+
+def _broken_entries(repository: Repository, main: str, tree: str) -> Iterator[Violation]:
+    """Name what a checkout of the result could not hold, or would hold in one of two ways."""
+    entries = repository.entries(tree)
+    known = {(entry.path, entry.mode, entry.object_id) for entry in repository.entries(main)}
+    if twice := [path for path, count in Counter(entry.path for entry in entries).items() if count > 1]:
+        yield Violation(_named(twice), "is there twice", _ANEW)
+    if folders := _folders_that_are_files(entries):
+        yield Violation(_named(folders), "is a file and a folder", _ANEW)
+    new = [entry for entry in entries if (entry.path, entry.mode, entry.object_id) not in known]
+    if submodules := [entry.path for entry in new if entry.mode == _SUBMODULE]:
+        yield Violation(_named(submodules), "is a submodule", "put the files themselves into the repository")
+    if long := [entry.path for entry in new if _too_long(entry.path)]:
+        yield Violation(_named(long), "has a name that no checkout can hold", "give it a shorter name")
+    links = [entry for entry in entries if entry.mode == _LINK]
+    if broken := list(_broken_links(repository, links, entries)):
+        right = "let it lead to a file of the repository, or put the file there"
+        yield Violation(_named(broken), "is a link that leads nowhere, or out of the repository", right)
+
+
+def _folders_that_are_files(entries: list[Entry]) -> list[str]:
+    folders = {parent for entry in entries for parent in _parents(entry.path)}
+    return [entry.path for entry in entries if entry.path in folders]
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path := posixpath.dirname(path):
+        yield path
+
+
+def _too_long(path: str) -> bool:
+    names = path.encode("utf-8", "surrogateescape").split(b"/")
+    return any(len(name) > _LONGEST_NAME for name in names) or sum(map(len, names)) > 3000
+
+
+def _broken_links(repository: Repository, links: list[Entry], entries: list[Entry]) -> Iterator[str]:
+    targets = repository.link_targets(links, _LONGEST_LINK)
+    present = {entry.path for entry in entries}
+    present |= {parent for path in present for parent in _parents(path)}
+    for link in links:
+        if not _leads_somewhere(link.path, targets, present):
+            yield link.path
+
+
+def _leads_somewhere(path: str, targets: dict[str, str | None], present: set[str]) -> bool:
+    """Follow a path as a file system does, one name after the other."""
+    walked: list[str] = []
+    ahead = deque(path.split("/"))
+    hops = 0
+    while ahead:
+        name = ahead.popleft()
+        if name == ".." and not walked:
+            return False
+        if name == "..":
+            walked.pop()
+        elif name not in ("", "."):
+            walked.append(name)
+            here = "/".join(walked)
+            if here in targets:
+                hops += 1
+                target = targets[here]
+                if target is None or target.startswith("/") or hops > _HOPS:
+                    return False
+                walked.pop()
+                ahead.extendleft(reversed(target.split("/")))
+            elif here not in present:
+                return False
+    return True
+
+
+def _named(paths: list[str]) -> str:
+    shown = ["".join(c if c.isprintable() else "?" for c in path)[:80] for path in paths[:_MOST_NAMED]]
+    more = f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else ""
+    return ", ".join(shown) + more

@@ -1,0 +1,252 @@
+"""The release file: which commit runs in an environment.
+
+`environments/<env>/release.yaml` on `main` says it, and nothing else does. dev follows `main`; staging and
+prod name a commit, or null before their first release.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gitops.errors import ParseError, ReleaseError
+from gitops.git.repository import Repository, is_full_sha
+from gitops.text import parse as parser
+
+ENVIRONMENTS = ("dev", "staging", "prod")
+PREVIOUS = {"staging": "dev", "prod": "staging"}
+"""Where an environment's releases come from."""
+
+RELEASE_PATHS = (
+    "dags",
+    "src/drawn_faces",
+    "src/face_attributes",
+    "params.yaml",
+    "dvc.yaml",
+    "dvc.lock",
+    "requirements.lock",
+)
+"""What makes a release: two commits that are equal in these are the same release."""
+
+_RIGHT = {
+    "dev": "write `follow: main`",
+    "staging": "write `commit: <40 hexadecimal digits>`, or `commit: null` before the first release",
+    "prod": "write `commit: <40 hexadecimal digits>`, or `commit: null` before the first release",
+}
+
+
+class Release(BaseModel):
+    """The content of one release file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    follow: Literal["main"] | None = None
+    commit: str | None = None
+    hold: str | None = None
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What `main` says about one environment.
+
+    `commit` is the commit that should run (None: no release yet), `by` the commit of `main` that last changed
+    the release file (for dev: main itself), `at` its time.
+    """
+
+    environment: str
+    release: Release
+    commit: str | None
+    by: str
+    at: datetime
+
+    @property
+    def hold(self) -> str | None:
+        return self.release.hold
+
+
+def path_of(environment: str) -> str:
+    """Return the path of an environment's release file in the repository.
+
+    :raises ReleaseError: for a name that is no environment.
+    """
+    if environment not in ENVIRONMENTS:
+        raise ReleaseError(f"{environment}: no such environment; there are {', '.join(ENVIRONMENTS)}")
+    return f"environments/{environment}/release.yaml"
+
+
+def parse(content: bytes, environment: str) -> Release:
+    """Read a release file.
+
+    :raises ReleaseError: with the file, what is wrong and what would be right.
+    """
+    path, right = path_of(environment), _RIGHT[environment]
+    try:
+        data = parser.yaml_value(content, parser.RELEASE)
+    except ParseError as error:
+        raise ReleaseError(f"{error.at(path)}; {right}") from error
+    if not isinstance(data, dict):
+        raise ReleaseError(f"{path}: not a mapping of keys to values; {right}")
+    for key in data:
+        if key not in Release.model_fields:
+            unknown = f"{path}: {_word(key)}: unknown key"
+            raise ReleaseError(f"{unknown}; {right}, and `hold: <reason>` where needed")
+    try:
+        release = Release.model_validate(data)
+    except ValidationError as error:
+        field = error.errors()[0]["loc"][0]
+        raise ReleaseError(f"{path}: {field}: {_short(data[field])} does not fit; {right}") from error
+    if "follow" in data and "commit" in data:
+        raise ReleaseError(f"{path}: both follow and commit; {right}")
+    if environment == "dev":
+        if release.follow is None:
+            raise ReleaseError(f"{path}: dev follows main; {right}")
+        if "hold" in data:
+            raise ReleaseError(
+                f"{path}: hold: dev follows main and cannot be held; revert the change on main"
+            )
+        return release
+    if "follow" in data:
+        raise ReleaseError(f"{path}: follow: {environment} follows nothing; {right}")
+    if "commit" not in data:
+        raise ReleaseError(f"{path}: no commit; {right}")
+    if release.commit is not None and not is_full_sha(release.commit):
+        raise ReleaseError(f"{path}: commit: {_short(release.commit)} is not a full commit id; {right}")
+    if "hold" in data and not (release.hold and release.hold.strip() and release.hold.isprintable()):
+        raise ReleaseError(f"{path}: hold: no reason; write `hold: <reason>` on one line, or take it out")
+    return release
+
+
+def render(release: Release, environment: str) -> bytes:
+    """Write a release as the content of its file; `parse` gives the same release back."""
+    if environment == "dev":
+        return b"# dev runs whatever main is.\nfollow: main\n"
+    data: dict[str, str | None] = {"commit": release.commit}
+    if release.hold is not None:
+        data["hold"] = release.hold
+    header = f"# What runs in {environment}; changed by gitops promote and gitops rollback alone.\n"
+    lines = (f"{key}: {'null' if value is None else _scalar(value)}\n" for key, value in data.items())
+    content = (header + "".join(lines)).encode()
+    if parse(content, environment) != release:
+        raise ReleaseError(f"{path_of(environment)}: {release!r} cannot be written")
+    return content
+
+
+def write(root: Path, environment: str, release: Release) -> None:
+    """Replace an environment's release file in the working tree at `root`, in one step."""
+    target = root / path_of(environment)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".release-", delete=False) as file:
+        file.write(render(release, environment))
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(target)
+
+
+def read(repository: Repository, revision: str, environment: str) -> Release | None:
+    """Read an environment's release file at a commit, or return None where there is no file.
+
+    :raises ReleaseError: where there is one that says nothing valid.
+    """
+    path = path_of(environment)
+    if twice := repository.ambiguous(revision, path):
+        # `git show` takes the first of two equal names, a merge or a checkout may take the other.
+        raise ReleaseError(f"{path}: {twice} is there twice in the tree; {_RIGHT[environment]}")
+    content = repository.read(revision, path)
+    return None if content is None else parse(content, environment)
+
+
+def declared(repository: Repository, revision: str, environment: str) -> Declaration:
+    """Return what `revision` (a commit of `main`) declares for an environment.
+
+    :raises ReleaseError: when the file is missing or not valid.
+    """
+    tip = repository.resolve(revision)
+    release = read(repository, tip, environment)
+    if release is None:
+        raise ReleaseError(f"{path_of(environment)}: missing on main; {_RIGHT[environment]}")
+    if release.follow:
+        info = repository.commit_info(tip)
+        return Declaration(environment, release, tip, tip, info.at)
+    changes = repository.log(tip, path_of(environment), options=("--first-parent", "-1"))
+    info = changes[0] if changes else repository.commit_info(tip)
+    return Declaration(environment, release, release.commit, info.id, info.at)
+
+
+def history(
+    repository: Repository, revision: str, environment: str, *, limit: int = 500
+) -> list[Declaration]:
+    """Return what `main` declared for an environment up to `revision`, newest first.
+
+    For dev that is main itself, commit by commit. Versions of the file that were not valid are left out: no
+    environment ran them.
+    """
+    path = path_of(environment)
+    paths = () if environment == "dev" else (path,)
+    changes = repository.log(revision, *paths, options=("--first-parent", f"-{limit}"))
+    found = []
+    sizes = repository.sizes([(change.id, path) for change in changes])
+    changes = [
+        change
+        for change, size in zip(changes, sizes, strict=True)
+        if size is not None and size <= parser.RELEASE.size
+    ]
+    contents = repository.read_all([(change.id, path) for change in changes])
+    for change, content in zip(changes, contents, strict=True):
+        if content is None:
+            continue
+        try:
+            release = parse(content, environment)
+        except ReleaseError:
+            continue
+        commit = change.id if release.follow else release.commit
+        found.append(Declaration(environment, release, commit, change.id, change.at))
+    return found
+
+
+def identities(repository: Repository, commits: Iterable[str]) -> dict[str, str]:
+    """Return a digest of what makes each commit a release: equal digests, same release.
+
+    A commit that is not here is left out.
+    """
+    unique = list(dict.fromkeys(commits))
+    names = [
+        name
+        for commit in unique
+        for name in (f"{commit}^{{tree}}", *(f"{commit}:{p}" for p in RELEASE_PATHS))
+    ]
+    ids = repository.object_ids(names)
+    width = len(RELEASE_PATHS) + 1
+    found = {}
+    for number, commit in enumerate(unique):
+        tree, *parts = ids[number * width : (number + 1) * width]
+        if tree is not None:
+            text = "".join(f"{path} {part}\n" for path, part in zip(RELEASE_PATHS, parts, strict=True))
+            found[commit] = hashlib.sha256(text.encode()).hexdigest()
+    return found
+
+
+def same(repository: Repository, one: str | None, other: str | None) -> bool:
+    """Return whether two commits are the same release; None (no release) is only the same as None."""
+    if one is None or other is None or one == other:
+        return one == other
+    found = identities(repository, (one, other))
+    return one in found and found[one] == found.get(other)
+
+
+def _scalar(text: str) -> str:
+    return yaml.safe_dump(text, allow_unicode=True, width=10**9).removesuffix("...\n").strip()
+
+
+def _word(key: object) -> str:
+    text = str(key)
+    return text if text.isprintable() and 0 < len(text) <= 40 else _short(key)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,161 @@
+"""The ledger: what `main` declares for each environment, and what the environments found out about it."""
+
+from functools import cached_property
+from itertools import pairwise
+
+from gitops.dvc.remote import Storage
+from gitops.errors import ReleaseError, SettingsError
+from gitops.gates import gates
+from gitops.gates.comparison import Compare
+from gitops.gates.gates import Row
+from gitops.git.repository import Repository
+from gitops.release import file as release_file
+from gitops.release import settings
+from gitops.release.file import Declaration, Release
+from gitops.release.settings import Settings
+from gitops.release.verdicts import Verdicts
+
+NO_RELEASE = Release(commit=None)
+
+
+class Ledger:
+    """What `main` declares and what the environments found out, as last fetched from a remote."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        remote: str | None = None,
+        main: str = "main",
+        storage: Storage | None = None,
+        compare: Compare | None = None,
+    ) -> None:
+        """Read `main` of `remote` as last fetched; without a remote, the local reference `main`.
+
+        `compare` is how models are compared with what runs. Without a `storage` nobody asks whether a model
+        exists there.
+        """
+        self.repository = repository
+        self.storage = storage
+        self.compare = compare
+        self.judged: dict[str, list[Row]] = {}
+        """What the gates of each environment said last."""
+        self.remote = remote
+        self.main = main
+        self.tip = repository.resolve(repository.branch_ref(remote, main) if remote else main)
+        self.verdicts = Verdicts.load(repository, remote=remote)
+
+    @classmethod
+    def fetch(
+        cls,
+        repository: Repository,
+        remote: str,
+        *,
+        main: str = "main",
+        storage: Storage | None = None,
+        compare: Compare | None = None,
+    ) -> "Ledger":
+        """Fetch from `remote` first."""
+        repository.fetch(remote)
+        return cls(repository, remote=remote, main=main, storage=storage, compare=compare)
+
+    def declared(self, environment: str) -> Declaration:
+        """Return what main declares now.
+
+        :raises ReleaseError: where the file is missing or not valid.
+        """
+        if environment not in self._declared:
+            try:
+                self._declared[environment] = release_file.declared(self.repository, self.tip, environment)
+            except ReleaseError as error:
+                self._declared[environment] = error
+        found = self._declared[environment]
+        if isinstance(found, ReleaseError):
+            raise found
+        return found
+
+    def present(self, environment: str) -> Release:
+        """Return the release that main declares; where that is not valid, the last one that was."""
+        try:
+            return self.declared(environment).release
+        except ReleaseError:
+            found = self.history(environment)
+            return found[0].release if found else NO_RELEASE
+
+    def history(self, environment: str) -> list[Declaration]:
+        """Return what main declared for an environment, newest first."""
+        if environment not in self._histories:
+            self._histories[environment] = release_file.history(self.repository, self.tip, environment)
+        return self._histories[environment]
+
+    def settings(self, environment: str) -> Settings:
+        """Return an environment's settings on main: a change cannot lower the bar for itself.
+
+        :raises SettingsError: where they are missing or not valid.
+        """
+        path = settings.path_of(environment)
+        content = self.repository.read(self.tip, path)
+        if content is None:
+            raise SettingsError(f"{path}: missing on main")
+        return settings.parse(content, environment)
+
+    def judge(self, environment: str, commit: str, incumbent: str | None, *, fetch: bool = True) -> list[Row]:
+        """Hold a commit's model against the gates of an environment, by its settings on main.
+
+        Without `fetch` only what the commits record is compared: the model itself is known not to be there.
+
+        :raises GateError: where the commit lacks the figures.
+        :raises SettingsError: where the settings are missing or not valid.
+        """
+        compare, settings = self.compare if fetch else None, self.settings(environment)
+        best = gates.anchor(self.repository, self.verdicts, environment, commit, settings)
+        rows = gates.judge(self.repository, commit, incumbent, settings, compare, best)
+        self.judged[environment] = rows
+        return rows
+
+    @cached_property
+    def trunk(self) -> frozenset[str]:
+        """The commits that main pointed to, one after the other; dev ran these."""
+        return frozenset(self.repository.git("rev-list", "--first-parent", self.tip).splitlines())
+
+    @cached_property
+    def _declared(self) -> dict[str, Declaration | ReleaseError]:
+        return {}
+
+    @cached_property
+    def _histories(self) -> dict[str, list[Declaration]]:
+        return {}
+
+
+def last_good(ledger: Ledger, environment: str) -> str | None:
+    """Return the last release before the present one that an environment verified; None without one."""
+    return next(
+        (way for way in earlier(ledger, environment) if ledger.verdicts.verified(environment, way)), None
+    )
+
+
+def earlier(ledger: Ledger, environment: str) -> list[str]:
+    """Return what an environment can go back to, best first.
+
+    That is what it ran before the present release and did not reject; what it verified comes first. Releases
+    that somebody already rolled back from come no more.
+    """
+    entries = ledger.history(environment)
+    present = ledger.present(environment).commit
+    left = {
+        older.commit
+        for newer, older in pairwise(entries)
+        if newer.hold is not None and newer.commit != older.commit
+    }
+    commits = list(dict.fromkeys(entry.commit for entry in entries if entry.commit))
+    known = release_file.identities(ledger.repository, [*commits, *filter(None, [present])])
+    ledger.verdicts.know(commits)
+    found = [
+        commit
+        for commit in commits
+        if commit not in left
+        and commit in known
+        and known[commit] != known.get(present or "")
+        and not ledger.verdicts.rejected(environment, commit)
+    ]
+    return sorted(found, key=lambda commit: ledger.verdicts.verified(environment, commit) is None)

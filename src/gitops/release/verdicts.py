@@ -1,0 +1,225 @@
+"""Verdicts: what an environment itself found out about a release that it runs.
+
+A verdict is an annotated tag on the release's commit, `verified/<env>/<sha12>` or `rejected/<env>/<sha12>`,
+whose message carries the figures as JSON. A rejection outweighs a verification. A tag in any other form is no
+verdict, whoever made it: it is ignored, and `gitops status` names it.
+"""
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gitops.errors import ParseError, PushRejectedError, VerdictError
+from gitops.git.repository import Repository, Tag, is_full_sha
+from gitops.release.file import identities
+from gitops.text import parse
+
+log = logging.getLogger(__name__)
+
+VERIFIED, REJECTED = "verified", "rejected"
+
+_YEARS = range(1970, 2101)
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """A tag that has the name of a verdict, or nearly so, and is none."""
+
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        shown = "".join(letter if letter.isprintable() else "?" for letter in self.name)
+        return f"{shown if len(shown) <= 80 else f'{shown[:77]}...'}: ignored, {self.why}"
+
+
+class Verdict(BaseModel):
+    """The figures of one verdict. Accuracies are mean accuracies, 0 to 1, on the release's own hold-out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verdict: Literal["verified", "rejected"]
+    environment: Literal["dev", "staging", "prod"]
+    release: str
+    claimed_accuracy: float | None = Field(ge=0, le=1)
+    measured_accuracy: float | None = Field(ge=0, le=1)
+    onnxruntime: str
+    samples: int = Field(ge=0, le=10**9)
+    at: AwareDatetime
+    reason: str = ""
+
+    @field_validator("release")
+    @classmethod
+    def _full(cls, value: str) -> str:
+        if not is_full_sha(value):
+            raise ValueError("a full commit id, 40 hexadecimal digits")
+        return value
+
+    @field_validator("at")
+    @classmethod
+    def _plausible(cls, value: datetime) -> datetime:
+        if value.year not in _YEARS:
+            raise ValueError("a time from 1970 to 2100")
+        return value
+
+    @property
+    def tag(self) -> str:
+        return tag_name(self.verdict, self.environment, self.release)
+
+    @property
+    def message(self) -> str:
+        """The tag's message: one line for people, then the figures as JSON."""
+        measured = (
+            "not measured" if self.measured_accuracy is None else f"{self.measured_accuracy:.4f} measured"
+        )
+        claimed = "none claimed" if self.claimed_accuracy is None else f"{self.claimed_accuracy:.4f} claimed"
+        reason = f": {' '.join(self.reason.split())}" if self.reason else ""
+        summary = f"{self.verdict} in {self.environment}: mean accuracy {measured}, {claimed}{reason}"
+        return f"{summary}\n\n{json.dumps(self.model_dump(mode='json'), indent=1)}"
+
+    @classmethod
+    def read(cls, tag: Tag) -> Self:
+        """Read the verdict that a tag carries, in the one form in which an environment writes it.
+
+        Raises:
+            VerdictError: where it is no annotated tag on a commit, its message carries no figures, or its
+                name is not made of what the message says.
+
+        """
+        if tag.problem:
+            raise VerdictError(f"it is {tag.problem}")
+        start = tag.message.find("{")
+        try:
+            data = parse.json_value(tag.message[max(start, 0) :].encode(), parse.VERDICT)
+            verdict = cls.model_validate(data)
+        except (ParseError, ValidationError) as error:
+            raise VerdictError("its message carries no figures") from error
+        if (verdict.tag, verdict.release) != (tag.name, tag.commit):
+            raise VerdictError(f"its message is that of {verdict.tag}")
+        return verdict
+
+
+def tag_name(verdict: str, environment: str, commit: str) -> str:
+    """Return the name of the tag that a verdict on `commit` gets."""
+    return f"{verdict}/{environment}/{commit[:12]}"
+
+
+def record(repository: Repository, remote: str, verdict: Verdict) -> None:
+    """Push a verdict as a tag. Recording again what is already recorded changes nothing.
+
+    :raises VerdictError: where the release is already rejected and would be verified, or the name is taken.
+    """
+    if not _recorded(repository, remote, verdict):
+        tag = repository.tag(verdict.release, verdict.tag, verdict.message)
+        try:
+            repository.push(remote, {f"refs/tags/{verdict.tag}": tag})
+        except PushRejectedError:
+            # Somebody may have recorded the same at the same moment.
+            if not _recorded(repository, remote, verdict):
+                raise
+    log.info("%s: recorded", verdict.tag)
+
+
+def _recorded(repository: Repository, remote: str, verdict: Verdict) -> bool:
+    repository.fetch(remote)
+    other = tag_name(REJECTED, verdict.environment, verdict.release)
+    if verdict.verdict == VERIFIED and any(map(_counts, repository.tags(other, remote=remote))):
+        raise VerdictError(
+            f"{verdict.tag}: {verdict.environment} rejected this release before; "
+            f"to give it another chance: git push {remote} --delete refs/tags/{other}"
+        )
+    for tag in repository.tags(verdict.tag, remote=remote):
+        delete = f"delete it: git push {remote} --delete refs/tags/{tag.name}"
+        if tag.commit != verdict.release:
+            raise VerdictError(f"{verdict.tag}: already marks another commit, {tag.commit}; {delete}")
+        if not _counts(tag):
+            raise VerdictError(f"{verdict.tag}: there is a tag of this name that is no verdict; {delete}")
+        return True
+    return False
+
+
+def _counts(tag: Tag) -> bool:
+    try:
+        Verdict.read(tag)
+    except VerdictError:
+        return False
+    return True
+
+
+class Verdicts:
+    """All verdicts that a repository knows about, by release: equal releases share theirs."""
+
+    def __init__(self, repository: Repository, tags: Iterable[Tag]) -> None:
+        self._repository = repository
+        self.ignored: list[Ignored] = []
+        """The tags that are no verdict, by name."""
+        self._verified: dict[tuple[str, str], Verdict] = {}
+        self._rejected: dict[tuple[str, str], Tag] = {}
+        found: list[tuple[Tag, Verdict]] = []
+        for tag in sorted(tags, key=lambda tag: (tag.at or _BEGINNING, tag.name)):
+            try:
+                found.append((tag, Verdict.read(tag)))
+            except VerdictError as error:
+                self.ignored.append(Ignored(tag.name, str(error)))
+        self.ignored.sort(key=lambda one: one.name)
+        self._identities = identities(repository, [tag.commit for tag, _ in found])
+        for tag, verdict in found:
+            key = (verdict.environment, self._identity(tag.commit))
+            if verdict.verdict == REJECTED:
+                self._rejected.setdefault(key, tag)
+            else:
+                self._verified.setdefault(key, verdict)
+
+    @classmethod
+    def load(
+        cls, repository: Repository, *, remote: str | None = None, environment: str | None = None
+    ) -> Self:
+        """Read the verdicts last fetched from `remote`, or the repository's own tags.
+
+        `environment` limits them to one environment's.
+        """
+        folder = f"{environment}/" if environment else ""
+        patterns = [f"{kind}/{folder}" for kind in (VERIFIED, REJECTED)]
+        return cls(repository, repository.tags(*patterns, remote=remote))
+
+    def verified(self, environment: str, commit: str | None) -> Verdict | None:
+        """Return the first verification of a release by an environment, or None where there is none."""
+        if commit is None or self.rejected(environment, commit):
+            return None
+        return self._verified.get((environment, self._identity(commit)))
+
+    def verifications(self, environment: str) -> list[Verdict]:
+        """Return the first verification of each release that an environment did not reject, oldest first."""
+        found = (
+            verdict
+            for (where, identity), verdict in self._verified.items()
+            if where == environment and (where, identity) not in self._rejected
+        )
+        # Tags of the same second are in no order
+        return sorted(found, key=lambda verdict: verdict.at)
+
+    def rejected(self, environment: str, commit: str | None) -> Tag | None:
+        """Return the tag by which an environment rejected a release, or None where it did not."""
+        return None if commit is None else self._rejected.get((environment, self._identity(commit)))
+
+    def age(self, environment: str, commit: str, *, now: datetime | None = None) -> timedelta | None:
+        """Return for how long a release has been verified, or None where it is not."""
+        verdict = self.verified(environment, commit)
+        return None if verdict is None else (now or datetime.now(UTC)) - verdict.at
+
+    def _identity(self, commit: str) -> str:
+        if commit not in self._identities:
+            # A commit that is not here is only ever the same release as itself.
+            self._identities[commit] = identities(self._repository, (commit,)).get(commit, commit)
+        return self._identities[commit]
+
+    def know(self, commits: Iterable[str]) -> None:
+        """Look many commits up at once, so that asking about each is quick."""
+        new = [commit for commit in commits if commit not in self._identities]
+        self._identities |= identities(self._repository, new)

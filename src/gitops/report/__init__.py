@@ -1,0 +1,1 @@
+"""The report of a change, as Markdown for a pull request."""

@@ -1,0 +1,1 @@
+"""A training run: its stages, its candidate, its archive, and verification."""

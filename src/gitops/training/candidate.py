@@ -1,0 +1,165 @@
+"""A candidate: one commit, on a branch of its own, that proposes the results of a training run."""
+
+import logging
+import re
+from pathlib import Path
+
+from gitops.dvc import lockfile
+from gitops.errors import CandidateError, ParseError, SettingsError
+from gitops.gates import gates
+from gitops.gates.comparer import Comparer
+from gitops.gates.gates import Row
+from gitops.git.repository import Repository
+from gitops.git.workspace import Origin, fetch, resolve, workspace
+from gitops.model import drift_comparison
+from gitops.release import settings
+from gitops.release.verdicts import Verdicts
+from gitops.text import parse
+
+log = logging.getLogger(__name__)
+
+METRICS = "metrics/evaluation.json"
+LOCK = "dvc.lock"
+# How long things took. No two runs take equally long, which makes no two results differ.
+TIMINGS = "metrics/performance.json"
+
+
+def slug(run_id: str) -> str:
+    """A run id as part of a branch name: letters, digits, dots, dashes and underscores alone."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", run_id.replace("+00:00", "Z").replace(":", "")).strip("-")
+
+
+def run_branch(run_id: str) -> str:
+    """The branch on which the steps of a run leave their commits."""
+    return f"run/{slug(run_id)}"
+
+
+def candidate_branch(run_id: str) -> str:
+    """The branch from which a pull request is opened."""
+    return f"candidate/{slug(run_id)}"
+
+
+def propose(origin: Origin, base: str, result: str, *, run_id: str, home: Path) -> str | None:
+    """Push the results of a run as one commit on top of the commit that it trained from.
+
+    `base` is the commit that the run started from, `result` the commit of its last step. The same run gives
+    the same commit, so a retry changes nothing. Returns the branch, or None where the run made nothing that
+    `base`, or `main` as it is by now, does not have.
+
+    :raises CandidateError: for a run at another profile than `full`, one without an evaluation, or one whose
+        branch already holds something else.
+    """
+    branch = candidate_branch(run_id)
+    with workspace(origin, result, home) as space:
+        repository = space.repository
+        fetch(repository, origin, base)
+        profile = _profile(repository, result)
+        if profile != "full":
+            raise CandidateError(
+                f"params.yaml: a run at profile {profile} is never proposed; train at profile full"
+            )
+        main = resolve(origin, "main", home)
+        fetch(repository, origin, main)
+        for name, commit in (("the commit that the run started from", base), ("main", main)):
+            if _equal(repository, base, result, commit):
+                log.info("The results equal those of %s (%s): nothing to propose.", name, commit)
+                return None
+        commit = _squash(repository, base, result, run_id)
+        reference = f"refs/heads/{branch}"
+        with origin.session():
+            present = repository.remote_refs("origin", reference).get(reference)
+            if present not in (None, commit):
+                raise CandidateError(
+                    f"{branch}: already holds {present[:12]}, another commit than this run's; "
+                    "merge or delete that branch, then run propose_candidate again"
+                )
+            if present is None:
+                repository.push("origin", {reference: commit})
+    log.info("Proposed %s as %s.", commit, branch)
+    return branch
+
+
+def judge(
+    origin: Origin, result: str, incumbent: str, environment: str, *, home: Path, cache: Path
+) -> list[Row]:
+    """Hold the results of a run against the gates of `environment`, whose settings are those of `main`.
+
+    `incumbent` is the commit that runs there now. Both models answer the same images, here; what that takes
+    and finds stays in the folder `cache`.
+
+    :raises GateError: for a run without an evaluation.
+    :raises SettingsError: when the settings are not valid.
+    :raises GitError: when `origin` cannot be reached.
+    """
+    with workspace(origin, result, home) as space:
+        repository = space.repository
+        main = resolve(origin, "main", home)
+        for commit in (incumbent, main):
+            fetch(repository, origin, commit)
+        content = repository.read(main, settings.path_of(environment))
+        if content is None:
+            raise SettingsError(f"{settings.path_of(environment)}: missing in {main[:12]}")
+        declared = settings.parse(content, environment)
+        with origin.session():
+            tags = f"verified/{environment}/*", f"rejected/{environment}/*"
+            target = repository.namespace("origin")
+            repository.fetch_refs("origin", *(f"+refs/tags/{tag}:{target}/tags/{tag}" for tag in tags))
+        verdicts = Verdicts.load(repository, remote="origin", environment=environment)
+        best = gates.anchor(repository, verdicts, environment, result, declared)
+        return gates.judge(repository, result, incumbent, declared, Comparer(origin, cache), best)
+
+
+def _equal(repository: Repository, base: str, result: str, other: str) -> bool:
+    """Whether `other` has all that `result` changed since `base`, measured times aside."""
+    paths = [path for path in repository.changed(base, result) if path not in (LOCK, TIMINGS)]
+    both = repository.object_ids([f"{commit}:{path}" for path in paths for commit in (result, other)])
+    if both[::2] != both[1::2]:
+        return False
+    return _without_timings(repository, result) == _without_timings(repository, other)
+
+
+def _without_timings(repository: Repository, commit: str) -> object:
+    content = repository.read(commit, LOCK)
+    if content is None:
+        return None
+    try:
+        stages = lockfile.stages(content)
+    except ParseError as error:
+        raise CandidateError(f"{LOCK} in {commit[:12]}: {error}; run dvc repro again") from error
+    return {
+        name: {**stage, "outs": [out for out in parse.sequence(stage.get("outs")) if not _timed(out)]}
+        for name, stage in stages.items()
+    }
+
+
+def _timed(out: parse.Value) -> bool:
+    return parse.mapping(out).get("path") == TIMINGS
+
+
+def _profile(repository: Repository, commit: str) -> str:
+    content = repository.read(commit, "params.yaml")
+    if content is None:
+        raise CandidateError(f"params.yaml: missing in {commit}")
+    try:
+        return str(parse.mapping(parse.yaml_value(content, parse.PARAMS)).get("profile"))
+    except ParseError as error:
+        raise CandidateError(f"params.yaml in {commit[:12]}: {error}; repair it") from error
+
+
+def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
+    content = repository.read(result, METRICS)
+    if content is None:
+        raise CandidateError(f"{METRICS}: missing in {result}; run the evaluate stage first")
+    metrics = gates.evaluation(repository, result)
+    message = (
+        f"Candidate: mean accuracy {metrics.mean_accuracy:.4f}\n\n"
+        f"Trained by run {run_id} from {base[:12]}.\n"
+        f"Mean accuracy {metrics.mean_accuracy:.4f} (majority class {metrics.majority_accuracy:.4f}) "
+        f"on {metrics.samples} hold-out images.\n"
+    )
+    if worth := drift_comparison.of_commit(repository, result, metrics.model_sha256):
+        message += f"{worth}\n"
+    # The dates of the run's last step make the commit, and so its id, the same at every retry.
+    date = repository.commit_info(result).at.isoformat()
+    dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
+    return repository.commit_tree(f"{result}^{{tree}}", [base], message, env=dates)

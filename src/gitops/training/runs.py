@@ -1,0 +1,238 @@
+"""A run of the training pipeline: start it for a branch, follow it to its end, and say what came of it."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gitops.airflow.client import ENDED, Airflow, Run, Task
+from gitops.errors import AirflowError, TrainingError
+from gitops.training.candidate import run_branch
+
+DAG = "ml_pipeline_face_attributes"
+GATES = "model_evaluation.gates"
+
+PAUSE = 2.0
+"""Seconds between two looks at a run."""
+SCHEDULE_DELAY = 8.0
+"""Seconds in which the scheduler adds the run that is due once a DAG is no longer paused."""
+HEARTBEAT = 60.0
+"""Seconds after which a task that goes on is told of again."""
+_PATIENCE = 60.0
+_UNPAUSED = "gitops train unpaused the DAG for this run and pauses it again after it."
+
+# How Python names what stopped a task.
+_EXCEPTION = re.compile(r"[A-Za-z_.]*(?:Exception|Error): ")
+
+SIGNS = {
+    "success": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "upstream_failed": ("✗", "red"),
+    "running": ("▶", "cyan"),
+    "up_for_retry": ("↻", "yellow"),
+    "skipped": ("-", "dim"),
+}
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run that was started, or found under way.
+
+    Attributes:
+        run: The id of the run.
+        found: Whether it was under way already.
+        unpaused: Whether the DAG was unpaused for it, so that it has to be paused again.
+
+    """
+
+    run: str
+    found: bool
+    unpaused: bool
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time as people write it."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def start(
+    airflow: Airflow, branch: str, commit: str, profile: str, *, unpause: bool, say: Callable[[str], None]
+) -> Started:
+    """Start a run for a branch, or find the one that is under way for it.
+
+    Args:
+        airflow: The Airflow of the environment that trains.
+        branch: The branch to train from.
+        commit: The commit that the branch names now; a run that started from another is none of this branch.
+        profile: `full` or `small`.
+        unpause: Unpause the DAG where it is paused; whoever follows the run pauses it again.
+        say: Prints a line.
+
+    Raises:
+        TrainingError: The environment does not have the DAG, or it is paused and may not be unpaused.
+        AirflowError: Airflow does not answer, or refuses.
+
+    """
+    paused = _is_paused(airflow)
+    conf = {"ref": branch, "profile": profile}
+    runs = airflow.runs(DAG, limit=25)
+    under_way = next((run for run in runs if _is_for(airflow, run, conf, commit)), None)
+    if paused and not unpause:
+        raise TrainingError(
+            f"{DAG} is paused in dev, and a run of a paused DAG does not start. Add --wait: that unpauses "
+            "the DAG for this run, and pauses it again at its end"
+        )
+    run = under_way.id if under_way else airflow.trigger(DAG, conf)
+    say(f"{'Found' if under_way else 'Started'} {run} of {DAG} in dev, for {branch} at profile {profile}")
+    if not paused:
+        return Started(run, under_way is not None, under_way is not None and under_way.note == _UNPAUSED)
+    say(f"{DAG} is paused in dev: unpaused for this run, and paused again at its end")
+    airflow.annotate(DAG, run, _UNPAUSED)
+    before = {known.id for known in runs}
+    airflow.unpause(DAG)
+    deadline = time.monotonic() + SCHEDULE_DELAY
+    while time.monotonic() < deadline:
+        missed = next((other.id for other in airflow.runs(DAG, limit=5) if _missed(other, before)), None)
+        if missed:
+            # One run at a time: it would go first. Deleted, it would be added again.
+            airflow.settle(DAG, missed)
+            say(f"Ended {missed}, the daily training of main that unpausing had started")
+            break
+        time.sleep(min(1.0, SCHEDULE_DELAY))
+    return Started(run, under_way is not None, True)
+
+
+def follow(
+    airflow: Airflow,
+    run: str,
+    *,
+    seconds: float,
+    show: Callable[[list[Task]], None],
+    require: Callable[[], None] = lambda: None,
+) -> str | None:
+    """Follow a run and return the state in which it ended, or None when it is not over after `seconds`.
+
+    Args:
+        airflow: Where the run is. While it is busy for a moment it is asked again.
+        run: The run's id.
+        seconds: How long to wait.
+        show: Gets the tasks at each look.
+        require: Raises where nothing can come of it any more.
+
+    Raises:
+        AirflowError: Airflow does not answer for a minute.
+
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        require()
+        state, tasks = _look(airflow, run)
+        show(tasks)
+        if state in ENDED:
+            return state
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(PAUSE)
+
+
+def settle(airflow: Airflow, run: str) -> None:
+    """Pause the DAG again after a run, and take back the runs that its schedule added meanwhile."""
+    airflow.pause(DAG, True)
+    withdraw_others(airflow, run)
+
+
+def withdraw_others(airflow: Airflow, run: str) -> None:
+    """Delete the runs that the schedule added and that have not ended."""
+    for other in airflow.runs(DAG, limit=5):
+        if other.id != run and other.id.startswith("scheduled__") and other.state not in ENDED:
+            airflow.withdraw(DAG, other.id)
+
+
+def failure(airflow: Airflow, run: str, web: str) -> str:
+    """Say which task made a run fail, why, and where to look.
+
+    Args:
+        airflow: Where the run is.
+        run: The run's id.
+        web: The address of Airflow's web interface.
+
+    """
+    failed = next((task for task in airflow.tasks(DAG, run) if task.state == "failed"), None)
+    if failed is None:
+        return f"{run} failed, though none of its tasks did; look at it: {web}/dags/{DAG}/runs/{run}"
+    lines = airflow.log(DAG, run, failed)
+    reason = next((line for line in reversed(lines) if _EXCEPTION.match(line)), lines[-1] if lines else "")
+    where = f"its log: {web}/dags/{DAG}/runs/{run}/tasks/{failed.id}"
+    if failed.id == GATES:
+        table = [line for line in lines if line.startswith("|")]
+        compare = f"compare: .venv/bin/gitops report --head {run_branch(run)}"
+        shown = "".join(f"\n    {line}" for line in table)
+        return f"The gates refused the model: {_EXCEPTION.sub('', reason)}; {compare}; {where}{shown}"
+    return f"{run} failed in {failed.name}: {reason}; {where}"
+
+
+class Progress:
+    """Tells of each task as it starts and ends, and now and then that it goes on."""
+
+    def __init__(self, say: Callable[[str], None], *, starts: bool = True) -> None:
+        """Print with `say`; without `starts`, not that a task has started or goes on."""
+        self._say = say
+        self._starts = starts
+        self._said: dict[str, str] = {}
+        self._at = time.monotonic()
+
+    def __call__(self, tasks: list[Task]) -> None:
+        for task in tasks:
+            before = self._said.get(task.name)
+            if before == task.state or task.state not in SIGNS:
+                continue
+            self._said[task.name] = task.state
+            if task.state == "running" and before is None and not self._starts:
+                continue
+            took = f"  ({duration(task.seconds)})" if task.seconds is not None and task.state in ENDED else ""
+            again = f", attempt {task.attempt}" if task.attempt > 1 else ""
+            self._tell(f"{SIGNS[task.state][0]} {task.name}: {task.state}{again}{took}")
+        if self._starts and time.monotonic() - self._at > HEARTBEAT:
+            for task in tasks:
+                if task.state == "running" and task.seconds is not None:
+                    self._tell(f"… {task.name}: running for {duration(task.seconds)}")
+            self._at = time.monotonic()
+
+    def _tell(self, line: str) -> None:
+        self._at = time.monotonic()
+        self._say(line)
+
+
+def _look(airflow: Airflow, run: str) -> tuple[str, list[Task]]:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return airflow.run(DAG, run).state, airflow.tasks(DAG, run)
+        except AirflowError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(min(3.0, _PATIENCE))
+
+
+def _is_paused(airflow: Airflow) -> bool:
+    found = next((dag for dag in airflow.dags() if dag["dag_id"] == DAG), None)
+    if found is None:
+        errors = airflow.import_errors().items()
+        faults = [f"{name}: {trace.strip().splitlines()[-1]}" for name, trace in errors]
+        raise TrainingError("; ".join([f"dev has no DAG {DAG}; see .venv/bin/gitops status", *faults]))
+    return bool(found["is_paused"])
+
+
+def _is_for(airflow: Airflow, run: Run, conf: dict[str, str], commit: str) -> bool:
+    if run.state in ENDED or {"ref": "main", "profile": "full", **run.conf} != conf:
+        return False
+    # Without an answer it has not looked at the branch yet, and will find this commit there.
+    return airflow.result(DAG, run.id, "check_environment", "base") in (None, commit)
+
+
+def _missed(run: Run, before: set[str]) -> bool:
+    return run.id.startswith("scheduled__") and run.id not in before and run.state not in ENDED

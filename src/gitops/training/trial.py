@@ -1,0 +1,150 @@
+"""A trial: the pipeline of a commit, from raw images to metrics, on small data.
+
+It says whether a change works, and what it does to the figures beside the commit that it started from. How
+good a model is, only the full data say.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from gitops.errors import GitopsError, StepError
+from gitops.git.repository import Repository
+from gitops.git.workspace import Origin, workspace
+from gitops.model.metrics import Figures, of_folder
+from gitops.private import private_folder
+from gitops.training.stages import call
+
+log = logging.getLogger(__name__)
+
+HEAD, BASE, TIMING = "head", "base", "timing.json"
+_PROFILE = ("python", "-m", "face_attributes", "profile", "small")
+_REPRO = ("dvc", "repro")
+_KEPT = ("metrics", "plots")
+# What the pipeline of a commit comes from. Commits that have these alike come to the same figures.
+_MADE_FROM = (
+    "dvc.yaml",
+    "params.yaml",
+    "params.small.yaml",
+    "src/face_attributes",
+    "data",
+    "requirements.lock",
+)
+_PICTURES = ("*.jpg", "*.png")
+_MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of the trials of a change and of what it started from."""
+
+    head: Figures
+    base: Figures
+    """Empty where the base could not be tried."""
+    seconds: dict[str, float]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `run` left in `folder`.
+
+        :raises GitopsError: where that is not there.
+        """
+        if not (folder / HEAD).is_dir():
+            raise GitopsError(f"{folder}: no trial there; make one with gitops trial --out {folder}")
+        return cls(of_folder(folder / HEAD), of_folder(folder / BASE), load_seconds(folder / TIMING))
+
+
+def load_seconds(path: Path) -> dict[str, float]:
+    """Read how long the parts of a run took: a JSON object of names to seconds.
+
+    :raises GitopsError: where it is none.
+    """
+    try:
+        return TypeAdapter(dict[str, float]).validate_json(path.read_bytes())
+    except OSError as error:
+        raise GitopsError(f"{path}: {error.strerror}") from error
+    except ValidationError as error:
+        raise GitopsError(f"{path}: not a JSON object of names to seconds") from error
+
+
+def run(
+    repository: Repository,
+    head: str,
+    base: str | None,
+    out: Path,
+    *,
+    timeout: timedelta = timedelta(hours=1),
+    announce: Callable[[str], None] = log.info,
+) -> None:
+    """Try the commits `head` and `base` and leave metrics, plots and times in the folder `out`.
+
+    Each runs in a throw-away clone with its own code, and with the DVC cache of the checkout. What came of it
+    is kept in `.visage/trials` by what it was made from, and not run again. A base that cannot be tried,
+    perhaps because it is what `head` repairs, is announced and left out.
+
+    :raises StepError: when `head` fails, or takes longer than `timeout`.
+    """
+    for name in (HEAD, BASE):
+        shutil.rmtree(out / name, ignore_errors=True)
+    seconds: dict[str, float] = {}
+    if base is not None and base != head:
+        announce(f"Trying {base[:12]}, which the change started from ...")
+        try:
+            seconds["pipeline on small data, before"] = _try(repository, base, out / BASE, timeout, announce)
+        except StepError as error:
+            announce(f"{base[:12]} cannot be tried: {error}")
+    announce(f"Trying {head[:12]} ...")
+    seconds["pipeline on small data, after"] = _try(repository, head, out / HEAD, timeout, announce)
+    (out / TIMING).write_text(json.dumps(seconds, indent=1) + "\n")
+
+
+def _try(
+    repository: Repository, commit: str, out: Path, timeout: timedelta, announce: Callable[[str], None]
+) -> float:
+    root = repository.path.resolve()
+    known = root / ".visage" / "trials" / _identity(repository, commit)
+    if known.is_dir():
+        announce(f"{commit[:12]} is made from what has been tried already.")
+    else:
+        _run(root, commit, known, timeout)
+    shutil.copytree(known, out, ignore=shutil.ignore_patterns(TIMING))
+    return load_seconds(known / TIMING)["dvc repro"]
+
+
+def _identity(repository: Repository, commit: str) -> str:
+    ids = repository.object_ids([f"{commit}:{path}" for path in _MADE_FROM])
+    return hashlib.sha256("\n".join(map(str, ids)).encode()).hexdigest()
+
+
+def _run(root: Path, commit: str, target: Path, timeout: timedelta) -> None:
+    """Run the pipeline of a commit, and leave the folder `target` in one step."""
+    origin = Origin(str(root), dvc_config=root / ".dvc" / "config.local")
+    private_folder(target.parent)
+    with (
+        workspace(origin, commit, root / ".visage" / "trial-workspaces") as space,
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=".trial-") as folder,
+    ):
+        call(["dvc", "cache", "dir", "--local", str(root / ".dvc" / "cache")], space.path, _MINUTE)
+        call(_PROFILE, space.path, _MINUTE)
+        began = time.monotonic()
+        call(_REPRO, space.path, timeout)
+        took = round(time.monotonic() - began, 1)
+        made = Path(folder) / "made"
+        made.mkdir()
+        (made / TIMING).write_text(json.dumps({"dvc repro": took}) + "\n")
+        for name in _KEPT:
+            if (space.path / name).is_dir():
+                # Pictures may show photographs, and nothing reads them from here.
+                shutil.copytree(space.path / name, made / name, ignore=shutil.ignore_patterns(*_PICTURES))
+        if not target.is_dir():
+            made.rename(target)

@@ -1,0 +1,105 @@
+"""Verification: an environment scores its release's own hold-out set and says whether the claim holds."""
+
+import logging
+import math
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+from gitops.errors import StepError
+from gitops.gates.gates import EVALUATION, Evaluation, evaluation
+from gitops.git.workspace import Origin, update_mirror, workspace
+from gitops.release.verdicts import REJECTED, VERIFIED, Verdict, Verdicts, record
+from gitops.training.stages import call
+
+log = logging.getLogger(__name__)
+
+MODEL = "models/model.onnx"
+HOLDOUT = "data/holdout.parquet"
+
+# The same model on the same images differs between processors in the last bits of a score, which moves a
+# decision or two in ten thousand; ten times that is another model or another set of images.
+TOLERANCE = 0.002
+
+
+def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> str | None:
+    """Return why there is nothing to verify, or None where `release` waits for its verdict in `environment`.
+
+    `mirror` is the folder of the environment's own bare copy of `origin`; it is made where it is missing.
+
+    :raises GitError: when `origin` cannot be reached.
+    """
+    repository = update_mirror(origin, mirror)
+    if repository.read(release, EVALUATION) is None:
+        return "this release has no model yet"
+    verdicts = Verdicts.load(repository, remote=origin.url, environment=environment)
+    if verdicts.verified(environment, release):
+        return f"already verified in {environment}"
+    if verdicts.rejected(environment, release):
+        return f"already rejected in {environment}"
+    return None
+
+
+def publish(origin: Origin, verdict: Verdict, *, mirror: Path) -> None:
+    """Push a verdict as a tag; publishing it again changes nothing.
+
+    :raises GitError: when `origin` cannot be reached or refuses.
+    """
+    repository = update_mirror(origin, mirror)
+    with origin.session():
+        record(repository, origin.url, verdict)
+
+
+def verify(origin: Origin, release: str, environment: str, *, home: Path) -> Verdict:
+    """Score the hold-out of `release` (40 hex digits) with its model, here, and compare with what it claims.
+
+    A model that cannot be scored at all is rejected; a model that cannot be fetched is no verdict.
+
+    :raises StepError: when the model or the hold-out cannot be fetched.
+    :raises GitError: when `origin` cannot be reached.
+    """
+    with workspace(origin, release, home) as space:
+        claim = evaluation(space.repository, release)
+        call(["dvc", "pull", MODEL, HOLDOUT], space.path, timedelta(hours=1))
+        out = space.path / "verification.json"
+        command = ["python", "-m", "face_attributes", "evaluate"]
+        options = ["--model", MODEL, "--holdout", HOLDOUT, "--out", str(out)]
+        try:
+            call([*command, *options], space.path, timedelta(hours=1))
+        except StepError as error:
+            return _verdict(release, environment, claim, None, reason=str(error))
+        measured = Evaluation.model_validate_json(out.read_text())
+    return judge(release, environment, claim, measured)
+
+
+def judge(release: str, environment: str, claim: Evaluation, measured: Evaluation) -> Verdict:
+    """Compare what was measured here with the claim of `metrics/evaluation.json`."""
+    reasons = []
+    if measured.model_sha256 != claim.model_sha256:
+        reasons.append(
+            f"the model is {measured.model_sha256[:12]}, {EVALUATION} is about {claim.model_sha256[:12]}"
+        )
+    if measured.samples != claim.samples:
+        reasons.append(f"the hold-out has {measured.samples} images, {EVALUATION} speaks of {claim.samples}")
+    difference = abs(measured.mean_accuracy - claim.mean_accuracy)
+    if difference > TOLERANCE and not math.isclose(difference, TOLERANCE):
+        reasons.append(f"mean accuracy is {difference:.4f} off, {TOLERANCE} is allowed")
+    return _verdict(release, environment, claim, measured, reason="; ".join(reasons))
+
+
+def _verdict(
+    release: str, environment: str, claim: Evaluation, measured: Evaluation | None, *, reason: str
+) -> Verdict:
+    return Verdict.model_validate(
+        {
+            "verdict": REJECTED if reason else VERIFIED,
+            "environment": environment,
+            "release": release,
+            "claimed_accuracy": claim.mean_accuracy,
+            "measured_accuracy": measured.mean_accuracy if measured else None,
+            "onnxruntime": version("onnxruntime"),
+            "samples": measured.samples if measured else 0,
+            "at": datetime.now(UTC),
+            "reason": reason,
+        }
+    )

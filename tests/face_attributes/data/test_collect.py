@@ -1,0 +1,115 @@
+import csv
+
+import pytest
+
+from face_attributes.common.errors import DataError
+from face_attributes.data.collect import collect
+from face_attributes.data.shards import ShardReader
+
+
+@pytest.fixture
+def folder(celeba_folder, monkeypatch):
+    folder = celeba_folder()
+    monkeypatch.setenv("CELEBA_DIR", str(folder))
+    return folder
+
+
+def rows_of(raw):
+    return [
+        row
+        for batch in ShardReader(sorted(raw.glob("*.parquet"))).batches()
+        for row in zip(batch.ids, batch.jpegs, strict=True)
+    ]
+
+
+def quarantined(raw):
+    with (raw / "quarantine.csv").open() as file:
+        return {row["id"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def test_file_bytes_are_untouched(folder, data_params, tmp_path):
+    collect(data_params(), tmp_path / "raw")
+    rows = rows_of(tmp_path / "raw")
+    assert len(rows) == 60
+    for name, jpeg in rows:
+        assert jpeg == (folder / "img_align_celeba" / name).read_bytes()
+    assert quarantined(tmp_path / "raw") == {}
+
+
+def people_of(raw):
+    with (raw.parent / "people.csv").open() as file:
+        return {row["image_id"]: row["person"] for row in csv.DictReader(file)}
+
+
+def test_people_are_written_where_the_source_knows_them(folder, data_params, tmp_path):
+    collect(data_params(), tmp_path / "raw")
+    assert people_of(tmp_path / "raw") == {}
+    people = {f"{number:06d}.jpg": f"p{number % 7}" for number in range(1, 61)}
+    rows = [f"{name} {person}" for name, person in people.items()]
+    (folder / "identity_CelebA.txt").write_text("\n".join(rows))
+    collect(data_params(max_images=20), tmp_path / "raw")
+    found = people_of(tmp_path / "raw")
+    assert len(found) == 20
+    assert found.items() <= people.items()
+
+
+def test_bad_files_go_to_quarantine_and_the_rest_goes_on(folder, data_params, tmp_path, jpeg):
+    images = folder / "img_align_celeba"
+    (images / "000001.jpg").write_bytes(jpeg()[:900])
+    (images / "000002.jpg").write_text("hello")
+    (images / "000003.jpg").write_bytes(jpeg(width=100))
+    (images / "extra.jpg").write_bytes(jpeg())
+    collect(data_params(max_bad_fraction=0.1), tmp_path / "raw")
+    reasons = quarantined(tmp_path / "raw")
+    assert reasons["000001.jpg"].startswith("truncated or corrupt JPEG")
+    assert reasons["000002.jpg"] == "not a JPEG"
+    assert reasons["000003.jpg"] == "100x218 pixels, not 178x218"
+    assert reasons["extra.jpg"] == "in the folder, but not in the list"
+    assert len(reasons) == 4
+    assert [name for name, _ in rows_of(tmp_path / "raw")] == [f"{n:06d}.jpg" for n in range(4, 61)]
+
+
+def test_a_subset_of_the_listed_images_is_a_data_set(folder, data_params, tmp_path, capsys):
+    for number in range(1, 51):
+        (folder / "img_align_celeba" / f"{number:06d}.jpg").unlink()
+    collect(data_params(), tmp_path / "raw")
+    assert [name for name, _ in rows_of(tmp_path / "raw")] == [f"{n:06d}.jpg" for n in range(51, 61)]
+    assert quarantined(tmp_path / "raw") == {}
+    assert f"50 listed images are not in {folder / 'img_align_celeba'}: left out" in capsys.readouterr().out
+
+
+def test_too_many_bad_files_stop_the_run_and_leave_what_was_there(folder, data_params, tmp_path):
+    collect(data_params(), tmp_path / "raw")
+    kept = [*(tmp_path / "raw").iterdir(), tmp_path / "people.csv"]
+    before = {path.name: path.read_bytes() for path in kept}
+    for number in range(1, 5):
+        (folder / "img_align_celeba" / f"{number:06d}.jpg").write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"4 of 60 images are bad so far .* data\.max_bad_fraction allows 0\.05"
+    ):
+        collect(data_params(), tmp_path / "raw")
+    assert {path.name: path.read_bytes() for path in kept} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"celeba", "people.csv", "raw"}
+
+
+def test_not_one_good_file(folder, data_params, tmp_path):
+    for path in (folder / "img_align_celeba").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="not one of 60 images can be used"):
+        collect(data_params(max_bad_fraction=1.0), tmp_path / "raw")
+
+
+def test_the_same_folder_gives_the_same_bytes(folder, data_params, tmp_path):
+    for name in ("one", "two"):
+        collect(data_params(), tmp_path / name)
+    one, two = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two")
+    )
+    assert one == two
+
+
+def test_a_limit_takes_a_sample(folder, data_params, tmp_path, jpeg):
+    (folder / "img_align_celeba" / "extra.jpg").write_bytes(jpeg())
+    collect(data_params(max_images=20), tmp_path / "raw")
+    assert len(rows_of(tmp_path / "raw")) == 20
+    assert quarantined(tmp_path / "raw") == {}

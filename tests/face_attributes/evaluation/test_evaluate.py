@@ -1,0 +1,58 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from face_attributes.evaluation import evaluate
+
+
+@pytest.fixture
+def ran(made, tiny, monkeypatch):
+    """Run the stage and return its folder."""
+    monkeypatch.chdir(made.home)
+    evaluate.run(tiny.evaluate)
+    return made.home
+
+
+def test_the_same_model_gets_the_same_figures(made, tiny, tmp_path):
+    evaluate.evaluate(tiny.evaluate, made.model, made.holdout, tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == made.evaluation.read_bytes()
+    figures = json.loads(made.evaluation.read_text())
+    assert figures["samples"] == pq.read_metadata(made.holdout).num_rows
+
+
+def test_figures_alone_are_written_for_another_model(made, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    evaluate.evaluate(tiny.evaluate, made.model, made.holdout, tmp_path / "figures.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
+
+
+def test_the_summary_says_what_the_figures_say(ran):
+    summary = json.loads((ran / "metrics/summary.json").read_text())
+    figures = json.loads((ran / "metrics/evaluation.json").read_text())
+    worst = summary.pop("worst_slice")
+    assert summary.items() <= figures.items()
+    assert worst == (figures["worst_slice"] or {"accuracy": None})["accuracy"]
+
+
+def test_the_summary_fits_on_a_line(ran):
+    summary = json.loads((ran / "metrics/summary.json").read_text())
+    # As `dvc metrics show` sets it: the path, two spaces, then the columns, four spaces apart
+    assert len(f"metrics/summary.json  {'    '.join(summary)}") <= 120
+
+
+def test_time_and_size_are_apart_from_the_figures(ran, made):
+    performance = json.loads((ran / "metrics/performance.json").read_text())
+    figures = json.loads((ran / "metrics/evaluation.json").read_text())
+    assert performance["model_sha256"] == figures["model_sha256"]
+    assert performance["model_bytes"] == made.model.stat().st_size
+    assert set(performance["latency"]) == {"batch_1", "batch_64"}
+    for measured in performance["latency"].values():
+        assert 0 < measured["p50_ms"] <= measured["p95_ms"]
+    assert (ran / "metrics/evaluation.json").read_bytes() == made.evaluation.read_bytes()
+
+
+def test_every_plot_is_written(ran):
+    for name in ("attributes", "slices", "roc", "calibration"):
+        assert len((ran / f"plots/{name}.csv").read_text().splitlines()) > 3
+    assert (ran / "plots/worst_errors.jpg").read_bytes().startswith(b"\xff\xd8")

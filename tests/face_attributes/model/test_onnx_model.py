@@ -1,0 +1,92 @@
+import hashlib
+
+import numpy as np
+import onnx
+import pytest
+
+from face_attributes.common.errors import ModelError
+from face_attributes.model.onnx_model import Model
+
+
+def test_the_digest_is_of_the_file(made):
+    assert Model(made.model).sha256 == hashlib.sha256(made.model.read_bytes()).hexdigest()
+
+
+def test_a_probability_at_the_threshold_is_a_yes(made):
+    model = Model(made.model)
+    model.thresholds = np.array([0.5] * len(model.attributes), np.float32)
+    probabilities = np.full((1, len(model.attributes)), 0.5, np.float32)
+    assert model.decide(probabilities).all()
+    assert not model.decide(probabilities - np.float32(1e-6)).any()
+
+
+def test_a_model_from_before_there_was_an_embedding_is_read_too(made, tmp_path):
+    proto = onnx.load(made.model)
+    (embedding,) = [value for value in proto.graph.output if value.name == "embedding"]
+    proto.graph.output.remove(embedding)
+    onnx.save(proto, tmp_path / "old.onnx")
+    old, pixels = Model(tmp_path / "old.onnx"), np.zeros((2, 218, 178, 3), np.uint8)
+    probabilities, nothing = old.describe(pixels)
+    assert (old.embedding, nothing.shape) == (0, (2, 0))
+    np.testing.assert_array_equal(probabilities, Model(made.model).predict(pixels))
+
+
+@pytest.mark.parametrize("keep", [0, 100, -100])
+def test_a_truncated_file(made, tmp_path, keep):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(made.model.read_bytes()[:keep])
+    with pytest.raises(ModelError, match="not a readable ONNX file, perhaps truncated") as caught:
+        Model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(ModelError, match="no such file"):
+        Model(tmp_path / "model.onnx")
+
+
+def foreign(opset=18, ir=9, shape=("batch", 218, 178, 3), **metadata):
+    kind = onnx.TensorProto.FLOAT
+    values = [onnx.helper.make_tensor_value_info(name, kind, shape) for name in ("images", "probabilities")]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["images"], ["probabilities"])], "graph", values[:1], values[1:]
+    )
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=ir)
+    onnx.helper.set_model_props(proto, metadata)
+    return proto.SerializeToString()
+
+
+GOOD = {
+    "attributes": '["Male"]',
+    "thresholds": "[0.5]",
+    "profile": "full",
+    "variant": "float32",
+    "data_digest": "0",
+    "params_digest": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "its metadata has no attributes"),
+        ({**GOOD, "thresholds": "[0.5"}, "its metadata is damaged"),
+        ({**GOOD, "thresholds": '["much"]'}, "its metadata is damaged"),
+        ({**GOOD, "thresholds": "[0.5, 0.5]"}, "2 thresholds for 1 attributes"),
+        (GOOD, r"its inputs and outputs are \[\('images', 'tensor\(float\)'"),
+    ],
+)
+def test_another_projects_model(tmp_path, metadata, message):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(foreign(**metadata))
+    with pytest.raises(ModelError, match=f"not a face-attribute model: {message}"):
+        Model(path)
+
+
+@pytest.mark.parametrize("newer", [{"ir": 99}, {"opset": 99}])
+def test_a_file_for_a_newer_runtime(tmp_path, newer):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(foreign(**newer, **GOOD))
+    with pytest.raises(ModelError, match=r"ONNX Runtime \d+\.\d+\.\d+ is too old for it") as caught:
+        Model(path)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,102 @@
+import os
+
+import pytest
+
+from face_attributes.common.errors import DataError
+from face_attributes.data import celeba
+from face_attributes.monitoring import gather as module
+from face_attributes.monitoring.gather import Gathered, gather
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, jpeg):
+    """Return a function that makes a scored batch with some labels: `place("monday", images=4, labels=3)`."""
+    monkeypatch.setattr(module, "MINIMUM", 3)
+
+    def make(batch, images=4, labels=4, attributes=("Smiling", "Male")):
+        folder = tmp_path / "scored" / batch
+        (folder / "deep").mkdir(parents=True)
+        names = [f"{'deep/' * (index % 2)}{index}, ä.JPG" for index in range(images)]
+        for index, name in enumerate(names):
+            (folder / name).write_bytes(jpeg(index + 100 * len(batch)))
+        (folder / ".hidden.jpg").write_bytes(b"")
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        lines = [",".join(['"' + name + '"', *["1"] * len(attributes)]) for name in names[:labels]]
+        path = tmp_path / f"labels/{batch}.csv"
+        path.write_text("\n".join([",".join(["image_id", *attributes]), *lines]) + "\n")
+        return folder
+
+    return make
+
+
+def run(tmp_path, name):
+    return gather(tmp_path / "scored", tmp_path / "labels", tmp_path / "labelled", name)
+
+
+def images(folder):
+    return sorted(path.name for path in folder.glob("*.jpg"))
+
+
+def test_images_with_labels_become_a_folder_that_append_takes(place, tmp_path):
+    place("monday", images=5, labels=4)
+    place("tuesday", images=3, labels=3, attributes=("Male", "Young", "Smiling"))
+    found = run(tmp_path, "prod-1")
+    assert found == Gathered(tmp_path / "labelled/prod-1", 7)
+    assert images(found.folder) == [f"{number:06d}.jpg" for number in range(1, 8)]
+    columns, ids, values = celeba.read_attributes(found.folder / "list_attr_celeba.csv")
+    assert (columns, ids) == (["Smiling", "Male"], images(found.folder))
+    assert values.all()
+    listing = celeba.read_batch(found.folder, ["Smiling", "Male"], "prod-1")
+    assert (len(listing), listing.unlisted) == (7, ())
+
+
+def test_an_image_is_gathered_once_and_what_gets_its_label_later_comes_later(place, tmp_path):
+    place("monday", images=4, labels=4)
+    first = run(tmp_path, "prod-1")
+    place("tuesday", images=5, labels=2)
+    assert run(tmp_path, "prod-2") == Gathered(None, 2)
+    assert not (tmp_path / "labelled/prod-2").exists()
+    place("wednesday", images=2, labels=2)
+    second = run(tmp_path, "prod-2")
+    assert second.images == 4
+    assert run(tmp_path, "prod-2") == second, "a retry changes nothing"
+    assert run(tmp_path, "prod-1") == first
+    assert run(tmp_path, "prod-3") == Gathered(None, 0)
+
+
+def test_of_a_batch_that_came_again_the_later_images_are_meant(place, tmp_path):
+    first = place("monday")
+    again = place("monday~2")
+    (tmp_path / "labels/monday~2.csv").unlink()
+    found = run(tmp_path, "prod-1").folder
+    read = {path.read_bytes() for path in found.glob("*.jpg")}
+    assert read == {path.read_bytes() for path in again.rglob("[0-9]*.JPG")}
+    assert read.isdisjoint(path.read_bytes() for path in first.rglob("[0-9]*.JPG"))
+
+
+def test_images_are_linked_where_that_is_possible(place, tmp_path, monkeypatch):
+    source = place("monday")
+    target = run(tmp_path, "prod-1").folder / "000001.jpg"
+    assert any(target.samefile(path) for path in source.rglob("[0-9]*.JPG"))
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("another file system")))
+    place("tuesday")
+    assert len(images(run(tmp_path, "prod-2").folder)) == 4
+
+
+def test_nothing_is_made_of_nothing(place, tmp_path):
+    assert run(tmp_path, "prod-1") == Gathered(None, 0)
+    place("monday", labels=1)
+    (tmp_path / "labels/monday.csv").unlink()
+    assert run(tmp_path, "prod-1") == Gathered(None, 0)
+    assert not (tmp_path / "labelled").exists()
+
+
+def test_lists_that_cannot_be_used_are_named(place, tmp_path):
+    place("monday", attributes=("Smiling",))
+    place("tuesday", attributes=("Male",))
+    with pytest.raises(DataError, match="labels: no attribute has a column in every list"):
+        run(tmp_path, "prod-1")
+    (tmp_path / "labels/tuesday.csv").write_text("image_id,Smiling\n1.jpg,yes\n")
+    with pytest.raises(DataError, match=r"tuesday\.csv:2: Smiling is 'yes', must be -1 or 1"):
+        run(tmp_path, "prod-1")
+    assert not (tmp_path / "labelled/prod-1").exists()

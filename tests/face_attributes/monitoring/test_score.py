@@ -1,0 +1,205 @@
+import csv
+import json
+import shutil
+import threading
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from face_attributes.common.errors import DataError, ModelError
+from face_attributes.data import images
+from face_attributes.data.image_statistics import STATISTICS
+from face_attributes.model.onnx_model import Model
+from face_attributes.monitoring.score import score
+
+RELEASE = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    folder = tmp_path / "incoming"
+    (folder / "more").mkdir(parents=True)
+    faces = sorted((made.faces / "img_align_celeba").iterdir())[:70]
+    for index, face in enumerate(faces):
+        shutil.copy(face, folder / ("more" if index % 2 else "") / face.name)
+    (folder / ".hidden").touch()
+    return folder
+
+
+def test_each_image_has_scores_decisions_and_statistics(folder, made, tmp_path):
+    scored, bad = score(folder, made.model, tmp_path / "out/scores.parquet", RELEASE)
+    assert (scored, bad) == (70, {})
+    table = pq.read_table(tmp_path / "out/scores.parquet")
+    model = Model(made.model)
+    assert table.num_rows == 70
+    assert sorted(table.column("id").to_pylist()) == sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg")
+    )
+    names = [*model.attributes, *(f"{name}_score" for name in model.attributes)]
+    embedding = [f"embedding_{index}" for index in range(model.embedding)]
+    assert embedding
+    assert table.column_names == ["id", *names, *embedding, *STATISTICS, "digest", "model_sha256", "release"]
+    row = table.slice(50, 1).to_pylist()[0]
+    image = images.decode((folder / row["id"]).read_bytes())
+    probabilities, described = model.describe(image[None])
+    expected = dict(zip(model.attributes, probabilities[0], strict=True))
+    assert [row[name] for name in embedding] == pytest.approx(described[0].tolist(), abs=1e-4)
+    for index, name in enumerate(model.attributes):
+        assert row[f"{name}_score"] == pytest.approx(expected[name], abs=1e-5)
+        assert row[name] == (row[f"{name}_score"] >= model.thresholds[index])
+    assert row["model_sha256"] == model.sha256
+    assert row["release"] == RELEASE
+    assert row["brightness"] == pytest.approx(image.mean(), abs=10)
+
+
+def test_copies_of_an_image_have_its_digest_whatever_else_their_file_says(folder, made, tmp_path):
+    jpeg = sorted(folder.glob("*.jpg"))[0].read_bytes()
+    comment = b"\xff\xfe\x00\x07hello"
+    (folder / "copy.jpg").write_bytes(jpeg)
+    (folder / "commented.jpg").write_bytes(jpeg[:2] + comment + jpeg[2:])
+    score(folder, made.model, tmp_path / "scores.parquet")
+    digests = pq.read_table(tmp_path / "scores.parquet").column("digest")
+    assert digests.null_count == 0
+    assert (len(digests), len(digests.unique())) == (72, 70)
+
+
+def test_scoring_again_gives_the_same_bytes(folder, made, tmp_path):
+    for name in ("one", "two"):
+        score(folder, made.model, tmp_path / name, RELEASE)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def spoil(folder):
+    (folder / "000001.jpg").write_bytes((folder / "000001.jpg").read_bytes()[:1000])
+    (folder / "more" / "notes.txt").write_text("hello")
+
+
+def test_bad_files_are_told_and_stay(folder, made, tmp_path):
+    spoil(folder)
+    scored, bad = score(folder, made.model, tmp_path / "scores.parquet")
+    assert scored == 69
+    assert bad == {
+        "000001.jpg": "truncated or corrupt JPEG: premature end of JPEG file",
+        "more/notes.txt": "not a JPEG",
+    }
+    metadata = pq.read_metadata(tmp_path / "scores.parquet").metadata
+    assert json.loads(metadata[b"quarantined"]) == bad
+    assert (folder / "000001.jpg").exists()
+    assert pq.read_table(tmp_path / "scores.parquet").column("release").null_count == 69
+
+
+def test_bad_files_move_where_they_are_told_to(folder, made, tmp_path):
+    spoil(folder)
+    quarantine = tmp_path / "quarantine"
+    score(folder, made.model, tmp_path / "scores.parquet", quarantine_folder=quarantine)
+    assert not (folder / "000001.jpg").exists()
+    assert (quarantine / "more/notes.txt").read_text() == "hello"
+    (folder / "000003.jpg").write_bytes(b"")
+    score(folder, made.model, tmp_path / "scores.parquet", quarantine_folder=quarantine)
+    rows = list(csv.DictReader((quarantine / "quarantine.csv").open()))
+    assert [row["id"] for row in rows] == ["000001.jpg", "000003.jpg", "more/notes.txt"]
+    assert rows[1]["reason"] == "empty file"
+
+
+def test_not_one_usable_file(made, tmp_path):
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    (folder / "a.jpg").write_text("hello")
+    with pytest.raises(DataError, match=r"not one of its 1 files can be used; a\.jpg: not a JPEG"):
+        score(folder, made.model, tmp_path / "scores.parquet")
+    assert (folder / "a.jpg").exists()
+    with pytest.raises(DataError, match="not one of its 1 files can be used"):
+        score(folder, made.model, tmp_path / "scores.parquet", quarantine_folder=tmp_path / "quarantine")
+    assert not (folder / "a.jpg").exists()
+    assert (tmp_path / "quarantine/a.jpg").read_text() == "hello"
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_the_figures_of_a_batch_are_those_of_its_rows(folder, made, tmp_path):
+    spoil(folder)
+    out, summary = tmp_path / "date=2026-11-25" / "monday.parquet", tmp_path / "date=2026-11-25/monday.json"
+    score(folder, made.model, out, RELEASE, tmp_path / "quarantine", summary)
+    found, table = json.loads(summary.read_text()), pq.read_table(out)
+    assert (found["batch"], found["day"], found["release"]) == ("monday", "2026-11-25", RELEASE)
+    assert found["model_sha256"] == Model(made.model).sha256
+    assert found["rows"] == table.num_rows == 69
+    assert found["quarantined"] == {
+        "not a JPEG": 1,
+        "truncated or corrupt JPEG: premature end of JPEG file": 1,
+    }
+    assert list(found["attributes"]) == list(Model(made.model).attributes)
+    for name, figures in found["attributes"].items():
+        scores = table.column(f"{name}_score").to_numpy().astype(float)
+        assert figures["mean_score"] == pytest.approx(scores.mean(), abs=1e-6)
+        assert figures["positive"] == pytest.approx(table.column(name).to_numpy().mean(), abs=1e-6)
+
+
+def test_a_batch_of_nothing_usable_leaves_its_figures(made, tmp_path):
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    (folder / "a.jpg").write_text("hello")
+    with pytest.raises(DataError, match="not one of its 1 files"):
+        score(folder, made.model, tmp_path / "a.parquet", summary=tmp_path / "a.json")
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert (found["rows"], found["quarantined"], found["attributes"]) == (0, {"not a JPEG": 1}, {})
+    assert not (tmp_path / "a.parquet").exists()
+
+
+@pytest.mark.parametrize("when", ["before it is listed", "while it is read"])
+def test_a_folder_that_somebody_else_scores_and_takes_away(folder, made, tmp_path, monkeypatch, when):
+    scores, quarantine = tmp_path / "scores.parquet", tmp_path / "quarantine"
+    score(folder, made.model, scores, RELEASE)
+    first = scores.read_bytes()
+    owner, name = (Model, "__init__") if when == "before it is listed" else (images, "read")
+    original, turn = getattr(owner, name), threading.Lock()
+
+    def taken_away(*arguments, **options):
+        # Images are read in several threads; one of them takes the folder away.
+        with turn:
+            if folder.exists():
+                folder.rename(tmp_path / "scored")
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, taken_away)
+    with pytest.raises(DataError, match="went away meanwhile; does another process score it too"):
+        score(folder, made.model, scores, RELEASE, quarantine)
+    assert scores.read_bytes() == first, "what the other one wrote stays"
+    assert not quarantine.exists()
+
+
+def test_nothing_to_score(made, tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        score(tmp_path / "none", made.model, tmp_path / "scores.parquet")
+    (tmp_path / "empty" / "inner").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds no images"):
+        score(tmp_path / "empty", made.model, tmp_path / "scores.parquet")
+
+
+def test_a_model_that_is_none_leaves_no_scores(folder, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"junk")
+    with pytest.raises(ModelError):
+        score(folder, tmp_path / "model.onnx", tmp_path / "scores.parquet")
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+@pytest.mark.parametrize("place", ["out", "quarantine_folder", "summary"])
+def test_nothing_is_written_into_the_folder_itself(folder, made, tmp_path, place):
+    places = {"out": tmp_path / "scores.parquet", place: folder / "inner"}
+    with pytest.raises(DataError, match="must lie outside"):
+        score(folder, made.model, **places)
+
+
+def test_memory_holds_a_few_batches_only(folder, made, tmp_path, monkeypatch):
+    largest = 0
+    describe = Model.describe
+
+    def watched(self, batch):
+        nonlocal largest
+        largest = max(largest, len(batch))
+        return describe(self, batch)
+
+    monkeypatch.setattr(Model, "describe", watched)
+    score(folder, made.model, tmp_path / "scores.parquet")
+    assert largest == 64
+    assert np.isfinite(pq.read_table(tmp_path / "scores.parquet").column("Male_score").to_numpy()).all()

@@ -1,0 +1,595 @@
+import json
+import logging
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import structlog
+from airflow.exceptions import AirflowException
+
+from gitops import runtime
+from gitops.airflow.bundle import ReleaseBundle
+from gitops.errors import GitError, ReleaseError
+from gitops.git.repository import Repository
+from tests.gitops import poison
+from tests.gitops.conftest import DAG, Lab, model_files
+
+Make = Callable[..., ReleaseBundle]
+
+
+@pytest.fixture
+def storage(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place of its own for what Airflow's bundles store, and the connection to the lab's origin."""
+    folder = tmp_path / "bundles"
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(folder))
+    connection = {"conn_type": "git", "host": str(lab.origin.path)}
+    monkeypatch.setenv("AIRFLOW_CONN_GIT_DEFAULT", json.dumps(connection))
+    return folder
+
+
+@pytest.fixture
+def make(storage: Path) -> Make:
+    """Make the bundle that a process of the environment would make, started."""
+
+    def start(environment: str = "staging", **options: object) -> ReleaseBundle:
+        bundle = ReleaseBundle(name="release", environment=environment, refresh_interval=10, **options)
+        bundle.initialize()
+        return bundle
+
+    return start
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the bundle warns of."""
+    found: list[str] = []
+
+    def keep(_logger: object, name: str, event: dict[str, object]) -> dict[str, object]:
+        if name == "warning":
+            arguments = event.get("positional_args", ())
+            found.append(str(event["event"]) % arguments if arguments else str(event["event"]))
+        return event
+
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[keep, structlog.processors.KeyValueRenderer()],
+        logger_factory=structlog.ReturnLoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=False,
+    )
+    yield found
+    structlog.configure(**before)
+
+
+def version(bundle: ReleaseBundle) -> str:
+    return bundle.get_current_version().version
+
+
+def dags(bundle: ReleaseBundle) -> set[str]:
+    return {path.name for path in bundle.path.glob("*.py")}
+
+
+def unplug(lab: Lab) -> None:
+    lab.origin.path.rename(lab.origin.path.with_name("gone.git"))
+
+
+def plug(lab: Lab) -> None:
+    lab.origin.path.with_name("gone.git").rename(lab.origin.path)
+
+
+def test_dev_follows_main(lab: Lab, make: Make) -> None:
+    bundle = make("dev")
+    assert (version(bundle), dags(bundle)) == (lab.tip, {"example.py"})
+    lab.land({"dags/new.py": DAG, "dags/example.py": None})
+    bundle.refresh()
+    assert (version(bundle), dags(bundle)) == (lab.tip, {"new.py"})
+    assert bundle.path.parent.joinpath("params.yaml").is_file()
+
+
+def test_staging_runs_what_is_declared(lab: Lab, make: Make) -> None:
+    first = lab.train("a")
+    lab.declare("staging", f"commit: {first}\n")
+    bundle = make()
+    assert version(bundle) == first
+    second = lab.land({"dags/new.py": DAG})
+    bundle.refresh()
+    assert (version(bundle), dags(bundle)) == (first, {"example.py"})
+    lab.declare("staging", f"commit: {second}\n")
+    bundle.refresh()
+    assert (version(bundle), dags(bundle)) == (second, {"example.py", "new.py"})
+    assert bundle.serving.commit == bundle.serving.declared == second
+
+
+def test_airflow_parses_every_file_of_a_new_release_again(lab: Lab, make: Make) -> None:
+    bundle = make("dev")
+    file = bundle.path / "example.py"
+    before = file.stat().st_mtime_ns
+    bundle.refresh()
+    assert file.stat().st_mtime_ns == before
+    lab.land({"params.yaml": b"changed: 1\n"})
+    bundle.refresh()
+    assert file.stat().st_mtime_ns > before
+
+
+def test_no_release_yet_is_an_empty_healthy_folder(lab: Lab, make: Make, lines: list[str]) -> None:
+    bundle = make()
+    assert bundle.path.is_dir()
+    assert dags(bundle) == set()
+    empty = version(bundle)
+    assert bundle.serving.commit is None
+    commit = lab.train("a")
+    lab.declare("staging", f"commit: {commit}\n")
+    bundle.refresh()
+    assert dags(bundle) == {"example.py"}
+    assert version(bundle) == commit != empty
+    assert lines == []
+
+
+def test_a_release_is_not_taken_away(lab: Lab, make: Make, lines: list[str], storage: Path) -> None:
+    commit = lab.train("a")
+    lab.declare("staging", f"commit: {commit}\n")
+    bundle = make()
+    lab.declare("staging", "commit: null\n")
+    bundle.refresh()
+    assert version(bundle) == commit
+    assert "a release is not taken away; run gitops rollback staging" in bundle.serving.refused
+    shutil.rmtree(storage)
+    assert version(make()) == commit
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("commit: abc\n", "'abc' is not a full commit id"),
+        ("nonsense", "not a mapping"),
+        (f"commit: {'f' * 40}\n", "not a commit of main"),
+        ("commit: null\nx: 1\n", "x: unknown key"),
+        ("commit: {\n", "release.yaml"),
+        (None, "missing on main"),
+        ("side", "not a commit of main"),
+        ("bare", "has no folder dags"),
+        ("file", "has no folder dags"),
+    ],
+)
+def test_refuses_and_keeps_the_last_good_one(
+    lab: Lab, make: Make, lines: list[str], content: str | None, says: str
+) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    bundle = make()
+    if content == "side":
+        content = f"commit: {lab.branch('side', model_files('b'))}\n"
+    elif content in ("bare", "file"):
+        lab.land({"dags/example.py": None} | ({"dags": b"x"} if content == "file" else {}))
+        content = f"commit: {lab.tip}\n"
+    lab.land({"environments/staging/release.yaml": None if content is None else content.encode()})
+    for _ in range(3):
+        bundle.refresh()
+    assert (version(bundle), dags(bundle)) == (good, {"example.py"})
+    (line,) = lines
+    assert says in line
+    assert line.endswith(f"refused; staging runs release {good[:12]}")
+    assert says in bundle.serving.refused
+
+    again = make()
+    assert version(again) == good
+    lab.land({"dags": None})
+    better = lab.land({"dags/example.py": DAG})
+    lab.declare("staging", f"commit: {better}\n")
+    again.refresh()
+    assert version(again) == better
+    assert again.serving.refused is None
+
+
+def test_dev_refuses_a_main_without_dags(lab: Lab, make: Make, lines: list[str]) -> None:
+    bundle = make("dev")
+    good = version(bundle)
+    lab.land({"dags/example.py": None})
+    bundle.refresh()
+    assert version(bundle) == good
+    assert "has no folder dags" in lines[0]
+
+
+def test_a_release_of_a_newer_contract_is_refused_before_it_is_served(
+    lab: Lab, make: Make, lines: list[str]
+) -> None:
+    served = lab.tip
+    bundle = make("dev")
+    needs = runtime.CONTRACT + 1
+    newer = lab.land({"dags/runtime.yaml": b"contract: %d\n" % needs})
+    bundle.refresh()
+    assert version(bundle) == served
+    refused = f"{newer[:12]}: needs runtime contract {needs}, this one is {runtime.CONTRACT}"
+    assert [line for line in lines if refused in line]
+    assert bundle.serving is not None
+    assert (bundle.serving.refused, bundle.serving.needs) == (refused, 0)
+    fits = lab.land({"dags/runtime.yaml": b"contract: %d\n" % runtime.CONTRACT})
+    bundle.refresh()
+    assert version(bundle) == fits
+    assert (bundle.serving.refused, bundle.serving.needs) == (None, runtime.CONTRACT)
+
+
+def test_a_fresh_machine_finds_the_last_valid_release_in_history(lab: Lab, make: Make) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    lab.declare("staging", "nonsense")
+    assert version(make()) == good
+
+
+def test_what_the_environment_rejected_does_not_run(lab: Lab, make: Make, lines: list[str]) -> None:
+    releases = []
+    for name in "abc":
+        releases.append(lab.train(name))
+        lab.declare("staging", f"commit: {releases[-1]}\n")
+    first, second, third = releases
+    bundle = make()
+    assert version(bundle) == third
+    lab.verify("staging", first)
+    lab.verify("staging", third, "rejected")
+    for _ in range(3):
+        bundle.refresh()
+        assert version(bundle) == first
+    assert [line for line in lines if "staging rejected it" in line] == lines
+    assert len(lines) == 1
+    assert bundle.serving.declared == third
+
+    assert version(make()) == first
+    lab.verify("staging", second)
+    bundle.refresh()
+    assert version(bundle) == second
+    lab.origin.git("update-ref", "-d", f"refs/tags/rejected/staging/{third[:12]}")
+    bundle.refresh()
+    assert (version(bundle), bundle.serving.refused) == (third, None)
+
+
+def test_another_environment_s_rejection_changes_nothing(lab: Lab, make: Make) -> None:
+    commit = lab.train("a")
+    lab.declare("staging", f"commit: {commit}\n")
+    bundle = make()
+    lab.verify("prod", commit, "rejected")
+    bundle.refresh()
+    assert version(bundle) == commit
+
+
+def test_a_rejected_release_gives_way_to_a_verified_one_alone(lab: Lab, make: Make, storage: Path) -> None:
+    first, second = lab.train("a"), lab.train("b")
+    for commit in (first, second):
+        lab.declare("staging", f"commit: {commit}\n")
+    bundle = make()
+    lab.verify("staging", second, "rejected")
+    bundle.refresh()
+    assert version(bundle) == second
+    assert f"staging rejected it (rejected/staging/{second[:12]})" in bundle.serving.refused
+    shutil.rmtree(storage)
+    bundle = make()
+    assert version(bundle) == second
+    lab.verify("staging", first)
+    bundle.refresh()
+    assert version(bundle) == first
+
+
+def test_odd_tags_change_nothing_that_runs(lab: Lab, make: Make, storage: Path) -> None:
+    first, second = lab.train("a"), lab.train("b")
+    for commit in (first, second):
+        lab.declare("staging", f"commit: {commit}\n")
+    lab.verify("staging", first)
+    bundle = make()
+    odd = [
+        name
+        for word in ("rejected", "verified")
+        for commit in (first, second)
+        for name in poison.tags(lab.origin, word, "staging", commit)
+    ]
+    bundle.refresh()
+    assert (version(bundle), bundle.serving.refused) == (second, None)
+    shutil.rmtree(storage)
+    assert version(make()) == second
+    assert len(odd) > 40
+
+
+def _with_link(lab: Lab, name: str, target: str) -> str:
+    """Put a link on main."""
+    blob = lab.origin.git("hash-object", "-w", "--stdin", input=target.encode())
+    return _with_entry(lab, f"120000 blob {blob}\t{name}")
+
+
+def _with_entry(lab: Lab, *entries: str) -> str:
+    """Add entries to the folder dags on main, as a change that nobody checked."""
+    present = lab.origin.git("ls-tree", f"{lab.tip}:dags").splitlines()
+    folder = lab.origin.git("mktree", "--missing", input="\n".join([*present, *entries, ""]))
+    root = lab.origin.git("ls-tree", lab.tip).splitlines()
+    root = [f"040000 tree {folder}\tdags" if row.endswith("\tdags") else row for row in root]
+    tree = lab.origin.git("mktree", input="\n".join([*root, ""]))
+    commit = lab.origin.commit_tree(tree, [lab.tip], "Odd")
+    lab.origin.git("update-ref", "refs/heads/main", commit)
+    return commit
+
+
+@pytest.mark.parametrize(
+    ("make_odd", "says"),
+    [
+        (lambda lab: _with_link(lab, "shared.py", "nowhere.py"), "shared.py is a link that leads nowhere"),
+        (lambda lab: _with_link(lab, "shared.py", "shared.py"), "shared.py is a link that leads nowhere"),
+        (lambda lab: _with_link(lab, "shared.py", "/etc/passwd"), "leads out of the repository"),
+        (lambda lab: _with_link(lab, "shared.py", "../../../release.json"), "link that leads"),
+        (lambda lab: lab.land({f"dags/{'x' * 300}.py": b""}), "File name too long"),
+        (lambda lab: _with_entry(lab, f"160000 commit {lab.tip}\tsub"), "dags/sub is a submodule"),
+        (
+            lambda lab: _with_entry(
+                lab, f"100644 blob {lab.origin.tree_id(lab.tip, 'README.md')}\texample.py"
+            ),
+            "dags/example.py is there twice",
+        ),
+    ],
+    ids=["dangling", "loop", "outside", "upward", "long name", "submodule", "twice"],
+)
+def test_what_cannot_be_checked_out_is_refused(
+    lab: Lab, make: Make, storage: Path, make_odd: Callable[[Lab], str], says: str
+) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    bundle = make()
+    odd = make_odd(lab)
+    lab.declare("staging", f"commit: {odd}\n")
+    lab.land({path: None for path in lab.origin.files("main", "dags") if path != "dags/example.py"})
+    bundle.refresh()
+    again = make()
+    for one in (bundle, again):
+        assert (version(one), dags(one)) == (good, {"example.py"})
+        assert f"{odd}: cannot be checked out: " in one.serving.refused
+        assert says in one.serving.refused
+    assert sorted(path.name for path in (storage / "release").iterdir()) == [
+        "bare",
+        "release.json",
+        "tracking_repo",
+    ]
+    shutil.rmtree(storage)
+    assert version(make()) == good
+    assert not (storage.parent / "release.json").exists()
+
+
+def test_in_dev_a_merge_that_changes_no_release_stays_rejected(lab: Lab, make: Make) -> None:
+    good = lab.train("a")
+    lab.verify("dev", good)
+    bad = lab.train("b")
+    lab.verify("dev", bad, "rejected")
+    lab.land({"README.md": b"news\n"})
+    bundle = make("dev")
+    assert version(bundle) == good
+    better = lab.train("c")
+    bundle.refresh()
+    assert version(bundle) == better
+
+
+def test_a_rewritten_main_is_not_followed(lab: Lab, make: Make, lines: list[str]) -> None:
+    start = lab.tip
+    good = lab.train("a")
+    bundle = make("dev")
+    rewritten = lab.commit(model_files("b"), on=start)
+    lab.origin.git("update-ref", "refs/heads/main", rewritten)
+    for _ in range(2):
+        bundle.refresh()
+    assert version(bundle) == good
+    (line,) = lines
+    assert "main was rewritten" in line
+    assert version(make("dev")) == good
+    lab.origin.git("update-ref", "refs/heads/main", start)
+    bundle.refresh()
+    assert version(bundle) == good
+    lab.origin.git("update-ref", "refs/heads/main", rewritten)
+    shutil.rmtree(bundle.bare_repo_path)  # as the line says
+    bundle.refresh()
+    assert version(bundle) == rewritten
+
+
+def test_without_the_remote_the_last_good_release_is_served(lab: Lab, make: Make, lines: list[str]) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    bundle = make()
+    unplug(lab)
+    for _ in range(2):
+        bundle.refresh()
+    assert version(bundle) == good
+    assert len(lines) == 1
+    again = make()
+    assert (version(again), dags(again)) == (good, {"example.py"})
+    plug(lab)
+    better = lab.train("b")
+    lab.declare("staging", f"commit: {better}\n")
+    again.refresh()
+    assert version(again) == better
+
+
+def test_a_first_start_without_the_remote_fails_in_one_line(lab: Lab, make: Make, storage: Path) -> None:
+    unplug(lab)
+    with pytest.raises(GitError, match=r"^git fetch: .*origin\.git"):
+        make()
+    plug(lab)
+    assert dags(make()) == set()
+    assert sorted(path.name for path in (storage / "release").iterdir()) == [
+        "bare",
+        "release.json",
+        "tracking_repo",
+    ]
+
+
+def test_an_origin_without_main_fails_in_one_line(lab: Lab, make: Make) -> None:
+    lab.origin.git("update-ref", "-d", "refs/heads/main")
+    with pytest.raises(GitError):
+        make()
+
+
+def test_what_a_killed_process_left_is_repaired(lab: Lab, make: Make) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    bundle = make()
+    (bundle.repo_path / ".git" / "index.lock").touch()
+    (bundle.path / "example.py").write_text("half")
+    (bundle.path / "left.py").write_text("over")
+    again = make()
+    assert (version(again), dags(again)) == (good, {"example.py"})
+    assert (again.path / "example.py").read_bytes() == DAG
+
+
+@pytest.mark.parametrize(
+    "lost", ["tracking_repo", "bare", "release.json", "tracking_repo/.git/HEAD", "bare/HEAD"]
+)
+def test_what_is_lost_is_made_again(lab: Lab, make: Make, storage: Path, lost: str) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    bundle = make()
+    path = storage / "release" / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    bundle.refresh()
+    assert version(make()) == good
+
+
+def test_an_unreadable_record_is_no_obstacle(lab: Lab, make: Make, lines: list[str]) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    make().state_path.write_text('{"environment": ')
+    assert version(make()) == good
+    assert "not readable" in lines[0]
+
+
+def test_a_run_in_flight_keeps_its_version(lab: Lab, make: Make, lines: list[str]) -> None:
+    first = lab.train("a")
+    lab.declare("staging", f"commit: {first}\n")
+    bundle = make()
+    second = lab.land({"dags/example.py": b"# changed\n", "params.yaml": b"changed: 1\n"})
+    lab.declare("staging", f"commit: {second}\n")
+    bundle.refresh()
+    task = make(version=first)
+    assert version(task) == first
+    assert (task.path / "example.py").read_bytes() == DAG
+    assert b"profile" in (task.path.parent / "params.yaml").read_bytes()
+    assert version(bundle) == second
+    with pytest.raises(AirflowException, match="not supported"):
+        task.refresh()
+    unplug(lab)
+    assert version(make(version=first)) == first
+    assert dags(make(version=second)) == {"example.py"}
+    assert lines == []
+    assert dags(make()) == {"example.py"}
+
+
+def test_a_worker_of_its_own_fetches_its_version(lab: Lab, make: Make, storage: Path) -> None:
+    first = lab.train("a")
+    assert dags(make(version=first)) == {"example.py"}
+    second = lab.train("b")
+    assert version(make(version=second)) == second
+    with pytest.raises(AirflowException, match="not found"):
+        make(version="f" * 40)
+
+
+def test_a_moved_origin_is_followed(lab: Lab, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    make("dev")
+    moved = lab.origin.path.with_name("moved.git")
+    lab.origin.path.rename(moved)
+    connection = {"conn_type": "git", "host": str(moved)}
+    monkeypatch.setenv("AIRFLOW_CONN_GIT_DEFAULT", json.dumps(connection))
+    lab.origin = Repository(moved)
+    tip = lab.train("a", verified=False)
+    assert version(make("dev")) == tip
+
+
+def test_it_is_recorded_once_that_a_model_is_of_an_earlier_commit(lab: Lab, make: Make) -> None:
+    bundle = make("dev")
+    assert "no model yet" in (bundle.serving.model_notice or "")
+    lab.train("a")
+    bundle.refresh()
+    assert (bundle.serving.model_notice, bundle.serving.next_command) == (None, None)
+    lab.land({"dvc.yaml": (lab.origin.read("main", "dvc.yaml") or b"").replace(b"make it", b"make it well")})
+    bundle.refresh()
+    assert "model of an earlier commit: train" in (bundle.serving.model_notice or "")
+    assert bundle.serving.next_command == ".venv/bin/gitops train main --wait"
+    lab.land({"dvc.yaml": b"stages: ["})
+    bundle.refresh()
+    assert bundle.serving.commit == lab.tip, "a pipeline that cannot be read does not stop the DAGs"
+    assert "not known" in (bundle.serving.model_notice or "")
+
+
+def test_no_such_environment(storage: Path) -> None:
+    with pytest.raises(ReleaseError, match="no such environment"):
+        ReleaseBundle(name="release", environment="qa")
+
+
+def test_airflow_makes_it_from_the_settings(lab: Lab, storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+    from gitops.release import settings
+
+    found = settings.parse_lines(lab.origin.read("main", settings.path_of("staging")) or b"", "settings.env")
+    key = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
+    monkeypatch.setenv(key, found[key][1])
+    monkeypatch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+    (bundle,) = DagBundlesManager().get_all_dag_bundles()
+    assert isinstance(bundle, ReleaseBundle)
+    assert (bundle.name, bundle.environment, bundle.refresh_interval) == ("release", "staging", 10)
+
+
+def _work() -> None:
+    bundle = ReleaseBundle(name="release", environment="staging")
+    bundle.initialize()
+    for _ in range(4):
+        bundle.refresh()
+        assert dags(bundle) == {"example.py"}
+
+
+def test_several_processes_at_once(lab: Lab, storage: Path) -> None:
+    commit = lab.train("a")
+    lab.declare("staging", f"commit: {commit}\n")
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+    assert json.loads((storage / "release" / "release.json").read_text())["commit"] == commit
+
+
+def test_a_refresh_waits_for_its_turn(lab: Lab, make: Make) -> None:
+    bundle = make("dev")
+    tip = lab.train("a")
+    worker = multiprocessing.get_context("fork").Process(target=bundle.refresh)
+    with bundle.lock():
+        # In the child, which must find the lock taken and not think that it holds it.
+        bundle._locked = False
+        worker.start()
+        worker.join(1)
+        assert worker.is_alive()
+        assert version(bundle) != tip
+    worker.join(60)
+    assert worker.exitcode == 0
+    assert version(bundle) == tip
+
+
+def test_poison_in_history_keeps_no_machine_from_its_release(lab: Lab, make: Make, storage: Path) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    bundle = make()
+    tree = lab.origin.git("rev-parse", f"{lab.tip}^{{tree}}")
+    for content in (
+        b"commit: !!bool maybe\n",
+        b"a: &a [*a]\n",
+        b"\xff",
+        b"x" * 3_000_000,
+        b'commit: "\\UFFFFFFFF"',
+    ):
+        lab.land({"environments/staging/release.yaml": content})
+        bundle.refresh()
+        assert version(bundle) == good
+        assert bundle.serving.refused
+    shutil.rmtree(storage)
+    bundle = make()
+    assert version(bundle) == good
+    for options in ({}, {"date": "-1 +0000"}, {"date": "x"}, {"extra": "encoding UTF-16LE\n"}):
+        odd = poison.commit(lab.origin, tree, [lab.tip], **options)
+        lab.origin.git("update-ref", "refs/heads/main", odd)
+        bundle.refresh()
+    assert (version(bundle), bundle.serving.refused) == (good, None)
+    shutil.rmtree(storage)
+    assert version(make()) == good

@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import pytest
+
+from gitops.diff import dags
+from gitops.diff.dags import Change, Dag, Dags, Task, changes, compare, load
+from gitops.errors import DagsError
+from gitops.git.repository import Repository
+from tests.gitops.conftest import Lab
+
+OLD = b"""from datetime import timedelta
+from airflow.sdk import DAG, Param, task
+
+print("DAG files print")
+with DAG("daily", schedule="@daily", params={"size": Param(1)}):
+    @task
+    def first(): ...
+    @task
+    def second(): ...
+    first() >> second()
+
+with DAG("gone", schedule=None):
+    pass
+"""
+NEW = b"""from datetime import timedelta
+from airflow.sdk import DAG, Param, task
+from helper import EVERY
+
+with DAG("daily", schedule=EVERY, params={"size": Param(2)}):
+    @task(retries=3)
+    def second(): ...
+    @task
+    def third(): ...
+    third() >> second()
+
+with DAG("new", schedule=None):
+    pass
+"""
+
+
+def test_what_changes_between_two_commits(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "s3cret")
+    old = lab.commit({"dags/pipeline.py": OLD})
+    new = lab.commit(
+        {
+            "dags/pipeline.py": NEW,
+            "dags/helper.py": b"from datetime import timedelta\n\nEVERY = timedelta(hours=1)\n",
+            "dags/broken.py": b"import os  # airflow DAG\nraise ValueError(os.environ.get('SECRET_TOKEN'))\n",
+        },
+        on=old,
+    )
+    assert changes(lab.origin, old, new) == [
+        Change(
+            "daily",
+            "changed",
+            (
+                "schedule: @daily -> 1:00:00",
+                "param size: 1 -> 2",
+                "task first: removed",
+                "task second: retries 0 -> 3",
+                "task second: now after third",
+                "task third: added",
+            ),
+        ),
+        Change("gone", "removed"),
+        Change("new", "added", ("schedule: None", "tasks: none")),
+        Change("broken.py", "broken", ("ValueError: None",)),
+    ]
+
+
+def test_nothing_is_loaded_where_no_dag_file_differs(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Dags:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(dags, "load", refuse)
+    assert changes(lab.origin, lab.tip, lab.commit({"README.md": b"news\n"})) == []
+
+
+def test_code_alone() -> None:
+    one = Dags(dags={"a": dag(), "b": dag(file="b.py")})
+    assert compare(one, one) == []
+    assert [change.dag for change in compare(one, one, {"dags/b.py"})] == ["b"]
+
+
+def test_dependencies_of_added_tasks_are_told() -> None:
+    task = Task(operator="X", upstream=("one",), trigger_rule="all_success", retries=0)
+    old, new = dag(), dag(tasks={"one": task.model_copy(update={"upstream": ()}), "two": task})
+    (change,) = compare(Dags(dags={"a": old}), Dags(dags={"a": new}))
+    assert change.details == ("task one: added", "task two: added", "task two: after one")
+
+
+def test_files_that_take_too_long(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dags, "_TIMEOUT", 0.05)
+    with pytest.raises(DagsError, match="a DAG file does work that belongs into a task"):
+        load(lab.origin, lab.tip)
+
+
+def test_an_interpreter_that_ends(lab: Lab) -> None:
+    commit = lab.commit({"dags/example.py": b"# airflow DAG\nimport os\nos._exit(3)\n"})
+    with pytest.raises(DagsError, match="dags/: cannot be loaded: status 3"):
+        load(lab.origin, commit)
+
+
+def test_a_path_that_leads_elsewhere(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Repository, "files", lambda *_: ["dags/../../x.py"])
+    with pytest.raises(DagsError, match=r"dags/\.\./\.\./x\.py: no path that git itself would write"):
+        load(lab.origin, lab.tip)
+
+
+def dag(*, file: str = "a.py", tasks: dict[str, Task] | None = None) -> Dag:
+    return Dag(file=file, schedule="None", params={}, tasks=tasks or {})

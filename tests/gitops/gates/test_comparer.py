@@ -1,0 +1,343 @@
+"""Comparisons by the code of a release, on a real origin and a real DVC remote in a folder."""
+
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from onnx import TensorProto, helper
+from typer.testing import CliRunner
+
+from gitops.cli import app
+from gitops.errors import ComparisonError, NotComparableError
+from gitops.gates.comparer import Comparer
+from gitops.git.workspace import Origin
+from tests.gitops.conftest import COMPARISON, ROOT, Lab, model_files
+
+# A release whose models are words: it says what it was asked, and notes each time that it was.
+COMPARE = f"""\
+import hashlib, json, os, pathlib, sys
+
+given = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+assert sys.argv[1] == "compare", sys.argv
+names = ("--model", "--incumbent", "--holdout")
+new, old, images = (pathlib.Path(given[name]).read_bytes() for name in names)
+if new == b"broken":
+    raise SystemExit("error: models/model.onnx: not a readable ONNX file")
+found = json.loads({json.dumps(json.dumps(COMPARISON))})
+for name, content in (("model", new), ("incumbent", old), ("holdout", images)):
+    found[f"{{name}}_sha256"] = hashlib.sha256(content).hexdigest()
+pathlib.Path(given["--out"]).write_text(json.dumps(found))
+"""
+
+
+PIPELINE = """\
+stages:
+  prepare:
+    cmd: "true"
+    outs: [data/holdout.parquet]
+  export:
+    cmd: "true"
+    outs: [models/model.onnx]
+"""
+
+
+class Works:
+    """A checkout that leaves what a training run does: a model, a hold-out set, and figures."""
+
+    def __init__(self, lab: Lab, remote: Path) -> None:
+        self.lab, self.remote = lab, remote
+        self.checkout = lab.clone
+        self.write(".dvc/config", "[core]\n    analytics = false\n")
+        self.write(".gitignore", ".visage/\n__pycache__/\n.dvc/tmp/\n")
+        self.write("dvc.yaml", PIPELINE)
+        self.write("src/face_attributes/__main__.py", COMPARE)
+
+    def write(self, path: str, content: str) -> None:
+        file = self.checkout.path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+
+    def release(self, model: bytes, images: bytes = b"images") -> str:
+        """Land a release on main, its files on the DVC remote; return its commit."""
+        lock = "schema: '2.0'\nstages:\n"
+        for stage, path, content in (
+            ("prepare", "data/holdout.parquet", images),
+            ("export", "models/model.onnx", model),
+        ):
+            digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            stored = self.remote / "files" / "md5" / digest[:2] / digest[2:]
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            stored.write_bytes(content)
+            out = f"    - path: {path}\n      hash: md5\n      md5: {digest}\n      size: {len(content)}\n"
+            lock += f"  {stage}:\n    cmd: 'true'\n    outs:\n{out}"
+        self.write("dvc.lock", lock)
+        for path in ("metrics/evaluation.json", "metrics/export.json"):
+            figures = json.loads(model_files("x")[path]) | {"model_sha256": sha256(model)}
+            self.write(path, json.dumps(figures))
+        return self.land("Release")
+
+    def land(self, message: str) -> str:
+        """Commit what lies in the checkout, past all checks, and push it to main."""
+        self.checkout.git("add", "-A")
+        self.checkout.git("commit", "-q", "-m", message, env=self.checkout.identity())
+        self.checkout.git("push", "-q", "origin", "HEAD:main")
+        return self.checkout.resolve("HEAD")
+
+
+@pytest.fixture
+def works(lab: Lab, dvc_remote: Path) -> Works:
+    return Works(lab, dvc_remote)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the comparer announced: once for each comparison that it made."""
+    return []
+
+
+@pytest.fixture
+def comparer(lab: Lab, tmp_path: Path, said: list[str]) -> Comparer:
+    return Comparer(Origin(str(lab.origin.path)), tmp_path / "gates", said.append)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_both_models_answer_the_images_that_the_incumbent_was_judged_by(
+    works: Works, comparer: Comparer, said: list[str]
+) -> None:
+    old, new = works.release(b"old", b"old images"), works.release(b"new", b"new images")
+    for images, content in ((None, b"new images"), (old, b"old images"), (old, b"old images")):
+        found = comparer(works.checkout, new, old, images=images)
+        assert found.holdout_sha256 == sha256(content)
+    assert len(said) == 2
+    assert works.lab.origin.resolve("main") == new
+
+
+def test_images_that_the_remote_lost_or_spoilt_fail_the_comparison(works: Works, comparer: Comparer) -> None:
+    old, new = works.release(b"old", b"old images"), works.release(b"new", b"new images")
+    digest = hashlib.md5(b"old images", usedforsecurity=False).hexdigest()
+    stored = works.remote / "files" / "md5" / digest[:2] / digest[2:]
+    stored.write_bytes(b"other images")
+    with pytest.raises(ComparisonError, match="has another digest"):
+        comparer(works.checkout, new, old, images=old)
+    stored.unlink()
+    with pytest.raises(ComparisonError, match="has no such object"):
+        comparer(works.checkout, new, old, images=old)
+
+
+def test_both_models_answer_the_images_of_the_commit(works: Works, comparer: Comparer) -> None:
+    old, new = works.release(b"old", b"old images"), works.release(b"new", b"new images")
+    found = comparer(works.checkout, new, old)
+    digests = (found.model_sha256, found.incumbent_sha256, found.holdout_sha256)
+    assert digests == (sha256(b"new"), sha256(b"old"), sha256(b"new images"))
+
+
+def test_a_known_comparison_needs_nobody_and_no_time(
+    works: Works, comparer: Comparer, dvc_remote: Path, said: list[str]
+) -> None:
+    old, new = works.release(b"old"), works.release(b"new")
+    works.write("README.md", "the same models in another commit")
+    again = works.land("News")
+    first = comparer(works.checkout, new, old)
+    dvc_remote.rename(dvc_remote.with_name("gone"))
+    works.lab.origin.path.rename(works.lab.origin.path.with_name("gone.git"))
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert comparer(works.checkout, new, old) == comparer(works.checkout, again, old) == first
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 2, "the quickest, since others may have the cores"
+    assert said == [f"Comparing the models of {new[:12]} and {old[:12]} on the same images ..."]
+
+
+def test_one_from_another_time_is_made_anew_where_that_is_asked_for(
+    works: Works, comparer: Comparer, said: list[str]
+) -> None:
+    old, new = works.release(b"old"), works.release(b"new")
+    comparer(works.checkout, new, old)
+    assert comparer(works.checkout, new, old, anew=True) == comparer(works.checkout, new, old)
+    assert len(said) == 1, "its own is as new as can be"
+    later = Comparer(comparer.origin, comparer.home, said.append)
+    later(works.checkout, new, old)
+    assert len(said) == 1
+    later(works.checkout, new, old, anew=True)
+    assert len(said) == 2
+
+
+def test_other_images_or_models_are_another_comparison(
+    works: Works, comparer: Comparer, said: list[str]
+) -> None:
+    old, new = works.release(b"old"), works.release(b"new")
+    more = works.release(b"new", b"more images")
+    for one, other in ((new, old), (more, old), (old, new), (new, old)):
+        comparer(works.checkout, one, other)
+    assert len(said) == 3
+
+
+def test_a_damaged_note_is_made_anew(works: Works, comparer: Comparer, said: list[str]) -> None:
+    old, new = works.release(b"old"), works.release(b"new")
+    first = comparer(works.checkout, new, old)
+    (note,) = (comparer.home / "comparisons").iterdir()
+    note.write_text("{")
+    assert comparer(works.checkout, new, old) == first
+    assert len(said) == 2
+    assert [file.name for file in (comparer.home / "comparisons").iterdir()] == [note.name]
+
+
+def test_without_a_dvc_remote_nothing_can_be_compared(
+    works: Works, comparer: Comparer, isolated_home: Path
+) -> None:
+    old, new = works.release(b"old"), works.release(b"new")
+    (isolated_home / "dvc" / "config").unlink()
+    with pytest.raises(NotComparableError, match=f"no DVC remote is configured for {new[:12]}"):
+        comparer(works.checkout, new, old)
+
+
+def test_the_checkout_s_own_configuration_may_name_the_remote(
+    works: Works, comparer: Comparer, isolated_home: Path, tmp_path: Path
+) -> None:
+    old, new = works.release(b"old"), works.release(b"new")
+    (isolated_home / "dvc" / "config").rename(tmp_path / "config.local")
+    origin = Origin(str(works.lab.origin.path), dvc_config=tmp_path / "config.local")
+    found = Comparer(origin, comparer.home)(works.checkout, new, old)
+    assert found.model_sha256 == sha256(b"new")
+
+
+def test_a_repository_without_dvc(lab: Lab, comparer: Comparer) -> None:
+    old, new = lab.train("a"), lab.train("b")
+    with pytest.raises(NotComparableError, match="is not under DVC"):
+        comparer(lab.origin, new, old)
+
+
+def test_a_remote_that_does_not_deliver(works: Works, comparer: Comparer, dvc_remote: Path) -> None:
+    old, new = works.release(b"old"), works.release(b"new")
+    shutil.rmtree(dvc_remote / "files")
+    with pytest.raises(ComparisonError, match=r"the DVC remote has no such object: ") as caught:
+        comparer(works.checkout, new, old)
+    assert not isinstance(caught.value, NotComparableError)
+    assert "\n" not in str(caught.value)
+    assert not (comparer.home / "comparisons").exists()
+
+
+def test_what_the_release_cannot_compare(works: Works, comparer: Comparer) -> None:
+    old, new = works.release(b"old"), works.release(b"broken")
+    with pytest.raises(ComparisonError, match="not a readable ONNX file"):
+        comparer(works.checkout, new, old)
+
+
+def test_a_commit_that_records_another_model(works: Works, comparer: Comparer) -> None:
+    old = works.release(b"old")
+    works.release(b"new")
+    path = works.checkout.path / "metrics/evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_sha256": "0" * 64}))
+    with pytest.raises(ComparisonError, match="records 000000000000"):
+        comparer(works.checkout, works.land("Claim"), old)
+
+
+def test_a_commit_without_a_hold_out_or_a_model(works: Works, comparer: Comparer) -> None:
+    start, old = works.lab.tip, works.release(b"old")
+    with pytest.raises(ComparisonError, match=r"metrics/evaluation\.json: missing"):
+        comparer(works.checkout, old, start)
+    works.write("dvc.lock", "schema: '2.0'\n")
+    with pytest.raises(ComparisonError, match=r"records no data/holdout\.parquet"):
+        comparer(works.checkout, works.land("Lost"), old)
+
+
+def _onnx(weights: list[float], bias: float) -> bytes:
+    """A model of two attributes: how red and how green a face is."""
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels"], ["means"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["means", "weights"], ["products"]),
+        helper.make_node("Add", ["products", "bias"], ["scores"]),
+        helper.make_node("Sigmoid", ["scores"], ["probabilities"]),
+    ]
+    values = [
+        helper.make_tensor("weights", TensorProto.FLOAT, [3, 2], weights),
+        helper.make_tensor("bias", TensorProto.FLOAT, [2], [bias, bias]),
+    ]
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 218, 178, 3])
+    said = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])
+    graph = helper.make_graph(nodes, "colours", [images], [said], values)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    metadata = {
+        "attributes": json.dumps(["Smiling", "Male"]),
+        "thresholds": "[0.5, 0.5]",
+        "profile": "full",
+        "variant": "float32",
+        "data_digest": "x",
+        "params_digest": "x",
+    }
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def _holdout(path: Path) -> bytes:
+    """Faces of one colour, in which red is a smile and green a man."""
+    rows: dict[str, list[Any]] = {name: [] for name in ("id", "jpeg", "partition", "Smiling", "Male")}
+    for number in range(120):
+        red, green = bool(number % 2), bool(number // 2 % 2)
+        pixels = np.zeros((218, 178, 3), np.uint8)
+        pixels[..., 2], pixels[..., 1] = 200 * red, 200 * green
+        values = (f"{number}.jpg", cv2.imencode(".jpg", pixels)[1].tobytes(), "test", red, green)
+        for name, value in zip(rows, values, strict=True):
+            rows[name].append(value)
+    pq.write_table(pa.table(rows), path)
+    return path.read_bytes()
+
+
+def test_the_release_s_own_code_finds_out_a_worse_model(
+    works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way: what `compare` writes is what the gates read, and what they then say."""
+    package = works.checkout.path / "src" / "face_attributes"
+    for file in (ROOT / "src" / "face_attributes").rglob("*.py"):
+        target = package / file.relative_to(ROOT / "src" / "face_attributes")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    images = _holdout(tmp_path / "holdout.parquet")
+    good, worse = _onnx([1, 0, 0, 1, 0, 0], -50), _onnx([1, 0, 0, 0, 0, 0], -50)
+    works.release(good, images)
+    main = works.checkout.resolve("HEAD")
+    candidate = works.release(worse, images)
+    works.checkout.git(
+        "push", "-q", "--force", "origin", f"{main}:main", f"{candidate}:refs/heads/candidate/x"
+    )
+    monkeypatch.chdir(works.checkout.path)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    result = CliRunner().invoke(app, ["check", "--head", "candidate/x"])
+    assert result.exit_code == 1
+    announced, *refused = result.stderr.splitlines()
+    assert announced == f"Comparing the models of {candidate[:12]} and {main[:12]} on the same images ..."
+    assert "no worse than the incumbent: 0.7500 (-0.2500," in refused[0]
+    assert "no attribute worse: Male -0.5000 (p 0.0002)" in refused[1]
+    assert "The gates of dev" in result.stdout
+    assert "1.0000" in result.stdout
+    assert (works.checkout.path / ".visage/gates/comparisons").is_dir()
+    assert works.checkout.git("status", "--porcelain") == ""
+
+    again = CliRunner().invoke(app, ["check", "--head", "candidate/x"])
+    assert (again.exit_code, again.stderr.splitlines()) == (1, refused)
+
+    works.checkout.git("push", "-q", "--force", "origin", f"{candidate}:main")
+    works.checkout.git("reset", "-q", "--hard", candidate)
+    back = works.release(good, images)
+    works.checkout.git(
+        "push", "-q", "--force", "origin", f"{candidate}:main", f"{back}:refs/heads/candidate/y"
+    )
+    better = CliRunner().invoke(app, ["check", "--head", "candidate/y"])
+    assert better.exit_code == 0, better.stderr
+    assert "0.7500" in better.stdout

@@ -1,0 +1,460 @@
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from gitops.errors import ComparisonError, GateError, NotComparableError
+from gitops.gates import gates
+from gitops.gates.comparison import Comparison, parse
+from gitops.gates.gates import Evaluation, Row, judge, tolerance
+from gitops.git.repository import Repository
+from gitops.release import settings
+from gitops.release.verdicts import Verdict, record
+from tests.gitops.conftest import COMPARISON, Lab, model_files
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def record_verdict(lab: Lab, verdict: Verdict) -> None:
+    lab.clone.fetch(lab.remote)
+    record(lab.clone, lab.remote, verdict)
+
+
+def dev(lab: Lab) -> settings.Settings:
+    return settings.parse(lab.origin.read("main", settings.path_of("dev")) or b"", "dev")
+
+
+def outcome(lab: Lab, commit: str, incumbent: str | None = None) -> dict[str, bool]:
+    return {row.gate: row.ok for row in judge(lab.origin, commit, incumbent, dev(lab))}
+
+
+def regression(rows: list[Row]) -> Row:
+    return next(row for row in rows if row.gate == "no worse than the incumbent")
+
+
+def compared(change: dict[str, Any] | None = None) -> Comparison:
+    """A comparison in which nothing is worse, but for what `change` says: by the path of a value."""
+    found = json.loads(json.dumps(COMPARISON))
+    for path, value in (change or {}).items():
+        *sections, key = path.split(".")
+        section = found
+        for name in sections:
+            section = section[name]
+        section[key] = value
+    return parse(json.dumps(found).encode(), "comparison")
+
+
+def beside(lab: Lab, change: dict[str, Any] | None = None, **limits: str) -> dict[str, Row]:
+    """The rows of a new model beside an incumbent, by their gates."""
+    incumbent, commit = lab.train("a"), lab.train("b")
+    asked: list[tuple[str, str]] = []
+
+    def compare(repository: Repository, one: str, other: str, /, *, anew: bool = False) -> Comparison:
+        asked.append((one, other))
+        return compared(change)
+
+    content = (lab.origin.read("main", settings.path_of("dev")) or b"").decode()
+    for key, value in limits.items():
+        content = re.sub(rf"^{key}=.*$", f"{key}={value}", content, flags=re.MULTILINE)
+    rows = judge(lab.origin, commit, incumbent, settings.parse(content.encode(), "dev"), compare)
+    found = {row.gate: row for row in rows}
+    # A latency that would refuse the model is measured again.
+    assert asked == [(commit, incumbent)] * (1 if found["latency"].ok else 2)
+    return found
+
+
+def test_a_good_first_model_passes(lab: Lab) -> None:
+    commit = lab.train("a")
+    assert outcome(lab, commit) == {
+        "profile": True,
+        "mean accuracy": True,
+        "ONNX equals PyTorch": True,
+        "the variant that ships costs no accuracy": True,
+        "exported model is the evaluated one": True,
+    }
+
+
+def test_limits_are_inclusive(lab: Lab) -> None:
+    commit = lab.train("a", 0.85, difference=1e-3)
+    assert all(outcome(lab, commit).values())
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "samples", "ok"), [(0.89, 2000, True), (0.87, 2000, False), (0.89, 10**6, False)]
+)
+def test_the_incumbent_counts_beyond_the_luck_of_sampling(
+    lab: Lab, accuracy: float, samples: int, ok: bool
+) -> None:
+    incumbent = lab.train("a", 0.9, samples=samples)
+    commit = lab.train("b", accuracy, samples=samples)
+    assert outcome(lab, commit, incumbent)["no worse than the incumbent"] is ok
+
+
+def test_an_incumbent_without_figures_is_no_obstacle(lab: Lab) -> None:
+    incumbent = lab.tip
+    assert "no worse than the incumbent" not in outcome(lab, lab.train("a"), incumbent)
+
+
+def test_another_hold_out_cannot_be_compared(lab: Lab) -> None:
+    def lock(digest: str) -> dict[str, bytes]:
+        out = f"    - path: data/holdout.parquet\n      md5: {digest}\n"
+        return {"dvc.lock": f"stages:\n  tune: {{}}\n  prepare:\n    cmd: x\n    outs:\n{out}".encode()}
+
+    incumbent = lab.land(model_files("a", 0.95) | lock("a" * 32))
+    same = lab.land(model_files("b", 0.9) | lock("a" * 32))
+    other = lab.land(model_files("b", 0.9) | lock("b" * 32))
+    assert outcome(lab, same, incumbent)["no worse than the incumbent"] is False
+    row = regression(judge(lab.origin, other, incumbent, dev(lab)))
+    assert (row.value, row.limit) == (
+        "0.9000 on other images",
+        "a comparison on the same images (models are not compared here)",
+    )
+    assert not row.ok
+    assert "dvc remote add --default" in row.remedy
+    assert gates.holdout(lab.origin, other) == "b" * 32
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"stages: {a: 5}", b"stages: []", b"\xff"])
+def test_a_lock_that_dvc_did_not_write(lab: Lab, content: bytes) -> None:
+    broken = lab.land({"dvc.lock": content})
+    with pytest.raises(GateError, match=r"dvc\.lock in .*: not what DVC writes"):
+        gates.holdout(lab.origin, broken)
+
+
+def test_tolerance_is_two_standard_errors_of_the_difference_by_the_recorded_intervals() -> None:
+    files = json.loads(model_files("a", 0.9, samples=900)["metrics/evaluation.json"])
+    # An image is right about most of its forty attributes: its accuracy varies less than one decision does
+    narrow = files | {"mean_accuracy_low": 0.897, "mean_accuracy_high": 0.903}
+    figures = Evaluation.model_validate(narrow)
+    assert tolerance(figures, figures) == pytest.approx(2 * 2**0.5 * 0.003 / 1.96, rel=1e-4)
+    without = Evaluation.model_validate(narrow | {"mean_accuracy_low": None})
+    assert tolerance(figures, without) is None
+
+
+def test_accuracies_without_intervals_are_not_compared(lab: Lab) -> None:
+    files = model_files("b")
+    without = json.loads(files[gates.EVALUATION])
+    del without["mean_accuracy_low"]
+    incumbent = lab.train("a")
+    commit = lab.land(files | {gates.EVALUATION: json.dumps(without).encode()})
+    row = regression(judge(lab.origin, commit, incumbent, dev(lab)))
+    assert (row.ok, row.remedy) == (False, "run dvc repro evaluate")
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        ({"max_difference": 2e-3}, "ONNX equals PyTorch"),
+        ({"decisions_changed": 1}, "ONNX equals PyTorch"),
+        ({"accuracy_loss": 0.0011}, "the variant that ships costs no accuracy"),
+        ({"model_sha256": "0" * 64}, "exported model is the evaluated one"),
+    ],
+)
+def test_what_ships_must_be_what_was_trained_and_evaluated(
+    lab: Lab, change: dict[str, object], failed: str
+) -> None:
+    files = model_files("a")
+    commit = lab.land(files | {gates.EXPORT: json.dumps(json.loads(files[gates.EXPORT]) | change).encode()})
+    assert [name for name, ok in outcome(lab, commit).items() if not ok] == [failed]
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "says"),
+    [
+        (gates.EVALUATION, {"mean_accuracy": 1.2}, "mean_accuracy: Input should be less than or equal to 1"),
+        (gates.EVALUATION, {"mean_accuracy": None}, "mean_accuracy: Input should be a valid number"),
+        (gates.EVALUATION, {"model_sha256": "abc"}, "model_sha256"),
+        (gates.EVALUATION, {"samples": 0}, "samples"),
+        (gates.EVALUATION, {"profile": "tiny"}, "profile"),
+        (gates.EXPORT, {"max_difference": float("nan")}, "max_difference"),
+        (gates.EXPORT, {"variant": "int4"}, "variant"),
+    ],
+)
+def test_figures_that_make_no_sense(lab: Lab, path: str, change: dict[str, object], says: str) -> None:
+    files = model_files("a")
+    commit = lab.land(files | {path: json.dumps(json.loads(files[path]) | change).encode()})
+    with pytest.raises(GateError) as caught:
+        judge(lab.origin, commit, None, dev(lab))
+    assert str(caught.value).startswith(f"{path} in {commit[:12]}: {says}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_is_no_worse_passes_beside_the_incumbent(lab: Lab) -> None:
+    rows = beside(lab)
+    assert all(row.ok for row in rows.values())
+    assert rows["no worse than the incumbent"] == Row(
+        "no worse than the incumbent",
+        "0.9010 (-0.0010, -0.0040 to +0.0020, p 0.3)",
+        "p over 0.015",
+        "0.9020",
+        True,
+    )
+    assert rows["no attribute worse"].value == "none of 2"
+    assert rows["no attribute dead"].value == "none of 2"
+    assert rows["no slice worse"].limit == "no loss over 0.005 at p up to 0.01 (Holm)"
+    assert rows["no attribute worse"].limit == "no loss at p up to 0.02 (Holm)"
+    assert rows["latency"] == Row(
+        "latency",
+        "1.50 times at batch 1, 1.10 times at batch 64, 3 ms for an image",
+        "at most 2 times, 20 ms",
+        "2 ms, 90 ms",
+        True,
+    )
+    assert rows["size"].value == "1.10 times, 1,100,000 bytes"
+
+
+@pytest.mark.parametrize(
+    ("change", "failed", "value"),
+    [
+        ({"mean_accuracy.p_worse": 0.015}, "no worse than the incumbent", "p 0.015"),
+        # One of two attributes: by Holm, its p-value counts twice
+        ({"per_attribute.Smiling.p_worse": 0.01}, "no attribute worse", "Smiling -0.0020 (p 0.02)"),
+        ({"slices.dark.p_worse": 0.01}, "no slice worse", "dark -0.0060 (p 0.01)"),
+        ({"latency.batch_64.ratio": 2.01}, "latency", "2.01 times at batch 64"),
+        ({"latency.batch_1.p50_ms": 20.1}, "latency", "20.1 ms for an image"),
+        ({"size.ratio": 5.01}, "size", "5.01 times"),
+        ({"size.bytes": 20_000_001}, "size", "20,000,001 bytes"),
+    ],
+)
+def test_what_is_worse_than_the_incumbent_fails(
+    lab: Lab, change: dict[str, Any], failed: str, value: str
+) -> None:
+    rows = beside(lab, change)
+    assert [name for name, row in rows.items() if not row.ok] == [failed]
+    assert value in rows[failed].value
+
+
+@pytest.mark.parametrize(
+    ("change", "limits"),
+    [
+        # Just over the line of chance
+        ({"mean_accuracy.p_worse": 0.0151}, {}),
+        # Surely worse, but no more than is allowed
+        ({"slices.dark.p_worse": 0.0, "slices.dark.difference": -0.005}, {}),
+        ({"per_attribute.Smiling.p_worse": 0.0}, {"MAX_ATTRIBUTE_LOSS": "0.002"}),
+        (
+            {"latency.batch_1.ratio": 2.9, "size.ratio": 8.0},
+            {"MAX_LATENCY_RATIO": "3", "MAX_SIZE_RATIO": "8"},
+        ),
+    ],
+)
+def test_what_the_limits_allow_passes(lab: Lab, change: dict[str, Any], limits: dict[str, str]) -> None:
+    assert all(row.ok for row in beside(lab, change, **limits).values())
+
+
+@pytest.mark.parametrize(("second", "passes"), [(1.9, True), (2.1, False)])
+def test_a_latency_from_another_time_refuses_no_model(lab: Lab, second: float, passes: bool) -> None:
+    incumbent, commit = lab.train("a"), lab.train("b")
+    said: list[bool] = []
+
+    def compare(*_: object, anew: bool = False) -> Comparison:
+        said.append(anew)
+        return compared({"latency.batch_1.ratio": second if anew else 2.5})
+
+    rows = {row.gate: row for row in judge(lab.origin, commit, incumbent, dev(lab), compare)}
+    assert said == [False, True]
+    assert (rows["latency"].ok, f"{second:.2f} times at batch 1" in rows["latency"].value) == (passes, True)
+
+
+def test_the_worst_attributes_are_named_first_and_not_all(lab: Lab) -> None:
+    one = COMPARISON["per_attribute"]["Smiling"]
+    many = {f"A{n}": one | {"p_worse": n / 1e5, "difference": -0.01} for n in range(9, 0, -1)}
+    row = beside(lab, {"per_attribute": many, "only_incumbent": ["B", "C", "D", "E"]})["no attribute worse"]
+    assert row.value == (
+        "A1 -0.0100 (p 9e-05), A2 -0.0100 (p 0.00016), A3 -0.0100 (p 0.00021), 6 more, "
+        "without B, C, D and 1 more"
+    )
+
+
+def test_the_same_model_has_nothing_to_be_compared_with(lab: Lab) -> None:
+    incumbent = lab.train("a")
+    commit = lab.land({"src/new.py": b""})
+
+    def compare(*_: object) -> Comparison:
+        raise AssertionError
+
+    row = regression(judge(lab.origin, commit, incumbent, dev(lab), compare))
+    assert (row.value, row.ok) == ("the same model", True)
+
+
+def test_where_nothing_can_compare_the_recorded_accuracies_decide_and_the_row_says_why(lab: Lab) -> None:
+    incumbent, commit, worse = lab.train("a"), lab.train("b", 0.89), lab.train("c", 0.87)
+
+    def compare(*_: object) -> Comparison:
+        raise NotComparableError("no DVC remote")
+
+    row = regression(judge(lab.origin, commit, incumbent, dev(lab), compare))
+    assert row.limit.startswith("at least 0.88")
+    assert row.limit.endswith(" (two standard errors less: no DVC remote)")
+    assert row.ok
+    assert not regression(judge(lab.origin, worse, incumbent, dev(lab), compare)).ok
+
+
+def test_a_comparison_that_fails_fails_the_gate(lab: Lab) -> None:
+    incumbent, commit = lab.train("a"), lab.train("b")
+
+    def compare(*_: object) -> Comparison:
+        raise ComparisonError("the DVC remote is down")
+
+    rows = judge(lab.origin, commit, incumbent, dev(lab), compare)
+    assert [str(row) for row in rows if not row.ok] == [
+        "no worse than the incumbent: not known: the DVC remote is down, a comparison on the same images is "
+        "asked for"
+    ]
+
+
+def lock(digest: str) -> dict[str, bytes]:
+    out = f"    - path: data/holdout.parquet\n      md5: {digest}\n"
+    return {"dvc.lock": f"stages:\n  prepare:\n    cmd: x\n    outs:\n{out}".encode()}
+
+
+def source(name: str) -> dict[str, bytes]:
+    return {"params.yaml": f"data:\n  source: {name}\n".encode()}
+
+
+Asked = list[tuple[str, str | None]]
+
+
+def comparing(asked: Asked, change: dict[str, Any] | None = None, of: str | None = None) -> Any:
+    """A comparison that notes whom it was asked about; `change` is what is found, of `of` or of all."""
+
+    def compare(
+        _: Repository, commit: str, other: str, /, *, images: str | None = None, anew: bool = False
+    ) -> Comparison:
+        asked.append((other, images))
+        return compared(change if of in (None, other) else None)
+
+    return compare
+
+
+def test_the_best_release_is_a_second_comparison_on_the_same_images(lab: Lab) -> None:
+    best, incumbent, commit = lab.train("a"), lab.train("b"), lab.train("c")
+    asked: Asked = []
+    # 0.004 lost for sure, where the incumbent has lost most of that already
+    lost = {"mean_accuracy.difference": -0.006, "mean_accuracy.low": -0.007, "mean_accuracy.high": -0.005}
+    compare = comparing(asked, lost, best)
+    rows = {row.gate: row for row in judge(lab.origin, commit, incumbent, dev(lab), compare, best)}
+    assert asked == [(incumbent, None), (best, None)]
+    assert [name for name, row in rows.items() if not row.ok] == ["no worse than the best release"]
+    assert rows["no worse than the best release"].limit == "p of a loss over 0.003 over 0.015 (Holm)"
+    # A loss within the margin is none against the best release
+    within = {
+        "mean_accuracy.difference": -0.0035,
+        "mean_accuracy.low": -0.0055,
+        "mean_accuracy.high": -0.0015,
+    }
+    assert all(
+        row.ok for row in judge(lab.origin, commit, incumbent, dev(lab), comparing([], within, best), best)
+    )
+
+
+def test_an_attribute_that_the_best_release_had_is_named_with_it(lab: Lab) -> None:
+    best, incumbent, commit = lab.train("a"), lab.train("b"), lab.train("c")
+    change = {"per_attribute.Male.p_worse": 0.0001, "per_attribute.Male.difference": -0.03}
+    rows = judge(lab.origin, commit, incumbent, dev(lab), comparing([], change, best), best)
+    (failed,) = [row for row in rows if not row.ok]
+    assert failed.value == "Male -0.0300 (p 0.0004, against the best release)"
+
+
+def test_one_model_is_compared_once(lab: Lab) -> None:
+    incumbent, commit = lab.train("a"), lab.train("b")
+    for best in (incumbent, commit):
+        asked: Asked = []
+        judge(lab.origin, commit, incumbent, dev(lab), comparing(asked), best)
+        assert asked == [(incumbent, None)]
+
+
+def test_a_hold_out_that_changed_makes_nothing_easier(lab: Lab) -> None:
+    incumbent = lab.land(model_files("a") | lock("a" * 32) | source("synthetic"))
+    commit = lab.land(model_files("b", 0.95) | lock("b" * 32))
+    asked: Asked = []
+    compare = comparing(asked)
+    rows = judge(lab.origin, commit, incumbent, dev(lab), compare)
+    assert asked == [(incumbent, None), (incumbent, incumbent)]
+    assert all(row.ok for row in rows)
+
+    def worse_on_the_old_images(*_: object, images: str | None = None, anew: bool = False) -> Comparison:
+        return compared({"mean_accuracy.p_worse": 0.0001} if images else None)
+
+    row = regression(judge(lab.origin, commit, incumbent, dev(lab), worse_on_the_old_images))
+    assert not row.ok
+    assert row.value.endswith("p 0.0002) on its own hold-out set")
+    # Of another source, what a release was judged by shows something else
+    other = lab.land(model_files("c") | lock("c" * 32) | source("celeba"))
+    asked.clear()
+    judge(lab.origin, other, incumbent, dev(lab), compare)
+    assert asked == [(incumbent, None)]
+
+
+def test_the_best_release_is_the_earliest_within_the_margin_of_the_highest(lab: Lab) -> None:
+    limits = dev(lab)
+
+    def anchor(commit: str) -> str | None:
+        ledger = lab.ledger()
+        return gates.anchor(lab.clone, ledger.verdicts, "dev", commit, limits)
+
+    head = lab.land(model_files("x") | source("synthetic"))
+    assert anchor(head) is None
+    releases = []
+    for number, accuracy in enumerate((0.90, 0.931, 0.933, 0.92)):
+        commit = lab.land(model_files(f"m{number}") | source("synthetic"))
+        verdict = lab.verdict("dev", commit, at=START + timedelta(days=number))
+        record_verdict(lab, verdict.model_copy(update={"measured_accuracy": accuracy}))
+        releases.append(commit)
+    assert anchor(head) == releases[1]
+    photographs = lab.land(model_files("p") | source("celeba"))
+    assert anchor(photographs) is None
+    lab.verify("dev", releases[1], "rejected")
+    assert anchor(head) == releases[2]
+
+
+DYING = {"found": 0, "false": 0, "incumbent_found": 30, "incumbent_false": 40, "lost": 30, "gained": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "ok"),
+    [
+        ({}, False),
+        # Two images tell nothing
+        ({"incumbent_found": 2, "lost": 2, "incumbent_false": 0}, True),
+        # What was dead cannot die
+        ({"incumbent_false": 600}, True),
+        # It gives the rarer answer at random, as often as the incumbent did with reason
+        ({"found": 5, "false": 70, "lost": 28, "gained": 3}, False),
+        # It finds fewer, and is alive
+        ({"found": 10, "false": 5, "lost": 20}, True),
+    ],
+)
+def test_an_attribute_that_was_alive_may_not_die(lab: Lab, change: dict[str, int], ok: bool) -> None:
+    rare = {"count": 100, "others": 1900} | DYING | change
+    rows = beside(lab, {"per_attribute.Male.rare": rare})
+    assert [name for name, row in rows.items() if not row.ok] == ([] if ok else ["no attribute dead"])
+    if not ok:
+        assert rows["no attribute dead"].value.startswith(f"Male ({rare['found']} of 100 found, not 30, p ")
+
+
+ROWS = [
+    Row("mean accuracy", "0.9000", "at least 0.8500", "0.8900", True),
+    Row("a|b", "[x]", "0", "", False),
+]
+
+
+def test_a_verdict_as_markdown() -> None:
+    assert gates.markdown(ROWS).splitlines() == [
+        "| gate | value | limit | incumbent | passes |",
+        "| --- | --- | --- | --- | --- |",
+        "| mean accuracy | 0.9000 | at least 0.8500 | 0.8900 | yes |",
+        "| **a\\|b** | **[x]** | **0** |  | **no** |",
+    ]
+
+
+def test_a_verdict_on_a_terminal() -> None:
+    out = StringIO()
+    Console(file=out, width=100).print(gates.table(ROWS, "dev"))
+    lines = out.getvalue().splitlines()
+    assert lines[0].strip() == "dev"
+    assert [line.split()[-2] for line in lines if "mean accuracy" in line or "[x]" in line] == ["yes", "no"]

@@ -1,0 +1,252 @@
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
+from gitops.git import repository
+from gitops.git.repository import Repository
+from tests.gitops.conftest import Lab
+
+
+def test_find_and_resolve(lab: Lab) -> None:
+    assert Repository.find(lab.clone.path / "dags").path == lab.clone.path
+    assert lab.clone.resolve("HEAD") == lab.tip
+    with pytest.raises(GitError, match="a name with a NUL in it"):
+        lab.clone.resolve("pr\0")
+    for revision in ("nope", "--help", "HEAD^{tree}", ""):
+        with pytest.raises(GitError, match="no such commit"):
+            lab.clone.resolve(revision)
+
+
+def test_errors_are_one_line_that_says_where(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(GitError) as caught:
+            Repository(folder).git("log")
+        assert str(caught.value).endswith(f"(in {folder})")
+        assert "\n" not in str(caught.value)
+
+
+def test_an_error_that_git_explains_is_the_error(lab: Lab) -> None:
+    # As git does in a folder that is on another file system than its parent.
+    explains = (
+        "!echo 'fatal: not a git repository' >&2; echo 'Stopping at filesystem boundary.' >&2; exit 128"
+    )
+    with pytest.raises(GitError, match=r"^git -c: not a git repository \(in "):
+        lab.clone.git("-c", f"alias.explain={explains}", "explain")
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GitError, match="not a folder"):
+        Repository(tmp_path / "file").git("log")
+
+
+def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(GitError, match="the command git is not installed"):
+        Repository(tmp_path).git("log")
+
+
+def test_the_variables_of_a_hook_do_not_lead_astray(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere/index")
+    assert lab.clone.resolve("HEAD") == lab.tip
+
+
+def test_a_command_that_hangs_is_stopped(lab: Lab) -> None:
+    with pytest.raises(GitTimeoutError, match=r"git -c: no answer within 0\.5 s"):
+        lab.clone.git("-c", "alias.hang=!sleep 1000", "hang", timeout=0.5)
+
+
+def test_reads_files_and_ids(lab: Lab) -> None:
+    commit = lab.land({"sub folder/é": b"one\n\n", "empty": b"", "deep/er": b"x"})
+    origin = lab.origin
+    assert origin.read(commit, "sub folder/é") == b"one\n\n"
+    assert origin.read(commit, "empty") == b""
+    assert origin.read(commit, "missing") is None
+    assert origin.read(commit, "deep") is None
+    assert origin.read_all([(commit, "deep"), ("f" * 40, "x"), (commit, "deep/er")]) == [None, None, b"x"]
+    assert origin.tree_id(commit, "deep") == origin.git("rev-parse", f"{commit}:deep")
+    assert origin.tree_id(commit, "missing") is None
+    assert origin.object_ids([]) == []
+    assert {"empty", "sub folder/é"} < set(origin.files(commit))
+    assert origin.files(commit, "deep") == ["deep/er"]
+    with pytest.raises(GitError, match="no such commit"):
+        origin.read("f" * 40, "x")
+    with pytest.raises(GitError, match="line break"):
+        origin.read(commit, "a\nb")
+
+
+def test_history(lab: Lab) -> None:
+    start = lab.tip
+    one = lab.land({"a": b"1"}, message="First\n\nWith a body")
+    two = lab.land({"a": b"1", "b": b"2"}, message="Second | third")
+    assert [(entry.id, entry.subject) for entry in lab.origin.log("main")][:2] == [
+        (two, "Second | third"),
+        (one, "First"),
+    ]
+    assert [entry.id for entry in lab.origin.log("main", "a")] == [one]
+    assert lab.origin.changed(start, two) == ["a", "b"]
+    assert lab.origin.is_ancestor(one, two)
+    assert not lab.origin.is_ancestor(two, one)
+    assert lab.origin.merge_base(one, two) == one
+    assert lab.origin.merge_base(one, lab.origin.commit_files(None, {"x": b""}, "Alien")) is None
+    with pytest.raises(GitError):
+        lab.origin.is_ancestor("nope", two)
+
+
+def test_commit_files_keeps_everything_else(lab: Lab) -> None:
+    script = lab.clone.path / "run.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    lab.clone.git("add", "run.sh")
+    lab.clone.git("commit", "-q", "-m", "Script", env=lab.clone.identity())
+    (lab.clone.path / "README.md").write_text("staged\n")
+    lab.clone.git("add", "README.md")
+    before = lab.clone.resolve("HEAD")
+
+    commit = lab.clone.commit_files(
+        before, {"run.sh": b"#!/bin/sh\ntrue\n", "dvc.yaml": None, "new/x": b"x"}, "Edit"
+    )
+
+    assert lab.clone.changed(before, commit) == ["dvc.yaml", "new/x", "run.sh"]
+    assert lab.clone.git("ls-tree", commit, "run.sh").startswith("100755 ")
+    assert lab.clone.git("ls-tree", commit, "new/x").startswith("100644 ")
+    assert lab.clone.resolve("HEAD") == before
+    assert lab.clone.git("status", "--porcelain") == "M  README.md"
+
+
+def test_who_commits(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def author() -> str:
+        return lab.clone.git(
+            "show", "-s", "--format=%an <%ae> %cn", lab.clone.commit_files(None, {"x": b""}, "X")
+        )
+
+    assert author() == "Visage <visage@localhost> Visage"
+    lab.clone.git("config", "user.name", "Ada")
+    lab.clone.git("config", "user.email", "ada@example.org")
+    assert author() == "Ada <ada@example.org> Ada"
+    monkeypatch.setenv("GIT_COMMITTER_NAME", "Bob")
+    assert author() == "Ada <ada@example.org> Bob"
+
+
+def test_fetch_mirrors_into_its_own_place(lab: Lab) -> None:
+    commit = lab.branch("feature", {"x": b""})
+    lab.verify("staging", lab.tip)
+    lab.clone.fetch("origin")
+    assert lab.clone.resolve("refs/gitops/origin/heads/feature") == commit
+    assert [tag.commit for tag in lab.clone.tags("verified/staging", remote="origin")] == [lab.tip]
+    assert lab.clone.tags() == []
+    assert (
+        lab.clone.git("for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags") == "refs/heads/main"
+    )
+    assert lab.clone.git("branch", "-r", "--list", "origin/feature") == ""
+    assert not (lab.clone.path / ".git" / "FETCH_HEAD").exists()
+
+    lab.origin.git("update-ref", "-d", "refs/heads/feature")
+    lab.origin.git("update-ref", "-d", f"refs/tags/verified/staging/{lab.tip[:12]}")
+    lab.clone.fetch("origin")
+    assert not lab.clone.has("refs/gitops/origin/heads/feature")
+    assert lab.clone.tags("", remote="origin") == []
+
+
+def test_a_remote_by_its_path(lab: Lab) -> None:
+    lab.clone.fetch(str(lab.origin.path))
+    assert lab.clone.resolve(lab.clone.branch_ref(str(lab.origin.path), "main")) == lab.tip
+    assert (
+        lab.clone.remote_url("origin") == lab.clone.remote_url(str(lab.origin.path)) == str(lab.origin.path)
+    )
+
+
+def test_tags_of_all_kinds(lab: Lab) -> None:
+    origin, tip = lab.origin, lab.tip
+    origin.git("update-ref", "refs/tags/light", tip)
+    origin.git("update-ref", "refs/tags/a/b", origin.tag(tip, "a/b", "two\n\nlines: é"))
+    assert [(tag.name, tag.commit, tag.message) for tag in origin.tags()] == [
+        ("a/b", tip, "two\n\nlines: é"),
+        ("light", tip, ""),
+    ]
+    assert [tag.name for tag in origin.tags("a")] == ["a/b"]
+    assert [tag.name for tag in origin.tags("a/*")] == ["a/b"]
+    assert origin.tags("b") == []
+
+
+def test_push_never_overwrites_without_a_lease(lab: Lab) -> None:
+    start = lab.tip
+    one = lab.clone.commit_files(start, {"x": b"1"}, "One")
+    two = lab.clone.commit_files(start, {"x": b"2"}, "Two")
+    ref = "refs/heads/topic"
+    lab.clone.push("origin", {ref: one})
+    for leases in (None, {ref: None}, {ref: start}):
+        with pytest.raises(PushRejectedError, match=r"rejected"):
+            lab.clone.push("origin", {ref: two}, leases=leases)
+    assert lab.origin.resolve(ref) == one
+    lab.clone.push("origin", {ref: two}, leases={ref: one})
+    assert lab.origin.resolve(ref) == two
+    lab.clone.push("origin", {ref: None})
+    assert not lab.origin.has(ref)
+
+
+def test_push_is_all_or_nothing(lab: Lab) -> None:
+    one = lab.clone.commit_files(None, {"x": b"1"}, "Alien")
+    with pytest.raises(PushRejectedError):
+        lab.clone.push("origin", {"refs/heads/new": one, "refs/heads/main": one})
+    assert not lab.origin.has("refs/heads/new")
+
+
+class _Flaky(http.server.BaseHTTPRequestHandler):
+    requests = 0
+
+    def do_GET(self) -> None:
+        type(self).requests += 1
+        self.send_response(503)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def flaky() -> Iterator[str]:
+    _Flaky.requests = 0
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Flaky)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://user:hunter2@127.0.0.1:{server.server_port}/x.git"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_network_is_tried_again_and_passwords_are_not_repeated(
+    lab: Lab, flaky: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(NetworkError) as caught:
+        lab.clone.fetch(flaky)
+    assert _Flaky.requests == repository._ATTEMPTS
+    assert "hunter2" not in str(caught.value)
+    assert "503" in str(caught.value)
+
+
+def test_a_remote_that_is_none_is_not_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    real = Repository.run
+
+    def count(self: Repository, *args: str, **options: object) -> object:
+        calls.append(args[0])
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Repository, "run", count)
+    with pytest.raises(GitError, match="does not appear to be a git repository"):
+        lab.clone.fetch("nowhere")
+    assert calls == ["fetch"]
+
+
+def test_clone_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(GitError, match="does not exist"):
+        Repository.clone(str(tmp_path / "nothing"), tmp_path / "clone")

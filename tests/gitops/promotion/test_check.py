@@ -1,0 +1,435 @@
+import hashlib
+import json
+
+import pytest
+
+from gitops.errors import ComparisonError, NothingToDoError, PushRejectedError, RuleError
+from gitops.gates.comparison import Comparison
+from gitops.gates.gates import EVALUATION, EXPORT
+from gitops.git.repository import Repository
+from gitops.promotion.check import check, note
+from gitops.promotion.merge import merge
+from gitops.promotion.proposals import push, release_hold, rollback
+from gitops.promotion.rules import Violation, violations
+from gitops.release.file import Release
+from gitops.release.state import Ledger
+from tests.gitops.conftest import ROOT, Lab, model_files
+
+
+def found(lab: Lab, head: str) -> list[Violation]:
+    return check(lab.ledger(), lab.clone.resolve(lab.clone.branch_ref(lab.remote, head)))
+
+
+def said(lab: Lab, head: str) -> str:
+    return "\n".join(map(str, found(lab, head)))
+
+
+def test_a_change_of_code_passes(lab: Lab) -> None:
+    lab.branch("feature", {"src/face_attributes/new.py": b"", "dags/new.py": b""})
+    lab.land({"README.md": b"news\n"})
+    assert found(lab, "feature") == []
+
+
+def test_main_itself_passes(lab: Lab) -> None:
+    assert found(lab, "main") == []
+
+
+def test_what_the_commands_propose_passes(lab: Lab) -> None:
+    lab.train("a")
+    lab.promote("staging")
+    assert found(lab, "promote/staging") == []
+    lab.merge("promote/staging")
+    lab.train("b")
+    lab.release("staging")
+    lab.verify("staging", lab.ledger().history("staging")[1].commit or "")
+    ledger = lab.ledger()
+    push(ledger, lab.remote, rollback(ledger, "staging", lab.remote))
+    assert found(lab, "rollback/staging") == []
+    lab.merge("rollback/staging")
+    ledger = lab.ledger()
+    push(ledger, lab.remote, release_hold(ledger, "staging", lab.remote))
+    assert found(lab, "release-hold/staging") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "says"),
+    [
+        ("environments/staging/release.yaml", b"commit: abc\n", "'abc' is not a full commit id"),
+        ("environments/staging/release.yaml", b"commit: " + b"f" * 40, "is no commit of this repository"),
+        ("environments/staging/release.yaml", None, "missing; restore it"),
+        ("environments/dev/release.yaml", b"commit: null\n", "dev follows main"),
+        ("environments/prod/settings.env", b"X=1\n", "prod/settings.env:1: X: unknown"),
+        ("environments/prod/settings.env", None, "missing; every environment has its settings"),
+        ("environments/qa/release.yaml", b"commit: null\n", "no such environment"),
+    ],
+)
+def test_what_is_not_valid_is_refused(lab: Lab, path: str, content: bytes | None, says: str) -> None:
+    lab.branch("edit", {path: content})
+    assert says in said(lab, "edit")
+
+
+def test_a_promotion_changes_nothing_else(lab: Lab) -> None:
+    commit = lab.train("a")
+    release = {"environments/staging/release.yaml": f"commit: {commit}\n".encode()}
+    lab.branch("alone", release)
+    assert found(lab, "alone") == []
+    lab.branch("more", release | {"README.md": b"x"})
+    assert "changes together with README.md; put the release into a pull request of its own" in said(
+        lab, "more"
+    )
+    lab.branch("both", release | {"environments/prod/release.yaml": f"commit: {commit}\n".encode()})
+    assert len([line for line in found(lab, "both") if "changes together" in line.rule]) == 2
+
+
+def test_a_comment_in_a_release_file_is_no_promotion(lab: Lab) -> None:
+    lab.branch("edit", {"environments/staging/release.yaml": b"# hello\ncommit: null\n", "README.md": b"x"})
+    assert found(lab, "edit") == []
+
+
+def test_all_violations_are_listed(lab: Lab) -> None:
+    lab.branch(
+        "edit",
+        {
+            "environments/dev/release.yaml": b"x: 1\n",
+            "environments/staging/release.yaml": b"",
+            "environments/prod/settings.env": b"",
+        },
+    )
+    files = [violation.file for violation in found(lab, "edit")]
+    assert files == [
+        "environments/dev/release.yaml",
+        "environments/staging/release.yaml",
+        "environments/prod/settings.env",
+    ]
+
+
+def test_a_change_cannot_lower_the_bar_for_itself(lab: Lab) -> None:
+    path = "environments/dev/settings.env"
+    settings = (lab.origin.read("main", path) or b"").replace(b"THRESHOLD=0.85", b"THRESHOLD=0.5")
+    lab.branch("edit", model_files("a", 0.6) | {path: settings})
+    assert "at least 0.8500 is asked for" in said(lab, "edit")
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (model_files("a", profile="small"), "profile: small, full is asked for"),
+        (model_files("a", 0.5), "mean accuracy: 0.5000"),
+        ({"dvc.lock": b"x"}, "metrics/evaluation.json: missing"),
+        ({"metrics/evaluation.json": b"{}"}, "profile: Field required"),
+        ({"metrics/evaluation.json": b"\xff"}, "metrics/evaluation.json"),
+    ],
+)
+def test_a_model_must_pass_its_gates_to_reach_main(lab: Lab, files: dict[str, bytes], says: str) -> None:
+    lab.branch("candidate/a", files)
+    assert says in said(lab, "candidate/a")
+
+
+def recorded(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files of a training, with the figures in `dvc.lock`."""
+    outs = "".join(
+        f"    - {{path: {path}, md5: {hashlib.md5(files[path], usedforsecurity=False).hexdigest()}}}\n"
+        for path in (EVALUATION, EXPORT)
+    )
+    return files | {"dvc.lock": files["dvc.lock"] + f"  evaluate:\n    cmd: x\n    outs:\n{outs}".encode()}
+
+
+@pytest.mark.parametrize("path", [EVALUATION, EXPORT])
+def test_figures_are_those_that_dvc_recorded(lab: Lab, path: str) -> None:
+    files = recorded(model_files("a"))
+    lab.branch("honest", files)
+    assert found(lab, "honest") == []
+    lab.branch("edited", files | {path: files[path].replace(b"0.9", b"0.99").replace(b"0002", b"0001")})
+    assert said(lab, "edited").startswith(f"{path}: not what dvc.lock records of it")
+    lab.merge("honest")
+    # Of a model that runs already, where no gate has anything to compare
+    lab.branch("boast", {path: files[path] + b"\n"})
+    [violation] = found(lab, "boast")
+    assert (violation.file, "run dvc repro" in violation.right) == (path, True)
+
+
+def test_a_good_model_may_be_merged(lab: Lab) -> None:
+    lab.branch("candidate/a", model_files("a"))
+    assert found(lab, "candidate/a") == []
+
+
+def test_a_branch_that_is_behind_is_judged_by_what_main_says_now(lab: Lab) -> None:
+    start = lab.tip
+    first = lab.train("a")
+    path = "environments/staging/release.yaml"
+    lab.branch("old", {path: f"commit: {first}\n".encode()})
+    lab.branch("code", {"src/new.py": b""}, on=start)
+    lab.train("b")
+    lab.release("staging")
+    assert f"conflicts with main in {path}; merge main into the branch (git pull" in said(lab, "old")
+    lab.branch("older", {path: f"commit: {first}\n".encode()})
+    assert "is older than" in said(lab, "older")
+    assert found(lab, "code") == []
+
+
+def test_histories_that_never_met(lab: Lab) -> None:
+    lab.origin.git("update-ref", "refs/heads/alien", lab.origin.commit_files(None, {"x": b""}, "Alien"))
+    assert "shares no history with main" in said(lab, "alien")
+
+
+def test_merge_moves_main_and_deletes_the_proposal(lab: Lab) -> None:
+    lab.train("a")
+    proposal = lab.promote("staging")
+    before = lab.tip
+    commit = lab.merge("promote/staging")
+    assert lab.tip == commit
+    assert lab.origin.git("show", "--no-patch", "--format=%P", commit) == f"{before} {proposal.commit}"
+    assert "refs/heads/promote/staging" not in lab.clone.remote_refs(lab.remote)
+    assert lab.clone.git("status", "--porcelain") == ""
+    assert lab.clone.git("branch", "--list").split() == ["*", "main"]
+
+
+def test_merge_keeps_a_feature_branch(lab: Lab) -> None:
+    lab.branch("feature", {"x": b""})
+    lab.merge("feature")
+    assert "refs/heads/feature" in lab.clone.remote_refs(lab.remote)
+    with pytest.raises(NothingToDoError, match="feature is already part of main"):
+        lab.merge("feature")
+
+
+def test_merge_refuses_what_check_refuses(lab: Lab) -> None:
+    before = lab.tip
+    lab.branch("edit", {"environments/staging/release.yaml": b"x: 1\n"})
+    with pytest.raises(RuleError, match="x: unknown key"):
+        lab.merge("edit")
+    for branch in ("nope", "main"):
+        with pytest.raises(RuleError, match=f"{branch}: no such branch"):
+            lab.merge(branch)
+    assert lab.tip == before
+
+
+def test_merge_names_the_files_in_conflict(lab: Lab) -> None:
+    start = lab.tip
+    before = lab.land({"README.md": b"ours\n", "dags/new.py": b"ours\n"})
+    lab.branch("feature", {"README.md": b"theirs\n", "dags/new.py": b"theirs\n"}, on=start)
+    with pytest.raises(
+        RuleError,
+        match=r"conflicts with main in README\.md, dags/new\.py; merge main into the branch \(git pull",
+    ):
+        lab.merge("feature")
+    assert lab.tip == before
+
+
+def _hook(lab: Lab, script: str) -> None:
+    hook = lab.origin.path / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\n{script}\n")
+    hook.chmod(0o755)
+
+
+def test_merge_starts_again_once_when_main_moved(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.branch("feature", {"x": b""})
+    pushed: list[str] = []
+    real = Repository.push
+
+    def race(self: Repository, *args: object, **options: object) -> None:
+        if not pushed:
+            pushed.append(lab.land({"README.md": b"somebody else\n"}))
+        real(self, *args, **options)
+
+    monkeypatch.setattr(Repository, "push", race)
+    commit = lab.merge("feature")
+    assert lab.origin.is_ancestor(pushed[0], commit)
+    assert lab.tip == commit
+
+
+def test_merge_gives_up_on_a_main_that_it_may_not_push_to(lab: Lab) -> None:
+    lab.branch("feature", {"x": b""})
+    before = lab.tip
+    _hook(lab, "echo protected >&2; exit 1")
+    with pytest.raises(PushRejectedError, match=r"pre-receive hook declined"):
+        merge(lab.clone, lab.remote, "feature")
+    assert lab.tip == before
+
+
+def test_merge_ignores_the_hooks_of_the_checkout(lab: Lab, tmp_path) -> None:
+    lab.branch("feature", {"x": b""})
+    ran = tmp_path / "ran"
+    for name in ("pre-push", "pre-merge-commit", "commit-msg", "post-merge"):
+        hook = lab.clone.path / ".git" / "hooks" / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\ntouch {ran}\nexit 1\n")
+        hook.chmod(0o755)
+    assert lab.merge("feature") == lab.tip
+    assert not ran.exists()
+
+
+def test_a_comparison_that_fails_is_not_blamed_on_the_model(lab: Lab) -> None:
+    lab.train("a")
+    head = lab.branch("candidate/b", model_files("b"))
+
+    def compare(*_: object) -> Comparison:
+        raise ComparisonError("the DVC remote is down")
+
+    ledger = Ledger.fetch(lab.clone, lab.remote, compare=compare)
+    (violation,) = check(ledger, head)
+    assert "not known: the DVC remote is down" in violation.rule
+    assert violation.right == "see to that and check again"
+    assert [row.ok for row in ledger.judged["dev"] if row.gate == "no worse than the incumbent"] == [False]
+
+
+def test_a_promotion_is_compared_with_what_the_environment_runs(lab: Lab) -> None:
+    first = lab.train("a")
+    lab.release("staging")
+    second = lab.train("b")
+    asked: list[tuple[str, str]] = []
+
+    def compare(_: Repository, commit: str, incumbent: str) -> Comparison:
+        asked.append((commit, incumbent))
+        raise ComparisonError("the DVC remote is down")
+
+    ledger = Ledger.fetch(lab.clone, lab.remote, compare=compare)
+    (violation,) = violations(ledger, "staging", Release(commit=second))
+    assert asked == [(second, first)]
+    assert violation.right == "see to that and check again"
+    assert list(ledger.judged) == ["staging"]
+
+
+PIPELINE = b"""stages:
+  export:
+    cmd: make it
+    params: [train]
+    outs: [models/model.onnx]
+  evaluate:
+    cmd: judge it
+    deps: [models/model.onnx]
+"""
+
+
+def trained(params: str, *, read: str = "a") -> dict[str, bytes]:
+    """A pipeline, and what a training with these parameters leaves; evaluate read the model `read`."""
+    made, other = (hashlib.sha256(name.encode()).hexdigest()[:32] for name in ("a", read))
+    lock = f"""schema: '2.0'
+stages:
+  export:
+    cmd: make it
+    params:
+      params.yaml:
+        train: {{learning_rate: {params}}}
+    outs:
+    - {{path: models/model.onnx, hash: md5, md5: {made}}}
+  evaluate:
+    cmd: judge it
+    deps:
+    - {{path: models/model.onnx, hash: md5, md5: {other}}}
+"""
+    return model_files("a") | {"dvc.yaml": PIPELINE, "dvc.lock": lock.encode()}
+
+
+def test_a_change_that_its_model_was_not_made_with_may_be_merged_and_is_noted(lab: Lab) -> None:
+    lab.land(trained("0.1"))
+    params = {"params.yaml": b"profile: full\ntrain:\n  learning_rate: 0.2\n"}
+    commit = lab.branch("faster", params)
+    assert found(lab, "faster") == []
+    ledger = lab.ledger()
+    line = note(ledger, commit, ["params.yaml"], "faster")
+    assert line is not None
+    assert "params.yaml: train.learning_rate 0.1 -> 0.2 (export)" in line
+    assert ".venv/bin/gitops train faster --wait" in line
+    assert note(ledger, ledger.tip, ["params.yaml"], "main") is None
+    # What touches no file of the pipeline is not told of it.
+    assert note(ledger, commit, ["environments/prod/release.yaml"], "x") is None
+
+
+def test_a_lock_that_contradicts_itself_is_refused(lab: Lab) -> None:
+    lab.land(trained("0.1"))
+    lab.branch("by-hand", trained("0.1", read="b") | {"README.md": b"merged by hand"})
+    (violation,) = found(lab, "by-hand")
+    assert violation.file == "dvc.lock"
+    assert violation.rule.startswith(
+        "export made models/model.onnx with the digest ca978112ca1b, evaluate read"
+    )
+
+
+SCHEMA = "schemas/params.schema.json"
+
+
+def visage(path: str) -> bytes:
+    return (ROOT / path).read_bytes()
+
+
+def parameters(lab: Lab) -> None:
+    """Give main the parameters, the overlay and the schema of this repository."""
+    lab.land({path: visage(path) for path in ("params.yaml", "params.small.yaml", SCHEMA)})
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after", "says"),
+    [
+        (
+            "params.yaml",
+            b"width: 16",
+            b"width: 24",
+            "params.yaml: train.width: 24 is outside tune.space.width (one of 8, 16); "
+            "every stage would stop there: correct it",
+        ),
+        (
+            "params.yaml",
+            b"dropout: {synthetic: 0.15",
+            b"dropout: {synthetic: 2",
+            "train.dropout: 2 must be less than 1",
+        ),
+        ("params.yaml", b"batch_size", b"batchsize", "train.batchsize: unknown, did you mean batch_size?"),
+        ("params.yaml", b"sample: 2000", b"sample: 2000.0", "prepare.sample: 2000.0 must be of type integer"),
+        ("params.yaml", b"profile: full", b"profile: [", "params.yaml: line "),
+        (
+            "params.small.yaml",
+            b"epochs: 5",
+            b"epochs: 0",
+            "params.small.yaml: train.epochs: 0 must be at least 1",
+        ),
+        (
+            "params.small.yaml",
+            b"trials: 2",
+            b"trails: 2",
+            "params.small.yaml: tune.trails: unknown, did you mean",
+        ),
+        ("params.small.yaml", b"tune:", b"tune: 3\nx:", "params.small.yaml: tune: must be a section"),
+    ],
+)
+def test_parameters_are_checked_as_the_stages_check_them(
+    lab: Lab, path: str, before: bytes, after: bytes, says: str
+) -> None:
+    parameters(lab)
+    content = visage(path)
+    assert before in content
+    lab.branch("edit", {path: content.replace(before, after, 1)})
+    (line,) = said(lab, "edit").splitlines()
+    assert says in line
+
+
+def test_a_change_of_the_parameters_model_is_judged_by_its_own_schema(lab: Lab) -> None:
+    parameters(lab)
+    schema = json.loads(visage(SCHEMA))
+    schema["$defs"]["TrainParams"]["properties"]["momentum"] = {"type": "number", "maximum": 1}
+    files = {SCHEMA: json.dumps(schema).encode()}
+    params = visage("params.yaml").replace(b"  ema_decay", b"  momentum: 0.9\n  ema_decay")
+    lab.branch("both", files | {"params.yaml": params})
+    assert found(lab, "both") == []
+    lab.branch("params", {"params.yaml": params})
+    assert "train.momentum: unknown" in said(lab, "params")
+    lab.branch("too-much", files | {"params.yaml": params.replace(b"0.9\n", b"1.9\n", 1)})
+    assert "train.momentum: 1.9 must be at most 1" in said(lab, "too-much")
+    # A schema that is taken away is no way around it.
+    lab.branch("without", {SCHEMA: None, "params.yaml": params})
+    assert "train.momentum: unknown" in said(lab, "without")
+    lab.branch("broken", {SCHEMA: b"[]"})
+    assert f"{SCHEMA}: not a JSON Schema" in said(lab, "broken")
+
+
+def test_a_rollback_waits_for_no_repair_of_the_pipeline(lab: Lab) -> None:
+    lab.train("a")
+    lab.release("staging")
+    lab.train("b")
+    lab.release("staging")
+    lab.land({"dvc.yaml": b"stages: ["})
+    ledger = lab.ledger()
+    push(ledger, lab.remote, rollback(ledger, "staging", lab.remote))
+    assert found(lab, "rollback/staging") == []
+    lab.branch("docs", {"README.md": b"x"})
+    assert "dvc.yaml" in said(lab, "docs")

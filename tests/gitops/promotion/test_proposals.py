@@ -1,0 +1,369 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gitops.errors import NothingToDoError, PushRejectedError, RuleError
+from gitops.git.repository import Repository
+from gitops.promotion import rules
+from gitops.promotion.merge import merge
+from gitops.promotion.proposals import Proposal, describe, promote, push, release_hold, rollback
+from gitops.release import file as release
+from gitops.release.file import Release
+from gitops.release.state import Ledger
+from tests.gitops.conftest import Lab, model_files
+
+
+def refused(lab: Lab, environment: str, content: Release) -> str:
+    return "\n".join(map(str, rules.violations(lab.ledger(), environment, content)))
+
+
+def test_staging_takes_what_dev_runs(lab: Lab) -> None:
+    commit = lab.train("a")
+    proposal = lab.promote("staging")
+    assert proposal.after == Release(commit=commit)
+    assert lab.origin.changed("main", "promote/staging") == ["environments/staging/release.yaml"]
+    assert release.read(lab.origin, "promote/staging", "staging") == proposal.after
+    assert lab.origin.resolve("promote/staging~1") == lab.tip
+    assert release.read(lab.origin, "main", "staging") == Release(commit=None)
+
+
+def test_the_checkout_is_left_as_it_was(lab: Lab) -> None:
+    lab.train("a")
+    (lab.clone.path / "README.md").write_text("mine\n")
+    before = lab.clone.git("for-each-ref", "refs/heads", "refs/tags", "refs/remotes")
+    lab.promote("staging")
+    assert lab.clone.git("for-each-ref", "refs/heads", "refs/tags") == before.split("\n")[0]
+    assert lab.clone.git("status", "--porcelain").strip() == "M README.md"
+    assert lab.clone.resolve("HEAD") != lab.tip
+
+
+def test_nothing_to_promote(lab: Lab) -> None:
+    lab.train("a")
+    lab.release("staging")
+    with pytest.raises(NothingToDoError, match="staging already has the release of dev"):
+        lab.promote("staging")
+    lab.land({"README.md": b"news\n"})
+    with pytest.raises(NothingToDoError, match="staging already has the release of dev"):
+        lab.promote("staging")
+
+
+def test_prod_has_nothing_to_take_before_staging_has(lab: Lab) -> None:
+    with pytest.raises(NothingToDoError, match="staging has no release yet"):
+        lab.promote("prod")
+
+
+def test_prod_takes_what_staging_runs_and_verified(lab: Lab) -> None:
+    commit = lab.train("a")
+    lab.merge(lab.promote("staging").branch)
+    with pytest.raises(RuleError, match="staging has not verified"):
+        lab.promote("prod")
+    lab.verify("staging", commit)
+    lab.train("b")
+    assert lab.promote("prod").after == Release(commit=commit)
+
+
+def test_prod_waits_for_the_soak(lab: Lab) -> None:
+    path = "environments/prod/settings.env"
+    content = lab.origin.read("main", path)
+    assert content is not None
+    lab.land({path: content.replace(b"MIN_SOAK_HOURS=0", b"MIN_SOAK_HOURS=24")})
+    commit = lab.train("a")
+    lab.merge(lab.promote("staging").branch)
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    lab.verify("staging", commit, at=at)
+    ledger = lab.ledger()
+    with pytest.raises(RuleError, match=r"23\.0 h ago; MIN_SOAK_HOURS of prod asks for 24\.0 h: wait 1\.0 h"):
+        promote(ledger, "prod", lab.remote, now=at + timedelta(hours=23))
+    with pytest.raises(RuleError, match="MIN_SOAK_HOURS"):
+        promote(ledger, "prod", lab.remote, now=at - timedelta(hours=48))
+    assert promote(ledger, "prod", lab.remote, now=at + timedelta(hours=24)).after.commit == commit
+
+
+def test_what_an_environment_rejected_goes_no_further(lab: Lab) -> None:
+    commit = lab.train("a")
+    lab.verify("dev", commit, "rejected")
+    with pytest.raises(RuleError, match="dev rejected"):
+        lab.promote("staging")
+    lab.train("b")
+    commit = lab.promote("staging").after.commit
+    assert commit is not None
+    lab.merge("promote/staging")
+    lab.verify("staging", commit)
+    lab.verify("staging", commit, "rejected")
+    with pytest.raises(RuleError, match="staging rejected"):
+        lab.promote("prod")
+
+
+def test_every_environment_before_it_must_have_verified_a_release(lab: Lab) -> None:
+    commit = lab.train("a", verified=False)
+    with pytest.raises(
+        RuleError, match=f"dev has not verified {commit[:12]} yet; wait for verify_release in dev"
+    ):
+        lab.promote("staging")
+    release_file = {"environments/staging/release.yaml": f"commit: {commit}\n".encode()}
+    lab.land(release_file)
+    lab.verify("staging", commit)
+    # Somebody went past the rules, and prod does not take what dev has no verdict on.
+    with pytest.raises(RuleError) as caught:
+        lab.promote("prod")
+    assert str(caught.value).count("\n") == 0
+    assert f"dev has not verified {commit[:12]}" in str(caught.value)
+    lab.verify("dev", commit)
+    assert lab.promote("prod").after.commit == commit
+
+
+def test_a_verdict_counts_for_every_commit_of_the_same_release(lab: Lab) -> None:
+    first = lab.train("a")
+    # main moves with a merge that is no news to dev: it verifies nothing again
+    tip = lab.land({"README.md": b"news\n"})
+    assert first != tip
+    assert lab.promote("staging").after.commit == tip
+
+
+def test_a_model_of_an_earlier_commit_is_never_promoted(lab: Lab) -> None:
+    lab.train("a")
+    lab.release("staging")
+    lab.train("b")
+    dvc = (lab.origin.read("main", "dvc.yaml") or b"").replace(b"make it", b"make it better")
+    stale = lab.land({"dvc.yaml": dvc})
+    lab.verify("dev", stale)
+    with pytest.raises(RuleError) as caught:
+        lab.promote("staging")
+    (line,) = str(caught.value).splitlines()
+    why = 'its command was "make it", is "make it better" (export)'
+    assert (
+        f"{stale[:12]} has the model of an earlier commit: {why}; train it: .venv/bin/gitops train main"
+        in line
+    )
+    # Nor into prod, where somebody has put it into staging by hand.
+    lab.declare("staging", f"commit: {stale}\n")
+    lab.verify("staging", stale)
+    with pytest.raises(RuleError, match="has the model of an earlier commit"):
+        lab.promote("prod")
+    # To go back needs nobody's training.
+    ledger = lab.ledger()
+    assert rollback(ledger, "staging", lab.remote).after.commit is not None
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (model_files("a", 0.84), "mean accuracy: 0.8400, at least 0.8500 is asked for"),
+        (model_files("a", profile="small"), "profile: small, full is asked for"),
+        (
+            model_files("a", difference=0.1),
+            "ONNX equals PyTorch: 0.1 apart, 0 decisions changed, at most 0.001, 0 changed is asked for",
+        ),
+        ({"dags/example.py": b""}, "metrics/evaluation.json: missing"),
+    ],
+)
+def test_gates(lab: Lab, files: dict[str, bytes], says: str) -> None:
+    lab.land(files)
+    with pytest.raises(RuleError, match=says.replace(".", r"\.")):
+        lab.promote("staging")
+
+
+def test_a_worse_model_does_not_replace_a_better_one(lab: Lab) -> None:
+    lab.train("a", 0.93)
+    lab.release("staging")
+    lab.train("b", 0.90)
+    with pytest.raises(RuleError, match="no worse than the incumbent"):
+        lab.promote("staging")
+    lab.train("c", 0.925)
+    assert lab.promote("staging").known is False
+
+
+def test_hand_edits_meet_the_same_rules(lab: Lab) -> None:
+    first = lab.train("a")
+    lab.release("staging")
+    second = lab.train("b")
+    lab.release("staging")
+    side = lab.commit(model_files("c"))
+    lab.origin.git("update-ref", "refs/heads/side", side)
+    assert "not on main" in refused(lab, "staging", Release(commit=side))
+    assert "is no commit of this repository" in refused(lab, "staging", Release(commit="f" * 40))
+    assert "is older than" in refused(lab, "staging", Release(commit=first))
+    assert "is the release that is there already" in refused(lab, "staging", Release(commit=lab.tip))
+    assert "a release is not taken away" in refused(lab, "staging", Release(commit=None))
+    assert "takes what staging runs" in refused(lab, "prod", Release(commit=first))
+    assert "never ran" in refused(lab, "staging", Release(commit=lab.tip, hold="x"))
+    assert "no release to roll back from" in refused(lab, "prod", Release(commit=second, hold="x"))
+    assert refused(lab, "prod", Release(commit=second)) == ""
+
+
+def test_a_commit_of_a_merged_branch_never_ran_in_dev(lab: Lab) -> None:
+    lab.train("a")
+    side = lab.branch("side", model_files("b"))
+    lab.merge("side")
+    assert lab.origin.is_ancestor(side, lab.tip)
+    assert "not on main" in refused(lab, "staging", Release(commit=side))
+    lab.verify("dev", lab.tip)
+    assert refused(lab, "staging", Release(commit=lab.tip)) == ""
+
+
+def test_rollback_and_hold(lab: Lab) -> None:
+    first = lab.train("a")
+    lab.release("staging")
+    second = lab.train("b")
+    lab.release("staging")
+    ledger = lab.ledger()
+    proposal = rollback(ledger, "staging", lab.remote, reason="faces are\nupside down")
+    assert proposal.after == Release(commit=first, hold="faces are upside down")
+    assert proposal.branch == "rollback/staging"
+    push(ledger, lab.remote, proposal)
+    lab.merge("rollback/staging")
+
+    lab.train("c")
+    with pytest.raises(RuleError, match="staging is held: faces are upside down; lift it first"):
+        lab.promote("staging")
+    with pytest.raises(RuleError, match="verified no release before"):
+        rollback(lab.ledger(), "staging", lab.remote)
+
+    ledger = lab.ledger()
+    proposal = release_hold(ledger, "staging", lab.remote)
+    assert proposal.after == Release(commit=first)
+    push(ledger, lab.remote, proposal)
+    lab.merge("release-hold/staging")
+    with pytest.raises(NothingToDoError, match="not held"):
+        release_hold(lab.ledger(), "staging", lab.remote)
+    assert second != lab.release("staging")
+
+
+def test_rollback_goes_to_the_last_verified_one(lab: Lab) -> None:
+    first = lab.train("a")
+    lab.release("staging")
+    lab.train("b")
+    lab.merge(lab.promote("staging").branch)
+    lab.train("c")
+    lab.release("staging")
+    assert rollback(lab.ledger(), "staging", lab.remote).after.commit == first
+
+
+def test_rollback_to_what_it_ran(lab: Lab) -> None:
+    lab.train("a")
+    unverified = lab.promote("staging").after.commit
+    assert unverified is not None
+    lab.merge("promote/staging")
+    never = lab.train("b")
+    present = lab.train("c")
+    lab.release("staging")
+    assert rollback(lab.ledger(), "staging", lab.remote, to=unverified[:8]).after.commit == unverified
+    with pytest.raises(RuleError, match=rf"never ran {never}; --to takes one of: {unverified[:12]}"):
+        rollback(lab.ledger(), "staging", lab.remote, to=never)
+    with pytest.raises(NothingToDoError, match="already has"):
+        rollback(lab.ledger(), "staging", lab.remote, to=present)
+    lab.verify("staging", unverified, "rejected")
+    with pytest.raises(RuleError, match="staging rejected"):
+        rollback(lab.ledger(), "staging", lab.remote, to=unverified)
+
+
+def test_nothing_to_roll_back(lab: Lab) -> None:
+    with pytest.raises(RuleError, match="prod has no release yet"):
+        rollback(lab.ledger(), "prod", lab.remote)
+    lab.train("a")
+    lab.release("staging")
+    with pytest.raises(RuleError, match="none, it ran nothing before"):
+        rollback(lab.ledger(), "staging", lab.remote)
+
+
+def test_dev_and_unknown_environments(lab: Lab) -> None:
+    for command in (promote, rollback, release_hold):
+        with pytest.raises(RuleError, match="dev follows main"):
+            command(lab.ledger(), "dev", lab.remote)
+        with pytest.raises(RuleError, match="qa: no such environment"):
+            command(lab.ledger(), "qa", lab.remote)
+
+
+def test_proposing_again(lab: Lab) -> None:
+    lab.train("a")
+    first = lab.promote("staging")
+    again = lab.promote("staging")
+    assert (again.known, again.commit) == (True, first.commit)
+    lab.train("b")
+    newer = lab.promote("staging")
+    assert newer.known is False
+    assert lab.origin.resolve("promote/staging") == newer.commit != first.commit
+
+
+def test_the_message_says_what_changes(lab: Lab) -> None:
+    lab.train("a", 0.9)
+    lab.release("staging")
+    lab.land(
+        {"dags/new.py": b"", "params.yaml": b"profile: full\ntrain:\n  learning_rate: 0.2\n  epochs: 3\n"}
+    )
+    lab.train("b", 0.91)
+    message = lab.promote("staging").message
+    for line in (
+        "  dags/new.py",
+        "  train.epochs: none -> 3",
+        "  train.learning_rate: 0.1 -> 0.2",
+        "Accuracy: 0.9000 -> 0.9100",
+        "  mean accuracy: 0.9000 (0.8869 to 0.9131) -> 0.9100 (0.8975 to 0.9225) (+0.0100)",
+        "Dependencies: unchanged",
+    ):
+        assert line in message
+
+
+def test_describe_nothing(lab: Lab) -> None:
+    first = describe(lab.origin, None, lab.tip)
+    assert first.startswith("Release: no release -> ")
+    assert "none ->" not in first.partition("Accuracy")[2].partition("\n")[2]
+    assert "\nParameters: " in first
+    assert len(first.splitlines()) < 15
+    assert "DAGs: unchanged" in describe(lab.origin, lab.tip, lab.tip)
+
+
+def test_a_broken_file_on_main_can_be_promoted_over(lab: Lab) -> None:
+    lab.train("a")
+    lab.release("staging")
+    second = lab.train("b")
+    lab.declare("staging", "nonsense\n")
+    assert lab.promote("staging").after.commit is not None
+    assert lab.ledger().present("staging").commit != second
+
+
+def test_two_people_promote_at_once(lab: Lab, tmp_path: Path) -> None:
+    lab.train("a")
+    other = Repository.clone(str(lab.origin.path), tmp_path / "other")
+    # Two people: the same proposal of one person in one second would be one commit.
+    other.git("config", "user.name", "Other")
+    mine, theirs = lab.ledger(), Ledger.fetch(other, lab.remote)
+    proposals = [promote(ledger, "staging", lab.remote) for ledger in (mine, theirs)]
+    together = threading.Barrier(2)
+
+    def go(ledger: Ledger, proposal: Proposal) -> str:
+        together.wait()
+        try:
+            push(ledger, lab.remote, proposal)
+        except PushRejectedError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(2) as pool:
+        said = sorted(pool.map(go, (mine, theirs), proposals))
+    assert said[0] == ""
+    assert "promote/staging: somebody else has just pushed or merged it; run the same again" in said[1]
+    assert lab.origin.resolve("promote/staging") in {proposal.commit for proposal in proposals}
+
+    again = Ledger.fetch(other, lab.remote)
+    assert promote(again, "staging", lab.remote).known
+    lab.merge("promote/staging")
+    with pytest.raises(RuleError, match="promote/staging: no such branch"):
+        merge(other, lab.remote, "promote/staging")
+    with pytest.raises(NothingToDoError, match="staging already has the release of dev"):
+        promote(Ledger.fetch(other, lab.remote), "staging", lab.remote)
+
+
+def test_a_push_that_is_not_allowed_is_not_blamed_on_others(lab: Lab) -> None:
+    lab.train("a")
+    ledger = lab.ledger()
+    proposal = promote(ledger, "staging", lab.remote)
+    hook = lab.origin.path / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(PushRejectedError, match="pre-receive hook declined"):
+        push(ledger, lab.remote, proposal)

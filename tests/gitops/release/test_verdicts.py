@@ -1,0 +1,191 @@
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from gitops.errors import GitopsError, VerdictError
+from gitops.git.repository import Repository
+from gitops.release.verdicts import Verdict, Verdicts, record
+from tests.gitops import poison
+from tests.gitops.conftest import Lab
+
+
+def load(lab: Lab) -> Verdicts:
+    lab.clone.fetch(lab.remote)
+    return Verdicts.load(lab.clone, remote=lab.remote)
+
+
+def test_a_verdict_is_an_annotated_tag_on_its_release(lab: Lab) -> None:
+    commit = lab.train("a")
+    verdict = lab.verdict("staging", commit)
+    record(lab.clone, lab.remote, verdict)
+    (tag,) = lab.origin.tags("verified/staging")
+    assert (tag.name, tag.commit) == (f"verified/staging/{commit[:12]}", commit)
+    assert tag.message.startswith("verified in staging: mean accuracy 0.9000 measured, 0.9000 claimed")
+    assert Verdict.read(tag) == verdict
+    assert lab.clone.tags() == []
+
+
+def test_recording_again_changes_nothing(lab: Lab) -> None:
+    commit = lab.train("a")
+    lab.verify("staging", commit)
+    before = lab.origin.tags()
+    lab.verify("staging", commit)
+    assert lab.origin.tags() == before
+
+
+def test_recording_at_once_is_as_good_as_once(lab: Lab, tmp_path) -> None:
+    commit = lab.train("a")
+    clones = [Repository.clone(str(lab.origin.path), tmp_path / f"c{n}") for n in range(4)]
+    errors: list[GitopsError] = []
+
+    def work(clone: Repository) -> None:
+        try:
+            record(clone, "origin", lab.verdict("staging", commit))
+        except GitopsError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(clone,)) for clone in clones]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert len(lab.origin.tags("verified/staging")) == 1
+
+
+def test_a_rejection_outweighs_a_verification(lab: Lab) -> None:
+    commit = lab.train("a")
+    lab.verify("staging", commit)
+    lab.verify("staging", commit, "rejected")
+    verdicts = load(lab)
+    assert verdicts.verified("staging", commit) is None
+    assert verdicts.rejected("staging", commit)
+    with pytest.raises(VerdictError, match="git push origin --delete refs/tags/rejected/staging/"):
+        lab.verify("staging", commit)
+    lab.origin.git("update-ref", "-d", f"refs/tags/rejected/staging/{commit[:12]}")
+    assert load(lab).verified("staging", commit)
+
+
+def test_equal_releases_share_their_verdicts(lab: Lab) -> None:
+    commit = lab.train("a")
+    lab.verify("staging", commit)
+    equal = lab.land({"README.md": b"news\n"})
+    other = lab.land({"params.yaml": b"profile: small\n"})
+    verdicts = load(lab)
+    assert verdicts.verified("staging", equal)
+    assert verdicts.verified("staging", other) is None
+    assert verdicts.verified("prod", commit) is None
+    assert verdicts.verified("staging", None) is None
+
+
+def test_the_first_verification_counts_for_the_age(lab: Lab) -> None:
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    commit = lab.train("a")
+    lab.verify("staging", commit, at=now - timedelta(hours=5))
+    assert load(lab).age("staging", commit, now=now) == timedelta(hours=5)
+    assert load(lab).age("prod", commit, now=now) is None
+
+
+def _tag(lab: Lab, name: str, commit: str, message: str) -> None:
+    lab.origin.git("update-ref", f"refs/tags/{name}", lab.origin.tag(commit, name, message))
+
+
+def test_a_tag_without_figures_counts_for_nothing_and_is_named(lab: Lab) -> None:
+    commit = lab.train("a")
+    _tag(lab, f"verified/staging/{commit[:12]}", commit, "looks good to me")
+    _tag(lab, f"rejected/prod/{commit[:12]}", commit, "no")
+    verdicts = load(lab)
+    assert verdicts.verified("staging", commit) is None
+    assert verdicts.rejected("prod", commit) is None
+    assert [str(one) for one in verdicts.ignored] == [
+        f"rejected/prod/{commit[:12]}: ignored, its message carries no figures",
+        f"verified/staging/{commit[:12]}: ignored, its message carries no figures",
+    ]
+    with pytest.raises(
+        VerdictError, match=f"git push origin --delete refs/tags/verified/staging/{commit[:12]}"
+    ):
+        lab.verify("staging", commit)
+
+
+@pytest.mark.parametrize("word", ["verified", "rejected"])
+def test_odd_tags_change_no_verdict(lab: Lab, word: str) -> None:
+    one, two = lab.train("a"), lab.train("b")
+    lab.verify("staging", one)
+    lab.verify("staging", two, "rejected")
+    odd = [name for commit in (one, two) for name in poison.tags(lab.origin, word, "staging", commit)]
+    poison.tag(lab.origin, f"{word}/nowhere", one, b"{}")
+    verdicts = load(lab)
+    assert verdicts.verified("staging", one)
+    assert verdicts.rejected("staging", one) is None
+    assert verdicts.rejected("staging", two)
+    assert {tag.name for tag in verdicts.ignored} == {*odd, f"{word}/nowhere"}
+    assert all(len(str(tag)) < 160 and "\n" not in str(tag) for tag in verdicts.ignored)
+
+
+def test_a_verdict_in_a_tag_that_is_misdated_counts_by_its_own_time(lab: Lab) -> None:
+    commit = lab.train("a")
+    verdict = lab.verdict("staging", commit)
+    poison.tag(lab.origin, verdict.tag, commit, verdict.message.encode())
+    assert load(lab).verified("staging", commit) == verdict
+    (tag,) = lab.origin.tags("verified/staging")
+    assert tag.at == datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", 1e300, -1, "2101-01-01"]
+)
+def test_a_verdict_of_no_time_that_can_be_is_none(lab: Lab, at: object) -> None:
+    figures = lab.verdict("staging", lab.tip).model_dump(mode="json") | {"at": at}
+    poison.tag(lab.origin, f"verified/staging/{lab.tip[:12]}", lab.tip, json.dumps(figures).encode())
+    verdicts = load(lab)
+    assert verdicts.verified("staging", lab.tip) is None
+    assert len(verdicts.ignored) == 1
+
+
+def test_a_verification_copied_to_another_commit_does_not_count(lab: Lab) -> None:
+    one, two = lab.train("a"), lab.train("b")
+    lab.verify("staging", one)
+    message = lab.origin.tags("verified/staging")[0].message
+    _tag(lab, f"verified/staging/{two[:12]}", two, message)
+    _tag(lab, f"verified/prod/{one[:12]}", one, message)
+    verdicts = load(lab)
+    assert verdicts.verified("staging", two) is None
+    assert verdicts.verified("prod", one) is None
+
+
+def test_a_taken_name_is_refused(lab: Lab) -> None:
+    one, two = lab.train("a"), lab.train("b")
+    _tag(lab, f"verified/staging/{two[:12]}", one, "x")
+    with pytest.raises(VerdictError, match="already marks another commit"):
+        lab.verify("staging", two)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"release": "abc"},
+        {"environment": "qa"},
+        {"measured_accuracy": 1.5},
+        {"at": datetime(2026, 1, 1)},
+        {"x": 1},
+    ],
+)
+def test_figures_must_make_sense(lab: Lab, change: dict[str, object]) -> None:
+    good = lab.verdict("staging", "a" * 40).model_dump()
+    with pytest.raises(ValidationError):
+        Verdict.model_validate(good | change)
+
+
+def test_what_was_not_measured_can_be_recorded(lab: Lab) -> None:
+    commit = lab.train("a")
+    figures = lab.verdict("staging", commit, "rejected").model_dump()
+    verdict = Verdict.model_validate(figures | {"measured_accuracy": None, "reason": "it\nbroke"})
+    record(lab.clone, lab.remote, verdict)
+    (tag,) = lab.origin.tags("rejected/staging")
+    assert tag.message.splitlines()[0] == (
+        "rejected in staging: mean accuracy not measured, 0.9000 claimed: it broke"
+    )
+    assert Verdict.read(tag) == verdict

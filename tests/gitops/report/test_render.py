@@ -1,0 +1,353 @@
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from typer.testing import CliRunner, Result
+
+from gitops.cli import app
+from gitops.diff.diff import Change, Difference, Section
+from gitops.gates import gates
+from gitops.model.drift_comparison import PATH, Drifted
+from gitops.model.drift_comparison import Change as Gain
+from gitops.model.metrics import Figures, Interval
+from gitops.promotion.proposals import push, rollback
+from gitops.promotion.rules import Violation
+from gitops.report.collect import Incumbent, Material, Move
+from gitops.report.render import LONGEST, render
+from gitops.training.trial import Trial
+from tests.gitops.conftest import Lab, model_files
+
+OURS = {"<details>", "</details>", "<summary>", "</summary>", "<code>", "</code>"}
+NASTY = st.one_of(
+    st.text(max_size=80),
+    st.sampled_from(
+        [
+            "<script>alert(1)</script>",
+            "</details><img src=x onerror=y>",
+            "<!-- ",
+            "`` ``` `",
+            "| a | b |\n|---|---|",
+            "\\`<b>\\",
+            "![x](http://e.example/x.png)",
+            "[x](javascript:y)",
+            "www.example.com http://example.com a@example.com",
+            "@everyone #1",
+            "```\n```mermaid",
+            "&lt;b&gt;",
+            "$`x`$",
+            "# title\n- item\n> quote",
+            "*a* _b_ ~~c~~",
+        ]
+    ),
+    st.text(alphabet="`|<>&\\\n_*[]()!#@-", max_size=60),
+)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
+INTERVALS = st.builds(Interval, NUMBERS, st.none() | NUMBERS, st.none() | NUMBERS)
+
+
+def some(keys: st.SearchStrategy, values: st.SearchStrategy) -> st.SearchStrategy:
+    return st.dictionaries(keys, values, max_size=6)
+
+
+FIGURES = st.builds(
+    Figures,
+    sha256=st.none() | NASTY,
+    means=some(st.sampled_from(["mean_accuracy", "mean_f1", "majority_accuracy"]), INTERVALS),
+    attributes=some(NASTY, INTERVALS),
+    slices=some(NASTY, INTERVALS),
+    speed=some(NASTY, NUMBERS),
+    model_bytes=st.none() | st.integers(0, 10**12),
+    training=some(st.sampled_from(["device", "epochs"]), NASTY),
+    curve=st.lists(st.tuples(*[NUMBERS] * 4), max_size=80).map(tuple),
+)
+ROWS = st.builds(gates.Row, NASTY, NASTY, NASTY, NASTY, st.booleans())
+CHANGES = st.lists(st.builds(Change, NASTY, NASTY, NASTY, NASTY), max_size=5).map(tuple)
+SECTIONS = st.builds(Section, st.sampled_from(["DAGs", "Data", "Settings"]) | NASTY, CHANGES)
+DIFFERENCES = st.builds(
+    Difference, st.just("a" * 40), st.just("b" * 40), st.lists(SECTIONS, max_size=5).map(tuple)
+)
+SECONDS = some(NASTY, st.floats(0, 1e6))
+INCUMBENTS = st.builds(
+    Incumbent, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY
+)
+VIOLATIONS = st.lists(st.builds(Violation, NASTY, NASTY, NASTY), max_size=30).map(tuple)
+CHANGED = st.builds(Gain, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+WORTH = st.builds(
+    Drifted, st.lists(NASTY, min_size=1, max_size=3).map(tuple), st.integers(1), CHANGED, some(NASTY, CHANGED)
+)
+MOVES = st.lists(st.builds(Move, NASTY, DIFFERENCES), max_size=2).map(tuple)
+
+
+@st.composite
+def materials(draw: st.DrawFn) -> Material:
+    incumbents = draw(st.lists(INCUMBENTS, max_size=3).map(tuple))
+    return Material(
+        base=draw(NASTY),
+        head=draw(NASTY),
+        broken=draw(VIOLATIONS),
+        before=draw(FIGURES),
+        after=draw(FIGURES),
+        difference=draw(DIFFERENCES),
+        # Each move has its incumbent.
+        moves=draw(MOVES)[: len(incumbents)],
+        proposed=draw(FIGURES),
+        worth=draw(st.none() | WORTH),
+        incumbents=incumbents,
+        trial=draw(st.none() | st.builds(Trial, FIGURES, FIGURES, SECONDS)),
+        seconds=draw(SECONDS),
+        price=draw(st.none() | st.floats(0, 10)),
+    )
+
+
+def tags(text: str) -> list[str]:
+    """The HTML that a forge would see, as a Markdown parser finds it."""
+    found = []
+    for token in MarkdownIt("commonmark", {"html": True}).enable("table").parse(text):
+        for part in (token, *(token.children or ())):
+            if part.type in ("html_block", "html_inline"):
+                found += re.findall(r"<[^>]*>?", part.content)
+            assert part.type not in ("image", "link_open"), part
+    return found
+
+
+@given(materials(), st.sampled_from([600, 5000, LONGEST]))
+@settings(max_examples=150, deadline=None)
+def test_whatever_goes_in(material: Material, longest: int) -> None:
+    text = render(material, longest=longest)
+    assert len(text) <= longest
+    found = tags(text)
+    assert set(found) <= OURS
+    for name in ("details", "summary", "code"):
+        assert found.count(f"<{name}>") == found.count(f"</{name}>")
+    assert text.count("<details>") == text.count("</details>") == found.count("<details>")
+    assert not re.search(r"@(?!\d*&#8203;)\w", re.sub(r"`[^`\n]*`|<code>.*?</code>", "", text))
+
+
+HUGE = Figures(
+    sha256="a" * 64,
+    means={"mean_accuracy": Interval(0.9, 0.89, 0.91)},
+    attributes={f"Attribute_{number}": Interval(0.9) for number in range(2000)},
+)
+
+
+def huge() -> Material:
+    changes = tuple(Change(f"key{number}" * 10, "x" * 300, "y" * 300) for number in range(1000))
+    sections = tuple(Section(title, changes) for title in ("DAGs", "Parameters", "Data", "Code"))
+    return Material("main", "feature", (), Figures(), HUGE, Difference("a" * 40, "b" * 40, sections))
+
+
+def test_folded_parts_are_cut_first_and_a_line_says_so() -> None:
+    text = render(huge(), artifact="https://example.com/report?id=1")
+    assert len(text) <= LONGEST
+    assert "_Left out for length: " in text
+    assert "What changes" in text.splitlines()[-1]
+    assert text.rstrip().endswith("[The whole report](https://example.com/report?id=1)_")
+    assert "mean accuracy | " in text
+    assert len(render(huge(), longest=10**9)) > LONGEST
+
+
+def test_a_first_screen_that_is_too_long() -> None:
+    broken = tuple(Violation("f" * 200, "r" * 200, "w" * 200) for _ in range(20))
+    text = render(dataclasses.replace(huge(), broken=broken), longest=3000)
+    assert len(text) <= 3000
+    assert "20 things stand against it" in text.splitlines()[0]
+    assert "the end of the first part" in text
+
+
+@pytest.fixture
+def run(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(lab.clone.path)
+
+    def invoke(*args: str) -> Result:
+        result = CliRunner().invoke(app, ["report", *args])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return lambda *args: invoke("--without-dvc-remote", *args)
+
+
+def test_a_change_of_code(lab: Lab, run) -> None:
+    lab.train("a", 0.9)
+    lab.branch("feature", {"src/face_attributes/x.py": b"", "params.yaml": b"profile: small\n"})
+    text = run("--head", "feature").stdout
+    assert text.startswith(
+        "**Nothing stands against merging `feature` into main. It changes: Parameters (2), Code (1).**"
+    )
+    # The model is the one that main has: its figures are no news.
+    assert "mean accuracy" not in text
+    assert "<summary>What changes in dev</summary>" in text
+    assert "Against what runs" not in text
+
+
+def test_a_model_that_was_made_before_the_change_is_noted(lab: Lab, run) -> None:
+    lab.train("a")
+    lab.branch(
+        "faster", {"dvc.yaml": b"stages:\n  export:\n    cmd: make it fast\n    outs: [models/model.onnx]\n"}
+    )
+    text = run("--head", "faster").output
+    assert text.startswith("**Nothing stands against merging")
+    assert "Note: its model was made before this change" in text
+    assert "gitops train faster --wait" in text
+
+
+def test_another_model_is_held_against_every_incumbent(lab: Lab, run) -> None:
+    lab.train("a", 0.9)
+    lab.release("staging")
+    curve = b"epoch,train_loss,validation_loss,validation_accuracy\n1,0.5,0.4,0.8\n2,0.3,0.2,0.9\n"
+    lab.branch("candidate/b", model_files("b", 0.95) | {"plots/learning_curve.csv": curve})
+    text = run("--head", "candidate/b").stdout
+    assert "Mean accuracy goes from 0.9000 to 0.9500." in text
+    row = "| mean accuracy | 0.9000 (0.8869 to 0.9131) | 0.9500 (0.9404 to 0.9596) "
+    assert f"{row}| +0.0500, more than chance |" in text
+    assert "Against what runs in each environment" in text
+    assert re.search(r"\| gates \|  \| passes all \d \| passes all \d \| passes all \d \|", text)
+    assert "    line [0.8, 0.9]" in text
+    assert text.count("```mermaid") == 3
+
+    lab.branch("candidate/c", model_files("c", 0.5))
+    text = run("--head", "candidate/c").stdout
+    assert "must not be merged into main: 2 things stand against it." in text.splitlines()[0]
+    assert "fails: mean accuracy" in text
+
+
+def trial_of(folder: Path, **accuracies: float) -> Path:
+    for name, accuracy in accuracies.items():
+        metrics = folder / name / "metrics"
+        metrics.mkdir(parents=True)
+        (metrics / "evaluation.json").write_bytes(model_files(name, accuracy)["metrics/evaluation.json"])
+    (folder / "timing.json").write_text(json.dumps({"pipeline on small data, after": 61.5}))
+    return folder
+
+
+def test_what_a_retraining_gained_on_what_drifted(lab: Lab, run) -> None:
+    made = model_files("new", 0.97)
+    gain = {"accuracy": 0.93, "incumbent": 0.9, "difference": 0.03, "low": 0.02, "high": 0.04}
+    figures = {
+        "model_sha256": json.loads(made["metrics/evaluation.json"])["model_sha256"],
+        "samples": 177,
+        "batches": ["prod-2026-01-07"],
+        "mean_accuracy": gain,
+        "per_attribute": {"Smiling": gain, "Bald": gain | {"difference": -0.01, "low": -0.02, "high": 0.01}},
+    }
+    lab.branch("candidate/x", made | {PATH: json.dumps(figures).encode()})
+    text = run("--head", "candidate/x").stdout
+    shown, _, folded = text.partition("<details>")
+    assert "On 177 held-out images of prod-2026-01-07: 0.9300, where the incumbent has 0.9000" in shown
+    rows = [line for line in folded.splitlines() if "points (" in line]
+    assert [line.split("|")[1].strip() for line in rows] == ["`Smiling`", "`Bald`"]
+    lab.branch("candidate/y", model_files("other", 0.97) | {PATH: json.dumps(figures).encode()})
+    assert "held-out" not in run("--head", "candidate/y").stdout, "figures of an earlier candidate"
+
+
+def test_a_run_on_small_data(lab: Lab, run, tmp_path: Path) -> None:
+    folder = trial_of(tmp_path / "trial", base=0.7, head=0.75)
+    (tmp_path / "times.json").write_text(json.dumps({"lint": 30, "test": 61}))
+    out, whole = tmp_path / "report.md", tmp_path / "whole.md"
+    options = ("--timing", str(tmp_path / "times.json"), "--price", "0.25", "--name", "fe|ature")
+    done = run("--trial", str(folder), *options, "--out", str(out), "--whole", str(whole))
+    assert (done.exit_code, done.stdout) == (0, "")
+    text = out.read_text()
+    assert text == whole.read_text()
+    assert "On the same small data" in text
+    row = "| mean accuracy | 0.7000 (0.6799 to 0.7201) | 0.7500 (0.7310 to 0.7690) "
+    assert f"{row}| +0.0500, more than chance |" in text
+    assert "| pipeline on small data, after | 1.0 min |" in text
+    assert "| job `lint` | 30.0 s |" in text
+    assert "3 minutes, 0.75 US dollars, as GitHub counts them" in text
+    assert "merging <code>fe&#124;ature</code> into main" in text
+
+
+def test_a_base_that_could_not_be_tried(lab: Lab, run, tmp_path: Path) -> None:
+    text = run("--trial", str(trial_of(tmp_path / "trial", head=0.75))).stdout
+    assert "| mean accuracy |  | 0.7500 (0.7310 to 0.7690) |  |" in text
+    assert "`main` could not be tried, so there is nothing to compare with." in text
+
+
+def test_what_a_model_that_stays_took_is_no_news(lab: Lab, run, tmp_path: Path) -> None:
+    lab.land(
+        model_files("a") | {"metrics/training.json": b'{"epochs": 24}', "metrics/performance.json": b"{}"}
+    )
+    lab.branch("words", {"docs/x.md": b"x"})
+    (tmp_path / "times.json").write_text('{"lint": 30}')
+    text = run("--head", "words", "--timing", str(tmp_path / "times.json")).stdout
+    assert "job `lint`" in text
+    assert "epochs" not in text
+    lab.branch("candidate/b", model_files("b"))
+    assert "| epochs | `24` |" in run("--head", "candidate/b").stdout
+
+
+def test_a_job_that_was_skipped_though_it_is_needed_counts(lab: Lab, run) -> None:
+    lab.branch("feature", {"dags/new.py": b"\n"})
+    jobs = ("--head", "feature", "--job", "train=skipped", "--job", "test=success")
+    assert run(*jobs, "--job", "dags=success").stdout.startswith("**Nothing stands against")
+    text = run(*jobs, "--job", "dags=skipped").stdout
+    assert "- `job dags`: was skipped, though dags/new.py changes; run it" in text
+    done = CliRunner().invoke(app, ["check", "--head", "feature", "--job", "dags=skipped"])
+    assert (done.exit_code, "refused: job dags: was skipped" in done.stderr) == (1, True)
+
+
+def test_other_jobs_count(run) -> None:
+    jobs = ("--job", "lint=success", "--job", "train=skipped")
+    assert run(*jobs).stdout.startswith("**Nothing stands against")
+    text = run(*jobs, "--job", "test=failure").stdout
+    assert text.startswith("**`HEAD` must not be merged into main: 1 thing stands against it.**")
+    assert "- `job test`: ended with failure; read its log and mend what it says" in text
+
+
+def test_a_model_that_is_not_on_the_dvc_remote(lab: Lab, run, dvc_remote: Path) -> None:
+    lab.branch("candidate/a", model_files("a"))
+    assert "is not on the DVC remote" in run("--head", "candidate/a").stdout
+
+
+def test_a_promotion_tells_what_its_environment_gets(lab: Lab, run) -> None:
+    lab.train("a", 0.9)
+    lab.release("staging")
+    lab.land({"params.yaml": b"profile: full\n"})
+    lab.train("b", 0.95)
+    lab.promote("staging")
+    text = run("--head", "promote/staging").stdout
+    assert text.startswith(
+        "**Nothing stands against merging `promote/staging` into main. staging gets another"
+    )
+    assert "Parameters (1), Model (" in text.splitlines()[0]
+    assert f"| release | `{lab.ledger().tip[:12]}` | `" in text
+    assert "| mean accuracy | 0.9500 (0.9404 to 0.9596) | 0.9000 (0.8869 to 0.9131) |" in text
+    assert re.search(r"\| gates \|  \| passes all \d \|", text)
+    assert "<summary>What changes in staging</summary>" in text
+    assert "in dev" not in text
+    assert "<summary>How environments run</summary>" in text
+
+
+def test_a_rollback_is_asked_no_gates(lab: Lab, run) -> None:
+    for name in ("a", "b"):
+        lab.train(name)
+        lab.release("staging")
+    ledger = lab.ledger()
+    push(ledger, "origin", rollback(ledger, "staging", "origin", reason="slow"))
+    text = run("--head", "rollback/staging").stdout
+    assert "Nothing stands against" in text
+    assert "| gates |  | not asked of a rollback |" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--trial", "nowhere"),
+        ("--job", "test"),
+        ("--timing", "README.md"),
+        ("--timing", "nowhere"),
+        ("--artifact", "javascript:alert(1)"),
+        ("--artifact", "https://x.example/)<b>"),
+        ("--out", "nowhere/report.md"),
+        ("--head", "nowhere"),
+    ],
+)
+def test_bad_arguments_are_one_line(run, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 1
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,134 @@
+"""Which code a training runs: the decision, and a training in prod whose main has moved on."""
+
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops.dvc.provenance import pipeline
+from gitops.errors import RuleError
+from gitops.git.repository import Repository
+from gitops.git.workspace import Origin, fetch
+from gitops.training import source as training_source
+from gitops.training.candidate import judge, propose
+from tests.gitops.conftest import ROOT, Lab, model_files
+
+RELEASE = "a" * 40
+BATCH = "data/labelled/prod-2026-01-07.parquet.dvc"
+
+elsewhere = st.one_of(st.sampled_from(["staging", "prod", "", "Dev", "dev ", "qa"]), st.text()).filter(
+    lambda name: name != "dev"
+)
+
+
+@given(elsewhere, st.one_of(st.text(min_size=1), st.sampled_from(["main", "b" * 40, RELEASE[:12]])))
+def test_outside_dev_nothing_but_the_release_is_trained(environment: str, requested: str) -> None:
+    assert training_source.source(environment, "", RELEASE) == RELEASE
+    assert training_source.source(environment, RELEASE, RELEASE) == RELEASE
+    if requested != RELEASE:
+        with pytest.raises(RuleError, match=RELEASE[:12]):
+            training_source.source(environment, requested, RELEASE)
+
+
+def test_dev_trains_what_it_is_asked_for_and_else_main() -> None:
+    assert training_source.source("dev", "", RELEASE) == "main"
+    assert training_source.source("dev", "narrower", RELEASE) == "narrower"
+
+
+def test_all_that_the_stages_leave_in_git_are_results(tmp_path: Path) -> None:
+    """A file that a stage leaves in git, and that is none, would stop every training outside dev."""
+    repository = Repository.clone(str(ROOT), tmp_path / "clone", "--no-checkout")
+    kept = [
+        out.path for stage in pipeline(repository, "HEAD").values() for out in stage.outs if not out.cached
+    ]
+    assert len(kept) > 5
+    assert [path for path in kept if not training_source.is_result(path)] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "src/face_attributes/cli.py",
+        "dvc.yaml",
+        "data/dvc.yaml",
+        "data/numpy.py",
+        "plots/sitecustomize.py",
+        "search/a.so",
+        ".dvc/config",
+        "metrics",
+        "data/../dags/a.csv",
+    ],
+)
+def test_code_and_configuration_are_no_results(path: str) -> None:
+    assert not training_source.is_result(path)
+
+
+def test_parameters_are_no_code() -> None:
+    """A training may change them, so no command of a stage may be made of them."""
+    commands = re.findall(r"cmd: (.+)", (ROOT / "dvc.yaml").read_text())
+    assert len(commands) > 5
+    assert not any("${" in command for command in commands)
+
+
+def admit(release: str, repository: Repository, commit: str) -> None:
+    """Do as the DAGs' `place.origin` does, which needs an Airflow."""
+    fetch(repository, Origin(repository.remote_url("origin")), release)
+    training_source.admit("prod", release, commit, repository.changed(release, commit))
+
+
+class Prod:
+    """A lab whose prod runs a release, and a training there."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab, self.home, self.cache = lab, folder / "spaces", folder / "cache"
+        lab.train("first", 0.9)
+        lab.release("staging")
+        self.release = lab.release("prod")
+        self.origin = Origin(str(lab.origin.path), admit=partial(admit, self.release))
+
+    def results(self, files: dict[str, bytes]) -> str:
+        """Leave the results of a run as its steps do."""
+        base = training_source.source("prod", "", self.release)
+        appended = self.lab.commit({BATCH: b"outs: []\n"}, on=base, message="Append")
+        return self.lab.branch("run/x", files, on=appended)
+
+    def propose(self, result: str, run: str = "weekly") -> str | None:
+        return propose(self.origin, self.release, result, run_id=run, home=self.home)
+
+
+@pytest.fixture
+def prod(lab: Lab, tmp_path: Path) -> Prod:
+    return Prod(lab, tmp_path)
+
+
+def test_a_candidate_of_prod_is_based_on_its_release_and_merges_into_a_main_that_moved_on(prod: Prod) -> None:
+    lab = prod.lab
+    lab.land({"README.md": b"Visage goes on\n", "docs/more.md": b"More\n"})
+    assert lab.tip != prod.release
+    result = prod.results(model_files("learnt", 0.95))
+    rows = judge(prod.origin, result, prod.release, "prod", home=prod.home, cache=prod.cache)
+    assert [row.gate for row in rows if not row.ok] == []
+    branch = prod.propose(result)
+    assert branch
+    assert lab.origin.resolve(f"{branch}^") == prod.release
+
+    merged = lab.merge(branch)
+    files = model_files("learnt", 0.95) | {"README.md": b"Visage goes on\n", BATCH: b"outs: []\n"}
+    assert {path: lab.origin.read(merged, path) for path in files} == files
+    lab.verify("dev", merged)
+    lab.release("staging")
+    assert lab.release("prod") == merged
+    # The next run there has nothing new to learn
+    assert prod.propose(result, "next") is None
+
+
+def test_a_result_with_other_code_is_neither_judged_nor_proposed(prod: Prod) -> None:
+    files = model_files("learnt", 0.95) | {"src/face_attributes/__init__.py": b"import evil\n"}
+    result = prod.results(files)
+    with pytest.raises(RuleError, match=r"another src/face_attributes/__init__\.py than the release"):
+        judge(prod.origin, result, prod.release, "prod", home=prod.home, cache=prod.cache)
+    with pytest.raises(RuleError, match=r"another src/face_attributes/__init__\.py than the release"):
+        prod.propose(result)

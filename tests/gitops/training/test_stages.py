@@ -1,0 +1,331 @@
+"""Steps on a real pipeline of two stages, a real origin and a real DVC remote in a folder."""
+
+import subprocess
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gitops.errors import StepError
+from gitops.git.repository import Repository
+from gitops.git.workspace import Origin, workspace
+from gitops.training import stages
+
+PIPELINE = """\
+stages:
+  double:
+    cmd: python -c "print(int(open('number.txt').read()) * 2, file=open('double.txt', 'w'))"
+    deps: [number.txt]
+    outs: [double.txt]
+  report:
+    cmd: python -m report
+    deps: [double.txt, src/report.py]
+    metrics:
+      - report.json: {cache: false}
+"""
+REPORT = """\
+import json
+from pathlib import Path
+
+number = int(Path("double.txt").read_text())
+if number == 26:
+    raise SystemExit("26: unlucky")
+Path("report.json").write_text(json.dumps({"number": number}))
+"""
+
+
+@pytest.fixture
+def origin(tmp_path: Path, dvc_remote: Path, made_once: Callable[..., None]) -> Repository:
+    """A bare origin whose `main` holds the pipeline, with nothing run yet."""
+    made_once(make)
+    return Repository(tmp_path / "origin.git")
+
+
+def make(folder: Path) -> None:
+    checkout = folder / "checkout"
+    (checkout / "src").mkdir(parents=True)
+    (checkout / "dvc.yaml").write_text(PIPELINE)
+    (checkout / "number.txt").write_text("21\n")
+    (checkout / "src" / "report.py").write_text(REPORT)
+    repository = Repository(checkout)
+    repository.git("init", "--quiet", "--initial-branch=main")
+    subprocess.run(["dvc", "init", "--quiet"], cwd=checkout, check=True, timeout=60)
+    repository.git("add", "--all")
+    repository.git("commit", "--quiet", "--message=Start", env=repository.identity())
+    Repository.clone(str(checkout), folder / "origin.git", "--bare")
+
+
+def test_dvc_keeps_its_cache_where_no_other_user_can_write(
+    origin: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("DVC_SITE_CACHE_DIR")
+    with workspace(Origin(str(origin.path)), origin.resolve("main"), tmp_path / "spaces") as space:
+        with caplog.at_level("INFO", "gitops.training.stages"):
+            stages.call(["dvc", "doctor"], space.path, timedelta(minutes=1))
+        (line,) = [text for text in caplog.messages if text.startswith("Repo.site_cache_dir: ")]
+        used = Path(line.removeprefix("Repo.site_cache_dir: "))
+        assert used.is_relative_to(space.path)
+        assert space.path.stat().st_mode & 0o077 == 0
+
+
+def run(origin: Repository, commit: str, stage: str, home: Path) -> str:
+    return stages.run_stage(Origin(str(origin.path)), commit, stage, branch="run/one", home=home)
+
+
+def test_a_chain_of_steps_leaves_commits_metrics_and_data(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    start, spaces = origin.resolve("main"), tmp_path / "spaces"
+    doubled = run(origin, start, "double", spaces)
+    # The next step may run elsewhere: the two share nothing but origin and the DVC remote.
+    reported = run(origin, doubled, "report", spaces)
+
+    assert origin.read(reported, "report.json") == b'{"number": 42}'
+    assert origin.resolve("run/one") == reported
+    assert origin.resolve(f"{reported}~1") == doubled
+    assert origin.resolve("main") == start
+    assert [path for path in dvc_remote.rglob("*") if path.is_file()], "the outputs are on the DVC remote"
+    assert [entry.name for entry in spaces.iterdir()] == [".sweep"]
+
+
+def test_a_retry_starts_from_the_same_commit_and_replaces_the_first_try(
+    origin: Repository, tmp_path: Path
+) -> None:
+    doubled = run(origin, origin.resolve("main"), "double", tmp_path / "spaces")
+    first = run(origin, doubled, "report", tmp_path / "spaces")
+    second = run(origin, doubled, "report", tmp_path / "spaces")
+    assert origin.resolve("run/one") == second
+    assert origin.tree_id(first, "dvc.lock") == origin.tree_id(second, "dvc.lock")
+    assert origin.resolve(f"{second}~1") == doubled
+
+
+def test_what_dvc_tracks_in_a_folder_that_a_stage_reads_is_fetched(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    checkout = Repository.clone(str(origin.path), tmp_path / "user")
+    pipeline = """\
+stages:
+  count:
+    cmd: ls in > n.txt
+    deps: [in]
+    outs: [n.txt]
+  other:
+    cmd: python -c "open('other.txt', 'w').write('1')"
+    outs: [other.txt]
+"""
+    (checkout.path / "dvc.yaml").write_text(pipeline)
+    (checkout.path / "in").mkdir()
+    (checkout.path / "in/.gitignore").write_text("*.txt\n")
+    (checkout.path / "in/a.txt").write_text("a")
+    subprocess.run(["dvc", "add", "--quiet", "in/a.txt"], cwd=checkout.path, check=True, timeout=60)
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message=Batch", env=checkout.identity())
+    checkout.push("origin", {"refs/heads/main": checkout.resolve("HEAD")})
+    commit = origin.resolve("main")
+
+    with pytest.raises(StepError, match=r"dvc pull in/a\.txt\.dvc: exit status"):
+        run(origin, commit, "count", tmp_path / "spaces")
+    # What is not on the DVC remote stops only those stages that read it
+    assert run(origin, commit, "other", tmp_path / "spaces") != commit
+
+    subprocess.run(["dvc", "push", "--quiet"], cwd=checkout.path, check=True, timeout=60)
+    counted = run(origin, commit, "count", tmp_path / "spaces")
+    assert run(origin, counted, "count", tmp_path / "spaces") == counted
+    assert "a.txt" not in origin.git("ls-tree", "-r", "--name-only", counted).split("\n")
+    fetched = tmp_path / "fetched"
+    Repository.clone(str(origin.path), fetched)
+    subprocess.run(["git", "checkout", "--quiet", counted], cwd=fetched, check=True, timeout=60)
+    subprocess.run(["dvc", "pull", "--quiet", "n.txt"], cwd=fetched, check=True, timeout=60)
+    assert (fetched / "n.txt").read_text().split() == ["a.txt", "a.txt.dvc"]
+
+
+def test_what_changed_at_the_start_of_a_chain_reaches_its_end(origin: Repository, tmp_path: Path) -> None:
+    spaces = tmp_path / "spaces"
+    first = run(origin, run(origin, origin.resolve("main"), "double", spaces), "report", spaces)
+    changed = origin.commit_files(first, {"number.txt": b"5\n"}, "Another number")
+    origin.git("update-ref", "refs/heads/main", changed)
+    reported = run(origin, run(origin, changed, "double", spaces), "report", spaces)
+    assert origin.read(reported, "report.json") == b'{"number": 10}'
+
+
+def test_a_stage_with_nothing_to_do_returns_its_input(origin: Repository, tmp_path: Path) -> None:
+    doubled = run(origin, origin.resolve("main"), "double", tmp_path / "spaces")
+    assert run(origin, doubled, "double", tmp_path / "spaces") == doubled
+
+
+def test_a_failing_stage_names_itself_and_pushes_nothing(origin: Repository, tmp_path: Path) -> None:
+    unlucky = origin.commit_files(origin.resolve("main"), {"number.txt": b"13\n"}, "Unlucky")
+    origin.git("update-ref", "refs/heads/unlucky", unlucky)
+    doubled = run(origin, unlucky, "double", tmp_path / "spaces")
+    with pytest.raises(
+        StepError, match=r"dvc repro --pull --single-item report: exit status \d+: 26: unlucky$"
+    ):
+        run(origin, doubled, "report", tmp_path / "spaces")
+    assert origin.resolve("run/one") == doubled
+    assert [entry.name for entry in (tmp_path / "spaces").iterdir()] == [".sweep"]
+
+
+def test_a_stage_that_fails_without_a_word_is_named(origin: Repository, tmp_path: Path) -> None:
+    pipeline = b"stages:\n  mute:\n    cmd: exit 3\n"
+    mute = origin.commit_files(origin.resolve("main"), {"dvc.yaml": pipeline}, "Mute")
+    origin.git("update-ref", "refs/heads/mute", mute)
+    with pytest.raises(StepError, match=r"failed to reproduce 'mute': failed to run: exit 3"):
+        run(origin, mute, "mute", tmp_path / "spaces")
+
+
+def test_a_command_is_a_step_too(origin: Repository, tmp_path: Path) -> None:
+    start = origin.resolve("main")
+    command = ["python", "-c", "open('number.txt', 'w').write('4')"]
+    place = Origin(str(origin.path))
+    changed = stages.run_command(
+        place, start, command, branch="run/two", home=tmp_path / "spaces", message="Four"
+    )
+    assert origin.read(changed, "number.txt") == b"4"
+    assert origin.resolve("run/two") == changed
+
+
+def test_the_data_that_a_command_makes_goes_to_the_dvc_remote(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    command = ["sh", "-c", "echo batch > batch.txt && dvc add --quiet batch.txt"]
+    changed = stages.run_command(
+        Origin(str(origin.path)),
+        origin.resolve("main"),
+        command,
+        branch="run/two",
+        home=tmp_path / "spaces",
+        message="Batch",
+        data=["batch.txt.dvc"],
+    )
+    assert origin.read(changed, "batch.txt.dvc") is not None
+    assert [path.read_text() for path in dvc_remote.rglob("*") if path.is_file()] == ["batch\n"]
+
+
+def test_what_the_dvc_remote_has_is_pulled_into_the_cache(
+    origin: Repository, tmp_path: Path, isolated_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "cache"
+    config = isolated_home / "dvc" / "config"
+    place, spaces = Origin(str(origin.path)), tmp_path / "spaces"
+    start = origin.resolve("main")
+    with caplog.at_level("INFO"):
+        assert stages.pull(place, start, ["double"], home=spaces) == start
+    assert "Nothing to pull" in caplog.text
+    doubled = run(origin, start, "double", spaces)
+
+    config.write_text(config.read_text() + f"[cache]\ndir = {cache}\n")
+    assert stages.pull(place, doubled, ["double", "report"], home=spaces) == doubled
+    assert [path.read_text() for path in cache.rglob("*") if path.is_file()] == ["42\n"]
+
+
+def test_what_the_dvc_remote_lost_is_pushed_again(
+    origin: Repository, dvc_remote: Path, tmp_path: Path, isolated_home: Path
+) -> None:
+    config = isolated_home / "dvc" / "config"
+    config.write_text(config.read_text() + f"[cache]\ndir = {tmp_path / 'cache'}\n")
+    doubled = run(origin, origin.resolve("main"), "double", tmp_path / "spaces")
+    [kept] = [path for path in dvc_remote.rglob("*") if path.is_file()]
+    kept.unlink()
+    stages.push(Origin(str(origin.path)), doubled, ["double"], home=tmp_path / "spaces")
+    assert kept.read_text() == "42\n"
+
+
+def test_what_is_neither_here_nor_on_the_dvc_remote_is_named(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    place, spaces = Origin(str(origin.path)), tmp_path / "spaces"
+    doubled = run(origin, origin.resolve("main"), "double", spaces)
+    assert stages.push(place, doubled, ["double"], home=spaces) == doubled
+    for path in dvc_remote.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    with pytest.raises(StepError, match=r"DVC remote: lacks double\.txt of .*clear the task"):
+        stages.push(place, doubled, ["double"], home=spaces)
+
+
+def test_the_code_that_runs_is_the_commits_own(origin: Repository, tmp_path: Path) -> None:
+    changed = REPORT.replace('"number": number', '"number": -number').encode()
+    commit = origin.commit_files(origin.resolve("main"), {"src/report.py": changed}, "Negate")
+    origin.git("update-ref", "refs/heads/negate", commit)
+    reported = run(origin, run(origin, commit, "double", tmp_path / "s"), "report", tmp_path / "s")
+    assert origin.read(reported, "report.json") == b'{"number": -42}'
+
+
+def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
+    script = (
+        "import signal, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
+        "open('pid', 'w').write(str(child.pid))\n"
+        "signal.pause()\n"
+    )
+    with pytest.raises(StepError, match="took longer than 0:00:05"):
+        stages.call(["python", "-c", script], tmp_path, timedelta(seconds=5))
+    assert_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_of_several_dvc_commands_the_first_that_fails_is_named_and_the_last(
+    origin: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkout = Repository.clone(str(origin.path), tmp_path / "user").path
+    caplog.set_level("INFO")
+    with pytest.raises(StepError, match=r"^dvc repro no-such-stage: exit status 255: ERROR: ") as raised:
+        stages.call_dvc(
+            [["repro", "double"], ["repro", "no-such-stage"], ["push"]], checkout, timedelta(minutes=1)
+        )
+    assert raised.value.command == "dvc repro no-such-stage"
+    assert (checkout / "double.txt").read_text() == "42\n"
+    said = [line for line in caplog.messages if line.startswith("$ ")]
+    assert said == ["$ dvc repro double", "$ dvc repro no-such-stage"]
+
+
+def assert_gone(pid: int) -> None:
+    import psutil
+
+    if psutil.pid_exists(pid):
+        _, alive = psutil.wait_procs([psutil.Process(pid)], timeout=120)
+        assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
+
+
+TEMPLATED = """\
+vars:
+  - shipped: models/model.bin
+stages:
+  export:
+    wdir: models
+    cmd: cat ../number.txt ../number.txt > model.bin
+    deps: [../number.txt]
+    outs: [model.bin]
+  evaluate:
+    cmd: wc -c < ${shipped} > figures.json
+    deps: ["${shipped}"]
+    outs:
+      - figures.json: {cache: false}
+"""
+
+
+def test_variables_and_folders_in_a_pipeline_are_what_dvc_takes_them_for(
+    origin: Repository, tmp_path: Path
+) -> None:
+    files: dict[str, bytes | None] = {"dvc.yaml": TEMPLATED.encode(), "models/.gitignore": b"/model.bin\n"}
+    commit = origin.commit_files(origin.resolve("main"), files, "Templated")
+    found = []
+    for number in (b"1\n", b"12345\n"):
+        commit = origin.commit_files(commit, {"number.txt": number}, "Another number")
+        for stage in ("export", "evaluate"):
+            origin.git("update-ref", "refs/heads/start", commit)
+            commit = run(origin, commit, stage, tmp_path / "spaces")
+        found.append(int(origin.read(commit, "figures.json") or b"0"))
+    # The second is of the new input: another machine has nothing of the first.
+    assert found == [4, 12]
+    pushed = stages.push(Origin(str(origin.path)), commit, ["export"], home=tmp_path / "spaces")
+    assert pushed == commit
+
+
+def test_a_pipeline_that_dvc_cannot_read_is_one_line(origin: Repository, tmp_path: Path) -> None:
+    commit = origin.commit_files(origin.resolve("main"), {"dvc.yaml": b"stages: ["}, "Broken")
+    origin.git("update-ref", "refs/heads/broken", commit)
+    with pytest.raises(StepError, match=r"^dvc\.yaml in [0-9a-f]{12}: .*[^\n]$"):
+        run(origin, commit, "double", tmp_path / "spaces")
+    with pytest.raises(StepError, match="has no stage nothing"):
+        run(origin, origin.resolve("main"), "nothing", tmp_path / "spaces")

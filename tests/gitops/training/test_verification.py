@@ -1,0 +1,161 @@
+"""Verification with a real origin and a real DVC remote; the release's own code is a small stand-in."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitops.errors import StepError
+from gitops.gates.gates import Evaluation
+from gitops.git.repository import Repository
+from gitops.git.workspace import Origin
+from gitops.release.verdicts import VERIFIED, Verdicts
+from gitops.training.verification import TOLERANCE, judge, pending, publish, verify
+
+RELEASE = "a" * 40
+Releases = Callable[[Evaluation, str], tuple[Origin, str]]
+# What `python -m face_attributes evaluate` of the release says: the figures that the model file itself holds.
+EVALUATE = """\
+import shutil, sys
+from pathlib import Path
+
+model, holdout, out = (sys.argv[sys.argv.index(f"--{name}") + 1] for name in ("model", "holdout", "out"))
+if "broken" in Path(model).read_text():
+    raise SystemExit(f"{model}: not a model that this ONNX Runtime can read")
+assert Path(holdout).read_text() == "images"
+shutil.copyfile(model, out)
+"""
+
+
+def figures(**changed: Any) -> Evaluation:
+    plain = {
+        "profile": "full",
+        "mean_accuracy": 0.93,
+        "majority_accuracy": 0.8,
+        "model_sha256": "0" * 64,
+        "samples": 1000,
+        "per_attribute": {},
+    }
+    return Evaluation.model_validate(plain | changed)
+
+
+def test_the_same_figures_verify() -> None:
+    verdict = judge(RELEASE, "staging", figures(), figures(mean_accuracy=0.93 - TOLERANCE))
+    assert verdict.verdict == "verified"
+    assert verdict.tag == f"verified/staging/{RELEASE[:12]}"
+    assert verdict.measured_accuracy == pytest.approx(0.928)
+
+
+@pytest.mark.parametrize(
+    ("measured", "reason"),
+    [
+        ({"mean_accuracy": 0.92}, "mean accuracy is 0.0100 off"),
+        ({"mean_accuracy": 0.94}, "mean accuracy is 0.0100 off"),
+        (
+            {"model_sha256": "1" * 64},
+            "the model is 111111111111, metrics/",
+        ),
+        ({"samples": 999}, "the hold-out has 999 images"),
+    ],
+)
+def test_any_difference_rejects(measured: dict[str, Any], reason: str) -> None:
+    verdict = judge(RELEASE, "prod", figures(), figures(**measured))
+    assert verdict.verdict == "rejected"
+    assert reason in verdict.reason
+
+
+@pytest.fixture
+def release_of(tmp_path: Path, dvc_remote: Path, made_once: Callable[..., None]) -> Releases:
+    """Return a function that makes an origin with a release: its model on a DVC remote, its claim in git."""
+
+    def release(claim: Evaluation, model: str) -> tuple[Origin, str]:
+        made_once(make, claim.model_dump_json(), model)
+        bare = Repository(tmp_path / "origin.git")
+        return Origin(str(bare.path)), bare.resolve("main")
+
+    return release
+
+
+def make(folder: Path, claim: str, model: str) -> None:
+    checkout = folder / "checkout"
+    for name in ("src/face_attributes", "models", "data", "metrics"):
+        (checkout / name).mkdir(parents=True)
+    (checkout / "src/face_attributes/__init__.py").touch()
+    (checkout / "src/face_attributes/__main__.py").write_text(EVALUATE)
+    (checkout / "models/model.onnx").write_text(model)
+    (checkout / "data/holdout.parquet").write_text("images")
+    (checkout / "metrics/evaluation.json").write_text(claim)
+    repository = Repository(checkout)
+    repository.git("init", "--quiet", "--initial-branch=main")
+    for command in (
+        ["init", "-q"],
+        ["add", "-q", "models/model.onnx", "data/holdout.parquet"],
+        ["push", "-q"],
+    ):
+        subprocess.run(["dvc", *command], cwd=checkout, check=True, timeout=60)
+    repository.git("add", "--all")
+    repository.git("commit", "--quiet", "--message=Release", env=repository.identity())
+    Repository.clone(str(checkout), folder / "origin.git", "--bare")
+
+
+def test_a_release_is_verified_once(tmp_path: Path, dvc_remote: Path, release_of: Releases) -> None:
+    origin, release = release_of(figures(), figures(mean_accuracy=0.9301).model_dump_json())
+    mirror = tmp_path / "mirror.git"
+    assert pending(origin, release, "staging", mirror=mirror) is None
+
+    verdict = verify(origin, release, "staging", home=tmp_path / "spaces")
+    assert (verdict.verdict, verdict.measured_accuracy, verdict.samples) == (VERIFIED, 0.9301, 1000)
+    publish(origin, verdict, mirror=mirror)
+    publish(origin, verdict, mirror=mirror)
+
+    assert pending(origin, release, "staging", mirror=mirror) == "already verified in staging"
+    assert pending(origin, release, "prod", mirror=mirror) is None
+    [tag] = Repository(Path(origin.url)).tags()
+    assert (tag.name, tag.commit) == (f"verified/staging/{release[:12]}", release)
+    assert json.loads(tag.message[tag.message.index("{") :])["samples"] == 1000
+
+
+def test_an_equal_release_needs_no_new_verdict(
+    tmp_path: Path, dvc_remote: Path, release_of: Releases
+) -> None:
+    origin, release = release_of(figures(), figures().model_dump_json())
+    publish(origin, verify(origin, release, "dev", home=tmp_path / "spaces"), mirror=tmp_path / "mirror.git")
+    bare = Repository(Path(origin.url))
+    later = bare.commit_files(release, {"environments/prod/release.yaml": b"commit: null\n"}, "Promote")
+    bare.git("update-ref", "refs/heads/main", later)
+    assert pending(origin, later, "dev", mirror=tmp_path / "mirror.git") == "already verified in dev"
+
+
+def test_a_model_that_cannot_be_scored_is_rejected(
+    tmp_path: Path, dvc_remote: Path, release_of: Releases
+) -> None:
+    origin, release = release_of(figures(), "broken")
+    verdict = verify(origin, release, "prod", home=tmp_path / "spaces")
+    assert verdict.verdict == "rejected"
+    assert "not a model that this ONNX Runtime can read" in verdict.reason
+    publish(origin, verdict, mirror=tmp_path / "mirror.git")
+    mirror = Repository(tmp_path / "mirror.git")
+    mirror.fetch(origin.url)
+    assert Verdicts.load(mirror, remote=origin.url).rejected("prod", release)
+
+
+def test_a_model_that_cannot_be_fetched_is_no_verdict(
+    tmp_path: Path, dvc_remote: Path, release_of: Releases
+) -> None:
+    origin, release = release_of(figures(), figures().model_dump_json())
+    dvc_remote.rename(tmp_path / "gone")
+    with pytest.raises(StepError, match="dvc pull"):
+        verify(origin, release, "prod", home=tmp_path / "spaces")
+
+
+def test_a_release_without_a_model_has_nothing_to_verify(
+    tmp_path: Path, dvc_remote: Path, release_of: Releases
+) -> None:
+    origin, release = release_of(figures(), figures().model_dump_json())
+    bare = Repository(Path(origin.url))
+    early = bare.commit_files(release, {"metrics/evaluation.json": None}, "No model")
+    bare.git("update-ref", "refs/heads/main", early)
+    assert pending(origin, early, "dev", mirror=tmp_path / "mirror.git") == "this release has no model yet"
