@@ -131,8 +131,8 @@ def _known(file: Path) -> Comparison | None:
     except FileNotFoundError:
         return None
     except ComparisonError as error:
-        # Written by another version, or damaged: made anew, it replaces this one.
-        log.warning("%s", error)
+        # Written by another version, or damaged.
+        log.warning("%s cannot be used and is made anew: %s", file, error)
         return None
 
 

@@ -7,7 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gitops.errors import ComparisonError
 from gitops.git.repository import Repository
 
+FORMAT = 2
+
 _DIGEST = r"^[0-9a-f]{64}$"
+_UPDATE = "update this checkout: git pull"
+_TRAIN = "train from main as it is now, .venv/bin/gitops train main --wait, and take that candidate"
+# Bounds of what is read: the code of a branch writes it.
+_MOST_BYTES, _MOST_IMAGES = 4_000_000, 10_000_000
 
 
 class _Strict(BaseModel):
@@ -96,7 +102,7 @@ class Comparison(_Strict):
     model_sha256: str = Field(pattern=_DIGEST)
     incumbent_sha256: str = Field(pattern=_DIGEST)
     holdout_sha256: str = Field(pattern=_DIGEST)
-    samples: int = Field(ge=1)
+    samples: int = Field(ge=1, le=_MOST_IMAGES)
     resamplings: int = Field(ge=1)
     mean_accuracy: Difference
     per_attribute: dict[str, AttributeDifference] = Field(min_length=1)
@@ -107,6 +113,13 @@ class Comparison(_Strict):
     size: Size
     onnxruntime: str
     cores: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _about_all_images(self) -> Self:
+        for name, row in self.per_attribute.items():
+            if row.rare.count + row.rare.others != self.samples:
+                raise ValueError(f"{name}: the rarer and the other answers are not of {self.samples} images")
+        return self
 
 
 class Compare(Protocol):
@@ -137,9 +150,17 @@ def parse(content: bytes, name: str) -> Comparison:
 
     :raises ComparisonError: for anything that `face_attributes` would not write.
     """
+    if len(content) > _MOST_BYTES:
+        raise ComparisonError(f"{name}: larger than {_MOST_BYTES:,} bytes")
     try:
         return Comparison.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "content"
+        written = first["input"]
+        if where == "format" and isinstance(written, int) and not isinstance(written, bool):
+            age = f"of later code, so {_UPDATE}" if written > FORMAT else f"of earlier code, so {_TRAIN}"
+            raise ComparisonError(
+                f"{name}: format {written}, where this command reads {FORMAT}: it is {age}"
+            ) from error
         raise ComparisonError(f"{name}: {where}: {first['msg']}") from error

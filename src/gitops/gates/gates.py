@@ -6,7 +6,7 @@ All tests of one decision share one error rate.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal, TypeVar
@@ -20,7 +20,7 @@ from gitops.errors import ComparisonError, GateError, NoModelError, NotComparabl
 from gitops.gates.comparison import Compare, Comparison, Difference, Rare
 from gitops.git.repository import Repository
 from gitops.release.settings import Settings
-from gitops.release.verdicts import Verdicts
+from gitops.release.verdicts import VERIFIED, Verdicts, tag_name
 from gitops.text import parse
 
 EVALUATION = "metrics/evaluation.json"
@@ -39,6 +39,7 @@ ALPHA = 0.05
 _MEAN, _ATTRIBUTES, _SLICES, _DEAD = 0.015, 0.02, 0.01, 0.005
 # An attribute whose answers are right this often by chance, or more often, is dead.
 _ALIVE = 0.05
+_NEGLIGIBLE = 1e-18  # share of a sum
 
 _NORMAL = NormalDist()
 _IN_INTERVAL = 2 * _NORMAL.inv_cdf(0.975)  # standard errors in a 95% interval
@@ -246,7 +247,7 @@ def judge(
     Where a comparison fails, or is not possible, the gate fails.
 
     `incumbent` is the commit that runs in the environment, and `best` the best release that it verified, if
-    any. One without figures is no obstacle.
+    any. One without figures is no obstacle, and the other one still counts.
 
     :raises GateError: where the commit lacks the figures.
     """
@@ -270,11 +271,10 @@ def judge(
             figures.mean_accuracy >= threshold,
         ),
     ]
-    if before and incumbent:
-        if before.model_sha256 == figures.model_sha256:
-            rows.append(Row(REGRESSION, "the same model", "no other model is compared", shown, True))
-        else:
-            rows += _beside(repository, commit, incumbent, best, settings, compare)
+    if before and before.model_sha256 == figures.model_sha256:
+        rows.append(Row(REGRESSION, "the same model", "no other model is compared", shown, True))
+    else:
+        rows += _beside(repository, commit, incumbent if before else None, best, settings, compare)
     rows.append(
         Row(
             "ONNX equals PyTorch",
@@ -317,48 +317,50 @@ class Side:
 def _beside(
     repository: Repository,
     commit: str,
-    incumbent: str,
+    incumbent: str | None,
     best: str | None,
     settings: Settings,
     compare: Compare | None,
 ) -> list[Row]:
-    others = {REGRESSION: incumbent}
-    if best and _model(repository, best) not in (
-        None,
-        _model(repository, commit),
-        _model(repository, incumbent),
-    ):
+    others = {REGRESSION: incumbent} if incumbent else {}
+    known = (None, _model(repository, commit), _model(repository, incumbent) if incumbent else None)
+    if best and _model(repository, best) not in known:
         others[ANCHORED] = best
+    if not others:
+        return []
     if compare is None:
         return _as_recorded(repository, commit, others, settings, "models are not compared here")
-    try:
-        sides = list(_sides(repository, commit, others, compare))
-        if not _in_time(sides[0].found, settings):
-            # Answers stay the same; how long they took says as much about what else the machine did.
-            again = compare(repository, commit, incumbent, anew=True)
-            sides[0] = Side(sides[0].gate, sides[0].name, again)
-    except NotComparableError as error:
-        return _as_recorded(repository, commit, others, settings, str(error))
-    except ComparisonError as error:
-        limit, remedy = "a comparison on the same images", "see to that and check again"
-        return [Row(REGRESSION, f"not known: {error}", limit, "", False, remedy)]
+    sides: list[Side] = []
+    for gate, other in others.items():
+        try:
+            sides += _sides(repository, commit, gate, other, compare)
+            if sides[0].gate == gate and not _in_time(sides[0].found, settings):
+                # Answers stay the same; how long they took says as much about what else the machine did.
+                again = compare(repository, commit, other, anew=True)
+                sides[0] = Side(gate, sides[0].name, again)
+        except NotComparableError as error:
+            return _as_recorded(repository, commit, others, settings, str(error))
+        except ComparisonError as error:
+            limit, remedy = "a comparison on the same images", "see to that and check again"
+            if gate == ANCHORED:
+                tag = tag_name(VERIFIED, settings.visage_environment, other)
+                remedy += f"; if it must not be the measure: git push origin --delete refs/tags/{tag}"
+            return [Row(gate, f"not known: {error}", limit, "", False, remedy)]
     return compared(sides, settings)
 
 
-def _sides(repository: Repository, commit: str, others: dict[str, str], compare: Compare) -> Iterable[Side]:
-    """Compare with each release on the images of `commit`, and on those that the release was judged by.
+def _sides(repository: Repository, commit: str, gate: str, other: str, compare: Compare) -> Iterable[Side]:
+    """Compare with a release on the images of `commit`, and on those that the release was judged by.
 
     The second comparison is left out where the images are the same, or where the releases learnt from other
     sources of data. Without it, a change that makes the hold-out set smaller or easier could hide a loss.
     """
-    names = {REGRESSION: "the incumbent", ANCHORED: "the best release"}
-    for gate, other in others.items():
-        yield Side(gate, names[gate], compare(repository, commit, other))
-        images = holdout(repository, other)
-        same_source = _source(repository, other) == _source(repository, commit)
-        if images is not None and images != holdout(repository, commit) and same_source:
-            found = compare(repository, commit, other, images=other)
-            yield Side(gate, f"{names[gate]} on its own hold-out set", found)
+    name = {REGRESSION: "the incumbent", ANCHORED: "the best release"}[gate]
+    yield Side(gate, name, compare(repository, commit, other))
+    images = holdout(repository, other)
+    same_source = _source(repository, other) == _source(repository, commit)
+    if images is not None and images != holdout(repository, commit) and same_source:
+        yield Side(gate, f"{name} on its own hold-out set", compare(repository, commit, other, images=other))
 
 
 def _model(repository: Repository, commit: str) -> str | None:
@@ -401,7 +403,7 @@ def _as_recorded(
 
 
 def compared(sides: Sequence[Side], settings: Settings) -> list[Row]:
-    """Return the rows of one or more comparisons of a model; the first is that with the incumbent."""
+    """Return the rows of one or more comparisons of a model; the first says how fast and large it is."""
     size = sides[0].found.size
     times, most = settings.max_latency_ratio, settings.max_latency_ms
     latency = sides[0].found.latency
@@ -539,11 +541,13 @@ def _lives(rare: Rare, found: int, false: int) -> bool:
     """Tell whether a model gives the rarer answer more often where it is right, by Fisher's exact test."""
     answers, images = found + false, rare.count + rare.others
     ways = _log_ways(images, answers)
-    chances = (
-        math.exp(_log_ways(rare.count, hits) + _log_ways(rare.others, answers - hits) - ways)
-        for hits in range(max(found, answers - rare.others), min(rare.count, answers) + 1)
-    )
-    return math.fsum(chances) <= _ALIVE
+
+    def log_chance(hits: int) -> float:
+        return _log_ways(rare.count, hits) + _log_ways(rare.others, answers - hits) - ways
+
+    first, last = max(found, answers - rare.others), min(rare.count, answers)
+    likeliest = (answers + 1) * (rare.count + 1) // (images + 2)
+    return _sum(log_chance, first, last, likeliest) <= _ALIVE
 
 
 def _log_ways(things: int, chosen: int) -> float:
@@ -553,7 +557,23 @@ def _log_ways(things: int, chosen: int) -> float:
 def _p_sign(lost: int, gained: int) -> float:
     """Return how likely chance loses `lost` or more of `lost + gained` images, each as likely as not."""
     tosses = lost + gained
-    return sum(math.comb(tosses, heads) for heads in range(lost, tosses + 1)) / 2**tosses
+    return _sum(lambda heads: _log_ways(tosses, heads) - tosses * math.log(2), lost, tosses, tosses // 2)
+
+
+def _sum(log_chance: Callable[[int], float], first: int, last: int, likeliest: int) -> float:
+    """Return the sum of the chances from `first` to `last`, of which those far from `likeliest` are tiny.
+
+    Chances that no longer change the sum are left out: of a million images some thousand count.
+    """
+    middle = min(max(likeliest, first), last)
+    total = 0.0
+    for numbers in (range(middle, last + 1), range(middle - 1, first - 1, -1)):
+        for number in numbers:
+            chance = math.exp(log_chance(number))
+            total += chance
+            if chance <= total * _NEGLIGIBLE:
+                break
+    return min(total, 1.0)
 
 
 def _against(side: Side) -> str:

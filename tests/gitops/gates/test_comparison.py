@@ -20,7 +20,14 @@ RARE = "per_attribute.Male.rare: Value error, "
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"format": 1}, "format: Input should be 2"),
+        ({"format": 1}, "format 1, where this command reads 2: it is of earlier code, so train "),
+        ({"format": 3}, "format 3, where this command reads 2: it is of later code, so update "),
+        ({"format": True}, "format: Input should be 2"),
+        ({"samples": 10**12}, "samples: Input should be less than or equal to "),
+        (
+            {"per_attribute": {"Male": MALE | {"rare": MALE["rare"] | {"others": 10**12}}}},
+            "content: Value error, Male: the rarer and the other answers are not of 2000 images",
+        ),
         ({"per_attribute": {"Male": MALE | {"rare": MALE["rare"] | {"found": 601}}}}, RARE + "more images"),
         ({"per_attribute": {"Male": MALE | {"rare": MALE["rare"] | {"lost": 13}}}}, RARE + "found, lost"),
         ({"more": 1}, "more: Extra inputs are not permitted"),

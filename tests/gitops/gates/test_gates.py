@@ -1,15 +1,17 @@
 import json
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from rich.console import Console
+from scipy.stats import binomtest, fisher_exact
 
 from gitops.errors import ComparisonError, GateError, NotComparableError
 from gitops.gates import gates
-from gitops.gates.comparison import Comparison, parse
+from gitops.gates.comparison import Comparison, Rare, parse
 from gitops.gates.gates import Evaluation, Row, judge, tolerance
 from gitops.git.repository import Repository
 from gitops.release import settings
@@ -360,6 +362,33 @@ def test_an_attribute_that_the_best_release_had_is_named_with_it(lab: Lab) -> No
     assert failed.value == "Male -0.0300 (p 0.0004, against the best release)"
 
 
+def test_the_best_release_is_compared_where_what_runs_has_no_figures(lab: Lab) -> None:
+    without, best, commit = lab.tip, lab.train("a"), lab.train("b")
+    asked: Asked = []
+    lost = {"mean_accuracy.difference": -0.02, "mean_accuracy.low": -0.021, "mean_accuracy.high": -0.019}
+    for incumbent in (None, without):
+        rows = judge(lab.origin, commit, incumbent, dev(lab), comparing(asked, lost, best), best)
+        assert [row.gate for row in rows if not row.ok] == ["no worse than the best release"]
+    assert asked == [(best, None)] * 2
+
+
+def test_a_comparison_that_fails_is_told_of_the_release_that_it_is_with(lab: Lab) -> None:
+    best, incumbent, commit = lab.train("a"), lab.train("b"), lab.train("c")
+
+    def compare(_: Repository, __: str, other: str, /, **___: Any) -> Comparison:
+        if other == best:
+            raise ComparisonError("the model of the release is gone")
+        return compared()
+
+    rows = judge(lab.origin, commit, incumbent, dev(lab), compare, best)
+    (failed,) = [row for row in rows if not row.ok]
+    assert (failed.gate, failed.value) == (
+        "no worse than the best release",
+        "not known: the model of the release is gone",
+    )
+    assert failed.remedy.endswith(f"git push origin --delete refs/tags/verified/dev/{best[:12]}")
+
+
 def test_one_model_is_compared_once(lab: Lab) -> None:
     incumbent, commit = lab.train("a"), lab.train("b")
     for best in (incumbent, commit):
@@ -410,6 +439,42 @@ def test_the_best_release_is_the_earliest_within_the_margin_of_the_highest(lab: 
     assert anchor(photographs) is None
     lab.verify("dev", releases[1], "rejected")
     assert anchor(head) == releases[2]
+
+
+def test_tests_of_many_images_take_no_time() -> None:
+    before = time.process_time()
+    assert gates._p_sign(10_000, 10_000) == pytest.approx(0.5028, abs=1e-4)
+    assert gates._p_sign(5_000_000, 0) < 1e-300
+    rare = Rare.model_validate(
+        {
+            "count": 4_000_000,
+            "others": 6_000_000,
+            "found": 2_000_000,
+            "false": 3_000_000,
+            "incumbent_found": 2_010_000,
+            "incumbent_false": 3_000_000,
+            "lost": 10_000,
+            "gained": 0,
+        }
+    )
+    assert not gates._lives(rare, rare.found, rare.false)
+    assert gates._lives(rare, rare.incumbent_found, rare.incumbent_false)
+    assert time.process_time() - before < 1
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (1, 0), (0, 9), (13, 2), (40, 61), (900, 800)])
+def test_the_sign_test_is_exact(lost: int, gained: int) -> None:
+    exact = binomtest(lost, lost + gained, alternative="greater").pvalue if lost + gained else 1.0
+    assert gates._p_sign(lost, gained) == pytest.approx(exact, rel=1e-9)
+
+
+@pytest.mark.parametrize(("found", "false"), [(0, 0), (9, 20), (12, 20), (30, 10), (30, 0)])
+def test_an_attribute_lives_by_fishers_exact_test(found: int, false: int) -> None:
+    count, others = 30, 170
+    none = {"incumbent_found": found, "incumbent_false": false, "lost": 0, "gained": 0}
+    rare = Rare(count=count, others=others, found=found, false=false, **none)
+    table = [[found, false], [count - found, others - false]]
+    assert gates._lives(rare, found, false) is bool(fisher_exact(table, "greater").pvalue <= 0.05)
 
 
 DYING = {"found": 0, "false": 0, "incumbent_found": 30, "incumbent_false": 40, "lost": 30, "gained": 0}
