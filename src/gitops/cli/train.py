@@ -7,6 +7,7 @@ import typer
 from gitops.cli.context import open_checkout
 from gitops.cli.options import ERR, OUT, Access, Remote
 from gitops.errors import RuleError, TrainingError
+from gitops.promotion import instructions
 
 _TRAINS = "dev"
 
@@ -60,7 +61,7 @@ def train(
     def say(line: str) -> None:
         OUT.print(line, soft_wrap=True, markup=False)
 
-    again = f".venv/bin/gitops train {branch} --wait" + (f" --profile {profile}" if profile != "full" else "")
+    again = instructions.train(branch, *(() if profile == "full" else ("--profile", profile)))
     with Airflow(known, timeout=30) as airflow:
         started = runs.start(airflow, branch, commit, profile, unpause=wait, say=say)
         say(f"Watch it: {known.web or known.url}/dags/{runs.DAG}/runs/{started.run}")
@@ -88,7 +89,7 @@ def train(
 def _pushed(repository: Any, remote: str, branch: str) -> str:
     """Return the commit of a branch of the remote, which must not be behind the branch of the checkout."""
     reference, own = repository.branch_ref(remote, branch), f"refs/heads/{branch}"
-    push = f"push it first: git push {remote} {branch}"
+    push = f"push it first: {instructions.push(remote, branch)}"
     if not repository.has(reference):
         raise TrainingError(f"{branch}: no such branch on {remote}; {push}")
     commit: str = repository.resolve(reference)
@@ -104,7 +105,7 @@ def _tell(ledger: Any, remote: str, candidate: str, branch: str, profile: str, s
     reference = ledger.repository.branch_ref(remote, candidate)
     if profile != "full":
         say(f"The pipeline works on {branch}. A model of profile {profile} is never proposed. Next:")
-        say(f"  .venv/bin/gitops train {branch} --wait")
+        say(f"  {instructions.train(branch)}")
     elif not ledger.repository.has(reference):
         say(f"Nothing new: the run made no model, figures or data that {branch} or main does not have.")
         say("  .venv/bin/gitops status")
@@ -112,5 +113,5 @@ def _tell(ledger: Any, remote: str, candidate: str, branch: str, profile: str, s
         OUT.print(f"Candidate: {candidate}", style="green", soft_wrap=True, markup=False)
         say(f"  {ledger.repository.commit_info(reference).subject}")
         say("Next:")
-        say(f"  .venv/bin/gitops check --head {candidate}")
-        say(f"  .venv/bin/gitops merge {candidate}")
+        for command in instructions.review(candidate):
+            say(f"  {command}")

@@ -27,6 +27,7 @@ from gitops.dvc.parameters import FILE
 from gitops.dvc.remote import MODEL
 from gitops.errors import ModelError, ProvenanceError
 from gitops.git.repository import Repository
+from gitops.promotion import instructions
 
 SECONDS = 20
 """How much time of a processor DVC may take to read one commit."""
@@ -207,7 +208,7 @@ def _records_model(repository: str, commit: str) -> bool:
 
 def train_command(branch: str) -> str:
     """Return the command that makes a model of what a branch has now."""
-    return f"train it: .venv/bin/gitops train {branch} --wait"
+    return f"train it: {instructions.train(branch)}"
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ class Notice:
 
 def notice(repository: Repository, commit: str) -> Notice | None:
     """Return what to say of a release whose model is not its own, or None where all is well."""
-    command = ".venv/bin/gitops train main --wait"
+    command = instructions.train("main")
     try:
         found = of_commit(repository, commit)
     except ProvenanceError as error:

@@ -55,7 +55,7 @@ def meeting(url: str) -> Meeting:
 
 
 def _remote(name: str) -> str:
-    return f"export GITOPS_REMOTE={name}"
+    return f"export GITOPS_REMOTE={shlex.quote(name)}"
 
 
 def meeting_of(url: str, remote: str, default: str) -> Meeting:
@@ -98,6 +98,21 @@ def roll_back(
     return _moved("rollback", environment, at, (*named, *why))
 
 
+def train(branch: str, *options: str) -> str:
+    """Return the command that trains from a branch and waits for the candidate."""
+    return shlex.join([_GITOPS, "train", branch, "--wait", *options])
+
+
+def review(branch: str) -> tuple[str, str]:
+    """Return the commands that check a branch and merge it where no forge does."""
+    return shlex.join([_GITOPS, "check", "--head", branch]), shlex.join([_GITOPS, "merge", branch])
+
+
+def push(remote: str, branch: str) -> str:
+    """Return the command that pushes a branch of a checkout."""
+    return shlex.join(["git", "push", remote, branch])
+
+
 def lift_hold(environment: str, at: Meeting = LOCAL) -> tuple[str, ...]:
     """Return the commands that allow promotions into an environment again."""
     return _moved("release-hold", environment, at)
@@ -116,10 +131,10 @@ def revert(commit: str, parents: int, at: Meeting = LOCAL) -> tuple[str, ...]:
     which = "-m 1 " if parents > 1 else ""
     # Joined: a step that fails must not let the next one change another branch.
     steps = (
-        f"git fetch {at.remote}",
-        f"git switch --create {branch} {at.remote}/main",
+        shlex.join(["git", "fetch", at.remote]),
+        shlex.join(["git", "switch", "--create", branch, f"{at.remote}/main"]),
         f"git revert --no-edit {which}{commit[:12]}",
-        f"git push {at.remote} {branch}",
+        push(at.remote, branch),
     )
     return (*at.before, " && ".join(steps), *after_push(branch, at))
 
@@ -148,7 +163,7 @@ def _moved(
 
 def _merge(branch: str, at: Meeting) -> str:
     if not at.forge:
-        return f"{_GITOPS} merge {branch}"
+        return review(branch)[1]
     # To a shell it is a comment.
     if at.web is None:
         return f"# open a pull request from {branch} into main, and merge it"

@@ -1,7 +1,9 @@
+import shlex
 import subprocess
 
 import pytest
 
+from gitops.dvc import provenance
 from gitops.promotion import instructions
 from gitops.promotion.instructions import COMPOSE, LOCAL, meeting, meeting_of, text
 
@@ -80,6 +82,27 @@ def test_dev_goes_back_by_a_revert_that_stops_where_a_step_fails() -> None:
         ".venv/bin/gitops status",
     )
     assert "-m 1" not in text(instructions.revert(commit, 1))
+
+
+# git allows all of these characters in the name of a branch, or of a remote.
+HOSTILE = "a;touch${IFS}owned|`b`&'\"$(c)"
+
+
+def test_a_name_stays_one_word_whatever_it_is_made_of() -> None:
+    at = instructions.Meeting(HOSTILE, before=meeting_of("/srv/a.git", HOSTILE, "origin").before)
+    lines = [
+        instructions.train(HOSTILE, "--profile", "small"),
+        *instructions.review(HOSTILE),
+        instructions.push(HOSTILE, HOSTILE),
+        *instructions.after_push(HOSTILE),
+        *instructions.revert("c" * 40, 1, at),
+    ]
+    for line in lines:
+        words = [word for word in shlex.split(line) if "owned" in word]
+        assert {word.removeprefix("GITOPS_REMOTE=").removesuffix("/main") for word in words} <= {HOSTILE}
+    assert shlex.split(provenance.train_command(HOSTILE)) == [
+        *("train", "it:", ".venv/bin/gitops", "train", HOSTILE, "--wait")
+    ]
 
 
 @pytest.mark.parametrize("at", [LOCAL, COMPOSE, meeting(GITHUB)])
