@@ -99,13 +99,18 @@ def demo_drift(
 
 @app.command()
 def down() -> None:
-    """Stop everything that was started; what was made stays."""
+    """Stop everything that was started; what was made stays.
+
+    Runs that are at work are named first: the next up goes on with them.
+    """
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make down") as engine:
         if not engine.layout.state.is_dir():
             screen.print("Nothing to stop.")
             return
         with alone(engine.layout.lock, "make down"):
+            if _tell_at_work(engine, screen):
+                screen.print("make up goes on with these runs: a task that is cut off starts again.")
             _stop(engine, screen)
 
 
@@ -117,6 +122,8 @@ def clean(yes: Yes = False) -> None:
     """
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make clean") as engine:
+        if engine.layout.state.is_dir() and _tell_at_work(engine, screen):
+            screen.print("These runs are lost, with what they have made so far.")
         if engine.layout.state.is_dir() and not yes and _terminal():
             screen.print(f"This stops everything and deletes {engine.layout.state}: the git repository that")
             screen.print("visage names, with whatever was merged there, all models, photographs and scores.")
@@ -207,6 +214,14 @@ def _agreed(command: str) -> bool:
         return typer.confirm("Go on?", default=False)
     except typer.Abort:
         return False
+
+
+def _tell_at_work(engine: Engine, screen: Screen) -> bool:
+    """Name the runs that a stop cuts off; return whether there are any, or may be."""
+    lines = engine.at_work()
+    for line in lines:
+        screen.print(f"At work: {line}", style="yellow")
+    return bool(lines)
 
 
 def _stop(engine: Engine, screen: Screen) -> None:

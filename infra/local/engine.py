@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gitops.airflow.client import Airflow, load_access
 from gitops.airflow.status import Row, collect
+from gitops.errors import AirflowError
 from gitops.release import settings
 from gitops.release.file import ENVIRONMENTS
 from gitops.release.state import Ledger
@@ -18,6 +19,9 @@ from infra.local.layout import Layout
 from infra.local.origin import Origin
 from infra.local.screen import Step
 from infra.local.variables import Address, Own
+
+_SECONDS = 5
+"""How long a stop waits for an Airflow to say what it is at."""
 
 
 class Engine:
@@ -171,6 +175,26 @@ class Engine:
         patience.until(settled, seconds=seconds, pause=1)
         behind = [row.environment for row in rows if not row.agree]
         step.done(f"not so: {', '.join(behind)}" if behind else "all three do")
+
+    def at_work(self) -> list[str]:
+        """Return a line for each run that a stop cuts off, and for each Airflow that does not tell.
+
+        Whoever wants to stop everything must be able to, so nothing that is wrong here raises.
+        """
+        try:
+            known = load_access(self.layout.access)
+        except AirflowError as error:
+            return [f"which runs are at work is not known: {error}"]
+        lines = []
+        for name in ENVIRONMENTS:
+            if name not in known or "api-server" not in Instance(self.layout, name, Address("", 0)).alive():
+                continue
+            try:
+                with Airflow(known[name], timeout=_SECONDS, patient=False) as airflow:
+                    lines += [f"{name}: {dag} {run}" for dag, run in airflow.at_work()]
+            except AirflowError as error:
+                lines.append(f"{name}: which runs are at work is not known: {error}")
+        return lines
 
     def stop(self, step: Step) -> list[str]:
         """Stop everything, and return what was stopped.

@@ -129,6 +129,9 @@ class FakeAirflow:
             return 200, {"dags": dags[offset : offset + limit], "total_entries": len(dags)}
         if url.path == "/api/v2/importErrors":
             return 200, {"import_errors": [], "total_entries": 0}
+        if url.path == "/api/v2/dags/~/dagRuns":
+            found = [run for run in self.runs if run["state"] == query["state"]]
+            return 200, {"dag_runs": found, "total_entries": len(found)}
         match = re.fullmatch(r"/api/v2/dags/([^/]+)(/dagRuns)?(?:/([^/]+))?", url.path)
         if not match or match[1] not in self.dags:
             return 404, {"detail": "no such DAG"}

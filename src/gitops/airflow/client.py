@@ -130,6 +130,11 @@ class Airflow:
         answer = self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns?order_by=-run_after&limit={limit}")
         return [self._run(item) for item in answer["dag_runs"]]
 
+    def at_work(self) -> list[tuple[str, str]]:
+        """Return the DAG and the id of the runs of all DAGs that have begun and not ended; at most 50."""
+        answer = self.call("GET", "/api/v2/dags/~/dagRuns?state=running&order_by=run_after&limit=50")
+        return [(item["dag_id"], item["dag_run_id"]) for item in answer["dag_runs"]]
+
     def run(self, dag_id: str, run_id: str) -> Run:
         """Return one run of a DAG."""
         return self._run(self.call("GET", _run_path(dag_id, run_id)))

@@ -1,19 +1,23 @@
 import errno
+import json
 import os
 import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
 from gitops.git.repository import Repository
-from infra.local import cli
+from infra.local import cli, port, process
 from infra.local.layout import Layout
 from infra.local.lock import alone
+from infra.local.process import Service
+from tests.gitops.fake_airflow import FakeAirflow
 
 
 @pytest.fixture
@@ -37,6 +41,44 @@ def test_down_of_what_does_not_run_is_content(runner: CliRunner, layout: Layout)
     result = runner.invoke(cli.app, ["down"])
     assert result.exit_code == 0
     assert "✓ Stop everything  nothing ran" in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("down", "make up goes on with these runs"), ("clean", "These runs are lost")]
+)
+def test_runs_that_are_cut_off_are_named(
+    runner: CliRunner,
+    layout: Layout,
+    start: Callable[..., psutil.Process],
+    service: Callable[[str], Service],
+    command: str,
+    said: str,
+) -> None:
+    with FakeAirflow() as airflow:
+        airflow.dag("ml_pipeline_face_attributes", "a" * 40)
+        airflow.run("ml_pipeline_face_attributes", "success")
+        airflow.run("ml_pipeline_face_attributes", "running")
+        start(service("dev/api-server"))
+        start(service("prod/api-server"))
+        dev = {"url": airflow.access.url, "username": "airflow", "password": "s3cret"}
+        gone = dev | {"url": f"http://127.0.0.1:{port.unused()}"}
+        layout.access.write_text(json.dumps({"dev": dev, "staging": gone, "prod": gone}))
+        result = runner.invoke(cli.app, [command])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[0] == "At work: dev: ml_pipeline_face_attributes manual__1+00:00"
+    assert lines[1].startswith("At work: prod: which runs are at work is not known: ")
+    assert lines[2].startswith(said)
+    assert process.belonging(layout.state) == []
+
+
+def test_an_access_file_that_is_damaged_keeps_nobody_from_stopping(runner: CliRunner, layout: Layout) -> None:
+    layout.state.mkdir()
+    layout.access.write_text("{")
+    result = runner.invoke(cli.app, ["down"])
+    assert result.exit_code == 0
+    assert "At work: which runs are at work is not known: " in result.output
+    assert "Stop everything" in result.output
 
 
 def test_a_state_that_others_could_read_is_closed_by_the_next_command(
