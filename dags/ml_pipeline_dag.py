@@ -21,7 +21,7 @@ with another `ref` fails at once.
 Photographs whose true attributes are known by now go to `$VISAGE_HOME/labelled/<batch>/`: JPEGs, and their
 attribute list `list_attr_celeba.txt` or `.csv`. Move the folder in whole (rename it), so that it is complete
 when it appears. `append_labelled` makes a commit of each that neither the commit trained from nor `main` has
-yet. They reach `main` with the candidate; from then on a batch is skipped, and its folder can be removed.
+yet. They reach `main` with the candidate. Once `main` has a batch, you can remove its folder.
 
 Scored images whose labels came late (see monitoring) need no hand: `append_labelled` gathers them into a
 batch `<environment>-<day>` once a hundred have labels that no batch has yet. Leave the folder of such a batch
@@ -123,7 +123,7 @@ def append_labelled(commit: str, run_id: str, dag_run: Any) -> str:
     for batch in waiting:
         folder = context.home() / labelled.FOLDER / batch
         if batch in present:
-            log.info("%s is in the training data here or on main: skipped; %s can be removed.", batch, folder)
+            log.info("%s: skipped, as the commit that is trained from has it, or main.", batch)
             continue
         commit = tasks.run_command(
             commit=commit,

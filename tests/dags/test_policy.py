@@ -1,8 +1,10 @@
 """What holds for every DAG of the house, and what the guide promises of each."""
 
+import ast
 import graphlib
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -234,6 +236,114 @@ def test_no_parameter_chooses_code(parsed: dict[str, Any]) -> None:
             )
         for name, task in dag["tasks"].items():
             assert set(task["conf"] or {}) <= {"profile"}, f"{dag_id}.{name}: starts a run that chooses code"
+
+
+class Undeclared(ast.NodeVisitor):
+    """Finds where a DAG file reads of a run what nobody declared and checks: `found`, a line each.
+
+    What somebody gives to a run reaches a task as `params["name"]` alone, for the schema of `params` says
+    what it may be. A parameter that chooses code goes straight to the function that decides.
+    """
+
+    def __init__(self, declared: set[str]) -> None:
+        self.declared = declared
+        self.found: list[str] = []
+        self._given: set[str] = set()
+
+    def _tell(self, node: ast.expr) -> None:
+        self.found.append(f"line {node.lineno}: {ast.unparse(node)}")
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        before = self._given
+        names = {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+        self._given = before | names & {"params", "dag_run"}
+        self.generic_visit(node)
+        self._given = before
+
+    def visit_Call(self, node: ast.Call) -> None:
+        first, *_ = [*node.args, node]
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and self._key(first):
+            self._tell(node)
+        decides = isinstance(node.func, ast.Name) and node.func.id == "source"
+        for argument in node.args:
+            if not (decides and self._parameter(argument) in {name for _, name in DECIDED}):
+                self.visit(argument)
+        for keyword in node.keywords:
+            self.visit(keyword.value)
+        self.visit(node.func)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if node.attr in {"conf", "params"}:
+            self._tell(node)
+        elif not (isinstance(node.value, ast.Name) and node.value.id == "dag_run"):
+            self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        name = self._parameter(node)
+        if name is None:
+            if self._key(node.slice):
+                self._tell(node)
+            self.generic_visit(node)
+        elif name not in self.declared or name in {name for _, name in DECIDED}:
+            self._tell(node)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if node.id in self._given:
+            self._tell(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        text = node.value if isinstance(node.value, str) else ""
+        for template in re.findall(r"\{[{%].*?[%}]\}", text, re.DOTALL):
+            known = re.fullmatch(r"\{\{ params\.(\w+) \}\}", template)
+            if known and known[1] in self.declared - {name for _, name in DECIDED}:
+                continue
+            if re.search(r"\b(conf|params|dag_run)\b", template):
+                self._tell(node)
+
+    def _parameter(self, node: ast.expr) -> str | None:
+        if not isinstance(node, ast.Subscript) or not isinstance(node.slice, ast.Constant):
+            return None
+        given = isinstance(node.value, ast.Name) and node.value.id == "params" and "params" in self._given
+        return str(node.slice.value) if given else None
+
+    @staticmethod
+    def _key(node: ast.expr) -> bool:
+        return isinstance(node, ast.Constant) and node.value in {"conf", "params", "dag_run"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dags").rglob("*.py")), ids=lambda path: path.name)
+def test_what_a_run_is_given_is_read_as_declared_parameters_alone(path: Path, parsed: dict[str, Any]) -> None:
+    reader = Undeclared({name for dag in parsed["dags"].values() for name in dag["params"]})
+    reader.visit(ast.parse(path.read_text("utf-8")))
+    assert reader.found == [], "declare a parameter with an enum, and read it as params[...]"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = dag_run.conf['code']",
+        "x = getattr(dag_run, 'conf')",
+        "x = context['params']['ref']",
+        "x = context.get('dag_run')",
+        "x = ti.get_dagrun().conf",
+        "x = params['undeclared']",
+        "x = params['ref']",
+        "x = params.get('profile')",
+        "run(**params)",
+        "run(source(params))",
+        "run('{{ dag_run.conf.code }}')",
+        "run('{{ params.ref }}')",
+        "run('{% set a = params %}{{ a.ref }}')",
+    ],
+)
+def test_a_way_round_the_declared_parameters_is_found(line: str) -> None:
+    reader = Undeclared({"ref", "profile"})
+    reader.visit(ast.parse(f"def task(params, dag_run, ti, **context):\n    {line}"))
+    assert len(reader.found) >= 1
+    fine = "def task(params, dag_run):\n    source('dev', params['ref'], '')\n    f(params['profile'])"
+    reader = Undeclared({"ref", "profile"})
+    reader.visit(ast.parse(f"{fine}\n    g(dag_run.run_after, '{{{{ params.profile }}}}')"))
+    assert reader.found == []
 
 
 def test_monitoring_is_the_guides(parsed: dict[str, Any]) -> None:

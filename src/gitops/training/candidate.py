@@ -12,6 +12,7 @@ from gitops.gates.gates import Row
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, fetch, resolve, workspace
 from gitops.model import drift_comparison
+from gitops.promotion import instructions
 from gitops.release import settings
 from gitops.release.verdicts import Verdicts
 from gitops.text import parse
@@ -65,6 +66,7 @@ def propose(origin: Origin, base: str, result: str, *, run_id: str, home: Path) 
                 log.info("The results equal those of %s (%s): nothing to propose.", name, commit)
                 return None
         commit = _squash(repository, base, result, run_id)
+        _warn_of_conflict(repository, base, main, commit)
         reference = f"refs/heads/{branch}"
         with origin.session():
             present = repository.remote_refs("origin", reference).get(reference)
@@ -77,6 +79,19 @@ def propose(origin: Origin, base: str, result: str, *, run_id: str, home: Path) 
                 repository.push("origin", {reference: commit})
     log.info("Proposed %s as %s.", commit, branch)
     return branch
+
+
+def _warn_of_conflict(repository: Repository, base: str, main: str, commit: str) -> None:
+    """Log that main has got another dvc.lock since the run started: two locks cannot be merged.
+
+    The candidate is proposed all the same, for people to look at.
+    """
+    if len(set(repository.object_ids([f"{one}:{LOCK}" for one in (base, main, commit)]))) == 3:
+        log.warning(
+            "The candidate conflicts with main: %s has another %s than %s, which was trained from. "
+            "Train from main as it is now (%s), or from a branch that you have merged main into.",
+            *(main[:12], LOCK, base[:12], instructions.train("main")),
+        )
 
 
 def judge(

@@ -121,6 +121,24 @@ def test_what_main_has_by_now_is_not_proposed(
     assert propose(place, base, other, run_id=RUN, home=home) == candidate_branch(RUN)
 
 
+def test_a_conflict_with_main_is_foretold_and_the_candidate_proposed(
+    origin: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = origin.resolve("main")
+    moved = origin.commit_files(base, {"notes.txt": b"harmless"}, "Move")
+    origin.git("update-ref", "refs/heads/main", moved)
+    result, home = origin.resolve("run/x"), tmp_path / "spaces"
+    place = Origin(str(origin.path))
+    assert propose(place, base, result, run_id="first", home=home)
+    assert "conflicts with main" not in caplog.text
+    other = origin.commit_files(moved, {"dvc.lock": b"schema: '2.0'\nstages: {}\n"}, "Another model")
+    origin.git("update-ref", "refs/heads/main", other)
+    assert propose(place, base, result, run_id="second", home=home) == "candidate/second"
+    assert f"conflicts with main: {other[:12]} has another dvc.lock than {base[:12]}" in caplog.text
+    assert "gitops train main --wait" in caplog.text
+    assert origin.has("refs/heads/candidate/second")
+
+
 def test_results_are_held_against_the_gates_of_the_environment(lab: Lab, tmp_path: Path) -> None:
     incumbent = lab.train("first", 0.95)
     better, worse = lab.branch("run/b", model_files("b", 0.96)), lab.branch("run/w", model_files("w", 0.83))
