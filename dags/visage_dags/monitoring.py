@@ -7,6 +7,7 @@ monitoring/<run>/            what a check found: drift.json, performance.json, a
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from typing import Any
 
 from gitops import tasks
 from visage_dags import alerts
+
+log = logging.getLogger(__name__)
 
 TRAINING = "ml_pipeline_face_attributes"
 
@@ -112,15 +115,17 @@ def record(home: Path, line: dict[str, Any]) -> bool:
     """
     path = home / "monitoring" / "decisions.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(line, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(line, ensure_ascii=False, allow_nan=False).encode()
     with path.with_name(".decisions.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        before = path.read_text("utf-8") if path.exists() else ""
-        if text in before.splitlines():
+        before = path.read_bytes() if path.exists() else b""
+        if text in before.split(b"\n"):
             return False
+        if before and not before.endswith(b"\n"):
+            before += b"\n"  # somebody else's line that was cut off takes no other with it
         partial = path.with_name(".decisions.partial")
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(f"{before}{text}\n")
+        with partial.open("wb") as file:
+            file.write(before + text + b"\n")
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -128,9 +133,23 @@ def record(home: Path, line: dict[str, Any]) -> bool:
 
 
 def lines(home: Path) -> list[dict[str, Any]]:
-    """Return the record, the oldest check first."""
+    """Return the record, the oldest check first, without lines that are damaged: they stop no check."""
     path = home / "monitoring" / "decisions.jsonl"
-    return [json.loads(text) for text in path.read_text("utf-8").splitlines()] if path.exists() else []
+    found = []
+    for number, text in enumerate(path.read_bytes().split(b"\n") if path.exists() else [], 1):
+        if not text.strip():
+            continue
+        try:
+            line = json.loads(text)
+            moment = datetime.fromisoformat(line["at"])
+            known = isinstance(line["run_id"], str) and isinstance(line.get("episodes", {}), dict)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            known = False
+        if known and moment.tzinfo is not None:
+            found.append(line)
+        else:
+            log.warning("%s: line %d is damaged and does not count; see to it by hand", path, number)
+    return found
 
 
 def drop_old_reports(home: Path) -> None:
@@ -204,7 +223,8 @@ def _of_drift(drift: dict[str, Any]) -> str:
 
 def _repeated(drift: dict[str, Any]) -> str:
     """Return the rest of a sentence that tells why images are missing that were scored."""
-    count = drift["repeated"]
+    # Verdicts of earlier releases do not say
+    count = drift.get("repeated")
     return f"; {count} more were scored before and count once" if count else ""
 
 

@@ -1,7 +1,7 @@
 import json
 import os
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,38 @@ def test_the_record_grows_by_a_line_for_each_check_and_a_retry_adds_none(tmp_pat
     after = (tmp_path / "monitoring/decisions.jsonl").read_bytes()
     assert after.startswith(before)
     assert [json.loads(text) for text in after.splitlines()] == [first, second]
+
+
+def test_a_damaged_line_is_named_and_stops_no_check(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = line(Decision(True, ("Drift",)))
+    monitoring.record(tmp_path, good)
+    path = tmp_path / "monitoring/decisions.jsonl"
+    damaged = [
+        b'{"run_id": "cut o',
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        json.dumps(good | {"at": "yesterday"}).encode(),
+        json.dumps(good | {"at": "2026-01-07T15:00:00"}).encode(),
+        json.dumps(good | {"episodes": None}).encode(),
+        json.dumps({"at": good["at"]}).encode(),
+    ]
+    path.write_bytes(b"\n".join([*damaged, b"", path.read_bytes().strip(), b'{"cut off']))
+    record = monitoring.lines(tmp_path)
+    assert record == [good]
+    told = [number for number in range(1, 13) if f"line {number} is damaged" in caplog.text]
+    assert told == [*range(1, 9), 11]
+    later = line(Decision(True, ("Drift",)), run_id="later", at=AT + timedelta(days=7), record=record)
+    assert later["episodes"]["drift"]["state"] == "goes on"
+    assert monitoring.record(tmp_path, later)
+    assert not monitoring.record(tmp_path, later)
+    assert monitoring.lines(tmp_path) == [good, later]
+
+
+def test_a_verdict_of_a_release_from_before_repetitions_counted_is_read() -> None:
+    for found in (drift(), drift(enough=False)):
+        del found["repeated"]
+        assert decide(found, performance(), 0).reasons
 
 
 def test_a_write_that_was_cut_off_does_no_harm(tmp_path: Path) -> None:
