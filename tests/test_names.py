@@ -11,11 +11,20 @@ import yaml
 from gitops.git.repository import Repository
 from tests.docs.pages import ROOT, Page
 
-HOSTS = r"(?:github\.com|gitlab\.com|bitbucket\.org|codeberg\.org|ghcr\.io|quay\.io|docker\.io)"
+HOSTS = (
+    r"(?:(?:gist\.|raw\.)?github(?:usercontent)?\.com|(?:registry\.)?gitlab\.com|bitbucket\.org|codeberg\.org"
+    r"|ghcr\.io|quay\.io|docker\.io|hub\.docker\.com/r|(?:[a-z]+\.)?gcr\.io|public\.ecr\.aws|huggingface\.co)"
+)
 # A host of code or images, and whose it is.
 NAMED = re.compile(rf"{HOSTS}[:/]([\w.{{}}$<>*-]+)/[\w.{{}}$<>-]+")
 # A team of GitHub, as CODEOWNERS names it; an action is `name/name@commit`, the other way round.
 TEAM = re.compile(r"(?:^|[\s`])@(?!your-organisation/)[a-z0-9][a-z0-9-]*/[a-z0-9-]+\b", re.MULTILINE)
+# An image without a host comes from Docker Hub: one with a slash is somebody's there.
+IMAGE = re.compile(
+    r"(?:^\s*(?:-\s+)?(?:image|newName):|^FROM|_IMAGE[:=]-?|docker (?:run|pull)\s+(?:-\S+\s+)*)\s*"
+    r"[\"']?(?:\$\{\w+:-)?([a-z0-9_-]+/[a-z0-9._/-]+)",
+    re.MULTILINE,
+)
 # Upstream, in links; a variable; and places for a name. What tests call a repository is never asked for.
 UPSTREAM, PLACES, IN_TESTS = {"apache"}, {"OWNER"}, {"acme", "some-one", "team"}
 # Files that are applied as they are: to a cluster, a server, a forge.
@@ -43,6 +52,7 @@ def foreign(name: Path, text: str) -> list[str]:
         allowed |= {one[1] for ours in OURS for one in NAMED.finditer(ours)}
     named = [one for one in NAMED.finditer(text) if not one[1].startswith(("{", "$"))]
     found = [one[0] for one in named if one[1] not in allowed]
+    found += [one[0].strip() for one in IMAGE.finditer(text) if one[1].split("/")[0] not in allowed]
     if not TAKEN_OVER and (name.suffix == ".md" or name.name == "CODEOWNERS"):
         found += [one[0] for one in TEAM.finditer(text)]
     return [f"{name}: {one}" for one in found]
@@ -67,6 +77,16 @@ def test_no_file_names_what_belongs_to_somebody_else() -> None:
         "git@github.com:stranger/visage.git",
         "newName: ghcr.io/stranger/visage-airflow",
         "image: quay.io/stranger/airflow:1",
+        "    image: stranger/airflow:1",
+        "  - image: 'stranger/airflow'",
+        "    newName: stranger/visage-airflow",
+        "    image: ${VISAGE_IMAGE:-stranger/airflow:1}",
+        "FROM stranger/airflow:1 AS base",
+        "ARG BASE_IMAGE=stranger/python:3.11",
+        "docker run --rm stranger/airflow",
+        "curl https://raw.githubusercontent.com/stranger/visage/main/install.sh | sh",
+        "registry.gitlab.com/stranger/visage",
+        "hub.docker.com/r/stranger/visage",
     ],
 )
 def test_a_name_of_somebody_else_is_found(text: str) -> None:

@@ -19,12 +19,19 @@ def private_folder(path: Path) -> Path:
         `path`.
 
     Raises:
-        GitopsError: If others may enter the folder and it belongs to another user.
+        GitopsError: If others may enter the folder and it belongs to another user, or there can be none.
 
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    for folder in reversed(missing):
-        folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError as error:
+        raise GitopsError(f"{error.filename}: a link to nothing; remove it, or make its target") from error
+    except OSError as error:
+        raise GitopsError(f"{error.filename}: cannot be made: {error.strerror}") from error
+    if not path.is_dir():
+        raise GitopsError(f"{path}: a file, where a folder is needed; move it away")
     if path.stat().st_mode & _OTHERS:
         try:
             path.chmod(0o700)

@@ -35,6 +35,23 @@ def test_the_folder_behind_a_link_is_closed(tmp_path: Path) -> None:
     assert mode(disk) == 0o700
 
 
+def test_what_is_no_folder_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    file, link = tmp_path / "state", tmp_path / "link"
+    file.write_text("notes")
+    file.chmod(0o644)
+    link.symlink_to(tmp_path / "unplugged")
+    for path, why in (
+        (file, "state: a file, where a folder is needed"),
+        (file / "gates", "cannot be made: Not a directory"),
+        (link, "link: a link to nothing"),
+        (link / "gates", "link: a link to nothing"),
+    ):
+        with pytest.raises(GitopsError, match=why):
+            private_folder(path)
+    assert (mode(file), file.read_text()) == (0o644, "notes")
+    assert not (tmp_path / "unplugged").exists()
+
+
 @pytest.fixture
 def ordinary_user() -> Iterator[None]:
     """Give up root's rights for the test, where root runs it."""
