@@ -19,7 +19,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clone, st
     try:
         yield clone, clone.make("demo-drift", "YES=1", timeout=5000)
     finally:
-        clone.make("clean")
+        clone.make("clean", "YES=1")
 
 
 def record(clone: Clone) -> list[dict[str, Any]]:

@@ -230,7 +230,7 @@ def test_a_model_whose_claim_is_false_gives_way_by_itself(clone: Clone) -> None:
 def test_down_leaves_no_process_and_clean_no_trace(clone: Clone) -> None:
     clone.make("down")
     assert clone.processes() == []
-    clone.make("clean")
+    clone.make("clean", "YES=1")
     assert not (clone.path / ".visage").exists()
     assert clone.git("remote") == "origin\n"
     assert clone.git("for-each-ref", "refs/gitops") == ""

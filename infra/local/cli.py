@@ -118,13 +118,14 @@ def down() -> None:
 def clean(yes: Yes = False) -> None:
     """Stop everything, and remove .visage and the git remote visage; nothing else.
 
-    On a terminal it asks first, because what is in .visage is nowhere else.
+    It asks first, because what is in .visage is nowhere else. Where there is no terminal to ask on, it
+    removes with --yes alone.
     """
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make clean") as engine:
         if engine.layout.state.is_dir() and _tell_at_work(engine, screen):
             screen.print("These runs are lost, with what they have made so far.")
-        if engine.layout.state.is_dir() and not yes and _terminal():
+        if engine.layout.state.is_dir() and not yes:
             screen.print(f"This stops everything and deletes {engine.layout.state}: the git repository that")
             screen.print("visage names, with whatever was merged there, all models, photographs and scores.")
             if not _agreed("make clean"):

@@ -89,10 +89,15 @@ class Known:
 
     @property
     def unchecked(self) -> timedelta | None:
-        """How long ago the last check was, once that is too long and something was scored since."""
-        if self.last is None or self.week is None or not self.week.rows:
+        """How long ago the last check was, once that is too long and something was scored since.
+
+        Where there never was one, how long the release has run.
+        """
+        change = self.running.change if self.running is not None and self.checks == () else None
+        since = self.last.at if self.last is not None else change.at if change is not None else None
+        if since is None or self.week is None or not self.week.rows:
             return None
-        age = self.now - self.last.at
+        age = self.now - since
         return age if age > CHECK_DUE else None
 
     @property
@@ -137,7 +142,10 @@ def _alarms(known: Known) -> Iterator[Alarm]:
         text = f"It has run for {_long(known.unverified)}; a verdict takes minutes."
         yield Alarm(WARN, "The release that runs has no verdict.", text, "verify_release")
     if known.unchecked is not None:
-        text = f"The last one was {_long(known.unchecked)} ago; one is due each week."
+        due = "one is due each week"
+        text = f"The last one was {_long(known.unchecked)} ago; {due}."
+        if last is None:
+            text = f"There was none in the {_long(known.unchecked)} that the release has run; {due}."
         yield Alarm(WARN, "No check is made.", text, "model_monitoring_and_retraining", checks)
     if runs is not None and runs.hold:
         yield Alarm(WARN, "Promotions are held.", f"{runs.hold}.", None, ("#release", "How to lift the hold"))
@@ -196,9 +204,8 @@ def _week(known: Known) -> Tile:
 
 def _check(known: Known) -> Tile:
     if known.last is None:
-        return Tile(
-            "Last check", "none", "nothing was checked yet" if known.checks is not None else "not known"
-        )
+        text = "nothing was checked yet" if known.checks is not None else "not known"
+        return Tile("Last check", "none", text, WARN if known.unchecked else CALM)
     figure, at = drifted(known.last), f"{known.last.at:%Y-%m-%d %H:%M} UTC"
     if known.drifting:
         moved = len(known.last.moved)

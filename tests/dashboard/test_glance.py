@@ -26,6 +26,18 @@ def running(world: World) -> World:
     return world
 
 
+def test_an_environment_that_never_was_checked_is_told(world: World) -> None:
+    world.release("first", 0.951)
+    later = NOW + timedelta(days=400)  # the release is of the time that the test runs at
+    world.batch(later.date(), "a", 500)
+    world.serve()
+    view = page.look(13, later)
+    (alarm,) = view.alarms
+    assert (alarm.kind, alarm.title) == ("warn", "No check is made.")
+    assert alarm.text.startswith("There was none in the ")
+    assert (view.tiles[0].title, view.tiles[0].figure, view.tiles[0].kind) == ("Last check", "none", "warn")
+
+
 def test_where_all_is_well_the_page_is_calm(running: World) -> None:
     view = look(running)
     assert view.alarms == ()

@@ -44,7 +44,7 @@ def test_down_of_what_does_not_run_is_content(runner: CliRunner, layout: Layout)
 
 
 @pytest.mark.parametrize(
-    ("command", "said"), [("down", "make up goes on with these runs"), ("clean", "These runs are lost")]
+    ("command", "said"), [("down", "make up goes on with these runs"), ("clean --yes", "These runs are lost")]
 )
 def test_runs_that_are_cut_off_are_named(
     runner: CliRunner,
@@ -63,7 +63,7 @@ def test_runs_that_are_cut_off_are_named(
         dev = {"url": airflow.access.url, "username": "airflow", "password": "s3cret"}
         gone = dev | {"url": f"http://127.0.0.1:{port.unused()}"}
         layout.access.write_text(json.dumps({"dev": dev, "staging": gone, "prod": gone}))
-        result = runner.invoke(cli.app, [command])
+        result = runner.invoke(cli.app, command.split())
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert lines[0] == "At work: dev: ml_pipeline_face_attributes manual__1+00:00"
@@ -93,7 +93,7 @@ def test_a_state_that_others_could_read_is_closed_by_the_next_command(
 def test_clean_removes_the_state_and_the_remote(runner: CliRunner, layout: Layout) -> None:
     layout.origin.mkdir(parents=True)
     Repository(layout.checkout).git("remote", "add", "visage", str(layout.origin))
-    result = runner.invoke(cli.app, ["clean"])
+    result = runner.invoke(cli.app, ["clean", "--yes"])
     assert result.exit_code == 0
     assert f"Removed: the git remote visage, {layout.state}" in result.output
     assert not layout.state.exists()
@@ -152,6 +152,14 @@ def test_the_demo_begins_without_a_terminal_only_where_that_is_said(
     assert "VISAGE_DEV_PORT: 'none' is no port" in begun.output, "it began, and got as far as the ports"
 
 
+def test_clean_without_a_terminal_deletes_only_where_that_is_said(runner: CliRunner, layout: Layout) -> None:
+    (layout.state / "prod/data").mkdir(parents=True)
+    result = runner.invoke(cli.app, ["clean"])
+    assert result.exit_code == 1
+    assert "nothing was changed: there is no terminal to ask on; to go on: make clean YES=1" in result.output
+    assert (layout.state / "prod/data").is_dir()
+
+
 def test_clean_asks_a_person(layout: Layout) -> None:
     (layout.state / "prod/data").mkdir(parents=True)
     (layout.state / "prod/data/photo.jpg").write_text("")
@@ -163,10 +171,10 @@ def test_clean_asks_a_person(layout: Layout) -> None:
     assert not layout.state.exists()
 
 
-@pytest.mark.parametrize("command", ["up", "down", "clean"])
+@pytest.mark.parametrize("command", ["up", "down", "clean --yes"])
 def test_two_commands_do_not_race(runner: CliRunner, layout: Layout, command: str) -> None:
     with alone(layout.lock, "make up"):
-        result = runner.invoke(cli.app, [command])
+        result = runner.invoke(cli.app, [*command.split()])
     assert result.exit_code == 1
     assert f"error: make up (process {os.getpid()}) is at work here" in result.output
     assert layout.state.exists()
