@@ -263,7 +263,7 @@ def drift(
     since: Annotated[datetime | None, _SINCE] = None,
     until: Annotated[datetime | None, _UNTIL] = None,
     alarm_after: Annotated[
-        int, typer.Option(min=1, help="In how many windows a column must differ to have drifted")
+        int, typer.Option(min=1, max=7, help="In how many windows a column must differ to have drifted")
     ] = 2,
 ) -> None:
     """Say whether images that were scored differ from those that the model was chosen by.

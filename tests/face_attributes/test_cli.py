@@ -199,6 +199,7 @@ def test_monitoring(run, made, tmp_path):
     assert re.fullmatch(r"performance: mean accuracy .*% \(.* to .*\) on 240 images, below 99.00%\n", said)
     code, said, _ = run("performance", tmp_path / "scores", *options, *late, 0.99, "--since", "2026-01-06")
     assert "not enough labels: 0 of the scored images have one of the 240 labels; it takes 100" in said
+    assert run("drift", tmp_path / "scores", *options, "--alarm-after", 8)[0] == 2, "there are seven windows"
     missing = ["drift", tmp_path / "none", *options]
     assert "none: no such file or folder" in complaint(run(*missing))
 

@@ -94,9 +94,17 @@ def read(
         names = pc.binary_join_element_wise(f"{path.stem}/", table.column("id").filter(mine), "")
         if any(column.null_count for column in (names, *values.columns)):
             raise DataError(f"{path}: has empty values; score the batch again")
+        for name in columns:
+            if not _finite(values.column(name)):
+                raise DataError(f"{path}: {name} has values that are no numbers; score the batch again")
         if digests:
             values = values.append_column(DIGEST, _digests(path, mine))
         yield values.add_column(0, NAME, names)
+
+
+def _finite(column: pa.ChunkedArray) -> bool:
+    """Tell whether all values can be compared: a test of one that is no number finds that nothing differs."""
+    return not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column), min_count=0).as_py()
 
 
 class Distinct:

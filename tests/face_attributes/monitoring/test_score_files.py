@@ -1,5 +1,6 @@
 from datetime import date
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -82,6 +83,18 @@ def test_a_file_that_lacks_something_is_named(write, tmp_path):
         list(score_files.read([tmp_path / "other.parquet"], "a", []))
     with pytest.raises(DataError, match=r"tuesday\.parquet: has empty values"):
         list(score_files.read([write("tuesday", Smiling_score=[0.1, None, 0.2])], "a", ["Smiling_score"]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_file_with_what_is_no_number_is_named(write, value):
+    path = write("monday")
+    table = pq.read_table(path, partitioning=None)
+    column = table.column_names.index("Smiling_score")
+    scores = table.column(column).to_numpy().copy()
+    scores[-1] = value
+    pq.write_table(table.set_column(column, "Smiling_score", pa.array(scores)), path)
+    with pytest.raises(DataError, match=r"monday\.parquet: Smiling_score has values that are no numbers"):
+        list(scored.read([path], "a", ["Smiling_score"]))
 
 
 def test_a_sample_is_the_same_whatever_the_files_and_their_order(write):
