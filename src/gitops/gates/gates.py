@@ -213,14 +213,13 @@ def anchor(
     release that looks a little better by chance does not become the measure of all that follow. Only releases
     that learnt from the same source of data as `commit` count.
     """
-    source = _source(repository, commit)
-    found = [
+    verified = [
         (verdict.measured_accuracy, verdict.release)
         for verdict in verdicts.verifications(environment)
         if verdict.measured_accuracy is not None
-        and repository.has(verdict.release)
-        and _source(repository, verdict.release) == source
     ]
+    sources = _sources(repository, [commit, *(release for _, release in verified)])
+    found = [one for one in verified if one[1] in sources and sources[one[1]] == sources[commit]]
     if not found:
         return None
     return earliest_of_the_best(found, settings.max_mean_loss)
@@ -371,11 +370,32 @@ def _model(repository: Repository, commit: str) -> str | None:
 
 
 def _source(repository: Repository, commit: str) -> object:
+    return _sources(repository, [commit]).get(commit)
+
+
+def _sources(repository: Repository, commits: Sequence[str]) -> dict[str, object]:
+    """Return the source of data of each commit that is here; None where its parameters name none.
+
+    However many commits there are, git is asked three times, and equal parameters are parsed once.
+    """
+    here = repository.object_ids([f"{commit}^{{commit}}" for commit in commits])
+    files = repository.object_ids([f"{commit}:{PARAMS}" for commit in commits])
+    one_of = {file: commit for file, commit in zip(files, commits, strict=True) if file}
+    contents = repository.read_all([(commit, PARAMS) for commit in one_of.values()])
+    sources = dict(zip(one_of, map(_source_of, contents), strict=True))
+    return {
+        commit: sources.get(file)
+        for commit, known, file in zip(commits, here, files, strict=True)
+        if known is not None
+    }
+
+
+def _source_of(params: bytes | None) -> object:
     try:
-        params = parse.yaml_value(repository.read(commit, PARAMS) or b"", parse.PARAMS)
+        value = parse.yaml_value(params or b"", parse.PARAMS)
     except ParseError:
         return None
-    return parse.mapping(parse.mapping(params).get("data")).get("source")
+    return parse.mapping(parse.mapping(value).get("data")).get("source")
 
 
 def _as_recorded(

@@ -15,7 +15,7 @@ from gitops.gates.comparison import Comparison, Rare, parse
 from gitops.gates.gates import Evaluation, Row, judge, tolerance
 from gitops.git.repository import Repository
 from gitops.release import settings
-from gitops.release.verdicts import Verdict, record
+from gitops.release.verdicts import Verdict, Verdicts, record
 from tests.gitops.conftest import COMPARISON, Lab, model_files
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -439,6 +439,40 @@ def test_the_best_release_is_the_earliest_within_the_margin_of_the_highest(lab: 
     assert anchor(photographs) is None
     lab.verify("dev", releases[1], "rejected")
     assert anchor(head) == releases[2]
+
+
+def test_git_is_asked_as_often_for_many_releases_as_for_one(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases = [
+        lab.land(
+            model_files(f"m{number}") | source("synthetic" if number else "celeba") | {"n": b"%d" % number}
+        )
+        for number in range(6)
+    ]
+    verdicts = [
+        lab.verdict("dev", commit, at=START + timedelta(days=day)).model_copy(
+            update={"measured_accuracy": 0.9 + day / 100}
+        )
+        for day, commit in enumerate([*releases, "f" * 40])
+    ]
+    asked: list[object] = []
+    run = Repository.run
+
+    def counting(self: Repository, *args: str, **options: Any) -> Any:
+        asked.append(args)
+        return run(self, *args, **options)
+
+    monkeypatch.setattr(Repository, "run", counting)
+    counts = []
+    for some in (verdicts[1:2], verdicts):
+        known = Verdicts(lab.origin, [])
+        monkeypatch.setattr(known, "verifications", lambda _, some=some: some)
+        asked.clear()
+        best = gates.anchor(lab.origin, known, "dev", releases[-1], dev(lab))
+        counts.append(len(asked))
+    assert best == releases[-1], "not the one that is not here, nor another source's"
+    assert counts[0] == counts[1] > 0
 
 
 def test_tests_of_many_images_take_no_time() -> None:
