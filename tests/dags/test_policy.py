@@ -264,12 +264,10 @@ class Undeclared(ast.NodeVisitor):
         first, *_ = [*node.args, node]
         if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and self._key(first):
             self._tell(node)
-        decides = isinstance(node.func, ast.Name) and node.func.id == "source"
-        for argument in node.args:
+        decides = ast.unparse(node.func) == "tasks.training_ref"
+        for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
             if not (decides and self._parameter(argument) in {name for _, name in DECIDED}):
                 self.visit(argument)
-        for keyword in node.keywords:
-            self.visit(keyword.value)
         self.visit(node.func)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
@@ -330,7 +328,8 @@ def test_what_a_run_is_given_is_read_as_declared_parameters_alone(path: Path, pa
         "x = params['ref']",
         "x = params.get('profile')",
         "run(**params)",
-        "run(source(params))",
+        "run(tasks.training_ref(params))",
+        "run(ref=params['ref'])",
         "run('{{ dag_run.conf.code }}')",
         "run('{{ params.ref }}')",
         "run('{% set a = params %}{{ a.ref }}')",
@@ -340,7 +339,7 @@ def test_a_way_round_the_declared_parameters_is_found(line: str) -> None:
     reader = Undeclared({"ref", "profile"})
     reader.visit(ast.parse(f"def task(params, dag_run, ti, **context):\n    {line}"))
     assert len(reader.found) >= 1
-    fine = "def task(params, dag_run):\n    source('dev', params['ref'], '')\n    f(params['profile'])"
+    fine = "def task(params, dag_run):\n    tasks.training_ref(ref=params['ref'])\n    f(params['profile'])"
     reader = Undeclared({"ref", "profile"})
     reader.visit(ast.parse(f"{fine}\n    g(dag_run.run_after, '{{{{ params.profile }}}}')"))
     assert reader.found == []
