@@ -94,7 +94,7 @@ def test_a_file_with_what_is_no_number_is_named(write, value):
     scores[-1] = value
     pq.write_table(table.set_column(column, "Smiling_score", pa.array(scores)), path)
     with pytest.raises(DataError, match=r"monday\.parquet: Smiling_score has values that are no numbers"):
-        list(scored.read([path], "a", ["Smiling_score"]))
+        list(score_files.read([path], "a", ["Smiling_score"]))
 
 
 def test_a_sample_is_the_same_whatever_the_files_and_their_order(write):
