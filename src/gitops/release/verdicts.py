@@ -18,6 +18,7 @@ from gitops.errors import ParseError, PushRejectedError, VerdictError
 from gitops.git.repository import Repository, Tag, is_full_sha
 from gitops.release.file import identities
 from gitops.text import parse
+from gitops.text.markdown import one_line
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ VERIFIED, REJECTED = "verified", "rejected"
 
 _YEARS = range(1970, 2101)
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,12 @@ class Verdict(BaseModel):
             raise ValueError("a time from 1970 to 2100")
         return value
 
+    @field_validator("reason")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        # Other programs said it. A tag that cannot be read, or is too long to be, would be no verdict.
+        return one_line(value, longest=_LONGEST_REASON)
+
     @property
     def tag(self) -> str:
         return tag_name(self.verdict, self.environment, self.release)
@@ -79,7 +87,7 @@ class Verdict(BaseModel):
             "not measured" if self.measured_accuracy is None else f"{self.measured_accuracy:.4f} measured"
         )
         claimed = "none claimed" if self.claimed_accuracy is None else f"{self.claimed_accuracy:.4f} claimed"
-        reason = f": {' '.join(self.reason.split())}" if self.reason else ""
+        reason = f": {self.reason}" if self.reason else ""
         summary = f"{self.verdict} in {self.environment}: mean accuracy {measured}, {claimed}{reason}"
         return f"{summary}\n\n{json.dumps(self.model_dump(mode='json'), indent=1)}"
 
@@ -94,9 +102,10 @@ class Verdict(BaseModel):
         """
         if tag.problem:
             raise VerdictError(f"it is {tag.problem}")
-        start = tag.message.find("{")
+        # A reason may have braces too, but it is on the first line.
+        figures = tag.message.partition("\n\n")[2]
         try:
-            data = parse.json_value(tag.message[max(start, 0) :].encode(), parse.VERDICT)
+            data = parse.json_value(figures.encode(), parse.VERDICT)
             verdict = cls.model_validate(data)
         except (ParseError, ValidationError) as error:
             raise VerdictError("its message carries no figures") from error

@@ -179,6 +179,30 @@ def test_figures_must_make_sense(lab: Lab, change: dict[str, object]) -> None:
         Verdict.model_validate(good | change)
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "exit status 1: KeyError: {'a': [1]}",
+        '{"verdict": "verified"}',
+        "a \udcff file",
+        "\x1b[2Jgone\x00",
+        "\n\n{}\n\n",
+        "y" * 20_000,
+        "\N{GRINNING FACE}" * 5_000,
+    ],
+)
+def test_a_rejection_counts_whatever_its_reason_says(lab: Lab, reason: str) -> None:
+    commit = lab.train("a", verified=False)
+    figures = lab.verdict("dev", commit, "rejected").model_dump()
+    verdict = Verdict.model_validate(figures | {"reason": reason})
+    record(lab.clone, lab.remote, verdict)
+    record(lab.clone, lab.remote, verdict)
+    (tag,) = lab.origin.tags("rejected/dev")
+    assert tag.message.splitlines()[0].isprintable()
+    assert Verdict.read(tag) == verdict
+    assert load(lab).rejected("dev", commit)
+
+
 def test_what_was_not_measured_can_be_recorded(lab: Lab) -> None:
     commit = lab.train("a")
     figures = lab.verdict("staging", commit, "rejected").model_dump()
