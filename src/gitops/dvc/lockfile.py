@@ -9,6 +9,7 @@ from gitops.git.repository import Repository
 from gitops.text import parse
 
 LOCK = "dvc.lock"
+PIPELINE = "dvc.yaml"
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,38 @@ def recorded(repository: Repository, commit: str, path: str) -> Recorded:
     """
     where = f"{LOCK} in {commit[:12]}"
     try:
-        for out in outs(repository.read(commit, LOCK) or b""):
-            if out.get("path") == path:
-                digest, size = str(out.get("md5", "")), str(out.get("size", ""))
-                if not re.fullmatch(r"[0-9a-f]{32}", digest):
-                    raise ModelError(f"{where}: {path} has no MD5 digest; run dvc repro again")
-                return Recorded(digest, int(size) if re.fullmatch(r"[0-9]{1,18}", size) else None)
+        out = output(repository, commit, path)
     except ParseError as error:
         raise ModelError(f"{where}: not what DVC writes, {error}; run dvc repro again") from error
-    raise ModelError(f"{where}: records no {path}; only a commit with a trained model can be released")
+    if out is None:
+        raise ModelError(f"{where}: records no {path}; only a commit with a trained model can be released")
+    digest, size = str(out.get("md5", "")), str(out.get("size", ""))
+    if not re.fullmatch(r"[0-9a-f]{32}", digest):
+        raise ModelError(f"{where}: {path} has no MD5 digest; run dvc repro again")
+    return Recorded(digest, int(size) if re.fullmatch(r"[0-9]{1,18}", size) else None)
+
+
+def output(repository: Repository, commit: str, path: str) -> dict[str, parse.Value] | None:
+    """Return the record of one output in `dvc.lock` of a commit, or None where there is none.
+
+    A stage that somebody renamed leaves the record under its former name behind. DVC takes no notice of that.
+
+    Raises:
+        ParseError: where `dvc.lock` or the `dvc.yaml` that tells which record counts cannot be read.
+
+    """
+    found = [
+        (name, parse.mapping(out))
+        for name, stage in stages(repository.read(commit, LOCK) or b"").items()
+        for out in parse.sequence(stage.get("outs"))
+        if parse.mapping(out).get("path") == path
+    ]
+    if len(found) > 1:
+        pipeline = parse.mapping(parse.yaml_value(repository.read(commit, PIPELINE) or b"", parse.LOCK))
+        names = parse.mapping(pipeline.get("stages"))
+        # Those of a loop are called name@item.
+        found = [(name, out) for name, out in found if name.partition("@")[0] in names]
+    return found[0][1] if found else None
 
 
 def stages(content: bytes) -> dict[str, dict[str, parse.Value]]:

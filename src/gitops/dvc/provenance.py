@@ -141,11 +141,16 @@ class Output:
 
 @dataclass(frozen=True)
 class Step:
-    """A stage as DVC resolves it: what it reads, what it makes, and whether it was ever run."""
+    """A stage as DVC resolves it: what it reads, what it makes, and whether it was ever run.
+
+    `dropped` says that its record has inputs or outputs which `dvc.yaml` does not give it any more. DVC takes
+    it for unchanged then, and must be told to run it.
+    """
 
     deps: tuple[str, ...]
     outs: tuple[Output, ...]
     recorded: bool
+    dropped: bool
 
 
 def pipeline(repository: Repository, commit: str) -> dict[str, Step]:
@@ -162,7 +167,12 @@ def pipeline(repository: Repository, commit: str) -> dict[str, Step]:
 def _pipeline(repository: str, commit: str) -> dict[str, Step]:
     found = _reader.ask("pipeline", repository, [commit])
     return {
-        name: Step(tuple(stage["deps"]), tuple(Output(*out) for out in stage["outs"]), stage["recorded"])
+        name: Step(
+            tuple(stage["deps"]),
+            tuple(Output(*out) for out in stage["outs"]),
+            stage["recorded"],
+            stage["dropped"],
+        )
         for name, stage in found.items()
     }
 

@@ -28,6 +28,7 @@ from typing import Any
 from scmrepo.git.objects import GitObject
 
 from gitops.dvc import parameters
+from gitops.dvc.remote import MODEL
 
 MEMORY = 1 << 30
 FILES = 100_000
@@ -216,9 +217,15 @@ def lineage(objects: _Objects) -> dict[str, Any]:
         files = {stage.path: stage.dvcfile for stage in stages}
         locks = {path: file.stages.lockfile_data for path, file in files.items()}
         answer: dict[str, Any] = {"stages": [], "contradictions": [], "made": []}
+        concerned = _around(index, producers, f"{_ROOT}/{MODEL}")
         for stage in stages:
             answer["made"] += [_path(out) for out in stage.outs]
-            changes = list(_changes(repo, stage, locks[stage.path].get(stage.name), producers))
+            lock = locks[stage.path].get(stage.name)
+            # DVC never runs a frozen stage. Only of one beside the model it is no matter what changes.
+            frozen = stage.frozen and stage not in concerned
+            changes = list(_changes(repo, stage, lock, producers, frozen=frozen))
+            if changes and stage.frozen and not frozen:
+                changes.append(f"dvc.yaml freezes it: dvc unfreeze {_address(repo, stage)}")
             if changes:
                 answer["stages"].append({"name": _address(repo, stage), "changes": changes})
             answer["contradictions"] += _contradictions(repo, stage, producers)
@@ -227,6 +234,24 @@ def lineage(objects: _Objects) -> dict[str, Any]:
     except Exception as error:  # whatever DVC raises for files that are not what it writes
         raise _unreadable(error) from error
     return answer
+
+
+def _around(index: Any, producers: dict[str, Any], path: str) -> set[Any]:
+    """Return the stage that makes a file, those that use it, and all that lead to any of these."""
+    if path not in producers:
+        return set()
+    # An edge leads from a stage to one whose output it reads.
+    users = _reached({producers[path][0]}, index.graph.predecessors)
+    return _reached(users, index.graph.successors)
+
+
+def _reached(found: set[Any], further: Callable[[Any], Iterable[Any]]) -> set[Any]:
+    waiting = list(found)
+    while waiting:
+        new = set(further(waiting.pop())) - found
+        found |= new
+        waiting += new
+    return found
 
 
 def pipeline(objects: _Objects) -> dict[str, Any]:
@@ -243,6 +268,7 @@ def pipeline(objects: _Objects) -> dict[str, Any]:
                 "deps": [_path(dep) for dep in stage.deps if type(dep) is not ParamsDependency],
                 "outs": [[_path(out), out.use_cache, out.hash_info.value] for out in stage.outs],
                 "recorded": any(item.hash_info for item in (*stage.deps, *stage.outs)),
+                "dropped": bool(_dropped(repo, stage, stage.dvcfile.stages.lockfile_data.get(stage.name))),
             }
     except UnreadableError:
         raise
@@ -270,7 +296,7 @@ def _unreadable(error: Exception) -> UnreadableError:
     return UnreadableError(file, text[:400])
 
 
-def _changes(repo: Any, stage: Any, lock: Any, producers: dict[str, Any]) -> Iterator[str]:
+def _changes(repo: Any, stage: Any, lock: Any, producers: dict[str, Any], *, frozen: bool) -> Iterator[str]:
     from dvc.dependency import ParamsDependency
 
     if not lock:
@@ -278,7 +304,7 @@ def _changes(repo: Any, stage: Any, lock: Any, producers: dict[str, Any]) -> Ite
         return
     if stage.cmd_changed:
         yield f"its command was {_shown(lock.get('cmd'))}, is {_shown(stage.cmd)}"
-    if stage.frozen:
+    if frozen:
         return
     if stage.is_callback or stage.always_changed:
         yield "dvc.yaml says that it runs each time"
@@ -289,6 +315,27 @@ def _changes(repo: Any, stage: Any, lock: Any, producers: dict[str, Any]) -> Ite
             yield from _input(repo, dep, producers)
     for out in stage.outs:
         yield from _output(repo, out)
+    for name in _dropped(repo, stage, lock):
+        yield f"its record has {name}, which dvc.yaml does not give it any more"
+
+
+def _dropped(repo: Any, stage: Any, lock: Any) -> list[str]:
+    """Return what the record of a stage has and `dvc.yaml` has not, which DVC itself does not look at.
+
+    The stage was run with it. Whatever becomes of it now would change nothing.
+    """
+    from dvc.dependency import ParamsDependency
+
+    files = {item.def_path: item for item in stage.deps if type(item) is ParamsDependency}
+    known = {item.def_path for item in (*stage.deps, *stage.outs) if type(item) is not ParamsDependency}
+    found = [item["path"] for part in ("deps", "outs") for item in (lock or {}).get(part, [])]
+    found = [path for path in found if path not in known]
+    for file, values in (lock or {}).get("params", {}).items():
+        wanted = files[file].params if file in files else None
+        # Without names the whole file is read.
+        if wanted is None or wanted:
+            found += [f"{file}: {name}" for name in values if name not in (wanted or ())]
+    return found
 
 
 def _parameters(repo: Any, dep: Any) -> Iterator[str]:

@@ -196,12 +196,12 @@ def locked(repository: Repository, commit: str, path: str) -> str | None:
     :raises GateError: where the lock cannot be read.
     """
     try:
-        outs = list(lockfile.outs(repository.read(commit, LOCK) or b""))
+        out = lockfile.output(repository, commit, path)
     except ParseError as error:
         where = f"{LOCK} in {commit[:12]}"
         raise GateError(f"{where}: not what DVC writes, {error}; run dvc repro again") from error
-    digests = [out.get("md5") for out in outs if out.get("path") == path]
-    return next((digest for digest in digests if isinstance(digest, str)), None)
+    digest = (out or {}).get("md5")
+    return digest if isinstance(digest, str) else None
 
 
 def anchor(

@@ -54,7 +54,8 @@ def run_stage(
     provenance.begin()
     with workspace(origin, commit, home) as space:
         # --pull fetches the stage's outputs where this commit already has them.
-        commands = [["repro", "--pull", "--single-item", stage]]
+        anew = ["--force"] if _stage(space, stage).dropped else []
+        commands = [["repro", "--pull", *anew, "--single-item", stage]]
         if tracked := _tracked_inputs(space, stage):
             commands.insert(0, ["pull", *tracked])
         if any(out.cached for out in _stage(space, stage).outs):

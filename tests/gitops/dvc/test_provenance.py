@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from gitops.dvc import provenance
+from gitops.dvc.lockfile import recorded
 from gitops.dvc.provenance import of_commit, parameter_faults
 from gitops.errors import ProvenanceError
+from gitops.gates import gates
 from gitops.git.repository import Repository
 
 PIPELINE = """\
@@ -211,6 +213,54 @@ def test_the_pipeline_is_resolved_as_dvc_resolves_it(work: Work) -> None:
 def test_what_changes_under_a_frozen_stage_is_its_own_business(work: Work) -> None:
     assert "old" not in work.changes({"code/prepare.py": "q\n"})
     assert "old" in work.changes(work.edited("dvc.yaml", "echo old >", "echo new >"))
+
+
+def test_to_freeze_a_stage_of_the_model_hides_nothing(work: Work) -> None:
+    frozen = yaml.safe_load(work.read("dvc.yaml"))
+    for name in ("prepare", "train", "evaluate"):
+        frozen["stages"][name]["frozen"] = True
+    assert work.changes({"dvc.yaml": yaml.safe_dump(frozen)}) == {}
+    edits = work.edited("params.yaml", "epochs: 2", "epochs: 9") | {"figures.json": "99\n"}
+    assert work.changes(edits | {"code/prepare.py": "q\n"}) == {
+        "prepare": ("code/prepare.py changed", "dvc.yaml freezes it: dvc unfreeze prepare"),
+        "train": ("params.yaml: train.epochs 2 -> 9", "dvc.yaml freezes it: dvc unfreeze train"),
+        "evaluate": ("its output figures.json was edited", "dvc.yaml freezes it: dvc unfreeze evaluate"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("stage", "part", "kept", "name", "files"),
+    [
+        ("train", "deps", ["data/prepared"], "code/net", {"code/net/layers.py": "other\n"}),
+        (
+            "train",
+            "params",
+            [{"more.yaml": None}],
+            "params.yaml: train.epochs",
+            {"params.yaml": "prepare:\n  shrink: 3\n  sample: 10\n"},
+        ),
+        ("prepare", "params", ["prepare.shrink"], "params.yaml: prepare", {}),
+        ("evaluate", "outs", [], "figures.json", {"figures.json": "99\n"}),
+    ],
+)
+def test_what_dvc_yaml_drops_is_held_against_the_record(
+    work: Work, stage: str, part: str, kept: list[object], name: str, files: dict[str, str | None]
+) -> None:
+    pipeline = yaml.safe_load(work.read("dvc.yaml"))
+    pipeline["stages"][stage][part] = kept
+    found = work.changes({"dvc.yaml": yaml.safe_dump(pipeline)} | files)
+    assert f"its record has {name}, which dvc.yaml does not give it any more" in found[stage]
+
+
+def test_the_record_that_a_renamed_stage_leaves_behind_does_not_count(work: Work) -> None:
+    path, made = "models/model.onnx", recorded(work.repository, "HEAD", "models/model.onnx")
+    lock = yaml.safe_load(work.read("dvc.lock"))
+    former = {"cmd": "x", "outs": [{"path": path, "hash": "md5", "md5": MD5, "size": 3}]}
+    lock["stages"] = {"former": former} | lock["stages"]
+    commit = work.commit({"dvc.lock": yaml.safe_dump(lock, sort_keys=False)})
+    assert of_commit(work.repository, commit).belongs
+    assert recorded(work.repository, commit, path) == made
+    assert gates.locked(work.repository, commit, path) == made.md5
 
 
 def test_a_lock_that_contradicts_itself_is_named(work: Work) -> None:

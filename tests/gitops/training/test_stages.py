@@ -149,6 +149,19 @@ def test_what_changed_at_the_start_of_a_chain_reaches_its_end(origin: Repository
     assert origin.read(reported, "report.json") == b'{"number": 10}'
 
 
+def test_a_stage_that_lost_an_input_runs_again(origin: Repository, tmp_path: Path) -> None:
+    """DVC itself takes it for unchanged, and its record would keep an input that it does not have."""
+    more = PIPELINE.replace("deps: [number.txt]", "deps: [number.txt, src/report.py]")
+    start = origin.commit_files(origin.resolve("main"), {"dvc.yaml": more.encode()}, "More")
+    origin.git("update-ref", "refs/heads/more", start)
+    doubled = run(origin, start, "double", tmp_path / "spaces")
+    fewer = origin.commit_files(doubled, {"dvc.yaml": PIPELINE.encode()}, "Fewer")
+    origin.git("update-ref", "refs/heads/fewer", fewer)
+    again = run(origin, fewer, "double", tmp_path / "spaces")
+    assert "src/report.py" not in (origin.read(again, "dvc.lock") or b"").decode()
+    assert run(origin, again, "double", tmp_path / "spaces") == again
+
+
 def test_a_stage_with_nothing_to_do_returns_its_input(origin: Repository, tmp_path: Path) -> None:
     doubled = run(origin, origin.resolve("main"), "double", tmp_path / "spaces")
     assert run(origin, doubled, "double", tmp_path / "spaces") == doubled
