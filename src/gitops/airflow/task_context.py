@@ -99,7 +99,8 @@ def origin() -> Origin:
             return
         own = release()
         fetch(repository, repository_origin, own)
-        training_source.admit(environment(), own, commit, repository.changed(own, commit))
+        changed = training_source.changed(repository, own, commit)
+        training_source.admit(environment(), own, commit, changed)
 
     repository_origin = Origin(url=str(hook.repo_url), session=session, admit=admit)
     return repository_origin

@@ -1,22 +1,41 @@
 """Several DVC commands in one process: each process of DVC starts with seconds of imports.
 
+The DVC remote says which files a folder has, and nobody reviews that. DVC takes `../src/x.py` as a name there
+and writes over code; here it does not.
+
 `python -P <this file> '[["pull", "a.dvc"], ["repro", "train"]]'` runs them in order, up to the first that
 fails, and exits with its status. It is run as a file, as `-m gitops.dvc.commands` would be the release's own.
 """
 
 import json
 import sys
+from typing import Any
 
 
 def main(commands: list[list[str]]) -> int:
     """Run DVC `commands` in order; return the exit status of the first that fails, else 0."""
     from dvc.cli import main as dvc
 
+    _stay_in_folders()
     for command in commands:
         print("$", "dvc", *command, flush=True)
         if status := dvc(command):
             return status
     return 0
+
+
+def _stay_in_folders() -> None:
+    from dvc.exceptions import DvcException
+    from dvc_data.hashfile.tree import Tree
+
+    add = Tree.add
+
+    def checked(tree: Tree, key: tuple[str, ...], *rest: Any) -> None:
+        if {"", ".", ".."} & set(key):
+            raise DvcException(f"a listing on the DVC remote leads out of its folder: {'/'.join(key)!r}")
+        add(tree, key, *rest)
+
+    Tree.add = checked
 
 
 if __name__ == "__main__":

@@ -305,9 +305,15 @@ class Repository:
 
     def link_targets(self, links: Sequence[Entry], longest: int) -> dict[str, str | None]:
         """Return where symbolic links lead, by their paths; None for a target longer than `longest`."""
-        contents = self._contents([link.object_id for link in links], longest)
-        targets = {name: content.decode("utf-8", "surrogateescape") for name, content in contents.items()}
-        return {link.path: targets.get(link.object_id) for link in links}
+        return {
+            path: None if content is None else content.decode("utf-8", "surrogateescape")
+            for path, content in self.contents(links, longest).items()
+        }
+
+    def contents(self, entries: Sequence[Entry], longest: int) -> dict[str, bytes | None]:
+        """Return the contents of files by their paths; None for one of more than `longest` bytes."""
+        contents = self._contents([entry.object_id for entry in entries], longest)
+        return {entry.path: contents.get(entry.object_id) for entry in entries}
 
     def pack(self, commits: Sequence[str], *, without: Sequence[str] = ()) -> bytes:
         """Return a pack of all objects of `commits` that the commits `without` do not have."""

@@ -1,8 +1,13 @@
 """Which commit a training may run: its code runs with the rights and the data of its environment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-from gitops.errors import RuleError
+from gitops.errors import ParseError, RuleError
+from gitops.git.repository import Repository
+from gitops.text import parse
+from gitops.text.markdown import one_line
 
 OPEN = "dev"
 """The environment in which a training may run code that is not released."""
@@ -10,6 +15,17 @@ OPEN = "dev"
 _FILES = ("dvc.lock", "params.yaml")
 _FOLDERS = ("data/", "metrics/", "models/", "plots/", "search/")
 _KINDS = (".csv", ".dvc", ".gitignore", ".jpg", ".json")
+_FILE_MODES = ("100644", "100755", "")
+_POINTER_KEYS = {"desc", "frozen", "md5", "meta", "outs"}
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A file in which two commits differ: its mode, or "" where it is gone, and what a `.dvc` file says."""
+
+    path: str
+    mode: str
+    pointer: bytes | None = None
 
 
 def source(environment: str, ref: str, release: str) -> str:
@@ -38,7 +54,18 @@ def source(environment: str, ref: str, release: str) -> str:
     return release
 
 
-def admit(environment: str, release: str, commit: str, changed: Iterable[str]) -> None:
+def changed(repository: Repository, release: str, commit: str) -> Iterator[Changed]:
+    """Return the files in which a commit differs from a release."""
+    before, after = ({entry.path: entry for entry in repository.entries(one)} for one in (release, commit))
+    new = [entry for path, entry in after.items() if entry != before.get(path)]
+    pointers = repository.contents(
+        [entry for entry in new if entry.path.endswith(".dvc")], parse.POINTER.size
+    )
+    yield from (Changed(entry.path, entry.mode, pointers.get(entry.path)) for entry in new)
+    yield from (Changed(path, "") for path in before.keys() - after.keys())
+
+
+def admit(environment: str, release: str, commit: str, changed: Iterable[Changed]) -> None:
     """Refuse to run a commit whose code is not that of the release.
 
     The tasks of a run hand on the commit that the next one takes, in a place that people may edit.
@@ -55,12 +82,32 @@ def admit(environment: str, release: str, commit: str, changed: Iterable[str]) -
     """
     if environment == OPEN:
         return
-    for path in changed:
-        if not is_result(path):
-            raise RuleError(
-                f"{commit[:12]}: has another {path} than the release {release[:12]}, and {environment} runs "
-                "the code of its release alone; start the run again"
-            )
+    for file in changed:
+        if not is_result(file.path) or file.mode not in _FILE_MODES:
+            problem = f"has another {one_line(file.path)} than the release {release[:12]}"
+        elif file.mode and file.path.endswith(".dvc") and not _lies_beside(file):
+            problem = f"{one_line(file.path)} does not stand for one file beside it"
+        else:
+            continue
+        raise RuleError(
+            f"{commit[:12]}: {problem}, and {environment} runs the code of its release alone; "
+            "start the run again"
+        )
+
+
+def _lies_beside(file: Changed) -> bool:
+    """Return whether a `.dvc` file stands for the file of its own name. DVC writes any other anywhere."""
+    if file.pointer is None:
+        return False
+    try:
+        data = parse.mapping(parse.yaml_value(file.pointer, parse.POINTER))
+    except ParseError:
+        return False
+    outs = [parse.mapping(out) for out in parse.sequence(data.get("outs"))]
+    name = PurePosixPath(file.path).name.removesuffix(".dvc")
+    return data.keys() <= _POINTER_KEYS and all(
+        out.get("path") == name and not str(out.get("md5", "")).endswith(".dir") for out in outs
+    )
 
 
 def is_result(path: str) -> bool:

@@ -146,6 +146,9 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
 
     :raises StepError: when it fails or takes longer than `timeout`.
     """
+    if command[0] == "dvc":
+        call_dvc([command[1:]], folder, timeout)
+        return
     log.info("%s%s", _PROMPT, " ".join(command))
     _run(command, " ".join(command), folder, timeout)
 

@@ -76,7 +76,7 @@ def test_parameters_are_no_code() -> None:
 def admit(release: str, repository: Repository, commit: str) -> None:
     """Do as the DAGs' `place.origin` does, which needs an Airflow."""
     fetch(repository, Origin(repository.remote_url("origin")), release)
-    training_source.admit("prod", release, commit, repository.changed(release, commit))
+    training_source.admit("prod", release, commit, training_source.changed(repository, release, commit))
 
 
 class Prod:
@@ -132,3 +132,38 @@ def test_a_result_with_other_code_is_neither_judged_nor_proposed(prod: Prod) -> 
         judge(prod.origin, result, prod.release, "prod", home=prod.home, cache=prod.cache)
     with pytest.raises(RuleError, match=r"another src/face_attributes/__init__\.py than the release"):
         prod.propose(result)
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    [
+        "outs: [{path: ../../src/face_attributes/train.py, md5: MD5}]",
+        "outs: [{path: ../../torch.py, md5: MD5}]",
+        "wdir: ../..\nouts: [{path: evil, md5: MD5}]",
+        "deps: [{path: https://example.com/evil}]\nouts: [{path: evil, md5: MD5}]",
+        "outs: [{path: evil, md5: MD5.dir}]",
+        "outs: [{path: evil, md5: MD5}, {path: other, md5: MD5}]",
+        "outs: [{path: /tmp/evil, md5: MD5}]",
+        "outs: !!seq []",
+        "#" * 20_000,
+    ],
+)
+def test_a_batch_that_brings_more_than_itself_is_not_trained(prod: Prod, pointer: str) -> None:
+    """DVC writes what a `.dvc` file names wherever it says, over code too."""
+    files = {"data/labelled/evil.dvc": pointer.replace("MD5", "ab" * 16).encode()}
+    with pytest.raises(RuleError, match=r"data/labelled/evil\.dvc does not stand for one file beside it"):
+        prod.propose(prod.results(files))
+
+
+def test_a_name_of_odd_bytes_and_a_link_are_no_results(prod: Prod) -> None:
+    lab = prod.lab
+    blob = lab.origin.git("hash-object", "-w", "--stdin", input=b"outs: [{path: ../x, md5: a}]")
+    for name, mode in ((b"data/\xff.dvc", b"100644"), (b"metrics/evaluation.json", b"120000")):
+        index = {"GIT_INDEX_FILE": str(prod.home.parent / "index")}
+        lab.origin.git("read-tree", prod.release, env=index)
+        row = mode + b" " + blob.encode() + b"\t" + name + b"\0"
+        lab.origin.git("update-index", "-z", "--index-info", input=row, env=index)
+        odd = lab.origin.commit_tree(lab.origin.git("write-tree", env=index), [prod.release], "Odd")
+        lab.origin.git("update-ref", "refs/heads/run/odd", odd)
+        with pytest.raises(RuleError, match="and prod runs the code of its release alone"):
+            prod.propose(odd)

@@ -1,5 +1,7 @@
 """Steps on a real pipeline of two stages, a real origin and a real DVC remote in a folder."""
 
+import hashlib
+import json
 import subprocess
 from collections.abc import Callable
 from datetime import timedelta
@@ -342,3 +344,24 @@ def test_a_pipeline_that_dvc_cannot_read_is_one_line(origin: Repository, tmp_pat
         run(origin, commit, "double", tmp_path / "spaces")
     with pytest.raises(StepError, match="has no stage nothing"):
         run(origin, origin.resolve("main"), "nothing", tmp_path / "spaces")
+
+
+def test_a_folder_on_the_dvc_remote_brings_nothing_beside_itself(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    def keep(content: bytes, kind: str = "") -> str:
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        path = dvc_remote / "files/md5" / digest[:2] / (digest[2:] + kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return digest + kind
+
+    code = keep(b"raise SystemExit('a stranger')\n")
+    folder = keep(json.dumps([{"md5": code, "relpath": "../../src/report.py"}]).encode(), ".dir")
+    pointer = f"outs:\n- md5: {folder}\n  hash: md5\n  path: batch\n"
+    commit = origin.commit_files(origin.resolve("main"), {"data/batch.dvc": pointer.encode()}, "Batch")
+    origin.git("update-ref", "refs/heads/batch", commit)
+    with workspace(Origin(str(origin.path)), commit, tmp_path / "spaces") as space:
+        with pytest.raises(StepError, match=r"leads out of its folder: '\.\./\.\./src/report\.py'"):
+            stages.call(["dvc", "pull", "data/batch.dvc"], space.path, timedelta(minutes=1))
+        assert (space.path / "src/report.py").read_text() == REPORT
