@@ -16,6 +16,8 @@ from pathlib import Path
 from gitops.errors import GitError
 
 _OURS = {
+    # Told at each command, as the variable below names a file of grafts.
+    "advice.graftFileDeprecated": "false",
     "core.attributesFile": os.devnull,
     "core.autocrlf": "false",
     "core.excludesFile": os.devnull,

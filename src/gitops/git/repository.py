@@ -322,18 +322,33 @@ class Repository:
         return self._output(*args, input=revisions.encode(), timeout=600)
 
     def merge_tree(self, one: str, other: str) -> tuple[str, list[str]]:
-        """Merge two commits without a checkout.
+        """Merge two commits, given by their full ids, without a checkout.
+
+        Neither the configuration of the repository nor the attributes of its checkout (`.gitattributes`,
+        `info/attributes`), which would take both sides of a conflict, have a part in it: git runs in an empty
+        repository that has the same objects.
 
         Returns:
             The tree of the result, and the files in conflict.
 
         """
         args = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", one, other)
-        result = self.run(*args, timeout=300)
+        found = self.git("rev-parse", "--git-path", "objects", "--git-path", "shallow").split("\n")
+        objects, shallow = ((self.path / name).resolve() for name in found)
+        with tempfile.TemporaryDirectory(prefix="gitops-merge-") as folder:
+            self.git("init", "--quiet", "--bare", "--template=", folder)
+            env = {"GIT_DIR": folder, "GIT_OBJECT_DIRECTORY": str(objects)}
+            if shallow.exists():
+                env["GIT_SHALLOW_FILE"] = str(shallow)
+            result = self.run(*args, timeout=300, env=env)
         if result.returncode not in (0, 1):
             raise self._failure(args, result)
         tree, *files = _text(result.stdout).split("\0")
-        return tree.strip(), list(dict.fromkeys(filter(None, files)))
+        conflicts = list(dict.fromkeys(filter(None, files)))
+        if result.returncode and not conflicts:
+            # Of a folder that one side has split git names no file, and goes on as if it had not been.
+            conflicts = ["a folder that one side moved to several places"]
+        return tree.strip(), conflicts
 
     def files(self, commit: str, path: str = "") -> list[str]:
         """Return all files at or under `path` in `commit`, relative to the repository's root."""

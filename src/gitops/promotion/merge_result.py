@@ -7,6 +7,7 @@ git commands differ in how they read a tree that git itself would not write.
 import posixpath
 import re
 import tempfile
+import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,6 +107,9 @@ def _broken_entries(repository: Repository, main: str, tree: str) -> Iterator[Vi
     known = {(entry.path, entry.mode, entry.object_id) for entry in repository.entries(main)}
     if twice := [path for path, count in Counter(entry.path for entry in entries).items() if count > 1]:
         yield Violation(_named(twice), "is there twice", _ANEW)
+    if alike := _alike(entries, {path for path, *_ in known}):
+        right = "rename one: a checkout on macOS or Windows holds one of them only"
+        yield Violation(_named(alike), "differ in upper and lower case or in their accents only", right)
     if folders := _folders_that_are_files(entries):
         yield Violation(_named(folders), "is a file and a folder", _ANEW)
     new = [entry for entry in entries if (entry.path, entry.mode, entry.object_id) not in known]
@@ -122,6 +126,19 @@ def _broken_entries(repository: Repository, main: str, tree: str) -> Iterator[Vi
 def _folders_that_are_files(entries: list[Entry]) -> list[str]:
     folders = {parent for entry in entries for parent in _parents(entry.path)}
     return [entry.path for entry in entries if entry.path in folders]
+
+
+def _alike(entries: list[Entry], known: set[str]) -> list[str]:
+    """Return the paths, folders too, of which some file systems hold one only; those of main stop nobody."""
+    paths = {entry.path for entry in entries}
+    paths |= {parent for path in paths for parent in _parents(path)}
+    known = known | {parent for path in known for parent in _parents(path)}
+    found: dict[str, list[str]] = {}
+    for path in sorted(paths):
+        found.setdefault(unicodedata.normalize("NFC", path).casefold(), []).append(path)
+    return [
+        path for group in found.values() if len(group) > 1 and not known.issuperset(group) for path in group
+    ]
 
 
 def _parents(path: str) -> Iterator[str]:

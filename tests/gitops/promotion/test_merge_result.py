@@ -201,6 +201,43 @@ def test_what_no_checkout_can_hold_is_refused(lab: Lab, row: str, says: str) -> 
     assert says in said(lab, "odd")
 
 
+@pytest.mark.parametrize(
+    "names", [("Dags/x", "dags/X"), ("new", "NEW"), ("\u00e9", "e\u0301"), ("SRC", "src/x")]
+)
+def test_names_that_one_file_system_takes_for_one_are_refused(lab: Lab, names: tuple[str, str]) -> None:
+    lab.branch("alike", {name: name.encode() for name in names})
+    assert "differ in upper and lower case or in their accents only" in said(lab, "alike")
+
+
+def test_names_alike_that_main_has_already_stop_nobody(lab: Lab) -> None:
+    point(lab, "main", lab.origin.commit_files(lab.tip, {"new": b"x", "NEW": b"y"}, "Alike"))
+    lab.branch("other", {"more": b"x"})
+    lab.merge("other")
+
+
+@pytest.mark.parametrize("where", [".gitattributes", ".git/info/attributes", "config"])
+def test_no_attribute_and_no_setting_of_a_checkout_settles_a_conflict(lab: Lab, where: str) -> None:
+    base = lab.land({"file": b"a\nb\nc\n"})
+    lab.branch("other", {"file": b"a\nB\nc\n"}, on=base)
+    lab.land({"file": b"a\nZ\nc\n"})
+    if where == "config":
+        lab.clone.git("config", "merge.default", "union")
+    else:
+        (lab.clone.path / where).parent.mkdir(exist_ok=True)
+        (lab.clone.path / where).write_text("* merge=union\n")
+    assert said(lab, "other").startswith("(history): conflicts with main in file")
+
+
+def test_a_folder_that_main_split_is_a_conflict(lab: Lab) -> None:
+    """Git names no file then."""
+    files = {f"z/{number}.txt": f"line {number}\n".encode() * 20 for number in range(4)}
+    base = lab.land(files)
+    lab.branch("new", {"z/new.txt": b"new\n"}, on=base)
+    moved = {f"{'xy'[index // 2]}{name[1:]}": content for index, (name, content) in enumerate(files.items())}
+    lab.land(dict.fromkeys(files) | moved)
+    assert said(lab, "new").startswith("(history): conflicts with main in a folder that one side moved")
+
+
 def _order(row: str) -> str:
     head, _, name = row.partition("\t")
     return name + ("/" if head.startswith("040000") else "")
