@@ -47,6 +47,11 @@ def read(content: bytes) -> Any:
         raise FaultError(line + " ".join(str(problem).split())) from error
     except UnicodeDecodeError as error:
         raise FaultError("not UTF-8 text") from error
+    # What its constructors raise for a value such as 2026-13-45 or 0x_.
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise FaultError(f"a value that cannot be read: {' '.join(str(error).split())[:200]}") from error
+    except RecursionError as error:
+        raise FaultError("nested too deeply") from error
     if not isinstance(document, dict):
         raise FaultError("must hold sections (profile, data, prepare ...)")
     return _plain(document)

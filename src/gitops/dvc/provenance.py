@@ -28,6 +28,7 @@ from gitops.dvc.remote import MODEL
 from gitops.errors import ModelError, ProvenanceError
 from gitops.git.repository import Repository
 from gitops.promotion import instructions
+from gitops.text.markdown import one_line
 
 SECONDS = 20
 """How much time of a processor DVC may take to read one commit."""
@@ -117,7 +118,7 @@ def of_commit(repository: Repository, commit: str) -> Provenance:
 
 @lru_cache(maxsize=256)
 def _of_commit(repository: str, commit: str) -> Provenance:
-    found = _reader.ask("lineage", repository, [commit])
+    found = _printable(_reader.ask("lineage", repository, [commit]))
     stale = [Stage(stage["name"], tuple(stage["changes"])) for stage in found["stages"]]
     trained = _records_model(repository, commit)
     # DVC ignores the record of a stage that `dvc.yaml` does not have.
@@ -205,7 +206,16 @@ def _parameter_faults(repository: str, commit: str, main: str) -> tuple[Fault, .
         found = _reader.ask("faults", repository, [commit, main])
     except ProvenanceError as error:
         return (Fault(FILE, error.problem),)
-    return tuple(Fault(*fault) for fault in found["faults"])
+    return tuple(Fault(*fault) for fault in _printable(found["faults"]))
+
+
+def _printable(answer: Any) -> Any:
+    """Return an answer whose words are each a line that can be printed: they come from anybody's files."""
+    if isinstance(answer, dict):
+        return {key: _printable(value) for key, value in answer.items()}
+    if isinstance(answer, list):
+        return [_printable(value) for value in answer]
+    return one_line(answer, longest=600) if isinstance(answer, str) else answer
 
 
 def _records_model(repository: str, commit: str) -> bool:
@@ -269,7 +279,7 @@ class _Reader:
             raise ProvenanceError(commits[0], "dvc.yaml", f"cannot be read here: {error}") from error
         said = json.loads(line)
         if "unreadable" in said:
-            raise ProvenanceError(commits[0], *said["unreadable"])
+            raise ProvenanceError(commits[0], *_printable(said["unreadable"]))
         answer: dict[str, Any] = said["answer"]
         return answer
 

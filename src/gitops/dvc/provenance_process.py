@@ -42,6 +42,7 @@ _LOADED = (
     *("dvc.dvcfile", "dvc.fs.git", "dvc.ignore", "dvc.repo.index", "dvc.utils.serialize"),
     *("dvc_data.hashfile.tree", "dvc_data.index", "jsonschema", "networkx", "pygtrie", "referencing"),
 )
+_ABSENT = "git lacks files of this commit here; in a partial clone: git fetch --refetch --no-filter origin"
 _SYMLINK = 0o120000
 # How DVC begins what it says of a file.
 _IN_FILE = re.compile(r"'\./([^']+)' (?:validation failed|is invalid)(?: in revision '[0-9a-f]+')?[:,.]? ")
@@ -76,8 +77,10 @@ class _Objects:
             cwd=repository,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            check=True,
+            check=False,
         )
+        if listed.returncode != 0:
+            raise UnreadableError("(commit)", _ABSENT)
         self.entries: dict[str, tuple[int, str, int]] = {}
         for entry in listed.stdout.decode("utf-8", "surrogateescape").split("\0"):
             if entry:
@@ -101,7 +104,8 @@ class _Objects:
         assert self._git.stdout is not None
         self._git.stdin.write(f"{name}\n".encode())
         self._git.stdin.flush()
-        self._git.stdout.readline()
+        if not self._git.stdout.readline().endswith(f" blob {size}\n".encode()):
+            raise UnreadableError(path, _ABSENT)
         content = self._git.stdout.read(size)
         self._git.stdout.read(1)
         return content

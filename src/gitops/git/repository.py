@@ -578,7 +578,26 @@ class Repository:
         config = {f"remote.{remote}.mirror": "false"} if remote in self.remotes() else {}
         # The hooks of the checkout's owner guard their own pushes, not the ones that are made here.
         command = ("push", "--porcelain", "--no-verify", *options, remote, *specs)
-        self._remote(*command, timeout=timeout, config=config)
+        try:
+            self._remote(*command, timeout=timeout, config=config)
+        except PushRejectedError as error:
+            if not (found := self._in_the_way(remote, [ref for ref, target in refs.items() if target])):
+                raise
+            shown = _CREDENTIALS.sub("***@", remote)
+            raise PushRejectedError(
+                f"git push: {found[0]} of {shown} stands where {found[1]} would be; "
+                f"delete it: git push {shown} --delete {found[0]}"
+            ) from error
+
+    def _in_the_way(self, remote: str, refs: Iterable[str]) -> tuple[str, str] | None:
+        """Return a reference of the remote that one of `refs` cannot exist beside, and that one."""
+        for ref in refs:
+            parts = ref.split("/")
+            parents = ["/".join(parts[:count]) for count in range(3, len(parts))]
+            for name in self.remote_refs(remote, *parents, f"{ref}/*"):
+                if name in parents or name.startswith(f"{ref}/"):
+                    return name, ref
+        return None
 
     def remote_refs(self, remote: str, *patterns: str, timeout: float = 60) -> dict[str, str]:
         """Ask what `remote` has right now: full reference name -> id."""

@@ -23,7 +23,9 @@ class Violation:
     right: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.rule}; {self.right}"
+        line = f"{self.file}: {self.rule}; {self.right}"
+        # Names of files are anybody's words, and a terminal or a log of GitHub takes some for commands.
+        return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def violations(

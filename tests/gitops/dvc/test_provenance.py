@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gitops.dvc import provenance
+from gitops.dvc import parameters, provenance
 from gitops.dvc.lockfile import recorded
 from gitops.dvc.provenance import of_commit, parameter_faults
 from gitops.errors import ProvenanceError
 from gitops.gates import gates
 from gitops.git.repository import Repository
+from tests.gitops.conftest import ROOT
 
 PIPELINE = """\
 vars:
@@ -446,3 +447,39 @@ def test_how_values_are_put_into_commands_is_the_commits_own_setting(work: Work)
     assert 'is "run --no-a"' in work.changes(files | {".dvc/config": config})["options"][0]
     with pytest.raises(ProvenanceError, match=r"\.dvc/config"):
         of_commit(work.repository, work.commit({".dvc/config": "[[["}))
+
+
+def test_what_a_commit_names_is_told_in_lines_that_can_be_printed(work: Work) -> None:
+    pipeline = yaml.safe_load(work.read("dvc.yaml"))
+    pipeline["stages"]["train"]["deps"].append("a\n::error::\x9b2J")
+    files = work.edited("params.yaml", "epochs: 2", 'epochs: "\\x9b2J"')
+    found = work.changes(files | {"dvc.yaml": yaml.safe_dump(pipeline)})
+    assert "a::error:: 2J is new to it" in found["train"]
+    assert all(change.isprintable() for changes in found.values() for change in changes)
+
+
+def test_a_partial_clone_is_told_what_it_lacks(work: Work, tmp_path: Path) -> None:
+    origin = work.repository
+    origin.git("config", "uploadpack.allowFilter", "true")
+    origin.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    url = f"file://{origin.path}"
+    part = Repository.clone(url, tmp_path / "part", "--filter=blob:none", "--no-checkout", "--template=")
+    # Nothing is fetched while a commit is read
+    part.git("remote", "set-url", "origin", "file:///nowhere")
+    with pytest.raises(ProvenanceError, match=r"partial clone: git fetch --refetch --no-filter origin"):
+        of_commit(part, "HEAD")
+    part.git("remote", "set-url", "origin", url)
+    part.git("fetch", "--quiet", "--refetch", "--no-filter", "origin")
+    assert of_commit(part, "HEAD").belongs
+
+
+@pytest.mark.parametrize(
+    "value", ["2026-13-45", "0x_", "-_", "!!int x", "!!bool x", "9" * 5000, "[" * 3000 + "]" * 3000]
+)
+def test_a_value_that_cannot_be_read_is_a_fault_of_its_file(work: Work, value: str) -> None:
+    schema = (ROOT / parameters.SCHEMA).read_text()
+    files = {"params.yaml": f"profile: {value}\n", parameters.SCHEMA: schema}
+    commit = work.commit(files)
+    (fault,) = parameter_faults(work.repository, commit, commit)
+    assert fault.file == "params.yaml"
+    assert "too much memory" not in fault.problem

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from gitops.errors import GitopsError, VerdictError
+from gitops.errors import GitopsError, PushRejectedError, VerdictError
 from gitops.git.repository import Repository
 from gitops.release.verdicts import Verdict, Verdicts, record
 from tests.gitops import poison
@@ -177,6 +177,20 @@ def test_figures_must_make_sense(lab: Lab, change: dict[str, object]) -> None:
     good = lab.verdict("staging", "a" * 40).model_dump()
     with pytest.raises(ValidationError):
         Verdict.model_validate(good | change)
+
+
+@pytest.mark.parametrize("name", ["rejected", "rejected/dev"])
+def test_a_tag_in_the_place_of_a_folder_of_verdicts_is_named(lab: Lab, name: str) -> None:
+    commit = lab.train("a", verified=False)
+    tag = f"refs/tags/{name}"
+    lab.origin.git("update-ref", tag, commit)
+    verdict = lab.verdict("dev", commit, "rejected")
+    with pytest.raises(PushRejectedError, match=f"{tag} of {lab.remote} stands where ") as caught:
+        record(lab.clone, lab.remote, verdict)
+    command = str(caught.value).rpartition("delete it: git ")[2]
+    lab.clone.git(*command.split())
+    record(lab.clone, lab.remote, verdict)
+    assert load(lab).rejected("dev", commit)
 
 
 @pytest.mark.parametrize(
