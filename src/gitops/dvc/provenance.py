@@ -301,7 +301,7 @@ class _Reader:
             if line:
                 return line
             self.stop()
-        return b'{"unreadable": ["dvc.yaml", "takes too long to be read"]}'
+        return b'{"unreadable": ["dvc.yaml", "this file, or one that it names, takes too long"]}'
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:

@@ -43,6 +43,7 @@ _LOADED = (
     *("dvc_data.hashfile.tree", "dvc_data.index", "jsonschema", "networkx", "pygtrie", "referencing"),
 )
 _ABSENT = "git lacks files of this commit here; in a partial clone: git fetch --refetch --no-filter origin"
+_TOO_MUCH = "this file, or one that it names, takes too long or too much memory"
 _SYMLINK = 0o120000
 # How DVC begins what it says of a file.
 _IN_FILE = re.compile(r"'\./([^']+)' (?:validation failed|is invalid)(?: in revision '[0-9a-f]+')?[:,.]? ")
@@ -552,7 +553,7 @@ def _serve(question: dict[str, Any]) -> bytes:
     with os.fdopen(here, "rb") as pipe:
         answer = pipe.read()
     os.waitpid(child, 0)
-    return answer or json.dumps({"unreadable": ["dvc.yaml", "takes too long, or too much memory"]}).encode()
+    return answer or json.dumps({"unreadable": ["dvc.yaml", _TOO_MUCH]}).encode()
 
 
 def main() -> None:

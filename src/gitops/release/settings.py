@@ -204,7 +204,7 @@ def parse(content: bytes, environment: str, *, name: str | None = None) -> Setti
     if settings.visage_environment != environment:
         raise SettingsError(
             f"{name}:{lines['VISAGE_ENVIRONMENT'][0]}: VISAGE_ENVIRONMENT: "
-            f"{settings.visage_environment!r} in the folder of {environment}; write {environment}"
+            f"{settings.visage_environment[:40]!r} in the folder of {environment}; write {environment}"
         )
     return settings
 
