@@ -1,8 +1,32 @@
-"""What can go wrong, as one line each: what, where, and what to do about it."""
+"""The errors of `gitops`. The text of each is one line for a person: what is wrong, where, and what to do.
+
+GitopsError
+├── FindingError            carries the finding
+│   ├── ReleaseError, SettingsError, GateError (NoModelError), ModelError
+├── RuleError               carries every finding that forbids a change
+└── the rest                one for each part
+"""
+
+from gitops.findings import Finding
 
 
 class GitopsError(Exception):
     """Base of every error that a user of `gitops` can meet; its text is the one line that they read."""
+
+
+class FindingError(GitopsError):
+    """An error about one subject.
+
+    Args:
+        subject: The file, commit or environment that it is about.
+        problem: The fault.
+        remedy: The way to repair it.
+
+    """
+
+    def __init__(self, subject: str, problem: str, remedy: str = "") -> None:
+        self.finding = Finding(subject, problem, remedy)
+        super().__init__(str(self.finding))
 
 
 class GitError(GitopsError):
@@ -28,16 +52,20 @@ class ParseError(GitopsError):
         super().__init__(message)
         self.line = line
 
+    def place(self, name: str) -> str:
+        """Return the file's name with the number of the line, where it is known."""
+        return f"{name}:{self.line}" if self.line else name
+
     def at(self, name: str) -> str:
-        """Return the problem with the file's name, and the line where it is known, before it."""
-        return f"{name}:{self.line}: {self}" if self.line else f"{name}: {self}"
+        """Return the problem after the place."""
+        return f"{self.place(name)}: {self}"
 
 
 class CheckoutError(GitopsError):
     """A commit has a file that cannot be made in a checkout."""
 
 
-class ReleaseError(GitopsError):
+class ReleaseError(FindingError):
     """A release file is missing or does not say which commit runs."""
 
 
@@ -49,7 +77,7 @@ class VerdictError(GitopsError):
     """A verdict tag cannot be read or recorded."""
 
 
-class GateError(GitopsError):
+class GateError(FindingError):
     """A commit does not carry the figures that its gates need."""
 
 
@@ -66,14 +94,23 @@ class NotComparableError(ComparisonError):
 
 
 class RuleError(GitopsError):
-    """A promotion, rollback or merge breaks a rule."""
+    """A promotion, rollback or merge breaks rules.
+
+    Args:
+        problems: Each broken rule.
+
+    """
+
+    def __init__(self, *problems: Finding | str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
 
 
 class NothingToDoError(GitopsError):
     """What was asked for is already so. The command line reports it and exits 0."""
 
 
-class ModelError(GitopsError):
+class ModelError(FindingError):
     """A model could not be fetched, or is not the one that its release records."""
 
 

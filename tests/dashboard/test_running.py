@@ -52,7 +52,7 @@ def test_a_rejected_release_is_said_and_the_last_verified_runs(world: World) -> 
     second = world.release("second", verdict="rejected")
     found = read(world)
     assert (found.commit, found.declared, found.back) == (first, second, first)
-    assert "staging rejected it" in found.refused
+    assert "staging rejected " in found.refused
     assert found.rejection.tag == f"rejected/staging/{second[:12]}"
     assert found.rejection.line.startswith("rejected in staging: mean accuracy 0.9000 measured")
     assert found.verdict.release == first

@@ -227,7 +227,7 @@ class Lab:
         return proposal
 
     def merge(self, branch: str) -> str:
-        return merge(self.clone, self.remote, branch)
+        return merge(self.clone, self.remote, branch).commit
 
     def release(self, environment: str) -> str:
         """Promote into an environment, merge, and let it verify; returns the release."""

@@ -25,6 +25,7 @@ from gitops.dvc import provenance
 from gitops.errors import CheckoutError, GitError, ReleaseError, SettingsError
 from gitops.git import trial_checkout
 from gitops.git.repository import Repository
+from gitops.promotion.may_run import may_run, served
 from gitops.release import contract, settings, signatures
 from gitops.release import file as release_file
 from gitops.release.state import Ledger, earlier
@@ -216,7 +217,8 @@ class ReleaseBundle(GitDagBundle):
             if declared is None:
                 refused = self._taken_away(ledger)
             else:
-                refused = self._objection(ledger, declared) or self._rejection(ledger, declared)
+                fault = may_run(ledger, self.environment, declared)
+                refused = str(fault) if fault else None
                 if refused is None and strict:
                     refused = signatures.objection(bare, declaration)
         except ReleaseError as error:
@@ -224,7 +226,9 @@ class ReleaseBundle(GitDagBundle):
         if refused is None:
             yield Serving(self.environment, declared, declared, None)
         for commit in dict.fromkeys(self._others(ledger, declared)):
-            if self._objection(ledger, commit) is None and not (strict and self._unsigned(ledger, commit)):
+            if served(ledger, self.environment, commit) is None and not (
+                strict and self._unsigned(ledger, commit)
+            ):
                 yield Serving(self.environment, commit, declared, refused)
         yield Serving(self.environment, None, declared, refused)
 
@@ -240,7 +244,7 @@ class ReleaseBundle(GitDagBundle):
         last = self.serving
         declared = (entry.commit for entry in ledger.history(self.environment))
         for commit in (last.commit if last else None, *declared):
-            if commit and self._objection(ledger, commit) is None:
+            if commit and served(ledger, self.environment, commit) is None:
                 return commit
         return None
 
@@ -284,21 +288,6 @@ class ReleaseBundle(GitDagBundle):
         yield from (commit for commit in before if verdicts.verified(environment, commit))
         yield from runs
         yield from before
-
-    def _objection(self, ledger: Ledger, commit: str) -> str | None:
-        """Return why a commit cannot be served, or None where it can."""
-        bare = ledger.repository
-        if not bare.has(commit) or not bare.is_ancestor(commit, _MAIN):
-            return f"{commit}: not a commit of main"
-        if bare.tree_id(commit, f"{self.subdir}/") is None:
-            return f"{commit}: has no folder {self.subdir}"
-        return contract.objection(bare, commit)
-
-    def _rejection(self, ledger: Ledger, commit: str) -> str | None:
-        """Return by which verdict this environment rejected a commit, or None where it did not."""
-        if rejected := ledger.verdicts.rejected(self.environment, commit):
-            return f"{commit}: {self.environment} rejected it ({rejected.name})"
-        return None
 
     def _serve(self, bare: Repository, choices: Iterable[Serving]) -> None:
         """Serve the first of `choices` that can be checked out."""

@@ -56,24 +56,26 @@ def promotions(
     from gitops.dvc.remote import Storage
     from gitops.forge.client import GitHub
     from gitops.forge.promotions import act, decide
+    from gitops.promotion.rules import Evidence
     from gitops.release.file import PREVIOUS
     from gitops.release.state import Ledger
 
     repository, remote = open_checkout(remote)
     github = None if dry else GitHub.of_environment(repository.remote_url(remote))
     storage = Storage(repository.path, optional=without_storage)
-    ledger = Ledger.fetch(repository, remote, storage=storage, compare=comparer(repository, remote))
+    ledger = Ledger.fetch(repository, remote)
+    evidence = Evidence(storage, comparer(repository, remote))
     refused = []
     for environment in PREVIOUS:
-        turn = decide(ledger, environment, remote)
+        turn = decide(ledger, environment, remote, evidence)
         if github is not None:
             turn = act(github, ledger, remote, turn)
         if turn.state == "refused" and not dry:
-            refused += [f"{environment}: {line}" for line in turn.text.splitlines()]
+            refused += [f"{environment}: {problem}" for problem in turn.refused]
         else:
             _OUT.print(f"{environment}: {turn.text}", soft_wrap=True, markup=False)
     if refused:
-        raise RuleError("\n".join(refused))
+        raise RuleError(*refused)
 
 
 @app.command()
@@ -182,6 +184,6 @@ def rulesets(
     for name, what in done.items():
         _OUT.print(f"{name}: {what}", soft_wrap=True, markup=False)
     if unknown := unknown_owners(github):
-        raise RuleError("\n".join(f"{line}; name a user or a team who can write here" for line in unknown))
+        raise RuleError(*(f"{line}; name a user or a team who can write here" for line in unknown))
     if dry and set(done.values()) != {"as it should be"}:
         raise typer.Exit(1)

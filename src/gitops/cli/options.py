@@ -1,10 +1,13 @@
 """What the commands have in common: their options, and how they speak."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from gitops.promotion.rules import Judgement
 
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)
@@ -58,17 +61,15 @@ Environment = Annotated[
 ]
 
 
-def show_gates(ledger: Any) -> None:
+def show_judgement(judgement: "Judgement") -> None:
+    """Print the results of the gates, and a line where the existence of a model was not checked."""
     from gitops.gates.gates import table
 
-    for environment, rows in ledger.judged.items():
+    for environment, rows in judgement.gates.items():
         OUT.print(table(rows, f"The gates of {environment}"))
-
-
-def say_unchecked(storage: Any) -> None:
-    if storage.unchecked:
+    if not judgement.models_checked:
         ERR.print(
-            "Not checked: whether the model exists, for no DVC remote is configured here",
+            "Not checked: whether the model exists, as no DVC remote is configured here",
             soft_wrap=True,
             style="yellow",
         )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from gitops.cli.context import comparer, meeting, open_checkout
-from gitops.cli.options import OUT, Environment, Push, Remote, WithoutStorage, say_unchecked, show_gates
+from gitops.cli.options import OUT, Environment, Push, Remote, WithoutStorage, show_judgement
 from gitops.promotion import instructions
 
 _PAUSE = 5.0
@@ -34,6 +34,7 @@ def promote(
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
     from gitops.promotion.proposals import promote as propose
+    from gitops.promotion.rules import Evidence, RefusedError
     from gitops.release.state import Ledger
 
     provenance.begin()
@@ -41,12 +42,13 @@ def promote(
     if wait:
         _await_verdicts(repository, remote, environment, minutes * 60)
     storage = Storage(repository.path, optional=without_storage)
-    ledger = Ledger.fetch(repository, remote, storage=storage, compare=comparer(repository, remote))
+    ledger = Ledger.fetch(repository, remote)
     try:
-        proposal = propose(ledger, environment, remote)
-    finally:
-        show_gates(ledger)
-        say_unchecked(storage)
+        proposal = propose(ledger, environment, remote, Evidence(storage, comparer(repository, remote)))
+    except RefusedError as refused:
+        show_judgement(refused.judgement)
+        raise
+    show_judgement(proposal.judgement)
     _finish(ledger, remote, proposal, push, instructions.promote(environment, meeting(repository, remote)))
 
 
@@ -125,13 +127,15 @@ def merge(
     from gitops.dvc.remote import Storage
     from gitops.promotion.merge import PROPOSALS
     from gitops.promotion.merge import merge as merge_branch
+    from gitops.promotion.rules import Evidence
 
     provenance.begin()
     repository, remote = open_checkout(remote)
     storage = Storage(repository.path, optional=without_storage)
-    compare = comparer(repository, remote)
-    commit = merge_branch(repository, remote, branch, storage=storage, compare=compare)
-    say_unchecked(storage)
+    evidence = Evidence(storage, comparer(repository, remote))
+    merged = merge_branch(repository, remote, branch, evidence=evidence)
+    commit = merged.commit
+    show_judgement(merged.judgement)
     OUT.print(f"Merged {branch} into main of {remote} as {commit[:12]}", style="green", soft_wrap=True)
     if not branch.startswith(PROPOSALS) and (notice := provenance.notice(repository, commit)):
         for line in (f"main has a {notice.text}", f"  {notice.command}"):

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from gitops.cli.context import commit_of, comparer, open_checkout
-from gitops.cli.options import ERR, OUT, Base, Head, Jobs, Remote, WithoutStorage, say_unchecked, show_gates
-from gitops.errors import GitopsError, RuleError
+from gitops.cli.options import ERR, OUT, Base, Head, Jobs, Remote, WithoutStorage, show_judgement
+from gitops.errors import GitopsError
 
 
 def check(
@@ -33,24 +33,25 @@ def check(
     """
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
+    from gitops.git.merge_result import merge_result
     from gitops.promotion.check import judge, note
-    from gitops.promotion.merge_result import merge_result
+    from gitops.promotion.rules import Evidence, Judgement, RefusedError
     from gitops.release.state import Ledger
     from gitops.report.collect import failed
 
     provenance.begin()
     repository, remote = open_checkout(remote)
     storage = Storage(repository.path, optional=without_storage)
-    compare = comparer(repository, remote)
-    ledger = Ledger.fetch(repository, remote, main=base, storage=storage, compare=compare)
+    evidence = Evidence(storage, comparer(repository, remote))
+    ledger = Ledger.fetch(repository, remote, main=base)
     commit = commit_of(repository, remote, head)
     result, broken = merge_result(repository, ledger.tip, commit, remote=remote)
     changed = repository.changed(result.main, result.commit) if result else []
-    broken = [*broken, *(judge(ledger, result) if result else ()), *failed(_results(jobs), changed)]
-    show_gates(ledger)
-    say_unchecked(storage)
-    if broken:
-        raise RuleError("\n".join(map(str, broken)))
+    judgement = judge(ledger, result, evidence) if result else Judgement(tuple(broken))
+    judgement += Judgement(tuple(failed(_results(jobs), changed)))
+    show_judgement(judgement)
+    if judgement.findings:
+        raise RefusedError(judgement)
     OUT.print(f"{commit[:12]}: nothing stands against merging it into {base}", style="green")
     if line := note(ledger, result.commit if result else commit, changed, head if head != "HEAD" else base):
         OUT.print(f"Note: {line}", soft_wrap=True, markup=False, style="yellow")
@@ -155,21 +156,19 @@ def report(
     import sys
 
     from gitops.dvc.remote import Storage
+    from gitops.promotion.rules import Evidence
     from gitops.release.state import Ledger
     from gitops.report.collect import gather
     from gitops.report.render import render
     from gitops.training.trial import Trial, load_seconds
 
     repository, remote = open_checkout(remote, needed=False)
-    compare = comparer(repository, remote)
-    storage = Storage(repository.path, optional=without_storage)
-    if remote:
-        ledger = Ledger.fetch(repository, remote, main=base, storage=storage, compare=compare)
-    else:
-        ledger = Ledger(repository, main=base, storage=storage, compare=compare)
+    evidence = Evidence(Storage(repository.path, optional=without_storage), comparer(repository, remote))
+    ledger = Ledger.fetch(repository, remote, main=base) if remote else Ledger(repository, main=base)
     material = gather(
         ledger,
         commit_of(repository, remote, head),
+        evidence,
         base=base,
         name=name or head,
         trial=Trial.load(trial) if trial else None,

@@ -54,7 +54,7 @@ def train(
     commit = _pushed(repository, remote, branch)
     # What every stage would refuse needs no run to find it out.
     if broken := unreadable(ledger, commit):
-        raise RuleError("\n".join(map(str, broken)))
+        raise RuleError(*broken)
     if known is None:
         raise TrainingError(f"{path}: names no Airflow of {_TRAINS}; start the environments: make up")
 

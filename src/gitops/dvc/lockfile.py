@@ -29,12 +29,12 @@ def recorded(repository: Repository, commit: str, path: str) -> Recorded:
     try:
         out = output(repository, commit, path)
     except ParseError as error:
-        raise ModelError(f"{where}: not what DVC writes, {error}; run dvc repro again") from error
+        raise ModelError(where, f"not what DVC writes, {error}", "run dvc repro again") from error
     if out is None:
-        raise ModelError(f"{where}: records no {path}; only a commit with a trained model can be released")
+        raise ModelError(where, f"records no {path}", "only a commit with a trained model can be released")
     digest, size = str(out.get("md5", "")), str(out.get("size", ""))
     if not re.fullmatch(r"[0-9a-f]{32}", digest):
-        raise ModelError(f"{where}: {path} has no MD5 digest; run dvc repro again")
+        raise ModelError(where, f"{path} has no MD5 digest", "run dvc repro again")
     return Recorded(digest, int(size) if re.fullmatch(r"[0-9]{1,18}", size) else None)
 
 

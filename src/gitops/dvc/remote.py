@@ -17,8 +17,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from gitops.dvc.lockfile import recorded
+from gitops.dvc.lockfile import LOCK, recorded
 from gitops.errors import GitError, ModelError, StorageError
+from gitops.findings import Finding
 from gitops.git.repository import Repository
 
 MODEL = "models/model.onnx"
@@ -37,66 +38,69 @@ class Answer(BaseModel):
 
 
 @dataclass(frozen=True)
-class Objection:
-    """What is wrong, and what would be right."""
+class Presence:
+    """Whether the model of a commit can be fetched.
 
-    rule: str
-    right: str
+    Attributes:
+        finding: The reason why it cannot, or None.
+        checked: False where no remote is configured, and none was needed.
+
+    """
+
+    finding: Finding | None = None
+    checked: bool = True
 
 
 class Storage:
     """The DVC remote that a checkout's configuration names.
 
     :param checkout: The folder whose `.dvc/` says where the remote is; the user's own DVC settings count too.
-    :param optional: Let a model pass where no remote is configured at all; `unchecked` then becomes true.
+    :param optional: Let a model pass unchecked where no remote is configured at all.
     """
 
     def __init__(self, checkout: Path, *, optional: bool = False) -> None:
         self.checkout = checkout
         self.optional = optional
-        self.unchecked = False
         self._answers: dict[str, Future[Answer]] = {}
         self._pool = ThreadPoolExecutor(1)
 
-    def objection(self, repository: Repository, commit: str) -> Objection | None:
-        """Return why the model that a commit records cannot be fetched from the remote, or None if it can."""
+    def presence(self, repository: Repository, commit: str) -> Presence:
+        """Return whether the model that a commit records can be fetched from the remote."""
         short = commit[:12]
         try:
             file = recorded(repository, commit, MODEL)
         except ModelError as error:
-            rule, _, right = str(error).rpartition("; ")
-            return Objection(rule, right)
+            return Presence(error.finding)
         try:
             answer = self._asked(file.md5).result()
         except StorageError as error:
-            return Objection(
-                f"whether the model of {short} exists cannot be said: {error}", "try again when it answers"
+            return _absent(
+                f"whether the model of {short} exists is not known: {error}", "try again when it answers"
             )
         if answer.state == "no remote":
             if self.optional:
-                self.unchecked = True
-                return None
-            return Objection(
-                f"whether the model of {short} exists cannot be said: no DVC remote is configured",
-                "configure one (dvc remote add --default), or say --without-dvc-remote",
+                return Presence(checked=False)
+            return _absent(
+                f"whether the model of {short} exists is not known: no DVC remote is configured",
+                "configure one (dvc remote add --default), or use --without-dvc-remote",
             )
         what = f"{MODEL} of {short} ({file.md5})"
         again = f"push it from where it was made: dvc push {MODEL}"
         if answer.state == "missing":
-            return Objection(f"{what} is not on the DVC remote", again)
+            return _absent(f"{what} is not on the DVC remote", again)
         if file.size is not None and answer.size not in (None, file.size):
-            return Objection(
+            return _absent(
                 f"{what} is damaged on the DVC remote: {answer.size} bytes, dvc.lock records {file.size}",
                 f"remove it there and {again}",
             )
-        return None
+        return Presence()
 
     def begin(self, repository: Repository, commit: str) -> None:
-        """Ask about a commit's model now, for `objection` to have the answer sooner."""
+        """Ask about a commit's model now, so that `presence` has the answer sooner."""
         try:
             self._asked(recorded(repository, commit, MODEL).md5)
         except (GitError, ModelError):
-            return  # `objection` will say it
+            return  # `presence` reports it
 
     def _asked(self, md5: str) -> Future[Answer]:
         if md5 not in self._answers:
@@ -153,6 +157,10 @@ class Storage:
             "DVC_GLOBAL_CONFIG_DIR": str(state / "dvc-config"),
             "DVC_SITE_CACHE_DIR": str(state / "dvc-site-cache"),
         }
+
+
+def _absent(problem: str, remedy: str) -> Presence:
+    return Presence(Finding(LOCK, problem, remedy))
 
 
 def _look(folder: str, md5: str, target: str | None = None) -> Answer:

@@ -16,6 +16,7 @@ from gitops.forge.client import GitHub
 from gitops.promotion import instructions
 from gitops.promotion.instructions import Meeting
 from gitops.promotion.proposals import Proposal, awaited, promote, push
+from gitops.promotion.rules import NO_EVIDENCE, Evidence
 from gitops.release import file as release_file
 from gitops.release.file import PREVIOUS
 from gitops.release.state import Ledger
@@ -37,9 +38,18 @@ class Turn:
     state: Literal["open", "wait", "over", "refused"]
     text: str
     proposal: Proposal | None = None
+    refused: tuple[str, ...] = ()
+    """Each rule that forbids it."""
 
 
-def decide(ledger: Ledger, environment: str, remote: str, *, now: datetime | None = None) -> Turn:
+def decide(
+    ledger: Ledger,
+    environment: str,
+    remote: str,
+    evidence: Evidence = NO_EVIDENCE,
+    *,
+    now: datetime | None = None,
+) -> Turn:
     """Say whether it is time to promote into `environment` what the one before it runs.
 
     It is once that environment has verified it, for as long as MIN_SOAK_HOURS asks.
@@ -62,7 +72,7 @@ def decide(ledger: Ledger, environment: str, remote: str, *, now: datetime | Non
     try:
         soak = timedelta(hours=ledger.settings(environment).min_soak_hours)
     except SettingsError as error:
-        return Turn(environment, "refused", str(error))
+        return Turn(environment, "refused", str(error), refused=(str(error),))
     if soak and age < soak:
         due = (now or datetime.now(UTC)) + soak - age
         return Turn(
@@ -73,11 +83,11 @@ def decide(ledger: Ledger, environment: str, remote: str, *, now: datetime | Non
     if notice := provenance.notice(ledger.repository, commit):
         return Turn(environment, "wait", f"{short}: {notice.text}")
     try:
-        proposal = promote(ledger, environment, remote, now=now)
+        proposal = promote(ledger, environment, remote, evidence, now=now)
     except NothingToDoError as error:
         return Turn(environment, "over", str(error))
     except RuleError as error:
-        return Turn(environment, "refused", str(error))
+        return Turn(environment, "refused", str(error), refused=tuple(map(str, error.problems)))
     return Turn(environment, "open", proposal.message.partition("\n")[0], proposal)
 
 

@@ -31,6 +31,7 @@ LOCK = "dvc.lock"
 PARAMS = "params.yaml"
 
 _LARGEST = 4_000_000
+_AGAIN = "train and export again"
 _STANDARD_ERRORS = 2.0
 
 # How rarely an equal model may be refused by chance, by all tests of one decision together, and the share of
@@ -142,18 +143,16 @@ def _read(repository: Repository, commit: str, path: str, kind: type[_Figures]) 
     content = repository.read(commit, path)
     if content is None:
         raise NoModelError(
-            f"{path}: missing in {commit[:12]}; only a commit with a trained model can be released"
+            path, f"missing in {commit[:12]}", "only a commit with a trained model can be released"
         )
     if len(content) > _LARGEST:
-        raise GateError(f"{path} in {commit[:12]}: larger than {_LARGEST:,} bytes; train and export again")
+        raise GateError(f"{path} in {commit[:12]}", f"larger than {_LARGEST:,} bytes", _AGAIN)
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "content"
-        raise GateError(
-            f"{path} in {commit[:12]}: {where}: {first['msg']}; train and export again"
-        ) from error
+        raise GateError(f"{path} in {commit[:12]}", f"{where}: {first['msg']}", _AGAIN) from error
 
 
 def evaluation(repository: Repository, commit: str) -> Evaluation:
@@ -199,7 +198,7 @@ def locked(repository: Repository, commit: str, path: str) -> str | None:
         out = lockfile.output(repository, commit, path)
     except ParseError as error:
         where = f"{LOCK} in {commit[:12]}"
-        raise GateError(f"{where}: not what DVC writes, {error}; run dvc repro again") from error
+        raise GateError(where, f"not what DVC writes, {error}", "run dvc repro again") from error
     digest = (out or {}).get("md5")
     return digest if isinstance(digest, str) else None
 

@@ -27,7 +27,7 @@ _OURS = {
     "color.ui": "false",
     "diff.renames": "true",
     # One broken object on any branch of a remote must not keep everybody from fetching, and so from rolling
-    # back. `gitops.promotion.merge_result` runs git fsck on the objects that a branch brings.
+    # back. `gitops.git.merge_result` runs git fsck on the objects that a branch brings.
     "fetch.fsckObjects": "false",
     "transfer.fsckObjects": "false",
     "fetch.writeCommitGraph": "false",

@@ -32,9 +32,7 @@ class _Output:
             return evaluation(repository, release).model_sha256
         found = locked(repository, release, self.path)
         if found is None:
-            raise ModelError(
-                f"{self.path}: {self.record} of {release[:12]} does not record it; {self.remedy}"
-            )
+            raise ModelError(self.path, f"{self.record} of {release[:12]} does not record it", self.remedy)
         return found
 
     def is_at(self, path: Path, digest: str) -> bool:
@@ -79,7 +77,7 @@ def fetch_reference(
 
 def _fetch(origin: Origin, release: str, output: _Output, cache: Path, timeout: timedelta) -> Path:
     if not is_full_sha(release):
-        raise ModelError(f"{release}: not a full commit id; a release is named by 40 hexadecimal digits")
+        raise ModelError(release, "not a full commit id", "a release is named by 40 hexadecimal digits")
     suffix = Path(output.path).suffix
     note = cache / "releases" / release
     if note.is_file():
@@ -108,8 +106,9 @@ def _check(path: Path, file: Recorded, release: str, output: _Output) -> None:
         found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != file.md5:
         raise ModelError(
-            f"{output.path} of {release[:12]}: the DVC remote's copy has the MD5 digest {found[:12]}, "
-            f"dvc.lock records {file.md5[:12]}; remove it there and push it again"
+            f"{output.path} of {release[:12]}",
+            f"the DVC remote's copy has the MD5 digest {found[:12]}, dvc.lock records {file.md5[:12]}",
+            "remove it there and push it again",
         )
 
 
@@ -120,8 +119,9 @@ def _keep(file: Path, target: Path, release: str, output: _Output, digest: str) 
         found = output.of(fresh)
         if found != digest:
             raise ModelError(
-                f"{output.path} of {release[:12]}: its digest is {found[:12]}, {output.record} records "
-                f"{digest[:12]}; the release does not fit together: {output.remedy}"
+                f"{output.path} of {release[:12]}",
+                f"its digest is {found[:12]}, {output.record} records {digest[:12]}",
+                f"the release does not fit together: {output.remedy}",
             )
         fresh.replace(target)
 

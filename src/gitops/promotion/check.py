@@ -6,11 +6,11 @@ from gitops.dvc import provenance
 from gitops.dvc.lockfile import LOCK
 from gitops.dvc.provenance import train_command
 from gitops.errors import GateError, ProvenanceError, ReleaseError, SettingsError
+from gitops.findings import Finding
 from gitops.gates import gates
+from gitops.git.merge_result import MergeResult, merge_result
 from gitops.git.repository import Repository
-from gitops.promotion import rules
-from gitops.promotion.merge_result import MergeResult, merge_result
-from gitops.promotion.rules import Violation
+from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model, judge_release
 from gitops.release import contract, settings, signatures
 from gitops.release import file as release_file
 from gitops.release.file import ENVIRONMENTS, PREVIOUS
@@ -20,43 +20,45 @@ from gitops.release.state import Ledger
 _MODEL_FILES = {LOCK, gates.EVALUATION, gates.EXPORT}
 
 
-def check(ledger: Ledger, head: str) -> list[Violation]:
-    """Return every rule that merging `head` into main would break; with an empty list it may be merged."""
+def check(ledger: Ledger, head: str, evidence: Evidence = NO_EVIDENCE) -> Judgement:
+    """Judge whether `head` may be merged into main; it may where there is no finding."""
     result, broken = merge_result(ledger.repository, ledger.tip, head, remote=ledger.remote)
-    return broken if result is None else judge(ledger, result)
+    return Judgement(tuple(broken)) if result is None else judge(ledger, result, evidence)
 
 
-def judge(ledger: Ledger, result: MergeResult) -> list[Violation]:
-    """Return every rule that main would break if it became `result`.
+def judge(ledger: Ledger, result: MergeResult, evidence: Evidence = NO_EVIDENCE) -> Judgement:
+    """Judge whether main may become `result`.
 
-    All of them look at the merge commit and at what it changes in main as it is now, never at the branch.
+    Every rule looks at the merge commit and at its changes of main as it is now, never at the branch.
     """
     repository = ledger.repository
     base, head = result.main, result.commit
     if repository.tree_id(head, "") == repository.tree_id(result.head, ""):
         head = result.head  # of equal content, and with an id that its author knows
     changed = repository.changed(base, head)
-    _ask_early(ledger, head, changed)
-    found: list[Violation] = []
+    _ask_early(ledger, head, changed, evidence)
+    judgement = Judgement()
+    found: list[Finding] = []
     for environment in ENVIRONMENTS:
-        found += _release(ledger, environment, base, head, changed)
-        found += _settings(ledger, environment, head)
+        judgement += _release(ledger, environment, base, head, changed, evidence)
+        judgement += Judgement(tuple(_settings(ledger, environment, head)))
     known = {f"environments/{environment}/" for environment in ENVIRONMENTS}
     for path in changed:
         folder = "/".join(path.split("/")[:2]) + "/"
         ours = path.startswith("environments/") and path.endswith(("/release.yaml", "/settings.env"))
         if ours and folder not in known:
-            found.append(Violation(path, "no such environment", f"there are {', '.join(ENVIRONMENTS)}"))
+            found.append(Finding(path, "no such environment", f"there are {', '.join(ENVIRONMENTS)}"))
     found += pipeline(ledger, head, changed)
     if contract.PATH in changed and (objection := contract.objection(repository, head)):
-        found.append(Violation(contract.PATH, objection, "roll out a runtime that has it, then merge this"))
+        found.append(Finding(contract.PATH, objection, "roll out a runtime that has it, then merge this"))
     found += _signatures(ledger, result, changed)
+    judgement += Judgement(tuple(found))
     if _MODEL_FILES & set(changed):
-        found += _model(ledger, head)
-    return found
+        judgement += _model(ledger, head, evidence)
+    return judgement
 
 
-def pipeline(ledger: Ledger, commit: str, changed: list[str]) -> list[Violation]:
+def pipeline(ledger: Ledger, commit: str, changed: list[str]) -> list[Finding]:
     """Return what is wrong with the parameters, `dvc.yaml` and `dvc.lock` of a commit.
 
     A model that was made from another commit is no violation: main takes such a change, and dev trains from
@@ -76,21 +78,21 @@ def pipeline(ledger: Ledger, commit: str, changed: list[str]) -> list[Violation]
         return found
     for contradiction in provenance.of_commit(ledger.repository, commit).contradictions:
         right = f"take {LOCK} whole from one side of the merge, then {train_command('BRANCH')}"
-        found.append(Violation(LOCK, str(contradiction), right))
+        found.append(Finding(LOCK, str(contradiction), right))
     return found
 
 
-def unreadable(ledger: Ledger, commit: str) -> list[Violation]:
+def unreadable(ledger: Ledger, commit: str) -> list[Finding]:
     """Return what a stage of the commit, or DVC, would stop at."""
     found = [
-        Violation(fault.file, fault.problem, "every stage would stop there: correct it")
+        Finding(fault.file, fault.problem, "every stage would stop there: correct it")
         for fault in provenance.parameter_faults(ledger.repository, commit, ledger.tip)
     ]
     try:
         provenance.of_commit(ledger.repository, commit)
     except ProvenanceError as error:
-        if error.file not in {violation.file for violation in found}:
-            found.append(Violation(error.file, error.problem, "repair it"))
+        if error.file not in {finding.subject for finding in found}:
+            found.append(Finding(error.file, error.problem, "repair it"))
     return found
 
 
@@ -123,12 +125,12 @@ def _touches_pipeline(changed: list[str]) -> bool:
     return not files.issuperset(changed)
 
 
-def _ask_early(ledger: Ledger, head: str, changed: list[str]) -> None:
-    """Let the DVC remote, the slowest to answer, be asked while everything else is looked at."""
-    if ledger.storage is None:
+def _ask_early(ledger: Ledger, head: str, changed: list[str], evidence: Evidence) -> None:
+    """Ask the DVC remote, the slowest to answer, while everything else is judged."""
+    if evidence.storage is None:
         return
     if _MODEL_FILES & set(changed):
-        ledger.storage.begin(ledger.repository, head)
+        evidence.storage.begin(ledger.repository, head)
     for environment in PREVIOUS:
         if release_file.path_of(environment) not in changed:
             continue
@@ -137,31 +139,30 @@ def _ask_early(ledger: Ledger, head: str, changed: list[str]) -> None:
         except ReleaseError:
             continue  # told when it is that file's turn
         if after and after.commit and after.hold is None and ledger.repository.has(after.commit):
-            ledger.storage.begin(ledger.repository, after.commit)
+            evidence.storage.begin(ledger.repository, after.commit)
 
 
-def _release(ledger: Ledger, environment: str, base: str, head: str, changed: list[str]) -> list[Violation]:
+def _release(
+    ledger: Ledger, environment: str, base: str, head: str, changed: list[str], evidence: Evidence
+) -> Judgement:
     file = release_file.path_of(environment)
     try:
         after = release_file.read(ledger.repository, head, environment)
     except ReleaseError as error:
-        return [Violation(file, *_split(str(error), file))]
+        return Judgement.of(error.finding)
     if after is None:
-        return [Violation(file, "missing", f"restore it: git checkout {base[:12]} -- {file}")]
+        return Judgement.of(Finding(file, "missing", f"restore it: git checkout {base[:12]} -- {file}"))
     if file not in changed or after == ledger.present(environment):
-        return []
-    found = rules.violations(ledger, environment, after)
+        return Judgement()
+    judgement = judge_release(ledger, environment, after, evidence)
     if others := [path for path in changed if path != file]:
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        found.append(
-            Violation(
-                file, f"changes together with {shown}", "put the release into a pull request of its own"
-            )
-        )
-    return found
+        remedy = "put the release into a pull request of its own"
+        judgement += Judgement.of(Finding(file, f"changes together with {shown}", remedy))
+    return judgement
 
 
-def _signatures(ledger: Ledger, result: MergeResult, changed: list[str]) -> list[Violation]:
+def _signatures(ledger: Ledger, result: MergeResult, changed: list[str]) -> list[Finding]:
     """Tell before the merge what an environment that asks for signed releases would refuse after it."""
     repository, head, found = ledger.repository, result.commit, []
     signers = signatures.trusted(repository, ledger.tip)
@@ -173,15 +174,15 @@ def _signatures(ledger: Ledger, result: MergeResult, changed: list[str]) -> list
             to_be_signed.append(release_file.path_of(environment))
         asked = _asks(repository, head, environment)
         if asked and not listed:
-            found.append(Violation(file, f"asks for signed releases, but there is no {SIGNERS}", "add it"))
+            found.append(Finding(file, f"asks for signed releases, but there is no {SIGNERS}", "add it"))
         if listed and not asked and environment == "prod":
             found.append(
-                Violation(file, f"{SIGNERS} lists who may release", "write REQUIRE_SIGNED_RELEASES=true")
+                Finding(file, f"{SIGNERS} lists who may release", "write REQUIRE_SIGNED_RELEASES=true")
             )
     for path in to_be_signed:
         if signers and path in changed and (why := signatures.unsigned(repository, result, path, signers)):
             right = "sign it: git config commit.gpgSign true, then propose or commit it again"
-            found.append(Violation(path, why, right))
+            found.append(Finding(path, why, right))
     return found
 
 
@@ -193,31 +194,32 @@ def _asks(repository: Repository, commit: str, environment: str) -> bool:
         return False  # what is wrong with them is told elsewhere
 
 
-def _settings(ledger: Ledger, environment: str, head: str) -> list[Violation]:
+def _settings(ledger: Ledger, environment: str, head: str) -> list[Finding]:
     file = settings.path_of(environment)
     content = ledger.repository.read(head, file)
     if content is None:
-        return [Violation(file, "missing", "every environment has its settings")]
+        return [Finding(file, "missing", "every environment has its settings")]
     try:
         settings.parse(content, environment)
     except SettingsError as error:
-        return [Violation(file, *_split(str(error), file))]
+        return [Finding(file, *_split(str(error), file))]
     return []
 
 
-def _model(ledger: Ledger, head: str) -> list[Violation]:
-    found = []
-    objection = ledger.storage.objection(ledger.repository, head) if ledger.storage else None
-    if objection:
-        found.append(Violation(LOCK, objection.rule, objection.right))
+def _model(ledger: Ledger, head: str, evidence: Evidence) -> Judgement:
+    presence = evidence.presence(ledger.repository, head)
+    found = [presence.finding] if presence.finding else []
+    rows: tuple[gates.Row, ...] = ()
     # Merging to main is a release into dev.
     try:
         found += _edited(ledger.repository, head)
-        rows = ledger.judge("dev", head, ledger.tip, fetch=objection is None)
-    except (GateError, SettingsError) as error:
-        return [*found, Violation(gates.EVALUATION, *_split(str(error), gates.EVALUATION))]
+        rows = judge_model(ledger, "dev", head, ledger.tip, None if presence.finding else evidence.compare)
+    except GateError as error:
+        found.append(error.finding)
+    except SettingsError as error:
+        found.append(Finding(gates.EVALUATION, *_split(str(error), gates.EVALUATION)))
     found += [
-        Violation(
+        Finding(
             gates.EVALUATION,
             f"the model fails a gate: {row}",
             row.remedy or "train a better one at profile full",
@@ -225,10 +227,10 @@ def _model(ledger: Ledger, head: str) -> list[Violation]:
         for row in rows
         if not row.ok
     ]
-    return found
+    return Judgement(tuple(found), {"dev": rows} if rows else {}, presence.checked)
 
 
-def _edited(repository: Repository, head: str) -> list[Violation]:
+def _edited(repository: Repository, head: str) -> list[Finding]:
     """Name the figures that are not those of the run which `dvc.lock` records."""
     found = []
     for path in (gates.EVALUATION, gates.EXPORT):
@@ -240,7 +242,7 @@ def _edited(repository: Repository, head: str) -> list[Violation]:
         if (md5 := hashlib.md5(content, usedforsecurity=False).hexdigest()) != recorded:
             rule = f"not what {LOCK} records of it (md5 {md5[:12]}, there {recorded[:12]})"
             right = f"figures are measured, not edited: run dvc repro, or take it and {LOCK} from one run"
-            found.append(Violation(path, rule, right))
+            found.append(Finding(path, rule, right))
     return found
 
 

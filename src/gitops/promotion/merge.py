@@ -1,15 +1,24 @@
 """Merge a branch into `main`: what the merge button of a forge does, for a team without one."""
 
-from gitops.dvc.remote import Storage
+from dataclasses import dataclass
+
 from gitops.errors import NothingToDoError, PushRejectedError, RuleError
-from gitops.gates.comparison import Compare
+from gitops.git.merge_result import merge_result
 from gitops.git.repository import Repository
 from gitops.promotion.check import judge
-from gitops.promotion.merge_result import merge_result
+from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, RefusedError
 from gitops.release.state import Ledger
 
 PROPOSALS = ("promote/", "rollback/", "release-hold/")
 _ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merge: the commit that main became, and the judgement that allowed it."""
+
+    commit: str
+    judgement: Judgement
 
 
 def merge(
@@ -18,10 +27,9 @@ def merge(
     branch: str,
     *,
     main: str = "main",
-    storage: Storage | None = None,
-    compare: Compare | None = None,
-) -> str:
-    """Merge a branch of `remote` into main with a merge commit, judge that, push it and return its id.
+    evidence: Evidence = NO_EVIDENCE,
+) -> Merged:
+    """Merge a branch of `remote` into main with a merge commit, judge that, and push it.
 
     A branch that `gitops promote` and its like made is deleted with the same push: it has done its work.
 
@@ -30,7 +38,7 @@ def merge(
     :raises PushRejectedError: when main keeps moving, or the remote does not let this user push to it.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        ledger = Ledger.fetch(repository, remote, main=main, storage=storage, compare=compare)
+        ledger = Ledger.fetch(repository, remote, main=main)
         reference = repository.branch_ref(remote, branch)
         if branch == main or not repository.has(reference):
             raise RuleError(f"{branch}: no such branch on {remote} that could be merged; push it first")
@@ -39,10 +47,9 @@ def merge(
             raise NothingToDoError(f"{branch} is already part of {main}")
         message = _message(repository, head, branch)
         result, broken = merge_result(repository, ledger.tip, head, message, remote=remote)
-        if result is not None:
-            broken = judge(ledger, result)
-        if result is None or broken:
-            raise RuleError("\n".join(map(str, broken)))
+        judgement = judge(ledger, result, evidence) if result else Judgement(tuple(broken))
+        if result is None or judgement.findings:
+            raise RefusedError(judgement)
         # The commit that was judged, and no other.
         commit = result.commit
         refs: dict[str, str | None] = {f"refs/heads/{main}": commit}
@@ -56,7 +63,7 @@ def merge(
             if attempt == _ATTEMPTS:
                 raise
             continue
-        return commit
+        return Merged(commit, judgement)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 

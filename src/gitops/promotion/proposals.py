@@ -4,14 +4,22 @@ They obey `gitops.promotion.rules`, by which `gitops check` judges every change 
 hand cannot do anything that `gitops promote` would refuse.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from gitops.diff.diff import compare
 from gitops.errors import GateError, NothingToDoError, PushRejectedError, RuleError
 from gitops.gates import gates
 from gitops.git.repository import Repository
-from gitops.promotion.rules import Violation, chain, choices, violations
+from gitops.promotion.rules import (
+    NO_EVIDENCE,
+    Evidence,
+    Judgement,
+    RefusedError,
+    chain,
+    choices,
+    judge_release,
+)
 from gitops.release import file as release_file
 from gitops.release import signatures
 from gitops.release.file import ENVIRONMENTS, PREVIOUS, Release
@@ -32,13 +40,23 @@ class Proposal:
     message: str
     known: bool
     """Whether the remote already has the branch at this commit."""
+    judgement: Judgement = field(default_factory=Judgement)
 
 
-def promote(ledger: Ledger, environment: str, remote: str, *, now: datetime | None = None) -> Proposal:
-    """Propose to an environment what the one before it runs. Pushes nothing.
+def promote(
+    ledger: Ledger,
+    environment: str,
+    remote: str,
+    evidence: Evidence = NO_EVIDENCE,
+    *,
+    now: datetime | None = None,
+) -> Proposal:
+    """Propose to an environment the release that the one before it runs. Pushes nothing.
 
-    :raises NothingToDoError: when it has that release already.
-    :raises RuleError: when a rule forbids it, with every rule that does.
+    Raises:
+        NothingToDoError: when it has that release already.
+        RefusedError: when rules forbid it.
+
     """
     _promotable(environment)
     source = PREVIOUS[environment]
@@ -49,10 +67,11 @@ def promote(ledger: Ledger, environment: str, remote: str, *, now: datetime | No
     if release_file.same(ledger.repository, before.commit, commit):
         raise NothingToDoError(f"{environment} already has the release of {source}, {commit[:12]}")
     after = Release(commit=commit)
-    _obey(violations(ledger, environment, after, now=now))
+    judgement = _obey(judge_release(ledger, environment, after, evidence, now=now))
     subject = f"Promote {commit[:12]} to {environment}"
     branch = f"promote/{environment}"
-    return _propose(ledger, environment, remote, branch, before, after, subject, load_dags=True)
+    proposal = _propose(ledger, environment, remote, branch, before, after, subject, load_dags=True)
+    return replace(proposal, judgement=judgement)
 
 
 def due(ledger: Ledger, environment: str) -> str | None:
@@ -106,7 +125,7 @@ def rollback(
     printable = "".join(letter if letter.isprintable() else " " for letter in reason or "")
     hold = " ".join(printable.split())[:_LONGEST_REASON] or f"rolled back from {before.commit[:12]}"
     after = Release(commit=commit, hold=hold)
-    _obey(violations(ledger, environment, after))
+    _obey(judge_release(ledger, environment, after))
     subject = f"Roll {environment} back to {commit[:12]}"
     return _propose(ledger, environment, remote, f"rollback/{environment}", before, after, subject)
 
@@ -121,7 +140,7 @@ def release_hold(ledger: Ledger, environment: str, remote: str) -> Proposal:
     if before.hold is None:
         raise NothingToDoError(f"{environment} is not held")
     after = Release(commit=before.commit)
-    _obey(violations(ledger, environment, after))
+    _obey(judge_release(ledger, environment, after))
     subject = f"Lift the hold on {environment}"
     return _propose(ledger, environment, remote, f"release-hold/{environment}", before, after, subject)
 
@@ -207,9 +226,10 @@ def _promotable(environment: str) -> None:
         raise RuleError(f"{environment} follows main: merge, or revert, there")
 
 
-def _obey(broken: list[Violation]) -> None:
-    if broken:
-        raise RuleError("\n".join(map(str, broken)))
+def _obey(judgement: Judgement) -> Judgement:
+    if judgement.findings:
+        raise RefusedError(judgement)
+    return judgement
 
 
 def _short(commit: str | None) -> str:

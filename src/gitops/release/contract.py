@@ -22,10 +22,10 @@ def needed(repository: Repository, commit: str) -> int:
     try:
         data = parse.mapping(parse.yaml_value(content, parse.RELEASE))
     except ParseError as error:
-        raise ReleaseError(f"{error.at(PATH)}; {_REMEDY}") from error
+        raise ReleaseError(error.place(PATH), str(error), _REMEDY) from error
     number = data.get("contract")
     if set(data) != {"contract"} or not isinstance(number, str) or not _is_number(number):
-        raise ReleaseError(f"{PATH}: not a contract; {_REMEDY}")
+        raise ReleaseError(PATH, "not a contract", _REMEDY)
     return int(number)
 
 

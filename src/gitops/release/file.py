@@ -76,7 +76,7 @@ def path_of(environment: str) -> str:
     :raises ReleaseError: for a name that is no environment.
     """
     if environment not in ENVIRONMENTS:
-        raise ReleaseError(f"{environment}: no such environment; there are {', '.join(ENVIRONMENTS)}")
+        raise ReleaseError(environment, "no such environment", f"there are {', '.join(ENVIRONMENTS)}")
     return f"environments/{environment}/release.yaml"
 
 
@@ -89,36 +89,34 @@ def parse(content: bytes, environment: str) -> Release:
     try:
         data = parser.yaml_value(content, parser.RELEASE)
     except ParseError as error:
-        raise ReleaseError(f"{error.at(path)}; {right}") from error
+        raise ReleaseError(error.place(path), str(error), right) from error
     if not isinstance(data, dict):
-        raise ReleaseError(f"{path}: not a mapping of keys to values; {right}")
+        raise ReleaseError(path, "not a mapping of keys to values", right)
     for key in data:
         if key not in Release.model_fields:
-            unknown = f"{path}: {_word(key)}: unknown key"
-            raise ReleaseError(f"{unknown}; {right}, and `hold: <reason>` where needed")
+            remedy = f"{right}, and `hold: <reason>` where needed"
+            raise ReleaseError(path, f"{_word(key)}: unknown key", remedy)
     try:
         release = Release.model_validate(data)
     except ValidationError as error:
         field = error.errors()[0]["loc"][0]
-        raise ReleaseError(f"{path}: {field}: {_short(data[field])} does not fit; {right}") from error
+        raise ReleaseError(path, f"{field}: {_short(data[field])} does not fit", right) from error
     if "follow" in data and "commit" in data:
-        raise ReleaseError(f"{path}: both follow and commit; {right}")
+        raise ReleaseError(path, "both follow and commit", right)
     if environment == "dev":
         if release.follow is None:
-            raise ReleaseError(f"{path}: dev follows main; {right}")
+            raise ReleaseError(path, "dev follows main", right)
         if "hold" in data:
-            raise ReleaseError(
-                f"{path}: hold: dev follows main and cannot be held; revert the change on main"
-            )
+            raise ReleaseError(path, "hold: dev follows main and cannot be held", "revert the change on main")
         return release
     if "follow" in data:
-        raise ReleaseError(f"{path}: follow: {environment} follows nothing; {right}")
+        raise ReleaseError(path, f"follow: {environment} follows nothing", right)
     if "commit" not in data:
-        raise ReleaseError(f"{path}: no commit; {right}")
+        raise ReleaseError(path, "no commit", right)
     if release.commit is not None and not is_full_sha(release.commit):
-        raise ReleaseError(f"{path}: commit: {_short(release.commit)} is not a full commit id; {right}")
+        raise ReleaseError(path, f"commit: {_short(release.commit)} is not a full commit id", right)
     if "hold" in data and not (release.hold and release.hold.strip() and release.hold.isprintable()):
-        raise ReleaseError(f"{path}: hold: no reason; write `hold: <reason>` on one line, or take it out")
+        raise ReleaseError(path, "hold: no reason", "write `hold: <reason>` on one line, or take it out")
     return release
 
 
@@ -133,7 +131,7 @@ def render(release: Release, environment: str) -> bytes:
     lines = (f"{key}: {'null' if value is None else _scalar(value)}\n" for key, value in data.items())
     content = (header + "".join(lines)).encode()
     if parse(content, environment) != release:
-        raise ReleaseError(f"{path_of(environment)}: {release!r} cannot be written")
+        raise ReleaseError(path_of(environment), f"{release!r} cannot be written")
     return content
 
 
@@ -155,7 +153,7 @@ def read(repository: Repository, revision: str, environment: str) -> Release | N
     path = path_of(environment)
     if twice := repository.ambiguous(revision, path):
         # `git show` takes the first of two equal names, a merge or a checkout may take the other.
-        raise ReleaseError(f"{path}: {twice} is there twice in the tree; {_RIGHT[environment]}")
+        raise ReleaseError(path, f"{twice} is there twice in the tree", _RIGHT[environment])
     content = repository.read(revision, path)
     return None if content is None else parse(content, environment)
 
@@ -168,7 +166,7 @@ def declared(repository: Repository, revision: str, environment: str) -> Declara
     tip = repository.resolve(revision)
     release = read(repository, tip, environment)
     if release is None:
-        raise ReleaseError(f"{path_of(environment)}: missing on main; {_RIGHT[environment]}")
+        raise ReleaseError(path_of(environment), "missing on main", _RIGHT[environment])
     if release.follow:
         info = repository.commit_info(tip)
         return Declaration(environment, release, tip, tip, info.at)

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from gitops.git.merge_result import MergeResult
 from gitops.git.repository import Repository
-from gitops.promotion.merge_result import MergeResult
 from gitops.release.file import Declaration, path_of
 
 SIGNERS = "environments/allowed_signers"

@@ -3,11 +3,7 @@
 from functools import cached_property
 from itertools import pairwise
 
-from gitops.dvc.remote import Storage
 from gitops.errors import ReleaseError, SettingsError
-from gitops.gates import gates
-from gitops.gates.comparison import Compare
-from gitops.gates.gates import Row
 from gitops.git.repository import Repository
 from gitops.release import file as release_file
 from gitops.release import settings
@@ -21,43 +17,19 @@ NO_RELEASE = Release(commit=None)
 class Ledger:
     """What `main` declares and what the environments found out, as last fetched from a remote."""
 
-    def __init__(
-        self,
-        repository: Repository,
-        *,
-        remote: str | None = None,
-        main: str = "main",
-        storage: Storage | None = None,
-        compare: Compare | None = None,
-    ) -> None:
-        """Read `main` of `remote` as last fetched; without a remote, the local reference `main`.
-
-        `compare` is how models are compared with what runs. Without a `storage` nobody asks whether a model
-        exists there.
-        """
+    def __init__(self, repository: Repository, *, remote: str | None = None, main: str = "main") -> None:
+        """Read `main` of `remote` as last fetched; without a remote, the local reference `main`."""
         self.repository = repository
-        self.storage = storage
-        self.compare = compare
-        self.judged: dict[str, list[Row]] = {}
-        """What the gates of each environment said last."""
         self.remote = remote
         self.main = main
         self.tip = repository.resolve(repository.branch_ref(remote, main) if remote else main)
         self.verdicts = Verdicts.load(repository, remote=remote)
 
     @classmethod
-    def fetch(
-        cls,
-        repository: Repository,
-        remote: str,
-        *,
-        main: str = "main",
-        storage: Storage | None = None,
-        compare: Compare | None = None,
-    ) -> "Ledger":
+    def fetch(cls, repository: Repository, remote: str, *, main: str = "main") -> "Ledger":
         """Fetch from `remote` first."""
         repository.fetch(remote)
-        return cls(repository, remote=remote, main=main, storage=storage, compare=compare)
+        return cls(repository, remote=remote, main=main)
 
     def declared(self, environment: str) -> Declaration:
         """Return what main declares now.
@@ -98,20 +70,6 @@ class Ledger:
         if content is None:
             raise SettingsError(f"{path}: missing on main")
         return settings.parse(content, environment)
-
-    def judge(self, environment: str, commit: str, incumbent: str | None, *, fetch: bool = True) -> list[Row]:
-        """Hold a commit's model against the gates of an environment, by its settings on main.
-
-        Without `fetch` only what the commits record is compared: the model itself is known not to be there.
-
-        :raises GateError: where the commit lacks the figures.
-        :raises SettingsError: where the settings are missing or not valid.
-        """
-        compare, settings = self.compare if fetch else None, self.settings(environment)
-        best = gates.anchor(self.repository, self.verdicts, environment, commit, settings)
-        rows = gates.judge(self.repository, commit, incumbent, settings, compare, best)
-        self.judged[environment] = rows
-        return rows
 
     @cached_property
     def trunk(self) -> frozenset[str]:

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 
 from gitops.diff.diff import Difference, compare
 from gitops.errors import GateError, GitError, ReleaseError, SettingsError
+from gitops.findings import Finding
 from gitops.gates import gates
+from gitops.git.merge_result import merge_result
 from gitops.git.repository import Repository
 from gitops.model import drift_comparison
 from gitops.model.drift_comparison import Drifted
 from gitops.model.metrics import Figures, of_commit
 from gitops.promotion.check import judge, note
-from gitops.promotion.merge_result import merge_result
-from gitops.promotion.rules import Violation
+from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model
 from gitops.promotion.scope import of_files
 from gitops.release import file as release_file
 from gitops.release.file import ENVIRONMENTS, PREVIOUS
@@ -51,7 +52,7 @@ class Material:
 
     base: str
     head: str
-    broken: tuple[Violation, ...]
+    broken: tuple[Finding, ...]
     before: Figures
     after: Figures
     difference: Difference
@@ -76,6 +77,7 @@ class Material:
 def gather(
     ledger: Ledger,
     head: str,
+    evidence: Evidence = NO_EVIDENCE,
     *,
     base: str = "main",
     name: str = "",
@@ -90,18 +92,19 @@ def gather(
     if result:
         # What main would become is what the report is about.
         start, head = result.main, result.commit
-        broken = judge(ledger, result)
+        judgement = judge(ledger, result, evidence)
     else:
+        judgement = Judgement(tuple(broken))
         start = repository.merge_base(ledger.tip, head) or ledger.tip
     changed = set(repository.changed(start, head))
-    broken += failed(jobs or {}, changed)
+    broken = [*judgement.findings, *failed(jobs or {}, changed)]
     moves, proposed, worth, incumbents = (), Figures(), None, ()
     if "dvc.lock" in changed:
         proposed = of_commit(repository, head)
         worth = drift_comparison.of_commit(repository, head, proposed.sha256)
-        incumbents = tuple(_incumbents(ledger, head))
+        incumbents = tuple(_incumbents(ledger, head, evidence))
     else:
-        told = list(_moves(ledger, head, changed))
+        told = list(_moves(ledger, head, changed, judgement))
         moves = tuple(move for move, _, _ in told)
         incumbents = tuple(incumbent for _, incumbent, _ in told)
         proposed = told[0][2] if told else Figures()
@@ -124,7 +127,7 @@ def gather(
     )
 
 
-def failed(jobs: Mapping[str, str], changed: Iterable[str]) -> Iterator[Violation]:
+def failed(jobs: Mapping[str, str], changed: Iterable[str]) -> Iterator[Finding]:
     """Tell which jobs did not come to what they should.
 
     A job that was skipped is as good as one that passed only where none of the files in `changed` needs it:
@@ -133,17 +136,17 @@ def failed(jobs: Mapping[str, str], changed: Iterable[str]) -> Iterator[Violatio
     needed = of_files(sorted(changed))
     for name, result in jobs.items():
         if result not in GOOD:
-            yield Violation(f"job {name}", f"ended with {result}", "read its log and mend what it says")
+            yield Finding(f"job {name}", f"ended with {result}", "read its log and mend what it says")
         elif result == SKIPPED and name in needed:
-            yield Violation(f"job {name}", f"was skipped, though {needed[name]} changes", "run it")
+            yield Finding(f"job {name}", f"was skipped, though {needed[name]} changes", "run it")
 
 
-def _incumbents(ledger: Ledger, head: str) -> Iterator[Incumbent]:
+def _incumbents(ledger: Ledger, head: str, evidence: Evidence) -> Iterator[Incumbent]:
     for environment in ENVIRONMENTS:
         commit = None
         try:
             commit = ledger.declared(environment).commit
-            rows = tuple(ledger.judge(environment, head, commit))
+            rows = judge_model(ledger, environment, head, commit, evidence.compare)
         except (ReleaseError, GateError, SettingsError) as error:
             yield Incumbent(environment, commit, trouble=str(error))
             continue
@@ -151,7 +154,7 @@ def _incumbents(ledger: Ledger, head: str) -> Iterator[Incumbent]:
 
 
 def _moves(
-    ledger: Ledger, head: str, changed: Sequence[str] | set[str]
+    ledger: Ledger, head: str, changed: Sequence[str] | set[str], judgement: Judgement
 ) -> Iterator[tuple[Move, Incumbent, Figures]]:
     """Tell which environments get another release, what runs there, and the new model's figures."""
     repository: Repository = ledger.repository
@@ -169,8 +172,7 @@ def _moves(
         forward = after.hold is None
         there = _here(ledger, before)
         found = compare(repository, there, after.commit, load_dags=forward, environments=False)
-        # `check` has held the release against the gates of its environment.
-        rows = tuple(ledger.judged.get(environment, ())) if forward else ()
+        rows = judgement.gates.get(environment, ()) if forward else ()
         trouble = "" if rows or not forward else "the rules above come first"
         incumbent = Incumbent(environment, before, of_commit(repository, there), rows, trouble)
         yield Move(environment, found), incumbent, of_commit(repository, after.commit)

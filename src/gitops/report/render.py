@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gitops.diff.diff import PARTS, SETTINGS, Difference
 from gitops.errors import GitopsError
+from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.model.drift_comparison import Drifted
 from gitops.model.metrics import Figures, Interval
-from gitops.promotion.rules import Violation
 from gitops.report import mermaid
 from gitops.report.collect import Incumbent, Material
 from gitops.text import markdown
@@ -18,7 +18,7 @@ from gitops.text.markdown import Fold, code, plain
 LONGEST = 65_000
 """What a comment on a pull request may be long, with some room."""
 
-_MOST_VIOLATIONS = 20
+_MOST_FINDINGS = 20
 _MOST_ROWS = 100
 _LINK = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&*+,;=%-]+")
 _LABELS = {
@@ -46,7 +46,7 @@ def render(material: Material, *, longest: int = LONGEST, artifact: str | None =
 
 def _first_screen(material: Material) -> Iterator[str]:
     yield f"**{_verdict(material)}**"
-    yield "\n".join(_violations(material.broken))
+    yield "\n".join(_findings(material.broken))
     if material.note:
         yield f"Note: {plain(material.note, longest=600)}."
     if material.trial:
@@ -90,11 +90,11 @@ def _told(material: Material) -> str:
     return f"It changes: {plain(material.difference.summary)}.{moved}"
 
 
-def _violations(broken: Sequence[Violation]) -> Iterator[str]:
-    for violation in broken[:_MOST_VIOLATIONS]:
-        yield f"- {code(violation.file)}: {plain(violation.rule)}; {plain(violation.right)}"
-    if len(broken) > _MOST_VIOLATIONS:
-        yield f"- ... and {len(broken) - _MOST_VIOLATIONS} more"
+def _findings(broken: Sequence[Finding]) -> Iterator[str]:
+    for finding in broken[:_MOST_FINDINGS]:
+        yield f"- {code(finding.subject)}: {plain(finding.problem)}; {plain(finding.remedy)}"
+    if len(broken) > _MOST_FINDINGS:
+        yield f"- ... and {len(broken) - _MOST_FINDINGS} more"
 
 
 def _metrics(before: Figures, after: Figures, base: str, head: str) -> str:

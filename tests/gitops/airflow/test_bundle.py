@@ -144,11 +144,11 @@ def test_a_release_is_not_taken_away(lab: Lab, make: Make, lines: list[str], sto
     [
         ("commit: abc\n", "'abc' is not a full commit id"),
         ("nonsense", "not a mapping"),
-        (f"commit: {'f' * 40}\n", "not a commit of main"),
+        (f"commit: {'f' * 40}\n", "is not on main"),
         ("commit: null\nx: 1\n", "x: unknown key"),
         ("commit: {\n", "release.yaml"),
         (None, "missing on main"),
-        ("side", "not a commit of main"),
+        ("side", "is not on main"),
         ("bare", "has no folder dags"),
         ("file", "has no folder dags"),
     ],
@@ -204,7 +204,7 @@ def test_a_release_of_a_newer_contract_is_refused_before_it_is_served(
     refused = f"{newer[:12]}: needs runtime contract {needs}, this one is {runtime.CONTRACT}"
     assert [line for line in lines if refused in line]
     assert bundle.serving is not None
-    assert (bundle.serving.refused, bundle.serving.needs) == (refused, 0)
+    assert (refused in str(bundle.serving.refused), bundle.serving.needs) == (True, 0)
     fits = lab.land({"dags/runtime.yaml": b"contract: %d\n" % runtime.CONTRACT})
     bundle.refresh()
     assert version(bundle) == fits
@@ -231,7 +231,7 @@ def test_what_the_environment_rejected_does_not_run(lab: Lab, make: Make, lines:
     for _ in range(3):
         bundle.refresh()
         assert version(bundle) == first
-    assert [line for line in lines if "staging rejected it" in line] == lines
+    assert [line for line in lines if "staging rejected " in line] == lines
     assert len(lines) == 1
     assert bundle.serving.declared == third
 
@@ -261,7 +261,7 @@ def test_a_rejected_release_gives_way_to_a_verified_one_alone(lab: Lab, make: Ma
     lab.verify("staging", second, "rejected")
     bundle.refresh()
     assert version(bundle) == second
-    assert f"staging rejected it (rejected/staging/{second[:12]})" in bundle.serving.refused
+    assert f"staging rejected {second[:12]} (rejected/staging/{second[:12]})" in bundle.serving.refused
     shutil.rmtree(storage)
     bundle = make()
     assert version(bundle) == second

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from gitops.dvc import remote as storage
-from gitops.dvc.remote import MODEL, Storage
+from gitops.dvc.remote import MODEL, Presence, Storage
 from gitops.errors import RuleError
 from gitops.promotion.check import check
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import promote
-from gitops.release.state import Ledger
+from gitops.promotion.rules import Evidence
 from tests.gitops.conftest import Lab, model_files
 
 CONTENT = b"not quite ONNX"
@@ -37,8 +37,8 @@ def put(remote: Path, content: bytes = CONTENT) -> Path:
 
 
 def objection(lab: Lab, files: dict[str, bytes], **options: bool) -> str:
-    found = Storage(lab.clone.path, **options).objection(lab.origin, lab.commit(files))
-    return f"{found.rule}; {found.right}" if found else ""
+    finding = Storage(lab.clone.path, **options).presence(lab.origin, lab.commit(files)).finding
+    return str(finding or "")
 
 
 def test_what_dvc_itself_pushed_is_there(lab: Lab, dvc_remote: Path, tmp_path: Path) -> None:
@@ -71,8 +71,7 @@ def test_what_the_remote_does_not_hold(lab: Lab, dvc_remote: Path) -> None:
 def test_no_remote_at_all(lab: Lab) -> None:
     assert "no DVC remote is configured; configure one" in objection(lab, trained())
     optional = Storage(lab.clone.path, optional=True)
-    assert optional.objection(lab.origin, lab.commit(trained())) is None
-    assert optional.unchecked
+    assert optional.presence(lab.origin, lab.commit(trained())) == Presence(checked=False)
 
 
 def test_a_remote_that_does_not_answer_is_not_none(lab: Lab, dvc_remote: Path) -> None:
@@ -132,20 +131,20 @@ def test_a_lock_that_says_nothing(lab: Lab, lock: bytes, says: str) -> None:
 def test_check_promote_and_merge_ask_for_it(lab: Lab, dvc_remote: Path) -> None:
     lab.branch("candidate/a", trained())
 
-    def ledger() -> Ledger:
-        return Ledger.fetch(lab.clone, lab.remote, storage=Storage(lab.clone.path))
+    def evidence() -> Evidence:
+        return Evidence(Storage(lab.clone.path))
 
     head = lab.origin.resolve("candidate/a")
-    assert [violation.file for violation in check(ledger(), head)] == ["dvc.lock"]
+    assert [finding.subject for finding in check(lab.ledger(), head, evidence()).findings] == ["dvc.lock"]
     with pytest.raises(RuleError, match=r"dvc\.lock: models/model\.onnx of .* is not on the DVC remote"):
-        merge(lab.clone, lab.remote, "candidate/a", storage=Storage(lab.clone.path))
+        merge(lab.clone, lab.remote, "candidate/a", evidence=evidence())
     file = put(dvc_remote)
-    merge(lab.clone, lab.remote, "candidate/a", storage=Storage(lab.clone.path))
+    merge(lab.clone, lab.remote, "candidate/a", evidence=evidence())
     lab.verify("dev", lab.tip)
     lab.promote("staging")
     promotion = lab.origin.resolve("promote/staging")
-    assert check(ledger(), promotion) == []
+    assert check(lab.ledger(), promotion, evidence()).findings == ()
     file.unlink()
     with pytest.raises(RuleError, match="is not on the DVC remote"):
-        promote(ledger(), "staging", lab.remote)
-    assert "is not on the DVC remote" in str(check(ledger(), promotion)[0])
+        promote(lab.ledger(), "staging", lab.remote, evidence())
+    assert "is not on the DVC remote" in str(check(lab.ledger(), promotion, evidence()).findings[0])

@@ -4,20 +4,22 @@ import json
 import pytest
 
 from gitops.errors import ComparisonError, NothingToDoError, PushRejectedError, RuleError
+from gitops.findings import Finding
 from gitops.gates.comparison import Comparison
 from gitops.gates.gates import EVALUATION, EXPORT
 from gitops.git.repository import Repository
 from gitops.promotion.check import check, note
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import push, release_hold, rollback
-from gitops.promotion.rules import Violation, violations
+from gitops.promotion.rules import Evidence, judge_release
 from gitops.release.file import Release
-from gitops.release.state import Ledger
 from tests.gitops.conftest import ROOT, Lab, model_files
 
 
-def found(lab: Lab, head: str) -> list[Violation]:
-    return check(lab.ledger(), lab.clone.resolve(lab.clone.branch_ref(lab.remote, head)))
+def found(lab: Lab, head: str) -> list[Finding]:
+    ledger = lab.ledger()
+    commit = lab.clone.resolve(lab.clone.branch_ref(lab.remote, head))
+    return list(check(ledger, commit).findings)
 
 
 def said(lab: Lab, head: str) -> str:
@@ -78,7 +80,7 @@ def test_a_promotion_changes_nothing_else(lab: Lab) -> None:
         lab, "more"
     )
     lab.branch("both", release | {"environments/prod/release.yaml": f"commit: {commit}\n".encode()})
-    assert len([line for line in found(lab, "both") if "changes together" in line.rule]) == 2
+    assert len([line for line in found(lab, "both") if "changes together" in line.problem]) == 2
 
 
 def test_a_comment_in_a_release_file_is_no_promotion(lab: Lab) -> None:
@@ -86,7 +88,7 @@ def test_a_comment_in_a_release_file_is_no_promotion(lab: Lab) -> None:
     assert found(lab, "edit") == []
 
 
-def test_all_violations_are_listed(lab: Lab) -> None:
+def test_all_findings_are_listed(lab: Lab) -> None:
     lab.branch(
         "edit",
         {
@@ -95,7 +97,7 @@ def test_all_violations_are_listed(lab: Lab) -> None:
             "environments/prod/settings.env": b"",
         },
     )
-    files = [violation.file for violation in found(lab, "edit")]
+    files = [finding.subject for finding in found(lab, "edit")]
     assert files == [
         "environments/dev/release.yaml",
         "environments/staging/release.yaml",
@@ -144,8 +146,8 @@ def test_figures_are_those_that_dvc_recorded(lab: Lab, path: str) -> None:
     lab.merge("honest")
     # Of a model that runs already, where no gate has anything to compare
     lab.branch("boast", {path: files[path] + b"\n"})
-    [violation] = found(lab, "boast")
-    assert (violation.file, "run dvc repro" in violation.right) == (path, True)
+    [finding] = found(lab, "boast")
+    assert (finding.subject, "run dvc repro" in finding.remedy) == (path, True)
 
 
 def test_a_good_model_may_be_merged(lab: Lab) -> None:
@@ -266,11 +268,11 @@ def test_a_comparison_that_fails_is_not_blamed_on_the_model(lab: Lab) -> None:
     def compare(*_: object) -> Comparison:
         raise ComparisonError("the DVC remote is down")
 
-    ledger = Ledger.fetch(lab.clone, lab.remote, compare=compare)
-    (violation,) = check(ledger, head)
-    assert "not known: the DVC remote is down" in violation.rule
-    assert violation.right == "see to that and check again"
-    assert [row.ok for row in ledger.judged["dev"] if row.gate == "no worse than the incumbent"] == [False]
+    judgement = check(lab.ledger(), head, Evidence(compare=compare))
+    (finding,) = judgement.findings
+    assert "not known: the DVC remote is down" in finding.problem
+    assert finding.remedy == "see to that and check again"
+    assert [row.ok for row in judgement.gates["dev"] if row.gate == "no worse than the incumbent"] == [False]
 
 
 def test_a_promotion_is_compared_with_what_the_environment_runs(lab: Lab) -> None:
@@ -283,11 +285,12 @@ def test_a_promotion_is_compared_with_what_the_environment_runs(lab: Lab) -> Non
         asked.append((commit, incumbent))
         raise ComparisonError("the DVC remote is down")
 
-    ledger = Ledger.fetch(lab.clone, lab.remote, compare=compare)
-    (violation,) = violations(ledger, "staging", Release(commit=second))
+    release = Release(commit=second)
+    judgement = judge_release(lab.ledger(), "staging", release, Evidence(compare=compare))
+    (finding,) = judgement.findings
     assert asked == [(second, first)]
-    assert violation.right == "see to that and check again"
-    assert list(ledger.judged) == ["staging"]
+    assert finding.remedy == "see to that and check again"
+    assert list(judgement.gates) == ["staging"]
 
 
 PIPELINE = b"""stages:
@@ -339,9 +342,9 @@ def test_a_change_that_its_model_was_not_made_with_may_be_merged_and_is_noted(la
 def test_a_lock_that_contradicts_itself_is_refused(lab: Lab) -> None:
     lab.land(trained("0.1"))
     lab.branch("by-hand", trained("0.1", read="b") | {"README.md": b"merged by hand"})
-    (violation,) = found(lab, "by-hand")
-    assert violation.file == "dvc.lock"
-    assert violation.rule.startswith(
+    (finding,) = found(lab, "by-hand")
+    assert finding.subject == "dvc.lock"
+    assert finding.problem.startswith(
         "export made models/model.onnx with the digest ca978112ca1b, evaluate read"
     )
 

@@ -17,7 +17,7 @@ from tests.gitops.conftest import Lab, model_files
 
 
 def refused(lab: Lab, environment: str, content: Release) -> str:
-    return "\n".join(map(str, rules.violations(lab.ledger(), environment, content)))
+    return "\n".join(map(str, rules.judge_release(lab.ledger(), environment, content).findings))
 
 
 def test_staging_takes_what_dev_runs(lab: Lab) -> None:

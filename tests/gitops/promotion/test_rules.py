@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gitops.errors import NothingToDoError, RuleError
 from gitops.promotion.check import check
 from gitops.promotion.proposals import Proposal, promote, push, release_hold, rollback
-from gitops.promotion.rules import violations
+from gitops.promotion.rules import judge_release
 from gitops.release import file as release_file
 from gitops.release.file import Release
 from gitops.release.state import Ledger
@@ -152,7 +152,7 @@ class Rules(RuleBasedStateMachine):
         head = self.lab.branch(
             "edit", {release_file.path_of(environment): release_file.render(edit, environment)}
         )
-        assert check(self.lab.ledger(), head) == violations(self.lab.ledger(), environment, edit)
+        assert check(self.lab.ledger(), head) == judge_release(self.lab.ledger(), environment, edit)
         self.lab.origin.git("update-ref", "-d", "refs/heads/edit")
 
     @rule(environment=TARGETS, chance=CHANCE)
@@ -178,7 +178,7 @@ class Rules(RuleBasedStateMachine):
     @invariant()
     def main_passes_its_own_check(self) -> None:
         if getattr(self, "tips", []):
-            assert check(self.lab.ledger(), self.lab.tip) == []
+            assert check(self.lab.ledger(), self.lab.tip).findings == ()
 
     @invariant()
     def all_that_ever_ran_was_verified_or_had_run_before(self) -> None:
@@ -210,9 +210,9 @@ class Rules(RuleBasedStateMachine):
         ledger = self.lab.ledger()
         for environment in self.declared:
             for edit in self.edits(environment, self.tips[-1]):
-                broken = violations(ledger, environment, edit)
+                broken = judge_release(ledger, environment, edit).findings
                 allowed = self.allowed(environment, edit.commit, hold=edit.hold is not None)
-                assert (broken == []) == allowed, (environment, edit, broken)
+                assert (broken == ()) == allowed, (environment, edit, broken)
 
     def edits(self, environment: str, *more: str) -> list[Release]:
         """Edits of a release file that one might try: with a commit that means something, held or not."""

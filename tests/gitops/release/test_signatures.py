@@ -162,7 +162,9 @@ def test_the_list_changes_only_by_those_on_it(lab: Lab, team: dict[str, Path]) -
     lab.origin.git("update-ref", "refs/heads/main", signed_commit(lab, {SIGNERS: both}))
     assert signatures.trusted(lab.origin, lab.tip) == both
     lab.branch("list", {SIGNERS: listed(team["eve"])})
-    assert [violation.file for violation in check(lab.ledger(), lab.origin.resolve("list"))] == [SIGNERS]
+    assert [finding.subject for finding in check(lab.ledger(), lab.origin.resolve("list")).findings] == [
+        SIGNERS
+    ]
 
 
 def test_main_cannot_take_the_demand_back(
@@ -186,7 +188,7 @@ def test_settings_and_list_go_together(lab: Lab, key: Callable[[str], Path]) -> 
     lab.branch("both", asked_for(lab, PROD) | {SIGNERS: listed(key("bob"))})
     lab.branch("dev", asked_for(lab, "environments/dev/settings.env"))
     said = {
-        name: "\n".join(map(str, check(lab.ledger(), lab.origin.resolve(name))))
+        name: "\n".join(map(str, check(lab.ledger(), lab.origin.resolve(name)).findings))
         for name in ("settings", "list", "both", "dev")
     }
     assert "asks for signed releases, but there is no environments/allowed_signers" in said["settings"]

@@ -11,12 +11,12 @@ from typer.testing import CliRunner, Result
 
 from gitops.cli import app
 from gitops.diff.diff import Change, Difference, Section
+from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.model.drift_comparison import PATH, Drifted
 from gitops.model.drift_comparison import Change as Gain
 from gitops.model.metrics import Figures, Interval
 from gitops.promotion.proposals import push, rollback
-from gitops.promotion.rules import Violation
 from gitops.report.collect import Incumbent, Material, Move
 from gitops.report.render import LONGEST, render
 from gitops.training.trial import Trial
@@ -75,7 +75,7 @@ SECONDS = some(NASTY, st.floats(0, 1e6))
 INCUMBENTS = st.builds(
     Incumbent, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY
 )
-VIOLATIONS = st.lists(st.builds(Violation, NASTY, NASTY, NASTY), max_size=30).map(tuple)
+FINDINGS = st.lists(st.builds(Finding, NASTY, NASTY, NASTY), max_size=30).map(tuple)
 CHANGED = st.builds(Gain, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
 WORTH = st.builds(
     Drifted, st.lists(NASTY, min_size=1, max_size=3).map(tuple), st.integers(1), CHANGED, some(NASTY, CHANGED)
@@ -89,7 +89,7 @@ def materials(draw: st.DrawFn) -> Material:
     return Material(
         base=draw(NASTY),
         head=draw(NASTY),
-        broken=draw(VIOLATIONS),
+        broken=draw(FINDINGS),
         before=draw(FIGURES),
         after=draw(FIGURES),
         difference=draw(DIFFERENCES),
@@ -152,7 +152,7 @@ def test_folded_parts_are_cut_first_and_a_line_says_so() -> None:
 
 
 def test_a_first_screen_that_is_too_long() -> None:
-    broken = tuple(Violation("f" * 200, "r" * 200, "w" * 200) for _ in range(20))
+    broken = tuple(Finding("f" * 200, "r" * 200, "w" * 200) for _ in range(20))
     text = render(dataclasses.replace(huge(), broken=broken), longest=3000)
     assert len(text) <= 3000
     assert "20 things stand against it" in text.splitlines()[0]

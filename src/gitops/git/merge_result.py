@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops.errors import GitError
+from gitops.findings import Finding
 from gitops.git.repository import Entry, Repository
-from gitops.promotion.rules import Violation
 
 _HISTORY = "(history)"
 _LINK, _SUBMODULE = "120000", "160000"
@@ -48,7 +48,7 @@ def merge_result(
     message: str = "Merge result\n",
     *,
     remote: str | None = None,
-) -> tuple[MergeResult | None, list[Violation]]:
+) -> tuple[MergeResult | None, list[Finding]]:
     """Merge the commit `head` into the commit `main`, without a checkout.
 
     Args:
@@ -66,30 +66,30 @@ def merge_result(
         return MergeResult(main, head, main), []
     bases = repository.merge_bases(main, head)
     if not bases:
-        return None, [Violation(_HISTORY, "this branch shares no history with main", "branch off main")]
+        return None, [Finding(_HISTORY, "this branch shares no history with main", "branch off main")]
     again = (
         f"merge main into the branch (git pull --no-rebase {remote or 'origin'} main), or propose it again"
     )
     if len(bases) > 1:
         shown = ", ".join(base[:12] for base in sorted(bases)[:_MOST_NAMED])
-        return None, [Violation(_HISTORY, f"this branch left main at {len(bases)} commits ({shown})", again)]
+        return None, [Finding(_HISTORY, f"this branch left main at {len(bases)} commits ({shown})", again)]
     if broken := list(_broken_objects(repository, main, head)):
         return None, broken
     tree, conflicts = repository.merge_tree(main, head)
     if conflicts:
-        return None, [Violation(_HISTORY, f"conflicts with main in {_named(conflicts)}", again)]
+        return None, [Finding(_HISTORY, f"conflicts with main in {_named(conflicts)}", again)]
     if broken := list(_broken_entries(repository, main, tree)):
         return None, broken
     commit = repository.commit_tree(tree, [main, head], message)
     return MergeResult(main, head, commit), []
 
 
-def _broken_objects(repository: Repository, main: str, head: str) -> Iterator[Violation]:
+def _broken_objects(repository: Repository, main: str, head: str) -> Iterator[Finding]:
     """Run git fsck on the objects that the branch brings, and on no other."""
     try:
         pack = repository.pack([head], without=[main])
     except GitError as error:
-        yield Violation(_HISTORY, f"git cannot read all that this branch brings: {error}", _ANEW)
+        yield Finding(_HISTORY, f"git cannot read all that this branch brings: {error}", _ANEW)
         return
     with tempfile.TemporaryDirectory(prefix="gitops-fsck-") as folder:
         file = Path(folder) / "branch.pack"
@@ -98,29 +98,29 @@ def _broken_objects(repository: Repository, main: str, head: str) -> Iterator[Vi
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
         problem = re.sub(r"^(?:fatal|error): ", "", next((row for row in said if "error" in row), said[-1]))
-        yield Violation(_HISTORY, f"git fsck: {problem[:200]}", _ANEW)
+        yield Finding(_HISTORY, f"git fsck: {problem[:200]}", _ANEW)
 
 
-def _broken_entries(repository: Repository, main: str, tree: str) -> Iterator[Violation]:
+def _broken_entries(repository: Repository, main: str, tree: str) -> Iterator[Finding]:
     """Name what a checkout of the result could not hold, or would hold in one of two ways."""
     entries = repository.entries(tree)
     known = {(entry.path, entry.mode, entry.object_id) for entry in repository.entries(main)}
     if twice := [path for path, count in Counter(entry.path for entry in entries).items() if count > 1]:
-        yield Violation(_named(twice), "is there twice", _ANEW)
+        yield Finding(_named(twice), "is there twice", _ANEW)
     if alike := _alike(entries, {path for path, *_ in known}):
         right = "rename one: a checkout on macOS or Windows holds one of them only"
-        yield Violation(_named(alike), "differ in upper and lower case or in their accents only", right)
+        yield Finding(_named(alike), "differ in upper and lower case or in their accents only", right)
     if folders := _folders_that_are_files(entries):
-        yield Violation(_named(folders), "is a file and a folder", _ANEW)
+        yield Finding(_named(folders), "is a file and a folder", _ANEW)
     new = [entry for entry in entries if (entry.path, entry.mode, entry.object_id) not in known]
     if submodules := [entry.path for entry in new if entry.mode == _SUBMODULE]:
-        yield Violation(_named(submodules), "is a submodule", "put the files themselves into the repository")
+        yield Finding(_named(submodules), "is a submodule", "put the files themselves into the repository")
     if long := [entry.path for entry in new if _too_long(entry.path)]:
-        yield Violation(_named(long), "has a name that no checkout can hold", "give it a shorter name")
+        yield Finding(_named(long), "has a name that no checkout can hold", "give it a shorter name")
     links = [entry for entry in entries if entry.mode == _LINK]
     if broken := list(_broken_links(repository, links, entries)):
         right = "let it lead to a file of the repository, or put the file there"
-        yield Violation(_named(broken), "is a link that leads nowhere, or out of the repository", right)
+        yield Finding(_named(broken), "is a link that leads nowhere, or out of the repository", right)
 
 
 def _folders_that_are_files(entries: list[Entry]) -> list[str]:

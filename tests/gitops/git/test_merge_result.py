@@ -3,10 +3,10 @@
 import pytest
 
 from gitops.errors import RuleError
+from gitops.git.merge_result import merge_result
 from gitops.git.repository import Repository
 from gitops.promotion.check import check
 from gitops.promotion.merge import merge
-from gitops.promotion.merge_result import merge_result
 from gitops.promotion.proposals import push, rollback
 from tests.gitops import poison
 from tests.gitops.conftest import Lab, model_files
@@ -15,7 +15,7 @@ from tests.gitops.conftest import Lab, model_files
 def said(lab: Lab, head: str) -> str:
     """Return what stands against a branch; `merge` says the same and pushes nothing."""
     lines = "\n".join(
-        map(str, check(lab.ledger(), lab.clone.resolve(lab.clone.branch_ref(lab.remote, head))))
+        map(str, check(lab.ledger(), lab.clone.resolve(lab.clone.branch_ref(lab.remote, head))).findings)
     )
     before = lab.tip
     with pytest.raises(RuleError) as caught:
@@ -143,11 +143,13 @@ def test_what_is_pushed_is_the_judged_commit(lab: Lab, monkeypatch: pytest.Monke
 
     judged = []
     real = module.judge
-    monkeypatch.setattr(module, "judge", lambda ledger, result: judged.append(result) or real(ledger, result))
+    monkeypatch.setattr(
+        module, "judge", lambda ledger, result, *more: judged.append(result) or real(ledger, result, *more)
+    )
     head = lab.branch("feature", {"new": b"x"})
     lab.land({"README.md": b"news\n"})
     before = lab.tip
-    assert merge(lab.clone, lab.remote, "feature") == lab.tip == judged[-1].commit
+    assert merge(lab.clone, lab.remote, "feature").commit == lab.tip == judged[-1].commit
     assert lab.origin.git("rev-parse", "main^1", "main^2").split() == [before, head]
 
 
@@ -161,13 +163,13 @@ def test_main_that_was_set_back_meanwhile_is_judged_anew(lab: Lab, monkeypatch: 
 
     judged = []
 
-    def judge(ledger: object, result: object) -> object:
+    def judge(ledger: object, result: object, *more: object) -> object:
         point(lab, "main", start)
         judged.append(result)
-        return real(ledger, result)
+        return real(ledger, result, *more)
 
     monkeypatch.setattr(module, "judge", judge)
-    assert merge(lab.clone, lab.remote, "feature") == judged[-1].commit
+    assert merge(lab.clone, lab.remote, "feature").commit == judged[-1].commit
     assert lab.origin.resolve("main^1") == judged[-1].main == start
 
 

@@ -1,0 +1,47 @@
+"""The one decision whether a commit may run in an environment."""
+
+from gitops.findings import Finding
+from gitops.release import contract
+from gitops.release import file as release_file
+from gitops.release.state import Ledger
+
+DAGS = "dags"
+
+
+def may_run(ledger: Ledger, environment: str, commit: str) -> Finding | None:
+    """Return the reason why a commit may not run in an environment, or None if it may.
+
+    The rules of promotions and rollbacks ask here, and so does the bundle that serves a release. The rules
+    ask for more before main may declare a commit. Whatever main declares, nothing else runs.
+
+    Args:
+        ledger: The state that main declares, with the verdicts of the environment.
+        environment: The environment.
+        commit: The full id of a commit.
+
+    """
+    return served(ledger, environment, commit) or rejected(ledger, environment, commit)
+
+
+def served(ledger: Ledger, environment: str, commit: str) -> Finding | None:
+    """Return the reason why this runtime cannot serve a commit, whatever its verdict, or None if it can."""
+    repository, file = ledger.repository, release_file.path_of(environment)
+    if not repository.has(commit) or not repository.is_ancestor(commit, ledger.tip):
+        return Finding(file, f"{commit[:12]} is not on main", "name a commit that main pointed to")
+    if repository.tree_id(commit, f"{DAGS}/") is None:
+        return Finding(file, f"{commit[:12]} has no folder {DAGS}", "name a commit that has DAGs")
+    if objection := contract.objection(repository, commit):
+        return Finding(file, objection, "roll out a runtime that has it first")
+    return None
+
+
+def rejected(ledger: Ledger, environment: str, commit: str) -> Finding | None:
+    """Return the verdict by which an environment rejected a commit, or None where it did not."""
+    tag = ledger.verdicts.rejected(environment, commit)
+    if tag is None:
+        return None
+    return Finding(
+        release_file.path_of(environment),
+        f"{environment} rejected {commit[:12]} ({tag.name})",
+        "release another commit, or delete that tag to give it another chance",
+    )
