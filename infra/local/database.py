@@ -1,7 +1,7 @@
 """Airflow's database: a PostgreSQL server of the engine's own, or one that a setting names.
 
 SQLite does not carry three Airflows: under load a writer waits behind another for as long as its timeout, and
-runs fail (benchmarks/database_load.py shows it).
+runs fail (decision 0010).
 """
 
 import importlib.util
