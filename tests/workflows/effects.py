@@ -153,13 +153,7 @@ def _setup_cml(job: "Job", inputs: Inputs) -> dict[str, str]:
     _known(inputs, {"version", "vega"})
     assert inputs["version"] == "0.20.6", "the stand-in does what this version does"
     assert inputs["vega"] == "false", "Vega does not install on the Node of today"
-    folder = job.folder / "cml"
-    folder.mkdir()
-    command = folder / "cml"
-    script = Path(__file__).with_name("cml.py")
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
-    command.chmod(0o755)
-    job.add_path(folder)
+    job.add_command("cml")
     return {}
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -202,6 +203,7 @@ class Job:
             "GIT_CONFIG_NOSYSTEM": "1",
             "DVC_NO_ANALYTICS": "1",
         }
+        self.add_command("gh")
         job_env = self._expanded(self.data.get("env", {}))
         for step in self.data["steps"]:
             self._step(step, job_env)
@@ -214,6 +216,16 @@ class Job:
     def add_path(self, folder: Path) -> None:
         """Put a folder before all others on the PATH of the steps to come."""
         self.base["PATH"] = f"{folder}{os.pathsep}{self.base['PATH']}"
+
+    def add_command(self, name: str) -> None:
+        """Put the stand-in for a command, which is a script beside this file, on the PATH."""
+        folder = self.folder / f"command-{name}"
+        folder.mkdir()
+        (folder / name).write_text(
+            f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name(name)}.py" "$@"\n'
+        )
+        (folder / name).chmod(0o755)
+        self.add_path(folder)
 
     def _step(self, step: Mapping[str, Any], env: Mapping[str, str]) -> None:
         title = step.get("name") or step.get("uses")

@@ -35,12 +35,6 @@ WRITES = {
 }
 
 
-def test_there_are_workflows() -> None:
-    names = [path.stem for path in FILES]
-    assert names == ["candidate", "comment", "image", "promote", "pull-request", "scheduled"]
-    assert len(lines()) > 15
-
-
 @pytest.mark.parametrize(("where", "line"), lines())
 def test_a_step_is_one_command_that_a_person_can_run_too(where: str, line: str) -> None:
     assert "\n" not in line
@@ -54,6 +48,8 @@ def test_a_step_is_one_command_that_a_person_can_run_too(where: str, line: str) 
         assert re.search(rf"^{target}: .*## ", (ROOT / "Makefile").read_text(), re.MULTILINE), target
     elif words[: len(CML)] == CML:
         assert where == "comment.yml"
+    elif words[0] in ("cat", "gh"):
+        assert words[0] == "cat" or words[1] == "api"
     else:
         assert words[0] == GITOPS
         _resolves(words[1:])

@@ -1,6 +1,5 @@
 """The commands `gitops github ...`: what a forge has, and plain git has not."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -120,43 +119,6 @@ def pull_request(run: _Run) -> None:
     if found is None:
         _ERR.print(f"run {run}: no open pull request is at its commit any more")
     print(f"number={found.number if found else ''}")
-
-
-@app.command()
-def times(run: _Run) -> None:
-    """Print how long each job of a workflow run took, as JSON: job -> seconds."""
-    from gitops.forge.client import GitHub
-    from gitops.forge.workflow_run import seconds
-
-    print(json.dumps(seconds(GitHub.of_environment(), run), indent=1))
-
-
-@app.command()
-def mark(
-    commit: Annotated[str, typer.Argument(metavar="COMMIT", help="A full commit id.", show_default=False)],
-    context: Annotated[str, typer.Option(help="The name of the status.", show_default=False)],
-    outcome: Annotated[
-        str,
-        typer.Option(help="What a step came to: success, failure, cancelled, skipped.", show_default=False),
-    ],
-    description: Annotated[str, typer.Option(help="What people read beside it.", show_default=False)],
-    url: Annotated[str, typer.Option(help="Where they find more.", show_default=False)],
-) -> None:
-    """Put a status beside a commit, where its pull request shows it."""
-    from gitops.forge.client import GitHub
-    from gitops.forge.workflow_run import mark as put
-
-    put(GitHub.of_environment(), commit, context, outcome, description, url)
-
-
-@app.command()
-def summary(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Markdown.", show_default=False)],
-) -> None:
-    """Show a file of Markdown on the page of the job that runs this."""
-    from gitops.forge.workflow_run import summarise
-
-    summarise(file)
 
 
 @app.command()

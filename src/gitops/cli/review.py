@@ -129,7 +129,7 @@ def report(
     timing: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="JSON: job -> seconds, as of gitops github times.", show_default=False
+            metavar="FILE", help="The seconds of each job, as JSON: job -> seconds.", show_default=False
         ),
     ] = None,
     price: Annotated[

@@ -78,11 +78,10 @@ class GitHub:
         """Return what is at `path`, which is relative to the repository."""
         return self._send("GET", path, parameters=parameters).json()
 
-    def pages(self, path: str, key: str | None = None, **parameters: str | int) -> Iterator[dict[str, Any]]:
-        """Return the items of a list, page after page; `key` is where a page keeps them, if in an object."""
+    def pages(self, path: str, **parameters: str | int) -> Iterator[dict[str, Any]]:
+        """Return the items of a list, page after page."""
         for page in range(1, _MOST_PAGES + 1):
-            found = self.get(path, **parameters, per_page=100, page=page)
-            items = found[key] if key else found
+            items = self.get(path, **parameters, per_page=100, page=page)
             yield from items
             if len(items) < 100:
                 return

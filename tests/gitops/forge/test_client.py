@@ -35,12 +35,6 @@ def test_a_server_that_is_not_there() -> None:
         GitHub(NAME, "x", api="http://127.0.0.1:9", pause=0.001).get("pulls")
 
 
-def test_pages(forge: Forge) -> None:
-    forge.jobs[1] = [{"name": str(number)} for number in range(3)]
-    github = client(forge, actions="read")
-    assert [one["name"] for one in github.pages("actions/runs/1/jobs", key="jobs")] == ["0", "1", "2"]
-
-
 @pytest.mark.parametrize(
     ("url", "name"),
     [
