@@ -35,16 +35,6 @@ def weights(images: int, resamplings: int, seed: int) -> Iterator[np.ndarray]:
         yield drawings.reshape(count, images).astype(np.uint8)
 
 
-def centred(resampled: np.ndarray, figures: np.ndarray) -> np.ndarray:
-    """Move the values (R, A) of figures in the resamplings so that their means are the figures (A,).
-
-    For figures that chance can only raise, such as a sum of absolute differences: a resampling has the chance
-    of the images and that of its own drawing, and lies above the figure that it is to spread around. Such a
-    figure is never negative, and what would become so is zero.
-    """
-    return np.maximum(resampled + (figures - resampled.mean(axis=0)), 0)
-
-
 def interval(resampled: np.ndarray) -> tuple[float, float]:
     """Return the 95% percentile interval of a figure from its values (R,) in the resamplings.
 

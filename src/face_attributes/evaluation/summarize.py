@@ -1,9 +1,9 @@
-"""The figures of an evaluation, as `metrics/evaluation.json` holds them.
+"""The metrics of an evaluation, as `metrics/evaluation.json` holds them.
 
-What is undefined (no positive image, say) is None; a mean is over the attributes where a figure is defined.
-`<figure>_low` and `<figure>_high` are its 95% percentile interval; those of calibration errors, which chance
-raises, are centred. All intervals come from the same resamplings of the images: differences between
-attributes stay paired, and the same predictions and parameters give the same file.
+Undefined metrics (of an attribute without a positive image, for example) are None; a mean is over the
+attributes for which a metric is defined. Accuracies have a 95% percentile interval, `<name>_low` to
+`<name>_high`. All intervals come from the same resamplings of the images: differences between attributes stay
+paired, and the same predictions and parameters give the same file.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from face_attributes.common.progress import bar
-from face_attributes.evaluation import bootstrap, slices
-from face_attributes.evaluation.metrics import METRICS, Answered, mean_of_defined
+from face_attributes.evaluation import bootstrap, metrics, slices
+from face_attributes.evaluation.metrics import mean_of_defined
 from face_attributes.evaluation.predictions import Predictions
 from face_attributes.evaluation.slices import Slice
 from face_attributes.model.onnx_model import Model
@@ -24,90 +24,66 @@ Figures = dict[str, float | None]
 
 
 def judge(model: Model, predictions: Predictions, params: EvaluateParams) -> dict:
-    """Return the figures of the whole, of each slice and of each attribute."""
-    answered = Answered(predictions.probabilities, predictions.decisions, predictions.truth)
+    """Return the metrics of the whole, of each slice and of each attribute."""
+    found = metrics.per_attribute(predictions.probabilities, predictions.decisions, predictions.truth)
     parts = slices.split(predictions.labels, predictions.brightness)
-    found = answered.under(np.ones((1, len(predictions.ids)), np.uint8))
-    resampled, resampled_parts = _resample(answered, found, predictions, parts, params)
-    per_slice = _per_slice(answered, parts, resampled_parts)
+    resampled, resampled_parts = _resample(predictions, parts, params)
+    per_slice = _per_slice(predictions, parts, resampled_parts)
+    share = predictions.truth.mean(axis=0)
+    majority = np.maximum(share, 1 - share)
     return {
         "profile": model.profile,
         "samples": len(predictions.ids),
         "model_sha256": model.sha256,
-        **_means(predictions.truth, found, resampled),
+        **_with_interval("mean_accuracy", found["accuracy"].mean(), resampled.mean(axis=1)),
+        "majority_accuracy": _rounded(majority.mean()),
+        **{f"mean_{name}": _rounded(mean_of_defined(found[name])) for name in metrics.METRICS[1:]},
         "worst_slice": _worst(per_slice),
         "worst_slice_of_at_least": slices.MINIMUM,
         "brightness_terciles": [_rounded(value) for value in slices.terciles(predictions.brightness)],
         "slices": per_slice,
-        "per_attribute": _per_attribute(model.attributes, predictions.truth, found, resampled),
+        "per_attribute": {
+            name: {
+                **_with_interval("accuracy", found["accuracy"][index], resampled[:, index]),
+                "majority_accuracy": _rounded(majority[index]),
+                **{metric: _rounded(found[metric][index]) for metric in metrics.METRICS[1:]},
+                "positives": _rounded(share[index]),
+            }
+            for index, name in enumerate(model.attributes)
+        },
     }
 
 
 def _resample(
-    answered: Answered,
-    found: dict[str, np.ndarray],
-    predictions: Predictions,
-    parts: Sequence[Slice],
-    params: EvaluateParams,
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return the metrics (R, A) and the accuracies of the parts (R, S) in R resamplings of the images."""
-    correct = (predictions.decisions == predictions.truth).mean(axis=1)
+    predictions: Predictions, parts: Sequence[Slice], params: EvaluateParams
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the accuracies of attributes (R, A) and of parts (R, S) in R resamplings of the images."""
+    # float32 holds sums of whole numbers below 2^24 exactly
+    correct = (predictions.decisions == predictions.truth).astype(np.float32)
+    of_image = correct.mean(axis=1, dtype=np.float64)
     of_attributes, of_parts = [], []
     with bar("evaluate: intervals", params.bootstrap, "resamplings") as progress:
         for weights in bootstrap.weights(len(predictions.ids), params.bootstrap, params.seed):
-            of_attributes.append(answered.under(weights))
-            of_parts.append(slices.accuracies(parts, correct, weights))
+            of_attributes.append((weights.astype(np.float32) @ correct).astype(np.float64) / len(correct))
+            of_parts.append(slices.accuracies(parts, of_image, weights))
             progress.update(len(weights))
-    resampled = {metric: np.concatenate([some[metric] for some in of_attributes]) for metric in METRICS}
-    resampled["calibration_error"] = bootstrap.centred(
-        resampled["calibration_error"], found["calibration_error"][0]
-    )
-    return resampled, np.concatenate(of_parts)
+    return np.concatenate(of_attributes), np.concatenate(of_parts)
 
 
-def _means(truth: np.ndarray, found: dict[str, np.ndarray], resampled: dict[str, np.ndarray]) -> Figures:
-    figures: Figures = {}
-    for metric in METRICS:
-        value, values = mean_of_defined(found[metric])[0], mean_of_defined(resampled[metric])
-        figures |= _with_interval(f"mean_{metric}", value, values)
-        if metric == "accuracy":
-            figures["majority_accuracy"] = _rounded(_majority(truth).mean())
-    return figures
-
-
-def _per_attribute(
-    names: Sequence[str], truth: np.ndarray, found: dict[str, np.ndarray], resampled: dict[str, np.ndarray]
-) -> dict[str, Figures]:
-    rows: dict[str, Figures] = {}
-    for index, (name, majority, positives) in enumerate(
-        zip(names, _majority(truth), truth.mean(axis=0), strict=True)
-    ):
-        rows[name] = {}
-        for metric in METRICS:
-            rows[name] |= _with_interval(metric, found[metric][0, index], resampled[metric][:, index])
-            if metric == "accuracy":
-                rows[name]["majority_accuracy"] = _rounded(majority)
-        rows[name]["positives"] = _rounded(positives)
-    return rows
-
-
-def _per_slice(answered: Answered, parts: Sequence[Slice], resampled: np.ndarray) -> dict[str, dict]:
-    # To weigh the images of a part with one and the rest with none is to judge that part
-    inside = answered.under(np.stack([part.images for part in parts]).astype(np.uint8))
+def _per_slice(predictions: Predictions, parts: Sequence[Slice], resampled: np.ndarray) -> dict[str, dict]:
+    decisions, truth = predictions.decisions, predictions.truth
+    everyone = np.ones((1, len(truth)), np.uint8)
+    accuracies = slices.accuracies(parts, (decisions == truth).mean(axis=1), everyone)[0]
     return {
         part.name: {
             "by": part.by,
             "count": int(part.images.sum()),
             **_with_interval("accuracy", accuracy, values),
-            "balanced_accuracy": _rounded(balanced),
+            "balanced_accuracy": _rounded(
+                mean_of_defined(metrics.balanced_accuracy(decisions[part.images], truth[part.images]))
+            ),
         }
-        for part, accuracy, balanced, values in zip(
-            parts,
-            mean_of_defined(inside["accuracy"]),
-            mean_of_defined(inside["balanced_accuracy"]),
-            resampled.T,
-            strict=True,
-        )
+        for part, accuracy, values in zip(parts, accuracies, resampled.T, strict=True)
     }
 
 
@@ -116,12 +92,6 @@ def _worst(per_slice: dict[str, dict]) -> dict | None:
     large = [name for name, row in per_slice.items() if row["count"] >= slices.MINIMUM]
     worst = min(large, key=lambda name: per_slice[name]["accuracy"], default=None)
     return None if worst is None else {"name": worst, **per_slice[worst]}
-
-
-def _majority(truth: np.ndarray) -> np.ndarray:
-    """Return how often the commoner answer of each attribute is right, (A,)."""
-    share = truth.mean(axis=0)
-    return np.maximum(share, 1 - share)
 
 
 def _with_interval(name: str, value: float, resampled: np.ndarray) -> Figures:

@@ -52,12 +52,6 @@ def test_an_interval_covers_nineteen_times_in_twenty():
     assert 0.89 <= covered / 300 <= 0.98
 
 
-def test_centred_values_spread_around_the_figure_and_are_not_negative():
-    resampled = np.array([[0.3, 0.02], [0.5, 0.06], [0.4, 0.10]])
-    moved = bootstrap.centred(resampled, np.array([0.2, 0.01]))
-    assert moved == pytest.approx(np.array([[0.1, 0], [0.3, 0.01], [0.2, 0.05]]))
-
-
 def test_the_p_value_of_a_difference():
     # The resamplings stray by -3 to 3 from -1; three of seven stray as far down as it lies below zero
     strayed = np.arange(-3.0, 4)[:, None]

@@ -103,7 +103,7 @@ def test_the_worst_errors_come_first(made, tmp_path, monkeypatch):
     predictions = predict(model, made.holdout)
     shown = {}
     monkeypatch.setattr(
-        plots.gallery, "sheet", lambda images, ids, labels, path: shown.update(ids=ids, labels=labels)
+        plots.contact_sheet, "sheet", lambda images, ids, labels, path: shown.update(ids=ids, labels=labels)
     )
     plots.worst_errors(model, predictions, made.holdout, 3, tmp_path / "worst.jpg")
     margin = np.abs(predictions.probabilities - model.thresholds) * (
@@ -129,6 +129,6 @@ def test_a_faultless_model_has_a_sheet_that_says_so(made, tmp_path, monkeypatch)
     plots.worst_errors(model, perfect, made.holdout, 3, tmp_path / "worst.jpg")
     assert cv2.imread(str(tmp_path / "worst.jpg")) is not None
     shown = []
-    monkeypatch.setattr(plots.gallery, "sheet", lambda images, ids, labels, path: shown.extend(labels))
+    monkeypatch.setattr(plots.contact_sheet, "sheet", lambda images, ids, labels, path: shown.extend(labels))
     plots.worst_errors(model, perfect, made.holdout, 3, tmp_path / "worst.jpg")
     assert shown == [["no error on any image"]]
