@@ -1,28 +1,17 @@
 """Files that other processes of the same user read: written beside, then renamed."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from gitops import atomic
 from infra.local.errors import EngineError
 
 
 def write(path: Path, text: str) -> None:
     """Replace the content of `path` at once: no process sees half of it, and no other user any of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # mkstemp gives the owner alone read and write.
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    atomic.write(path, text)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from gitops.airflow.client import Access, load_access
+from gitops.paths import MAIN
 from gitops.promotion.rules import chain
 from gitops.release import settings
 from gitops.release.file import same
@@ -19,7 +20,6 @@ from infra.local import command, patience, variables
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.instance import Instance
-from infra.local.origin import MAIN
 from infra.local.process import INSTANCE, SERVICE
 from infra.local.screen import Screen, Step
 from infra.local.task import ENDED, Runs
@@ -28,7 +28,6 @@ from infra.local.variables import Address
 
 T = TypeVar("T")
 
-METRICS = "metrics/evaluation.json"
 FIRST_BATCH = "first-faces"
 BATCH_SIZE = 64
 PAUSE = 2.0  # seconds between two looks at an environment

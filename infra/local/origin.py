@@ -4,14 +4,13 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from gitops.gates.gates import EVALUATION
 from gitops.git.repository import Repository
+from gitops.paths import EVALUATION, MAIN
 from infra.local import files
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 
 REMOTE = "visage"
-MAIN = "refs/heads/main"
 REFERENCES = f"refs/gitops/{REMOTE}"
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops.git.repository import Repository
+from gitops.paths import MAIN
 from gitops.release import file as release_file
 from infra.local import port, process, secret, variables
 from infra.local.errors import EngineError
 from infra.local.instance import Instance
 from infra.local.layout import Layout
-from infra.local.origin import MAIN, Origin
+from infra.local.origin import Origin
 from infra.local.variables import Address, Own
 
 _AIRFLOW = (sys.executable, "-m", "airflow")

@@ -12,11 +12,11 @@ from gitops.errors import GitopsError, ModelError
 from gitops.git.repository import Repository
 from gitops.model import metrics
 from gitops.model.metrics import Figures, Interval
+from gitops.paths import MODEL
 from gitops.text import json_values
 
 log = logging.getLogger(__name__)
 
-MODEL = "models/model.onnx"
 _WORST = 5
 
 

@@ -9,6 +9,7 @@ from dashboard.errors import DashboardError
 from dashboard.place import Place
 from gitops.errors import GitopsError
 from gitops.git.repository import Repository
+from gitops.paths import MAIN
 from gitops.promotion import instructions
 from gitops.promotion.instructions import Meeting, text
 from gitops.release.file import PREVIOUS, Declaration, identities
@@ -16,7 +17,6 @@ from gitops.release.state import Ledger, last_good
 from gitops.release.verdicts import Verdict
 from gitops.text import json_values
 
-_MAIN = "refs/heads/main"
 _NAME = re.compile(r"[a-z][a-z_]*")
 _REQUEST = re.compile(r"(?<![\w/])#(\d+)\b")
 
@@ -132,7 +132,7 @@ def read(place: Place) -> Running:
     notice, next_command = (json_values.text(serving.get(name)) for name in ("model_notice", "next_command"))
     bare = repository(place)
     try:
-        ledger = Ledger(bare, main=_MAIN)
+        ledger = Ledger(bare, main=MAIN)
         change = _change(ledger, place.environment, commit) if commit else None
         rejected = ledger.verdicts.rejected(place.environment, declared)
         back = None if place.environment not in PREVIOUS else last_good(ledger, place.environment)
@@ -166,7 +166,7 @@ def runbook(place: Place, name: str) -> str | None:
     if not _NAME.fullmatch(name):
         return None
     try:
-        content = repository(place).read(_MAIN, f"docs/runbooks/{name}.md")
+        content = repository(place).read(MAIN, f"docs/runbooks/{name}.md")
     except GitopsError as error:
         raise DashboardError(str(error)) from error
     return None if content is None else content.decode("utf-8", "replace")

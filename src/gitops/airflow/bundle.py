@@ -20,11 +20,12 @@ from airflow.dag_processing.bundles.base import BundleVersion
 from airflow.providers.git.bundles.git import GitDagBundle
 from git import Repo
 
-from gitops import runtime
+from gitops import atomic, runtime
 from gitops.dvc import provenance
 from gitops.errors import CheckoutError, GitError, ReleaseError, SettingsError
 from gitops.git import trial_checkout
 from gitops.git.repository import Repository
+from gitops.paths import MAIN
 from gitops.promotion.may_run import may_run, served
 from gitops.release import contract, settings, signatures
 from gitops.release import file as release_file
@@ -32,7 +33,6 @@ from gitops.release.state import Ledger, earlier
 
 log = structlog.get_logger(__name__)
 
-_MAIN = "refs/heads/main"
 _INCOMING = "refs/gitops/incoming/main"
 _EMPTY = "refs/gitops/empty"
 _FETCH_TIMEOUT = 60
@@ -162,7 +162,7 @@ class ReleaseBundle(GitDagBundle):
         return bare
 
     def _usable(self, bare: Repository) -> bool:
-        return bare.path.is_dir() and bare.has(_MAIN) and bare.has(_EMPTY)
+        return bare.path.is_dir() and bare.has(MAIN) and bare.has(_EMPTY)
 
     def _make_bare(self) -> None:
         self.base_dir.mkdir(parents=True, exist_ok=True)
@@ -179,7 +179,7 @@ class ReleaseBundle(GitDagBundle):
             empty = fresh.git("commit-tree", "-m", "No release yet", tree, env=_NOBODY)
             fresh.git("update-ref", _EMPTY, empty)
             self._fetch(fresh)
-            if not fresh.has(_MAIN):
+            if not fresh.has(MAIN):
                 raise GitError(f"{self.repo_url}: has no branch main; push one")
             shutil.rmtree(self.bare_repo_path, ignore_errors=True)
             fresh.path.replace(self.bare_repo_path)
@@ -192,23 +192,23 @@ class ReleaseBundle(GitDagBundle):
         with self.hook.configure_hook_env() if self.hook else nullcontext():
             bare.fetch_refs(
                 str(self.repo_url),
-                f"+{_MAIN}:{_INCOMING}",
+                f"+{MAIN}:{_INCOMING}",
                 *verdicts,
                 env=self.hook.env if self.hook else None,
                 timeout=_FETCH_TIMEOUT,
             )
-        if bare.has(_MAIN) and not bare.is_ancestor(_MAIN, _INCOMING):
+        if bare.has(MAIN) and not bare.is_ancestor(MAIN, _INCOMING):
             self._say(
                 "history",
-                f"main was rewritten: {bare.resolve(_MAIN)[:12]} is not part of it any more. What is served "
+                f"main was rewritten: {bare.resolve(MAIN)[:12]} is not part of it any more. What is served "
                 f"stays; if that was meant, delete {bare.path} to accept the new history",
             )
         elif bare.has(_INCOMING):
-            bare.git("update-ref", _MAIN, bare.resolve(_INCOMING))
+            bare.git("update-ref", MAIN, bare.resolve(_INCOMING))
 
     def _choose(self, bare: Repository) -> Iterator[Serving]:
         """Name what may be served, best first, by nothing but what was fetched and what ran last."""
-        ledger = Ledger(bare, main=_MAIN)
+        ledger = Ledger(bare, main=MAIN)
         declared, refused = None, None
         strict = self._asks_for_signatures(ledger)
         try:
@@ -325,11 +325,7 @@ class ReleaseBundle(GitDagBundle):
         before = self.serving
         serving = self._with_notice(bare, serving, before)
         if before != serving:
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=self.base_dir, prefix=".release-", delete=False
-            ) as file:
-                json.dump(asdict(serving), file)
-            Path(file.name).replace(self.state_path)
+            atomic.write(self.state_path, json.dumps(asdict(serving)))
         shown = f"release {serving.commit[:12]}" if serving.commit else "no release"
         if serving.refused:
             self._say("release", f"{serving.refused}: refused; {self.environment} runs {shown}")
@@ -365,7 +361,7 @@ class ReleaseBundle(GitDagBundle):
     def _check_out(self, bare: Repository, tracking: Repository, target: str) -> None:
         # Held by nobody: every process that writes here holds the bundle's lock, as this one does.
         (tracking.path / ".git" / "index.lock").unlink(missing_ok=True)
-        tracking.fetch_refs(str(bare.path), f"+{_MAIN}:refs/remotes/origin/main", f"+{_EMPTY}:{_EMPTY}")
+        tracking.fetch_refs(str(bare.path), f"+{MAIN}:refs/remotes/origin/main", f"+{_EMPTY}:{_EMPTY}")
         # One step from release to release: a DAG file is never parsed in the state of a third commit.
         before = tracking.resolve("HEAD")
         try:

@@ -196,15 +196,9 @@ def _results(jobs: list[str] | None) -> dict[str, str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file in one step."""
-    import tempfile
+    from gitops import atomic
 
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=".report-", delete=False
-        ) as file:
-            file.write(text)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(path)
+        atomic.write(path, text, mode=0o644)
     except OSError as error:
         raise GitopsError(f"{path}: {error.strerror}") from error

@@ -12,14 +12,13 @@ from gitops.diff import dags, files
 from gitops.errors import DagsError, SettingsError
 from gitops.git.repository import Repository
 from gitops.model.metrics import Figures, Interval, of_commit
+from gitops.paths import LOCK, MODEL, PARAMETERS
 from gitops.release import settings
 from gitops.release.file import ENVIRONMENTS, path_of
 from gitops.text import markdown
 
-MODEL = "models/model.onnx"
 DATA = "data/"
 DEPENDENCIES = "requirements.lock"
-PARAMETERS = "params.yaml"
 PARTS = ("Accuracy per attribute", "Accuracy per slice")
 SETTINGS = "Settings"
 _LABELS = {
@@ -167,13 +166,13 @@ class _Side:
     """One of the two commits, read once: its files that matter here, by path."""
 
     def __init__(self, repository: Repository, commit: str | None) -> None:
-        paths = [PARAMETERS, DEPENDENCIES, "dvc.lock"]
+        paths = [PARAMETERS, DEPENDENCIES, LOCK]
         paths += [of(environment) for environment in ENVIRONMENTS for of in (settings.path_of, path_of)]
         found = repository.read_all([(commit, path) for path in paths]) if commit else [None] * len(paths)
         self.commit = commit
         self.contents = {path: content or b"" for path, content in zip(paths, found, strict=True)}
         self.figures = of_commit(repository, commit)
-        self.outs = files.outs(self.contents["dvc.lock"])
+        self.outs = files.outs(self.contents[LOCK])
 
 
 def compare(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from gitops.errors import ModelError, ParseError
 from gitops.git.repository import Repository
+from gitops.paths import LOCK
 from gitops.text import parse
 
-LOCK = "dvc.lock"
 PIPELINE = "dvc.yaml"
 
 

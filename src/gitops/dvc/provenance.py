@@ -24,9 +24,9 @@ from typing import Any
 from gitops.dvc import provenance_process
 from gitops.dvc.lockfile import recorded
 from gitops.dvc.parameters import FILE
-from gitops.dvc.remote import MODEL
 from gitops.errors import ModelError, ProvenanceError
 from gitops.git.repository import Repository
+from gitops.paths import MODEL
 from gitops.promotion import instructions
 from gitops.text.markdown import one_line
 

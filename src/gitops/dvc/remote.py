@@ -21,8 +21,8 @@ from gitops.dvc.lockfile import LOCK, recorded
 from gitops.errors import GitError, ModelError, StorageError
 from gitops.findings import Finding
 from gitops.git.repository import Repository
+from gitops.paths import MODEL
 
-MODEL = "models/model.onnx"
 _ATTEMPTS = 3
 _TIMEOUT = 60
 

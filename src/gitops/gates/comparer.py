@@ -2,12 +2,12 @@
 
 import hashlib
 import logging
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from gitops import atomic
 from gitops.dvc.remote import Storage
 from gitops.errors import (
     ComparisonError,
@@ -138,6 +138,4 @@ def _known(file: Path) -> Comparison | None:
 
 def _keep(file: Path, content: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".comparison-", delete=False) as partial:
-        partial.write(content)
-    Path(partial.name).replace(file)
+    atomic.write(file, content)

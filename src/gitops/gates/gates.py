@@ -19,16 +19,10 @@ from gitops.dvc import lockfile
 from gitops.errors import ComparisonError, GateError, NoModelError, NotComparableError, ParseError
 from gitops.gates.comparison import Compare, Comparison, Difference, Rare
 from gitops.git.repository import Repository
+from gitops.paths import EVALUATION, EXPORT, HOLDOUT, LOCK, PARAMETERS
 from gitops.release.settings import Settings
 from gitops.release.verdicts import VERIFIED, Verdicts, tag_name
 from gitops.text import parse
-
-EVALUATION = "metrics/evaluation.json"
-EXPORT = "metrics/export.json"
-HOLDOUT = "data/holdout.parquet"
-LOCK = "dvc.lock"
-
-PARAMS = "params.yaml"
 
 _LARGEST = 4_000_000
 _AGAIN = "train and export again"
@@ -378,9 +372,9 @@ def _sources(repository: Repository, commits: Sequence[str]) -> dict[str, object
     However many commits there are, git is asked three times, and equal parameters are parsed once.
     """
     here = repository.object_ids([f"{commit}^{{commit}}" for commit in commits])
-    files = repository.object_ids([f"{commit}:{PARAMS}" for commit in commits])
+    files = repository.object_ids([f"{commit}:{PARAMETERS}" for commit in commits])
     one_of = {file: commit for file, commit in zip(files, commits, strict=True) if file}
-    contents = repository.read_all([(commit, PARAMS) for commit in one_of.values()])
+    contents = repository.read_all([(commit, PARAMETERS) for commit in one_of.values()])
     sources = dict(zip(one_of, map(_source_of, contents), strict=True))
     return {
         commit: sources.get(file)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from gitops import atomic
 from gitops.dvc.lockfile import Recorded, recorded
 from gitops.dvc.remote import MODEL, Storage
 from gitops.errors import ModelError
@@ -97,7 +98,7 @@ def _fetch(origin: Origin, release: str, output: _Output, cache: Path, timeout: 
             Storage(space.path).fetch(file.md5, fresh, timeout=timeout)
             _check(fresh, file, release, output)
             _keep(fresh, target, release, output, digest)
-    _write(note, digest)
+    atomic.write(note, f"{digest}\n")
     return target
 
 
@@ -124,11 +125,3 @@ def _keep(file: Path, target: Path, release: str, output: _Output, digest: str) 
                 f"the release does not fit together: {output.remedy}",
             )
         fresh.replace(target)
-
-
-def _write(note: Path, digest: str) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="ascii", dir=note.parent, prefix=".note-", delete=False
-    ) as file:
-        file.write(f"{digest}\n")
-    Path(file.name).replace(note)

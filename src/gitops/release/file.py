@@ -5,11 +5,9 @@ prod name a commit, or null before their first release.
 """
 
 import hashlib
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 import yaml
@@ -133,16 +131,6 @@ def render(release: Release, environment: str) -> bytes:
     if parse(content, environment) != release:
         raise ReleaseError(path_of(environment), f"{release!r} cannot be written")
     return content
-
-
-def write(root: Path, environment: str, release: Release) -> None:
-    """Replace an environment's release file in the working tree at `root`, in one step."""
-    target = root / path_of(environment)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".release-", delete=False) as file:
-        file.write(render(release, environment))
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(target)
 
 
 def read(repository: Repository, revision: str, environment: str) -> Release | None:

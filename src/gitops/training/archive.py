@@ -16,13 +16,14 @@ from gitops.dvc import lockfile
 from gitops.errors import CandidateError, ParseError
 from gitops.git.workspace import Origin, Workspace, workspace
 from gitops.model import metrics
+from gitops.paths import LOCK, PARAMETERS
 from gitops.training.candidate import slug
 from gitops.training.stages import call
 
 log = logging.getLogger(__name__)
 
 FOLDERS = ("metrics", "plots", "search")
-FILES = ("params.yaml", "dvc.lock")
+FILES = (PARAMETERS, LOCK)
 COMMIT = "commit"
 # A copy takes about a megabyte. The tags stay, so older runs can still be found.
 KEPT = 200
@@ -68,11 +69,11 @@ def archive(origin: Origin, commit: str, *, run_id: str, runs: Path, home: Path,
 
 def _under_dvc(space: Workspace) -> list[str]:
     """The files to archive that git does not have."""
-    file = space.path / lockfile.LOCK
+    file = space.path / LOCK
     try:
         recorded = list(lockfile.outs(file.read_bytes() if file.is_file() else b""))
     except ParseError as error:
-        raise CandidateError(f"{error.at(lockfile.LOCK)}; run dvc repro again") from error
+        raise CandidateError(f"{error.at(LOCK)}; run dvc repro again") from error
     outs = [out["path"] for out in recorded if isinstance(out.get("path"), str)]
     return [path for path in outs if path.startswith(FOLDERS) and not (space.path / path).exists()]
 

@@ -12,6 +12,7 @@ from gitops.gates.gates import Row
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, fetch, resolve, workspace
 from gitops.model import drift_comparison
+from gitops.paths import EVALUATION, LOCK, PERFORMANCE
 from gitops.promotion import instructions
 from gitops.release import settings
 from gitops.release.verdicts import Verdicts
@@ -19,10 +20,8 @@ from gitops.text import parse
 
 log = logging.getLogger(__name__)
 
-METRICS = "metrics/evaluation.json"
-LOCK = "dvc.lock"
 # How long things took. No two runs take equally long, which makes no two results differ.
-TIMINGS = "metrics/performance.json"
+TIMINGS = PERFORMANCE
 
 
 def slug(run_id: str) -> str:
@@ -162,9 +161,9 @@ def _profile(repository: Repository, commit: str) -> str:
 
 
 def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
-    content = repository.read(result, METRICS)
+    content = repository.read(result, EVALUATION)
     if content is None:
-        raise CandidateError(f"{METRICS}: missing in {result}; run the evaluate stage first")
+        raise CandidateError(f"{EVALUATION}: missing in {result}; run the evaluate stage first")
     metrics = gates.evaluation(repository, result)
     message = (
         f"Candidate: mean accuracy {metrics.mean_accuracy:.4f}\n\n"

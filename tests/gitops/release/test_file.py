@@ -144,14 +144,6 @@ def test_any_mapping_is_a_release_that_can_be_written_or_one_line(
     assert "\n" not in message
 
 
-def test_write_replaces_the_file_alone(tmp_path: Path) -> None:
-    release_file.write(tmp_path, "staging", Release(commit=A))
-    release_file.write(tmp_path, "staging", Release(commit=B, hold="why"))
-    folder = tmp_path / "environments" / "staging"
-    assert [file.name for file in folder.iterdir()] == ["release.yaml"]
-    assert parse((folder / "release.yaml").read_bytes(), "staging") == Release(commit=B, hold="why")
-
-
 def test_dev_declares_the_tip_of_main(lab) -> None:
     assert declared(lab.origin, "main", "dev").commit == lab.tip
 
