@@ -76,7 +76,7 @@ bench: setup ## Measure the model of `dvc repro`: training, inference and scorin
 	@for one in training inference scoring; do $(BIN)/python -m benchmarks.$$one; done
 
 dags-test: setup ## Run each DAG with each environment's settings, well and with a planted fault (8 minutes)
-	@$(BIN)/python -m infra.rehearsal
+	@$(BIN)/python -m infra.dag_smoke_test
 
 demo-drift: setup ## Play drift: start three Airflows, train, change main, staging and prod (25 minutes; asks, or YES=1)
 	@$(BIN)/python -m infra.local demo-drift $(if $(YES),--yes)

@@ -41,5 +41,5 @@ def new_dag(
     dag_file, test_file, runbook = made
     print(f"Made {dag_file}, {test_file} and {runbook}. Change them, then")
     print(f"  check:  .venv/bin/python -m pytest tests/dags/test_policy.py {test_file}")
-    print(f"  run:    .venv/bin/python -m infra.rehearsal --dag {dag}")
+    print(f"  run:    .venv/bin/python -m infra.dag_smoke_test --dag {dag}")
     print(f"  unpause: {dag} in ACTIVE_DAGS of environments/<env>/settings.env, or in the web interface")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from infra.rehearsal.plan import TRAINING, land_model
-from infra.rehearsal.sandbox import Sandbox, sandbox
+from infra.dag_smoke_test.plan import TRAINING, land_model
+from infra.dag_smoke_test.sandbox import Sandbox, sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 

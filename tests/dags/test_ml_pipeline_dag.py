@@ -1,4 +1,4 @@
-"""The training pipeline as the guide describes it; what it does is in tests/faults and the rehearsal."""
+"""The training pipeline as the guide describes it; what it does is in tests/faults and the smoke test."""
 
 import json
 import re

@@ -39,7 +39,7 @@ _RULES: tuple[tuple[str, frozenset[str]], ...] = (
     ("dags/**", frozenset({"test", "dags"})),
     ("environments/**", frozenset({"test", "dags"})),
     ("infra/local/**", frozenset({"test", "dags"})),
-    ("infra/rehearsal/**", frozenset({"test", "dags"})),
+    ("infra/dag_smoke_test/**", frozenset({"test", "dags"})),
     ("src/gitops/**", frozenset({"test", "dags"})),
     ("infra/**", frozenset({"test"})),
     ("tests/**", frozenset({"test"})),

@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
+from infra.dag_smoke_test.sandbox import Ran, Sandbox, sandbox
 from infra.local import port
-from infra.rehearsal.sandbox import Ran, Sandbox, sandbox
 from tests.dags import checkout, sinks
 from tests.dags.sinks import Sinks
 from visage_dags import notices

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.rehearsal.sandbox import Sandbox, sandbox
+from infra.dag_smoke_test.sandbox import Sandbox, sandbox
 
 ROOT = Path(__file__).resolve().parents[3]
 # No name that a page of the documentation has its reader take.

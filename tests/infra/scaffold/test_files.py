@@ -20,7 +20,7 @@ def test_the_linter_has_nothing_to_say_of_them(name: str, tmp_path: Path) -> Non
     # What sorts imports knows our own modules by their files.
     for module in (
         "dags/visage_dags/dag_defaults.py",
-        "infra/rehearsal/sandbox.py",
+        "infra/dag_smoke_test/sandbox.py",
         "src/gitops/tasks.py",
     ):
         (tmp_path / module).parent.mkdir(parents=True)

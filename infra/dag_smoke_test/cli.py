@@ -1,4 +1,4 @@
-"""The command line of the rehearsal; `make dags-test` calls it."""
+"""The command line of the smoke test of DAGs; `make dags-test` calls it."""
 
 import signal
 import sys
@@ -16,15 +16,15 @@ from rich.table import Table
 
 from gitops.errors import GitopsError
 from gitops.release.file import ENVIRONMENTS
+from infra.dag_smoke_test.plan import FIRST, OTHERS, PLANS, TRAINING, Plan, Prepare, land_model, restore
+from infra.dag_smoke_test.sandbox import Ran, Sandbox, sandbox
 from infra.local.errors import EngineError
-from infra.rehearsal.plan import FIRST, OTHERS, PLANS, TRAINING, Plan, Prepare, land_model, restore
-from infra.rehearsal.sandbox import Ran, Sandbox, sandbox
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _LAST_LINES = 40
 
 app = typer.Typer(
-    name="python -m infra.rehearsal",
+    name="python -m infra.dag_smoke_test",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -44,12 +44,12 @@ class Row:
 
 
 @app.command()
-def rehearse(
+def smoke_test(
     dag: Annotated[list[str] | None, typer.Option(help="Only this DAG; may be given again")] = None,
     environment: Annotated[
         list[str] | None, typer.Option(help="Only this environment; may be given again")
     ] = None,
-    keep: Annotated[bool, typer.Option(help="Leave the folder of the rehearsal for a look")] = False,
+    keep: Annotated[bool, typer.Option(help="Leave the folder of the runs for a look")] = False,
 ) -> None:
     """Run each DAG under airflow dags test with each environment's settings, well and with a planted fault.
 
@@ -154,9 +154,9 @@ def _table(rows: list[Row]) -> Table:
 @contextmanager
 def _folder(keep: bool) -> Iterator[Path]:
     if keep:
-        yield Path(tempfile.mkdtemp(prefix="visage-rehearsal-"))
+        yield Path(tempfile.mkdtemp(prefix="visage-dag-smoke-test-"))
         return
-    with tempfile.TemporaryDirectory(prefix="visage-rehearsal-") as folder:
+    with tempfile.TemporaryDirectory(prefix="visage-dag-smoke-test-") as folder:
         yield Path(folder)
 
 

@@ -1,4 +1,4 @@
-"""What is rehearsed of each DAG: a run that ends well, and one that a planted fault makes fail."""
+"""The runs of each DAG: a run that ends well, and a run that a planted fault makes fail."""
 
 import json
 import shutil
@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gitops.paths import EVALUATION, PARAMETERS
+from infra.dag_smoke_test.sandbox import Ran, Sandbox
 from infra.local.errors import EngineError
-from infra.rehearsal.sandbox import Ran, Sandbox
 
-BATCH = "rehearsal"
+BATCH = "smoke-test"
 # As many as monitoring asks for, and some
 _FACES = 120
-_CLAIM = ("metrics/evaluation.json", "params.yaml")
+_CLAIM = (EVALUATION, PARAMETERS)
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,14 @@ def verify(sandbox: Sandbox, environment: str) -> Prepared:
 
 def verify_false_claim(sandbox: Sandbox, environment: str) -> Prepared:
     """Verify a release that claims more than its model keeps."""
-    evaluation, parameters = _CLAIM
     claim = _evaluation(sandbox, "main")
     claim["mean_accuracy"] += 0.01
-    params = sandbox.origin.repository.read("main", parameters)
+    params = sandbox.origin.repository.read("main", PARAMETERS)
     sandbox.land(
         {
-            evaluation: json.dumps(claim).encode(),
+            EVALUATION: json.dumps(claim).encode(),
             # A release is known by its parameters among others: an equal one would have its verdict already.
-            parameters: (params or b"") + f"# rehearsed in {environment}\n".encode(),
+            PARAMETERS: (params or b"") + f"# smoke test in {environment}\n".encode(),
         }
     )
     return Prepared(found=lambda ran: _tag(sandbox, f"rejected/{environment}/"))
@@ -194,9 +194,9 @@ def _incoming(sandbox: Sandbox, environment: str) -> Path:
 
 
 def _evaluation(sandbox: Sandbox, revision: str) -> dict[str, float]:
-    content = sandbox.origin.repository.read(revision, "metrics/evaluation.json")
+    content = sandbox.origin.repository.read(revision, EVALUATION)
     if content is None:
-        raise LookupError(f"{revision} has no metrics/evaluation.json")
+        raise LookupError(f"{revision} has no {EVALUATION}")
     return dict(json.loads(content))
 
 

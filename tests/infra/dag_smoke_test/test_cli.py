@@ -1,4 +1,4 @@
-"""The rehearsal of a small checkout, whose only DAG does not do what training is to do."""
+"""The smoke test of a small checkout, whose only DAG does not do what training is to do."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ def start(tmp_path: Path, *arguments: str, seconds: int = 0) -> "subprocess.Pope
     shutil.copytree(ROOT / "infra", folder / "infra", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "tmp").mkdir()
     return subprocess.Popen(
-        [sys.executable, "-m", "infra.rehearsal", *arguments],
+        [sys.executable, "-m", "infra.dag_smoke_test", *arguments],
         cwd=folder,
         env=os.environ | {"TMPDIR": str(tmp_path / "tmp"), "AIRFLOW_HOME": str(tmp_path / "airflow")},
         stdout=subprocess.PIPE,
@@ -58,7 +58,7 @@ def start(tmp_path: Path, *arguments: str, seconds: int = 0) -> "subprocess.Pope
 
 
 def left(tmp_path: Path) -> list[str]:
-    """What a rehearsal left: files, and processes that work in its folder."""
+    """What a smoke test left: files, and processes that work in its folder."""
     mark = str(tmp_path / "tmp")
     found = [path.name for path in (tmp_path / "tmp").iterdir()]
     for process in psutil.process_iter(["cmdline", "environ"]):

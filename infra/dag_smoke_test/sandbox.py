@@ -60,7 +60,7 @@ class Sandbox:
     def land(self, files: Mapping[str, bytes], *, on: str = MAIN) -> str:
         """Put a commit with `files` on main, past all checks, and let every environment run it; return it."""
         repository = self.origin.repository
-        commit = repository.commit_files(repository.resolve(on), files, "Rehearse")
+        commit = repository.commit_files(repository.resolve(on), files, "Smoke test")
         declared = {
             release_file.path_of(name): release_file.render(release_file.Release(commit=commit), name)
             for name in _FOLLOWERS
@@ -116,7 +116,7 @@ class Sandbox:
         database = place.root / "airflow.db"
         if database.exists():
             return
-        Instance(self.layout, environment, Address("localhost", 0)).configure("rehearsal")
+        Instance(self.layout, environment, Address("localhost", 0)).configure("smoke-test")
         if self._migrated is None:
             ran = self._airflow(environment, own, "db", "migrate", seconds=300)
             if ran.status != 0:

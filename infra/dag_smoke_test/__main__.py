@@ -1,0 +1,5 @@
+"""`python -m infra.dag_smoke_test`."""
+
+from infra.dag_smoke_test.cli import app
+
+app()

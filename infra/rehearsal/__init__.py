@@ -1,1 +1,0 @@
-"""A rehearsal: each DAG under `airflow dags test` in each environment, well and with a planted fault."""

@@ -1,5 +1,0 @@
-"""`python -m infra.rehearsal`."""
-
-from infra.rehearsal.cli import app
-
-app()
