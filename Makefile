@@ -82,7 +82,7 @@ demo-drift: setup ## Play drift: start three Airflows, train, change main, stagi
 	@$(BIN)/python -m infra.local demo-drift $(if $(YES),--yes)
 
 new-dag: setup ## Make a DAG of the house's form, its test and its runbook (make new-dag NAME=count_faces)
-	@$(BIN)/python -m infra.scaffold -- '$(subst ','\'',$(NAME))'
+	@$(BIN)/python -m infra.new_dag -- '$(subst ','\'',$(NAME))'
 
 docs: setup ## Build the documentation into site/; a link that leads nowhere ends it
 	@$(BIN)/zensical build --strict --clean

@@ -89,7 +89,7 @@ def released(trained: Trained) -> None:
     assert staged
     trained.verify("staging", staged)
     subprocess.run(
-        [sys.executable, "-m", "infra.scaffold", "--", "count_faces"],
+        [sys.executable, "-m", "infra.new_dag", "--", "count_faces"],
         cwd=trained.checkout.path,
         check=True,
         capture_output=True,
@@ -211,7 +211,7 @@ OWN_FILES = [
     "tests/face_attributes/test_pipeline.py",
     "tests/gitops/test_settings.py",
     "tests/infra/kubernetes",
-    "tests/infra/scaffold",
+    "tests/infra/test_new_dag.py",
     "tests/test_hooks.py",
     "tests/test_lock.py",
     "tests/test_makefile.py",

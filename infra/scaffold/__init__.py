@@ -1,1 +1,0 @@
-"""New DAGs, each with its test and its runbook."""

@@ -1,5 +1,0 @@
-"""`python -m infra.scaffold`."""
-
-from infra.scaffold.cli import app
-
-app()
