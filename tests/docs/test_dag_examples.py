@@ -72,7 +72,7 @@ def load(folder: Path, tmp_path: Path, script: str = LOAD) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def default_dag_args(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the guide's DAGs beside the helpers of the house."""
     folder = tmp_path_factory.mktemp("house") / "dags"
     folder.mkdir()

@@ -7,7 +7,7 @@ from face_attributes.common.progress import bar
 def test_quick_work_leaves_no_line_in_a_log(monkeypatch):
     log = io.StringIO()
     monkeypatch.setattr(sys, "stderr", log)
-    with bar("collect", 3, "images", file=log) as progress:
+    with bar("collect", 3, "images") as progress:
         progress.update(3)
     assert log.getvalue() == ""
 
@@ -15,7 +15,7 @@ def test_quick_work_leaves_no_line_in_a_log(monkeypatch):
 def test_long_work_leaves_whole_lines_in_a_log(monkeypatch):
     log = io.StringIO()
     monkeypatch.setattr(sys, "stderr", log)
-    with bar("collect", 4, "images", file=log) as progress:
+    with bar("collect", 4, "images") as progress:
         progress.start_t -= 60
         progress.last_print_t = progress.start_t
         progress.update(2)
