@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from gitops.training.runs import duration
+from gitops.airflow.training_runs import duration
 
 
 class Step:

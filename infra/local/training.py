@@ -5,9 +5,9 @@ from collections.abc import Callable
 from rich.console import RenderableType
 from rich.table import Table
 
+from gitops.airflow import training_runs as training_runs
 from gitops.airflow.client import Access, Run
-from gitops.training import runs as training_runs
-from gitops.training.runs import DAG, SIGNS, Progress, duration
+from gitops.airflow.training_runs import DAG, SIGNS, Progress, duration
 from infra.local import files, patience
 from infra.local.errors import EngineError
 from infra.local.layout import Place

@@ -10,12 +10,11 @@ from dashboard.place import Place
 from gitops.errors import GitopsError
 from gitops.git.repository import Repository
 from gitops.paths import MAIN
-from gitops.promotion import instructions
-from gitops.promotion.instructions import Meeting, text
 from gitops.release.file import PREVIOUS, Declaration, identities
 from gitops.release.state import Ledger, last_good
 from gitops.release.verdicts import Verdict
-from gitops.text import json_values
+from gitops.text import instructions, json_values
+from gitops.text.instructions import Meeting, text
 
 _NAME = re.compile(r"[a-z][a-z_]*")
 _REQUEST = re.compile(r"(?<![\w/])#(\d+)\b")

@@ -54,9 +54,9 @@ SHIMS = {
     "gitops.gate": Shim({"markdown": "gitops.gates.gates:markdown"}, ("2795a84", "babac88")),
     "gitops.instructions": Shim(
         {
-            "meeting": "gitops.promotion.instructions:meeting",
-            "roll_back": "gitops.promotion.instructions:roll_back",
-            "text": "gitops.promotion.instructions:text",
+            "meeting": "gitops.text.instructions:meeting",
+            "roll_back": "gitops.text.instructions:roll_back",
+            "text": "gitops.text.instructions:text",
         },
         ("d3e88fb", "babac88"),
     ),
@@ -94,7 +94,7 @@ SHIMS = {
     "gitops.runbooks": Shim({"link": "gitops.airflow.runbooks:link"}, ("d04e157", "babac88")),
     "gitops.step": Shim(
         {
-            "call": "gitops.training.stages:call",
+            "call": "gitops.dvc.run:call",
             "pull": "gitops.training.stages:pull",
             "push": "gitops.training.stages:push",
             "run_command": "gitops.training.stages:run_command",

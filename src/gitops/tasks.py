@@ -167,8 +167,8 @@ def inspect(*, commit: str, files: Sequence[str] = (), storage: bool = False) ->
 
     """
     from gitops.airflow import task_context
+    from gitops.dvc.run import storage_problem
     from gitops.git.workspace import workspace
-    from gitops.training.stages import storage_problem
 
     with workspace(task_context.origin(), commit, task_context.workspaces()) as space:
         return {
@@ -289,9 +289,9 @@ def call(*, command: Sequence[str], folder: str, minutes: float) -> None:
         CommandError: when it fails or takes longer than `minutes`.
 
     """
-    from gitops.training import stages as training_stages
+    from gitops.dvc import run
 
-    training_stages.call(command, Path(folder), timedelta(minutes=minutes))
+    run.call(command, Path(folder), timedelta(minutes=minutes))
 
 
 # Models
@@ -463,8 +463,8 @@ def runbook(*, name: str, release: str, checkout: str) -> str:
 def rollback_instructions(*, environment: str) -> str:
     """Return the commands that bring an environment back to its previous release, with a line of text."""
     from gitops.airflow import task_context
-    from gitops.promotion import instructions
     from gitops.release.file import PREVIOUS
+    from gitops.text import instructions
 
     if environment not in PREVIOUS:
         return f"{environment} follows main. Its page Visage has the commands that revert the change there."

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from gitops.promotion import instructions
-from gitops.promotion.instructions import COMPOSE, LOCAL, meeting
+from gitops.text import instructions
+from gitops.text.instructions import COMPOSE, LOCAL, meeting
 from tests.docs.pages import SHELL, Page, pages
 
 GITHUB = meeting("https://github.com/OWNER/NAME")

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from gitops.cli import app, releases
 from gitops.diff.diff import compare
-from gitops.promotion import instructions, proposals
 from gitops.promotion.proposals import awaited
+from gitops.text import instructions, proposals
 from tests.gitops import poison
 from tests.gitops.conftest import Lab, model_files
 from tests.gitops.fake_airflow import FakeAirflow

@@ -9,9 +9,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from gitops.airflow import training_runs
+from gitops.airflow.training_runs import DAG
 from gitops.cli import app
-from gitops.training import runs
-from gitops.training.runs import DAG
 from tests.gitops.conftest import Lab, model_files
 from tests.infra.local.fake_pipeline import FakePipeline, task
 
@@ -20,8 +20,8 @@ Train = Callable[..., Result]
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePipeline]:
-    monkeypatch.setattr(runs, "PAUSE", 0.01)
-    monkeypatch.setattr(runs, "SCHEDULE_DELAY", 0.05)
+    monkeypatch.setattr(training_runs, "PAUSE", 0.01)
+    monkeypatch.setattr(training_runs, "SCHEDULE_DELAY", 0.05)
     fake = FakePipeline()
     yield fake
     fake.close()
@@ -102,7 +102,7 @@ def test_a_run_that_a_command_had_unpaused_for_is_paused_after_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "follow", interrupt)
+        patch.setattr(training_runs, "follow", interrupt)
         interrupted = train("narrower", "--wait")
     assert interrupted.exit_code == 130
     assert "Interrupted. The run goes on." in interrupted.stderr
@@ -164,7 +164,7 @@ def test_a_task_that_fails_is_named_with_its_reason(pipeline: FakePipeline, trai
 
 
 def test_a_run_that_takes_too_long_goes_on(pipeline: FakePipeline, train: Train, monkeypatch: Any) -> None:
-    monkeypatch.setattr(runs, "follow", lambda *_, **__: None)
+    monkeypatch.setattr(training_runs, "follow", lambda *_, **__: None)
     result = train("narrower", "--wait", "--minutes", "1")
     assert result.exit_code == 1
     assert "is not over after 1 minutes, and goes on: .venv/bin/gitops train narrower --wait" in result.stderr
@@ -207,10 +207,10 @@ def test_a_dag_that_does_not_load_is_named(pipeline: FakePipeline, train: Train)
 
 def test_a_long_task_is_told_of_again(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    progress = runs.Progress(said.append)
-    running = runs.Task("tune", -1, "running", 125.0, 1)
+    progress = training_runs.Progress(said.append)
+    running = training_runs.Task("tune", -1, "running", 125.0, 1)
     progress([running])
     progress([running])
-    monkeypatch.setattr(runs, "HEARTBEAT", -1)
+    monkeypatch.setattr(training_runs, "HEARTBEAT", -1)
     progress([running])
     assert said == ["▶ tune: running", "… tune: running for 2 min 05 s"]

@@ -16,8 +16,6 @@ from airflow.providers.cncf.kubernetes.executors import kubernetes_executor
 from airflow.triggers.callback import CallbackTrigger
 from sqlalchemy import update
 
-from gitops import tasks
-
 if TYPE_CHECKING:
     from airflow.executors.workloads.types import ExecutorWorkload
     from sqlalchemy.orm import Session
@@ -49,7 +47,7 @@ def _hand_to_triggerer(workload: workloads.ExecuteCallback, session: "Session") 
         "%s asks for an executor, and no pod can run it: the triggerer sends the notice instead.",
         workload.callback.data.get("path"),
     )
-    path = f"{tasks.__name__}.{tasks.on_late_run.__qualname__}"
+    path = "gitops.tasks.on_late_run"
     context = workload.callback.data.get("kwargs", {}).get("context")
     callback.trigger = Trigger.from_object(CallbackTrigger(path, {"context": context}))
     session.flush()

@@ -15,13 +15,13 @@ from gitops.airflow.client import VERIFY, Access, Airflow
 from gitops.dvc import provenance
 from gitops.errors import AirflowError, GateError, ReleaseError
 from gitops.gates import gates
-from gitops.promotion import instructions
-from gitops.promotion.instructions import Meeting
 from gitops.release import contract
 from gitops.release import file as release_file
 from gitops.release.file import ENVIRONMENTS, PREVIOUS
 from gitops.release.state import Ledger, last_good
 from gitops.release.verdicts import Ignored
+from gitops.text import instructions
+from gitops.text.instructions import Meeting
 
 COLORS = {"dev": "cyan", "staging": "magenta", "prod": "bright_blue"}
 """Of the environments. Green, yellow and red say how something is."""

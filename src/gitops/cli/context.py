@@ -9,7 +9,7 @@ from rich.console import Console
 from gitops.errors import GitopsError
 from gitops.git.credentials import git_variables
 from gitops.git.repository import Repository
-from gitops.promotion.instructions import Meeting, meeting_of
+from gitops.text.instructions import Meeting, meeting_of
 
 _ERR = Console(stderr=True, highlight=False)
 

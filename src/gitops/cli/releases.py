@@ -7,7 +7,7 @@ import typer
 
 from gitops.cli.context import comparer, meeting, open_checkout
 from gitops.cli.options import OUT, Environment, Push, Remote, WithoutStorage, show_judgement
-from gitops.promotion import instructions
+from gitops.text import instructions
 
 _PAUSE = 5.0
 """Seconds between two looks for a verdict."""

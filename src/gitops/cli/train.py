@@ -7,7 +7,7 @@ import typer
 from gitops.cli.context import open_checkout
 from gitops.cli.options import ERR, OUT, Access, Remote
 from gitops.errors import RuleError, TrainingError
-from gitops.promotion import instructions
+from gitops.text import instructions
 
 _TRAINS = "dev"
 
@@ -39,11 +39,11 @@ def train(
     refused the model, or when the run could not be started or is not over in time. An interrupted command
     leaves the run alone; the same command follows it again.
     """
+    from gitops.airflow import training_runs
     from gitops.airflow.client import ACCESS_FILE, Airflow, load_access
     from gitops.dvc import provenance
     from gitops.promotion.check import unreadable
     from gitops.release.state import Ledger
-    from gitops.training import runs
     from gitops.training.candidate import candidate_branch
 
     provenance.begin()
@@ -63,26 +63,28 @@ def train(
 
     again = instructions.train(branch, *(() if profile == "full" else ("--profile", profile)))
     with Airflow(known, timeout=30) as airflow:
-        started = runs.start(airflow, branch, commit, profile, unpause=wait, say=say)
-        say(f"Watch it: {known.web or known.url}/dags/{runs.DAG}/runs/{started.run}")
+        started = training_runs.start(airflow, branch, commit, profile, unpause=wait, say=say)
+        say(f"Watch it: {known.web or known.url}/dags/{training_runs.DAG}/runs/{started.run}")
         if not wait:
             say(f"Follow it: {again}")
             return
         try:
             seconds = minutes * 60
-            state = runs.follow(airflow, started.run, seconds=seconds, show=runs.Progress(say))
+            state = training_runs.follow(
+                airflow, started.run, seconds=seconds, show=training_runs.Progress(say)
+            )
         except KeyboardInterrupt:
-            goes_on = f" {runs.DAG} stays unpaused until then." if started.unpaused else ""
+            goes_on = f" {training_runs.DAG} stays unpaused until then." if started.unpaused else ""
             line = f"Interrupted. The run goes on.{goes_on} Follow it: {again}"
             ERR.print(line, soft_wrap=True, markup=False)
             raise typer.Exit(130) from None
         if state is None:
             raise TrainingError(f"{started.run} is not over after {minutes:g} minutes, and goes on: {again}")
         if started.unpaused:
-            runs.settle(airflow, started.run)
-            say(f"{runs.DAG} is paused again")
+            training_runs.settle(airflow, started.run)
+            say(f"{training_runs.DAG} is paused again")
         if state != "success":
-            raise TrainingError(runs.failure(airflow, started.run, f"{known.web or known.url}"))
+            raise TrainingError(training_runs.failure(airflow, started.run, f"{known.web or known.url}"))
     _tell(Ledger.fetch(repository, remote), remote, candidate_branch(started.run), branch, profile, say)
 
 

@@ -27,7 +27,7 @@ from gitops.dvc.parameters import FILE
 from gitops.errors import ModelError, ProvenanceError
 from gitops.git.repository import Repository
 from gitops.paths import MODEL
-from gitops.promotion import instructions
+from gitops.text import instructions
 from gitops.text.markdown import one_line
 
 SECONDS = 20

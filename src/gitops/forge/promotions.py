@@ -13,13 +13,13 @@ from gitops.dvc import provenance
 from gitops.errors import NothingToDoError, RuleError, SettingsError
 from gitops.forge import pull_request
 from gitops.forge.client import GitHub
-from gitops.promotion import instructions
-from gitops.promotion.instructions import Meeting
 from gitops.promotion.proposals import Proposal, awaited, promote, push
 from gitops.promotion.rules import NO_EVIDENCE, Evidence
 from gitops.release import file as release_file
 from gitops.release.file import PREVIOUS
 from gitops.release.state import Ledger
+from gitops.text import instructions
+from gitops.text.instructions import Meeting
 from gitops.text.markdown import Fold, code, fit, plain
 
 LONGEST = 60_000

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gitops import atomic
 from gitops.dvc.remote import Storage
+from gitops.dvc.run import call
 from gitops.errors import (
     ComparisonError,
     GateError,
@@ -24,7 +25,6 @@ from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, Workspace, workspace
 from gitops.model.download import MODEL, fetch_model
 from gitops.private import private_folder
-from gitops.training.stages import call
 
 log = logging.getLogger(__name__)
 

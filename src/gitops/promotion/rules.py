@@ -14,11 +14,11 @@ from gitops.gates import gates
 from gitops.gates.comparison import Compare
 from gitops.gates.gates import Row
 from gitops.git.repository import Repository
-from gitops.promotion import instructions
 from gitops.promotion.may_run import may_run
 from gitops.release import file as release_file
 from gitops.release.file import PREVIOUS, Release
 from gitops.release.state import Ledger, earlier
+from gitops.text import instructions
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from gitops.dvc import lockfile
+from gitops.dvc.run import call
 from gitops.errors import CandidateError, ParseError
 from gitops.git.workspace import Origin, Workspace, workspace
 from gitops.model import metrics
 from gitops.paths import LOCK, PARAMETERS
 from gitops.training.candidate import slug
-from gitops.training.stages import call
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,9 @@ from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, fetch, resolve, workspace
 from gitops.model import drift_comparison
 from gitops.paths import EVALUATION, LOCK, PERFORMANCE
-from gitops.promotion import instructions
 from gitops.release import settings
 from gitops.release.verdicts import Verdicts
-from gitops.text import parse
+from gitops.text import instructions, parse
 
 log = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
+from gitops.dvc.run import call
 from gitops.errors import GitopsError, StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, workspace
 from gitops.model.metrics import Figures, of_folder
 from gitops.private import private_folder
-from gitops.training.stages import call
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+from gitops.dvc.run import call
 from gitops.errors import StepError
 from gitops.gates.gates import Evaluation, evaluation
 from gitops.git.workspace import Origin, update_mirror, workspace
 from gitops.paths import EVALUATION, HOLDOUT, MODEL
 from gitops.release.verdicts import REJECTED, VERIFIED, Verdict, Verdicts, record
-from gitops.training.stages import call
 
 # The same model on the same images differs between processors in the last bits of a score, which moves a
 # decision or two in ten thousand; ten times that is another model or another set of images.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gitops import tasks
-from gitops.promotion import instructions
+from gitops.text import instructions
 from visage_dags import monitoring
 from visage_dags.monitoring import Decision, decide, last_days
 

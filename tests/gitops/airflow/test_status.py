@@ -9,8 +9,8 @@ from rich.console import Console
 
 from gitops.airflow.client import Access
 from gitops.airflow.status import COLORS, Row, collect, show
-from gitops.promotion import instructions
 from gitops.release.file import ENVIRONMENTS
+from gitops.text import instructions
 from tests.gitops.conftest import Lab
 from tests.gitops.fake_airflow import FakeAirflow
 

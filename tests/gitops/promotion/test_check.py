@@ -440,6 +440,6 @@ def test_a_rollback_waits_for_no_repair_of_the_pipeline(lab: Lab) -> None:
 
 def test_a_file_whose_name_is_a_command_is_a_line_like_any_other(lab: Lab) -> None:
     head = lab.branch("b", {"environments/\x1b[2Jx\n::add-mask::y/release.yaml": b"x"})
-    (line,) = map(str, check(lab.ledger(), head))
+    (line,) = map(str, check(lab.ledger(), head).findings)
     assert line.isprintable()
     assert "environments/?[2Jx?::add-mask::y/release.yaml: no such environment" in line

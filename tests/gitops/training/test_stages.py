@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gitops.dvc import run as dvc_run
 from gitops.errors import StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, workspace
@@ -63,8 +64,8 @@ def test_dvc_keeps_its_cache_where_no_other_user_can_write(
 ) -> None:
     monkeypatch.delenv("DVC_SITE_CACHE_DIR")
     with workspace(Origin(str(origin.path)), origin.resolve("main"), tmp_path / "spaces") as space:
-        with caplog.at_level("INFO", "gitops.training.stages"):
-            stages.call(["dvc", "doctor"], space.path, timedelta(minutes=1))
+        with caplog.at_level("INFO", "gitops.dvc.run"):
+            dvc_run.call(["dvc", "doctor"], space.path, timedelta(minutes=1))
         (line,) = [text for text in caplog.messages if text.startswith("Repo.site_cache_dir: ")]
         used = Path(line.removeprefix("Repo.site_cache_dir: "))
         assert used.is_relative_to(space.path)
@@ -275,7 +276,7 @@ def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_started(tmp_p
         "signal.pause()\n"
     )
     with pytest.raises(StepError, match="took longer than 0:00:05"):
-        stages.call(["python", "-c", script], tmp_path, timedelta(seconds=5))
+        dvc_run.call(["python", "-c", script], tmp_path, timedelta(seconds=5))
     assert_gone(int((tmp_path / "pid").read_text()))
 
 
@@ -363,5 +364,5 @@ def test_a_folder_on_the_dvc_remote_brings_nothing_beside_itself(
     origin.git("update-ref", "refs/heads/batch", commit)
     with workspace(Origin(str(origin.path)), commit, tmp_path / "spaces") as space:
         with pytest.raises(StepError, match=r"leads out of its folder: '\.\./\.\./src/report\.py'"):
-            stages.call(["dvc", "pull", "data/batch.dvc"], space.path, timedelta(minutes=1))
+            dvc_run.call(["dvc", "pull", "data/batch.dvc"], space.path, timedelta(minutes=1))
         assert (space.path / "src/report.py").read_text() == REPORT

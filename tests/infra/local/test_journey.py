@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from gitops.airflow import training_runs
 from gitops.git.repository import Repository
 from gitops.release.verdicts import Verdict, record
-from gitops.training import runs
 from infra.local import access as access_file
 from infra.local import journey as walk
 from infra.local.engine import Engine
@@ -108,8 +108,8 @@ class Lab:
 
 @pytest.fixture
 def lab(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    monkeypatch.setattr(runs, "PAUSE", 0.01)
-    monkeypatch.setattr(runs, "SCHEDULE_DELAY", 0)
+    monkeypatch.setattr(training_runs, "PAUSE", 0.01)
+    monkeypatch.setattr(training_runs, "SCHEDULE_DELAY", 0)
     monkeypatch.setattr(walk, "PAUSE", 0.01)
     fake = FakePipeline()
     monkeypatch.setattr(Instance, "require", lambda _: None)

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from gitops.training.runs import duration
+from gitops.airflow.training_runs import duration
 from infra.local.screen import Screen
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gitops.training import runs
+from gitops.airflow import training_runs
 from infra.local.errors import EngineError
 from infra.local.layout import Layout, Place
 from infra.local.screen import Screen
@@ -16,8 +16,8 @@ from tests.infra.local.fake_pipeline import FakePipeline, task
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePipeline]:
-    monkeypatch.setattr(runs, "PAUSE", 0.01)
-    monkeypatch.setattr(runs, "SCHEDULE_DELAY", 0)
+    monkeypatch.setattr(training_runs, "PAUSE", 0.01)
+    monkeypatch.setattr(training_runs, "SCHEDULE_DELAY", 0)
     fake = FakePipeline()
     yield fake
     fake.close()

@@ -4,8 +4,8 @@ import subprocess
 import pytest
 
 from gitops.dvc import provenance
-from gitops.promotion import instructions
-from gitops.promotion.instructions import COMPOSE, LOCAL, meeting, meeting_of, text
+from gitops.text import instructions
+from gitops.text.instructions import COMPOSE, LOCAL, meeting, meeting_of, text
 
 GITHUB = "https://github.com/team/visage"
 
