@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from gitops.model import drift_comparison, metrics
+from gitops.paths import MAIN
 from gitops.promotion.rules import chain
 from gitops.release.file import ENVIRONMENTS
 from gitops.training.candidate import candidate_branch
+from gitops.training.on_main import branch_of
 from infra.local import patience
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
@@ -85,9 +87,12 @@ class Demo(Journey):
         branch = candidate_branch(before["triggered"])
         if branch not in self._origin.branches("candidate/"):
             self._learn(before["triggered"], seconds)
+        with self._screen.step("Look at the candidate") as step:
+            step.done(self._worth(branch, step))
         if not self._origin.merged(branch):
-            with self._screen.step("Look at the candidate, and merge it") as step:
-                step.done(self._worth(branch, step))
+            branch = self._landable(branch)
+        if not self._origin.merged(branch):
+            with self._screen.step("Merge it") as step:
                 self._gitops(["merge", branch], step)
         for environment in ("staging", ENVIRONMENT):
             self._move_on(environment, branch)
@@ -124,6 +129,25 @@ class Demo(Journey):
             require = self._instance(ENVIRONMENT).require
             Training(access, place, active=True, require=require).follow(run, step, seconds=seconds)
             self._pause(TRAINING)
+
+    def _landable(self, branch: str) -> str:
+        """Return the candidate to merge: where main has got another model, one that dev trains on main.
+
+        prod trains its own release, which may be older than main.
+        """
+        repository = self._origin.repository
+        head = repository.resolve(f"refs/heads/{branch}")
+        _, conflicts = repository.merge_tree(repository.resolve(MAIN), head)
+        if not conflicts:
+            return branch
+        with self._screen.step("Train what it learnt from on main as it is now, in dev") as step:
+            self._gitops(["train", branch, "--on-main", "--wait"], step)
+            inputs = repository.resolve(f"refs/heads/{branch_of(branch)}")
+            for candidate in self._origin.branches("candidate/"):
+                if repository.git("rev-parse", f"refs/heads/{candidate}^") == inputs:
+                    step.done(candidate)
+                    return candidate
+        raise EngineError(f"{branch_of(branch)}: its training proposed no candidate")
 
     def _move_on(self, environment: str, branch: str) -> None:
         """Promote what came of the candidate, unless that was done, and wait until it is verified."""

@@ -105,7 +105,7 @@ SHIMS = {
     "gitops.training_source": Shim(
         {
             "OPEN": "gitops.training.source:OPEN",
-            "admit": "gitops.training.source:admit",
+            "admit": "gitops.training.source:admit_paths",
             "source": "gitops.training.source:source",
         },
         ("aab936a", "babac88"),

@@ -61,6 +61,24 @@ def test_a_branch_is_trained_and_its_candidate_is_named(
     assert pipeline.paused
 
 
+def test_what_another_main_was_trained_with_is_trained_on_main_as_it_is_now(
+    lab: Lab, pipeline: FakePipeline, train: Train
+) -> None:
+    release = lab.train("a")
+    lab.branch("candidate/b", model_files("b") | {"data/labelled/late.dvc": b"outs: []\n"}, on=release)
+    lab.train("c")
+    result = train("candidate/b", "--on-main", "--wait")
+    assert result.exit_code == 0, result.output
+    assert "Pushed: retrain/candidate-b on origin" in result.output
+    assert next(iter(pipeline.confs.values()))["ref"] == "retrain/candidate-b"
+    assert lab.origin.changed(lab.tip, lab.origin.resolve("retrain/candidate-b")) == [
+        "data/labelled/late.dvc"
+    ]
+    before = lab.origin.resolve("retrain/candidate-b")
+    assert train("candidate/b", "--on-main", "--wait").exit_code == 0
+    assert lab.origin.resolve("retrain/candidate-b") == before, "the same run is found again"
+
+
 def test_a_run_that_makes_nothing_new_is_no_error(pipeline: FakePipeline, train: Train) -> None:
     result = train("narrower", "--wait")
     assert result.exit_code == 0

@@ -45,7 +45,7 @@ def check(
     evidence = Evidence(storage, comparer(repository, remote))
     ledger = Ledger.fetch(repository, remote, main=base)
     commit = commit_of(repository, remote, head)
-    result, broken = merge_result(repository, ledger.tip, commit, remote=remote)
+    result, broken = merge_result(repository, ledger.tip, commit, remote=remote, branch=head)
     changed = repository.changed(result.main, result.commit) if result else []
     judgement = judge(ledger, result, evidence) if result else Judgement(tuple(broken))
     judgement += Judgement(tuple(failed(_results(jobs), changed)))

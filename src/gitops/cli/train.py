@@ -16,6 +16,13 @@ def train(
     branch: Annotated[
         str, typer.Argument(metavar="BRANCH", help="A branch of the remote.", show_default=False)
     ],
+    on_main: Annotated[
+        bool,
+        typer.Option(
+            "--on-main",
+            help="Train main with the data and code that the branch changes, and without its results.",
+        ),
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the run, and print its candidate at the end.")
     ] = False,
@@ -35,6 +42,10 @@ def train(
     --wait, prints a line for each task, and at the end the candidate branch and the next command. If the DAG
     is paused, --wait unpauses it for the run and pauses it again at the end; without --wait that is an error.
 
+    A candidate that was trained from an earlier main conflicts with main in dvc.lock once main has another
+    model. With --on-main its labelled batches, and whatever else it changes, are put on main as it is now, on
+    the branch retrain/BRANCH, and dev trains that.
+
     Exits with 0 when the run ended well, also when it made nothing new; with 1 when it failed, when the gates
     refused the model, or when the run could not be started or is not over in time. An interrupted command
     leaves the run alone; the same command follows it again.
@@ -52,6 +63,8 @@ def train(
     known = load_access(path).get(_TRAINS)
     ledger = Ledger.fetch(repository, remote)
     commit = _pushed(repository, remote, branch)
+    if on_main:
+        branch, commit = _put_on_main(ledger, remote, branch, commit)
     # What every stage would refuse needs no run to find it out.
     if broken := unreadable(ledger, commit):
         raise RuleError(*broken)
@@ -86,6 +99,29 @@ def train(
         if state != "success":
             raise TrainingError(training_runs.failure(airflow, started.run, f"{known.web or known.url}"))
     _tell(Ledger.fetch(repository, remote), remote, candidate_branch(started.run), branch, profile, say)
+
+
+def _put_on_main(ledger: Any, remote: str, branch: str, head: str) -> tuple[str, str]:
+    """Push the inputs of a branch, on main as it is now; return the name and commit of that branch."""
+    from gitops.training import on_main
+
+    repository, name = ledger.repository, on_main.branch_of(branch)
+    commit = on_main.on_main(repository, ledger.tip, head)
+    reference = repository.branch_ref(remote, name)
+    before = repository.resolve(reference) if repository.has(reference) else None
+    if before and _same(repository, before, commit):
+        return name, before
+    repository.push(remote, {f"refs/heads/{name}": commit}, leases={f"refs/heads/{name}": before})
+    repository.fetch(remote)
+    OUT.print(f"Pushed: {name} on {remote}", style="green", soft_wrap=True, markup=False)
+    return name, commit
+
+
+def _same(repository: Any, one: str, other: str) -> bool:
+    """Return whether two commits have the same files and parents, so that a run of one is a run of both."""
+    return (
+        len({repository.git("show", "--no-patch", "--format=%T %P", commit) for commit in (one, other)}) == 1
+    )
 
 
 def _pushed(repository: Any, remote: str, branch: str) -> str:

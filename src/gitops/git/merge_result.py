@@ -16,6 +16,8 @@ from pathlib import Path
 from gitops.errors import GitError
 from gitops.findings import Finding
 from gitops.git.repository import Entry, Repository
+from gitops.paths import LOCK
+from gitops.text import instructions
 
 _HISTORY = "(history)"
 _LINK, _SUBMODULE = "120000", "160000"
@@ -48,6 +50,7 @@ def merge_result(
     message: str = "Merge result\n",
     *,
     remote: str | None = None,
+    branch: str = "BRANCH",
 ) -> tuple[MergeResult | None, list[Finding]]:
     """Merge the commit `head` into the commit `main`, without a checkout.
 
@@ -56,7 +59,8 @@ def merge_result(
         main: The commit of main.
         head: The commit to merge.
         message: The message of the merge commit.
-        remote: The remote that main is on, for the command that a line recommends.
+        remote: The remote that main is on, and
+        branch: the branch, for the commands that a line recommends.
 
     Returns:
         The result, and what stands against it. There is no result where git cannot make one.
@@ -77,7 +81,11 @@ def merge_result(
         return None, broken
     tree, conflicts = repository.merge_tree(main, head)
     if conflicts:
-        return None, [Finding(_HISTORY, f"conflicts with main in {_named(conflicts)}", again)]
+        remedy = again
+        if LOCK in conflicts:
+            # Nobody can merge two locks.
+            remedy = f"train it on main as it is now: {instructions.train(branch, '--on-main')}"
+        return None, [Finding(_HISTORY, f"conflicts with main in {_named(conflicts)}", remedy)]
     if broken := list(_broken_entries(repository, main, tree)):
         return None, broken
     commit = repository.commit_tree(tree, [main, head], message)

@@ -46,7 +46,7 @@ def merge(
         if repository.is_ancestor(head, ledger.tip):
             raise NothingToDoError(f"{branch} is already part of {main}")
         message = _message(repository, head, branch)
-        result, broken = merge_result(repository, ledger.tip, head, message, remote=remote)
+        result, broken = merge_result(repository, ledger.tip, head, message, remote=remote, branch=branch)
         judgement = judge(ledger, result, evidence) if result else Judgement(tuple(broken))
         if result is None or judgement.findings:
             raise RefusedError(judgement)

@@ -64,7 +64,7 @@ def propose(origin: Origin, base: str, result: str, *, run_id: str, home: Path) 
                 log.info("The results equal those of %s (%s): nothing to propose.", name, commit)
                 return None
         commit = _squash(repository, base, result, run_id)
-        _warn_of_conflict(repository, base, main, commit)
+        _warn_of_conflict(repository, base, main, commit, branch)
         reference = f"refs/heads/{branch}"
         with origin.session():
             present = repository.remote_refs("origin", reference).get(reference)
@@ -79,7 +79,7 @@ def propose(origin: Origin, base: str, result: str, *, run_id: str, home: Path) 
     return branch
 
 
-def _warn_of_conflict(repository: Repository, base: str, main: str, commit: str) -> None:
+def _warn_of_conflict(repository: Repository, base: str, main: str, commit: str, branch: str) -> None:
     """Log that main has got another dvc.lock since the run started: two locks cannot be merged.
 
     The candidate is proposed all the same, for people to look at.
@@ -87,8 +87,8 @@ def _warn_of_conflict(repository: Repository, base: str, main: str, commit: str)
     if len(set(repository.object_ids([f"{one}:{LOCK}" for one in (base, main, commit)]))) == 3:
         log.warning(
             "The candidate conflicts with main: %s has another %s than %s, which was trained from. "
-            "Train from main as it is now (%s), or from a branch that you have merged main into.",
-            *(main[:12], LOCK, base[:12], instructions.train("main")),
+            "To train its data on main as it is now: %s",
+            *(main[:12], LOCK, base[:12], instructions.train(branch, "--on-main")),
         )
 
 

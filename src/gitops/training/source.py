@@ -95,6 +95,11 @@ def admit(environment: str, release: str, commit: str, changed: Iterable[Changed
         )
 
 
+def admit_paths(environment: str, release: str, commit: str, changed: Iterable[str]) -> None:
+    """Do as `admit` for DAGs of releases that tell the paths of the changed files alone."""
+    admit(environment, release, commit, [Changed(path, "") for path in changed])
+
+
 def _lies_beside(file: Changed) -> bool:
     """Return whether a `.dvc` file stands for the file of its own name. DVC writes any other anywhere."""
     if file.pointer is None:

@@ -135,7 +135,7 @@ def test_a_conflict_with_main_is_foretold_and_the_candidate_proposed(
     origin.git("update-ref", "refs/heads/main", other)
     assert propose(place, base, result, run_id="second", home=home) == "candidate/second"
     assert f"conflicts with main: {other[:12]} has another dvc.lock than {base[:12]}" in caplog.text
-    assert "gitops train main --wait" in caplog.text
+    assert "gitops train candidate/second --wait --on-main" in caplog.text
     assert origin.has("refs/heads/candidate/second")
 
 
