@@ -18,7 +18,7 @@ from infra.local.layout import Layout
 from infra.local.screen import Screen, Step
 from infra.local.variables import Address, Own
 from tests.dags import checkout
-from tests.dags.sinks import Sinks
+from tests.support.sinks import Sinks
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from gitops.promotion.proposals import awaited
 from gitops.text import instructions, proposals
 from tests.gitops import poison
 from tests.gitops.conftest import Lab, model_files
-from tests.gitops.fake_airflow import FakeAirflow
+from tests.support.fake_airflow import FakeAirflow
 
 
 @pytest.fixture

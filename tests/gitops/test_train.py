@@ -13,7 +13,7 @@ from gitops.airflow import training_runs
 from gitops.airflow.training_runs import DAG
 from gitops.cli import app
 from tests.gitops.conftest import Lab, model_files
-from tests.infra.local.fake_pipeline import FakePipeline, task
+from tests.support.fake_pipeline import FakePipeline, task
 
 Train = Callable[..., Result]
 

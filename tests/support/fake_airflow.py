@@ -1,18 +1,17 @@
 """An HTTP server that answers like Airflow's REST interface, as far as `gitops` asks it."""
 
-import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import SecretStr
+from werkzeug import Request, Response
 
 from gitops.airflow.client import Access
+from tests.support.http import JsonServer
 
 
-class FakeAirflow:
+class FakeAirflow(JsonServer):
     def __init__(self) -> None:
         self.dags: dict[str, dict[str, Any]] = {}
         self.runs: list[dict[str, Any]] = []
@@ -21,54 +20,10 @@ class FakeAirflow:
         self.not_ready = 0
         self.nonsense = False
         self._tokens: set[str] = set()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def _serve(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                data = json.loads(self.rfile.read(length) or b"null")
-                status, answer = outer._answer(
-                    self.command, self.path, data, self.headers.get("Authorization")
-                )
-                body = b"<html>" if outer.nonsense else json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def do_GET(self) -> None:
-                self._serve()
-
-            def do_POST(self) -> None:
-                self._serve()
-
-            def do_PATCH(self) -> None:
-                self._serve()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
+        super().__init__()
         self.access = Access(
-            url=f"http://127.0.0.1:{self._server.server_port}",
-            web="http://localhost:8080",
-            username="airflow",
-            password=SecretStr("s3cret"),
+            url=self.url, web="http://localhost:8080", username="airflow", password=SecretStr("s3cret")
         )
-
-    def __enter__(self) -> "FakeAirflow":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
-            self._server.server_close()
 
     def dag(
         self,
@@ -104,35 +59,38 @@ class FakeAirflow:
             "run_after": "2026-01-01T00:00:00Z",
         }
 
-    def _answer(self, method: str, target: str, data: Any, token: str | None) -> tuple[int, Any]:
-        url = urlsplit(target)
-        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+    def _respond(self, request: Request) -> Response:
+        return Response("<html>") if self.nonsense else super()._respond(request)
+
+    def answer(self, request: Request) -> tuple[int, Any]:
+        method, path, query = request.method, request.path, request.args
+        data = request.get_json(force=True) if request.content_length else None
         if self.not_ready:
             self.not_ready -= 1
             return 503, {}
-        if url.path == "/auth/token":
+        if path == "/auth/token":
             if data != {"username": "airflow", "password": "s3cret"}:
                 return 401, {"detail": "Invalid credentials"}
             self.logins += 1
             self._tokens.add(f"Bearer {self.logins}")
             return 201, {"access_token": str(self.logins)}
-        if url.path == "/api/v2/monitor/health":
+        if path == "/api/v2/monitor/health":
             parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
             return 200, {
                 part: {"status": "unhealthy" if part in self.unhealthy else "healthy"} for part in parts
             }
-        if token not in self._tokens:
+        if request.headers.get("Authorization") not in self._tokens:
             return 401, {"detail": "Not authenticated"}
-        if url.path == "/api/v2/dags":
+        if path == "/api/v2/dags":
             offset, limit = int(query["offset"]), int(query["limit"])
             dags = sorted(self.dags.values(), key=lambda dag: dag["dag_id"])
             return 200, {"dags": dags[offset : offset + limit], "total_entries": len(dags)}
-        if url.path == "/api/v2/importErrors":
+        if path == "/api/v2/importErrors":
             return 200, {"import_errors": [], "total_entries": 0}
-        if url.path == "/api/v2/dags/~/dagRuns":
+        if path == "/api/v2/dags/~/dagRuns":
             found = [run for run in self.runs if run["state"] == query["state"]]
             return 200, {"dag_runs": found, "total_entries": len(found)}
-        match = re.fullmatch(r"/api/v2/dags/([^/]+)(/dagRuns)?(?:/([^/]+))?", url.path)
+        match = re.fullmatch(r"/api/v2/dags/([^/]+)(/dagRuns)?(?:/([^/]+))?", path)
         if not match or match[1] not in self.dags:
             return 404, {"detail": "no such DAG"}
         dag_id, runs, run_id = match.groups()

@@ -1,21 +1,21 @@
 """An HTTP server that answers like an Airflow whose one DAG goes on at every look."""
 
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import SecretStr
+from werkzeug import Request
 
 from gitops.airflow.client import Access
 from infra.local.training import DAG
+from tests.support.http import JsonServer
 
 LATER = "2026-01-01T00:00:09Z"
 
 
-class FakePipeline:
+class FakePipeline(JsonServer):
     """`states` are the states that a run passes through, one at each look; `tasks` the tasks in the end."""
 
     def __init__(self, dag: str = DAG) -> None:
@@ -35,37 +35,12 @@ class FakePipeline:
         self.log: list[dict[str, Any]] = []
         self.at_end: Callable[[], object] = lambda: None
         self.at_first_look: Callable[[], object] = lambda: None
-        outer = self
+        super().__init__()
+        self.access = Access(url=self.url, username="airflow", password=SecretStr("airflow"))
 
-        class Handler(BaseHTTPRequestHandler):
-            def _serve(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                data = json.loads(self.rfile.read(length) or b"null")
-                answer = outer._answer(self.command, urlsplit(self.path).path, data)
-                body = json.dumps(answer).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815, names that http.server looks for
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-        self.access = Access(
-            url=f"http://127.0.0.1:{self._server.server_port}",
-            username="airflow",
-            password=SecretStr("airflow"),
-        )
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def answer(self, request: Request) -> tuple[int, Any]:
+        data = request.get_json(force=True) if request.content_length else None
+        return 200, self._answer(request.method, request.path, data)
 
     def _answer(self, method: str, path: str, data: Any) -> Any:
         if path == "/auth/token":

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from werkzeug import Request, Response
 
 from infra.local import port
+from tests.support.http import serving
 
 PASSWORD = "mail-p4ssw0rd"
 TOKEN = "T000/B000/webhook-t0ken"
@@ -58,27 +58,15 @@ def open_sinks() -> Iterator[Sinks]:
     """Run both servers."""
     sinks = Sinks()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            sinks.posts.append((self.path, json.loads(body)))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"ok")
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
+    def keep(request: Request) -> Response:
+        sinks.posts.append((request.path, request.get_json(force=True)))
+        return Response("ok")
 
     smtp = Controller(sinks, hostname="127.0.0.1", port=port.unused())
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=http.serve_forever, daemon=True)
-    sinks.connections = connections(smtp.port, http.server_address[1])
-    smtp.start()
-    thread.start()
-    try:
-        yield sinks
-    finally:
-        http.shutdown()
-        http.server_close()
-        smtp.stop()
-        thread.join()
+    with serving(keep) as url:
+        sinks.connections = connections(smtp.port, int(url.rpartition(":")[2]))
+        smtp.start()
+        try:
+            yield sinks
+        finally:
+            smtp.stop()

@@ -7,8 +7,9 @@ import pytest
 
 from infra.dag_smoke_test.sandbox import Ran, Sandbox, sandbox
 from infra.local import port
-from tests.dags import checkout, sinks
-from tests.dags.sinks import Sinks
+from tests.dags import checkout
+from tests.support import sinks
+from tests.support.sinks import Sinks
 from visage_dags import notices
 
 DAG = """

@@ -4,7 +4,7 @@ import pytest
 
 from gitops.airflow.client import Airflow, UnreachableError, load_access
 from gitops.errors import AirflowError
-from tests.gitops.fake_airflow import FakeAirflow
+from tests.support.fake_airflow import FakeAirflow
 
 A, B = "a" * 40, "b" * 40
 

@@ -12,7 +12,7 @@ from gitops.airflow.status import COLORS, Row, collect, show
 from gitops.release.file import ENVIRONMENTS
 from gitops.text import instructions
 from tests.gitops.conftest import Lab
-from tests.gitops.fake_airflow import FakeAirflow
+from tests.support.fake_airflow import FakeAirflow
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
-import http.server
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from werkzeug import Request, Response
 
 from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
 from gitops.git import repository
 from gitops.git.repository import Repository
 from tests.gitops.conftest import Lab
+from tests.support.http import serving
 
 
 def test_find_and_resolve(lab: Lab) -> None:
@@ -197,38 +196,20 @@ def test_push_is_all_or_nothing(lab: Lab) -> None:
     assert not lab.origin.has("refs/heads/new")
 
 
-class _Flaky(http.server.BaseHTTPRequestHandler):
-    requests = 0
-
-    def do_GET(self) -> None:
-        type(self).requests += 1
-        self.send_response(503)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def flaky() -> Iterator[str]:
-    _Flaky.requests = 0
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Flaky)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://user:hunter2@127.0.0.1:{server.server_port}/x.git"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def test_the_network_is_tried_again_and_passwords_are_not_repeated(
-    lab: Lab, flaky: str, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked: list[str] = []
+
+    def busy(request: Request) -> Response:
+        asked.append(request.path)
+        return Response(status=503)
+
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(NetworkError) as caught:
-        lab.clone.fetch(flaky)
-    assert _Flaky.requests == repository._ATTEMPTS
+    with serving(busy) as url, pytest.raises(NetworkError) as caught:
+        lab.clone.fetch(f"{url.replace('//', '//user:hunter2@')}/x.git")
+    assert len(asked) == repository._ATTEMPTS
     assert "hunter2" not in str(caught.value)
     assert "503" in str(caught.value)
 

@@ -17,7 +17,7 @@ from infra.local import cli, port, process
 from infra.local.layout import Layout
 from infra.local.lock import alone
 from infra.local.process import Service
-from tests.gitops.fake_airflow import FakeAirflow
+from tests.support.fake_airflow import FakeAirflow
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from infra.local.layout import Layout
 from infra.local.screen import Screen
 from infra.local.variables import Address
 from tests.infra.local.conftest import commit
-from tests.infra.local.fake_pipeline import FakePipeline, task
+from tests.support.fake_pipeline import FakePipeline, task
 
 # Stands for the model's command line: notes how it was called, and refuses a folder of other faces.
 DRAW = """

@@ -11,7 +11,7 @@ from infra.local.errors import EngineError
 from infra.local.layout import Layout, Place
 from infra.local.screen import Screen
 from infra.local.training import DAG, Training
-from tests.infra.local.fake_pipeline import FakePipeline, task
+from tests.support.fake_pipeline import FakePipeline, task
 
 
 @pytest.fixture
