@@ -27,12 +27,12 @@ HEAVY = {
     "torch",
 }
 
-# How many tasks the DAGs of the guide have; another DAG's own test says what it has.
-COUNTS = {
-    "ml_pipeline_face_attributes": 17,
-    "model_monitoring_and_retraining": 7,
-    "score_faces": 2,
-    "verify_release": 3,
+# The DAGs of the guide; a test of the guide compares its tables with their tasks.
+DAGS = {
+    "ml_pipeline_face_attributes",
+    "model_monitoring_and_retraining",
+    "score_faces",
+    "verify_release",
 }
 
 # The parameters that choose code, and what decides whether they may: `gitops.training.source.source`.
@@ -109,7 +109,7 @@ def load(path: Path, home: Path) -> dict[str, Any]:
 
 def test_all_dags_load(parsed: dict[str, Any]) -> None:
     assert parsed["errors"] == {}
-    assert set(COUNTS) <= set(parsed["dags"])
+    assert set(parsed["dags"]) >= DAGS
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -163,7 +163,7 @@ def test_ruff_finds_nothing_that_airflow_removed_or_advises_against() -> None:
 def test_every_dag_has_its_tasks_and_no_cycle(parsed: dict[str, Any]) -> None:
     for dag_id, dag in parsed["dags"].items():
         upstream = {name: task["upstream"] for name, task in dag["tasks"].items()}
-        assert len(upstream) == COUNTS.get(dag_id, len(upstream)) > 0, dag_id
+        assert upstream, dag_id
         assert set(graphlib.TopologicalSorter(upstream).static_order()) == set(upstream), dag_id
 
 

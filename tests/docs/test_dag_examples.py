@@ -2,18 +2,17 @@
 
 import importlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.dags import conftest, test_policy
+from tests.dags import test_policy
 from tests.docs.pages import ROOT, Block, Page
+from tests.support import dagbag
 
 GUIDE = Page(Path("docs/airflow-guide.md"))
 BLOCKS = [block for block in GUIDE.blocks if block.language == "python"]
@@ -25,19 +24,6 @@ OF_EVERY_DAG = (
     test_policy.test_every_dag_says_what_it_is_and_runs_once_at_a_time,
     test_policy.test_every_task_has_an_owner_retries_and_a_timeout,
 )
-# Loads a folder; only what a DAG without the house's form has, too.
-LOAD = """
-import json, sys
-from pathlib import Path
-from airflow.dag_processing.dagbag import DagBag
-
-folder = Path(sys.argv[1])
-bag = DagBag(dag_folder=folder, bundle_path=folder)
-print("\\n" + json.dumps({
-    "errors": {str(name): error for name, error in bag.import_errors.items()},
-    "tasks": {dag.dag_id: sorted(dag.task_dict) for dag in bag.dags.values()},
-}))
-"""
 AROUND = """
 from datetime import timedelta
 from airflow.sdk import dag
@@ -55,22 +41,6 @@ def name_of(block: Block) -> str:
     return block.mark.removeprefix("dag:").strip()
 
 
-def load(folder: Path, tmp_path: Path, script: str = LOAD) -> dict[str, Any]:
-    """What a DAG processor sees in a folder."""
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(folder)],
-        env=variables | {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the guide's DAGs beside the helpers of the house."""
@@ -84,7 +54,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_dags_load_and_keep_to_the_policy(house: Path, tmp_path: Path) -> None:
-    parsed = load(house, tmp_path, conftest.PARSE)
+    [parsed] = dagbag.load(house, home=tmp_path)
     assert parsed["errors"] == {}
     assert len(parsed["dags"]) == len(DAGS) > 0
     for check in OF_EVERY_DAG:
@@ -118,17 +88,17 @@ def test_the_tasks_can_be_made(tmp_path: Path) -> None:
     for block in TASKS:
         around = AROUND.replace("example", f"line_{block.line}")
         (folder / f"line_{block.line}.py").write_text(around.format(body=textwrap.indent(block.text, "    ")))
-    loaded = load(folder, tmp_path)
+    [loaded] = dagbag.load(folder, home=tmp_path)
     assert loaded["errors"] == {}
-    assert set(loaded["tasks"]) == {f"line_{block.line}" for block in TASKS}
-    assert all(loaded["tasks"].values())
+    assert set(loaded["dags"]) == {f"line_{block.line}" for block in TASKS}
+    assert all(dag["tasks"] for dag in loaded["dags"].values())
     assert len(TASKS) > 5
 
 
 def test_the_tables_of_the_guide_are_the_dags_that_there_are(tmp_path: Path) -> None:
-    dags = load(ROOT / "dags", tmp_path, conftest.PARSE)["dags"]
+    dags = dagbag.load(ROOT / "dags", home=tmp_path)[0]["dags"]
     told = {row[0]: row[1] for row in GUIDE.tables["The DAGs"] if row[0]}
-    assert set(told) == set(test_policy.COUNTS)
+    assert set(told) == test_policy.DAGS
     words = {word for section in GUIDE.sections for word in section}
     for dag_id, schedule in told.items():
         assert schedule in ("", dags[dag_id]["schedule"]), dag_id
@@ -156,7 +126,7 @@ def test_what_airflow_does_not_take_is_found(tmp_path: Path) -> None:
     (tmp_path / "dags/old.py").write_text(
         "from airflow.sdk import DAG\n\nDAG('old', schedule_interval='@daily')\n"
     )
-    assert "schedule_interval" in str(load(tmp_path / "dags", tmp_path)["errors"])
+    assert "schedule_interval" in str(dagbag.load(tmp_path / "dags", home=tmp_path)[0]["errors"])
 
 
 IMPORTS = [row for row in Page(Path("docs/airflow-2-commands.md")).rows if row[0].startswith("from airflow")]

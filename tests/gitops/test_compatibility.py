@@ -2,10 +2,7 @@
 
 import ast
 import inspect
-import json
-import os
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,32 +15,9 @@ from typing import Any
 import pytest
 
 from gitops import compatibility
+from tests.support import dagbag
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# Loads the DAGs of each folder in a process of its own, forked from one that has loaded Airflow.
-LOAD = """
-import json, os, sys
-from pathlib import Path
-from airflow.dag_processing.dagbag import DagBag
-
-for name in sys.argv[1:]:
-    read, write = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(read)
-        folder = Path(name)
-        sys.path.insert(0, name)
-        bag = DagBag(dag_folder=folder, bundle_path=folder)
-        errors = {str(file): error for file, error in bag.import_errors.items()}
-        found = {"errors": errors, "dags": sorted(bag.dags)}
-        os.write(write, json.dumps(found).encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        print(json.dumps([name, json.loads(pipe.read())]))
-    os.waitpid(child, 0)
-"""
 
 
 def git(*arguments: str) -> bytes:
@@ -144,25 +118,7 @@ def test_every_import_resolves_and_every_call_fits(folders: dict[str, Path]) -> 
 
 
 def test_the_dags_of_every_earlier_commit_load(folders: dict[str, Path], tmp_path: Path) -> None:
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    variables |= {
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # macOS
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, *map(str, folders.values())],
-        cwd=tmp_path,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    assert len(lines) == len(folders)
-    for name, found in lines:
+    for name, found in zip(folders, dagbag.load(*folders.values(), home=tmp_path), strict=True):
         assert found["errors"] == {}, name
         assert "ml_pipeline_face_attributes" in found["dags"], name
 
