@@ -19,7 +19,7 @@ settings.register_profile(
 settings.load_profile("patient")
 
 if TYPE_CHECKING:
-    from tests.trained import Trained
+    from tests.support.trained import Trained
 
 # A test must not see, let alone use, the engine that its author has up, nor their git and DVC settings.
 FOREIGN = (
@@ -107,7 +107,7 @@ def isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> "Trained":
     """Train a model, once for all tests of all workers (a minute on two cores); no test may change it."""
-    from tests.trained import Trained, train
+    from tests.support.trained import Trained, train
 
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

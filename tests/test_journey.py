@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from gitops.git.repository import Repository
 from gitops.release import file as release_file
 from infra.local import patience
-from tests.browser import chrome
+from tests.support.browser import chrome
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from gitops.promotion.proposals import promote, release_hold, rollback
 from gitops.release import file as release_file
 from gitops.release.file import Release
-from tests.trained import Trained
+from tests.support.trained import Trained
 
 # The first of them waits for the training, which takes a minute, or ten times that on a busy machine.
 pytestmark = pytest.mark.timeout(900)

@@ -15,7 +15,7 @@ from gitops.release.file import ENVIRONMENTS
 from infra.local import instance, secret, variables
 from infra.local.layout import Layout
 from infra.local.variables import Address, Own
-from tests.infra.local.conftest import make_checkout
+from tests.support.checkout import make_checkout
 from visage_dags import inputs
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,9 +19,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from gitops.release import settings
 from infra.local import port, variables
-from tests.browser import chrome
 from tests.dashboard.world import ROOT
-from tests.infra.local.waiting import wait_for
+from tests.support.browser import chrome
+from tests.support.waiting import wait_for
 
 PASSWORDS = {"airflow": "airflow", "reader": "reader"}
 _AIRFLOW = (sys.executable, "-m", "airflow")

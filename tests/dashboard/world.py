@@ -11,7 +11,8 @@ from typing import Any
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.text import json_values
-from tests.gitops.conftest import Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import Lab
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -24,7 +24,7 @@ from infra.local.training import DAG
 from tests.distribution import servers
 from tests.distribution.machine import ROOT, Machine
 from tests.faults.server import Server, git_daemon, s3
-from tests.infra.local.waiting import alive, wait_for
+from tests.support.waiting import alive, wait_for
 
 BUCKET = "visage"
 _SCHEDULES = {

@@ -13,7 +13,7 @@ from infra.local.training import DAG
 from tests.distribution.cluster import BUCKET, Cluster, temporary
 from tests.distribution.machine import Machine
 from tests.faults.damage import assert_undamaged
-from tests.infra.local.waiting import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.long,

@@ -15,8 +15,8 @@ import yaml
 from selenium.webdriver.common.by import By
 
 from infra.local import patience
-from tests.browser import chrome
 from tests.docs.pages import ROOT, pages
+from tests.support.browser import chrome
 
 # What a browser fetches by itself; where a reader may go by a click is another matter.
 FETCHED = re.compile(

@@ -25,8 +25,8 @@ from infra.local.task import ENDED, Runs, log_of, readable
 from infra.local.training import DAG
 from infra.local.variables import Address, Own
 from tests.faults.damage import assert_undamaged
-from tests.gitops.conftest import COMPARISON
-from tests.infra.local.waiting import wait_for
+from tests.support.figures import COMPARISON
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ import pytest
 
 from gitops.git.repository import Repository
 from tests.faults.damage import assert_undamaged
-from tests.infra.local.waiting import wait_for
+from tests.support.waiting import wait_for
 
 PIPELINE = """\
 stages:

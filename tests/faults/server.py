@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.local import port
-from tests.infra.local.waiting import wait_for
+from tests.support.waiting import wait_for
 
 
 class Server:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.conftest import Faults
 from tests.faults.server import Server, git_daemon, s3
-from tests.infra.local.waiting import alive, wait_for
+from tests.support.waiting import alive, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 

@@ -12,7 +12,7 @@ import pytest
 from gitops.training.candidate import candidate_branch, run_branch
 from infra.local.training import DAG
 from tests.faults.airflow import Environment, environment, params
-from tests.infra.local.waiting import alive, wait_for
+from tests.support.waiting import alive, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 

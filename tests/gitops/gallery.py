@@ -11,7 +11,8 @@ from gitops.model import drift_comparison
 from gitops.report import collect
 from gitops.report import render as report_render
 from gitops.training.trial import Trial, load_seconds
-from tests.gitops.conftest import Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import Lab
 
 EPOCHS = 24
 SLICES = ("Male", "not Male", "Young", "not Young", "dark", "medium", "light")

@@ -14,8 +14,9 @@ from gitops.diff.diff import compare
 from gitops.promotion.proposals import awaited
 from gitops.text import instructions, proposals
 from tests.gitops import poison
-from tests.gitops.conftest import Lab, model_files
 from tests.support.fake_airflow import FakeAirflow
+from tests.support.figures import model_files
+from tests.support.lab import Lab
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.gitops.conftest import Lab
 from tests.gitops.gallery import gallery
+from tests.support.lab import Lab
 
 MERMAID = "11.17.2"
 KINDS = ("good", "worse", "gate", "words", "fork", "broken", "promotion")

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from gitops.airflow import training_runs
 from gitops.airflow.training_runs import DAG
 from gitops.cli import app
-from tests.gitops.conftest import Lab, model_files
 from tests.support.fake_pipeline import FakePipeline, task
+from tests.support.figures import model_files
+from tests.support.lab import Lab
 
 Train = Callable[..., Result]
 

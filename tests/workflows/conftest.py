@@ -10,9 +10,9 @@ import pytest
 
 from gitops.git.repository import Repository
 from gitops.release.verdicts import Verdict
-from tests.workflows.forge import Forge
+from tests.support.forge import Forge
+from tests.support.forge_server import serve
 from tests.workflows.runner import Run, copy
-from tests.workflows.server import serve
 from tests.workflows.workflow import Event, Workflow, load
 
 ROOT = Path(__file__).resolve().parents[2]

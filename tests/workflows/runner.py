@@ -18,9 +18,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.support.forge import NAME, Forge
 from tests.workflows.effects import effect_of
 from tests.workflows.expression import Open, UnknownError, condition, expand, shown
-from tests.workflows.forge import NAME, Forge
 from tests.workflows.workflow import Event, Workflow, load_action
 
 SELF = "$/"

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.gitops.conftest import model_files
-from tests.trained import Trained
+from tests.support.figures import model_files
+from tests.support.trained import Trained
 from tests.workflows.conftest import REAL_LINT, World
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.gitops.conftest import PIPELINE, model_files
+from tests.support.figures import model_files
+from tests.support.forge import Pull, Refusal
+from tests.support.lab import PIPELINE
 from tests.workflows.conftest import ROOT, World
-from tests.workflows.forge import Pull, Refusal
 
 ROWS = [line.split() for line in (ROOT / ".github/CODEOWNERS").read_text().splitlines()]
 (OWNER, *_) = next(row[1:] for row in ROWS if row[:1] == ["*"])

@@ -7,10 +7,10 @@ import psutil
 import pytest
 
 from gitops.airflow.client import Airflow
-from tests.dags.engine import Engine, engine
-from tests.infra.local.waiting import wait_for
 from tests.support import sinks
+from tests.support.engine import Engine, engine
 from tests.support.sinks import Sinks
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 

@@ -7,8 +7,7 @@ import pytest
 
 from infra.dag_smoke_test.sandbox import Ran, Sandbox, sandbox
 from infra.local import port
-from tests.dags import checkout
-from tests.support import sinks
+from tests.support import checkout, sinks
 from tests.support.sinks import Sinks
 from visage_dags import notices
 
@@ -40,7 +39,7 @@ talkative()
 
 @pytest.fixture(scope="module")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    source = checkout.make(tmp_path_factory.mktemp("source"), {"talkative_dag.py": DAG})
+    source = checkout.with_dags(tmp_path_factory.mktemp("source"), {"talkative_dag.py": DAG})
     with sandbox(source, tmp_path_factory.mktemp("sandbox")) as made:
         yield made
 

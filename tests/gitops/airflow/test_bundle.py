@@ -14,7 +14,8 @@ from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import GitError, ReleaseError
 from gitops.git.repository import Repository
 from tests.gitops import poison
-from tests.gitops.conftest import DAG, Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import DAG, Lab
 
 Make = Callable[..., ReleaseBundle]
 

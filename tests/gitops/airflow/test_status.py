@@ -11,8 +11,8 @@ from gitops.airflow.client import Access
 from gitops.airflow.status import COLORS, Row, collect, show
 from gitops.release.file import ENVIRONMENTS
 from gitops.text import instructions
-from tests.gitops.conftest import Lab
 from tests.support.fake_airflow import FakeAirflow
+from tests.support.lab import Lab
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from gitops.diff import dags
 from gitops.diff.dags import Change, Dag, Dags, Task, changes, compare, load
 from gitops.errors import DagsError
 from gitops.git.repository import Repository
-from tests.gitops.conftest import Lab
+from tests.support.lab import Lab
 
 OLD = b"""from datetime import timedelta
 from airflow.sdk import DAG, Param, task

@@ -9,7 +9,8 @@ from typer.testing import CliRunner, Result
 
 from gitops.cli import app
 from gitops.diff.diff import Change, Difference, Section, compare
-from tests.gitops.conftest import Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import Lab
 
 LOCK = """schema: '2.0'
 stages:

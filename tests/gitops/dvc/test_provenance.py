@@ -19,7 +19,7 @@ from gitops.dvc.provenance import of_commit, parameter_faults
 from gitops.errors import ProvenanceError
 from gitops.gates import gates
 from gitops.git.repository import Repository
-from tests.gitops.conftest import ROOT
+from tests.support.lab import ROOT
 
 PIPELINE = """\
 vars:

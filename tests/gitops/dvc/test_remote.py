@@ -12,7 +12,8 @@ from gitops.promotion.check import check
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import promote
 from gitops.promotion.rules import Evidence
-from tests.gitops.conftest import Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import Lab
 
 CONTENT = b"not quite ONNX"
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()

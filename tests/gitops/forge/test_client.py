@@ -2,8 +2,8 @@ import pytest
 
 from gitops.errors import ForgeError
 from gitops.forge.client import GitHub
-from tests.gitops.conftest import client
-from tests.workflows.forge import NAME, Forge
+from tests.support.forge import NAME, Forge
+from tests.support.forge_server import client
 
 
 def test_what_fails_for_a_moment_is_tried_again(forge: Forge) -> None:

@@ -8,9 +8,10 @@ from typer.testing import CliRunner, Result
 from gitops.cli import app
 from gitops.forge.client import GitHub
 from gitops.forge.promotions import Turn, act, decide
-from tests.gitops.conftest import Lab, client, model_files
-from tests.workflows.forge import NAME, Forge
-from tests.workflows.server import serve
+from tests.support.figures import model_files
+from tests.support.forge import NAME, Forge
+from tests.support.forge_server import client, serve
+from tests.support.lab import Lab
 
 
 @pytest.fixture

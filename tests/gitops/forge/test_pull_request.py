@@ -3,8 +3,8 @@ import pytest
 from gitops.errors import ForgeError
 from gitops.forge import pull_request
 from gitops.forge.client import GitHub
-from tests.gitops.conftest import client
-from tests.workflows.forge import NAME, Forge
+from tests.support.forge import NAME, Forge
+from tests.support.forge_server import client
 
 WRITE = {"pull-requests": "write", "actions": "read"}
 

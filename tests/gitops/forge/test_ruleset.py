@@ -9,8 +9,8 @@ from gitops.cli import app
 from gitops.errors import ForgeError
 from gitops.forge.ruleset import apply, load, unknown_owners
 from gitops.release.verdicts import REJECTED, VERIFIED
-from tests.gitops.conftest import client
-from tests.workflows.forge import NAME, Forge
+from tests.support.forge import NAME, Forge
+from tests.support.forge_server import client
 
 ROOT = Path(__file__).resolve().parents[3]
 RULESETS = ROOT / ".github/rulesets"

@@ -20,7 +20,8 @@ from gitops.cli import app
 from gitops.errors import ComparisonError, NotComparableError
 from gitops.gates.comparer import Comparer
 from gitops.git.workspace import Origin
-from tests.gitops.conftest import COMPARISON, ROOT, Lab, model_files
+from tests.support.figures import COMPARISON, model_files
+from tests.support.lab import ROOT, Lab
 
 # A release whose models are words: it says what it was asked, and notes each time that it was.
 COMPARE = f"""\

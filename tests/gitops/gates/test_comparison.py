@@ -5,7 +5,7 @@ import pytest
 
 from gitops.errors import ComparisonError
 from gitops.gates.comparison import parse
-from tests.gitops.conftest import COMPARISON
+from tests.support.figures import COMPARISON
 
 
 def test_what_a_release_writes_is_read() -> None:

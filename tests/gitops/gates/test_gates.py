@@ -16,7 +16,8 @@ from gitops.gates.gates import Evaluation, Row, judge, tolerance
 from gitops.git.repository import Repository
 from gitops.release import settings
 from gitops.release.verdicts import Verdict, Verdicts, record
-from tests.gitops.conftest import COMPARISON, Lab, model_files
+from tests.support.figures import COMPARISON, model_files
+from tests.support.lab import Lab
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

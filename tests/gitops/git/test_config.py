@@ -9,7 +9,7 @@ from gitops.errors import GitError
 from gitops.git.repository import Repository
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import promote, push, rollback
-from tests.gitops.conftest import Lab
+from tests.support.lab import Lab
 
 HOSTILE = """
 [log]

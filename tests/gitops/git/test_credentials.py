@@ -7,7 +7,7 @@ import pytest
 from gitops.errors import GitError
 from gitops.git.credentials import git_variables
 from gitops.git.repository import Repository
-from tests.workflows.forge import NAME, Forge
+from tests.support.forge import NAME, Forge
 
 
 def test_git_logs_into_github_and_nowhere_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

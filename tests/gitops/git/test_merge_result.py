@@ -9,7 +9,8 @@ from gitops.promotion.check import check
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import push, rollback
 from tests.gitops import poison
-from tests.gitops.conftest import Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import Lab
 
 
 def said(lab: Lab, head: str) -> str:

@@ -6,8 +6,8 @@ from werkzeug import Request, Response
 from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
 from gitops.git import repository
 from gitops.git.repository import Repository
-from tests.gitops.conftest import Lab
 from tests.support.http import serving
+from tests.support.lab import Lab
 
 
 def test_find_and_resolve(lab: Lab) -> None:

@@ -12,7 +12,7 @@ from gitops.errors import ModelError, NoModelError, StorageError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
 from gitops.model.download import REFERENCE, fetch_model, fetch_reference
-from tests.gitops.conftest import model_files
+from tests.support.figures import model_files
 
 CONTENT = b"not quite ONNX"
 KNOWN = b"not quite Parquet"

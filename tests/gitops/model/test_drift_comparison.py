@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops.model import drift_comparison
-from tests.gitops.conftest import Lab
+from tests.support.lab import Lab
 
 MODEL = "a" * 64
 MEAN = {"accuracy": 0.941, "incumbent": 0.862, "difference": 0.079, "low": 0.065, "high": 0.092}

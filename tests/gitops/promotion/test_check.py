@@ -13,7 +13,8 @@ from gitops.promotion.merge import merge
 from gitops.promotion.proposals import push, release_hold, rollback
 from gitops.promotion.rules import Evidence, judge_release
 from gitops.release.file import Release
-from tests.gitops.conftest import ROOT, Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import ROOT, Lab
 
 
 def found(lab: Lab, head: str) -> list[Finding]:

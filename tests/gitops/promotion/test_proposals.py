@@ -13,7 +13,8 @@ from gitops.promotion.proposals import Proposal, describe, promote, push, releas
 from gitops.release import file as release
 from gitops.release.file import Release
 from gitops.release.state import Ledger
-from tests.gitops.conftest import Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import Lab
 
 
 def refused(lab: Lab, environment: str, content: Release) -> str:

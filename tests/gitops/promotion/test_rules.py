@@ -16,7 +16,7 @@ from gitops.promotion.rules import judge_release
 from gitops.release import file as release_file
 from gitops.release.file import Release
 from gitops.release.state import Ledger
-from tests.gitops.conftest import Lab
+from tests.support.lab import Lab
 
 CHANCE = st.randoms(use_true_random=False)
 TARGETS = st.sampled_from(["staging", "prod"])

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from gitops.cli import app
 from gitops.git.repository import Repository
 from gitops.promotion.scope import CHECKS, of_file, of_files
-from tests.gitops.conftest import Lab
+from tests.support.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -4,7 +4,7 @@ from gitops import runtime
 from gitops.errors import ReleaseError
 from gitops.promotion.check import check
 from gitops.release import contract
-from tests.gitops.conftest import Lab
+from tests.support.lab import Lab
 
 NEXT = runtime.CONTRACT + 1
 

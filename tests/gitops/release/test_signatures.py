@@ -13,7 +13,7 @@ from gitops.promotion.proposals import promote, push, release_hold, rollback
 from gitops.release import signatures
 from gitops.release.signatures import SIGNERS
 from tests.gitops.airflow.test_bundle import Make, lines, make, storage, version  # noqa: F401, fixtures
-from tests.gitops.conftest import Lab
+from tests.support.lab import Lab
 
 pytestmark = pytest.mark.system("ssh-keygen")
 

@@ -9,7 +9,7 @@ from gitops.errors import GitopsError, PushRejectedError, VerdictError
 from gitops.git.repository import Repository
 from gitops.release.verdicts import Verdict, Verdicts, record
 from tests.gitops import poison
-from tests.gitops.conftest import Lab
+from tests.support.lab import Lab
 
 
 def load(lab: Lab) -> Verdicts:

@@ -20,7 +20,8 @@ from gitops.promotion.proposals import push, rollback
 from gitops.report.collect import Incumbent, Material, Move
 from gitops.report.render import LONGEST, render
 from gitops.training.trial import Trial
-from tests.gitops.conftest import Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import Lab
 
 OURS = {"<details>", "</details>", "<summary>", "</summary>", "<code>", "</code>"}
 NASTY = st.one_of(

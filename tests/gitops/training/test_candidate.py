@@ -9,7 +9,8 @@ from gitops.errors import CandidateError, GateError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
 from gitops.training.candidate import candidate_branch, judge, propose, slug
-from tests.gitops.conftest import Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import Lab
 
 RUN = "manual__2026-11-23T00:45:00.123456+00:00"
 METRICS = {

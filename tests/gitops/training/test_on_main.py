@@ -2,7 +2,8 @@ import pytest
 
 from gitops.errors import NothingToDoError, RuleError
 from gitops.training.on_main import on_main
-from tests.gitops.conftest import Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import Lab
 
 POINTER = "data/labelled/late.parquet.dvc"
 

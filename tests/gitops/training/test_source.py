@@ -14,7 +14,8 @@ from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, fetch
 from gitops.training import source as training_source
 from gitops.training.candidate import judge, propose
-from tests.gitops.conftest import ROOT, Lab, model_files
+from tests.support.figures import model_files
+from tests.support.lab import ROOT, Lab
 
 RELEASE = "a" * 40
 BATCH = "data/labelled/prod-2026-01-07.parquet.dvc"

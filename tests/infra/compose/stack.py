@@ -12,7 +12,7 @@ from gitops.airflow.client import Access
 from gitops.release import file as release_file
 from infra.local.task import ENDED, Runs
 from infra.local.variables import USERNAME
-from tests.infra.local.waiting import wait_for
+from tests.support.waiting import wait_for
 
 PASSWORDS = "/opt/visage/private/passwords.json"
 

@@ -22,7 +22,7 @@ from gitops.training.candidate import candidate_branch
 from infra.local import port
 from infra.local.training import DAG
 from tests.infra.compose.stack import Stack
-from tests.infra.local.waiting import wait_for
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 GITOPS = str(Path(sys.executable).with_name("gitops"))

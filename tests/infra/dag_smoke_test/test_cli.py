@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.dags import checkout
-from tests.dags.checkout import ROOT
-from tests.infra.local.waiting import wait_for
+from tests.support import checkout
+from tests.support.checkout import ROOT
+from tests.support.waiting import wait_for
 
 DAG = """
 from airflow.sdk import Param, dag, task
@@ -44,7 +44,9 @@ pipeline()
 
 
 def start(tmp_path: Path, *arguments: str, seconds: int = 0) -> "subprocess.Popen[str]":
-    folder = checkout.make(tmp_path / "source", {"pipeline_dag.py": DAG.replace("SECONDS", str(seconds))})
+    folder = checkout.with_dags(
+        tmp_path / "source", {"pipeline_dag.py": DAG.replace("SECONDS", str(seconds))}
+    )
     shutil.copytree(ROOT / "infra", folder / "infra", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "tmp").mkdir()
     return subprocess.Popen(

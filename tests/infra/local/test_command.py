@@ -12,7 +12,7 @@ from rich.console import Console
 from infra.local import command
 from infra.local.errors import EngineError
 from infra.local.screen import Screen
-from tests.infra.local.waiting import wait_for
+from tests.support.waiting import wait_for
 
 
 def run(tmp_path: Path, code: str, **options: object) -> str:

@@ -14,7 +14,7 @@ from infra.local import database
 from infra.local.database import Embedded, External
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
-from tests.infra.local.waiting import wait_for
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

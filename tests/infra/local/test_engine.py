@@ -13,8 +13,8 @@ from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.process import Service
 from infra.local.screen import Screen, Step
-from tests.infra.local.conftest import commit
-from tests.infra.local.waiting import alive, wait_for
+from tests.support.checkout import commit
+from tests.support.waiting import alive, wait_for
 
 Start = Callable[..., psutil.Process]
 

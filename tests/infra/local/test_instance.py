@@ -26,8 +26,8 @@ from infra.local.layout import Layout
 from infra.local.lock import alone
 from infra.local.screen import Screen, Step
 from infra.local.variables import Address, Own
-from tests.infra.local.conftest import make_checkout
-from tests.infra.local.waiting import wait_for
+from tests.support.checkout import make_checkout
+from tests.support.waiting import wait_for
 
 # The fixture has a bundle of its own.
 BUNDLES = {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"}

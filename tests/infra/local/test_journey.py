@@ -20,7 +20,7 @@ from infra.local.journey import Journey
 from infra.local.layout import Layout
 from infra.local.screen import Screen
 from infra.local.variables import Address
-from tests.infra.local.conftest import commit
+from tests.support.checkout import commit
 from tests.support.fake_pipeline import FakePipeline, task
 
 # Stands for the model's command line: notes how it was called, and refuses a folder of other faces.

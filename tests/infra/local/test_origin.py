@@ -9,7 +9,7 @@ from gitops.git.repository import Repository
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.origin import Origin
-from tests.infra.local.conftest import commit
+from tests.support.checkout import commit
 
 
 @pytest.fixture

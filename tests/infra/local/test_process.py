@@ -11,7 +11,7 @@ import pytest
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.process import INSTANCE, SERVICE, Service, belonging, end, service_of
-from tests.infra.local.waiting import alive, wait_for
+from tests.support.waiting import alive, wait_for
 
 Make = Callable[[str], Service]
 Start = Callable[..., psutil.Process]

@@ -17,7 +17,7 @@ from infra.local.instance import Instance, wait
 from infra.local.layout import Layout
 from infra.local.screen import Screen, Step
 from infra.local.variables import Address, Own
-from tests.dags import checkout
+from tests.support import checkout
 from tests.support.sinks import Sinks
 
 
@@ -35,7 +35,7 @@ def engine(
     folder: Path, dags: Mapping[str, str], servers: Sinks, extra: Mapping[str, str] | None = None
 ) -> Iterator[Engine]:
     """Run it in `folder` with `dags` (file name -> content); `extra` are variables of its processes."""
-    layout = Layout(checkout.make(folder / "checkout", dags))
+    layout = Layout(checkout.with_dags(folder / "checkout", dags))
     database = Embedded(layout)
     try:
         database.start()

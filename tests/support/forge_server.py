@@ -10,9 +10,10 @@ from contextlib import contextmanager
 
 from werkzeug import Request, Response
 
+from gitops.forge.client import GitHub
+from tests.support import forge as forges
+from tests.support.forge import NAME, Forge, Refusal
 from tests.support.http import serving
-from tests.workflows import forge as forges
-from tests.workflows.forge import Forge, Refusal
 
 
 @contextmanager
@@ -76,3 +77,8 @@ def _git(forge: Forge, request: Request) -> Response:
     head, _, body = done.stdout.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
     return Response(body, headers.pop("Status", "200 OK"), headers)
+
+
+def client(forge: Forge, **permissions: str) -> GitHub:
+    """Return a client of the stand-in whose token has these permissions."""
+    return GitHub(NAME, forge.token("test", permissions), api=f"{forge.url}/api", pause=0.001)
