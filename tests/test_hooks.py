@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from tests.support.command import captured
+
 ROOT = Path(__file__).resolve().parents[1]
 # Put together here, so that the scanner does not find them in this file.
 AWS = "AKIA" + "QYLPMN5HFIQR7XYA"
@@ -32,9 +34,7 @@ def hook(name: str) -> list[str]:
 )
 def test_secrets_are_found(tmp_path: Path, text: str, found: bool) -> None:
     (tmp_path / "file.env").write_text(text)
-    done = subprocess.run(
-        [*hook("secrets"), "file.env"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = captured([*hook("secrets"), "file.env"], cwd=tmp_path)
     assert done.returncode == int(found), done.stdout + done.stderr
 
 
@@ -53,7 +53,7 @@ def test_unsafe_workflows_are_found(tmp_path: Path, change: tuple[str, str], fin
     command = hook("zizmor")
 
     def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        return captured(command, cwd=tmp_path)
 
     assert run().returncode == 0
     (folder / "action.yml").write_text(text.replace(*change))

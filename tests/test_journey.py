@@ -21,6 +21,7 @@ from gitops.git.repository import Repository
 from gitops.release import file as release_file
 from infra.local import patience
 from tests.support.browser import chrome
+from tests.support.command import captured
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,15 +56,11 @@ class Clone:
 
     def status(self) -> dict[str, dict[str, Any]]:
         command = [".venv/bin/gitops", "status", "--json"]
-        done = subprocess.run(
-            command, cwd=self.path, capture_output=True, text=True, timeout=120, check=False
-        )
+        done = captured(command, cwd=self.path)
         return {row["environment"]: row for row in json.loads(done.stdout)}
 
     def git(self, *args: str) -> str:
-        return subprocess.run(
-            ["git", *args], cwd=self.path, capture_output=True, text=True, check=True, timeout=60
-        ).stdout
+        return captured(["git", *args], cwd=self.path, check=True).stdout
 
     def processes(self) -> list[psutil.Process]:
         """Everything that carries this clone's mark."""

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from gitops.git.repository import Repository
+from tests.support.command import captured
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -16,9 +17,7 @@ def test_help_has_a_line_for_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert targets
-    shown = subprocess.run(
-        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
-    ).stdout
+    shown = captured(["make", "help"], cwd=ROOT, check=True).stdout
     listed = dict(re.findall(r"\x1b\[1m(\S+)\s*\x1b\[0m (\S.*)", shown))
     assert set(listed) == set(targets[1].split())
 
@@ -34,7 +33,7 @@ def test_ci_prints_how_long_each_part_took(fails: str, tmp_path: Path) -> None:
     shutil.copy(ROOT / ".ci/run", tmp_path / ".ci")
     lines = [f"{part}:\n\t@echo {part} runs\n\t@{part != fails}\n" for part in ("lint", "test")]
     (tmp_path / "Makefile").write_text("".join(lines).replace("@True", "@true").replace("@False", "@false"))
-    done = subprocess.run([".ci/run"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = captured([".ci/run"], cwd=tmp_path)
     expected = ["lint runs", "make lint: 0 min 00 s", "test runs", "make test: 0 min 00 s"]
     assert re.sub(r"\d\d s$", "00 s", done.stdout, flags=re.MULTILINE).splitlines() == (
         expected[:2] if fails == "lint" else expected
@@ -66,7 +65,5 @@ def test_setup_keeps_the_cache_of_dvc_where_no_other_user_can_write(
     made = installed / "dvc-site-cache"
     subprocess.run(["make", str(made.relative_to(tmp_path))], cwd=tmp_path, check=True, timeout=60)
     assert made.stat().st_mode & 0o777 == 0o700
-    said = subprocess.run(
-        ["dvc", "doctor"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
-    ).stdout
+    said = captured(["dvc", "doctor"], cwd=tmp_path, check=True).stdout
     assert f"Repo.site_cache_dir: {made}/" in said

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from gitops.promotion.proposals import promote, release_hold, rollback
 from gitops.release import file as release_file
 from gitops.release.file import Release
+from tests.support.command import captured
 from tests.support.trained import Trained
 
 # The first of them waits for the training, which takes a minute, or ten times that on a busy machine.
@@ -46,13 +47,10 @@ REASONS = [
 
 def pre_commit(checkout: Path, *arguments: str, skip: str = SLOW_HOOKS) -> None:
     """Run the hooks as `make lint` does, on some files."""
-    done = subprocess.run(
+    done = captured(
         [".venv/bin/pre-commit", "run", "--show-diff-on-failure", *arguments],
         cwd=checkout,
         env={**os.environ, "SKIP": skip},
-        capture_output=True,
-        text=True,
-        check=False,
         timeout=170,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -69,14 +67,7 @@ def hook(name: str) -> list[str]:
 
 def gitops(checkout: Path, *arguments: str) -> str:
     """Run gitops as a person does, and return its output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "gitops", *arguments],
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=170,
-    )
+    done = captured([sys.executable, "-m", "gitops", *arguments], cwd=checkout, timeout=170)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -159,14 +150,7 @@ def test_a_secret_is_found_in_every_file_that_visage_commits(trained: Trained) -
         # On a line of its own, and beside a digest
         planted = path.read_text().replace('_sha256": "', f'_sha256": "{AWS}", "also": "', 1) + f"# {AWS}\n"
         path.write_text(planted)
-    found = subprocess.run(
-        [*hook("secrets"), *names],
-        cwd=checkout.path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    ).stdout
+    found = captured([*hook("secrets"), *names], cwd=checkout.path).stdout
     assert {name for name in names if f"{name}:" not in found} == set()
     assert "metrics/evaluation.json:4" in found
 
@@ -183,7 +167,7 @@ def test_a_secret_is_found_in_every_file_that_visage_commits(trained: Trained) -
 def test_a_secret_in_a_release_file_is_found_by_its_form(tmp_path: Path, text: str, found: bool) -> None:
     (tmp_path / "release.yaml").write_text(f"{text}\n")
     command = [*hook("release-secrets"), "release.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = captured(command, cwd=tmp_path)
     assert done.returncode == int(found), done.stdout + done.stderr
 
 
@@ -199,7 +183,7 @@ def test_a_secret_in_a_release_file_is_found_by_its_form(tmp_path: Path, text: s
 def test_a_key_that_looks_like_a_digest_is_found(tmp_path: Path, name: str, line: str) -> None:
     (tmp_path / name).write_text(f"{line}\n")
     command = [*hook("secrets"), name]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = captured(command, cwd=tmp_path)
     assert done.returncode == 1, done.stdout
 
 
@@ -209,7 +193,7 @@ OWN_FILES = [
     "tests/dags/test_engines.py",
     "tests/dags/test_policy.py",
     "tests/face_attributes/test_pipeline.py",
-    "tests/gitops/test_settings.py",
+    "tests/gitops/release/test_settings.py",
     "tests/infra/kubernetes",
     "tests/infra/test_new_dag.py",
     "tests/test_hooks.py",
@@ -228,9 +212,7 @@ def test_lint_and_the_tests_of_a_repository_that_has_released(trained: Trained) 
     checkout = trained.checkout.path
 
     def run(*command: str) -> None:
-        done = subprocess.run(
-            command, cwd=checkout, capture_output=True, text=True, timeout=1400, check=False
-        )
+        done = captured(command, cwd=checkout, timeout=1400)
         assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
 
     trained.check_out(trained.candidate)

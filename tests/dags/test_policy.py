@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.dags.conftest import ACTIVE, ROOT
+from tests.support.command import captured
 
 HEAVY = {
     "cv2",
@@ -94,14 +95,10 @@ FILES = sorted(path.name for path in (ROOT / "dags").glob("*.py"))
 def load(path: Path, home: Path) -> dict[str, Any]:
     """Load a DAG file as `LOAD` does."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    done = subprocess.run(
+    done = captured(
         [sys.executable, "-c", LOAD, str(path), str(ROOT / "src")],
         env=variables | {"AIRFLOW_HOME": str(home)},
         cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -1,6 +1,5 @@
 import ast
 import json
-import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 import dashboard
 from dashboard.plugin import VisagePlugin
+from tests.support.command import captured
 
 PACKAGE = Path(dashboard.__file__).parent
 HEAVY = ("torch", "pandas", "onnxruntime", "onnx", "evidently", "pyarrow", "numpy", "face_attributes", "dvc")
@@ -44,12 +44,9 @@ def test_it_has_an_entry_of_its_own_in_the_menu() -> None:
 
 
 def test_other_processes_load_one_module_and_the_api_server_nothing_heavy(tmp_path: Path) -> None:
-    done = subprocess.run(
+    done = captured(
         [sys.executable, "-c", PROBE],
         env={"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
         check=True,
     )
     found = json.loads(done.stdout.splitlines()[-1])

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.command import captured
+
 ROOT = Path(__file__).parents[2]
 _FIRST_USER = 64001  # numbers that no system gives to anybody
 _NO_MORE = "--no-new-privs --bounding-set=-all --inh-caps=-all --clear-groups"
@@ -77,15 +79,12 @@ class Machine:
 
     def run(self, program: Sequence[str], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Run a program here to its end."""
-        return subprocess.run(
+        return captured(
             self.command(program),
             cwd=self.home,
             env={**variables, **self.variables},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
             timeout=300,
-            check=False,
         )
 
 

@@ -14,7 +14,6 @@ or what a block of Python is:
 """
 
 import re
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,8 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+from tests.support.command import captured
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL = ("sh", "bash")
@@ -167,12 +168,9 @@ def anchor(text: str) -> str:
 
 def pages(root: Path = ROOT) -> list[Page]:
     """All Markdown pages that git knows or would add."""
-    listed = subprocess.run(
+    listed = captured(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.md"],
         cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=60,
         check=True,
     ).stdout
     names = sorted({name for name in listed.split("\0") if name and (root / name).is_file()})

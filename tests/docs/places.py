@@ -12,6 +12,7 @@ from pathlib import Path
 
 from infra.local import port
 from tests.docs.pages import ROOT, Block
+from tests.support.command import captured
 
 PORTS = ("VISAGE_DEV_PORT", "VISAGE_STAGING_PORT", "VISAGE_PROD_PORT")
 _PERSON = {
@@ -139,6 +140,4 @@ def _typed(block: Block) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=True
-    ).stdout
+    return captured(["git", *arguments], cwd=folder, check=True).stdout

@@ -13,6 +13,7 @@ import pytest
 from tests.dags import test_policy
 from tests.docs.pages import ROOT, Block, Page
 from tests.support import dagbag
+from tests.support.command import captured
 
 GUIDE = Page(Path("docs/airflow-guide.md"))
 BLOCKS = [block for block in GUIDE.blocks if block.language == "python"]
@@ -143,13 +144,9 @@ def test_what_one_imports_now_is_there(now: str, monkeypatch: pytest.MonkeyPatch
 def test_what_one_imported_before_is_what_has_moved() -> None:
     lines = [line for then, *_ in IMPORTS for line in (then, f"print({then.rpartition(' ')[2]})")]
     options = ["--select", "AIR", "--preview", "--isolated", "--output-format", "json"]
-    said = subprocess.run(
+    said = captured(
         [sys.executable, "-m", "ruff", "check", *options, "--stdin-filename", "dags/then_dag.py", "-"],
         input="\n".join(lines),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     ).stdout
     flagged = {found["location"]["row"] // 2 - 1 for found in json.loads(said)}
     moved = {number for number, (then, now, *_) in enumerate(IMPORTS) if then != now}

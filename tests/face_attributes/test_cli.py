@@ -1,7 +1,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from face_attributes import cli
 from face_attributes.evaluation import reference as references
 from face_attributes.model.onnx_model import Model
+from tests.support.command import captured
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate")
@@ -59,9 +59,7 @@ try:
 except SystemExit:
     print(sorted({HEAVY!r} & set(sys.modules)))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = captured([sys.executable, "-c", program], check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 

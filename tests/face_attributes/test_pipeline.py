@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from face_attributes.common import paths
 from face_attributes.params import Params
+from tests.support.command import captured
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "src"
@@ -52,7 +53,7 @@ def outputs(stage):
 def test_what_python_leaves_behind_changes_no_stage():
     left = "src/drawn_faces/__pycache__/face.cpython-311.pyc"
     command = ["dvc", "check-ignore", left]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = captured(command, cwd=ROOT)
     assert done.stdout.strip() == left, done.stderr
 
 
@@ -161,15 +162,11 @@ def test_a_fresh_clone_runs_the_small_profile_and_stays_clean(tmp_path):
     }
 
     def call(*command):
-        done = subprocess.run(
-            command, cwd=clone, env=environment, capture_output=True, text=True, timeout=900, check=False
-        )
+        done = captured(command, cwd=clone, env=environment, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
-    ).stdout
+    tracked = captured(["git", "ls-files", "-z"], cwd=ROOT, check=True).stdout
     for name in filter(None, tracked.split("\0")):
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, clone / name)

@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from gitops.diff.diff import compare
 from gitops.promotion.proposals import awaited
 from gitops.text import instructions, proposals
 from tests.gitops import poison
+from tests.support.command import captured
 from tests.support.fake_airflow import FakeAirflow
 from tests.support.figures import model_files
 from tests.support.lab import Lab
@@ -219,14 +219,10 @@ def test_what_is_piped_is_plain(lab: Lab) -> None:
     lab.train("a")
     lab.branch("edit", model_files("b", 0.1))
     environment = {key: value for key, value in os.environ.items() if key not in ("FORCE_COLOR", "COLUMNS")}
-    result = subprocess.run(
+    result = captured(
         [sys.executable, "-m", "gitops", "check", "--head", "edit"],
         cwd=lab.clone.path,
         env=environment | {"TERM": "xterm-256color"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
     assert result.returncode == 1
     assert "\x1b" not in result.stdout + result.stderr

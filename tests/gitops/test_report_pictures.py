@@ -9,6 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.gitops.gallery import gallery
+from tests.support.command import captured
 from tests.support.lab import Lab
 
 MERMAID = "11.17.2"
@@ -73,9 +74,7 @@ def drawn(markdown: str, mermaid: Path, folder: Path, name: str, theme: str = "d
     command += ["--hide-scrollbars", "--window-size=900,5200", "--virtual-time-budget=20000"]
     picture = f"--screenshot={file.with_suffix('.png')}"
     subprocess.run([*command, picture, file.as_uri()], check=True, capture_output=True, timeout=120)
-    done = subprocess.run(
-        [*command, "--dump-dom", file.as_uri()], check=True, capture_output=True, text=True, timeout=120
-    )
+    done = captured([*command, "--dump-dom", file.as_uri()], check=True)
     found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.S)
     assert found, done.stdout[-2000:]
     return list(json.loads(found[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")))

@@ -2,13 +2,13 @@
 
 import ast
 import inspect
-import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
 from gitops import runtime, tasks
+from tests.support.command import captured
 
 ROOT = Path(__file__).resolve().parents[2]
 DAGS = sorted((ROOT / "dags").rglob("*.py"))
@@ -107,7 +107,5 @@ def test_the_dags_state_the_lowest_contract_that_has_what_they_use() -> None:
 
 def test_importing_the_contract_is_light() -> None:
     program = "import sys, gitops.tasks; print(*{name.partition('.')[0] for name in sys.modules})"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = captured([sys.executable, "-c", program], check=True)
     assert not {"airflow", "dvc", "git", "pydantic", "requests", "yaml"} & set(done.stdout.split())

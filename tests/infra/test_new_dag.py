@@ -12,6 +12,7 @@ from infra import new_dag
 from infra.dag_smoke_test.sandbox import Sandbox, sandbox
 from infra.local import files
 from infra.new_dag import NewDagError
+from tests.support.command import captured
 
 ROOT = Path(__file__).resolve().parents[2]
 # No name that a page of the documentation has its reader take.
@@ -30,25 +31,17 @@ def make(copy: Sandbox, name: str) -> "subprocess.CompletedProcess[str]":
 
 
 def run(copy: Sandbox, *arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+    return captured(
         [sys.executable, "-m", *arguments],
         cwd=copy.layout.checkout,
         env={name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTEST"))},
-        capture_output=True,
-        text=True,
         timeout=seconds,
-        check=False,
     )
 
 
 def changed(copy: Sandbox) -> list[str]:
-    done = subprocess.run(
-        ["git", "status", "--porcelain", "--untracked-files=all"],
-        cwd=copy.layout.checkout,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+    done = captured(
+        ["git", "status", "--porcelain", "--untracked-files=all"], cwd=copy.layout.checkout, check=True
     )
     return done.stdout.splitlines()
 
@@ -91,14 +84,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(copy: Sandbox, name: str) -> N
 
 
 def test_make_hands_the_name_on_as_it_is() -> None:
-    done = subprocess.run(
-        ["make", "--silent", "new-dag", "NAME=it's $$(touch x); y"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = captured(["make", "--silent", "new-dag", "NAME=it's $$(touch x); y"], cwd=ROOT)
     assert done.returncode != 0
     assert done.stderr.startswith('new-dag: "it\'s $(touch x); y": a name has small letters')
 
@@ -116,14 +102,7 @@ def test_the_linter_has_nothing_to_say_of_them(name: str, tmp_path: Path) -> Non
         (tmp_path / module).parent.mkdir(parents=True)
         (tmp_path / module).touch()
     for command in (["check"], ["check", "--select", "AIR", "--preview"], ["format", "--check"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "dags", "tests"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = captured([sys.executable, "-m", "ruff", *command, "dags", "tests"], cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -1,12 +1,12 @@
 """What the marketplace's actions that the workflows use do, as they document it."""
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.command import captured
 from tests.workflows.expression import UnknownError
 
 if TYPE_CHECKING:
@@ -36,14 +36,10 @@ def _checkout(job: "Job", inputs: Inputs) -> dict[str, str]:
 
     def git(*arguments: str) -> str:
         # By askpass, so that nothing of the token stays in the checkout.
-        done = subprocess.run(
+        done = captured(
             ["git", "-c", "credential.helper=", *arguments],
             cwd=job.workspace,
             env=job.base | {"GIT_ASKPASS": str(job.askpass), "JOB_TOKEN": job.token},
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

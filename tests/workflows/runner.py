@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.support.command import captured
 from tests.support.forge import NAME, Forge
 from tests.workflows.effects import effect_of
 from tests.workflows.expression import Open, UnknownError, condition, expand, shown
@@ -369,13 +370,8 @@ def _assignments(text: str) -> dict[str, str]:
 
 def copy(source: Path, target: Path) -> None:
     """Copy a checkout's files, as git knows them now, without its history."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=source,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
+    listed = captured(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=source, check=True
     ).stdout
     for name in filter(None, listed.split("\0")):
         if (source / name).is_file():

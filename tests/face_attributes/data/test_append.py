@@ -4,7 +4,6 @@ import fcntl
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ruamel.yaml import YAML
 from face_attributes import cli
 from face_attributes.common.errors import DataError
 from face_attributes.data import append, celeba
+from tests.support.command import captured
 
 ROOT = Path(__file__).parents[3]
 IDENTITY = {
@@ -51,9 +51,7 @@ def call(*command, cwd="."):
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT / "src"),
     }
-    done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = captured(command, cwd=cwd, env=environment)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -1,7 +1,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ from face_attributes.monitoring import drift as drifts
 from face_attributes.monitoring import limits, score_files
 from face_attributes.monitoring.drift import drift
 from face_attributes.monitoring.score import score
+from tests.support.command import captured
 
 FACES = 120  # a day
 
@@ -314,12 +314,5 @@ from evidently.telemetry import DO_NOT_TRACK_ENV
 print("off" if os.environ.get(DO_NOT_TRACK_ENV) else "on")
 """
     environment = {name: value for name, value in os.environ.items() if name != "DO_NOT_TRACK"}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = captured([sys.executable, "-c", program], env=environment)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["off"]), done.stderr

@@ -1,9 +1,10 @@
 """A missed deadline whose callback asks for an executor, met by the scheduler's own code."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.support.command import captured
 
 # In a process of its own: Airflow takes its database from the environment when it is imported. The tables are
 # made without migrations, which take half a minute.
@@ -72,7 +73,7 @@ with create_session() as session:
 
 
 def test_a_scheduler_on_kubernetes_hands_it_to_the_triggerer(tmp_path: Path) -> None:
-    done = subprocess.run(
+    done = captured(
         [sys.executable, "-W", "ignore", "-c", MISS],
         env={
             "PATH": "/usr/bin:/bin",
@@ -82,10 +83,6 @@ def test_a_scheduler_on_kubernetes_hands_it_to_the_triggerer(tmp_path: Path) -> 
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path / 'airflow.db'}",
         },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {

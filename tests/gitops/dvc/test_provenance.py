@@ -19,6 +19,7 @@ from gitops.dvc.provenance import of_commit, parameter_faults
 from gitops.errors import ProvenanceError
 from gitops.gates import gates
 from gitops.git.repository import Repository
+from tests.support.command import captured
 from tests.support.lab import ROOT
 
 PIPELINE = """\
@@ -304,7 +305,7 @@ def test_dvc_itself_says_the_same_with_the_data_in_the_checkout(made: Path, tmp_
         write(work.repository.path, files)
         if "data/labelled/third" in files:
             dvc(work.repository.path, ["add", "data/labelled/third"])
-        done = subprocess.run(status, cwd=work.repository.path, capture_output=True, text=True, check=True)
+        done = captured(status, cwd=work.repository.path, check=True)
         said = {name for name in json.loads(done.stdout) if not name.endswith(".dvc")}
         assert said == set(work.changes({}))
 

@@ -1,5 +1,4 @@
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,6 +6,7 @@ import pytest
 from gitops.errors import GitError
 from gitops.git.credentials import git_variables
 from gitops.git.repository import Repository
+from tests.support.command import captured
 from tests.support.forge import NAME, Forge
 
 
@@ -25,15 +25,11 @@ def test_git_logs_into_github_and_nowhere_else(monkeypatch: pytest.MonkeyPatch, 
     assert git_variables() == {}
     asked = {}
     for host in ("github.com", "github.com.evil.example"):
-        done = subprocess.run(
+        done = captured(
             ["git", "credential", "fill"],
             input=f"protocol=https\nhost={host}\n\n",
             env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "false"},
             cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
         )
         asked[host] = done.stdout
     assert "username=x-access-token\npassword=secret-token\n" in asked["github.com"]

@@ -6,6 +6,7 @@ import pytest
 from gitops.dvc import provenance
 from gitops.text import instructions
 from gitops.text.instructions import COMPOSE, LOCAL, meeting, meeting_of, text
+from tests.support.command import captured
 
 GITHUB = "https://github.com/team/visage"
 
@@ -18,11 +19,8 @@ def test_the_way_back_on_the_local_engine_is_whole() -> None:
 
 def test_options_can_be_pasted() -> None:
     first, *_ = instructions.roll_back("prod", to="a" * 40, reason="it's too slow; `rm`")
-    said = subprocess.run(
-        ["sh", "-c", first.replace(".venv/bin/gitops", "printf '%s\\n'")],
-        capture_output=True,
-        text=True,
-        check=True,
+    said = captured(
+        ["sh", "-c", first.replace(".venv/bin/gitops", "printf '%s\\n'")], check=True
     ).stdout.splitlines()
     assert said == ["rollback", "prod", "--to", "a" * 12, "--reason", "it's too slow; `rm`", "--push"]
 

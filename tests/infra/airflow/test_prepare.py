@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import captured
+
 ROOT = Path(__file__).resolve().parents[3]
 # Says what it was asked to do, and what is in a file that it is given.
 AIRFLOW = """\
@@ -30,13 +32,9 @@ class Engine:
 
     def prepare(self, part: str, **variables: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(self.folder), os.defpath])
-        return subprocess.run(
+        return captured(
             [sys.executable, str(self.folder / "prepare.py"), part],
             env={"PATH": path, "SAID": str(self.said), **variables},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
         )
 
     @property

@@ -12,6 +12,7 @@ from gitops.airflow.client import Access
 from gitops.release import file as release_file
 from infra.local.task import ENDED, Runs
 from infra.local.variables import USERNAME
+from tests.support.command import captured
 from tests.support.waiting import wait_for
 
 PASSWORDS = "/opt/visage/private/passwords.json"
@@ -33,14 +34,11 @@ class Stack:
 
     def run(self, *command: str, seconds: float = 600, **variables: str) -> str:
         """Run a command in the checkout and return what it printed."""
-        found = subprocess.run(
+        found = captured(
             command,
             cwd=self.checkout,
             env={**self.variables, **variables},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
             timeout=seconds,
         )
         assert found.returncode == 0, f"{command}\n{found.stdout[-4000:]}\n{found.stderr[-4000:]}"

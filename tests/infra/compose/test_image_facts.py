@@ -2,18 +2,13 @@ import hashlib
 import subprocess
 from pathlib import Path
 
+from tests.support.command import captured
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def facts(**variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [ROOT / "scripts/image_facts.sh"],
-        env={"PATH": "/usr/bin:/bin", **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return captured([ROOT / "scripts/image_facts.sh"], env={"PATH": "/usr/bin:/bin", **variables})
 
 
 def test_an_image_is_called_by_its_owner_and_the_version_of_its_tag() -> None:

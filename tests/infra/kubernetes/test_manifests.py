@@ -2,7 +2,6 @@
 
 import functools
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import yaml
 
 from gitops.release import settings
+from tests.support.command import captured
 
 ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENTS = ("dev", "staging", "prod")
@@ -26,7 +26,7 @@ every_environment = pytest.mark.parametrize("environment", ENVIRONMENTS)
 
 def kustomize(folder: Path) -> str:
     command = ["kubectl", "kustomize", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return captured(command, check=True).stdout
 
 
 @functools.cache
@@ -70,13 +70,7 @@ def validate(manifests: str, minor: str, tmp_path: Path) -> None:
     path = tmp_path / "manifests.yaml"
     path.write_text(manifests)
     tool = Path(sys.executable).with_name("kubernetes-validate")
-    found = subprocess.run(
-        [tool, "--strict", "--quiet", "--kubernetes-version", minor, path],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    found = captured([tool, "--strict", "--quiet", "--kubernetes-version", minor, path])
     assert found.returncode == 0, found.stdout + found.stderr
 
 

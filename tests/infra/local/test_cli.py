@@ -17,6 +17,7 @@ from infra.local import cli, port, process
 from infra.local.layout import Layout
 from infra.local.lock import alone
 from infra.local.process import Service
+from tests.support.command import captured
 from tests.support.fake_airflow import FakeAirflow
 
 
@@ -212,13 +213,8 @@ def test_a_command_line_that_is_wrong_exits_with_2(runner: CliRunner) -> None:
 
 
 def test_the_module_runs_as_a_command() -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "infra.local", "--help"],
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+    shown = captured(
+        [sys.executable, "-m", "infra.local", "--help"], cwd=Path(__file__).parents[3], check=True
     ).stdout
     for command in ("up", "down", "clean", "status", "airflow"):
         assert command in shown

@@ -27,6 +27,7 @@ from infra.local.lock import alone
 from infra.local.screen import Screen, Step
 from infra.local.variables import Address, Own
 from tests.support.checkout import make_checkout
+from tests.support.command import captured
 from tests.support.waiting import wait_for
 
 # The fixture has a bundle of its own.
@@ -192,17 +193,7 @@ def reachable(folder: Path) -> Iterator[None]:
 
 
 def as_nobody(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        user="nobody",
-        group=pwd.getpwnam("nobody").pw_gid,
-        extra_groups=(),
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return captured(command, user="nobody", group=pwd.getpwnam("nobody").pw_gid, extra_groups=(), cwd="/")
 
 
 def test_passwords_of_other_users_stay(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.origin import Origin
 from tests.support.checkout import commit
+from tests.support.command import captured
 
 
 @pytest.fixture
@@ -168,14 +169,7 @@ def test_candidates_are_listed_latest_first(origin: Origin, layout: Layout) -> N
 
 def _pushed(checkout: Path, *specs: str) -> str:
     """Push with plain git and return its message where the push is refused."""
-    done = subprocess.run(
-        ["git", "push", "visage", *specs],
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = captured(["git", "push", "visage", *specs], cwd=checkout)
     return done.stderr if done.returncode else ""
 
 

@@ -2,7 +2,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from infra.local import secret, variables
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.variables import Address, Own
+from tests.support.command import captured
 
 ADDRESS = Address("staging.localhost", 9001)
 
@@ -167,7 +167,7 @@ def test_the_web_interface_says_what_runs(
     if serving is not None:
         (bundles / "release").mkdir(parents=True)
         (bundles / "release/release.json").write_text(json.dumps(serving))
-    said = subprocess.run(
+    said = captured(
         [sys.executable, "-c", SAY],
         env={
             **os.environ,
@@ -176,9 +176,6 @@ def test_the_web_interface_says_what_runs(
             "VISAGE_ENVIRONMENT": "staging",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(bundles),
         },
-        capture_output=True,
-        text=True,
-        timeout=60,
         check=True,
     ).stdout
     assert json.loads(said.splitlines()[-1]) == [[category, text], "localhost"]
