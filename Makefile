@@ -16,7 +16,7 @@ export DO_NOT_TRACK := 1
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag docs lint audit lock system-packages
+.PHONY: help setup hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag docs lint audit lock airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -107,3 +107,6 @@ system-packages: ## Install what make test-all needs beside Python (Debian, Ubun
 lock: ## Resolve pyproject.toml into requirements.lock again
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --extra local --python-version 3.11 --no-header --upgrade $(UV_TORCH) --output-file requirements.lock
 	sed -i.bak -E 's/^(torch==[0-9.]+)\+.*/\1/' requirements.lock && rm requirements.lock.bak
+
+airflow-options: setup ## List the options of the locked Airflow and its providers again, after make lock
+	$(BIN)/python -m gitops.release.airflow_options

@@ -54,7 +54,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Param, TriggerRule, dag, task
 
-from visage_dags import inputs, monitoring, notices
+from visage_dags import monitoring, notices
 from visage_dags.dag_defaults import default_dag_args
 
 
@@ -82,6 +82,7 @@ def check_data_drift(run_id: str, dag_run: Any) -> str:
 @task(execution_timeout=timedelta(hours=1))
 def check_performance(run_id: str, dag_run: Any) -> str:
     """Hold what was scored against the labels that came later; return the path of the verdict."""
+    from gitops import tasks
     from visage_dags import checks, context
 
     labels = context.home() / "labels"
@@ -93,11 +94,11 @@ def check_performance(run_id: str, dag_run: Any) -> str:
         "--labels",
         str(labels),
         "--threshold",
-        str(inputs.ACCURACY_THRESHOLD.read()),
+        str(tasks.setting(name="ACCURACY_THRESHOLD")),
         "--evaluation",
         str(context.CHECKOUT / "metrics/evaluation.json"),
         "--max-loss",
-        str(inputs.MAX_PERFORMANCE_LOSS.read()),
+        str(tasks.setting(name="MAX_PERFORMANCE_LOSS")),
     )
 
 

@@ -48,7 +48,7 @@ def test_every_page_can_be_reached() -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_addresses_are_those_of_the_settings(environment: str) -> None:
-    said = settings.variables(environment, ROOT)
+    said = settings.load(environment, ROOT).variables
     assert f"| http://{said['WEB_HOST']}:{said['WEB_PORT']} |" in README
     [row] = [line for line in README.splitlines() if line.startswith(f"| {environment} |")]
     shown = f"airflow / {said['DEFAULT_PASSWORD'] or '`make status` shows the password'}"

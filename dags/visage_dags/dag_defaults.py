@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gitops import tasks
-from visage_dags import inputs, notices
+from visage_dags import notices
 
 # The pools of infra/pools.json. Each has one slot, so its tasks never run in parallel. Only `scoring` gets
 # more slots on several machines, because batches are independent and a run finds each of them once.
@@ -30,14 +30,14 @@ def default_dag_args(dag_id: str, *, due: timedelta = timedelta(hours=12)) -> di
         "start_date": datetime(2024, 1, 1, tzinfo=UTC),
         "catchup": False,
         "max_active_runs": 1,
-        "is_paused_upon_creation": dag_id not in inputs.ACTIVE_DAGS.read(),
+        "is_paused_upon_creation": dag_id not in tasks.setting(name="ACTIVE_DAGS"),
         "deadline": None if tested else tasks.deadline(dag_id=dag_id, seconds=due.total_seconds()),
         "on_failure_callback": notices.on_failed_run_callback,
         "default_args": {
             "owner": "mlops-team",
             "depends_on_past": False,
-            "retries": inputs.TASK_RETRIES.read(),
-            "retry_delay": timedelta(seconds=inputs.TASK_RETRY_SECONDS.read()),
+            "retries": tasks.setting(name="TASK_RETRIES"),
+            "retry_delay": timedelta(seconds=tasks.setting(name="TASK_RETRY_SECONDS")),
             # The factor from one wait to the next; True would count as 1, which is no back-off.
             "retry_exponential_backoff": 2,
             "max_retry_delay": timedelta(minutes=10),

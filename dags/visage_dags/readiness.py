@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from gitops import tasks
-from visage_dags import inputs
 
 COMMANDS = ("git", "dvc", "python")
 FILES = ("dvc.yaml", "params.yaml", "params.small.yaml", "src/face_attributes/__main__.py")
@@ -75,7 +74,7 @@ def raw_data_pattern(source: str, release_root: Path) -> str:
     """
     if source == "synthetic":
         return glob.escape(str(release_root / "params.yaml"))
-    folder = Path(inputs.CELEBA_DIR.read()).expanduser()
+    folder = Path(os.environ.get("CELEBA_DIR", "")).expanduser()
     return f"{glob.escape(str(folder))}/**/list_attr_celeba.*"
 
 
@@ -112,7 +111,7 @@ def _source(files: Mapping[str, str | None]) -> tuple[str, list[Lack]]:
         return "", [Lack("params.yaml: data.source: missing; write synthetic or celeba")]
     if source not in SOURCES:
         return "", [Lack(f"params.yaml: data.source: {source}: no such source; write synthetic or celeba")]
-    if source == "celeba" and not inputs.CELEBA_DIR.read():
+    if source == "celeba" and not os.environ.get("CELEBA_DIR", ""):
         return source, [Lack("CELEBA_DIR: not set, and params.yaml: data.source is celeba; name its folder")]
     return source, []
 

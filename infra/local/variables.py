@@ -102,12 +102,17 @@ def derive(
     """
     place = layout.place(environment)
     variables = {key: value for key, value in own.file.items() if not _is_engine_setting(key)}
-    declared = settings.variables(environment, layout.checkout)
+    declared = settings.load(environment, layout.checkout).variables
     if both := sorted(variables.keys() & declared.keys()):
         raise EngineError(
             f"{layout.checkout / '.env'}: {both[0]}: {settings.path_of(environment)} says it; change it there"
         )
     return {
+        # Defaults of this engine, which settings.env or .env may replace.
+        "AIRFLOW__API__BASE_URL": address.web,
+        **PRIVATE_LOGS,
+        # How soon a task whose scheduler was killed starts again, in seconds.
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         **variables,
         **{key: own.shell[key] for key in _FROM_SHELL if key in own.shell},
         **declared,
@@ -116,7 +121,6 @@ def derive(
         "AIRFLOW_HOME": str(place.airflow),
         "AIRFLOW_CONN_FS_DEFAULT": json.dumps({"conn_type": "fs"}),
         "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(layout.origin)}),
-        "AIRFLOW__API__BASE_URL": address.web,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(address.port),
         "AIRFLOW__API__SECRET_KEY": secrets.api_secret_key,
@@ -126,11 +130,7 @@ def derive(
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "airflow_local_settings.hostname",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(place.passwords),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(place.bundles),
-        **PRIVATE_LOGS,
-        "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
-        # How soon a task whose scheduler was killed starts again, in seconds.
-        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         "DVC_GLOBAL_CONFIG_DIR": str(layout.dvc_config),
         "DVC_SITE_CACHE_DIR": str(layout.dvc_site_cache),
         "DVC_NO_ANALYTICS": "1",

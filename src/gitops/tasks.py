@@ -59,6 +59,7 @@ __all__ = (
     "run_stage",
     "runbook",
     "safe_name",
+    "setting",
     "training_ref",
     "unverified",
     "verify",
@@ -82,6 +83,18 @@ def home() -> str:
     from gitops.airflow import task_context
 
     return str(task_context.home())
+
+
+def setting(*, name: str) -> Any:
+    """Return a setting of the environment: text, a number, a boolean, or a list of texts.
+
+    Args:
+        name: Its name in `environments/<env>/settings.env`.
+
+    """
+    from gitops.release.settings import Settings
+
+    return Settings.from_environ().value(name)
 
 
 def release(*, checkout: str) -> str:

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 import yaml
 from airflow._shared.module_loading import import_string
+from airflow.configuration import conf
 from airflow.executors.executor_loader import ExecutorLoader
 from dotenv import dotenv_values
 
+from gitops.release import airflow_options, settings
 from gitops.release.file import ENVIRONMENTS
 from infra.local import instance, secret, variables
 from infra.local.layout import Layout
 from infra.local.variables import Address, Own
+from tests.dags import inputs
 from tests.support.checkout import make_checkout
-from visage_dags import inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = ROOT / "infra/kubernetes"
@@ -39,8 +41,10 @@ def executors() -> dict[str, set[str]]:
             text = (ROOT / name).read_text()
         except UnicodeDecodeError:
             continue
-        for names in re.findall(r"(?:AIRFLOW__CORE__EXECUTOR|AIRFLOW_EXECUTOR)\s*[=:]\s*([\w.,]+)", text):
-            for one in names.split(","):
+        for names in re.findall(
+            r"(?:AIRFLOW__CORE__EXECUTOR|AIRFLOW_EXECUTOR)\s*(?:[=:]\s*|:-)([\w.,]+)", text
+        ):
+            for one in filter(None, names.split(",")):
                 found.setdefault(one, set()).add(name)
     return found
 
@@ -52,8 +56,8 @@ def executor_class(name: str) -> Any:
 def test_every_engine_names_an_executor() -> None:
     found = executors()
     assert set(found) == {"LocalExecutor", "CeleryExecutor", "gitops.airflow.executor.KubernetesExecutor"}
-    for name in SAID_BY[: len(ENVIRONMENTS)]:
-        assert name in found["LocalExecutor"]
+    # The local engine names none, which is Airflow's default.
+    assert conf.get_default_value("core", "executor") == "LocalExecutor"
     assert found["CeleryExecutor"] >= {
         "infra/compose/services.yml",
         "infra/kubernetes/celery/kustomization.yaml",
@@ -94,8 +98,11 @@ def test_every_engine_has_a_triggerer() -> None:
     assert triggerer["spec"]["replicas"] >= 1
 
 
-def told_by_local_engine(tmp_path: Path) -> dict[str, str]:
+def told_by_local_engine(tmp_path: Path, *further: str) -> dict[str, str]:
+    tmp_path.mkdir(exist_ok=True)
     layout = Layout(make_checkout(tmp_path / "checkout"))
+    with (layout.checkout / settings.path_of("dev")).open("a") as file:
+        file.writelines(f"{line}\n" for line in further)
     own = Own({"CELEBA_DIR": str(tmp_path)}, {})
     keys = secret.load(layout.place("dev").secrets)
     return variables.derive(layout, "dev", own, Address("localhost", 8080), keys, "sqlite://")
@@ -105,30 +112,25 @@ def below(path: str, mounts: list[str]) -> bool:
     return any(PurePosixPath(path).is_relative_to(mount) for mount in mounts)
 
 
-FROM_ENGINES = [one for one in inputs.VARIABLES if one.source is not inputs.From.SETTINGS]
-
-
-@pytest.mark.parametrize("variable", FROM_ENGINES, ids=lambda one: one.name)
-def test_every_engine_gives_the_dags_their_inputs(variable: inputs.Input[Any], tmp_path: Path) -> None:
-    assert variable.name in told_by_local_engine(tmp_path)
+@pytest.mark.parametrize("variable", inputs.VARIABLES)
+def test_every_engine_gives_the_dags_their_inputs(variable: str, tmp_path: Path) -> None:
+    assert variable in told_by_local_engine(tmp_path)
 
     # Every one of these is a folder, so it has to be mounted, too.
-    said = re.sub(r"\$\{\w+:\+(.*)\}", r"\1", COMPOSE["x-airflow"]["environment"][variable.name])
+    said = re.sub(r"\$\{\w+:\+(.*)\}", r"\1", COMPOSE["x-airflow"]["environment"][variable])
     assert below(said, [volume["target"] for volume in COMPOSE["x-airflow"]["volumes"]])
 
-    said = str(dotenv_values(KUBERNETES / "base/engine.env", interpolate=False)[variable.name])
+    said = str(dotenv_values(KUBERNETES / "base/engine.env", interpolate=False)[variable])
     for spec in (TASK, WORKER["spec"]["template"]["spec"]):
         [container] = spec["containers"]
         claims = {one["name"] for one in spec["volumes"] if "persistentVolumeClaim" in one}
         kept = [one["mountPath"] for one in container["volumeMounts"] if one["name"] in claims]
-        assert below(said, kept), f"{variable.name}: {said} is in no claim of the pod"
+        assert below(said, kept), f"{variable}: {said} is in no claim of the pod"
 
 
-@pytest.mark.parametrize("connection", inputs.CONNECTIONS, ids=lambda one: one.name)
-def test_every_engine_has_the_connections_or_says_where_to_put_them(
-    connection: inputs.Connection, tmp_path: Path
-) -> None:
-    name = f"AIRFLOW_CONN_{connection.name.upper()}"
+@pytest.mark.parametrize("connection", inputs.CONNECTIONS)
+def test_every_engine_has_the_connections_or_says_where_to_put_them(connection: str, tmp_path: Path) -> None:
+    name = f"AIRFLOW_CONN_{connection.upper()}"
     engines = {
         "the local engine": (told_by_local_engine(tmp_path), ".env.example"),
         "Docker Compose": (COMPOSE["x-airflow"]["environment"], ".env.example"),
@@ -141,3 +143,39 @@ def test_every_engine_has_the_connections_or_says_where_to_put_them(
         assert name in given or name in (ROOT / page).read_text(), (
             f"{engine}: neither {name} nor a word on it"
         )
+
+
+def told_by_kubernetes() -> set[str]:
+    """The variables of the engine, those that a component or an environment adds among them."""
+    pages = [*KUBERNETES.rglob("engine.env"), *KUBERNETES.rglob("kustomization.yaml")]
+    pages += ROOT.glob("environments/*/kustomization.yaml")
+    return {name for page in pages for name in re.findall(r"^[ -]*(AIRFLOW__\w+)=", page.read_text(), re.M)}
+
+
+def test_a_setting_wins_over_an_engine_or_is_refused(tmp_path: Path) -> None:
+    # On Kubernetes the settings come last, so what the engine must keep is refused.
+    kept = told_by_kubernetes() & settings.REFUSED.keys()
+    compose = COMPOSE["x-airflow"]["environment"]
+    kept |= {name.removesuffix("_CMD") for name in compose if f"${{{name}:-" not in str(compose[name])}
+    local = told_by_local_engine(tmp_path / "as it comes")
+    declared = settings.load("dev", ROOT).variables
+    for name in local.keys() - declared.keys() - settings.REFUSED.keys():
+        if name.startswith("AIRFLOW__"):
+            line = f"{name}={'True' if local[name] == 'False' else '60'}"
+            assert told_by_local_engine(tmp_path / name, line)[name] == line.partition("=")[2]
+    kept |= local.keys() & settings.REFUSED.keys()
+    kept = {name for name in kept - declared.keys() if name.startswith("AIRFLOW__")}
+    secrets = {name for name in kept if "a secret" in (airflow_options.problem(name, "x") or "")}
+    assert kept - secrets <= settings.REFUSED.keys()
+    assert settings.REFUSED.keys() - kept == {"AIRFLOW__CORE__DAGS_FOLDER"}
+
+
+def test_an_engine_sets_options_that_airflow_knows(tmp_path: Path) -> None:
+    names = {
+        *COMPOSE["x-airflow"]["environment"],
+        *told_by_kubernetes(),
+        *told_by_local_engine(tmp_path / "x"),
+    }
+    options = [name for name in names if name.startswith("AIRFLOW__")]
+    assert len(options) > 20
+    assert not [name for name in options if "unknown" in (airflow_options.problem(name, "1") or "")]

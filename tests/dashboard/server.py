@@ -64,7 +64,7 @@ def serve(
     passwords.write_text(json.dumps(PASSWORDS))
     environ = {
         **variables.inherit(os.environ),
-        **settings.variables(environment, ROOT),
+        **settings.load(environment, ROOT).variables,
         **own,
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__BASE_URL": server.url,

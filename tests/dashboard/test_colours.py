@@ -12,7 +12,7 @@ THEME = "AIRFLOW__API__THEME"
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environments_theme(environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    theme = settings.variables(environment, ROOT)[THEME]
+    theme = settings.load(environment, ROOT).variables[THEME]
     monkeypatch.setenv(THEME, theme)
     brand = json.loads(theme)["tokens"]["colors"]["brand"]
     css = colours.css()

@@ -36,7 +36,7 @@ PAIRS = (
 
 
 def brand(environment: str) -> dict[str, str]:
-    theme = json.loads(settings.variables(environment, ROOT)["AIRFLOW__API__THEME"])
+    theme = json.loads(settings.load(environment, ROOT).variables["AIRFLOW__API__THEME"])
     return {f"brand-{shade}": one["value"] for shade, one in theme["tokens"]["colors"]["brand"].items()}
 
 

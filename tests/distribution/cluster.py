@@ -120,7 +120,7 @@ class Cluster:
         secrets = secret.load(self.folder / "secrets.json")
         return {
             **variables.inherit({"PATH": "/usr/bin:/bin"}),
-            **settings.variables("dev", ROOT),
+            **settings.load("dev", ROOT).variables,
             "ACTIVE_DAGS": "",
             "TASK_RETRY_SECONDS": "1",
             "WEB_PORT": str(web),
@@ -135,7 +135,6 @@ class Cluster:
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__CORE__FERNET_KEY": secrets.fernet_key,
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "machine_name.name",
-            "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
             # How soon it is noticed that a task's machine is gone, in seconds.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",

@@ -51,6 +51,9 @@ training_ref(*, ref: str, release: str) -> str
 unverified(*, release: str) -> str
 verify(*, release: str) -> dict[str, typing.Any]
 """,
+    2: """
+setting(*, name: str) -> Any
+""",
 }
 
 

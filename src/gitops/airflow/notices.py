@@ -6,12 +6,12 @@ the image, not of a release, because the triggerer sends some of the notices and
 
 import html
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from gitops.airflow import runbooks
+from gitops.release.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def send_late_notice(context: Mapping[str, Any]) -> None:
     run, deadline = context["dag_run"], context["deadline"]
     release = run.get("bundle_version") or ""
     facts = {
-        "environment": os.environ["VISAGE_ENVIRONMENT"],
+        "environment": Settings.from_environ().visage_environment,
         "release": release or "unknown",
         "DAG": run["dag_id"],
         "run": run["dag_run_id"],
@@ -73,7 +73,7 @@ def send_notice(subject: str, body: str, facts: Mapping[str, str]) -> None:
     title = str(redact(f"[Visage {facts['environment']}] {facts['DAG']}: {subject}"))
     text = str(redact(body))
     log.info("%s\n%s", title, text)
-    recipients = [name for name in os.environ.get("NOTIFY_EMAIL", "").split(",") if name]
+    recipients = list(Settings.from_environ().notify_email)
     if recipients:
         _send("smtp_default", title, lambda: _mail(recipients, title, text, facts))
     else:

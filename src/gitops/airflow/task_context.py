@@ -8,6 +8,7 @@ from pathlib import Path
 from gitops.errors import SettingsError
 from gitops.git.repository import Repository, is_full_sha
 from gitops.git.workspace import Origin, fetch
+from gitops.release.settings import Settings
 from gitops.training import source as training_source
 
 CONNECTION = "git_default"
@@ -21,10 +22,7 @@ def environment() -> str:
         SettingsError: when VISAGE_ENVIRONMENT is not set.
 
     """
-    name = os.environ.get("VISAGE_ENVIRONMENT")
-    if name is None:
-        raise SettingsError("VISAGE_ENVIRONMENT: not set; environments/<env>/settings.env sets it")
-    return name
+    return Settings.from_environ().visage_environment
 
 
 def home() -> Path:

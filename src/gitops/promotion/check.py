@@ -14,6 +14,7 @@ from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model
 from gitops.release import contract, settings, signatures
 from gitops.release import file as release_file
 from gitops.release.file import ENVIRONMENTS, PREVIOUS
+from gitops.release.settings import Settings
 from gitops.release.signatures import SIGNERS
 from gitops.release.state import Ledger
 
@@ -189,7 +190,7 @@ def _signatures(ledger: Ledger, result: MergeResult, changed: list[str]) -> list
 def _asks(repository: Repository, commit: str, environment: str) -> bool:
     content = repository.read(commit, settings.path_of(environment))
     try:
-        return settings.parse(content or b"", environment).require_signed_releases
+        return Settings.from_file(content or b"", environment).require_signed_releases
     except SettingsError:
         return False  # what is wrong with them is told elsewhere
 
@@ -200,7 +201,7 @@ def _settings(ledger: Ledger, environment: str, head: str) -> list[Finding]:
     if content is None:
         return [Finding(file, "missing", "every environment has its settings")]
     try:
-        settings.parse(content, environment)
+        Settings.from_file(content, environment)
     except SettingsError as error:
         return [Finding(file, *_split(str(error), file))]
     return []

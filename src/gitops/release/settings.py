@@ -1,17 +1,28 @@
 """How an environment runs: `environments/<env>/settings.env`.
 
-The one file is read by Airflow's processes, Docker Compose, Kustomize and this package, which disagree about
-quotes, `$` and comments behind a value. So none of these is allowed, and all of them read the same.
+The file holds settings of Visage, which `Settings` lists, and options of Airflow, its providers and
+OpenTelemetry, which `airflow_options` lists. Airflow's processes, Docker Compose, Kustomize and this package
+read it, and they disagree about quotes, `$` and comments behind a value. So the file may have none of these.
 """
 
-import difflib
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from gitops.errors import ParseError, SettingsError
+from gitops.errors import SettingsError
+from gitops.release import airflow_options
 from gitops.release.file import ENVIRONMENTS
 from gitops.text import parse as parser
 
@@ -19,12 +30,38 @@ _KEY = re.compile(r"[A-Z][A-Z0-9_]*")
 _LARGEST = 65_536
 
 
+_BUNDLES = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
 # The second is the name that settings had before; both are the same class.
 _BUNDLE_CLASSES = ("gitops.airflow.bundle.ReleaseBundle", "gitops.bundle.ReleaseBundle")
+_EXAMPLES = "AIRFLOW__CORE__LOAD_EXAMPLES"
+
+_ENGINE = "the engine sets it, to fit its ports, volumes, pods and keys; take it out"
+REFUSED = {
+    "AIRFLOW__CORE__DAGS_FOLDER": "DAGs come from the release alone; take it out",
+    "AIRFLOW__API__HOST": _ENGINE,
+    "AIRFLOW__API__PORT": f"{_ENGINE}, and write WEB_PORT",
+    "AIRFLOW__API__SECRET_KEY": _ENGINE,
+    "AIRFLOW__API_AUTH__JWT_SECRET": _ENGINE,
+    "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": _ENGINE,
+    "AIRFLOW__CORE__FERNET_KEY": _ENGINE,
+    "AIRFLOW__CORE__HOSTNAME_CALLABLE": _ENGINE,
+    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": _ENGINE,
+    "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": _ENGINE,
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _ENGINE,
+    "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE": _ENGINE,
+    "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": _ENGINE,
+    "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY": _ENGINE,
+    "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG": _ENGINE,
+}
+"""Options that would have Airflow run something other than the release, or miss what its engine provides."""
 
 
 class Settings(BaseModel):
-    """The settings of one environment, by their names in lower case."""
+    """The settings of one environment, by their names in lower case.
+
+    A line here is a setting: its type, its bounds, and the value in a process that was started without it.
+    Every `settings.env` sets all of them.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -36,37 +73,106 @@ class Settings(BaseModel):
     )
 
     visage_environment: str
-    web_host: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
-    web_port: int = Field(ge=1, le=65535)
-    default_password: str
-    active_dags: tuple[str, ...]
-    notify_email: tuple[str, ...]
-    task_retries: int = Field(ge=1, le=10)
-    task_retry_seconds: float = Field(gt=0, le=86_400)
-    accuracy_threshold: float = Field(ge=0, le=1)
-    max_performance_loss: float = Field(ge=0, lt=1)
-    max_mean_loss: float = Field(ge=0, lt=1)
-    max_attribute_loss: float = Field(ge=0, lt=1)
-    max_slice_loss: float = Field(ge=0, lt=1)
-    max_latency_ratio: float = Field(gt=0, le=1000)
-    max_latency_ms: float = Field(gt=0, le=1_000_000)
-    max_size_ratio: float = Field(gt=0, le=1000)
-    max_model_bytes: int = Field(ge=1, le=10**12)
-    min_soak_hours: float = Field(ge=0, le=8760)
-    require_signed_releases: bool
-    airflow__api__instance_name: str = Field(min_length=1)
-    airflow__api__theme: dict[str, Any]
-    airflow__api__workers: int = Field(ge=1, le=64)
-    airflow__core__executor: str = Field(min_length=1)
-    airflow__core__parallelism: int = Field(ge=1, le=1024)
-    airflow__core__load_examples: bool
-    airflow__core__dags_are_paused_at_creation: bool
-    airflow__core__simple_auth_manager_users: str = Field(min_length=1)
-    airflow__dag_processor__dag_bundle_config_list: list[dict[str, Any]]
-    airflow__dag_processor__parsing_processes: int = Field(ge=1, le=64)
-    airflow__dag_processor__min_file_process_interval: int = Field(ge=0, le=86_400)
-    airflow__scheduler__scheduler_idle_sleep_time: float = Field(gt=0, le=3600)
-    airflow__workers__min_heartbeat_interval: int = Field(ge=1, le=3600)
+    web_host: str = Field("localhost", pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    web_port: int = Field(8080, ge=1, le=65535)
+    default_password: str = ""
+    active_dags: tuple[str, ...] = ()
+    notify_email: tuple[str, ...] = ()
+    task_retries: int = Field(2, ge=0, le=10)
+    task_retry_seconds: float = Field(30, gt=0, le=86_400)
+    accuracy_threshold: float = Field(0.85, ge=0, le=1)
+    max_performance_loss: float = Field(0.02, ge=0, lt=1)
+    max_mean_loss: float = Field(0.003, ge=0, lt=1)
+    max_attribute_loss: float = Field(0, ge=0, lt=1)
+    max_slice_loss: float = Field(0.005, ge=0, lt=1)
+    max_latency_ratio: float = Field(2, gt=0, le=1000)
+    max_latency_ms: float = Field(20, gt=0, le=1_000_000)
+    max_size_ratio: float = Field(5, gt=0, le=1000)
+    max_model_bytes: int = Field(20_000_000, ge=1, le=10**12)
+    min_soak_hours: float = Field(0, ge=0, le=8760)
+    require_signed_releases: bool = False
+
+    _variables: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """All settings, Airflow's options among them, as variables of a process."""
+        return dict(self._variables)
+
+    @classmethod
+    def from_file(cls, content: bytes, environment: str, *, name: str | None = None) -> Self:
+        """Read the `settings.env` of an environment.
+
+        Args:
+            content: The file.
+            environment: The environment that it belongs to.
+            name: The file's name in errors.
+
+        Raises:
+            SettingsError: with file, line and remedy, where it may not be used.
+
+        """
+        name = name or path_of(environment)
+        lines = parse_lines(content, name)
+        where = {key: f"{name}:{number}" for key, (number, _) in lines.items()}
+        variables = {key: value for key, (_, value) in lines.items()}
+        for key, value in variables.items():
+            if key not in NAMES and (problem := _refusal(key, value)):
+                raise SettingsError(f"{where[key]}: {key}: {problem}")
+        if missing := [key for key in (*NAMES, _BUNDLES, _EXAMPLES) if key not in lines]:
+            raise SettingsError(f"{name}: {', '.join(missing)}: missing; every environment sets this")
+        settings = cls._read({key: variables[key] for key in NAMES}, where, name)
+        settings._variables.update(variables)
+        if settings.visage_environment != environment:
+            raise SettingsError(
+                f"{where['VISAGE_ENVIRONMENT']}: VISAGE_ENVIRONMENT: "
+                f"{settings.visage_environment[:40]!r} in the folder of {environment}; write {environment}"
+            )
+        if not _one_release_bundle(variables[_BUNDLES], environment):
+            raise SettingsError(
+                f'{where[_BUNDLES]}: {_BUNDLES}: write [{{"name":"release","classpath":'
+                f'"{_BUNDLE_CLASSES[0]}","kwargs":{{"environment":"{environment}",'
+                '"refresh_interval":10}}], with seconds from 1 to 3600'
+            )
+        return settings
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings that a process was started with.
+
+        Raises:
+            SettingsError: where one has a value that it may not have, or VISAGE_ENVIRONMENT is not set.
+
+        """
+        if "VISAGE_ENVIRONMENT" not in environ:
+            raise SettingsError(f"VISAGE_ENVIRONMENT: not set; {path_of('<env>')} sets it")
+        found = {key: environ[key] for key in NAMES if key in environ}
+        source = path_of(environ["VISAGE_ENVIRONMENT"])
+        return cls._read(found, dict.fromkeys(found, source), source)
+
+    @classmethod
+    def _read(cls, values: Mapping[str, str], where: Mapping[str, str], name: str) -> Self:
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            message = first["msg"].removeprefix("Value error, ")
+            if not first["loc"]:
+                raise SettingsError(f"{name}: {message}") from error
+            key = str(first["loc"][0])
+            raise SettingsError(f"{where[key]}: {key}: {message}") from error
+
+    def value(self, name: str) -> str | float | list[str]:
+        """Return the value of a setting of Visage.
+
+        Raises:
+            SettingsError: where there is no setting of this name.
+
+        """
+        if name not in NAMES:
+            raise SettingsError(f"{name}: not a setting of Visage; those are {', '.join(NAMES)}")
+        value = getattr(self, name.lower())
+        return list(value) if isinstance(value, tuple) else value
 
     @field_validator("active_dags", mode="before")
     @classmethod
@@ -84,23 +190,6 @@ class Settings(BaseModel):
             raise ValueError("e-mail addresses, with commas and no spaces between")
         return addresses
 
-    @field_validator("airflow__api__theme", "airflow__dag_processor__dag_bundle_config_list", mode="before")
-    @classmethod
-    def _decode(cls, value: str) -> Any:
-        try:
-            return parser.json_value(value.encode(), parser.SETTING)
-        except ParseError as error:
-            raise ValueError(f"JSON: {error}") from error
-
-    @field_validator(
-        "airflow__core__load_examples", "airflow__core__dags_are_paused_at_creation", mode="before"
-    )
-    @classmethod
-    def _boolean(cls, value: str) -> bool:
-        if value not in ("True", "False"):
-            raise ValueError("True or False")
-        return value == "True"
-
     @field_validator("require_signed_releases", mode="before")
     @classmethod
     def _lower_case_boolean(cls, value: str) -> bool:
@@ -114,31 +203,32 @@ class Settings(BaseModel):
             raise ValueError("REQUIRE_SIGNED_RELEASES: dev follows main, signed or not; write false")
         return self
 
-    @model_validator(mode="after")
-    def _one_release_bundle(self) -> Self:
-        # Whatever else it could say would have Airflow run something that is not the release.
-        bundles = self.airflow__dag_processor__dag_bundle_config_list
-        kwargs = parser.mapping(bundles[0].get("kwargs")) if len(bundles) == 1 else {}
-        interval = kwargs.get("refresh_interval")
-        right = [
-            {
-                "name": "release",
-                "classpath": classpath,
-                "kwargs": {"environment": self.visage_environment, "refresh_interval": interval},
-            }
-            for classpath in _BUNDLE_CLASSES
-        ]
-        if (
-            bundles not in ([bundle] for bundle in right)
-            or type(interval) is not int
-            or not 1 <= interval <= 3600
-        ):
-            raise ValueError(
-                'AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST: write [{"name":"release","classpath":'
-                '"gitops.airflow.bundle.ReleaseBundle","kwargs":{"environment":"'
-                f'{self.visage_environment}","refresh_interval":10}}}}], with seconds from 1 to 3600'
-            )
-        return self
+
+NAMES = tuple(field.upper() for field in Settings.model_fields)
+"""The settings of Visage."""
+
+
+def _refusal(key: str, value: str) -> str | None:
+    """Return the reason why a variable that is no setting of Visage may not be in the file, or None."""
+    refused = (REFUSED.get(key.removesuffix(suffix)) for suffix in ("", "_CMD", "_SECRET"))
+    if key == _EXAMPLES and value.lower() not in ("false", "f", "0"):
+        return "DAGs come from the release alone, so write False"
+    return next(filter(None, refused), None) or airflow_options.problem(key, value, NAMES)
+
+
+def _one_release_bundle(value: str, environment: str) -> bool:
+    bundles = parser.sequence(parser.json_value(value.encode(), parser.SETTING))
+    kwargs = parser.mapping(parser.mapping(bundles[0]).get("kwargs")) if len(bundles) == 1 else {}
+    interval = kwargs.get("refresh_interval")
+    right = [
+        {
+            "name": "release",
+            "classpath": classpath,
+            "kwargs": {"environment": environment, "refresh_interval": interval},
+        }
+        for classpath in _BUNDLE_CLASSES
+    ]
+    return bundles in ([bundle] for bundle in right) and type(interval) is int and 1 <= interval <= 3600
 
 
 def path_of(environment: str) -> str:
@@ -149,7 +239,9 @@ def path_of(environment: str) -> str:
 def parse_lines(content: bytes, name: str) -> dict[str, tuple[int, str]]:
     """Read flat `KEY=value` lines: key -> (line number, value).
 
-    :raises SettingsError: naming file and line, for anything that some reader would read otherwise.
+    Raises:
+        SettingsError: with file and line, for a line that one of the readers would read differently.
+
     """
     if len(content) > _LARGEST:
         raise SettingsError(f"{name}: larger than {_LARGEST:,} bytes; take out what is not a setting")
@@ -177,61 +269,21 @@ def parse_lines(content: bytes, name: str) -> dict[str, tuple[int, str]]:
     return found
 
 
-def parse(content: bytes, environment: str, *, name: str | None = None) -> Settings:
-    """Read and validate an environment's settings; `name` is how errors call the file.
-
-    :raises SettingsError: with file, line, and what would be right.
-    """
-    name = name or path_of(environment)
-    lines = parse_lines(content, name)
-    known = [field.upper() for field in Settings.model_fields]
-    for key, (number, _) in lines.items():
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else "take it out"
-            raise SettingsError(f"{name}:{number}: {key}: unknown, {hint}")
-    if missing := [key for key in known if key not in lines]:
-        raise SettingsError(f"{name}: {', '.join(missing)}: missing; every environment sets every key")
-    try:
-        settings = Settings.model_validate({key: value for key, (_, value) in lines.items()})
-    except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        if not first["loc"]:
-            raise SettingsError(f"{name}: {message}") from error
-        key = str(first["loc"][0])
-        raise SettingsError(f"{name}:{lines[key][0]}: {key}: {message}") from error
-    if settings.visage_environment != environment:
-        raise SettingsError(
-            f"{name}:{lines['VISAGE_ENVIRONMENT'][0]}: VISAGE_ENVIRONMENT: "
-            f"{settings.visage_environment[:40]!r} in the folder of {environment}; write {environment}"
-        )
-    return settings
-
-
 def load(environment: str, root: Path = Path()) -> Settings:
     """Read an environment's settings from the working tree at `root`.
 
-    :raises SettingsError: when there are none or they are not valid.
+    Raises:
+        SettingsError: when there are none, or when they may not be used.
+
     """
-    return parse(_content(environment, root), environment, name=str(root / path_of(environment)))
-
-
-def variables(environment: str, root: Path = Path()) -> dict[str, str]:
-    """Read an environment's settings as process variables, once they are known to be valid."""
-    content, name = _content(environment, root), str(root / path_of(environment))
-    parse(content, environment, name=name)
-    return {key: value for key, (_, value) in parse_lines(content, name).items()}
-
-
-def _content(environment: str, root: Path) -> bytes:
     if environment not in ENVIRONMENTS:
         raise SettingsError(f"{environment}: no such environment; there are {', '.join(ENVIRONMENTS)}")
     file = root / path_of(environment)
     try:
-        return file.read_bytes()
+        content = file.read_bytes()
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror}; run this in a checkout of the repository") from error
+    return Settings.from_file(content, environment, name=str(file))
 
 
 def _problem(value: str) -> str | None:

@@ -69,7 +69,7 @@ class Ledger:
         content = self.repository.read(self.tip, path)
         if content is None:
             raise SettingsError(f"{path}: missing on main")
-        return settings.parse(content, environment)
+        return Settings.from_file(content, environment)
 
     @cached_property
     def trunk(self) -> frozenset[str]:

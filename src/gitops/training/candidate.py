@@ -14,6 +14,7 @@ from gitops.git.workspace import Origin, fetch, resolve, workspace
 from gitops.model import drift_comparison
 from gitops.paths import EVALUATION, LOCK, PERFORMANCE
 from gitops.release import settings
+from gitops.release.settings import Settings
 from gitops.release.verdicts import Verdicts
 from gitops.text import instructions, parse
 
@@ -112,7 +113,7 @@ def judge(
         content = repository.read(main, settings.path_of(environment))
         if content is None:
             raise SettingsError(f"{settings.path_of(environment)}: missing in {main[:12]}")
-        declared = settings.parse(content, environment)
+        declared = Settings.from_file(content, environment)
         with origin.session():
             tags = f"verified/{environment}/*", f"rejected/{environment}/*"
             target = repository.namespace("origin")

@@ -1,4 +1,4 @@
-"""Every variable and connection that a DAG reads is declared in `inputs`, and none that it does not read."""
+"""DAGs read settings that there are, and variables and connections that every engine gives them."""
 
 import ast
 from collections.abc import Iterator
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from gitops import tasks
+from gitops.errors import SettingsError
 from gitops.release import settings
-from gitops.release.file import ENVIRONMENTS
-from visage_dags import inputs
+from tests.dags import inputs
 
 ROOT = Path(__file__).resolve().parents[3]
 DAGS = sorted((ROOT / "dags").rglob("*.py"))
-INPUTS = ROOT / "dags/visage_dags/inputs.py"
 # Connections that an operator reads unless it is told another.
-IMPLIED = {"FileSensor": inputs.FILES.name}
+IMPLIED = {"FileSensor": "fs_default"}
 LOOKS_UP = {"get_connection", "GitHook", "SmtpHook", "SlackWebhookHook", "SlackHook", "SmtpNotifier"}
 
 
@@ -39,17 +39,9 @@ def _text(node: ast.AST) -> str | None:
 
 
 def _used(path: Path) -> Iterator[tuple[str, str]]:
-    """What a module reads: ('variable' | 'connection' | 'Airflow variable', name)."""
-    declared = {
-        name: value
-        for name, value in vars(inputs).items()
-        if isinstance(value, inputs.Input | inputs.Connection)
-    }
+    """What a module reads: ('setting' | 'variable' | 'connection' | 'Airflow variable', name)."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "inputs" and node.attr in declared:
-            found = declared[node.attr]
-            yield "variable" if isinstance(found, inputs.Input) else "connection", found.name
-        elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
             yield "variable", _text(node.slice) or f"{path}:{node.lineno}: not a plain name"
         elif isinstance(node, ast.Call):
             yield from _called(node, path)
@@ -69,6 +61,8 @@ def _called(node: ast.Call, path: Path) -> Iterator[tuple[str, str]]:
         yield "connection", first
     elif last in IMPLIED and not any(keyword.arg == "fs_conn_id" for keyword in node.keywords):
         yield "connection", IMPLIED[last]
+    if name == "tasks.setting":
+        yield "setting", ast.literal_eval(node.keywords[0].value)
     for keyword in node.keywords:
         if (keyword.arg or "").endswith("conn_id") and (text := _text(keyword.value)):
             yield "connection", text
@@ -76,19 +70,20 @@ def _called(node: ast.Call, path: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def used() -> set[tuple[str, str]]:
-    return {entry for path in _reached() if path != INPUTS for entry in _used(path)}
+    return {entry for path in _reached() for entry in _used(path)}
 
 
 def test_the_reading_is_found_wherever_it_is(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text(
-        "os.environ['A']; os.environ.get('B', ''); os.getenv('C'); Variable.get('D'); inputs.VISAGE_HOME\n"
+        "os.environ['A']; os.environ.get('B', ''); os.getenv('C'); Variable.get('D')\n"
         "BaseHook.get_connection('e'); Connection.get('f'); Operator(task_id='x', smtp_conn_id='g')\n"
-        "FileSensor(filepath='x'); os.environ[name]\n"
+        "FileSensor(filepath='x'); os.environ[name]; tasks.setting(name='H')\n"
     )
     assert set(_used(module)) == {
-        *(("variable", name) for name in ("A", "B", "C", "VISAGE_HOME", f"{module}:3: not a plain name")),
+        *(("variable", name) for name in ("A", "B", "C", f"{module}:3: not a plain name")),
         ("Airflow variable", "D"),
+        ("setting", "H"),
         *(("connection", name) for name in ("e", "f", "g", "fs_default")),
     }
 
@@ -102,37 +97,32 @@ def test_the_modules_behind_the_dags_are_looked_at_too() -> None:
     } <= names
 
 
-def test_what_is_read_is_declared_and_what_is_declared_is_read(used: set[tuple[str, str]]) -> None:
-    declared = {("variable", variable.name) for variable in inputs.VARIABLES}
-    declared |= {("connection", connection.name) for connection in inputs.CONNECTIONS}
-    assert used - declared == set(), "declare it in dags/visage_dags/inputs.py"
-    assert declared - used == set(), "nobody reads it: take it out of dags/visage_dags/inputs.py"
+def test_dags_read_what_there_is(used: set[tuple[str, str]]) -> None:
+    given = {
+        *(("variable", name) for name in inputs.VARIABLES),
+        *(("connection", name) for name in inputs.CONNECTIONS),
+    }
+    settings_read = {(kind, name) for kind, name in used if kind == "setting"}
+    assert used - settings_read == given, "tests/dags/inputs.py lists what every engine must have"
+    assert {name for _, name in settings_read} <= set(settings.NAMES)
+    assert {("setting", "ACTIVE_DAGS"), ("setting", "ACCURACY_THRESHOLD")} <= settings_read
 
 
-def test_every_declaration_is_listed() -> None:
-    made = [value for value in vars(inputs).values() if isinstance(value, inputs.Input | inputs.Connection)]
-    assert {one.name for one in made} == {one.name for one in (*inputs.VARIABLES, *inputs.CONNECTIONS)}
-
-
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_a_setting_is_in_every_environment_and_has_its_type(
-    environment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = settings.variables(environment, ROOT)
-    for variable in inputs.VARIABLES:
-        assert (variable.name in said) == (variable.source is inputs.From.SETTINGS), variable.name
-        if variable.name in said:
-            monkeypatch.setenv(variable.name, said[variable.name])
-            value = variable.read()
-            if not isinstance(variable.default, inputs.Required):
-                assert type(value) is type(variable.default), variable.name
-            assert value == getattr(settings.load(environment, ROOT), variable.name.lower())
-
-
-def test_what_is_missing_or_wrong_says_who_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(LookupError, match=r"VISAGE_HOME: not set; what runs Airflow"):
-        inputs.VISAGE_HOME.read()
-    assert inputs.TASK_RETRIES.read() == 2
+def test_a_setting_has_its_type_and_a_value_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISAGE_ENVIRONMENT", "dev")
+    assert tasks.setting(name="TASK_RETRIES") == 2
+    assert tasks.setting(name="ACTIVE_DAGS") == []
+    monkeypatch.setenv("ACTIVE_DAGS", "one,two")
+    assert tasks.setting(name="ACTIVE_DAGS") == ["one", "two"]
     monkeypatch.setenv("TASK_RETRIES", "many")
-    with pytest.raises(ValueError, match=r"TASK_RETRIES: invalid literal.*settings\.env says it"):
-        inputs.TASK_RETRIES.read()
+    with pytest.raises(SettingsError, match=r"dev/settings\.env: TASK_RETRIES: .* valid integer"):
+        tasks.setting(name="ACTIVE_DAGS")
+
+
+def test_a_setting_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=r"VISAGE_ENVIRONMENT: not set; environments/<env>/settings\.env"):
+        tasks.setting(name="TASK_RETRIES")
+    monkeypatch.setenv("VISAGE_ENVIRONMENT", "dev")
+    for name in ("TASK_RETRYS", "AIRFLOW__CORE__PARALLELISM"):
+        with pytest.raises(SettingsError, match=f"{name}: not a setting of Visage; .*, TASK_RETRIES,"):
+            tasks.setting(name=name)

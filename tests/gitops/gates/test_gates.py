@@ -28,7 +28,7 @@ def record_verdict(lab: Lab, verdict: Verdict) -> None:
 
 
 def dev(lab: Lab) -> settings.Settings:
-    return settings.parse(lab.origin.read("main", settings.path_of("dev")) or b"", "dev")
+    return settings.Settings.from_file(lab.origin.read("main", settings.path_of("dev")) or b"", "dev")
 
 
 def outcome(lab: Lab, commit: str, incumbent: str | None = None) -> dict[str, bool]:
@@ -63,7 +63,7 @@ def beside(lab: Lab, change: dict[str, Any] | None = None, **limits: str) -> dic
     content = (lab.origin.read("main", settings.path_of("dev")) or b"").decode()
     for key, value in limits.items():
         content = re.sub(rf"^{key}=.*$", f"{key}={value}", content, flags=re.MULTILINE)
-    rows = judge(lab.origin, commit, incumbent, settings.parse(content.encode(), "dev"), compare)
+    rows = judge(lab.origin, commit, incumbent, settings.Settings.from_file(content.encode(), "dev"), compare)
     found = {row.gate: row for row in rows}
     # A latency that would refuse the model is measured again.
     assert asked == [(commit, incumbent)] * (1 if found["latency"].ok else 2)

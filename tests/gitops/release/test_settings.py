@@ -22,12 +22,12 @@ def _keys(environment: str) -> list[str]:
 
 
 def test_all_environments_set_the_same_keys_in_the_same_order() -> None:
-    assert _keys("dev") == _keys("staging") == _keys("prod")
+    assert len({tuple(_keys(environment)) for environment in ENVIRONMENTS}) == 1
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_reader_reads_the_same(environment: str) -> None:
-    ours = settings.variables(environment, ROOT)
+    ours = settings.load(environment, ROOT).variables
     assert ours == dotenv_values(ROOT / settings.path_of(environment), interpolate=False)
     assert ours == dotenv_values(ROOT / settings.path_of(environment), interpolate=True)
     assert ours == _as_kustomize_reads((ROOT / settings.path_of(environment)).read_text("utf-8"))
@@ -47,13 +47,14 @@ def test_values(environment: str) -> None:
     assert loaded.default_password == ("airflow" if environment == "dev" else "")
     assert "verify_release" in loaded.active_dags
     assert loaded.accuracy_threshold == 0.85
-    bundle = loaded.airflow__dag_processor__dag_bundle_config_list[0]
+    [bundle] = json.loads(loaded.variables["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])
     assert bundle["classpath"] == "gitops.airflow.bundle.ReleaseBundle"
     assert bundle["kwargs"] == {"environment": environment, "refresh_interval": 10}
 
 
 def test_airflow_accepts_the_themes_and_they_differ() -> None:
-    themes = [settings.load(environment, ROOT).airflow__api__theme for environment in ENVIRONMENTS]
+    key = "AIRFLOW__API__THEME"
+    themes = [json.loads(settings.load(name, ROOT).variables[key]) for name in ENVIRONMENTS]
     shades = set()
     for theme in themes:
         brand = Theme.model_validate(theme).tokens["colors"].brand
@@ -98,11 +99,25 @@ def _line(key: str) -> int:
         ("MAX_LATENCY_RATIO=2", "MAX_LATENCY_RATIO=0", "MAX_LATENCY_RATIO", "greater than 0"),
         ("MAX_SIZE_RATIO=5", "MAX_SIZE_RATIO=inf", "MAX_SIZE_RATIO", "finite"),
         ("ACTIVE_DAGS=score_faces,", "ACTIVE_DAGS=score_faces, ", "ACTIVE_DAGS", "no spaces"),
+        *(
+            (f"{key}={old}", f"{key}={new}", key, says)
+            for key, old, new, says in (
+                ("AIRFLOW__CORE__LOAD_EXAMPLES", "False", "True", "DAGs come from the release alone"),
+                ("AIRFLOW__CORE__LOAD_EXAMPLES", "False", "no", "so write False"),
+                ("AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION", "True", "yes", "True or False"),
+                ("AIRFLOW__API__WORKERS", "1", "many", "a whole number"),
+            )
+        ),
+        *(
+            ("AIRFLOW__API__WORKERS=1", f"{key}=1", "AIRFLOW__API__WORKERS", "take it out")
+            for key in settings.REFUSED
+        ),
+        ("AIRFLOW__API__WORKERS=1", "AIRFLOW__API__PORT=1", "AIRFLOW__API__WORKERS", "write WEB_PORT"),
         (
-            "AIRFLOW__CORE__LOAD_EXAMPLES=False",
-            "AIRFLOW__CORE__LOAD_EXAMPLES=no",
-            "AIRFLOW__CORE__LOAD",
-            "True or False",
+            "AIRFLOW__API__WORKERS=1",
+            "AIRFLOW__CORE__FERNET_KEY_SECRET=key",
+            "AIRFLOW__API__WORKERS",
+            "the engine sets it",
         ),
         ("AIRFLOW__API__THEME={", "AIRFLOW__API__THEME=[", "AIRFLOW__API__THEME", "JSON"),
         (
@@ -123,10 +138,9 @@ def _line(key: str) -> int:
         ("MIN_SOAK_HOURS=0", "MIN_SOAK_HOURS=1e300", "MIN_SOAK_HOURS", "less than or equal to 8760"),
         ("MIN_SOAK_HOURS=0", f"MIN_SOAK_HOURS={'9' * 5000}", "MIN_SOAK_HOURS", "finite"),
         ("TASK_RETRIES=2", f"TASK_RETRIES={'9' * 5000}", "TASK_RETRIES", "integer"),
-        ("AIRFLOW__API__WORKERS=1", "AIRFLOW__API__WORKERS=99999999999", "AIRFLOW__API__WORKERS", "64"),
         ("TASK_RETRY_SECONDS=30", "TASK_RETRY_SECONDS=1e300", "TASK_RETRY_SECONDS", "86400"),
         *(
-            (BUNDLE, shape, None, "write [{")
+            (BUNDLE, shape, "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE", "write [{")
             for shape in (
                 "[]",
                 '[{"kwargs":[1]}]',
@@ -140,13 +154,18 @@ def _line(key: str) -> int:
                 BUNDLE[:-1] + "," + BUNDLE[1:],
             )
         ),
-        ("VISAGE_ENVIRONMENT=dev", "VISAGE_ENVIRONMENT=prod", None, '"environment":"prod"'),
-        ('"environment":"dev"', '"environment":"prod"', None, '"environment":"dev"'),
+        ("VISAGE_ENVIRONMENT=dev", "VISAGE_ENVIRONMENT=prod", "VISAGE_ENVIRONMENT", "write dev"),
+        (
+            '"environment":"dev"',
+            '"environment":"prod"',
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE",
+            '"environment":"dev"',
+        ),
     ],
 )
 def test_refuses_with_file_and_line(old: str, new: str, key: str | None, says: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        settings.parse(_with(old, new), "dev")
+        settings.Settings.from_file(_with(old, new), "dev")
     message = str(caught.value)
     assert says in message
     assert "\n" not in message
@@ -157,22 +176,54 @@ def test_refuses_with_file_and_line(old: str, new: str, key: str | None, says: s
         assert message.startswith(f"environments/dev/settings.env:{line}: ")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "AIRFLOW__LOGGING__REMOTE_LOGGING=True",
+        "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER=s3://logs/dev",
+        "AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID=aws_default",
+        "AIRFLOW__SECRETS__BACKEND=airflow.providers.hashicorp.secrets.vault.VaultBackend",
+        'AIRFLOW__SECRETS__BACKEND_KWARGS={"url":"https://vault.example.org","auth_type":"kubernetes"}',
+        "AIRFLOW__CORE__AUTH_MANAGER=airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+        "AIRFLOW__CORE__EXECUTOR=LocalExecutor,KubernetesExecutor",
+        "AIRFLOW__METRICS__OTEL_ON=True",
+        "OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318",
+        "AIRFLOW__CELERY__WORKER_CONCURRENCY=4",
+        "AIRFLOW__KUBERNETES_EXECUTOR__RUNNING_POD_LOG_LINES=50",
+        "AIRFLOW__CELERY__BROKER_URL_SECRET=broker-url",
+    ],
+)
+def test_an_option_of_airflow_is_a_variable_of_the_process(line: str) -> None:
+    key, _, value = line.partition("=")
+    assert settings.Settings.from_file(f"{DEV}{line}\n".encode(), "dev").variables[key] == value
+
+
+def test_a_process_has_the_values_of_its_file() -> None:
+    loaded = settings.load("dev", ROOT)
+    assert (
+        settings.Settings.from_environ({"PATH": "/bin", **loaded.variables}).model_dump()
+        == loaded.model_dump()
+    )
+    alone = settings.Settings.from_environ({"VISAGE_ENVIRONMENT": "dev"})
+    assert (alone.task_retries, alone.accuracy_threshold, alone.active_dags) == (2, 0.85, ())
+
+
 def test_refuses_the_settings_of_another_environment() -> None:
     with pytest.raises(SettingsError, match="'dev' in the folder of staging; write staging"):
-        settings.parse(DEV.encode(), "staging")
+        settings.Settings.from_file(DEV.encode(), "staging")
 
 
 def test_refuses_missing_and_double_keys() -> None:
     with pytest.raises(SettingsError, match=r"settings\.env: WEB_PORT: missing"):
-        settings.parse(_with("WEB_PORT=8080\n", ""), "dev")
+        settings.Settings.from_file(_with("WEB_PORT=8080\n", ""), "dev")
     last = DEV.count("\n") + 1
     with pytest.raises(SettingsError, match=rf"settings\.env:{last}: WEB_PORT is there twice, first in line"):
-        settings.parse((DEV + "WEB_PORT=8080\n").encode(), "dev")
+        settings.Settings.from_file((DEV + "WEB_PORT=8080\n").encode(), "dev")
 
 
 def test_a_secret_in_a_refused_value_is_not_repeated() -> None:
     with pytest.raises(SettingsError) as caught:
-        settings.parse(_with("WEB_PORT=8080", "WEB_PORT=hunter2"), "dev")
+        settings.Settings.from_file(_with("WEB_PORT=8080", "WEB_PORT=hunter2"), "dev")
     assert "hunter2" not in str(caught.value)
 
 
@@ -207,7 +258,7 @@ def test_a_damaged_file_is_one_line_that_names_it(data: st.DataObject) -> None:
     text = DEV[:start] + data.draw(st.text(max_size=20)) + DEV[end:]
     message = settings.path_of("dev")
     try:
-        found = settings.parse(text.encode("utf-8", "surrogatepass"), "dev")
+        found = settings.Settings.from_file(text.encode("utf-8", "surrogatepass"), "dev")
     except SettingsError as error:
         message = str(error)
     else:

@@ -114,10 +114,9 @@ def test_every_process_has_the_settings_of_its_environment(name: str) -> None:
     # The last file wins over those before, and `environment` over the files.
     service = SERVICES[name]
     assert service["env_file"] == [".env", "environments/${VISAGE_ENVIRONMENT}/settings.env"]
-    said_again = service["environment"].keys() & settings.variables("prod", ROOT).keys()
+    said_again = service["environment"].keys() & settings.load("prod", ROOT).variables.keys()
     assert {key: service["environment"][key] for key in said_again} == {
-        "AIRFLOW__CORE__EXECUTOR": "${AIRFLOW_EXECUTOR:-${AIRFLOW__CORE__EXECUTOR}}",
-        "AIRFLOW__CORE__PARALLELISM": "${AIRFLOW_WORKERS:-${AIRFLOW__CORE__PARALLELISM}}",
+        "AIRFLOW__CORE__PARALLELISM": "${AIRFLOW_WORKERS:-${AIRFLOW__CORE__PARALLELISM:-32}}",
         "WEB_PORT": "${WEB_PORT}",
     }
 
@@ -126,14 +125,15 @@ def test_there_is_a_worker_for_each_task_that_may_run_and_each_batch() -> None:
     worker = SERVICES["airflow-worker"]
     assert worker["scale"] == worker["environment"]["SCORING_SLOTS"] == "${AIRFLOW_WORKERS:-1}"
     assert worker["environment"]["AIRFLOW__CORE__PARALLELISM"].startswith("${AIRFLOW_WORKERS:-")
-    assert worker["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"] == "1"
+    concurrency = "${AIRFLOW__CELERY__WORKER_CONCURRENCY:-1}"
+    assert worker["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"] == concurrency
 
 
 def test_the_server_says_nothing_that_the_settings_say() -> None:
     said = set(re.findall(r"^#?([A-Z_0-9]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert said
     for environment in ENVIRONMENTS:
-        assert not said & settings.variables(environment, ROOT).keys()
+        assert not said & settings.load(environment, ROOT).variables.keys()
 
 
 def test_the_environments_can_be_up_at_the_same_time() -> None:

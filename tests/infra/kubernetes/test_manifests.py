@@ -156,7 +156,7 @@ def test_nobody_but_the_scheduler_may_talk_to_kubernetes(environment: str) -> No
 def test_a_task_is_given_neither_the_database_nor_the_keys() -> None:
     [container] = TASK["spec"]["containers"]
     given = [next(iter(one.values()))["name"] for one in container["envFrom"]]
-    assert given == ["airflow-tasks", "task-settings", "task-engine"]
+    assert given == ["airflow-tasks", "task-engine", "task-settings"]
 
 
 @every_environment
@@ -178,15 +178,24 @@ def test_one_image_with_a_version_runs_everything(environment: str) -> None:
 
 @every_environment
 def test_the_settings_are_those_of_the_other_engines(environment: str) -> None:
-    declared = settings.variables(environment, ROOT)
+    declared = settings.load(environment, ROOT).variables
     maps = objects(rendered(environment), "ConfigMap")
     found = [name for name in maps if name.startswith(("settings", "task-settings"))]
     assert len(found) == 2
     for name in found:
         assert maps[name]["data"] == declared
-    for name in (name for name in maps if name.startswith(("engine", "task-engine"))):
-        again = maps[name]["data"].keys() & declared.keys()
-        assert again == {"AIRFLOW__CORE__EXECUTOR"}, "an engine may say how tasks run, and nothing else"
+    # The last source of a container wins.
+    given = [
+        one["envFrom"]
+        for _, pod in pods(rendered(environment))
+        for one in containers(pod)
+        if "envFrom" in one
+    ]
+    assert given
+    for sources in given:
+        *_, engine, last = (next(iter(source.values()))["name"] for source in sources)
+        assert engine.startswith(("engine", "task-engine"))
+        assert last.startswith(("settings", "task-settings"))
     own = next(one["data"] for name, one in maps.items() if name.startswith("engine"))
     address = f"http://{declared['WEB_HOST']}:{declared['WEB_PORT']}"
     assert own["AIRFLOW__API__BASE_URL"] == address
@@ -356,7 +365,7 @@ def test_celery_takes_the_scheduler_its_access_and_scales_its_workers(tmp_path: 
     assert own["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
     assert own["AIRFLOW__CELERY__WORKER_CONCURRENCY"] == "1"
     # What waits at the broker for a worker is given up after a while; each scheduler counts for itself.
-    parallelism = settings.load("prod", ROOT).airflow__core__parallelism
+    parallelism = int(settings.load("prod", ROOT).variables["AIRFLOW__CORE__PARALLELISM"])
     tasks = deployments["airflow-scheduler"]["spec"]["replicas"] * parallelism
     assert tasks == scaler["spec"]["maxReplicas"]
     assert int(own["SCORING_SLOTS"]) == tasks - 1, "the others need not wait for the end of a batch"
