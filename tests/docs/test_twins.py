@@ -5,6 +5,7 @@ import re
 import tokenize
 from collections import Counter
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 import pytest
 
@@ -67,7 +68,7 @@ def _targets(page: Page, other: Page) -> list[str]:
         if re.match(r"[a-z]+:", link.target):
             found.append(link.target)
         elif not path:
-            found.append(places.get(anchor, link.target))
+            found.append(places.get(unquote(anchor), link.target))
         else:
             target = _plain(page.path.parent / path)
             # Each leads to the other.

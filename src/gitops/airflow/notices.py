@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from gitops.airflow import runbooks
+from gitops.airflow import runbooks, task_context
 from gitops.release.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def send_late_notice(context: Mapping[str, Any]) -> None:
     run, deadline = context["dag_run"], context["deadline"]
     release = run.get("bundle_version") or ""
     facts = {
-        "environment": Settings.from_environ().visage_environment,
+        "environment": task_context.environment(),
         "release": release or "unknown",
         "DAG": run["dag_id"],
         "run": run["dag_run_id"],

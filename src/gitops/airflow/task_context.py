@@ -22,7 +22,10 @@ def environment() -> str:
         SettingsError: when VISAGE_ENVIRONMENT is not set.
 
     """
-    return Settings.from_environ().visage_environment
+    name = Settings.from_environ().visage_environment
+    if not name:
+        raise SettingsError("VISAGE_ENVIRONMENT: not set; environments/<env>/settings.env sets it")
+    return name
 
 
 def home() -> Path:

@@ -72,7 +72,7 @@ class Settings(BaseModel):
         hide_input_in_errors=True,
     )
 
-    visage_environment: str
+    visage_environment: str = ""
     web_host: str = Field("localhost", pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
     web_port: int = Field(8080, ge=1, le=65535)
     default_password: str = ""
@@ -141,13 +141,11 @@ class Settings(BaseModel):
         """Read the settings that a process was started with.
 
         Raises:
-            SettingsError: where one has a value that it may not have, or VISAGE_ENVIRONMENT is not set.
+            SettingsError: where one has a value that it may not have.
 
         """
-        if "VISAGE_ENVIRONMENT" not in environ:
-            raise SettingsError(f"VISAGE_ENVIRONMENT: not set; {path_of('<env>')} sets it")
         found = {key: environ[key] for key in NAMES if key in environ}
-        source = path_of(environ["VISAGE_ENVIRONMENT"])
+        source = path_of(found.get("VISAGE_ENVIRONMENT", "<env>"))
         return cls._read(found, dict.fromkeys(found, source), source)
 
     @classmethod
