@@ -10,8 +10,9 @@ from typer.testing import CliRunner, Result
 
 from gitops.cli import app, releases
 from gitops.diff.diff import compare
+from gitops.promotion import proposals
 from gitops.promotion.proposals import awaited
-from gitops.text import instructions, proposals
+from gitops.text import instructions
 from tests.gitops import poison
 from tests.support.command import captured
 from tests.support.fake_airflow import FakeAirflow

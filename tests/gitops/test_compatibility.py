@@ -2,7 +2,10 @@
 
 import ast
 import inspect
+import json
+import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
