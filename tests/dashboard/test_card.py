@@ -3,7 +3,8 @@ import json
 from dashboard import card, running
 from dashboard.place import Place
 from gitops.model.metrics import Interval
-from tests.dashboard.world import ATTRIBUTES, World, trained
+from tests.dashboard.world import World, trained
+from tests.support.figures import ATTRIBUTES
 
 
 def read(world: World, commit: str) -> card.Card:

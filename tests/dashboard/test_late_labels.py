@@ -3,7 +3,8 @@ from datetime import timedelta
 import pytest
 
 from dashboard import checks, late_labels
-from tests.dashboard.world import ATTRIBUTES, NOW, SLICES, World, performance
+from tests.dashboard.world import NOW, SLICES, World, performance
+from tests.support.figures import ATTRIBUTES
 
 
 def read(world: World) -> late_labels.LateLabels | None:

@@ -8,56 +8,20 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.text import json_values
-from tests.support.figures import model_files
+from tests.support.figures import ATTRIBUTES, SLICES, measured
 from tests.support.lab import Lab
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 TODAY = NOW.date()
-ATTRIBUTES = tuple(name for name in CELEBA_ATTRIBUTES if name not in ("Attractive", "Pointy_Nose"))
-SLICES = ("Male", "not_Male", "Young", "not_Young", "Male_and_Young", "dark", "not_Male_and_not_Young")
 
 
 def trained(name: str, accuracy: float = 0.9) -> dict[str, bytes]:
-    """What a training leaves in git, with figures for each attribute and slice."""
-    files = model_files(name, accuracy)
-    dice = random.Random(name)  # noqa: S311, nobody guards anything with it
-    evaluation = json.loads(files["metrics/evaluation.json"])
-
-    def figures(value: float, width: float) -> dict[str, float]:
-        return {"accuracy": value, "accuracy_low": value - width, "accuracy_high": min(value + width, 1)}
-
-    evaluation |= {
-        "mean_accuracy_low": accuracy - 0.002,
-        "mean_accuracy_high": accuracy + 0.002,
-        "mean_balanced_accuracy_low": 0.74,
-        "mean_balanced_accuracy_high": 0.76,
-        "worst_slice_of_at_least": 30,
-        "per_attribute": {
-            one: figures(round(accuracy + dice.uniform(-0.09, 0.07), 4), 0.012)
-            | {"majority_accuracy": round(dice.uniform(0.55, 0.97), 4)}
-            for one in ATTRIBUTES
-        },
-        "slices": {
-            one: figures(round(accuracy + dice.uniform(-0.03, 0.02), 4), 0.006)
-            | {"count": dice.randint(40, 900), "by": "x"}
-            for one in SLICES
-        }
-        | {"a_handful": figures(0.2, 0.1) | {"count": 3, "by": "x"}},
-    }
-    sha256 = evaluation["model_sha256"]
-    latency = {"batch_1": {"p50_ms": 0.41, "p95_ms": 0.62}, "batch_64": {"p50_ms": 7.9, "p95_ms": 8.8}}
-    return files | {
-        "metrics/evaluation.json": json.dumps(evaluation).encode(),
-        "metrics/performance.json": json.dumps(
-            {"model_sha256": sha256, "variant": "int8", "model_bytes": 746_355, "latency": latency}
-        ).encode(),
-        "metrics/training.json": json.dumps({"train_images": 6418, "validation_images": 814}).encode(),
-        "params.yaml": (ROOT / "params.yaml").read_bytes(),
-    }
+    """What a training leaves in git, with the parameters of this repository."""
+    files = measured(name, accuracy, seed=len(name))
+    return files | {"params.yaml": (ROOT / "params.yaml").read_bytes()}
 
 
 class World:

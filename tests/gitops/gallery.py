@@ -1,67 +1,25 @@
 """A gallery of reports on pull requests of every kind, with figures as a training leaves them."""
 
 import json
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
 from gitops.model import drift_comparison
 from gitops.report import collect
 from gitops.report import render as report_render
 from gitops.training.trial import Trial, load_seconds
-from tests.support.figures import model_files
+from tests.support.figures import measured
 from tests.support.lab import Lab
 
-EPOCHS = 24
-SLICES = ("Male", "not Male", "Young", "not Young", "dark", "medium", "light")
 JOBS = dict.fromkeys(("scope", "lint", "test", "dags", "train"), "success")
 WORDS = JOBS | dict.fromkeys(("test", "dags", "train"), "skipped")
 SECONDS = {"scope": 41.0, "lint": 96.0, "test": 540.0, "dags": 497.0, "train": 190.0}
 
 
-def files(name: str, accuracy: float, *, profile: str = "full", seed: int = 1) -> dict[str, bytes]:
-    """Return what a training run leaves in git, with figures for all attributes around `accuracy`."""
-    dice = random.Random(seed)  # noqa: S311, for figures
-    made = model_files(name, accuracy, profile=profile)
-    evaluation = json.loads(made["metrics/evaluation.json"])
-    spread = {one: dice.betavariate(2, 5) for one in CELEBA_ATTRIBUTES}
-    mean = sum(spread.values()) / len(spread)
-
-    def interval(value: float, width: float, key: str) -> dict[str, float]:
-        value = min(max(value, 0.0), 1.0)
-        return {key: value, f"{key}_low": value - width, f"{key}_high": min(value + width, 1.0)}
-
-    figures: dict[str, Any] = {
-        **evaluation,
-        **interval(accuracy, 0.002, "mean_accuracy"),
-        **interval(accuracy - 0.08, 0.006, "mean_balanced_accuracy"),
-        **interval(accuracy - 0.2, 0.01, "mean_f1"),
-        **interval(0.99 * accuracy, 0.004, "mean_roc_auc"),
-        "per_attribute": {
-            one: interval(1 - (1 - accuracy) * spread[one] / mean, 0.008, "accuracy")
-            for one in CELEBA_ATTRIBUTES
-        },
-        "slices": {one: interval(accuracy + dice.uniform(-0.02, 0.01), 0.01, "accuracy") for one in SLICES},
-    }
-    curve = [(0.6 * 0.9**n + 0.1, 0.5 * 0.9**n + 0.12, accuracy - 0.3 * 0.8**n) for n in range(1, EPOCHS + 1)]
-    rows = [f"{epoch},{one:.4f},{two:.4f},{three:.4f}" for epoch, (one, two, three) in enumerate(curve, 1)]
-    head = "epoch,train_loss,validation_loss,validation_accuracy\n"
-    latency = {"batch_1": {"p50_ms": 0.31, "p95_ms": 0.4}, "batch_64": {"p50_ms": 9.2, "p95_ms": 10.1}}
-    performance = {"variant": "int8", "model_bytes": 740_000, "latency": latency}
-    training = {"epochs": EPOCHS, "images_per_second": 1340.2, "device": "cpu", "precision": "bfloat16"}
-    return made | {
-        "metrics/evaluation.json": json.dumps(figures).encode(),
-        "metrics/performance.json": json.dumps(performance).encode(),
-        "metrics/training.json": json.dumps(training).encode(),
-        "plots/learning_curve.csv": (head + "\n".join(rows) + "\n").encode(),
-    }
-
-
 def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield a name and a report of every kind."""
-    lab.land(files("first", 0.95), message="Model first")
+    lab.land(measured("first", 0.95), message="Model first")
     lab.release("staging")
     lab.release("prod")
     lab.land({"params.yaml": b"profile: full\ntrain:\n  learning_rate: 0.05\n"})
@@ -72,12 +30,12 @@ def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
         commit = lab.clone.resolve(lab.clone.branch_ref("origin", head))
         return report_render.render(collect.gather(ledger, commit, name=head, seconds=SECONDS, **options))
 
-    good = files("second", 0.97, seed=2)
+    good = measured("second", 0.97, seed=2)
     lab.branch("candidate/good", good | {drift_comparison.PATH: _drifted(good)})
     yield "good", told("candidate/good", jobs=WORDS, price=0.006)
-    lab.branch("candidate/worse", files("third", 0.93, seed=2))
+    lab.branch("candidate/worse", measured("third", 0.93, seed=2))
     yield "worse", told("candidate/worse", jobs=WORDS)
-    lab.branch("candidate/gate", files("fourth", 0.8, seed=3))
+    lab.branch("candidate/gate", measured("fourth", 0.8, seed=3))
     yield "gate", told("candidate/gate", jobs=WORDS)
     lab.branch("words", {"docs/news.md": b"news\n"})
     yield "words", told("words", jobs=WORDS)
@@ -115,7 +73,7 @@ def _drifted(made: dict[str, bytes]) -> bytes:
 
 def _trial(folder: Path, before: float, after: float) -> Trial:
     for name, accuracy in (("base", before), ("head", after)):
-        for path, content in files(name, accuracy, profile="small").items():
+        for path, content in measured(name, accuracy, profile="small").items():
             target = folder / name / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
