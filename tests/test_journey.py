@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from gitops.git.repository import Repository
 from gitops.release import file as release_file
-from infra.local import patience
+from infra.local import waiting
 from tests.support.browser import chrome
 from tests.support.command import captured
 
@@ -197,7 +197,7 @@ def test_a_model_whose_claim_is_false_gives_way_by_itself(clone: Clone) -> None:
             for name, row in rows.items()
         )
 
-    assert patience.until(fell_back, seconds=420, pause=5), clone.status()
+    assert waiting.wait_until(fell_back, seconds=420, pause=5), clone.status()
     # No flapping: refused is refused, at each of the refreshes that follow
     until = time.monotonic() + 45
     while time.monotonic() < until:
@@ -220,7 +220,9 @@ def test_a_model_whose_claim_is_false_gives_way_by_itself(clone: Clone) -> None:
         },
     }
     repository.push("visage", {"refs/heads/main": repository.commit_files(tip, back, "Take it back")})
-    agree = patience.until(lambda: all(row["agree"] for row in clone.status().values()), seconds=120, pause=5)
+    agree = waiting.wait_until(
+        lambda: all(row["agree"] for row in clone.status().values()), seconds=120, pause=5
+    )
     assert agree
 
 

@@ -24,7 +24,7 @@ from psycopg2 import errors, sql
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from infra.local import files, patience, port
+from infra.local import files, port, waiting
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.process import Service, end
@@ -176,7 +176,7 @@ class Embedded:
                 return "answers"
             return "ended" if self.service.find() is None else None
 
-        outcome = patience.until(settled, seconds=60, pause=0.2)
+        outcome = waiting.wait_until(settled, seconds=60, pause=0.2)
         if outcome == "ended":
             last = self.service.last_lines(1) or ["it said nothing"]
             raise EngineError(f"the database ended at once: {last[0]} (see {self.service.log})")

@@ -17,7 +17,7 @@ from gitops.promotion.rules import chain
 from gitops.release.file import ENVIRONMENTS
 from gitops.training.candidate import candidate_branch
 from gitops.training.on_main import branch_of
-from infra.local import patience
+from infra.local import waiting
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.journey import PAUSE, Journey
@@ -193,7 +193,7 @@ class Demo(Journey):
         self._release_schedule(MONITORING, step)
         with Runs(self._access()[ENVIRONMENT], timeout=30) as airflow:
             run = airflow.trigger(MONITORING)
-            over = patience.until(
+            over = waiting.wait_until(
                 lambda: airflow.run(MONITORING, run).state in ENDED, seconds=1200, pause=PAUSE
             )
             if not over:
@@ -231,7 +231,7 @@ class Demo(Journey):
                 runs = [run for run in airflow.recent(dag) if run.id.startswith("scheduled__")]
                 return next((run.id for run in runs if run.state not in ENDED), None)
 
-            if missed := patience.until(due, seconds=_SCHEDULE_DELAY, pause=1):
+            if missed := waiting.wait_until(due, seconds=_SCHEDULE_DELAY, pause=1):
                 # Deleted it would be added again: its schedule goes by the last one that is there.
                 airflow.settle(dag, missed)
                 step.say(f"{dag}: ended {missed}, which is no part of this")

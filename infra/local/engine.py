@@ -12,7 +12,7 @@ from gitops.errors import AirflowError
 from gitops.release import settings
 from gitops.release.file import ENVIRONMENTS
 from gitops.release.state import Ledger
-from infra.local import access, database, files, machine, patience, port, process, secret, variables
+from infra.local import credentials_file, database, files, machine, port, process, secret, variables, waiting
 from infra.local.errors import EngineError
 from infra.local.instance import Instance, wait
 from infra.local.layout import Layout
@@ -124,7 +124,7 @@ class Engine:
                 step.say(f"{name}: {_some(started.changed)} changed: started it again")
             if started.found_dead:
                 step.say(f"{name}: found {', '.join(started.found_dead)} dead: started again")
-        access.write(self.layout.access, addresses, passwords)
+        credentials_file.write(self.layout.access, addresses, passwords)
         wait(instances, step)
         # The first answer of an Airflow takes seconds, as it loads what it needs then.
         for name, known in load_access(self.layout.access).items():
@@ -172,7 +172,7 @@ class Engine:
             rows[:] = collect(Ledger(self.origin.repository), load_access(self.layout.access))
             return all(row.agree or row.verified is False for row in rows)
 
-        patience.until(settled, seconds=seconds, pause=1)
+        waiting.wait_until(settled, seconds=seconds, pause=1)
         behind = [row.environment for row in rows if not row.agree]
         step.done(f"not so: {', '.join(behind)}" if behind else "all three do")
 

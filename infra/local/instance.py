@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import requests
 
-from infra.local import database, files, patience, port, variables
+from infra.local import database, files, port, variables, waiting
 from infra.local.errors import EngineError
 from infra.local.layout import Layout, Place
 from infra.local.process import Service
@@ -267,7 +267,7 @@ def wait(instances: Iterable[Instance], step: Step, seconds: float = 300) -> Non
                 step.passing(f"{instance.environment}: {trouble}")
         return not pending
 
-    if not patience.until(settled, seconds=seconds):
+    if not waiting.wait_until(settled, seconds=seconds):
         ill = pending[0]
         trouble = troubles[ill.environment]
         raise EngineError(f"{ill.environment}: {trouble}, after {seconds:.0f} s; see {ill.place.logs}")

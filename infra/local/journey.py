@@ -16,7 +16,7 @@ from gitops.promotion.rules import chain
 from gitops.release import settings
 from gitops.release.file import same
 from gitops.release.state import Ledger
-from infra.local import command, patience, variables
+from infra.local import command, variables, waiting
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.instance import Instance
@@ -184,7 +184,7 @@ class Journey:
                         raise EngineError(f"{environment}: {failure}")
                 return None
 
-            found = patience.until(checked, seconds=seconds, pause=PAUSE)
+            found = waiting.wait_until(checked, seconds=seconds, pause=PAUSE)
         if found is None:
             raise EngineError(
                 f"{environment}: {dag} came to nothing in {seconds:.0f} s; look at {access.web}"

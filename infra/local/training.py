@@ -8,7 +8,7 @@ from rich.table import Table
 from gitops.airflow import training_runs as training_runs
 from gitops.airflow.client import Access, Run
 from gitops.airflow.training_runs import DAG, SIGNS, Progress, duration
-from infra.local import files, patience
+from infra.local import files, waiting
 from infra.local.errors import EngineError
 from infra.local.layout import Place
 from infra.local.screen import Step
@@ -37,7 +37,7 @@ class Training:
         def known() -> bool:
             return any(dag["dag_id"] == DAG for dag in self._airflow.dags())
 
-        if patience.until(known, seconds=seconds, pause=2):
+        if waiting.wait_until(known, seconds=seconds, pause=2):
             return
         here = self._place.environment
         for name, trace in self._airflow.import_errors().items():
@@ -61,7 +61,7 @@ class Training:
         itself; that one then is as good as another.
         """
         self._let_start()
-        scheduled = patience.until(self.in_flight, seconds=training_runs.SCHEDULE_DELAY, pause=1)
+        scheduled = waiting.wait_until(self.in_flight, seconds=training_runs.SCHEDULE_DELAY, pause=1)
         return scheduled.id if scheduled else self._airflow.trigger(DAG)
 
     def follow(self, run: str, step: Step, *, seconds: float) -> None:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from selenium.webdriver.common.by import By
 
-from infra.local import patience
+from infra.local import waiting
 from tests.docs.pages import ROOT, pages
 from tests.support.browser import chrome
 
@@ -153,7 +153,7 @@ def test_a_browser_reads_every_page_on_a_phone_and_asks_nobody_else(
         for path in sorted(site.rglob("*.html")):
             browser.get(f"{served}/{path.relative_to(site)}")
             # A script of the page, which runs a while after it is loaded, lets wide tables scroll.
-            assert patience.until(lambda: width() <= phone["width"], seconds=60, pause=0.05), (
+            assert waiting.wait_until(lambda: width() <= phone["width"], seconds=60, pause=0.05), (
                 f"{path.name} is {width()} pixels wide"
             )
             asked = browser.execute_script(

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import psutil
 
-from infra.local import patience
+from infra.local import waiting
 
 
 def wait_for(check: Callable[[], object], seconds: float = 120, pause: float = 0.02) -> None:
     """Return when `check` is true; fail when it is not in time."""
-    assert patience.until(lambda: bool(check()), seconds=seconds, pause=pause), "did not happen in time"
+    assert waiting.wait_until(lambda: bool(check()), seconds=seconds, pause=pause), "did not happen in time"
 
 
 def alive(process: psutil.Process) -> bool:

@@ -168,7 +168,7 @@ def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     until(lambda: not any(child.is_running() for child in children))
 
 
-def until(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

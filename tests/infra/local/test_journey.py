@@ -11,7 +11,7 @@ from rich.console import Console
 from gitops.airflow import training_runs
 from gitops.git.repository import Repository
 from gitops.release.verdicts import Verdict, record
-from infra.local import access as access_file
+from infra.local import credentials_file
 from infra.local import journey as walk
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
@@ -52,7 +52,7 @@ class Lab:
         self.engine.origin.register()
         port = int(fake.access.url.rpartition(":")[2])
         names = ("dev", "staging", "prod")
-        access_file.write(
+        credentials_file.write(
             layout.access,
             {name: Address("127.0.0.1", port) for name in names},
             dict.fromkeys(names, "airflow"),

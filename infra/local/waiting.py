@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(check: Callable[[], T | None], *, seconds: float, pause: float = 0.5) -> T | None:
+def wait_until(check: Callable[[], T | None], *, seconds: float, pause: float = 0.5) -> T | None:
     """Call `check` until it returns something true, and return that; None when `seconds` have passed."""
     deadline = time.monotonic() + seconds
     while not (found := check()):
