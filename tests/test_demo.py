@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_journey import Clone
+from tests.test_first_run import Clone
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(5400)]
 

@@ -38,7 +38,7 @@ def up(
     minutes: Annotated[
         int, typer.Option(min=1, metavar="MINUTES", help="How long a training run may take.")
     ] = 360,
-    journey: Annotated[
+    first_run: Annotated[
         bool, typer.Option(help="Take a model from raw images to prod, where that has not been done.")
     ] = True,
 ) -> None:
@@ -46,13 +46,13 @@ def up(
 
     Every step that has been done is left out, so that running it again continues whatever was interrupted.
     """
-    from infra.local.journey import Journey
+    from infra.local.first_run import FirstRun
 
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make up") as engine:
         with _up(engine, screen, "make up") as addresses:
-            if journey:
-                Journey(engine, screen).walk(seconds=minutes * 60)
+            if first_run:
+                FirstRun(engine, screen).run(seconds=minutes * 60)
         _status(engine)
         screen.print("")
         screen.print(f"Look around:   {addresses['dev'].web}; users and passwords: {engine.layout.access}")
@@ -90,7 +90,7 @@ def demo_drift(
             raise typer.Exit(1)
         with _up(engine, screen, "make demo-drift") as addresses:
             demo = Demo(engine, screen)
-            demo.walk(seconds=minutes * 60)
+            demo.run(seconds=minutes * 60)
             demo.play(seconds=minutes * 60)
         _status(engine)
         record = engine.layout.place("prod").data / "monitoring"

@@ -20,7 +20,7 @@ from gitops.training.on_main import branch_of
 from infra.local import waiting
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
-from infra.local.journey import PAUSE, Journey
+from infra.local.first_run import PAUSE, FirstRun
 from infra.local.screen import Step
 from infra.local.task import ENDED, Runs
 from infra.local.training import DAG as TRAINING
@@ -71,7 +71,7 @@ def _record(engine: Engine) -> list[dict[str, Any]]:
     return [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
 
 
-class Demo(Journey):
+class Demo(FirstRun):
     """The steps after `make up`; what was done is left out when it is played again after an interruption."""
 
     def play(self, *, seconds: float) -> None:

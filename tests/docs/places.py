@@ -115,7 +115,7 @@ def engine(folder: Path) -> Place:
     made = clone(folder)
     place = Place(folder, {**made.variables, **{name: str(port.unused()) for name in PORTS}})
     command = Block(
-        Path("tests/docs/places.py"), 0, "sh", ".venv/bin/python -m infra.local up --no-journey", ""
+        Path("tests/docs/places.py"), 0, "sh", ".venv/bin/python -m infra.local up --no-first-run", ""
     )
     try:
         place.walk([command], seconds=600)

@@ -1,9 +1,7 @@
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -16,6 +14,7 @@ from face_attributes.common.celeba_attributes import CELEBA_PARTITION
 from face_attributes.common.errors import DataError
 from face_attributes.data import drawn_folder as module
 from face_attributes.data.drawn_folder import draw_folder, is_drawn
+from tests.support.waiting import wait_for
 
 PARAMS = SyntheticParams(count=12, seed=6)
 
@@ -159,17 +158,10 @@ def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
     try:
-        until(lambda: any((tmp_path / "faces").glob("img_align_celeba/*.jpg")))
+        wait_for(lambda: any((tmp_path / "faces").glob("img_align_celeba/*.jpg")))
         children = psutil.Process(parent.pid).children(recursive=True)
     finally:
         parent.kill()
         parent.wait(timeout=120)
     assert children
-    until(lambda: not any(child.is_running() for child in children))
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: not any(child.is_running() for child in children))

@@ -87,7 +87,7 @@ def free_ports(count: int) -> list[int]:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     """A clone that is up; whatever happens, it is down at the end."""
-    clone = Clone(tmp_path_factory.mktemp("journey") / "visage")
+    clone = Clone(tmp_path_factory.mktemp("first-run") / "visage")
     try:
         yield clone
     finally:

@@ -1,4 +1,4 @@
-"""The way of a model from raw images to prod, as a team walks it, with the commands that the team uses."""
+"""The first run: a model from raw images to prod, by the commands that a team uses."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ BATCH_SEED = 20
 _CODE = ("src/face_attributes", "params.yaml")
 
 
-class Journey:
+class FirstRun:
     """The steps after the environments are up; each is left out when it has been done."""
 
     def __init__(self, engine: Engine, screen: Screen) -> None:
@@ -45,10 +45,10 @@ class Journey:
         self._screen = screen
         self._environment = self._command_environment()
 
-    def walk(self, *, seconds: float) -> None:
+    def run(self, *, seconds: float) -> None:
         """Take a model to prod; a training run may take `seconds`.
 
-        :raises EngineError: when a step fails; the next walk goes on from there.
+        :raises EngineError: when a step fails; the next run goes on from there.
         """
         self._train(seconds)
         for environment in ("staging", "prod"):

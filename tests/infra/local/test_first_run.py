@@ -11,12 +11,11 @@ from rich.console import Console
 from gitops.airflow import training_runs
 from gitops.git.repository import Repository
 from gitops.release.verdicts import Verdict, record
-from infra.local import credentials_file
-from infra.local import journey as walk
+from infra.local import credentials_file, first_run
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
+from infra.local.first_run import FirstRun
 from infra.local.instance import Instance
-from infra.local.journey import Journey
 from infra.local.layout import Layout
 from infra.local.screen import Screen
 from infra.local.variables import Address
@@ -57,10 +56,10 @@ class Lab:
             {name: Address("127.0.0.1", port) for name in names},
             dict.fromkeys(names, "airflow"),
         )
-        self.journey = Journey(self.engine, Screen(Console(file=self.output, width=200)))
+        self.first_run = FirstRun(self.engine, Screen(Console(file=self.output, width=200)))
         self.commands: list[str] = []
         self.after: dict[str, Callable[[], None]] = {}
-        monkeypatch.setattr(self.journey, "_gitops", self._gitops)
+        monkeypatch.setattr(self.first_run, "_gitops", self._gitops)
 
     def _gitops(self, arguments: list[str], step: object) -> None:
         line = " ".join(arguments)
@@ -110,14 +109,14 @@ class Lab:
 def lab(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     monkeypatch.setattr(training_runs, "PAUSE", 0.01)
     monkeypatch.setattr(training_runs, "SCHEDULE_DELAY", 0)
-    monkeypatch.setattr(walk, "PAUSE", 0.01)
+    monkeypatch.setattr(first_run, "PAUSE", 0.01)
     fake = FakePipeline()
     monkeypatch.setattr(Instance, "require", lambda _: None)
     yield Lab(layout, fake, monkeypatch)
     fake.close()
 
 
-def test_the_first_walk_takes_a_candidate_to_prod(lab: Lab) -> None:
+def test_the_first_run_takes_a_candidate_to_prod(lab: Lab) -> None:
     base = lab.main()
     branch = "candidate/manual__0Z"
     lab.fake.tasks = [task("collect", "success", seconds=1)]
@@ -145,7 +144,7 @@ def test_the_first_walk_takes_a_candidate_to_prod(lab: Lab) -> None:
         "merge promote/prod": promote("prod"),
     }
     lab.scored()
-    lab.journey.walk(seconds=60)
+    lab.first_run.run(seconds=60)
     assert lab.commands == [
         f"merge {branch}",
         "promote staging --push",
@@ -157,13 +156,13 @@ def test_the_first_walk_takes_a_candidate_to_prod(lab: Lab) -> None:
     assert (drawn / "img_align_celeba/000001.jpg").read_text() == f"draw {drawn} --count 10 --seed 1"
     assert lab.main() != base
     lab.commands.clear()
-    lab.journey.walk(seconds=60)
+    lab.first_run.run(seconds=60)
     assert lab.commands == [], "what has been done is left out"
 
 
 def test_a_candidate_that_waits_is_merged_without_another_run(lab: Lab) -> None:
     lab.push("candidate/one", {"metrics/evaluation.json": "{}"})
-    lab.journey._train(60)
+    lab.first_run._train(60)
     assert lab.commands == ["merge candidate/one"]
     assert lab.fake.runs == {}
 
@@ -173,14 +172,14 @@ def test_a_candidate_of_an_earlier_main_does_not_count(lab: Lab) -> None:
     Repository(lab.layout.checkout).git("reset", "--quiet", "--hard", "HEAD~1")
     lab.push("main", {"params.yaml": "data: {source: synthetic, synthetic: {count: 11, seed: 1}}\n"})
     lab.fake.at_end = lambda: lab.push("candidate/new", {"metrics/evaluation.json": "{}"})
-    lab.journey._train(60)
+    lab.first_run._train(60)
     assert lab.commands == ["merge candidate/new"]
     assert len(lab.fake.runs) == 1
 
 
 def test_a_run_that_proposes_nothing_is_told(lab: Lab) -> None:
     with pytest.raises(EngineError, match=r"manual__0\+00:00 proposed nothing; see the log of its task"):
-        lab.journey._train(60)
+        lab.first_run._train(60)
 
 
 def test_a_promotion_waits_for_devs_verdict(lab: Lab) -> None:
@@ -197,7 +196,7 @@ def test_a_promotion_waits_for_devs_verdict(lab: Lab) -> None:
 
     lab.fake.at_first_look = verified
     lab.after = {"merge promote/staging": merge}
-    lab.journey._promote("staging")
+    lab.first_run._promote("staging")
     assert lab.commands == ["promote staging --push", "merge promote/staging"]
     assert "Wait for dev to run and verify it" in lab.output.getvalue()
 
@@ -206,7 +205,7 @@ def test_a_release_that_waits_for_its_verdict_is_not_promoted_again(lab: Lab) ->
     release = lab.trained()
     lab.declare("staging", release)
     lab.judge("staging", release)
-    lab.journey._promote("staging")
+    lab.first_run._promote("staging")
     assert lab.commands == []
 
 
@@ -215,16 +214,16 @@ def test_the_verdict_is_waited_for(lab: Lab) -> None:
     release = lab.trained()
     lab.declare("staging", release)
     lab.fake.at_first_look = lambda: lab.judge("staging", release)
-    lab.journey._promote("staging")
+    lab.first_run._promote("staging")
     assert "verified in staging: mean accuracy 0.9000 measured" in lab.output.getvalue()
 
 
-def test_a_rejected_release_ends_the_walk_with_the_reason(lab: Lab) -> None:
+def test_a_rejected_release_ends_the_run_with_the_reason(lab: Lab) -> None:
     release = lab.trained()
     lab.declare("staging", release)
     lab.judge("staging", release, "accuracy fell to 0.5")
     with pytest.raises(EngineError, match=r"staging rejected the release: .*accuracy fell to 0\.5"):
-        lab.journey.walk(seconds=60)
+        lab.first_run.run(seconds=60)
     assert lab.commands == []
 
 
@@ -235,7 +234,7 @@ def test_a_verification_that_fails_is_told_with_its_log(lab: Lab) -> None:
     lab.fake.tasks = [task("score_holdout", "failed", attempt=3, seconds=1)]
     lab.fake.at_first_look = lambda: lab.fake.runs.update({"scheduled__1": ["failed"]})
     with pytest.raises(EngineError, match=r"^staging: verify_release: scheduled__1 failed in score_holdout"):
-        lab.journey._promote("staging")
+        lab.first_run._promote("staging")
 
 
 def test_new_faces_arrive_in_prod_at_once_and_are_waited_for(lab: Lab) -> None:
@@ -250,7 +249,7 @@ def test_new_faces_arrive_in_prod_at_once_and_are_waited_for(lab: Lab) -> None:
 
     lab.fake.dag = "score_faces"
     lab.fake.at_first_look = score
-    lab.journey._score()
+    lab.first_run._score()
     batch = data / "incoming/first-faces"
     assert (batch / "000001.jpg").read_text().endswith("--count 64 --seed 20")
     assert [path.name for path in batch.parent.iterdir()] == ["first-faces"]
@@ -261,29 +260,29 @@ def test_faces_of_other_parameters_are_drawn_anew(lab: Lab) -> None:
     raw = lab.layout.place("dev").data / "raw"
     raw.mkdir(parents=True)
     (raw / "other").write_text("")
-    with lab.journey._screen.step("Raw images") as step:
-        lab.journey._draw_raw_images(step)
+    with lab.first_run._screen.step("Raw images") as step:
+        lab.first_run._draw_raw_images(step)
     assert (raw / "img_align_celeba/000001.jpg").exists()
     assert not (raw / "other").exists()
 
 
 def test_photographs_are_not_drawn_but_looked_for(lab: Lab, tmp_path: Path) -> None:
     lab.push("main", {"params.yaml": "data: {source: celeba}\n"})
-    with lab.journey._screen.step("Raw images") as step:
+    with lab.first_run._screen.step("Raw images") as step:
         with pytest.raises(EngineError, match="CELEBA_DIR: not set"):
-            lab.journey._draw_raw_images(step)
+            lab.first_run._draw_raw_images(step)
         lab.engine.shell["CELEBA_DIR"] = str(tmp_path)
         del lab.engine.own
         with pytest.raises(EngineError, match=r"has no list_attr_celeba\.txt"):
-            lab.journey._draw_raw_images(step)
+            lab.first_run._draw_raw_images(step)
         (tmp_path / "list_attr_celeba.txt").write_text("")
-        lab.journey._draw_raw_images(step)
+        lab.first_run._draw_raw_images(step)
         assert step.result == str(tmp_path)
 
 
 def test_the_knobs_of_the_parameters_become_options() -> None:
     synthetic = {"count": 5, "seed": 2, "light": 0.5, "marginals": {"Smiling": 0.9, "Male": 0.1}}
-    assert walk._drawing_options(synthetic) == [
+    assert first_run._drawing_options(synthetic) == [
         *("--count", "5", "--seed", "2", "--light", "0.5"),
         *("--marginal", "Smiling=0.9", "--marginal", "Male=0.1"),
     ]
