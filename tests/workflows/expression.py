@@ -4,15 +4,17 @@ Whatever is not known here is an error, never an empty string: GitHub's way of t
 nothing is how a workflow comes to skip its checks.
 """
 
+import ast
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<string>'(?:[^']|'')*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_-]*)"
-    r"|(?P<sign>&&|\|\||==|!=|[!().,\[\]]))"
-)
 _PLACE = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+_STRING = r"'(?:[^']|'')*'"
+# What Python writes in another way; `~` binds as `!` does, and `not` does not.
+_TOKEN = re.compile(rf"{_STRING}|\.[A-Za-z_][\w-]*|&&|\|\||!(?!=)")
+_SIGNS = {"&&": " and ", "||": " or ", "!": " ~"}
+_OF_PYTHON_ALONE = re.compile(r"[\"~]|\b(and|or|not|in|is|if|else|True|False|None)\b")
 _CONSTANTS = {"true": True, "false": False, "null": None}
 
 
@@ -28,12 +30,15 @@ Functions = Mapping[str, Callable[..., Any]]
 
 
 def evaluate(text: str, contexts: Mapping[str, Any], functions: Functions) -> Any:
-    """Evaluate one expression, without its `${{ }}`."""
-    parser = _Parser(_tokens(text), contexts, functions, text)
-    value = parser.either()
-    if parser.left():
-        raise UnknownError(f"{text}: cannot be read from {parser.left()[0][1]!r} on")
-    return value
+    """Evaluate one expression, without its `${{ }}`, as the Python that it becomes with other signs."""
+    source = _TOKEN.sub(_in_python, text).strip()
+    try:
+        if _OF_PYTHON_ALONE.search(re.sub(_STRING, "", text)):
+            raise SyntaxError
+        tree = ast.parse(source, mode="eval").body
+    except SyntaxError as error:
+        raise UnknownError(f"{text}: cannot be read") from error
+    return _value(tree, contexts, functions, text)
 
 
 def expand(text: str, contexts: Mapping[str, Any], functions: Functions) -> str:
@@ -72,121 +77,43 @@ def shown(value: Any) -> str:
     raise UnknownError(f"{value!r}: an object in the place of text")
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
-    found, at = [], 0
-    while text[at:].strip():
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise UnknownError(f"{text}: cannot be read from {text[at:].strip()[:20]!r} on")
-        found.append((str(match.lastgroup), match[str(match.lastgroup)]))
-        at = match.end()
-    return found
+def _in_python(found: re.Match[str]) -> str:
+    token = found[0]
+    if token.startswith("'"):
+        return repr(token[1:-1].replace("''", "'"))
+    return f"[{token[1:]!r}]" if token.startswith(".") else _SIGNS[token]
 
 
-class _Parser:
-    def __init__(
-        self,
-        tokens: Sequence[tuple[str, str]],
-        contexts: Mapping[str, Any],
-        functions: Functions,
-        text: str,
-    ) -> None:
-        self.tokens, self.at, self.text = list(tokens), 0, text
-        self.contexts, self.functions = contexts, functions
+def _value(node: ast.expr, contexts: Mapping[str, Any], functions: Functions, text: str) -> Any:
+    def of(inner: ast.expr) -> Any:
+        return _value(inner, contexts, functions, text)
 
-    def left(self) -> list[tuple[str, str]]:
-        return self.tokens[self.at :]
-
-    def take(self, *signs: str) -> str | None:
-        if self.left() and self.left()[0] in [("sign", sign) for sign in signs]:
-            self.at += 1
-            return self.tokens[self.at - 1][1]
-        return None
-
-    def need(self, sign: str) -> None:
-        if self.take(sign) is None:
-            raise UnknownError(f"{self.text}: no {sign} where there should be one")
-
-    # Both sides are always evaluated, so that what is not known is found on either.
-    def either(self) -> Any:
-        value = self.both()
-        while self.take("||"):
-            other = self.both()
-            value = value if truth(value) else other
-        return value
-
-    def both(self) -> Any:
-        value = self.equal()
-        while self.take("&&"):
-            other = self.equal()
-            value = other if truth(value) else value
-        return value
-
-    def equal(self) -> Any:
-        value = self.unary()
-        while sign := self.take("==", "!="):
-            value = _equal(value, self.unary(), self.text) == (sign == "==")
-        return value
-
-    def unary(self) -> Any:
-        if self.take("!"):
-            return not truth(self.unary())
-        if self.take("("):
-            value = self.either()
-            self.need(")")
+    match node:
+        case ast.Constant(value=value):
             return value
-        return self.reached(*self.start())
-
-    def start(self) -> tuple[Any, str]:
-        if not self.left():
-            raise UnknownError(f"{self.text}: ends too early")
-        kind, text = self.left()[0]
-        self.at += 1
-        if kind == "string":
-            return text[1:-1].replace("''", "'"), text
-        if kind == "number":
-            return float(text) if "." in text else int(text), text
-        if kind != "name":
-            raise UnknownError(f"{self.text}: {text!r} where there should be a value")
-        if self.take("("):
-            return self.call(text), f"{text}()"
-        if text in _CONSTANTS:
-            return _CONSTANTS[text], text
-        if text not in self.contexts:
-            raise UnknownError(f"{self.text}: no context {text}")
-        return self.contexts[text], text
-
-    def call(self, name: str) -> Any:
-        if name not in self.functions:
-            raise UnknownError(f"{self.text}: no function {name}")
-        arguments = []
-        if not self.take(")"):
-            arguments.append(self.either())
-            while self.take(","):
-                arguments.append(self.either())
-            self.need(")")
-        return self.functions[name](*arguments)
-
-    def reached(self, value: Any, path: str) -> Any:
-        while True:
-            if self.take("."):
-                kind, key = self.left()[0] if self.left() else ("", "")
-                if kind != "name":
-                    raise UnknownError(f"{self.text}: no name behind {path}.")
-                self.at += 1
-            elif self.take("["):
-                key = self.either()
-                self.need("]")
-            else:
-                return value
-            value, path = _property(value, key, path, self.text), f"{path}.{key}"
+        case ast.Name(id=name) if name in _CONSTANTS or name in contexts:
+            return _CONSTANTS[name] if name in _CONSTANTS else contexts[name]
+        case ast.BoolOp(op=sign, values=parts):
+            # All are evaluated, so that what is not known is found in any.
+            *some, last = map(of, parts)
+            wanted = isinstance(sign, ast.Or)
+            return next((value for value in some if truth(value) == wanted), last)
+        case ast.UnaryOp(op=ast.Invert(), operand=operand):
+            return not truth(of(operand))
+        case ast.Compare(left=left, ops=[ast.Eq() | ast.NotEq() as sign], comparators=[right]):
+            return _equal(of(left), of(right), text) == isinstance(sign, ast.Eq)
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in functions:
+            return functions[name](*map(of, arguments))
+        case ast.Subscript(value=inner, slice=key):
+            return _property(of(inner), of(key), ast.unparse(inner), text)
+    raise UnknownError(f"{text}: {ast.unparse(node)} is not known")
 
 
 def _property(value: Any, key: Any, path: str, text: str) -> Any:
     if isinstance(value, Open):
         found = value.get(key)
         return Open(found) if isinstance(found, dict) else found
-    if value is None and path.startswith("github.event."):
+    if value is None and path.startswith("github['event']["):
         return None
     if not isinstance(value, Mapping) or key not in value:
         raise UnknownError(f"{text}: {path} has no {key}")
