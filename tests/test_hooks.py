@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,67 @@ def test_unsafe_workflows_are_found(tmp_path: Path, change: tuple[str, str], fin
     done = run()
     assert done.returncode != 0
     assert finding in done.stdout
+
+
+def plain_english(path: Path, text: str) -> list[str]:
+    """Return the wordings that the hook finds in a file."""
+    path.write_text(text)
+    script = Path(hook("plain-english")[-1])
+    done = captured([sys.executable, ROOT / script, path.name], cwd=path.parent)
+    lines = done.stdout.splitlines()
+    assert done.returncode == int(bool(lines)), done.stderr
+    return [line.removeprefix(f"{path.name}:").partition(" -> ")[0].replace(": ", ":") for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("text", "wording"),
+    [
+        ("The page shows the model,\nand what ships.", "2:what"),
+        ("It is what the gate refuses.", "1:what"),
+        ("# Gates\n\n`gitops check` says no.", "3:says"),
+        ("The log says: what now?", "1:says"),
+        ("People are told of it.", "1:told"),
+        ("The gate holds the model\nagainst the incumbent.", "1:holds the model against"),
+        ("A number; a boolean is none.", "1:is none"),
+        ("Always giving the commoner answer.", "1:commoner answer"),
+        ("A difference of more than\nchance.", "1:more than chance"),
+        ("The table has rows. Compared are both models.", "1:Compared are"),
+        ("```sh\nmake up\n```\n\nThe model is made anew.", "5:anew"),
+        ("| gate | what it limits |", "1:what"),
+    ],
+)
+def test_wordings_to_avoid_are_found(tmp_path: Path, text: str, wording: str) -> None:
+    assert plain_english(tmp_path / "page.md", f"{text}\n") == [wording]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "## What to do next",
+        "What should you do? Read the log.",
+        "Open the log to find out what failed, and see what\nchanged.",
+        "Take a few of them, say, ten. What if there are fewer?",
+        "Tell the scheduler to stop. You can tell a cat from a dog.",
+        "None of them runs, because there is none.",
+        "Both hands hold the cup. The wall is against the north side.",
+        "By chance, the ledge held. Embedded databases are small.",
+        "`gitops what it says` prints it.",
+        "```text\nrefused: what it says\n```",
+        "<!-- what it says -->",
+        '[a link](what-it-says.md) and *What it says*, or "what it says"',
+    ],
+)
+def test_ordinary_wordings_are_not_found(tmp_path: Path, text: str) -> None:
+    assert plain_english(tmp_path / "page.md", f"{text}\n") == []
+
+
+def test_wordings_are_found_in_comments_docstrings_and_messages_of_python(tmp_path: Path) -> None:
+    text = '''"""Return what
+the gate says."""
+
+said = {"what": 1, "says": 2}  # held against each other
+message = f"{said} was told by {said}"
+what = told(f"the {what}")
+'''
+    wordings = ["1:what", "2:says", "4:held against", "5:told"]
+    assert plain_english(tmp_path / "module.py", text) == wordings
