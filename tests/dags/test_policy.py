@@ -191,7 +191,7 @@ def test_every_dag_has_a_runbook_that_speaks_of_each_of_its_tasks(parsed: dict[s
         page = ROOT / "docs" / "runbooks" / f"{dag_id}.md"
         assert page.is_file(), f"{page}: what to do when {dag_id} fails or is late; notices link to it"
         said = page.read_text("utf-8")
-        for part in ("## What it means", "## What to look at", "## What to do", "**Late**"):
+        for part in ("## Meaning", "## Diagnosis", "## Mitigation", "**Late**"):
             assert part in said, f"{page}: {part}"
         for task in dag["tasks"]:
             assert f"`{task.rpartition('.')[2]}" in said, f"{page}: {task}"

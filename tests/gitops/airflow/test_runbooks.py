@@ -28,7 +28,7 @@ def test_elsewhere_it_is_a_file_of_the_release() -> None:
         page = Path(runbooks.link(name, "/srv/origin.git", "abc", ROOT))
         assert page.is_relative_to(ROOT)
         text = page.read_text("utf-8")
-        for part in ("## What it means", "## What to look at", "## What to do"):
+        for part in ("## Meaning", "## Diagnosis", "## Mitigation"):
             assert part in text
 
 
