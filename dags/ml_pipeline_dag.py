@@ -1,49 +1,50 @@
 """
 # Training pipeline
 
-Trains the face-attribute model from raw images to a **candidate**: a branch from which a pull request is
+Trains the face-attribute model, from raw images to a **candidate**: a branch from which a pull request is
 opened. Nothing deploys itself.
 
-Each task takes a commit, runs one DVC stage on it in a throw-away clone, and hands on the commit that holds
-the results. A task can be cleared and run again at any time; it starts from the same commit.
+Each task receives a commit, runs one DVC stage on it in a throw-away clone, and returns the commit that holds
+the results. You can clear a task and run it again at any time; it starts from the same commit.
 
 | parameter | meaning |
 |---|---|
-| `ref` | in dev alone: the branch, or the full id of a commit of a branch, to train from; empty: `main` |
+| `ref` | in dev only: the branch, or the full id of a commit of a branch, to train; default: `main` |
 | `profile` | `full`, or `small` for a run of a minute or two, which never becomes a candidate |
 
-**Which commit is trained.** In dev it is `main`, or the branch or commit that `ref` names. In every other
-environment it is the commit of the release that runs there, with the labelled batches that wait there; a run
+**The commit that is trained.** In dev it is `main`, or the branch or commit that `ref` names. In every other
+environment it is the commit of the release that runs there, with the labelled batches that wait there. A run
 with another `ref` fails at once.
 
 ## Labelled batches
 
-Photographs whose true attributes are known by now go to `$VISAGE_HOME/labelled/<batch>/`: JPEGs, and their
-attribute list `list_attr_celeba.txt` or `.csv`. Move the folder in whole (rename it), so that it is complete
-when it appears. `append_labelled` makes a commit of each that neither the commit trained from nor `main` has
-yet. They reach `main` with the candidate. Once `main` has a batch, you can remove its folder.
+Put photographs whose true attributes are now known into `$VISAGE_HOME/labelled/<batch>/`: JPEG files and
+their attribute list, `list_attr_celeba.txt` or `.csv`. Rename the complete folder into place, so that no
+run finds half a batch. `append_labelled` makes a commit for each batch that is neither in the trained commit
+nor in `main`. The batches reach `main` with the candidate. You can remove the folder of a batch once `main`
+has the batch.
 
-Scored images whose labels came late (see monitoring) need no hand: `append_labelled` gathers them into a
-batch `<environment>-<day>` once a hundred have labels that no batch has yet. Leave the folder of such a batch
-where it is: it says which images have been gathered. Of batches that a run appended, the images that training
-never sees tell what it is worth there: `compare_drifted` holds the new model against the one that runs here
-on these images alone, and the candidate's message says what came of it.
+You need not move scored images whose labels arrived late (see monitoring). Once a hundred of them have labels
+that no batch has yet, `append_labelled` collects them into a batch `<environment>-<day>`. Leave the folder of
+such a batch in place: it records which images have been collected. Training never sees some images of an
+appended batch. `compare_drifted` compares the new model with the model that runs here on these images only,
+and the candidate's message has the result.
 
 ## Gates
 
-`gates` holds the results against what this environment runs and against its settings; its log has the
-table. A model that fails a gate could not be merged. So the run **fails** there and proposes nothing: data or
-code got worse, which somebody should look at, and a pull request that is red from the start would hide that
-among others. What was measured is archived by then. To propose the model all the same, push its commit:
-`git push origin <commit>:refs/heads/candidate/<name>`; the gates are asked again at the merge.
+`gates` compares the results with the release that runs here and with the settings of this environment; its
+log has the table. A model that fails a gate could not be merged. So the run **fails** there and proposes
+nothing: the data or the code got worse, and somebody should look at it. A pull request that is red from the
+start would hide that among others. The metrics are archived by then. To propose the model anyway, push its
+commit: `git push origin <commit>:refs/heads/candidate/<name>`. The merge evaluates the gates again.
 
-## Where to look
+## Results
 
-| what | where |
+| result | location |
 |---|---|
-| the candidate | the log of `propose_candidate`; a run that made nothing new says so there |
-| metrics, plots and parameters of a run | `$VISAGE_HOME/runs/<run id>/`, of the newest 200 runs |
-| the same in git, of every run | the tag `archive/<run>`; the log of `archive` has its name |
+| the candidate | the log of `propose_candidate`, or the reason why there is no candidate |
+| metrics, plots and parameters of a run | `$VISAGE_HOME/runs/<run id>/`, for the newest 200 runs |
+| the same in git, for every run | the tag `archive/<run>`; the log of `archive` prints its name |
 | the commit of each task | the branch `run/<run>` |
 """
 
@@ -58,7 +59,7 @@ from visage_dags.dag_defaults import TRAINING, default_dag_args
 
 @task(multiple_outputs=True)
 def check_environment(params: dict[str, Any], run_id: str) -> dict[str, str]:
-    """Find the commit to train from, and everything that a run needs; name all that is missing."""
+    """Find the commit to train and check the requirements of a run; list everything that is missing."""
     import logging
 
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -91,7 +92,7 @@ def check_environment(params: dict[str, Any], run_id: str) -> dict[str, str]:
 
 
 def raw_data(source: str) -> str:
-    """Return the file to wait for. The task that waits calls this: another machine has other folders."""
+    """Return the file to wait for. The waiting task calls this, since folders differ between machines."""
     from visage_dags import context, readiness
 
     return readiness.raw_data_pattern(source, context.CHECKOUT)
@@ -99,7 +100,7 @@ def raw_data(source: str) -> str:
 
 @task(execution_timeout=timedelta(hours=6))
 def pull(commit: str, stages: list[str]) -> str:
-    """Copy the data that `commit` has for `stages` from the DVC remote into this environment's cache."""
+    """Copy the data of `commit` for `stages` from the DVC remote into this environment's cache."""
     from gitops import tasks
 
     return tasks.pull_data(commit=commit, stages=stages)
@@ -107,7 +108,7 @@ def pull(commit: str, stages: list[str]) -> str:
 
 @task(execution_timeout=timedelta(hours=6))
 def append_labelled(commit: str, run_id: str, dag_run: Any) -> str:
-    """Gather the images that have labels by now, append each batch that waits, and return the last commit."""
+    """Collect images that now have labels, append each waiting batch, and return the last commit."""
     import logging
 
     from gitops import tasks
@@ -146,7 +147,7 @@ def run_stage(commit: str, stage: str, run_id: str) -> str:
 
 @task(execution_timeout=timedelta(hours=3))
 def push(commit: str, stages: list[str]) -> str:
-    """Make sure that the DVC remote has everything that `stages` made, on whichever machine."""
+    """Make sure that the DVC remote has all outputs of `stages`, whichever machine made them."""
     from gitops import tasks
 
     return tasks.push_data(commit=commit, stages=stages)
@@ -154,7 +155,7 @@ def push(commit: str, stages: list[str]) -> str:
 
 @task(execution_timeout=timedelta(hours=1))
 def compare_drifted(base: str, result: str, run_id: str) -> str:
-    """Compare the new model with the one that runs here, on the batches that this run appended."""
+    """Compare the new model with the model that runs here, on the batches that this run appended."""
     import logging
 
     from gitops import tasks
@@ -185,7 +186,7 @@ def compare_drifted(base: str, result: str, run_id: str) -> str:
 
 @task
 def archive(result: str, run_id: str) -> str:
-    """Keep metrics, plots and parameters under the id of the run, and return the commit that has them."""
+    """Archive metrics, plots and parameters under the id of the run, and return their commit."""
     import logging
 
     from gitops import tasks
@@ -197,7 +198,7 @@ def archive(result: str, run_id: str) -> str:
 
 @task(execution_timeout=timedelta(hours=2))
 def gates(result: str, params: dict[str, Any]) -> str:
-    """Judge the results by the gates of this environment; a full run that fails a gate fails."""
+    """Evaluate the gates of this environment on the results; a full run fails if a gate fails."""
     import logging
 
     from airflow.sdk.exceptions import AirflowFailException
@@ -220,7 +221,7 @@ def gates(result: str, params: dict[str, Any]) -> str:
 
 @task
 def propose_candidate(base: str, result: str, params: dict[str, Any], run_id: str) -> str:
-    """Push the results as one commit on a branch of its own; return it, or "" for nothing to propose."""
+    """Push the results as one commit to a new branch; return the branch, or "" if there is none."""
     import logging
 
     from gitops import tasks
@@ -250,17 +251,17 @@ def notify_success(branch: str, result: str) -> None:
 
 @dag(
     **default_dag_args("ml_pipeline_face_attributes"),
-    description="From raw images to a candidate model, step by step, each a commit",
+    description="Trains the model from raw images to a candidate; each step is a commit",
     schedule="@daily",
     params={
         "ref": Param(
             "",
             type="string",
             maxLength=255,
-            description="In dev: the branch to train from, or a full commit id; empty: main. Elsewhere empty",
+            description="In dev: branch or full commit id to train (default: main). Elsewhere: leave empty",
         ),
         "profile": Param(
-            "full", enum=["full", "small"], description="small: a minute or two, never a candidate"
+            "full", enum=["full", "small"], description="small takes a minute or two, never a candidate"
         ),
     },
     user_defined_macros={"raw_data": raw_data},

@@ -1,50 +1,52 @@
 """
 # Monitoring and retraining
 
-Once a week: do the images that this environment scores differ from those that its model was chosen by, and
-is the model still right about those whose true attributes came to be known? If either is bad, the training
-pipeline is started. It ends with a candidate branch: **nothing deploys itself**.
+Answers two questions once a week. Do the images that this environment scores differ from the images that its
+model was selected on? Is the model still right about images whose true attributes became known? On a bad
+answer to either, it starts the training pipeline, which ends with a candidate branch:
+**nothing deploys itself**.
 
-| task | what it does |
+| task | action |
 |---|---|
 | `check_data_drift` | compares the latest seven windows with the release's reference (Evidently) |
-| `check_performance` | accuracy on late labels (28 days) against the release's own and `ACCURACY_THRESHOLD` |
-| `decide` | drift, or an accuracy that is below one of both for sure (95 %): `trigger_retraining` |
+| `check_performance` | compares late labels (28 days) with the release's accuracy and `ACCURACY_THRESHOLD` |
+| `decide` | chooses `trigger_retraining` on drift, or if the accuracy is significantly (95 %) below a limit |
 | `trigger_retraining` | starts `ml_pipeline_face_attributes` on the release's commit (in dev on `main`) |
-| `skip_retraining` | the other branch; also where a training is queued or running already |
+| `skip_retraining` | runs otherwise, and also if a training is queued or running |
 | `log_monitoring_results` | adds a line to `monitoring/decisions.jsonl` |
-| `send_notification` | tells the team of an alarm that begins, and of one that clears; else nothing |
+| `send_notification` | notifies the team of an alarm that begins or clears; otherwise sends nothing |
 
 | parameter | meaning |
 |---|---|
-| `profile` | of the training: `full`, or `small`: a trial of a minute or two, never a candidate |
+| `profile` | profile of the training: `full`, or `small` for a trial of a minute or two, never a candidate |
 
-**Late labels** go to `labels/<batch>.csv` in the environment's data folder: a header `image_id` and the
-attributes, then a line for each image, its path within the batch and -1 or 1 for each attribute. In a file of
-another name `image_id` is `<batch>/<path>`.
+**Late labels** go to `labels/<batch>.csv` in the environment's data folder. The header has `image_id` and the
+attributes. Each further line has an image's path within the batch, and -1 or 1 for each attribute. In a file
+with another name, `image_id` is `<batch>/<path>`.
 
-**A window** is a day with 100 images or more, or as many days in a row as it takes. The same image counts
-once, on the first day that it was scored. A column has drifted when it differs in two of the latest seven
-windows: one bad day is not enough. docs/monitoring.md has the rate of false alarms and the power.
+**A window** is a day with 100 images or more, or as many successive days as it takes to reach 100. The same
+image counts once, on the first day that it was scored. A column has drifted when it differs in two of the
+latest seven windows; one bad day is not enough. docs/monitoring.md has the false alarm rate and the power.
 
-**Not enough data** (fewer than two windows, or 100 labels) is an answer of its own, and starts no training.
-Scores of other models than the release's do not count. Before the first training the run is skipped.
+**Not enough data** (fewer than two windows, or fewer than 100 labels) is a separate result and starts no
+training. Only scores of the release's model count. Before the first training the run is skipped.
 
-**An alarm is told once.** Its episode lasts until a check with enough data finds it gone, which is told too.
-Every check is in the record.
+**You get one notice per alarm.** The alarm lasts until a check with enough data finds that it has cleared,
+and you get a notice of that too. The record has every check.
 
-**A training learns what drifted.** It gathers the scored images whose labels came, and appends them as a
-labelled batch to its candidate. A retraining with nothing new to learn ends without a candidate.
+**A retraining learns from the drifted images.** It collects the scored images whose labels arrived, and
+appends them to its candidate as a labelled batch. If there is nothing new to learn, it ends without a
+candidate.
 
 ## On call
 
-- *An alarm*: docs/runbooks/drift.md, docs/runbooks/accuracy.md.
-- *A retraining waits, because the pipeline is paused*: unpause `ml_pipeline_face_attributes` here, or delete
-  its queued run. `ACTIVE_DAGS` in `environments/<env>/settings.env` says what is not paused to begin with.
-- *What moved?* `monitoring/<run>/drift.html` is Evidently's report (the last 12 are kept), `drift.json` and
-  `performance.json` have the figures.
-- *A check fails*: the last line of its log says which file it cannot use, and why. Mend or move the file,
-  then clear the task. A release without a reference has to be trained again; roll back until then.
+- *An alarm*: follow docs/runbooks/drift.md or docs/runbooks/accuracy.md.
+- *A retraining waits because the pipeline is paused*: unpause `ml_pipeline_face_attributes` here, or delete
+  its queued run. `ACTIVE_DAGS` in `environments/<env>/settings.env` lists the DAGs that start unpaused.
+- *Which columns moved?* Open `monitoring/<run>/drift.html`, Evidently's report (the last 12 are kept).
+  `drift.json` and `performance.json` have the metrics.
+- *A check fails*: the last line of its log names the file that it cannot use, and why. Correct or move the
+  file, then clear the task. A release without a reference must be trained again; roll back until then.
 """
 
 from datetime import timedelta
@@ -59,14 +61,14 @@ from visage_dags.dag_defaults import default_dag_args
 
 
 class StartTraining(TriggerDagRunOperator):
-    """Starts a run whose note, too, says what this run found."""
+    """Starts a training run whose note repeats the findings of this run."""
 
     template_fields = (*TriggerDagRunOperator.template_fields, "note")
 
 
 @task(execution_timeout=timedelta(hours=1))
 def check_data_drift(run_id: str, dag_run: Any) -> str:
-    """Compare what was scored lately with the release's reference; return the path of the verdict."""
+    """Compare recent scores with the release's reference; return the path of the verdict."""
     from visage_dags import checks, context
 
     folder = monitoring.evidence(context.home(), run_id)
@@ -81,7 +83,7 @@ def check_data_drift(run_id: str, dag_run: Any) -> str:
 
 @task(execution_timeout=timedelta(hours=1))
 def check_performance(run_id: str, dag_run: Any) -> str:
-    """Hold what was scored against the labels that came later; return the path of the verdict."""
+    """Compare scores with the labels that arrived later; return the path of the verdict."""
     from gitops import tasks
     from visage_dags import checks, context
 
@@ -104,7 +106,7 @@ def check_performance(run_id: str, dag_run: Any) -> str:
 
 @task.branch
 def decide(drift: str, performance: str, ti: Any) -> str:
-    """Choose the branch, and leave the reasons for the tasks that follow."""
+    """Choose the branch, and store the reasons for the tasks that follow."""
     import logging
 
     from visage_dags import checks
@@ -123,7 +125,7 @@ def decide(drift: str, performance: str, ti: Any) -> str:
 def log_monitoring_results(
     drift: str, performance: str, run_id: str, dag_run: Any, params: dict[str, Any], ti: Any
 ) -> dict[str, Any]:
-    """Add the decision to the record, with what it rests on and what was started; return its line."""
+    """Record the decision with its evidence and the training that it started; return the line."""
     import logging
 
     from gitops import tasks
@@ -152,7 +154,7 @@ def log_monitoring_results(
 
 @task
 def send_notification(line: dict[str, Any], ti: Any) -> None:
-    """Tell the team of each alarm that begins or clears with this check."""
+    """Notify the team of each alarm that begins or clears with this check."""
     import logging
 
     from gitops import tasks
@@ -172,11 +174,11 @@ def send_notification(line: dict[str, Any], ti: Any) -> None:
 
 @dag(
     **default_dag_args("model_monitoring_and_retraining"),
-    description="Has what the model meets, or how well it does, changed? Then train again",
+    description="Checks drift and accuracy; starts a training if either is bad",
     schedule="@weekly",
     params={
         "profile": Param(
-            "full", enum=["full", "small"], description="Of the training; small: never a candidate"
+            "full", enum=["full", "small"], description="Profile of the training; small: never a candidate"
         ),
     },
     tags=["visage", "monitoring"],

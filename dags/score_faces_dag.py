@@ -1,20 +1,20 @@
 """
 # Scoring
 
-Scores the batches of face images that arrived in this environment's incoming folder with the ONNX model of
-the release that runs here. A batch is one folder of JPEG files; move it in whole (rename), so that it is
-complete when it appears. A batch that is scored twice has one result. A batch without one usable image fails
-its task once, and waits no longer.
+Scores the batches of face images in this environment's incoming folder with the ONNX model of the release
+that runs here. A batch is one folder of JPEG files. Rename the complete folder into place, so that no run
+finds half a batch. A batch that is scored twice has one result. A batch without a usable image fails its task
+once and does not wait any longer.
 
-| folder | holds |
+| folder | content |
 |---|---|
-| `incoming/<batch>/` | what waits |
+| `incoming/<batch>/` | the batches that wait |
 | `scores/date=<day>/<batch>.parquet` | per image: id, score and decision per attribute, model, release |
-| `scores/date=<day>/<batch>.json` | its figures, which the page *Visage* of this UI shows |
+| `scores/date=<day>/<batch>.json` | summary of the batch, which the page *Visage* of this UI shows |
 | `scored/<batch>/` | the images, after scoring |
 | `quarantine/<batch>/` | images that could not be read, with the reasons |
 
-Each batch is an event of the asset `scores`, whose extra says `batch`, `rows` and `release`.
+Each batch is an event of the asset `scores`. The event's extra has `batch`, `rows` and `release`.
 """
 
 from datetime import timedelta
@@ -28,7 +28,7 @@ SCORES = Asset(name="scores", uri="visage://scores")
 
 @task
 def find_batches() -> list[str]:
-    """Name the batches that wait to be scored."""
+    """Return the names of the batches that wait to be scored."""
     import logging
 
     from visage_dags import batches, context
@@ -97,7 +97,7 @@ def score_batch(batch: str) -> str:
 
 @dag(
     **default_dag_args("score_faces", due=timedelta(hours=3)),
-    description="Scores what arrived with the release's model",
+    description="Scores incoming batches with the release's model",
     schedule=timedelta(minutes=1),
     tags=["visage", "scoring"],
     doc_md=__doc__,

@@ -1,15 +1,15 @@
 """
 # Verification
 
-Every release is verified by the environment that runs it: the release's own hold-out images are scored here,
-with the promoted model, on this environment's ONNX Runtime, and compared with what the release claims
+Every environment verifies the release that it runs. It scores the release's own hold-out images with the
+promoted model, on this environment's ONNX Runtime, and compares the accuracy with the release's claim
 (`metrics/evaluation.json`).
 
 The verdict is an annotated tag on the commit, `verified/<env>/<sha12>` or `rejected/<env>/<sha12>`, whose
-message carries the figures. A release that its own environment rejected is not run there any more: the
-environment goes back to the last one that was verified. Promotion into prod asks for staging's verified tag.
+message has the metrics. An environment stops running a release that it rejected, and goes back to the last
+release that it verified. Promotion into prod requires staging's verified tag.
 
-Once verified, a release (or an equal one) is not verified again: the run ends after `find_release`, skipped.
+An environment verifies a release, or an equal one, once. Later runs end after `find_release`, skipped.
 """
 
 from datetime import timedelta
@@ -22,7 +22,7 @@ from visage_dags.dag_defaults import VERIFICATION, default_dag_args
 
 @task
 def find_release() -> str:
-    """Name the release that runs here, unless it has its verdict already."""
+    """Return the release that runs here; skip the run if the release already has a verdict."""
     import logging
 
     from airflow.sdk.exceptions import AirflowSkipException
@@ -40,7 +40,7 @@ def find_release() -> str:
 
 @task(multiple_outputs=False, execution_timeout=timedelta(hours=2), pool=VERIFICATION)
 def score_holdout(release: str) -> dict[str, Any]:
-    """Score the release's hold-out set with its model, here, and judge."""
+    """Score the release's hold-out set with its model in this environment; return the verdict."""
     import logging
 
     from gitops import tasks
@@ -56,7 +56,7 @@ def score_holdout(release: str) -> dict[str, Any]:
 
 @task
 def record_verdict(verdict: dict[str, Any]) -> None:
-    """Push the verdict as a tag and tell people; a rejection also fails the run."""
+    """Push the verdict as a tag and send a notice; a rejection also fails the run."""
     from airflow.sdk.exceptions import AirflowFailException
 
     from gitops import tasks
@@ -71,7 +71,7 @@ def record_verdict(verdict: dict[str, Any]) -> None:
 
 @dag(
     **default_dag_args("verify_release", due=timedelta(hours=1)),
-    description="Does the release keep here what it claims? The answer is a tag",
+    description="Verifies the accuracy of the release that runs here, and pushes the verdict as a tag",
     schedule=timedelta(minutes=1),
     tags=["visage", "release"],
     doc_md=__doc__,
