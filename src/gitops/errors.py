@@ -69,8 +69,8 @@ class ReleaseError(FindingError):
     """A release file is missing or does not say which commit runs."""
 
 
-class SettingsError(GitopsError):
-    """A `settings.env` cannot be used."""
+class SettingsError(FindingError):
+    """A `settings.env`, or a setting of a process, cannot be used."""
 
 
 class VerdictError(GitopsError):

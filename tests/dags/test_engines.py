@@ -165,7 +165,7 @@ def test_a_setting_wins_over_an_engine_or_is_refused(tmp_path: Path) -> None:
             assert told_by_local_engine(tmp_path / name, line)[name] == line.partition("=")[2]
     kept |= local.keys() & settings.REFUSED.keys()
     kept = {name for name in kept - declared.keys() if name.startswith("AIRFLOW__")}
-    secrets = {name for name in kept if "a secret" in (airflow_options.problem(name, "x") or "")}
+    secrets = {name for name in kept if "a secret" in (str(airflow_options.fault(name, "x")))}
     assert kept - secrets <= settings.REFUSED.keys()
     assert settings.REFUSED.keys() - kept == {"AIRFLOW__CORE__DAGS_FOLDER"}
 
@@ -178,4 +178,4 @@ def test_an_engine_sets_options_that_airflow_knows(tmp_path: Path) -> None:
     }
     options = [name for name in names if name.startswith("AIRFLOW__")]
     assert len(options) > 20
-    assert not [name for name in options if "unknown" in (airflow_options.problem(name, "1") or "")]
+    assert not [name for name in options if "unknown" in (str(airflow_options.fault(name, "1")))]

@@ -55,14 +55,14 @@ def test_an_option_on_a_page_is_known_or_refused_for_a_reason(page: Page) -> Non
     known = airflow_options.locked()
     for name in options(page) - known.types.keys() - REFUSED.keys():
         # A look-up of a secret is known by the secret's name; others are checked with their message.
-        assert airflow_options.problem(name, "1", NAMES) is None, f"{page.path}: {name}"
+        assert airflow_options.fault(name, "1", NAMES) is None, f"{page.path}: {name}"
 
 
 def test_a_page_that_shows_an_unknown_option_is_found(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text("`AIRFLOW__CORE__PARALELLISM`\n\n```ini\nWEB_PRT=1\n```\n")
     page = Page(Path("page.md"), tmp_path)
     assert options(page) == {"AIRFLOW__CORE__PARALELLISM"}
-    assert airflow_options.problem("AIRFLOW__CORE__PARALELLISM", "1", NAMES)
+    assert airflow_options.fault("AIRFLOW__CORE__PARALELLISM", "1", NAMES)
     [line] = lines(page)
     with pytest.raises(SettingsError, match="did you mean WEB_PORT"):
         set_in_dev(line)

@@ -24,7 +24,7 @@ def environment() -> str:
     """
     name = Settings.from_environ().visage_environment
     if not name:
-        raise SettingsError("VISAGE_ENVIRONMENT: not set; environments/<env>/settings.env sets it")
+        raise SettingsError("VISAGE_ENVIRONMENT", "not set", "environments/<env>/settings.env sets it")
     return name
 
 
@@ -37,7 +37,7 @@ def home() -> Path:
     """
     folder = os.environ.get("VISAGE_HOME")
     if folder is None:
-        raise SettingsError("VISAGE_HOME: not set; the engine that runs Airflow sets it")
+        raise SettingsError("VISAGE_HOME", "not set", "the engine that runs Airflow sets it")
     return Path(folder)
 
 

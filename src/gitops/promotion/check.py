@@ -203,7 +203,7 @@ def _settings(ledger: Ledger, environment: str, head: str) -> list[Finding]:
     try:
         Settings.from_file(content, environment)
     except SettingsError as error:
-        return [Finding(file, *_split(str(error), file))]
+        return [error.finding]
     return []
 
 
@@ -215,10 +215,8 @@ def _model(ledger: Ledger, head: str, evidence: Evidence) -> Judgement:
     try:
         found += _edited(ledger.repository, head)
         rows = judge_model(ledger, "dev", head, ledger.tip, None if presence.finding else evidence.compare)
-    except GateError as error:
+    except (GateError, SettingsError) as error:
         found.append(error.finding)
-    except SettingsError as error:
-        found.append(Finding(gates.EVALUATION, *_split(str(error), gates.EVALUATION)))
     found += [
         Finding(
             gates.EVALUATION,
@@ -245,8 +243,3 @@ def _edited(repository: Repository, head: str) -> list[Finding]:
             right = f"figures are measured, not edited: run dvc repro, or take it and {LOCK} from one run"
             found.append(Finding(path, rule, right))
     return found
-
-
-def _split(message: str, file: str) -> tuple[str, str]:
-    rule, _, right = message.removeprefix(f"{file}: ").rpartition("; ")
-    return (rule, right) if rule else (right, "repair it")

@@ -38,7 +38,8 @@ _SYNTAX = {
 }
 _READ = re.compile(r'\bconf\.get(boolean|int|float|json|)\(\s*(?:section=)?"([\w.]+)",\s*(?:key=)?"(\w+)"')
 _LOGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@]*:[^/\s@]+@")
-_HEADERS = re.compile(r"OTEL_\w+_HEADERS")
+_CONNECTION = "AIRFLOW_CONN_"
+_PRIVATE = re.compile(rf"{_CONNECTION}|OTEL_\w+_HEADERS$")
 # In the JSON of a backend's arguments. Other endings name the place of a secret, such as token_path.
 _SECRET = re.compile(r"(?i)(passw(or)?d|passphrase|secret(_id)?|token|(api|access|private)_?key)$")
 
@@ -96,8 +97,13 @@ def installed() -> Options | None:
     )
 
 
-def problem(key: str, value: str, others: Iterable[str] = ()) -> str | None:
-    """Return the reason why `key=value` may not be in a file in git that Airflow reads, or None.
+def looked_up(key: str) -> set[str]:
+    """Return the option, at most one, of the secret that a variable names or has a command for."""
+    return {re.sub("_(CMD|SECRET)$", "", key)} & locked().secrets - {key}
+
+
+def fault(key: str, value: str, others: Iterable[str] = ()) -> tuple[str, str] | None:
+    """Return fault and remedy where `key=value` may not be in a file in git that Airflow reads.
 
     Args:
         key: The name of an environment variable.
@@ -108,38 +114,39 @@ def problem(key: str, value: str, others: Iterable[str] = ()) -> str | None:
     options = locked()
     if key not in options.types:
         options = installed() or options
-    if re.sub("_(CMD|SECRET)$", "", key) in options.secrets - {key}:
-        return None if value else "empty; name the secret, or write the command that prints it"
     if key in options.renamed:
-        return f"Airflow renamed it; write {options.renamed[key]}"
-    kind = options.types.get(key, "string" if key.startswith(OPEN_SECTIONS) else None)
+        return "Airflow renamed it", f"write {options.renamed[key]}"
+    if looked_up(key):
+        return None if value else ("empty", "name the secret, or write the command that prints it")
+    kind = options.types.get(key, "string" if key.startswith((*OPEN_SECTIONS, _CONNECTION)) else None)
     if kind is None:
         return _unknown(key, [*others, *options.types], options.airflow)
     if kind == "json" and value:
         try:
             secret = _has_secret(parse.json_value(value.encode(), parse.SETTING))
         except ParseError as error:
-            return f"JSON: {error}"
+            return f"JSON: {error}", "write JSON on one line"
     else:
-        secret = bool((value and key in options.secrets) or _LOGIN.search(value) or _HEADERS.fullmatch(key))
+        secret = bool((value and key in options.secrets) or _LOGIN.search(value) or _PRIVATE.match(key))
     if secret:
-        place = "a secret, and this file is in git; put it into .env or a Kubernetes Secret"
+        place = "put it into .env or a Kubernetes Secret"
         lookup = f", or write {key}_SECRET=<its name in the secrets backend>"
-        return place + lookup if key in options.secrets else place
+        return "a secret, and this file is in git", place + lookup if key in options.secrets else place
     pattern, right = _SYNTAX.get(kind, ("(?s:.*)", ""))
-    return None if re.fullmatch(pattern, value) else f"Airflow reads {right} here"
+    return None if re.fullmatch(pattern, value) else ("not a value that Airflow can read", f"write {right}")
 
 
-def _unknown(key: str, names: list[str], airflow: str) -> str:
+def _unknown(key: str, names: list[str], airflow: str) -> tuple[str, str]:
     option = key.rpartition("__")[1:]
     elsewhere = [name for name in names if option[0] and name.endswith("".join(option))]
     close = difflib.get_close_matches(key, elsewhere or names, n=1, cutoff=0 if elsewhere else 0.7)
     hint = f"did you mean {close[0]}?" if close else "take it out"
     if not key.startswith("AIRFLOW__"):
-        return f"unknown, {hint}"
+        return "unknown", hint
     return (
-        f"unknown to Airflow {airflow} and its providers here, {hint} "
-        "For an option of another provider, add that to pyproject.toml, then: make lock setup airflow-options"
+        f"unknown to Airflow {airflow} and its providers here",
+        f"{hint} For an option of another provider, add that to pyproject.toml, then run "
+        "make lock setup airflow-options",
     )
 
 

@@ -35,23 +35,29 @@ _BUNDLES = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
 _BUNDLE_CLASSES = ("gitops.airflow.bundle.ReleaseBundle", "gitops.bundle.ReleaseBundle")
 _EXAMPLES = "AIRFLOW__CORE__LOAD_EXAMPLES"
 
-_ENGINE = "the engine sets it, to fit its ports, volumes, pods and keys; take it out"
+_RELEASE = "DAGs come from the release alone"
+_ENGINE = "the engine sets it, to fit its ports, volumes, pods and keys"
 REFUSED = {
-    "AIRFLOW__CORE__DAGS_FOLDER": "DAGs come from the release alone; take it out",
-    "AIRFLOW__API__HOST": _ENGINE,
-    "AIRFLOW__API__PORT": f"{_ENGINE}, and write WEB_PORT",
-    "AIRFLOW__API__SECRET_KEY": _ENGINE,
-    "AIRFLOW__API_AUTH__JWT_SECRET": _ENGINE,
-    "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": _ENGINE,
-    "AIRFLOW__CORE__FERNET_KEY": _ENGINE,
-    "AIRFLOW__CORE__HOSTNAME_CALLABLE": _ENGINE,
-    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": _ENGINE,
-    "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": _ENGINE,
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _ENGINE,
-    "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE": _ENGINE,
-    "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": _ENGINE,
-    "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY": _ENGINE,
-    "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG": _ENGINE,
+    "AIRFLOW__CORE__DAGS_FOLDER": (_RELEASE, "take it out"),
+    "AIRFLOW__API__PORT": (_ENGINE, "write WEB_PORT"),
+    **dict.fromkeys(
+        (
+            "AIRFLOW__API__HOST",
+            "AIRFLOW__API__SECRET_KEY",
+            "AIRFLOW__API_AUTH__JWT_SECRET",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
+            "AIRFLOW__CORE__FERNET_KEY",
+            "AIRFLOW__CORE__HOSTNAME_CALLABLE",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+            "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE",
+            "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE",
+            "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY",
+            "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG",
+        ),
+        (_ENGINE, "take it out"),
+    ),
 }
 """Options that would have Airflow run something other than the release, or miss what its engine provides."""
 
@@ -117,22 +123,24 @@ class Settings(BaseModel):
         where = {key: f"{name}:{number}" for key, (number, _) in lines.items()}
         variables = {key: value for key, (_, value) in lines.items()}
         for key, value in variables.items():
-            if key not in NAMES and (problem := _refusal(key, value)):
-                raise SettingsError(f"{where[key]}: {key}: {problem}")
+            if key not in NAMES and (fault := _refusal(key, value)):
+                raise SettingsError(where[key], f"{key}: {fault[0]}", fault[1])
         if missing := [key for key in (*NAMES, _BUNDLES, _EXAMPLES) if key not in lines]:
-            raise SettingsError(f"{name}: {', '.join(missing)}: missing; every environment sets this")
+            raise SettingsError(name, f"{', '.join(missing)}: missing", "every environment sets this")
         settings = cls._read({key: variables[key] for key in NAMES}, where, name)
         settings._variables.update(variables)
         if settings.visage_environment != environment:
             raise SettingsError(
-                f"{where['VISAGE_ENVIRONMENT']}: VISAGE_ENVIRONMENT: "
-                f"{settings.visage_environment[:40]!r} in the folder of {environment}; write {environment}"
+                where["VISAGE_ENVIRONMENT"],
+                f"VISAGE_ENVIRONMENT: {settings.visage_environment[:40]!r} in the folder of {environment}",
+                f"write {environment}",
             )
         if not _one_release_bundle(variables[_BUNDLES], environment):
             raise SettingsError(
-                f'{where[_BUNDLES]}: {_BUNDLES}: write [{{"name":"release","classpath":'
-                f'"{_BUNDLE_CLASSES[0]}","kwargs":{{"environment":"{environment}",'
-                '"refresh_interval":10}}], with seconds from 1 to 3600'
+                where[_BUNDLES],
+                f"{_BUNDLES}: {_RELEASE}",
+                f'write [{{"name":"release","classpath":"{_BUNDLE_CLASSES[0]}","kwargs":{{"environment":'
+                f'"{environment}","refresh_interval":10}}}}], with seconds from 1 to 3600',
             )
         return settings
 
@@ -156,9 +164,9 @@ class Settings(BaseModel):
             first = error.errors()[0]
             message = first["msg"].removeprefix("Value error, ")
             if not first["loc"]:
-                raise SettingsError(f"{name}: {message}") from error
+                raise SettingsError(name, *message.split("; ", 1)) from error
             key = str(first["loc"][0])
-            raise SettingsError(f"{where[key]}: {key}: {message}") from error
+            raise SettingsError(where[key], f"{key}: {message}") from error
 
     def value(self, name: str) -> str | float | list[str]:
         """Return the value of a setting of Visage.
@@ -168,7 +176,7 @@ class Settings(BaseModel):
 
         """
         if name not in NAMES:
-            raise SettingsError(f"{name}: not a setting of Visage; those are {', '.join(NAMES)}")
+            raise SettingsError(name, "not a setting of Visage", f"those are {', '.join(NAMES)}")
         value = getattr(self, name.lower())
         return list(value) if isinstance(value, tuple) else value
 
@@ -206,12 +214,14 @@ NAMES = tuple(field.upper() for field in Settings.model_fields)
 """The settings of Visage."""
 
 
-def _refusal(key: str, value: str) -> str | None:
-    """Return the reason why a variable that is no setting of Visage may not be in the file, or None."""
-    refused = (REFUSED.get(key.removesuffix(suffix)) for suffix in ("", "_CMD", "_SECRET"))
+def _refusal(key: str, value: str) -> tuple[str, str] | None:
+    """Return fault and remedy where a variable that is no setting of Visage may not be in the file."""
     if key == _EXAMPLES and value.lower() not in ("false", "f", "0"):
-        return "DAGs come from the release alone, so write False"
-    return next(filter(None, refused), None) or airflow_options.problem(key, value, NAMES)
+        return _RELEASE, "write False"
+    for name in (key, *airflow_options.looked_up(key)):
+        if name in REFUSED:
+            return REFUSED[name]
+    return airflow_options.fault(key, value, NAMES)
 
 
 def _one_release_bundle(value: str, environment: str) -> bool:
@@ -242,13 +252,13 @@ def parse_lines(content: bytes, name: str) -> dict[str, tuple[int, str]]:
 
     """
     if len(content) > _LARGEST:
-        raise SettingsError(f"{name}: larger than {_LARGEST:,} bytes; take out what is not a setting")
+        raise SettingsError(name, f"larger than {_LARGEST:,} bytes", "take out what is not a setting")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{name}: not UTF-8 text") from error
+        raise SettingsError(name, "not UTF-8 text", "save the file as UTF-8") from error
     if text.startswith("\ufeff"):
-        raise SettingsError(f"{name}:1: a byte-order mark; save the file as plain UTF-8")
+        raise SettingsError(f"{name}:1", "a byte-order mark", "save the file as plain UTF-8")
     found: dict[str, tuple[int, str]] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         where = f"{name}:{number}"
@@ -256,13 +266,13 @@ def parse_lines(content: bytes, name: str) -> dict[str, tuple[int, str]]:
             continue
         key, equals, value = line.partition("=")
         if not equals:
-            raise SettingsError(f"{where}: {line[:40]!r} is not KEY=value; comments start with # in column 1")
+            raise SettingsError(where, f"{line[:40]!r} is not KEY=value", "comments start with # in column 1")
         if not _KEY.fullmatch(key):
-            raise SettingsError(f"{where}: {key[:40]!r} is no key; use capitals, digits and _ with no space")
+            raise SettingsError(where, f"{key[:40]!r} is no key", "use capitals, digits and _ with no space")
         if key in found:
-            raise SettingsError(f"{where}: {key} is there twice, first in line {found[key][0]}; keep one")
-        if problem := _problem(value):
-            raise SettingsError(f"{where}: {key}: {problem}")
+            raise SettingsError(where, f"{key} is there twice, first in line {found[key][0]}", "keep one")
+        if fault := _fault(value):
+            raise SettingsError(where, f"{key}: {fault[0]}", fault[1])
         found[key] = (number, value)
     return found
 
@@ -275,24 +285,26 @@ def load(environment: str, root: Path = Path()) -> Settings:
 
     """
     if environment not in ENVIRONMENTS:
-        raise SettingsError(f"{environment}: no such environment; there are {', '.join(ENVIRONMENTS)}")
+        raise SettingsError(environment, "no such environment", f"there are {', '.join(ENVIRONMENTS)}")
     file = root / path_of(environment)
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise SettingsError(f"{file}: {error.strerror}; run this in a checkout of the repository") from error
+        raise SettingsError(
+            str(file), str(error.strerror), "run this in a checkout of the repository"
+        ) from error
     return Settings.from_file(content, environment, name=str(file))
 
 
-def _problem(value: str) -> str | None:
+def _fault(value: str) -> tuple[str, str] | None:
     if value != value.strip():
-        return "space around the value; take it out"
+        return "space around the value", "take it out"
     if value.startswith(("'", '"', "`")):
-        return "quotes around the value would be part of it for some readers; take them out"
+        return "quotes around the value would be part of it for some readers", "take them out"
     if re.search(r"(^|\s)#", value):
-        return "a # after a space starts a comment for some readers; put comments on lines of their own"
+        return "a # after a space starts a comment for some readers", "put comments on lines of their own"
     if "$" in value or "\\" in value:
-        return "$ and \\ mean something to some readers; write the value out"
+        return "$ and \\ mean something to some readers", "write the value out"
     if not value.isprintable():
-        return "a character that cannot be printed (a tab, or a Windows line end?); take it out"
+        return "a character that cannot be printed (a tab, or a Windows line end?)", "take it out"
     return None

@@ -68,7 +68,7 @@ class Ledger:
         path = settings.path_of(environment)
         content = self.repository.read(self.tip, path)
         if content is None:
-            raise SettingsError(f"{path}: missing on main")
+            raise SettingsError(path, "missing on main", "every environment has its settings")
         return Settings.from_file(content, environment)
 
     @cached_property

@@ -112,7 +112,7 @@ def judge(
             fetch(repository, origin, commit)
         content = repository.read(main, settings.path_of(environment))
         if content is None:
-            raise SettingsError(f"{settings.path_of(environment)}: missing in {main[:12]}")
+            raise SettingsError(settings.path_of(environment), f"missing in {main[:12]}")
         declared = Settings.from_file(content, environment)
         with origin.session():
             tags = f"verified/{environment}/*", f"rejected/{environment}/*"

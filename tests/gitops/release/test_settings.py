@@ -80,7 +80,7 @@ def _line(key: str) -> int:
     [
         ("WEB_PORT=8080", "WEB_PORT=http", "WEB_PORT", "valid integer"),
         ("WEB_PORT=8080", "WEB_PORT=0", "WEB_PORT", "greater than or equal to 1"),
-        ("WEB_PORT=8080", "WEB_PRT=8080", "WEB_PORT", "WEB_PRT: unknown, did you mean WEB_PORT?"),
+        ("WEB_PORT=8080", "WEB_PRT=8080", "WEB_PORT", "WEB_PRT: unknown; did you mean WEB_PORT?"),
         ("WEB_PORT=8080", "WEB_PORT=8080 # the web", "WEB_PORT", "a # after a space"),
         ("WEB_PORT=8080", 'WEB_PORT="8080"', "WEB_PORT", "quotes"),
         ("WEB_PORT=8080", "WEB_PORT= 8080", "WEB_PORT", "space around"),
@@ -103,13 +103,13 @@ def _line(key: str) -> int:
             (f"{key}={old}", f"{key}={new}", key, says)
             for key, old, new, says in (
                 ("AIRFLOW__CORE__LOAD_EXAMPLES", "False", "True", "DAGs come from the release alone"),
-                ("AIRFLOW__CORE__LOAD_EXAMPLES", "False", "no", "so write False"),
+                ("AIRFLOW__CORE__LOAD_EXAMPLES", "False", "no", "write False"),
                 ("AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION", "True", "yes", "True or False"),
                 ("AIRFLOW__API__WORKERS", "1", "many", "a whole number"),
             )
         ),
         *(
-            ("AIRFLOW__API__WORKERS=1", f"{key}=1", "AIRFLOW__API__WORKERS", "take it out")
+            ("AIRFLOW__API__WORKERS=1", f"{key}=1", "AIRFLOW__API__WORKERS", "; ".join(settings.REFUSED[key]))
             for key in settings.REFUSED
         ),
         ("AIRFLOW__API__WORKERS=1", "AIRFLOW__API__PORT=1", "AIRFLOW__API__WORKERS", "write WEB_PORT"),
