@@ -43,26 +43,6 @@ for commit in sys.argv[2:]:
 """
 
 
-# Opens a workspace as the tasks of each release do, in prod, whose release is that commit.
-WORK = """
-import os, sys
-from pathlib import Path
-
-for commit in sys.argv[2:]:
-    child = os.fork()
-    if not child:
-        sys.path.insert(0, str(Path(sys.argv[1]) / commit / "dags"))
-        from gitops.workspace import workspace
-        from visage_dags import place
-
-        place.release = lambda: commit
-        with workspace(place.origin(), commit, Path(os.environ["VISAGE_HOME"]) / "workspaces") as space:
-            assert (space.path / "dags" / "ml_pipeline_dag.py").is_file()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0, commit
-"""
-
-
 def git(*arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, timeout=60).stdout
 
@@ -164,32 +144,6 @@ def test_the_dags_of_every_earlier_commit_load(folders: dict[str, Path], tmp_pat
     for name, found in zip(folders, dagbag.load(*folders.values(), home=tmp_path), strict=True):
         assert found["errors"] == {}, name
         assert "ml_pipeline_face_attributes" in found["dags"], name
-
-
-def test_the_tasks_of_earlier_releases_open_their_workspaces(
-    folders: dict[str, Path], tmp_path: Path
-) -> None:
-    had_place = [commit for commit, folder in folders.items() if (folder / "visage_dags/place.py").is_file()]
-    # Each version of the module that opens them, once
-    versions = {(folders[commit] / "visage_dags/place.py").read_bytes(): commit for commit in had_place}
-    base = next(iter(folders.values())).parents[1]
-    variables = os.environ | {
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(ROOT)}),
-        "VISAGE_ENVIRONMENT": "prod",
-        "VISAGE_HOME": str(tmp_path / "home"),
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", WORK, str(base), *versions.values()],
-        cwd=tmp_path,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(versions) > 3
 
 
 def test_the_tasks_of_earlier_releases_open_their_workspaces(
