@@ -76,7 +76,6 @@ class Embedded:
     def __init__(self, layout: Layout) -> None:
         self.folder = layout.database
         self.data = layout.database / "data"
-        self._state = layout.state
         self._connection = layout.database / "connection.json"
         self.service = Service(
             SERVICE, layout.state, layout.records / "database.json", layout.logs / "database.log"

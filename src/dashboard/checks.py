@@ -68,11 +68,6 @@ class Check:
     reference: Mapping[str, float]
     """The mean score of each attribute in the reference that was compared with."""
 
-    @property
-    def alarming(self) -> bool:
-        """Whether this check asks for somebody's attention."""
-        return self.alarm is not None or bool(self.drifted) or bool(self.below)
-
 
 @dataclass(frozen=True)
 class Record:

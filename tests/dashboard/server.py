@@ -1,6 +1,5 @@
 """A real api-server of one environment, with the page in it, and a real browser in front of it."""
 
-import base64
 import json
 import os
 import shutil
@@ -148,15 +147,6 @@ class Browser:
             for entry in self.driver.get_log("browser")
             if entry["level"] in ("SEVERE", "WARNING")
         ]
-
-    def shoot(self, path: Path) -> None:
-        """Take a picture of the whole page."""
-        size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 9000), "scale": 1}
-        shot = self.driver.execute_cdp_cmd(
-            "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip, "format": "png"}
-        )
-        path.write_bytes(base64.b64decode(shot["data"]))
 
     def close(self) -> None:
         self.driver.quit()
