@@ -27,6 +27,7 @@ _RULES: tuple[tuple[str, frozenset[str]], ...] = (
     ("mkdocs.yml", _NONE),
     ("LICENSE", _NONE),
     # What the pipeline is made from.
+    ("src/drawn_faces/**", _ALL),
     ("src/face_attributes/**", _ALL),
     ("params*.yaml", _ALL),
     ("dvc.yaml", _ALL),

@@ -23,7 +23,9 @@ from gitops.errors import GitopsError, StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, workspace
 from gitops.model.metrics import Figures, of_folder
+from gitops.paths import LOCK
 from gitops.private import private_folder
+from gitops.release.file import RELEASE_PATHS
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +35,9 @@ _REPRO = ("dvc", "repro")
 _KEPT = ("metrics", "plots")
 # What the pipeline of a commit comes from. Commits that have these alike come to the same figures.
 _MADE_FROM = (
-    "dvc.yaml",
-    "params.yaml",
+    *(path for path in RELEASE_PATHS if path not in ("dags", LOCK)),
     "params.small.yaml",
-    "src/face_attributes",
     "data",
-    "requirements.lock",
 )
 _PICTURES = ("*.jpg", "*.png")
 _MINUTE = timedelta(minutes=1)

@@ -94,6 +94,10 @@ def test_both_sides_are_tried_and_what_is_known_is_not_run_again(
     assert Trial.load(out).head == Trial.load(out).base
     assert caplog.text.count("ran 0.5") == 1
     assert len(list((checkout.path / ".visage" / "trials").iterdir())) == 3
+    # The code of the release's images is a part of the pipeline.
+    drawn = checkout.commit_files(checkout.resolve("main"), {"src/drawn_faces/face.py": b""}, "Draw")
+    run(checkout, drawn, base, out)
+    assert caplog.text.count("ran 0.5") == 2
     assert checkout.git("status", "--porcelain") == ""
     assert not list((checkout.path / ".visage" / "trial-workspaces").glob("*/"))
 
