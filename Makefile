@@ -16,25 +16,44 @@ export DO_NOT_TRACK := 1
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag docs lint audit lock airflow-options system-packages
+.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag docs lint audit lock airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
 
-setup: .venv/.installed .venv/dvc-site-cache ## Make .venv from the lock
+setup: .venv/.installed .venv/dvc-site-cache ## Make .venv from the lock, with all distributions of the workspace
+
+DISTRIBUTIONS := $(wildcard src/*/pyproject.toml)
+# In a .venv that has everything, less is there too.
+LESS := $(if $(wildcard .venv/.installed),,$(filter setup-gitops setup-gates,$(MAKECMDGOALS)))
+STAMP := .venv/.$(or $(firstword $(LESS)),installed)
+
+setup-gitops: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops alone, in seconds: no Airflow, no PyTorch
+setup-gates: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops and the libraries that compare models: no Airflow, no PyTorch
+
+define make_venv
+@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH; Visage needs Python 3.11 (set PYTHON=...)" >&2; exit 1; }
+@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: .venv is not Python 3.11; remove it and run make setup again" >&2; exit 1; }
+$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+endef
 
 # The stamp is the last thing written: an interrupted installation is done again.
-.venv/.installed: requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH; Visage needs Python 3.11 (set PYTHON=...)" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: .venv is not Python 3.11; remove it and run make setup again" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+.venv/.installed: requirements.lock pyproject.toml $(DISTRIBUTIONS)
+	$(make_venv)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(UV_TORCH) --requirements requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@# The one distribution of earlier checkouts, with the same plugins
+	@$(BIN)/uv pip uninstall --quiet --python $(BIN)/python visage
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(DISTRIBUTIONS:%/pyproject.toml=--editable %)
+	@touch $@
+
+.venv/.setup-gitops .venv/.setup-gates: requirements.lock pyproject.toml $(DISTRIBUTIONS)
+	$(make_venv)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints requirements.lock --editable 'src/gitops[s3]' $(if $(filter %-gates,$@),--editable src/face_attributes)
 	@touch $@
 
 # By default DVC keeps this cache where every user of the machine may write, and unpickles what it finds there.
-.venv/dvc-site-cache: | .venv/.installed
+.venv/dvc-site-cache: | $(STAMP)
 	@$(BIN)/dvc config --local core.site_cache_dir "$(CURDIR)/$@"
 	@install -d -m 700 $@
 
@@ -104,8 +123,8 @@ system-packages: ## Install what make test-all needs beside Python (Debian, Ubun
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --quiet $(SYSTEM_PACKAGES)
 	@command -v kubectl >/dev/null || echo "kubectl: no package of Debian 12 is new enough; see https://kubernetes.io/docs/tasks/tools/"
 
-lock: ## Resolve pyproject.toml into requirements.lock again
-	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --extra local --python-version 3.11 --no-header --upgrade $(UV_TORCH) --output-file requirements.lock
+lock: ## Resolve every pyproject.toml into requirements.lock again
+	$(BIN)/uv pip compile --quiet pyproject.toml $(DISTRIBUTIONS) --all-extras --python-version 3.11 --no-header --upgrade $(UV_TORCH) $(DISTRIBUTIONS:src/%/pyproject.toml=--no-emit-package visage-%) --output-file requirements.lock
 	sed -i.bak -E 's/^(torch==[0-9.]+)\+.*/\1/' requirements.lock && rm requirements.lock.bak
 
 airflow-options: setup ## List the options of the locked Airflow and its providers again, after make lock

@@ -42,7 +42,7 @@ def test_secrets_are_found(tmp_path: Path, text: str, found: bool) -> None:
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        (("run: make setup", 'run: echo "${{ github.head_ref }}"'), "template-injection"),
+        (('run: make "$TARGET"', 'run: echo "${{ github.head_ref }}"'), "template-injection"),
         (("@27d5ce7f107fe9357f9df03efb73ab90386fccae # v5.0.5", "@v5"), "unpinned-uses"),
     ],
 )

@@ -106,8 +106,12 @@ def keep_installed(folder: Path) -> None:
 
     To be called again after git has written the files anew, as `git reset --hard` does.
     """
-    for name in ("requirements.lock", "pyproject.toml"):
-        os.utime(folder / name, (0, 0))
+    for path in (
+        folder / "requirements.lock",
+        folder / "pyproject.toml",
+        *folder.glob("src/*/pyproject.toml"),
+    ):
+        os.utime(path, (0, 0))
 
 
 def engine(folder: Path) -> Place:

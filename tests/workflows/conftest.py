@@ -17,14 +17,14 @@ from tests.workflows.workflow import Event, Workflow, load
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = ("Iv1.app", "-----key-----")
-CODE = "src/face_attributes/tiny.py"
+CODE = "src/face_attributes/common/tiny.py"
 
 # A pipeline that takes no time: its figures depend on the code of the commit and on nothing else.
 DVC = b"""stages:
   evaluate:
     cmd: python tiny_pipeline.py
     params: [profile]
-    deps: [tiny_pipeline.py, src/face_attributes/tiny.py]
+    deps: [tiny_pipeline.py, src/face_attributes/common/tiny.py]
     outs:
       - metrics/evaluation.json: {cache: false}
       - plots/learning_curve.csv: {cache: false}
@@ -34,7 +34,7 @@ from pathlib import Path
 
 import yaml
 
-from face_attributes.tiny import ACCURACY
+from face_attributes.common.tiny import ACCURACY
 
 profile = yaml.safe_load(Path("params.yaml").read_text())["profile"]
 for folder in ("metrics", "plots"):
@@ -55,7 +55,7 @@ REPLACED = {
         for target in ("audit", "dags-test", "lint", "system-packages", "test", "test-all")
     },
     # The virtual environment of the tests, with the code of the checkout.
-    "make setup": f"""make --dry-run setup > /dev/null
+    'make "$TARGET"': f"""make --dry-run "$TARGET" > /dev/null
 mkdir -p .venv/bin
 echo '#!/bin/sh' > .venv/bin/gitops
 echo "PYTHONPATH='$PWD/src' exec '{sys.executable}' -m gitops \\"\\$@\\"" >> .venv/bin/gitops
@@ -67,7 +67,7 @@ chmod +x .venv/bin/gitops
 # which this world has not.
 REAL_LINT = f"""rm -r .venv
 ln -s '{sys.prefix}' .venv
-touch -d @0 requirements.lock pyproject.toml
+touch -d @0 requirements.lock pyproject.toml src/*/pyproject.toml
 SKIP=dags,docs make lint
 """
 

@@ -22,7 +22,7 @@ from tests.support.command import captured
 from tests.support.forge import NAME, Forge
 from tests.workflows.effects import effect_of
 from tests.workflows.expression import Open, UnknownError, condition, expand, shown
-from tests.workflows.workflow import Event, Workflow, load_action
+from tests.workflows.workflow import Event, Workflow, known, load_action
 
 SELF = "$/"
 BASH = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
@@ -257,17 +257,21 @@ class Job:
 
     def _use(self, step: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, str]:
         uses = str(step["uses"])
+        inputs = self._expanded(step.get("with", {}))
         if uses.startswith(SELF):
             # Resolved at the commit of the workflow, whatever is checked out.
             action = self.run.source / uses.removeprefix(SELF) / "action.yml"
-            for inner in load_action(action):
+            defaults, steps = load_action(action)
+            known(inputs, set(defaults), uses)
+            self.contexts["inputs"] = defaults | inputs
+            for inner in steps:
                 self._step(inner, env)
                 if self.result.result != "success":
                     raise AssertionError(f"{uses}: {inner.get('name') or inner.get('uses')} failed")
+            del self.contexts["inputs"]
             return {}
         self._expanded(step.get("env", {}))  # no effect here reads it, but it has to be understood
-        inputs = {key: shown(value) for key, value in step.get("with", {}).items()}
-        return effect_of(uses)(self, self._expanded(inputs))
+        return effect_of(uses)(self, inputs)
 
     def _run(self, step: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, str]:
         text = str(step["run"]).strip()

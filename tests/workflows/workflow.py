@@ -105,16 +105,19 @@ def load(path: Path) -> Workflow:
     )
 
 
-def load_action(path: Path) -> list[dict[str, Any]]:
-    """Read the steps of a composite action."""
+def load_action(path: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Read the inputs of a composite action with their defaults, and its steps."""
     data = YAML(typ="safe", pure=True).load(path.read_text())
-    known(data, {"name", "description", "runs"}, str(path))
+    known(data, {"name", "description", "inputs", "runs"}, str(path))
     known(data["runs"], {"using", "steps"}, str(path))
     if data["runs"]["using"] != "composite":
         raise UnknownError(f"{path}: not a composite action")
     for step in data["runs"]["steps"]:
         known(step, STEP, str(path))
-    return list(data["runs"]["steps"])
+    inputs = data.get("inputs", {})
+    for name, value in inputs.items():
+        known(value, {"description", "default"}, f"{path}: {name}")
+    return {name: value["default"] for name, value in inputs.items()}, list(data["runs"]["steps"])
 
 
 def known(data: dict[str, Any], keys: set[str], where: str) -> None:

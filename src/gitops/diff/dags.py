@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gitops.errors import DagsError
 from gitops.git.repository import Repository
+from gitops.runtime import installed
 
 FOLDER = "dags"
 _TIMEOUT = 120
@@ -92,6 +93,11 @@ def changes(repository: Repository, before: str, after: str) -> list[Change]:
     """
     if repository.tree_id(before, f"{FOLDER}/") == repository.tree_id(after, f"{FOLDER}/"):
         return []
+    if not installed("airflow"):
+        raise DagsError(
+            f"{FOLDER}/: tasks and schedules are not compared, since Airflow is not installed beside gitops; "
+            "run make setup, or install visage-gitops[airflow]"
+        )
     with ThreadPoolExecutor(2) as pool:
         old, new = pool.map(lambda commit: load(repository, commit), (before, after))
     return compare(old, new, set(repository.changed(before, after)))

@@ -25,6 +25,7 @@ from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, Workspace, workspace
 from gitops.model.download import MODEL, fetch_model
 from gitops.private import private_folder
+from gitops.runtime import installed
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,11 @@ class Comparer:
         file = self.home / "comparisons" / f"{new}-{old}-{digest}.json"
         if (file in self._made or not anew) and (known := _known(file)) is not None:
             return known
+        if not installed("onnxruntime"):
+            raise ComparisonError(
+                f"the models of {commit[:12]} and {incumbent[:12]} cannot be compared: the libraries of the "
+                "model code are not installed beside gitops; run make setup-gates"
+            )
         self.announce(f"Comparing the models of {commit[:12]} and {incumbent[:12]} on the same images ...")
         try:
             content = self._make(commit, incumbent, digest if images else None)

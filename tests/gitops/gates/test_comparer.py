@@ -5,21 +5,15 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-import onnx
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from gitops.cli import app
 from gitops.errors import ComparisonError, NotComparableError
 from gitops.gates.comparer import Comparer
 from gitops.git.workspace import Origin
+from tests.support import colours
 from tests.support.figures import COMPARISON, model_files
 from tests.support.lab import ROOT, Lab
 
@@ -123,6 +117,15 @@ def test_both_models_answer_the_images_that_the_incumbent_was_judged_by(
         assert found.holdout_sha256 == sha256(content)
     assert len(said) == 2
     assert works.lab.origin.resolve("main") == new
+
+
+def test_models_are_not_compared_without_the_libraries_of_the_model_code(
+    works: Works, comparer: Comparer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = works.release(b"old"), works.release(b"new")
+    monkeypatch.setattr("gitops.gates.comparer.installed", lambda library: library != "onnxruntime")
+    with pytest.raises(ComparisonError, match="not installed beside gitops; run make setup-gates"):
+        comparer(works.checkout, new, old)
 
 
 def test_images_that_the_remote_lost_or_spoilt_fail_the_comparison(works: Works, comparer: Comparer) -> None:
@@ -255,50 +258,6 @@ def test_a_commit_without_a_hold_out_or_a_model(works: Works, comparer: Comparer
         comparer(works.checkout, works.land("Lost"), old)
 
 
-def _onnx(weights: list[float], bias: float) -> bytes:
-    """A model of two attributes: how red and how green a face is."""
-    nodes = [
-        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["pixels"], ["means"], axes=[1, 2], keepdims=0),
-        helper.make_node("MatMul", ["means", "weights"], ["products"]),
-        helper.make_node("Add", ["products", "bias"], ["scores"]),
-        helper.make_node("Sigmoid", ["scores"], ["probabilities"]),
-    ]
-    values = [
-        helper.make_tensor("weights", TensorProto.FLOAT, [3, 2], weights),
-        helper.make_tensor("bias", TensorProto.FLOAT, [2], [bias, bias]),
-    ]
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 218, 178, 3])
-    said = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])
-    graph = helper.make_graph(nodes, "colours", [images], [said], values)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    metadata = {
-        "attributes": json.dumps(["Smiling", "Male"]),
-        "thresholds": "[0.5, 0.5]",
-        "profile": "full",
-        "variant": "float32",
-        "data_digest": "x",
-        "params_digest": "x",
-    }
-    helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
-
-
-def _holdout(path: Path) -> bytes:
-    """Faces of one colour, in which red is a smile and green a man."""
-    rows: dict[str, list[Any]] = {name: [] for name in ("id", "jpeg", "partition", "Smiling", "Male")}
-    for number in range(120):
-        red, green = bool(number % 2), bool(number // 2 % 2)
-        pixels = np.zeros((218, 178, 3), np.uint8)
-        pixels[..., 2], pixels[..., 1] = 200 * red, 200 * green
-        values = (f"{number}.jpg", cv2.imencode(".jpg", pixels)[1].tobytes(), "test", red, green)
-        for name, value in zip(rows, values, strict=True):
-            rows[name].append(value)
-    pq.write_table(pa.table(rows), path)
-    return path.read_bytes()
-
-
 def test_the_release_s_own_code_finds_out_a_worse_model(
     works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,8 +267,8 @@ def test_the_release_s_own_code_finds_out_a_worse_model(
         target = package / file.relative_to(ROOT / "src" / "face_attributes")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.read_bytes())
-    images = _holdout(tmp_path / "holdout.parquet")
-    good, worse = _onnx([1, 0, 0, 1, 0, 0], -50), _onnx([1, 0, 0, 0, 0, 0], -50)
+    images = colours.holdout(tmp_path / "holdout.parquet")
+    good, worse = colours.model([1, 0, 0, 1, 0, 0], -50), colours.model([1, 0, 0, 0, 0, 0], -50)
     works.release(good, images)
     main = works.checkout.resolve("HEAD")
     candidate = works.release(worse, images)
