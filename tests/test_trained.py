@@ -201,7 +201,6 @@ OWN_FILES = [
     "tests/test_makefile.py",
     "tests/test_names.py",
     "tests/test_readme.py",
-    "tests/test_rooms.py",
     "tests/workflows/test_files.py",
 ]
 
