@@ -1,6 +1,7 @@
 """The hooks that look for what must not be in the repository find it."""
 
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,57 @@ what = told(f"the {what}")
 '''
     wordings = ["1:what", "2:says", "4:held against", "5:told"]
     assert plain_english(tmp_path / "module.py", text) == wordings
+
+
+def checkout(folder: Path) -> None:
+    """Copy the code that is checked for imports."""
+    for name in ("dags", "infra", "src"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("src/gitops/git/repository.py", "import face_attributes.params", "gitops and the model code"),
+        ("src/face_attributes/params.py", "import gitops.errors", "the model code imports nothing"),
+        ("src/gitops/errors.py", "import dashboard.page", "infra imports dashboard and gitops"),
+        ("dags/visage_dags/checks.py", "from gitops import errors", "a DAG imports gitops.tasks"),
+        ("src/gitops/errors.py", "from gitops.cli import review", "floors of gitops"),
+        ("src/face_attributes/params.py", "import face_attributes.cli", "floors of face_attributes"),
+        ("src/gitops/floorless.py", "", "floors of gitops"),
+    ],
+)
+def test_an_import_through_a_wall_or_up_the_floors_is_found(
+    tmp_path: Path, module: str, line: str, contract: str
+) -> None:
+    checkout(tmp_path)
+    with (tmp_path / module).open("a") as file:
+        file.write(f"\ndef inside() -> None:\n    {line or 'pass'}\n")
+    done = captured(hook("import-linter"), cwd=tmp_path)
+    assert done.returncode == 1
+    broken = done.stdout.partition("Broken contracts")[2]
+    assert contract in " ".join(broken.split()), done.stdout
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "src/dashboard/page.py",
+        "src/drawn_faces/face.py",
+        "src/face_attributes/params.py",
+        "src/gitops/errors.py",
+        "dags/ml_pipeline_dag.py",
+        "infra/new_dag.py",
+    ],
+)
+def test_an_undeclared_import_is_found(tmp_path: Path, module: str) -> None:
+    checkout(tmp_path)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    with (tmp_path / module).open("a") as file:
+        # The workspace has it, and no distribution declares it.
+        file.write("\nimport babel\n")
+    done = captured(hook("deptry"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"{module}:" in done.stderr
+    assert "DEP003 'babel'" in done.stderr
