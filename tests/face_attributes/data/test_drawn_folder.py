@@ -153,7 +153,8 @@ def test_parts_have_celebas_proportions() -> None:
 
 def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     script = (
-        "from pathlib import Path; from drawn_faces import *;"
+        "from pathlib import Path; from drawn_faces import SyntheticParams;"
+        "from face_attributes.data.drawn_folder import draw_folder;"
         f"draw_folder(SyntheticParams(count=100000, seed=1), Path({str(tmp_path / 'faces')!r}), processes=2)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
