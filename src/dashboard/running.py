@@ -1,19 +1,19 @@
 """What runs here: the release that the bundle serves, since when, by which change, and what became of it."""
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from dashboard.errors import DashboardError
 from dashboard.place import Place
-from gitops.errors import GitopsError
+from gitops.errors import GitopsError, ReleaseError
 from gitops.git.repository import Repository
 from gitops.paths import MAIN
+from gitops.release import serving
 from gitops.release.file import PREVIOUS, Declaration, identities
 from gitops.release.state import Ledger, last_good
 from gitops.release.verdicts import Verdict
-from gitops.text import instructions, json_values
+from gitops.text import instructions
 from gitops.text.instructions import Meeting, text
 
 _NAME = re.compile(r"[a-z][a-z_]*")
@@ -115,38 +115,33 @@ def read(place: Place) -> Running:
 
     :raises DashboardError: where either cannot be read.
     """
-    path = place.bundle / "release.json"
     try:
-        serving = json_values.mapping(json.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
+        served = serving.read(place.bundle)
+    except ReleaseError as error:
+        raise DashboardError(str(error)) from error
+    if served is None:
         raise DashboardError(
-            f"{path}: not there. The dag-processor writes it when it first asks git; the api-server must "
-            f"be able to read it"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise DashboardError(f"{path}: cannot be read: {error}") from error
-    commit, declared, refused = (
-        json_values.text(serving.get(name)) for name in ("commit", "declared", "refused")
-    )
-    notice, next_command = (json_values.text(serving.get(name)) for name in ("model_notice", "next_command"))
+            f"{place.bundle / serving.FILE}: not there. The dag-processor writes it when it first asks git; "
+            f"the api-server must be able to read it"
+        )
     bare = repository(place)
     try:
         ledger = Ledger(bare, main=MAIN)
-        change = _change(ledger, place.environment, commit) if commit else None
-        rejected = ledger.verdicts.rejected(place.environment, declared)
+        change = _change(ledger, place.environment, served.commit) if served.commit else None
+        rejected = ledger.verdicts.rejected(place.environment, served.declared)
         back = None if place.environment not in PREVIOUS else last_good(ledger, place.environment)
         return Running(
             environment=place.environment,
-            commit=commit,
-            declared=declared,
-            refused=refused,
-            notice=notice,
-            next_command=next_command,
-            needs=json_values.whole(serving.get("needs")),
-            contract=json_values.whole(serving.get("contract")),
+            commit=served.commit,
+            declared=served.declared,
+            refused=served.refused,
+            notice=served.model_notice,
+            next_command=served.next_command,
+            needs=served.needs,
+            contract=served.contract,
             hold=ledger.present(place.environment).hold,
             change=change,
-            verdict=ledger.verdicts.verified(place.environment, commit),
+            verdict=ledger.verdicts.verified(place.environment, served.commit),
             rejection=Rejection(rejected.name, rejected.at, rejected.message.partition("\n")[0])
             if rejected
             else None,

@@ -5,13 +5,11 @@ that the file names. Whatever cannot be run is refused with one clear line in th
 release stays.
 """
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from airflow.dag_processing.bundles.base import BundleVersion
 from airflow.providers.git.bundles.git import GitDagBundle
 from git import Repo
 
-from gitops import atomic, runtime
 from gitops.dvc import provenance
 from gitops.errors import CheckoutError, GitError, ReleaseError, SettingsError
 from gitops.git import trial_checkout
@@ -29,6 +26,8 @@ from gitops.paths import MAIN
 from gitops.promotion.may_run import may_run, served
 from gitops.release import contract, settings, signatures
 from gitops.release import file as release_file
+from gitops.release import serving as serving_file
+from gitops.release.serving import Serving
 from gitops.release.state import Ledger, earlier
 
 log = structlog.get_logger(__name__)
@@ -44,25 +43,6 @@ _NOBODY = {
     for role in ("AUTHOR", "COMMITTER")
     for part, value in (("NAME", "Visage"), ("EMAIL", "visage@localhost"), ("DATE", "2000-01-01T00:00:00Z"))
 }
-
-
-@dataclass(frozen=True)
-class Serving:
-    """What the bundle serves. `commit` None is the empty folder of an environment without a release."""
-
-    environment: str
-    commit: str | None
-    declared: str | None
-    refused: str | None
-    """Why the declared release does not run, or None where it does."""
-    model_notice: str | None = None
-    """That the model of what is served was made from another commit, or None where it was not."""
-    next_command: str | None = None
-    """The command that mends that."""
-    contract: int = runtime.CONTRACT
-    """The contract that this runtime keeps."""
-    needs: int = 0
-    """The contract that the release needs."""
 
 
 class ReleaseBundle(GitDagBundle):
@@ -87,7 +67,6 @@ class ReleaseBundle(GitDagBundle):
         release_file.path_of(environment)
         super().__init__(tracking_ref="main", subdir=subdir, git_conn_id=git_conn_id, **kwargs)
         self.environment = environment
-        self.state_path = self.base_dir / "release.json"
         self._said: dict[str, str] = {}
         self._seen: str | None = None
 
@@ -98,13 +77,11 @@ class ReleaseBundle(GitDagBundle):
 
     @property
     def serving(self) -> Serving | None:
-        """What is served, as last recorded; None where nothing has been yet."""
+        """The release that is served, as last recorded; None if no release has been served yet."""
         try:
-            return Serving(**json.loads(self.state_path.read_text("utf-8")))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError):
-            self._say("state", f"{self.state_path}: not readable, so it is not known what ran last")
+            return serving_file.read(self.base_dir)
+        except ReleaseError as error:
+            self._say("state", f"{error}; the release that ran last is not known")
             return None
 
     def get_current_version(self) -> BundleVersion:
@@ -224,13 +201,16 @@ class ReleaseBundle(GitDagBundle):
         except ReleaseError as error:
             refused = str(error)
         if refused is None:
-            yield Serving(self.environment, declared, declared, None)
+            yield self._serving(declared, declared, None)
         for commit in dict.fromkeys(self._others(ledger, declared)):
             if served(ledger, self.environment, commit) is None and not (
                 strict and self._unsigned(ledger, commit)
             ):
-                yield Serving(self.environment, commit, declared, refused)
-        yield Serving(self.environment, None, declared, refused)
+                yield self._serving(commit, declared, refused)
+        yield self._serving(None, declared, refused)
+
+    def _serving(self, commit: str | None, declared: str | None, refused: str | None) -> Serving:
+        return Serving(environment=self.environment, commit=commit, declared=declared, refused=refused)
 
     def _taken_away(self, ledger: Ledger) -> str | None:
         """Return why `commit: null` is refused, or None where this environment has run no release yet."""
@@ -293,7 +273,7 @@ class ReleaseBundle(GitDagBundle):
         """Serve the first of `choices` that can be checked out."""
         trouble: str | None = None
         for choice in choices:
-            serving = replace(choice, refused=choice.refused or trouble)
+            serving = choice.model_copy(update={"refused": choice.refused or trouble})
             try:
                 self._place(bare, serving.commit or bare.resolve(_EMPTY))
             except (CheckoutError, GitError) as error:
@@ -325,7 +305,7 @@ class ReleaseBundle(GitDagBundle):
         before = self.serving
         serving = self._with_notice(bare, serving, before)
         if before != serving:
-            atomic.write(self.state_path, json.dumps(asdict(serving)))
+            serving_file.write(self.base_dir, serving)
         shown = f"release {serving.commit[:12]}" if serving.commit else "no release"
         if serving.refused:
             self._say("release", f"{serving.refused}: refused; {self.environment} runs {shown}")
@@ -339,17 +319,13 @@ class ReleaseBundle(GitDagBundle):
         if serving.commit is None:
             return serving
         if before is not None and before.commit == serving.commit:
-            return replace(
-                serving,
-                model_notice=before.model_notice,
-                next_command=before.next_command,
-                needs=before.needs,
-            )
-        serving = replace(serving, needs=contract.needed(bare, serving.commit))
+            known = before.model_dump(include={"model_notice", "next_command", "needs"})
+            return serving.model_copy(update=known)
         notice = provenance.notice(bare, serving.commit)
-        if notice is None:
-            return serving
-        return replace(serving, model_notice=notice.text, next_command=notice.command)
+        found: dict[str, object] = {"needs": contract.needed(bare, serving.commit)}
+        if notice is not None:
+            found |= {"model_notice": notice.text, "next_command": notice.command}
+        return serving.model_copy(update=found)
 
     def _make_tracking(self, bare: Repository) -> None:
         with tempfile.TemporaryDirectory(dir=self.base_dir, prefix=".tracking-") as folder:

@@ -450,9 +450,9 @@ def test_what_is_lost_is_made_again(lab: Lab, make: Make, storage: Path, lost: s
 def test_an_unreadable_record_is_no_obstacle(lab: Lab, make: Make, lines: list[str]) -> None:
     good = lab.train("a")
     lab.declare("staging", f"commit: {good}\n")
-    make().state_path.write_text('{"environment": ')
+    (make().base_dir / "release.json").write_text('{"environment": ')
     assert version(make()) == good
-    assert "not readable" in lines[0]
+    assert "release.json: content: Invalid JSON" in lines[0]
 
 
 def test_a_run_in_flight_keeps_its_version(lab: Lab, make: Make, lines: list[str]) -> None:

@@ -157,6 +157,12 @@ print(json.dumps([[alert.category, alert.text] for alert in DASHBOARD_UIALERTS] 
             "error",
             "**staging** has no release yet. Refused: abc: not on main",
         ),
+        (
+            {"commit": 3},
+            "error",
+            "**staging**: BUNDLES/release/release.json: commit: Input should be a valid string; "
+            "restart the dag-processor, which writes it again",
+        ),
     ],
 )
 def test_the_web_interface_says_what_runs(
@@ -166,7 +172,8 @@ def test_the_web_interface_says_what_runs(
     shutil.copytree(variables.ASSETS, home)
     if serving is not None:
         (bundles / "release").mkdir(parents=True)
-        (bundles / "release/release.json").write_text(json.dumps(serving))
+        everything = {"environment": "staging", "declared": "c" * 40, **serving}
+        (bundles / "release/release.json").write_text(json.dumps(everything))
     said = captured(
         [sys.executable, "-c", SAY],
         env={
@@ -178,4 +185,7 @@ def test_the_web_interface_says_what_runs(
         },
         check=True,
     ).stdout
-    assert json.loads(said.splitlines()[-1]) == [[category, text], "localhost"]
+    assert json.loads(said.splitlines()[-1]) == [
+        [category, text.replace("BUNDLES", str(bundles))],
+        "localhost",
+    ]
