@@ -251,7 +251,8 @@ class Demo(FirstRun):
             raise EngineError(
                 f"{branch}: {drift_comparison.PATH} is about another model: this one learnt no drifted image"
             )
-        return f"{worth.mean.incumbent:.2%} -> {worth.mean.accuracy:.2%} on what drifted"
+        mean = worth.mean_accuracy
+        return f"{mean.incumbent:.2%} -> {mean.accuracy:.2%} on what drifted"
 
     def _tell(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         rows = []

@@ -1,8 +1,7 @@
 """The model's card: what the release's own commit says of its model."""
 
-import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dashboard.errors import DashboardError
@@ -11,9 +10,9 @@ from gitops.dvc.lockfile import recorded
 from gitops.errors import GitopsError, ModelError
 from gitops.git.repository import Repository
 from gitops.model import metrics
+from gitops.model.evaluation import Accuracy
 from gitops.model.metrics import Figures, Interval
-from gitops.paths import MODEL
-from gitops.text import json_values
+from gitops.paths import MODEL, PARAMETERS
 
 log = logging.getLogger(__name__)
 
@@ -50,40 +49,29 @@ def read(repository: Repository, commit: str) -> Card:
     """
     try:
         found = metrics.of_commit(repository, commit)
-        evaluation, params = repository.read_all(
-            [(commit, metrics.FILES["evaluation"]), (commit, "params.yaml")]
-        )
+        parameters = files.flat(repository.read(commit, PARAMETERS) or b"")
         shards = repository.files(commit, "data/labelled")
     except GitopsError as error:
         raise DashboardError(str(error)) from error
-    raw = _json(evaluation)
-    parameters = files.flat(params or b"")
+    evaluation = found.evaluation
+    least = evaluation.worst_slice_of_at_least if evaluation else 0
+    slices = evaluation.slices if evaluation else {}
+    large = {name: row for name, row in slices.items() if row.count is None or row.count >= least}
     return Card(
         figures=found,
-        attributes=_rows(found.attributes, json_values.mapping(raw.get("per_attribute"))),
-        slices=_rows(_large(found.slices, raw), json_values.mapping(raw.get("slices")))[:_WORST],
+        attributes=_worst_first(evaluation.per_attribute if evaluation else {}),
+        slices=_worst_first(large)[:_WORST],
         data=tuple(_data(found, parameters, shards, repository, commit)),
         parameters=tuple(parameters.items()),
     )
 
 
-def _rows(accuracies: dict[str, Interval], raw: dict[str, object]) -> tuple[Row, ...]:
-    rows = (
-        Row(
-            name,
-            accuracy,
-            json_values.number(json_values.at(raw, (name, "majority_accuracy"))),
-            json_values.whole(json_values.at(raw, (name, "count"))),
-        )
-        for name, accuracy in accuracies.items()
+def _worst_first(rows: Mapping[str, Accuracy]) -> tuple[Row, ...]:
+    found = (
+        Row(name, accuracy, rows[name].majority_accuracy, rows[name].count)
+        for name, accuracy in metrics.intervals(rows).items()
     )
-    return tuple(sorted(rows, key=lambda row: row.accuracy.value))
-
-
-def _large(slices: dict[str, Interval], raw: dict[str, object]) -> dict[str, Interval]:
-    least = json_values.number(raw.get("worst_slice_of_at_least")) or 0
-    counts = {name: json_values.number(json_values.at(raw, ("slices", name, "count"))) for name in slices}
-    return {name: row for name, row in slices.items() if (counts[name] or least) >= least}
+    return tuple(sorted(found, key=lambda row: row.accuracy.value))
 
 
 def _data(
@@ -98,10 +86,3 @@ def _data(
         yield "model file (MD5 in dvc.lock)", recorded(repository, commit, MODEL).md5
     except ModelError as error:
         log.info("%s", error)
-
-
-def _json(content: bytes | None) -> dict[str, object]:
-    try:
-        return json_values.mapping(json.loads(content or b"{}"))
-    except (ValueError, RecursionError):
-        return {}  # figures.damaged names the file

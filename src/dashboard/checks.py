@@ -1,25 +1,82 @@
 """The checks of monitoring: the record of what was decided, and the evidence beside it.
 
-The record is `monitoring/decisions.jsonl`, a line for each check; its evidence is in `monitoring/<run>/`.
-Keys that are not known here are passed over, and a line that cannot be read is shown as that.
+The record is `monitoring/decisions.jsonl`, a line for each check; its evidence is in `monitoring/<run>/`. The
+page names lines that cannot be read, and shows the others.
 """
 
-import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from pydantic import Field
+
+from gitops.errors import ParseError
 from gitops.model.metrics import Interval
-from gitops.text import json_values
+from gitops.text import json_values, record
+from gitops.text.record import Count, Moment, Number, Record, Share
 
 log = logging.getLogger(__name__)
 
 RECORD = "monitoring/decisions.jsonl"
 REPORT = "drift.html"
+
+
+class Column(Record):
+    """The distance of a column from its reference, in the unit of its limit."""
+
+    distance: Number
+    distance_threshold: Number | None = None
+    reference_mean: Number | None = None
+
+
+class Evidence(Record):
+    """Contents of `drift.json`: each column that was looked at."""
+
+    format: Literal[1] = 1
+    columns: dict[str, Column]
+
+
+class _Drift(Record):
+    rows: Count
+    drifted: bool | None
+    columns: dict[str, Column]
+
+
+class _Performance(Record):
+    images: Count
+    threshold: Number
+    limit: Number | None = None
+    below_threshold: bool | None
+    below_release: bool | None = None
+    mean_accuracy: Share | None
+    mean_accuracy_low: Share | None
+    mean_accuracy_high: Share | None
+
+
+class _Episode(Record):
+    state: str
+    since: Moment
+
+
+class Line(Record):
+    """One line of the record. Earlier releases wrote neither `alarm` nor `episodes`."""
+
+    format: Literal[1] = 1
+    run_id: str
+    at: Moment
+    release: str | None
+    decision: str
+    reasons: list[str]
+    triggered: str | None
+    drift: _Drift
+    performance: _Performance
+    evidence: str
+    alarm: list[str] = Field(default_factory=list)
+    episodes: dict[str, _Episode | None] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,34 +127,32 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Record:
+class Checks:
     """All checks, newest first, and the lines (number, what is wrong) that are none."""
 
     checks: tuple[Check, ...]
     damaged: tuple[tuple[int, str], ...]
 
 
-def read(home: Path, since: datetime | None = None) -> Record:
+def read(home: Path, since: datetime | None = None) -> Checks:
     """Return the record of an environment, from `since` on; an empty one where there is none yet."""
     try:
         content = (home / RECORD).read_bytes()
     except FileNotFoundError:
-        return Record((), ())
+        return Checks((), ())
     kept = set(reports(home))
     checks, damaged = [], []
-    for number, line in enumerate(content.splitlines(), 1):
-        if not line.strip():
+    for number, text in enumerate(content.splitlines(), 1):
+        if not text.strip():
             continue
         try:
-            data = json.loads(line)
-            at = json_values.moment(data["at"])
-            if at is None:
-                raise ValueError("at: not a time")
-            if since is None or at >= since:
-                checks.append(_check(home, data, at, kept))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            damaged.append((number, f"{type(error).__name__}: {error}"[:120]))
-    return Record(tuple(sorted(checks, key=lambda check: check.at, reverse=True)), tuple(damaged))
+            line = record.read(Line, text)
+        except ParseError as error:
+            damaged.append((number, str(error)))
+        else:
+            if since is None or line.at >= since:
+                checks.append(_check(home, line, kept))
+    return Checks(tuple(sorted(checks, key=lambda check: check.at, reverse=True)), tuple(damaged))
 
 
 def reports(home: Path) -> dict[str, Path]:
@@ -114,86 +169,64 @@ def reports(home: Path) -> dict[str, Path]:
     }
 
 
-def _check(home: Path, data: dict[str, Any], at: datetime, kept: set[str]) -> Check:
-    drift, performance = json_values.mapping(data.get("drift")), json_values.mapping(data.get("performance"))
-    moved = _shifts(drift.get("columns"))
-    folder = (json_values.text(data.get("evidence")) or "").rpartition("/")[2]
+def _check(home: Path, line: Line, kept: set[str]) -> Check:
+    performance = line.performance
+    moved = _shifts(line.drift.columns)
+    folder = line.evidence.rpartition("/")[2]
     evidence = _evidence(home / "monitoring" / folder / "drift.json") if folder else {}
     shifts = _shifts(evidence) or moved
-    accuracy = json_values.number(performance.get("mean_accuracy"))
+    accuracy = performance.mean_accuracy
     return Check(
-        run_id=str(data.get("run_id", "")),
-        at=at,
-        decision=json_values.text(data.get("decision")) or "not said",
-        reasons=json_values.texts(data.get("reasons")),
-        triggered=json_values.text(data.get("triggered")),
-        release=json_values.text(data.get("release")),
-        rows=json_values.whole(drift.get("rows")),
-        drifted=json_values.flag(drift.get("drifted")),
+        run_id=line.run_id,
+        at=line.at,
+        decision=line.decision,
+        reasons=tuple(line.reasons),
+        triggered=line.triggered,
+        release=line.release,
+        rows=line.drift.rows,
+        drifted=line.drift.drifted,
         moved=moved,
         largest=shifts[0] if shifts else None,
         accuracy=None
         if accuracy is None
-        else Interval(
-            accuracy,
-            json_values.number(performance.get("mean_accuracy_low")),
-            json_values.number(performance.get("mean_accuracy_high")),
+        else Interval(accuracy, performance.mean_accuracy_low, performance.mean_accuracy_high),
+        threshold=performance.threshold if performance.limit is None else performance.limit,
+        # Earlier releases compared with the threshold alone
+        below=performance.below_threshold or performance.below_release
+        if "below_release" in performance.model_fields_set
+        else performance.below_threshold,
+        labels=performance.images,
+        alarm=", ".join(line.alarm) or None,
+        episodes=tuple(
+            f"{alarm} {episode.state}, since {episode.since:%Y-%m-%d}"
+            for alarm, episode in line.episodes.items()
+            if episode
         ),
-        threshold=json_values.number(performance.get("limit", performance.get("threshold"))),
-        below=json_values.flag(
-            performance.get("below_threshold")
-            or performance.get("below_release", performance.get("below_threshold"))
-        ),
-        labels=json_values.whole(performance.get("images")),
-        alarm=_said(data.get("alarm")),
-        episodes=tuple(_episodes(data.get("episodes"))),
         evidence=folder or None,
         report=folder if folder in kept else None,
-        reference=dict(_reference(evidence)),
+        reference={
+            name.removesuffix("_score"): column.reference_mean
+            for name, column in evidence.items()
+            if name.endswith("_score") and column.reference_mean is not None
+        },
     )
 
 
-def _episodes(value: object) -> Iterator[str]:
-    for alarm, episode in json_values.mapping(value).items():
-        state = json_values.text(json_values.mapping(episode).get("state"))
-        since = json_values.moment(json_values.mapping(episode).get("since"))
-        if state:
-            yield f"{alarm} {state}{f', since {since:%Y-%m-%d}' if since else ''}"
-
-
-def _said(value: object) -> str | None:
-    """Return what a key that not every release writes says, as words; None where it says no."""
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value) or None
-    return "yes" if value is True else str(value) if value not in (None, False, "") else None
-
-
-def _shifts(columns: object) -> tuple[Shift, ...]:
-    found = []
-    for name, row in json_values.mapping(columns).items():
-        distance = json_values.number(json_values.mapping(row).get("distance"))
-        if distance is not None:
-            found.append(Shift(name, distance, json_values.number(row.get("distance_threshold"))))
+def _shifts(columns: Mapping[str, Column]) -> tuple[Shift, ...]:
+    found = (Shift(name, column.distance, column.distance_threshold) for name, column in columns.items())
     return tuple(sorted(found, key=lambda shift: shift.share or shift.distance, reverse=True))
 
 
-def _reference(columns: object) -> Iterator[tuple[str, float]]:
-    for name, row in json_values.mapping(columns).items():
-        mean = json_values.number(json_values.mapping(row).get("reference_mean"))
-        if name.endswith("_score") and mean is not None:
-            yield name.removesuffix("_score"), mean
-
-
-def _evidence(path: Path) -> dict[str, Any]:
+def _evidence(path: Path) -> Mapping[str, Column]:
     try:
         return _columns(path, path.stat().st_mtime_ns)
     except FileNotFoundError:
-        return {}  # Somebody tidied up; the line of the record says the most of it
-    except (OSError, ValueError, RecursionError) as error:
+        return {}  # Somebody tidied up; the line of the record has the most of it
+    except (OSError, ValueError, ParseError) as error:
         log.warning("%s: cannot be read: %s", path, error)
         return {}
 
 
 @lru_cache(maxsize=500)
-def _columns(path: Path, _written: int) -> dict[str, Any]:
-    return json_values.mapping(json_values.mapping(json.loads(path.read_bytes())).get("columns"))
+def _columns(path: Path, _written: int) -> Mapping[str, Column]:
+    return record.read(Evidence, path.read_bytes()).columns

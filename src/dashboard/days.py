@@ -4,7 +4,6 @@ Nothing is read of the scores themselves: a year of batches is some thousand sma
 files have not changed is not read twice.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,10 +11,27 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
-from gitops.text import json_values
+from gitops.errors import ParseError
+from gitops.text import json_values, record
+from gitops.text.record import Count, Record, Share
 
 _FOLDER = "date="
+
+
+class _Scores(Record):
+    mean_score: Share
+    positive: Share
+
+
+class Batch(Record):
+    """Contents of `scores/date=<day>/<batch>.json`: the counts and mean scores of a batch."""
+
+    format: Literal[1] = 1
+    rows: Count
+    quarantined: dict[str, Count]
+    attributes: dict[str, _Scores]
 
 
 @dataclass(frozen=True)
@@ -23,7 +39,7 @@ class Day:
     """What was scored on one day, or in all of several: images, and per attribute the mean score.
 
     `mean_scores` are means over images, 0 to 1. `without` counts batches that have scores and no figures, of
-    which an earlier release knew nothing; `damaged` names files that cannot be read.
+    which an earlier release knew nothing; `damaged` has a line for each file that cannot be read.
     """
 
     day: date
@@ -67,8 +83,8 @@ def _read(day: date, folder: str, files: tuple[tuple[str, int, int], ...]) -> Da
     for name in sorted(name for name in names if name.endswith(".json")):
         try:
             batches.append(_batch(day, Path(folder, name).read_bytes()))
-        except (OSError, ValueError, RecursionError):
-            damaged.append(f"{Path(folder).name}/{name}")
+        except (OSError, ParseError) as error:
+            damaged.append(f"{Path(folder).name}/{name}: {error}")
     alone = sum(f"{Path(name).stem}.json" not in names for name in names if name.endswith(".parquet"))
     merged = merge(day, batches)
     return Day(
@@ -84,29 +100,14 @@ def _read(day: date, folder: str, files: tuple[tuple[str, int, int], ...]) -> Da
 
 
 def _batch(day: date, content: bytes) -> Day:
-    data = json.loads(content)
-    rows = json_values.whole(json_values.mapping(data).get("rows"))
-    if rows is None or rows < 0:
-        raise ValueError("says no number of rows")
-    attributes = json_values.mapping(data.get("attributes"))
-    means = {
-        name: json_values.number(json_values.mapping(row).get("mean_score"))
-        for name, row in attributes.items()
-    }
-    positive = {
-        name: json_values.number(json_values.mapping(row).get("positive")) for name, row in attributes.items()
-    }
-    reasons = {
-        reason: json_values.whole(count)
-        for reason, count in json_values.mapping(data.get("quarantined")).items()
-    }
+    batch = record.read(Batch, content)
     return Day(
         day,
         1,
-        rows,
-        {reason: count for reason, count in reasons.items() if count},
-        {name: value for name, value in means.items() if value is not None},
-        {name: value for name, value in positive.items() if value is not None},
+        batch.rows,
+        {reason: count for reason, count in batch.quarantined.items() if count},
+        {name: row.mean_score for name, row in batch.attributes.items()},
+        {name: row.positive for name, row in batch.attributes.items()},
     )
 
 

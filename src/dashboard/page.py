@@ -14,7 +14,7 @@ from airflow.configuration import conf
 from dashboard import card, charts, checks, days, glance, late_labels, running
 from dashboard.card import Card
 from dashboard.charts import Spark
-from dashboard.checks import Check, Record
+from dashboard.checks import Check, Checks
 from dashboard.days import Day
 from dashboard.errors import DashboardError
 from dashboard.glance import Alarm, Known, Tile
@@ -62,7 +62,7 @@ class Scored:
 class Checked:
     """The checks of the weeks that are shown; `last` is the latest, however long ago."""
 
-    record: Record
+    record: Checks
     shown: list[Check]
     last: Check | None
     drift: Plot | None
@@ -179,7 +179,7 @@ def look(weeks: int, now: datetime) -> View:
 
 
 def _checked(
-    place: Place, span: Span, record: Record, shown: list[Check], claimed: Interval | None
+    place: Place, span: Span, record: Checks, shown: list[Check], claimed: Interval | None
 ) -> Checked:
     return Checked(
         record,

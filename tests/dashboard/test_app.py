@@ -145,9 +145,10 @@ def test_what_is_damaged_is_shown_as_that(reader: TestClient, world: World) -> N
     for number in (2, 3, 4, 5):
         assert f"line {number} of monitoring/decisions.jsonl cannot be read" in page
     assert page.count("No drift in 2000 images") == 2
-    assert f"scores/date={today.date()}/bad.json cannot be read" in page
+    problem = "rows: Input should be greater than or equal to 0. Score its batch again"
+    assert f"scores/date={today.date()}/bad.json: {problem}" in page
     assert "7 images in all" in page
-    assert "release.json: cannot be read" in page
+    assert "release.json: content: Invalid JSON" in page
 
 
 def test_a_runbook_is_there_when_it_is_needed(reader: TestClient, world: World) -> None:

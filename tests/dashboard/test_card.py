@@ -41,7 +41,9 @@ def test_a_release_without_a_model(world: World) -> None:
 def test_figures_that_are_damaged_are_named(world: World) -> None:
     files = trained("first") | {"metrics/performance.json": b"{", "params.yaml": b"a: [", "dvc.lock": b"["}
     found = read(world, world.lab.land(files))
-    assert found.figures.damaged == ("metrics/performance.json",)
+    assert list(found.figures.damaged) == ["metrics/performance.json"]
     assert found.parameters == (("(cannot be read)", "did not find expected node content"),)
     files["metrics/evaluation.json"] = json.dumps({"mean_accuracy": 1e400, "slices": 3}).encode()
-    assert not read(world, world.lab.land(files)).figures
+    found = read(world, world.lab.land(files))
+    assert not found.figures
+    assert found.figures.damaged["metrics/evaluation.json"] == "profile: Field required"

@@ -1,14 +1,15 @@
+import json
 from datetime import timedelta
 
 import pytest
 
 from dashboard import checks
 from gitops.model.metrics import Interval
-from tests.dashboard.world import NOW, REPORT, World, column, performance
+from tests.dashboard.world import NOW, REPORT, World, check_line, column, performance
 
 
 def test_no_check_yet(world: World) -> None:
-    assert checks.read(world.home) == checks.Record((), ())
+    assert checks.read(world.home) == checks.Checks((), ())
 
 
 def test_checks_come_newest_first_with_their_evidence(world: World) -> None:
@@ -33,27 +34,27 @@ def test_alarms_and_their_episodes_are_said_and_unknown_keys_passed_over(world: 
     begins = {"id": "a", "since": "2026-11-01T00:00:00+00:00", "state": "begins"}
     world.check(NOW, alarm=["drift"], episodes={"drift": begins, "accuracy": None}, windows=[1], other={})
     world.check(NOW, alarm=[], episodes={"drift": {**begins, "state": "clears"}})
-    world.check(NOW, alarm=True, episodes={"drift": {"state": "goes on", "since": "never"}})
-    world.check(NOW, alarm=False, episodes=[1])
-    said = [(check.alarm, check.episodes) for check in checks.read(world.home).checks]
-    assert said == [
+    found = [(check.alarm, check.episodes) for check in checks.read(world.home).checks]
+    assert found == [
         ("drift", ("drift begins, since 2026-11-01",)),
         (None, ("drift clears, since 2026-11-01",)),
-        ("yes", ("drift goes on",)),
-        (None, ()),
     ]
 
 
 def test_lines_of_the_wrong_kind_are_named_and_the_others_read(world: World) -> None:
     world.check(NOW)
     record = world.home / checks.RECORD
-    record.write_bytes(record.read_bytes() + b'{"at"\n\n3\nnull\n{"at": "never"}\n{}\n\xff\n')
-    world.check(NOW, drift="x", performance=[1], reasons="all", evidence=3, release=4)
+    odd = check_line(NOW, "monitoring/x")
+    odd["performance"]["mean_accuracy"] = "high"
+    lines = b'{"at"\n\n3\nnull\n{"at": "never"}\n{}\n\xff\n' + json.dumps(odd).encode() + b"\n"
+    later = json.dumps(check_line(NOW, "monitoring/x") | {"format": 2}).encode() + b"\n"
+    record.write_bytes(record.read_bytes() + lines + later)
+    world.check(NOW)
     found = checks.read(world.home)
-    assert [number for number, _ in found.damaged] == [2, 4, 5, 6, 7, 8]
+    assert [number for number, _ in found.damaged] == [2, 4, 5, 6, 7, 8, 9, 10]
+    assert found.damaged[-2][1] == "performance.mean_accuracy: Input should be a valid number"
+    assert found.damaged[-1][1].startswith("format 2, where this command reads 1: it is of later code")
     assert len(found.checks) == 2
-    odd = found.checks[1]
-    assert (odd.drifted, odd.accuracy, odd.reasons, odd.report, odd.release) == (None, None, (), None, None)
 
 
 def test_evidence_that_is_damaged_or_gone(world: World) -> None:

@@ -66,7 +66,9 @@ def test_scores_without_figures_and_figures_that_are_damaged(world: World) -> No
         world.batch(TODAY, f"bad{number}").write_text(text)
     [day] = read(world)
     assert (day.rows, day.batches, day.without) == (4, 1, 1)
-    assert day.damaged == tuple(f"date={TODAY}/bad{number}.json" for number in range(5))
+    problems = dict(line.split(": ", 1) for line in day.damaged)
+    assert list(problems) == [f"date={TODAY}/bad{number}.json" for number in range(5)]
+    assert problems[f"date={TODAY}/bad3.json"] == "rows: Input should be greater than or equal to 0"
 
 
 def test_weeks_are_called_by_their_monday() -> None:

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from dashboard import app, card, charts, page
 from dashboard.access import may_read
-from tests.dashboard.world import NOW, World, column, performance
+from tests.dashboard.world import NOW, World, check_line, column, merged, performance
 from tests.gitops import poison
 
 BOMB = b"a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + b"".join(
@@ -21,7 +21,7 @@ BOMB = b"a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + b"".join(
 def line(world: World, **more: Any) -> None:
     """Add a line to the record of the checks, after an honest one."""
     with (world.home / "monitoring/decisions.jsonl").open("a") as file:
-        file.write(json.dumps({"run_id": "x", "decision": "skip", "reasons": [], **more}) + "\n")
+        file.write(json.dumps(merged(check_line(NOW, "monitoring/x"), more)) + "\n")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def seen(world: World) -> World:
     ],
 )
 def test_a_line_of_the_record(seen: World, more: dict[str, Any]) -> None:
-    line(seen, **{"at": NOW.isoformat()} | more)
+    line(seen, **more)
     html = _shown(seen)
     assert "What runs here" in html
     assert "91.80% to 92.20%" in html or "90.00%" in html

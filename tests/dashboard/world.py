@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from gitops.airflow.bundle import ReleaseBundle
-from gitops.text import json_values
 from tests.support.figures import ATTRIBUTES, SLICES, measured
 from tests.support.lab import Lab
 
@@ -73,13 +72,11 @@ class World:
         """Leave a check's line, its evidence and, where one is given, its report."""
         folder = f"monitoring/scheduled__{at:%Y-%m-%dT%H%M%S}Z"
         (self.home / folder).mkdir(parents=True, exist_ok=True)
-        line = check_line(at, folder, self.environment) | more
+        line = merged(check_line(at, folder, self.environment), more)
         assert line["at"] == at.isoformat()
-        columns = {name: column(0.02) for name in ("Smiling_score", "brightness")} | dict(
-            line["drift"].get("columns", {}) if isinstance(line["drift"], dict) else {}
-        )
+        columns = {name: column(0.02) for name in ("Smiling_score", "brightness")} | line["drift"]["columns"]
         (self.home / folder / "drift.json").write_text(json.dumps({"columns": columns}))
-        if json_values.mapping(line["performance"]).get("enough_labels"):
+        if line["performance"]["enough_labels"]:
             evidence = line["performance"] | labels(line["performance"]["mean_accuracy"])
             (self.home / folder / "performance.json").write_text(json.dumps(evidence))
         if report is not None:
@@ -141,6 +138,14 @@ class World:
 
 
 REPORT = "<!doctype html><title>Report</title><h1>Evidently</h1><script>document.title = 'ran'</script>"
+
+
+def merged(line: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a line with other values in it, those of `drift` and `performance` one by one."""
+    parts = {
+        key: line[key] | more[key] for key in ("drift", "performance") if isinstance(more.get(key), dict)
+    }
+    return line | dict(more) | parts
 
 
 def column(distance: float, mean: float = 0.4) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def _drifted(made: dict[str, bytes]) -> bytes:
 
     rows = evaluation["per_attribute"].items()
     figures = {
+        "format": 2,
         "model_sha256": evaluation["model_sha256"],
         "samples": 177,
         "batches": ["prod-2026-11-25"],

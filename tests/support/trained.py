@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from gitops.gates import gates
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
 from gitops.model import drift_comparison
+from gitops.model.evaluation import evaluation
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, push
 from gitops.release.state import Ledger
@@ -110,7 +110,7 @@ class Trained:
 
     def verify(self, environment: str, commit: str) -> None:
         """Record that an environment measured what the commit claims."""
-        claimed = gates.evaluation(self.checkout, commit)
+        claimed = evaluation(self.checkout, commit)
         data = {
             "verdict": "verified",
             "environment": environment,

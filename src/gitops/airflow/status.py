@@ -14,7 +14,7 @@ from rich.text import Text
 from gitops.airflow.client import VERIFY, Access, Airflow
 from gitops.dvc import provenance
 from gitops.errors import AirflowError, GateError, ReleaseError
-from gitops.gates import gates
+from gitops.model.evaluation import evaluation
 from gitops.release import contract
 from gitops.release import file as release_file
 from gitops.release.file import ENVIRONMENTS, PREVIOUS
@@ -128,7 +128,7 @@ def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None
             trouble = trouble or str(error)
         notice = provenance.notice(repository, commit)
         try:
-            figures = gates.evaluation(repository, commit)
+            figures = evaluation(repository, commit)
             sha256, accuracy = figures.model_sha256, figures.mean_accuracy
         except GateError:
             sha256 = accuracy = None

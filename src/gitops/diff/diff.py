@@ -266,7 +266,7 @@ def _model(old: _Side, new: _Side) -> Iterator[Change]:
     yield from _intervals(
         *({_LABELS[name]: value for name, value in figures.means.items()} for figures in (one, other))
     )
-    yield from (Change(path, note="cannot be read") for path in other.damaged)
+    yield from (Change(path, note=f"cannot be read: {problem}") for path, problem in other.damaged.items())
 
 
 def _intervals(old: Mapping[str, Interval], new: Mapping[str, Interval]) -> Iterator[Change]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gitops.errors import ModelError, ParseError
+from gitops.errors import GateError, ModelError, ParseError
 from gitops.git.repository import Repository
 from gitops.paths import LOCK
 from gitops.text import parse
@@ -36,6 +36,21 @@ def recorded(repository: Repository, commit: str, path: str) -> Recorded:
     if not re.fullmatch(r"[0-9a-f]{32}", digest):
         raise ModelError(where, f"{path} has no MD5 digest", "run dvc repro again")
     return Recorded(digest, int(size) if re.fullmatch(r"[0-9]{1,18}", size) else None)
+
+
+def digest(repository: Repository, commit: str, path: str) -> str | None:
+    """Return the MD5 digest that `dvc.lock` of a commit records of an output, or None if it records none.
+
+    Raises:
+        GateError: if the lock cannot be read.
+
+    """
+    try:
+        md5 = (output(repository, commit, path) or {}).get("md5")
+    except ParseError as error:
+        where = f"{LOCK} in {commit[:12]}"
+        raise GateError(where, f"not what DVC writes, {error}", "run dvc repro again") from error
+    return md5 if isinstance(md5, str) else None
 
 
 def output(repository: Repository, commit: str, path: str) -> dict[str, parse.Value] | None:

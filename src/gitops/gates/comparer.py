@@ -20,10 +20,12 @@ from gitops.errors import (
     StorageError,
 )
 from gitops.gates.comparison import Comparison, parse
-from gitops.gates.gates import HOLDOUT, evaluation, holdout
+from gitops.gates.gates import holdout
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, Workspace, workspace
-from gitops.model.download import MODEL, fetch_model
+from gitops.model.download import fetch_model
+from gitops.model.evaluation import evaluation
+from gitops.paths import HOLDOUT, MODEL
 from gitops.private import private_folder
 from gitops.runtime import installed
 

@@ -2,22 +2,21 @@
 
 from typing import Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from gitops.errors import ComparisonError
+from gitops.errors import ComparisonError, ParseError
 from gitops.git.repository import Repository
+from gitops.text import record
+from gitops.text.record import Digest, Record
 
-FORMAT = 2
-
-_DIGEST = r"^[0-9a-f]{64}$"
 _UPDATE = "update this checkout: git pull"
 _TRAIN = "train from main as it is now, .venv/bin/gitops train main --wait, and take that candidate"
-# Bounds of what is read: the code of a branch writes it.
-_MOST_BYTES, _MOST_IMAGES = 4_000_000, 10_000_000
+# A bound, as the code of a branch writes it.
+_MOST_IMAGES = 10_000_000
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+class _Strict(Record):
+    model_config = ConfigDict(extra="forbid")
 
 
 class Difference(_Strict):
@@ -99,9 +98,9 @@ class Comparison(_Strict):
     """Two models on the same images, on the same machine at the same time."""
 
     format: Literal[2]
-    model_sha256: str = Field(pattern=_DIGEST)
-    incumbent_sha256: str = Field(pattern=_DIGEST)
-    holdout_sha256: str = Field(pattern=_DIGEST)
+    model_sha256: Digest
+    incumbent_sha256: Digest
+    holdout_sha256: Digest
     samples: int = Field(ge=1, le=_MOST_IMAGES)
     resamplings: int = Field(ge=1)
     mean_accuracy: Difference
@@ -148,19 +147,11 @@ class Compare(Protocol):
 def parse(content: bytes, name: str) -> Comparison:
     """Read a comparison; `name` is how errors call it.
 
-    :raises ComparisonError: for anything that `face_attributes` would not write.
+    Raises:
+        ComparisonError: for anything that `face_attributes` would not write.
+
     """
-    if len(content) > _MOST_BYTES:
-        raise ComparisonError(f"{name}: larger than {_MOST_BYTES:,} bytes")
     try:
-        return Comparison.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "content"
-        written = first["input"]
-        if where == "format" and isinstance(written, int) and not isinstance(written, bool):
-            age = f"of later code, so {_UPDATE}" if written > FORMAT else f"of earlier code, so {_TRAIN}"
-            raise ComparisonError(
-                f"{name}: format {written}, where this command reads {FORMAT}: it is {age}"
-            ) from error
-        raise ComparisonError(f"{name}: {where}: {first['msg']}") from error
+        return record.read(Comparison, content, earlier=_TRAIN, later=_UPDATE)
+    except ParseError as error:
+        raise ComparisonError(f"{name}: {error}") from error

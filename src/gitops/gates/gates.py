@@ -9,23 +9,21 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.markup import escape
 from rich.table import Table
 
 from gitops.dvc import lockfile
-from gitops.errors import ComparisonError, GateError, NoModelError, NotComparableError, ParseError
+from gitops.errors import ComparisonError, GateError, NotComparableError, ParseError
 from gitops.gates.comparison import Compare, Comparison, Difference, Rare
 from gitops.git.repository import Repository
-from gitops.paths import EVALUATION, EXPORT, HOLDOUT, LOCK, PARAMETERS
+from gitops.model.evaluation import Evaluation, evaluation, export
+from gitops.paths import HOLDOUT, PARAMETERS
 from gitops.release.settings import Settings
 from gitops.release.verdicts import VERIFIED, Verdicts, tag_name
 from gitops.text import parse
 
-_LARGEST = 4_000_000
-_AGAIN = "train and export again"
 _STANDARD_ERRORS = 2.0
 
 # How rarely an equal model may be refused by chance, by all tests of one decision together, and the share of
@@ -42,46 +40,6 @@ _IN_INTERVAL = 2 * _NORMAL.inv_cdf(0.975)  # standard errors in a 95% interval
 REGRESSION = "no worse than the incumbent"
 ANCHORED = "no worse than the best release"
 _NAMED = 3
-
-
-class Attribute(BaseModel):
-    """How one attribute did on the hold-out."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    accuracy: float = Field(ge=0, le=1)
-
-
-class Evaluation(BaseModel):
-    """What `metrics/evaluation.json` says about a model. Accuracies are 0 to 1."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-    profile: Literal["full", "small"]
-    mean_accuracy: float = Field(ge=0, le=1)
-    mean_accuracy_low: float | None = Field(default=None, ge=0, le=1)
-    mean_accuracy_high: float | None = Field(default=None, ge=0, le=1)
-    majority_accuracy: float = Field(ge=0, le=1)
-    model_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    samples: int = Field(ge=1)
-    per_attribute: dict[str, Attribute] = Field(default_factory=dict)
-
-
-class Export(BaseModel):
-    """What `metrics/export.json` says: how far the shipped model is from the trained one, and may be.
-
-    The float32 variant must say what PyTorch says; the variant that ships may cost a little accuracy.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-    max_difference: float = Field(ge=0)
-    tolerance: float = Field(gt=0)
-    decisions_changed: int = Field(ge=0)
-    variant: Literal["float32", "int8"]
-    accuracy_loss: float = Field(ge=-1, le=1)
-    max_accuracy_loss: float = Field(ge=0, lt=1)
-    model_sha256: str
 
 
 @dataclass(frozen=True)
@@ -129,40 +87,7 @@ def table(rows: Sequence[Row], title: str = "") -> Table:
     return shown
 
 
-_Figures = TypeVar("_Figures", Evaluation, Export)
 _Release = TypeVar("_Release")
-
-
-def _read(repository: Repository, commit: str, path: str, kind: type[_Figures]) -> _Figures:
-    content = repository.read(commit, path)
-    if content is None:
-        raise NoModelError(
-            path, f"missing in {commit[:12]}", "only a commit with a trained model can be released"
-        )
-    if len(content) > _LARGEST:
-        raise GateError(f"{path} in {commit[:12]}", f"larger than {_LARGEST:,} bytes", _AGAIN)
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "content"
-        raise GateError(f"{path} in {commit[:12]}", f"{where}: {first['msg']}", _AGAIN) from error
-
-
-def evaluation(repository: Repository, commit: str) -> Evaluation:
-    """Read the figures of a commit's model.
-
-    :raises GateError: where the commit has none, or they make no sense.
-    """
-    return _read(repository, commit, EVALUATION, Evaluation)
-
-
-def export(repository: Repository, commit: str) -> Export:
-    """Read how well a commit's ONNX model repeats the trained one.
-
-    :raises GateError: where the commit does not say, or says nothing sensible.
-    """
-    return _read(repository, commit, EXPORT, Export)
 
 
 def tolerance(one: Evaluation, other: Evaluation) -> float | None:
@@ -180,21 +105,7 @@ def tolerance(one: Evaluation, other: Evaluation) -> float | None:
 
 def holdout(repository: Repository, commit: str) -> str | None:
     """Return the digest of the hold-out set that a commit's `dvc.lock` records, or None where it does not."""
-    return locked(repository, commit, HOLDOUT)
-
-
-def locked(repository: Repository, commit: str, path: str) -> str | None:
-    """Return the MD5 of a stage's output that a commit's `dvc.lock` records, or None where it does not.
-
-    :raises GateError: where the lock cannot be read.
-    """
-    try:
-        out = lockfile.output(repository, commit, path)
-    except ParseError as error:
-        where = f"{LOCK} in {commit[:12]}"
-        raise GateError(where, f"not what DVC writes, {error}", "run dvc repro again") from error
-    digest = (out or {}).get("md5")
-    return digest if isinstance(digest, str) else None
+    return lockfile.digest(repository, commit, HOLDOUT)
 
 
 def anchor(

@@ -8,12 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from gitops import atomic
+from gitops.dvc import lockfile
 from gitops.dvc.lockfile import Recorded, recorded
-from gitops.dvc.remote import MODEL, Storage
+from gitops.dvc.remote import Storage
 from gitops.errors import ModelError
-from gitops.gates.gates import EVALUATION, LOCK, evaluation, locked
 from gitops.git.repository import Repository, is_full_sha
 from gitops.git.workspace import Origin, workspace
+from gitops.model.evaluation import evaluation
+from gitops.paths import EVALUATION, LOCK, MODEL
 
 REFERENCE = "data/reference.parquet"
 
@@ -31,7 +33,7 @@ class _Output:
         """Return the digest that the release records."""
         if self.record == EVALUATION:
             return evaluation(repository, release).model_sha256
-        found = locked(repository, release, self.path)
+        found = lockfile.digest(repository, release, self.path)
         if found is None:
             raise ModelError(self.path, f"{self.record} of {release[:12]} does not record it", self.remedy)
         return found

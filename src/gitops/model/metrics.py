@@ -1,27 +1,63 @@
-"""The figures that a training run leaves: how good, how fast and how large a model is, from how much data.
+"""The metrics that a training run leaves: accuracy, speed and size of a model, and the amount of its data.
 
-Read for people to compare, so what is missing stays out. What a release must have shown is `gate`'s matter.
+They are read for people to compare, so a file that cannot be read is named, and the others are shown. The
+gates read the evaluation by themselves.
 """
 
 import csv
 import io
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeVar
 
+from pydantic import Field
+
+from gitops.errors import ParseError
 from gitops.git.repository import Repository
-from gitops.text import json_values
+from gitops.model.evaluation import Accuracy, Evaluation, Variants
+from gitops.paths import EVALUATION, EXPORT, PERFORMANCE
+from gitops.text import json_values, record
+from gitops.text.record import Count, Number, Record
 
-FILES = {name: f"metrics/{name}.json" for name in ("evaluation", "performance", "training", "export")}
+TRAINING = "metrics/training.json"
 CURVE = "plots/learning_curve.csv"
+MEANS = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "mean_f1", "mean_roc_auc")
 _MOST_EPOCHS = 10_000
+
+
+class Training(Record):
+    """Contents of `metrics/training.json`: the data of a training, and its speed."""
+
+    format: Literal[1] = 1
+    train_images: Count | None = None
+    validation_images: Count | None = None
+    duplicates_left_out: Count | None = None
+    epochs: Count | None = None
+    images_per_second: Number | None = None
+    device: str | None = None
+    precision: str | None = None
+
+
+class Latency(Record):
+    """Milliseconds that a batch takes."""
+
+    p50_ms: Number
+    p95_ms: Number
+
+
+class Performance(Record):
+    """Contents of `metrics/performance.json`: size and speed of the model that ships."""
+
+    format: Literal[1] = 1
+    variant: str | None = None
+    model_bytes: Count | None = None
+    latency: dict[str, Latency] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure, and the interval that it lies in with 95% where that is known."""
+    """A metric, and its 95% interval where that is known."""
 
     value: float
     low: float | None = None
@@ -33,16 +69,15 @@ class Interval:
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
 
     def apart(self, other: "Interval") -> bool:
-        """Whether the two intervals have nothing in common, so that chance alone hardly explains it."""
-        ends = (self.low, self.high, other.low, other.high)
-        if any(end is None for end in ends):
+        """Return whether the two intervals have nothing in common, so that chance hardly explains it."""
+        if self.low is None or self.high is None or other.low is None or other.high is None:
             return False
-        return self.high < other.low or other.high < self.low  # type: ignore[operator]
+        return self.high < other.low or other.high < self.low
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of one model. Empty where there are none."""
+    """The metrics of one model. Empty where there are none."""
 
     sha256: str | None = None
     profile: str | None = None
@@ -50,32 +85,34 @@ class Figures:
     attributes: dict[str, Interval] = field(default_factory=dict)
     slices: dict[str, Interval] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    """How many images each part had."""
+    """The number of images of each part."""
     speed: dict[str, float] = field(default_factory=dict)
     """Milliseconds for a batch, by what was measured."""
     model_bytes: int | None = None
     variant: str | None = None
-    training: dict[str, str] = field(default_factory=dict)
+    training: Training = field(default_factory=Training)
     curve: tuple[tuple[float, float | None, float | None, float | None], ...] = ()
     """Per epoch: its number, training loss, validation loss, validation accuracy."""
-    damaged: tuple[str, ...] = ()
-    """Files that are there but cannot be read."""
+    evaluation: Evaluation | None = None
+    """The file that the first of these are from."""
+    damaged: dict[str, str] = field(default_factory=dict)
+    """The problem with each file that is there and cannot be read."""
 
     def __bool__(self) -> bool:
-        return bool(self.sha256 or self.means)
+        return self.evaluation is not None or bool(self.means)
 
 
 def of_commit(repository: Repository, commit: str | None) -> Figures:
-    """Return the figures of a commit; those of None are empty."""
+    """Return the metrics of a commit; those of None are empty."""
     if commit is None:
         return Figures()
-    paths = (*FILES.values(), CURVE)
+    paths = (EVALUATION, PERFORMANCE, TRAINING, EXPORT, CURVE)
     contents = dict(zip(paths, repository.read_all([(commit, path) for path in paths]), strict=True))
     return _figures(contents.get)
 
 
 def of_folder(folder: Path) -> Figures:
-    """Return the figures of a folder that holds `metrics/` and `plots/`, or the files of both themselves."""
+    """Return the metrics of a folder that holds `metrics/` and `plots/`, or the files of both themselves."""
 
     def read(path: str) -> bytes | None:
         for file in (folder / path, folder / Path(path).name):
@@ -86,75 +123,68 @@ def of_folder(folder: Path) -> Figures:
     return _figures(read)
 
 
+_Kind = TypeVar("_Kind", bound=Record)
+
+
 def _figures(read: Callable[[str], bytes | None]) -> Figures:
-    damaged: list[str] = []
-    found: dict[str, dict[str, Any]] = {}
-    for name, path in FILES.items():
+    damaged: dict[str, str] = {}
+
+    def file(path: str, kind: type[_Kind]) -> _Kind | None:
         content = read(path)
-        found[name] = {}
-        if content is not None:
-            try:
-                found[name] = json_values.mapping(json.loads(content))
-            except (ValueError, RecursionError):
-                damaged.append(path)
-    evaluation, performance, training = found["evaluation"], found["performance"], found["training"]
-    counts = {
-        "hold-out images": evaluation.get("samples"),
-        "training images": training.get("train_images"),
-        "validation images": training.get("validation_images"),
-        "duplicates left out": training.get("duplicates_left_out"),
-    }
-    means = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "mean_f1", "mean_roc_auc")
-    export = found["export"]
-    variant = performance.get("variant") or export.get("variant")
-    sizes = json_values.mapping(json_values.mapping(export.get("variants")).get(str(variant)))
-    content = read(CURVE)
-    curve: tuple[tuple[float, float | None, float | None, float | None], ...] = ()
-    if content is not None:
         try:
-            curve = tuple(_curve(content))
-        except (ValueError, csv.Error):
-            damaged.append(CURVE)
-    return Figures(
-        sha256=json_values.text(evaluation.get("model_sha256")),
-        profile=json_values.text(evaluation.get("profile")),
-        means={name: interval for name in means if (interval := _interval(evaluation, name))},
-        attributes=_accuracies(evaluation.get("per_attribute")),
-        slices=_accuracies(evaluation.get("slices")),
-        counts={name: int(count) for name, count in counts.items() if json_values.number(count) is not None},
-        speed=dict(_speed(performance)),
-        model_bytes=json_values.whole(performance.get("model_bytes") or sizes.get("bytes")),
-        variant=json_values.text(variant),
-        training={
-            name: str(value) for name, value in training.items() if isinstance(value, (int, float, str))
-        },
-        curve=curve,
-        damaged=tuple(damaged),
-    )
+            return None if content is None else record.read(kind, content)
+        except ParseError as error:
+            damaged[path] = str(error)
+            return None
 
-
-def _speed(performance: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    for batch, row in json_values.mapping(performance.get("latency")).items():
-        for key, label in (("p50_ms", "median"), ("p95_ms", "95th percentile")):
-            if (value := json_values.number(json_values.mapping(row).get(key))) is not None:
-                yield f"{str(batch).replace('_', ' ')}, {label}", value
-
-
-def _accuracies(rows: object) -> dict[str, Interval]:
-    found = {
-        str(name): _interval(json_values.mapping(row), "accuracy")
-        for name, row in json_values.mapping(rows).items()
+    evaluation = file(EVALUATION, Evaluation)
+    performance = file(PERFORMANCE, Performance) or Performance()
+    training = file(TRAINING, Training) or Training()
+    export = file(EXPORT, Variants) or Variants()
+    counts = {
+        "hold-out images": evaluation and evaluation.samples,
+        "training images": training.train_images,
+        "validation images": training.validation_images,
+        "duplicates left out": training.duplicates_left_out,
     }
-    return {name: interval for name, interval in found.items() if interval}
-
-
-def _interval(row: dict[str, Any], name: str) -> Interval | None:
-    value = json_values.number(row.get(name))
-    if value is None:
-        return None
-    return Interval(
-        value, json_values.number(row.get(f"{name}_low")), json_values.number(row.get(f"{name}_high"))
+    variant = performance.variant or export.variant
+    shipped = export.variants.get(variant or "")
+    curve: tuple[tuple[float, float | None, float | None, float | None], ...] = ()
+    try:
+        curve = tuple(_curve(read(CURVE) or b""))
+    except (ValueError, csv.Error) as error:
+        damaged[CURVE] = str(error)
+    return Figures(
+        sha256=evaluation and evaluation.model_sha256,
+        profile=evaluation and evaluation.profile,
+        means={name: mean for name in MEANS if (mean := _interval(evaluation, name))},
+        attributes=intervals(evaluation.per_attribute) if evaluation else {},
+        slices=intervals(evaluation.slices) if evaluation else {},
+        counts={name: count for name, count in counts.items() if count is not None},
+        speed=dict(_speed(performance)),
+        model_bytes=performance.model_bytes or (shipped.bytes if shipped else None),
+        variant=variant,
+        training=training,
+        curve=curve,
+        evaluation=evaluation,
+        damaged=damaged,
     )
+
+
+def _speed(performance: Performance) -> Iterator[tuple[str, float]]:
+    for batch, row in performance.latency.items():
+        yield f"{batch.replace('_', ' ')}, median", row.p50_ms
+        yield f"{batch.replace('_', ' ')}, 95th percentile", row.p95_ms
+
+
+def intervals(rows: Mapping[str, Accuracy]) -> dict[str, Interval]:
+    """Return the accuracies that are known."""
+    return {name: interval for name, row in rows.items() if (interval := _interval(row, "accuracy"))}
+
+
+def _interval(row: Record | None, name: str) -> Interval | None:
+    value, low, high = (getattr(row, f"{name}{end}", None) for end in ("", "_low", "_high"))
+    return None if value is None else Interval(value, low, high)
 
 
 def _curve(content: bytes) -> Iterator[tuple[float, float | None, float | None, float | None]]:

@@ -2,14 +2,14 @@
 
 import hashlib
 
-from gitops.dvc import provenance
-from gitops.dvc.lockfile import LOCK
+from gitops.dvc import lockfile, provenance
 from gitops.dvc.provenance import train_command
 from gitops.errors import GateError, ProvenanceError, ReleaseError, SettingsError
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.git.merge_result import MergeResult, merge_result
 from gitops.git.repository import Repository
+from gitops.paths import EVALUATION, EXPORT, LOCK
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model, judge_release
 from gitops.release import contract, settings, signatures
 from gitops.release import file as release_file
@@ -18,7 +18,7 @@ from gitops.release.settings import Settings
 from gitops.release.signatures import SIGNERS
 from gitops.release.state import Ledger
 
-_MODEL_FILES = {LOCK, gates.EVALUATION, gates.EXPORT}
+_MODEL_FILES = {LOCK, EVALUATION, EXPORT}
 
 
 def check(ledger: Ledger, head: str, evidence: Evidence = NO_EVIDENCE) -> Judgement:
@@ -219,7 +219,7 @@ def _model(ledger: Ledger, head: str, evidence: Evidence) -> Judgement:
         found.append(error.finding)
     found += [
         Finding(
-            gates.EVALUATION,
+            EVALUATION,
             f"the model fails a gate: {row}",
             row.remedy or "train a better one at profile full",
         )
@@ -232,9 +232,9 @@ def _model(ledger: Ledger, head: str, evidence: Evidence) -> Judgement:
 def _edited(repository: Repository, head: str) -> list[Finding]:
     """Name the figures that are not those of the run which `dvc.lock` records."""
     found = []
-    for path in (gates.EVALUATION, gates.EXPORT):
+    for path in (EVALUATION, EXPORT):
         content = repository.read(head, path)
-        recorded = gates.locked(repository, head, path) if content is not None else None
+        recorded = lockfile.digest(repository, head, path) if content is not None else None
         # Without figures no gate passes; without a record there is nothing to hold them against.
         if content is None or recorded is None:
             continue

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from gitops.diff.diff import compare
 from gitops.errors import GateError, NothingToDoError, PushRejectedError, RuleError
-from gitops.gates import gates
 from gitops.git.repository import Repository
+from gitops.model.evaluation import evaluation
 from gitops.promotion.rules import (
     NO_EVIDENCE,
     Evidence,
@@ -240,6 +240,6 @@ def _accuracy(repository: Repository, commit: str | None) -> str:
     if commit is None:
         return "none"
     try:
-        return f"{gates.evaluation(repository, commit).mean_accuracy:.4f}"
+        return f"{evaluation(repository, commit).mean_accuracy:.4f}"
     except GateError:
         return "none"

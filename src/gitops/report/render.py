@@ -220,7 +220,7 @@ def _accuracies(before: Mapping[str, Interval], after: Mapping[str, Interval]) -
 
 def _on_drifted(worth: Drifted) -> str:
     """Begin with what gained most."""
-    changes = sorted(worth.attributes.items(), key=lambda item: -item[1].difference)
+    changes = sorted(worth.per_attribute.items(), key=lambda item: -item[1].difference)
     rows = [
         [code(name), f"{change.incumbent:.4f}", f"{change.accuracy:.4f}", str(change)]
         for name, change in changes[:_MOST_ROWS]
@@ -253,9 +253,9 @@ def _timing(material: Material, figures: Figures) -> str:
     ]
     rows += [[plain(name), _took(value)] for name, value in list(trial.items())[:_MOST_ROWS]]
     rows += [
-        [plain(name.replace("_", " ")), code(figures.training[name])]
+        [plain(name.replace("_", " ")), code(str(value))]
         for name in ("epochs", "images_per_second", "device", "precision")
-        if name in figures.training
+        if (value := getattr(figures.training, name)) is not None
     ]
     told = [markdown.table(["", ""], rows) if rows else "", _cost(material)]
     return "\n\n".join(filter(None, told))

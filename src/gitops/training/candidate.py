@@ -12,6 +12,7 @@ from gitops.gates.gates import Row
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, fetch, resolve, workspace
 from gitops.model import drift_comparison
+from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, LOCK, PERFORMANCE
 from gitops.release import settings
 from gitops.release.settings import Settings
@@ -164,7 +165,7 @@ def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
     content = repository.read(result, EVALUATION)
     if content is None:
         raise CandidateError(f"{EVALUATION}: missing in {result}; run the evaluate stage first")
-    metrics = gates.evaluation(repository, result)
+    metrics = evaluation(repository, result)
     message = (
         f"Candidate: mean accuracy {metrics.mean_accuracy:.4f}\n\n"
         f"Trained by run {run_id} from {base[:12]}.\n"

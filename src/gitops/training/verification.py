@@ -6,11 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gitops.dvc.run import call
-from gitops.errors import StepError
-from gitops.gates.gates import Evaluation, evaluation
+from gitops.errors import ParseError, StepError
 from gitops.git.workspace import Origin, update_mirror, workspace
+from gitops.model.evaluation import Evaluation, evaluation
 from gitops.paths import EVALUATION, HOLDOUT, MODEL
 from gitops.release.verdicts import REJECTED, VERIFIED, Verdict, Verdicts, record
+from gitops.text import record as records
 
 # The same model on the same images differs between processors in the last bits of a score, which moves a
 # decision or two in ten thousand; ten times that is another model or another set of images.
@@ -63,7 +64,10 @@ def verify(origin: Origin, release: str, environment: str, *, home: Path) -> Ver
             call([*command, *options], space.path, timedelta(hours=1))
         except StepError as error:
             return _verdict(release, environment, claim, None, reason=str(error))
-        measured = Evaluation.model_validate_json(out.read_text())
+        try:
+            measured = records.read(Evaluation, out.read_bytes())
+        except ParseError as error:
+            raise StepError(f"the evaluation that {release[:12]} wrote cannot be read: {error}") from error
     return judge(release, environment, claim, measured)
 
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gitops.dvc import parameters, provenance
+from gitops.dvc import lockfile, parameters, provenance
 from gitops.dvc.lockfile import recorded
 from gitops.dvc.provenance import of_commit, parameter_faults
 from gitops.errors import ProvenanceError
-from gitops.gates import gates
 from gitops.git.repository import Repository
 from tests.support.command import captured
 from tests.support.lab import ROOT
@@ -262,7 +261,7 @@ def test_the_record_that_a_renamed_stage_leaves_behind_does_not_count(work: Work
     commit = work.commit({"dvc.lock": yaml.safe_dump(lock, sort_keys=False)})
     assert of_commit(work.repository, commit).belongs
     assert recorded(work.repository, commit, path) == made
-    assert gates.locked(work.repository, commit, path) == made.md5
+    assert lockfile.digest(work.repository, commit, path) == made.md5
 
 
 def test_a_lock_that_contradicts_itself_is_named(work: Work) -> None:

@@ -12,8 +12,10 @@ from scipy.stats import binomtest, fisher_exact
 from gitops.errors import ComparisonError, GateError, NotComparableError
 from gitops.gates import gates
 from gitops.gates.comparison import Comparison, Rare, parse
-from gitops.gates.gates import Evaluation, Row, judge, tolerance
+from gitops.gates.gates import Row, judge, tolerance
 from gitops.git.repository import Repository
+from gitops.model.evaluation import Evaluation
+from gitops.paths import EVALUATION, EXPORT
 from gitops.release import settings
 from gitops.release.verdicts import Verdict, Verdicts, record
 from tests.support.figures import COMPARISON, model_files
@@ -140,10 +142,10 @@ def test_tolerance_is_two_standard_errors_of_the_difference_by_the_recorded_inte
 
 def test_accuracies_without_intervals_are_not_compared(lab: Lab) -> None:
     files = model_files("b")
-    without = json.loads(files[gates.EVALUATION])
+    without = json.loads(files[EVALUATION])
     del without["mean_accuracy_low"]
     incumbent = lab.train("a")
-    commit = lab.land(files | {gates.EVALUATION: json.dumps(without).encode()})
+    commit = lab.land(files | {EVALUATION: json.dumps(without).encode()})
     row = regression(judge(lab.origin, commit, incumbent, dev(lab)))
     assert (row.ok, row.remedy) == (False, "run dvc repro evaluate")
 
@@ -161,20 +163,20 @@ def test_what_ships_must_be_what_was_trained_and_evaluated(
     lab: Lab, change: dict[str, object], failed: str
 ) -> None:
     files = model_files("a")
-    commit = lab.land(files | {gates.EXPORT: json.dumps(json.loads(files[gates.EXPORT]) | change).encode()})
+    commit = lab.land(files | {EXPORT: json.dumps(json.loads(files[EXPORT]) | change).encode()})
     assert [name for name, ok in outcome(lab, commit).items() if not ok] == [failed]
 
 
 @pytest.mark.parametrize(
     ("path", "change", "says"),
     [
-        (gates.EVALUATION, {"mean_accuracy": 1.2}, "mean_accuracy: Input should be less than or equal to 1"),
-        (gates.EVALUATION, {"mean_accuracy": None}, "mean_accuracy: Input should be a valid number"),
-        (gates.EVALUATION, {"model_sha256": "abc"}, "model_sha256"),
-        (gates.EVALUATION, {"samples": 0}, "samples"),
-        (gates.EVALUATION, {"profile": "tiny"}, "profile"),
-        (gates.EXPORT, {"max_difference": float("nan")}, "max_difference"),
-        (gates.EXPORT, {"variant": "int4"}, "variant"),
+        (EVALUATION, {"mean_accuracy": 1.2}, "mean_accuracy: Input should be less than or equal to 1"),
+        (EVALUATION, {"mean_accuracy": None}, "mean_accuracy: Input should be a valid number"),
+        (EVALUATION, {"model_sha256": "abc"}, "model_sha256"),
+        (EVALUATION, {"samples": 0}, "samples"),
+        (EVALUATION, {"profile": "tiny"}, "profile"),
+        (EXPORT, {"max_difference": float("nan")}, "max_difference"),
+        (EXPORT, {"variant": "int4"}, "variant"),
     ],
 )
 def test_figures_that_make_no_sense(lab: Lab, path: str, change: dict[str, object], says: str) -> None:

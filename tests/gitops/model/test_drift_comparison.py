@@ -11,11 +11,12 @@ from tests.support.lab import Lab
 MODEL = "a" * 64
 MEAN = {"accuracy": 0.941, "incumbent": 0.862, "difference": 0.079, "low": 0.065, "high": 0.092}
 FIGURES: dict[str, Any] = {
+    "format": 2,
     "model_sha256": MODEL,
     "samples": 160,
     "batches": ["prod-2026-01-07"],
     "mean_accuracy": MEAN,
-    "per_attribute": {"Smiling": MEAN | {"p_worse": 0.1}, "Bald": {"accuracy": None}},
+    "per_attribute": {"Smiling": MEAN | {"p_worse": 0.1}},
 }
 
 
@@ -31,7 +32,17 @@ def test_tells_what_a_model_is_worth_on_what_drifted(lab: Lab) -> None:
         "On 160 held-out images of prod-2026-01-07: 0.9410, where the incumbent has 0.8620: "
         "+7.90 points (+6.50 to +9.20)."
     )
-    assert list(found.attributes) == ["Smiling"], "what is damaged stays out"
+    assert list(found.per_attribute) == ["Smiling"]
+
+
+def test_a_file_that_cannot_be_read_is_logged_and_left_out(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = FIGURES | {"per_attribute": {"Bald": {"accuracy": None}}}
+    assert read(lab, json.dumps(damaged).encode()) is None
+    assert "per_attribute.Bald.accuracy: Input should be a valid number; it is left out" in caplog.text
+    assert read(lab, json.dumps(FIGURES | {"format": 3}).encode()) is None
+    assert "format 3, where this command reads 1 and 2: it is of later code" in caplog.text
 
 
 def test_figures_of_another_model_say_nothing_of_this_one(lab: Lab) -> None:

@@ -6,8 +6,8 @@ import pytest
 from gitops.errors import ComparisonError, NothingToDoError, PushRejectedError, RuleError
 from gitops.findings import Finding
 from gitops.gates.comparison import Comparison
-from gitops.gates.gates import EVALUATION, EXPORT
 from gitops.git.repository import Repository
+from gitops.paths import EVALUATION, EXPORT
 from gitops.promotion.check import check, note
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import push, release_hold, rollback

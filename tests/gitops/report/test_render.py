@@ -15,7 +15,7 @@ from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.model.drift_comparison import PATH, Drifted
 from gitops.model.drift_comparison import Change as Gain
-from gitops.model.metrics import Figures, Interval
+from gitops.model.metrics import Figures, Interval, Training
 from gitops.promotion.proposals import push, rollback
 from gitops.report.collect import Incumbent, Material, Move
 from gitops.report.render import LONGEST, render
@@ -63,7 +63,7 @@ FIGURES = st.builds(
     slices=some(NASTY, INTERVALS),
     speed=some(NASTY, NUMBERS),
     model_bytes=st.none() | st.integers(0, 10**12),
-    training=some(st.sampled_from(["device", "epochs"]), NASTY),
+    training=st.builds(Training.model_construct, device=NASTY, epochs=st.integers(0)),
     curve=st.lists(st.tuples(*[NUMBERS] * 4), max_size=80).map(tuple),
 )
 ROWS = st.builds(gates.Row, NASTY, NASTY, NASTY, NASTY, st.booleans())
@@ -77,9 +77,13 @@ INCUMBENTS = st.builds(
     Incumbent, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY
 )
 FINDINGS = st.lists(st.builds(Finding, NASTY, NASTY, NASTY), max_size=30).map(tuple)
-CHANGED = st.builds(Gain, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+CHANGED = st.builds(Gain.model_construct, **dict.fromkeys(Gain.model_fields, NUMBERS))
 WORTH = st.builds(
-    Drifted, st.lists(NASTY, min_size=1, max_size=3).map(tuple), st.integers(1), CHANGED, some(NASTY, CHANGED)
+    Drifted.model_construct,
+    batches=st.lists(NASTY, min_size=1, max_size=3),
+    samples=st.integers(1),
+    mean_accuracy=CHANGED,
+    per_attribute=some(NASTY, CHANGED),
 )
 MOVES = st.lists(st.builds(Move, NASTY, DIFFERENCES), max_size=2).map(tuple)
 
@@ -229,6 +233,7 @@ def test_what_a_retraining_gained_on_what_drifted(lab: Lab, run) -> None:
     made = model_files("new", 0.97)
     gain = {"accuracy": 0.93, "incumbent": 0.9, "difference": 0.03, "low": 0.02, "high": 0.04}
     figures = {
+        "format": 2,
         "model_sha256": json.loads(made["metrics/evaluation.json"])["model_sha256"],
         "samples": 177,
         "batches": ["prod-2026-01-07"],

@@ -10,6 +10,7 @@ from gitops.errors import CandidateError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
 from gitops.training.archive import archive, tag_of
+from tests.support.figures import model_files
 
 RUN = "manual__2026-11-23T00:45:00.123456+00:00"
 PIPELINE = """\
@@ -17,7 +18,7 @@ stages:
   evaluate:
     cmd:
       - mkdir -p metrics plots
-      - echo '{"mean_accuracy":0.9}' > metrics/evaluation.json
+      - cp figures metrics/evaluation.json
       - echo jpeg > plots/a.jpg
     outs:
       - metrics/evaluation.json: {cache: false}
@@ -37,6 +38,7 @@ def make(folder: Path) -> None:
     checkout.mkdir()
     (checkout / "dvc.yaml").write_text(PIPELINE)
     (checkout / "params.yaml").write_text("profile: full\n")
+    (checkout / "figures").write_bytes(model_files("a")["metrics/evaluation.json"])
     repository = Repository(checkout)
     repository.git("init", "--quiet", "--initial-branch=main")
     for command in (["init"], ["repro"], ["push"]):

@@ -57,10 +57,12 @@ def test_is_one_commit_on_top_of_what_was_trained_from(origin: Repository, tmp_p
 def test_says_what_it_is_worth_on_what_drifted(origin: Repository, tmp_path: Path) -> None:
     mean = {"accuracy": 0.941, "incumbent": 0.862, "difference": 0.079, "low": 0.065, "high": 0.092}
     figures = {
+        "format": 2,
         "model_sha256": "a" * 64,
         "samples": 160,
         "batches": ["prod-2026-01-07"],
         "mean_accuracy": mean,
+        "per_attribute": {"Smiling": mean},
     }
     files = {
         "metrics/evaluation.json": json.dumps(METRICS | {"model_sha256": "a" * 64}).encode(),

@@ -19,7 +19,8 @@ print("ran", accuracy)
 for folder in ("metrics", "plots"):
     Path(folder).mkdir(exist_ok=True)
 profile = Path("params.yaml").read_text().split()[1]
-Path("metrics/evaluation.json").write_text(json.dumps({"profile": profile, "mean_accuracy": accuracy}))
+figures = {"profile": profile, "mean_accuracy": accuracy, "majority_accuracy": 0.8, "samples": 9}
+Path("metrics/evaluation.json").write_text(json.dumps(figures | {"model_sha256": "a" * 64}))
 Path("plots/learning_curve.csv").write_text("epoch,train_loss,validation_loss,validation_accuracy\\n1,1,1,1\\n")
 Path("plots/worst_errors.jpg").write_bytes(b"a photograph")
 Path("model").write_text("model")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gitops.errors import StepError
-from gitops.gates.gates import Evaluation
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
+from gitops.model.evaluation import Evaluation
 from gitops.release.verdicts import VERIFIED, Verdicts
 from gitops.training.verification import TOLERANCE, judge, pending, publish, verify
 
