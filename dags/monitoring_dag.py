@@ -110,9 +110,10 @@ def decide(drift: str, performance: str, ti: Any) -> str:
     import logging
 
     from visage_dags import checks
+    from visage_dags.records import Drift, Performance
 
     in_flight = ti.get_dr_count(dag_id=monitoring.TRAINING, states=["queued", "running"])
-    decision = monitoring.decide(checks.verdict(drift), checks.verdict(performance), in_flight)
+    decision = monitoring.decide(checks.read(drift, Drift), checks.read(performance, Performance), in_flight)
     for reason in decision.reasons:
         logging.getLogger(__name__).info("%s.", reason)
     ti.xcom_push(key="retrain", value=decision.retrain)
@@ -130,6 +131,7 @@ def log_monitoring_results(
 
     from gitops import tasks
     from visage_dags import checks, context
+    from visage_dags.records import Drift, Performance
 
     log = logging.getLogger(__name__)
     retrain, reasons = (ti.xcom_pull(task_ids="decide", key=key) for key in ("retrain", "reasons"))
@@ -142,8 +144,8 @@ def log_monitoring_results(
         profile=params["profile"],
         # Asked rather than concluded: a task that was killed may have started it.
         triggered=training if ti.get_dr_count(dag_id=monitoring.TRAINING, run_ids=[training]) else None,
-        drift=checks.verdict(drift),
-        performance=checks.verdict(performance),
+        drift=checks.read(drift, Drift),
+        performance=checks.read(performance, Performance),
         record=monitoring.lines(context.home()),
     )
     new = monitoring.record(context.home(), line)

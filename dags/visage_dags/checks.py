@@ -1,19 +1,22 @@
-"""The checks of monitoring: commands of `face_attributes` that leave a verdict in a JSON file."""
+"""The checks of monitoring: commands of `face_attributes` that write their result to a JSON file."""
 
-import json
 import logging
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from pydantic import ValidationError
 
 from gitops import tasks
 from visage_dags import context
+from visage_dags.records import Record
+
+_Kind = TypeVar("_Kind", bound=Record)
 
 
 def run(check: str, days: tuple[date, date], out: Path, *options: str) -> str:
-    """Run a check on the images that the release's model scored on `days`; return the path of its verdict.
+    """Run a check on the images that the release's model scored on `days`; return the path of its result.
 
     Raises:
         AirflowSkipException: when the release has no model yet.
@@ -36,10 +39,19 @@ def run(check: str, days: tuple[date, date], out: Path, *options: str) -> str:
         folder=str(context.CHECKOUT),
         minutes=30,
     )
-    logging.getLogger(__name__).info("Verdict: %s", out)
+    logging.getLogger(__name__).info("Result: %s", out)
     return str(out)
 
 
-def verdict(path: str) -> dict[str, Any]:
-    """Read what a check found."""
-    return json.loads(Path(path).read_text("utf-8"))
+def read(path: str, kind: type[_Kind]) -> _Kind:
+    """Read the result of a check.
+
+    Raises:
+        AirflowFailException: if it cannot be read. Trying again does not help.
+
+    """
+    try:
+        return kind.model_validate_json(Path(path).read_bytes())
+    except (OSError, ValidationError) as error:
+        problem = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error.strerror)
+        raise AirflowFailException(f"{path}: {problem}; clear the task that wrote it") from error

@@ -9,14 +9,17 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from gitops import tasks
 from visage_dags import alerts
+from visage_dags.records import Drift, Line, Past, Performance
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +32,8 @@ DRIFT_DAYS, LABEL_DAYS = 28, 28
 REPORTS = 12
 _NAMES = {alerts.DRIFT: "drift", alerts.ACCURACY: "accuracy below the threshold"}
 
-# Of a verdict: what the line of the record says elsewhere, or leaves to the evidence.
-_ELSEWHERE = ("release", "model_sha256", "columns", "columns_drifted", "per_attribute", "slices")
+# Keys of a result that the line of the record has elsewhere, or leaves to the evidence.
+_ELSEWHERE = {"release", "model_sha256", "columns", "columns_drifted", "per_attribute", "slices"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def training_run(run_id: str) -> str:
     return f"monitoring__{run_id}"
 
 
-def decide(drift: dict[str, Any], performance: dict[str, Any], trainings_in_flight: int) -> Decision:
+def decide(drift: Drift, performance: Performance, trainings_in_flight: int) -> Decision:
     """Decide from what the two checks found, and from how many training runs are queued or running."""
     found = (_of_drift(drift), _of_performance(performance))
     if not any(alerts.raised(drift, performance).values()):
@@ -80,32 +83,33 @@ def line_of(
     decision: Decision,
     profile: str,
     triggered: str | None,
-    drift: dict[str, Any],
-    performance: dict[str, Any],
-    record: Sequence[Mapping[str, Any]] = (),
+    drift: Drift,
+    performance: Performance,
+    record: Sequence[Past] = (),
 ) -> dict[str, Any]:
     """Return the line of the record: the same of the same run, whenever it is asked for.
 
     `record` are the lines so far: they say which alarms are news.
     """
     followed = alerts.follow(record, run_id, at, alerts.raised(drift, performance))
-    moved = {name: drift["columns"][name] for name in drift["columns_drifted"]}
-    return {
-        "run_id": run_id,
-        "at": at.isoformat(),
-        "environment": environment,
-        "release": drift["release"],
-        "model_sha256": drift["model_sha256"],
-        "decision": "retrain" if decision.retrain else "skip",
-        "reasons": list(decision.reasons),
-        "triggered": triggered,
-        "profile": profile,
-        "alarm": alerts.open_alarms(followed),
-        "episodes": followed,
-        "drift": {key: value for key, value in drift.items() if key not in _ELSEWHERE} | {"columns": moved},
-        "performance": {key: value for key, value in performance.items() if key not in _ELSEWHERE},
-        "evidence": f"monitoring/{tasks.safe_name(run_id=run_id)}",
-    }
+    moved = {name: drift.columns[name].model_dump() for name in drift.columns_drifted}
+    line = Line(
+        run_id=run_id,
+        at=at,
+        environment=environment,
+        release=drift.release,
+        model_sha256=drift.model_sha256,
+        decision="retrain" if decision.retrain else "skip",
+        reasons=list(decision.reasons),
+        triggered=triggered,
+        profile=profile,
+        alarm=alerts.open_alarms(followed),
+        episodes=followed,
+        drift=drift.model_dump(exclude=_ELSEWHERE) | {"columns": moved},
+        performance=performance.model_dump(exclude=_ELSEWHERE),
+        evidence=f"monitoring/{tasks.safe_name(run_id=run_id)}",
+    )
+    return line.model_dump(mode="json")
 
 
 def record(home: Path, line: dict[str, Any]) -> bool:
@@ -132,7 +136,7 @@ def record(home: Path, line: dict[str, Any]) -> bool:
     return True
 
 
-def lines(home: Path) -> list[dict[str, Any]]:
+def lines(home: Path) -> list[Past]:
     """Return the record, the oldest check first, without lines that are damaged: they stop no check."""
     path = home / "monitoring" / "decisions.jsonl"
     found = []
@@ -140,15 +144,10 @@ def lines(home: Path) -> list[dict[str, Any]]:
         if not text.strip():
             continue
         try:
-            line = json.loads(text)
-            moment = datetime.fromisoformat(line["at"])
-            known = isinstance(line["run_id"], str) and isinstance(line.get("episodes", {}), dict)
-        except (ValueError, TypeError, KeyError, RecursionError):
-            known = False
-        if known and moment.tzinfo is not None:
-            found.append(line)
-        else:
-            log.warning("%s: line %d is damaged and does not count; see to it by hand", path, number)
+            found.append(Past.model_validate_json(text))
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            log.warning("%s: line %d is damaged (%s) and does not count; repair it", path, number, problem)
     return found
 
 
@@ -203,58 +202,57 @@ def news(line: dict[str, Any]) -> list[str]:
     return [name for name, episode in line["episodes"].items() if episode and episode["state"] in states]
 
 
-def _of_drift(drift: dict[str, Any]) -> str:
-    if not drift["enough_data"]:
+def _of_drift(drift: Drift) -> str:
+    if not drift.enough_data:
         return (
-            f"Not enough data to see drift: {drift['rows']} images of {drift['since']} to {drift['until']} "
-            f"in {_windows(drift)} and {drift['reference_rows']} in the reference; it takes "
-            f"{drift['minimum']} of both, and {drift['alarm_after']} windows{_repeated(drift)}"
+            f"Not enough data to see drift: {drift.rows} images of {drift.since} to {drift.until} "
+            f"in {_windows(drift)} and {drift.reference_rows} in the reference; it takes "
+            f"{drift.minimum} of both, and {drift.alarm_after} windows{_repeated(drift)}"
         )
-    moved = drift["columns_drifted"]
-    windows = f"{drift['rows']} images in {_windows(drift)}"
+    moved = drift.columns_drifted
+    windows = f"{drift.rows} images in {_windows(drift)}"
     if not moved:
         return f"No drift in {windows}{_repeated(drift)}"
-    most = sorted(moved, key=lambda name: drift["columns"][name]["distance"], reverse=True)[:3]
+    most = sorted(moved, key=lambda name: drift.columns[name].distance, reverse=True)[:3]
     return (
-        f"Drift: {len(moved)} of {len(drift['columns'])} columns moved in {windows}, "
+        f"Drift: {len(moved)} of {len(drift.columns)} columns moved in {windows}, "
         f"most of all {', '.join(most)}"
     )
 
 
-def _repeated(drift: dict[str, Any]) -> str:
+def _repeated(drift: Drift) -> str:
     """Return the rest of a sentence that tells why images are missing that were scored."""
-    # Verdicts of earlier releases do not say
-    count = drift.get("repeated")
+    count = drift.repeated
     return f"; {count} more were scored before and count once" if count else ""
 
 
-def _windows(drift: dict[str, Any]) -> str:
-    count = len(drift["windows"])
+def _windows(drift: Drift) -> str:
+    count = len(drift.windows)
     return f"{count} window{'s' * (count != 1)}"
 
 
-def _of_performance(performance: dict[str, Any]) -> str:
-    if not performance["enough_labels"]:
+def _of_performance(performance: Performance) -> str:
+    if not performance.enough_labels:
         return (
-            f"Not enough labels to judge accuracy: {performance['images']} images of "
-            f"{performance['since']} to {performance['until']} have one; it takes {performance['minimum']}"
+            f"Not enough labels to judge accuracy: {performance.images} images of "
+            f"{performance.since} to {performance.until} have one; it takes {performance.minimum}"
         )
-    low, high = performance["mean_accuracy_low"], performance["mean_accuracy_high"]
-    claimed = performance.get("claimed_accuracy")
-    floor = f"{_below(performance['below_threshold'])} {performance['threshold']:.2%}"
+    low, high = performance.mean_accuracy_low, performance.mean_accuracy_high
+    claimed = performance.claimed_accuracy
+    floor = f"{_below(performance.below_threshold)} {performance.threshold:.2%}"
     own = (
         ""
         if claimed is None
         else (
-            f", and {_below(performance['below_release'])} the release's own {claimed:.2%} by more than "
-            f"{100 * performance['max_loss']:g} points"
+            f", and {_below(performance.below_release)} the release's own {claimed:.2%} by more than "
+            f"{100 * performance.max_loss:g} points"
         )
     )
     return (
-        f"Mean accuracy {performance['mean_accuracy']:.2%} ({low:.2%} to {high:.2%}) on "
-        f"{performance['images']} late labels is {floor}{own}"
+        f"Mean accuracy {performance.mean_accuracy:.2%} ({low:.2%} to {high:.2%}) on "
+        f"{performance.images} late labels is {floor}{own}"
     )
 
 
-def _below(found: bool) -> str:
+def _below(found: bool | None) -> str:
     return "below" if found else "not below"

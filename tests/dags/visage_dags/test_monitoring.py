@@ -11,23 +11,23 @@ from gitops import tasks
 from gitops.text import instructions
 from visage_dags import monitoring
 from visage_dags.monitoring import Decision, decide, last_days
+from visage_dags.records import Drift, Past, Performance
 
 AT = datetime(2026, 1, 7, 15, tzinfo=UTC)
 
 
-def drift(*moved: str, enough: bool = True) -> dict[str, Any]:
-    """What a check of three columns found."""
+def drift(*moved: str, enough: bool = True, **more: Any) -> Drift:
+    """Return what a check of three columns found."""
     columns = {
         name: {"drifted": name in moved, "p_value": 0.0, "distance": distance}
         for name, distance in (("Smiling_score", 0.2), ("brightness", 3.0), ("sharpness", 1.0))
     }
-    return {
+    found = {
         "release": "a" * 40,
         "model_sha256": "b" * 64,
         "since": "2026-01-01",
         "until": "2026-01-07",
         "rows": 300 if enough else 30,
-        "repeated": 0,
         "reference_rows": 2000,
         "minimum": 100,
         "alarm_after": 2,
@@ -37,11 +37,12 @@ def drift(*moved: str, enough: bool = True) -> dict[str, Any]:
         "columns_drifted": list(moved),
         "columns": columns if enough else {},
     }
+    return Drift.model_validate(found | more)
 
 
-def performance(below: bool | None = False) -> dict[str, Any]:
+def performance(below: bool | None = False) -> Performance:
     known = below is not None
-    return {
+    found = {
         "release": "a" * 40,
         "model_sha256": "b" * 64,
         "since": "2025-12-11",
@@ -56,6 +57,7 @@ def performance(below: bool | None = False) -> dict[str, Any]:
         "mean_accuracy_high": (0.82 if below else 0.92) if known else None,
         "per_attribute": {},
     }
+    return Performance.model_validate(found)
 
 
 def line(decision: Decision, **changes: Any) -> dict[str, Any]:
@@ -109,9 +111,7 @@ def test_days_are_whole_and_end_with_the_last_that_has_begun() -> None:
         ),
     ],
 )
-def test_either_is_a_reason_to_train(
-    found: dict[str, Any], labels: dict[str, Any], reasons: list[str]
-) -> None:
+def test_either_is_a_reason_to_train(found: Drift, labels: Performance, reasons: list[str]) -> None:
     assert decide(found, labels, 0) == Decision(True, tuple(reasons))
     waits = decide(found, labels, 1)
     assert waits.retrain is False
@@ -169,20 +169,14 @@ def test_a_damaged_line_is_named_and_stops_no_check(tmp_path: Path, caplog: pyte
     ]
     path.write_bytes(b"\n".join([*damaged, b"", path.read_bytes().strip(), b'{"cut off']))
     record = monitoring.lines(tmp_path)
-    assert record == [good]
+    assert [past.run_id for past in record] == [good["run_id"]]
     told = [number for number in range(1, 13) if f"line {number} is damaged" in caplog.text]
     assert told == [*range(1, 9), 11]
     later = line(Decision(True, ("Drift",)), run_id="later", at=AT + timedelta(days=7), record=record)
     assert later["episodes"]["drift"]["state"] == "goes on"
     assert monitoring.record(tmp_path, later)
     assert not monitoring.record(tmp_path, later)
-    assert monitoring.lines(tmp_path) == [good, later]
-
-
-def test_a_verdict_of_a_release_from_before_repetitions_counted_is_read() -> None:
-    for found in (drift(), drift(enough=False)):
-        del found["repeated"]
-        assert decide(found, performance(), 0).reasons
+    assert [past.run_id for past in monitoring.lines(tmp_path)] == [good["run_id"], "later"]
 
 
 def test_a_write_that_was_cut_off_does_no_harm(tmp_path: Path) -> None:
@@ -197,7 +191,7 @@ def test_a_line_says_what_moved_and_leaves_the_rest_to_the_evidence() -> None:
     found = line(Decision(True, ("a",)))
     assert list(found["drift"]["columns"]) == ["brightness"]
     assert "per_attribute" not in found["performance"]
-    assert found["drift"]["windows"] == drift("brightness")["windows"]
+    assert found["drift"]["windows"] == drift("brightness").windows
     assert found["performance"]["mean_accuracy_high"] == 0.92
     assert found["evidence"] == "monitoring/manual__2026-01-07T150000Z"
     assert (found["release"], found["at"]) == ("a" * 40, "2026-01-07T15:00:00+00:00")
@@ -243,18 +237,18 @@ def test_people_read_whether_a_training_runs_or_waits_and_where_to_look() -> Non
 
 
 def test_people_are_told_when_an_alarm_begins_and_when_it_clears_and_not_between() -> None:
-    record: list[dict[str, Any]] = []
-    heard = []
+    record: list[Past] = []
+    lines = []
     for day, found in enumerate(
         (drift(), drift("brightness"), drift("brightness"), drift(enough=False), drift())
     ):
         at = AT.replace(day=AT.day + day)
         one = line(Decision(False, ()), run_id=f"run{day}", at=at, drift=found, record=record)
-        record.append(one)
-        heard.append(monitoring.news(one))
+        record.append(Past.model_validate_json(json.dumps(one)))
+        lines.append(one)
         assert one["alarm"] == (["drift"] if day in (1, 2, 3) else [])
-    assert heard == [[], ["drift"], [], [], ["drift"]]
-    subject, body = told(record[-1])
+    assert [monitoring.news(one) for one in lines] == [[], ["drift"], [], [], ["drift"]]
+    subject, body = told(lines[-1])
     assert subject == "drift has cleared, after it began at 2026-01-08T15:00:00+00:00"
     assert "you hear no more" not in body
 
@@ -272,8 +266,8 @@ def test_old_reports_go_and_verdicts_stay(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("monitoring/*/drift.json"))) == monitoring.REPORTS + 2
 
 
-@pytest.mark.parametrize("found", [drift(), drift(enough=False)])
-def test_images_that_were_scored_before_are_accounted_for(found: dict[str, Any]) -> None:
-    usual, *_ = decide(found, performance(), 0).reasons
-    reason, *_ = decide(found | {"repeated": 270}, performance(), 0).reasons
+@pytest.mark.parametrize("enough", [True, False])
+def test_images_that_were_scored_before_are_accounted_for(enough: bool) -> None:
+    usual, *_ = decide(drift(enough=enough), performance(), 0).reasons
+    reason, *_ = decide(drift(enough=enough, repeated=270), performance(), 0).reasons
     assert reason == f"{usual}; 270 more were scored before and count once"

@@ -1,0 +1,97 @@
+"""The JSON files of monitoring: the result of each check, and the record of decisions.
+
+The commands of this release write `drift.json` and `performance.json`. `monitoring/decisions.jsonl` also has
+lines of earlier releases.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+
+Moment = Annotated[AwareDatetime, PlainSerializer(datetime.isoformat, when_used="json")]
+"""A time with its zone, written as `2026-01-07T15:00:00+00:00`."""
+
+
+class Record(BaseModel):
+    """A file, or a part of one. Keys without a field here are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Column(Record):
+    """How far a column is from its reference."""
+
+    distance: float
+
+
+class Drift(Record):
+    """Contents of `drift.json`. `drifted` is None if there is not enough data."""
+
+    release: str
+    model_sha256: str
+    since: str | None
+    until: str | None
+    rows: int
+    repeated: int = 0
+    """Images that were scored before and so count once. Earlier releases did not write it."""
+    reference_rows: int
+    minimum: int
+    alarm_after: int
+    enough_data: bool
+    drifted: bool | None
+    windows: list[dict[str, object]]
+    columns_drifted: list[str]
+    columns: dict[str, Column]
+
+
+class Performance(Record):
+    """Contents of `performance.json`. Accuracies and comparisons are None if there are not enough labels."""
+
+    release: str
+    model_sha256: str
+    since: str | None
+    until: str | None
+    images: int
+    minimum: int
+    enough_labels: bool
+    threshold: float
+    claimed_accuracy: float | None = None
+    max_loss: float = 0.0
+    below_threshold: bool | None
+    below_release: bool | None = None
+    mean_accuracy: float | None
+    mean_accuracy_low: float | None
+    mean_accuracy_high: float | None
+
+
+class Episode(Record):
+    """An alarm from the check that raises it: the run that raised it, the time, and its state by now."""
+
+    id: str
+    since: Moment
+    state: Literal["begins", "goes on", "clears"]
+
+
+class Past(Record):
+    """The part of a line of the record that the next check reads. Earlier releases wrote no episodes."""
+
+    run_id: str
+    at: Moment
+    episodes: dict[str, Episode | None] = Field(default_factory=dict)
+
+
+class Line(Past):
+    """A line of `monitoring/decisions.jsonl`: one check, and the decision."""
+
+    environment: str
+    release: str
+    model_sha256: str
+    decision: Literal["retrain", "skip"]
+    reasons: list[str]
+    triggered: str | None
+    profile: str
+    alarm: list[str]
+    drift: dict[str, object]
+    performance: dict[str, object]
+    evidence: str
