@@ -16,7 +16,7 @@ export DO_NOT_TRACK := 1
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag docs lint audit lock airflow-options system-packages
+.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag docs lint audit lock schemas airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -122,6 +122,9 @@ system-packages: ## Install what make test-all needs beside Python (Debian, Ubun
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --quiet $(SYSTEM_PACKAGES)
 	@command -v kubectl >/dev/null || echo "kubectl: no package of Debian 12 is new enough; see https://kubernetes.io/docs/tasks/tools/"
+
+schemas: setup ## Write schemas/, after a change of a class that reads a file
+	@PYTHONPATH=dags $(BIN)/python -m scripts.schemas
 
 lock: ## Resolve every pyproject.toml into requirements.lock again
 	$(BIN)/uv pip compile --quiet pyproject.toml $(DISTRIBUTIONS) --all-extras --python-version 3.11 --no-header --upgrade $(UV_TORCH) $(DISTRIBUTIONS:src/%/pyproject.toml=--no-emit-package visage-%) --output-file requirements.lock

@@ -218,7 +218,7 @@ def schema() -> dict[str, Any]:
     one; `gitops.dvc.parameters` reads the rules. Only the stages check whether several shares of drawn
     attributes are possible at once.
     """
-    document = _without_titles(Params.model_json_schema())
+    document = without_titles(Params.model_json_schema())
     marginals = document["$defs"]["SyntheticParams"]["properties"]["marginals"]
     marginals["propertyNames"] = {"enum": list(DRAWN_ATTRIBUTES)}
     space = "tune.space"
@@ -238,15 +238,15 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _without_titles(value: Any) -> Any:
+def without_titles(value: Any) -> Any:
     """Leave out the titles that pydantic makes of the names."""
     if isinstance(value, dict):
         return {
-            key: _without_titles(item)
+            key: without_titles(item)
             for key, item in value.items()
             if not (key == "title" and isinstance(item, str))
         }
-    return [_without_titles(item) for item in value] if isinstance(value, list) else value
+    return [without_titles(item) for item in value] if isinstance(value, list) else value
 
 
 def apply_profile(name: str, path: Path = PARAMS_FILE) -> Params:

@@ -1,5 +1,7 @@
 """The contract that a release needs of the runtime, which `dags/runtime.yaml` of its commit states."""
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from gitops import runtime
 from gitops.errors import ParseError, ReleaseError
 from gitops.git.repository import Repository
@@ -7,6 +9,14 @@ from gitops.text import parse
 
 PATH = "dags/runtime.yaml"
 _REMEDY = "write `contract: <number>`, the CONTRACT of gitops.tasks that the DAGs need"
+
+
+class Runtime(BaseModel):
+    """Contents of `dags/runtime.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    contract: int = Field(ge=0, lt=10_000, description="The CONTRACT of gitops.tasks that the DAGs need.")
 
 
 def needed(repository: Repository, commit: str) -> int:
@@ -20,13 +30,11 @@ def needed(repository: Repository, commit: str) -> int:
     if content is None:
         return 0
     try:
-        data = parse.mapping(parse.yaml_value(content, parse.RELEASE))
+        return Runtime.model_validate(parse.yaml_value(content, parse.RELEASE)).contract
     except ParseError as error:
         raise ReleaseError(error.place(PATH), str(error), _REMEDY) from error
-    number = data.get("contract")
-    if set(data) != {"contract"} or not isinstance(number, str) or not _is_number(number):
-        raise ReleaseError(PATH, "not a contract", _REMEDY)
-    return int(number)
+    except ValidationError as error:
+        raise ReleaseError(PATH, "not a contract", _REMEDY) from error
 
 
 def objection(repository: Repository, commit: str, *, offered: int = runtime.CONTRACT) -> str | None:
@@ -45,7 +53,3 @@ def objection(repository: Repository, commit: str, *, offered: int = runtime.CON
     if number > offered:
         return f"{commit[:12]}: needs runtime contract {number}, this one is {offered}"
     return None
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 5

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gitops.errors import ParseError, ReleaseError
 from gitops.git.repository import Repository, is_full_sha
@@ -39,14 +39,22 @@ _RIGHT = {
 }
 
 
+# Editors complete and check the file by it
+_SCHEMA = "# yaml-language-server: $schema=../../schemas/release.schema.json\n"
+
+
 class Release(BaseModel):
     """The content of one release file."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    follow: Literal["main"] | None = None
-    commit: str | None = None
-    hold: str | None = None
+    follow: Literal["main"] | None = Field(default=None, description="Run whatever main is (dev).")
+    commit: str | None = Field(
+        default=None,
+        description="The commit to run; null before the first release.",
+        json_schema_extra={"pattern": "^[0-9a-f]{40}$"},
+    )
+    hold: str | None = Field(default=None, description="The reason why no promotion is allowed for now.")
 
 
 @dataclass(frozen=True)
@@ -121,11 +129,11 @@ def parse(content: bytes, environment: str) -> Release:
 def render(release: Release, environment: str) -> bytes:
     """Write a release as the content of its file; `parse` gives the same release back."""
     if environment == "dev":
-        return b"# dev runs whatever main is.\nfollow: main\n"
+        return f"{_SCHEMA}# dev runs whatever main is.\nfollow: main\n".encode()
     data: dict[str, str | None] = {"commit": release.commit}
     if release.hold is not None:
         data["hold"] = release.hold
-    header = f"# What runs in {environment}; changed by gitops promote and gitops rollback alone.\n"
+    header = f"{_SCHEMA}# What runs in {environment}; changed by gitops promote and gitops rollback alone.\n"
     lines = (f"{key}: {'null' if value is None else _scalar(value)}\n" for key, value in data.items())
     content = (header + "".join(lines)).encode()
     if parse(content, environment) != release:

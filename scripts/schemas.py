@@ -1,0 +1,81 @@
+"""Write `schemas/`: the JSON Schema of each file that one part writes and another reads, or that people edit.
+
+`make schemas` runs it, after a change of one of the classes below. A test compares the files with them.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from dashboard.days import Batch
+from face_attributes import params
+from gitops.gates.comparison import Comparison
+from gitops.model.drift_comparison import Drifted
+from gitops.model.evaluation import Evaluation, Export
+from gitops.model.metrics import Performance, Training
+from gitops.release.contract import Runtime
+from gitops.release.file import Release
+from gitops.release.serving import Serving
+from gitops.release.verdicts import Verdict
+from visage_dags import records
+
+RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
+    "batch": ("scores/date=<day>/<batch>.json", Batch),
+    "comparison": ("the output of face_attributes compare", Comparison),
+    "decision": ("a line of monitoring/decisions.jsonl", records.Line),
+    "drift": ("monitoring/<run>/drift.json", records.Drift),
+    "drifted": ("metrics/drifted.json", Drifted),
+    "evaluation": ("metrics/evaluation.json", Evaluation),
+    "export": ("metrics/export.json", Export),
+    "late_labels": ("monitoring/<run>/performance.json", records.Performance),
+    "performance": ("metrics/performance.json", Performance),
+    "release": ("environments/<name>/release.yaml", Release),
+    "runtime": ("dags/runtime.yaml", Runtime),
+    "serving": ("release.json of the bundle", Serving),
+    "training": ("metrics/training.json", Training),
+    "verdict": ("the message of a tag verified/<environment>/<commit>", Verdict),
+}
+"""Each schema: the file that it describes, and the class that reads it."""
+
+ROOT = Path(__file__).resolve().parents[1]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+LEFT_OUT = ("required", "x-by-source", "x-rules")
+
+
+def schemas() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and the content of each file in `schemas/`."""
+    for name, (file, kind) in RECORDS.items():
+        schema = params.without_titles(kind.model_json_schema())
+        yield f"{name}.schema.json", {"$schema": DIALECT, "title": file, **schema}
+    yield "params.schema.json", params.schema()
+    yield "params.editor.schema.json", for_editors(params.schema())
+
+
+def for_editors(schema: Any) -> Any:
+    """Return the schema of the parameters for editors, which read neither `x-by-source` nor overlays' rules.
+
+    Any value may be a map by source, and no key is required, since an overlay holds only some.
+    """
+    if isinstance(schema, list):
+        return [for_editors(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: for_editors(item) for key, item in schema.items() if key not in LEFT_OUT}
+    for name, value in found.get("properties", {}).items():
+        sources = dict.fromkeys(params.SOURCES, value)
+        by_source = {"type": "object", "properties": sources, "required": list(sources)}
+        found["properties"][name] = {"anyOf": [value, {**by_source, "additionalProperties": False}]}
+    return found
+
+
+def main() -> None:
+    """Write all of them."""
+    for name, schema in schemas():
+        (ROOT / "schemas" / name).write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
