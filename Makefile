@@ -16,7 +16,7 @@ export DO_NOT_TRACK := 1
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag docs lint audit lock schemas airflow-options system-packages
+.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint audit lock schemas airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -60,7 +60,7 @@ endef
 hooks: setup ## Install the git hooks (pre-commit) in this clone
 	@$(BIN)/pre-commit install
 
-up: setup ## Start the three environments and take a model from raw images to prod
+up: setup ## Start the environments and take a model from raw images to the last one (VISAGE_ENVIRONMENTS=...)
 	@$(BIN)/python -m infra.local up
 
 down: setup ## Stop everything that make up started
@@ -97,11 +97,14 @@ bench: setup ## Measure the model of `dvc repro`: training, inference and scorin
 dags-test: setup ## Run each DAG with each environment's settings, well and with a planted fault (8 minutes)
 	@$(BIN)/python -m infra.dag_smoke_test
 
-demo-drift: setup ## Play drift: start three Airflows, train, change main, staging and prod (25 minutes; asks, or YES=1)
+demo-drift: setup ## Play drift: start the Airflows, train, change main and promote (25 minutes; asks, or YES=1)
 	@$(BIN)/python -m infra.local demo-drift $(if $(YES),--yes)
 
 new-dag: setup ## Make a DAG of the house's form, its test and its runbook (make new-dag NAME=count_faces)
 	@$(BIN)/python -m infra.new_dag -- '$(subst ','\'',$(NAME))'
+
+new-environment: setup ## Make an environment: order, settings, overlay, port, colour (NAME=qa AFTER=dev, WAVE=...)
+	@$(BIN)/python -m infra.new_environment '--after=$(subst ','\'',$(AFTER))' '--wave=$(subst ','\'',$(WAVE))' '--title=$(subst ','\'',$(TITLE))' -- '$(subst ','\'',$(NAME))'
 
 docs: setup ## Build the documentation into site/; a link that leads nowhere ends it
 	@$(BIN)/zensical build --strict --clean

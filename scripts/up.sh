@@ -7,7 +7,7 @@ fail() { printf 'up.sh: %s\n' "$*" >&2; exit 1; }
 # shellcheck source=scripts/lib/compose.sh
 source scripts/lib/compose.sh
 case "${1:-}" in
-    -h | --help) printf 'Usage: scripts/up.sh ENVIRONMENT\n\nInitialise dev, staging or prod, start it, and say where it is.\n'; exit 0 ;;
+    -h | --help) printf 'Usage: scripts/up.sh ENVIRONMENT\n\nInitialise an environment, start it, and print its address.\n'; exit 0 ;;
 esac
 environment=${1:-}
 require_environment "$environment"

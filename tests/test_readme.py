@@ -7,7 +7,7 @@ import pytest
 
 from gitops.git.repository import Repository
 from gitops.release import settings
-from gitops.release.file import ENVIRONMENTS
+from tests.support.environments import ENVIRONMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gitops.errors import GitopsError
-from gitops.release.file import ENVIRONMENTS
+from gitops.release.environments import Environments
 from infra.dag_smoke_test.plan import FIRST, OTHERS, PLANS, TRAINING, Plan, Prepare, land_model, restore
 from infra.dag_smoke_test.sandbox import Ran, Sandbox, sandbox
 from infra.local.errors import EngineError
@@ -57,9 +57,13 @@ def smoke_test(
     profile. Exits 1 when a run does not end as it should, with the last lines of its log.
     """
     console = Console(width=None if sys.stdout.isatty() else 110)
-    chosen = tuple(environment or ENVIRONMENTS)
-    if unknown := set(chosen) - set(ENVIRONMENTS):
-        raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(ENVIRONMENTS)}")
+    try:
+        known = Environments.of_folder(CHECKOUT)
+    except GitopsError as error:
+        raise typer.BadParameter(str(error)) from None
+    chosen = tuple(environment or known)
+    if unknown := [name for name in chosen if name not in known]:
+        raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(known)}")
     with _folder(keep) as folder, _ending_at_signals():
         try:
             with sandbox(CHECKOUT, folder) as made:

@@ -14,6 +14,7 @@ from pathlib import Path
 from gitops.git.repository import Repository
 from gitops.paths import MAIN
 from gitops.release import file as release_file
+from gitops.release.environments import Environments
 from infra.local import port, process, secret, variables
 from infra.local.errors import EngineError
 from infra.local.instance import Instance
@@ -22,7 +23,6 @@ from infra.local.origin import Origin
 from infra.local.variables import Address, Own
 
 _AIRFLOW = (sys.executable, "-m", "airflow")
-_FOLLOWERS = ("staging", "prod")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Sandbox:
         self.logs = folder / "logs"
         self.logs.mkdir(parents=True)
         _copy(source, self.layout.checkout)
+        self.environments = Environments.of_folder(self.layout.checkout)
         self.origin = Origin(self.layout)
         self.origin.prepare()
         self.origin.configure_dvc()
@@ -63,7 +64,7 @@ class Sandbox:
         commit = repository.commit_files(repository.resolve(on), files, "Smoke test")
         declared = {
             release_file.path_of(name): release_file.render(release_file.Release(commit=commit), name)
-            for name in _FOLLOWERS
+            for name in self.environments.promotable
         }
         tip = repository.commit_files(commit, declared, "Run it everywhere")
         repository.git("update-ref", MAIN, tip)
@@ -89,8 +90,9 @@ class Sandbox:
 
         :raises EngineError: when it fails.
         """
-        own = {**self._variables("dev"), "PYTHONPATH": str(self.layout.checkout / "src")}
-        ran = self._call("dev", own, [sys.executable, *command], "command", seconds)
+        root = self.environments.root
+        own = {**self._variables(root), "PYTHONPATH": str(self.layout.checkout / "src")}
+        ran = self._call(root, own, [sys.executable, *command], "command", seconds)
         if ran.status != 0:
             raise EngineError(f"{' '.join(command)}: exit status {ran.status}\n{ran.output[-2000:]}")
 

@@ -18,7 +18,7 @@ from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.lock import alone
 from infra.local.process import UMASK
-from infra.local.screen import Screen
+from infra.local.screen import Screen, listed
 from infra.local.variables import Address
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Three Airflows (dev, staging, prod) as processes on this machine. Their files are all in .visage.",
+    help="The environments' Airflows as processes on this machine. Their files are all in .visage.",
 )
 
 
@@ -39,12 +39,14 @@ def up(
         int, typer.Option(min=1, metavar="MINUTES", help="How long a training run may take.")
     ] = 360,
     first_run: Annotated[
-        bool, typer.Option(help="Take a model from raw images to prod, where that has not been done.")
+        bool, typer.Option(help="Take a model through all of them, where that has not been done.")
     ] = True,
 ) -> None:
-    """Start what does not run, and take a model from raw images to prod.
+    """Start the environments, and take a model from raw images to the last of them.
 
-    Every step that has been done is left out, so that running it again continues whatever was interrupted.
+    They are the first three, or those of VISAGE_ENVIRONMENTS in the shell or in .env (names with commas
+    between). Running environments stay up. Every step that has been done is left out, so that running it
+    again continues whatever was interrupted.
     """
     from infra.local.first_run import FirstRun
 
@@ -55,7 +57,8 @@ def up(
                 FirstRun(engine, screen).run(seconds=minutes * 60)
         _status(engine)
         screen.print("")
-        screen.print(f"Look around:   {addresses['dev'].web}; users and passwords: {engine.layout.access}")
+        first = next(iter(addresses.values()))
+        screen.print(f"Look around:   {first.web}; users and passwords: {engine.layout.access}")
         screen.print("Try a change:  git switch -c my-change visage/main, edit params.yaml, and commit")
         screen.print("               git push visage my-change && .venv/bin/gitops train my-change --wait")
         screen.print("See, stop:     make status, make down")
@@ -71,7 +74,7 @@ def demo_drift(
     ] = 360,
     yes: Yes = False,
 ) -> None:
-    """Play drift in prod and the way out of it: alarm, retraining, promotion, and the alarm that clears.
+    """Play drift in the last environment and the way out of it: alarm, retraining, promotion, all clear.
 
     First it does what up does. Faces are drawn in another light, and scores are filed under the days of a
     week; the rest is the real thing, with a full training of some minutes. It asks before it begins; where
@@ -93,8 +96,9 @@ def demo_drift(
             demo.run(seconds=minutes * 60)
             demo.play(seconds=minutes * 60)
         _status(engine)
-        record = engine.layout.place("prod").data / "monitoring"
-        screen.print(f"Look around:   {addresses['prod'].web}; the checks and their reports: {record}")
+        last = engine.names[-1]
+        record = engine.layout.place(last).data / "monitoring"
+        screen.print(f"Look around:   {addresses[last].web}; the checks and their reports: {record}")
 
 
 @app.command()
@@ -150,7 +154,7 @@ def status() -> None:
 
 @app.command(context_settings={"allow_interspersed_args": False})
 def airflow(
-    environment: Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="dev, staging or prod.")],
+    environment: Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="One that is up.")],
     command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="For instance: dags list")],
 ) -> None:
     """Run a command of Airflow's own command line in an environment that is up.
@@ -193,7 +197,7 @@ def _up(engine: Engine, screen: Screen, name: str) -> Iterator[Mapping[str, Addr
             step.done(", ".join(f"{one} {address.port}" for one, address in addresses.items()))
         with screen.step("Prepare origin (git remote visage) and the DVC remote") as step:
             engine.prepare_origin(step)
-        with screen.step("Start dev, staging and prod") as step:
+        with screen.step(f"Start {listed(engine.names)}") as step:
             engine.start(addresses, step)
         yield addresses
         with screen.step("Compare what runs with what main declares") as step:

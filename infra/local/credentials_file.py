@@ -1,4 +1,4 @@
-"""The file by which programs of the checkout's owner reach the three Airflows."""
+"""The file by which programs of the checkout's owner reach the Airflows."""
 
 from collections.abc import Mapping
 from pathlib import Path

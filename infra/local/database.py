@@ -1,7 +1,7 @@
 """Airflow's database: a PostgreSQL server of the engine's own, or one that a setting names.
 
-SQLite does not carry three Airflows: under load a writer waits behind another for as long as its timeout, and
-runs fail (decision 0010).
+SQLite does not carry several Airflows: under load a writer waits behind another for as long as its timeout,
+and runs fail (decision 0010).
 """
 
 import importlib.util
@@ -30,7 +30,7 @@ from infra.local.layout import Layout
 from infra.local.process import Service, end
 
 SETTING = "VISAGE_DATABASE_URL"
-"""Setting: the server to use instead of the embedded one; with _DEV, _STAGING or _PROD, one database."""
+"""Setting: the server to use instead of the embedded one; with _<ENVIRONMENT>, one database."""
 
 SERVICE = "database"
 _USER = "visage"
@@ -48,7 +48,7 @@ _OPTIONS = {
 
 
 class Database(Protocol):
-    """Where the three Airflows keep their tables."""
+    """Where the Airflows keep their tables."""
 
     def start(self) -> str:
         """Make the server answer; return how it was found: running, stopped or dead."""
@@ -206,7 +206,7 @@ class External:
 
     def url(self, environment: str) -> str:
         """Return the URL for the environment, else the common one with a database name of its own."""
-        own = f"{SETTING}_{environment.upper()}"
+        own = f"{SETTING}_{port.in_capitals(environment)}"
         if own in self._variables:
             return _parse(own, self._variables[own]).render_as_string(hide_password=False)
         if SETTING not in self._variables:

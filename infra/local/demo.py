@@ -1,8 +1,9 @@
-"""Drift in prod and the way out of it, played on this machine in minutes: what `make demo-drift` shows.
+"""Drift in the last environment and the way out of it, played in minutes: the steps of `make demo-drift`.
 
 Faces arrive in another light. Monitoring raises its alarm, trains on what was labelled of them, and proposes
-a candidate that says what it is worth there; once prod runs it, the alarm clears. What takes people or days
-is played: the labels are those that the faces were drawn with, and scores are filed under the days of a week.
+a candidate that says what it is worth there; once that environment runs it, the alarm clears. What takes
+people or days is played: the labels are those that the faces were drawn with, and scores are filed under the
+days of a week.
 """
 
 import json
@@ -13,20 +14,17 @@ from typing import Any
 
 from gitops.model import drift_comparison, metrics
 from gitops.paths import MAIN
-from gitops.promotion.rules import chain
-from gitops.release.file import ENVIRONMENTS
 from gitops.training.candidate import candidate_branch
 from gitops.training.on_main import branch_of
 from infra.local import waiting
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.first_run import PAUSE, FirstRun
-from infra.local.screen import Step
+from infra.local.screen import Step, listed
 from infra.local.task import ENDED, Runs
 from infra.local.training import DAG as TRAINING
 from infra.local.training import Training
 
-ENVIRONMENT = "prod"
 MONITORING = "model_monitoring_and_retraining"
 DAY = 400  # images a day
 CALM, DRIFTED_DAYS, AFTER = (6, 5), (4, 3, 2, 1), (1, 0)  # how many days ago
@@ -38,18 +36,19 @@ _SCHEDULE_DELAY = 10.0  # seconds in which a scheduler adds the run that is due
 
 def plan(engine: Engine) -> list[str]:
     """Return what the demo will do in a checkout, and how long that usually takes, as lines."""
-    running = [name for name in ENVIRONMENTS if engine.runs(name)]
-    lines = ["make demo-drift changes main, staging and prod of this checkout's engine. It will:"]
-    if missing := [name for name in ENVIRONMENTS if name not in running]:
+    running = [name for name in engine.names if engine.runs(name)]
+    last, changed = engine.names[-1], listed(engine.names[1:])
+    lines = [f"make demo-drift changes main, {changed} of this checkout's engine. It will:"]
+    if missing := [name for name in engine.names if name not in running]:
         up = f" ({', '.join(running)} runs)" if running else " (nothing is up)"
         lines.append(f"  - start an Airflow for {', '.join(missing)}{up}")
     fresh = not engine.origin.has_model()
     if fresh:
-        lines.append("  - train a first model, merge it into main, and promote it to staging and prod")
+        lines.append(f"  - train a first model, merge it into main, and promote it to {changed}")
     lines += [
-        f"  - score {DAY * (len(CALM) + len(DRIFTED_DAYS) + len(AFTER)):,} drawn faces in prod",
-        "  - unpause the training in prod for a while, and train a second model there, in full",
-        "  - merge that into main, and promote it to staging and prod",
+        f"  - score {DAY * (len(CALM) + len(DRIFTED_DAYS) + len(AFTER)):,} drawn faces in {last}",
+        f"  - unpause the training in {last} for a while, and train a second model there, in full",
+        f"  - merge that into main, and promote it to {changed}",
         f"On two cores this usually takes {'about 25' if fresh else 'about 15'} minutes. "
         "make clean removes all of it.",
     ]
@@ -66,8 +65,8 @@ def require_unplayed(engine: Engine) -> None:
 
 
 def _record(engine: Engine) -> list[dict[str, Any]]:
-    """Return the lines of prod's checks."""
-    path = engine.layout.place(ENVIRONMENT).data / "monitoring/decisions.jsonl"
+    """Return the lines of the checks of the last environment."""
+    path = engine.layout.place(engine.names[-1]).data / "monitoring/decisions.jsonl"
     return [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -94,7 +93,7 @@ class Demo(FirstRun):
         if not self._origin.merged(branch):
             with self._screen.step("Merge it") as step:
                 self._gitops(["merge", branch], step)
-        for environment in ("staging", ENVIRONMENT):
+        for environment in self._engine.names[1:]:
             self._move_on(environment, branch)
         with self._screen.step("Score two more days in the new light, with labels") as step:
             self._days("after", AFTER, CHANGE, step)
@@ -106,7 +105,7 @@ class Demo(FirstRun):
 
     def _raise_alarm(self) -> dict[str, Any]:
         """Let faces in another light arrive, and return the line of the check that finds them."""
-        data = self._layout.place(ENVIRONMENT).data
+        data = self._layout.place(self._last).data
         if not (data / "labels").exists():
             with self._screen.step("Score two days of faces as the model knows them") as step:
                 self._days("calm", CALM, (), step, labelled=False)
@@ -114,19 +113,19 @@ class Demo(FirstRun):
                 self._expect(self._check(step), [], step)
         with self._screen.step("Score four days of faces in another light, and get labels for them") as step:
             self._days("drifted", DRIFTED_DAYS, CHANGE, step)
-        with self._screen.step("Let training start by itself in prod") as step:
+        with self._screen.step(f"Let training start by itself in {self._last}") as step:
             self._release_schedule(TRAINING, step)
         with self._screen.step("Check: the alarm is raised, and a training started") as step:
             line = self._check(step)
             self._expect(line, ["drift"], step)
         if line["triggered"] is None:
-            raise EngineError(f"{ENVIRONMENT}: no training was started: {'; '.join(line['reasons'])}")
+            raise EngineError(f"{self._last}: no training was started: {'; '.join(line['reasons'])}")
         return line
 
     def _learn(self, run: str, seconds: float) -> None:
         with self._screen.step("Train on what drifted") as step:
-            access, place = self._access()[ENVIRONMENT], self._layout.place(ENVIRONMENT)
-            require = self._instance(ENVIRONMENT).require
+            access, place = self._access()[self._last], self._layout.place(self._last)
+            require = self._instance(self._last).require
             Training(access, place, active=True, require=require).follow(run, step, seconds=seconds)
             self._pause(TRAINING)
 
@@ -154,7 +153,7 @@ class Demo(FirstRun):
         with self._screen.step(f"Promote it to {environment}, which verifies it") as step:
             present = self._ledger().present(environment).commit
             if present is None or not self._origin.repository.is_ancestor(f"refs/heads/{branch}", present):
-                for before in chain(environment):
+                for before in self._engine.environments.chain(environment):
                     self._await_verdict(before, step)
                 self._gitops(["promote", environment, "--push"], step)
                 self._gitops(["merge", f"promote/{environment}"], step)
@@ -163,7 +162,7 @@ class Demo(FirstRun):
     def _days(
         self, name: str, ago: tuple[int, ...], change: tuple[str, ...], step: Step, *, labelled: bool = True
     ) -> None:
-        data = self._layout.place(ENVIRONMENT).data
+        data = self._layout.place(self._last).data
         batches = {
             f"demo-{name}-{number}": datetime.now(UTC).date() - timedelta(days=days)
             for number, days in enumerate(ago, start=1)
@@ -173,14 +172,14 @@ class Demo(FirstRun):
             if not _scores(data, batch) and not (data / "incoming" / batch).exists():
                 self._bring(data, batch, ("--seed", str(seed), *change), step, labelled=labelled)
         for batch, day in batches.items():
-            self._await(ENVIRONMENT, "score_faces", lambda batch=batch: _scored(data, batch), 600)
+            self._await(self._last, "score_faces", lambda batch=batch: _scored(data, batch), 600)
             _file_under(data, batch, day)
             step.say(f"{batch}: {DAY} images, filed under {day}")
         step.done(f"{DAY * len(ago)} images")
 
     def _bring(self, data: Path, batch: str, options: tuple[str, ...], step: Step, *, labelled: bool) -> None:
-        """Put faces where prod looks for them, and what is true of them where it will be looked for."""
-        commit = str(self._ledger().present(ENVIRONMENT).commit)
+        """Put faces where `score_faces` looks for them, and their labels where monitoring does."""
+        commit = str(self._ledger().present(self._last).commit)
         drawn = data / f".{batch}"
         self._face_attributes(commit, ["draw", str(drawn), "--count", str(DAY), *options], step, seconds=600)
         if labelled:
@@ -189,17 +188,17 @@ class Demo(FirstRun):
         shutil.rmtree(drawn)
 
     def _check(self, step: Step) -> dict[str, Any]:
-        """Run monitoring in prod and return its line of the record."""
+        """Run monitoring in the last environment and return its line of the record."""
         self._release_schedule(MONITORING, step)
-        with Runs(self._access()[ENVIRONMENT], timeout=30) as airflow:
+        with Runs(self._access()[self._last], timeout=30) as airflow:
             run = airflow.trigger(MONITORING)
             over = waiting.wait_until(
                 lambda: airflow.run(MONITORING, run).state in ENDED, seconds=1200, pause=PAUSE
             )
             if not over:
-                raise EngineError(f"{ENVIRONMENT}: {MONITORING} is not over after 20 minutes")
+                raise EngineError(f"{self._last}: {MONITORING} is not over after 20 minutes")
             if airflow.run(MONITORING, run).state != "success":
-                raise EngineError(airflow.failure(MONITORING, run, self._layout.place(ENVIRONMENT)))
+                raise EngineError(airflow.failure(MONITORING, run, self._layout.place(self._last)))
         line = next(line for line in reversed(_record(self._engine)) if line["run_id"] == run)
         for reason in line["reasons"]:
             step.say(reason)
@@ -212,17 +211,17 @@ class Demo(FirstRun):
         missing = [alarm for alarm in alarms if alarm not in line["alarm"]]
         if missing or (not alarms and (line["alarm"] or not line["drift"]["enough_data"])):
             raise EngineError(
-                f"{ENVIRONMENT}: the check should have raised {', '.join(alarms) or 'no alarm'}, and raised "
+                f"{self._last}: the check should have raised {', '.join(alarms) or 'no alarm'}, and raised "
                 f"{', '.join(line['alarm']) or 'none'}; its evidence is in {line['evidence']}"
             )
         step.done(f"alarms: {', '.join(line['alarm']) or 'none'}")
 
     def _release_schedule(self, dag: str, step: Step) -> None:
         """Let a DAG start runs, but for the one that its schedule has missed and would add now."""
-        with Runs(self._access()[ENVIRONMENT], timeout=30) as airflow:
+        with Runs(self._access()[self._last], timeout=30) as airflow:
             paused = next((one["is_paused"] for one in airflow.dags() if one["dag_id"] == dag), None)
             if paused is None:
-                raise EngineError(f"{ENVIRONMENT}: has no DAG {dag}")
+                raise EngineError(f"{self._last}: has no DAG {dag}")
             if not paused:
                 return
             airflow.unpause(dag)
@@ -237,7 +236,7 @@ class Demo(FirstRun):
                 step.say(f"{dag}: ended {missed}, which is no part of this")
 
     def _pause(self, dag: str) -> None:
-        with Runs(self._access()[ENVIRONMENT], timeout=30) as airflow:
+        with Runs(self._access()[self._last], timeout=30) as airflow:
             airflow.pause(dag, True)
 
     def _worth(self, branch: str, step: Step) -> str:

@@ -1,4 +1,4 @@
-"""The engine of one checkout: its state, its database and its three Airflows."""
+"""The engine of one checkout: its state, its database and its Airflows."""
 
 import os
 import shutil
@@ -10,11 +10,11 @@ from gitops.airflow.client import Airflow, load_access
 from gitops.airflow.status import Row, collect
 from gitops.errors import AirflowError
 from gitops.release import settings
-from gitops.release.file import ENVIRONMENTS
+from gitops.release.environments import Environments
 from gitops.release.state import Ledger
 from infra.local import credentials_file, database, files, machine, port, process, secret, variables, waiting
 from infra.local.errors import EngineError
-from infra.local.instance import Instance, wait
+from infra.local.instance import COMMANDS, Instance, wait
 from infra.local.layout import Layout
 from infra.local.origin import Origin
 from infra.local.screen import Step
@@ -22,6 +22,10 @@ from infra.local.variables import Address, Own
 
 _SECONDS = 5
 """How long a stop waits for an Airflow to say what it is at."""
+
+
+_FIRST = 3
+"""How many environments start where nobody chose them."""
 
 
 class Engine:
@@ -40,6 +44,20 @@ class Engine:
     @cached_property
     def database(self) -> database.Database:
         return database.of(self.layout, self.own.engine)
+
+    @cached_property
+    def environments(self) -> Environments:
+        """The environments of the checkout."""
+        return Environments.of_folder(self.layout.checkout)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The environments that make up starts, in order: the chosen ones, and those that run already.
+
+        :raises EngineError: when the user chose one that there is not.
+        """
+        chosen = _chosen(self.own.engine.get(variables.CHOSEN, ""), self.environments)
+        return tuple(name for name in self.environments if name in chosen or self._alive(name))
 
     def check(self, step: Step) -> None:
         """Look at the machine and the checkout, and change nothing.
@@ -60,7 +78,7 @@ class Engine:
 
         :raises EngineError: when a port is taken by another program.
         """
-        declared = {name: settings.load(name, self.layout.checkout) for name in ENVIRONMENTS}
+        declared = {name: settings.load(name, self.layout.checkout) for name in self.names}
         remembered = files.read_json(self.layout.ports) or {}
         ports = port.choose(
             {name: one.web_port for name, one in declared.items()}, self.own.engine, remembered
@@ -90,31 +108,32 @@ class Engine:
             step.done("was there")
 
     def start(self, addresses: Mapping[str, Address], step: Step) -> None:
-        """Bring the database and the three Airflows up.
+        """Bring the database and the Airflows up.
 
         :raises EngineError: when one does not come up.
         """
         step.passing("database")
         if self.database.start() == "dead":
             step.say("found the database dead: started again")
-        secrets = {name: secret.load(self.layout.place(name).secrets) for name in ENVIRONMENTS}
+        secrets = {name: secret.load(self.layout.place(name).secrets) for name in self.names}
         passwords = {
             name: settings.load(name, self.layout.checkout).default_password or secrets[name].password
-            for name in ENVIRONMENTS
+            for name in self.names
         }
-        urls = {name: self.database.url(name) for name in ENVIRONMENTS}
-        like = urls["dev"] if isinstance(self.database, database.Embedded) else None
-        instances = [Instance(self.layout, name, addresses[name]) for name in ENVIRONMENTS]
+        urls = {name: self.database.url(name) for name in self.names}
+        first = self.names[0]
+        like = urls[first] if isinstance(self.database, database.Embedded) else None
+        instances = [Instance(self.layout, name, addresses[name]) for name in self.names]
         own = {
             name: variables.derive(self.layout, name, self.own, addresses[name], secrets[name], urls[name])
-            for name in ENVIRONMENTS
+            for name in self.names
         }
         # All tables before the first Airflow: a database in use cannot be copied.
         for instance in instances:
             name = instance.environment
             instance.configure(passwords[name])
             step.passing(f"{name}: database tables")
-            instance.migrate(own[name], like=None if name == "dev" else like)
+            instance.migrate(own[name], like=None if name == first else like)
             instance.provide_pools(own[name])
         for instance in instances:
             name = instance.environment
@@ -131,8 +150,23 @@ class Engine:
             step.passing(f"{name}: first answer")
             with Airflow(known, timeout=60) as airflow:
                 airflow.running()
+        width = max(8, *map(len, self.names))
         for instance in instances:
-            step.say(f"{instance.environment:8} {instance.address.web}  logs: {instance.place.logs}")
+            step.say(f"{instance.environment:{width}} {instance.address.web}  logs: {instance.place.logs}")
+
+    def _started(self) -> list[str]:
+        """Return the environments that were ever started here, whatever the checkout declares now."""
+        return sorted(
+            {
+                path.name.removesuffix(f"-{command}.json")
+                for command in COMMANDS
+                for path in self.layout.records.glob(f"*-{command}.json")
+            }
+        )
+
+    def _alive(self, environment: str) -> bool:
+        """Whether any process of an environment's Airflow runs."""
+        return bool(Instance(self.layout, environment, Address("", 0)).alive())
 
     def runs(self, environment: str) -> bool:
         """Whether all processes of an environment's Airflow run."""
@@ -144,11 +178,15 @@ class Engine:
 
         :raises EngineError: when there is no such environment, or it does not run.
         """
-        if environment not in ENVIRONMENTS:
-            raise EngineError(f"{environment}: no such environment; there are {', '.join(ENVIRONMENTS)}")
+        if environment not in self.environments:
+            there = ", ".join(self.environments)
+            raise EngineError(f"{environment}: no such environment; there are {there}")
         ports = files.read_json(self.layout.ports)
         if ports is None:
             raise EngineError(f"{environment}: nothing was started in {self.layout.checkout}; run make up")
+        if environment not in ports:
+            start = f"{variables.CHOSEN}={','.join([*ports, environment])} make up"
+            raise EngineError(f"{environment}: not started in {self.layout.checkout}; run {start}")
         address = Address(settings.load(environment, self.layout.checkout).web_host, ports[environment])
         instance = Instance(self.layout, environment, address)
         instance.require()
@@ -169,12 +207,13 @@ class Engine:
         rows: list[Row] = []
 
         def settled() -> bool:
-            rows[:] = collect(Ledger(self.origin.repository), load_access(self.layout.access))
+            found = collect(Ledger(self.origin.repository), load_access(self.layout.access))
+            rows[:] = [row for row in found if row.environment in self.names]
             return all(row.agree or row.verified is False for row in rows)
 
         waiting.wait_until(settled, seconds=seconds, pause=1)
         behind = [row.environment for row in rows if not row.agree]
-        step.done(f"not so: {', '.join(behind)}" if behind else "all three do")
+        step.done(f"not so: {', '.join(behind)}" if behind else "all of them do")
 
     def at_work(self) -> list[str]:
         """Return a line for each run that a stop cuts off, and for each Airflow that does not tell.
@@ -186,8 +225,8 @@ class Engine:
         except AirflowError as error:
             return [f"which runs are at work is not known: {error}"]
         lines = []
-        for name in ENVIRONMENTS:
-            if name not in known or "api-server" not in Instance(self.layout, name, Address("", 0)).alive():
+        for name in known:
+            if "api-server" not in Instance(self.layout, name, Address("", 0)).alive():
                 continue
             try:
                 with Airflow(known[name], timeout=_SECONDS, patient=False) as airflow:
@@ -204,7 +243,7 @@ class Engine:
         stopped = []
         services = [
             service
-            for name in ENVIRONMENTS
+            for name in self._started()
             for service in Instance(self.layout, name, Address("", 0)).services.values()
         ]
         step.passing("asking everything to end")
@@ -247,6 +286,19 @@ class Engine:
 def of(checkout: Path) -> Engine:
     """Return the engine of a checkout, with the variables of this process's shell."""
     return Engine(Layout(checkout.resolve()), dict(os.environ))
+
+
+def _chosen(value: str, environments: Environments) -> tuple[str, ...]:
+    if not value:
+        return environments.names[:_FIRST]
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    for name in names:
+        if name not in environments:
+            there = ", ".join(environments)
+            raise EngineError(f"{variables.CHOSEN}: {name}: no such environment; there are {there}")
+    if not names:
+        raise EngineError(f"{variables.CHOSEN}: names no environment; there are {', '.join(environments)}")
+    return names
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The first run: a model from raw images to prod, by the commands that a team uses."""
+"""The first run: a model from raw images to the last environment, by the commands that a team uses."""
 
 import os
 import shutil
@@ -12,7 +12,6 @@ import yaml
 
 from gitops.airflow.client import Access, load_access
 from gitops.paths import MAIN
-from gitops.promotion.rules import chain
 from gitops.release import settings
 from gitops.release.file import same
 from gitops.release.state import Ledger
@@ -21,7 +20,7 @@ from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.instance import Instance
 from infra.local.process import INSTANCE, SERVICE
-from infra.local.screen import Screen, Step
+from infra.local.screen import Screen, Step, listed
 from infra.local.task import ENDED, Runs
 from infra.local.training import DAG, Training
 from infra.local.variables import Address
@@ -46,12 +45,12 @@ class FirstRun:
         self._environment = self._command_environment()
 
     def run(self, *, seconds: float) -> None:
-        """Take a model to prod; a training run may take `seconds`.
+        """Take a model to the last environment; a training run may take `seconds`.
 
         :raises EngineError: when a step fails; the next run goes on from there.
         """
         self._train(seconds)
-        for environment in ("staging", "prod"):
+        for environment in self._engine.names[1:]:
             self._promote(environment)
         self._score()
 
@@ -67,7 +66,7 @@ class FirstRun:
         if data["source"] != "synthetic":
             step.done(_celeba_folder(self._engine))
             return
-        folder = self._layout.place("dev").data / "raw"
+        folder = self._layout.place(self._root).data / "raw"
         arguments = ["draw", str(folder), *_drawing_options(data["synthetic"])]
         try:
             self._face_attributes(commit, arguments, step, seconds=4 * 3600)
@@ -88,18 +87,31 @@ class FirstRun:
         if candidate is None:
             with self._screen.step("Raw images") as step:
                 self._draw_raw_images(step)
-            with self._screen.step("Train a model in dev") as step:
+            with self._screen.step(f"Train a model in {self._root}") as step:
                 candidate = self._candidate(training, step, seconds)
                 step.done(candidate)
         with self._screen.step("Merge the candidate into main") as step:
             self._gitops(["merge", candidate], step)
 
     def _training(self) -> Training:
-        active = settings.load("dev", self._layout.checkout).active_dags
-        require = self._instance("dev").require
-        return Training(
-            self._access()["dev"], self._layout.place("dev"), active=DAG in active, require=require
-        )
+        root = self._root
+        if root not in self._engine.names:
+            raise EngineError(
+                f"{root}: not started, and models are trained there; add it to {variables.CHOSEN}"
+            )
+        active = settings.load(root, self._layout.checkout).active_dags
+        require = self._instance(root).require
+        return Training(self._access()[root], self._layout.place(root), active=DAG in active, require=require)
+
+    @property
+    def _root(self) -> str:
+        """The environment that follows main, where models are trained."""
+        return self._engine.environments.root
+
+    @property
+    def _last(self) -> str:
+        """The last environment that was started, where faces are scored."""
+        return self._engine.names[-1]
 
     def _instance(self, environment: str) -> Instance:
         """Return an environment's Airflow, to look whether it is up."""
@@ -117,7 +129,7 @@ class FirstRun:
             if last is not None and last.state == "failed":
                 step.say(f"run {last.id} failed: starting another")
             name = training.start()
-            step.say(f"started run {name}; watch it at {self._access()['dev'].web}")
+            step.say(f"started run {name}; watch it at {self._access()[self._root].web}")
         training.follow(name, step, seconds=seconds)
         proposed = next(iter(self._candidates()), None)
         if proposed is None:
@@ -135,8 +147,13 @@ class FirstRun:
 
     def _promote(self, environment: str) -> None:
         title = f"Promote to {environment}"
+        before_it = self._engine.environments.chain(environment)
+        if absent := [name for name in before_it if name not in self._engine.names]:
+            with self._screen.step(title) as step:
+                step.done(f"left out: {listed(absent)} must verify it first, and was not started")
+            return
         if self._ledger().present(environment).commit is None:
-            for before in chain(environment):
+            for before in before_it:
                 self._await_release(before)
             with self._screen.step(title) as step:
                 self._gitops(["promote", environment, "--push"], step)
@@ -192,13 +209,15 @@ class FirstRun:
         return found
 
     def _score(self) -> None:
-        data = self._layout.place("prod").data
-        if any((data / "scores").rglob("*.parquet")):
+        environment = self._last
+        data = self._layout.place(environment).data
+        ledger = self._ledger()
+        follows = ledger.environments.follows(environment)
+        commit = ledger.tip if follows else ledger.present(environment).commit
+        if commit is None or any((data / "scores").rglob("*.parquet")):
             return
-        commit = self._ledger().present("prod").commit
-        assert commit is not None
         params = self._params(commit)
-        with self._screen.step("Score new faces in prod") as step:
+        with self._screen.step(f"Score new faces in {environment}") as step:
             incoming = data / "incoming" / FIRST_BATCH
             if not incoming.exists():
                 self._deliver(commit, params, incoming, step)
@@ -206,11 +225,11 @@ class FirstRun:
             def scores() -> Path | None:
                 return next((data / "scores").rglob(f"{FIRST_BATCH}.parquet"), None)
 
-            found = self._await("prod", "score_faces", scores, 600)
+            found = self._await(environment, "score_faces", scores, 600)
             step.done(f"{_rows(found)} images: {found}")
 
     def _deliver(self, commit: str, params: dict[str, Any], incoming: Path, step: Step) -> None:
-        """Put a batch of new faces where prod looks for them, all at once."""
+        """Put a batch of new faces where `score_faces` looks for them, all at once."""
         incoming.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".arriving-", dir=incoming.parent) as folder:
             faces = Path(folder) / "faces"

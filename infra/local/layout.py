@@ -102,7 +102,7 @@ class Layout:
 
     @property
     def access(self) -> Path:
-        """Addresses and passwords of the three Airflows, for the programs of the checkout's owner."""
+        """Addresses and passwords of the Airflows, for the programs of the checkout's owner."""
         return self.state / "access.json"
 
     @property

@@ -19,7 +19,12 @@ LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 def setting(environment: str) -> str:
     """Return the name of the setting that chooses the port of an environment's web interface."""
-    return f"VISAGE_{environment.upper()}_PORT"
+    return f"VISAGE_{in_capitals(environment)}_PORT"
+
+
+def in_capitals(environment: str) -> str:
+    """Return the name of an environment as part of the name of a variable."""
+    return environment.upper().replace("-", "_")
 
 
 def choose(

@@ -1,7 +1,7 @@
 """What the user sees: a list of steps with their times; on a terminal alive, elsewhere plain lines."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -108,3 +108,9 @@ class _Title:
     def __rich__(self) -> Text:
         elapsed = duration(time.monotonic() - self.step.began)
         return Text.assemble(f" {self.step.title}", (f"  {elapsed}", "dim"))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them: a, b and c."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -5,6 +5,7 @@ import hmac
 import importlib.metadata
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from dotenv import dotenv_values
 import dashboard
 import gitops
 from gitops.release import settings
-from infra.local import port
 from infra.local.database import SETTING as DATABASE_SETTING
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
@@ -27,6 +27,11 @@ _REPORTED = ("AIRFLOW", "DVC_")
 _SAME_HERE = ("DVC_NO_ANALYTICS",)
 _FROM_SHELL = ("CELEBA_DIR",)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", ".localhost")
+
+_PORT = re.compile(r"VISAGE_[A-Z0-9_]+_PORT")
+
+CHOSEN = "VISAGE_ENVIRONMENTS"
+"""Setting: the environments that make up starts, with commas between."""
 
 USERNAME = "airflow"
 PRIVATE_LOGS = {
@@ -77,7 +82,7 @@ class Own:
 
     @property
     def engine(self) -> dict[str, str]:
-        """The settings of the engine itself: ports and database."""
+        """The settings of the engine itself: environments, ports and database."""
         both = {**self.file, **self.shell}
         return {key: value for key, value in both.items() if _is_engine_setting(key)}
 
@@ -183,8 +188,7 @@ def changed(now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
 
 
 def _is_engine_setting(key: str) -> bool:
-    ports = (port.setting(environment) for environment in ("dev", "staging", "prod"))
-    return key.startswith(DATABASE_SETTING) or key in ports
+    return key == CHOSEN or key.startswith(DATABASE_SETTING) or bool(_PORT.fullmatch(key))
 
 
 def _digest(paths: Iterable[Path]) -> str:

@@ -17,9 +17,14 @@ require_docker() {
 }
 
 require_environment() {
-    case "${1:-}" in
-        dev | staging | prod) ;;
-        *) fail "${1:-no environment}: say dev, staging or prod" ;;
+    local path there=()
+    for path in environments/*/settings.env; do
+        path=${path#environments/}
+        there+=("${path%/settings.env}")
+    done
+    case " ${there[*]} " in
+        *" ${1:-/} "*) ;;
+        *) fail "${1:-no environment}: name one of: ${there[*]}" ;;
     esac
 }
 

@@ -10,7 +10,7 @@ from gitops.errors import GitopsError, ReleaseError
 from gitops.git.repository import Repository
 from gitops.paths import MAIN
 from gitops.release import serving
-from gitops.release.file import PREVIOUS, Declaration, identities
+from gitops.release.file import Declaration, identities
 from gitops.release.state import Ledger, last_good
 from gitops.release.verdicts import Verdict
 from gitops.text import instructions
@@ -48,6 +48,14 @@ class Running:
     """The state of one environment; `commit` None is an environment without a release."""
 
     environment: str
+    follows: bool
+    """Whether this environment follows main, so that it is main that is changed."""
+    wave: tuple[str, ...] = ()
+    """The environments that get a release together with this one."""
+    before: tuple[str, ...] = ()
+    """The environments that a release comes from."""
+    after: tuple[str, ...] = ()
+    """The environments that a release goes to from here."""
     commit: str | None = None
     declared: str | None = None
     refused: str | None = None
@@ -69,11 +77,6 @@ class Running:
     """The last verified release before the declared one."""
     meeting: Meeting = instructions.LOCAL
     """Where proposals are merged."""
-
-    @property
-    def follows(self) -> bool:
-        """Whether this environment follows main, so that it is main that is changed."""
-        return self.environment not in PREVIOUS
 
     @property
     def way_back(self) -> str | None:
@@ -129,9 +132,16 @@ def read(place: Place) -> Running:
         ledger = Ledger(bare, main=MAIN)
         change = _change(ledger, place.environment, served.commit) if served.commit else None
         rejected = ledger.verdicts.rejected(place.environment, served.declared)
-        back = None if place.environment not in PREVIOUS else last_good(ledger, place.environment)
+        known = ledger.environments
+        follows = known.follows(place.environment)
+        back = None if follows else last_good(ledger, place.environment)
+        members = known.wave(known[place.environment].wave) if place.environment in known else ()
         return Running(
             environment=place.environment,
+            follows=follows,
+            wave=tuple(name for name in members if name != place.environment),
+            before=known.before(place.environment) if place.environment in known else (),
+            after=tuple(name for name in known if place.environment in known.before(name)),
             commit=served.commit,
             declared=served.declared,
             refused=served.refused,

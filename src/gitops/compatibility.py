@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
@@ -83,7 +84,9 @@ SHIMS = {
         },
         ("aab936a", "babac88"),
     ),
-    "gitops.release": Shim({"PREVIOUS": "gitops.release.file:PREVIOUS"}, ("d3e88fb", "babac88")),
+    "gitops.release": Shim(
+        {"PREVIOUS": "gitops.release.environments:EARLIER.promotable"}, ("d3e88fb", "babac88")
+    ),
     "gitops.repository": Shim(
         {
             "Repository": "gitops.git.repository:Repository",
@@ -104,7 +107,7 @@ SHIMS = {
     ),
     "gitops.training_source": Shim(
         {
-            "OPEN": "gitops.training.source:OPEN",
+            "OPEN": "gitops.release.environments:EARLIER.root",
             "admit": "gitops.training.source:admit_paths",
             "source": "gitops.training.source:source",
         },
@@ -139,7 +142,7 @@ def attributes_of(module: str) -> Callable[[str], Any]:
         if target is None:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         place, _, attribute = target.partition(":")
-        return getattr(import_module(place), attribute)
+        return attrgetter(attribute)(import_module(place))
 
     return get
 

@@ -69,6 +69,10 @@ class ReleaseError(FindingError):
     """A release file is missing or does not say which commit runs."""
 
 
+class EnvironmentsError(ReleaseError):
+    """The environments of a tree are not declared, or do not fit together."""
+
+
 class SettingsError(FindingError):
     """A `settings.env`, or a setting of a process, cannot be used."""
 

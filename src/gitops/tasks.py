@@ -133,7 +133,9 @@ def training_ref(*, ref: str, release: str) -> str:
     from gitops.airflow import task_context
     from gitops.training import source as training_source
 
-    return training_source.source(task_context.environment(), ref, release)
+    environment = task_context.environment()
+    environments = task_context.environments()
+    return training_source.source(environment, ref, release, environments=environments)
 
 
 def find_commit(*, ref: str) -> dict[str, Any]:
@@ -476,10 +478,9 @@ def runbook(*, name: str, release: str, checkout: str) -> str:
 def rollback_instructions(*, environment: str) -> str:
     """Return the commands that bring an environment back to its previous release, with a line of text."""
     from gitops.airflow import task_context
-    from gitops.release.file import PREVIOUS
     from gitops.text import instructions
 
-    if environment not in PREVIOUS:
+    if task_context.environments().follows(environment):
         return f"{environment} follows main. Its page Visage has the commands that revert the change there."
     commands = instructions.roll_back(environment, instructions.meeting(task_context.url()))
     return f"To go back, in a checkout after make setup:\n\n{instructions.text(commands)}\n"

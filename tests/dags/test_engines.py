@@ -13,12 +13,12 @@ from airflow.executors.executor_loader import ExecutorLoader
 from dotenv import dotenv_values
 
 from gitops.release import airflow_options, settings
-from gitops.release.file import ENVIRONMENTS
 from infra.local import instance, secret, variables
 from infra.local.layout import Layout
 from infra.local.variables import Address, Own
 from tests.dags import inputs
 from tests.support.checkout import make_checkout
+from tests.support.environments import ENVIRONMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = ROOT / "infra/kubernetes"

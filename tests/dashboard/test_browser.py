@@ -10,9 +10,9 @@ import pytest
 import requests
 from selenium.webdriver.common.by import By
 
-from gitops.release.file import ENVIRONMENTS
 from tests.dashboard.server import Browser, Server, serve
 from tests.dashboard.world import World
+from tests.support.environments import ENVIRONMENTS
 
 pytestmark = [
     pytest.mark.system("chromium", "chromedriver"),

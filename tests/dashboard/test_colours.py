@@ -4,8 +4,8 @@ import pytest
 
 from dashboard import colours
 from gitops.release import settings
-from gitops.release.file import ENVIRONMENTS
 from tests.dashboard.world import ROOT
+from tests.support.environments import ENVIRONMENTS
 
 THEME = "AIRFLOW__API__THEME"
 

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from gitops.release import settings
-from gitops.release.file import ENVIRONMENTS
 from tests.dashboard.world import ROOT
+from tests.support.environments import ENVIRONMENTS
 
 STYLE = (ROOT / "src/dashboard/static/style.css").read_text()
 TEXT, GRAPHIC = 4.5, 3.0

@@ -9,9 +9,9 @@ from typing import Any
 from gitops.git.repository import Repository
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, promote, push
-from gitops.release.file import ENVIRONMENTS
 from gitops.release.state import Ledger
 from gitops.release.verdicts import Verdict, record
+from tests.support.environments import THESE
 from tests.support.figures import model_files
 
 ROOT = Path(__file__).parents[2]
@@ -48,12 +48,12 @@ class Lab:
             "requirements.lock": b"",
             "README.md": b"Visage\n",
         }
-        for environment in ENVIRONMENTS:
-            path = f"environments/{environment}/settings.env"
-            files[path] = (ROOT / path).read_bytes()
-        files["environments/dev/release.yaml"] = b"follow: main\n"
-        for environment in ("staging", "prod"):
-            files[f"environments/{environment}/release.yaml"] = b"commit: null\n"
+        for environment in THESE:
+            for name in ("environment.yaml", "settings.env"):
+                path = f"environments/{environment}/{name}"
+                files[path] = (ROOT / path).read_bytes()
+            release = b"follow: main\n" if THESE.follows(environment) else b"commit: null\n"
+            files[f"environments/{environment}/release.yaml"] = release
         first = self.origin.commit_files(None, files, "Start")
         self.origin.git("update-ref", "refs/heads/main", first)
         Repository.clone(str(self.origin.path), self.clone.path, "--template=")

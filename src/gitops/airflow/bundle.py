@@ -24,9 +24,10 @@ from gitops.git import trial_checkout
 from gitops.git.repository import Repository
 from gitops.paths import MAIN
 from gitops.promotion.may_run import may_run, served
-from gitops.release import contract, settings, signatures
+from gitops.release import contract, environments, settings, signatures
 from gitops.release import file as release_file
 from gitops.release import serving as serving_file
+from gitops.release.file import Declaration
 from gitops.release.serving import Serving
 from gitops.release.state import Ledger, earlier
 
@@ -48,7 +49,7 @@ _NOBODY = {
 class ReleaseBundle(GitDagBundle):
     """Serves the DAGs of the release that `main` declares for an environment.
 
-    :param environment: dev, staging or prod.
+    :param environment: The name of the environment.
     :param subdir: The folder of the repository that holds the DAGs.
     :param git_conn_id: The Airflow connection that says where the repository is.
     :param kwargs: `name`, `version`, `refresh_interval` (seconds) and what else every bundle takes.
@@ -197,7 +198,7 @@ class ReleaseBundle(GitDagBundle):
                 fault = may_run(ledger, self.environment, declared)
                 refused = str(fault) if fault else None
                 if refused is None and strict:
-                    refused = signatures.objection(bare, declaration)
+                    refused = self._unsigned_declaration(bare, declaration)
         except ReleaseError as error:
             refused = str(error)
         if refused is None:
@@ -242,13 +243,21 @@ class ReleaseBundle(GitDagBundle):
             return False
         return lines.get(_SIGNED, (0, ""))[1] == "true"
 
+    def _unsigned_declaration(self, bare: Repository, declaration: Declaration) -> str | None:
+        """Return why a declaration does not count where releases must be signed, or None where it does."""
+        if declaration.release.follow:
+            # Nobody signs for each commit of main, and nobody may make this environment follow it.
+            path = environments.path_of(self.environment)
+            return f"{path}: {self.environment} follows main, but asks for signed releases; write `after`"
+        return signatures.objection(bare, declaration)
+
     def _unsigned(self, ledger: Ledger, commit: str) -> bool:
         """Whether main never declared a commit here in a way that counts where releases must be signed."""
         last = self.serving
         if last and last.commit == commit:
             return False  # It was taken when it was declared, and goes on running.
         return all(
-            signatures.objection(ledger.repository, declaration)
+            self._unsigned_declaration(ledger.repository, declaration)
             for declaration in ledger.history(self.environment)
             if declaration.commit == commit
         )

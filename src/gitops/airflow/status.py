@@ -1,6 +1,7 @@
 """What is declared, what runs, and whether they agree: one row per environment."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,16 +18,14 @@ from gitops.errors import AirflowError, GateError, ReleaseError
 from gitops.model.evaluation import evaluation
 from gitops.release import contract
 from gitops.release import file as release_file
-from gitops.release.file import ENVIRONMENTS, PREVIOUS
+from gitops.release.environments import TERMINAL, Color
 from gitops.release.state import Ledger, last_good
 from gitops.release.verdicts import Ignored
 from gitops.text import instructions
 from gitops.text.instructions import Meeting
 
-COLORS = {"dev": "cyan", "staging": "magenta", "prod": "bright_blue"}
-"""Of the environments. Green, yellow and red say how something is."""
-
 _MOST_IGNORED = 10
+_MOST_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,10 @@ class Row:
     notice: provenance.Notice | None = None
     contract: int | None = None
     """The contract of the runtime that the running release needs; None where nothing runs."""
+    wave: str = ""
+    """The wave of the environment."""
+    color: Color = "slate"
+    """The colour of the environment, as environment.yaml names it."""
 
     def plain(self) -> dict[str, Any]:
         """Return the row as JSON can carry it."""
@@ -93,11 +96,12 @@ def ask(access: Access | None) -> Answer:
 
 def collect(ledger: Ledger, access: dict[str, Access], at: Meeting = instructions.LOCAL) -> list[Row]:
     """Ask all environments at once and compare with what main declares; `at` is where proposals merge."""
-    with ThreadPoolExecutor(len(ENVIRONMENTS)) as pool:
-        answers = list(pool.map(lambda environment: ask(access.get(environment)), ENVIRONMENTS))
+    names = [name for members in ledger.environments.waves.values() for name in members]
+    with ThreadPoolExecutor(min(len(names), _MOST_AT_ONCE)) as pool:
+        answers = list(pool.map(lambda environment: ask(access.get(environment)), names))
     return [
         _row(ledger, environment, answer, access.get(environment), at)
-        for environment, answer in zip(ENVIRONMENTS, answers, strict=True)
+        for environment, answer in zip(names, answers, strict=True)
     ]
 
 
@@ -149,11 +153,13 @@ def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None
         way_on=instructions.lift_hold(environment, at) if hold else (),
         notice=notice,
         contract=needs,
+        wave=ledger.environments[environment].wave,
+        color=ledger.environments[environment].color,
     )
 
 
 def _way_back(ledger: Ledger, environment: str, declared: str | None, at: Meeting) -> tuple[str, ...]:
-    if environment in PREVIOUS:
+    if not ledger.environments.follows(environment):
         good = last_good(ledger, environment)
         return instructions.roll_back(environment, at) if good else ()
     parents = ledger.repository.git("rev-list", "--parents", "--max-count=1", str(declared)).split()[1:]
@@ -177,10 +183,12 @@ def show(
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("", "declared", "runs", "since", "model", "accuracy", "verdict", "check", "agree"):
         table.add_column(title, no_wrap=True)
-    for row in rows:
+    for row, heading in _with_headings(rows):
+        if heading:
+            table.add_row(Text(heading, style="dim"))
         verdict = {True: "verified", False: "rejected", None: "none yet"}[row.verified]
         table.add_row(
-            Text(row.environment, style=COLORS[row.environment]),
+            Text(row.environment, style=_style(row)),
             _commit(row.declared),
             "not known" if row.trouble and row.running is None else _commit(row.running),
             _age(row.since, now or datetime.now(UTC)) if row.declared else "",
@@ -192,8 +200,9 @@ def show(
         )
     console.print(table)
     console.print()
+    width = max(9, *(len(row.environment) + 1 for row in rows))
     for row in rows:
-        line = Text(f"{row.environment:<9}", style=COLORS[row.environment])
+        line = Text(f"{row.environment:<{width}}", style=_style(row))
         known = access.get(row.environment)
         line.append(row.url or "no address known", style="default")
         if known:
@@ -208,8 +217,8 @@ def show(
             line.append(f"  {row.trouble}", style="red")
         console.print(line, soft_wrap=True)
         if row.notice:
-            console.print(Text(f"{'':<9}{row.notice.text}", style="yellow"), soft_wrap=True)
-            console.print(Text(f"{'':<9}{row.notice.command}", style="yellow"), soft_wrap=True)
+            console.print(Text(f"{'':<{width}}{row.notice.text}", style="yellow"), soft_wrap=True)
+            console.print(Text(f"{'':<{width}}{row.notice.command}", style="yellow"), soft_wrap=True)
     for row in rows:
         ways = ((f"To go back in {row.environment}:", row.way_back),)
         ways += ((f"To allow promotions into {row.environment} again:", row.way_on),)
@@ -224,6 +233,20 @@ def ignored(tags: Sequence[Ignored], remote: str) -> Iterator[str]:
     yield from (str(tag) for tag in tags[:_MOST_IGNORED])
     if (more := len(tags) - _MOST_IGNORED) > 0:
         yield f"{more} more tags: ignored; list them: git ls-remote --tags {remote}"
+
+
+def _with_headings(rows: Sequence[Row]) -> Iterator[tuple[Row, str | None]]:
+    """Put the name of a wave before the first of several environments of it."""
+    sizes = Counter(row.wave for row in rows)
+    wave: str | None = None
+    for row in rows:
+        begins = row.wave != wave and sizes[row.wave] > 1
+        wave = row.wave
+        yield row, f"wave {wave}" if begins else None
+
+
+def _style(row: Row) -> str:
+    return TERMINAL[row.color]
 
 
 def _commit(commit: str | None) -> str:

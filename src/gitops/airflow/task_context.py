@@ -8,6 +8,7 @@ from pathlib import Path
 from gitops.errors import SettingsError
 from gitops.git.repository import Repository, is_full_sha
 from gitops.git.workspace import Origin, fetch
+from gitops.release.environments import EARLIER, Environments
 from gitops.release.settings import Settings
 from gitops.training import source as training_source
 
@@ -26,6 +27,25 @@ def environment() -> str:
     if not name:
         raise SettingsError("VISAGE_ENVIRONMENT", "not set", "environments/<env>/settings.env sets it")
     return name
+
+
+def environments() -> Environments:
+    """Return the environments of the release that the current task belongs to.
+
+    The release says itself which environment follows main: nobody can change that for a release that runs.
+    Outside of a task they are the earlier ones.
+
+    Raises:
+        EnvironmentsError: when they are not valid.
+
+    """
+    from airflow.sdk import get_current_context
+
+    try:
+        dag = get_current_context()["dag"]
+    except RuntimeError:
+        return EARLIER
+    return Environments.of_folder(Path(dag.fileloc).resolve().parents[1])
 
 
 def home() -> Path:
@@ -96,12 +116,13 @@ def origin() -> Origin:
                 os.environ.update(before)
 
     def admit(repository: Repository, commit: str) -> None:
-        if environment() == training_source.OPEN:
+        known = environments()
+        if known.follows(environment()):
             return
         own = release()
         fetch(repository, repository_origin, own)
         changed = training_source.changed(repository, own, commit)
-        training_source.admit(environment(), own, commit, changed)
+        training_source.admit(environment(), own, commit, changed, environments=known)
 
     repository_origin = Origin(url=str(hook.repo_url), session=session, admit=admit)
     return repository_origin

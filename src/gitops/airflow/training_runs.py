@@ -60,7 +60,14 @@ def duration(seconds: float) -> str:
 
 
 def start(
-    airflow: Airflow, branch: str, commit: str, profile: str, *, unpause: bool, say: Callable[[str], None]
+    airflow: Airflow,
+    branch: str,
+    commit: str,
+    profile: str,
+    *,
+    environment: str,
+    unpause: bool,
+    say: Callable[[str], None],
 ) -> Started:
     """Start a run for a branch, or find the one that is under way for it.
 
@@ -69,6 +76,7 @@ def start(
         branch: The branch to train from.
         commit: The commit that the branch names now; a run that started from another is none of this branch.
         profile: `full` or `small`.
+        environment: The name of that environment.
         unpause: Unpause the DAG where it is paused; whoever follows the run pauses it again.
         say: Prints a line.
 
@@ -77,20 +85,21 @@ def start(
         AirflowError: Airflow does not answer, or refuses.
 
     """
-    paused = _is_paused(airflow)
+    paused = _is_paused(airflow, environment)
     conf = {"ref": branch, "profile": profile}
     runs = airflow.runs(DAG, limit=25)
     under_way = next((run for run in runs if _is_for(airflow, run, conf, commit)), None)
     if paused and not unpause:
         raise TrainingError(
-            f"{DAG} is paused in dev, and a run of a paused DAG does not start. Add --wait: that unpauses "
-            "the DAG for this run, and pauses it again at its end"
+            f"{DAG} is paused in {environment}, and a run of a paused DAG does not start. Add --wait: that "
+            "unpauses the DAG for this run, and pauses it again at its end"
         )
     run = under_way.id if under_way else airflow.trigger(DAG, conf)
-    say(f"{'Found' if under_way else 'Started'} {run} of {DAG} in dev, for {branch} at profile {profile}")
+    found = "Found" if under_way else "Started"
+    say(f"{found} {run} of {DAG} in {environment}, for {branch} at profile {profile}")
     if not paused:
         return Started(run, under_way is not None, under_way is not None and under_way.note == _UNPAUSED)
-    say(f"{DAG} is paused in dev: unpaused for this run, and paused again at its end")
+    say(f"{DAG} is paused in {environment}: unpaused for this run, and paused again at its end")
     airflow.annotate(DAG, run, _UNPAUSED)
     before = {known.id for known in runs}
     airflow.unpause(DAG)
@@ -218,12 +227,13 @@ def _look(airflow: Airflow, run: str) -> tuple[str, list[Task]]:
             time.sleep(min(3.0, _PATIENCE))
 
 
-def _is_paused(airflow: Airflow) -> bool:
+def _is_paused(airflow: Airflow, environment: str) -> bool:
     found = next((dag for dag in airflow.dags() if dag["dag_id"] == DAG), None)
     if found is None:
         errors = airflow.import_errors().items()
         faults = [f"{name}: {trace.strip().splitlines()[-1]}" for name, trace in errors]
-        raise TrainingError("; ".join([f"dev has no DAG {DAG}; see .venv/bin/gitops status", *faults]))
+        missing = f"{environment} has no DAG {DAG}; see .venv/bin/gitops status"
+        raise TrainingError("; ".join([missing, *faults]))
     return bool(found["is_paused"])
 
 

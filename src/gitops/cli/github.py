@@ -56,7 +56,6 @@ def promotions(
     from gitops.forge.client import GitHub
     from gitops.forge.promotions import act, decide
     from gitops.promotion.rules import Evidence
-    from gitops.release.file import PREVIOUS
     from gitops.release.state import Ledger
 
     repository, remote = open_checkout(remote)
@@ -65,7 +64,7 @@ def promotions(
     ledger = Ledger.fetch(repository, remote)
     evidence = Evidence(storage, comparer(repository, remote))
     refused = []
-    for environment in PREVIOUS:
+    for environment in ledger.environments.promotable:
         turn = decide(ledger, environment, remote, evidence)
         if github is not None:
             turn = act(github, ledger, remote, turn)

@@ -17,10 +17,10 @@ def status(
     access: Access = None,
     remote: Remote = None,
 ) -> None:
-    """Show what is declared and what runs in each environment.
+    """Show the declared and the running release of each environment, wave by wave.
 
-    Exits with 0 only when every environment runs what main declares for it. Tags that look like verdicts and
-    are none are named on the other stream; they count for nothing.
+    Exits with 0 only when every environment runs the release that main declares for it. Prints tags
+    that look like verdicts and are none on the other stream; they count for nothing.
     """
     from gitops.airflow.client import ACCESS_FILE, load_access
     from gitops.airflow.status import collect, ignored, show
@@ -36,9 +36,16 @@ def status(
         print(json.dumps([row.plain() for row in rows], indent=1))
     else:
         show(rows, known, OUT)
+    if ledger.environments_problem:
+        ERR.print(
+            f"main: {ledger.environments_problem}. The last valid environments count until then",
+            markup=False,
+            soft_wrap=True,
+            style="red",
+        )
     for line in ignored(ledger.verdicts.ignored, remote):
         ERR.print(line, markup=False, soft_wrap=True, style="yellow")
-    if not all(row.agree for row in rows):
+    if ledger.environments_problem or not all(row.agree for row in rows):
         raise typer.Exit(1)
 
 
@@ -67,7 +74,6 @@ def diff(
     from dataclasses import replace
 
     from gitops.diff.diff import between_settings, compare
-    from gitops.release.file import ENVIRONMENTS
     from gitops.release.state import Ledger
 
     if (one is None) != (other is None):
@@ -75,7 +81,7 @@ def diff(
     repository, remote = open_checkout(remote, needed=False)
     ledger = Ledger.fetch(repository, remote, main=base) if remote else Ledger(repository, main=base)
     if one is not None and other is not None:
-        both = one in ENVIRONMENTS and other in ENVIRONMENTS
+        both = one in ledger.environments and other in ledger.environments
         before, after = _named(ledger, remote, one), _named(ledger, remote, other)
         found = compare(repository, before, after, environments=not both)
         if both and one != other:
@@ -96,8 +102,6 @@ def diff(
 
 
 def _named(ledger: Any, remote: str, name: str) -> str | None:
-    from gitops.release.file import ENVIRONMENTS
-
-    if name in ENVIRONMENTS:
+    if name in ledger.environments:
         return ledger.declared(name).commit
     return commit_of(ledger.repository, remote, name)

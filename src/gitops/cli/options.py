@@ -1,7 +1,7 @@
 """What the commands have in common: their options, and how they speak."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -56,8 +56,7 @@ Access = Annotated[
     ),
 ]
 Environment = Annotated[
-    Literal["dev", "staging", "prod"],
-    typer.Argument(metavar="ENV", help="staging or prod", show_default=False),
+    str, typer.Argument(metavar="ENV", help="An environment that takes promotions.", show_default=False)
 ]
 
 

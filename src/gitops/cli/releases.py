@@ -7,6 +7,7 @@ import typer
 
 from gitops.cli.context import comparer, meeting, open_checkout
 from gitops.cli.options import OUT, Environment, Push, Remote, WithoutStorage, show_judgement
+from gitops.errors import GitopsError
 from gitops.text import instructions
 
 _PAUSE = 5.0
@@ -14,7 +15,14 @@ _PAUSE = 5.0
 
 
 def promote(
-    environment: Environment,
+    environment: Annotated[
+        str | None,
+        typer.Argument(metavar="[ENV]", help="An environment that takes promotions.", show_default=False),
+    ] = None,
+    wave: Annotated[
+        str | None,
+        typer.Option(metavar="WAVE", help="Instead of ENV: all environments of a wave.", show_default=False),
+    ] = None,
     push: Push = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until the environments before it have verified the release.")
@@ -25,34 +33,43 @@ def promote(
     without_storage: WithoutStorage = False,
     remote: Remote = None,
 ) -> None:
-    """Propose to an environment the release that the one before it runs.
+    """Propose to an environment, or to a wave of them, the release that the ones before it run.
 
-    staging gets the release of dev, prod gets the release of staging. Every environment before it must have
-    verified the release, and its model must be made from its own parameters, code and data. The proposal is a
-    branch, `promote/ENV`, with one commit that changes the release file of that environment.
+    `environments/*/environment.yaml` says which come before it. Each of them must have verified the release,
+    and its model must be made from its own parameters, code and data. The proposal is a branch, `promote/ENV`
+    or `promote-wave/WAVE`, with one commit that changes the release files of those environments.
     """
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
     from gitops.promotion.proposals import promote as propose
+    from gitops.promotion.proposals import promote_wave
     from gitops.promotion.rules import Evidence, RefusedError
     from gitops.release.state import Ledger
 
+    if environment is not None and wave is None:
+        name, propose_it, commands_of = environment, propose, instructions.promote
+    elif wave is not None and environment is None:
+        name, propose_it, commands_of = wave, promote_wave, instructions.promote_wave
+    else:
+        raise GitopsError("promote takes an environment, or --wave and the name of a wave")
     provenance.begin()
     repository, remote = open_checkout(remote)
     if wait:
-        _await_verdicts(repository, remote, environment, minutes * 60)
+        _await_verdicts(repository, remote, environment, wave, minutes * 60)
     storage = Storage(repository.path, optional=without_storage)
     ledger = Ledger.fetch(repository, remote)
     try:
-        proposal = propose(ledger, environment, remote, Evidence(storage, comparer(repository, remote)))
+        proposal = propose_it(ledger, name, remote, Evidence(storage, comparer(repository, remote)))
     except RefusedError as refused:
         show_judgement(refused.judgement)
         raise
     show_judgement(proposal.judgement)
-    _finish(ledger, remote, proposal, push, instructions.promote(environment, meeting(repository, remote)))
+    _finish(ledger, remote, proposal, push, commands_of(name, meeting(repository, remote)))
 
 
-def _await_verdicts(repository: Any, remote: str, environment: str, seconds: float) -> None:
+def _await_verdicts(
+    repository: Any, remote: str, environment: str | None, wave: str | None, seconds: float
+) -> None:
     """Return when nobody's verdict is missing any more, or when time is up: then the rules say so."""
     import time
 
@@ -60,7 +77,12 @@ def _await_verdicts(repository: Any, remote: str, environment: str, seconds: flo
     from gitops.release.state import Ledger
 
     deadline, said = time.monotonic() + seconds, ""
-    while missing := awaited(Ledger.fetch(repository, remote), environment):
+    while True:
+        ledger = Ledger.fetch(repository, remote)
+        names = ledger.environments.wave(wave) if wave is not None else (str(environment),)
+        missing = list(dict.fromkeys(one for name in names for one in awaited(ledger, name)))
+        if not missing:
+            return
         line = f"Waiting for {' and '.join(missing)} to verify the release; see gitops status"
         if line != said:
             OUT.print(line, soft_wrap=True)

@@ -9,8 +9,6 @@ from gitops.cli.options import ERR, OUT, Access, Remote
 from gitops.errors import RuleError, TrainingError
 from gitops.text import instructions
 
-_TRAINS = "dev"
-
 
 def train(
     branch: Annotated[
@@ -36,7 +34,7 @@ def train(
     access: Access = None,
     remote: Remote = None,
 ) -> None:
-    """Train a model from a branch, in dev's Airflow.
+    """Train a model from a branch, in the Airflow of the environment that follows main.
 
     Starts a run of ml_pipeline_face_attributes, or finds the run that is under way for the branch. With
     --wait, prints a line for each task, and at the end the candidate branch and the next command. If the DAG
@@ -60,8 +58,9 @@ def train(
     provenance.begin()
     repository, remote = open_checkout(remote)
     path = access or repository.path / ACCESS_FILE
-    known = load_access(path).get(_TRAINS)
     ledger = Ledger.fetch(repository, remote)
+    environment = ledger.environments.root
+    known = load_access(path).get(environment)
     commit = _pushed(repository, remote, branch)
     if on_main:
         branch, commit = _put_on_main(ledger, remote, branch, commit)
@@ -69,14 +68,16 @@ def train(
     if broken := unreadable(ledger, commit):
         raise RuleError(*broken)
     if known is None:
-        raise TrainingError(f"{path}: names no Airflow of {_TRAINS}; start the environments: make up")
+        raise TrainingError(f"{path}: names no Airflow of {environment}; start the environments: make up")
 
     def say(line: str) -> None:
         OUT.print(line, soft_wrap=True, markup=False)
 
     again = instructions.train(branch, *(() if profile == "full" else ("--profile", profile)))
     with Airflow(known, timeout=30) as airflow:
-        started = training_runs.start(airflow, branch, commit, profile, unpause=wait, say=say)
+        started = training_runs.start(
+            airflow, branch, commit, profile, environment=environment, unpause=wait, say=say
+        )
         say(f"Watch it: {known.web or known.url}/dags/{training_runs.DAG}/runs/{started.run}")
         if not wait:
             say(f"Follow it: {again}")

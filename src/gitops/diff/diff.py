@@ -9,12 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from gitops.diff import dags, files
-from gitops.errors import DagsError, SettingsError
+from gitops.errors import DagsError, EnvironmentsError, SettingsError
 from gitops.git.repository import Repository
 from gitops.model.metrics import Figures, Interval, of_commit
 from gitops.paths import LOCK, MODEL, PARAMETERS
 from gitops.release import settings
-from gitops.release.file import ENVIRONMENTS, path_of
+from gitops.release.environments import Environments
+from gitops.release.file import path_of
 from gitops.text import markdown
 
 DATA = "data/"
@@ -167,7 +168,8 @@ class _Side:
 
     def __init__(self, repository: Repository, commit: str | None) -> None:
         paths = [PARAMETERS, DEPENDENCIES, LOCK]
-        paths += [of(environment) for environment in ENVIRONMENTS for of in (settings.path_of, path_of)]
+        self.environments = _names(repository, commit)
+        paths += [of(environment) for environment in self.environments for of in (settings.path_of, path_of)]
         found = repository.read_all([(commit, path) for path in paths]) if commit else [None] * len(paths)
         self.commit = commit
         self.contents = {path: content or b"" for path, content in zip(paths, found, strict=True)}
@@ -291,11 +293,11 @@ def _speed(old: Figures, new: Figures) -> Iterator[Change]:
 
 
 def _settings(old: _Side, new: _Side) -> Iterator[Change]:
-    for environment in ENVIRONMENTS:
+    for environment in dict.fromkeys([*new.environments, *old.environments]):
         variables = (_variables(side, environment) for side in (old, new))
         yield from _prefixed(f"{environment}: ", _mappings(*variables))
         path = path_of(environment)
-        declared = (files.flat(side.contents[path]) for side in (old, new))
+        declared = (files.flat(side.contents.get(path, b"")) for side in (old, new))
         yield from _prefixed(f"{path}: ", _mappings(*declared))
 
 
@@ -343,10 +345,18 @@ def _shown(value: str | None) -> str:
 def _variables(side: _Side, environment: str) -> dict[str, str]:
     path = settings.path_of(environment)
     try:
-        lines = settings.parse_lines(side.contents[path], path)
+        lines = settings.parse_lines(side.contents.get(path, b""), path)
     except SettingsError as error:
         return {"(not valid)": str(error)}
     return {key: value for key, (_, value) in lines.items()}
+
+
+def _names(repository: Repository, commit: str | None) -> tuple[str, ...]:
+    """Return the environments of a commit; those that cannot be read change nothing that a diff shows."""
+    try:
+        return Environments.of_commit(repository, commit).names if commit else ()
+    except EnvironmentsError:
+        return ()
 
 
 def _short(commit: str | None) -> str:

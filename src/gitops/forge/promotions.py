@@ -13,10 +13,9 @@ from gitops.dvc import provenance
 from gitops.errors import NothingToDoError, RuleError, SettingsError
 from gitops.forge import pull_request
 from gitops.forge.client import GitHub
-from gitops.promotion.proposals import Proposal, awaited, promote, push
+from gitops.promotion.proposals import Proposal, awaited, due, promote, push
 from gitops.promotion.rules import NO_EVIDENCE, Evidence
 from gitops.release import file as release_file
-from gitops.release.file import PREVIOUS
 from gitops.release.state import Ledger
 from gitops.text import instructions
 from gitops.text.instructions import Meeting
@@ -50,35 +49,43 @@ def decide(
     *,
     now: datetime | None = None,
 ) -> Turn:
-    """Say whether it is time to promote into `environment` what the one before it runs.
+    """Decide whether it is time to promote into `environment` the release that the ones before it run.
 
-    It is once that environment has verified it, for as long as MIN_SOAK_HOURS asks.
+    It is once these have verified it, for as long as MIN_SOAK_HOURS asks.
     """
-    source = PREVIOUS[environment]
+    environments = ledger.environments
+    sources = environments.before(environment)
+    source = " and ".join(sources)
     if hold := ledger.present(environment).hold:
         return Turn(environment, "over", f"held: {hold}")
-    commit = ledger.tip if source == "dev" else ledger.present(source).commit
+    commit = due(ledger, environment)
     if commit is None:
         return Turn(environment, "wait", f"{source} has no release yet")
     short = commit[:12]
     if release_file.same(ledger.repository, ledger.present(environment).commit, commit):
         return Turn(environment, "over", f"has the release of {source}, {short}, already")
-    if tag := ledger.verdicts.rejected(source, commit):
-        return Turn(environment, "over", f"{source} rejected {short} ({tag.name})")
+    for name in sources:
+        if tag := ledger.verdicts.rejected(name, commit):
+            return Turn(environment, "over", f"{name} rejected {short} ({tag.name})")
+        there = commit if environments.follows(name) else ledger.present(name).commit
+        if not release_file.same(ledger.repository, there, commit):
+            runs = (there or "nothing")[:12]
+            return Turn(environment, "wait", f"{short} is due, but {name} runs {runs}")
     missing = awaited(ledger, environment)
-    age = ledger.verdicts.age(source, commit, now=now)
-    if missing or age is None:
+    ages = [age for name in sources if (age := ledger.verdicts.age(name, commit, now=now)) is not None]
+    if missing or len(ages) < len(sources):
         return Turn(environment, "wait", f"{' and '.join(missing) or source} has not verified {short} yet")
+    age = min(ages)
     try:
         soak = timedelta(hours=ledger.settings(environment).min_soak_hours)
     except SettingsError as error:
         return Turn(environment, "refused", str(error), refused=(str(error),))
     if soak and age < soak:
-        due = (now or datetime.now(UTC)) + soak - age
+        until = (now or datetime.now(UTC)) + soak - age
         return Turn(
             environment,
             "wait",
-            f"{source} verified {short} not long enough ago; due {due:%Y-%m-%d %H:%M} UTC",
+            f"{source} verified {short} not long enough ago; due {until:%Y-%m-%d %H:%M} UTC",
         )
     if notice := provenance.notice(ledger.repository, commit):
         return Turn(environment, "wait", f"{short}: {notice.text}")
@@ -112,16 +119,18 @@ def act(github: GitHub, ledger: Ledger, remote: str, turn: Turn) -> Turn:
 def describe(ledger: Ledger, proposal: Proposal, at: Meeting) -> str:
     """Return what a reviewer reads first, as Markdown; `at` is where the proposal is merged."""
     environment, commit = proposal.environment, proposal.after.commit
-    source = PREVIOUS[environment]
-    verdict = ledger.verdicts.verified(source, commit)
+    sources = ledger.environments.before(environment)
     verified = ""
-    if verdict is not None and verdict.measured_accuracy is not None:
-        verified = (
-            f" {source} verified it on {verdict.at:%Y-%m-%d at %H:%M} UTC: mean accuracy "
-            f"{verdict.measured_accuracy:.4f} on {verdict.samples} images ({code(verdict.tag)})."
-        )
+    for source in sources:
+        verdict = ledger.verdicts.verified(source, commit)
+        if verdict is not None and verdict.measured_accuracy is not None:
+            verified += (
+                f" {source} verified it on {verdict.at:%Y-%m-%d at %H:%M} UTC: mean accuracy "
+                f"{verdict.measured_accuracy:.4f} on {verdict.samples} images ({code(verdict.tag)})."
+            )
+    come_from = f"{' and '.join(sources)} {'runs' if len(sources) == 1 else 'run'}"
     first = [
-        f"{environment} is to run {code((commit or '')[:12])}, which {source} runs.{verified}",
+        f"{environment} is to run {code((commit or '')[:12])}, which {come_from}.{verified}",
         f"Merging changes `{release_file.path_of(environment)}` and nothing else; {environment} then takes "
         "the release. To go back, in a checkout after `make setup`:",
         f"```sh\n{instructions.text(instructions.roll_back(environment, at))}\n```",

@@ -4,16 +4,17 @@ import hashlib
 
 from gitops.dvc import lockfile, provenance
 from gitops.dvc.provenance import train_command
-from gitops.errors import GateError, ProvenanceError, ReleaseError, SettingsError
+from gitops.errors import EnvironmentsError, GateError, ProvenanceError, ReleaseError, SettingsError
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.git.merge_result import MergeResult, merge_result
 from gitops.git.repository import Repository
 from gitops.paths import EVALUATION, EXPORT, LOCK
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model, judge_release
-from gitops.release import contract, settings, signatures
+from gitops.release import contract, environments, settings, signatures
 from gitops.release import file as release_file
-from gitops.release.file import ENVIRONMENTS, PREVIOUS
+from gitops.release.environments import Environments
+from gitops.release.file import Release
 from gitops.release.settings import Settings
 from gitops.release.signatures import SIGNERS
 from gitops.release.state import Ledger
@@ -40,19 +41,16 @@ def judge(ledger: Ledger, result: MergeResult, evidence: Evidence = NO_EVIDENCE)
     _ask_early(ledger, head, changed, evidence)
     judgement = Judgement()
     found: list[Finding] = []
-    for environment in ENVIRONMENTS:
-        judgement += _release(ledger, environment, base, head, changed, evidence)
-        judgement += Judgement(tuple(_settings(ledger, environment, head)))
-    known = {f"environments/{environment}/" for environment in ENVIRONMENTS}
-    for path in changed:
-        folder = "/".join(path.split("/")[:2]) + "/"
-        ours = path.startswith("environments/") and path.endswith(("/release.yaml", "/settings.env"))
-        if ours and folder not in known:
-            found.append(Finding(path, "no such environment", f"there are {', '.join(ENVIRONMENTS)}"))
+    after, wrong = _environments(ledger, head, changed)
+    found += wrong
+    for environment in after:
+        judgement += _release(ledger, after, environment, base, head, changed, evidence)
+        judgement += Judgement(tuple(_settings(ledger, after, environment, head)))
+    found += _ports(ledger, after, head)
     found += pipeline(ledger, head, changed)
     if contract.PATH in changed and (objection := contract.objection(repository, head)):
         found.append(Finding(contract.PATH, objection, "roll out a runtime that has it, then merge this"))
-    found += _signatures(ledger, result, changed)
+    found += _signatures(ledger, after, result, changed)
     judgement += Judgement(tuple(found))
     if _MODEL_FILES & set(changed):
         judgement += _model(ledger, head, evidence)
@@ -122,8 +120,51 @@ def note(ledger: Ledger, commit: str, changed: list[str], branch: str) -> str | 
 
 
 def _touches_pipeline(changed: list[str]) -> bool:
-    files = {release_file.path_of(environment) for environment in ENVIRONMENTS}
-    return not files.issuperset(changed)
+    return not all(path.startswith("environments/") and path.endswith("/release.yaml") for path in changed)
+
+
+def _environments(ledger: Ledger, head: str, changed: list[str]) -> tuple[Environments, list[Finding]]:
+    """Return the environments that main would have, and everything that is wrong with their folders."""
+    found: list[Finding] = []
+    try:
+        after = Environments.of_commit(ledger.repository, head)
+    except EnvironmentsError as error:
+        return ledger.environments, [error.finding]
+    files = set(ledger.repository.files(head, environments.FOLDER))
+    declared = {path for path in files if path.count("/") == 2 and path.endswith(f"/{environments.FILE}")}
+    if not declared and any(path.endswith(f"/{environments.FILE}") for path in changed):
+        right = f"restore them: git checkout {ledger.tip[:12]} -- {environments.FOLDER}"
+        found.append(Finding(environments.FOLDER, f"no {environments.FILE} is left", right))
+    for name in ledger.environments:
+        folder = f"{environments.FOLDER}/{name}"
+        if name not in after and any(path.startswith(f"{folder}/") for path in files):
+            remedy = f"restore it, or remove the environment: git rm -r {folder}"
+            found.append(Finding(environments.path_of(name), "missing", remedy))
+    for path in changed:
+        _, _, file = path.rpartition("/")
+        folder = path.split("/")[1] if path.count("/") == 2 else ""
+        ours = path.startswith(f"{environments.FOLDER}/") and file in ("release.yaml", "settings.env")
+        if ours and path in files and folder not in after and folder not in ledger.environments:
+            right = f"there are {', '.join(after)}; make another with make new-environment"
+            found.append(Finding(path, "no such environment", right))
+    return after, found
+
+
+def _ports(ledger: Ledger, after: Environments, head: str) -> list[Finding]:
+    """Name the environments that could not run on one machine, as they have one port."""
+    found: list[Finding] = []
+    taken: dict[int, str] = {}
+    for environment in after:
+        try:
+            content = ledger.repository.read(head, settings.path_of(environment)) or b""
+            port = Settings.from_file(content, environment).web_port
+        except SettingsError:
+            continue  # `_settings` tells
+        other = taken.setdefault(port, environment)
+        if other != environment:
+            rule = f"WEB_PORT: {port} is that of {other}"
+            found.append(Finding(settings.path_of(environment), rule, "choose another port"))
+    return found
 
 
 def _ask_early(ledger: Ledger, head: str, changed: list[str], evidence: Evidence) -> None:
@@ -132,11 +173,11 @@ def _ask_early(ledger: Ledger, head: str, changed: list[str], evidence: Evidence
         return
     if _MODEL_FILES & set(changed):
         evidence.storage.begin(ledger.repository, head)
-    for environment in PREVIOUS:
+    for environment in ledger.environments.promotable:
         if release_file.path_of(environment) not in changed:
             continue
         try:
-            after = release_file.read(ledger.repository, head, environment)
+            after = release_file.read(ledger.repository, head, environment, follows=False)
         except ReleaseError:
             continue  # told when it is that file's turn
         if after and after.commit and after.hold is None and ledger.repository.has(after.commit):
@@ -144,39 +185,89 @@ def _ask_early(ledger: Ledger, head: str, changed: list[str], evidence: Evidence
 
 
 def _release(
-    ledger: Ledger, environment: str, base: str, head: str, changed: list[str], evidence: Evidence
+    ledger: Ledger,
+    there: Environments,
+    environment: str,
+    base: str,
+    head: str,
+    changed: list[str],
+    evidence: Evidence,
 ) -> Judgement:
-    file = release_file.path_of(environment)
+    """Judge the release file of one of the environments that main would have."""
+    file, known = release_file.path_of(environment), ledger.environments
+    follows = there.follows(environment)
     try:
-        after = release_file.read(ledger.repository, head, environment)
+        after = release_file.read(ledger.repository, head, environment, follows=follows)
     except ReleaseError as error:
         return Judgement.of(error.finding)
     if after is None:
-        return Judgement.of(Finding(file, "missing", f"restore it: git checkout {base[:12]} -- {file}"))
+        new = environment not in known
+        remedy = "add it, with `commit: null`" if new else f"restore it: git checkout {base[:12]} -- {file}"
+        return Judgement.of(Finding(file, "missing", remedy))
+    if environment in known and follows != known.follows(environment):
+        # Another environment comes first now. There is nothing to promote in the same step.
+        if after.commit is None:
+            return Judgement()
+        problem = f"{environment} followed main, and has verified nothing as a release of its own"
+        return Judgement.of(Finding(file, problem, "write `commit: null`; promote into it after the merge"))
+    if environment not in known and follows:
+        return Judgement()
     if file not in changed or after == ledger.present(environment):
         return Judgement()
     judgement = judge_release(ledger, environment, after, evidence)
-    if others := [path for path in changed if path != file]:
+    together = _together(ledger, environment, head, changed, after)
+    if others := [path for path in changed if path not in together]:
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         remedy = "put the release into a pull request of its own"
         judgement += Judgement.of(Finding(file, f"changes together with {shown}", remedy))
     return judgement
 
 
-def _signatures(ledger: Ledger, result: MergeResult, changed: list[str]) -> list[Finding]:
+def _together(
+    ledger: Ledger, environment: str, head: str, changed: list[str], after: Release
+) -> frozenset[str]:
+    """Return the files that may change together with a release file.
+
+    They are those of its wave, where each of them gets the same release by a promotion.
+    """
+    files = {release_file.path_of(environment)}
+    known = ledger.environments
+    if environment not in known or not _promotes(ledger, environment, after):
+        return frozenset(files)
+    for other in known.wave(known[environment].wave):
+        file = release_file.path_of(other)
+        if file not in changed or known.follows(other):
+            continue
+        try:
+            release = release_file.read(ledger.repository, head, other, follows=False)
+        except ReleaseError:
+            continue  # `_release` reports it
+        if release is not None and release.commit == after.commit and _promotes(ledger, other, release):
+            files.add(file)
+    return frozenset(files)
+
+
+def _promotes(ledger: Ledger, environment: str, after: Release) -> bool:
+    return after.hold is None and after.commit not in (None, ledger.present(environment).commit)
+
+
+def _signatures(
+    ledger: Ledger, after: Environments, result: MergeResult, changed: list[str]
+) -> list[Finding]:
     """Tell before the merge what an environment that asks for signed releases would refuse after it."""
     repository, head, found = ledger.repository, result.commit, []
     signers = signatures.trusted(repository, ledger.tip)
     listed = repository.read(head, SIGNERS) is not None
     to_be_signed = [SIGNERS]
-    for environment in ENVIRONMENTS:
-        file = settings.path_of(environment)
+    for environment in ledger.environments:
         if _asks(repository, ledger.tip, environment):
-            to_be_signed.append(release_file.path_of(environment))
+            to_be_signed += [release_file.path_of(environment), environments.path_of(environment)]
+    for environment in after:
+        file = settings.path_of(environment)
         asked = _asks(repository, head, environment)
         if asked and not listed:
             found.append(Finding(file, f"asks for signed releases, but there is no {SIGNERS}", "add it"))
-        if listed and not asked and environment == "prod":
+        if listed and not asked and environment in after.last_wave:
             found.append(
                 Finding(file, f"{SIGNERS} lists who may release", "write REQUIRE_SIGNED_RELEASES=true")
             )
@@ -195,15 +286,18 @@ def _asks(repository: Repository, commit: str, environment: str) -> bool:
         return False  # what is wrong with them is told elsewhere
 
 
-def _settings(ledger: Ledger, environment: str, head: str) -> list[Finding]:
+def _settings(ledger: Ledger, after: Environments, environment: str, head: str) -> list[Finding]:
     file = settings.path_of(environment)
     content = ledger.repository.read(head, file)
     if content is None:
         return [Finding(file, "missing", "every environment has its settings")]
     try:
-        Settings.from_file(content, environment)
+        found = Settings.from_file(content, environment)
     except SettingsError as error:
         return [error.finding]
+    if found.require_signed_releases and after.follows(environment):
+        problem = f"REQUIRE_SIGNED_RELEASES: {environment} follows main, signed or not"
+        return [Finding(file, problem, "write false")]
     return []
 
 
@@ -211,10 +305,11 @@ def _model(ledger: Ledger, head: str, evidence: Evidence) -> Judgement:
     presence = evidence.presence(ledger.repository, head)
     found = [presence.finding] if presence.finding else []
     rows: tuple[gates.Row, ...] = ()
-    # Merging to main is a release into dev.
+    root = ledger.environments.root
+    # Merging to main is a release into the environment that follows it.
     try:
         found += _edited(ledger.repository, head)
-        rows = judge_model(ledger, "dev", head, ledger.tip, None if presence.finding else evidence.compare)
+        rows = judge_model(ledger, root, head, ledger.tip, None if presence.finding else evidence.compare)
     except (GateError, SettingsError) as error:
         found.append(error.finding)
     found += [
@@ -226,7 +321,7 @@ def _model(ledger: Ledger, head: str, evidence: Evidence) -> Judgement:
         for row in rows
         if not row.ok
     ]
-    return Judgement(tuple(found), {"dev": rows} if rows else {}, presence.checked)
+    return Judgement(tuple(found), {root: rows} if rows else {}, presence.checked)
 
 
 def _edited(repository: Repository, head: str) -> list[Finding]:

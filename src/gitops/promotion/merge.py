@@ -9,7 +9,7 @@ from gitops.promotion.check import judge
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, RefusedError
 from gitops.release.state import Ledger
 
-PROPOSALS = ("promote/", "rollback/", "release-hold/")
+PROPOSALS = ("promote/", "promote-wave/", "rollback/", "release-hold/")
 _ATTEMPTS = 2
 
 

@@ -1,9 +1,10 @@
-"""Promotion and rollback: the one-file commits by which a release reaches an environment.
+"""Promotion and rollback: the commits of release files by which a release reaches an environment.
 
 They obey `gitops.promotion.rules`, by which `gitops check` judges every change of a release file: an edit by
 hand cannot do anything that `gitops promote` would refuse.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -16,13 +17,12 @@ from gitops.promotion.rules import (
     Evidence,
     Judgement,
     RefusedError,
-    chain,
     choices,
     judge_release,
 )
 from gitops.release import file as release_file
 from gitops.release import signatures
-from gitops.release.file import ENVIRONMENTS, PREVIOUS, Release
+from gitops.release.file import Release
 from gitops.release.state import Ledger, last_good
 
 _LONGEST_REASON = 500
@@ -30,7 +30,19 @@ _LONGEST_REASON = 500
 
 @dataclass(frozen=True)
 class Proposal:
-    """A one-file commit on a branch of its own, ready to become a pull request."""
+    """A commit of release files on a branch of its own, ready to become a pull request.
+
+    Attributes:
+        environment: The environment; of several, the first one.
+        branch: The branch.
+        commit: The commit.
+        before: The release that the environment declares now.
+        after: The release that it would declare.
+        message: The message of the commit.
+        known: Whether the remote already has the branch at this commit.
+        judgement: The judgement of the rules.
+
+    """
 
     environment: str
     branch: str
@@ -39,7 +51,6 @@ class Proposal:
     after: Release
     message: str
     known: bool
-    """Whether the remote already has the branch at this commit."""
     judgement: Judgement = field(default_factory=Judgement)
 
 
@@ -51,40 +62,106 @@ def promote(
     *,
     now: datetime | None = None,
 ) -> Proposal:
-    """Propose to an environment the release that the one before it runs. Pushes nothing.
+    """Propose to an environment the release that the ones before it run. Pushes nothing.
 
     Raises:
         NothingToDoError: when it has that release already.
         RefusedError: when rules forbid it.
 
     """
-    _promotable(environment)
-    source = PREVIOUS[environment]
-    before = ledger.present(environment)
-    commit = due(ledger, environment)
-    if commit is None:
-        raise NothingToDoError(f"{source} has no release yet: nothing to promote to {environment}")
-    if release_file.same(ledger.repository, before.commit, commit):
-        raise NothingToDoError(f"{environment} already has the release of {source}, {commit[:12]}")
-    after = Release(commit=commit)
-    judgement = _obey(judge_release(ledger, environment, after, evidence, now=now))
-    subject = f"Promote {commit[:12]} to {environment}"
-    branch = f"promote/{environment}"
-    proposal = _propose(ledger, environment, remote, branch, before, after, subject, load_dags=True)
+    _promotable(ledger, environment)
+    moves = {environment: _release_due(ledger, environment)}
+    return _promote(ledger, moves, remote, f"promote/{environment}", evidence, now)
+
+
+def promote_wave(
+    ledger: Ledger,
+    wave: str,
+    remote: str,
+    evidence: Evidence = NO_EVIDENCE,
+    *,
+    now: datetime | None = None,
+) -> Proposal:
+    """Propose one release to all environments of a wave that do not have it yet. Pushes nothing.
+
+    Raises:
+        NothingToDoError: when each of them has its release already.
+        RefusedError: when rules forbid it for one of them.
+        RuleError: when the wave follows main, or different releases are due in it.
+        EnvironmentsError: when there is no such wave.
+
+    """
+    moves: dict[str, Release] = {}
+    reasons: list[str] = []
+    for environment in ledger.environments.wave(wave):
+        _promotable(ledger, environment)
+        try:
+            moves[environment] = _release_due(ledger, environment)
+        except NothingToDoError as error:
+            reasons.append(str(error))
+    if not moves:
+        raise NothingToDoError("; ".join(reasons))
+    if len({after.commit for after in moves.values()}) > 1:
+        releases = ", ".join(f"{name} {(after.commit or '')[:12]}" for name, after in moves.items())
+        raise RuleError(
+            f"{wave}: a wave takes one release, but these are due: {releases}; promote one by one"
+        )
+    return _promote(ledger, moves, remote, f"promote-wave/{wave}", evidence, now)
+
+
+def _promote(
+    ledger: Ledger,
+    moves: Mapping[str, Release],
+    remote: str,
+    branch: str,
+    evidence: Evidence,
+    now: datetime | None,
+) -> Proposal:
+    judgement = Judgement()
+    for environment, after in moves.items():
+        judgement += judge_release(ledger, environment, after, evidence, now=now)
+    _obey(judgement)
+    commit = next(iter(moves.values())).commit or ""
+    subject = f"Promote {commit[:12]} to {', '.join(moves)}"
+    proposal = _propose(ledger, moves, remote, branch, subject, load_dags=True)
     return replace(proposal, judgement=judgement)
 
 
+def _release_due(ledger: Ledger, environment: str) -> Release:
+    sources = " and ".join(ledger.environments.before(environment))
+    commit = due(ledger, environment)
+    if commit is None:
+        raise NothingToDoError(f"{sources} has no release yet: nothing to promote to {environment}")
+    if release_file.same(ledger.repository, ledger.present(environment).commit, commit):
+        raise NothingToDoError(f"{environment} already has the release of {sources}, {commit[:12]}")
+    return Release(commit=commit)
+
+
 def due(ledger: Ledger, environment: str) -> str | None:
-    """Return the commit that would be promoted to an environment, or None where there is none."""
-    source = PREVIOUS[environment]
-    return ledger.tip if source == "dev" else ledger.present(source).commit
+    """Return the commit that would be promoted to an environment, or None where there is none.
+
+    Where several environments come before it, the newest of their releases is due. The rules ask each of them
+    for it.
+    """
+    environments = ledger.environments
+    sources = [name for name in environments.before(environment) if not environments.follows(name)]
+    if not sources:
+        return ledger.tip
+    newest: str | None = None
+    for source in sources:
+        commit = ledger.present(source).commit
+        if commit is None or not ledger.repository.has(commit):
+            return commit
+        if newest is None or ledger.repository.is_ancestor(newest, commit):
+            newest = commit
+    return newest
 
 
 def awaited(ledger: Ledger, environment: str) -> list[str]:
     """Return the environments whose verdict a promotion waits for; none once one of them rejected it."""
-    _promotable(environment)
+    _promotable(ledger, environment)
     commit = due(ledger, environment)
-    before, verdicts = chain(environment), ledger.verdicts
+    before, verdicts = ledger.environments.chain(environment), ledger.verdicts
     if commit is None or any(verdicts.rejected(name, commit) for name in before):
         return []
     return [name for name in before if not verdicts.verified(name, commit)]
@@ -99,7 +176,7 @@ def rollback(
 
     :raises RuleError: when there is nothing to go back to, or a rule forbids it.
     """
-    _promotable(environment)
+    _promotable(ledger, environment)
     before = ledger.present(environment)
     if before.commit is None:
         raise RuleError(f"{environment} has no release yet: there is nothing to roll back")
@@ -127,7 +204,7 @@ def rollback(
     after = Release(commit=commit, hold=hold)
     _obey(judge_release(ledger, environment, after))
     subject = f"Roll {environment} back to {commit[:12]}"
-    return _propose(ledger, environment, remote, f"rollback/{environment}", before, after, subject)
+    return _propose(ledger, {environment: after}, remote, f"rollback/{environment}", subject)
 
 
 def release_hold(ledger: Ledger, environment: str, remote: str) -> Proposal:
@@ -135,14 +212,14 @@ def release_hold(ledger: Ledger, environment: str, remote: str) -> Proposal:
 
     :raises NothingToDoError: when nothing holds it.
     """
-    _promotable(environment)
+    _promotable(ledger, environment)
     before = ledger.present(environment)
     if before.hold is None:
         raise NothingToDoError(f"{environment} is not held")
     after = Release(commit=before.commit)
     _obey(judge_release(ledger, environment, after))
     subject = f"Lift the hold on {environment}"
-    return _propose(ledger, environment, remote, f"release-hold/{environment}", before, after, subject)
+    return _propose(ledger, {environment: after}, remote, f"release-hold/{environment}", subject)
 
 
 def push(ledger: Ledger, remote: str, proposal: Proposal) -> None:
@@ -180,20 +257,32 @@ def describe(repository: Repository, before: str | None, after: str | None, *, l
 
 def _propose(
     ledger: Ledger,
-    environment: str,
+    moves: Mapping[str, Release],
     remote: str,
     branch: str,
-    before: Release,
-    after: Release,
     subject: str,
     *,
     load_dags: bool = False,
 ) -> Proposal:
+    """Commit the new release files of environments, with a message that describes each difference once."""
     repository = ledger.repository
-    hold = f"Hold: {before.hold or 'none'} -> {after.hold or 'none'}\n" if before.hold != after.hold else ""
-    described = describe(repository, before.commit, after.commit, load_dags=load_dags)
-    message = f"{subject}\n\n{hold}{described}\n"
-    files = {release_file.path_of(environment): release_file.render(after, environment)}
+    described: dict[str, list[str]] = {}
+    for name, release in moves.items():
+        present = ledger.present(name)
+        hold = ""
+        if present.hold != release.hold:
+            hold = f"Hold: {present.hold or 'none'} -> {release.hold or 'none'}\n"
+        text = describe(repository, present.commit, release.commit, load_dags=load_dags)
+        described.setdefault(f"{hold}{text}", []).append(name)
+    parts = [
+        f"In {', '.join(names)}:\n{text}" if len(described) > 1 else text for text, names in described.items()
+    ]
+    message = "\n\n".join([subject, *parts]) + "\n"
+    environment, after = next(iter(moves.items()))
+    before = ledger.present(environment)
+    files = {
+        release_file.path_of(name): release_file.render(release, name) for name, release in moves.items()
+    }
     sign = repository.signs()
     commit = repository.commit_files(ledger.tip, files, message, sign=sign)
     existing = _on_remote(repository, remote, branch)
@@ -219,10 +308,8 @@ def _on_remote(repository: Repository, remote: str, branch: str) -> str | None:
     return repository.resolve(reference) if repository.has(reference) else None
 
 
-def _promotable(environment: str) -> None:
-    if environment not in ENVIRONMENTS:
-        raise RuleError(f"{environment}: no such environment; there are {', '.join(ENVIRONMENTS)}")
-    if environment not in PREVIOUS:
+def _promotable(ledger: Ledger, environment: str) -> None:
+    if ledger.environments.follows(ledger.environments[environment].name):
         raise RuleError(f"{environment} follows main: merge, or revert, there")
 
 

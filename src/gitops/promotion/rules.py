@@ -16,7 +16,7 @@ from gitops.gates.gates import Row
 from gitops.git.repository import Repository
 from gitops.promotion.may_run import may_run
 from gitops.release import file as release_file
-from gitops.release.file import PREVIOUS, Release
+from gitops.release.file import Release
 from gitops.release.state import Ledger, earlier
 from gitops.text import instructions
 
@@ -114,8 +114,11 @@ def judge_release(
     file = release_file.path_of(environment)
     if after == before:
         return Judgement()
-    if environment not in PREVIOUS:
-        return Judgement.of(Finding(file, "dev follows main", "leave it at `follow: main`"))
+    if environment not in ledger.environments:
+        remedy = "write `commit: null`; promote into it after the merge"
+        return Judgement.of(Finding(file, f"{environment} is not on main yet", remedy))
+    if ledger.environments.follows(environment):
+        return Judgement.of(Finding(file, f"{environment} follows main", "leave it at `follow: main`"))
     if after.commit == before.commit:
         return Judgement()  # A hold is set or lifted, which is always allowed.
     if after.commit is None:
@@ -182,19 +185,23 @@ def _promotion(
 def _verified_before(
     ledger: Ledger, environment: str, commit: str, now: datetime | None
 ) -> Iterator[Finding]:
-    """Require the verdict of every environment before this one, and that the last of them runs it."""
-    file, short, source = release_file.path_of(environment), commit[:12], PREVIOUS[environment]
-    # dev runs main, and with it whatever main was, one after the other.
-    there = commit if source == "dev" else ledger.present(source).commit
-    if there != commit:
-        runs = there[:12] if there else "nothing yet"
-        yield Finding(
-            file, f"{environment} takes what {source} runs ({runs}), not {short}", f"name {runs} or wait"
-        )
+    """Require the verdict of every environment before this one, and that those directly before it run it."""
+    file, short, environments = release_file.path_of(environment), commit[:12], ledger.environments
+    sources = environments.before(environment)
+    for source in sources:
+        # The environment that follows main ran whatever main was, one commit after the other.
+        there = commit if environments.follows(source) else ledger.present(source).commit
+        # Of several environments each may have the same release under a commit of its own.
+        if there != commit and not (len(sources) > 1 and release_file.same(ledger.repository, there, commit)):
+            runs = there[:12] if there else "nothing yet"
+            yield Finding(
+                file, f"{environment} takes what {source} runs ({runs}), not {short}", f"name {runs} or wait"
+            )
     missing = False
-    for earlier_one in chain(environment):
+    for earlier_one in environments.chain(environment):
         if tag := ledger.verdicts.rejected(earlier_one, commit):
-            right = "fix it on main and promote that" if earlier_one == "dev" else "promote another release"
+            on_main = environments.follows(earlier_one)
+            right = "fix it on main and promote that" if on_main else "promote another release"
             yield Finding(file, f"{earlier_one} rejected {short} ({tag.name})", right)
             missing = True
         elif ledger.verdicts.verified(earlier_one, commit) is None:
@@ -204,30 +211,22 @@ def _verified_before(
                 f"wait for verify_release in {earlier_one}, a minute or two: .venv/bin/gitops status",
             )
             missing = True
-    age = ledger.verdicts.age(source, commit, now=now)
-    if missing or age is None:
+    if missing:
         return
     try:
         soak = timedelta(hours=ledger.settings(environment).min_soak_hours)
     except SettingsError as error:
         yield Finding(file, str(error), "repair the settings on main first")
         return
-    # Without a soak no clock is compared: those of two machines are never quite equal.
-    if soak and age < soak:
-        yield Finding(
-            file,
-            f"{source} verified {short} {_hours(age)} ago",
-            f"MIN_SOAK_HOURS of {environment} asks for {_hours(soak)}: wait {_hours(soak - age)}",
-        )
-
-
-def chain(environment: str) -> list[str]:
-    """Return the environments that a release passes before this one, the first one first."""
-    found: list[str] = []
-    while environment in PREVIOUS:
-        environment = PREVIOUS[environment]
-        found.insert(0, environment)
-    return found
+    for source in sources:
+        age = ledger.verdicts.age(source, commit, now=now)
+        # Without a soak no clock is compared: those of two machines are never quite equal.
+        if soak and age is not None and age < soak:
+            yield Finding(
+                file,
+                f"{source} verified {short} {_hours(age)} ago",
+                f"MIN_SOAK_HOURS of {environment} asks for {_hours(soak)}: wait {_hours(soak - age)}",
+            )
 
 
 def _made_from(ledger: Ledger, environment: str, commit: str) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """The release file: which commit runs in an environment.
 
-`environments/<env>/release.yaml` on `main` says it, and nothing else does. dev follows `main`; staging and
-prod name a commit, or null before their first release.
+`environments/<env>/release.yaml` on `main` says it, and nothing else does. The first environment follows
+`main`; each other one names a commit, or null before its first release.
 """
 
 import hashlib
@@ -15,11 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gitops.errors import ParseError, ReleaseError
 from gitops.git.repository import Repository, is_full_sha
+from gitops.release import environments
 from gitops.text import parse as parser
-
-ENVIRONMENTS = ("dev", "staging", "prod")
-PREVIOUS = {"staging": "dev", "prod": "staging"}
-"""Where an environment's releases come from."""
 
 RELEASE_PATHS = (
     "dags",
@@ -32,11 +29,8 @@ RELEASE_PATHS = (
 )
 """What makes a release: two commits that are equal in these are the same release."""
 
-_RIGHT = {
-    "dev": "write `follow: main`",
-    "staging": "write `commit: <40 hexadecimal digits>`, or `commit: null` before the first release",
-    "prod": "write `commit: <40 hexadecimal digits>`, or `commit: null` before the first release",
-}
+_FOLLOW = "write `follow: main`"
+_NAME_A_COMMIT = "write `commit: <40 hexadecimal digits>`, or `commit: null` before the first release"
 
 
 # Editors complete and check the file by it
@@ -79,19 +73,24 @@ class Declaration:
 def path_of(environment: str) -> str:
     """Return the path of an environment's release file in the repository.
 
-    :raises ReleaseError: for a name that is no environment.
+    :raises ReleaseError: for a name that cannot be one of an environment.
     """
-    if environment not in ENVIRONMENTS:
-        raise ReleaseError(environment, "no such environment", f"there are {', '.join(ENVIRONMENTS)}")
-    return f"environments/{environment}/release.yaml"
+    return environments.path_of(environment, "release.yaml")
 
 
-def parse(content: bytes, environment: str) -> Release:
+def parse(content: bytes, environment: str, *, follows: bool) -> Release:
     """Read a release file.
 
-    :raises ReleaseError: with the file, what is wrong and what would be right.
+    Args:
+        content: The file.
+        environment: The name of the environment.
+        follows: Whether the environment follows main.
+
+    Raises:
+        ReleaseError: with the file, the problem and the remedy.
+
     """
-    path, right = path_of(environment), _RIGHT[environment]
+    path, right = path_of(environment), _right(follows)
     try:
         data = parser.yaml_value(content, parser.RELEASE)
     except ParseError as error:
@@ -109,11 +108,12 @@ def parse(content: bytes, environment: str) -> Release:
         raise ReleaseError(path, f"{field}: {_short(data[field])} does not fit", right) from error
     if "follow" in data and "commit" in data:
         raise ReleaseError(path, "both follow and commit", right)
-    if environment == "dev":
+    if follows:
         if release.follow is None:
-            raise ReleaseError(path, "dev follows main", right)
+            raise ReleaseError(path, f"{environment} follows main", right)
         if "hold" in data:
-            raise ReleaseError(path, "hold: dev follows main and cannot be held", "revert the change on main")
+            problem = f"hold: {environment} follows main and cannot be held"
+            raise ReleaseError(path, problem, "revert the change on main")
         return release
     if "follow" in data:
         raise ReleaseError(path, f"follow: {environment} follows nothing", right)
@@ -128,20 +128,20 @@ def parse(content: bytes, environment: str) -> Release:
 
 def render(release: Release, environment: str) -> bytes:
     """Write a release as the content of its file; `parse` gives the same release back."""
-    if environment == "dev":
-        return f"{_SCHEMA}# dev runs whatever main is.\nfollow: main\n".encode()
+    if release.follow:
+        return f"{_SCHEMA}# {environment} runs whatever main is.\nfollow: main\n".encode()
     data: dict[str, str | None] = {"commit": release.commit}
     if release.hold is not None:
         data["hold"] = release.hold
     header = f"{_SCHEMA}# What runs in {environment}; changed by gitops promote and gitops rollback alone.\n"
     lines = (f"{key}: {'null' if value is None else _scalar(value)}\n" for key, value in data.items())
     content = (header + "".join(lines)).encode()
-    if parse(content, environment) != release:
+    if parse(content, environment, follows=False) != release:
         raise ReleaseError(path_of(environment), f"{release!r} cannot be written")
     return content
 
 
-def read(repository: Repository, revision: str, environment: str) -> Release | None:
+def read(repository: Repository, revision: str, environment: str, *, follows: bool) -> Release | None:
     """Read an environment's release file at a commit, or return None where there is no file.
 
     :raises ReleaseError: where there is one that says nothing valid.
@@ -149,20 +149,20 @@ def read(repository: Repository, revision: str, environment: str) -> Release | N
     path = path_of(environment)
     if twice := repository.ambiguous(revision, path):
         # `git show` takes the first of two equal names, a merge or a checkout may take the other.
-        raise ReleaseError(path, f"{twice} is there twice in the tree", _RIGHT[environment])
+        raise ReleaseError(path, f"{twice} is there twice in the tree", _right(follows))
     content = repository.read(revision, path)
-    return None if content is None else parse(content, environment)
+    return None if content is None else parse(content, environment, follows=follows)
 
 
-def declared(repository: Repository, revision: str, environment: str) -> Declaration:
+def declared(repository: Repository, revision: str, environment: str, *, follows: bool) -> Declaration:
     """Return what `revision` (a commit of `main`) declares for an environment.
 
     :raises ReleaseError: when the file is missing or not valid.
     """
     tip = repository.resolve(revision)
-    release = read(repository, tip, environment)
+    release = read(repository, tip, environment, follows=follows)
     if release is None:
-        raise ReleaseError(path_of(environment), "missing on main", _RIGHT[environment])
+        raise ReleaseError(path_of(environment), "missing on main", _right(follows))
     if release.follow:
         info = repository.commit_info(tip)
         return Declaration(environment, release, tip, tip, info.at)
@@ -172,15 +172,15 @@ def declared(repository: Repository, revision: str, environment: str) -> Declara
 
 
 def history(
-    repository: Repository, revision: str, environment: str, *, limit: int = 500
+    repository: Repository, revision: str, environment: str, *, follows: bool, limit: int = 500
 ) -> list[Declaration]:
     """Return what `main` declared for an environment up to `revision`, newest first.
 
-    For dev that is main itself, commit by commit. Versions of the file that were not valid are left out: no
-    environment ran them.
+    For an environment that follows main that is main itself, commit by commit. Versions of the file that were
+    not valid are left out: no environment ran them.
     """
     path = path_of(environment)
-    paths = () if environment == "dev" else (path,)
+    paths = () if follows else (path,)
     changes = repository.log(revision, *paths, options=("--first-parent", f"-{limit}"))
     found = []
     sizes = repository.sizes([(change.id, path) for change in changes])
@@ -194,7 +194,7 @@ def history(
         if content is None:
             continue
         try:
-            release = parse(content, environment)
+            release = parse(content, environment, follows=follows)
         except ReleaseError:
             continue
         commit = change.id if release.follow else release.commit
@@ -230,6 +230,10 @@ def same(repository: Repository, one: str | None, other: str | None) -> bool:
         return one == other
     found = identities(repository, (one, other))
     return one in found and found[one] == found.get(other)
+
+
+def _right(follows: bool) -> str:
+    return _FOLLOW if follows else _NAME_A_COMMIT
 
 
 def _scalar(text: str) -> str:

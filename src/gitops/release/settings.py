@@ -18,12 +18,10 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
 from gitops.errors import SettingsError
-from gitops.release import airflow_options
-from gitops.release.file import ENVIRONMENTS
+from gitops.release import airflow_options, environments
 from gitops.text import parse as parser
 
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -203,12 +201,6 @@ class Settings(BaseModel):
             raise ValueError("true or false")
         return value == "true"
 
-    @model_validator(mode="after")
-    def _dev_is_not_signed(self) -> Self:
-        if self.visage_environment == "dev" and self.require_signed_releases:
-            raise ValueError("REQUIRE_SIGNED_RELEASES: dev follows main, signed or not; write false")
-        return self
-
 
 NAMES = tuple(field.upper() for field in Settings.model_fields)
 """The settings of Visage."""
@@ -241,7 +233,7 @@ def _one_release_bundle(value: str, environment: str) -> bool:
 
 def path_of(environment: str) -> str:
     """Return the path of an environment's settings in the repository."""
-    return f"environments/{environment}/settings.env"
+    return environments.path_of(environment, "settings.env")
 
 
 def parse_lines(content: bytes, name: str) -> dict[str, tuple[int, str]]:
@@ -284,9 +276,10 @@ def load(environment: str, root: Path = Path()) -> Settings:
         SettingsError: when there are none, or when they may not be used.
 
     """
-    if environment not in ENVIRONMENTS:
-        raise SettingsError(environment, "no such environment", f"there are {', '.join(ENVIRONMENTS)}")
     file = root / path_of(environment)
+    if (root / environments.FOLDER).is_dir() and not file.parent.is_dir():
+        there = ", ".join(environments.Environments.of_folder(root))
+        raise SettingsError(environment, f"no such environment in {root.resolve()}", f"there are {there}")
     try:
         content = file.read_bytes()
     except OSError as error:

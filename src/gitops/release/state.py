@@ -5,8 +5,9 @@ from itertools import pairwise
 
 from gitops.errors import ReleaseError, SettingsError
 from gitops.git.repository import Repository
+from gitops.release import environments, settings
 from gitops.release import file as release_file
-from gitops.release import settings
+from gitops.release.environments import Environments
 from gitops.release.file import Declaration, Release
 from gitops.release.settings import Settings
 from gitops.release.verdicts import Verdicts
@@ -23,7 +24,7 @@ class Ledger:
         self.remote = remote
         self.main = main
         self.tip = repository.resolve(repository.branch_ref(remote, main) if remote else main)
-        self.verdicts = Verdicts.load(repository, remote=remote)
+        self.verdicts = Verdicts.load(repository, remote=remote, environments=self.environments)
 
     @classmethod
     def fetch(cls, repository: Repository, remote: str, *, main: str = "main") -> "Ledger":
@@ -34,11 +35,14 @@ class Ledger:
     def declared(self, environment: str) -> Declaration:
         """Return what main declares now.
 
-        :raises ReleaseError: where the file is missing or not valid.
+        :raises ReleaseError: where there is no such environment, or its file is missing or not valid.
         """
         if environment not in self._declared:
             try:
-                self._declared[environment] = release_file.declared(self.repository, self.tip, environment)
+                follows = self.environments[environment].name == self.environments.root
+                self._declared[environment] = release_file.declared(
+                    self.repository, self.tip, environment, follows=follows
+                )
             except ReleaseError as error:
                 self._declared[environment] = error
         found = self._declared[environment]
@@ -56,8 +60,13 @@ class Ledger:
 
     def history(self, environment: str) -> list[Declaration]:
         """Return what main declared for an environment, newest first."""
+        if environment not in self.environments:
+            return []
         if environment not in self._histories:
-            self._histories[environment] = release_file.history(self.repository, self.tip, environment)
+            follows = self.environments.follows(environment)
+            self._histories[environment] = release_file.history(
+                self.repository, self.tip, environment, follows=follows
+            )
         return self._histories[environment]
 
     def settings(self, environment: str) -> Settings:
@@ -71,9 +80,23 @@ class Ledger:
             raise SettingsError(path, "missing on main", "every environment has its settings")
         return Settings.from_file(content, environment)
 
+    @property
+    def environments(self) -> Environments:
+        """The environments of main; where a change of main broke them, the last ones that were valid."""
+        return self._environments[0]
+
+    @property
+    def environments_problem(self) -> str | None:
+        """The reason why the environments at the tip of main are not valid, or None where they are."""
+        return self._environments[1]
+
+    @cached_property
+    def _environments(self) -> tuple[Environments, str | None]:
+        return environments.latest(self.repository, self.tip)
+
     @cached_property
     def trunk(self) -> frozenset[str]:
-        """The commits that main pointed to, one after the other; dev ran these."""
+        """The commits that main pointed to, one after the other; the first environment ran these."""
         return frozenset(self.repository.git("rev-list", "--first-parent", self.tip).splitlines())
 
     @cached_property

@@ -7,7 +7,7 @@ verdict, whoever made it: it is ignored, and `gitops status` names it.
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Self
@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from gitops.errors import ParseError, PushRejectedError, VerdictError
 from gitops.git.repository import Repository, Tag, is_full_sha
+from gitops.release.environments import LONGEST_NAME, NAME
 from gitops.release.file import identities
 from gitops.text import parse
 from gitops.text.markdown import one_line
@@ -47,7 +48,7 @@ class Verdict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     verdict: Literal["verified", "rejected"]
-    environment: Literal["dev", "staging", "prod"]
+    environment: str = Field(pattern=NAME, max_length=LONGEST_NAME)
     release: str
     claimed_accuracy: float | None = Field(ge=0, le=1)
     measured_accuracy: float | None = Field(ge=0, le=1)
@@ -164,7 +165,17 @@ def _counts(tag: Tag) -> bool:
 class Verdicts:
     """All verdicts that a repository knows about, by release: equal releases share theirs."""
 
-    def __init__(self, repository: Repository, tags: Iterable[Tag]) -> None:
+    def __init__(
+        self, repository: Repository, tags: Iterable[Tag], environments: Container[str] | None = None
+    ) -> None:
+        """Read the verdicts that tags carry.
+
+        Args:
+            repository: The repository of the tags.
+            tags: Tags that have the name of a verdict.
+            environments: The environments whose verdicts count; by default all.
+
+        """
         self._repository = repository
         self.ignored: list[Ignored] = []
         """The tags that are no verdict, by name."""
@@ -173,9 +184,14 @@ class Verdicts:
         found: list[tuple[Tag, Verdict]] = []
         for tag in sorted(tags, key=lambda tag: (tag.at or _BEGINNING, tag.name)):
             try:
-                found.append((tag, Verdict.read(tag)))
+                verdict = Verdict.read(tag)
             except VerdictError as error:
                 self.ignored.append(Ignored(tag.name, str(error)))
+                continue
+            if environments is None or verdict.environment in environments:
+                found.append((tag, verdict))
+            else:
+                self.ignored.append(Ignored(tag.name, f"there is no environment {verdict.environment}"))
         self.ignored.sort(key=lambda one: one.name)
         self._identities = identities(repository, [tag.commit for tag, _ in found])
         for tag, verdict in found:
@@ -187,15 +203,20 @@ class Verdicts:
 
     @classmethod
     def load(
-        cls, repository: Repository, *, remote: str | None = None, environment: str | None = None
+        cls,
+        repository: Repository,
+        *,
+        remote: str | None = None,
+        environment: str | None = None,
+        environments: Container[str] | None = None,
     ) -> Self:
         """Read the verdicts last fetched from `remote`, or the repository's own tags.
 
-        `environment` limits them to one environment's.
+        `environment` limits them to one environment's, `environments` to those of several.
         """
         folder = f"{environment}/" if environment else ""
         patterns = [f"{kind}/{folder}" for kind in (VERIFIED, REJECTED)]
-        return cls(repository, repository.tags(*patterns, remote=remote))
+        return cls(repository, repository.tags(*patterns, remote=remote), environments)
 
     def verified(self, environment: str, commit: str | None) -> Verdict | None:
         """Return the first verification of a release by an environment, or None where there is none."""

@@ -16,7 +16,6 @@ from gitops.promotion.check import judge, note
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model
 from gitops.promotion.scope import of_files
 from gitops.release import file as release_file
-from gitops.release.file import ENVIRONMENTS, PREVIOUS
 from gitops.release.state import Ledger
 from gitops.training.trial import Trial
 
@@ -30,6 +29,7 @@ class Incumbent:
     """What runs in one environment, and how the new model does against it."""
 
     environment: str
+    wave: str
     commit: str | None
     figures: Figures = field(default_factory=Figures)
     rows: tuple[gates.Row, ...] = ()
@@ -52,6 +52,8 @@ class Material:
 
     base: str
     head: str
+    follower: str
+    """The environment that follows main."""
     broken: tuple[Finding, ...]
     before: Figures
     after: Figures
@@ -111,6 +113,7 @@ def gather(
     return Material(
         base=base,
         head=name,
+        follower=ledger.environments.root,
         broken=tuple(broken),
         before=of_commit(repository, ledger.tip),
         after=of_commit(repository, head),
@@ -142,15 +145,15 @@ def failed(jobs: Mapping[str, str], changed: Iterable[str]) -> Iterator[Finding]
 
 
 def _incumbents(ledger: Ledger, head: str, evidence: Evidence) -> Iterator[Incumbent]:
-    for environment in ENVIRONMENTS:
+    for environment, wave in _by_wave(ledger):
         commit = None
         try:
             commit = ledger.declared(environment).commit
             rows = judge_model(ledger, environment, head, commit, evidence.compare)
         except (ReleaseError, GateError, SettingsError) as error:
-            yield Incumbent(environment, commit, trouble=str(error))
+            yield Incumbent(environment, wave, commit, trouble=str(error))
             continue
-        yield Incumbent(environment, commit, of_commit(ledger.repository, _here(ledger, commit)), rows)
+        yield Incumbent(environment, wave, commit, of_commit(ledger.repository, _here(ledger, commit)), rows)
 
 
 def _moves(
@@ -158,11 +161,13 @@ def _moves(
 ) -> Iterator[tuple[Move, Incumbent, Figures]]:
     """Tell which environments get another release, what runs there, and the new model's figures."""
     repository: Repository = ledger.repository
-    for environment in PREVIOUS:
+    for environment, wave in _by_wave(ledger):
+        if ledger.environments.follows(environment):
+            continue
         if release_file.path_of(environment) not in changed:
             continue
         try:
-            after = release_file.read(repository, head, environment)
+            after = release_file.read(repository, head, environment, follows=False)
         except ReleaseError:
             continue  # a broken rule tells
         before = ledger.present(environment).commit
@@ -174,8 +179,13 @@ def _moves(
         found = compare(repository, there, after.commit, load_dags=forward, environments=False)
         rows = judgement.gates.get(environment, ()) if forward else ()
         trouble = "" if rows or not forward else "the rules above come first"
-        incumbent = Incumbent(environment, before, of_commit(repository, there), rows, trouble)
+        incumbent = Incumbent(environment, wave, before, of_commit(repository, there), rows, trouble)
         yield Move(environment, found), incumbent, of_commit(repository, after.commit)
+
+
+def _by_wave(ledger: Ledger) -> Iterator[tuple[str, str]]:
+    for wave, members in ledger.environments.waves.items():
+        yield from ((environment, wave) for environment in members)
 
 
 def _here(ledger: Ledger, commit: str | None) -> str | None:

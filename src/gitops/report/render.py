@@ -11,7 +11,7 @@ from gitops.gates import gates
 from gitops.model.drift_comparison import Drifted
 from gitops.model.metrics import Figures, Interval
 from gitops.report import mermaid
-from gitops.report.collect import Incumbent, Material
+from gitops.report.collect import Incumbent, Material, Move
 from gitops.text import markdown
 from gitops.text.markdown import Fold, code, plain
 
@@ -75,8 +75,9 @@ def _told(material: Material) -> str:
     """Say in a sentence or two what merging it does."""
     if material.moves:
         parts = (
-            f"{plain(move.environment)} gets another release: {plain(move.difference.summary)}."
-            for move in material.moves
+            f"{plain(' and '.join(names))} {'gets' if len(names) == 1 else 'get'} another release: "
+            f"{plain(difference.summary)}."
+            for names, difference in _alike(material.moves)
         )
         return " ".join(parts)
     one, other = (figures.means.get("mean_accuracy") for figures in (material.before, material.after))
@@ -121,7 +122,7 @@ def _metrics(before: Figures, after: Figures, base: str, head: str) -> str:
 
 def _against(material: Material) -> str:
     """Compare with what runs in each environment."""
-    columns = ["", code(material.head), *(plain(one.environment) for one in material.incumbents)]
+    columns = ["", code(material.head), *map(_title, material.incumbents)]
     proposed = {(move.difference.after or "")[:12] for move in material.moves}
     runs = (code(one.commit[:12]) if one.commit else "none yet" for one in material.incumbents)
     rows = [["release", code(min(proposed)) if len(proposed) == 1 else "", *runs]]
@@ -131,6 +132,11 @@ def _against(material: Material) -> str:
             rows.append([label, str(mine), *(str(value or "") for value in figures)])
     rows.append(["gates", "", *(_gates(one) for one in material.incumbents)])
     return "Against what runs in each environment:\n\n" + markdown.table(columns, rows)
+
+
+def _title(incumbent: Incumbent) -> str:
+    name, wave = incumbent.environment, incumbent.wave
+    return plain(name) if name == wave else f"{plain(name)} (wave {plain(wave)})"
 
 
 def _gates(incumbent: Incumbent) -> str:
@@ -157,11 +163,11 @@ def _folds(material: Material) -> Iterator[Fold]:
         yield Fold("Accuracy per attribute", _accuracies(before.attributes, after.attributes))
     if material.worth:
         yield Fold("Accuracy per attribute on what drifted", _on_drifted(material.worth))
-    for move in material.moves:
-        yield from _changes(f" in {move.environment}", move.difference)
+    for names, difference in _alike(material.moves):
+        yield from _changes(f" in {' and '.join(names)}", difference)
     if not material.moves:
-        # What is merged into main runs in dev.
-        yield from _changes(" in dev", material.difference)
+        # The environment that follows main runs whatever is merged.
+        yield from _changes(f" in {material.follower}", material.difference)
     settings = [section for section in material.difference.sections if section.title == SETTINGS]
     for section in settings:
         yield Fold("How environments run", section.markdown(most=_MOST_ROWS) if section.changes else "")
@@ -170,6 +176,15 @@ def _folds(material: Material) -> Iterator[Fold]:
         yield Fold("Learning curve", _curve(after))
         yield Fold("Picture of the accuracies", _picture(before, after))
     yield Fold("Timing and cost of the run", _timing(material, after if news else Figures()))
+
+
+def _alike(moves: Sequence[Move]) -> list[tuple[list[str], Difference]]:
+    """Put the environments together that get the same release in the place of the same one."""
+    found: dict[tuple[str | None, str | None], tuple[list[str], Difference]] = {}
+    for move in moves:
+        key = (move.difference.before, move.difference.after)
+        found.setdefault(key, ([], move.difference))[0].append(move.environment)
+    return list(found.values())
 
 
 def _changes(where: str, difference: Difference) -> Iterator[Fold]:

@@ -81,13 +81,19 @@ def promote(environment: str, at: Meeting = LOCAL) -> tuple[str, ...]:
     return _moved("promote", environment, at, last=("--wait",))
 
 
+def promote_wave(wave: str, at: Meeting = LOCAL) -> tuple[str, ...]:
+    """Return the commands that promote to all environments of a wave."""
+    command = shlex.join([_GITOPS, "promote", "--wave", wave, "--push", "--wait"])
+    return (*at.before, command, *after_push(f"promote-wave/{wave}", at))
+
+
 def roll_back(
     environment: str, at: Meeting = LOCAL, *, to: str | None = None, reason: str | None = None
 ) -> tuple[str, ...]:
     """Return the commands that bring an environment back to an earlier release.
 
     Args:
-        environment: staging or prod; for dev see `revert`.
+        environment: One that takes promotions; for the one that follows main see `revert`.
         at: Where proposals are merged.
         to: The commit of that release; by default the last one that the environment verified.
         reason: Why; it is kept as the hold.

@@ -6,11 +6,9 @@ from pathlib import PurePosixPath
 
 from gitops.errors import ParseError, RuleError
 from gitops.git.repository import Repository
+from gitops.release.environments import EARLIER, Environments
 from gitops.text import parse
 from gitops.text.markdown import one_line
-
-OPEN = "dev"
-"""The environment in which a training may run code that is not released."""
 
 _FILES = ("dvc.lock", "params.yaml")
 _FOLDERS = ("data/", "metrics/", "models/", "plots/", "search/")
@@ -28,28 +26,30 @@ class Changed:
     pointer: bytes | None = None
 
 
-def source(environment: str, ref: str, release: str) -> str:
+def source(environment: str, ref: str, release: str, *, environments: Environments = EARLIER) -> str:
     """Decide which branch or commit a training takes.
 
     Args:
         environment: The name of the environment that trains.
         ref: The branch or commit that somebody asked for; empty where nobody did.
         release: The commit (40 hexadecimal digits) of the release that runs there.
+        environments: The environments of that release; the earlier ones where a release passes none.
 
     Returns:
-        In dev the branch or commit that was asked for, or else `main`; elsewhere the release's own commit.
+        In the environment that follows main the branch or commit that was asked for, or else `main`.
+        Elsewhere the release's own commit.
 
     Raises:
-        RuleError: when somebody asked for another commit outside dev.
+        RuleError: when somebody asked for another commit elsewhere.
 
     """
-    if environment == OPEN:
+    if environments.follows(environment):
         return ref or "main"
     if ref not in ("", release):
         shown = "".join(letter if letter.isprintable() else "?" for letter in ref)[:80]
         raise RuleError(
             f"ref: {environment} trains its release's own commit, {release[:12]}, and not {shown}; "
-            f"leave ref empty, or train {shown} in {OPEN}"
+            f"leave ref empty, or train {shown} in {environments.root}"
         )
     return release
 
@@ -65,7 +65,14 @@ def changed(repository: Repository, release: str, commit: str) -> Iterator[Chang
     yield from (Changed(path, "") for path in before.keys() - after.keys())
 
 
-def admit(environment: str, release: str, commit: str, changed: Iterable[Changed]) -> None:
+def admit(
+    environment: str,
+    release: str,
+    commit: str,
+    changed: Iterable[Changed],
+    *,
+    environments: Environments = EARLIER,
+) -> None:
     """Refuse to run a commit whose code is not that of the release.
 
     The tasks of a run hand on the commit that the next one takes, in a place that people may edit.
@@ -75,12 +82,14 @@ def admit(environment: str, release: str, commit: str, changed: Iterable[Changed
         release: The commit of the release that runs there.
         commit: The commit that a task was given.
         changed: The files in which the two differ.
+        environments: The environments of that release; the earlier ones where a release passes none.
 
     Raises:
-        RuleError: when they differ in more than the results of a training, outside dev.
+        RuleError: when they differ in more than the results of a training, and the environment does not
+            follow main.
 
     """
-    if environment == OPEN:
+    if environments.follows(environment):
         return
     for file in changed:
         if not is_result(file.path) or file.mode not in _FILE_MODES:

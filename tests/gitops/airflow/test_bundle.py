@@ -514,7 +514,7 @@ def test_it_is_recorded_once_that_a_model_is_of_an_earlier_commit(lab: Lab, make
 
 def test_no_such_environment(storage: Path) -> None:
     with pytest.raises(ReleaseError, match="no such environment"):
-        ReleaseBundle(name="release", environment="qa")
+        ReleaseBundle(name="release", environment="../qa")
 
 
 def test_airflow_makes_it_from_the_settings(lab: Lab, storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:

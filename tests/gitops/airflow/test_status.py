@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from gitops.airflow.client import Access
-from gitops.airflow.status import COLORS, Row, collect, show
-from gitops.release.file import ENVIRONMENTS
+from gitops.airflow.status import Row, collect, show
 from gitops.text import instructions
+from tests.support.environments import ENVIRONMENTS
 from tests.support.fake_airflow import FakeAirflow
 from tests.support.lab import Lab
 
@@ -124,12 +124,6 @@ def test_a_hold_is_shown_with_the_way_to_lift_it(lab: Lab, fakes: dict[str, Fake
     lab.declare("prod", f"commit: {commit}\nhold: on fire\n")
     shown = printed(rows(lab, fakes), access(fakes), terminal=False)
     assert instructions.text(instructions.lift_hold("prod"), indent="    ") in shown
-
-
-def test_an_environments_colour_says_nothing_of_its_state() -> None:
-    assert set(COLORS) == set(ENVIRONMENTS)
-    for color in COLORS.values():
-        assert not any(state in color for state in ("green", "yellow", "red"))
 
 
 def test_an_airflow_that_does_not_answer(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:

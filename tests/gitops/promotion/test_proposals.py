@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops.errors import NothingToDoError, PushRejectedError, RuleError
+from gitops.errors import EnvironmentsError, NothingToDoError, PushRejectedError, RuleError
 from gitops.git.repository import Repository
 from gitops.promotion import rules
 from gitops.promotion.merge import merge
@@ -26,9 +26,9 @@ def test_staging_takes_what_dev_runs(lab: Lab) -> None:
     proposal = lab.promote("staging")
     assert proposal.after == Release(commit=commit)
     assert lab.origin.changed("main", "promote/staging") == ["environments/staging/release.yaml"]
-    assert release.read(lab.origin, "promote/staging", "staging") == proposal.after
+    assert release.read(lab.origin, "promote/staging", "staging", follows=False) == proposal.after
     assert lab.origin.resolve("promote/staging~1") == lab.tip
-    assert release.read(lab.origin, "main", "staging") == Release(commit=None)
+    assert release.read(lab.origin, "main", "staging", follows=False) == Release(commit=None)
 
 
 def test_the_checkout_is_left_as_it_was(lab: Lab) -> None:
@@ -274,7 +274,7 @@ def test_dev_and_unknown_environments(lab: Lab) -> None:
     for command in (promote, rollback, release_hold):
         with pytest.raises(RuleError, match="dev follows main"):
             command(lab.ledger(), "dev", lab.remote)
-        with pytest.raises(RuleError, match="qa: no such environment"):
+        with pytest.raises(EnvironmentsError, match="qa: no such environment"):
             command(lab.ledger(), "qa", lab.remote)
 
 

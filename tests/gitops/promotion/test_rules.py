@@ -163,7 +163,7 @@ class Rules(RuleBasedStateMachine):
         path = release_file.path_of(environment)
         self.lab.branch("edit", {path: release_file.render(edit, environment)}, on=start)
         allowed = self.allowed(environment, edit.commit, hold=edit.hold is not None)
-        before = release_file.read(self.lab.origin, start, environment)
+        before = release_file.read(self.lab.origin, start, environment, follows=False)
         try:
             self.lab.merge("edit")
         except (NothingToDoError, RuleError):
@@ -198,7 +198,7 @@ class Rules(RuleBasedStateMachine):
     @invariant()
     def main_declares_what_was_done(self) -> None:
         for environment, commit in getattr(self, "declared", {}).items():
-            found = release_file.read(self.lab.origin, "main", environment)
+            found = release_file.read(self.lab.origin, "main", environment, follows=False)
             assert found is not None
             assert found.commit == commit
             assert (found.hold is not None) == self.held[environment]

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import yaml
 from hypothesis import given
@@ -8,15 +6,20 @@ from hypothesis import strategies as st
 from gitops.errors import ReleaseError
 from gitops.release import file as release_file
 from gitops.release.file import Release, declared, history, parse, render, same
+from tests.support.environments import ENVIRONMENTS, ROOT, THESE
 
 A, B = "a" * 40, "1" * 40
 
 
-@pytest.mark.parametrize("environment", release_file.ENVIRONMENTS)
+def follows(environment: str) -> bool:
+    return environment == "dev"
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_the_repository_s_own_files_are_valid(environment: str) -> None:
-    root = Path(__file__).parents[3]
-    parsed = parse((root / release_file.path_of(environment)).read_bytes(), environment)
-    assert parsed == (Release(follow="main") if environment == "dev" else parsed)
+    content = (ROOT / release_file.path_of(environment)).read_bytes()
+    parsed = parse(content, environment, follows=THESE.follows(environment))
+    assert (parsed == Release(follow="main")) == THESE.follows(environment)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,7 @@ def test_the_repository_s_own_files_are_valid(environment: str) -> None:
     ],
 )
 def test_reads(environment: str, content: str, release_: Release) -> None:
-    assert parse(content.encode(), environment) == release_
+    assert parse(content.encode(), environment, follows=follows(environment)) == release_
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,7 @@ def test_reads(environment: str, content: str, release_: Release) -> None:
 )
 def test_refuses_in_one_line_that_names_file_and_remedy(environment: str, content: str, says: str) -> None:
     with pytest.raises(ReleaseError) as caught:
-        parse(content.encode("utf-8", "surrogatepass"), environment)
+        parse(content.encode("utf-8", "surrogatepass"), environment, follows=follows(environment))
     message = str(caught.value)
     assert says in message
     assert message.startswith(f"environments/{environment}/release.yaml")
@@ -93,9 +96,9 @@ def test_refuses_in_one_line_that_names_file_and_remedy(environment: str, conten
     assert "; " in message
 
 
-def test_no_such_environment() -> None:
-    with pytest.raises(ReleaseError, match="qa: no such environment; there are dev, staging, prod"):
-        release_file.path_of("qa")
+def test_a_name_that_is_no_environment_leads_to_no_file() -> None:
+    with pytest.raises(ReleaseError, match=r"'\.\./x': no such environment, and no name for one"):
+        release_file.path_of("../x")
 
 
 _SHAS = st.text("0123456789abcdef", min_size=40, max_size=40)
@@ -105,17 +108,17 @@ _REASONS = st.text(min_size=1, max_size=80).filter(lambda text: text.isprintable
 @given(st.sampled_from(["staging", "prod"]), st.none() | _SHAS, st.none() | _REASONS)
 def test_what_is_written_is_read_back(environment: str, commit: str | None, hold: str | None) -> None:
     written = render(Release(commit=commit, hold=hold), environment)
-    assert parse(written, environment) == Release(commit=commit, hold=hold)
+    assert parse(written, environment, follows=False) == Release(commit=commit, hold=hold)
     assert written.startswith(b"# ")
 
 
 @given(
     st.binary(max_size=200) | st.text(max_size=200).map(str.encode),
-    st.sampled_from(release_file.ENVIRONMENTS),
+    st.booleans(),
 )
-def test_any_bytes_are_a_release_or_one_line(content: bytes, environment: str) -> None:
+def test_any_bytes_are_a_release_or_one_line(content: bytes, follows: bool) -> None:
     try:
-        parse(content, environment)
+        parse(content, "qa", follows=follows)
     except ReleaseError as error:
         message = str(error)
     else:
@@ -127,39 +130,37 @@ _VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.tex
 _KEYS = st.sampled_from(["commit", "hold", "follow"]) | st.text(max_size=50)
 
 
-@given(
-    st.dictionaries(_KEYS, _VALUES | st.lists(_SHAS), max_size=4), st.sampled_from(release_file.ENVIRONMENTS)
-)
+@given(st.dictionaries(_KEYS, _VALUES | st.lists(_SHAS), max_size=4), st.booleans())
 def test_any_mapping_is_a_release_that_can_be_written_or_one_line(
-    data: dict[str, object], environment: str
+    data: dict[str, object], follows: bool
 ) -> None:
-    message = release_file.path_of(environment)
+    message = release_file.path_of("qa")
     try:
-        found = parse(yaml.safe_dump(data, allow_unicode=True).encode(), environment)
+        found = parse(yaml.safe_dump(data, allow_unicode=True).encode(), "qa", follows=follows)
     except ReleaseError as error:
         message = str(error)
     else:
-        assert parse(render(found, environment), environment) == found
-    assert message.startswith(release_file.path_of(environment))
+        assert parse(render(found, "qa"), "qa", follows=follows) == found
+    assert message.startswith(release_file.path_of("qa"))
     assert "\n" not in message
 
 
 def test_dev_declares_the_tip_of_main(lab) -> None:
-    assert declared(lab.origin, "main", "dev").commit == lab.tip
+    assert declared(lab.origin, "main", "dev", follows=True).commit == lab.tip
 
 
 def test_declared_says_since_when(lab) -> None:
     commit = lab.train("a")
     by = lab.declare("staging", f"commit: {commit}\n")
     lab.land({"README.md": b"news\n"})
-    found = declared(lab.origin, "main", "staging")
+    found = declared(lab.origin, "main", "staging", follows=False)
     assert (found.commit, found.by) == (commit, by)
 
 
 def test_a_missing_file_is_an_error(lab) -> None:
     lab.land({"environments/staging/release.yaml": None})
     with pytest.raises(ReleaseError, match="missing on main"):
-        declared(lab.origin, "main", "staging")
+        declared(lab.origin, "main", "staging", follows=False)
 
 
 def test_history_is_newest_first_and_leaves_out_what_was_not_valid(lab) -> None:
@@ -168,7 +169,7 @@ def test_history_is_newest_first_and_leaves_out_what_was_not_valid(lab) -> None:
     lab.declare("staging", "nonsense\n")
     second = lab.train("b")
     lab.declare("staging", f"commit: {second}\nhold: x\n")
-    entries = history(lab.origin, "main", "staging")
+    entries = history(lab.origin, "main", "staging", follows=False)
     assert [(entry.commit, entry.hold) for entry in entries] == [(second, "x"), (first, None), (None, None)]
 
 
@@ -187,9 +188,11 @@ def test_history_reports_no_version_that_nobody_can_read(lab, poison: bytes) -> 
     lab.declare("staging", f"commit: {first}\n")
     lab.land({"environments/staging/release.yaml": poison})
     with pytest.raises(ReleaseError, match=r"^environments/staging/release\.yaml"):
-        declared(lab.origin, "main", "staging")
+        declared(lab.origin, "main", "staging", follows=False)
     lab.declare("staging", f"commit: {first}\nhold: x\n")
-    assert [entry.hold for entry in history(lab.origin, "main", "staging") if entry.commit] == ["x", None]
+    assert [
+        entry.hold for entry in history(lab.origin, "main", "staging", follows=False) if entry.commit
+    ] == ["x", None]
 
 
 def tree_with_two(lab, first: str, second: str, path: str) -> str:
@@ -223,7 +226,7 @@ def test_a_file_that_is_there_twice_declares_nothing(lab, path: str) -> None:
     commit = lab.origin.commit_tree(tree, [lab.tip], "Twice")
     assert lab.origin.read(commit, "environments/staging/release.yaml") == f"commit: {first}\n".encode()
     with pytest.raises(ReleaseError, match=rf"{path} is there twice in the tree"):
-        declared(lab.origin, commit, "staging")
+        declared(lab.origin, commit, "staging", follows=False)
 
 
 def test_equal_trees_are_the_same_release(lab) -> None:

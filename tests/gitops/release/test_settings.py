@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gitops.errors import SettingsError
 from gitops.release import settings
-from gitops.release.file import ENVIRONMENTS
+from tests.support.environments import ENVIRONMENTS
 
 ROOT = Path(__file__).parents[3]
 DEV = (ROOT / settings.path_of("dev")).read_text("utf-8")
@@ -230,7 +230,8 @@ def test_a_secret_in_a_refused_value_is_not_repeated() -> None:
 def test_a_missing_file_names_itself(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"settings\.env: No such file"):
         settings.load("dev", tmp_path)
-    with pytest.raises(SettingsError, match="no such environment"):
+    (tmp_path / "environments/dev").mkdir(parents=True)
+    with pytest.raises(SettingsError, match=r"qa: no such environment in .*; there are dev"):
         settings.load("qa", tmp_path)
 
 

@@ -167,7 +167,7 @@ def test_a_taken_name_is_refused(lab: Lab) -> None:
     "change",
     [
         {"release": "abc"},
-        {"environment": "qa"},
+        {"environment": "q a"},
         {"measured_accuracy": 1.5},
         {"at": datetime(2026, 1, 1)},
         {"x": 1},

@@ -94,6 +94,7 @@ def materials(draw: st.DrawFn) -> Material:
     return Material(
         base=draw(NASTY),
         head=draw(NASTY),
+        follower=draw(NASTY),
         broken=draw(FINDINGS),
         before=draw(FIGURES),
         after=draw(FIGURES),
@@ -143,7 +144,7 @@ HUGE = Figures(
 def huge() -> Material:
     changes = tuple(Change(f"key{number}" * 10, "x" * 300, "y" * 300) for number in range(1000))
     sections = tuple(Section(title, changes) for title in ("DAGs", "Parameters", "Data", "Code"))
-    return Material("main", "feature", (), Figures(), HUGE, Difference("a" * 40, "b" * 40, sections))
+    return Material("main", "feature", "dev", (), Figures(), HUGE, Difference("a" * 40, "b" * 40, sections))
 
 
 def test_folded_parts_are_cut_first_and_a_line_says_so() -> None:

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from gitops.release import settings
+from tests.support.environments import ENVIRONMENTS
 
 ROOT = Path(__file__).resolve().parents[3]
 FILE = ROOT / "infra/compose/services.yml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
-ENVIRONMENTS = ("dev", "staging", "prod")
 ONCE = {"airflow-init"}  # does its work and ends
 AIRFLOW = sorted(name for name in SERVICES if name.startswith("airflow-"))
 

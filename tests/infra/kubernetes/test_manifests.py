@@ -12,9 +12,9 @@ import yaml
 
 from gitops.release import settings
 from tests.support.command import captured
+from tests.support.environments import ENVIRONMENTS
 
 ROOT = Path(__file__).resolve().parents[3]
-ENVIRONMENTS = ("dev", "staging", "prod")
 MINORS = ("1.35", "1.36", "1.37")
 # Pods that Airflow and a person make, not Kustomize.
 TASK = yaml.safe_load((ROOT / "infra/kubernetes/base/worker-pod.yaml").read_text())

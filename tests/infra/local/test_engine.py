@@ -7,12 +7,15 @@ import pytest
 from rich.console import Console
 
 from gitops.git.repository import Repository
+from infra import new_environment
 from infra.local import port, process
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
+from infra.local.instance import Instance
 from infra.local.layout import Layout
 from infra.local.process import Service
 from infra.local.screen import Screen, Step
+from infra.local.variables import Address
 from tests.support.checkout import commit
 from tests.support.waiting import alive, wait_for
 
@@ -59,6 +62,46 @@ def test_a_port_that_another_program_has_is_refused_before_anything_starts(
     with pytest.raises(EngineError, match=rf"port {number} \(prod\): taken by process {other.pid} "):
         engine(layout, VISAGE_PROD_PORT=str(number), **ports).addresses()
     assert not layout.ports.exists()
+
+
+def test_the_first_three_environments_start_where_nobody_chose(layout: Layout) -> None:
+    new_environment.write(layout.checkout, new_environment.make(layout.checkout, "qa", ["dev"], "", ""))
+    assert engine(layout).names == ("dev", "qa", "staging")
+    found = engine(layout, VISAGE_ENVIRONMENTS="prod, dev")
+    assert found.names == ("dev", "prod")
+    assert set(found.addresses()) == {"dev", "prod"}
+    (layout.checkout / ".env").write_text("VISAGE_ENVIRONMENTS=qa\n")
+    assert engine(layout).names == ("qa",)
+    assert engine(layout).own.file.keys() == {"VISAGE_ENVIRONMENTS"}
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("dev,lab", "VISAGE_ENVIRONMENTS: lab: no such environment; there are dev, staging, prod"),
+        (",", "VISAGE_ENVIRONMENTS: names no environment; there are dev, staging, prod"),
+    ],
+)
+def test_a_choice_of_environments_that_there_are_not_is_refused(
+    layout: Layout, value: str, says: str
+) -> None:
+    with pytest.raises(EngineError, match=says):
+        _ = engine(layout, VISAGE_ENVIRONMENTS=value).names
+
+
+def test_an_environment_that_runs_stays_up_whatever_is_chosen(layout: Layout, start: Start) -> None:
+    running = Instance(layout, "prod", Address("", 0)).services["scheduler"]
+    start(running, "import time; time.sleep(600)")
+    assert engine(layout, VISAGE_ENVIRONMENTS="dev").names == ("dev", "prod")
+
+
+def test_an_environment_that_the_checkout_has_no_more_is_stopped(
+    layout: Layout, step: Step, start: Start
+) -> None:
+    running = Instance(layout, "gone", Address("", 0)).services["scheduler"]
+    process_ = start(running, "import time; time.sleep(600)")
+    assert engine(layout).stop(step) == ["gone/scheduler"]
+    assert not alive(process_)
 
 
 def test_origin_is_prepared_and_a_commit_that_is_not_pushed_is_told(

@@ -149,6 +149,7 @@ def test_files_of_a_commit_can_be_unpacked(origin: Origin, layout: Layout, tmp_p
     origin.unpack(commit_id, target, "params.yaml", "environments/dev")
     assert "synthetic" in (target / "params.yaml").read_text()
     assert sorted(path.name for path in target.rglob("*") if path.is_file()) == [
+        "environment.yaml",
         "kustomization.yaml",
         "params.yaml",
         "release.yaml",

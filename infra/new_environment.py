@@ -1,0 +1,198 @@
+"""New environments: `python -m infra.new_environment NAME --after NAME`, or `make new-environment`."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import get_args
+
+from gitops.errors import GitopsError
+from gitops.release import environments, settings
+from gitops.release.environments import Color, Environment, Environments
+from gitops.release.file import Release, render
+from gitops.release.settings import Settings
+from infra.local import files
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+_SHADES = {
+    # Lightness and chroma, as of a blue that can be read on light and dark pages.
+    50: (0.97, 0.014),
+    100: (0.932, 0.032),
+    200: (0.882, 0.059),
+    300: (0.809, 0.105),
+    400: (0.707, 0.165),
+    500: (0.623, 0.214),
+    600: (0.546, 0.245),
+    700: (0.488, 0.243),
+    800: (0.424, 0.199),
+    900: (0.379, 0.146),
+    950: (0.282, 0.091),
+}
+_HUES: Mapping[Color, tuple[int, float]] = {
+    # Degrees, and the share of the chroma that a screen can show at that hue.
+    "teal": (183, 0.55),
+    "cyan": (212, 0.6),
+    "sky": (240, 0.75),
+    "blue": (260, 1),
+    "indigo": (277, 1),
+    "violet": (293, 1),
+    "fuchsia": (322, 1),
+    "slate": (257, 0.18),
+}
+
+
+class NewEnvironmentError(Exception):
+    """Nothing was made; its text is the one line that the user reads."""
+
+
+def theme(color: Color) -> str:
+    """Return the value of AIRFLOW__API__THEME for a colour."""
+    hue, share = _HUES[color]
+    brand = {
+        str(shade): {"value": f"oklch({lightness} {round(chroma * share, 3)} {hue})"}
+        for shade, (lightness, chroma) in _SHADES.items()
+    }
+    return json.dumps({"tokens": {"colors": {"brand": brand}}}, separators=(",", ":"))
+
+
+def make(checkout: Path, name: str, after: list[str], wave: str, title: str) -> dict[str, str]:
+    """Return the files of a new environment, by their paths in the checkout.
+
+    Settings and overlay are those of an environment that takes promotions already, with a name, a port and a
+    colour of their own.
+
+    Args:
+        checkout: The checkout.
+        name: The name of the environment.
+        after: The environments whose verdicts a promotion into it asks for.
+        wave: The wave; "" for one of its own.
+        title: The title; "" for the name with capitals.
+
+    Raises:
+        NewEnvironmentError: when there is one of that name, or none to take over settings from.
+        GitopsError: when the name, the wave or an environment before it does not fit.
+
+    """
+    if not name or not after:
+        raise NewEnvironmentError("say which, and after which: make new-environment NAME=qa AFTER=dev")
+    environments.check_name(name)
+    known = Environments.of_folder(checkout)
+    if name in known or (checkout / environments.FOLDER / name).exists():
+        raise NewEnvironmentError(
+            f"{name}: {environments.FOLDER}/{name} is there already; choose another name"
+        )
+    spoken = name.upper() if len(name) <= 3 else name.replace("-", " ").capitalize()
+    declared = _declare(known, name, after, wave or name, title or spoken)
+    model = next((one for one in after if not known.follows(one)), next(iter(known.promotable), known.root))
+    ports = [settings.load(one, checkout).web_port for one in known]
+    folder = f"{environments.FOLDER}/{name}"
+    made = {
+        f"{folder}/{environments.FILE}": _environment_file(declared),
+        f"{folder}/release.yaml": render(Release(commit=None), name).decode(),
+        f"{folder}/settings.env": _settings(checkout, known[model], declared, max(ports) + 1),
+        f"{folder}/kustomization.yaml": _overlay(checkout, model, name, max(ports) + 1),
+    }
+    environments.read(made[f"{folder}/{environments.FILE}"].encode(), name)
+    Settings.from_file(made[f"{folder}/settings.env"].encode(), name)
+    return made
+
+
+def write(checkout: Path, content: Mapping[str, str]) -> None:
+    """Write all files below `checkout`, or none.
+
+    Raises:
+        NewEnvironmentError: when one cannot be written.
+
+    """
+    with ExitStack() as undo:
+        for path, text in content.items():
+            undo.callback((checkout / path).unlink, missing_ok=True)
+            try:
+                files.write(checkout / path, text)
+                (checkout / path).chmod(0o644)
+            except OSError as error:
+                raise NewEnvironmentError(f"{path}: {error.strerror}; nothing was written") from error
+        undo.pop_all()
+
+
+def _declare(known: Environments, name: str, after: list[str], wave: str, title: str) -> Environment:
+    """Return the environment with the first colour that nobody has; its wave's colour where all are taken."""
+    taken = {environment.color for environment in known.all}
+    shared = [known[one].color for one in known.waves.get(wave, ())]
+    free: list[Color] = [color for color in get_args(Color) if color not in taken]
+    color = next(iter((*free, *shared)), None)
+    if color is None:
+        raise NewEnvironmentError(
+            f"{name}: all colours are taken; name the wave of an environment with WAVE="
+        )
+    found = Environment(name, title, color, tuple(after), wave)
+    Environments.of((*known.all, found))
+    return found
+
+
+def _environment_file(environment: Environment) -> str:
+    return (
+        "# yaml-language-server: $schema=../../schemas/environment.schema.json\n"
+        "# Which environments a release passes before this one; docs/environments.md\n"
+        f"title: {json.dumps(environment.title, ensure_ascii=False)}\n"
+        f"color: {environment.color}\n"
+        f"after: [{', '.join(environment.after)}]\n"
+        f"wave: {environment.wave}\n"
+    )
+
+
+def _settings(checkout: Path, model: Environment, environment: Environment, port: int) -> str:
+    name = environment.name
+    text = (checkout / settings.path_of(model.name)).read_text("utf-8")
+    values = {
+        "VISAGE_ENVIRONMENT": name,
+        "WEB_HOST": f"{name}.localhost",
+        "WEB_PORT": str(port),
+        "DEFAULT_PASSWORD": "",
+        "AIRFLOW__API__INSTANCE_NAME": f"Visage {name}",
+        "AIRFLOW__API__THEME": theme(environment.color),
+    }
+    for key, value in values.items():
+        text = re.sub(rf"^{key}=.*$", lambda _, line=f"{key}={value}": line, text, flags=re.MULTILINE)
+    text = text.replace(f'"environment":"{model.name}"', f'"environment":"{name}"')
+    text = text.replace(f"# How {model.name} runs.", f"# How {name} runs.")
+    return text.replace(f"({model.color})", f"({environment.color})")
+
+
+def _overlay(checkout: Path, model: str, name: str, port: int) -> str:
+    text = (checkout / environments.path_of(model, "kustomization.yaml")).read_text("utf-8")
+    text = re.sub(rf"(?<![\w-]){re.escape(model)} on Kubernetes", f"{name} on Kubernetes", text)
+    text = re.sub(rf"visage-{re.escape(model)}(?![\w-])", f"visage-{name}", text)
+    return re.sub(r"(BASE_URL=)\S+", rf"\g<1>http://{name}.localhost:{port}", text)
+
+
+def main() -> None:
+    """Make an environment: its place in the order of promotion, settings, release file and overlay."""
+    parser = argparse.ArgumentParser(prog="python -m infra.new_environment", description=main.__doc__)
+    parser.add_argument("name", help="small letters, digits and dashes, such as qa")
+    parser.add_argument("--after", default="", help="the environments before it, with commas between")
+    parser.add_argument("--wave", default="", help="the wave; by default one of its own")
+    parser.add_argument("--title", default="", help="the name that people read")
+    arguments = parser.parse_args()
+    after = [one.strip() for one in arguments.after.split(",") if one.strip()]
+    try:
+        made = make(CHECKOUT, arguments.name, after, arguments.wave, arguments.title)
+        write(CHECKOUT, made)
+    except (NewEnvironmentError, GitopsError) as error:
+        sys.exit(f"new-environment: {error}")
+    name = arguments.name
+    print(f"Made {', '.join(made)}. Look at the settings, then")
+    print(
+        f"  order:   write `after: [{name}]` into the environment.yaml of the environments that come after it"
+    )
+    print("  propose: commit them on a branch, and merge it: .venv/bin/gitops check --head BRANCH")
+    print(f"  start:   VISAGE_ENVIRONMENTS={','.join((*after, name))} make up")
+    print(f"  promote: .venv/bin/gitops promote {name} --push --wait")
+
+
+if __name__ == "__main__":
+    main()
