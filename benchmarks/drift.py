@@ -97,7 +97,7 @@ def _measure(
     rows = len(known)
     quiet = {}
     for a_day in A_DAY:
-        for title, expected in (("the release's own", known), ("drawn anew", rows)):
+        for title, expected in (("the release's own", known), ("redrawn each week", rows)):
             quiet[a_day, title] = Rates.of(spread(calm, a_day, expected, WEEKS))
     power: dict[str, dict[str, dict[str, float]]] = {}
     seen_by: dict[str, dict[str, str]] = {}
