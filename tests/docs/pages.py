@@ -128,6 +128,11 @@ class Page:
         return found
 
     @cached_property
+    def list_items(self) -> int:
+        """The number of items in its lists, as GitHub reads them."""
+        return sum(token.type == "list_item_open" for token in self._tokens)
+
+    @cached_property
     def sections(self) -> list[list[str]]:
         """The words in backticks, section by section; the first section is what comes before any heading."""
         found: list[list[str]] = [[]]

@@ -82,6 +82,16 @@ def test_every_page_is_built_with_its_headings(site: Path) -> None:
                 assert f'id="{heading.anchor}"' in html, f"{page.path}: {heading.text}"
 
 
+def test_lists_on_the_site_have_the_items_that_they_have_on_github(site: Path) -> None:
+    """The site wants a paragraph or a block of code in an item indented by four spaces, GitHub by three."""
+    for page in pages():
+        if page.path.is_relative_to("docs"):
+            name = page.path.with_stem("index") if page.path.stem == "README" else page.path
+            html = (site / name.relative_to("docs")).with_suffix(".html").read_text()
+            article = html[html.index("<article") : html.index("</article>")]
+            assert len(re.findall(r"<li\b", article)) == page.list_items, page.path
+
+
 def test_nothing_comes_from_elsewhere(site: Path) -> None:
     files = [*site.rglob("*.html"), *site.rglob("*.css")]
     assert len(files) > 10
