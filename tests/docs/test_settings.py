@@ -11,7 +11,7 @@ from gitops.release.settings import NAMES, REFUSED, Settings, path_of
 from tests.docs.pages import ROOT, Page, pages
 
 DEV = (ROOT / path_of("dev")).read_text()
-# The column "then" of this page has names of Airflow 2.
+# The first column of this page has names of Airflow 2.
 AIRFLOW_2 = Path("docs/airflow-2-commands.md")
 _OPTION = re.compile(r"\b(?:AIRFLOW__[A-Z0-9]+(?:_[A-Z0-9]+)*__|OTEL_)[A-Z0-9_]*[A-Z0-9]\b")
 
