@@ -37,7 +37,10 @@ _WHAT = _rule("what(?! if)", "name the thing: 'the model that ships', not 'what 
 RULES = (
     _rule("says|said", "print, return, state, show, declare"),
     _rule(r"say(?!,)", "print, return, state, show; for an assumption: suppose"),
-    _rule(r"(?:tells|told|tell)(?!(?:\s+\S+){1,4}\s+(?:to|from|apart)\b)", "print, report, show, notify"),
+    _rule(
+        r"(?:tells|told|tell)(?!\s+you\b|(?:\s+\S+){1,4}\s+(?:to|from|apart)\b)",
+        "print, report, show, notify",
+    ),
     _rule(r"h(?:old|olds|eld|olding)\s[^.;:|]{0,60}?\bagainst", "compare ... with"),
     _rule(r"stands? against", "blocks, refuses"),
     _rule(r"(?<!there\s)(?:is|are|was|were) none(?! of)", "is not a ..., there is no ..."),

@@ -102,7 +102,7 @@ def test_wordings_to_avoid_are_found(tmp_path: Path, text: str, wording: str) ->
         "What should you do? Read the log.",
         "Open the log to find out what failed, and see what\nchanged.",
         "Take a few of them, say, ten. What if there are fewer?",
-        "Tell the scheduler to stop. You can tell a cat from a dog.",
+        "Tell the scheduler to stop. You can tell a cat from a dog. A line tells you so.",
         "None of them runs, because there is none.",
         "Both hands hold the cup. The wall is against the north side.",
         "By chance, the ledge held. Embedded databases are small.",
