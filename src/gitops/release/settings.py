@@ -151,7 +151,9 @@ class Settings(BaseModel):
 
         """
         found = {key: environ[key] for key in NAMES if key in environ}
-        source = path_of(found.get("VISAGE_ENVIRONMENT", "<env>"))
+        source = "the environment of the process"
+        if name := found.get("VISAGE_ENVIRONMENT"):
+            source = path_of(name)
         return cls._read(found, dict.fromkeys(found, source), source)
 
     @classmethod

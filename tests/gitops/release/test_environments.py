@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gitops.errors import EnvironmentsError
 from gitops.git.repository import Repository
-from gitops.release import environments, schemas
+from gitops.release import environments
 from gitops.release.environments import EARLIER, TERMINAL, Environment, Environments
 from gitops.release.state import Ledger
 from tests.support.environments import ROOT, THESE
@@ -185,27 +185,6 @@ def test_a_verdict_of_an_environment_that_there_is_not_is_ignored_and_named(lab)
     assert verdicts.verified("canary", commit) is None
     assert f"verified/canary/{commit[:12]}: ignored, there is no environment canary" in map(
         str, verdicts.ignored
-    )
-
-
-def test_a_file_that_is_there_twice_makes_no_environment(lab) -> None:
-    tree = lab.origin.git("ls-tree", f"{lab.tip}:environments/dev").splitlines()
-    entry = next(line for line in tree if line.endswith("\tenvironment.yaml"))
-    tree = lab.origin.git("mktree", input="\n".join([*tree, entry, ""]))
-    for folder in ("environments", ""):
-        name = "dev" if folder else "environments"
-        entries = lab.origin.git("ls-tree", f"{lab.tip}:{folder}").splitlines()
-        kept = [line for line in entries if not line.endswith(f"\t{name}")]
-        tree = lab.origin.git("mktree", input="\n".join([*kept, f"040000 tree {tree}\t{name}", ""]))
-    commit = lab.origin.commit_tree(tree, [lab.tip], "Twice")
-    with pytest.raises(EnvironmentsError, match="is there twice in the tree"):
-        Environments.of_commit(lab.origin, commit)
-
-
-@pytest.mark.parametrize("name", list(schemas.SCHEMAS))
-def test_a_schema_is_that_of_the_model_that_reads_the_file(name: str) -> None:
-    assert (ROOT / "schemas" / name).read_text() == schemas.text(name), (
-        "run: .venv/bin/python -m gitops.release.schemas schemas"
     )
 
 
