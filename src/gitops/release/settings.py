@@ -235,7 +235,7 @@ def _one_release_bundle(value: str, environment: str) -> bool:
 
 def path_of(environment: str) -> str:
     """Return the path of an environment's settings in the repository."""
-    return environments.path_of(environment, "settings.env")
+    return f"{environments.FOLDER}/{environment}/settings.env"
 
 
 def parse_lines(content: bytes, name: str) -> dict[str, tuple[int, str]]:
@@ -276,8 +276,10 @@ def load(environment: str, root: Path = Path()) -> Settings:
 
     Raises:
         SettingsError: when there are none, or when they may not be used.
+        EnvironmentsError: when the name cannot be one of an environment.
 
     """
+    environments.check_name(environment)
     file = root / path_of(environment)
     if (root / environments.FOLDER).is_dir() and not file.parent.is_dir():
         there = ", ".join(environments.Environments.of_folder(root))

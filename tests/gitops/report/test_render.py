@@ -74,7 +74,7 @@ DIFFERENCES = st.builds(
 )
 SECONDS = some(NASTY, st.floats(0, 1e6))
 INCUMBENTS = st.builds(
-    Incumbent, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY
+    Incumbent, NASTY, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY
 )
 FINDINGS = st.lists(st.builds(Finding, NASTY, NASTY, NASTY), max_size=30).map(tuple)
 CHANGED = st.builds(Gain.model_construct, **dict.fromkeys(Gain.model_fields, NUMBERS))
