@@ -159,8 +159,11 @@ def _settings(checkout: Path, model: Environment, environment: Environment, port
     for key, value in values.items():
         text = re.sub(rf"^{key}=.*$", lambda _, line=f"{key}={value}": line, text, flags=re.MULTILINE)
     text = text.replace(f'"environment":"{model.name}"', f'"environment":"{name}"')
-    text = text.replace(f"# How {model.name} runs.", f"# How {name} runs.")
-    return text.replace(f"({model.color})", f"({environment.color})")
+    words = {model.name: name, f"({model.color})": f"({environment.color})"}
+    for word, other in words.items():
+        comment = rf"^(#.*)(?<![\w-]){re.escape(word)}(?![\w-])"
+        text = re.sub(comment, lambda found, other=other: found[1] + other, text, flags=re.MULTILINE)
+    return text
 
 
 def _overlay(checkout: Path, model: str, name: str, port: int) -> str:

@@ -18,6 +18,7 @@ from gitops.model.evaluation import Evaluation, Export
 from gitops.model.metrics import Performance, Training
 from gitops.release import environments
 from gitops.release.contract import Runtime
+from gitops.release.environments import EnvironmentFile
 from gitops.release.file import Release
 from gitops.release.serving import Serving
 from gitops.release.verdicts import Verdict
@@ -29,6 +30,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "decision": ("a line of monitoring/decisions.jsonl", records.Line),
     "drift": ("monitoring/<run>/drift.json", records.Drift),
     "drifted": ("metrics/drifted.json", Drifted),
+    "environment": ("environments/<name>/environment.yaml", EnvironmentFile),
     "evaluation": ("metrics/evaluation.json", Evaluation),
     "export": ("metrics/export.json", Export),
     "late_labels": ("monitoring/<run>/performance.json", records.Performance),

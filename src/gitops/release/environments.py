@@ -58,7 +58,7 @@ TERMINAL: Mapping[Color, str] = {
 class EnvironmentFile(BaseModel):
     """Where an environment comes in the order of promotion, and how people tell it from the others."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, title="environment.yaml")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str = Field(
         pattern=r"^\S(.*\S)?$", max_length=60, description="The name that people read, such as Production."
@@ -353,14 +353,6 @@ def latest(repository: Repository, tip: str) -> tuple[Environments, str | None]:
         except EnvironmentsError:
             continue
     return EARLIER, problem
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of `environment.yaml`."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **EnvironmentFile.model_json_schema(),
-    }
 
 
 def _check_edges(environment: Environment, known: Mapping[str, Environment]) -> None:

@@ -188,12 +188,28 @@ def test_a_verdict_of_an_environment_that_there_is_not_is_ignored_and_named(lab)
     )
 
 
+def test_a_file_that_is_there_twice_makes_no_environment(lab) -> None:
+    tree = lab.origin.git("ls-tree", f"{lab.tip}:environments/dev").splitlines()
+    entry = next(line for line in tree if line.endswith("\tenvironment.yaml"))
+    tree = lab.origin.git("mktree", input="\n".join([*tree, entry, ""]))
+    for folder in ("environments", ""):
+        name = "dev" if folder else "environments"
+        entries = lab.origin.git("ls-tree", f"{lab.tip}:{folder}").splitlines()
+        kept = [line for line in entries if not line.endswith(f"\t{name}")]
+        tree = lab.origin.git("mktree", input="\n".join([*kept, f"040000 tree {tree}\t{name}", ""]))
+    commit = lab.origin.commit_tree(tree, [lab.tip], "Twice")
+    with pytest.raises(EnvironmentsError, match="is there twice in the tree"):
+        Environments.of_commit(lab.origin, commit)
+
+
 def test_editors_find_the_schema_of_each_environment() -> None:
     for name in THESE:
         path = ROOT / environments.path_of(name)
         first = path.read_text().splitlines()[0]
         schema = first.removeprefix("# yaml-language-server: $schema=")
-        assert json.loads((path.parent / schema).read_text())["title"] == "environment.yaml"
+        assert (
+            json.loads((path.parent / schema).read_text())["title"] == "environments/<name>/environment.yaml"
+        )
 
 
 def test_a_ledger_reads_history_that_has_no_environment_at_all(tmp_path) -> None:
