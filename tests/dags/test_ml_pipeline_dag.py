@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from gitops import tasks
 from gitops.airflow import task_context
 from gitops.errors import RuleError
 from gitops.git.repository import Repository
@@ -170,3 +171,24 @@ def test_a_task_that_is_handed_other_code_runs_nothing_of_it(
     monkeypatch.setenv("VISAGE_ENVIRONMENT", "dev")
     with workspace(task_context.origin(), stranger, tmp_path / "spaces") as space:
         assert space.commit == stranger
+
+
+def test_the_release_that_runs_says_which_environment_trains_any_branch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not main: who may push there must not open an environment that runs something else."""
+    context = {"dag": SimpleNamespace(fileloc=str(tmp_path / "dags/ml_pipeline_dag.py"))}
+    monkeypatch.setattr("airflow.sdk.get_current_context", lambda: context)
+    monkeypatch.setenv("VISAGE_ENVIRONMENT", "lab")
+    assert task_context.environments().root == "dev"
+    with pytest.raises(RuleError, match="train narrower in dev"):
+        tasks.training_ref(ref="narrower", release="a" * 40)
+    files = {"lab": "title: Lab\ncolor: sky\n", "dev": "title: Dev\ncolor: teal\nafter: [lab]\n"}
+    for name, content in files.items():
+        path = tmp_path / "environments" / name / "environment.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    assert tasks.training_ref(ref="narrower", release="a" * 40) == "narrower"
+    monkeypatch.setenv("VISAGE_ENVIRONMENT", "dev")
+    with pytest.raises(RuleError, match="train narrower in lab"):
+        tasks.training_ref(ref="narrower", release="a" * 40)

@@ -182,6 +182,35 @@ def test_main_cannot_take_the_demand_back(
     assert version(bundle) == first
 
 
+def test_nobody_can_make_a_signed_environment_follow_main(
+    lab: Lab,
+    team: dict[str, Path],
+    make: Make,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even a commit of main that somebody listed signed for another reason is no release there."""
+    monkeypatch.setenv("REQUIRE_SIGNED_RELEASES", "true")
+    bundle = make()
+    first = version(bundle)
+    off = (lab.origin.read("main", STAGING) or b"").replace(b"RELEASES=true", b"RELEASES=false")
+    lab.land(
+        {
+            STAGING: off,
+            FILE: b"follow: main\n",
+            "environments/staging/environment.yaml": b"title: Staging\ncolor: violet\n",
+            "environments/dev/environment.yaml": b"title: Development\ncolor: teal\nafter: [staging]\n",
+            "environments/dev/release.yaml": b"commit: null\n",
+        }
+    )
+    lab.train("b", verified=False)
+    lab.origin.git("update-ref", "refs/heads/main", signed_commit(lab, {"README.md": b"signed\n"}))
+    assert lab.ledger().environments.root == "staging"
+    bundle.refresh()
+    assert version(bundle) == first
+    assert bundle.serving is not None
+    assert "staging follows main, but asks for signed releases" in (bundle.serving.refused or "")
+
+
 def test_settings_and_list_go_together(lab: Lab, key: Callable[[str], Path]) -> None:
     lab.branch("settings", asked_for(lab, PROD))
     lab.branch("list", {SIGNERS: listed(key("ann"))})
