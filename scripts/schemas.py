@@ -16,7 +16,6 @@ from gitops.gates.comparison import Comparison
 from gitops.model.drift_comparison import Drifted
 from gitops.model.evaluation import Evaluation, Export
 from gitops.model.metrics import Performance, Training
-from gitops.release import environments
 from gitops.release.contract import Runtime
 from gitops.release.environments import EnvironmentFile
 from gitops.release.file import Release
@@ -53,7 +52,6 @@ def schemas() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, (file, kind) in RECORDS.items():
         schema = params.without_titles(kind.model_json_schema())
         yield f"{name}.schema.json", {"$schema": DIALECT, "title": file, **schema}
-    yield "environment.schema.json", environments.schema()
     yield "params.schema.json", params.schema()
     yield "params.editor.schema.json", for_editors(params.schema())
 

@@ -97,7 +97,7 @@ def prod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
         "id",
     ],
 )
-@pytest.mark.parametrize("environment", ["prod", "staging", "", "Dev", "dev "])
+@pytest.mark.parametrize("environment", ["prod", "staging", "Dev", "dev "])
 def test_outside_dev_no_run_chooses_its_commit(
     prod: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: str, ref: str
 ) -> None:
