@@ -24,7 +24,7 @@ from face_attributes.training.loop import predict
 PROGRAM = """
 import sys
 from pathlib import Path
-from face_attributes import export
+from face_attributes.model import export
 from face_attributes.params import ExportParams
 params = ExportParams(variant="auto", tolerance=1e-4, max_accuracy_loss=0.5)
 export.export(params, Path(sys.argv[1]), Path(sys.argv[2]), Path("v"), Path("m.onnx"), Path("e.json"))
