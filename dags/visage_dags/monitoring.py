@@ -105,7 +105,7 @@ def line_of(
         profile=profile,
         alarm=alerts.open_alarms(followed),
         episodes=followed,
-        drift=drift.model_dump(exclude=_ELSEWHERE) | {"columns": moved},
+        drift={**drift.model_dump(exclude=_ELSEWHERE), "columns": moved},
         performance=performance.model_dump(exclude=_ELSEWHERE),
         evidence=f"monitoring/{tasks.safe_name(run_id=run_id)}",
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, PARAMETERS
 from infra.dag_smoke_test.sandbox import Ran, Sandbox
 from infra.local.errors import EngineError
@@ -45,7 +46,7 @@ def train(sandbox: Sandbox, environment: str) -> Prepared:
         if not made:
             raise LookupError("no branch of the run")
         branch = made[0]
-        accuracy = _evaluation(sandbox, f"refs/heads/{branch}")["mean_accuracy"]
+        accuracy = evaluation(sandbox.origin.repository, f"refs/heads/{branch}").mean_accuracy
         return f"a model with accuracy {accuracy:.3f}"
 
     return Prepared(conf={"profile": "small"}, found=found)
@@ -85,7 +86,7 @@ def verify(sandbox: Sandbox, environment: str) -> Prepared:
 
 def verify_false_claim(sandbox: Sandbox, environment: str) -> Prepared:
     """Verify a release that claims more than its model keeps."""
-    claim = _evaluation(sandbox, "main")
+    claim = json.loads(sandbox.origin.repository.read("main", EVALUATION) or b"{}")
     claim["mean_accuracy"] += 0.01
     params = sandbox.origin.repository.read("main", PARAMETERS)
     sandbox.land(
@@ -113,13 +114,13 @@ def monitor(sandbox: Sandbox, environment: str) -> Prepared:
     (labels / f"{BATCH}.csv").write_text("\n".join(lines) + "\n")
 
     def found(ran: Ran) -> str:
-        decisions = sandbox.data(environment) / "monitoring" / "decisions.jsonl"
-        if not decisions.is_file():
+        record, _ = lines(sandbox.data(environment))
+        if not record:
             raise LookupError("no record of a decision")
-        line = json.loads(decisions.read_text().splitlines()[-1])
-        if line["decision"] != "retrain" or not line["triggered"]:
-            raise LookupError(f"the decision was {line['decision']}, the training {line['triggered']}")
-        return f"a training of the reasons {'; '.join(line['reasons'])}"
+        line = record[-1]
+        if line.decision != "retrain" or not line.triggered:
+            raise LookupError(f"the decision was {line.decision}, the training {line.triggered}")
+        return f"a training of the reasons {'; '.join(line.reasons)}"
 
     return Prepared(conf={"profile": "small"}, found=found)
 
@@ -191,13 +192,6 @@ def _scored(sandbox: Sandbox, environment: str) -> bool:
 
 def _incoming(sandbox: Sandbox, environment: str) -> Path:
     return sandbox.data(environment) / "incoming"
-
-
-def _evaluation(sandbox: Sandbox, revision: str) -> dict[str, float]:
-    content = sandbox.origin.repository.read(revision, EVALUATION)
-    if content is None:
-        raise LookupError(f"{revision} has no {EVALUATION}")
-    return dict(json.loads(content))
 
 
 def _tag(sandbox: Sandbox, prefix: str) -> str:

@@ -6,12 +6,11 @@ people or days is played: the labels are those that the faces were drawn with, a
 days of a week.
 """
 
-import json
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from dashboard.checks import Line, lines
 from gitops.model import drift_comparison, metrics
 from gitops.paths import MAIN
 from gitops.training.candidate import candidate_branch
@@ -60,14 +59,13 @@ def require_unplayed(engine: Engine) -> None:
 
     :raises EngineError: when it has.
     """
-    if any((line.get("episodes", {}).get("drift") or {}).get("state") == CLEARS for line in _record(engine)):
+    if any((episode := line.episodes.get("drift")) and episode.state == CLEARS for line in _record(engine)):
         raise EngineError("the demo has been played: its alarm has cleared; make clean first")
 
 
-def _record(engine: Engine) -> list[dict[str, Any]]:
+def _record(engine: Engine) -> list[Line]:
     """Return the lines of the checks of the last environment."""
-    path = engine.layout.place(engine.names[-1]).data / "monitoring/decisions.jsonl"
-    return [json.loads(text) for text in path.read_text().splitlines()] if path.exists() else []
+    return lines(engine.layout.place(engine.names[-1]).data)[0]
 
 
 class Demo(FirstRun):
@@ -80,12 +78,13 @@ class Demo(FirstRun):
         """
         require_unplayed(self._engine)
         record = _record(self._engine)
-        before = next((line for line in record if "drift" in line["alarm"] and line["triggered"]), None)
+        before = next((line for line in record if "drift" in line.alarm and line.triggered), None)
         if before is None:
             before = self._raise_alarm()
-        branch = candidate_branch(before["triggered"])
+        run = str(before.triggered)
+        branch = candidate_branch(run)
         if branch not in self._origin.branches("candidate/"):
-            self._learn(before["triggered"], seconds)
+            self._learn(run, seconds)
         with self._screen.step("Look at the candidate") as step:
             step.done(self._worth(branch, step))
         if not self._origin.merged(branch):
@@ -103,7 +102,7 @@ class Demo(FirstRun):
             self._pause(MONITORING)
         self._tell(before, after)
 
-    def _raise_alarm(self) -> dict[str, Any]:
+    def _raise_alarm(self) -> Line:
         """Let faces in another light arrive, and return the line of the check that finds them."""
         data = self._layout.place(self._last).data
         if not (data / "labels").exists():
@@ -118,8 +117,8 @@ class Demo(FirstRun):
         with self._screen.step("Check: the alarm is raised, and a training started") as step:
             line = self._check(step)
             self._expect(line, ["drift"], step)
-        if line["triggered"] is None:
-            raise EngineError(f"{self._last}: no training was started: {'; '.join(line['reasons'])}")
+        if line.triggered is None:
+            raise EngineError(f"{self._last}: no training was started: {'; '.join(line.reasons)}")
         return line
 
     def _learn(self, run: str, seconds: float) -> None:
@@ -187,7 +186,7 @@ class Demo(FirstRun):
         _move(drawn / "img_align_celeba", data / "incoming" / batch)
         shutil.rmtree(drawn)
 
-    def _check(self, step: Step) -> dict[str, Any]:
+    def _check(self, step: Step) -> Line:
         """Run monitoring in the last environment and return its line of the record."""
         self._release_schedule(MONITORING, step)
         with Runs(self._access()[self._last], timeout=30) as airflow:
@@ -199,22 +198,22 @@ class Demo(FirstRun):
                 raise EngineError(f"{self._last}: {MONITORING} is not over after 20 minutes")
             if airflow.run(MONITORING, run).state != "success":
                 raise EngineError(airflow.failure(MONITORING, run, self._layout.place(self._last)))
-        line = next(line for line in reversed(_record(self._engine)) if line["run_id"] == run)
-        for reason in line["reasons"]:
+        line = next(line for line in reversed(_record(self._engine)) if line.run_id == run)
+        for reason in line.reasons:
             step.say(reason)
-        for alarm, episode in line["episodes"].items():
+        for alarm, episode in line.episodes.items():
             if episode:
-                step.say(f"the alarm {alarm} {episode['state']}; its page: docs/runbooks/{alarm}.md")
+                step.say(f"the alarm {alarm} {episode.state}; its page: docs/runbooks/{alarm}.md")
         return line
 
-    def _expect(self, line: dict[str, Any], alarms: list[str], step: Step) -> None:
-        missing = [alarm for alarm in alarms if alarm not in line["alarm"]]
-        if missing or (not alarms and (line["alarm"] or not line["drift"]["enough_data"])):
+    def _expect(self, line: Line, alarms: list[str], step: Step) -> None:
+        missing = [alarm for alarm in alarms if alarm not in line.alarm]
+        if missing or (not alarms and (line.alarm or not line.drift.enough_data)):
             raise EngineError(
                 f"{self._last}: the check should have raised {', '.join(alarms) or 'no alarm'}, and raised "
-                f"{', '.join(line['alarm']) or 'none'}; its evidence is in {line['evidence']}"
+                f"{', '.join(line.alarm) or 'none'}; its evidence is in {line.evidence}"
             )
-        step.done(f"alarms: {', '.join(line['alarm']) or 'none'}")
+        step.done(f"alarms: {', '.join(line.alarm) or 'none'}")
 
     def _release_schedule(self, dag: str, step: Step) -> None:
         """Let a DAG start runs, but for the one that its schedule has missed and would add now."""
@@ -253,18 +252,19 @@ class Demo(FirstRun):
         mean = worth.mean_accuracy
         return f"{mean.incumbent:.2%} -> {mean.accuracy:.2%} on what drifted"
 
-    def _tell(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+    def _tell(self, before: Line, after: Line) -> None:
         rows = []
         for title, line in (("before", before), ("after", after)):
-            found = line["performance"]
+            found = line.performance
             rows.append(
-                f"{title:7} release {line['release'][:12]}: accuracy {found['mean_accuracy']:.2%} "
-                f"({found['mean_accuracy_low']:.2%} to {found['mean_accuracy_high']:.2%}) on "
-                f"{found['images']} labelled images in the new light"
+                f"{title:7} release {line.release[:12]}: accuracy {found.mean_accuracy:.2%} "
+                f"({found.mean_accuracy_low:.2%} to {found.mean_accuracy_high:.2%}) on "
+                f"{found.images} labelled images in the new light"
             )
         for row in rows:
             self._screen.print(row)
-        if after["performance"]["mean_accuracy_low"] <= before["performance"]["mean_accuracy_high"]:
+        low, high = after.performance.mean_accuracy_low, before.performance.mean_accuracy_high
+        if low is None or high is None or low <= high:
             raise EngineError("the new release is not surely better on what drifted")
 
 

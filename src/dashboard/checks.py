@@ -42,6 +42,7 @@ class Evidence(Record):
 
 class _Drift(Record):
     rows: Count
+    enough_data: bool
     drifted: bool | None
     columns: dict[str, Column]
 
@@ -68,7 +69,7 @@ class Line(Record):
     format: Literal[1] = 1
     run_id: str
     at: Moment
-    release: str | None
+    release: str
     decision: str
     reasons: list[str]
     triggered: str | None
@@ -135,24 +136,23 @@ class Checks:
 
 
 def read(home: Path, since: datetime | None = None) -> Checks:
-    """Return the record of an environment, from `since` on; an empty one where there is none yet."""
-    try:
-        content = (home / RECORD).read_bytes()
-    except FileNotFoundError:
-        return Checks((), ())
-    kept = set(reports(home))
-    checks, damaged = [], []
-    for number, text in enumerate(content.splitlines(), 1):
-        if not text.strip():
-            continue
-        try:
-            line = record.read(Line, text)
-        except ParseError as error:
-            damaged.append((number, str(error)))
-        else:
-            if since is None or line.at >= since:
-                checks.append(_check(home, line, kept))
-    return Checks(tuple(sorted(checks, key=lambda check: check.at, reverse=True)), tuple(damaged))
+    """Return the checks of an environment, from `since` on; no checks where there is no record yet."""
+    kept, (found, damaged) = set(reports(home)), lines(home)
+    checks = [_check(home, line, kept) for line in found if since is None or line.at >= since]
+    return Checks(tuple(sorted(checks, key=lambda check: check.at, reverse=True)), damaged)
+
+
+def lines(home: Path) -> tuple[list[Line], tuple[tuple[int, str], ...]]:
+    """Return the lines of the record in their order, and of each damaged line the number and the problem."""
+    path = home / RECORD
+    found, damaged = [], []
+    for number, text in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
+        if text.strip():
+            try:
+                found.append(record.read(Line, text))
+            except ParseError as error:
+                damaged.append((number, str(error)))
+    return found, tuple(damaged)
 
 
 def reports(home: Path) -> dict[str, Path]:
