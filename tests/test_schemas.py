@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from gitops.errors import ParseError
 from gitops.text import record
 from scripts import schemas
-from tests import earlier
+from tests.support import earlier
 
 ROOT = Path(__file__).resolve().parents[1]
 EDITED = [*ROOT.glob("environments/*/release.yaml"), *ROOT.glob("params*.yaml"), ROOT / "dags/runtime.yaml"]

@@ -33,7 +33,7 @@ REPORTS = 12
 _NAMES = {alerts.DRIFT: "drift", alerts.ACCURACY: "accuracy below the threshold"}
 
 # Keys of a result that the line of the record has elsewhere, or leaves to the evidence.
-_ELSEWHERE = {"release", "model_sha256", "columns", "columns_drifted", "per_attribute", "slices"}
+_ELSEWHERE = {"format", "release", "model_sha256", "columns", "columns_drifted", "per_attribute", "slices"}
 
 
 @dataclass(frozen=True)

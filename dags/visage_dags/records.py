@@ -28,6 +28,7 @@ class Column(Record):
 class Drift(Record):
     """Contents of `drift.json`. `drifted` is None if there is not enough data."""
 
+    format: Literal[1] = 1
     release: str
     model_sha256: str
     since: str | None
@@ -48,6 +49,7 @@ class Drift(Record):
 class Performance(Record):
     """Contents of `performance.json`. Accuracies and comparisons are None if there are not enough labels."""
 
+    format: Literal[1] = 1
     release: str
     model_sha256: str
     since: str | None
@@ -76,6 +78,7 @@ class Episode(Record):
 class Past(Record):
     """The part of a line of the record that the next check reads. Earlier releases wrote no episodes."""
 
+    format: Literal[1] = 1
     run_id: str
     at: Moment
     episodes: dict[str, Episode | None] = Field(default_factory=dict)

@@ -9,7 +9,7 @@ from gitops.text import record
 from gitops.text.record import Record
 from scripts.schemas import RECORDS
 
-SCHEMAS = Path(__file__).resolve().parents[1] / "schemas"
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 
 
 def fits(name: str, content: bytes, *readers: type[Record]) -> None:

@@ -1,6 +1,5 @@
 """Evaluate: the exported model, on ONNX Runtime, on photographs that no training saw."""
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,8 +37,7 @@ def run(params: EvaluateParams) -> None:
         DataError: the hold-out set is damaged or lacks an attribute of the model.
 
     """
-    model, predictions = evaluate(params, MODEL, HOLDOUT, EVALUATION)
-    figures = json.loads(EVALUATION.read_text(encoding="utf-8"))
+    model, predictions, figures = evaluate(params, MODEL, HOLDOUT, EVALUATION)
     write_json(SUMMARY, _summary(figures))
     write_json(PERFORMANCE, _performance(model))
     plots.accuracies(figures["per_attribute"], ACCURACIES)
@@ -49,8 +47,13 @@ def run(params: EvaluateParams) -> None:
     plots.worst_errors(model, predictions, HOLDOUT, params.worst, WORST_ERRORS)
 
 
-def evaluate(params: EvaluateParams, model: Path, holdout: Path, out: Path) -> tuple[Model, Predictions]:
-    """Evaluate any model on any hold-out set and write the figures to `out`.
+def evaluate(
+    params: EvaluateParams, model: Path, holdout: Path, out: Path
+) -> tuple[Model, Predictions, dict]:
+    """Evaluate any model on any hold-out set, and write the metrics to `out`.
+
+    Returns:
+        The model, its predictions and the metrics.
 
     Raises:
         ModelError: the file is not a model.
@@ -65,7 +68,7 @@ def evaluate(params: EvaluateParams, model: Path, holdout: Path, out: Path) -> t
         f"evaluate: mean accuracy {figures['mean_accuracy']:.2%} on {figures['samples']} images, "
         f"majority class {figures['majority_accuracy']:.2%}, {_worst_slice(figures)}"
     )
-    return loaded, predictions
+    return loaded, predictions, figures
 
 
 def _worst_slice(figures: dict) -> str:
@@ -82,6 +85,7 @@ def _performance(model: Model) -> dict:
     """Return the size of a model and its latency on this machine, which no two runs measure alike."""
     measured = [latency.measure([model], batch)[0] for batch in latency.BATCHES]
     return {
+        "format": 1,
         "model_sha256": model.sha256,
         "variant": model.variant,
         "model_bytes": model.bytes,

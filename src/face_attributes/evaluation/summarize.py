@@ -32,6 +32,7 @@ def judge(model: Model, predictions: Predictions, params: EvaluateParams) -> dic
     share = predictions.truth.mean(axis=0)
     majority = np.maximum(share, 1 - share)
     return {
+        "format": 1,
         "profile": model.profile,
         "samples": len(predictions.ids),
         "model_sha256": model.sha256,

@@ -247,6 +247,7 @@ def judge(params: ExportParams, compared: Compared, models: dict[str, Model]) ->
             f"{params.max_accuracy_loss:g}); set export.variant to auto or float32"
         )
     return {
+        "format": 1,
         "variant": variant,
         "model_sha256": models[variant].sha256,
         "images": len(compared.truth),

@@ -46,6 +46,7 @@ class Summary:
         write_json(
             path,
             {
+                "format": 1,
                 "batch": scores.stem,
                 "day": day and day.removeprefix(_DAY),
                 "release": release,

@@ -70,6 +70,7 @@ def drift(
     windows = cut(files, model_sha256, columns, minimum=MINIMUM, at_most=AT_MOST, latest=LATEST)
     enough = [window for window in windows if window.rows >= MINIMUM]
     verdict = {
+        "format": 1,
         "release": release,
         "model_sha256": model_sha256,
         **days.note(),

@@ -73,6 +73,7 @@ def performance(
     )
     found, seen = score_files.sample(_labelled(tables, truths), AT_MOST)
     verdict = {
+        "format": 1,
         "release": release,
         "model_sha256": model_sha256,
         **days.note(),

@@ -66,6 +66,7 @@ def train(
     write_json(
         metrics,
         {
+            "format": 1,
             "validation_accuracy": round(float(accuracy), 4),
             "validation_loss": round(fitted.curve[-1].validation_loss, 4),
             "thresholds_moved": sum(threshold != thresholds.DEFAULT for threshold in chosen),

@@ -59,19 +59,20 @@ class Variant(Record):
 
 
 class Variants(Record):
-    """The variants of an exported model, and the variant that ships."""
+    """The part of `metrics/export.json` that people compare. The first releases had one variant."""
 
     format: Literal[1] = 1
-    variant: Literal["float32", "int8"] | None = None
+    variant: str | None = None
     variants: dict[str, Variant] = Field(default_factory=dict)
 
 
-class Export(Variants):
+class Export(Record):
     """The export of a model: how much it differs from the trained model, and the limits.
 
     The float32 variant must decide as PyTorch does; the variant that ships may lose a little accuracy.
     """
 
+    format: Literal[1] = 1
     max_difference: float = Field(ge=0)
     tolerance: float = Field(gt=0)
     decisions_changed: Count

@@ -107,7 +107,9 @@ def of_commit(repository: Repository, commit: str | None) -> Figures:
     if commit is None:
         return Figures()
     paths = (EVALUATION, PERFORMANCE, TRAINING, EXPORT, CURVE)
-    contents = dict(zip(paths, repository.read_all([(commit, path) for path in paths]), strict=True))
+    contents: dict[str, bytes | None] = dict(
+        zip(paths, repository.read_all([(commit, path) for path in paths]), strict=True)
+    )
     return _figures(contents.get)
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from gitops import atomic, runtime
 from gitops.errors import ParseError, ReleaseError
 from gitops.text import record
@@ -25,7 +27,7 @@ class Serving(Record):
     """A notice that the model was made from another commit."""
     next_command: str | None = None
     """The command that repairs that."""
-    contract: int = runtime.CONTRACT
+    contract: int = Field(default_factory=lambda: runtime.CONTRACT)
     """The contract that this runtime keeps."""
     needs: int = 0
     """The contract that the release needs."""

@@ -1,7 +1,7 @@
 """Values out of JSON that somebody else wrote: what is not of the kind asked for is None, or empty."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 _LARGEST = 10**15
@@ -19,21 +19,8 @@ def number(value: object) -> float | None:
     return float(value) if -_LARGEST <= value <= _LARGEST else None
 
 
-def whole(value: object) -> int | None:
-    found = number(value)
-    return None if found is None else int(found)
-
-
 def text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def texts(value: object) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
-
-
-def flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
 
 
 def day(value: object) -> date | None:
@@ -42,17 +29,6 @@ def day(value: object) -> date | None:
     except ValueError:
         return None
     return found if found and found.year in _YEARS else None
-
-
-def moment(value: object) -> datetime | None:
-    """Return a time in UTC, from 1970 to 2100; one without a zone is taken as that."""
-    try:
-        found = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    if found is None or found.year not in _YEARS:
-        return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def at(value: object, keys: Sequence[str]) -> Any:

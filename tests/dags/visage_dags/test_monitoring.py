@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from dashboard import checks
 from gitops import tasks
 from gitops.text import instructions
+from tests.support.described import fits
 from visage_dags import monitoring
 from visage_dags.monitoring import Decision, decide, last_days
 from visage_dags.records import Drift, Past, Performance
@@ -145,6 +147,7 @@ def test_the_record_grows_by_a_line_for_each_check_and_a_retry_adds_none(tmp_pat
     first, second = line(Decision(True, ("a",)), triggered="t"), line(Decision(False, ("b",)), run_id="two")
     assert monitoring.record(tmp_path, first) is True
     before = (tmp_path / "monitoring/decisions.jsonl").read_bytes()
+    fits("decision", before, checks.Line)
     assert monitoring.record(tmp_path, first) is False
     assert (tmp_path / "monitoring/decisions.jsonl").read_bytes() == before
     assert monitoring.record(tmp_path, second) is True

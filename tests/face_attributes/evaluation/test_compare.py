@@ -11,6 +11,7 @@ from face_attributes.common.errors import DataError, ModelError
 from face_attributes.evaluation import compare, slices
 from face_attributes.evaluation.predictions import Predictions, predict
 from face_attributes.model.onnx_model import ATTRIBUTES, THRESHOLDS, Model
+from tests.support.described import fits
 
 NAMES = ("Smiling", "Male", "Bald", "Young", "Eyeglasses", "Bangs", "Goatee", "Chubby")
 ALPHA = 0.05
@@ -152,6 +153,7 @@ def spoilt_attribute(made):
 def test_a_spoilt_model_is_found_out(made, spoilt, tmp_path):
     out = tmp_path / "comparison.json"
     compare.compare(spoilt, made.model, made.holdout, out)
+    fits("comparison", out.read_bytes())
     found = json.loads(out.read_text())
     name = Model(made.model).attributes[spoilt_attribute(made)]
     assert found["format"] == compare.FORMAT
@@ -234,6 +236,7 @@ def test_a_labelled_batch_is_judged_by_alone_and_twice_alike(made, tmp_path):
             tmp_path / name,
             ["late"],
         )
+    fits("drifted", (tmp_path / "one").read_bytes())
     figures = json.loads((tmp_path / "one").read_text())
     assert (figures["samples"], figures["batches"]) == (10, ["late"])
     assert not {"latency", "size"} & set(figures)

@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from face_attributes.evaluation import evaluate
+from tests.support.described import fits
 
 
 @pytest.fixture
@@ -25,6 +26,13 @@ def test_figures_alone_are_written_for_another_model(made, tiny, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     evaluate.evaluate(tiny.evaluate, made.model, made.holdout, tmp_path / "figures.json")
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
+
+
+def test_other_parts_can_read_what_the_stages_write(ran, made):
+    fits("training", made.training.read_bytes())
+    fits("export", made.parity.read_bytes())
+    fits("evaluation", made.evaluation.read_bytes())
+    fits("performance", (ran / "metrics/performance.json").read_bytes())
 
 
 def test_the_summary_says_what_the_figures_say(ran):

@@ -23,6 +23,7 @@ def test_batches_of_rows_are_added_up(tmp_path):
     bad = {"b.jpg": "not a JPEG", "a.jpg": "empty file", "c.jpg": "not a JPEG"}
     summary.write(tmp_path / "figures.json", scores, "a" * 64, "b" * 40, bad)
     assert json.loads((tmp_path / "figures.json").read_text()) == {
+        "format": 1,
         "batch": "mon.day",
         "day": "2026-11-25",
         "release": "b" * 40,

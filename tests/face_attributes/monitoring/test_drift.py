@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+from dashboard import checks
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
 from face_attributes.common.errors import DataError
 from face_attributes.data.drawn_folder import draw_folder
@@ -20,6 +21,7 @@ from face_attributes.monitoring import limits, score_files
 from face_attributes.monitoring.drift import drift
 from face_attributes.monitoring.score import score
 from tests.support.command import captured
+from tests.support.described import fits
 
 FACES = 120  # a day
 
@@ -74,6 +76,7 @@ def digest(made):
 def test_faces_like_those_of_the_reference_have_not_drifted(drawn, known, digest, tmp_path):
     verdict = drift([drawn("like")], known, digest, tmp_path / "verdict.json", release="abc")
     assert verdict == json.loads((tmp_path / "verdict.json").read_text())
+    fits("drift", (tmp_path / "verdict.json").read_bytes(), checks.Evidence)
     assert (verdict["enough_data"], verdict["drifted"]) == (True, False)
     assert (verdict["rows"], verdict["rows_used"], verdict["reference_rows"]) == (2 * FACES, 2 * FACES, 160)
     assert verdict["windows"] == [
@@ -301,7 +304,7 @@ def test_evidently_sends_nothing(drawn, known, digest, tmp_path):
     program = f"""
 import os, socket, sys
 from pathlib import Path
-from face_attributes.drift import drift
+from face_attributes.monitoring.drift import drift
 
 def refuse(*arguments):
     raise SystemExit(f"talks to {{arguments}}")

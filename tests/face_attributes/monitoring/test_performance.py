@@ -5,9 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dashboard import late_labels
 from face_attributes.common.errors import DataError
 from face_attributes.monitoring import performance as performances
 from face_attributes.monitoring.performance import performance
+from tests.support.described import fits
 
 MODEL = "a" * 64
 ATTRIBUTES = ("Smiling", "Male")
@@ -69,6 +71,7 @@ def test_the_accuracy_on_all_labelled_batches(scores, judge, tmp_path):
     scores("tuesday", 300, wrong=30, labelled=100)
     verdict = judge()
     assert verdict == json.loads((tmp_path / "verdict.json").read_text())
+    fits("late_labels", (tmp_path / "verdict.json").read_bytes(), late_labels.Performance)
     assert (verdict["images"], verdict["labels"], verdict["label_files"]) == (300, 300, 2)
     assert (verdict["enough_labels"], verdict["below_threshold"]) == (True, False)
     assert verdict["mean_accuracy"] == pytest.approx(250 / 300, abs=1e-4)

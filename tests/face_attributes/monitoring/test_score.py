@@ -12,6 +12,7 @@ from face_attributes.data import images
 from face_attributes.data.image_statistics import STATISTICS
 from face_attributes.model.onnx_model import Model
 from face_attributes.monitoring.score import score
+from tests.support.described import fits
 
 RELEASE = "0123456789abcdef0123456789abcdef01234567"
 
@@ -120,6 +121,7 @@ def test_the_figures_of_a_batch_are_those_of_its_rows(folder, made, tmp_path):
     spoil(folder)
     out, summary = tmp_path / "date=2026-11-25" / "monday.parquet", tmp_path / "date=2026-11-25/monday.json"
     score(folder, made.model, out, RELEASE, tmp_path / "quarantine", summary)
+    fits("batch", summary.read_bytes())
     found, table = json.loads(summary.read_text()), pq.read_table(out)
     assert (found["batch"], found["day"], found["release"]) == ("monday", "2026-11-25", RELEASE)
     assert found["model_sha256"] == Model(made.model).sha256
