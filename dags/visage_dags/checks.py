@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from pydantic import ValidationError
 
 from gitops import tasks
-from visage_dags import context
+from visage_dags import context, records
 from visage_dags.records import Record
 
 _Kind = TypeVar("_Kind", bound=Record)
@@ -52,6 +52,8 @@ def read(path: str, kind: type[_Kind]) -> _Kind:
     """
     try:
         return kind.model_validate_json(Path(path).read_bytes())
-    except (OSError, ValidationError) as error:
-        problem = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error.strerror)
-        raise AirflowFailException(f"{path}: {problem}; clear the task that wrote it") from error
+    except OSError as error:
+        problem = error.strerror
+    except ValidationError as error:
+        problem = records.problem(error)
+    raise AirflowFailException(f"{path}: {problem}; clear the task that wrote it")

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gitops import tasks
-from visage_dags import alerts
+from visage_dags import alerts, records
 from visage_dags.records import Drift, Line, Past, Performance
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ def lines(home: Path) -> list[Past]:
         try:
             found.append(Past.model_validate_json(text))
         except ValidationError as error:
-            problem = error.errors()[0]["msg"]
+            problem = records.problem(error)
             log.warning("%s: line %d is damaged (%s) and does not count; repair it", path, number, problem)
     return found
 

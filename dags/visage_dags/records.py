@@ -7,7 +7,7 @@ lines of earlier releases.
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 
 Moment = Annotated[AwareDatetime, PlainSerializer(datetime.isoformat, when_used="json")]
 """A time with its zone, written as `2026-01-07T15:00:00+00:00`."""
@@ -17,6 +17,12 @@ class Record(BaseModel):
     """A file, or a part of one. Keys without a field here are kept as they are."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def problem(error: ValidationError) -> str:
+    """Return the first problem on one line: the key and the fault."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
 
 
 class Column(Record):

@@ -53,7 +53,7 @@ def test_lines_of_the_wrong_kind_are_named_and_the_others_read(world: World) -> 
     found = checks.read(world.home)
     assert [number for number, _ in found.damaged] == [2, 4, 5, 6, 7, 8, 9, 10]
     assert found.damaged[-2][1] == "performance.mean_accuracy: Input should be a valid number"
-    assert found.damaged[-1][1].startswith("format 2, where this command reads 1: it is of later code")
+    assert found.damaged[-1][1].startswith("format 2, where this version reads 1: it is of later code")
     assert len(found.checks) == 2
 
 

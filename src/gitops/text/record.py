@@ -73,5 +73,5 @@ def read(
             known = get_args(kind.model_fields["format"].annotation)
             age = f"of later code, so {later}" if written > max(known) else f"of earlier code, so {earlier}"
             formats = " and ".join(map(str, known))
-            raise ParseError(f"format {written}, where this command reads {formats}: it is {age}") from error
+            raise ParseError(f"format {written}, where this version reads {formats}: it is {age}") from error
         raise ParseError(f"{where}: {first['msg']}") from error

@@ -20,8 +20,8 @@ RARE = "per_attribute.Male.rare: Value error, "
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"format": 1}, "format 1, where this command reads 2: it is of earlier code, so train "),
-        ({"format": 3}, "format 3, where this command reads 2: it is of later code, so update "),
+        ({"format": 1}, "format 1, where this version reads 2: it is of earlier code, so train "),
+        ({"format": 3}, "format 3, where this version reads 2: it is of later code, so update "),
         ({"format": True}, "format: Input should be 2"),
         ({"samples": 10**12}, "samples: Input should be less than or equal to "),
         (
