@@ -15,7 +15,11 @@ from scripts import schemas
 from tests.support import earlier
 
 ROOT = Path(__file__).resolve().parents[1]
-EDITED = [*ROOT.glob("environments/*/release.yaml"), *ROOT.glob("params*.yaml"), ROOT / "dags/runtime.yaml"]
+EDITED = [
+    *(path for name in ("release", "environment") for path in ROOT.glob(f"environments/*/{name}.yaml")),
+    *ROOT.glob("params*.yaml"),
+    ROOT / "dags/runtime.yaml",
+]
 
 
 def test_the_schemas_are_those_of_the_classes() -> None:

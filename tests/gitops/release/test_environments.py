@@ -1,5 +1,3 @@
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +7,7 @@ from gitops.git.repository import Repository
 from gitops.release import environments
 from gitops.release.environments import EARLIER, TERMINAL, Environment, Environments
 from gitops.release.state import Ledger
-from tests.support.environments import ROOT, THESE
+from tests.support.environments import THESE
 
 DEV = b"title: Development\ncolor: teal\n"
 STAGING = b"title: Staging\ncolor: violet\nafter: [dev]\n"
@@ -200,16 +198,6 @@ def test_a_file_that_is_there_twice_makes_no_environment(lab) -> None:
     commit = lab.origin.commit_tree(tree, [lab.tip], "Twice")
     with pytest.raises(EnvironmentsError, match="is there twice in the tree"):
         Environments.of_commit(lab.origin, commit)
-
-
-def test_editors_find_the_schema_of_each_environment() -> None:
-    for name in THESE:
-        path = ROOT / environments.path_of(name)
-        first = path.read_text().splitlines()[0]
-        schema = first.removeprefix("# yaml-language-server: $schema=")
-        assert (
-            json.loads((path.parent / schema).read_text())["title"] == "environments/<name>/environment.yaml"
-        )
 
 
 def test_a_ledger_reads_history_that_has_no_environment_at_all(tmp_path) -> None:
