@@ -47,9 +47,15 @@ def test_help_names_every_command(run) -> None:
 
 def test_wrong_usage_is_2(run) -> None:
     assert run("promote").exit_code == 2
-    assert run("promote", "qa").exit_code == 2
+    assert run("promote", "staging", "--wave", "prod").exit_code == 2
     assert run("nonsense").exit_code == 2
     assert run("status", "--nonsense").exit_code == 2
+
+
+def test_an_environment_that_there_is_not_is_refused(lab: Lab, run) -> None:
+    refused = run("promote", "qa")
+    assert refused.exit_code == 1
+    assert "qa: no such environment; there are dev, staging, prod" in refused.stderr
 
 
 def test_from_dev_to_prod_and_back(lab: Lab, run) -> None:

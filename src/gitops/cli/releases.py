@@ -7,7 +7,6 @@ import typer
 
 from gitops.cli.context import comparer, meeting, open_checkout
 from gitops.cli.options import OUT, Environment, Push, Remote, WithoutStorage, show_judgement
-from gitops.errors import GitopsError
 from gitops.text import instructions
 
 _PAUSE = 5.0
@@ -51,7 +50,7 @@ def promote(
     elif wave is not None and environment is None:
         name, propose_it, commands_of = wave, promote_wave, instructions.promote_wave
     else:
-        raise GitopsError("promote takes an environment, or --wave and the name of a wave")
+        raise typer.BadParameter("give an environment, or --wave and the name of a wave")
     provenance.begin()
     repository, remote = open_checkout(remote)
     if wait:
