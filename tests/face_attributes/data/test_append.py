@@ -220,7 +220,8 @@ def test_a_kill_leaves_the_batch_as_a_whole_or_not_at_all(run, tmp_path, command
     program = f"""
 import os, signal
 from pathlib import Path
-from face_attributes import append, params
+from face_attributes import params
+from face_attributes.data import append
 
 real = append._dvc
 
