@@ -129,6 +129,8 @@ def test_stop_ends_everything_that_carries_the_mark_and_says_what(
     scheduler = start(service("dev/scheduler"))
     dying = start(service("prod/scheduler"), WITH_ORPHAN)
     dying.wait(20)
+    # Between a fork and the next program a process shows no environment, and so no mark.
+    wait_for(lambda: service("prod/scheduler").leftovers(), seconds=20)
     (orphan,) = service("prod/scheduler").leftovers()
     stray = start(service("up"))
     stopped = engine(layout).stop(step)
