@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dashboard import checks
 from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, PARAMETERS
 from infra.dag_smoke_test.sandbox import Ran, Sandbox
@@ -106,15 +107,15 @@ def monitor(sandbox: Sandbox, environment: str) -> Prepared:
         prepared.found(sandbox.test(environment, SCORING))
     # Labels of a world in which the opposite of each is true
     header, *rows = (_faces(sandbox) / "list_attr_celeba.txt").read_text().splitlines()[1:]
-    lines = [f"image_id,{','.join(header.split())}"]
+    table = [f"image_id,{','.join(header.split())}"]
     for name, *values in (row.split() for row in rows):
-        lines.append(",".join([name, *(str(-int(value)) for value in values)]))
+        table.append(",".join([name, *(str(-int(value)) for value in values)]))
     labels = sandbox.data(environment) / "labels"
     labels.mkdir(exist_ok=True)
-    (labels / f"{BATCH}.csv").write_text("\n".join(lines) + "\n")
+    (labels / f"{BATCH}.csv").write_text("\n".join(table) + "\n")
 
     def found(ran: Ran) -> str:
-        record, _ = lines(sandbox.data(environment))
+        record, _ = checks.lines(sandbox.data(environment))
         if not record:
             raise LookupError("no record of a decision")
         line = record[-1]
