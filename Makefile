@@ -28,7 +28,7 @@ DISTRIBUTIONS := $(wildcard src/*/pyproject.toml)
 LESS := $(if $(wildcard .venv/.installed),,$(filter setup-gitops setup-gates,$(MAKECMDGOALS)))
 STAMP := .venv/.$(or $(firstword $(LESS)),installed)
 
-setup-gitops: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops alone, in seconds: no Airflow, no PyTorch
+setup-gitops: $(STAMP) .venv/dvc-site-cache ## Make .venv with only gitops, in seconds: no Airflow, no PyTorch
 setup-gates: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops and the libraries that compare models: no Airflow, no PyTorch
 
 define make_venv
@@ -63,50 +63,50 @@ hooks: setup ## Install the git hooks (pre-commit) in this clone
 up: setup ## Start the environments and take a model from raw images to the last one (VISAGE_ENVIRONMENTS=...)
 	@$(BIN)/python -m infra.local up
 
-down: setup ## Stop everything that make up started
+down: setup ## Stop all processes that make up started
 	@$(BIN)/python -m infra.local down
 
-clean: setup ## Stop, and delete what make up made: .visage with its git, models and data (asks, or YES=1)
+clean: setup ## Stop and delete .visage with its git repository, models and data (asks, or YES=1)
 	@$(BIN)/python -m infra.local clean $(if $(YES),--yes)
 
-status: setup ## What runs where, since when, how well
+status: setup ## Show the release of each environment, its age and its accuracy
 	@$(BIN)/gitops status
 
 # A process for each core, but no more than memory holds: each loads PyTorch and Airflow. Each begins with a folder of
 # tests of its own, so that what the tests of a folder share is made once, and takes over from the others at its end.
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-test: setup ## Run the tests that need Python, git and make alone
+test: setup ## Run the tests that need only Python, git and make
 	@$(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker"
 
-test-all: setup ## Run every test, also those that need system packages or many minutes
+test-all: setup ## Run all tests, including those that need system packages or many minutes
 	@$(BIN)/python -m pytest -m "not docker"
 
-test-compose: setup ## Build the image, bring an environment up with Docker Compose, use it, take it down
+test-compose: setup ## Build the image, then start, use and stop an environment with Docker Compose
 	@$(BIN)/python -m pytest -m docker tests/infra/compose
 
-compose: ## Bring an environment up on this server with Docker Compose (make compose ENV=prod)
+compose: ## Start an environment on this server with Docker Compose (make compose ENV=prod)
 	@scripts/up.sh "$(or $(ENV),dev)"
 
-image-facts: ## Print what the image of a tag is called and made of (OWNER=me TAG=v1.2.3)
+image-facts: ## Print name and sources of the image of a tag (OWNER=me TAG=v1.2.3)
 	@scripts/image_facts.sh
 
 bench: setup ## Measure the model of `dvc repro`: training, inference and scoring against their limits
 	@for one in training inference scoring; do $(BIN)/python -m benchmarks.$$one; done
 
-dags-test: setup ## Run each DAG with each environment's settings, well and with a planted fault (8 minutes)
+dags-test: setup ## Run each DAG in each environment, without and with a planted fault (8 minutes)
 	@$(BIN)/python -m infra.dag_smoke_test
 
-demo-drift: setup ## Play drift: start the Airflows, train, change main and promote (25 minutes; asks, or YES=1)
+demo-drift: setup ## Simulate drift: start the Airflows, train, change main and promote (25 minutes; asks, or YES=1)
 	@$(BIN)/python -m infra.local demo-drift $(if $(YES),--yes)
 
-new-dag: setup ## Make a DAG of the house's form, its test and its runbook (make new-dag NAME=count_faces)
+new-dag: setup ## Create a DAG with the common defaults, its test and its runbook (make new-dag NAME=count_faces)
 	@$(BIN)/python -m infra.new_dag -- '$(subst ','\'',$(NAME))'
 
-new-environment: setup ## Make an environment: order, settings, overlay, port, colour (NAME=qa AFTER=dev, WAVE=...)
+new-environment: setup ## Create an environment: order, settings, overlay, port, colour (NAME=qa AFTER=dev, WAVE=...)
 	@$(BIN)/python -m infra.new_environment '--after=$(subst ','\'',$(AFTER))' '--wave=$(subst ','\'',$(WAVE))' '--title=$(subst ','\'',$(TITLE))' -- '$(subst ','\'',$(NAME))'
 
-docs: setup ## Build the documentation into site/; a link that leads nowhere ends it
+docs: setup ## Build the documentation into site/; fails on a broken link
 	@$(BIN)/zensical build --strict --clean
 	@echo "It is in site/index.html; with its search: .venv/bin/zensical serve"
 
@@ -115,23 +115,23 @@ lint: setup ## Run the hooks of pre-commit over every file
 
 PIP_AUDIT_VERSION := 2.10.1
 
-audit: setup ## Ask what is known against the locked packages and the pinned actions (needs the internet)
+audit: setup ## Check locked packages and pinned actions for known vulnerabilities (needs the internet)
 	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip --strict
 	$(BIN)/zizmor --quiet --persona=pedantic .github
 
 SYSTEM_PACKAGES := chromium chromium-driver npm openssh-client postgresql redis-server
 
-system-packages: ## Install what make test-all needs beside Python (Debian, Ubuntu)
+system-packages: ## Install the system packages of make test-all (Debian, Ubuntu)
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --quiet $(SYSTEM_PACKAGES)
 	@command -v kubectl >/dev/null || echo "kubectl: no package of Debian 12 is new enough; see https://kubernetes.io/docs/tasks/tools/"
 
-schemas: setup ## Write schemas/, after a change of a class that reads a file
+schemas: setup ## Write schemas/ after a change of a class that reads a file
 	@PYTHONPATH=dags $(BIN)/python -m scripts.schemas
 
-lock: ## Resolve every pyproject.toml into requirements.lock again
+lock: ## Update requirements.lock from every pyproject.toml
 	$(BIN)/uv pip compile --quiet pyproject.toml $(DISTRIBUTIONS) --all-extras --python-version 3.11 --no-header --upgrade $(UV_TORCH) $(DISTRIBUTIONS:src/%/pyproject.toml=--no-emit-package visage-%) --output-file requirements.lock
 	sed -i.bak -E 's/^(torch==[0-9.]+)\+.*/\1/' requirements.lock && rm requirements.lock.bak
 
-airflow-options: setup ## List the options of the locked Airflow and its providers again, after make lock
+airflow-options: setup ## Update the list of options of Airflow and its providers, after make lock
 	$(BIN)/python -m gitops.release.airflow_options

@@ -3,8 +3,8 @@
     python -m benchmarks.dashboard [--batches 4] [--main 500] [--rounds 5]
 
 Lays out 365 days of batches, 52 checks and a main of many commits, for dev, whose history is all of main.
-Times what the api-server does for a visit: the first in a new process with nothing of it in the system's file
-cache, the first with it, and later ones (a median). Exits with 1 where one is over its limit.
+Measures the time of the api-server for a visit: the first visit of a new process with an empty file cache,
+with a full file cache, and later visits (median). Exits with status 1 if a limit is exceeded.
 """
 
 import argparse
@@ -36,7 +36,7 @@ for _ in range(int(sys.argv[1])):
 
 
 def main() -> None:
-    """Print what a visit takes."""
+    """Print the duration of visits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--batches", type=int, default=4, help="batches on a weekday (default: 4)")
     parser.add_argument("--main", type=int, default=500, help="commits on main (default: 500)")
@@ -74,7 +74,7 @@ def _visits(count: int) -> list[float]:
 
 
 def _forget(files: list[Path]) -> None:
-    """Have the system drop what it keeps in memory of these files."""
+    """Remove these files from the file cache of the system."""
     for path in files:
         number = os.open(path, os.O_RDONLY)
         try:

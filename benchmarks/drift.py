@@ -1,4 +1,4 @@
-"""How often the drift check cries wolf, and what it sees.
+"""False alarm rate and power of the drift check.
 
     python -m benchmarks.drift
     python -m benchmarks.drift --update docs/monitoring.md
@@ -30,7 +30,7 @@ from joblib import cpu_count
 
 from benchmarks import drift_plot, photographs
 from benchmarks.population import updated
-from benchmarks.weeks import Columns, Known, Rates, Said, at_most, columns, groups, say
+from benchmarks.weeks import Columns, Known, Rates, WeekResult, at_most, columns, groups, say
 from drawn_faces import SyntheticParams
 from face_attributes.common.paths import MODEL, REFERENCE
 from face_attributes.data.drawn_folder import draw_folder
@@ -56,7 +56,7 @@ KNOBS: dict[str, dict[str, dict[str, object]]] = {
 
 
 def main() -> None:
-    """Draw, check, and print or write what came of it."""
+    """Draw, check, and print or write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -91,7 +91,7 @@ def main() -> None:
 def _measure(
     scores: Callable[..., Columns],
     known: Known,
-    spread: Callable[[Columns, int, Known | int, int], list[Said]],
+    spread: Callable[[Columns, int, Known | int, int], list[WeekResult]],
 ) -> tuple[dict[str, str], str]:
     calm = scores("calm", POOL, SEED, {})
     rows = len(known)
@@ -107,14 +107,14 @@ def _measure(
         for level, change in levels.items():
             seed += 1
             pool = scores(f"{knob} {level}", DRIFTED_POOL, seed, change)
-            said = {a_day: spread(pool, a_day, known, DRIFTED_WEEKS) for a_day in DRIFTED_A_DAY}
-            rates = {a_day: Rates.of(some) for a_day, some in said.items()}
+            results = {a_day: spread(pool, a_day, known, DRIFTED_WEEKS) for a_day in DRIFTED_A_DAY}
+            rates = {a_day: Rates.of(some) for a_day, some in results.items()}
             largest = rates[max(DRIFTED_A_DAY)]
             power[knob][level] = {
                 **{f"{a_day} images a day": rate.ours / rate.weeks for a_day, rate in rates.items()},
                 "Evidently, half of the columns": largest.evidently_half / largest.weeks,
             }
-            seen_by[knob][level] = groups(said[max(DRIFTED_A_DAY)])
+            seen_by[knob][level] = groups(results[max(DRIFTED_A_DAY)])
     return {"quiet": _quiet(quiet, rows), "power": _power(power, seen_by)}, drift_plot.draw(power)
 
 
@@ -126,7 +126,7 @@ def _spread(
     weeks: int,
     *,
     evidently: bool = True,
-) -> list[Said]:
+) -> list[WeekResult]:
     parts = np.array_split(np.arange(weeks), 2 * cpu_count())
     run = partial(say, columns, a_day, expected, evidently=evidently)
     return [one for some in pool.map(run, [part.tolist() for part in parts]) for one in some]

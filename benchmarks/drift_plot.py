@@ -5,7 +5,7 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 200, 150  # of a panel's plot, in pixels
 LEFT, TOP, GAP, BELOW = 46, 64, 34, 76
-# Told apart without colours too: by their dashes and marks
+# Dashes and marks distinguish the lines without colours
 STYLES = (("#0b6e4f", "", "circle"), ("#1d4ed8", "6 3", "square"), ("#b45309", "2 3", "circle"))
 
 

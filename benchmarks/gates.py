@@ -37,7 +37,7 @@ _MODEL_IMAGE = 0.004
 
 @dataclass(frozen=True)
 class Release:
-    """A model: which answers it gave (bool, N x A), how many were right, and what it truly lost (A)."""
+    """A model: its decisions (bool, N x A), its accuracy, and its true loss (A)."""
 
     decisions: np.ndarray
     loss: np.ndarray
@@ -73,7 +73,7 @@ class World:
         return Release(self.truth ^ wrong, loss, 1 - float(wrong.mean()))
 
     def compare(self, new: Release, old: Release) -> Comparison:
-        """Return what `python -m face_attributes compare` would find."""
+        """Return the result that `python -m face_attributes compare` would have."""
         right, before = (one.decisions == self.truth for one in (new, old))
         pairs = right.astype(np.float32) - before
         of_images = pairs.mean(axis=1)
@@ -129,7 +129,7 @@ def _row(
 
 
 def year(world: World, step: np.ndarray, settings: Settings) -> tuple[int, np.ndarray, list[str]]:
-    """Return how many candidates of a year are accepted, what is truly lost (A), and what refused others."""
+    """Return the accepted candidates of a year, the true loss (A), and the reasons of refusals."""
     first = world.train(np.zeros(ATTRIBUTES))
     releases, refused = [first], []
     for _ in range(WEEKS):
@@ -148,7 +148,7 @@ def year(world: World, step: np.ndarray, settings: Settings) -> tuple[int, np.nd
 
 
 def steps() -> dict[str, np.ndarray]:
-    """Return what a candidate truly loses in each attribute against what runs, by a name."""
+    """Return the true loss of a candidate in each attribute, by scenario."""
     smiling = np.zeros(ATTRIBUTES)
     smiling[SMILING] = 0.01
     return {

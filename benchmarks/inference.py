@@ -1,8 +1,9 @@
-"""How fast the exported variants are against PyTorch, and what the resize in the graph changes.
+"""Speed of the exported variants and PyTorch, and the effect of the resize in the graph.
 
     python -m benchmarks.inference
 
-Needs what `dvc repro` makes. PyTorch runs eagerly, at its best: float32 and bfloat16, both memory formats, no
+Needs the outputs of `dvc repro`.
+PyTorch runs eagerly, at its best: float32 and bfloat16, both memory formats, no
 gradients. The resize is judged on validation images: decisions of the exported float32 graph, which shrinks
 photographs itself, against the network on images that were shrunk as those that it was trained on.
 """
@@ -22,7 +23,7 @@ from face_attributes.common.paths import MODEL, SAMPLE, VARIANTS, WEIGHTS
 from face_attributes.data import images
 from face_attributes.data.parallel import decoded
 from face_attributes.model import weights
-from face_attributes.model.export import Shipped
+from face_attributes.model.export import ExportedNetwork
 from face_attributes.model.latency import BATCHES
 from face_attributes.model.onnx_model import Model
 from face_attributes.training.device import Runtime
@@ -38,7 +39,7 @@ def main() -> None:
     console = Console()
     trained = weights.load(WEIGHTS)
     ships = Model(MODEL).variant
-    pytorch = _pytorch(Shipped(trained))
+    pytorch = _pytorch(ExportedNetwork(trained))
     onnx = {f"ONNX Runtime {name}": Model(VARIANTS / f"{name}.onnx").predict for name in ("float32", "int8")}
     table = Table("milliseconds a batch of", *map(str, BATCHES))
     columns = {}
@@ -59,10 +60,10 @@ def main() -> None:
     )
 
 
-def _pytorch(shipped: Shipped) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def _pytorch(shipped: ExportedNetwork) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     channels_last = copy.deepcopy(shipped).to(memory_format=torch.channels_last)
 
-    def runner(module: Shipped, half: bool) -> Callable[[np.ndarray], np.ndarray]:
+    def runner(module: ExportedNetwork, half: bool) -> Callable[[np.ndarray], np.ndarray]:
         @torch.inference_mode()
         def run(pixels: np.ndarray) -> np.ndarray:
             with torch.autocast("cpu", torch.bfloat16, enabled=half):

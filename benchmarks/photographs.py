@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.weeks import DAYS, Columns, Known, Rates, Said, at_most, columns, groups
+from benchmarks.weeks import DAYS, Columns, Known, Rates, WeekResult, at_most, columns, groups
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES, PARTITIONS
 from face_attributes.common.paths import MODEL, REFERENCE
 from face_attributes.common.sampling import choose
@@ -30,7 +30,7 @@ ROWS = 2000  # of a reference that is drawn here
 QUALITY = 95  # of the JPEG files that are written
 SEED = 1
 
-Spread = Callable[[Columns, int, Known | int, int], list[Said]]
+Spread = Callable[[Columns, int, Known | int, int], list[WeekResult]]
 
 
 def _gamma(image: np.ndarray, power: float) -> np.ndarray:
@@ -186,11 +186,11 @@ def _power(listing: celeba.Listing, test: pa.Table, release: Known, work: Path, 
         f"|---|{'---:|' * len(A_DAY)}---|---:|",
     ]
     for title, table in cases.items():
-        said = {a_day: spread(columns(table, names), a_day, release, CHANGED_WEEKS) for a_day in A_DAY}
-        rates = [Rates.of(some) for some in said.values()]
+        results = {a_day: spread(columns(table, names), a_day, release, CHANGED_WEEKS) for a_day in A_DAY}
+        rates = [Rates.of(some) for some in results.values()]
         shown = " | ".join(f"{rate.ours / rate.weeks:.0%}" for rate in rates)
         change = f"{100 * (_accuracy(table, truth) - usual):+.1f}" if title in CHANGES else ""
-        lines.append(f"| {title} | {shown} | {groups(said[max(A_DAY)]) or '-'} | {change} |")
+        lines.append(f"| {title} | {shown} | {groups(results[max(A_DAY)]) or '-'} | {change} |")
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
     python -m benchmarks.population
     python -m benchmarks.population --update docs/data.md
 
-Prints, as Markdown, how often each attribute occurs, and how the pairs that tell most go together, in CelebA
+Prints, as Markdown, how often each attribute occurs, and the correlations of the strongest pairs, in CelebA
 and among the first 20,000 faces of seed 1; then draws some of them and prints the images per second. With
 --update it writes the two tables into the document instead, between their markers.
 """

@@ -4,8 +4,8 @@
 
 Needs the model that `dvc repro` makes. Two limits are measured in the same run: reading and decoding alone on
 all cores, and the model alone on pixels in memory. Where both need the cores, as on a machine without a GPU,
-no program can be faster than one after the other; so their sum is the limit that counts, and what is left to
-it is what scoring itself costs: image statistics, the table, the file.
+no program can be faster than one after the other. So their sum is the limit, and the rest is the cost of
+scoring itself: image statistics, the table, the file.
 """
 
 import shutil

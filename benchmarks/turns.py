@@ -9,8 +9,8 @@ import numpy as np
 def seconds(contenders: Mapping[str, Callable[[], object]], rounds: int, calls: int = 1) -> dict[str, float]:
     """Return the median seconds of a call over `rounds` rounds, after one that does not count.
 
-    In its turn each is called `calls` times: what takes less than a millisecond would else be measured with
-    the caches full of what another contender left there.
+    In its turn, each contender is called `calls` times. Otherwise, a call of less than a millisecond would be
+    measured with the caches full of another contender's data.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):

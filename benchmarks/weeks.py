@@ -33,8 +33,8 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What is said of a week: the columns with an alarm, and those that Evidently finds, of how many."""
+class WeekResult:
+    """The results of a week: the columns with an alarm, the columns that Evidently reports, and the total."""
 
     ours: tuple[str, ...]
     evidently: tuple[str, ...]
@@ -42,7 +42,7 @@ class Said:
 
 
 class Checker:
-    """Checks weeks against a reference as `drift` does, without computing what does not decide."""
+    """Check weeks like `drift`, but compute only the values that decide."""
 
     def __init__(self, known: Known) -> None:
         self._columns = {}
@@ -93,7 +93,7 @@ def _z_test(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def significant(found: np.ndarray, expected: np.ndarray, alpha: float) -> bool:
-    """Say whether the Kolmogorov-Smirnov test's p-value is at most alpha, mostly without computing it."""
+    """Return whether the Kolmogorov-Smirnov test's p-value is at most alpha, mostly without computing it."""
     low, high = _critical(len(found), len(expected), alpha)
     statistic = _statistic(found, expected)
     if low < statistic < high:
@@ -157,7 +157,7 @@ def _rows(pool: Columns, rows: np.ndarray) -> Columns:
 
 def say(
     pool: Columns, a_day: int, expected: Known | int, seeds: Sequence[int], *, evidently: bool = True
-) -> list[Said]:
+) -> list[WeekResult]:
     """Check a week for each seed.
 
     Args:
@@ -178,13 +178,13 @@ def say(
         theirs: tuple[str, ...] = ()
         if evidently:
             theirs = one.evidently({name: np.concatenate([day[name] for day in days]) for name in pool})
-        found.append(Said(one.ours(days), theirs, len(pool)))
+        found.append(WeekResult(one.ours(days), theirs, len(pool)))
     return found
 
 
 @dataclass(frozen=True)
 class Rates:
-    """In how many of the weeks something is said."""
+    """The share of weeks with an alarm."""
 
     weeks: int
     ours: int
@@ -192,12 +192,12 @@ class Rates:
     evidently_half: int
 
     @classmethod
-    def of(cls, said: Sequence[Said]) -> "Rates":
+    def of(cls, results: Sequence[WeekResult]) -> "Rates":
         return cls(
-            len(said),
-            sum(bool(one.ours) for one in said),
-            sum(bool(one.evidently) for one in said),
-            sum(len(one.evidently) >= EVIDENTLY_SHARE * one.columns for one in said),
+            len(results),
+            sum(bool(one.ours) for one in results),
+            sum(bool(one.evidently) for one in results),
+            sum(len(one.evidently) >= EVIDENTLY_SHARE * one.columns for one in results),
         )
 
 
@@ -206,9 +206,9 @@ def columns(table: pa.Table, names: Sequence[str]) -> Columns:
     return {name: table.column(name).to_numpy() for name in names}
 
 
-def groups(said: Sequence[Said]) -> str:
+def groups(results: Sequence[WeekResult]) -> str:
     """Return the kinds of columns that have an alarm in most of the weeks that have one."""
-    alarmed = [one for one in said if one.ours]
+    alarmed = [one for one in results if one.ours]
     counts: dict[str, int] = {}
     for one in alarmed:
         for group in {_group(name) for name in one.ours}:

@@ -164,7 +164,7 @@ def send_notification(line: dict[str, Any], ti: Any) -> None:
 
     news = monitoring.news(line)
     if not news:
-        logging.getLogger(__name__).info("Nothing to tell: no alarm begins or clears.")
+        logging.getLogger(__name__).info("No notice: no alarm begins or clears.")
         return
     paused = bool(line["triggered"]) and ti.get_dag(monitoring.TRAINING).is_paused
     for alarm in news:

@@ -55,7 +55,7 @@ def score_batch(batch: str) -> str:
     from visage_dags import batches, context, notices
 
     task_context = get_current_context()
-    task_context["batch"] = batch  # what map_index_template shows in the UI
+    task_context["batch"] = batch  # map_index_template shows it in the UI
     log = logging.getLogger(__name__)
     release, home = context.release(), context.home()
     target = batches.scores_path(home, batch)
@@ -83,7 +83,7 @@ def score_batch(batch: str) -> str:
             raise
         # The next attempt, and every later run, would fail the same way.
         retired = batches.retire(home, batch)
-        raise AirflowFailException(f"{error}; what it held is in {quarantine} and {retired}") from error
+        raise AirflowFailException(f"{error}; its files are in {quarantine} and {retired}") from error
     scored = batches.outcome(target)
     retired = batches.retire(home, batch)
     task_context["outlet_events"][SCORES].extra = {"batch": batch, "rows": scored.rows, "release": release}

@@ -1,4 +1,4 @@
-"""New DAGs, each with its test and its runbook: `python -m infra.new_dag NAME`, or `make new-dag`."""
+"""Create a DAG with its test and its runbook: `python -m infra.new_dag NAME`, or `make new-dag`."""
 
 import argparse
 import ast
@@ -19,7 +19,7 @@ _TEMPLATES = Environment(
     loader=FileSystemLoader(CHECKOUT / "infra/templates"),
     undefined=StrictUndefined,
     keep_trailing_newline=True,
-    autoescape=False,  # noqa: S701, for none of these is HTML
+    autoescape=False,  # noqa: S701, none of the templates is HTML
 )
 _FILES = {
     "dags/{}_dag.py": "dag.py.j2",
@@ -30,7 +30,7 @@ _LONGEST = 60
 
 
 class NewDagError(Exception):
-    """Nothing was made; its text is the one line that the user reads."""
+    """The DAG cannot be created. The user reads the message."""
 
 
 def render(name: str) -> dict[Path, str]:
@@ -50,30 +50,30 @@ def check(name: str, dags: Path) -> None:
 
     """
     if not name:
-        raise NewDagError("say which: make new-dag NAME=count_faces")
+        raise NewDagError("name the DAG: make new-dag NAME=count_faces")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise NewDagError(f"{name!r}: a name has small letters, digits and _ and starts with a letter")
+        raise NewDagError(f"{name!r}: a name has lower-case letters, digits and _ and starts with a letter")
     if len(name) > _LONGEST:
         raise NewDagError(f"{name}: {len(name)} letters, {_LONGEST} are allowed")
     if keyword.iskeyword(name) or hasattr(builtins, name) or name in _names_in_the_file():
         raise NewDagError(f"{name}: Python or the file of the DAG uses that name; choose another")
     if name.endswith("_dag"):
-        raise NewDagError(f"{name}: leave out _dag, which the file's name gets by itself")
+        raise NewDagError(f"{name}: leave out _dag, which is added to the name of the file")
     for path in sorted(dags.glob("*.py")):
         if name in _ids(path):
-            raise NewDagError(f"{name}: {path.name} has a DAG of that name already")
+            raise NewDagError(f"{name}: {path.name} already has a DAG of that name")
 
 
 def write(checkout: Path, name: str) -> list[Path]:
-    """Write all files of a DAG below `checkout`, or none, and return their paths.
+    """Write all files of a DAG below `checkout`, or no file, and return their paths.
 
     Raises:
-        NewDagError: A file is there already, or cannot be written.
+        NewDagError: A file already exists or cannot be written.
 
     """
     content = render(name)
     if present := [str(path) for path in content if (checkout / path).exists()]:
-        raise NewDagError(f"{', '.join(present)}: there already; nothing was written")
+        raise NewDagError(f"{', '.join(present)}: already exists; nothing was written")
     with ExitStack() as undo:
         for path, text in content.items():
             undo.callback((checkout / path).unlink, missing_ok=True)
@@ -95,11 +95,11 @@ def _names_in_the_file() -> set[str]:
 
 
 def _ids(path: Path) -> set[str]:
-    """The DAG ids in a DAG file, without Airflow."""
+    """Return the DAG ids in a DAG file, without importing Airflow."""
     try:
         nodes = ast.walk(ast.parse(path.read_text()))
     except SyntaxError as error:
-        raise NewDagError(f"{path}: line {error.lineno}: not Python; mend it first") from error
+        raise NewDagError(f"{path}: line {error.lineno}: not valid Python; fix it first") from error
     calls = [
         node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "default_dag_args"
     ]
@@ -107,16 +107,16 @@ def _ids(path: Path) -> set[str]:
 
 
 def main() -> None:
-    """Make a DAG with the defaults of all DAGs, its test and its runbook."""
+    """Create a DAG with the common defaults, its test and its runbook."""
     parser = argparse.ArgumentParser(prog="python -m infra.new_dag", description=main.__doc__)
-    parser.add_argument("name", help="the DAG's id, in small letters, such as count_faces")
+    parser.add_argument("name", help="the id of the DAG, in lower case, such as count_faces")
     name = parser.parse_args().name
     try:
         check(name, CHECKOUT / "dags")
         dag_file, test_file, runbook = write(CHECKOUT, name)
     except NewDagError as error:
         sys.exit(f"new-dag: {error}")
-    print(f"Made {dag_file}, {test_file} and {runbook}. Change them, then")
+    print(f"Created {dag_file}, {test_file} and {runbook}. Edit them, then")
     print(f"  check:  .venv/bin/python -m pytest tests/dags/test_policy.py {test_file}")
     print(f"  run:    .venv/bin/python -m infra.dag_smoke_test --dag {name}")
     print(f"  unpause: {name} in ACTIVE_DAGS of environments/<env>/settings.env, or in the web interface")

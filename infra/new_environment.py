@@ -1,4 +1,4 @@
-"""New environments: `python -m infra.new_environment NAME --after NAME`, or `make new-environment`."""
+"""Create an environment: `python -m infra.new_environment NAME --after NAME`, or `make new-environment`."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ from infra.local import files
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 _SHADES = {
-    # Lightness and chroma, as of a blue that can be read on light and dark pages.
+    # Lightness and chroma of a blue that is readable on light and dark pages
     50: (0.97, 0.014),
     100: (0.932, 0.032),
     200: (0.882, 0.059),
@@ -33,7 +33,7 @@ _SHADES = {
     950: (0.282, 0.091),
 }
 _HUES: Mapping[Color, tuple[int, float]] = {
-    # Degrees, and the share of the chroma that a screen can show at that hue.
+    # Hue in degrees, and the share of the chroma that a screen can show at that hue
     "teal": (183, 0.55),
     "cyan": (212, 0.6),
     "sky": (240, 0.75),
@@ -46,7 +46,7 @@ _HUES: Mapping[Color, tuple[int, float]] = {
 
 
 class NewEnvironmentError(Exception):
-    """Nothing was made; its text is the one line that the user reads."""
+    """The environment cannot be created. The user reads the message."""
 
 
 def theme(color: Color) -> str:
@@ -62,29 +62,27 @@ def theme(color: Color) -> str:
 def make(checkout: Path, name: str, after: list[str], wave: str, title: str) -> dict[str, str]:
     """Return the files of a new environment, by their paths in the checkout.
 
-    Settings and overlay are those of an environment that takes promotions already, with a name, a port and a
-    colour of their own.
+    Settings and overlay are copied from an environment that receives promotions, with a new name, port and
+    colour.
 
     Args:
         checkout: The checkout.
         name: The name of the environment.
-        after: The environments whose verdicts a promotion into it asks for.
-        wave: The wave; "" for one of its own.
-        title: The title; "" for the name with capitals.
+        after: The environments that must verify a release before it is promoted into this environment.
+        wave: The wave, or "" for a new wave.
+        title: The title, or "" for the capitalized name.
 
     Raises:
-        NewEnvironmentError: when there is one of that name, or none to take over settings from.
-        GitopsError: when the name, the wave or an environment before it does not fit.
+        NewEnvironmentError: The name exists, or there is no environment to copy settings from.
+        GitopsError: The name, the wave or an environment before it is not valid.
 
     """
     if not name or not after:
-        raise NewEnvironmentError("say which, and after which: make new-environment NAME=qa AFTER=dev")
+        raise NewEnvironmentError("set name and predecessors: make new-environment NAME=qa AFTER=dev")
     environments.check_name(name)
     known = Environments.of_folder(checkout)
     if name in known or (checkout / environments.FOLDER / name).exists():
-        raise NewEnvironmentError(
-            f"{name}: {environments.FOLDER}/{name} is there already; choose another name"
-        )
+        raise NewEnvironmentError(f"{name}: {environments.FOLDER}/{name} already exists; choose another name")
     spoken = name.upper() if len(name) <= 3 else name.replace("-", " ").capitalize()
     declared = _declare(known, name, after, wave or name, title or spoken)
     model = next((one for one in after if not known.follows(one)), next(iter(known.promotable), known.root))
@@ -102,10 +100,10 @@ def make(checkout: Path, name: str, after: list[str], wave: str, title: str) -> 
 
 
 def write(checkout: Path, content: Mapping[str, str]) -> None:
-    """Write all files below `checkout`, or none.
+    """Write all files below `checkout`, or no file.
 
     Raises:
-        NewEnvironmentError: when one cannot be written.
+        NewEnvironmentError: A file cannot be written.
 
     """
     with ExitStack() as undo:
@@ -120,14 +118,14 @@ def write(checkout: Path, content: Mapping[str, str]) -> None:
 
 
 def _declare(known: Environments, name: str, after: list[str], wave: str, title: str) -> Environment:
-    """Return the environment with the first colour that nobody has; its wave's colour where all are taken."""
+    """Return the environment with the first unused colour, or its wave's colour if all are used."""
     taken = {environment.color for environment in known.all}
     shared = [known[one].color for one in known.waves.get(wave, ())]
     free: list[Color] = [color for color in get_args(Color) if color not in taken]
     color = next(iter((*free, *shared)), None)
     if color is None:
         raise NewEnvironmentError(
-            f"{name}: all colours are taken; name the wave of an environment with WAVE="
+            f"{name}: all colours are used; set the wave of an existing environment with WAVE="
         )
     found = Environment(name, title, color, tuple(after), wave)
     Environments.of((*known.all, found))
@@ -174,12 +172,12 @@ def _overlay(checkout: Path, model: str, name: str, port: int) -> str:
 
 
 def main() -> None:
-    """Make an environment: its place in the order of promotion, settings, release file and overlay."""
+    """Create an environment: its position in the promotion order, settings, release file and overlay."""
     parser = argparse.ArgumentParser(prog="python -m infra.new_environment", description=main.__doc__)
-    parser.add_argument("name", help="small letters, digits and dashes, such as qa")
-    parser.add_argument("--after", default="", help="the environments before it, with commas between")
-    parser.add_argument("--wave", default="", help="the wave; by default one of its own")
-    parser.add_argument("--title", default="", help="the name that people read")
+    parser.add_argument("name", help="lower-case letters, digits and dashes, such as qa")
+    parser.add_argument("--after", default="", help="the environments before it, separated by commas")
+    parser.add_argument("--wave", default="", help="the wave; by default a new wave")
+    parser.add_argument("--title", default="", help="the displayed name")
     arguments = parser.parse_args()
     after = [one.strip() for one in arguments.after.split(",") if one.strip()]
     try:
@@ -188,11 +186,11 @@ def main() -> None:
     except (NewEnvironmentError, GitopsError) as error:
         sys.exit(f"new-environment: {error}")
     name = arguments.name
-    print(f"Made {', '.join(made)}. Look at the settings, then")
+    print(f"Created {', '.join(made)}. Check the settings, then")
     print(
         f"  order:   write `after: [{name}]` into the environment.yaml of the environments that come after it"
     )
-    print("  propose: commit them on a branch, and merge it: .venv/bin/gitops check --head BRANCH")
+    print("  propose: commit them on a branch, and merge the branch: .venv/bin/gitops check --head BRANCH")
     print(f"  start:   VISAGE_ENVIRONMENTS={','.join((*after, name))} make up")
     print(f"  promote: .venv/bin/gitops promote {name} --push --wait")
 

@@ -43,7 +43,7 @@ RULES = (
     ),
     _rule(r"h(?:old|olds|eld|olding)\s[^.;:|]{0,60}?\bagainst", "compare ... with"),
     _rule(r"stands? against", "blocks, refuses"),
-    _rule(r"(?<!there\s)(?:is|are|was|were) none(?! of)", "is not a ..., there is no ..."),
+    _rule(r"(?<!there\s)(?:is|are|was|were) (?-i:none)(?! of)", "is not a ..., there is no ..."),
     _rule(r"commoner answer", "majority-class baseline"),
     _rule(r"(?:more than|beyond) chance", "significant (95 %)"),
     _rule("anew", "again"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from dashboard.days import Batch
+from dashboard.daily_stats import Batch
 from face_attributes import params
 from gitops.gates.comparison import Comparison
 from gitops.model.drift_comparison import Drifted

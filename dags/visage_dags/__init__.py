@@ -1,1 +1,1 @@
-"""What the DAGs of Visage share. Light to import: nothing here loads a library of the model."""
+"""Shared code of the DAGs. It is fast to import, because it loads no library of the model."""

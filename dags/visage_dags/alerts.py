@@ -1,7 +1,7 @@
-"""Episodes: an alarm from the check that raises it to the check that finds it gone.
+"""Alerts: an alarm from the check that raises it to the check that clears it.
 
-People are told of its beginning and of its end, not of every check between. A check that has not enough data
-ends no episode and begins none.
+People get a notice when an alert begins and when it ends, not for the checks between. A check without enough
+data neither begins nor ends an alert.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,14 +9,14 @@ from datetime import datetime
 
 from visage_dags.records import Drift, Episode, Past, Performance
 
-# Each has a page in docs/runbooks.
+# Each alarm has a page in docs/runbooks.
 DRIFT, ACCURACY = "drift", "accuracy"
 BEGINS, GOES_ON, CLEARS = "begins", "goes on", "clears"
 _OPEN = (BEGINS, GOES_ON)
 
 
 def raised(drift: Drift, performance: Performance) -> dict[str, bool | None]:
-    """Return whether two checks raise each alarm; None where they cannot tell."""
+    """Return whether the two checks raise each alarm, or None without enough data."""
     below = performance.below_threshold
     # Earlier releases compared with the threshold alone
     if "below_release" in performance.model_fields_set:
@@ -27,10 +27,10 @@ def raised(drift: Drift, performance: Performance) -> dict[str, bool | None]:
 def follow(
     record: Iterable[Past], run_id: str, at: datetime, found: Mapping[str, bool | None]
 ) -> dict[str, Episode | None]:
-    """Return the episode of each alarm after a check, or None where there is no episode.
+    """Return the alert of each alarm after a check, or None if there is no alert.
 
-    `record` are the lines of the checks so far; those of this run, which may be retried, and of later ones do
-    not count.
+    `record` has the lines of the checks so far. Lines of this run, which may be a retry, and of later runs
+    are ignored.
     """
     before = [line for line in record if line.run_id != run_id and line.at < at]
     last = max(before, key=lambda line: line.at, default=None)
@@ -41,7 +41,7 @@ def follow(
 
 
 def open_alarms(episodes: Mapping[str, Episode | None]) -> list[str]:
-    """Return the alarms whose episodes are not over."""
+    """Return the alarms with an open alert."""
     return [alarm for alarm, episode in episodes.items() if episode and episode.state in _OPEN]
 
 

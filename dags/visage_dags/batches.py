@@ -1,8 +1,8 @@
-"""The batches of images of an environment: where they arrive, where their scores go, where they end.
+"""The batches of images of an environment, and their folders.
 
 incoming/<batch>/            images to score; a batch is complete when its folder appears (rename it in)
 scores/date=<day>/<batch>.parquet   its scores, by the day on which it was first scored
-scores/date=<day>/<batch>.json      its figures: rows, quarantined, and for each attribute the mean score
+scores/date=<day>/<batch>.json      its summary: rows, quarantined, and the mean score of each attribute
 scored/<batch>/              the images, after scoring
 quarantine/<batch>/          the images that could not be read, with the reasons
 """
@@ -15,26 +15,26 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many images of a batch were scored, and how many could not be."""
+    """The number of scored images and of unusable images of a batch."""
 
     rows: int
     quarantined: int
 
 
 def waiting(home: Path) -> list[str]:
-    """The names of the batches that wait, oldest name first; a leading dot marks one that still arrives."""
+    """Return the names of the waiting batches, sorted. A leading dot marks a batch that is still arriving."""
     incoming = home / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
     return sorted(entry.name for entry in incoming.iterdir() if entry.is_dir() and entry.name[0] != ".")
 
 
 def is_waiting(home: Path, batch: str) -> bool:
-    """Whether a batch is there to be scored."""
+    """Return whether a batch waits to be scored."""
     return (home / "incoming" / batch).is_dir()
 
 
 def is_empty(home: Path, batch: str) -> bool:
-    """Whether a batch waits and has no image left: every one went to quarantine, or it came with none."""
+    """Return whether a waiting batch has no images, because all are in quarantine or it came empty."""
     folder = home / "incoming" / batch
     return folder.is_dir() and not any(
         entry.is_file() and not any(part.startswith(".") for part in entry.relative_to(folder).parts)
@@ -43,7 +43,7 @@ def is_empty(home: Path, batch: str) -> bool:
 
 
 def outcome(scores: Path) -> Outcome:
-    """Read from a file of scores what became of its batch."""
+    """Read the outcome of a batch from its file of scores."""
     import pyarrow.parquet
 
     metadata = pyarrow.parquet.read_metadata(scores)
@@ -51,14 +51,14 @@ def outcome(scores: Path) -> Outcome:
 
 
 def scores_path(home: Path, batch: str) -> Path:
-    """The one file of a batch's scores: where it already is, else under today (UTC)."""
+    """Return the path of a batch's scores: the existing file, else a file under today (UTC)."""
     present = sorted((home / "scores").glob(f"date=*/{_literal(batch)}.parquet"))
     today = datetime.now(UTC).date().isoformat()
     return present[0] if present else home / "scores" / f"date={today}" / f"{batch}.parquet"
 
 
 def summary_path(scores: Path) -> Path:
-    """The file of a batch's figures, beside that of its scores; a batch may have a dot in its name."""
+    """Return the path of a batch's summary, beside its scores. The name of a batch may contain dots."""
     return scores.with_name(f"{scores.name.removesuffix('.parquet')}.json")
 
 

@@ -1,8 +1,8 @@
-"""What monitoring of an environment looks at, what it decides, and the record of that.
+"""Monitoring of an environment: its input, its decisions and their record.
 
 labels/<batch>.csv           true attributes of scored images, which arrive late
 monitoring/decisions.jsonl   a line for each check
-monitoring/<run>/            what a check found: drift.json, performance.json, and drift.html to look at
+monitoring/<run>/            the results of a check: drift.json, performance.json, and the report drift.html
 """
 
 import fcntl
@@ -38,7 +38,7 @@ _ELSEWHERE = {"format", "release", "model_sha256", "columns", "columns_drifted",
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to train again, and why, or why not."""
+    """Whether to train again, and the reasons."""
 
     retrain: bool
     reasons: tuple[str, ...]
@@ -54,19 +54,19 @@ def last_days(count: int, until: datetime) -> tuple[date, date]:
 
 
 def evidence(home: Path, run_id: str) -> Path:
-    """Return the folder of what a run found."""
+    """Return the folder with the results of a run."""
     folder = home / "monitoring" / tasks.safe_name(run_id=run_id)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def training_run(run_id: str) -> str:
-    """Return the id of the training run that a monitoring run starts: one, whatever is retried."""
+    """Return the id of the training run that a monitoring run starts. It is the same after a retry."""
     return f"monitoring__{run_id}"
 
 
 def decide(drift: Drift, performance: Performance, trainings_in_flight: int) -> Decision:
-    """Decide from what the two checks found, and from how many training runs are queued or running."""
+    """Decide from the results of the checks and the number of queued or running training runs."""
     found = (_of_drift(drift), _of_performance(performance))
     if not any(alerts.raised(drift, performance).values()):
         return Decision(False, found)
@@ -87,9 +87,9 @@ def line_of(
     performance: Performance,
     record: Sequence[Past] = (),
 ) -> dict[str, Any]:
-    """Return the line of the record: the same of the same run, whenever it is asked for.
+    """Return the line of the record for a run. It is the same after a retry.
 
-    `record` are the lines so far: they say which alarms are news.
+    `record` has the lines so far, which determine the new alarms.
     """
     followed = alerts.follow(record, run_id, at, alerts.raised(drift, performance))
     moved = {name: drift.columns[name].model_dump() for name in drift.columns_drifted}
@@ -113,9 +113,9 @@ def line_of(
 
 
 def record(home: Path, line: dict[str, Any]) -> bool:
-    """Add a line to the record and return True; False where it is there already, as when a task is retried.
+    """Add a line to the record. Return False if the record has the line already, as after a retry.
 
-    No line is ever changed or removed. A run that is cleared and then finds something else adds another line.
+    Lines are never changed or removed. A cleared run with another result adds another line.
     """
     path = home / "monitoring" / "decisions.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def record(home: Path, line: dict[str, Any]) -> bool:
         if text in before.split(b"\n"):
             return False
         if before and not before.endswith(b"\n"):
-            before += b"\n"  # somebody else's line that was cut off takes no other with it
+            before += b"\n"  # a truncated line of another program must not damage this line
         partial = path.with_name(".decisions.partial")
         with partial.open("wb") as file:
             file.write(before + text + b"\n")
@@ -137,7 +137,7 @@ def record(home: Path, line: dict[str, Any]) -> bool:
 
 
 def lines(home: Path) -> list[Past]:
-    """Return the record, the oldest check first, without lines that are damaged: they stop no check."""
+    """Return the record, oldest check first, without damaged lines, so that they do not stop a check."""
     path = home / "monitoring" / "decisions.jsonl"
     found = []
     for number, text in enumerate(path.read_bytes().split(b"\n") if path.exists() else [], 1):
@@ -152,7 +152,7 @@ def lines(home: Path) -> list[Past]:
 
 
 def drop_old_reports(home: Path) -> None:
-    """Remove all but the latest HTML reports; the verdicts stay."""
+    """Remove all but the latest HTML reports. The JSON results stay."""
     reports = sorted((home / "monitoring").glob("*/drift.html"), key=lambda path: path.stat().st_mtime)
     for report in reports[:-REPORTS]:
         report.unlink()
@@ -161,9 +161,9 @@ def drop_old_reports(home: Path) -> None:
 def message(
     line: dict[str, Any], alarm: str, *, training_is_paused: bool, runbook: str, way_back: str
 ) -> tuple[str, str]:
-    """Return subject and body of what people are told of an alarm that begins or clears.
+    """Return subject and body of the notice of an alarm that begins or clears.
 
-    `way_back` says how to go back to the release before: an accuracy that fell may have come with a release.
+    `way_back` has the commands of a rollback, because a release may have caused a drop of accuracy.
     """
     environment, triggered = line["environment"], line["triggered"]
     episode = line["episodes"][alarm]
@@ -187,17 +187,17 @@ def message(
         body.append(f"It starts once somebody unpauses {TRAINING} in {environment}.")
     body += [
         f"Evidence: {line['evidence']} in the environment's data folder.",
-        f"What it means and what to do: {runbook}",
+        f"Meaning and remedy: {runbook}",
     ]
     if episode["state"] != alerts.CLEARS:
-        body.append("Until it clears, you hear no more of it.")
+        body.append("You get no further notice until it clears.")
         if alarm == alerts.ACCURACY:
             body += ["", f"Did it begin with a release? {way_back}"]
     return subject, "\n".join(body)
 
 
 def news(line: dict[str, Any]) -> list[str]:
-    """Return the alarms of which people are to be told: those that begin or clear with this check."""
+    """Return the alarms that begin or clear with this check, which need a notice."""
     states = (alerts.BEGINS, alerts.CLEARS)
     return [name for name, episode in line["episodes"].items() if episode and episode["state"] in states]
 
@@ -221,7 +221,7 @@ def _of_drift(drift: Drift) -> str:
 
 
 def _repeated(drift: Drift) -> str:
-    """Return the rest of a sentence that tells why images are missing that were scored."""
+    """Return the end of a sentence: the number of scored images that were left out as repetitions."""
     count = drift.repeated
     return f"; {count} more were scored before and count once" if count else ""
 

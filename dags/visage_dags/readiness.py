@@ -1,4 +1,4 @@
-"""What the training pipeline needs before it starts: every lack is named, not just the first."""
+"""Requirements of the training pipeline. All missing requirements are listed, not just the first."""
 
 import glob
 import os
@@ -84,10 +84,10 @@ def _machine(home: Path) -> list[Lack]:
         home.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(home).free
     except OSError as error:
-        return [*lacks, Lack(f"{home}: {error.strerror}; VISAGE_HOME must name a folder to work in")]
+        return [*lacks, Lack(f"{home}: {error.strerror}; VISAGE_HOME must be a writable folder")]
     if free < FREE_BYTES:
         needed = FREE_BYTES / 1024**3
-        lacks.append(Lack(f"{home}: {free / 1024**3:.1f} GiB free, {needed:.0f} GiB needed; make room"))
+        lacks.append(Lack(f"{home}: {free / 1024**3:.1f} GiB free, {needed:.0f} GiB needed; free space"))
     return lacks
 
 

@@ -82,7 +82,7 @@ class Episode(Record):
 
 
 class Past(Record):
-    """The part of a line of the record that the next check reads. Earlier releases wrote no episodes."""
+    """The part of a line of the record that the next check reads. Old lines have no `episodes`."""
 
     format: Literal[1] = 1
     run_id: str

@@ -1,8 +1,8 @@
-"""Says whether the process of this container that does a job lives: exit status 0, or 1 with one line why.
+"""Check that the process of this container is alive. Prints the reason and exits with status 1 if it is not.
 
     heartbeat.py SchedulerJob|DagProcessorJob|TriggererJob
 
-It stands for `airflow jobs check --local`, which loads all of Airflow for seconds at each look.
+It replaces `airflow jobs check --local`, which takes seconds to load Airflow for each check.
 """
 
 import os
@@ -22,7 +22,7 @@ ORDER BY latest_heartbeat DESC LIMIT 1
 
 
 def trouble(job: str, database: str, now: datetime) -> str | None:
-    """Return why the job of this host cannot be said to live, or None where it can."""
+    """Return why the job of this host does not seem alive, or None if it is alive."""
     url = make_url(database)
     try:
         connection = psycopg2.connect(
@@ -49,12 +49,12 @@ def trouble(job: str, database: str, now: datetime) -> str | None:
 
 
 def main(arguments: list[str]) -> int:
-    """Look once, as the command line says."""
+    """Check the job that the command line names, and return the exit status."""
     [job] = arguments
-    found = trouble(job, os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], datetime.now(UTC))
-    if found:
-        print(found, file=sys.stderr)
-    return 1 if found else 0
+    problem = trouble(job, os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], datetime.now(UTC))
+    if problem:
+        print(problem, file=sys.stderr)
+    return 1 if problem else 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Makes an environment ready for its Airflow; can be run again at any time.
+"""Prepare an environment for its Airflow. You can run this again at any time.
 
-    prepare.py secrets     make up what nobody else may know, and say where DVC's files go
-    prepare.py database    bring the database to this Airflow's tables, and make the pools; where it is set,
-                           SCORING_SLOTS says how many batches are scored at a time
+    prepare.py secrets     generate the secrets, and configure the DVC remote and cache
+    prepare.py database    migrate the database, and create the pools. SCORING_SLOTS, if set, is the number
+                           of batches that are scored at a time
 
-In Docker Compose the service airflow-init does both. In Kubernetes a job does the second; what the first one
-makes comes from a Secret and a ConfigMap there.
+In Docker Compose, the service airflow-init does both. In Kubernetes, a job prepares the database, and a
+Secret and a ConfigMap replace the first command.
 """
 
 import argparse
@@ -26,14 +26,19 @@ _TIMEOUT = 600
 _MADE_UP: dict[str, Callable[[], str]] = {
     "fernet_key": lambda: base64.urlsafe_b64encode(os.urandom(32)).decode(),
     "api_secret_key": lambda: secrets.token_urlsafe(32),
-    "jwt_secret": lambda: secrets.token_urlsafe(48),  # SHA-512 asks for 64 characters
+    "jwt_secret": lambda: secrets.token_urlsafe(48),  # SHA-512 needs 64 characters
 }
 
 
 def make_secrets(folder: Path, password: str, dvc_remote: str, dvc_cache: Path) -> None:
-    """Write the environment's own secrets into `folder`, each once, and DVC's configuration.
+    """Write missing secrets of the environment and the DVC configuration into `folder`.
 
-    :param password: Of the web interface's user; empty: one is made up.
+    Args:
+        folder: The folder of the secrets. Files in it are kept.
+        password: The password of the user of the web interface. If it is empty, a password is generated.
+        dvc_remote: The URL of the DVC remote.
+        dvc_cache: The folder of the DVC cache, which is created if it is missing.
+
     """
     for name, make_up in _MADE_UP.items():
         if not (folder / name).exists():
@@ -56,8 +61,12 @@ def make_secrets(folder: Path, password: str, dvc_remote: str, dvc_cache: Path) 
 def prepare_database(scoring_slots: int | None) -> None:
     """Migrate the database and import the pools.
 
-    :param scoring_slots: How many batches are scored at a time; None: as many as the pools say.
-    :raises subprocess.CalledProcessError: when Airflow fails; it has said why.
+    Args:
+        scoring_slots: The number of batches that are scored at a time, or None for the number in the pools.
+
+    Raises:
+        subprocess.CalledProcessError: Airflow fails. It has printed the reason.
+
     """
     pools = json.loads(POOLS.read_text())
     if scoring_slots is not None:
@@ -70,7 +79,7 @@ def prepare_database(scoring_slots: int | None) -> None:
 
 
 def write(path: Path, content: str) -> None:
-    """Write a file in one step: no process reads half of it, and no other user any of it."""
+    """Write a file atomically. Only the owner can read it."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     with os.fdopen(descriptor, "w") as file:
         file.write(content + "\n")
@@ -78,7 +87,7 @@ def write(path: Path, content: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Do the parts that the command line names."""
+    """Run the parts that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=("secrets", "database"), metavar="PART")
     parts = parser.parse_args(arguments).parts
@@ -93,7 +102,7 @@ def main(arguments: list[str]) -> int:
         slots = os.environ.get("SCORING_SLOTS")
         if slots is not None and not (slots.isascii() and slots.isdigit() and int(slots) > 0):
             print(
-                f"prepare.py database: SCORING_SLOTS: {slots}: no number of batches; say 1 or more",
+                f"prepare.py database: SCORING_SLOTS: {slots}: not a number of batches; set it to 1 or more",
                 file=sys.stderr,
             )
             return 1

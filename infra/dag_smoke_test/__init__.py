@@ -1,1 +1,1 @@
-"""Smoke test: each DAG under `airflow dags test` in each environment, well and with a planted fault."""
+"""Smoke test: each DAG under `airflow dags test` in each environment, without and with a planted fault."""

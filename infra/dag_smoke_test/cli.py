@@ -1,4 +1,4 @@
-"""The command line of the smoke test of DAGs; `make dags-test` calls it."""
+"""The command line of the DAG smoke test. `make dags-test` calls it."""
 
 import signal
 import sys
@@ -17,7 +17,7 @@ from rich.table import Table
 from gitops.errors import GitopsError
 from gitops.release.environments import Environments
 from infra.dag_smoke_test.plan import FIRST, OTHERS, PLANS, TRAINING, Plan, Prepare, land_model, restore
-from infra.dag_smoke_test.sandbox import Ran, Sandbox, sandbox
+from infra.dag_smoke_test.sandbox import CommandResult, Sandbox, sandbox
 from infra.local.errors import EngineError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -33,28 +33,29 @@ app = typer.Typer(
 
 @dataclass(frozen=True)
 class Row:
-    """One run: what it was to be, what it was, and what came of it."""
+    """A run: the DAG, the environment, the expected failure if any, and the outcome."""
 
     dag: str
     environment: str
     fault: str | None
-    ran: Ran
-    result: str
+    result: CommandResult
+    outcome: str
     good: bool
 
 
 @app.command()
 def smoke_test(
-    dag: Annotated[list[str] | None, typer.Option(help="Only this DAG; may be given again")] = None,
+    dag: Annotated[list[str] | None, typer.Option(help="Run only this DAG (repeatable)")] = None,
     environment: Annotated[
-        list[str] | None, typer.Option(help="Only this environment; may be given again")
+        list[str] | None, typer.Option(help="Run only in this environment (repeatable)")
     ] = None,
-    keep: Annotated[bool, typer.Option(help="Leave the folder of the runs for a look")] = False,
+    keep: Annotated[bool, typer.Option(help="Keep the folder of the runs")] = False,
 ) -> None:
-    """Run each DAG under airflow dags test with each environment's settings, well and with a planted fault.
+    """Run each DAG under airflow dags test in each environment, without and with a planted fault.
 
-    What runs is the checkout as it is now, with what is not committed. The parameters are those of the small
-    profile. Exits 1 when a run does not end as it should, with the last lines of its log.
+    The runs use the checkout as it is, including uncommitted changes, and the parameters of the profile
+    small. If a run does not end as expected, the command prints the last lines of its log and exits with
+    status 1.
     """
     console = Console(width=None if sys.stdout.isatty() else 110)
     try:
@@ -73,11 +74,11 @@ def smoke_test(
             raise typer.Exit(1) from None
         console.print(_table(rows))
         if keep:
-            console.print(f"logs and everything else: {folder}", highlight=False)
+            console.print(f"logs and all other files: {folder}", highlight=False)
         bad = [row for row in rows if not row.good]
         for row in bad:
-            last = "\n".join(row.ran.output.splitlines()[-_LAST_LINES:])
-            console.rule(f"{row.dag} in {row.environment}: {row.result}")
+            last = "\n".join(row.result.output.splitlines()[-_LAST_LINES:])
+            console.rule(f"{row.dag} in {row.environment}: {row.outcome}")
             console.print(last, highlight=False, markup=False)
     if bad:
         raise typer.Exit(1)
@@ -123,22 +124,24 @@ def _run(
 ) -> Row:
     what = str(prepare.__doc__).splitlines()[0]
     prepared = prepare(made, environment)
-    ran = made.test(environment, dag, conf=prepared.conf, extra=prepared.extra)
-    good = (ran.status != 0) == fails
+    result = made.test(environment, dag, conf=prepared.conf, extra=prepared.extra)
+    good = (result.status != 0) == fails
     try:
-        result = f"exit status {ran.status}" + (f": {text}" if (text := prepared.found(ran)) else "")
+        outcome = f"exit status {result.status}" + (f": {text}" if (text := prepared.found(result)) else "")
     except LookupError as error:
-        good, result = False, f"exit status {ran.status}, but {error}"
+        good, outcome = False, f"exit status {result.status}, but {error}"
     mark = "ok  " if good else "BAD "
     console.print(
-        f"{mark} {dag} in {environment}, {ran.seconds:.0f} s: {what} {result}", highlight=False, markup=False
+        f"{mark} {dag} in {environment}, {result.seconds:.0f} s: {what} {outcome}",
+        highlight=False,
+        markup=False,
     )
-    return Row(dag, environment, what if fails else None, ran, result, good)
+    return Row(dag, environment, what if fails else None, result, outcome, good)
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table(title="Every DAG in every environment", title_justify="left")
-    for column in ("DAG", "environment", "run", "came of it"):
+    table = Table(title="All DAGs in all environments", title_justify="left")
+    for column in ("DAG", "environment", "run", "outcome"):
         table.add_column(column)
     table.add_column("seconds", justify="right")
     table.add_column("")
@@ -147,11 +150,11 @@ def _table(rows: list[Row]) -> Table:
             row.dag,
             row.environment,
             "with a fault" if row.fault else "well",
-            row.result,
-            f"{row.ran.seconds:.0f}",
+            row.outcome,
+            f"{row.result.seconds:.0f}",
             "[green]ok[/]" if row.good else "[red]BAD[/]",
         )
-    table.caption = f"{len(rows)} runs, {sum(row.ran.seconds for row in rows):.0f} s"
+    table.caption = f"{len(rows)} runs, {sum(row.result.seconds for row in rows):.0f} s"
     return table
 
 
@@ -166,7 +169,7 @@ def _folder(keep: bool) -> Iterator[Path]:
 
 @contextmanager
 def _ending_at_signals() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does: what it started ends, and its folder goes."""
+    """Let SIGTERM end the command like Ctrl-C: its processes end, and its folder is removed."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The runs of each DAG: a run that ends well, and a run that a planted fault makes fail."""
+"""The runs of each DAG: a successful run, and a run that fails because of a planted fault."""
 
 import json
 import shutil
@@ -9,40 +9,40 @@ from pathlib import Path
 from dashboard import checks
 from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, PARAMETERS
-from infra.dag_smoke_test.sandbox import Ran, Sandbox
+from infra.dag_smoke_test.sandbox import CommandResult, Sandbox
 from infra.local.errors import EngineError
 
 BATCH = "smoke-test"
-# As many as monitoring asks for, and some
+# A few more images than monitoring needs
 _FACES = 120
 _CLAIM = (EVALUATION, PARAMETERS)
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """How a run is started, and what must come of it: `found` returns what did, or raises LookupError."""
+class Preparation:
+    """The configuration of a run, and a check of its outcome: `found` describes it or raises LookupError."""
 
     conf: Mapping[str, object] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
-    found: Callable[[Ran], str] = lambda ran: ""
+    found: Callable[[CommandResult], str] = lambda result: ""
 
 
-Prepare = Callable[[Sandbox, str], Prepared]
+Prepare = Callable[[Sandbox, str], Preparation]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The two runs of a DAG in an environment."""
+    """The two runs of a DAG in an environment: successful and failing."""
 
     well: Prepare
     fault: Prepare
 
 
-def train(sandbox: Sandbox, environment: str) -> Prepared:
-    """Train at profile small; in the end the branch of the run holds a model."""
+def train(sandbox: Sandbox, environment: str) -> Preparation:
+    """Train with the profile small. Afterwards, the branch of the run must contain a model."""
     before = set(sandbox.origin.branches("run/"))
 
-    def found(ran: Ran) -> str:
+    def found(result: CommandResult) -> str:
         made = [name for name in sandbox.origin.branches("run/") if name not in before]
         if not made:
             raise LookupError("no branch of the run")
@@ -50,62 +50,63 @@ def train(sandbox: Sandbox, environment: str) -> Prepared:
         accuracy = evaluation(sandbox.origin.repository, f"refs/heads/{branch}").mean_accuracy
         return f"a model with accuracy {accuracy:.3f}"
 
-    return Prepared(conf={"profile": "small"}, found=found)
+    return Preparation(conf={"profile": "small"}, found=found)
 
 
-def train_from_nowhere(sandbox: Sandbox, environment: str) -> Prepared:
-    """Train from a branch that there is not."""
-    return Prepared(
-        conf={"profile": "small", "ref": "no-such-branch"}, found=lambda ran: _said(ran, "no-such-branch")
+def train_from_nowhere(sandbox: Sandbox, environment: str) -> Preparation:
+    """Train from a branch that does not exist."""
+    return Preparation(
+        conf={"profile": "small", "ref": "no-such-branch"},
+        found=lambda result: _printed(result, "no-such-branch"),
     )
 
 
-def score(sandbox: Sandbox, environment: str) -> Prepared:
+def score(sandbox: Sandbox, environment: str) -> Preparation:
     """Score a batch of drawn faces."""
     shutil.copytree(_faces(sandbox) / "img_align_celeba", _incoming(sandbox, environment) / BATCH)
 
-    def found(ran: Ran) -> str:
+    def found(result: CommandResult) -> str:
         if not _scored(sandbox, environment):
             raise LookupError("no file of scores")
-        return _said(ran, f"{_FACES} images are scored")
+        return _printed(result, f"{_FACES} images are scored")
 
-    return Prepared(found=found)
+    return Preparation(found=found)
 
 
-def score_no_image(sandbox: Sandbox, environment: str) -> Prepared:
-    """Score a batch without one usable image."""
+def score_no_image(sandbox: Sandbox, environment: str) -> Preparation:
+    """Score a batch without any usable image."""
     folder = _incoming(sandbox, environment) / "broken"
     folder.mkdir(parents=True)
     (folder / "1.jpg").write_bytes(b"not an image")
-    return Prepared(found=lambda ran: _said(ran, "not one of its 1 files can be used"))
+    return Preparation(found=lambda result: _printed(result, "not one of its 1 files can be used"))
 
 
-def verify(sandbox: Sandbox, environment: str) -> Prepared:
-    """Verify the model that was trained."""
-    return Prepared(found=lambda ran: _tag(sandbox, f"verified/{environment}/"))
+def verify(sandbox: Sandbox, environment: str) -> Preparation:
+    """Verify the trained model."""
+    return Preparation(found=lambda result: _tag(sandbox, f"verified/{environment}/"))
 
 
-def verify_false_claim(sandbox: Sandbox, environment: str) -> Prepared:
-    """Verify a release that claims more than its model keeps."""
+def verify_false_claim(sandbox: Sandbox, environment: str) -> Preparation:
+    """Verify a release that claims a higher accuracy than its model has."""
     claim = json.loads(sandbox.origin.repository.read("main", EVALUATION) or b"{}")
     claim["mean_accuracy"] += 0.01
     params = sandbox.origin.repository.read("main", PARAMETERS)
     sandbox.land(
         {
             EVALUATION: json.dumps(claim).encode(),
-            # A release is known by its parameters among others: an equal one would have its verdict already.
+            # Parameters identify a release, so an equal release would already have a verdict.
             PARAMETERS: (params or b"") + f"# smoke test in {environment}\n".encode(),
         }
     )
-    return Prepared(found=lambda ran: _tag(sandbox, f"rejected/{environment}/"))
+    return Preparation(found=lambda result: _tag(sandbox, f"rejected/{environment}/"))
 
 
-def monitor(sandbox: Sandbox, environment: str) -> Prepared:
-    """Find the model wrong about a scored batch, and start a training."""
+def monitor(sandbox: Sandbox, environment: str) -> Preparation:
+    """Detect that the model is wrong on a scored batch, and start a training."""
     if not _scored(sandbox, environment):
         prepared = score(sandbox, environment)
         prepared.found(sandbox.test(environment, SCORING))
-    # Labels of a world in which the opposite of each is true
+    # Invert all labels
     header, *rows = (_faces(sandbox) / "list_attr_celeba.txt").read_text().splitlines()[1:]
     table = [f"image_id,{','.join(header.split())}"]
     for name, *values in (row.split() for row in rows):
@@ -114,7 +115,7 @@ def monitor(sandbox: Sandbox, environment: str) -> Prepared:
     labels.mkdir(exist_ok=True)
     (labels / f"{BATCH}.csv").write_text("\n".join(table) + "\n")
 
-    def found(ran: Ran) -> str:
+    def found(result: CommandResult) -> str:
         record, _ = checks.lines(sandbox.data(environment))
         if not record:
             raise LookupError("no record of a decision")
@@ -123,39 +124,39 @@ def monitor(sandbox: Sandbox, environment: str) -> Prepared:
             raise LookupError(f"the decision was {line.decision}, the training {line.triggered}")
         return f"a training of the reasons {'; '.join(line.reasons)}"
 
-    return Prepared(conf={"profile": "small"}, found=found)
+    return Preparation(conf={"profile": "small"}, found=found)
 
 
-def monitor_damaged_scores(sandbox: Sandbox, environment: str) -> Prepared:
-    """Watch over scores in a file that is damaged."""
+def monitor_damaged_scores(sandbox: Sandbox, environment: str) -> Preparation:
+    """Monitor scores in a damaged file."""
     (scores,) = sandbox.data(environment).glob("scores/date=*")
     (scores / "damaged.parquet").write_bytes(b"PAR1 and no more")
-    return Prepared(found=lambda ran: _said(ran, "damaged.parquet"))
+    return Preparation(found=lambda result: _printed(result, "damaged.parquet"))
 
 
-def as_it_is(sandbox: Sandbox, environment: str) -> Prepared:
-    """Run the DAG with nothing prepared."""
-    return Prepared()
+def as_it_is(sandbox: Sandbox, environment: str) -> Preparation:
+    """Run the DAG without preparation."""
+    return Preparation()
 
 
-def without_origin(sandbox: Sandbox, environment: str) -> Prepared:
-    """Run the DAG where there is no origin."""
+def without_origin(sandbox: Sandbox, environment: str) -> Preparation:
+    """Run the DAG without an origin."""
     nowhere = json.dumps({"conn_type": "git", "host": str(sandbox.logs.parent / "no-such-origin.git")})
     bundle = {"name": "dags", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
     path = {"kwargs": {"path": str(sandbox.layout.checkout / "dags")}}
-    return Prepared(
+    return Preparation(
         extra={
             "AIRFLOW_CONN_GIT_DEFAULT": nowhere,
-            # The release itself could not be fetched from there either.
+            # The release itself could not be fetched from a missing origin either.
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle | path]),
         },
-        found=lambda ran: _said(ran, "no-such-origin"),
+        found=lambda result: _printed(result, "no-such-origin"),
     )
 
 
 TRAINING, SCORING = "ml_pipeline_face_attributes", "score_faces"
 FIRST = (TRAINING, SCORING)
-"""What the other DAGs need comes of these: a model, and scores."""
+"""DAGs that run first, because the others need their model and scores."""
 PLANS = {
     TRAINING: Plan(train, train_from_nowhere),
     SCORING: Plan(score, score_no_image),
@@ -166,15 +167,15 @@ OTHERS = Plan(as_it_is, without_origin)
 
 
 def land_model(sandbox: Sandbox) -> str:
-    """Let every environment run what was trained last, which no gate would let through: it is too small."""
+    """Make every environment run the last trained model. It is too small to pass the gates."""
     trained = sandbox.origin.branches("run/")
     if not trained:
-        raise EngineError("the training made no model, and nothing else can run without one")
+        raise EngineError("the training made no model, and the other DAGs need a model")
     return sandbox.land({}, on=f"refs/heads/{trained[0]}")
 
 
 def restore(sandbox: Sandbox, model: str) -> None:
-    """Take back what an earlier fault changed in the release, as a commit on top: main is never rewritten."""
+    """Undo the changes of an earlier fault with a new commit, because main is never rewritten."""
     files = sandbox.origin.repository.read_all([(model, name) for name in _CLAIM])
     sandbox.land({name: content for name, content in zip(_CLAIM, files, strict=True) if content})
 
@@ -202,7 +203,7 @@ def _tag(sandbox: Sandbox, prefix: str) -> str:
     return tags[0]
 
 
-def _said(ran: Ran, text: str) -> str:
-    if text not in ran.output:
-        raise LookupError(f"its log does not say {text!r}")
+def _printed(result: CommandResult, text: str) -> str:
+    if text not in result.output:
+        raise LookupError(f"its log does not contain {text!r}")
     return text

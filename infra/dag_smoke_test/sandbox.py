@@ -1,4 +1,4 @@
-"""A copy of a checkout, with an origin, a DVC remote and an Airflow for each environment, in one folder."""
+"""A copy of a checkout in a folder, with an origin, a DVC remote and an Airflow for each environment."""
 
 import json
 import shutil
@@ -20,14 +20,14 @@ from infra.local.errors import EngineError
 from infra.local.instance import Instance
 from infra.local.layout import Layout
 from infra.local.origin import Origin
-from infra.local.variables import Address, Own
+from infra.local.variables import Address, UserConfig
 
 _AIRFLOW = (sys.executable, "-m", "airflow")
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What came of a command."""
+class CommandResult:
+    """The result of a command."""
 
     status: int
     seconds: float
@@ -39,10 +39,10 @@ class Ran:
 
 
 class Sandbox:
-    """The environments of one checkout, without any process that outlives a command."""
+    """The environments of a checkout. No process outlives a command."""
 
     def __init__(self, source: Path, folder: Path) -> None:
-        """Copy the files of `source` that git knows or would add, as they are now, to the empty `folder`."""
+        """Copy the tracked and untracked files of `source`, except ignored files, to the empty `folder`."""
         self.layout = Layout(folder / "checkout")
         self.logs = folder / "logs"
         self.logs.mkdir(parents=True)
@@ -56,10 +56,10 @@ class Sandbox:
 
     def data(self, environment: str) -> Path:
         """Return VISAGE_HOME of an environment."""
-        return self.layout.place(environment).data
+        return self.layout.paths_of(environment).data
 
     def land(self, files: Mapping[str, bytes], *, on: str = MAIN) -> str:
-        """Put a commit with `files` on main, past all checks, and let every environment run it; return it."""
+        """Add a commit with `files` to main without checks, and make every environment run it. Return it."""
         repository = self.origin.repository
         commit = repository.commit_files(repository.resolve(on), files, "Smoke test")
         declared = {
@@ -78,63 +78,67 @@ class Sandbox:
         conf: Mapping[str, object] | None = None,
         extra: Mapping[str, str] | None = None,
         seconds: float = 900,
-    ) -> Ran:
-        """Run a DAG by `airflow dags test` with the settings of an environment; `extra` goes before them."""
-        own = {**self._variables(environment), **(extra or {})}
-        self._migrate(environment, own)
+    ) -> CommandResult:
+        """Run a DAG with `airflow dags test` and the settings of an environment. `extra` overrides them."""
+        env = {**self._variables(environment), **(extra or {})}
+        self._migrate(environment, env)
         options = ["--conf", json.dumps(conf)] if conf else []
-        return self._airflow(environment, own, "dags", "test", dag, *options, seconds=seconds)
+        return self._airflow(environment, env, "dags", "test", dag, *options, seconds=seconds)
 
     def run(self, command: list[str], *, seconds: float = 600) -> None:
-        """Run a command of the checkout's own Python.
+        """Run a command with the Python of the checkout.
 
-        :raises EngineError: when it fails.
+        Raises:
+            EngineError: The command fails.
+
         """
         root = self.environments.root
-        own = {**self._variables(root), "PYTHONPATH": str(self.layout.checkout / "src")}
-        ran = self._call(root, own, [sys.executable, *command], "command", seconds)
-        if ran.status != 0:
-            raise EngineError(f"{' '.join(command)}: exit status {ran.status}\n{ran.output[-2000:]}")
+        env = {**self._variables(root), "PYTHONPATH": str(self.layout.checkout / "src")}
+        result = self._call(root, env, [sys.executable, *command], "command", seconds)
+        if result.status != 0:
+            raise EngineError(f"{' '.join(command)}: exit status {result.status}\n{result.output[-2000:]}")
 
     def close(self) -> None:
-        """End whatever still runs."""
+        """End all processes that are still running."""
         process.end(process.belonging(self.layout.state), grace=0)
 
     def _variables(self, environment: str) -> dict[str, str]:
-        place = self.layout.place(environment)
-        own = variables.derive(
+        paths = self.layout.paths_of(environment)
+        env = variables.derive(
             self.layout,
             environment,
-            Own({}, {}),
+            UserConfig({}, {}),
             Address("localhost", port.unused()),
-            secret.load(place.secrets),
-            f"sqlite:///{place.root / 'airflow.db'}",
+            secret.load(paths.secrets),
+            f"sqlite:///{paths.root / 'airflow.db'}",
         )
-        # A retry would wait for what cannot get better here.
-        return own | {"TASK_RETRIES": "0", process.INSTANCE: str(self.layout.state)}
+        # Retries would only take time, because nothing changes between them.
+        return env | {"TASK_RETRIES": "0", process.INSTANCE: str(self.layout.state)}
 
-    def _migrate(self, environment: str, own: Mapping[str, str]) -> None:
-        place = self.layout.place(environment)
-        database = place.root / "airflow.db"
+    def _migrate(self, environment: str, env: Mapping[str, str]) -> None:
+        paths = self.layout.paths_of(environment)
+        database = paths.root / "airflow.db"
         if database.exists():
             return
         Instance(self.layout, environment, Address("localhost", 0)).configure("smoke-test")
         if self._migrated is None:
-            ran = self._airflow(environment, own, "db", "migrate", seconds=300)
-            if ran.status != 0:
-                raise EngineError(f"airflow db migrate: exit status {ran.status}\n{ran.output[-2000:]}")
+            result = self._airflow(environment, env, "db", "migrate", seconds=300)
+            if result.status != 0:
+                raise EngineError(f"airflow db migrate: exit status {result.status}\n{result.output[-2000:]}")
             self._migrated = self.logs.parent / "empty.db"
             shutil.copy(database, self._migrated)
         else:
             shutil.copy(self._migrated, database)
 
-    def _airflow(self, environment: str, own: Mapping[str, str], *arguments: str, seconds: float) -> Ran:
+    def _airflow(
+        self, environment: str, env: Mapping[str, str], *arguments: str, seconds: float
+    ) -> CommandResult:
         command = [*_AIRFLOW, *arguments]
-        return self._call(environment, own, command, "-".join(arguments[:3]), seconds)
+        return self._call(environment, env, command, "-".join(arguments[:3]), seconds)
 
     def _call(
-        self, environment: str, own: Mapping[str, str], command: list[str], name: str, seconds: float
-    ) -> Ran:
+        self, environment: str, env: Mapping[str, str], command: list[str], name: str, seconds: float
+    ) -> CommandResult:
         number = len(list(self.logs.iterdir())) + 1
         log = self.logs / f"{number:02}-{environment}-{name}.log"
         began = time.monotonic()
@@ -142,7 +146,7 @@ class Sandbox:
             started = subprocess.Popen(
                 command,
                 cwd=self.layout.state,
-                env={**variables.inherit({}), **own},
+                env={**variables.inherit({}), **env},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -151,29 +155,29 @@ class Sandbox:
             try:
                 status = started.wait(timeout=seconds)
             except subprocess.TimeoutExpired:
-                output.write(f"\nno end within {seconds:.0f} s\n".encode())
+                output.write(f"\ndid not end within {seconds:.0f} s\n".encode())
                 status = -signal.SIGKILL
             finally:
                 self.close()
-        return Ran(status, time.monotonic() - began, log)
+        return CommandResult(status, time.monotonic() - began, log)
 
 
 @contextmanager
 def sandbox(source: Path, folder: Path) -> Iterator[Sandbox]:
-    """Make a sandbox in an empty folder; nothing of it runs any more in the end."""
-    made = Sandbox(source, folder)
+    """Yield a sandbox in an empty folder, and end its processes afterwards."""
+    environments = Sandbox(source, folder)
     try:
-        yield made
+        yield environments
     finally:
-        made.close()
+        environments.close()
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Make a repository with one commit: what git knows or would add of `source`, as it is now."""
+    """Make a repository with one commit of the files of `source` that git does not ignore."""
     target.mkdir(parents=True)
     listed = Repository(source).git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listed.split("\0")):
-        if (source / name).is_file():  # a file that was removed is still listed
+        if (source / name).is_file():  # git lists removed files too
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / name, target / name)
     repository = Repository(target)

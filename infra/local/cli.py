@@ -16,7 +16,7 @@ from gitops.errors import GitopsError
 from infra.local import engine as engines
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
-from infra.local.lock import alone
+from infra.local.lock import exclusive
 from infra.local.process import UMASK
 from infra.local.screen import Screen, listed
 from infra.local.variables import Address
@@ -29,24 +29,27 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="The environments' Airflows as processes on this machine. Their files are all in .visage.",
+    help="Run the Airflows of the environments as processes on this machine. All their files are in .visage.",
 )
 
 
 @app.command()
 def up(
     minutes: Annotated[
-        int, typer.Option(min=1, metavar="MINUTES", help="How long a training run may take.")
+        int, typer.Option(min=1, metavar="MINUTES", help="Maximum duration of a training run.")
     ] = 360,
     first_run: Annotated[
-        bool, typer.Option(help="Take a model through all of them, where that has not been done.")
+        bool,
+        typer.Option(
+            help="Train a first model and promote it through all environments, unless that was done."
+        ),
     ] = True,
 ) -> None:
-    """Start the environments, and take a model from raw images to the last of them.
+    """Start the environments, and take a model from raw images to the last environment.
 
-    They are the first three, or those of VISAGE_ENVIRONMENTS in the shell or in .env (names with commas
-    between). Running environments stay up. Every step that has been done is left out, so that running it
-    again continues whatever was interrupted.
+    By default, the first three environments start. To choose others, set VISAGE_ENVIRONMENTS in the shell or
+    in .env (names separated by commas). Running environments stay up. Completed steps are skipped, so running
+    the command again continues after an interruption.
     """
     from infra.local.first_run import FirstRun
 
@@ -70,15 +73,15 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 @app.command("demo-drift")
 def demo_drift(
     minutes: Annotated[
-        int, typer.Option(min=1, metavar="MINUTES", help="How long a training run may take.")
+        int, typer.Option(min=1, metavar="MINUTES", help="Maximum duration of a training run.")
     ] = 360,
     yes: Yes = False,
 ) -> None:
-    """Play drift in the last environment and the way out of it: alarm, retraining, promotion, all clear.
+    """Simulate drift in the last environment: alarm, retraining, promotion, all clear.
 
-    First it does what up does. Faces are drawn in another light, and scores are filed under the days of a
-    week; the rest is the real thing, with a full training of some minutes. It asks before it begins; where
-    there is no terminal to ask on, it begins with --yes alone.
+    The command starts with the steps of `up`. It draws faces in different light and files their scores under
+    the days of a week. Everything else is real, including a full training of some minutes. The command asks
+    for confirmation before it begins; without a terminal, pass --yes.
     """
     from infra.local import demo as demos
     from infra.local.demo import Demo
@@ -97,46 +100,48 @@ def demo_drift(
             demo.play(seconds=minutes * 60)
         _status(engine)
         last = engine.names[-1]
-        record = engine.layout.place(last).data / "monitoring"
+        record = engine.layout.paths_of(last).data / "monitoring"
         screen.print(f"Look around:   {addresses[last].web}; the checks and their reports: {record}")
 
 
 @app.command()
 def down() -> None:
-    """Stop everything that was started; what was made stays.
+    """Stop all processes of the engine and keep all data.
 
-    Runs that are at work are named first: the next up goes on with them.
+    The command first lists the DAG runs in progress. The next `up` continues them.
     """
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make down") as engine:
         if not engine.layout.state.is_dir():
             screen.print("Nothing to stop.")
             return
-        with alone(engine.layout.lock, "make down"):
-            if _tell_at_work(engine, screen):
-                screen.print("make up goes on with these runs: a task that is cut off starts again.")
+        with exclusive(engine.layout.lock, "make down"):
+            if _print_at_work(engine, screen):
+                screen.print("make up continues these runs: an interrupted task starts again.")
             _stop(engine, screen)
 
 
 @app.command()
 def clean(yes: Yes = False) -> None:
-    """Stop everything, and remove .visage and the git remote visage; nothing else.
+    """Stop all processes of the engine, and remove .visage and the git remote visage.
 
-    It asks first, because what is in .visage is nowhere else. Where there is no terminal to ask on, it
-    removes with --yes alone.
+    The command asks for confirmation, because the data in .visage has no other copy. Without a terminal,
+    pass --yes.
     """
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make clean") as engine:
-        if engine.layout.state.is_dir() and _tell_at_work(engine, screen):
-            screen.print("These runs are lost, with what they have made so far.")
+        if engine.layout.state.is_dir() and _print_at_work(engine, screen):
+            screen.print("These runs and their results so far will be lost.")
         if engine.layout.state.is_dir() and not yes:
             screen.print(f"This stops everything and deletes {engine.layout.state}: the git repository that")
-            screen.print("visage names, with whatever was merged there, all models, photographs and scores.")
+            screen.print(
+                "visage points to, with everything that was merged there, all models, photographs and scores."
+            )
             if not _agreed("make clean"):
                 screen.print("Nothing was changed.")
                 raise typer.Exit(1)
         if engine.layout.state.is_dir():
-            with alone(engine.layout.lock, "make clean"):
+            with exclusive(engine.layout.lock, "make clean"):
                 _stop(engine, screen)
                 removed = engine.remove()
         else:
@@ -146,7 +151,7 @@ def clean(yes: Yes = False) -> None:
 
 @app.command()
 def status() -> None:
-    """Show what runs where (the same as gitops status)."""
+    """Show the release of each environment (the same as gitops status)."""
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make status") as engine:
         raise typer.Exit(_status(engine))
@@ -154,12 +159,13 @@ def status() -> None:
 
 @app.command(context_settings={"allow_interspersed_args": False})
 def airflow(
-    environment: Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="One that is up.")],
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="For instance: dags list")],
+    environment: Annotated[str, typer.Argument(metavar="ENVIRONMENT", help="A running environment.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="Example: dags list")],
 ) -> None:
-    """Run a command of Airflow's own command line in an environment that is up.
+    """Run a command of Airflow's command line in a running environment.
 
-    Whatever follows ENVIRONMENT is Airflow's, --help too, as in: airflow dev dags trigger --help
+    All arguments after ENVIRONMENT are passed to Airflow, including --help. Example:
+    airflow dev dags trigger --help
     """
     with _engine(Screen(Console(highlight=False, stderr=True)), "make up") as engine:
         variables = engine.variables_of(environment)
@@ -169,9 +175,9 @@ def airflow(
 
 @contextmanager
 def _engine(screen: Screen, command: str) -> Iterator[Engine]:
-    """Turn what a user can meet into one line and an exit status."""
+    """Yield the engine. Print expected errors as one line and set the exit status."""
     os.umask(UMASK)
-    # Whoever ends this command otherwise than by Ctrl-C gets the same orderly end.
+    # SIGTERM and SIGHUP end this command in the same orderly way as Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -181,26 +187,29 @@ def _engine(screen: Screen, command: str) -> Iterator[Engine]:
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         screen.print(
-            f"Interrupted. What runs goes on; {command} continues from here, make down stops it.", "yellow"
+            f"Interrupted. Processes keep running. {command} continues from here; make down stops them.",
+            "yellow",
         )
         raise typer.Exit(130) from None
 
 
 @contextmanager
 def _up(engine: Engine, screen: Screen, name: str) -> Iterator[Mapping[str, Address]]:
-    """Start what does not run, do the block, and wait until what runs is what main declares."""
+    """Start the environments, run the block, and wait until each runs its declared release."""
     with screen.step("Check this machine") as step:
         engine.check(step)
-    with alone(engine.layout.lock, name):
+    with exclusive(engine.layout.lock, name):
         with screen.step("Choose ports") as step:
             addresses = engine.addresses()
-            step.done(", ".join(f"{one} {address.port}" for one, address in addresses.items()))
+            step.done(
+                ", ".join(f"{environment} {address.port}" for environment, address in addresses.items())
+            )
         with screen.step("Prepare origin (git remote visage) and the DVC remote") as step:
             engine.prepare_origin(step)
         with screen.step(f"Start {listed(engine.names)}") as step:
             engine.start(addresses, step)
         yield addresses
-        with screen.step("Compare what runs with what main declares") as step:
+        with screen.step("Compare running releases with main") as step:
             engine.await_agreement(step)
 
 
@@ -209,40 +218,44 @@ def _terminal() -> bool:
 
 
 def _agreed(command: str) -> bool:
-    """Ask whether to go on; anything but yes is no.
+    """Ask whether to continue; any answer but yes means no.
 
-    :raises EngineError: where there is no terminal to ask on.
+    Raises:
+        EngineError: There is no terminal.
+
     """
     if not _terminal():
-        raise EngineError(f"nothing was changed: there is no terminal to ask on; to go on: {command} YES=1")
+        raise EngineError(
+            f"nothing was changed: there is no terminal to ask for confirmation; run: {command} YES=1"
+        )
     try:
-        return typer.confirm("Go on?", default=False)
+        return typer.confirm("Continue?", default=False)
     except typer.Abort:
         return False
 
 
-def _tell_at_work(engine: Engine, screen: Screen) -> bool:
-    """Name the runs that a stop cuts off; return whether there are any, or may be."""
+def _print_at_work(engine: Engine, screen: Screen) -> bool:
+    """Print the runs that a stop interrupts. Return whether there are any, or may be."""
     lines = engine.at_work()
     for line in lines:
-        screen.print(f"At work: {line}", style="yellow")
+        screen.print(f"In progress: {line}", style="yellow")
     return bool(lines)
 
 
 def _stop(engine: Engine, screen: Screen) -> None:
     with screen.step("Stop everything") as step:
         stopped = engine.stop(step)
-        step.done(f"{len(stopped)} processes" if stopped else "nothing ran")
+        step.done(f"{len(stopped)} processes" if stopped else "no process was running")
         for name in stopped:
             step.say(name)
 
 
 def _status(engine: Engine) -> int:
-    """Show what runs where; 1 where an environment does not run what main declares."""
+    """Run `gitops status`. Return 1 if an environment does not run its declared release."""
     shown = subprocess.run(
         [sys.executable, "-m", "gitops", "status", "--remote", "visage"],
         cwd=engine.layout.checkout,
-        # Off a terminal the table would be cut to 80 columns.
+        # Without a terminal, the table would be cut to 80 columns.
         env={**os.environ, **({} if sys.stdout.isatty() else {"COLUMNS": "140"})},
         timeout=300,
         check=False,

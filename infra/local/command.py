@@ -1,4 +1,4 @@
-"""Commands that the engine runs for the user, each shown as they would type it."""
+"""Commands that the engine runs for the user. Each is shown as the user would type it."""
 
 import os
 import shlex
@@ -21,14 +21,16 @@ def run(
     shown: str | None = None,
     seconds: float = 600,
     statuses: tuple[int, ...] = (0,),
-    passing: bool = False,
+    transient: bool = False,
 ) -> None:
-    """Run `command` in `folder`, with its output as lines of `step`, and `shown` as what it was.
+    """Run `command` in `folder`, and print its output below `step`. `shown` is printed as its command line.
 
-    Lines of `passing` interest are gone from a terminal when the step is over.
+    On a terminal, `transient` output disappears when the step is over.
 
-    :raises EngineError: when it ends with another status than `statuses` or takes longer than `seconds`, with
-        its last line.
+    Raises:
+        EngineError: The exit status is not in `statuses`, or the command runs longer than `seconds`.
+            The message has its last line of output.
+
     """
     shown = shown or shlex.join(command)
     step.say(f"$ {shown}")
@@ -46,13 +48,13 @@ def run(
     expired = threading.Event()
     watchdog = threading.Timer(seconds, lambda: (expired.set(), _signal(process, signal.SIGKILL)))
     watchdog.start()
-    last = "it said nothing"
+    last = "no output"
     try:
         assert process.stdout is not None
         for line in process.stdout:
             if text := line.rstrip():
                 last = text
-                step.passing(f"  {text}") if passing and step.lively else step.say(f"  {text}")
+                step.transient(f"  {text}") if transient and step.interactive else step.say(f"  {text}")
         process.wait()
     except BaseException:
         _signal(process, signal.SIGTERM)
@@ -65,13 +67,13 @@ def run(
     finally:
         watchdog.cancel()
     if expired.is_set():
-        raise EngineError(f"{shown}: no end within {seconds:.0f} s")
+        raise EngineError(f"{shown}: did not end within {seconds:.0f} s")
     if process.returncode not in statuses:
         raise EngineError(f"{shown}: exit status {process.returncode}: {last.strip()}")
 
 
 def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Reach the whole group, as the command may have started others."""
+    """Send a signal to the whole process group, because the command may have started other processes."""
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The file by which programs of the checkout's owner reach the Airflows."""
+"""The file with addresses and passwords of the Airflows, for programs of the checkout's owner."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from infra.local.variables import USERNAME, Address
 
 
 def write(path: Path, addresses: Mapping[str, Address], passwords: Mapping[str, str]) -> None:
-    """Write addresses, user and passwords, which no other user can read."""
+    """Write addresses, user name and passwords. Only the owner can read the file."""
     content = {
         environment: {
             "url": address.url,

@@ -1,7 +1,7 @@
-"""Airflow's database: a PostgreSQL server of the engine's own, or one that a setting names.
+"""The database of the Airflows: an embedded PostgreSQL server, or a server that a setting names.
 
-SQLite does not carry several Airflows: under load a writer waits behind another for as long as its timeout,
-and runs fail (decision 0010).
+SQLite cannot serve several Airflows: under load, writers wait for each other until they time out, and runs
+fail (decision 0010).
 """
 
 import importlib.util
@@ -30,17 +30,17 @@ from infra.local.layout import Layout
 from infra.local.process import Service, end
 
 SETTING = "VISAGE_DATABASE_URL"
-"""Setting: the server to use instead of the embedded one; with _<ENVIRONMENT>, one database."""
+"""Setting: the server to use instead of the embedded server. With the suffix _<ENVIRONMENT>, its database."""
 
 SERVICE = "database"
 _USER = "visage"
 _DRIVER = "postgresql+psycopg2"
 _OPTIONS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # a path in a deep folder would be longer than a socket's may be
+    "unix_socket_directories": "",  # in a deep folder, the path would be too long for a socket
     "max_connections": "120",
     "shared_buffers": "64MB",
-    # After a power cut the last half second may be missing; what is there is whole.
+    # After a power cut, the last half second may be lost, but the data is consistent.
     "synchronous_commit": "off",
     "jit": "off",
     "log_min_messages": "warning",
@@ -48,22 +48,24 @@ _OPTIONS = {
 
 
 class Database(Protocol):
-    """Where the Airflows keep their tables."""
+    """The server with the tables of the Airflows."""
 
     def start(self) -> str:
-        """Make the server answer; return how it was found: running, stopped or dead."""
+        """Start the server if needed. Return its previous state: running, stopped or dead."""
 
     def url(self, environment: str) -> str:
         """Return the SQLAlchemy URL of an environment's database."""
 
     def stop(self) -> bool:
-        """Stop the server if it is the engine's; return whether it ran."""
+        """Stop the server if it belongs to the engine. Return whether it was running."""
 
 
 def of(layout: Layout, variables: Mapping[str, str]) -> Database:
-    """Return the database that `variables` (of the user's shell and `.env`) choose.
+    """Return the database that `variables` (of the user's shell and `.env`) select.
 
-    :raises EngineError: when a URL is not one of PostgreSQL.
+    Raises:
+        EngineError: A URL is not a PostgreSQL URL.
+
     """
     if any(name.startswith(SETTING) for name in variables):
         return External(variables)
@@ -71,7 +73,7 @@ def of(layout: Layout, variables: Mapping[str, str]) -> Database:
 
 
 class Embedded:
-    """A PostgreSQL server from a wheel, listening on 127.0.0.1 alone, with a password."""
+    """A PostgreSQL server from a wheel. It has a password and listens only on 127.0.0.1."""
 
     def __init__(self, layout: Layout) -> None:
         self.folder = layout.database
@@ -82,9 +84,11 @@ class Embedded:
         )
 
     def start(self) -> str:
-        """Make the server answer; return how it was found: running, stopped or dead.
+        """Start the server if needed. Return its previous state: running, stopped or dead.
 
-        :raises EngineError: when it does not come up.
+        Raises:
+            EngineError: The server does not start.
+
         """
         if self.service.find() is not None and self._answers():
             return "running"
@@ -95,7 +99,7 @@ class Embedded:
         if not (self.data / "PG_VERSION").exists():
             self._initialise(binaries, identity)
         self._check_version(binaries)
-        # No server runs: a number that a dead one left behind would only confuse the next.
+        # No server is running: a process id of a dead server would confuse the next server.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         connection = files.read_json(self._connection)
         if not port.is_free(connection["port"]):
@@ -177,35 +181,35 @@ class Embedded:
 
         outcome = waiting.wait_until(settled, seconds=60, pause=0.2)
         if outcome == "ended":
-            last = self.service.last_lines(1) or ["it said nothing"]
+            last = self.service.last_lines(1) or ["no output"]
             raise EngineError(f"the database ended at once: {last[0]} (see {self.service.log})")
         if outcome is None:
             raise EngineError(f"the database does not answer; see {self.service.log}")
 
     def _end_backends(self) -> None:
-        """End what a killed server left; PostgreSQL writes its titles over the marks of its own processes."""
+        """End the leftovers of a killed server. PostgreSQL overwrites their marks with titles."""
         left = []
         for process in psutil.process_iter():
             try:
                 if process.name() == "postgres" and Path(process.cwd()) == self.data:
                     left.append(process)
             except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-                continue  # another user's process, or one that has just ended: not one of ours
+                continue  # the process has just ended or belongs to another user
         end(left, grace=0)
 
 
 class External:
-    """A PostgreSQL server that somebody else runs."""
+    """A PostgreSQL server that the engine does not manage."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
 
     def start(self) -> str:
-        """Return "running": whether it does shows when a database of it is opened."""
+        """Return "running". Opening a database shows whether that is true."""
         return "running"
 
     def url(self, environment: str) -> str:
-        """Return the URL for the environment, else the common one with a database name of its own."""
+        """Return the URL for the environment, else the common URL with the environment's database name."""
         own = f"{SETTING}_{port.in_capitals(environment)}"
         if own in self._variables:
             return _parse(own, self._variables[own]).render_as_string(hide_password=False)
@@ -222,7 +226,9 @@ class External:
 def create(url: str, *, like: str | None = None) -> None:
     """Create the database that `url` names, if it is missing, as a copy of the database `like` if given.
 
-    :raises EngineError: when the server cannot be reached or this user may not create a database.
+    Raises:
+        EngineError: The server cannot be reached, or this user may not create a database.
+
     """
     target = make_url(url)
     shown = target.render_as_string(hide_password=True)
@@ -240,7 +246,7 @@ def create(url: str, *, like: str | None = None) -> None:
                 try:
                     cursor.execute(statement + template)
                 except errors.ObjectInUse:
-                    like = None  # an Airflow works with it: the copy will do without its tables
+                    like = None  # an Airflow uses the template, so create an empty database
             if like is None:
                 cursor.execute(statement)
     except errors.DuplicateDatabase:
@@ -252,7 +258,7 @@ def create(url: str, *, like: str | None = None) -> None:
 
 
 def revision(url: str) -> str | None:
-    """Return the revision of Airflow's tables in a database; None where there are none."""
+    """Return the revision of Airflow's tables in a database, or None if it has no tables."""
     try:
         with _connect(make_url(url)) as cursor:
             cursor.execute("SELECT version_num FROM alembic_version")
@@ -263,7 +269,7 @@ def revision(url: str) -> str | None:
 
 
 def pools(url: str) -> dict[str, int]:
-    """Return the slots of each pool of the Airflow whose tables are in a database."""
+    """Return the slots of each pool in an Airflow database."""
     with _connect(make_url(url)) as cursor:
         cursor.execute("SELECT pool, slots FROM slot_pool")
         return dict(cursor.fetchall())
@@ -271,7 +277,7 @@ def pools(url: str) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class _Identity:
-    """The user that the server runs as: this one, or, for root, which PostgreSQL refuses, `nobody`."""
+    """The user of the server: this user, or `nobody` for root, because PostgreSQL refuses root."""
 
     prefix: tuple[str, ...]
     user: int
@@ -289,10 +295,10 @@ class _Identity:
             )
         nobody = pwd.getpwnam("nobody")
         # The state folder is closed to other users, and a checkout may be under /root: an unprivileged user
-        # reaches neither. The alternatives are worse: a folder outside of .visage outlives make clean, and an
-        # opened .visage (0711, an ACL) lets every service pass that runs as nobody. So the server keeps the
-        # right to go where file modes forbid, and no other. The security bit makes access(2), which
-        # PostgreSQL asks, heed it.
+        # reaches neither. The alternatives are worse: a folder outside .visage would outlive make clean, and
+        # opening .visage (0711, an ACL) would admit every service that runs as nobody. So the server keeps
+        # only the right to ignore file modes. The security bit makes access(2), which PostgreSQL calls,
+        # respect that right.
         kept = "-all,+dac_override"
         prefix = (
             *(tool, "--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups"),
@@ -331,7 +337,7 @@ def _run(command: list[str]) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise EngineError(f"{name}: no end within 120 s") from error
+        raise EngineError(f"{name}: did not end within 120 s") from error
     if done.returncode != 0:
         lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         raise EngineError(f"{name}: {lines[-1] if lines else f'exit status {done.returncode}'}")
@@ -344,7 +350,7 @@ def _plain_environment() -> dict[str, str]:
 
 @contextmanager
 def _connect(url: URL) -> Iterator[Any]:
-    """Open a connection on which every statement stands for itself."""
+    """Open a connection in autocommit mode."""
     connection = psycopg2.connect(
         host=url.host,
         port=url.port,
@@ -364,10 +370,10 @@ def _parse(name: str, value: str) -> URL:
     try:
         url = make_url(value)
     except ArgumentError as error:
-        raise EngineError(f"{name}: no URL; give postgresql+psycopg2://user:password@host/") from error
+        raise EngineError(f"{name}: not a URL; set postgresql+psycopg2://user:password@host/") from error
     if url.get_backend_name() != "postgresql":
         raise EngineError(
-            f"{name}: {url.get_backend_name()} does not carry three Airflows; give a PostgreSQL server, "
+            f"{name}: {url.get_backend_name()} cannot serve three Airflows; set a PostgreSQL server, "
             "postgresql+psycopg2://user:password@host/"
         )
     return url.set(drivername=_DRIVER) if url.drivername == "postgresql" else url

@@ -1,9 +1,9 @@
-"""Drift in the last environment and the way out of it, played in minutes: the steps of `make demo-drift`.
+"""The steps of `make demo-drift`: drift in the last environment and the way out, in minutes.
 
-Faces arrive in another light. Monitoring raises its alarm, trains on what was labelled of them, and proposes
-a candidate that says what it is worth there; once that environment runs it, the alarm clears. What takes
-people or days is played: the labels are those that the faces were drawn with, and scores are filed under the
-days of a week.
+Faces arrive in different light. Monitoring raises an alarm, trains on the labelled images and proposes a
+candidate with its accuracy on the drifted images. Once the environment runs the candidate, the alarm clears.
+Only people and days are simulated: labels come from the drawing, and scores are filed under the days of a
+week.
 """
 
 import shutil
@@ -29,12 +29,12 @@ DAY = 400  # images a day
 CALM, DRIFTED_DAYS, AFTER = (6, 5), (4, 3, 2, 1), (1, 0)  # how many days ago
 CHANGE = ("--light", "0.45", "--noise", "12")
 SEED = 9000
-CLEARS = "clears"  # how the record says that an episode is over
-_SCHEDULE_DELAY = 10.0  # seconds in which a scheduler adds the run that is due
+CLEARS = "clears"  # the state of a resolved alarm in the record
+_SCHEDULE_DELAY = 10.0  # seconds after which a scheduler has added a due run
 
 
 def plan(engine: Engine) -> list[str]:
-    """Return what the demo will do in a checkout, and how long that usually takes, as lines."""
+    """Return lines that describe the steps of the demo in a checkout and their usual duration."""
     running = [name for name in engine.names if engine.runs(name)]
     last, changed = engine.names[-1], listed(engine.names[1:])
     lines = [f"make demo-drift changes main, {changed} of this checkout's engine. It will:"]
@@ -55,26 +55,30 @@ def plan(engine: Engine) -> list[str]:
 
 
 def require_unplayed(engine: Engine) -> None:
-    """Return if the demo has not been played to its end.
+    """Check that the demo has not been completed.
 
-    :raises EngineError: when it has.
+    Raises:
+        EngineError: The demo has been completed.
+
     """
     if any((episode := line.episodes.get("drift")) and episode.state == CLEARS for line in _record(engine)):
-        raise EngineError("the demo has been played: its alarm has cleared; make clean first")
+        raise EngineError("the demo is complete: its alarm has cleared; run make clean first")
 
 
 def _record(engine: Engine) -> list[Line]:
-    """Return the lines of the checks of the last environment."""
-    return lines(engine.layout.place(engine.names[-1]).data)[0]
+    """Return the record of checks of the last environment."""
+    return lines(engine.layout.paths_of(engine.names[-1]).data)[0]
 
 
 class Demo(FirstRun):
-    """The steps after `make up`; what was done is left out when it is played again after an interruption."""
+    """The steps after `make up`. After an interruption, completed steps are skipped."""
 
     def play(self, *, seconds: float) -> None:
-        """Play all of it; the training may take `seconds`.
+        """Run all steps. The training may take `seconds`.
 
-        :raises EngineError: when a step fails, or its end is not what it should be.
+        Raises:
+            EngineError: A step fails or has an unexpected result.
+
         """
         require_unplayed(self._engine)
         record = _record(self._engine)
@@ -85,8 +89,8 @@ class Demo(FirstRun):
         branch = candidate_branch(run)
         if branch not in self._origin.branches("candidate/"):
             self._learn(run, seconds)
-        with self._screen.step("Look at the candidate") as step:
-            step.done(self._worth(branch, step))
+        with self._screen.step("Show the candidate") as step:
+            step.done(self._improvement(branch, step))
         if not self._origin.merged(branch):
             branch = self._landable(branch)
         if not self._origin.merged(branch):
@@ -94,25 +98,25 @@ class Demo(FirstRun):
                 self._gitops(["merge", branch], step)
         for environment in self._engine.names[1:]:
             self._move_on(environment, branch)
-        with self._screen.step("Score two more days in the new light, with labels") as step:
+        with self._screen.step("Score two more days in different light, with labels") as step:
             self._days("after", AFTER, CHANGE, step)
         with self._screen.step("Check: the alarm has cleared") as step:
             after = self._check(step)
             self._expect(after, [], step)
             self._pause(MONITORING)
-        self._tell(before, after)
+        self._print_result(before, after)
 
     def _raise_alarm(self) -> Line:
-        """Let faces in another light arrive, and return the line of the check that finds them."""
-        data = self._layout.place(self._last).data
+        """Score faces in different light, and return the line of the check that detects them."""
+        data = self._layout.paths_of(self._last).data
         if not (data / "labels").exists():
-            with self._screen.step("Score two days of faces as the model knows them") as step:
+            with self._screen.step("Score two days of faces in the usual light") as step:
                 self._days("calm", CALM, (), step, labelled=False)
-            with self._screen.step("Check: nothing has changed") as step:
+            with self._screen.step("Check: no drift") as step:
                 self._expect(self._check(step), [], step)
-        with self._screen.step("Score four days of faces in another light, and get labels for them") as step:
+        with self._screen.step("Score four days of faces in different light, and add labels") as step:
             self._days("drifted", DRIFTED_DAYS, CHANGE, step)
-        with self._screen.step(f"Let training start by itself in {self._last}") as step:
+        with self._screen.step(f"Unpause the training in {self._last}") as step:
             self._release_schedule(TRAINING, step)
         with self._screen.step("Check: the alarm is raised, and a training started") as step:
             line = self._check(step)
@@ -122,23 +126,23 @@ class Demo(FirstRun):
         return line
 
     def _learn(self, run: str, seconds: float) -> None:
-        with self._screen.step("Train on what drifted") as step:
-            access, place = self._access()[self._last], self._layout.place(self._last)
+        with self._screen.step("Train on the drifted images") as step:
+            access, paths = self._access()[self._last], self._layout.paths_of(self._last)
             require = self._instance(self._last).require
-            Training(access, place, active=True, require=require).follow(run, step, seconds=seconds)
+            Training(access, paths, active=True, require=require).follow(run, step, seconds=seconds)
             self._pause(TRAINING)
 
     def _landable(self, branch: str) -> str:
-        """Return the candidate to merge: where main has got another model, one that dev trains on main.
+        """Return the candidate to merge. If main has a newer model, dev trains a candidate on main.
 
-        prod trains its own release, which may be older than main.
+        prod trains on its own release, which may be older than main.
         """
         repository = self._origin.repository
         head = repository.resolve(f"refs/heads/{branch}")
         _, conflicts = repository.merge_tree(repository.resolve(MAIN), head)
         if not conflicts:
             return branch
-        with self._screen.step("Train what it learnt from on main as it is now, in dev") as step:
+        with self._screen.step("Train with the same images on the current main, in dev") as step:
             self._gitops(["train", branch, "--on-main", "--wait"], step)
             inputs = repository.resolve(f"refs/heads/{branch_of(branch)}")
             for candidate in self._origin.branches("candidate/"):
@@ -148,7 +152,7 @@ class Demo(FirstRun):
         raise EngineError(f"{branch_of(branch)}: its training proposed no candidate")
 
     def _move_on(self, environment: str, branch: str) -> None:
-        """Promote what came of the candidate, unless that was done, and wait until it is verified."""
+        """Promote the merged candidate, unless that was done, and wait until it is verified."""
         with self._screen.step(f"Promote it to {environment}, which verifies it") as step:
             present = self._ledger().present(environment).commit
             if present is None or not self._origin.repository.is_ancestor(f"refs/heads/{branch}", present):
@@ -161,7 +165,7 @@ class Demo(FirstRun):
     def _days(
         self, name: str, ago: tuple[int, ...], change: tuple[str, ...], step: Step, *, labelled: bool = True
     ) -> None:
-        data = self._layout.place(self._last).data
+        data = self._layout.paths_of(self._last).data
         batches = {
             f"demo-{name}-{number}": datetime.now(UTC).date() - timedelta(days=days)
             for number, days in enumerate(ago, start=1)
@@ -177,7 +181,7 @@ class Demo(FirstRun):
         step.done(f"{DAY * len(ago)} images")
 
     def _bring(self, data: Path, batch: str, options: tuple[str, ...], step: Step, *, labelled: bool) -> None:
-        """Put faces where `score_faces` looks for them, and their labels where monitoring does."""
+        """Put faces into the folder that `score_faces` watches, and their labels where monitoring looks."""
         commit = str(self._ledger().present(self._last).commit)
         drawn = data / f".{batch}"
         self._face_attributes(commit, ["draw", str(drawn), "--count", str(DAY), *options], step, seconds=600)
@@ -187,7 +191,7 @@ class Demo(FirstRun):
         shutil.rmtree(drawn)
 
     def _check(self, step: Step) -> Line:
-        """Run monitoring in the last environment and return its line of the record."""
+        """Run monitoring in the last environment, and return its line of the record."""
         self._release_schedule(MONITORING, step)
         with Runs(self._access()[self._last], timeout=30) as airflow:
             run = airflow.trigger(MONITORING)
@@ -195,9 +199,9 @@ class Demo(FirstRun):
                 lambda: airflow.run(MONITORING, run).state in ENDED, seconds=1200, pause=PAUSE
             )
             if not over:
-                raise EngineError(f"{self._last}: {MONITORING} is not over after 20 minutes")
+                raise EngineError(f"{self._last}: {MONITORING} is still running after 20 minutes")
             if airflow.run(MONITORING, run).state != "success":
-                raise EngineError(airflow.failure(MONITORING, run, self._layout.place(self._last)))
+                raise EngineError(airflow.failure(MONITORING, run, self._layout.paths_of(self._last)))
         line = next(line for line in reversed(_record(self._engine)) if line.run_id == run)
         for reason in line.reasons:
             step.say(reason)
@@ -210,13 +214,13 @@ class Demo(FirstRun):
         missing = [alarm for alarm in alarms if alarm not in line.alarm]
         if missing or (not alarms and (line.alarm or not line.drift.enough_data)):
             raise EngineError(
-                f"{self._last}: the check should have raised {', '.join(alarms) or 'no alarm'}, and raised "
+                f"{self._last}: expected {', '.join(alarms) or 'no alarm'}, but got "
                 f"{', '.join(line.alarm) or 'none'}; its evidence is in {line.evidence}"
             )
         step.done(f"alarms: {', '.join(line.alarm) or 'none'}")
 
     def _release_schedule(self, dag: str, step: Step) -> None:
-        """Let a DAG start runs, but for the one that its schedule has missed and would add now."""
+        """Unpause a DAG, but delete the missed run that its schedule adds now."""
         with Runs(self._access()[self._last], timeout=30) as airflow:
             paused = next((one["is_paused"] for one in airflow.dags() if one["dag_id"] == dag), None)
             if paused is None:
@@ -230,42 +234,44 @@ class Demo(FirstRun):
                 return next((run.id for run in runs if run.state not in ENDED), None)
 
             if missed := waiting.wait_until(due, seconds=_SCHEDULE_DELAY, pause=1):
-                # Deleted it would be added again: its schedule goes by the last one that is there.
+                # A deleted run would be added again, because the schedule counts from the last existing run.
                 airflow.settle(dag, missed)
-                step.say(f"{dag}: ended {missed}, which is no part of this")
+                step.say(f"{dag}: ended {missed}, which is not part of the demo")
 
     def _pause(self, dag: str) -> None:
         with Runs(self._access()[self._last], timeout=30) as airflow:
             airflow.pause(dag, True)
 
-    def _worth(self, branch: str, step: Step) -> str:
-        """Show the candidate's message, and return what it is worth on what drifted."""
+    def _improvement(self, branch: str, step: Step) -> str:
+        """Show the message of the candidate, and return its accuracy on the drifted images."""
         repository = self._origin.repository
         for line in repository.git("show", "--no-patch", "--format=%B", branch).splitlines():
             if line:
                 step.say(line)
-        worth = drift_comparison.of_commit(repository, branch, metrics.of_commit(repository, branch).sha256)
-        if worth is None:
+        comparison = drift_comparison.of_commit(
+            repository, branch, metrics.of_commit(repository, branch).sha256
+        )
+        if comparison is None:
             raise EngineError(
-                f"{branch}: {drift_comparison.PATH} is about another model: this one learnt no drifted image"
+                f"{branch}: {drift_comparison.PATH} belongs to another model: no drifted image was learnt"
             )
-        mean = worth.mean_accuracy
-        return f"{mean.incumbent:.2%} -> {mean.accuracy:.2%} on what drifted"
+        mean = comparison.mean_accuracy
+        return f"{mean.incumbent:.2%} -> {mean.accuracy:.2%} on the drifted images"
 
-    def _tell(self, before: Line, after: Line) -> None:
+    def _print_result(self, before: Line, after: Line) -> None:
         rows = []
         for title, line in (("before", before), ("after", after)):
             found = line.performance
             rows.append(
                 f"{title:7} release {line.release[:12]}: accuracy {found.mean_accuracy:.2%} "
                 f"({found.mean_accuracy_low:.2%} to {found.mean_accuracy_high:.2%}) on "
-                f"{found.images} labelled images in the new light"
+                f"{found.images} labelled images in different light"
             )
         for row in rows:
             self._screen.print(row)
         low, high = after.performance.mean_accuracy_low, before.performance.mean_accuracy_high
         if low is None or high is None or low <= high:
-            raise EngineError("the new release is not surely better on what drifted")
+            raise EngineError("the new release is not significantly better on the drifted images")
 
 
 def _scores(data: Path, batch: str) -> list[Path]:
@@ -273,16 +279,16 @@ def _scores(data: Path, batch: str) -> list[Path]:
 
 
 def _scored(data: Path, batch: str) -> Path | None:
-    """Return the scores of a batch whose images have left `incoming`, so that its task is nearly over."""
-    found = _scores(data, batch)
-    return found[0] if found and not (data / "incoming" / batch).exists() else None
+    """Return the scores of a batch once its images have left `incoming`, when its task is nearly over."""
+    scores = _scores(data, batch)
+    return scores[0] if scores and not (data / "incoming" / batch).exists() else None
 
 
 def _file_under(data: Path, batch: str, day: date) -> None:
-    (found,) = _scores(data, batch)
-    target = data / "scores" / f"date={day.isoformat()}" / found.name
-    if found != target:
-        _move(found, target)
+    (scores,) = _scores(data, batch)
+    target = data / "scores" / f"date={day.isoformat()}" / scores.name
+    if scores != target:
+        _move(scores, target)
 
 
 def _move(source: Path, target: Path) -> None:

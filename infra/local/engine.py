@@ -1,4 +1,4 @@
-"""The engine of one checkout: its state, its database and its Airflows."""
+"""The engine of a checkout: its state, its database and its Airflows."""
 
 import os
 import shutil
@@ -18,18 +18,18 @@ from infra.local.instance import COMMANDS, Instance, wait
 from infra.local.layout import Layout
 from infra.local.origin import Origin
 from infra.local.screen import Step
-from infra.local.variables import Address, Own
+from infra.local.variables import Address, UserConfig
 
 _SECONDS = 5
-"""How long a stop waits for an Airflow to say what it is at."""
+"""How many seconds a stop waits for an Airflow to list its runs."""
 
 
 _FIRST = 3
-"""How many environments start where nobody chose them."""
+"""How many environments start by default."""
 
 
 class Engine:
-    """What `up`, `down` and `clean` act on."""
+    """The implementation of `up`, `down` and `clean`."""
 
     def __init__(self, layout: Layout, shell: Mapping[str, str]) -> None:
         self.layout = layout
@@ -37,13 +37,13 @@ class Engine:
         self.origin = Origin(layout)
 
     @cached_property
-    def own(self) -> Own:
-        """What the user said on this machine. Read when it is needed: stopping never fails for it."""
-        return Own.read(self.layout.checkout, self.shell)
+    def user_config(self) -> UserConfig:
+        """The user's configuration on this machine. It is read when needed, so it never prevents a stop."""
+        return UserConfig.read(self.layout.checkout, self.shell)
 
     @cached_property
     def database(self) -> database.Database:
-        return database.of(self.layout, self.own.engine)
+        return database.of(self.layout, self.user_config.engine)
 
     @cached_property
     def environments(self) -> Environments:
@@ -52,36 +52,40 @@ class Engine:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The environments that make up starts, in order: the chosen ones, and those that run already.
+        """The environments that make up starts, in order: the chosen and the running environments.
 
-        :raises EngineError: when the user chose one that there is not.
+        Raises:
+            EngineError: The user chose an unknown environment.
+
         """
-        chosen = _chosen(self.own.engine.get(variables.CHOSEN, ""), self.environments)
+        chosen = _chosen(self.user_config.engine.get(variables.CHOSEN, ""), self.environments)
         return tuple(name for name in self.environments if name in chosen or self._alive(name))
 
     def check(self, step: Step) -> None:
-        """Look at the machine and the checkout, and change nothing.
+        """Check the machine and the checkout, without changing anything.
 
-        :raises EngineError: naming the first thing that is missing.
+        Raises:
+            EngineError: Something is missing. The message names it.
+
         """
         step.done(machine.check(self.layout.checkout))
         if count := machine.uncommitted(self.layout.checkout):
             files_are = "file is" if count == 1 else "files are"
-            step.say(f"{count} {files_are} not committed, and no part of what runs: a release is a commit")
-        if ignored := self.own.ignored:
-            step.say(
-                f"not passed on from your shell: {', '.join(ignored)}; settings.env or .env says such things"
-            )
+            step.say(f"{count} {files_are} not committed, so not part of the release: a release is a commit")
+        if ignored := self.user_config.ignored:
+            step.say(f"not passed on from your shell: {', '.join(ignored)}; use settings.env or .env instead")
 
     def addresses(self) -> dict[str, Address]:
         """Choose where the web interfaces are, and remember it.
 
-        :raises EngineError: when a port is taken by another program.
+        Raises:
+            EngineError: When a port is taken by another program.
+
         """
         declared = {name: settings.load(name, self.layout.checkout) for name in self.names}
         remembered = files.read_json(self.layout.ports) or {}
         ports = port.choose(
-            {name: one.web_port for name, one in declared.items()}, self.own.engine, remembered
+            {name: one.web_port for name, one in declared.items()}, self.user_config.engine, remembered
         )
         found = {name: Address(one.web_host, ports[name]) for name, one in declared.items()}
         for name, address in found.items():
@@ -108,14 +112,16 @@ class Engine:
             step.done("was there")
 
     def start(self, addresses: Mapping[str, Address], step: Step) -> None:
-        """Bring the database and the Airflows up.
+        """Start the database and the Airflows.
 
-        :raises EngineError: when one does not come up.
+        Raises:
+            EngineError: The database or an Airflow does not start.
+
         """
-        step.passing("database")
+        step.transient("database")
         if self.database.start() == "dead":
-            step.say("found the database dead: started again")
-        secrets = {name: secret.load(self.layout.place(name).secrets) for name in self.names}
+            step.say("the database had died: restarted")
+        secrets = {name: secret.load(self.layout.paths_of(name).secrets) for name in self.names}
         passwords = {
             name: settings.load(name, self.layout.checkout).default_password or secrets[name].password
             for name in self.names
@@ -124,38 +130,40 @@ class Engine:
         first = self.names[0]
         like = urls[first] if isinstance(self.database, database.Embedded) else None
         instances = [Instance(self.layout, name, addresses[name]) for name in self.names]
-        own = {
-            name: variables.derive(self.layout, name, self.own, addresses[name], secrets[name], urls[name])
+        environments = {
+            name: variables.derive(
+                self.layout, name, self.user_config, addresses[name], secrets[name], urls[name]
+            )
             for name in self.names
         }
-        # All tables before the first Airflow: a database in use cannot be copied.
+        # Create all tables before the first Airflow starts: a database in use cannot be copied.
         for instance in instances:
             name = instance.environment
             instance.configure(passwords[name])
-            step.passing(f"{name}: database tables")
-            instance.migrate(own[name], like=None if name == first else like)
-            instance.provide_pools(own[name])
+            step.transient(f"{name}: database tables")
+            instance.migrate(environments[name], like=None if name == first else like)
+            instance.provide_pools(environments[name])
         for instance in instances:
             name = instance.environment
-            step.passing(f"{name}: processes")
-            started = instance.start(own[name], self.shell, key=secrets[name].fingerprint_key)
+            step.transient(f"{name}: processes")
+            started = instance.start(environments[name], self.shell, key=secrets[name].fingerprint_key)
             if started.changed:
-                step.say(f"{name}: {_some(started.changed)} changed: started it again")
+                step.say(f"{name}: {_some(started.changed)} changed: restarted")
             if started.found_dead:
-                step.say(f"{name}: found {', '.join(started.found_dead)} dead: started again")
+                step.say(f"{name}: {', '.join(started.found_dead)} had died: restarted")
         credentials_file.write(self.layout.access, addresses, passwords)
         wait(instances, step)
-        # The first answer of an Airflow takes seconds, as it loads what it needs then.
+        # The first answer of an Airflow takes seconds, because it loads modules for it.
         for name, known in load_access(self.layout.access).items():
-            step.passing(f"{name}: first answer")
+            step.transient(f"{name}: first answer")
             with Airflow(known, timeout=60) as airflow:
                 airflow.running()
         width = max(8, *map(len, self.names))
         for instance in instances:
-            step.say(f"{instance.environment:{width}} {instance.address.web}  logs: {instance.place.logs}")
+            step.say(f"{instance.environment:{width}} {instance.address.web}  logs: {instance.paths.logs}")
 
     def _started(self) -> list[str]:
-        """Return the environments that were ever started here, whatever the checkout declares now."""
+        """Return all environments that were ever started here, even if they were removed since."""
         return sorted(
             {
                 path.name.removesuffix(f"-{command}.json")
@@ -165,18 +173,20 @@ class Engine:
         )
 
     def _alive(self, environment: str) -> bool:
-        """Whether any process of an environment's Airflow runs."""
+        """Whether any process of an environment's Airflow is running."""
         return bool(Instance(self.layout, environment, Address("", 0)).alive())
 
     def runs(self, environment: str) -> bool:
-        """Whether all processes of an environment's Airflow run."""
+        """Whether all processes of an environment's Airflow are running."""
         instance = Instance(self.layout, environment, Address("", 0))
         return len(instance.alive()) == len(instance.services)
 
     def variables_of(self, environment: str) -> dict[str, str]:
-        """Return the variables with which a command of Airflow reaches a running environment.
+        """Return the environment variables for a command of Airflow in a running environment.
 
-        :raises EngineError: when there is no such environment, or it does not run.
+        Raises:
+            EngineError: There is no such environment, or it is not running.
+
         """
         if environment not in self.environments:
             there = ", ".join(self.environments)
@@ -190,20 +200,20 @@ class Engine:
         address = Address(settings.load(environment, self.layout.checkout).web_host, ports[environment])
         instance = Instance(self.layout, environment, address)
         instance.require()
-        secrets = secret.load(instance.place.secrets)
+        secrets = secret.load(instance.paths.secrets)
         url = self.database.url(environment)
         return {
             **variables.inherit(self.shell),
-            **variables.derive(self.layout, environment, self.own, address, secrets, url),
-            # Airflow's command line would say with each command that it cannot draw.
+            **variables.derive(self.layout, environment, self.user_config, address, secrets, url),
+            # Without this, each command of Airflow prints a warning about graphviz.
             "PYTHONWARNINGS": "ignore:Could not import graphviz:UserWarning",
-            # make down ends what is still at work then.
+            # The mark by which make down finds the command.
             process.INSTANCE: str(self.layout.state),
             process.SERVICE: f"{environment}/airflow",
         }
 
     def await_agreement(self, step: Step, seconds: float = 90) -> None:
-        """Return when each environment runs, or has rejected, what `main` declares, or time is up."""
+        """Wait until each environment runs or has rejected its declared release, at most `seconds`."""
         rows: list[Row] = []
 
         def settled() -> bool:
@@ -213,17 +223,17 @@ class Engine:
 
         waiting.wait_until(settled, seconds=seconds, pause=1)
         behind = [row.environment for row in rows if not row.agree]
-        step.done(f"not so: {', '.join(behind)}" if behind else "all of them do")
+        step.done(f"out of sync: {', '.join(behind)}" if behind else "all in sync")
 
     def at_work(self) -> list[str]:
-        """Return a line for each run that a stop cuts off, and for each Airflow that does not tell.
+        """Return a line for each run that a stop interrupts, and for each Airflow that does not answer.
 
-        Whoever wants to stop everything must be able to, so nothing that is wrong here raises.
+        Errors are returned as lines, because they must not prevent a stop.
         """
         try:
             known = load_access(self.layout.access)
         except AirflowError as error:
-            return [f"which runs are at work is not known: {error}"]
+            return [f"the runs in progress are unknown: {error}"]
         lines = []
         for name in known:
             if "api-server" not in Instance(self.layout, name, Address("", 0)).alive():
@@ -232,13 +242,15 @@ class Engine:
                 with Airflow(known[name], timeout=_SECONDS, patient=False) as airflow:
                     lines += [f"{name}: {dag} {run}" for dag, run in airflow.at_work()]
             except AirflowError as error:
-                lines.append(f"{name}: which runs are at work is not known: {error}")
+                lines.append(f"{name}: the runs in progress are unknown: {error}")
         return lines
 
     def stop(self, step: Step) -> list[str]:
-        """Stop everything, and return what was stopped.
+        """Stop all processes, and return their names.
 
-        :raises EngineError: when something is still alive after that.
+        Raises:
+            EngineError: A process is still running after that.
+
         """
         stopped = []
         services = [
@@ -246,14 +258,14 @@ class Engine:
             for name in self._started()
             for service in Instance(self.layout, name, Address("", 0)).services.values()
         ]
-        step.passing("asking everything to end")
+        step.transient("asking all processes to end")
         for service in services:
             if service.ask():
                 stopped.append(service.name)
         for service in services:
             if service.stop() and service.name not in stopped:
-                stopped.append(f"what {service.name} left")
-        # Tasks run in groups of their own, and so may what they started.
+                stopped.append(f"leftovers of {service.name}")
+        # Tasks, and perhaps their children, have their own process groups.
         rest = [
             other
             for other in process.belonging(self.layout.state)
@@ -265,19 +277,21 @@ class Engine:
             stopped.append(database.SERVICE)
         if left := process.belonging(self.layout.state):
             numbers = ", ".join(str(other.pid) for other in left)
-            raise EngineError(f"process {numbers}: still alive; run make down again")
+            raise EngineError(f"process {numbers}: still running; run make down again")
         return stopped
 
     def remove(self) -> list[str]:
-        """Remove the state and what the checkout's git knows of it; return what was removed."""
+        """Remove the state folder and the git remote. Return the names of the removed things."""
         removed = []
         if self.origin.unregister():
             removed.append("the git remote visage")
         state = self.layout.state
         if state.is_symlink():
-            raise EngineError(f"{state}: a link, so what it points to stays; remove it by hand")
+            raise EngineError(
+                f"{state}: this is a link, so its target was not removed; remove the link by hand"
+            )
         if state.is_dir():
-            # rmtree removes a link itself and never what it points to.
+            # rmtree removes a link but never its target.
             shutil.rmtree(state)
             removed.append(str(state))
         return removed

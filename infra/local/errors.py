@@ -1,9 +1,9 @@
-"""What can go wrong with the engine, as one line each: what, where, and what to do about it."""
+"""Errors of the engine. Each message is one line: the problem, its place and the remedy."""
 
 
 class EngineError(Exception):
-    """The engine cannot go on; its text is the one line that the user reads."""
+    """The engine cannot continue. The user reads the message."""
 
 
 class BusyError(EngineError):
-    """Another command of the engine is at work on the same state."""
+    """Another command of the engine is using the same state."""

@@ -1,4 +1,4 @@
-"""Files that other processes of the same user read: written beside, then renamed."""
+"""Atomic writes of files that other processes of the same user read."""
 
 import json
 from pathlib import Path
@@ -9,20 +9,22 @@ from infra.local.errors import EngineError
 
 
 def write(path: Path, text: str) -> None:
-    """Replace the content of `path` at once: no process sees half of it, and no other user any of it."""
+    """Replace the content of `path` atomically. Only the owner can read the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write(path, text)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Replace the JSON document at `path`."""
+    """Replace the JSON document at `path` atomically."""
     write(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Return the JSON document at `path`, or None where there is no such file.
+    """Return the JSON document at `path`, or None if there is no such file.
 
-    :raises EngineError: when the file is not JSON.
+    Raises:
+        EngineError: The file is not JSON.
+
     """
     try:
         return json.loads(path.read_text())
@@ -33,7 +35,7 @@ def read_json(path: Path) -> Any:
 
 
 def tail(path: Path, lines: int, *, window: int = 65536) -> list[str]:
-    """Return the last non-empty lines of a text file; none where there is no such file."""
+    """Return the last non-empty lines of a text file, or an empty list if there is no such file."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - window))

@@ -1,4 +1,4 @@
-"""The first run: a model from raw images to the last environment, by the commands that a team uses."""
+"""The first run: a model from raw images to the last environment, with the commands that a team uses."""
 
 import os
 import shutil
@@ -29,13 +29,13 @@ T = TypeVar("T")
 
 FIRST_BATCH = "first-faces"
 BATCH_SIZE = 64
-PAUSE = 2.0  # seconds between two looks at an environment
+PAUSE = 2.0  # seconds between two checks of an environment
 BATCH_SEED = 20
 _CODE = ("src/face_attributes", "params.yaml")
 
 
 class FirstRun:
-    """The steps after the environments are up; each is left out when it has been done."""
+    """The steps after the environments are up. Completed steps are skipped."""
 
     def __init__(self, engine: Engine, screen: Screen) -> None:
         self._engine = engine
@@ -45,9 +45,11 @@ class FirstRun:
         self._environment = self._command_environment()
 
     def run(self, *, seconds: float) -> None:
-        """Take a model to the last environment; a training run may take `seconds`.
+        """Take a model to the last environment. A training run may take `seconds`.
 
-        :raises EngineError: when a step fails; the next run goes on from there.
+        Raises:
+            EngineError: A step fails. The next run continues from there.
+
         """
         self._train(seconds)
         for environment in self._engine.names[1:]:
@@ -66,14 +68,14 @@ class FirstRun:
         if data["source"] != "synthetic":
             step.done(_celeba_folder(self._engine))
             return
-        folder = self._layout.place(self._root).data / "raw"
+        folder = self._layout.paths_of(self._root).data / "raw"
         arguments = ["draw", str(folder), *_drawing_options(data["synthetic"])]
         try:
             self._face_attributes(commit, arguments, step, seconds=4 * 3600)
         except EngineError:
             if not folder.is_dir() or not any(folder.iterdir()):
                 raise
-            step.say("they are those of other parameters: drawing anew")
+            step.say("the parameters changed: drawing again")
             shutil.rmtree(folder)
             self._face_attributes(commit, arguments, step, seconds=4 * 3600)
         step.done(f"{data['synthetic']['count']} drawn faces in {folder}")
@@ -101,7 +103,9 @@ class FirstRun:
             )
         active = settings.load(root, self._layout.checkout).active_dags
         require = self._instance(root).require
-        return Training(self._access()[root], self._layout.place(root), active=DAG in active, require=require)
+        return Training(
+            self._access()[root], self._layout.paths_of(root), active=DAG in active, require=require
+        )
 
     @property
     def _root(self) -> str:
@@ -110,11 +114,11 @@ class FirstRun:
 
     @property
     def _last(self) -> str:
-        """The last environment that was started, where faces are scored."""
+        """The last started environment, where faces are scored."""
         return self._engine.names[-1]
 
     def _instance(self, environment: str) -> Instance:
-        """Return an environment's Airflow, to look whether it is up."""
+        """Return an environment's Airflow, to check whether it is up."""
         return Instance(self._layout, environment, Address("", 0))
 
     def _candidate(self, training: Training, step: Step, seconds: float) -> str:
@@ -122,7 +126,7 @@ class FirstRun:
         training.await_dag()
         run = training.in_flight()
         if run is not None:
-            step.say(f"run {run.id} in flight: following it")
+            step.say(f"run {run.id} in progress: following it")
             name = run.id
         else:
             last = training.last()
@@ -133,15 +137,15 @@ class FirstRun:
         training.follow(name, step, seconds=seconds)
         proposed = next(iter(self._candidates()), None)
         if proposed is None:
-            raise EngineError(f"{name} proposed nothing; see the log of its task propose_candidate")
+            raise EngineError(f"{name} proposed no candidate; see the log of its task propose_candidate")
         return proposed
 
     def _candidates(self) -> list[str]:
-        """Return the candidates that were not merged, latest first."""
+        """Return the unmerged candidates, latest first."""
         return [branch for branch in self._origin.branches("candidate/") if not self._origin.merged(branch)]
 
     def _is_current(self, candidate: str) -> bool:
-        """Whether a candidate was trained from what `main` is now, as far as a release is concerned."""
+        """Whether a candidate was trained from a release that is identical to the current `main`."""
         repository = self._origin.repository
         return same(repository, repository.resolve(f"{candidate}^"), repository.resolve(MAIN))
 
@@ -150,7 +154,7 @@ class FirstRun:
         before_it = self._engine.environments.chain(environment)
         if absent := [name for name in before_it if name not in self._engine.names]:
             with self._screen.step(title) as step:
-                step.done(f"left out: {listed(absent)} must verify it first, and was not started")
+                step.done(f"left out: {listed(absent)} must verify it first, and is not started")
             return
         if self._ledger().present(environment).commit is None:
             for before in before_it:
@@ -161,7 +165,7 @@ class FirstRun:
         self._await_release(environment)
 
     def _await_release(self, environment: str) -> None:
-        """Wait for an environment's verdict on its release, unless it is there."""
+        """Wait for an environment's verdict on its release, if it has none."""
         ledger = self._ledger()
         if ledger.verdicts.verified(environment, ledger.declared(environment).commit):
             return
@@ -182,9 +186,11 @@ class FirstRun:
         step.done(self._await(environment, "verify_release", verdict, seconds))
 
     def _await(self, environment: str, dag: str, check: Callable[[], T | None], seconds: float) -> T:
-        """Return what `check` finds, which a run of `dag` in `environment` is to bring about.
+        """Wait for a run of `dag` in `environment`, and return the result of `check`.
 
-        :raises EngineError: when such a run fails, or nothing is found in time.
+        Raises:
+            EngineError: The run fails, or `check` has no result in time.
+
         """
         access = self._access()[environment]
         instance = self._instance(environment)
@@ -197,20 +203,18 @@ class FirstRun:
                 instance.require()
                 for run in airflow.recent(dag):
                     if run.state == "failed" and run.id not in before:
-                        failure = airflow.failure(dag, run.id, self._layout.place(environment))
+                        failure = airflow.failure(dag, run.id, self._layout.paths_of(environment))
                         raise EngineError(f"{environment}: {failure}")
                 return None
 
             found = waiting.wait_until(checked, seconds=seconds, pause=PAUSE)
         if found is None:
-            raise EngineError(
-                f"{environment}: {dag} came to nothing in {seconds:.0f} s; look at {access.web}"
-            )
+            raise EngineError(f"{environment}: {dag} had no result in {seconds:.0f} s; see {access.web}")
         return found
 
     def _score(self) -> None:
         environment = self._last
-        data = self._layout.place(environment).data
+        data = self._layout.paths_of(environment).data
         ledger = self._ledger()
         follows = ledger.environments.follows(environment)
         commit = ledger.tip if follows else ledger.present(environment).commit
@@ -229,7 +233,7 @@ class FirstRun:
             step.done(f"{_rows(found)} images: {found}")
 
     def _deliver(self, commit: str, params: dict[str, Any], incoming: Path, step: Step) -> None:
-        """Put a batch of new faces where `score_faces` looks for them, all at once."""
+        """Move a batch of new faces into the folder that `score_faces` watches, atomically."""
         incoming.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".arriving-", dir=incoming.parent) as folder:
             faces = Path(folder) / "faces"
@@ -244,7 +248,7 @@ class FirstRun:
         return dict(yaml.safe_load(content))
 
     def _face_attributes(self, commit: str, arguments: list[str], step: Step, *, seconds: float) -> None:
-        """Run the command line of the release `commit`, not that of the checkout, which may be another."""
+        """Run the command line of the release `commit`, which may differ from the checkout."""
         with tempfile.TemporaryDirectory(prefix="visage-") as name:
             folder = Path(name)
             self._origin.unpack(commit, folder, *_CODE)
@@ -255,7 +259,7 @@ class FirstRun:
                 environment={**self._environment, "PYTHONPATH": str(folder / "src")},
                 shown=" ".join(["python -m face_attributes", *arguments]),
                 seconds=seconds,
-                passing=True,
+                transient=True,
             )
 
     def _gitops(self, arguments: list[str], step: Step) -> None:
@@ -268,18 +272,18 @@ class FirstRun:
         )
 
     def _command_environment(self) -> Mapping[str, str]:
-        """What the commands see: the user's own git settings, and the engine's DVC remote."""
-        own = {key: value for key, value in os.environ.items() if key.startswith("GIT_")}
+        """Return the variables of the commands: the user's git settings, and the engine's DVC remote."""
+        user_config = {key: value for key, value in os.environ.items() if key.startswith("GIT_")}
         return {
             **variables.inherit(self._engine.shell),
-            **own,
+            **user_config,
             "DVC_GLOBAL_CONFIG_DIR": str(self._layout.dvc_config),
             "DVC_SITE_CACHE_DIR": str(self._layout.dvc_site_cache),
             "DVC_NO_ANALYTICS": "1",
             "GITOPS_REMOTE": "visage",
             "GITOPS_ACCESS": str(self._layout.access),
             "PYTHONUNBUFFERED": "1",
-            # make down finds what a killed make up has left.
+            # The marks let make down find the processes of a killed make up.
             INSTANCE: str(self._layout.state),
             SERVICE: "up",
             "COLUMNS": "110",
@@ -287,7 +291,7 @@ class FirstRun:
 
 
 def _drawing_options(synthetic: dict[str, Any]) -> list[str]:
-    """Return the options of `draw` that draw the faces of params.yaml."""
+    """Return the options of `draw` for the faces of params.yaml."""
     options = []
     for key, value in synthetic.items():
         if key == "marginals":
@@ -300,16 +304,14 @@ def _drawing_options(synthetic: dict[str, Any]) -> list[str]:
 
 
 def _celeba_folder(engine: Engine) -> str:
-    folder = engine.own.shell.get("CELEBA_DIR") or engine.own.file.get("CELEBA_DIR")
+    folder = engine.user_config.shell.get("CELEBA_DIR") or engine.user_config.file.get("CELEBA_DIR")
     if not folder:
-        raise EngineError(
-            "CELEBA_DIR: not set, and params.yaml: data.source is celeba; name the images' folder in .env"
-        )
-    # As in the archives that are in circulation: at the top, or in folders of their own.
+        raise EngineError("CELEBA_DIR: not set, and params.yaml: data.source is celeba; set it in .env")
+    # Archives of CelebA have the lists at the top or in folders.
     places = (Path(folder), Path(folder) / "Anno", Path(folder) / "Eval")
-    if not any(any(place.glob("list_attr_celeba.*")) for place in places):
+    if not any(any(paths.glob("list_attr_celeba.*")) for paths in places):
         raise EngineError(
-            f"CELEBA_DIR: {folder} has no list_attr_celeba.txt; name the folder that has CelebA's files"
+            f"CELEBA_DIR: {folder} has no list_attr_celeba.txt; set the folder with CelebA's files"
         )
     return folder
 

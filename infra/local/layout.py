@@ -1,11 +1,11 @@
-"""Where the engine keeps its state: everything under `.visage` of the checkout, and nothing elsewhere."""
+"""The files of the engine. All of them are below `.visage` of the checkout."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Place:
+class EnvironmentPaths:
     """The folders and files of one environment."""
 
     root: Path
@@ -21,12 +21,12 @@ class Place:
 
     @property
     def data(self) -> Path:
-        """VISAGE_HOME: what the DAGs read and write."""
+        """VISAGE_HOME: the files that the DAGs read and write."""
         return self.root / "data"
 
     @property
     def bundles(self) -> Path:
-        """Where Airflow checks releases out."""
+        """The folder in which Airflow checks out releases."""
         return self.root / "bundles"
 
     @property
@@ -50,13 +50,13 @@ class Place:
 
     @property
     def schema(self) -> Path:
-        """Which revision of Airflow's tables the database was brought to."""
+        """The revision of Airflow's tables in the database."""
         return self.root / "schema.json"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths that belong to one checkout."""
+    """The paths of a checkout."""
 
     checkout: Path
 
@@ -66,7 +66,7 @@ class Layout:
 
     @property
     def origin(self) -> Path:
-        """The bare git repository that plays the part of GitHub."""
+        """The bare git repository that stands in for GitHub."""
         return self.state / "origin.git"
 
     @property
@@ -79,7 +79,7 @@ class Layout:
 
     @property
     def dvc_config(self) -> Path:
-        """DVC_GLOBAL_CONFIG_DIR: says where remote and cache are, as the repository itself does not."""
+        """DVC_GLOBAL_CONFIG_DIR: the configuration of remote and cache."""
         return self.state / "dvc-config"
 
     @property
@@ -92,12 +92,12 @@ class Layout:
 
     @property
     def records(self) -> Path:
-        """One file per running process."""
+        """The folder with one file per running process."""
         return self.state / "processes"
 
     @property
     def logs(self) -> Path:
-        """The output of what belongs to no environment."""
+        """The output of processes that belong to no environment."""
         return self.state / "logs"
 
     @property
@@ -113,5 +113,5 @@ class Layout:
     def lock(self) -> Path:
         return self.state / "lock"
 
-    def place(self, environment: str) -> Place:
-        return Place(self.state / environment)
+    def paths_of(self, environment: str) -> EnvironmentPaths:
+        return EnvironmentPaths(self.state / environment)

@@ -11,14 +11,16 @@ from infra.local.errors import BusyError
 
 
 @contextmanager
-def alone(path: Path, command: str) -> Iterator[None]:
-    """Hold the lock file at `path` while `command` is at work.
+def exclusive(path: Path, command: str) -> Iterator[None]:
+    """Hold the lock file at `path` while `command` runs.
 
     The folder of `path`, which is the engine's state, is closed to other users.
 
-    The kernel lets go of the lock when the process ends, however it ends, so there is no stale lock.
+    The kernel releases the lock when the process ends, so there is no stale lock.
 
-    :raises BusyError: when another process holds it, saying which.
+    Raises:
+        BusyError: Another process holds the lock. The message names it.
+
     """
     private_folder(path.parent)
     with path.open("a+") as file:
@@ -28,7 +30,7 @@ def alone(path: Path, command: str) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "another command"
             raise BusyError(
-                f"{holder} is at work here; wait for it, or end it with Ctrl-C where it runs"
+                f"{holder} is running here; wait for it, or end it with Ctrl-C in its terminal"
             ) from error
         file.seek(0)
         file.truncate()

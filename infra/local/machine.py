@@ -1,4 +1,4 @@
-"""What the engine needs of the machine and of the checkout, before it changes anything."""
+"""Checks of the machine and the checkout, before the engine changes anything."""
 
 import re
 import shutil
@@ -16,9 +16,11 @@ FREE_BYTES = 3 * 1024**3
 
 
 def check(checkout: Path) -> str:
-    """Return one line on what was found.
+    """Check the machine and the checkout. Return a line with versions and free space.
 
-    :raises EngineError: naming the first thing that is missing, and what to do about it.
+    Raises:
+        EngineError: Something is missing. The message names it and the remedy.
+
     """
     if sys.version_info[:2] != PYTHON:
         there = ".".join(map(str, sys.version_info[:2]))
@@ -30,7 +32,7 @@ def check(checkout: Path) -> str:
     free = shutil.disk_usage(checkout).free
     if free < FREE_BYTES:
         raise EngineError(
-            f"{checkout}: {free / 1024**3:.1f} GiB free, {FREE_BYTES / 1024**3:.0f} GiB needed; make room"
+            f"{checkout}: {free / 1024**3:.1f} GiB free, {FREE_BYTES / 1024**3:.0f} GiB needed; free space"
         )
     return f"Python {sys.version.split()[0]}, git {git}, commit {head[:12]}, {free / 1024**3:.0f} GiB free"
 
@@ -38,7 +40,9 @@ def check(checkout: Path) -> str:
 def git_version() -> str:
     """Return git's version.
 
-    :raises EngineError: when git is missing or too old.
+    Raises:
+        EngineError: Git is missing or too old.
+
     """
     try:
         said = subprocess.run(
@@ -55,7 +59,7 @@ def git_version() -> str:
 
 
 def uncommitted(checkout: Path) -> int:
-    """Return how many files of the checkout differ from its commit; they are no part of what runs."""
+    """Return the number of uncommitted files. They are not part of a release."""
     status = Repository(checkout).git("status", "--porcelain", "--untracked-files=all")
     return len(status.splitlines())
 
@@ -74,4 +78,6 @@ def _head(checkout: Path) -> str:
     try:
         return repository.resolve("HEAD")
     except GitError as error:
-        raise EngineError(f"{checkout}: no commit yet; commit first, for what runs is a commit") from error
+        raise EngineError(
+            f"{checkout}: no commit yet; commit first, because a release is a commit"
+        ) from error

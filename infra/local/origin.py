@@ -1,4 +1,4 @@
-"""The engine's own `origin`: a bare repository in the place of GitHub, and a folder as DVC's remote."""
+"""The `origin` of the engine: a bare repository in place of GitHub, and a folder as the DVC remote."""
 
 import shutil
 import tarfile
@@ -18,7 +18,7 @@ HOOK = Path(__file__).resolve().parents[1] / "git" / "update"
 
 
 class Origin:
-    """The bare repository of a checkout."""
+    """The bare repository that belongs to a checkout."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -26,9 +26,11 @@ class Origin:
         self.repository = Repository(layout.origin)
 
     def prepare(self) -> bool:
-        """Make the repository, with the checkout's commit as `main`; return False where it was there.
+        """Create the repository with the checkout's commit as `main`. Return False if it already existed.
 
-        :raises GitError: when git fails.
+        Raises:
+            GitError: Git fails.
+
         """
         if self.repository.path.is_dir():
             _guard(self.repository)
@@ -42,22 +44,24 @@ class Origin:
         fresh.git("config", "uploadpack.allowAnySHA1InWant", "true")
         fresh.git("config", "receive.shallowUpdate", "true")
         _guard(fresh)
-        # Nothing here is ever the only copy for long enough to need collecting while others read it.
+        # Garbage collection is not needed, and would disturb readers.
         fresh.git("config", "gc.auto", "0")
-        # Fetched, not pushed: the checkout's hooks have no part in it, and a shallow clone will do.
+        # Fetching, unlike pushing, runs no hooks of the checkout and works with a shallow clone.
         source = str(self.checkout.path)
         fresh.git("fetch", "--quiet", "--no-tags", "--update-shallow", source, f"HEAD:{MAIN}", timeout=600)
         unfinished.rename(self.repository.path)
         return True
 
     def has_model(self) -> bool:
-        """Whether `main` has a trained model; False where there is no repository yet."""
+        """Whether `main` has a trained model. False if there is no repository yet."""
         return self.repository.path.is_dir() and self.repository.tree_id(MAIN, EVALUATION) is not None
 
     def register(self) -> None:
-        """Make the repository the checkout's remote `visage`.
+        """Add the repository to the checkout as the remote `visage`.
 
-        :raises EngineError: when the checkout has a remote of that name that is something else.
+        Raises:
+            EngineError: The checkout has another remote of that name.
+
         """
         url = str(self.repository.path)
         if REMOTE not in self.checkout.remotes():
@@ -74,7 +78,7 @@ class Origin:
         self.checkout.git("remote", "set-url", REMOTE, url)
 
     def unregister(self) -> bool:
-        """Take the remote `visage` and what came from it out of the checkout; return whether it was there."""
+        """Remove the remote `visage` and its branches from the checkout. Return whether it existed."""
         present = REMOTE in self.checkout.remotes()
         if present and self.checkout.git("remote", "get-url", REMOTE) == str(self.repository.path):
             self.checkout.git("remote", "remove", REMOTE)
@@ -84,7 +88,7 @@ class Origin:
         return present
 
     def configure_dvc(self) -> None:
-        """Say where DVC's files go, for everything that the engine starts."""
+        """Write the DVC configuration for all processes of the engine."""
         layout = self._layout
         for folder in (layout.dvc_remote, layout.dvc_cache, layout.dvc_site_cache):
             folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +127,7 @@ class Origin:
 
 
 def _guard(repository: Repository) -> None:
-    """Let a bare repository refuse broken objects, and a push that rewrites or deletes main."""
+    """Make a bare repository refuse broken objects, and pushes that rewrite or delete main."""
     repository.git("config", "receive.fsckObjects", "true")
     # Git's default, which a user's own configuration could change. HEAD is main.
     repository.git("config", "receive.denyDeleteCurrent", "refuse")

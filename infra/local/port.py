@@ -1,4 +1,4 @@
-"""TCP ports on this machine: which are chosen, which are free, who has the others."""
+"""TCP ports on this machine: choose ports, and find out which program uses a port."""
 
 import errno
 import secrets
@@ -30,9 +30,11 @@ def in_capitals(environment: str) -> str:
 def choose(
     defaults: Mapping[str, int], variables: Mapping[str, str], remembered: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return each environment's port: the one in `variables`, else the one of last time, else its default.
+    """Return the port of each environment: from `variables`, else the previous port, else its default.
 
-    :raises EngineError: when a value is no port, or two environments would share one.
+    Raises:
+        EngineError: A value is not a port, or two environments would share a port.
+
     """
     chosen = {
         environment: _number(setting(environment), variables[setting(environment)])
@@ -51,20 +53,20 @@ def choose(
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on `port`, and a browser that opens localhost would meet that server."""
+    """Whether a server can listen on `port`, and a browser that opens localhost would reach it."""
     return not any(
         _answers(family, address, port) or _is_bound(family, address, port) for family, address in LOOPBACK
     )
 
 
 def unused() -> int:
-    """Return a port that nobody listens on, and that the system gives to no outgoing connection.
+    """Return a free port that the system does not use for outgoing connections.
 
-    A server is bound to it seconds later, and that of a database again after each restart of the machine. By
-    then, a port that the system proposes may belong to a connection.
+    A server binds it seconds later, and a database again after each restart of the machine. By then, an
+    outgoing connection may use a port that the system had proposed.
 
     Raises:
-        EngineError: no free port was found.
+        EngineError: No free port was found.
 
     """
     for _ in range(_TRIES):
@@ -72,15 +74,15 @@ def unused() -> int:
         if is_free(port):
             return port
     first, last = _NO_CONNECTIONS[0], _NO_CONNECTIONS[-1]
-    raise EngineError(
-        f"ports {first} to {last}: {_TRIES} chosen at random are all taken; stop what listens there"
-    )
+    raise EngineError(f"ports {first} to {last}: {_TRIES} chosen at random are all taken; stop some servers")
 
 
 def require(port: int, environment: str) -> None:
-    """Return if `port` is free for an environment.
+    """Check that `port` is free for an environment.
 
-    :raises EngineError: when it is not, saying who has it and what to do.
+    Raises:
+        EngineError: The port is taken. The message names the program and the remedy.
+
     """
     if not is_free(port):
         raise EngineError(
@@ -90,7 +92,7 @@ def require(port: int, environment: str) -> None:
 
 
 def listens(process: psutil.Process, port: int) -> bool:
-    """Whether `process` or one of its children is the one that listens on `port`."""
+    """Whether `process` or one of its children listens on `port`."""
     try:
         family = [process, *process.children(recursive=True)]
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
@@ -99,7 +101,7 @@ def listens(process: psutil.Process, port: int) -> bool:
 
 
 def holder(port: int) -> str:
-    """Say who listens on `port`, as far as this user may know."""
+    """Return the program that listens on `port`, if this user may see it."""
     for process in psutil.process_iter():
         try:
             if _listens(process, port):
@@ -119,7 +121,7 @@ def _listens(process: psutil.Process, port: int) -> bool:
 
 def _number(name: str, value: str) -> int:
     if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 65535:
-        raise EngineError(f"{name}: {value!r} is no port; give a number from 1 to 65535")
+        raise EngineError(f"{name}: {value!r} is not a port; set a number from 1 to 65535")
     return int(value)
 
 

@@ -1,7 +1,7 @@
-"""Processes that outlive the command which started them: start, find again, stop.
+"""Processes that outlive the command that started them: start, find and stop them.
 
-Each process, and whatever it starts, carries in its environment the state folder that it belongs to. That
-mark tells it from all else on the machine, even from an orphan's orphan; a process id alone does not.
+The environment variables of each process and its children name the state folder that they belong to. This
+mark identifies even orphans of orphans, which a process id does not.
 """
 
 import os
@@ -20,19 +20,19 @@ from infra.local.errors import EngineError
 INSTANCE = "VISAGE_INSTANCE"
 """Environment variable: the state folder that a process belongs to."""
 SERVICE = "VISAGE_SERVICE"
-"""Environment variable: the service, for instance `dev/scheduler`, that a process is or was started by."""
+"""Environment variable: the service that a process is, or that started it, such as `dev/scheduler`."""
 
 UMASK = 0o077
-"""No other user reads what the engine and its processes write."""
+"""File mode mask: only the owner can read the files of the engine and its processes."""
 
 _GONE = (psutil.NoSuchProcess, psutil.ZombieProcess)
 
 
 @dataclass(frozen=True)
 class Service:
-    """One process of the engine with a process group of its own.
+    """A process of the engine, with its own process group.
 
-    `state` is the state folder, `record` the file that remembers the process, `log` where its output goes.
+    `state` is the state folder, `record` the file with the process id, and `log` the file with the output.
     """
 
     name: str
@@ -41,9 +41,11 @@ class Service:
     log: Path
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> psutil.Process:
-        """Start `command` in `folder`; end first what an earlier, dead process of this service left behind.
+        """End leftovers of an earlier process of this service, then start `command` in `folder`.
 
-        :raises EngineError: when the command cannot be started, or a left-over does not end.
+        Raises:
+            EngineError: The command cannot be started, or a leftover does not end.
+
         """
         end(self.leftovers())
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ class Service:
         return process
 
     def find(self) -> psutil.Process | None:
-        """Return the living process of this service, or None: dead, or never started."""
+        """Return the running process of this service, or None if it ended or never started."""
         record = files.read_json(self.record)
         if record is None:
             return None
@@ -74,8 +76,8 @@ class Service:
             process = psutil.Process(record["pid"])
             same = abs(process.create_time() - record["created"]) < 1
             alive = process.status() != psutil.STATUS_ZOMBIE
-            # Between two programs, as when one drops its rights and goes on as another, a process has no
-            # variables for a moment. One look decides, for the moment may end between two.
+            # While a process replaces its program, for example to drop its rights, it has no environment
+            # variables for a moment. Decide by a single reading, because the moment may end between two.
             variables = _environment(process)
             ours = not variables or self._marks(variables)
             return process if same and alive and ours else None
@@ -83,29 +85,31 @@ class Service:
             return None
 
     def died(self) -> bool:
-        """Whether the service was started and has ended since, without having been stopped."""
+        """Whether the service was started and then ended without being stopped."""
         return self.record.exists() and self.find() is None
 
     def leftovers(self) -> list[psutil.Process]:
-        """What is alive of this service although its own process is dead."""
+        """Return the children that are still running although the service's own process ended."""
         if self.find() is not None:
             return []
         return [process for process in belonging(self.state) if self._marked(process)]
 
     def ask(self, number: signal.Signals = signal.SIGTERM) -> bool:
-        """Ask the service to end, and do not wait for it; return whether it was alive."""
+        """Ask the service to end, without waiting. Return whether it was running."""
         process = self.find()
         if process is not None:
             _signal_group(process, number)
         return process is not None
 
     def stop(self, *, grace: float = 10, ask: signal.Signals = signal.SIGTERM) -> bool:
-        """End the service and whatever it started; return whether there was anything to end.
+        """End the service and its children. Return whether there was anything to end.
 
-        Only the service itself is asked and waited for. What it started is killed: a task that is asked to
-        end counts as failed, one that is killed starts again with the next scheduler.
+        Only the service itself is asked to end. Its children are killed, because a task that is asked to end
+        counts as failed, whereas a killed task starts again with the next scheduler.
 
-        :raises EngineError: when something does not end.
+        Raises:
+            EngineError: A process does not end.
+
         """
         process = self.find()
         if process is not None:
@@ -127,7 +131,7 @@ class Service:
 
 
 def belonging(state: Path) -> list[psutil.Process]:
-    """Return every living process that carries the mark of the state folder `state`, this one excepted."""
+    """Return all running processes with the mark of the state folder `state`, except this process."""
     return [
         process
         for process in psutil.process_iter()
@@ -136,14 +140,16 @@ def belonging(state: Path) -> list[psutil.Process]:
 
 
 def service_of(process: psutil.Process) -> str:
-    """Return the service by which a process was started, as its mark says."""
+    """Return the service that started a process, according to its mark."""
     return _environment(process).get(SERVICE, "unknown")
 
 
 def end(processes: Iterable[psutil.Process], *, grace: float = 5) -> None:
     """End `processes`: ask (SIGTERM), wait `grace` seconds, then kill.
 
-    :raises EngineError: when one is still alive after that.
+    Raises:
+        EngineError: A process is still running after that.
+
     """
     processes = list(processes)
     if grace > 0:
@@ -158,7 +164,7 @@ def end(processes: Iterable[psutil.Process], *, grace: float = 5) -> None:
 
 
 def _wait(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Return those that are still alive after at most `seconds`. A zombie counts as dead."""
+    """Return the processes that are still running after at most `seconds`. Zombies are ignored."""
     deadline = time.monotonic() + seconds
     while (alive := [process for process in processes if _living(process)]) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -188,7 +194,7 @@ def _living(process: psutil.Process) -> bool:
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:
-    """Return a process's variables; none where it has ended or belongs to somebody else."""
+    """Return the environment variables of a process, or {} if it ended or belongs to another user."""
     try:
         return process.environ()
     except (*_GONE, psutil.AccessDenied, OSError):

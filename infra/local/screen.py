@@ -1,4 +1,4 @@
-"""What the user sees: a list of steps with their times; on a terminal alive, elsewhere plain lines."""
+"""Progress output: a list of steps with their durations, updated live on a terminal and plain elsewhere."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from gitops.airflow.training_runs import duration
 
 
 class Step:
-    """One step while it is at work."""
+    """A step in progress."""
 
     def __init__(self, screen: "Screen", title: str) -> None:
         self._screen = screen
@@ -24,37 +24,37 @@ class Step:
         self.began = time.monotonic()
 
     @property
-    def lively(self) -> bool:
-        """Whether `show` shows anything."""
-        return self._screen.lively
+    def interactive(self) -> bool:
+        """Whether the output is a terminal, so that `show` has an effect."""
+        return self._screen.interactive
 
     def say(self, line: str) -> None:
-        """Add a line that stays."""
+        """Print a permanent line."""
         self._screen.print(f"    {line}")
 
-    def passing(self, line: str) -> None:
-        """Show a line until the next one; a terminal alone can."""
+    def transient(self, line: str) -> None:
+        """Show a line until the next one. Without a terminal, nothing is shown."""
         self.show(Text(f"    {line}", style="dim"))
 
     def done(self, result: str) -> None:
-        """Say in a few words what came of it; shown beside the title."""
+        """Set the result, a few words that are shown beside the title."""
         self.result = result
 
     def show(self, content: RenderableType | None) -> None:
-        """Put something that changes below the title, while the step is at work; nothing off a terminal."""
+        """Show changing content below the title while the step is in progress. Needs a terminal."""
         self._screen.refresh(self, content)
 
 
 class Screen:
-    """Prints steps to `console`."""
+    """Print steps to `console`."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._live: Live | None = None
 
     @property
-    def lively(self) -> bool:
-        """Whether there is a terminal, on which something can change after it was printed."""
+    def interactive(self) -> bool:
+        """Whether the output is a terminal, where printed text can change."""
         return self.console.is_terminal
 
     def print(self, line: str, style: str | None = None) -> None:
@@ -62,13 +62,13 @@ class Screen:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Show a step while the block is at work, and its time and result at the end."""
+        """Show a step while the block runs, and its duration and result at the end."""
         step = Step(self, title)
         mark, style = "✗", "red"
-        if not self.lively:
+        if not self.interactive:
             self.print(f"… {title}")
         try:
-            if self.lively:
+            if self.interactive:
                 with Live(console=self.console, refresh_per_second=8, transient=True) as self._live:
                     self.refresh(step, None)
                     yield step
@@ -101,7 +101,7 @@ class Screen:
 
 @dataclass(frozen=True)
 class _Title:
-    """A step's title with the time that it has taken so far."""
+    """The title of a step with its duration so far."""
 
     step: Step
 
@@ -111,6 +111,6 @@ class _Title:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as a sentence has them: a, b and c."""
+    """Return names as an enumeration: a, b and c."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

@@ -1,4 +1,4 @@
-"""What nobody else may know: made up at the first start, kept in a file that its owner alone can read."""
+"""The secrets of an environment: generated at the first start, in a file that only its owner can read."""
 
 import base64
 import os
@@ -12,7 +12,7 @@ from infra.local.errors import EngineError
 
 @dataclass(frozen=True)
 class Secrets:
-    """The secrets of one environment."""
+    """The secrets of an environment."""
 
     api_secret_key: str
     jwt_secret: str
@@ -23,15 +23,17 @@ class Secrets:
 
 
 def load(path: Path) -> Secrets:
-    """Return the secrets at `path`; make them up if this is the first time.
+    """Return the secrets in `path`. Generate them if the file does not exist.
 
-    :raises EngineError: when the file is not what this function wrote.
+    Raises:
+        EngineError: The file was not written by this function.
+
     """
     content = files.read_json(path)
     if content is None:
         made = Secrets(
             api_secret_key=secrets.token_urlsafe(32),
-            jwt_secret=secrets.token_urlsafe(48),  # SHA-512 asks for 64 characters
+            jwt_secret=secrets.token_urlsafe(48),  # SHA-512 needs 64 characters
             fernet_key=base64.urlsafe_b64encode(os.urandom(32)).decode(),
             password=secrets.token_urlsafe(12),
             fingerprint_key=secrets.token_urlsafe(32),
@@ -39,7 +41,7 @@ def load(path: Path) -> Secrets:
         files.write_json(path, asdict(made))
         return made
     try:
-        if "fingerprint_key" not in content:  # written by a version that had none
+        if "fingerprint_key" not in content:  # written by a version without this secret
             content["fingerprint_key"] = secrets.token_urlsafe(32)
             files.write_json(path, content)
         return Secrets(**content)

@@ -1,4 +1,4 @@
-"""A run of the training pipeline of an environment: start it, or find it, and follow it to its end."""
+"""A run of the training pipeline in an environment: start or find it, and follow it to its end."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from gitops.airflow.client import Access, Run
 from gitops.airflow.training_runs import DAG, SIGNS, Progress, duration
 from infra.local import files, waiting
 from infra.local.errors import EngineError
-from infra.local.layout import Place
+from infra.local.layout import EnvironmentPaths
 from infra.local.screen import Step
 from infra.local.task import ENDED, Runs, Task
 
@@ -19,19 +19,26 @@ class Training:
     """The training pipeline of one environment."""
 
     def __init__(
-        self, access: Access, place: Place, *, active: bool, require: Callable[[], None] = lambda: None
+        self,
+        access: Access,
+        paths: EnvironmentPaths,
+        *,
+        active: bool,
+        require: Callable[[], None] = lambda: None,
     ) -> None:
-        """`active`: the pipeline may start by itself, by schedule. `require` raises when it is not up."""
+        """If `active`, the schedule may start the pipeline. `require` raises if the Airflow is not up."""
         self._airflow = Runs(access, timeout=30)
-        self._place = place
+        self._place = paths
         self._active = active
         self._require = require
-        self._marker = place.root / "training.json"
+        self._marker = paths.root / "training.json"
 
     def await_dag(self, seconds: float = 180) -> None:
-        """Return when the environment knows the pipeline.
+        """Wait until the environment has loaded the pipeline.
 
-        :raises EngineError: when it does not in time, with the reason.
+        Raises:
+            EngineError: The pipeline was not loaded in time. The message has the reason.
+
         """
 
         def known() -> bool:
@@ -46,32 +53,34 @@ class Training:
         raise EngineError(f"{here}: has no DAG {DAG} after {seconds:.0f} s; see {log}")
 
     def in_flight(self) -> Run | None:
-        """Return the run that has not ended; of several, the oldest."""
+        """Return the oldest run in progress."""
         runs = self._airflow.runs(DAG, limit=25)
         return next((run for run in reversed(runs) if run.state not in ENDED), None)
 
     def last(self) -> Run | None:
-        """Return the latest run."""
+        """Return the latest run, if any."""
         return next(iter(self._airflow.runs(DAG)), None)
 
     def start(self) -> str:
         """Start a run and return its id.
 
-        Airflow starts no run of a paused DAG. Once it is not paused any more, its schedule may add a run by
-        itself; that one then is as good as another.
+        Airflow does not start runs of a paused DAG. Once the DAG is unpaused, its schedule may add a run,
+        which serves as well.
         """
         self._let_start()
         scheduled = waiting.wait_until(self.in_flight, seconds=training_runs.SCHEDULE_DELAY, pause=1)
         return scheduled.id if scheduled else self._airflow.trigger(DAG)
 
     def follow(self, run: str, step: Step, *, seconds: float) -> None:
-        """Show the run until its end; then pause the pipeline, unless it may start by itself.
+        """Show the run until its end. Then pause the pipeline, unless the schedule may start it.
 
-        :raises EngineError: when the run fails, naming the task, or is not over after `seconds`.
+        Raises:
+            EngineError: The run fails (the message names the task), or is still running after `seconds`.
+
         """
         self._let_start()
-        # On a terminal the table shows the tasks that are at work.
-        progress = Progress(step.say, starts=not step.lively)
+        # On a terminal, the table shows the running tasks.
+        progress = Progress(step.say, starts=not step.interactive)
 
         def show(tasks: list[Task]) -> None:
             progress(tasks)
@@ -80,7 +89,7 @@ class Training:
         state = training_runs.follow(self._airflow, run, seconds=seconds, show=show, require=self._require)
         if state is None:
             raise EngineError(
-                f"{run} is not over after {duration(seconds)}, and goes on; make up follows it again"
+                f"{run} is still running after {duration(seconds)}, and continues; make up follows it"
             )
         self.settle()
         if not self._active:
@@ -89,7 +98,7 @@ class Training:
             raise EngineError(f"{self._place.environment}: {self._airflow.failure(DAG, run, self._place)}")
 
     def settle(self) -> None:
-        """Pause the pipeline again, if a command let it start by itself in order to follow it."""
+        """Pause the pipeline again if a command had unpaused it to follow a run."""
         if not self._marker.exists():
             return
         if not self._active:
@@ -102,7 +111,7 @@ class Training:
 
 
 def _table(tasks: list[Task]) -> RenderableType:
-    """What is at work and what still waits; what has ended stands above, as lines."""
+    """Return a table of running and waiting tasks. Completed tasks are printed as lines above it."""
     table = Table.grid(padding=(0, 2))
     for task in tasks:
         if task.state in ENDED:

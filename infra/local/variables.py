@@ -1,4 +1,4 @@
-"""The variables of one environment's processes: what its settings say, and what only this machine knows."""
+"""The environment variables of an environment's processes, from its settings and from this machine."""
 
 import hashlib
 import hmac
@@ -21,7 +21,7 @@ from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.secret import Secrets
 
-# What the user's shell says about another Airflow, DVC or Python must not reach these.
+# Variables of the user's shell for other Airflows, DVCs or Pythons are not passed on.
 _FOREIGN = ("AIRFLOW", "_AIRFLOW", "DVC_", "GIT_", "GITOPS_", "VISAGE_", "PYTHON", "VIRTUAL_ENV")
 _REPORTED = ("AIRFLOW", "DVC_")
 _SAME_HERE = ("DVC_NO_ANALYTICS",)
@@ -31,99 +31,103 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1", ".localhost")
 _PORT = re.compile(r"VISAGE_[A-Z0-9_]+_PORT")
 
 CHOSEN = "VISAGE_ENVIRONMENTS"
-"""Setting: the environments that make up starts, with commas between."""
+"""Setting: the environments that make up starts, separated by commas."""
 
 USERNAME = "airflow"
 PRIVATE_LOGS = {
     "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
     "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
 }
-"""Airflow sets the modes of its tasks' logs itself, whatever the umask is."""
+"""Airflow sets the file modes of task logs itself, regardless of the umask."""
 ASSETS = Path(__file__).parent / "airflow"
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where an environment's web interface is."""
+    """The address of an environment's web interface."""
 
     host: str
     port: int
 
     @property
     def url(self) -> str:
-        """What programs on this machine call; not every system resolves names under localhost."""
+        """The URL for programs on this machine. Not every system resolves names under localhost."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def web(self) -> str:
-        """What a person opens."""
+        """The URL for browsers."""
         return f"http://{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
-class Own:
-    """What the user said on this machine alone: the variables of the shell and of the git-ignored `.env`."""
+class UserConfig:
+    """The user's configuration on this machine: variables of the shell and of the git-ignored `.env`."""
 
     shell: Mapping[str, str]
     file: Mapping[str, str]
 
     @classmethod
-    def read(cls, checkout: Path, shell: Mapping[str, str]) -> "Own":
-        """Read `.env` of the checkout, where there is one.
+    def read(cls, checkout: Path, shell: Mapping[str, str]) -> "UserConfig":
+        """Read `.env` of the checkout, if it exists.
 
-        :raises EngineError: for a line of it without a value.
+        Raises:
+            EngineError: A line of `.env` has no value.
+
         """
         path = checkout / ".env"
-        found = dotenv_values(path, interpolate=False) if path.is_file() else {}
-        for key, value in found.items():
+        values = dotenv_values(path, interpolate=False) if path.is_file() else {}
+        for key, value in values.items():
             if value is None:
                 raise EngineError(f"{path}: {key}: no value; write {key}=value")
-        return cls(dict(shell), {key: value for key, value in found.items() if value is not None})
+        return cls(dict(shell), {key: value for key, value in values.items() if value is not None})
 
     @property
     def engine(self) -> dict[str, str]:
-        """The settings of the engine itself: environments, ports and database."""
+        """The settings of the engine: environments, ports and database."""
         both = {**self.file, **self.shell}
         return {key: value for key, value in both.items() if _is_engine_setting(key)}
 
     @property
     def ignored(self) -> list[str]:
-        """Variables of the shell that are kept away from the environments."""
+        """Variables of the shell that are not passed to the environments."""
         return sorted(key for key in self.shell if key.startswith(_REPORTED) and key not in _SAME_HERE)
 
 
 def derive(
     layout: Layout,
     environment: str,
-    own: Own,
+    user_config: UserConfig,
     address: Address,
     secrets: Secrets,
     database_url: str,
 ) -> dict[str, str]:
-    """Return the variables of an environment: from `.env`, its settings, and the engine's own.
+    """Return the variables of an environment: from `.env`, its settings, and the engine.
 
-    :raises EngineError: when `.env` sets what the environment's settings set.
-    :raises SettingsError: when the settings are not valid.
+    Raises:
+        EngineError: `.env` sets a variable that the settings of the environment set too.
+        SettingsError: The settings are not valid.
+
     """
-    place = layout.place(environment)
-    variables = {key: value for key, value in own.file.items() if not _is_engine_setting(key)}
+    paths = layout.paths_of(environment)
+    variables = {key: value for key, value in user_config.file.items() if not _is_engine_setting(key)}
     declared = settings.load(environment, layout.checkout).variables
     if both := sorted(variables.keys() & declared.keys()):
         raise EngineError(
-            f"{layout.checkout / '.env'}: {both[0]}: {settings.path_of(environment)} says it; change it there"
+            f"{layout.checkout / '.env'}: {both[0]}: {settings.path_of(environment)} sets it; change it there"
         )
     return {
-        # Defaults of this engine, which settings.env or .env may replace.
+        # Defaults of this engine. settings.env or .env may override them.
         "AIRFLOW__API__BASE_URL": address.web,
         **PRIVATE_LOGS,
-        # How soon a task whose scheduler was killed starts again, in seconds.
+        # After how many seconds a task starts again if its scheduler was killed
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         **variables,
-        **{key: own.shell[key] for key in _FROM_SHELL if key in own.shell},
+        **{key: user_config.shell[key] for key in _FROM_SHELL if key in user_config.shell},
         **declared,
         "WEB_PORT": str(address.port),
-        "VISAGE_HOME": str(place.data),
-        "AIRFLOW_HOME": str(place.airflow),
+        "VISAGE_HOME": str(paths.data),
+        "AIRFLOW_HOME": str(paths.airflow),
         "AIRFLOW_CONN_FS_DEFAULT": json.dumps({"conn_type": "fs"}),
         "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(layout.origin)}),
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -133,23 +137,23 @@ def derive(
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address.url}/execution/",
         "AIRFLOW__CORE__FERNET_KEY": secrets.fernet_key,
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "airflow_local_settings.hostname",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(place.passwords),
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(place.bundles),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(paths.passwords),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(paths.bundles),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
         "DVC_GLOBAL_CONFIG_DIR": str(layout.dvc_config),
         "DVC_SITE_CACHE_DIR": str(layout.dvc_site_cache),
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
-        # Without it Airflow's processes write their titles over the variables by which they are found again.
+        # Without it, the process titles of Airflow overwrite the marks in the environment variables.
         "SPT_NOENV": "1",
         "PYTHONUNBUFFERED": "1",
-        # On macOS a forked process that touches the system's own libraries is killed otherwise.
+        # Without it, macOS kills forked processes that use system libraries.
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",
     }
 
 
 def inherit(shell: Mapping[str, str]) -> dict[str, str]:
-    """Return what a process of the engine takes over from the user's shell."""
+    """Return the variables of the user's shell that a process of the engine inherits."""
     kept = {key: value for key, value in shell.items() if not key.startswith(_FOREIGN)}
     programs = str(Path(sys.prefix) / "bin")
     kept["PATH"] = os.pathsep.join([programs, kept.get("PATH", os.defpath)])
@@ -159,27 +163,27 @@ def inherit(shell: Mapping[str, str]) -> dict[str, str]:
 
 
 def fingerprints(variables: Mapping[str, str], key: str) -> dict[str, str]:
-    """Return a digest of each variable, and of the code that Airflow loads once, at its start.
+    """Return a digest of each variable, and of the code that Airflow loads only at its start.
 
     Args:
-        variables: The variables, secrets among them.
-        key: Without it, nobody can find a weak secret by trying values against its digest.
+        variables: The variables, including secrets.
+        key: The key of the digests. Without it, nobody can guess a weak secret from its digest.
 
     """
-    found = {
+    digests = {
         name: hmac.new(key.encode(), f"{name}={value}".encode(), hashlib.sha256).hexdigest()[:16]
         for name, value in variables.items()
     }
-    found["the package gitops"] = _digest(Path(str(gitops.__file__)).parent.rglob("*.py"))
+    digests["the package gitops"] = _digest(Path(str(gitops.__file__)).parent.rglob("*.py"))
     page = Path(str(dashboard.__file__)).parent
-    found["the package dashboard"] = _digest([*page.rglob("*.py"), *page.rglob("*.html")])
-    found["infra/local/airflow"] = _digest(ASSETS.rglob("*.py"))
-    found["Airflow"] = importlib.metadata.version("apache-airflow")
-    return found
+    digests["the package dashboard"] = _digest([*page.rglob("*.py"), *page.rglob("*.html")])
+    digests["infra/local/airflow"] = _digest(ASSETS.rglob("*.py"))
+    digests["Airflow"] = importlib.metadata.version("apache-airflow")
+    return digests
 
 
 def changed(now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
-    """Name what differs; what the shell said last time and does not say now counts as unchanged."""
+    """Return the names of changed variables. A variable of the shell that is no longer set is unchanged."""
     return sorted(
         key
         for key in now.keys() | before.keys()

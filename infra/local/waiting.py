@@ -1,4 +1,4 @@
-"""Wait for something, but not for ever."""
+"""Wait for a condition, with a limit."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def wait_until(check: Callable[[], T | None], *, seconds: float, pause: float = 0.5) -> T | None:
-    """Call `check` until it returns something true, and return that; None when `seconds` have passed."""
+    """Call `check` until it returns a true value, and return that. Return None after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (found := check()):
         if time.monotonic() >= deadline:

@@ -1,1 +1,1 @@
-"""The page Visage in the web interface of each Airflow: what runs here, how good it is, what it has met."""
+"""The page Visage in the web interface of each Airflow: running release, model, scored images, checks."""

@@ -1,6 +1,6 @@
-"""The app that the api-server mounts: the page, the reports of its checks, and what they are made up of.
+"""The app that the api-server mounts: the page, its static files, the drift reports and the runbooks.
 
-Every route asks for a session, also that which answers for paths that are none.
+Every route requires a session, including the one for unknown paths.
 """
 
 import logging
@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from dashboard import checks, colours, page, running
 from dashboard.access import may_read
+from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
-from dashboard.place import Place
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-# Evidently's report is a program. In a sandbox it has no origin: no session, and nowhere to send anything.
+# Evidently's report runs scripts. The sandbox gives it no origin, so it has no session and cannot send data.
 _REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'; "
@@ -45,9 +45,9 @@ _HEADERS = {
 
 
 def make() -> FastAPI:
-    """Return the app."""
+    """Return the FastAPI app."""
     page.templates()
-    # Without the pages that FastAPI adds by itself: they would ask for no session.
+    # FastAPI's own pages are turned off because they would not require a session.
     app = FastAPI(
         title="Visage", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(may_read)]
     )
@@ -64,28 +64,28 @@ def make() -> FastAPI:
 
 
 def show(weeks: str = "") -> str:
-    """Show the page."""
+    """Return the page for the chosen number of weeks, or for the default."""
     chosen = int(weeks) if weeks.isascii() and weeks.isdigit() and len(weeks) < 4 else 0
     return page.show(chosen if chosen in page.WEEKS else page.WEEKS[0])
 
 
 def frame(run: str) -> str:
-    """Show the report of a check in a frame, below the way back."""
+    """Return a page with the drift report of a check in a frame, and a link back."""
     _report(run)
     return page.render("report.html", title=page.title(), run=run, file=checks.REPORT)
 
 
 def report(run: str) -> FileResponse:
-    """Give out the report that Evidently made."""
+    """Return Evidently's report."""
     return FileResponse(
         _report(run), media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY}
     )
 
 
 def runbook(name: str) -> str:
-    """Show a runbook as main has it."""
+    """Return a runbook from main."""
     try:
-        text = running.runbook(Place.here(), name)
+        text = running.runbook(EnvironmentPaths.here(), name)
     except DashboardError as error:
         raise HTTPException(503, str(error)) from error
     if text is None:
@@ -94,12 +94,12 @@ def runbook(name: str) -> str:
 
 
 def theme() -> Response:
-    """Give out the environment's colours."""
+    """Return the style sheet with the colours of the environment."""
     return Response(colours.css(), media_type="text/css", headers={"Cache-Control": "private, max-age=300"})
 
 
 def static(name: str) -> FileResponse:
-    """Give out a file of the page."""
+    """Return a static file of the page."""
     if name not in _TYPES:
         raise HTTPException(404, "There is no such file.")
     return FileResponse(
@@ -108,18 +108,20 @@ def static(name: str) -> FileResponse:
 
 
 def nowhere() -> None:
-    """Answer for every other path."""
+    """Answer 404 for every other path."""
     raise HTTPException(404, "There is no such page.")
 
 
 def _report(run: str) -> Path:
     try:
-        found = checks.reports(Place.here().home).get(run)
+        path = checks.reports(EnvironmentPaths.here().home).get(run)
     except DashboardError as error:
         raise HTTPException(503, str(error)) from error
-    if found is None:
-        raise HTTPException(404, "There is no such report, or it is kept no more: the last ones are.")
-    return found
+    if path is None:
+        raise HTTPException(
+            404, "There is no such report, or it was deleted: only the latest reports are kept."
+        )
+    return path
 
 
 async def _secure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -127,8 +129,8 @@ async def _secure(request: Request, call_next: Callable[[Request], Awaitable[Res
         response = await call_next(request)
     except Exception:
         log.exception("%s cannot be shown", request.url.path)
-        said = "This page cannot be shown at the moment. The log of the api-server has the reason."
-        response = await _refuse(request, HTTPException(503, said))
+        message = "This page cannot be shown at the moment. The log of the api-server has the reason."
+        response = await _refuse(request, HTTPException(503, message))
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     return response
@@ -136,9 +138,9 @@ async def _secure(request: Request, call_next: Callable[[Request], Awaitable[Res
 
 async def _refuse(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
-    said = {
-        401: "Log in to this Airflow first, then come back.",
-        403: "This session may not read the monitoring DAG, nor so this page. Log in as somebody who may.",
+    message = {
+        401: "Log in to this Airflow first, then open this page again.",
+        403: "You may not read the monitoring DAG, so you may not see this page. Log in as a user who may.",
     }.get(status, str(getattr(error, "detail", "")))
-    # In one line and without a style sheet, which would be refused as well.
-    return HTMLResponse(page.render("refused.html", status=status, said=said), status_code=status)
+    # Without a style sheet, because the request for it would be refused too.
+    return HTMLResponse(page.render("refused.html", status=status, message=message), status_code=status)

@@ -1,4 +1,4 @@
-"""The plots of the page: volume, quarantine, drift, accuracy, and a small one of the scores per attribute."""
+"""The plots of the page: volume, quarantine, drift, accuracy, and the scores of each attribute."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from datetime import date
 
 from dashboard import plot
 from dashboard.checks import Check
-from dashboard.days import Day
+from dashboard.daily_stats import DailyStats
 from dashboard.plot import Dot, Plot, Scale, Span
 from gitops.model.metrics import Interval
 
-# A change of less is not worth a look, and must not look like one.
+# Smaller changes do not matter, so the axis must not magnify them.
 _LEAST_SPAN = 0.2
 
 
 @dataclass(frozen=True)
 class Spark:
-    """The mean score of one attribute over the weeks; `reference` is the y of what it was trained on."""
+    """The weekly mean score of an attribute. `reference` is the y coordinate of the mean in the reference."""
 
     name: str
     line: str
@@ -28,46 +28,46 @@ class Spark:
     positive: float | None
 
 
-def volume(span: Span, days: Sequence[Day], width: int) -> Plot | None:
-    """Plot the images that were scored; `days` are days, or weeks where `width` is 7."""
+def volume(span: Span, days: Sequence[DailyStats], width: int) -> Plot | None:
+    """Plot the number of scored images, per day or, if `width` is 7, per week."""
     if not days:
         return None
     unit = _unit(width)
-    total, most = sum(one.rows for one in days), max(days, key=lambda one: one.rows)
+    total, most = sum(day.rows for day in days), max(days, key=lambda day: day.rows)
     scale = Scale(0, most.rows or 1, _count)
     return Plot(
         name="volume",
         title=f"Images scored per {unit}",
-        says=f"{total:,} images in all; most, {most.rows:,}, in the {unit} of {most.day}.",
+        description=f"{total:,} images in total. The maximum is {most.rows:,}, {_on(width)} {most.day}.",
         head=(unit.capitalize(), "Batches", "Images"),
-        rows=tuple((f"{one.day}", f"{one.batches:,}", f"{one.rows:,}") for one in reversed(days)),
+        rows=tuple((f"{day.day}", f"{day.batches:,}", f"{day.rows:,}") for day in reversed(days)),
         across=span.ticks(),
         up=scale.ticks(),
-        bars=plot.bars(span, scale, [(one.day, one.rows) for one in days], width),
+        bars=plot.bars(span, scale, [(day.day, day.rows) for day in days], width),
     )
 
 
-def quarantine(span: Span, days: Sequence[Day], width: int) -> Plot | None:
-    """Plot the images that could not be used; None where there was none."""
-    if not any(one.bad for one in days):
+def quarantine(span: Span, days: Sequence[DailyStats], width: int) -> Plot | None:
+    """Plot the number of images in quarantine. Return None if there are none."""
+    if not any(day.bad for day in days):
         return None
     unit = _unit(width)
-    total, most = sum(one.bad for one in days), max(days, key=lambda one: one.bad)
+    total, most = sum(day.bad for day in days), max(days, key=lambda day: day.bad)
     scale = Scale(0, most.bad, _count)
     return Plot(
         name="quarantine",
         title=f"Images in quarantine per {unit}",
-        says=f"{total:,} images in all; most, {most.bad:,}, in the {unit} of {most.day}.",
+        description=f"{total:,} images in total. The maximum is {most.bad:,}, {_on(width)} {most.day}.",
         head=(unit.capitalize(), "In quarantine", "Scored"),
-        rows=tuple((f"{one.day}", f"{one.bad:,}", f"{one.rows:,}") for one in reversed(days) if one.bad),
+        rows=tuple((f"{day.day}", f"{day.bad:,}", f"{day.rows:,}") for day in reversed(days) if day.bad),
         across=span.ticks(),
         up=scale.ticks(),
-        bars=plot.bars(span, scale, [(one.day, one.bad) for one in days], width),
+        bars=plot.bars(span, scale, [(day.day, day.bad) for day in days], width),
     )
 
 
 def drift(span: Span, checks: Sequence[Check]) -> Plot | None:
-    """Plot the largest shift of each check, in the unit of its limit; None where there is none to plot."""
+    """Plot the largest shift of each check as a multiple of its limit. Return None if there is no shift."""
     found = [
         (check, check.largest)
         for check in sorted(checks, key=lambda check: check.at)
@@ -89,8 +89,8 @@ def drift(span: Span, checks: Sequence[Check]) -> Plot | None:
     moved = sum(bool(check.drifted) for check, _ in found)
     return Plot(
         name="drift",
-        title="Drift: the largest shift of any column, where 1 is its limit",
-        says=f"{len(found)} checks, {moved} of them with drift; the largest shift is {max(shares):.2f}.",
+        title="Drift: the largest shift of any column, as a multiple of its limit",
+        description=f"{len(found)} checks, {moved} with drift. The largest shift is {max(shares):.2f}.",
         head=("Check", "Drift", "Largest shift", "Of its limit"),
         rows=tuple(
             (f"{check.at:%Y-%m-%d %H:%M}", drifted(check), shift.column, f"{shift.share:.2f}")
@@ -106,7 +106,7 @@ def drift(span: Span, checks: Sequence[Check]) -> Plot | None:
 
 
 def accuracy(span: Span, checks: Sequence[Check], claimed: Interval | None) -> Plot | None:
-    """Plot the accuracy on late labels with its interval; None where no check had enough labels."""
+    """Plot the accuracy on late labels with its interval. Return None if no check had enough labels."""
     found = [
         (check, check.accuracy)
         for check in sorted(checks, key=lambda check: check.at)
@@ -115,53 +115,60 @@ def accuracy(span: Span, checks: Sequence[Check], claimed: Interval | None) -> P
     if not found:
         return None
     threshold = next((check.threshold for check, _ in reversed(found) if check.threshold is not None), None)
-    ends = [end for _, one in found for end in (one.value, one.low, one.high) if end is not None]
+    ends = [
+        end
+        for _, interval in found
+        for end in (interval.value, interval.low, interval.high)
+        if end is not None
+    ]
     ends += [value for value in (threshold, claimed.value if claimed else None) if value is not None]
     scale = Scale(min(ends), max(ends), lambda value: f"{value * 100:.4g} %")
     dots = tuple(
         Dot(
             span.x(check.at.date()),
-            scale.y(one.value),
+            scale.y(interval.value),
             _kind(check.below, alarm=False),
-            f"{check.at:%Y-%m-%d}: {percent(one)}",
+            f"{check.at:%Y-%m-%d}: {percent(interval)}",
         )
-        for check, one in found
+        for check, interval in found
     )
     rules = [] if threshold is None else [(scale.y(threshold), "the threshold")]
     if claimed:
-        rules.append((scale.y(claimed.value), "what it has on its hold-out set"))
+        rules.append((scale.y(claimed.value), "accuracy on the hold-out set"))
     last = found[-1][1]
     return Plot(
         name="accuracy",
         title="Mean accuracy on late labels, with 95 % intervals",
-        says=f"{len(found)} checks with enough labels; the last says {percent(last)}"
-        + (f", where {threshold:.2%} is asked for." if threshold is not None else "."),
+        description=f"{len(found)} checks with enough labels. The last accuracy is {percent(last)}"
+        + (f"; the threshold is {threshold:.2%}." if threshold is not None else "."),
         head=("Check", "Mean accuracy (95 % interval)", "Labels", "Threshold"),
         rows=tuple(
             (
                 f"{check.at:%Y-%m-%d %H:%M}",
-                percent(one),
+                percent(interval),
                 "" if check.labels is None else f"{check.labels:,}",
                 "" if check.threshold is None else f"{check.threshold:.2%}",
             )
-            for check, one in reversed(found)
+            for check, interval in reversed(found)
         ),
         across=span.ticks(),
         up=scale.ticks(),
         line=plot.line([(dot.x, dot.y) for dot in dots]),
         whiskers=plot.whiskers(
-            (span.x(check.at.date()), scale.y(one.high), scale.y(one.low))
-            for check, one in found
-            if one.low is not None and one.high is not None
+            (span.x(check.at.date()), scale.y(interval.high), scale.y(interval.low))
+            for check, interval in found
+            if interval.low is not None and interval.high is not None
         ),
         dots=dots,
         rules=tuple(rules),
-        legend=_legend(dots, {"calm": "not below the threshold", "bad": "below it, beyond chance"}),
+        legend=_legend(
+            dots, {"calm": "not below the threshold", "bad": "significantly below the threshold (95 %)"}
+        ),
     )
 
 
-def sparks(weeks: Sequence[Day], reference: Mapping[str, float]) -> list[Spark]:
-    """Return a small plot for each attribute that was scored, by name."""
+def sparks(weeks: Sequence[DailyStats], reference: Mapping[str, float]) -> list[Spark]:
+    """Return a small plot for each scored attribute, sorted by name."""
     found = []
     for name in sorted({name for week in weeks for name in week.mean_scores}):
         points = [(week.day, week.mean_scores[name]) for week in weeks if name in week.mean_scores]
@@ -171,17 +178,19 @@ def sparks(weeks: Sequence[Day], reference: Mapping[str, float]) -> list[Spark]:
         low, high = min(ends) - margin, max(ends) + margin
         first, days = points[0][0], max((points[-1][0] - points[0][0]).days, 1)
 
-        def place(day: date, value: float, first=first, days=days, low=low, high=high) -> tuple[float, float]:
+        def position(
+            day: date, value: float, first=first, days=days, low=low, high=high
+        ) -> tuple[float, float]:
             x = (day - first).days / days * plot.WIDTH
             return round(x, 1), round((high - value) / (high - low) * plot.HEIGHT, 1)
 
-        path = [place(day, value) for day, value in points]
+        path = [position(day, value) for day, value in points]
         found.append(
             Spark(
                 name=name,
                 line=plot.line(path),
                 dot=path[-1],
-                reference=None if expected is None else place(first, expected)[1],
+                reference=None if expected is None else position(first, expected)[1],
                 first=points[0][1],
                 last=points[-1][1],
                 expected=expected,
@@ -192,7 +201,7 @@ def sparks(weeks: Sequence[Day], reference: Mapping[str, float]) -> list[Spark]:
 
 
 def drifted(check: Check) -> str:
-    """Say what a check found about drift."""
+    """Return the drift result of a check in words."""
     if check.drifted is None:
         return "not enough data"
     if not check.drifted:
@@ -201,7 +210,7 @@ def drifted(check: Check) -> str:
 
 
 def percent(interval: Interval) -> str:
-    """Return an accuracy with its interval."""
+    """Return an accuracy with its interval as text."""
     if interval.low is None or interval.high is None:
         return f"{interval.value:.2%}"
     return f"{interval.value:.2%} ({interval.low:.2%} to {interval.high:.2%})"
@@ -218,6 +227,10 @@ def _legend(dots: Sequence[Dot], names: Mapping[str, str]) -> tuple[tuple[str, s
 
 def _unit(width: int) -> str:
     return "week" if width == 7 else "day"
+
+
+def _on(width: int) -> str:
+    return "in the week of" if width == 7 else "on"
 
 
 def _count(value: float) -> str:

@@ -1,7 +1,7 @@
-"""The checks of monitoring: the record of what was decided, and the evidence beside it.
+"""The monitoring checks: the record of decisions, and the evidence of each check.
 
-The record is `monitoring/decisions.jsonl`, a line for each check; its evidence is in `monitoring/<run>/`. The
-page names lines that cannot be read, and shows the others.
+The record is `monitoring/decisions.jsonl`, with a line for each check. The evidence is in
+`monitoring/<run>/`. The page lists lines that cannot be read and shows the others.
 """
 
 import logging
@@ -26,7 +26,7 @@ REPORT = "drift.html"
 
 
 class Column(Record):
-    """The distance of a column from its reference, in the unit of its limit."""
+    """The distance of a column from its reference, and its limit."""
 
     distance: Number
     distance_threshold: Number | None = None
@@ -34,7 +34,7 @@ class Column(Record):
 
 
 class Evidence(Record):
-    """Contents of `drift.json`: each column that was looked at."""
+    """Contents of `drift.json`: each checked column."""
 
     format: Literal[1] = 1
     columns: dict[str, Column]
@@ -64,7 +64,7 @@ class _Episode(Record):
 
 
 class Line(Record):
-    """One line of the record. Earlier releases wrote neither `alarm` nor `episodes`."""
+    """A line of the record. Lines of earlier releases have neither `alarm` nor `episodes`."""
 
     format: Literal[1] = 1
     run_id: str
@@ -82,7 +82,7 @@ class Line(Record):
 
 @dataclass(frozen=True)
 class Shift:
-    """How far a column is from its reference, in the unit of its limit."""
+    """The distance of a column from its reference, and its limit."""
 
     column: str
     distance: float
@@ -90,13 +90,13 @@ class Shift:
 
     @property
     def share(self) -> float | None:
-        """The distance as a multiple of what is allowed."""
+        """The distance as a multiple of the limit."""
         return json_values.number(self.distance / self.limit) if self.limit else None
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check. `drifted` and `below` are None where there was not enough data, or labels, to say."""
+    """A check. `drifted` is None without enough data, and `below` is None without enough labels."""
 
     run_id: str
     at: datetime
@@ -107,29 +107,29 @@ class Check:
     rows: int | None
     drifted: bool | None
     moved: tuple[Shift, ...]
-    """The columns that moved, furthest first."""
+    """The drifted columns, largest shift first."""
     largest: Shift | None
-    """The largest shift of all columns, also of those that moved by less than counts."""
+    """The largest shift of all columns, drifted or not."""
     accuracy: Interval | None
     threshold: float | None
-    """The higher of the environment's threshold and the limit that the release's own accuracy sets."""
+    """The higher of the environment's threshold and the limit that is derived from the release's accuracy."""
     below: bool | None
     labels: int | None
     alarm: str | None
-    """Which alarms are open after this check."""
+    """The alarms that are open after this check."""
     episodes: tuple[str, ...]
-    """What became of each alarm's episode with this check."""
+    """The state of each alarm after this check."""
     evidence: str | None
-    """The name of the folder of its evidence in `monitoring/`."""
+    """The name of the evidence folder in `monitoring/`."""
     report: str | None
-    """The same, where its Evidently report is kept."""
+    """The name of the evidence folder if its Evidently report still exists."""
     reference: Mapping[str, float]
-    """The mean score of each attribute in the reference that was compared with."""
+    """The mean score of each attribute in the reference."""
 
 
 @dataclass(frozen=True)
 class Checks:
-    """All checks, newest first, and the lines (number, what is wrong) that are none."""
+    """All checks, newest first, and the damaged lines (number, problem)."""
 
     checks: tuple[Check, ...]
     damaged: tuple[tuple[int, str], ...]
@@ -156,15 +156,15 @@ def lines(home: Path) -> tuple[list[Line], tuple[tuple[int, str], ...]]:
 
 
 def reports(home: Path) -> dict[str, Path]:
-    """Return the Evidently reports that are kept, by the name of their folder.
+    """Return the paths of the existing Evidently reports, by the name of their folder.
 
-    A name that a browser sends is looked up here and never made a path of.
+    Names that a browser sends are looked up in this dictionary and never joined to a path.
     """
     root = (home / "monitoring").resolve()
-    found = {path.parent.name: path for path in root.glob(f"*/{REPORT}")}
+    paths = {path.parent.name: path for path in root.glob(f"*/{REPORT}")}
     return {
         name: path
-        for name, path in found.items()
+        for name, path in paths.items()
         if path.is_file() and path.resolve().is_relative_to(root) and not name.startswith(".")
     }
 
@@ -213,15 +213,15 @@ def _check(home: Path, line: Line, kept: set[str]) -> Check:
 
 
 def _shifts(columns: Mapping[str, Column]) -> tuple[Shift, ...]:
-    found = (Shift(name, column.distance, column.distance_threshold) for name, column in columns.items())
-    return tuple(sorted(found, key=lambda shift: shift.share or shift.distance, reverse=True))
+    shifts = (Shift(name, column.distance, column.distance_threshold) for name, column in columns.items())
+    return tuple(sorted(shifts, key=lambda shift: shift.share or shift.distance, reverse=True))
 
 
 def _evidence(path: Path) -> Mapping[str, Column]:
     try:
         return _columns(path, path.stat().st_mtime_ns)
     except FileNotFoundError:
-        return {}  # Somebody tidied up; the line of the record has the most of it
+        return {}  # The evidence was deleted; the line of the record has the most important values
     except (OSError, ValueError, ParseError) as error:
         log.warning("%s: cannot be read: %s", path, error)
         return {}

@@ -1,4 +1,4 @@
-"""The environment's colours: those of `[api] theme`, as variables of the style sheet."""
+"""The colours of the environment, from `[api] theme`, as variables of the style sheet."""
 
 import re
 
@@ -9,12 +9,12 @@ from gitops.text import json_values
 SHADES = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950)
 _COLOUR = re.compile(r"#[0-9a-fA-F]{3,8}|(?:oklch|oklab|rgb|hsl)\([0-9a-z.%/, +-]+\)")
 
-# Slate, where an Airflow has no theme.
+# Lightness of slate, the default without a theme
 _LIGHTNESS = (0.984, 0.968, 0.929, 0.869, 0.704, 0.554, 0.446, 0.372, 0.279, 0.208, 0.129)
 
 
 def css() -> str:
-    """Return a style sheet that sets `--brand-50` to `--brand-950`; what is no colour is left out."""
+    """Return a style sheet that sets `--brand-50` to `--brand-950`. Invalid colours are replaced by slate."""
     brand = json_values.at(conf.getjson("api", "theme", fallback={}), ("tokens", "colors", "brand"))
     lines = []
     for shade, lightness in zip(SHADES, _LIGHTNESS, strict=True):

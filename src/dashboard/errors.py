@@ -1,5 +1,5 @@
-"""What keeps the page from showing something, as the one line that it shows instead."""
+"""Errors that the page shows in place of the part that cannot be read."""
 
 
 class DashboardError(Exception):
-    """Something cannot be read; the text says what, and what to do."""
+    """Something cannot be read. The message names it and the remedy."""

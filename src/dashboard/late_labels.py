@@ -1,4 +1,4 @@
-"""What late labels say of each attribute and slice: what the latest check with enough of them found."""
+"""Accuracy on late labels for each attribute and slice, from the latest check with enough labels."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from dashboard.card import Row
 from dashboard.checks import Check
+from dashboard.model_card import Row
 from gitops.errors import ParseError
 from gitops.model.metrics import Interval
 from gitops.text import record
@@ -26,13 +26,13 @@ class _Accuracy(Record):
     accuracy_low: Share | None
     accuracy_high: Share | None
     positives: Share | None = None
-    """Of an attribute: the share of images that have it."""
+    """For an attribute: the share of images that have it."""
     count: Count | None = None
-    """Of a slice: its images."""
+    """For a slice: the number of images."""
 
 
 class Performance(Record):
-    """Contents of `performance.json`. Earlier releases wrote no slices."""
+    """Contents of `performance.json`. Files of earlier releases have no slices."""
 
     format: Literal[1] = 1
     images: Count
@@ -42,7 +42,7 @@ class Performance(Record):
 
 @dataclass(frozen=True)
 class LateLabels:
-    """The accuracy on `images` whose labels came late, worst first."""
+    """The accuracy on `images` with late labels, worst first."""
 
     at: datetime
     images: int
@@ -51,26 +51,29 @@ class LateLabels:
 
 
 def read(home: Path, checks: Sequence[Check]) -> LateLabels | None:
-    """Return what the first of `checks` with an accuracy found; None without one, or without its evidence."""
+    """Return the results of the first of `checks` that has an accuracy.
+
+    Returns None if no check has an accuracy, or if its evidence cannot be read.
+    """
     check = next((check for check in checks if check.accuracy is not None and check.evidence), None)
     if check is None:
         return None
     path = home / "monitoring" / str(check.evidence) / EVIDENCE
     try:
-        found = record.read(Performance, path.read_bytes())
+        performance = record.read(Performance, path.read_bytes())
     except FileNotFoundError:
-        return None  # Somebody tidied up; the check's line has the most of it
+        return None  # The evidence was deleted; the line of the check has the most important values
     except (OSError, ParseError) as error:
         log.warning("%s: cannot be read: %s", path, error)
         return None
-    attributes, slices = map(_worst_first, (found.per_attribute, found.slices))
+    attributes, slices = map(_worst_first, (performance.per_attribute, performance.slices))
     if not attributes and not slices:
         return None
-    return LateLabels(check.at, found.images, attributes, slices)
+    return LateLabels(check.at, performance.images, attributes, slices)
 
 
 def _worst_first(rows: Mapping[str, _Accuracy]) -> tuple[Row, ...]:
-    found = (
+    with_intervals = (
         Row(
             name,
             Interval(row.accuracy, row.accuracy_low, row.accuracy_high),
@@ -80,4 +83,4 @@ def _worst_first(rows: Mapping[str, _Accuracy]) -> tuple[Row, ...]:
         for name, row in rows.items()
         if row.accuracy is not None
     )
-    return tuple(sorted(found, key=lambda row: row.accuracy.value))
+    return tuple(sorted(with_intervals, key=lambda row: row.accuracy.value))

@@ -1,8 +1,8 @@
-"""Plots as figures of a template: an SVG that stretches with the page, and the same as a table.
+"""Data for the plots of the page: an SVG that stretches with the page, and a table with the same values.
 
-The well-kept libraries that draw SVG scale a picture as a whole, letters too, so that nobody can read it on a
-phone; and they bring styles and scripts of their own, which the page's security policy refuses. Here only
-what is plotted is stretched: in a box of 1000 by 100, y downwards.
+The usual SVG libraries scale the whole picture, including the text, so nobody can read it on a phone. They
+also need inline styles and scripts, which the security policy of the page refuses. Here, only the plot area
+is stretched. Its coordinates run from 0 to 1000 (x) and from 0 to 100 (y, downwards).
 """
 
 import math
@@ -12,12 +12,12 @@ from datetime import date, timedelta
 
 WIDTH, HEIGHT = 1000, 100
 _TICKS = 4
-_LONG = 120  # days, from which on months are named rather than weeks
+_LONG = 120  # from this number of days on, ticks are months rather than weeks
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A label of an axis, at a percentage of it."""
+    """A label of an axis, at a position in percent."""
 
     at: float
     label: str
@@ -25,7 +25,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Dot:
-    """A point: `kind` is how it looks, `title` what it says under a pointer."""
+    """A point. `kind` is its CSS class, and `title` its tooltip."""
 
     x: float
     y: float
@@ -35,25 +35,25 @@ class Dot:
 
 @dataclass(frozen=True)
 class Plot:
-    """One plot. `says` is what somebody hears who does not see it; `head` and `rows` are the table."""
+    """A plot. Screen readers read `description`. `head` and `rows` are the table."""
 
     name: str
     title: str
-    says: str
+    description: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     across: tuple[Tick, ...] = ()
     up: tuple[Tick, ...] = ()
     bars: tuple[tuple[float, float, float, float], ...] = ()
-    """x, y, width and height of each."""
+    """x, y, width and height of each bar."""
     line: str = ""
     """Path data."""
     whiskers: str = ""
     dots: tuple[Dot, ...] = ()
     rules: tuple[tuple[float, str], ...] = ()
-    """Lines across: y, and what they stand for."""
+    """Horizontal lines: y and meaning."""
     legend: tuple[tuple[str, str], ...] = field(default=())
-    """Kinds of dots, and what they mean."""
+    """Kinds of dots and their meaning."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class Span:
         return (self.until - self.since).days + 1
 
     def x(self, day: date, *, middle: bool = True) -> float:
-        """Return where a day is."""
+        """Return the x coordinate of a day."""
         return round(((day - self.since).days + (0.5 if middle else 0)) / self.days * WIDTH, 2)
 
     def ticks(self) -> tuple[Tick, ...]:
-        """Return the first of each month, or every other Monday of a few months."""
+        """Return ticks at the first of each month or, for a short span, at every other Monday."""
         days = (self.since + timedelta(days=number) for number in range(self.days))
         if self.days > _LONG:
             step = 1 if self.days < 400 else 3
@@ -82,12 +82,12 @@ class Span:
             chosen = [day for day in days if day.weekday() == 0][::2]
             names = [f"{day.day} {day:%b}" for day in chosen]
         places = (self.x(day, middle=False) / WIDTH * 100 for day in chosen)
-        # The last would be cut off at the edge.
+        # A label at the edge would be cut off.
         return tuple(Tick(round(at, 2), name) for at, name in zip(places, names, strict=True) if at < 95)
 
 
 class Scale:
-    """The upward axis: from `low` to `high`, widened to round numbers."""
+    """The vertical axis, from `low` to `high`, widened to round numbers."""
 
     def __init__(self, low: float, high: float, label: Callable[[float], str]) -> None:
         step = _step((high - low or abs(high) or 1) / _TICKS)
@@ -97,14 +97,14 @@ class Scale:
         self._step, self._label = step, label
 
     def y(self, value: float) -> float:
-        """Return where a value is; one that is off the axis is at its end."""
+        """Return the y coordinate of a value. Values off the axis are moved to its end."""
         inside = min(max(value, self.low), self.high)
         return round((self.high - inside) / (self.high - self.low) * HEIGHT, 2)
 
     def ticks(self) -> tuple[Tick, ...]:
         count = round((self.high - self.low) / self._step)
-        found = [self.low + number * self._step for number in range(count + 1)]
-        return tuple(Tick(self.y(value), self._label(value)) for value in found)
+        values = [self.low + number * self._step for number in range(count + 1)]
+        return tuple(Tick(self.y(value), self._label(value)) for value in values)
 
 
 def _step(rough: float) -> float:
@@ -113,23 +113,23 @@ def _step(rough: float) -> float:
 
 
 def bars(span: Span, scale: Scale, values: Iterable[tuple[date, float]], days: int) -> tuple:
-    """Return a bar for each value, as wide as so many days less a gap."""
+    """Return a bar for each positive value. Bars are `days` wide, less a gap."""
     full = days / span.days * WIDTH
-    found = []
+    rectangles = []
     for day, value in values:
         left = max(span.x(day, middle=False), 0)
         right = min(span.x(day, middle=False) + full * 0.86, WIDTH)
         top = scale.y(value)
         if right > left and value > 0:
-            found.append((left, top, round(right - left, 2), round(HEIGHT - top, 2)))
-    return tuple(found)
+            rectangles.append((left, top, round(right - left, 2), round(HEIGHT - top, 2)))
+    return tuple(rectangles)
 
 
 def line(points: Sequence[tuple[float, float]]) -> str:
-    """Return the path through points."""
+    """Return the SVG path through points."""
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in points) if len(points) > 1 else ""
 
 
 def whiskers(ranges: Iterable[tuple[float, float, float]]) -> str:
-    """Return the path of upright lines: x, y and y of each."""
+    """Return the SVG path of vertical lines, each given by x, top and bottom."""
     return "".join(f"M{x:g} {top:g}V{bottom:g}" for x, top, bottom in ranges)

@@ -1,6 +1,6 @@
-"""The Airflow plugin: found through the entry point `airflow.plugins` wherever this project is installed.
+"""The Airflow plugin. Airflow finds it through the entry point `airflow.plugins`.
 
-Every process of Airflow loads its plugins, so the page itself is imported by the api-server alone.
+Every process of Airflow loads its plugins, so only the api-server imports the page itself.
 """
 
 from functools import cached_property
@@ -12,7 +12,7 @@ PREFIX = "/visage"
 
 
 class VisagePlugin(AirflowPlugin):
-    """An entry of its own in the menu at the left, which opens the page in Airflow's frame."""
+    """An entry in the menu at the left that opens the page in Airflow's frame."""
 
     name = "visage"
 
@@ -31,7 +31,7 @@ class VisagePlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:
-        """What the api-server, and nobody else, asks for."""
+        """The app of the page. Only the api-server reads this property."""
         from dashboard.app import make
 
         return [{"app": make(), "url_prefix": PREFIX, "name": "Visage"}]

@@ -1,11 +1,11 @@
-"""What runs here: the release that the bundle serves, since when, by which change, and what became of it."""
+"""The running release: since when it runs, the change that declared it, its verdict, and the way back."""
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
-from dashboard.place import Place
 from gitops.errors import GitopsError, ReleaseError
 from gitops.git.repository import Repository
 from gitops.paths import MAIN
@@ -22,21 +22,21 @@ _REQUEST = re.compile(r"(?<![\w/])#(\d+)\b")
 
 @dataclass(frozen=True)
 class Change:
-    """The commit of main by which a release came to be declared, and its pull request where it names one."""
+    """The commit of main that declared a release, and its pull request if the subject names one."""
 
     commit: str
     at: datetime
     subject: str
     request: str | None
     parents: int
-    """Of two a revert has to name one; without any there is nothing to go back to."""
+    """The number of parents. A revert of a merge must name one, and a root commit cannot be reverted."""
     url: str | None
-    """Where a forge shows the pull request, or else the commit; None where that is not known."""
+    """The web address of the pull request or else the commit, or None if it is unknown."""
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """The verdict against a release."""
+    """The verdict that rejected a release."""
 
     tag: str
     at: datetime | None
@@ -45,11 +45,11 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Running:
-    """The state of one environment; `commit` None is an environment without a release."""
+    """The state of an environment. `commit` is None if the environment has no release."""
 
     environment: str
     follows: bool
-    """Whether this environment follows main, so that it is main that is changed."""
+    """Whether this environment follows main, so that changes are made on main."""
     wave: tuple[str, ...] = ()
     """The environments that get a release together with this one."""
     before: tuple[str, ...] = ()
@@ -61,18 +61,18 @@ class Running:
     refused: str | None = None
     """Why the declared release does not run."""
     notice: str | None = None
-    """That the model was made from another commit."""
+    """A note that the model was made from another commit."""
     next_command: str | None = None
-    """The command that mends that."""
+    """The command that makes a model of this commit."""
     needs: int | None = None
-    """The contract of the runtime that the release needs."""
+    """The runtime contract that the release needs."""
     contract: int | None = None
-    """The contract that the runtime of this environment keeps."""
+    """The contract of this environment's runtime."""
     hold: str | None = None
     change: Change | None = None
     verdict: Verdict | None = None
     rejection: Rejection | None = None
-    """Of the declared release."""
+    """The rejection of the declared release."""
     back: str | None = None
     """The last verified release before the declared one."""
     meeting: Meeting = instructions.LOCAL
@@ -80,7 +80,7 @@ class Running:
 
     @property
     def way_back(self) -> str | None:
-        """The commands that go back, or None where there is nothing to go back to."""
+        """The commands that roll back, or None if there is no earlier release."""
         if self.follows:
             if self.change is None or not self.change.parents:
                 return None
@@ -91,57 +91,61 @@ class Running:
 
     @property
     def way_on(self) -> str:
-        """The commands that allow promotions again after a hold."""
+        """The commands that lift a hold."""
         return text(instructions.lift_hold(self.environment, self.meeting))
 
     @property
     def way_in(self) -> str:
-        """The commands that promote a first release."""
+        """The commands that promote the first release."""
         return text(instructions.promote(self.environment, self.meeting))
 
 
-def repository(place: Place) -> Repository:
+def repository(paths: EnvironmentPaths) -> Repository:
     """Return the bundle's copy of the repository.
 
-    :raises DashboardError: where there is none.
+    Raises:
+        DashboardError: There is no copy yet.
+
     """
-    found = Repository(place.bundle / "bare")
-    if not found.path.is_dir():
+    bare = Repository(paths.bundle / "bare")
+    if not bare.path.is_dir():
         raise DashboardError(
-            f"{found.path}: not there. The dag-processor makes it; the api-server must read it"
+            f"{bare.path}: not found. The dag-processor creates it; the api-server must be able to read it"
         )
-    return found
+    return bare
 
 
-def read(place: Place) -> Running:
-    """Read what runs from `release.json` of the bundle, and the rest from its git repository.
+def read(paths: EnvironmentPaths) -> Running:
+    """Read the running release from `release.json` of the bundle, and the rest from its git repository.
 
-    :raises DashboardError: where either cannot be read.
+    Raises:
+        DashboardError: The file or the repository cannot be read.
+
     """
     try:
-        served = serving.read(place.bundle)
+        served = serving.read(paths.bundle)
     except ReleaseError as error:
         raise DashboardError(str(error)) from error
     if served is None:
         raise DashboardError(
-            f"{place.bundle / serving.FILE}: not there. The dag-processor writes it when it first asks git; "
-            f"the api-server must be able to read it"
+            f"{paths.bundle / serving.FILE}: not found. The dag-processor writes it when it first reads git, "
+            f"and the api-server must be able to read it"
         )
-    bare = repository(place)
+    bare = repository(paths)
     try:
         ledger = Ledger(bare, main=MAIN)
-        change = _change(ledger, place.environment, served.commit) if served.commit else None
-        rejected = ledger.verdicts.rejected(place.environment, served.declared)
+        change = _change(ledger, paths.environment, served.commit) if served.commit else None
+        rejected = ledger.verdicts.rejected(paths.environment, served.declared)
         known = ledger.environments
-        follows = known.follows(place.environment)
-        back = None if follows else last_good(ledger, place.environment)
-        members = known.wave(known[place.environment].wave) if place.environment in known else ()
+        follows = known.follows(paths.environment)
+        back = None if follows else last_good(ledger, paths.environment)
+        members = known.wave(known[paths.environment].wave) if paths.environment in known else ()
         return Running(
-            environment=place.environment,
+            environment=paths.environment,
             follows=follows,
-            wave=tuple(name for name in members if name != place.environment),
-            before=known.before(place.environment) if place.environment in known else (),
-            after=tuple(name for name in known if place.environment in known.before(name)),
+            wave=tuple(name for name in members if name != paths.environment),
+            before=known.before(paths.environment) if paths.environment in known else (),
+            after=tuple(name for name in known if paths.environment in known.before(name)),
             commit=served.commit,
             declared=served.declared,
             refused=served.refused,
@@ -149,9 +153,9 @@ def read(place: Place) -> Running:
             next_command=served.next_command,
             needs=served.needs,
             contract=served.contract,
-            hold=ledger.present(place.environment).hold,
+            hold=ledger.present(paths.environment).hold,
             change=change,
-            verdict=ledger.verdicts.verified(place.environment, served.commit),
+            verdict=ledger.verdicts.verified(paths.environment, served.commit),
             rejection=Rejection(rejected.name, rejected.at, rejected.message.partition("\n")[0])
             if rejected
             else None,
@@ -162,22 +166,24 @@ def read(place: Place) -> Running:
         raise DashboardError(str(error)) from error
 
 
-def runbook(place: Place, name: str) -> str | None:
-    """Return the text of a runbook as the newest commit of main has it; None where there is none.
+def runbook(paths: EnvironmentPaths, name: str) -> str | None:
+    """Return the text of a runbook from the newest commit of main, or None if there is no such runbook.
 
-    :raises DashboardError: where the repository cannot be read.
+    Raises:
+        DashboardError: The repository cannot be read.
+
     """
     if not _NAME.fullmatch(name):
         return None
     try:
-        content = repository(place).read(MAIN, f"docs/runbooks/{name}.md")
+        content = repository(paths).read(MAIN, f"docs/runbooks/{name}.md")
     except GitopsError as error:
         raise DashboardError(str(error)) from error
     return None if content is None else content.decode("utf-8", "replace")
 
 
 def _change(ledger: Ledger, environment: str, commit: str) -> Change | None:
-    """Return the change that first declared the release that runs, under whatever commit, held or not."""
+    """Return the change that first declared the running release, or an identical one."""
     entries = [entry for entry in ledger.history(environment) if entry.commit]
     known = identities(ledger.repository, [commit, *(entry.commit for entry in entries if entry.commit)])
     mine = known.get(commit, commit)

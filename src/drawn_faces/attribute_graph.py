@@ -1,4 +1,4 @@
-"""What each attribute of a drawn face depends on, and where it is possible: the network of the population."""
+"""The Bayesian network of the population: the causes of each attribute, and where it is possible."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -119,7 +119,7 @@ NODES: tuple[Node, ...] = (
         _chin_shows,
     ),
     Node("Narrow_Eyes", {"Mouth_Slightly_Open": 0.7, "Big_Lips": 0.6, "Bags_Under_Eyes": 0.7}),
-    # what is worn
+    # clothes and accessories
     Node(
         "Eyeglasses",
         {

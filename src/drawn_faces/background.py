@@ -1,4 +1,4 @@
-"""Backgrounds: what a photograph shows out of focus behind a face."""
+"""Backgrounds, out of focus."""
 
 from functools import cache
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from drawn_faces.celeba import HEIGHT, WIDTH
-from drawn_faces.random_streams import Dice
+from drawn_faces.random_streams import RandomStreams
 
 # Places: colours that go together, from which the patches of one background are mixed.
 _PLACES: tuple[tuple[tuple[int, int, int], ...], ...] = (
@@ -21,9 +21,9 @@ _PLACES: tuple[tuple[tuple[int, int, int], ...], ...] = (
 )
 
 
-def background(dice: Dice) -> np.ndarray:
+def background(streams: RandomStreams) -> np.ndarray:
     """An RGB image (218, 178, 3) uint8."""
-    rng = dice.of("background")
+    rng = streams.of("background")
     place = np.asarray(_PLACES[int(rng.integers(len(_PLACES)))], np.float32)
     rows, columns = (int(n) for n in rng.integers(3, 8, 2))
     patches = place[rng.integers(0, len(place), (rows, columns))]

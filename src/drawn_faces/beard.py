@@ -6,42 +6,42 @@ import cv2
 import numpy as np
 
 from drawn_faces.canvas import Canvas, Color, coverage, mirrored, mix, moved, spline, tone
-from drawn_faces.person import Subject
+from drawn_faces.person import Person
 
 SIDES = (-1, 1)
 
 
-def draw_beard(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
-    """What grows below the nose but for the moustache; drawn before the mouth. `edge`: the face's outline.
+def draw_beard(canvas: Canvas, person: Person, edge: np.ndarray) -> None:
+    """Draw the beard without the moustache. Call this before drawing the mouth. `edge` is the outline.
 
     CelebA calls some shadows a beard and others not: here the one that counts as a beard is a grown stubble.
     """
-    if subject.has("5_o_Clock_Shadow"):
-        _draw_shadow(canvas, subject, edge)
-        if not subject.has("No_Beard", "Goatee"):
-            _draw_stubble(canvas, subject, edge)
-    if subject.full_beard:
-        _grow(canvas, subject, [_full(edge)], "beard")
-    if subject.has("Goatee"):
+    if person.has("5_o_Clock_Shadow"):
+        _draw_shadow(canvas, person, edge)
+        if not person.has("No_Beard", "Goatee"):
+            _draw_stubble(canvas, person, edge)
+    if person.full_beard:
+        _grow(canvas, person, [_full(edge)], "beard")
+    if person.has("Goatee"):
         low = edge[:, 1].max()
         goatee = spline(
             [(-8, 43.5), (0, 45.5), (8, 43.5), (14, 47), (13, low), (0, low + 5), (-13, low), (-14, 47)],
             closed=True,
         )
-        _grow(canvas, subject, [goatee], "goatee")
-    if subject.has("Sideburns"):
+        _grow(canvas, person, [goatee], "goatee")
+    if person.has("Sideburns"):
         strips = [
             mirrored([(45, -26), (36, -26), (34.5, -4), (33, 20), (40.5, 23), (44, 8), (45.5, -6)], side)
             for side in SIDES
         ]
-        _grow(canvas, subject, strips, "sideburns")
+        _grow(canvas, person, strips, "sideburns")
 
 
-def draw_mustache(canvas: Canvas, subject: Subject) -> None:
+def draw_mustache(canvas: Canvas, person: Person) -> None:
     """Drawn after the mouth, whose upper lip it may cover."""
-    if not subject.has("Mustache"):
+    if not person.has("Mustache"):
         return
-    lift = -2.0 if subject.has("Mouth_Slightly_Open") else 0.0
+    lift = -2.0 if person.has("Mouth_Slightly_Open") else 0.0
     shape = moved(
         spline(
             [
@@ -63,7 +63,7 @@ def draw_mustache(canvas: Canvas, subject: Subject) -> None:
         0,
         lift,
     )
-    _grow(canvas, subject, [shape], "mustache", lift=4)
+    _grow(canvas, person, [shape], "mustache", lift=4)
 
 
 def _full(edge: np.ndarray) -> np.ndarray:
@@ -100,46 +100,46 @@ def _cheeks_and_mouth() -> np.ndarray:
     )
 
 
-def _color(subject: Subject) -> Color:
-    if subject.has("Bald") or (subject.has("Wearing_Hat") and not subject.long_hair):
-        return ((44, 32, 26), (86, 54, 34), (30, 26, 26))[int(subject.dice.of("beard color").integers(3))]
-    return tone(subject.hair, 0.72)
+def _color(person: Person) -> Color:
+    if person.has("Bald") or (person.has("Wearing_Hat") and not person.long_hair):
+        return ((44, 32, 26), (86, 54, 34), (30, 26, 26))[int(person.streams.of("beard color").integers(3))]
+    return tone(person.hair, 0.72)
 
 
 def _grow(
-    canvas: Canvas, subject: Subject, shapes: list[np.ndarray], part: str, lift: float | None = 1.0
+    canvas: Canvas, person: Person, shapes: list[np.ndarray], part: str, lift: float | None = 1.0
 ) -> None:
-    placed = [subject.pose.place(shape, lift) for shape in shapes]
+    placed = [person.pose.place(shape, lift) for shape in shapes]
     # Its shadow sets a fair beard off from fair skin.
-    canvas.soft([moved(points, 0, 1.5) for points in placed], subject.shade(0.4), 0.5, 1.6)
+    canvas.soft([moved(points, 0, 1.5) for points in placed], person.shade(0.4), 0.5, 1.6)
     box, mask = coverage(placed, 0.9)
-    x, y = subject.dice.of(part).integers(0, 128, 2)
+    x, y = person.streams.of(part).integers(0, 128, 2)
     height, width = mask.shape
     texture = _hairs()[y : y + height, x : x + width, None]
-    canvas.blend(box, mask, (texture * np.asarray(_color(subject), np.float32)).clip(0, 254), 0.96)
+    canvas.blend(box, mask, (texture * np.asarray(_color(person), np.float32)).clip(0, 254), 0.96)
 
 
-def _draw_shadow(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
+def _draw_shadow(canvas: Canvas, person: Person, edge: np.ndarray) -> None:
     cheek = spline(
         [(36, 18), (28, 30), (22, 26), (12, 23), (0, 23), (-12, 23), (-22, 26), (-28, 30), (-36, 18)]
     )
-    shape = subject.pose.place(np.concatenate([_jaw(edge, 16) * (0.98, 0.99), cheek]), 0)
+    shape = person.pose.place(np.concatenate([_jaw(edge, 16) * (0.98, 0.99), cheek]), 0)
     box, mask = coverage([shape], 2.0)
-    x, y = subject.dice.of("stubble").integers(0, 128, 2)
+    x, y = person.streams.of("stubble").integers(0, 128, 2)
     height, width = mask.shape
     texture = _stubble()[y : y + height, x : x + width, None]
-    color = np.asarray(mix(subject.shade(0.30), (38, 42, 54), 0.5), np.float32)
+    color = np.asarray(mix(person.shade(0.30), (38, 42, 54), 0.5), np.float32)
     canvas.blend(box, mask, (texture * color).clip(0, 254), 0.44)
 
 
-def _draw_stubble(canvas: Canvas, subject: Subject, edge: np.ndarray) -> None:
+def _draw_stubble(canvas: Canvas, person: Person, edge: np.ndarray) -> None:
     """A beard of a few days: within the face's outline, and with skin between its hairs."""
     beard = np.concatenate([_jaw(edge, 10) * 0.99, _cheeks_and_mouth()])
-    box, mask = coverage([subject.pose.place(beard, 0)], 1.2)
-    x, y = subject.dice.of("stubble").integers(0, 128, 2)
+    box, mask = coverage([person.pose.place(beard, 0)], 1.2)
+    x, y = person.streams.of("stubble").integers(0, 128, 2)
     height, width = mask.shape
     hairs = _stubble()[y : y + height, x : x + width]
-    color = np.asarray(mix(_color(subject), (30, 24, 24), 0.45), np.float32)
+    color = np.asarray(mix(_color(person), (30, 24, 24), 0.45), np.float32)
     canvas.blend(box, cv2.multiply(mask, hairs, dtype=cv2.CV_8U), color, 0.72)
 
 

@@ -1,4 +1,4 @@
-"""What a camera adds: light, blur and noise. They say nothing about the face, and are the knobs of drift."""
+"""Camera effects: light, blur and noise. They do not depend on the face, and simulate drift."""
 
 from functools import cache
 
@@ -7,14 +7,14 @@ import numpy as np
 
 from drawn_faces.celeba import HEIGHT, WIDTH
 from drawn_faces.params import SyntheticParams
-from drawn_faces.random_streams import Dice
+from drawn_faces.random_streams import RandomStreams
 
 _TILE = 768
 
 
-def photographed(image: np.ndarray, dice: Dice, params: SyntheticParams) -> np.ndarray:
+def photographed(image: np.ndarray, streams: RandomStreams, params: SyntheticParams) -> np.ndarray:
     """The picture (218, 178, 3) uint8 as a camera in these conditions shows it."""
-    rng = dice.of("camera")
+    rng = streams.of("camera")
     gain, warmth, side = rng.normal(0, (0.10, 0.03, 0.11))
     blur, noise = rng.uniform(0.35, 1.2), rng.uniform(0.8, 6.0)
     left, top = (int(v) for v in rng.integers(0, _TILE - HEIGHT, 2))

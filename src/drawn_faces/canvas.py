@@ -161,7 +161,7 @@ def _evenly(count: int) -> np.ndarray:
 
 @cache
 def _spline_matrix(count: int, closed: bool, steps: int) -> np.ndarray:
-    """What turns `count` knots into the points of their curve, which depends on them linearly."""
+    """Return the matrix that maps `count` knots to the points of their curve."""
     t = np.arange(steps) / steps
     basis = np.stack(
         [

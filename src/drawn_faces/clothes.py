@@ -1,9 +1,9 @@
-"""What is worn below the face: clothes, necktie, necklace, earrings."""
+"""Clothes, necktie, necklace and earrings."""
 
 import numpy as np
 
 from drawn_faces.canvas import Canvas, ellipse, mirrored, mix, moved, spline, tone
-from drawn_faces.person import Subject
+from drawn_faces.person import Person
 
 SIDES = (-1, 1)
 _CLOTH = (
@@ -22,14 +22,14 @@ _TIES = ((164, 24, 34), (28, 60, 140), (26, 104, 76), (120, 30, 110), (204, 150,
 _METALS = ((236, 192, 84), (226, 228, 234), (236, 192, 84), (30, 168, 172), (206, 36, 64))
 
 
-def draw_clothes(canvas: Canvas, subject: Subject) -> None:
-    """Shoulders and what covers them. The neckline leaves room for a necklace."""
-    place, rng = subject.pose.place, subject.dice.of("clothes")
+def draw_clothes(canvas: Canvas, person: Person) -> None:
+    """Draw shoulders and clothes. The neckline leaves room for a necklace."""
+    place, rng = person.pose.place, person.streams.of("clothes")
     cloth = _CLOTH[int(rng.integers(len(_CLOTH)))]
     suit = _SUITS[int(rng.integers(len(_SUITS)))]
     tie = _TIES[int(rng.integers(len(_TIES)))]
     style = rng.random()
-    male, wears_tie = subject.has("Male"), subject.has("Wearing_Necktie")
+    male, wears_tie = person.has("Male"), person.has("Wearing_Necktie")
     wide, rise = (92, 80) if male else (76, 86)
     shoulders = spline(
         [
@@ -44,16 +44,16 @@ def draw_clothes(canvas: Canvas, subject: Subject) -> None:
         ]
     )
     formal = wears_tie or (male and style < 0.25)
-    deep = subject.has("Wearing_Necklace") or (not male and style < 0.5)
+    deep = person.has("Wearing_Necklace") or (not male and style < 0.5)
     neck_half = 25 if male else 20
     if formal:
         canvas.fill(place(shoulders, None), suit)
         shirt = [(-neck_half, 66), (neck_half, 66), (14, 120), (-14, 120)]
         canvas.fill(place(shirt, None), (236, 238, 242))
         if wears_tie:
-            _draw_tie(canvas, subject, tie)
+            _draw_tie(canvas, person, tie)
         else:
-            canvas.fill(place([(-10, 70), (10, 70), (0, 92)], None), subject.shade(0.84))
+            canvas.fill(place([(-10, 70), (10, 70), (0, 92)], None), person.shade(0.84))
         for side in SIDES:
             collar = mirrored([(neck_half, 62), (7, 78), (15, 92), (neck_half + 3, 72)], side)
             canvas.fill(place(collar, None), (250, 250, 252))
@@ -70,16 +70,16 @@ def draw_clothes(canvas: Canvas, subject: Subject) -> None:
         neckline = spline([(-27, 68), (-22, 80), (0, 87), (22, 80), (27, 68)])
     else:
         neckline = np.array([(-27, 68), (-22, 76), (0, 100), (22, 76), (27, 68)], float)
-    canvas.fill(place(neckline, None), subject.shade(0.88))
+    canvas.fill(place(neckline, None), person.shade(0.88))
     canvas.ribbon(place(neckline, None), 2.4, tone(cloth, 0.72))
 
 
-def draw_necklace(canvas: Canvas, subject: Subject) -> None:
-    if not subject.has("Wearing_Necklace"):
+def draw_necklace(canvas: Canvas, person: Person) -> None:
+    if not person.has("Wearing_Necklace"):
         return
-    place, rng = subject.pose.place, subject.dice.of("necklace")
+    place, rng = person.pose.place, person.streams.of("necklace")
     metal, style = _METALS[int(rng.integers(len(_METALS)))], int(rng.integers(3))
-    half = 27 if subject.has("Male") else 22
+    half = 27 if person.has("Male") else 22
     curve = spline(
         [
             (-half, 66),
@@ -93,7 +93,7 @@ def draw_necklace(canvas: Canvas, subject: Subject) -> None:
         steps=5,
     )
     placed = place(curve, None)
-    canvas.soft([np.concatenate([placed, moved(placed[::-1], 0, 5)])], subject.shade(0.4), 0.45, 1.2)
+    canvas.soft([np.concatenate([placed, moved(placed[::-1], 0, 5)])], person.shade(0.4), 0.45, 1.2)
     if style == 0:  # pearls
         for point in placed[1:-1:2]:
             canvas.disc(point, 3.3, (150, 138, 130))
@@ -109,10 +109,10 @@ def draw_necklace(canvas: Canvas, subject: Subject) -> None:
         )
 
 
-def draw_earrings(canvas: Canvas, subject: Subject) -> None:
-    if not subject.has("Wearing_Earrings"):
+def draw_earrings(canvas: Canvas, person: Person) -> None:
+    if not person.has("Wearing_Earrings"):
         return
-    place, rng = subject.pose.place, subject.dice.of("earrings")
+    place, rng = person.pose.place, person.streams.of("earrings")
     metal, style = _METALS[int(rng.integers(len(_METALS)))], int(rng.integers(3))
     dark, bright = tone(metal, 0.35), mix(metal, (255, 255, 255), 0.25)
     for side in SIDES:
@@ -131,8 +131,8 @@ def draw_earrings(canvas: Canvas, subject: Subject) -> None:
             canvas.disc(moved(lobe, -1, -0.5), 2.2, (255, 255, 255))
 
 
-def _draw_tie(canvas: Canvas, subject: Subject, color: tuple[int, int, int]) -> None:
-    place = subject.pose.place
+def _draw_tie(canvas: Canvas, person: Person, color: tuple[int, int, int]) -> None:
+    place = person.pose.place
     blade = [(-6, 88), (6, 88), (13, 124), (-13, 124)]
     canvas.fill(place(blade, None), color)
     for y in (98, 108, 118):

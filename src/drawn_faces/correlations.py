@@ -1,4 +1,4 @@
-"""How CelebA's attributes go together: the phi coefficients of the pairs that tell most.
+"""Correlations of CelebA's attributes: the phi coefficients of the most correlated pairs.
 
 Of the attributes that are drawn, every pair whose coefficient is 0.3 or more in size, and every attribute's
 strongest pair; strongest first.

@@ -9,8 +9,8 @@ from drawn_faces.canvas import Canvas
 from drawn_faces.mouth import draw_mouth
 from drawn_faces.nose import draw_nose
 from drawn_faces.params import SyntheticParams
-from drawn_faces.person import meet
-from drawn_faces.random_streams import Dice
+from drawn_faces.person import create_person
+from drawn_faces.random_streams import RandomStreams
 
 
 def draw_face(seed: int, index: int, params: SyntheticParams) -> tuple[np.ndarray, dict[str, bool]]:
@@ -25,28 +25,28 @@ def render(seed: int, index: int, attributes: dict[str, bool], params: Synthetic
 
     Two calls that differ in one attribute give the same person in the same picture, but for that attribute.
     """
-    dice = Dice(seed, index)
-    subject = meet(attributes, dice, params.pose)
-    canvas = Canvas(background(dice))
-    edge = head.outline(subject)
+    streams = RandomStreams(seed, index)
+    person = create_person(attributes, streams, params.pose)
+    canvas = Canvas(background(streams))
+    edge = head.outline(person)
 
-    hair.draw_hair_behind(canvas, subject)
-    head.draw_neck(canvas, subject)
-    clothes.draw_clothes(canvas, subject)
-    clothes.draw_necklace(canvas, subject)
-    head.draw_double_chin(canvas, subject)
-    head.draw_ears(canvas, subject)
-    head.draw_skin(canvas, subject, edge)
-    head.draw_chin_edge(canvas, subject, edge)
-    head.draw_marks(canvas, subject)
-    beard.draw_beard(canvas, subject, edge)
-    eyes.draw_eyes(canvas, subject)
-    eyes.draw_brows(canvas, subject)
-    draw_nose(canvas, subject)
-    draw_mouth(canvas, subject)
-    beard.draw_mustache(canvas, subject)
-    hair.draw_hair(canvas, subject)
-    hair.draw_hat(canvas, subject)
-    eyes.draw_eyeglasses(canvas, subject)
-    clothes.draw_earrings(canvas, subject)
-    return photographed(canvas.image, dice, params)
+    hair.draw_hair_behind(canvas, person)
+    head.draw_neck(canvas, person)
+    clothes.draw_clothes(canvas, person)
+    clothes.draw_necklace(canvas, person)
+    head.draw_double_chin(canvas, person)
+    head.draw_ears(canvas, person)
+    head.draw_skin(canvas, person, edge)
+    head.draw_chin_edge(canvas, person, edge)
+    head.draw_marks(canvas, person)
+    beard.draw_beard(canvas, person, edge)
+    eyes.draw_eyes(canvas, person)
+    eyes.draw_brows(canvas, person)
+    draw_nose(canvas, person)
+    draw_mouth(canvas, person)
+    beard.draw_mustache(canvas, person)
+    hair.draw_hair(canvas, person)
+    hair.draw_hat(canvas, person)
+    eyes.draw_eyeglasses(canvas, person)
+    clothes.draw_earrings(canvas, person)
+    return photographed(canvas.image, streams, params)

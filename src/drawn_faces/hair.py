@@ -7,7 +7,7 @@ import numpy as np
 
 from drawn_faces.canvas import Canvas, coverage, ellipse, mirrored, mix, moved, normals, spline, tone
 from drawn_faces.celeba import HEIGHT, WIDTH
-from drawn_faces.person import CENTER, Subject
+from drawn_faces.person import CENTER, Person
 
 SIDES = (-1, 1)
 _HATS = (
@@ -22,57 +22,57 @@ _HATS = (
 )
 
 
-def draw_hair_behind(canvas: Canvas, subject: Subject) -> None:
-    """What hangs behind neck and shoulders, or is pinned up behind the head."""
-    place = subject.pose.place
-    if subject.long_hair:
-        wide, low = _reach(subject)
+def draw_hair_behind(canvas: Canvas, person: Person) -> None:
+    """Draw the hair behind neck and shoulders, or pinned up behind the head."""
+    place = person.pose.place
+    if person.long_hair:
+        wide, low = _reach(person)
         shape = spline(
             [(-44, -40), (0, -62), (44, -40), (wide, 10), (wide - 4, low), (-wide + 4, low), (-wide, 10)],
             closed=True,
         )
-        canvas.fill(place(shape, None), tone(subject.hair, 0.50))
-    elif _pinned_up(subject):
-        rng = subject.dice.of("bun")
+        canvas.fill(place(shape, None), tone(person.hair, 0.50))
+    elif _pinned_up(person):
+        rng = person.streams.of("bun")
         radius, across = rng.uniform(15, 20), rng.normal(0, 5)
         bun = place(ellipse((across, -84), (radius, radius * 0.85)), None)
-        _paint(canvas, subject, [bun])
+        _paint(canvas, person, [bun])
 
 
-def draw_hair(canvas: Canvas, subject: Subject) -> None:
-    """What lies on and beside the head; nothing on a bald one. A hat covers the top of it."""
-    if subject.has("Bald"):
+def draw_hair(canvas: Canvas, person: Person) -> None:
+    """Draw the hair on and beside the head, except on a bald head. A hat covers the top."""
+    if person.has("Bald"):
         return
-    hat = subject.has("Wearing_Hat")
-    if hat and not subject.long_hair:
+    hat = person.has("Wearing_Hat")
+    if hat and not person.long_hair:
         return
-    shapes = [] if hat else [_cap(subject)]
-    if subject.long_hair:
-        shapes += [_curtain(subject, side) for side in SIDES]
-    elif not subject.has("Male"):
+    shapes = [] if hat else [_cap(person)]
+    if person.long_hair:
+        shapes += [_curtain(person, side) for side in SIDES]
+    elif not person.has("Male"):
         shapes += [mirrored([(44, -34), (46, -12), (43, 2), (41.5, -4), (38, -34)], side) for side in SIDES]
     else:
         shapes += [
             mirrored([(41, -40), (46.5, -30), (46, -16), (40.5, -15), (37, -34)], side) for side in SIDES
         ]
-    placed = [subject.pose.place(shape, None) for shape in shapes]
-    if subject.has("Bangs"):
-        placed.append(subject.pose.place(_bangs(subject), 2))
+    placed = [person.pose.place(shape, None) for shape in shapes]
+    if person.has("Bangs"):
+        placed.append(person.pose.place(_bangs(person), 2))
     shadow = [moved(points, 0, 3) for points in placed]
-    canvas.soft(shadow, subject.shade(0.35), 0.30, 2.0)
-    _paint(canvas, subject, placed)
+    canvas.soft(shadow, person.shade(0.35), 0.30, 2.0)
+    _paint(canvas, person, placed)
 
 
-def draw_hat(canvas: Canvas, subject: Subject) -> None:
-    if not subject.has("Wearing_Hat"):
+def draw_hat(canvas: Canvas, person: Person) -> None:
+    if not person.has("Wearing_Hat"):
         return
-    place, rng = subject.pose.place, subject.dice.of("hat")
+    place, rng = person.pose.place, person.streams.of("hat")
     color = _HATS[int(rng.integers(len(_HATS)))]
     style = int(rng.integers(3))
     brow = spline([(-46, -30), (-30, -38), (0, -41), (30, -38), (46, -30)])
     high = rng.uniform(-92, -84)
     dome = spline([(46, -30), (48, -54), (34, high + 8), (0, high), (-34, high + 8), (-48, -54), (-46, -30)])
-    canvas.soft([moved(place(brow, None), 0, 4), place(dome, None)], subject.shade(0.35), 0.35, 2.5)
+    canvas.soft([moved(place(brow, None), 0, 4), place(dome, None)], person.shade(0.35), 0.35, 2.5)
     body = place(np.concatenate([brow, dome]), None)
     canvas.fill(body, color)
     canvas.soft(
@@ -112,25 +112,25 @@ def draw_hat(canvas: Canvas, subject: Subject) -> None:
         )
 
 
-def _pinned_up(subject: Subject) -> bool:
-    plain = not subject.has("Male", "Wearing_Hat", "Bald") and not subject.long_hair
-    return plain and subject.dice.of("pinned up").random() < 0.6
+def _pinned_up(person: Person) -> bool:
+    plain = not person.has("Male", "Wearing_Hat", "Bald") and not person.long_hair
+    return plain and person.streams.of("pinned up").random() < 0.6
 
 
-def _reach(subject: Subject) -> tuple[float, float]:
+def _reach(person: Person) -> tuple[float, float]:
     """How far long hair reaches to the side and down."""
-    wide, low = subject.dice.of("length").random(2)
-    cheeks = 7 if subject.has("Chubby") else 0
-    if subject.has("Male"):
+    wide, low = person.streams.of("length").random(2)
+    cheeks = 7 if person.has("Chubby") else 0
+    if person.has("Male"):
         return 53 + 4 * wide + cheeks, 46 + 16 * low
-    return (59 if subject.has("Wavy_Hair") else 53) + 6 * wide + cheeks, 66 + 40 * low
+    return (59 if person.has("Wavy_Hair") else 53) + 6 * wide + cheeks, 66 + 40 * low
 
 
-def _cap(subject: Subject) -> np.ndarray:
+def _cap(person: Person) -> np.ndarray:
     """Hair on top of the head, from the outside to the line where it begins."""
-    rng = subject.dice.of("cap")
+    rng = person.streams.of("cap")
     volume, part, peak = rng.random(3)
-    wavy, receding = subject.has("Wavy_Hair"), subject.has("Receding_Hairline")
+    wavy, receding = person.has("Wavy_Hair"), person.has("Receding_Hairline")
     full = 5 + 5 * volume + (5 if wavy else 0) - (3 if receding else 0)
     side = -1 if part < 0.5 else 1
     top = spline(
@@ -146,7 +146,7 @@ def _cap(subject: Subject) -> np.ndarray:
         ]
     )
     if wavy:
-        top = _scalloped(top, 2.2, 5, subject)
+        top = _scalloped(top, 2.2, 5, person)
     if receding:
         line = [
             (-43, -16),
@@ -159,7 +159,7 @@ def _cap(subject: Subject) -> np.ndarray:
             (40, -36),
             (43, -16),
         ]
-    elif subject.has("Male"):
+    elif person.has("Male"):
         line = [
             (-43, -16),
             (-38, -36),
@@ -176,9 +176,9 @@ def _cap(subject: Subject) -> np.ndarray:
     return np.concatenate([top, spline(line)])
 
 
-def _bangs(subject: Subject) -> np.ndarray:
+def _bangs(person: Person) -> np.ndarray:
     """Hair over the forehead: straight across, or swept to one side; in strands, not cut by a ruler."""
-    rng = subject.dice.of("bangs")
+    rng = person.streams.of("bangs")
     swept, side, ragged = rng.random() < 0.3, 1 if rng.random() < 0.5 else -1, rng.uniform(-1.5, 1.5, 10)
     x = np.linspace(-40, 40, 10)
     low = np.where(swept, -34 + 15 * (x * side + 40) / 80, -21 - 3 * (x / 40) ** 2) + ragged
@@ -189,12 +189,12 @@ def _bangs(subject: Subject) -> np.ndarray:
     return np.concatenate([[(-43, -36)], teeth, [(43, -36)], spline([(36, -58), (0, -64), (-36, -58)])])
 
 
-def _curtain(subject: Subject, side: int) -> np.ndarray:
+def _curtain(person: Person, side: int) -> np.ndarray:
     """Hair hanging beside the face, from the top of the head to its end."""
-    wide, low = _reach(subject)
-    wavy, male = subject.has("Wavy_Hair"), subject.has("Male")
+    wide, low = _reach(person)
+    wavy, male = person.has("Wavy_Hair"), person.has("Male")
     # It hangs beside the cheeks, not over them: their shape shows.
-    inner = (38.5 if male else 36.0) + (8 if subject.has("Chubby") else 0)
+    inner = (38.5 if male else 36.0) + (8 if person.has("Chubby") else 0)
     ends = low + (0 if wavy else 3)
     width = wide - inner
     outer = spline(
@@ -212,30 +212,30 @@ def _curtain(subject: Subject, side: int) -> np.ndarray:
         steps=8,
     )
     if wavy:
-        outer, back = _scalloped(outer, 5.0, 3.5, subject), _scalloped(back, 2.4, 3.5, subject)
+        outer, back = _scalloped(outer, 5.0, 3.5, person), _scalloped(back, 2.4, 3.5, person)
     return mirrored(np.concatenate([outer, back]), side)
 
 
-def _scalloped(curve: np.ndarray, depth: float, waves: float, subject: Subject) -> np.ndarray:
+def _scalloped(curve: np.ndarray, depth: float, waves: float, person: Person) -> np.ndarray:
     """The curve with waves across it, none at its two ends."""
     share = np.linspace(0, 1, len(curve) * 2)
     places = np.linspace(0, 1, len(curve))
     fine = np.stack([np.interp(share, places, curve[:, i]) for i in (0, 1)], axis=1)
-    phase = subject.dice.of("waves").random()
+    phase = person.streams.of("waves").random()
     wave = depth * np.sin(2 * np.pi * (waves * share + phase)) * np.sin(np.pi * share) ** 0.5
     return fine - normals(fine) * wave[:, None]
 
 
-def _paint(canvas: Canvas, subject: Subject, shapes: list[np.ndarray]) -> None:
+def _paint(canvas: Canvas, person: Person, shapes: list[np.ndarray]) -> None:
     """Fill shapes (image pixels) with strands that run from the top of the head down."""
     box, mask = coverage(shapes, 0.5)
     if not mask.size:
         return
-    rng = subject.dice.of("strands")
+    rng = person.streams.of("strands")
     offset, phase, gloss = rng.uniform(0, 200), rng.uniform(0, 6.28), rng.uniform(0.7, 1.3)
     across, down, shine = (part[box] for part in _flow())
     strands = across * 40 + np.float32(offset)
-    if subject.has("Wavy_Hair"):
+    if person.has("Wavy_Hair"):
         bend = np.sin(down * np.float32(2 * np.pi / 25) + np.float32(phase) + 0.5 * across)
         strands = strands + bend * np.float32(4.5)
         # Each wave catches the light on its crest.
@@ -246,7 +246,7 @@ def _paint(canvas: Canvas, subject: Subject, shapes: list[np.ndarray]) -> None:
         _strands(), strands, down + np.float32(CENTER[1]), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
     )
     light = 0.86 + texture * np.float32(0.42) + crest + shine * np.float32(0.38 * gloss)
-    color = np.asarray(subject.hair, np.float32)
+    color = np.asarray(person.hair, np.float32)
     color = light[..., None] * color + np.float32(10) * shine[..., None]
     canvas.blend(box, mask, np.clip(color, 0, 254))
 

@@ -1,4 +1,4 @@
-"""What to draw: how many faces, from which seed, and how far from the reference conditions."""
+"""Parameters of drawn faces: number, seed, and distance from the reference conditions."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ class SyntheticParams(BaseModel):
 
     `light` multiplies every pixel, `blur` is the standard deviation in pixels of a blur added to each image,
     `noise` the standard deviation in grey levels of added noise, `pose` a factor on how far heads turn, lean
-    and shift. `marginals` overrides the share of faces that carry an attribute; what depends on it follows.
+    and shift. `marginals` overrides the share of faces that carry an attribute; dependent attributes follow.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)

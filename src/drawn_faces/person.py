@@ -1,4 +1,4 @@
-"""Who is drawn: attributes, pose, proportions and colours, which all parts of the picture share.
+"""The person to draw: attributes, pose, proportions and colours, shared by all parts of the picture.
 
 Parts give points in head units: pixels at the usual size, from the middle of the face, x to the viewer's
 right and y down. Eyes lie at y -6, the mouth at 34, the chin at 58.
@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from drawn_faces.canvas import Color, mix, tone
-from drawn_faces.random_streams import Dice
+from drawn_faces.random_streams import RandomStreams
 
 CENTER = np.array([89.0, 118.0])  # where the middle of the face lies in the image
 _EYES_DEPTH = 24.0
@@ -59,9 +59,9 @@ class Pose:
     shift: tuple[float, float]
 
     def place(self, points: Sequence[Sequence[float]] | np.ndarray, lift: float | None = 0.0) -> np.ndarray:
-        """Head units to image pixels.
+        """Convert head units to image pixels.
 
-        `lift` is how far a point stands out from the face's surface; None is for what lies in the plane of
+        `lift` is how far a point stands out from the face's surface; None is for points in the plane of
         the head's outline, such as the outline itself, ears and hair.
         """
         turn, lean, origin = self._projection
@@ -73,7 +73,7 @@ class Pose:
 
     @cached_property
     def _projection(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Matrix for points in the plane of the outline, what each unit of depth adds, and the origin."""
+        """Return the matrix for points in the plane of the outline, the shift per depth, and the origin."""
         cos, sin = np.cos(self.roll) * self.scale, np.sin(self.roll) * self.scale
         roll = np.array([[cos, sin], [-sin, cos]])
         lean = np.array([np.sin(self.yaw), np.sin(self.pitch)]) @ roll
@@ -83,11 +83,11 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One person to draw. `has(name)` says whether they carry an attribute."""
+class Person:
+    """A person to draw. `has(name)` returns whether the person has an attribute."""
 
     attributes: dict[str, bool]
-    dice: Dice
+    streams: RandomStreams
     pose: Pose
     skin: Color
     hair: Color
@@ -111,14 +111,14 @@ class Subject:
         return not self.has("No_Beard", "Goatee", "5_o_Clock_Shadow")
 
 
-def meet(attributes: dict[str, bool], dice: Dice, pose: float) -> Subject:
-    """Pose and colours of a face with these attributes; `pose` is a factor on how far it turns and shifts."""
-    rng = dice.of("pose")
+def create_person(attributes: dict[str, bool], streams: RandomStreams, pose: float) -> Person:
+    """Create a person with these attributes. `pose` is a factor for turns and shifts."""
+    rng = streams.of("pose")
     yaw, pitch, roll = np.clip(rng.normal(0, (0.15, 0.07, 0.05)), -0.38, 0.38) * pose
     scale = 1 + float(np.clip(rng.normal(0, 0.03), -0.08, 0.08)) * pose
     across, down = np.clip(rng.normal(0, 2.0, 2), -5, 5) * pose
 
-    rng = dice.of("colors")
+    rng = streams.of("colors")
     fair, where, cool = rng.random(3)
     choice, shade, eyes, dark = rng.random(4)
     # Dark skin goes with black hair far more often than with fair hair.
@@ -141,9 +141,9 @@ def meet(attributes: dict[str, bool], dice: Dice, pose: float) -> Subject:
         brows = tone(hair, 0.72 if name in ("Gray_Hair", "Blond_Hair") else 0.62)
     else:
         brows = mix(tone(hair, 0.6), (64, 44, 34), 0.6)
-    return Subject(
+    return Person(
         attributes,
-        dice,
+        streams,
         Pose(float(yaw), float(pitch), float(roll), scale, (float(across), float(down))),
         skin,
         hair,

@@ -14,7 +14,7 @@ import numpy as np
 
 from drawn_faces.attribute_graph import NODES, Columns, Node
 from drawn_faces.celeba import CELEBA_MARGINALS
-from drawn_faces.random_streams import Dice
+from drawn_faces.random_streams import RandomStreams
 
 DRAWN_ATTRIBUTES: tuple[str, ...] = tuple(
     name for name in CELEBA_MARGINALS if name in {n.name for n in NODES}
@@ -28,7 +28,7 @@ def sample(seed: int, indices: Sequence[int], marginals: Mapping[str, float] | N
 
     A face's attributes depend on `seed`, its index and `marginals` only, not on its neighbours.
     """
-    uniform = np.stack([Dice(seed, index).of("population").random(len(NODES)) for index in indices])
+    uniform = np.stack([RandomStreams(seed, index).of("population").random(len(NODES)) for index in indices])
     return _values(uniform, calibrated(marginals or {}))
 
 

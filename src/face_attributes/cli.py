@@ -1,4 +1,4 @@
-"""The command line: one command for each stage, and what else people do with faces and models."""
+"""The command line: a command for each stage, and commands for scoring, monitoring and data."""
 
 import os
 import sys
@@ -11,20 +11,20 @@ import typer
 from face_attributes.common.errors import FaceAttributesError
 
 if TYPE_CHECKING:
-    from face_attributes.monitoring.score_files import Days
+    from face_attributes.monitoring.score_files import DateRange
 
-# Heavy libraries are imported inside the commands that need them, so that --help answers at once
+# Commands import heavy libraries themselves, so that --help is fast
 
 app = typer.Typer(
     name="python -m face_attributes",
     help=(
-        "Learn to tell forty attributes of a face (glasses, a smile, a hat ...) from aligned photographs.\n\n"
+        "Train a model of forty face attributes (glasses, a smile, a hat ...) on aligned photographs.\n\n"
         "The stages, in order: collect, prepare, tune, train, export, evaluate, reference. `dvc repro` runs "
-        "those whose inputs changed; each can also be run alone, in the repository's root, and reads "
-        "params.yaml there. "
-        "`score` applies a trained model to a folder of images. `append` adds photographs that got their "
-        "true attributes later to the training data; `drift` and `performance` say how a model fares.\n\n"
-        "To see it all work in a minute or two: python -m face_attributes profile small, then dvc repro."
+        "the stages whose inputs changed. You can also run a single stage in the root of the repository; it "
+        "reads params.yaml. "
+        "`score` applies a trained model to a folder of images. `append` adds photographs whose true "
+        "attributes arrived later to the training data. `drift` and `performance` monitor a model.\n\n"
+        "To try all stages in a minute or two: python -m face_attributes profile small, then dvc repro."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -36,11 +36,11 @@ _STAGES, _MONITORING, _TOOLS = "Stages", "Monitoring", "Tools"
 
 @app.command(rich_help_panel=_STAGES)
 def collect() -> None:
-    """Read the photographs of data.source into data/raw, leaving broken ones out.
+    """Read the photographs of data.source into data/raw, except broken files.
 
-    Broken files are listed with reasons in data/raw/quarantine.csv; more of them than data.max_bad_fraction
-    stops the stage. For data.source celeba, set CELEBA_DIR to the folder with the photographs; DVC cannot
-    see that folder change: after a change there, run dvc repro --force collect.
+    Broken files are listed with reasons in data/raw/quarantine.csv. If their share exceeds
+    data.max_bad_fraction, the stage fails. For data.source celeba, set CELEBA_DIR to the folder with the
+    photographs. DVC does not watch that folder: after a change there, run dvc repro --force collect.
     """
     from face_attributes import params
     from face_attributes.data.collect import collect as run
@@ -50,11 +50,10 @@ def collect() -> None:
 
 @app.command(rich_help_panel=_STAGES)
 def prepare() -> None:
-    """Decode and shrink them into data/prepared, and set the test part aside in data/holdout.parquet.
+    """Decode and shrink the photographs into data/prepared, and write the test part to data/holdout.parquet.
 
-    Labelled batches that were appended are added. A photograph that is there already stays in its part, and
-    the copy is left out and counted, also if its name or its file differs. data/sample.parquet gets some
-    images as they are, for the stages export and reference.
+    Appended labelled batches are included. Copies of a photograph are left out and counted, even if their
+    name or file differs. data/sample.parquet gets some unchanged images, for the stages export and reference.
     """
     from face_attributes import params
     from face_attributes.data.prepare import prepare as run
@@ -64,9 +63,9 @@ def prepare() -> None:
 
 @app.command(rich_help_panel=_STAGES)
 def tune() -> None:
-    """Search for good hyperparameters with short trainings; the best go to search/best.json.
+    """Search for hyperparameters with short trainings, and write the best to search/best.json.
 
-    A search that was interrupted goes on with the trial after the last that ended.
+    An interrupted search continues after the last completed trial.
     """
     from face_attributes import params
     from face_attributes.training.tune import tune as run
@@ -79,7 +78,7 @@ def tune() -> None:
 def train() -> None:
     """Train the model with search/best.json into models/model.pt.
 
-    A training that was interrupted goes on after its last full epoch.
+    An interrupted training continues after the last completed epoch.
     """
     from face_attributes import params
     from face_attributes.training.train import train as run
@@ -89,10 +88,10 @@ def train() -> None:
 
 @app.command(rich_help_panel=_STAGES)
 def export() -> None:
-    """Turn it into models/model.onnx, the file that ships, and check that it says what PyTorch says.
+    """Export the model to models/model.onnx, and check that it gives the same results as PyTorch.
 
-    Of the two variants in models/variants, float32 and int8, export.variant chooses; metrics/export.json
-    has the figures of both.
+    export.variant selects the float32 or the int8 variant of models/variants. metrics/export.json has the
+    metrics of both.
     """
     from face_attributes import params
     from face_attributes.model.export import export as run
@@ -106,10 +105,10 @@ def evaluate(
     holdout: Annotated[Path | None, typer.Option(help="Images", show_default="data/holdout.parquet")] = None,
     out: Annotated[Path | None, typer.Option(help="Figures", show_default="metrics/evaluation.json")] = None,
 ) -> None:
-    """Measure the exported model on photographs that it never saw.
+    """Evaluate the exported model on the hold-out set.
 
-    Without options this is the stage, which also writes a summary, the latency and plots. With any of them
-    only the figures are written.
+    Without options, this is the stage, which also writes a summary, the latency and plots. With any option,
+    only the metrics are written.
     """
     from face_attributes import params
     from face_attributes.common import paths
@@ -124,9 +123,9 @@ def evaluate(
 
 @app.command(rich_help_panel=_STAGES)
 def reference() -> None:
-    """Write data/reference.parquet: what the model says of a sample of what it was made from.
+    """Write data/reference.parquet: the model's results for a sample of its own images.
 
-    Monitoring compares with it what the model meets later.
+    Monitoring compares later images with this reference.
     """
     from face_attributes.evaluation.reference import reference as run
 
@@ -138,13 +137,13 @@ def score(
     folder: Annotated[Path, typer.Argument(help="Folder of aligned JPEGs, 178x218 pixels")],
     model: Annotated[Path, typer.Option(help="ONNX model, such as models/model.onnx")],
     out: Annotated[Path, typer.Option(help="Parquet file to write")],
-    release: Annotated[str | None, typer.Option(help="Commit to note in the file")] = None,
+    release: Annotated[str | None, typer.Option(help="Commit to record in the file")] = None,
     quarantine: Annotated[Path | None, typer.Option(help="Folder to move unusable files to")] = None,
-    summary: Annotated[Path | None, typer.Option(help="JSON file for the figures of the batch")] = None,
+    summary: Annotated[Path | None, typer.Option(help="JSON file for the summary of the batch")] = None,
 ) -> None:
     """Score every image of a folder: for each attribute a probability and a decision.
 
-    Files that cannot be used are reported with reasons, and stay where they are unless --quarantine is given.
+    Unusable files are reported with reasons. With --quarantine, they are moved.
     """
     from face_attributes.monitoring.score import score as run
 
@@ -155,21 +154,20 @@ def score(
 
 @app.command(rich_help_panel=_TOOLS)
 def compare(
-    model: Annotated[Path, typer.Option(help="ONNX model that would ship")],
-    incumbent: Annotated[Path, typer.Option(help="ONNX model that ships now")],
+    model: Annotated[Path, typer.Option(help="ONNX model to judge")],
+    incumbent: Annotated[Path, typer.Option(help="Current ONNX model")],
     out: Annotated[Path, typer.Option(help="JSON file to write")],
     holdout: Annotated[Path | None, typer.Option(help="Images", show_default="data/holdout.parquet")] = None,
     batch: Annotated[
         list[str] | None,
-        typer.Option(help="Judge by the images of this labelled batch alone; may be repeated"),
+        typer.Option(help="Compare only on the images of this labelled batch (repeatable)"),
     ] = None,
 ) -> None:
-    """Tell whether a model is worse than another one, on the same images and on this machine.
+    """Compare a model with another model, on the same images and on this machine.
 
-    Says by how much the accuracy differs, over all, for each attribute and in each slice, with 95% intervals
-    and how likely chance alone makes it look that much worse; and how latency and size compare. Nothing but
-    the latency differs between two runs. With --batch latency and size are left out: they are no matter of
-    the images.
+    The result has the differences of accuracy (overall, for each attribute and in each slice) with 95%
+    intervals and p-values, and the ratios of latency and size. Only the latency differs between two runs.
+    With --batch, latency and size are left out, because they do not depend on the images.
     """
     from face_attributes.common import paths
     from face_attributes.evaluation import compare as evaluation_compare
@@ -188,21 +186,22 @@ def append(
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="Which attributes each has: a file like CelebA's list_attr_celeba, .txt or .csv",
+            help="Attributes of each image: a file like CelebA's list_attr_celeba, .txt or .csv",
             show_default="list_attr_celeba.* in the folder",
         ),
     ] = None,
 ) -> None:
-    """Add photographs whose true attributes are known by now to the training data, as one labelled batch.
+    """Add photographs with known true attributes to the training data, as a labelled batch.
 
-    It becomes data/labelled/NAME.parquet under DVC. Commit the .dvc file beside it and push the data, as the
-    command says in the end: from then on every training reads the batch. A batch is never changed: the same
-    photographs again are no news, others under the same name are refused.
+    The batch becomes data/labelled/NAME.parquet under DVC. Commit the .dvc file beside it and push the data,
+    with the commands that are printed at the end. From then on, every training reads the batch. A batch never
+    changes: appending the same photographs again does nothing, and other photographs under the same name are
+    refused.
 
-    Of ten photographs some eight are to learn from, one to choose the model by, one to judge it by; which is
-    which depends on their names alone and stays so. The stage prepare leaves out photographs that the data
-    have already. Those without labels are left out, and broken ones with reasons; more broken ones than
-    data.max_bad_fraction stop it.
+    About 80 % of the photographs are for training, 10 % for validation and 10 % for the hold-out set. The
+    part of a photograph depends only on its name. The stage prepare leaves out duplicates of earlier
+    photographs. Photographs without labels and broken files are left out. If the share of broken files
+    exceeds data.max_bad_fraction, the command fails.
     """
     from face_attributes import params
     from face_attributes.data.append import append as run
@@ -224,15 +223,13 @@ def append(
 @app.command(rich_help_panel=_TOOLS)
 def gather(
     scored: Annotated[Path, typer.Argument(help="Folder with a folder of images for each scored batch")],
-    labels: Annotated[
-        Path, typer.Option(help="Folder of attribute lists that came later, as performance has")
-    ],
+    labels: Annotated[Path, typer.Option(help="Folder of late attribute lists, as for performance")],
     out: Annotated[Path, typer.Option(help="Folder of the labelled batches that wait to be appended")],
     name: Annotated[str, typer.Option(help="Name of the new batch")],
 ) -> None:
-    """Make a labelled batch of scored images whose true attributes came to be known, for append to take.
+    """Collect scored images with late labels into a labelled batch for append.
 
-    Images that an earlier batch in OUT was made of are left out. Fewer than a hundred new ones wait for more.
+    Images of earlier batches in OUT are left out. Nothing is written for fewer than a hundred new images.
     """
     from face_attributes.monitoring.gather import MINIMUM
     from face_attributes.monitoring.gather import gather as run
@@ -245,11 +242,11 @@ def gather(
 
 
 _SCORES = typer.Argument(help="Parquet files that score wrote, or folders with such files at any depth")
-_MODEL_SHA256 = typer.Option(help="Digest of the model (64 hex digits); scores of others are left out")
-_REFERENCE = typer.Option(help="What the stage reference wrote for the model")
-_RELEASE = typer.Option(help="Commit to note in the file")
-_SINCE = typer.Option(formats=["%Y-%m-%d"], help="Leave out files in folders date=DAY of days before")
-_UNTIL = typer.Option(formats=["%Y-%m-%d"], help="Leave out files in folders date=DAY of days after")
+_MODEL_SHA256 = typer.Option(help="Digest of the model (64 hex digits); scores of other models are left out")
+_REFERENCE = typer.Option(help="Reference of the model, from the stage reference")
+_RELEASE = typer.Option(help="Commit to record in the file")
+_SINCE = typer.Option(formats=["%Y-%m-%d"], help="Ignore folders date=DAY before this day")
+_UNTIL = typer.Option(formats=["%Y-%m-%d"], help="Ignore folders date=DAY after this day")
 
 
 @app.command(rich_help_panel=_MONITORING)
@@ -263,16 +260,17 @@ def drift(
     since: Annotated[datetime | None, _SINCE] = None,
     until: Annotated[datetime | None, _UNTIL] = None,
     alarm_after: Annotated[
-        int, typer.Option(min=1, max=7, help="In how many windows a column must differ to have drifted")
+        int,
+        typer.Option(min=1, max=7, help="Number of windows in which a column must differ to have drifted"),
     ] = 2,
 ) -> None:
-    """Say whether images that were scored differ from those that the model was chosen by.
+    """Check whether scored images differ from the images that the model was selected on.
 
-    Looked at are the latest seven windows: days (date=DAY) with a hundred images or more, or as many days
-    in a row as it takes to have them. Scores, decisions, embedding and figures of the images are tested in
-    each: a column differs if it moved by more than chance and other people explain, all columns considered.
-    The same image counts once. The report is Evidently's, of all windows together. Too few windows are not
-    enough to say. Drift is an answer, not an error: the exit code is 0.
+    The check tests scores, decisions, embedding and image statistics in the latest seven windows. A window
+    is a day (date=DAY) with a hundred images or more, or as many successive days as it takes to reach a
+    hundred. A column differs if its shift is significant and larger than other people explain, adjusted for
+    the number of columns. The same image counts once. The HTML report of Evidently covers all windows. Too
+    few windows give no result. Drift is a result, not an error: the exit status is 0.
     """
     from face_attributes.monitoring.drift import drift as run
 
@@ -298,13 +296,13 @@ def performance(
     labels: Annotated[
         list[Path],
         typer.Option(
-            help="True attributes that came later: <batch>.csv with the columns image_id and the attributes "
-            "(-1 or 1), or a folder of such files; may be repeated"
+            help="Late true attributes: <batch>.csv with the columns image_id and the attributes "
+            "(-1 or 1), or a folder of such files (repeatable)"
         ),
     ],
     reference: Annotated[Path, _REFERENCE],
     model_sha256: Annotated[str, _MODEL_SHA256],
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Mean accuracy that the model is to keep")],
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest acceptable mean accuracy")],
     out: Annotated[Path, typer.Option(help="JSON file to write")],
     release: Annotated[str | None, _RELEASE] = None,
     since: Annotated[datetime | None, _SINCE] = None,
@@ -314,14 +312,14 @@ def performance(
         typer.Option(help="metrics/evaluation.json of the release: its accuracy is a second limit"),
     ] = None,
     max_loss: Annotated[
-        float, typer.Option(min=0, max=1, help="How far the accuracy may be below that of the evaluation")
+        float, typer.Option(min=0, max=1, help="Largest acceptable loss of accuracy since the evaluation")
     ] = 0.0,
 ) -> None:
-    """Say how often the model was right about scored images whose true attributes came to be known later.
+    """Measure the accuracy of the model on scored images with late labels.
 
-    It is below the threshold if the whole 95% interval of its mean accuracy is, and below its release if the
-    whole 95% interval of the difference is. Fewer than a hundred labelled images are not enough to say. Being
-    below is an answer, not an error: the exit code is 0.
+    The accuracy is below the threshold if the whole 95% interval of its mean is, and below the release's
+    accuracy if the whole 95% interval of the difference is. Fewer than a hundred labelled images give no
+    result. A low accuracy is a result, not an error: the exit status is 0.
     """
     from face_attributes.monitoring.performance import performance as run
 
@@ -341,19 +339,21 @@ def performance(
 
 @app.command(rich_help_panel=_TOOLS)
 def draw(
-    folder: Annotated[Path, typer.Argument(help="Folder to draw into, new or drawn before")],
-    count: Annotated[int, typer.Option(help="How many faces")] = 1000,
-    seed: Annotated[int, typer.Option(help="Another seed draws other faces")] = 1,
-    light: Annotated[float, typer.Option(help="Factor on every pixel; below 1 is darker")] = 1.0,
+    folder: Annotated[
+        Path, typer.Argument(help="Folder for the images: new, or an earlier folder of drawn faces")
+    ],
+    count: Annotated[int, typer.Option(help="Number of faces")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers")] = 1,
+    light: Annotated[float, typer.Option(help="Factor for the brightness; below 1 is darker")] = 1.0,
     blur: Annotated[float, typer.Option(help="Blur in pixels (standard deviation)")] = 0.0,
     noise: Annotated[float, typer.Option(help="Noise in grey levels (standard deviation)")] = 0.0,
-    pose: Annotated[float, typer.Option(help="Factor on how far heads turn, lean and shift")] = 1.0,
+    pose: Annotated[float, typer.Option(help="Factor for turns, tilts and shifts of heads")] = 1.0,
     marginal: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=SHARE", help="Share of faces with an attribute; may be repeated"),
+        typer.Option(metavar="NAME=SHARE", help="Share of faces with an attribute (repeatable)"),
     ] = None,
 ) -> None:
-    """Draw faces into a folder in the CelebA layout; the knobs make them drift from what a model has seen."""
+    """Draw faces into a folder in the CelebA layout. The options simulate drift."""
     from face_attributes.data import source
     from face_attributes.data.drawn_folder import draw_folder
 
@@ -370,9 +370,9 @@ def gallery(
     source: Annotated[
         str | None, typer.Option(help="synthetic or celeba", show_default="data.source of params.yaml")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, max=400, help="How many faces")] = 24,
+    count: Annotated[int, typer.Option(min=1, max=400, help="Number of faces")] = 24,
 ) -> None:
-    """Show faces of the source with their attributes on one sheet."""
+    """Draw a contact sheet with faces of the source and their attributes."""
     from face_attributes import params
     from face_attributes.data import source as sources
     from face_attributes.evaluation import contact_sheet as sheets
@@ -384,9 +384,9 @@ def gallery(
 
 @app.command(rich_help_panel=_TOOLS)
 def profile(name: Annotated[str, typer.Argument(help="small: all stages in a minute or two")]) -> None:
-    """Merge params.NAME.yaml into params.yaml. To undo it: git restore params.yaml.
+    """Merge params.NAME.yaml into params.yaml. To undo: git restore params.yaml.
 
-    A model of the small profile shows that everything works; it is never released.
+    The profile small only shows that all stages work. Its models are never released.
     """
     from face_attributes import params
 
@@ -398,7 +398,7 @@ def profile(name: Annotated[str, typer.Argument(help="small: all stages in a min
 def schema() -> None:
     """Print the JSON Schema of params.yaml, for schemas/params.schema.json.
 
-    `gitops check` judges parameters with that file. After a change of the parameters' model, run:
+    `gitops check` validates parameters with that file. After a change of the classes in params.py, run:
     python -m face_attributes schema > schemas/params.schema.json
     """
     import json
@@ -408,10 +408,10 @@ def schema() -> None:
     print(json.dumps(params.schema(), indent=2))
 
 
-def _days(since: datetime | None, until: datetime | None) -> "Days":
-    from face_attributes.monitoring.score_files import Days
+def _days(since: datetime | None, until: datetime | None) -> "DateRange":
+    from face_attributes.monitoring.score_files import DateRange
 
-    return Days(since and since.date(), until and until.date())
+    return DateRange(since and since.date(), until and until.date())
 
 
 def _print_bad(reasons: dict[str, str]) -> None:
@@ -422,9 +422,9 @@ def _print_bad(reasons: dict[str, str]) -> None:
 
 
 def main() -> None:
-    """Run the command line; an error that a user can mend is one line and exit code 1."""
-    # Threads that wait by spinning take the cores from whoever they wait for: on a busy machine training is
-    # three times slower with them. PyTorch reads this when it is imported.
+    """Run the command line. Print expected errors as one line, and exit with status 1."""
+    # Threads that wait by spinning take cores from other threads: on a busy machine, training
+    # is three times slower with them. PyTorch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()

@@ -1,7 +1,7 @@
-"""The parameters of a run: `params.yaml`, checked strictly, and the overlay that makes a profile of it.
+"""The parameters of a run: `params.yaml`, strictly validated, and the overlays for profiles.
 
-What drawn faces need is not what photographs need: any value may be a map with one for each data.source, such
-as `epochs: {synthetic: 6, celeba: 24}`; the stages see the one of the source that is chosen.
+Drawn faces and photographs need different values. So a value may be a map with a value for each data.source,
+such as `epochs: {synthetic: 6, celeba: 24}`. The stages see the value of the chosen source.
 """
 
 import difflib
@@ -22,7 +22,7 @@ from face_attributes.common.files import write_text
 
 PARAMS_FILE = Path("params.yaml")
 SOURCES = ("synthetic", "celeba")
-# The hyperparameters that the search may change; the rest of `train` it leaves alone
+# The hyperparameters that the search may change; the rest of `train` is constant
 SEARCHED = ("learning_rate", "weight_decay", "dropout", "width", "augmentation")
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -35,7 +35,7 @@ class _Section(BaseModel):
 
 
 class DataParams(_Section):
-    """Where the photographs come from."""
+    """The source of the photographs."""
 
     source: Literal[SOURCES]
     attributes: list[str] | None = Field(min_length=1, json_schema_extra={"uniqueItems": True})
@@ -52,7 +52,7 @@ class DataParams(_Section):
 
 
 class PrepareParams(_Section):
-    """What the network sees, and what stands for it where all of it would be too much."""
+    """The input of the network, and the size of the sample."""
 
     shrink: int = Field(ge=2, le=6)
     sample: int = Field(ge=1)
@@ -72,14 +72,14 @@ class Range(_Section):
 
 
 class PositiveRange(Range):
-    """An interval that is searched on a logarithmic scale."""
+    """An interval with a logarithmic scale."""
 
     low: float = Field(gt=0)
     high: float = Field(gt=0)
 
 
 class FractionRange(Range):
-    """An interval within 0 to 1."""
+    """An interval within [0, 1]."""
 
     low: Fraction
     high: Fraction
@@ -114,7 +114,7 @@ class TuneParams(_Section):
 
 
 class TrainParams(_Section):
-    """How the model is trained."""
+    """The parameters of the training."""
 
     seed: Seed
     epochs: int = Field(ge=1)
@@ -131,7 +131,7 @@ class TrainParams(_Section):
 
 
 class ExportParams(_Section):
-    """Which variant of the model ships, and what it must satisfy."""
+    """The variant of the exported model, and its limits."""
 
     variant: Literal["auto", "float32", "int8"]
     tolerance: float = Field(gt=0, lt=1)
@@ -139,7 +139,7 @@ class ExportParams(_Section):
 
 
 class EvaluateParams(_Section):
-    """How the exported model is judged."""
+    """The parameters of the evaluation."""
 
     bootstrap: int = Field(ge=10, le=100_000)
     seed: Seed
@@ -159,7 +159,7 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _starts_inside_the_space(self) -> "Params":
-        # The first trial is `train` as written; a search that could not have chosen it would be misread
+        # The first trial is `train` as written, so it must lie in the search space
         for name in SEARCHED:
             value, space = getattr(self.train, name), getattr(self.tune.space, name)
             if isinstance(space, list):
@@ -175,11 +175,11 @@ def load(path: Path = PARAMS_FILE, source: str | None = None) -> Params:
     """Read and check a parameter file.
 
     Args:
-        path: the file.
-        source: what data.source is to be, whatever the file says.
+        path: The file.
+        source: The value of data.source, in place of the value in the file.
 
     Raises:
-        ParamsError: the file is missing, is no YAML, or holds an unknown, missing or impossible value.
+        ParamsError: The file is missing, not YAML, or has an unknown, missing or invalid value.
 
     """
     document = _to_plain(_read(path))
@@ -192,14 +192,14 @@ def _checked(document: dict[str, Any], path: Path) -> Params:
     data = document.get("data")
     source = data.get("source") if isinstance(data, dict) else None
     try:
-        # Where the source itself is wrong, that is what will be said
+        # If the source itself is invalid, validation reports that
         return Params.model_validate(_for_source(document, source if source in SOURCES else SOURCES[0]))
     except ValidationError as error:
         raise ParamsError(f"{path}: {describe(error)}") from None
 
 
 def _for_source(value: Any, source: str) -> Any:
-    """Return a document in which each map by source is replaced by what it says of one."""
+    """Return a document in which each map by source is replaced by its value for `source`."""
     if _by_source(value):
         return value[source]
     if isinstance(value, dict):
@@ -212,11 +212,11 @@ def _by_source(value: Any) -> bool:
 
 
 def schema() -> dict[str, Any]:
-    """Return all that `load` checks as data: a JSON Schema, and rules for what it has no words for.
+    """Return the checks of `load` as data: a JSON Schema, and rules that JSON Schema cannot express.
 
-    `gitops check` judges the parameters of any commit with the schema of that commit, as it runs no code of
-    one; `gitops.dvc.parameters` reads the rules. Only the stages check whether several shares of drawn
-    attributes are possible at once.
+    `gitops check` runs no code of a commit, so it validates parameters with the schema of that commit.
+    `gitops.dvc.parameters` reads the rules. Only the stages check whether several shares of drawn attributes
+    are possible at once.
     """
     document = without_titles(Params.model_json_schema())
     marginals = document["$defs"]["SyntheticParams"]["properties"]["marginals"]
@@ -239,7 +239,7 @@ def schema() -> dict[str, Any]:
 
 
 def without_titles(value: Any) -> Any:
-    """Leave out the titles that pydantic makes of the names."""
+    """Remove the titles that pydantic derives from the names."""
     if isinstance(value, dict):
         return {
             key: without_titles(item)
@@ -250,12 +250,12 @@ def without_titles(value: Any) -> Any:
 
 
 def apply_profile(name: str, path: Path = PARAMS_FILE) -> Params:
-    """Merge `params.<name>.yaml` beside `path` into it, keeping its comments, and return what results.
+    """Merge `params.<name>.yaml` into the file `path` beside it, keep the comments, and return the result.
 
-    The result is checked before it is written, so a bad overlay leaves the file as it was.
+    The result is validated before it is written, so an invalid overlay leaves the file unchanged.
 
     Raises:
-        ParamsError: there is no such overlay, it holds a key that the file does not have, or a bad value.
+        ParamsError: There is no such overlay, or it has an unknown key or an invalid value.
 
     """
     overlay_path = path.with_name(f"{path.stem}.{name}{path.suffix}")
@@ -294,7 +294,7 @@ def _yaml() -> YAML:
 
 
 def _represent_null(representer: RoundTripRepresenter, _: None) -> ScalarNode:
-    # ruamel.yaml would write nothing at all, and so change lines that the overlay does not name
+    # ruamel.yaml would write an empty value, and so change lines that the overlay does not contain
     return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
@@ -318,7 +318,7 @@ def _read(path: Path) -> CommentedMap:
 
 
 def _to_plain(value: Any) -> Any:
-    """Turn the round-trip types of ruamel.yaml into what strict validation accepts."""
+    """Convert the round-trip types of ruamel.yaml to plain types for strict validation."""
     if isinstance(value, dict):
         return {str(key): _to_plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -330,7 +330,7 @@ def _to_plain(value: Any) -> Any:
 
 
 def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
-    """Say every fault on one line, unknown keys first: a missing key is often a misspelt one."""
+    """Describe all errors on one line, unknown keys first, because a missing key is often misspelt."""
     model = model or Params
     faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     suggested: set[str] = set()
@@ -370,7 +370,7 @@ def _unknown(key: str, known: Any) -> str:
 
 
 def _fields(model: Any, location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the section of `model` at `location`."""
+    """Return the field names of the section of `model` at `location`."""
     for part in location:
         field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
         if field is None:

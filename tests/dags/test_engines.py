@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 from gitops.release import airflow_options, settings
 from infra.local import instance, secret, variables
 from infra.local.layout import Layout
-from infra.local.variables import Address, Own
+from infra.local.variables import Address, UserConfig
 from tests.dags import inputs
 from tests.support.checkout import make_checkout
 from tests.support.environments import ENVIRONMENTS
@@ -103,9 +103,9 @@ def told_by_local_engine(tmp_path: Path, *further: str) -> dict[str, str]:
     layout = Layout(make_checkout(tmp_path / "checkout"))
     with (layout.checkout / settings.path_of("dev")).open("a") as file:
         file.writelines(f"{line}\n" for line in further)
-    own = Own({"CELEBA_DIR": str(tmp_path)}, {})
-    keys = secret.load(layout.place("dev").secrets)
-    return variables.derive(layout, "dev", own, Address("localhost", 8080), keys, "sqlite://")
+    user_config = UserConfig({"CELEBA_DIR": str(tmp_path)}, {})
+    keys = secret.load(layout.paths_of("dev").secrets)
+    return variables.derive(layout, "dev", user_config, Address("localhost", 8080), keys, "sqlite://")
 
 
 def below(path: str, mounts: list[str]) -> bool:

@@ -225,7 +225,7 @@ def test_drift_leads_to_one_training_and_to_a_record(environment: Environment) -
     assert str(environment.checkout / "docs/runbooks/drift.md") in said
 
     said = environment.monitor()
-    assert "Nothing to tell: no alarm begins or clears." in said
+    assert "No notice: no alarm begins or clears." in said
     assert environment.states()["trigger_retraining"] == "skipped"
     assert len(environment.trainings()) == 1
     again = environment.decisions()[1]

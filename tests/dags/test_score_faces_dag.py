@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 def events(trained: Trained) -> list[dict[str, Any]]:
     """What the asset `scores` was said to have got, oldest first."""
-    database = trained.environments.layout.place("staging").root / "airflow.db"
+    database = trained.environments.layout.paths_of("staging").root / "airflow.db"
     with sqlite3.connect(database) as connection:
         rows = connection.execute(
             "SELECT event.extra FROM asset_event event JOIN asset ON asset.id = event.asset_id "

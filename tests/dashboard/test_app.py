@@ -123,7 +123,7 @@ def test_weeks_that_nobody_offers_are_the_usual_ones(reader: TestClient, world: 
 def test_an_environment_that_is_not_set_up_says_so(
     reader: TestClient, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "release.json: not there. The dag-processor writes it" in reader.get("/").text
+    assert "release.json: not found. The dag-processor writes it" in reader.get("/").text
     monkeypatch.delenv("VISAGE_HOME")
     answer = reader.get("/")
     assert answer.status_code == 200
@@ -147,7 +147,7 @@ def test_what_is_damaged_is_shown_as_that(reader: TestClient, world: World) -> N
     assert page.count("No drift in 2000 images") == 2
     problem = "rows: Input should be greater than or equal to 0. Score its batch again"
     assert f"scores/date={today.date()}/bad.json: {problem}" in page
-    assert "7 images in all" in page
+    assert "7 images in total" in page
     assert "release.json: content: Invalid JSON" in page
 
 

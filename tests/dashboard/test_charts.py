@@ -1,7 +1,7 @@
 from datetime import date, timedelta
 
 from dashboard import charts, checks
-from dashboard.days import Day
+from dashboard.daily_stats import DailyStats
 from dashboard.plot import Span
 from gitops.model.metrics import Interval
 from tests.dashboard.world import NOW, TODAY, World, column, performance
@@ -15,15 +15,15 @@ def record(world: World) -> list[checks.Check]:
 
 def test_nothing_is_no_plot() -> None:
     assert charts.volume(SPAN, [], 1) is None
-    assert charts.quarantine(SPAN, [Day(TODAY, 1, 5)], 1) is None
+    assert charts.quarantine(SPAN, [DailyStats(TODAY, 1, 5)], 1) is None
     assert charts.drift(SPAN, []) is None
     assert charts.accuracy(SPAN, [], None) is None
     assert charts.sparks([], {}) == []
 
 
 def test_volume_says_in_words_what_it_shows() -> None:
-    plot = charts.volume(SPAN, [Day(TODAY - timedelta(days=1), 2, 1500), Day(TODAY, 1, 50)], 1)
-    assert plot.says == "1,550 images in all; most, 1,500, in the day of 2026-11-24."
+    plot = charts.volume(SPAN, [DailyStats(TODAY - timedelta(days=1), 2, 1500), DailyStats(TODAY, 1, 50)], 1)
+    assert plot.description == "1,550 images in total. The maximum is 1,500, on 2026-11-24."
     assert plot.rows == (("2026-11-25", "1", "50"), ("2026-11-24", "2", "1,500"))
     assert len(plot.bars) == 2
     assert plot.bars[0][3] > plot.bars[1][3]
@@ -51,12 +51,14 @@ def test_accuracy_with_its_interval_threshold_and_claim(world: World) -> None:
     assert plot.whiskers.count("M") == 2
     (threshold, _), (claim, _) = plot.rules
     assert claim < plot.dots[0].y < threshold < plot.dots[1].y
-    assert "the last says 80.00% (79.00% to 81.00%), where 85.00% is asked for" in plot.says
+    assert "The last accuracy is 80.00% (79.00% to 81.00%); the threshold is 85.00%" in plot.description
 
 
 def test_a_trifle_looks_like_one() -> None:
-    def week(number: int, mean: float) -> Day:
-        return Day(date(2026, 11, 2) + timedelta(weeks=number), 1, 10, {}, {"Bald": mean}, {"Bald": mean})
+    def week(number: int, mean: float) -> DailyStats:
+        return DailyStats(
+            date(2026, 11, 2) + timedelta(weeks=number), 1, 10, {}, {"Bald": mean}, {"Bald": mean}
+        )
 
     [flat] = charts.sparks([week(0, 0.5), week(1, 0.51)], {"Bald": 0.5})
     [steep] = charts.sparks([week(0, 0.1), week(1, 0.9)], {})

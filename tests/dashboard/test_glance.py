@@ -33,8 +33,8 @@ def test_an_environment_that_never_was_checked_is_told(world: World) -> None:
     world.serve()
     view = page.look(13, later)
     (alarm,) = view.alarms
-    assert (alarm.kind, alarm.title) == ("warn", "No check is made.")
-    assert alarm.text.startswith("There was none in the ")
+    assert (alarm.kind, alarm.title) == ("warn", "The weekly check is missing.")
+    assert alarm.text.startswith("There was no check since ")
     assert (view.tiles[0].title, view.tiles[0].figure, view.tiles[0].kind) == ("Last check", "none", "warn")
 
 
@@ -43,7 +43,7 @@ def test_where_all_is_well_the_page_is_calm(running: World) -> None:
     assert view.alarms == ()
     assert [tile.kind for tile in view.tiles] == ["", "", "", ""]
     accuracy = next(tile for tile in view.tiles if tile.title == "Accuracy")
-    assert (accuracy.figure, accuracy.text) == ("96.2 %", "on its hold-out set")
+    assert (accuracy.figure, accuracy.text) == ("96.2 %", "on the hold-out set")
 
 
 def test_an_accuracy_below_the_threshold_is_the_largest_figure(running: World) -> None:
@@ -86,7 +86,7 @@ def test_a_rejected_release_is_red_and_says_what_runs(running: World) -> None:
     view = look(running)
     first = view.tiles[0]
     assert (first.title, first.figure, first.kind) == ("Release", f"{bad[:12]} rejected", "bad")
-    assert first.text.endswith("runs")
+    assert first.text.endswith("is running")
     assert [(alarm.kind, alarm.runbook) for alarm in view.alarms] == [("bad", "verify_release")]
 
 
@@ -94,7 +94,7 @@ def test_a_refused_release_file_is_red(running: World) -> None:
     running.serve()
     running.lab.declare("staging", "commit: nonsense\n")
     view = look(running)
-    assert (view.tiles[0].figure, view.tiles[0].kind) == ("what is declared refused", "bad")
+    assert (view.tiles[0].figure, view.tiles[0].kind) == ("the declared release refused", "bad")
     assert view.alarms[0].kind == "bad"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from dashboard import app, card, charts, page
+from dashboard import app, charts, model_card, page
 from dashboard.access import may_read
 from tests.dashboard.world import NOW, World, check_line, column, merged, performance
 from tests.gitops import poison
@@ -60,7 +60,7 @@ def seen(world: World) -> World:
 def test_a_line_of_the_record(seen: World, more: dict[str, Any]) -> None:
     line(seen, **more)
     html = _shown(seen)
-    assert "What runs here" in html
+    assert "Running release" in html
     assert "91.80% to 92.20%" in html or "90.00%" in html
 
 
@@ -87,22 +87,22 @@ def test_tags_that_are_no_verdicts(seen: World) -> None:
 
 
 def test_a_part_that_cannot_be_drawn_leaves_the_others(seen: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "it cannot be drawn" not in _shown(seen)
-    real = card.read
+    assert "it cannot be rendered" not in _shown(seen)
+    real = model_card.read
 
     class Hostile(str):
         def __html__(self) -> str:
             raise OverflowError("too large")
 
-    def read(*arguments: Any) -> card.Card:
+    def read(*arguments: Any) -> model_card.ModelCard:
         found = real(*arguments)
-        return card.Card(
+        return model_card.ModelCard(
             found.figures, found.attributes, found.slices, ((Hostile("x"), "y"),), found.parameters
         )
 
-    monkeypatch.setattr(card, "read", read)
+    monkeypatch.setattr(model_card, "read", read)
     html = _shown(seen)
-    assert html.count("it cannot be drawn; the log of the api-server has the reason") == 1
+    assert html.count("it cannot be rendered; the log of the api-server has the reason") == 1
     assert html.count("<figure") == 3
 
 

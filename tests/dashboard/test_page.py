@@ -20,7 +20,7 @@ def test_an_environment_without_anything(world: World) -> None:
     assert ".venv/bin/gitops promote staging --push --wait\n.venv/bin/gitops merge promote/staging\n" in html
     assert "There is nothing to roll back" in html
     assert "No model: no release runs here yet" in html
-    assert "Nothing was scored in these weeks" in html
+    assert "No images were scored in these weeks" in html
     assert "There was no check yet" in html
     assert 'role="alert"' not in html
     assert "<figure" not in html
@@ -49,7 +49,7 @@ def test_a_year(world: World) -> None:
     assert html.count("<li><h4>") == 38
     assert ".venv/bin/gitops rollback staging --push\n.venv/bin/gitops merge rollback/staging\n" in html
     assert first[:12] in html
-    assert "52 checks, 5 of them with drift" in html
+    assert "52 checks, 5 with drift" in html
     assert "92.00% (91.80% to 92.20%)" in html
     for name in ("volume", "quarantine", "drift", "accuracy"):
         assert f'aria-labelledby="{name}-title"' in html
@@ -63,9 +63,9 @@ def test_a_rejected_release_and_an_alarm_are_alerts(world: World) -> None:
     world.check(NOW, drift=drift, reasons=["Drift: Male moved"], alarm=["drift"], episodes=EPISODES)
     html = show(world)
     assert html.count('role="alert"') == 2
-    assert "The declared release does not run here." in html
+    assert "The declared release is not running here." in html
     assert '<span class="badge bad">rejected</span>' in html
-    assert "What is scored has drifted.</strong> Drift: Male moved." in html
+    assert "The scored images have drifted.</strong> Drift: Male moved." in html
     assert '<a href="runbooks/drift/">What to do</a>' in html
     assert "drift (1 column)" in html
     assert '<span class="badge bad">alarm: drift</span>' in html
@@ -87,7 +87,7 @@ def test_a_model_of_an_earlier_commit_is_told_with_the_next_command(world: World
 def test_a_last_check_that_is_long_ago(world: World) -> None:
     world.check(NOW - timedelta(weeks=20))
     html = show(world)
-    assert "There was no check in these weeks; the last was at 2026-07-08 12:00 UTC" in html
+    assert "There was no check in these weeks. The last check was at 2026-07-08 12:00 UTC" in html
 
 
 def test_one_part_that_cannot_be_read_leaves_the_others(world: World) -> None:
@@ -98,15 +98,15 @@ def test_one_part_that_cannot_be_read_leaves_the_others(world: World) -> None:
     (world.home / "monitoring/decisions.jsonl").mkdir()
     html = page.show(13, NOW)
     assert "decisions.jsonl: Is a directory" in html
-    assert "12 images in all" in html
-    assert "What runs here" in html
+    assert "12 images in total" in html
+    assert "Running release" in html
 
 
 def test_late_labels_stand_beside_what_the_release_claims(world: World) -> None:
     world.release("first")
     world.check(NOW, performance=performance(0.9))
     html = show(world)
-    assert "What the late labels say of each attribute and slice" in html
-    _, _, table = html.partition("Slices of what has labels")
+    assert "Accuracy on late labels, by attribute and slice" in html
+    _, _, table = html.partition("Slices of the labelled images")
     row = next(line for line in table.splitlines() if 'scope="row">Young<' in line)
     assert row.count("%") >= 6, "both accuracies have their intervals"

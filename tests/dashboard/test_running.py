@@ -1,14 +1,14 @@
 import pytest
 
 from dashboard import running
+from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
-from dashboard.place import Place
 from tests.dashboard.world import World
 
 
 def read(world: World) -> running.Running:
     world.serve()
-    return running.read(Place.here())
+    return running.read(EnvironmentPaths.here())
 
 
 def test_no_release_yet(world: World) -> None:
@@ -102,17 +102,17 @@ def test_dev_reverts_a_merge_to_its_first_parent(make_world) -> None:
 def test_where_a_forge_shows_the_request(world: World, origin: str, shown: str | None) -> None:
     world.release("first")
     world.serve()
-    running.repository(Place.here()).git("remote", "set-url", "origin", origin)
-    assert running.read(Place.here()).change.url == shown
+    running.repository(EnvironmentPaths.here()).git("remote", "set-url", "origin", origin)
+    assert running.read(EnvironmentPaths.here()).change.url == shown
 
 
 def test_a_bundle_that_is_not_there_or_not_readable(world: World) -> None:
-    with pytest.raises(DashboardError, match=r"release\.json: not there"):
-        running.read(Place.here())
+    with pytest.raises(DashboardError, match=r"release\.json: not found"):
+        running.read(EnvironmentPaths.here())
     world.serve()
     (world.storage / "release/bare").rename(world.storage / "gone")
-    with pytest.raises(DashboardError, match="bare: not there"):
-        running.read(Place.here())
+    with pytest.raises(DashboardError, match="bare: not found"):
+        running.read(EnvironmentPaths.here())
     (world.storage / "release/bare").mkdir()
     with pytest.raises(DashboardError, match="refs/heads/main: no such commit"):
-        running.read(Place.here())
+        running.read(EnvironmentPaths.here())

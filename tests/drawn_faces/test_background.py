@@ -1,9 +1,9 @@
 import numpy as np
 
 from drawn_faces.background import background
-from drawn_faces.random_streams import Dice
+from drawn_faces.random_streams import RandomStreams
 
-IMAGES = [background(Dice(0, index)) for index in range(60)]
+IMAGES = [background(RandomStreams(0, index)) for index in range(60)]
 
 
 def test_backgrounds_are_images_of_the_aligned_size() -> None:

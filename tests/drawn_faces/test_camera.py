@@ -3,14 +3,14 @@ import pytest
 
 from drawn_faces import SyntheticParams
 from drawn_faces.camera import photographed
-from drawn_faces.random_streams import Dice
+from drawn_faces.random_streams import RandomStreams
 
 STRIPES = np.full((218, 178, 3), 90, np.uint8)
 STRIPES[:, ::8] = 150
 
 
 def seen(**knobs: float) -> np.ndarray:
-    return photographed(STRIPES, Dice(0, 0), SyntheticParams(count=1, seed=0, **knobs)).astype(float)
+    return photographed(STRIPES, RandomStreams(0, 0), SyntheticParams(count=1, seed=0, **knobs)).astype(float)
 
 
 def test_light_multiplies_brightness() -> None:
@@ -31,5 +31,5 @@ def test_noise_adds_to_what_is_there() -> None:
 
 def test_cameras_differ() -> None:
     params = SyntheticParams(count=1, seed=0)
-    means = [photographed(STRIPES, Dice(0, index), params).mean() for index in range(20)]
+    means = [photographed(STRIPES, RandomStreams(0, index), params).mean() for index in range(20)]
     assert np.std(means) > 3

@@ -160,7 +160,7 @@ def test_comparing_two_models(run, made, workplace):
     options = ["--model", made.model, "--incumbent", made.model, "--out", "figures/two.json"]
     code, out, _ = run("compare", *options, "--holdout", made.holdout)
     assert code == 0
-    assert "+0.00 points (+0.00 to +0.00); surely worse: no attribute; latency times " in out
+    assert "+0.00 points (+0.00 to +0.00); significantly worse: no attribute; latency times " in out
     assert json.loads((workplace / "figures/two.json").read_text())["samples"] > 0
     assert "data/holdout.parquet: " in complaint(run("compare", *options))
     some = ["--holdout", made.holdout, "--batch", "late", "--out", "figures/late.json"]

@@ -23,7 +23,7 @@ from infra.local.origin import Origin
 from infra.local.screen import Screen, Step
 from infra.local.task import ENDED, Runs, log_of, readable
 from infra.local.training import DAG
-from infra.local.variables import Address, Own
+from infra.local.variables import Address, UserConfig
 from tests.faults.damage import assert_undamaged
 from tests.support.figures import COMPARISON
 from tests.support.waiting import wait_for
@@ -147,9 +147,9 @@ class Environment:
         self.database.start()
         self.address = address = Address("localhost", port.unused())
         self.instance = Instance(self.layout, name, address)
-        secrets = secret.load(self.instance.place.secrets)
+        secrets = secret.load(self.instance.paths.secrets)
         url = self.database.url(name)
-        self.variables = variables.derive(self.layout, name, Own({}, {}), address, secrets, url) | {
+        self.variables = variables.derive(self.layout, name, UserConfig({}, {}), address, secrets, url) | {
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
             "ACTIVE_DAGS": "",
             "TASK_RETRY_SECONDS": "1",
@@ -159,7 +159,7 @@ class Environment:
         self.instance.provide_pools(self.variables)
         self.start()
         self.airflow = Runs(Access(url=address.url, username="airflow", password="password"), timeout=60)
-        self.home = self.instance.place.data
+        self.home = self.instance.paths.data
 
     def start(self) -> None:
         """Start those of its processes that do not run, as `make up` does."""
@@ -202,7 +202,7 @@ class Environment:
     def succeed(self, run: str) -> Run:
         """Wait for the end of a run that is to succeed."""
         found = self.finish(run)
-        assert found.state == "success", self.airflow.failure(DAG, run, self.instance.place)
+        assert found.state == "success", self.airflow.failure(DAG, run, self.instance.paths)
         return found
 
     def attempts(self, run: str) -> dict[str, int]:
@@ -224,7 +224,7 @@ class Environment:
     def log(self, run: str, name: str) -> str:
         """Return what the log of a task's latest attempt says."""
         [task] = [task for task in self.airflow.tasks(DAG, run) if task.id == name]
-        return "\n".join(readable(log_of(self.instance.place, DAG, run, task), 500))
+        return "\n".join(readable(log_of(self.instance.paths, DAG, run, task), 500))
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -242,7 +242,7 @@ class Environment:
 
         def begun() -> bool:
             failed = self.airflow.run(DAG, run).state == "failed"
-            assert not failed, self.airflow.failure(DAG, run, self.instance.place)
+            assert not failed, self.airflow.failure(DAG, run, self.instance.paths)
             return note.exists() and bool(note.read_text())
 
         wait_for(begun, seconds=300)

@@ -86,7 +86,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(copy: Sandbox, name: str) -> N
 def test_make_hands_the_name_on_as_it_is() -> None:
     done = captured(["make", "--silent", "new-dag", "NAME=it's $$(touch x); y"], cwd=ROOT)
     assert done.returncode != 0
-    assert done.stderr.startswith('new-dag: "it\'s $(touch x); y": a name has small letters')
+    assert done.stderr.startswith('new-dag: "it\'s $(touch x); y": a name has lower-case letters')
 
 
 @pytest.mark.parametrize("name", ["a", "dag_of_a_test", "a" * 60])
@@ -112,7 +112,7 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
     (tmp_path / test).parent.mkdir(parents=True)
     (tmp_path / test).write_text("mine")
     with pytest.raises(
-        NewDagError, match=r"tests/dags/test_faces_dag\.py: there already; nothing was written"
+        NewDagError, match=r"tests/dags/test_faces_dag\.py: already exists; nothing was written"
     ):
         new_dag.write(tmp_path, "faces")
     assert [path.name for path in tmp_path.rglob("*.py")] == ["test_faces_dag.py"]
@@ -156,7 +156,7 @@ def test_a_name_is_taken_as_it_is(text: str) -> None:
     "text", ["Count", "2faces", "_faces", "count-faces", "count faces", "../evil", "é", "x'y", "a\nb", "a;b"]
 )
 def test_a_name_of_another_form_is_refused(text: str) -> None:
-    assert "small letters, digits and _" in said(text)
+    assert "lower-case letters, digits and _" in said(text)
 
 
 @pytest.mark.parametrize("text", ["class", "sum", "dag", "task", "default_dag_args", "read_release", "json"])
@@ -165,7 +165,7 @@ def test_a_name_that_the_file_would_fall_over_is_refused(text: str) -> None:
 
 
 def test_the_others_say_what_is_wrong() -> None:
-    assert said("") == "say which: make new-dag NAME=count_faces"
+    assert said("") == "name the DAG: make new-dag NAME=count_faces"
     assert said("a" * 61).endswith("61 letters, 60 are allowed")
     assert "leave out _dag" in said("faces_dag")
 

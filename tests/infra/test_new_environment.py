@@ -111,7 +111,7 @@ def test_many_are_told_apart(checkout: Path) -> None:
     found = Environments.of_folder(checkout)
     loaded = [settings.load(name, checkout) for name in found]
     assert len({one.color for one in found.all}) == len({one.web_port for one in loaded}) == len(found.all)
-    with pytest.raises(NewEnvironmentError, match="more: all colours are taken; name the wave"):
+    with pytest.raises(NewEnvironmentError, match="more: all colours are used; set the wave"):
         make(checkout, "more", "dev")
     make(checkout, "prod-eu", "staging", wave="prod")
     assert Environments.of_folder(checkout)["prod-eu"].color == found["prod"].color
@@ -132,12 +132,12 @@ def test_every_colour_can_be_read_and_is_none_of_a_state(
 @pytest.mark.parametrize(
     ("name", "after", "wave", "says"),
     [
-        ("", ["dev"], "", "say which, and after which: make new-environment NAME=qa AFTER=dev"),
-        ("qa", [], "", "say which, and after which"),
+        ("", ["dev"], "", "set name and predecessors: make new-environment NAME=qa AFTER=dev"),
+        ("qa", [], "", "set name and predecessors"),
         ("QA", ["dev"], "", "'QA': no such environment, and no name for one; use at most 30"),
         ("../qa", ["dev"], "", "no such environment, and no name for one"),
         ("main", ["dev"], "", "main: git or the local engine uses that name"),
-        ("staging", ["dev"], "", "staging: environments/staging is there already"),
+        ("staging", ["dev"], "", "staging: environments/staging already exists"),
         ("qa", ["lab"], "", "after: lab: no such environment; there are dev, prod, staging"),
         ("qa", ["dev", "dev"], "", "names an environment twice"),
         ("qa", ["prod"], "prod", "wave: prod has prod too, which comes before qa"),

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from dashboard import checks, days, late_labels
+from dashboard import checks, daily_stats, late_labels
 from gitops.model.drift_comparison import Drifted
 from gitops.model.evaluation import Evaluation, Variants
 from gitops.model.metrics import Performance, Training
@@ -130,7 +130,7 @@ FILES: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
     "ae4ac67 decision: no alarm, no episodes; read by the page": (checks.Line, _LINE),
     "ae4ac67 decision: no alarm, no episodes; read by the next check": (records.Past, _LINE),
     "3e2bb00 batch": (
-        days.Batch,
+        daily_stats.Batch,
         {
             "batch": "monday",
             "day": "2026-01-05",

@@ -16,7 +16,7 @@ from infra.local.database import Embedded
 from infra.local.instance import Instance, wait
 from infra.local.layout import Layout
 from infra.local.screen import Screen, Step
-from infra.local.variables import Address, Own
+from infra.local.variables import Address, UserConfig
 from tests.support import checkout
 from tests.support.sinks import Sinks
 
@@ -42,8 +42,8 @@ def engine(
         address = Address("localhost", port.unused())
         instance = Instance(layout, "staging", address)
         url = database.url("staging")
-        keys = secret.load(instance.place.secrets)
-        own = variables.derive(layout, "staging", Own({}, {}), address, keys, url)
+        keys = secret.load(instance.paths.secrets)
+        own = variables.derive(layout, "staging", UserConfig({}, {}), address, keys, url)
         bundle = {"name": "release", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
         own |= servers.connections | {
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(

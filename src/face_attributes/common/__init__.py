@@ -1,1 +1,1 @@
-"""What every package here uses: errors, files, progress, paths and the attributes of CelebA."""
+"""Shared modules: errors, files, progress, paths and the attributes of CelebA."""

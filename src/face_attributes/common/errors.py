@@ -1,12 +1,12 @@
-"""What can go wrong, as one line each: what, where, and what to do about it."""
+"""Errors for the user. Each message is one line: the problem, its place and the remedy."""
 
 
 class FaceAttributesError(Exception):
-    """Base of every error that a user can meet; its text is the one line that they read."""
+    """Base class of all expected errors. The user reads the message."""
 
 
 def first_line(error: Exception) -> str:
-    """Return what another library says of a failure: the first line, or its kind if there is none."""
+    """Return the first line of an exception's message, or the name of its class if the message is empty."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
@@ -19,12 +19,12 @@ class DataError(FaceAttributesError):
 
 
 class ImageError(FaceAttributesError):
-    """One image cannot be used. Its text is the reason that the quarantine list gives."""
+    """An image cannot be used. The message is the reason in the quarantine list."""
 
 
 class SearchError(FaceAttributesError):
-    """The search for hyperparameters came to nothing."""
+    """The search for hyperparameters failed."""
 
 
 class ModelError(FaceAttributesError):
-    """A model file cannot be read, or is not one of this project's."""
+    """A model file cannot be read, or is not a model of this project."""

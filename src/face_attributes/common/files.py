@@ -1,4 +1,4 @@
-"""Files that others read: written beside their place, then renamed, so that nobody meets half a file."""
+"""Atomic writes: files are written beside their target and then renamed, so nobody reads half a file."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ _CHUNK = 1 << 20
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path`; what was written there takes its place, or vanishes if the block fails."""
+    """Yield a temporary path beside `path`. It replaces `path`, or is removed if the block fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; it takes its place, or vanishes if the block fails."""
+    """Yield an empty folder beside `path`. It replaces `path`, or is removed if the block fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -47,7 +47,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON that ends with a newline, atomically. NaN is refused: JSON has none."""
+    """Write indented JSON that ends with a newline, atomically. NaN is refused, because JSON has no NaN."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 

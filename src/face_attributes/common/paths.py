@@ -1,4 +1,4 @@
-"""Where the stages put what they make, within the repository; `dvc.yaml` says the same."""
+"""The output paths of the stages in the repository, as in `dvc.yaml`."""
 
 from pathlib import Path
 

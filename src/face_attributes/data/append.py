@@ -30,14 +30,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Beside the batches, not among them: prepare depends on all that is there
 _WORKPLACE = ".labelled.partial"
 _TIMEOUT = 3600  # seconds; DVC copies the file into its cache
-# What a `.dvc` file says beside what DVC needs
+# Our key in `.dvc` files, beside the keys of DVC
 _META, _DIGEST = "meta", "digest"
 _ERROR = "ERROR: "
 
 
 @dataclass(frozen=True)
-class Appended:
-    """What came of it.
+class AppendResult:
+    """The result of an append.
 
     Attributes:
         pointer: the `.dvc` file that git is to hold.
@@ -63,14 +63,14 @@ def append(
     name: str | None = None,
     attribute_list: Path | None = None,
     batches: Path = LABELLED,
-) -> Appended:
+) -> AppendResult:
     """Make a labelled batch of a folder of photographs, and track it with DVC.
 
     Whatever stops it leaves the batch as a whole or not at all. One that is there is never changed. Images
     without labels are left out.
 
     Args:
-        params: say which attributes the batch must have, and how many of its images may be bad.
+        params: The attributes that the batch must have, and the allowed share of bad images.
         folder: photographs in the CelebA layout, or directly in it.
         name: of the batch; the folder's own if there is none.
         attribute_list: their attributes, in one of CelebA's two flavours; found in `folder` if there is none.
@@ -102,9 +102,9 @@ def append(
             _track(made, {"images": sum(parts.values()), _DIGEST: digest, "quarantine": quarantine.reasons})
             # From here on the batch is there, whatever happens: DVC's cache has its file
             pointer_of(made).replace(pointer)
-            # Rather than moving it too: DVC takes away with another commit only what it put there itself
+            # Not moved here: DVC removes files with another commit only if it created them itself
             _dvc("checkout", pointer)
-    return Appended(pointer, new, parts, quarantine.reasons, listing.absent, len(listing.unlisted))
+    return AppendResult(pointer, new, parts, quarantine.reasons, listing.absent, len(listing.unlisted))
 
 
 def _checked(name: str) -> str:
@@ -126,7 +126,7 @@ def _workplace(batches: Path) -> Iterator[Path]:
     place = batches.with_name(_WORKPLACE)
     try:
         _lock(lock, batches)
-        # What an append left that was killed
+        # Leftovers of a killed append
         if place.exists():
             shutil.rmtree(place)
         place.mkdir()
@@ -159,7 +159,7 @@ def _digest(reader: ShardReader, prefix: str) -> str:
 
 
 def _is_new(digest: str, pointer: Path) -> bool:
-    """Tell whether a batch of this content is to be added; False where it is there already.
+    """Return whether a batch of this content must be added. False if it exists already.
 
     Raises:
         DataError: its name or its content is that of another batch.
@@ -188,7 +188,7 @@ def _recorded_digest(pointer: Path) -> str | None:
 
 
 def _track(shard: Path, meta: dict[str, object]) -> None:
-    """Give a shard to DVC, and add to its `.dvc` file what people want to know of the batch."""
+    """Add a shard to DVC, and describe the batch in its `.dvc` file."""
     _dvc("add", shard)
     yaml = YAML()
     pointer = pointer_of(shard)
@@ -205,6 +205,6 @@ def _dvc(command: str, path: Path) -> None:
         raise DataError(f"dvc {command} {path}: took longer than {_TIMEOUT} s; try again") from None
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        # Where DVC says why, it says so first; advice follows
+        # DVC prints the reason first, then advice
         reason = next((line for line in lines if line.startswith(_ERROR)), (lines or ["no reason given"])[-1])
         raise DataError(f"dvc {command} {path}: {reason.removeprefix(_ERROR)}")

@@ -1,4 +1,4 @@
-"""The prepared arrays: what training reads, mapped into memory rather than loaded."""
+"""The prepared arrays for training, mapped into memory."""
 
 import json
 import mmap
@@ -24,7 +24,7 @@ def _labels_file(folder: Path, part: str) -> Path:
 
 @dataclass(frozen=True)
 class Info:
-    """What prepared arrays hold.
+    """A description of prepared arrays.
 
     Attributes:
         attributes: names of the A attributes.

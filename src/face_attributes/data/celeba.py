@@ -1,4 +1,4 @@
-"""A folder in the CelebA layout: which photographs it lists, what they show, and which part they belong to.
+"""A folder in the CelebA layout: its photographs, their attributes, and the part of each.
 
 Read as its authors publish it (`list_attr_celeba.txt`: a count, a header, then -1 or 1 for each attribute)
 or as it is often passed on (`list_attr_celeba.csv`: a header that starts with `image_id`). The partition
@@ -31,7 +31,7 @@ _IMAGE_FOLDERS = (IMAGES, f"{IMAGES}/{IMAGES}", f"Img/{IMAGES}")
 _SUFFIXES = (".jpg", ".jpeg")
 _VALUES = {"1": True, "-1": False}
 _ID_COLUMN = "image_id"
-# Shares of train and train + validation where no list says which image is which
+# Shares of train and train + validation if no list assigns the parts
 _HASH_SPLIT = (0.8, 0.9)
 
 Line = tuple[int, list[str]]
@@ -40,7 +40,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder in the CelebA layout holds, without the images themselves.
+    """The lists of a folder in the CelebA layout, without the images.
 
     Attributes:
         images: folder of the image files.
@@ -50,7 +50,7 @@ class Listing:
         partitions: uint8 array (N,), an index into PARTITIONS for each image.
         absent: how many images are listed, but not there.
         unlisted: file names in `images` that the list does not name.
-        people: who is on each of the N images; None where no list says so.
+        people: The person on each of the N images, or None without a list of people.
 
     """
 
@@ -227,7 +227,7 @@ def _images(folder: Path) -> Path | None:
 
 
 def _listing(images: Path, attribute_list: Path, attributes: Sequence[str], kept: Sequence[str]) -> Listing:
-    """Return what the list says of a folder of images, each in the part that the hash of its name gives.
+    """Return the listing of a plain folder. The hash of a name determines the part of the image.
 
     All of `attributes` must have a column; those of `kept` that have one are kept, in that order.
     """
@@ -314,7 +314,7 @@ def _checked_path(path: Path, number: int, name: str) -> str:
 
 def _check_ids(path: Path, ids: list[str], count: int | None) -> None:
     if count is not None and count != len(ids):
-        raise DataError(f"{path}:1: says {count} images, but {len(ids)} follow")
+        raise DataError(f"{path}:1: declares {count} images, but {len(ids)} follow")
     if not ids:
         raise DataError(f"{path}: lists no images")
     duplicates = _duplicates(ids)
@@ -332,7 +332,7 @@ def _listed(ids: Sequence[str], values: dict[str, Value], path: Path) -> list[Va
     if missing:
         raise DataError(
             f"{path}: does not list {missing[0]}{f' and {len(missing) - 1} more' * (len(missing) > 1)}; "
-            "add what is missing, or remove the list, which is optional"
+            "add the missing entries, or remove the list, which is optional"
         )
     return [values[name] for name in ids]
 

@@ -1,4 +1,4 @@
-"""Collect: from a folder of photographs to Parquet shards, leaving out what cannot be decoded."""
+"""Collect: write a folder of photographs to Parquet shards, without images that cannot be decoded."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ def collect(params: DataParams, out: Path = RAW) -> None:
             print(
                 f"collect: {listing.absent} listed images are not in {listing.images}: left out", flush=True
             )
-        # A sample says nothing about the rest of the folder
+        # A sample allows no conclusion about the rest of the folder
         unlisted = listing.unlisted if len(chosen) == len(listing) else ()
         quarantine = Quarantine(len(chosen) + len(unlisted), params.max_bad_fraction)
         for name in unlisted:
@@ -76,8 +76,8 @@ def write_images(
         chosen: int array, indices into the listing.
         writer: takes the rows.
         quarantine: takes the rest, with reasons.
-        task: what the progress bar calls this.
-        prefix: what the ids have before the file names.
+        task: The label of the progress bar.
+        prefix: The prefix of the ids, before the file names.
 
     Raises:
         DataError: too many images are bad, or all of them.

@@ -1,6 +1,6 @@
 """A folder of drawn faces in the CelebA layout.
 
-`img_align_celeba/000001.jpg` ..., `synthetic.json` (what was drawn, and by which renderer),
+`img_align_celeba/000001.jpg` ..., `synthetic.json` (the parameters and the renderer),
 `list_eval_partition.txt` and, last of all, `list_attr_celeba.txt`: a folder without it is not complete.
 """
 
@@ -22,7 +22,7 @@ import drawn_faces
 from drawn_faces import population
 from drawn_faces.face import render
 from drawn_faces.params import SyntheticParams
-from drawn_faces.random_streams import Dice
+from drawn_faces.random_streams import RandomStreams
 from face_attributes.common import files
 from face_attributes.common.celeba_attributes import CELEBA_PARTITION
 from face_attributes.common.errors import DataError
@@ -74,7 +74,7 @@ def is_drawn(params: SyntheticParams, folder: Path) -> bool:
 
 
 def recipe(params: SyntheticParams) -> dict[str, object]:
-    """What decides every bit of the folder: parameters, renderer, and the libraries that it draws with."""
+    """Return everything that determines the folder: parameters, renderer and drawing libraries."""
     versions = {"opencv": cv2.__version__, "numpy": np.__version__}
     return {"params": params.model_dump(), "renderer": _renderer_digest(), "libraries": versions}
 
@@ -124,7 +124,7 @@ def _draw_chunk(params: SyntheticParams, images: Path, indices: list[int]) -> in
     for position, index in enumerate(indices):
         attributes = {name: bool(columns[name][position]) for name in population.DRAWN_ATTRIBUTES}
         image = render(params.seed, index, attributes, params)
-        quality = int(Dice(params.seed, index).of("jpeg").integers(78, 96))
+        quality = int(RandomStreams(params.seed, index).of("jpeg").integers(78, 96))
         _, data = cv2.imencode(
             ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
         )
@@ -136,7 +136,7 @@ def _draw_chunk(params: SyntheticParams, images: Path, indices: list[int]) -> in
 def partition(seed: int, index: int) -> int:
     """Code of the part of face `index` (0 train, 1 validation, 2 test), in CelebA's proportions."""
     train, validation, test = CELEBA_PARTITION.values()
-    point = Dice(seed, index).of("partition").random() * (train + validation + test)
+    point = RandomStreams(seed, index).of("partition").random() * (train + validation + test)
     return int(point >= train) + int(point >= train + validation)
 
 
@@ -156,7 +156,7 @@ def _mapper(chunks: int, processes: int | None) -> Iterator:
 
 
 def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # Linux alone says how many of the cores are ours
+    if hasattr(os, "sched_getaffinity"):  # only Linux reports how many cores this process may use
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 

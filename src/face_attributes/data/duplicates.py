@@ -1,7 +1,7 @@
 """Duplicates: photographs that are in the data already, under another name or as another file.
 
-A photograph that judges the model must not be one that the model learnt, and names do not tell: a photograph
-is sent twice, saved again with another quality, or both scored and labelled. So images are compared by a
+The model must not be judged on photographs that it was trained on. Names do not identify a photograph: it may
+be sent twice, saved again with another quality, or both scored and labelled. So images are compared by a
 fingerprint of 256 bits: the signs of the 16 x 16 lowest frequencies of the cosine transform of the grey
 image, reduced to 64 x 64 pixels (a "pHash", here with more bits than usual, as aligned faces resemble each
 other). Two images are the same photograph if at most LIMIT bits differ, as they are or with one of them

@@ -1,4 +1,4 @@
-"""How an image was taken, in figures: what drift in the light or the lens moves."""
+"""Statistics of an image that change with the light or the lens."""
 
 import math
 
@@ -14,7 +14,7 @@ def measure(image: np.ndarray) -> tuple[float, ...]:
     Brightness and contrast are mean and standard deviation of grey levels (0 to 255), saturation the mean
     difference between the largest and the smallest channel (0 to 255), warmth the mean of red less that of
     blue (-255 to 255), sharpness the root mean square difference between a grey level and the mean of the 3x3
-    pixels around it, noise the standard deviation of what is neither plane nor edge, in grey levels.
+    pixels around it, noise the standard deviation without planes and edges, in grey levels.
 
     Source of the noise: Immerkaer, Fast Noise Variance Estimation, Computer Vision and Image Understanding 64
     (1996), 300-302.

@@ -1,4 +1,4 @@
-"""One aligned photograph: from JPEG bytes to pixels, and down to what the network sees.
+"""Decode an aligned photograph from JPEG bytes, and shrink it to the input size of the network.
 
 Collecting, preparing, evaluating and scoring all decode here, so that the same bytes give the same pixels
 everywhere.
@@ -86,8 +86,8 @@ def shrunk_shape(factor: int) -> tuple[int, int]:
 def shrink(image: np.ndarray, factor: int) -> np.ndarray:
     """Return the image as uint8 (218 // factor, 178 // factor, 3): each pixel the mean of a square of them.
 
-    Lines at the lower and the right edge that fill no whole square are left out. Means of whole squares are
-    what the exported model can compute as one convolution, and in integers.
+    Lines at the lower and the right edge that fill no whole square are left out. The exported model
+    computes the means of whole squares as a convolution, in integers.
     """
     height, width = shrunk_shape(factor)
     whole = image[: height * factor, : width * factor]

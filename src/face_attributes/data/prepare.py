@@ -11,8 +11,7 @@ part and its labels, and the others are left out:
 Repetitions within one part of the raw data stay: no photograph changes its part by them, and a part that
 others published too stays the one that they measured on.
 
-Beside the arrays a sample of the images that training saw, as they were: what is calibrated on images, or
-compares others with them, reads it instead of all.
+The stage also writes a sample of unchanged training and validation images, for calibration and comparison.
 """
 
 from collections.abc import Iterator, Sequence

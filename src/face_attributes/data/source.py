@@ -23,7 +23,7 @@ _HOME = "VISAGE_HOME"
 
 @contextmanager
 def opened(params: DataParams) -> Iterator[celeba.Listing]:
-    """Yield what the chosen source lists; drawn faces live as long as the block unless kept elsewhere.
+    """Yield the listing of the chosen source. Drawn faces are removed after the block unless kept elsewhere.
 
     Raises:
         DataError: the folder is missing or malformed.
@@ -97,7 +97,7 @@ def some(params: DataParams, count: int) -> tuple[list[np.ndarray], list[str], l
             try:
                 shown.append(images.decode(images.read(listing.images / listing.ids[index])))
             except ImageError:
-                continue  # the sheet shows what can be seen; collect is what counts bad files
+                continue  # the sheet leaves bad files out; the stage collect counts them
             names.append(listing.ids[index])
             labels.append(
                 [name for name, on in zip(listing.attributes, listing.labels[index], strict=True) if on]

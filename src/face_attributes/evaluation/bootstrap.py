@@ -1,7 +1,7 @@
 """The image bootstrap: images drawn again from the same set, to see how far a figure moves by chance.
 
 An image is drawn with all its answers, so figures of several attributes move together as they do in truth.
-Instead of copying images each resampling says how often it has each: figures take that as weights.
+A resampling does not copy images. It is the count of each image, which metrics take as weights.
 """
 
 from collections.abc import Iterator
@@ -38,8 +38,8 @@ def weights(images: int, resamplings: int, seed: int) -> Iterator[np.ndarray]:
 def interval(resampled: np.ndarray) -> tuple[float, float]:
     """Return the 95% percentile interval of a figure from its values (R,) in the resamplings.
 
-    A resampling in which the figure is undefined (NaN: it drew no positive image, say) is left out; where all
-    are, the interval is NaN to NaN.
+    A resampling in which the figure is undefined (NaN, for example without a positive image) is left out. If
+    all are undefined, the interval is NaN to NaN.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
     """

@@ -1,6 +1,6 @@
-"""Answers: what is said of each image, the model's decisions and scores and how it was taken, as columns.
+"""The output columns of each image: the model's decisions and scores, and image statistics.
 
-Scoring says it of what arrived and the reference of what the model was trained on, so that the two compare.
+Scoring writes them for new images, and the reference for images of the model, so the two can be compared.
 """
 
 import hashlib

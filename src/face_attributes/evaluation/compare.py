@@ -1,7 +1,7 @@
 """A comparison: whether a model is worse than the incumbent, the one that ships now.
 
-Both answer the same images, so what counts of an image is whether they differ about it: resampling the images
-with both answers says how far that differs by chance, much less than either accuracy does.
+Both models score the same images, so the difference is computed per image. Resampling the images with both
+results gives the random variation of the difference, which is much smaller than that of either accuracy.
 """
 
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ _DIGITS = 6
 def compare(model: Path, incumbent: Path, holdout: Path, out: Path, batches: Sequence[str] = ()) -> None:
     """Compare two models on a hold-out set and write the figures to `out`.
 
-    With `batches` only their images count, and of latency and size nothing is said: two runs then write the
-    same. Where the hold-out set has none of their images, as all of them were there before, nothing is
-    compared and nothing is written.
+    With `batches`, only their images count, and latency and size are left out, so two runs write the same
+    result. If all images of the batches are duplicates, the hold-out set has no image of them. Then nothing
+    is written.
 
     Raises:
         ModelError: a file is not a model, or the two have no attribute in common.
@@ -122,7 +122,7 @@ def judge(
 
 
 def _rare(new: np.ndarray, old: np.ndarray, truth: np.ndarray) -> dict[str, int]:
-    """Return what two models make of the rarer answer of an attribute, see `gitops.gates.comparison.Rare`.
+    """Return the results of two models for the rarer class of an attribute (`gitops.gates.comparison.Rare`).
 
     Args:
         new: decisions of the model, bool (N,).
@@ -190,7 +190,7 @@ def _figures(answers: np.ndarray, parts: Sequence[slices.Slice], weights: np.nda
 
 
 def _of(batches: Sequence[str], said: Predictions) -> Predictions:
-    """Return what was said of the images of labelled batches, whose names begin with that of their batch."""
+    """Return the predictions for images of labelled batches. Their names begin with the name of the batch."""
     inside = np.array([name.partition("/")[0] in batches and "/" in name for name in said.ids])
     return Predictions(
         [name for name, chosen in zip(said.ids, inside, strict=True) if chosen],
@@ -225,7 +225,7 @@ def _told(figures: dict) -> str:
     said = (
         f"compare: mean accuracy {mean['accuracy']:.2%} on {figures['samples']} images, "
         f"{mean['difference'] * 100:+.2f} points ({mean['low'] * 100:+.2f} to {mean['high'] * 100:+.2f}); "
-        f"surely worse: {', '.join(worse) or 'no attribute'}"
+        f"significantly worse: {', '.join(worse) or 'no attribute'}"
     )
     if "latency" not in figures:
         return said

@@ -1,4 +1,4 @@
-"""What `dvc plots` draws of an evaluation: tables for its templates, and the sheet of the worst errors."""
+"""The plots of an evaluation: tables for the templates of `dvc plots`, and a sheet of the worst errors."""
 
 import csv
 import io
@@ -56,7 +56,7 @@ def roc(per_attribute: dict[str, dict], predictions: Predictions, path: Path) ->
         false_positives, true_positives, _ = roc_curve(
             predictions.truth[:, index], predictions.probabilities[:, index]
         )
-        # Evenly along the curve: in steps of one axis alone its steep or its flat part would have few points
+        # Evenly along the curve: steps along one axis would give few points in the steep or the flat part
         along = (false_positives + true_positives) / 2
         chosen = np.unique(np.searchsorted(along, np.linspace(0, 1, _POINTS)))
         rows += [
@@ -67,7 +67,7 @@ def roc(per_attribute: dict[str, dict], predictions: Predictions, path: Path) ->
 
 
 def calibration(predictions: Predictions, path: Path) -> None:
-    """Write how often what the model said turned out to be so, over all attributes."""
+    """Write the calibration table: predicted probability and observed frequency, over all attributes."""
     rows = (
         [round(predicted, _DIGITS), round(observed, _DIGITS), count]
         for predicted, observed, count in reliability(predictions.probabilities, predictions.truth)
@@ -76,7 +76,7 @@ def calibration(predictions: Predictions, path: Path) -> None:
 
 
 def worst_errors(model: Model, predictions: Predictions, holdout: Path, count: int, path: Path) -> None:
-    """Draw the images about which the model was most sure and wrong, each with its worst error."""
+    """Draw the images with the most confident errors, each with its worst error."""
     wrong = predictions.decisions != predictions.truth
     margin = np.abs(predictions.probabilities - model.thresholds) * wrong
     worst = margin.max(axis=1)

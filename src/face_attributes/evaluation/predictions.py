@@ -1,4 +1,4 @@
-"""What a model says about the images of a hold-out set, from their JPEG bytes, and what is true of them."""
+"""Predictions of a model for the images of a hold-out set, and the true attributes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def predict_each(models: Sequence[Model], holdout: Path, attributes: Sequence[st
     Args:
         models: models that all know the `attributes`.
         holdout: the hold-out set, a Parquet file.
-        attributes: what the predictions are about, in this order.
+        attributes: The predicted attributes, in this order.
 
     Raises:
         DataError: the set is damaged, empty, or lacks one of the attributes.

@@ -1,9 +1,9 @@
-"""Reference: what the model says of the images it was made from, for monitoring to compare others with.
+"""Reference: the model's results for its own images, which monitoring compares with later images.
 
-Columns: `id`, `partition`, `person`, then the answers (see `answers`). Images with the same number in
-`person` show the same person; it is empty where nobody knows, and references of earlier releases lack it. A
-model is surer of images that it was trained on than of any that it meets later, so validation images, which
-it did not learn, stand beside them.
+Columns: `id`, `partition`, `person`, then the output columns (see `columns`). Images with the same number in
+`person` show the same person; it is empty for unknown people, and references of earlier releases lack it. A
+model is more confident on its training images than on later images, so the reference also has validation
+images.
 """
 
 import csv
@@ -138,15 +138,14 @@ def attributes(table: pa.Table) -> list[str]:
 
 
 def watched(table: pa.Table) -> list[str]:
-    """Return the columns that say something of an image, in the order of the file."""
+    """Return the columns that describe an image, in the order of the file."""
     return [name for name in table.column_names if name not in _ABOUT]
 
 
 def populations(table: pa.Table, minimum: int) -> list[Population]:
     """Return all rows, and beside them each part of at least `minimum` rows, where there are parts.
 
-    Whatever a model was trained on besides what it was first trained on came to it as a labelled batch, whose
-    images have the name of the batch before their own.
+    All later training images belong to labelled batches. Their ids start with the name of the batch.
     """
     found = [Population(WHOLE, table)]
     batches = [name.rpartition("/")[0].partition("/")[0] for name in table.column("id").to_pylist()]

@@ -7,12 +7,12 @@ import numpy as np
 
 GROUPS = ("Male", "Young")  # attributes whose labels part the images
 BRIGHTNESS = "brightness"
-MINIMUM = 30  # images: the accuracy of fewer says more about these images than about the model
+MINIMUM = 30  # images: fewer give no reliable accuracy
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of N images: its name, what it is parted by, and a bool array (N,) that says which images."""
+    """A part of N images: its name, its criterion, and a bool array (N,) that selects the images."""
 
     name: str
     by: str

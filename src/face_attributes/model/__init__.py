@@ -1,1 +1,1 @@
-"""The network, its ONNX export, and the model that ships."""
+"""The network, its ONNX export, and the exported model."""

@@ -1,8 +1,8 @@
-"""Export: from PyTorch to the ONNX file that ships, and proof that both say the same.
+"""Export the trained network to an ONNX file, and check that both give the same results.
 
-There are two variants: the network as it is, in float32, and quantised to int8. The quantised one ships if it
-is faster on this machine and decides as well. Equal weights give equal bytes, in whatever folder and process:
-the digest of the file names the model.
+There are two variants: float32, and quantised to int8. The int8 variant is chosen if it is faster on this
+machine and equally accurate. Equal weights give equal bytes in any folder and process, so the digest of the
+file identifies the model.
 """
 
 import json
@@ -41,22 +41,22 @@ from face_attributes.model.weights import Trained
 from face_attributes.params import ExportParams
 
 _OPSET = 20
-# A variant that is less faster than this is not worth its loss, and might lose the next measurement
+# A smaller speed-up is not worth the loss of accuracy, and may be measurement noise
 _WORTH_IT = 1.1
-# Numbers in the embedding: as little as keeps files of scores small
+# Size of the embedding; small, so that files of scores stay small
 _NUMBERS = 8
 _SEED = 1
 
 
-class Shipped(nn.Module):
-    """The network with what surrounds it: probabilities (N, A) from uint8 RGB images (N, 218, 178, 3)."""
+class ExportedNetwork(nn.Module):
+    """The network with pre- and postprocessing: probabilities (N, A) of uint8 images (N, 218, 178, 3)."""
 
     def __init__(self, trained: Trained) -> None:
         super().__init__()
         self.network = trained.network
-        # One convolution takes the mean of each square, as was done to the training images (ONNX's own
-        # resizing would not), and normalises it. It reads the three colours where they came, side by side in
-        # a row: to move them is cheaper once there are fewer pixels.
+        # A convolution computes the normalised mean of each square, like the preparation of training images
+        # (ONNX's own resizing differs). It reads the three colours side by side in a row, because moving
+        # them is cheaper once there are fewer pixels.
         factor = trained.shrink
         self.shrink = nn.Conv2d(1, 3, (factor, 3 * factor), stride=(factor, 3 * factor))
         with torch.no_grad():
@@ -70,25 +70,25 @@ class Shipped(nn.Module):
         return self.answer(self.features(pixels))
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Return what the last layer but one makes of the images (N, F)."""
+        """Return the features (N, F) of the images: the output of the last layer but one."""
         rows = pixels.float().reshape(-1, 1, HEIGHT, WIDTH * 3)
         return self.network.head[:-1](self.network.trunk(self.shrink(rows)))
 
     def answer(self, features: Tensor) -> Tensor:
-        """Return the probabilities (N, A) that the last layer makes of them."""
+        """Return the probabilities (N, A) that the last layer computes from features."""
         return self.network.head[-1](features).sigmoid()
 
 
-class Described(nn.Module):
-    """Beside the probabilities an embedding (N, 8) of the images: the features, seen from random directions.
+class NetworkWithEmbedding(nn.Module):
+    """The network with a second output, an embedding (N, 8): random projections of the features.
 
-    The last layer looks at them in as many directions as there are attributes, so its answers may stay as
-    they were while the rest of the features moves. Random directions see all of it, in proportion (Johnson
-    and Lindenstrauss, Extensions of Lipschitz mappings into a Hilbert space, 1984), and need no images: equal
-    weights stay equal bytes.
+    The last layer projects the features onto a direction for each attribute, so its output may stay the same
+    while the features move in other directions. Random projections detect all movements in proportion
+    (Johnson and Lindenstrauss, Extensions of Lipschitz mappings into a Hilbert space, 1984). They do not
+    depend on images, so equal weights still give equal bytes.
     """
 
-    def __init__(self, shipped: Shipped) -> None:
+    def __init__(self, shipped: ExportedNetwork) -> None:
         super().__init__()
         self.shipped = shipped
         features = shipped.network.head[-1].in_features
@@ -104,8 +104,8 @@ class Described(nn.Module):
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What PyTorch and the variants said of N images: probabilities (N, A), and the bool labels (N, A)."""
+class ModelOutputs:
+    """Probabilities (N, A) of N images from PyTorch and from each variant, and the bool labels (N, A)."""
 
     truth: np.ndarray
     pytorch: np.ndarray
@@ -120,17 +120,17 @@ def export(
     out: Path = MODEL,
     metrics: Path = EXPORT,
 ) -> None:
-    """Write both variants, the one that ships, and the figures that compare them with PyTorch.
+    """Write both variants, the chosen model, and metrics that compare the variants with PyTorch.
 
-    Training images of the sample calibrate the int8 variant; validation images compare.
+    Training images of the sample calibrate the int8 variant. Validation images are for the comparison.
 
     Raises:
-        ModelError: what ONNX Runtime says differs by more than the parameters allow; nothing is written then.
-        DataError: the sample cannot be used.
+        ModelError: ONNX Runtime differs from PyTorch by more than the parameters allow. Nothing is written.
+        DataError: The sample cannot be used.
 
     """
     trained = weights.load(trained_file)
-    shipped = Shipped(trained)
+    shipped = ExportedNetwork(trained)
     with replacing_folder(variants) as folder, replacing(out) as partial:
         float32 = graph(shipped)
         int8 = quantise(float32, (pixels for _, pixels in decoded(sample, "train")))
@@ -151,15 +151,15 @@ def export(
     print(f"export: {out} is {figures['variant']} ({times}), PyTorch {figures['max_difference']:.0e} away")
 
 
-def graph(shipped: Shipped) -> onnx.ModelProto:
+def graph(shipped: ExportedNetwork) -> onnx.ModelProto:
     """Return the model in float32 as an ONNX graph."""
     example = torch.zeros(2, HEIGHT, WIDTH, 3, dtype=torch.uint8)
-    # The exporter warns about its own insides and about packages that are not needed
+    # The exporter warns about its internals and about packages that are not needed
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            Described(shipped),
+            NetworkWithEmbedding(shipped),
             (example,),
             dynamo=True,
             external_data=False,
@@ -175,7 +175,7 @@ def graph(shipped: Shipped) -> onnx.ModelProto:
 
 
 def serialise(proto: onnx.ModelProto, trained: Trained, variant: str) -> bytes:
-    """Return a file's content: a graph, and beside it what its users must know of the model."""
+    """Return the bytes of a model file: the graph, and the metadata of the model."""
     metadata = {
         ATTRIBUTES: json.dumps(list(trained.attributes)),
         THRESHOLDS: json.dumps(list(trained.thresholds)),
@@ -191,11 +191,11 @@ def serialise(proto: onnx.ModelProto, trained: Trained, variant: str) -> bytes:
 
 
 @torch.inference_mode()
-def compare(shipped: Shipped, models: dict[str, Model], sample: Path) -> Compared:
-    """Ask PyTorch and each variant about the validation images of the sample.
+def compare(shipped: ExportedNetwork, models: dict[str, Model], sample: Path) -> ModelOutputs:
+    """Compute the probabilities of the sample's validation images with PyTorch and each variant.
 
     Raises:
-        DataError: it holds none.
+        DataError: The sample has no validation images.
 
     """
     truth, pytorch = [], []
@@ -207,18 +207,18 @@ def compare(shipped: Shipped, models: dict[str, Model], sample: Path) -> Compare
             variants[name].append(model.predict(pixels))
     if not truth:
         raise DataError(f"{sample}: holds no validation images; run the stage prepare again")
-    return Compared(
+    return ModelOutputs(
         np.concatenate(truth),
         np.concatenate(pytorch),
         {name: np.concatenate(answers) for name, answers in variants.items()},
     )
 
 
-def judge(params: ExportParams, compared: Compared, models: dict[str, Model]) -> dict:
-    """Return the figures of both variants, and which one ships.
+def judge(params: ExportParams, compared: ModelOutputs, models: dict[str, Model]) -> dict:
+    """Return the metrics of both variants, and the name of the chosen variant.
 
     Raises:
-        ModelError: none may.
+        ModelError: No variant satisfies the limits.
 
     """
     exact = models["float32"]
@@ -262,7 +262,7 @@ def judge(params: ExportParams, compared: Compared, models: dict[str, Model]) ->
 
 
 def _strip(proto: onnx.ModelProto) -> None:
-    """Remove what the exporter notes about itself: stack traces with the paths of this machine."""
+    """Remove the exporter's metadata, such as stack traces with the paths of this machine."""
     del proto.metadata_props[:]
     graph = proto.graph
     for holder in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
@@ -271,7 +271,7 @@ def _strip(proto: onnx.ModelProto) -> None:
     del graph.value_info[:]
 
 
-def _variants(compared: Compared, models: dict[str, Model]) -> dict[str, dict]:
+def _variants(compared: ModelOutputs, models: dict[str, Model]) -> dict[str, dict]:
     times: dict[str, dict[str, float]] = {name: {} for name in models}
     for batch in latency.BATCHES:
         for name, found in zip(models, latency.measure(list(models.values()), batch), strict=True):
@@ -290,6 +290,6 @@ def _variants(compared: Compared, models: dict[str, Model]) -> dict[str, dict]:
 
 
 def _changed(model: Model, ours: np.ndarray, theirs: np.ndarray) -> int:
-    # A probability that lies on the threshold itself may fall on either side
+    # A probability at the threshold may fall on either side
     clear = np.abs(ours - model.thresholds) > np.abs(ours - theirs)
     return int(((model.decide(ours) != model.decide(theirs)) & clear).sum())

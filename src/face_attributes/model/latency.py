@@ -1,4 +1,4 @@
-"""How long a model takes: the milliseconds of one call, with batches as they are met in use."""
+"""The latency of a model: the milliseconds of a call, with typical batch sizes."""
 
 import time
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ import numpy as np
 from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
 from face_attributes.model.onnx_model import Model
 
-BATCHES = (1, 64)  # images in a call: one that somebody waits for, and a folder that is scored
+BATCHES = (1, 64)  # images in a call: a single request, and a batch
 _WARM_UP = 3
 _RUNS = 40
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one call with `batch` images: the median, and what 95 of 100 calls stay under."""
+    """Milliseconds of a call with `batch` images: the median and the 95th percentile."""
 
     batch: int
     p50_ms: float

@@ -1,4 +1,4 @@
-"""The model that ships: an ONNX file that needs nothing beside it."""
+"""The exported model: a self-contained ONNX file."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ class Model:
         sha256: digest of the file, 64 hex digits.
         bytes: size of the file.
         profile: `full` or `small`, the profile that it was trained with.
-        variant: `float32` or `int8`, what it computes in.
+        variant: `float32` or `int8`, the type of its computations.
         data_digest: digest of the arrays that it was trained on.
         params_digest: digest of the parameters that it was trained with.
         embedding: how many numbers its embedding has; 0 for a model that was exported without one.
@@ -98,7 +98,7 @@ class Model:
     def describe(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (N, A) of uint8 RGB images (N, 218, 178, 3), and their embedding (N, E).
 
-        The embedding is what the network's last layer but one makes of them, in few numbers: float32.
+        The embedding is a float32 projection of the output of the network's last layer but one.
         """
         if not self.embedding:
             return self.predict(images), np.empty((len(images), 0), np.float32)
@@ -106,5 +106,5 @@ class Model:
         return probabilities, embedding
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return the bool decisions (N, A) that probabilities (N, A) lead to."""
+        """Return the bool decisions (N, A) for probabilities (N, A)."""
         return probabilities >= self.thresholds

@@ -1,4 +1,4 @@
-"""The trained network as a file, with what must travel with it to the model that ships."""
+"""The file of the trained network, with the metadata for the exported model."""
 
 import dataclasses
 from pathlib import Path

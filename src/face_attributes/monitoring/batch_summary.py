@@ -36,7 +36,7 @@ class Summary:
 
         Args:
             path: file to write.
-            scores: the Parquet file that they are about; its folder `date=<day>` says the day.
+            scores: the Parquet file that they are about; its folder `date=<day>` gives the day.
             model_sha256: digest of the model.
             release: the commit that the model belongs to, if it is to be noted.
             bad: the reason for each image that could not be used.

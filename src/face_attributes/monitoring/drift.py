@@ -1,13 +1,12 @@
-"""Drift: whether the images that a model meets differ from those that it was chosen by.
+"""Drift: whether scored images differ from the images that the model was selected on.
 
-What is watched of an image, each a column: the model's scores, its decisions (how often it says yes), its
-embedding, and how the image was taken. They are held against the rows of the model's reference that it did
-not learn: it is surer of what it was trained on than of any image that it meets later.
+The columns are the model's scores, its decisions (the share of positive decisions), its embedding, and image
+statistics. They are compared with the validation rows of the reference, because a model is more confident on
+its training images than on later images.
 
-A column differs in a window when two things are so. It is spread otherwise by more than chance allows, with
-Bonferroni's correction, as a hundred columns are a hundred chances; and by more than chance together with
-other people makes of it (see `limits`). It has drifted when it differs in several windows: a bad day is an
-incident.
+A column differs in a window if two conditions hold. Its distribution differs significantly, with Bonferroni's
+correction for the number of columns. And its shift is larger than random variation and other people explain
+(see `limits`). A column has drifted if it differs in several windows, because a bad day is an incident.
 """
 
 import os
@@ -23,7 +22,7 @@ from face_attributes.common.files import replacing, write_json
 from face_attributes.evaluation import reference as references
 from face_attributes.evaluation.reference import Population
 from face_attributes.monitoring import column_tests, limits, score_files
-from face_attributes.monitoring.score_files import ALL, Days
+from face_attributes.monitoring.score_files import ALL, DateRange
 from face_attributes.monitoring.windows import Window, cut
 
 ALPHA = 0.05  # how often chance may make some column of a window look drifted
@@ -42,10 +41,10 @@ def drift(
     out: Path,
     report: Path | None = None,
     release: str | None = None,
-    days: Days = ALL,
+    days: DateRange = ALL,
     alarm_after: int = ALARM_AFTER,
 ) -> dict:
-    """Compare what was scored with a reference, and write the verdict.
+    """Compare scored images with a reference, and write the result.
 
     Args:
         places: files of scores, or folders of them.
@@ -58,7 +57,7 @@ def drift(
         alarm_after: in how many windows a column must differ to have drifted.
 
     Returns:
-        What `out` holds. `drifted` is None where there is not enough data to say.
+        The content of `out`. `drifted` is None without enough data.
 
     Raises:
         DataError: a file cannot be read, or the reference is another model's.
@@ -145,8 +144,8 @@ class Column:
         return self.test.limit(self.values, self.rule.shift(count, len(self.values), self.people))
 
     def differs(self, found: np.ndarray) -> bool:
-        """Say whether images differ by more than chance and other people explain."""
-        # The distance first: it is faster than an exact p-value
+        """Return whether the shift is significant and larger than other people explain."""
+        # Test the distance first, because it is faster than an exact p-value
         far = self.test.distance(found, self.values) >= self.limit(len(found))
         return far and self.test.p_value(found, self.values) <= self.rule.level
 
@@ -197,7 +196,7 @@ def _report(found: pa.Table, expected: pa.Table, verdict: dict, path: Path) -> N
     from evidently.metrics import ValueDrift
 
     column_tests.register()
-    # What moved comes first: whoever opens the report looks for it
+    # Drifted columns come first in the report
     names = sorted(found.column_names, key=lambda name: -verdict["columns"][name]["windows_drifted"])
     tests = {name: column_tests.of(_values(expected, name)) for name in names}
     definition = DataDefinition(

@@ -1,7 +1,7 @@
 """Gather: scored images whose true attributes came to be known, as a folder that `append` takes.
 
-What a model met is what it should learn next. A batch that was gathered keeps its place and its content; what
-gets its labels later goes to the next one.
+A model should learn from the images that it scored. A gathered batch never changes: images whose labels
+arrive later go to the next batch.
 """
 
 import os
@@ -26,14 +26,14 @@ _AGAIN = re.compile(r"(.+)~(\d+)")
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """What came of it: the folder, None where too few images were new, and how many were."""
+class GatherResult:
+    """The result: the folder, or None for too few new images, and the number of new images."""
 
     folder: Path | None
     images: int
 
 
-def gather(scored: Path, labels: Path, out: Path, name: str) -> Gathered:
+def gather(scored: Path, labels: Path, out: Path, name: str) -> GatherResult:
     """Make the folder `out`/`name` of all scored images that have labels and are in no other folder of `out`.
 
     It is there whole or not at all, and left alone where it is there already. Images are linked, not copied,
@@ -47,15 +47,15 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> Gathered:
         name: of the new one.
 
     Raises:
-        DataError: a list is malformed, or two say different things of an image.
+        DataError: a list is malformed, or two lists contradict each other.
 
     """
     folder = out / name
     if folder.exists():
-        return Gathered(folder, len(_images_of(folder)))
+        return GatherResult(folder, len(_images_of(folder)))
     lists = late_labels.files_in([labels]) if labels.is_dir() else []
     if not lists:
-        return Gathered(None, 0)
+        return GatherResult(None, 0)
     attributes = _common(lists)
     truths = LateLabels(lists, attributes)
     present = {image for batch in out.glob("*") for image in _images_of(batch)} if out.is_dir() else set()
@@ -65,7 +65,7 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> Gathered:
         if image not in present and (truth := truths.find(image)) is not None
     ]
     if len(found) < MINIMUM:
-        return Gathered(None, len(found))
+        return GatherResult(None, len(found))
     with replacing_folder(folder) as partial:
         rows, sources = [], ["image_id,source"]
         for number, (image, path, truth) in enumerate(found, start=1):
@@ -75,7 +75,7 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> Gathered:
             sources.append(f"{own},{image}")
         (partial / _LIST).write_text("\n".join([",".join(["image_id", *attributes]), *rows]) + "\n")
         (partial / _SOURCES).write_text("\n".join(sources) + "\n")
-    return Gathered(folder, len(found))
+    return GatherResult(folder, len(found))
 
 
 def _common(lists: list[Path]) -> list[str]:
@@ -103,7 +103,7 @@ def _images(scored: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _images_of(folder: Path) -> list[str]:
-    """Return what a gathered folder was gathered from; nothing of one that came by hand."""
+    """Return the sources of a gathered folder, or nothing for a folder that was made by hand."""
     listing = folder / _SOURCES
     if not listing.is_file():
         return []

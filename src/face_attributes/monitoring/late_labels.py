@@ -1,4 +1,4 @@
-"""Late labels: what is true of images that were scored before anybody knew.
+"""Late labels: true attributes of images that arrived after scoring.
 
 A file `<batch>.csv` (or .txt) in the flavours of CelebA's attribute list names the images of that batch by
 their paths within it; a file of any other name, and that one too, may name an image as `<batch>/<path>`.
@@ -18,7 +18,7 @@ _SUFFIXES = (".csv", ".txt")
 
 @dataclass(frozen=True)
 class Label:
-    """What is true of an image: a bool array (A,), and the file that says so."""
+    """The true attributes of an image, a bool array (A,), and the file with the label."""
 
     truth: np.ndarray
     source: Path
@@ -51,7 +51,7 @@ class LateLabels:
         """Read lists that all have a column for each of `attributes`.
 
         Raises:
-            DataError: a list is malformed or lacks an attribute, or two say different things of an image.
+            DataError: a list is malformed or lacks an attribute, or two lists contradict each other.
 
         """
         self._by_name: dict[str, Label] = {}
@@ -72,7 +72,7 @@ class LateLabels:
         return self._count
 
     def find(self, name: str) -> np.ndarray | None:
-        """Return what is true of the image `<batch>/<path>`, a bool array (A,), or None if nobody said."""
+        """Return the true attributes (A,) of the image `<batch>/<path>`, or None without a label."""
         label = self._by_name.get(name)
         return None if label is None else label.truth
 
@@ -80,5 +80,5 @@ class LateLabels:
         before = self._by_name.setdefault(name, label)
         if not np.array_equal(before.truth, label.truth):
             raise DataError(
-                f"{label.source}: says of {name} what {before.source} does not; correct one, or take it out"
+                f"{label.source}: contradicts {before.source} about {name}; correct or remove a label"
             )

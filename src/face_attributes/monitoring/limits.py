@@ -36,7 +36,7 @@ class Rule:
     """When a column has drifted, and how often chance and other people may make it.
 
     Attributes:
-        alpha: in what share of checks one column may drift while nothing has changed but the people.
+        alpha: The share of checks in which a column may drift although only the people changed.
         after: the number of windows in which it must differ.
         of: the number of windows that a check looks at.
 
@@ -54,7 +54,7 @@ class Rule:
     def shift(self, found: int, expected: int, people: float) -> float:
         """Return the limit of a window, in standard deviations.
 
-        The window's own chance is drawn anew in each window. That of the reference, and the people, are the
+        The random variation is independent in each window. That of the reference, and the people, are the
         same in all of them, so asking for several windows does not help against these. A release keeps its
         reference: so that an unlucky one (see UNLUCKY) does not alarm week after week, the limit also leaves
         each column a rate of at most WEEKLY against it.

@@ -15,7 +15,7 @@ from face_attributes.evaluation import reference as references
 from face_attributes.evaluation.slices import Slice
 from face_attributes.monitoring import late_labels, score_files
 from face_attributes.monitoring.late_labels import LateLabels
-from face_attributes.monitoring.score_files import ALL, Days
+from face_attributes.monitoring.score_files import ALL, DateRange
 
 MINIMUM = 100  # labelled images: of fewer, the interval is wide and its ends are guesses
 AT_MOST = 20_000  # labelled images: more make the interval no narrower than matters
@@ -32,11 +32,11 @@ def performance(
     threshold: float,
     out: Path,
     release: str | None = None,
-    days: Days = ALL,
+    days: DateRange = ALL,
     evaluation: Path | None = None,
     max_loss: float = 0.0,
 ) -> dict:
-    """Hold what was scored against the labels that came later, and write the verdict.
+    """Compare scores with late labels, and write the result.
 
     The model is below the threshold when the whole 95% interval of its accuracy is: chance does not explain
     it then. It is below its release if the whole 95% interval of the difference from the release's own
@@ -51,12 +51,11 @@ def performance(
         out: JSON file to write.
         release: the commit that the model belongs to, if it is to be noted.
         days: leave out scores of others.
-        evaluation: what the stage evaluate wrote about the model; without it, only the threshold counts.
-        max_loss: how far the accuracy may be below that of the evaluation, 0 to 1.
+        evaluation: The output of the stage evaluate. Without it, only the threshold counts.
+        max_loss: The allowed loss of accuracy since the evaluation, 0 to 1.
 
     Returns:
-        What `out` holds. `below_threshold` and `below_release` are None where there are not enough labels to
-        say.
+        The content of `out`. `below_threshold` and `below_release` are None without enough labels.
 
     Raises:
         DataError: a file cannot be read, two of them contradict each other, or the evaluation is that of
@@ -96,7 +95,7 @@ def performance(
         "per_attribute": {},
     }
     if found is not None and verdict["enough_labels"]:
-        # Dark is what was dark when the model was chosen, however the light has changed since
+        # The limits of dark and bright come from the reference, however the light has changed since
         thirds = slices.terciles(known.column(slices.BRIGHTNESS).to_numpy())
         verdict |= _judge(found, truths, attributes, thirds)
         verdict["below_threshold"] = verdict["mean_accuracy_high"] < threshold
@@ -117,7 +116,7 @@ def _claimed(evaluation: Path, model_sha256: str) -> tuple[float, float]:
         error = accuracy - float(found["mean_accuracy_low"])
     except (OSError, ValueError, KeyError, TypeError) as failure:
         raise DataError(
-            f"{evaluation}: not what the stage evaluate writes ({failure!r}); run it again"
+            f"{evaluation}: not an output of the stage evaluate ({failure!r}); run it again"
         ) from None
     if model != model_sha256:
         raise DataError(f"{evaluation}: is about another model, {str(model)[:12]}; take that of the release")
@@ -161,7 +160,7 @@ def _judge(
 
 
 def _part(part: Slice, correct: np.ndarray, resampled: np.ndarray) -> dict:
-    """Return how many images a slice has, and its accuracy: None where there are too few to tell."""
+    """Return the number of images in a slice, and its accuracy, or None for too few images."""
     count = int(part.images.sum())
     told = count >= slices.MINIMUM
     low, high = bootstrap.interval(resampled) if told else (None, None)

@@ -1,4 +1,4 @@
-"""Score: what a model says about every image of a folder, as one Parquet file.
+"""Score every image of a folder with a model, and write a Parquet file.
 
 Columns: `id` (path within the folder); for each attribute its name (bool, the decision); for each attribute
 `<name>_score` (float32, the probability); figures of the image (see image_statistics); `digest` of its

@@ -1,4 +1,4 @@
-"""What was scored: the Parquet files of the command `score`, read again for monitoring.
+"""The Parquet files of the command `score`, read for monitoring.
 
 Another model's scores are another matter: only the rows of one model are read.
 """
@@ -22,29 +22,29 @@ _AT_ONCE = 4  # times the rows that are kept
 
 
 @dataclass(frozen=True)
-class Days:
-    """The days of which scores count, both ends included; None leaves an end open."""
+class DateRange:
+    """A range of days, both ends included. None leaves an end open."""
 
     since: date | None = None
     until: date | None = None
 
     def have(self, path: Path) -> bool:
-        """Say whether a file counts: one that lies in no folder `date=<day>` always does."""
+        """Return whether a file is in the range. A file outside of folders `date=<day>` always is."""
         day = day_of(path)
         if day is None:
             return True
         return (self.since is None or self.since <= day) and (self.until is None or day <= self.until)
 
     def note(self) -> dict[str, str | None]:
-        """Return them as JSON has them."""
+        """Return the range as a JSON object."""
         return {name: day and day.isoformat() for name, day in vars(self).items()}
 
 
-ALL = Days()
+ALL = DateRange()
 
 
 def day_of(path: Path) -> date | None:
-    """Return the day of a file of scores, None where it lies in no folder `date=<day>`."""
+    """Return the day of a file of scores, or None outside of folders `date=<day>`."""
     return next((_day(part) for part in reversed(path.parts[:-1]) if part.startswith(_DATE)), None)
 
 
@@ -55,7 +55,7 @@ def _day(folder: str) -> date | None:
         return None
 
 
-def files_in(places: Iterable[Path], days: Days) -> list[Path]:
+def files_in(places: Iterable[Path], days: DateRange) -> list[Path]:
     """Return the files of scores among `places`: files, and folders that hold some at any depth.
 
     Raises:
@@ -103,7 +103,7 @@ def read(
 
 
 def _finite(column: pa.ChunkedArray) -> bool:
-    """Tell whether all values can be compared: a test of one that is no number finds that nothing differs."""
+    """Return whether all values are finite, because tests ignore NaN."""
     return not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column), min_count=0).as_py()
 
 

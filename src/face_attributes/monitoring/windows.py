@@ -1,6 +1,6 @@
 """Windows: whole days of scored images, each with enough of them to be tested by itself.
 
-A bad day is an incident; drift is what stays. So a check looks at several windows and asks how many show it.
+A bad day is an incident, whereas drift lasts. So a check counts the windows that show it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from face_attributes.monitoring import score_files
-from face_attributes.monitoring.score_files import Days
+from face_attributes.monitoring.score_files import DateRange
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Window:
 
     """
 
-    days: Days
+    days: DateRange
     rows: int
     table: pa.Table
     repeated: int = 0
@@ -48,7 +48,7 @@ def cut(
 ) -> list[Window]:
     """Return the latest windows, the oldest first.
 
-    An image counts once, on the first day that it was scored: the same one again is no news of what is met.
+    An image counts once, on the first day that it was scored: repetitions add no information.
     Days with fewer than `minimum` images are joined with the days after them, and the last ones with the
     window before. A window that is smaller all the same is the only one.
 
@@ -87,12 +87,12 @@ def _days(files: Iterable[Path], model_sha256: str, columns: Sequence[str], at_m
         tables = distinct.of(score_files.read(by_day[day], model_sha256, columns, digests=True))
         table, rows = score_files.sample(tables, at_most)
         if table is not None:
-            yield Window(Days(day, day), rows, table, distinct.repeated - before)
+            yield Window(DateRange(day, day), rows, table, distinct.repeated - before)
 
 
 def _joined(one: Window, other: Window, at_most: int) -> Window:
     # Each table is a sample of its window: the smaller the window, the less of it is left out
     table, _ = score_files.sample([one.table, other.table], at_most)
     assert table is not None
-    days = Days(one.days.since, other.days.until)
+    days = DateRange(one.days.since, other.days.until)
     return Window(days, one.rows + other.rows, table, one.repeated + other.repeated)

@@ -1,4 +1,4 @@
-"""Augmentation: each training image turned, scaled, shifted, mirrored and relit a little, anew each epoch."""
+"""Augmentation: small random rotations, scalings, shifts, mirrorings and light changes of training images."""
 
 import math
 

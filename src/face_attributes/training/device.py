@@ -1,4 +1,4 @@
-"""What a training runs on: the device, and whether half precision pays on it."""
+"""The device of a training, and whether half precision is faster on it."""
 
 import time
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class Runtime:
 
 
 def choose(params: TrainParams, shape: tuple[int, int], attributes: int) -> Runtime:
-    """Choose the device, and measure which precision trains faster there unless `params` say.
+    """Choose the device, and measure the faster precision unless `params` sets it.
 
     Raises:
         ParamsError: a GPU is asked for and there is none.

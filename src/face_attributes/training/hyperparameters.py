@@ -1,4 +1,4 @@
-"""The best hyperparameters: what a search found and a training uses."""
+"""The best hyperparameters, written by a search and read by a training."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from face_attributes.params import SEARCHED
 
 
 def write(path: Path, hyperparameters: dict[str, float], **about: float) -> None:
-    """Write the hyperparameters, and what else is known about them."""
+    """Write the hyperparameters with further information."""
     write_json(path, {**{name: hyperparameters[name] for name in SEARCHED}, **about})
 
 
@@ -17,7 +17,7 @@ def read(path: Path) -> dict[str, float]:
     """Return the hyperparameters.
 
     Raises:
-        SearchError: the file is missing or not what a search wrote.
+        SearchError: The file is missing or was not written by a search.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""What learns: the network, the average of its weights, and the optimizer that moves them, step by step."""
+"""The network in training, the moving average of its weights, and the optimizer."""
 
 import copy
 import math
@@ -19,7 +19,7 @@ class Learner:
     """A network in training.
 
     Attributes:
-        network: what the gradients move.
+        network: The network that the gradients update.
         average: a running average of it, in evaluation mode: the model that a training results in. It is
             better than any single step (Izmailov et al., "Averaging Weights Leads to Wider Optima and
             Better Generalization", UAI 2018, section 3).

@@ -39,7 +39,7 @@ class Epoch:
 
 
 @dataclass
-class Fitted:
+class FitResult:
     """A trained network (the average of its weights over the last steps) and how it got there."""
 
     network: FaceNet
@@ -58,7 +58,7 @@ def fit(
     checkpoint: Path | None = None,
     keep_going: Callable[[Epoch], bool] = lambda epoch: True,
     description: str = "train",
-) -> Fitted:
+) -> FitResult:
     """Train a network from its first step to the end of its budget.
 
     Args:
@@ -68,7 +68,7 @@ def fit(
         runtime: device and precision.
         checkpoint: where to save the state after each epoch, and to go on from if it is there.
         keep_going: asked after each epoch; False ends the training.
-        description: what the progress bar says.
+        description: The label of the progress bar.
 
     Raises:
         SearchError: the loss is no longer a number.
@@ -76,7 +76,7 @@ def fit(
     """
     torch.manual_seed(params.seed)
     learner = Learner(train.labels.shape[1], train.images.shape[1:3], params, runtime)
-    done = Fitted(learner.average)
+    done = FitResult(learner.average)
     if checkpoint is not None and checkpoint.exists():
         _restore(checkpoint, learner, done)
     steps_per_epoch = math.ceil(len(train) / params.batch_size)
@@ -87,7 +87,7 @@ def fit(
     with bar(description, total_steps * params.batch_size, "images") as progress:
         progress.update(len(done.curve) * steps_per_epoch * params.batch_size)
         for epoch in range(len(done.curve), params.epochs):
-            # Each epoch has random numbers of its own: one that is resumed draws what it would have drawn
+            # Each epoch has its own seed, so a resumed epoch has the same random numbers
             torch.manual_seed(params.seed * 1_000_003 + epoch)
             learner.network.train()
             losses, seen = torch.zeros((), device=runtime.device), 0
@@ -169,7 +169,7 @@ def _judge(network: FaceNet, part: Part, runtime: Runtime, epoch: int, train_los
     return Epoch(epoch, train_loss, float(loss), float(((logits > 0) == labels).mean()))
 
 
-def _save(path: Path, learner: Learner, done: Fitted) -> None:
+def _save(path: Path, learner: Learner, done: FitResult) -> None:
     curve = [asdict(row) for row in done.curve]
     with replacing(path) as partial:
         torch.save(
@@ -178,7 +178,7 @@ def _save(path: Path, learner: Learner, done: Fitted) -> None:
         )
 
 
-def _restore(path: Path, learner: Learner, done: Fitted) -> None:
+def _restore(path: Path, learner: Learner, done: FitResult) -> None:
     state = torch.load(path, weights_only=True)
     learner.restore(state["learner"])
     done.curve = [Epoch(**row) for row in state["curve"]]

@@ -39,7 +39,7 @@ def train(
     )
     fitted = loop.fit(data.train, data.validation, options, runtime, checkpoint=checkpoint)
 
-    # What ships computes in float32, so that is what chooses the thresholds
+    # The exported model computes in float32, so choose the thresholds in float32
     network = copy.deepcopy(fitted.network).to("cpu", memory_format=torch.contiguous_format)
     exact = Runtime(torch.device("cpu"), bfloat16=False)
     logits = torch.from_numpy(loop.predict(network, data.validation.images, exact))

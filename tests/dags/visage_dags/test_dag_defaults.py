@@ -50,7 +50,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, servers: Sinks) -> Iterato
 
 
 def test_people_are_told_of_a_late_run_and_of_a_killed_task(running: Engine, servers: Sinks) -> None:
-    data = running.instance.place.data
+    data = running.instance.paths.data
     with Airflow(running.access, timeout=60) as airflow:
         wait_for(lambda: any(dag["dag_id"] == "slow" for dag in airflow.dags()), seconds=90)
         run = airflow.call("POST", "/api/v2/dags/slow/dagRuns", {"logical_date": None})["dag_run_id"]

@@ -229,7 +229,7 @@ def test_people_read_whether_a_training_runs_or_waits_and_where_to_look() -> Non
     assert subject == "drift; a retraining has started"
     assert body.startswith("Drift: all of it\n\nRelease aaaaaaaaaaaa, model bbbbbbbbbbbb, run manual__")
     assert "Training run t of ml_pipeline_face_attributes, profile full." in body
-    assert "What it means and what to do: https://pages/drift.md" in body
+    assert "Meaning and remedy: https://pages/drift.md" in body
     assert "unpauses" not in body
     subject, body = told(line(decision, triggered="t"), paused=True)
     assert subject == "drift; a retraining waits, because ml_pipeline_face_attributes is paused"
@@ -253,7 +253,7 @@ def test_people_are_told_when_an_alarm_begins_and_when_it_clears_and_not_between
     assert [monitoring.news(one) for one in lines] == [[], ["drift"], [], [], ["drift"]]
     subject, body = told(lines[-1])
     assert subject == "drift has cleared, after it began at 2026-01-08T15:00:00+00:00"
-    assert "you hear no more" not in body
+    assert "no further notice" not in body
 
 
 def test_old_reports_go_and_verdicts_stay(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from infra.dag_smoke_test.sandbox import Ran, Sandbox, sandbox
+from infra.dag_smoke_test.sandbox import CommandResult, Sandbox, sandbox
 from infra.local import port
 from tests.support import checkout, sinks
 from tests.support.sinks import Sinks
@@ -50,7 +50,9 @@ def servers() -> Iterator[Sinks]:
         yield opened
 
 
-def run(environments: Sandbox, environment: str, extra: dict[str, str], *, fails: bool = False) -> Ran:
+def run(
+    environments: Sandbox, environment: str, extra: dict[str, str], *, fails: bool = False
+) -> CommandResult:
     return environments.test(environment, "talkative", conf={"fails": fails}, extra=extra, seconds=120)
 
 

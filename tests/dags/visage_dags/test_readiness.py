@@ -109,7 +109,7 @@ def test_a_source_that_cannot_be_told_is_a_lack(place: Place, params: bytes) -> 
 def test_a_data_folder_that_cannot_be_made_is_a_lack(place: Place, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     place.home = tmp_path / "file" / "home"
-    assert "VISAGE_HOME must name a folder" in str(place.survey())
+    assert "VISAGE_HOME must be a writable folder" in str(place.survey())
 
 
 def found(pattern: str) -> bool:

@@ -131,7 +131,7 @@ def edited(folder, name, before, after):
 @pytest.mark.parametrize(
     ("name", "before", "after", "message"),
     [
-        ("list_attr_celeba.txt", "60\n", "61\n", "list_attr_celeba.txt:1: says 61 images, but 60 follow"),
+        ("list_attr_celeba.txt", "60\n", "61\n", "list_attr_celeba.txt:1: declares 61 images, but 60 follow"),
         (
             "list_attr_celeba.txt",
             "60\n",

@@ -68,7 +68,7 @@ def test_names_thresholds_and_digests_travel_in_the_file(made, tmp_path):
     trained = weights.load(made.weights)
     thresholds = tuple(round(0.3 + 0.01 * index, 2) for index in range(len(trained.attributes)))
     changed = dataclasses.replace(trained, thresholds=thresholds, profile="small")
-    graph = export.graph(export.Shipped(changed))
+    graph = export.graph(export.ExportedNetwork(changed))
     (tmp_path / "model.onnx").write_bytes(export.serialise(graph, changed, "float32"))
     model = Model(tmp_path / "model.onnx")
     assert model.attributes == trained.attributes
@@ -101,11 +101,11 @@ def test_any_number_of_images_and_none_minds_the_others(made, count, variant):
 
 @pytest.mark.parametrize("variant", ["float32", "int8"])
 def test_the_embedding_is_of_the_last_layer_but_one(made, variant):
-    shipped = export.Shipped(weights.load(made.weights))
+    shipped = export.ExportedNetwork(weights.load(made.weights))
     model = Model(made.variants / f"{variant}.onnx")
     _, pixels = next(decoded(made.sample))
     with torch.inference_mode():
-        expected = export.Described(shipped)(torch.from_numpy(pixels))[1].numpy()
+        expected = export.NetworkWithEmbedding(shipped)(torch.from_numpy(pixels))[1].numpy()
         features = shipped.features(torch.from_numpy(pixels))
     probabilities, embedding = model.describe(pixels)
     assert embedding.shape == (len(pixels), 8) == (len(pixels), model.embedding)
@@ -190,7 +190,7 @@ def spoilt(models, loss):
     right = np.full((1000, count), 0.99, np.float32)
     wrong = right.copy()
     wrong[: int(1000 * loss)] = 0
-    return export.Compared(truth, right, {"float32": right, "int8": wrong})
+    return export.ModelOutputs(truth, right, {"float32": right, "int8": wrong})
 
 
 def test_a_model_that_differs_is_not_written(made, tiny, tmp_path, monkeypatch):

@@ -256,7 +256,7 @@ def test_scores_of_another_model_or_day_do_not_count(drawn, known, digest, tmp_p
     )
     pq.write_table(other, tmp_path / "other.parquet")
     assert drift([tmp_path / "other.parquet"], known, digest, tmp_path / "v.json")["rows"] == 0
-    days = score_files.Days(since=score_files.date(2026, 1, 7))
+    days = score_files.DateRange(since=score_files.date(2026, 1, 7))
     verdict = drift([drawn("like")], known, digest, tmp_path / "v.json", days=days)
     assert (verdict["rows"], verdict["since"], verdict["until"]) == (0, "2026-01-07", None)
 

@@ -5,7 +5,7 @@ import pytest
 from face_attributes.common.errors import DataError
 from face_attributes.data import celeba
 from face_attributes.monitoring import gather as module
-from face_attributes.monitoring.gather import Gathered, gather
+from face_attributes.monitoring.gather import GatherResult, gather
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_images_with_labels_become_a_folder_that_append_takes(place, tmp_path):
     place("monday", images=5, labels=4)
     place("tuesday", images=3, labels=3, attributes=("Male", "Young", "Smiling"))
     found = run(tmp_path, "prod-1")
-    assert found == Gathered(tmp_path / "labelled/prod-1", 7)
+    assert found == GatherResult(tmp_path / "labelled/prod-1", 7)
     assert images(found.folder) == [f"{number:06d}.jpg" for number in range(1, 8)]
     columns, ids, values = celeba.read_attributes(found.folder / "list_attr_celeba.csv")
     assert (columns, ids) == (["Smiling", "Male"], images(found.folder))
@@ -54,14 +54,14 @@ def test_an_image_is_gathered_once_and_what_gets_its_label_later_comes_later(pla
     place("monday", images=4, labels=4)
     first = run(tmp_path, "prod-1")
     place("tuesday", images=5, labels=2)
-    assert run(tmp_path, "prod-2") == Gathered(None, 2)
+    assert run(tmp_path, "prod-2") == GatherResult(None, 2)
     assert not (tmp_path / "labelled/prod-2").exists()
     place("wednesday", images=2, labels=2)
     second = run(tmp_path, "prod-2")
     assert second.images == 4
     assert run(tmp_path, "prod-2") == second, "a retry changes nothing"
     assert run(tmp_path, "prod-1") == first
-    assert run(tmp_path, "prod-3") == Gathered(None, 0)
+    assert run(tmp_path, "prod-3") == GatherResult(None, 0)
 
 
 def test_of_a_batch_that_came_again_the_later_images_are_meant(place, tmp_path):
@@ -84,10 +84,10 @@ def test_images_are_linked_where_that_is_possible(place, tmp_path, monkeypatch):
 
 
 def test_nothing_is_made_of_nothing(place, tmp_path):
-    assert run(tmp_path, "prod-1") == Gathered(None, 0)
+    assert run(tmp_path, "prod-1") == GatherResult(None, 0)
     place("monday", labels=1)
     (tmp_path / "labels/monday.csv").unlink()
-    assert run(tmp_path, "prod-1") == Gathered(None, 0)
+    assert run(tmp_path, "prod-1") == GatherResult(None, 0)
     assert not (tmp_path / "labelled").exists()
 
 

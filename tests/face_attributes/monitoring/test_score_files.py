@@ -7,7 +7,7 @@ import pytest
 
 from face_attributes.common.errors import DataError
 from face_attributes.monitoring import score_files
-from face_attributes.monitoring.score_files import ALL, NAME, Days
+from face_attributes.monitoring.score_files import ALL, NAME, DateRange
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def test_files_are_found_in_folders_of_any_depth_but_those_in_the_making(write, 
 def test_days_count_from_the_first_through_the_last(write, tmp_path):
     paths = [write(f"date=2026-01-0{day}/batch{day}") for day in range(1, 6)]
     undated = write("by-hand/batch")
-    days = Days(date(2026, 1, 2), date(2026, 1, 4))
+    days = DateRange(date(2026, 1, 2), date(2026, 1, 4))
     assert score_files.files_in([tmp_path / "scores"], days) == sorted([*paths[1:4], undated])
-    assert score_files.files_in([tmp_path / "scores"], Days(until=date(2026, 1, 1))) == sorted(
+    assert score_files.files_in([tmp_path / "scores"], DateRange(until=date(2026, 1, 1))) == sorted(
         [paths[0], undated]
     )
     assert days.note() == {"since": "2026-01-02", "until": "2026-01-04"}

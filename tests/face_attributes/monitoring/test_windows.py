@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from face_attributes.monitoring.score_files import NAME, Days
+from face_attributes.monitoring.score_files import NAME, DateRange
 from face_attributes.monitoring.windows import cut
 
 
@@ -32,7 +32,7 @@ def windows(files, minimum=10, at_most=100, latest=7):
 
 
 def january(first, last):
-    return Days(date(2026, 1, first), date(2026, 1, last))
+    return DateRange(date(2026, 1, first), date(2026, 1, last))
 
 
 def test_a_day_with_enough_images_is_a_window(days):
@@ -81,7 +81,7 @@ def test_files_in_no_folder_of_a_day_are_one_window(days, tmp_path):
     (file,) = days({1: 30})
     by_hand = file.rename(tmp_path / "by-hand.parquet")
     found = windows([by_hand, *days({1: 10})])
-    assert [(one.days, one.rows) for one in found] == [(Days(), 30), (january(1, 1), 10)]
+    assert [(one.days, one.rows) for one in found] == [(DateRange(), 30), (january(1, 1), 10)]
 
 
 def _digest(*parts):

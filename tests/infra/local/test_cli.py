@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from gitops.git.repository import Repository
 from infra.local import cli, port, process
 from infra.local.layout import Layout
-from infra.local.lock import alone
+from infra.local.lock import exclusive
 from infra.local.process import Service
 from tests.support.command import captured
 from tests.support.fake_airflow import FakeAirflow
@@ -41,11 +41,15 @@ def test_down_of_what_does_not_run_is_content(runner: CliRunner, layout: Layout)
     layout.state.mkdir()
     result = runner.invoke(cli.app, ["down"])
     assert result.exit_code == 0
-    assert "✓ Stop everything  nothing ran" in result.output
+    assert "✓ Stop everything  no process was running" in result.output
 
 
 @pytest.mark.parametrize(
-    ("command", "said"), [("down", "make up goes on with these runs"), ("clean --yes", "These runs are lost")]
+    ("command", "said"),
+    [
+        ("down", "make up continues these runs"),
+        ("clean --yes", "These runs and their results so far will be lost"),
+    ],
 )
 def test_runs_that_are_cut_off_are_named(
     runner: CliRunner,
@@ -67,8 +71,8 @@ def test_runs_that_are_cut_off_are_named(
         result = runner.invoke(cli.app, command.split())
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
-    assert lines[0] == "At work: dev: ml_pipeline_face_attributes manual__1+00:00"
-    assert lines[1].startswith("At work: prod: which runs are at work is not known: ")
+    assert lines[0] == "In progress: dev: ml_pipeline_face_attributes manual__1+00:00"
+    assert lines[1].startswith("In progress: prod: the runs in progress are unknown: ")
     assert lines[2].startswith(said)
     assert process.belonging(layout.state) == []
 
@@ -78,7 +82,7 @@ def test_an_access_file_that_is_damaged_keeps_nobody_from_stopping(runner: CliRu
     layout.access.write_text("{")
     result = runner.invoke(cli.app, ["down"])
     assert result.exit_code == 0
-    assert "At work: which runs are at work is not known: " in result.output
+    assert "In progress: the runs in progress are unknown: " in result.output
     assert "Stop everything" in result.output
 
 
@@ -132,7 +136,7 @@ def test_the_demo_says_what_it_will_do_and_a_no_changes_nothing(layout: Layout) 
     assert "start an Airflow for dev, staging, prod (nothing is up)" in shown
     assert "train a first model, merge it into main, and promote it to staging and prod" in shown
     assert "usually takes about 25 minutes" in shown
-    assert "Go on? [y/N]" in shown
+    assert "Continue? [y/N]" in shown
     assert "Nothing was changed." in shown
     assert not layout.state.exists()
     assert Repository(layout.checkout).remotes() == []
@@ -144,20 +148,23 @@ def test_the_demo_begins_without_a_terminal_only_where_that_is_said(
     result = runner.invoke(cli.app, ["demo-drift"])
     assert result.exit_code == 1
     assert (
-        "nothing was changed: there is no terminal to ask on; to go on: make demo-drift YES=1"
+        "nothing was changed: there is no terminal to ask for confirmation; run: make demo-drift YES=1"
         in result.output
     )
     assert not layout.state.exists()
     monkeypatch.setenv("VISAGE_DEV_PORT", "none")
     begun = runner.invoke(cli.app, ["demo-drift", "--yes"])
-    assert "VISAGE_DEV_PORT: 'none' is no port" in begun.output, "it began, and got as far as the ports"
+    assert "VISAGE_DEV_PORT: 'none' is not a port" in begun.output, "it began, and got as far as the ports"
 
 
 def test_clean_without_a_terminal_deletes_only_where_that_is_said(runner: CliRunner, layout: Layout) -> None:
     (layout.state / "prod/data").mkdir(parents=True)
     result = runner.invoke(cli.app, ["clean"])
     assert result.exit_code == 1
-    assert "nothing was changed: there is no terminal to ask on; to go on: make clean YES=1" in result.output
+    assert (
+        "nothing was changed: there is no terminal to ask for confirmation; run: make clean YES=1"
+        in result.output
+    )
     assert (layout.state / "prod/data").is_dir()
 
 
@@ -174,10 +181,10 @@ def test_clean_asks_a_person(layout: Layout) -> None:
 
 @pytest.mark.parametrize("command", ["up", "down", "clean --yes"])
 def test_two_commands_do_not_race(runner: CliRunner, layout: Layout, command: str) -> None:
-    with alone(layout.lock, "make up"):
+    with exclusive(layout.lock, "make up"):
         result = runner.invoke(cli.app, [*command.split()])
     assert result.exit_code == 1
-    assert f"error: make up (process {os.getpid()}) is at work here" in result.output
+    assert f"error: make up (process {os.getpid()}) is running here" in result.output
     assert layout.state.exists()
 
 

@@ -40,7 +40,7 @@ def test_the_command_is_shown_as_the_user_types_it_with_its_output(tmp_path: Pat
 def test_a_failure_is_told_with_the_last_line(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"^gitops merge x: exit status 3: refused: no model$"):
         run(tmp_path, "print('refused: no model'); raise SystemExit(3)")
-    with pytest.raises(EngineError, match="exit status 1: it said nothing"):
+    with pytest.raises(EngineError, match="exit status 1: no output"):
         run(tmp_path, "raise SystemExit(1)")
 
 
@@ -51,7 +51,7 @@ def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None
         f"open({str(tmp_path / 'child')!r}, 'w').write(str(child.pid))\n"
         "time.sleep(600)\n"
     )
-    with pytest.raises(EngineError, match="gitops merge x: no end within 5 s"):
+    with pytest.raises(EngineError, match="gitops merge x: did not end within 5 s"):
         run(tmp_path, code, seconds=5)
     child = int((tmp_path / "child").read_text())
     wait_for(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)

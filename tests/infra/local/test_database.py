@@ -176,9 +176,9 @@ def test_an_environment_may_have_a_url_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ("nonsense", "no URL"),
-        ("sqlite:////tmp/x.db", "sqlite does not carry"),
-        ("mysql://u@h/d", "mysql does"),
+        ("nonsense", "not a URL"),
+        ("sqlite:////tmp/x.db", "sqlite cannot serve"),
+        ("mysql://u@h/d", "mysql cannot serve"),
     ],
 )
 def test_another_kind_of_database_is_refused(value: str, reason: str) -> None:

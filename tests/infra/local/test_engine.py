@@ -72,7 +72,7 @@ def test_the_first_three_environments_start_where_nobody_chose(layout: Layout) -
     assert set(found.addresses()) == {"dev", "prod"}
     (layout.checkout / ".env").write_text("VISAGE_ENVIRONMENTS=qa\n")
     assert engine(layout).names == ("qa",)
-    assert engine(layout).own.file.keys() == {"VISAGE_ENVIRONMENTS"}
+    assert engine(layout).user_config.file.keys() == {"VISAGE_ENVIRONMENTS"}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_stop_ends_everything_that_carries_the_mark_and_says_what(
     stopped = engine(layout).stop(step)
     assert set(stopped) == {
         "dev/scheduler",
-        "what prod/scheduler left",
+        "leftovers of prod/scheduler",
         f"process {stray.pid}, left by up",
     }
     assert process.belonging(layout.state) == []
@@ -179,7 +179,7 @@ def test_remove_refuses_a_state_that_is_a_link(layout: Layout, tmp_path: Path) -
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     layout.state.symlink_to(elsewhere)
-    with pytest.raises(EngineError, match=r"\.visage: a link, so what it points to stays"):
+    with pytest.raises(EngineError, match=r"\.visage: this is a link, so its target was not removed"):
         engine(layout).remove()
     assert elsewhere.exists()
 
@@ -189,5 +189,5 @@ def test_what_is_not_committed_and_not_passed_on_is_told(
 ) -> None:
     (layout.checkout / "new").write_text("")
     engine(layout, AIRFLOW__CORE__PARALLELISM="32").check(step)
-    assert "1 file is not committed, and no part of what runs" in output.getvalue()
+    assert "1 file is not committed, so not part of the release" in output.getvalue()
     assert "not passed on from your shell: AIRFLOW__CORE__PARALLELISM" in output.getvalue()

@@ -100,7 +100,7 @@ class Lab:
         return self.engine.origin.repository.resolve("main")
 
     def scored(self) -> None:
-        path = self.layout.place("prod").data / "scores/date=2026-01-01/earlier.parquet"
+        path = self.layout.paths_of("prod").data / "scores/date=2026-01-01/earlier.parquet"
         path.parent.mkdir(parents=True)
         pq.write_table(pa.table({"id": ["1"]}), path)
 
@@ -152,7 +152,7 @@ def test_the_first_run_takes_a_candidate_to_prod(lab: Lab) -> None:
         "promote prod --push",
         "merge promote/prod",
     ]
-    drawn = lab.layout.place("dev").data / "raw"
+    drawn = lab.layout.paths_of("dev").data / "raw"
     assert (drawn / "img_align_celeba/000001.jpg").read_text() == f"draw {drawn} --count 10 --seed 1"
     assert lab.main() != base
     lab.commands.clear()
@@ -178,7 +178,7 @@ def test_a_candidate_of_an_earlier_main_does_not_count(lab: Lab) -> None:
 
 
 def test_a_run_that_proposes_nothing_is_told(lab: Lab) -> None:
-    with pytest.raises(EngineError, match=r"manual__0\+00:00 proposed nothing; see the log of its task"):
+    with pytest.raises(EngineError, match=r"manual__0\+00:00 proposed no candidate; see the log of its task"):
         lab.first_run._train(60)
 
 
@@ -240,7 +240,7 @@ def test_a_verification_that_fails_is_told_with_its_log(lab: Lab) -> None:
 def test_new_faces_arrive_in_prod_at_once_and_are_waited_for(lab: Lab) -> None:
     release = lab.trained()
     lab.declare("prod", release)
-    data = lab.layout.place("prod").data
+    data = lab.layout.paths_of("prod").data
 
     def score() -> None:
         target = data / "scores/date=2026-01-01/first-faces.parquet"
@@ -257,7 +257,7 @@ def test_new_faces_arrive_in_prod_at_once_and_are_waited_for(lab: Lab) -> None:
 
 
 def test_faces_of_other_parameters_are_drawn_anew(lab: Lab) -> None:
-    raw = lab.layout.place("dev").data / "raw"
+    raw = lab.layout.paths_of("dev").data / "raw"
     raw.mkdir(parents=True)
     (raw / "other").write_text("")
     with lab.first_run._screen.step("Raw images") as step:
@@ -272,7 +272,7 @@ def test_photographs_are_not_drawn_but_looked_for(lab: Lab, tmp_path: Path) -> N
         with pytest.raises(EngineError, match="CELEBA_DIR: not set"):
             lab.first_run._draw_raw_images(step)
         lab.engine.shell["CELEBA_DIR"] = str(tmp_path)
-        del lab.engine.own
+        del lab.engine.user_config
         with pytest.raises(EngineError, match=r"has no list_attr_celeba\.txt"):
             lab.first_run._draw_raw_images(step)
         (tmp_path / "list_attr_celeba.txt").write_text("")

@@ -23,9 +23,9 @@ from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.instance import COMMANDS, Instance, wait
 from infra.local.layout import Layout
-from infra.local.lock import alone
+from infra.local.lock import exclusive
 from infra.local.screen import Screen, Step
-from infra.local.variables import Address, Own
+from infra.local.variables import Address, UserConfig
 from tests.support.checkout import make_checkout
 from tests.support.command import captured
 from tests.support.waiting import wait_for
@@ -37,7 +37,7 @@ BUNDLES = {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"}
 @dataclass
 class Running:
     instance: Instance
-    own: dict[str, str]
+    env: dict[str, str]
     access: Access
 
 
@@ -52,22 +52,22 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     # As the command line does.
     before, held = os.umask(process.UMASK), ExitStack()
     try:
-        held.enter_context(alone(layout.lock, "make up"))
+        held.enter_context(exclusive(layout.lock, "make up"))
         database.start()
         address = Address("localhost", port.unused())
         instance = Instance(layout, "dev", address)
-        secrets = secret.load(instance.place.secrets)
-        own = variables.derive(layout, "dev", Own({}, {}), address, secrets, database.url("dev"))
+        secrets = secret.load(instance.paths.secrets)
+        env = variables.derive(layout, "dev", UserConfig({}, {}), address, secrets, database.url("dev"))
         bundle = {"name": "release", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}
-        own["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(
+        env["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(
             [bundle | {"kwargs": {"path": str(layout.checkout / "dags")}}]
         )
         instance.configure("pass word")
-        assert instance.migrate(own) is True
-        assert instance.migrate(own) is False
-        assert instance.provide_pools(own) is True
-        assert instance.provide_pools(own) is False
-        assert instance.start(own, os.environ, key="key").anew == (
+        assert instance.migrate(env) is True
+        assert instance.migrate(env) is False
+        assert instance.provide_pools(env) is True
+        assert instance.provide_pools(env) is False
+        assert instance.start(env, os.environ, key="key").missing == (
             "api-server",
             "scheduler",
             "dag-processor",
@@ -75,7 +75,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         )
         wait([instance], a_step(), seconds=400)
         access = Access(url=address.url, username="airflow", password="pass word")
-        yield Running(instance, own, access)
+        yield Running(instance, env, access)
     finally:
         process.end(process.belonging(layout.state), grace=0)
         database.stop()
@@ -86,7 +86,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture
 def running(started: Running) -> Running:
     """The instance, up and with its own settings whatever the test before this one did to it."""
-    if started.instance.start(started.own, os.environ, key="key").anew:
+    if started.instance.start(started.env, os.environ, key="key").missing:
         wait([started.instance], a_step(), seconds=400)
     return started
 
@@ -110,13 +110,13 @@ def test_it_has_the_pools_that_the_dags_name(running: Running) -> None:
 
 
 def test_a_command_of_airflow_reaches_it(running: Running) -> None:
-    layout = Layout(running.instance.place.root.parents[1])
+    layout = Layout(running.instance.paths.root.parents[1])
     files.write_json(layout.ports, {"dev": running.instance.address.port})
     variables = Engine(layout, os.environ | {"AIRFLOW__CORE__FERNET_KEY": "of another Airflow"}).variables_of(
         "dev"
     )
-    assert {name: variables[name] for name in running.own.keys() - BUNDLES} == {
-        name: running.own[name] for name in running.own.keys() - BUNDLES
+    assert {name: variables[name] for name in running.env.keys() - BUNDLES} == {
+        name: running.env[name] for name in running.env.keys() - BUNDLES
     }
 
     def said(*command: str) -> str:
@@ -154,13 +154,13 @@ def test_every_process_of_it_carries_the_mark(running: Running) -> None:
 
 
 def test_no_other_user_reads_anything_of_it(running: Running) -> None:
-    state = running.instance.place.root.parent
+    state = running.instance.paths.root.parent
     assert state.name == ".visage"
     with Airflow(running.access, timeout=60) as airflow:
         airflow.dags()  # so that it has written what it writes when it is asked
     assert [path for path in everything(state) if path.lstat().st_mode & 0o077] == []
     if os.geteuid() == 0:
-        secrets = running.instance.place.secrets
+        secrets = running.instance.paths.secrets
         with reachable(state.parent):
             seen = as_nobody("find", str(state))
             assert (seen.stdout, seen.returncode) == (f"{state}\n", 1), seen.stderr
@@ -199,15 +199,15 @@ def as_nobody(*command: str) -> subprocess.CompletedProcess[str]:
 def test_passwords_of_other_users_stay(tmp_path: Path) -> None:
     instance = Instance(Layout(tmp_path), "dev", Address("localhost", 0))
     instance.configure("one")
-    files.write_json(instance.place.passwords, {"airflow": "one", "anna": "hers"})
+    files.write_json(instance.paths.passwords, {"airflow": "one", "anna": "hers"})
     instance.configure("two")
-    assert json.loads(instance.place.passwords.read_text()) == {"airflow": "two", "anna": "hers"}
+    assert json.loads(instance.paths.passwords.read_text()) == {"airflow": "two", "anna": "hers"}
 
 
 def test_what_runs_is_left_alone(running: Running) -> None:
     before = running.instance.alive()
-    started = running.instance.start(running.own, os.environ, key="key")
-    assert (started.anew, started.found_dead, started.changed) == ((), (), ())
+    started = running.instance.start(running.env, os.environ, key="key")
+    assert (started.missing, started.found_dead, started.changed) == ((), (), ())
     assert running.instance.alive() == before
 
 
@@ -216,11 +216,11 @@ def test_a_killed_process_alone_is_started_again(running: Running, name: str) ->
     before = running.instance.alive()
     before[name].kill()
     wait_for(lambda: name not in running.instance.alive())
-    assert running.instance.trouble() == f"{name} starts"
+    assert running.instance.trouble() == f"{name} is starting"
     with pytest.raises(EngineError, match=f"dev: {name} ended; make up starts it again"):
         running.instance.require()
-    started = running.instance.start(running.own, os.environ, key="key")
-    assert started.anew == started.found_dead == (name,)
+    started = running.instance.start(running.env, os.environ, key="key")
+    assert started.missing == started.found_dead == (name,)
     wait([running.instance], a_step(), seconds=400)
     after = running.instance.alive()
     assert after["api-server"] == before["api-server"]
@@ -231,20 +231,20 @@ def test_a_port_of_another_program_is_named(tmp_path: Path, running: Running) ->
     taken = running.instance.address.port
     other = Instance(Layout(tmp_path), "staging", Address("localhost", taken))
     with pytest.raises(EngineError, match=rf"port {taken} \(staging\): taken by process \d+"):
-        other.start(running.own, os.environ, key="key")
+        other.start(running.env, os.environ, key="key")
     assert other.alive() == {}
 
 
 def test_another_program_that_answers_there_is_not_taken_for_it(tmp_path: Path, running: Running) -> None:
     other = Instance(Layout(tmp_path), "staging", running.instance.address)
-    assert other.trouble() == "api-server starts"
+    assert other.trouble() == "api-server is starting"
 
 
 def test_a_process_that_ends_is_told_with_its_last_lines(tmp_path: Path, running: Running) -> None:
     layout = Layout(tmp_path)
     other = Instance(layout, "staging", Address("localhost", port.unused()))
-    other.place.root.mkdir(parents=True)
-    broken = running.own | {"AIRFLOW__API__PORT": "no number", "AIRFLOW_HOME": str(other.place.airflow)}
+    other.paths.root.mkdir(parents=True)
+    broken = running.env | {"AIRFLOW__API__PORT": "no number", "AIRFLOW_HOME": str(other.paths.airflow)}
     other.start(broken, os.environ, key="key")
     try:
         with pytest.raises(EngineError, match="staging/api-server ended; its log is") as caught:
@@ -255,10 +255,10 @@ def test_a_process_that_ends_is_told_with_its_last_lines(tmp_path: Path, running
 
 
 def test_changed_settings_start_it_anew(running: Running) -> None:
-    changed = running.own | {"AIRFLOW__CORE__PARALLELISM": "1"}
+    changed = running.env | {"AIRFLOW__CORE__PARALLELISM": "1"}
     before = running.instance.alive()
     started = running.instance.start(changed, os.environ, key="key")
     assert started.changed == ("AIRFLOW__CORE__PARALLELISM",)
-    assert started.anew == tuple(COMMANDS)
+    assert started.missing == tuple(COMMANDS)
     assert not any(leader.is_running() for leader in before.values())
     assert "scheduler" not in running.instance.alive(), "it waits for the api-server"

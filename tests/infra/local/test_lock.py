@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from infra.local.errors import BusyError
-from infra.local.lock import alone
+from infra.local.lock import exclusive
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from infra.local.lock import alone
-with alone(Path(sys.argv[1]), "make up"):
+from infra.local.lock import exclusive
+with exclusive(Path(sys.argv[1]), "make up"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -21,16 +21,16 @@ with alone(Path(sys.argv[1]), "make up"):
 
 def test_the_second_says_who_is_at_work(tmp_path: Path) -> None:
     with (
-        alone(tmp_path / "state" / "lock", "make up"),
-        pytest.raises(BusyError, match=rf"make up \(process {os.getpid()}\) is at work here"),
-        alone(tmp_path / "state" / "lock", "make down"),
+        exclusive(tmp_path / "state" / "lock", "make up"),
+        pytest.raises(BusyError, match=rf"make up \(process {os.getpid()}\) is running here"),
+        exclusive(tmp_path / "state" / "lock", "make down"),
     ):
         pass
 
 
 def test_a_lock_is_free_again(tmp_path: Path) -> None:
     for command in ("make up", "make down"):
-        with alone(tmp_path / "lock", command):
+        with exclusive(tmp_path / "lock", command):
             assert (tmp_path / "lock").read_text() == f"{command} (process {os.getpid()})"
 
 
@@ -42,8 +42,8 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(BusyError), alone(lock, "make down"):
+        with pytest.raises(BusyError), exclusive(lock, "make down"):
             pass
         holder.send_signal(signal.SIGKILL)
-    with alone(lock, "make down"):
+    with exclusive(lock, "make down"):
         pass

@@ -58,7 +58,7 @@ def test_a_repository_without_a_commit_is_named(tmp_path: Path) -> None:
 
 def test_too_little_room_is_named(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 2 * 1024**3))
-    with pytest.raises(EngineError, match=r"2\.0 GiB free, 3 GiB needed; make room"):
+    with pytest.raises(EngineError, match=r"2\.0 GiB free, 3 GiB needed; free space"):
         machine.check(layout.checkout)
 
 

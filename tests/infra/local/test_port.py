@@ -35,7 +35,7 @@ def test_a_variable_goes_before_memory_and_memory_before_settings() -> None:
 
 @given(st.text().filter(lambda text: not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535)))
 def test_what_is_no_port_is_refused(value: str) -> None:
-    with pytest.raises(EngineError, match=r"VISAGE_DEV_PORT: .* is no port"):
+    with pytest.raises(EngineError, match=r"VISAGE_DEV_PORT: .* is not a port"):
         port.choose(DEFAULTS, {"VISAGE_DEV_PORT": value}, {})
 
 

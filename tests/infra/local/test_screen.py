@@ -17,7 +17,7 @@ def test_a_duration_is_written_as_people_do(seconds: float, text: str) -> None:
 def test_without_a_terminal_there_are_plain_lines() -> None:
     output = io.StringIO()
     with Screen(Console(file=output)).step("Choose ports") as step:
-        step.passing("soon gone")
+        step.transient("soon gone")
         step.say("a line [with] brackets that is much longer than the eighty columns of what is no terminal")
         step.done("dev 8080")
     assert output.getvalue() == (
@@ -31,7 +31,7 @@ def test_a_terminal_shows_what_passes_and_keeps_what_stays() -> None:
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=100, color_system=None)
     with Screen(console).step("Train") as step:
-        step.passing("soon gone")
+        step.transient("soon gone")
         step.say("stays")
     text = output.getvalue()
     assert "soon gone" in text

@@ -12,19 +12,21 @@ from hypothesis import strategies as st
 from infra.local import secret, variables
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
-from infra.local.variables import Address, Own
+from infra.local.variables import Address, UserConfig
 from tests.support.command import captured
 
 ADDRESS = Address("staging.localhost", 9001)
 
 
-def derive(layout: Layout, own: Own, environment: str = "staging") -> dict[str, str]:
-    secrets = secret.load(layout.place(environment).secrets)
-    return variables.derive(layout, environment, own, ADDRESS, secrets, "postgresql://db/visage_staging")
+def derive(layout: Layout, user_config: UserConfig, environment: str = "staging") -> dict[str, str]:
+    secrets = secret.load(layout.paths_of(environment).secrets)
+    return variables.derive(
+        layout, environment, user_config, ADDRESS, secrets, "postgresql://db/visage_staging"
+    )
 
 
 def test_an_environment_gets_its_settings_unchanged_and_its_own_places(layout: Layout) -> None:
-    found = derive(layout, Own({}, {}))
+    found = derive(layout, UserConfig({}, {}))
     for line in (layout.checkout / "environments/staging/settings.env").read_text().splitlines():
         key, equals, value = line.partition("=")
         if equals and not line.startswith("#") and key != "WEB_PORT":
@@ -38,8 +40,8 @@ def test_an_environment_gets_its_settings_unchanged_and_its_own_places(layout: L
 
 
 def test_two_environments_share_no_place_and_no_secret(layout: Layout) -> None:
-    own = Own({}, {})
-    one, other = derive(layout, own, "staging"), derive(layout, own, "prod")
+    user_config = UserConfig({}, {})
+    one, other = derive(layout, user_config, "staging"), derive(layout, user_config, "prod")
     different = {
         "AIRFLOW_HOME",
         "VISAGE_HOME",
@@ -57,29 +59,29 @@ def test_the_file_env_reaches_the_environments_and_the_shell_only_in_part(layout
         '# mine\nAIRFLOW_CONN_SLACK=\'{"conn_type": "slack"}\'\nCELEBA_DIR=/a\nVISAGE_DEV_PORT=9000\n'
     )
     shell = {"CELEBA_DIR": "/b", "AIRFLOW__CORE__PARALLELISM": "32", "DVC_NO_SCM": "1", "HOME": "/home/me"}
-    own = Own.read(layout.checkout, shell)
-    found = derive(layout, own)
+    user_config = UserConfig.read(layout.checkout, shell)
+    found = derive(layout, user_config)
     assert found["AIRFLOW_CONN_SLACK"] == '{"conn_type": "slack"}'
     assert found["CELEBA_DIR"] == "/b", "the shell goes before the file"
     assert found["AIRFLOW__CORE__PARALLELISM"] == "2"
     assert "VISAGE_DEV_PORT" not in found
     assert "HOME" not in found
-    assert own.engine == {"VISAGE_DEV_PORT": "9000"}
-    assert own.ignored == ["AIRFLOW__CORE__PARALLELISM", "DVC_NO_SCM"]
+    assert user_config.engine == {"VISAGE_DEV_PORT": "9000"}
+    assert user_config.ignored == ["AIRFLOW__CORE__PARALLELISM", "DVC_NO_SCM"]
 
 
 def test_the_file_env_cannot_contradict_the_settings(layout: Layout) -> None:
     (layout.checkout / ".env").write_text("ACCURACY_THRESHOLD=0.1\n")
     with pytest.raises(
-        EngineError, match=r"\.env: ACCURACY_THRESHOLD: environments/staging/settings\.env says"
+        EngineError, match=r"\.env: ACCURACY_THRESHOLD: environments/staging/settings\.env sets"
     ):
-        derive(layout, Own.read(layout.checkout, {}))
+        derive(layout, UserConfig.read(layout.checkout, {}))
 
 
 def test_a_line_without_a_value_is_named(layout: Layout) -> None:
     (layout.checkout / ".env").write_text("CELEBA_DIR\n")
     with pytest.raises(EngineError, match=r"\.env: CELEBA_DIR: no value; write CELEBA_DIR=value"):
-        Own.read(layout.checkout, {})
+        UserConfig.read(layout.checkout, {})
 
 
 @given(

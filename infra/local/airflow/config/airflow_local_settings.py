@@ -1,4 +1,4 @@
-"""What Airflow reads from here at its start: the line at the top of its web interface, and its host name."""
+"""Settings that Airflow reads at its start: the alert at the top of its web interface, and the host name."""
 
 import os
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ BUNDLE = Path(os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"]) / "
 
 
 def hostname() -> str:
-    """All processes are on this machine; asking a name server for its name takes seconds on some."""
+    """Return a constant host name. All processes are on this machine, and name servers can take seconds."""
     return "localhost"
 
 
 def alert() -> UIAlert:
-    """Say which release runs, why it is not the declared one where it is not, and whether to train."""
+    """Return the running release, why a declared release was refused, and a command to train if needed."""
     try:
         served = serving.read(BUNDLE)
     except ReleaseError as error:
@@ -36,7 +36,7 @@ def alert() -> UIAlert:
 
 
 class Alerts(list[UIAlert]):
-    """A list that is made anew each time that the web interface asks for it."""
+    """A list that is computed again each time the web interface reads it."""
 
     def __iter__(self) -> Iterator[UIAlert]:
         yield alert()

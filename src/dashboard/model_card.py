@@ -1,4 +1,4 @@
-"""The model's card: what the release's own commit says of its model."""
+"""The model card: metrics, data and parameters of a release's model, read from its commit."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ _WORST = 5
 
 @dataclass(frozen=True)
 class Row:
-    """The accuracy in one attribute or slice, what always saying the commoner answer has, and of how many."""
+    """The accuracy for an attribute or slice, the majority-class baseline, and the number of images."""
 
     name: str
     accuracy: Interval
@@ -30,56 +30,58 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Card:
-    """What is known of the model of one release. `figures` is empty where it has none."""
+class ModelCard:
+    """The model of a release. `figures` is empty if the release has no model."""
 
     figures: Figures
     attributes: tuple[Row, ...] = ()
-    """Worst first."""
+    """Sorted by accuracy, worst first."""
     slices: tuple[Row, ...] = ()
-    """The worst, worst first, of those with enough images to say."""
+    """The worst slices with enough images, worst first."""
     data: tuple[tuple[str, str], ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
 
 
-def read(repository: Repository, commit: str) -> Card:
-    """Read the card of a release.
+def read(repository: Repository, commit: str) -> ModelCard:
+    """Read the model card of a release.
 
-    :raises DashboardError: where git cannot be asked.
+    Raises:
+        DashboardError: The git repository cannot be read.
+
     """
     try:
-        found = metrics.of_commit(repository, commit)
+        figures = metrics.of_commit(repository, commit)
         parameters = files.flat(repository.read(commit, PARAMETERS) or b"")
         shards = repository.files(commit, "data/labelled")
     except GitopsError as error:
         raise DashboardError(str(error)) from error
-    evaluation = found.evaluation
+    evaluation = figures.evaluation
     least = evaluation.worst_slice_of_at_least if evaluation else 0
     slices = evaluation.slices if evaluation else {}
     large = {name: row for name, row in slices.items() if row.count is None or row.count >= least}
-    return Card(
-        figures=found,
+    return ModelCard(
+        figures=figures,
         attributes=_worst_first(evaluation.per_attribute if evaluation else {}),
         slices=_worst_first(large)[:_WORST],
-        data=tuple(_data(found, parameters, shards, repository, commit)),
+        data=tuple(_data(figures, parameters, shards, repository, commit)),
         parameters=tuple(parameters.items()),
     )
 
 
 def _worst_first(rows: Mapping[str, Accuracy]) -> tuple[Row, ...]:
-    found = (
+    with_intervals = (
         Row(name, accuracy, rows[name].majority_accuracy, rows[name].count)
         for name, accuracy in metrics.intervals(rows).items()
     )
-    return tuple(sorted(found, key=lambda row: row.accuracy.value))
+    return tuple(sorted(with_intervals, key=lambda row: row.accuracy.value))
 
 
 def _data(
-    found: Figures, parameters: dict[str, str], shards: list[str], repository: Repository, commit: str
+    figures: Figures, parameters: dict[str, str], shards: list[str], repository: Repository, commit: str
 ) -> Iterator[tuple[str, str]]:
     if source := parameters.get("data.source"):
         yield "source", source
-    yield from ((name, f"{count:,}") for name, count in found.counts.items())
+    yield from ((name, f"{count:,}") for name, count in figures.counts.items())
     if labelled := [path for path in shards if path.endswith(".dvc")]:
         yield "labelled batches appended", f"{len(labelled):,}"
     try:

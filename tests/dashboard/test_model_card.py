@@ -1,15 +1,15 @@
 import json
 
-from dashboard import card, running
-from dashboard.place import Place
+from dashboard import model_card, running
+from dashboard.environment_paths import EnvironmentPaths
 from gitops.model.metrics import Interval
 from tests.dashboard.world import World, trained
 from tests.support.figures import ATTRIBUTES
 
 
-def read(world: World, commit: str) -> card.Card:
+def read(world: World, commit: str) -> model_card.ModelCard:
     world.serve()
-    return card.read(running.repository(Place.here()), commit)
+    return model_card.read(running.repository(EnvironmentPaths.here()), commit)
 
 
 def test_a_models_card(world: World) -> None:

@@ -3,7 +3,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from dashboard import days
+from dashboard import daily_stats
 from tests.dashboard.world import TODAY, World
 
 
@@ -11,8 +11,8 @@ def figures(**means: float) -> dict[str, dict[str, float]]:
     return {name: {"mean_score": mean, "positive": mean / 2} for name, mean in means.items()}
 
 
-def read(world: World, since: date = TODAY, until: date = TODAY) -> list[days.Day]:
-    return days.read(world.home, since, until)
+def read(world: World, since: date = TODAY, until: date = TODAY) -> list[daily_stats.DailyStats]:
+    return daily_stats.read(world.home, since, until)
 
 
 def test_nothing_was_scored_yet(world: World) -> None:
@@ -48,10 +48,10 @@ def test_a_day_that_changed_is_read_again_and_no_other(world: World, monkeypatch
     world.batch(TODAY - timedelta(days=1), "b", 10)
     since = TODAY - timedelta(days=1)
     assert [day.rows for day in read(world, since)] == [10, 1]
-    before = days._read.cache_info().misses
+    before = daily_stats._read.cache_info().misses
     world.batch(TODAY, "c", 5)
     assert [day.rows for day in read(world, since)] == [10, 6]
-    assert days._read.cache_info().misses == before + 1
+    assert daily_stats._read.cache_info().misses == before + 1
     world.batch(TODAY, "a", 2)
     os.utime(path, ns=(1, 1))
     assert [day.rows for day in read(world, since)] == [10, 7]
@@ -73,7 +73,9 @@ def test_scores_without_figures_and_figures_that_are_damaged(world: World) -> No
 
 def test_weeks_are_called_by_their_monday() -> None:
     monday = date(2026, 11, 23)
-    found = days.weekly([days.Day(monday + timedelta(days=number), 1, 10) for number in (-1, 0, 6, 7)])
+    found = daily_stats.weekly(
+        [daily_stats.DailyStats(monday + timedelta(days=number), 1, 10) for number in (-1, 0, 6, 7)]
+    )
     assert [(week.day, week.rows) for week in found] == [
         (monday - timedelta(days=7), 10),
         (monday, 20),

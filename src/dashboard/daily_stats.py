@@ -1,7 +1,7 @@
-"""What was scored, day by day, from the figures that scoring leaves beside each batch's scores.
+"""Daily statistics of scored images, from the summary that scoring writes beside the scores of each batch.
 
-Nothing is read of the scores themselves: a year of batches is some thousand small files, and a day whose
-files have not changed is not read twice.
+The scores themselves are not read. A year of batches has some thousand small summaries, and a day is read
+again only if its files changed.
 """
 
 import os
@@ -35,11 +35,19 @@ class Batch(Record):
 
 
 @dataclass(frozen=True)
-class Day:
-    """What was scored on one day, or in all of several: images, and per attribute the mean score.
+class DailyStats:
+    """Statistics of the images that were scored on a day, or over several days.
 
-    `mean_scores` are means over images, 0 to 1. `without` counts batches that have scores and no figures, of
-    which an earlier release knew nothing; `damaged` has a line for each file that cannot be read.
+    Attributes:
+        day: The day, or the name of the period, such as its Monday.
+        batches: The number of batches with a summary.
+        rows: The number of scored images.
+        quarantined: The number of images in quarantine, by reason.
+        mean_scores: The mean score of each attribute over the images, 0 to 1.
+        positive: The share of images that are predicted to have each attribute.
+        without: The number of batches without a summary, scored by an earlier release.
+        damaged: A line for each file that cannot be read.
+
     """
 
     day: date
@@ -53,15 +61,16 @@ class Day:
 
     @property
     def bad(self) -> int:
+        """The number of images in quarantine."""
         return sum(self.quarantined.values())
 
 
-def read(home: Path, since: date, until: date) -> list[Day]:
-    """Return the days, `since` through `until`, on which something was scored, oldest first."""
+def read(home: Path, since: date, until: date) -> list[DailyStats]:
+    """Return the statistics of each day from `since` to `until` that has batches, oldest first."""
     scores = home / "scores"
     if not scores.is_dir():
         return []
-    found = []
+    days = []
     for entry in os.scandir(scores):
         day = json_values.day(entry.name.removeprefix(_FOLDER)) if entry.name.startswith(_FOLDER) else None
         if day is not None and since <= day <= until and entry.is_dir():
@@ -70,14 +79,12 @@ def read(home: Path, since: date, until: date) -> list[Day]:
                 for file in os.scandir(entry.path)
                 if not file.name.startswith(".") and file.is_file()
             )
-            found.append(_read(day, entry.path, tuple(files)))
-    return sorted(
-        (day for day in found if day.batches or day.without or day.damaged), key=lambda day: day.day
-    )
+            days.append(_read(day, entry.path, tuple(files)))
+    return sorted((day for day in days if day.batches or day.without or day.damaged), key=lambda day: day.day)
 
 
 @lru_cache(maxsize=2000)
-def _read(day: date, folder: str, files: tuple[tuple[str, int, int], ...]) -> Day:
+def _read(day: date, folder: str, files: tuple[tuple[str, int, int], ...]) -> DailyStats:
     names = {name for name, _, _ in files}
     batches, damaged = [], []
     for name in sorted(name for name in names if name.endswith(".json")):
@@ -85,23 +92,23 @@ def _read(day: date, folder: str, files: tuple[tuple[str, int, int], ...]) -> Da
             batches.append(_batch(day, Path(folder, name).read_bytes()))
         except (OSError, ParseError) as error:
             damaged.append(f"{Path(folder).name}/{name}: {error}")
-    alone = sum(f"{Path(name).stem}.json" not in names for name in names if name.endswith(".parquet"))
+    without = sum(f"{Path(name).stem}.json" not in names for name in names if name.endswith(".parquet"))
     merged = merge(day, batches)
-    return Day(
+    return DailyStats(
         day,
         len(batches),
         merged.rows,
         merged.quarantined,
         merged.mean_scores,
         merged.positive,
-        alone,
+        without,
         tuple(damaged),
     )
 
 
-def _batch(day: date, content: bytes) -> Day:
+def _batch(day: date, content: bytes) -> DailyStats:
     batch = record.read(Batch, content)
-    return Day(
+    return DailyStats(
         day,
         1,
         batch.rows,
@@ -111,29 +118,29 @@ def _batch(day: date, content: bytes) -> Day:
     )
 
 
-def merge(day: date, days: Iterable[Day]) -> Day:
-    """Return several days, or batches, as one that is called `day`; means weigh each image the same."""
+def merge(day: date, days: Iterable[DailyStats]) -> DailyStats:
+    """Merge several days or batches into one, named `day`. Each image has the same weight."""
     days = list(days)
     quarantined: Counter[str] = Counter()
-    for one in days:
-        quarantined.update(one.quarantined)
-    return Day(
+    for stats in days:
+        quarantined.update(stats.quarantined)
+    return DailyStats(
         day,
-        sum(one.batches for one in days),
-        sum(one.rows for one in days),
+        sum(stats.batches for stats in days),
+        sum(stats.rows for stats in days),
         dict(quarantined),
-        _means((one.rows, one.mean_scores) for one in days),
-        _means((one.rows, one.positive) for one in days),
-        sum(one.without for one in days),
-        tuple(name for one in days for name in one.damaged),
+        _means((stats.rows, stats.mean_scores) for stats in days),
+        _means((stats.rows, stats.positive) for stats in days),
+        sum(stats.without for stats in days),
+        tuple(name for stats in days for name in stats.damaged),
     )
 
 
-def weekly(days: Iterable[Day]) -> list[Day]:
-    """Return days as weeks, each called by its Monday."""
-    weeks: dict[date, list[Day]] = {}
-    for one in days:
-        weeks.setdefault(one.day - timedelta(days=one.day.weekday()), []).append(one)
+def weekly(days: Iterable[DailyStats]) -> list[DailyStats]:
+    """Merge days into weeks, each named by its Monday."""
+    weeks: dict[date, list[DailyStats]] = {}
+    for stats in days:
+        weeks.setdefault(stats.day - timedelta(days=stats.day.weekday()), []).append(stats)
     return [merge(monday, weeks[monday]) for monday in sorted(weeks)]
 
 

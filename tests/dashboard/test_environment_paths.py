@@ -1,12 +1,12 @@
 import pytest
 
+from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
-from dashboard.place import Place
 from tests.dashboard.world import World
 
 
 def test_this_process_is_of_one_environment(world: World) -> None:
-    assert Place.here() == Place("staging", world.home, world.storage / "release")
+    assert EnvironmentPaths.here() == EnvironmentPaths("staging", world.home, world.storage / "release")
 
 
 @pytest.mark.parametrize("name", ["VISAGE_ENVIRONMENT", "VISAGE_HOME"])
@@ -15,4 +15,4 @@ def test_a_variable_that_is_missing_is_named(
 ) -> None:
     monkeypatch.setenv(name, "")
     with pytest.raises(DashboardError, match=f"{name} is not set: set it for the api-server"):
-        Place.here()
+        EnvironmentPaths.here()

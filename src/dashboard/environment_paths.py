@@ -1,4 +1,4 @@
-"""Where the page reads from: the environment's data folder, and the folder of its release."""
+"""The folders that the page reads: the data folder of the environment, and the folder of its release."""
 
 import os
 from dataclasses import dataclass
@@ -8,25 +8,27 @@ from airflow.dag_processing.bundles.base import get_bundle_storage_root_path
 
 from dashboard.errors import DashboardError
 
-# What environments/<env>/settings.env calls the bundle of the release.
+# The name of the release's bundle in environments/<env>/settings.env
 _BUNDLE = "release"
 
 
 @dataclass(frozen=True)
-class Place:
-    """One environment: its name and its folders."""
+class EnvironmentPaths:
+    """The name and the folders of an environment."""
 
     environment: str
     home: Path
     """The data folder, VISAGE_HOME."""
     bundle: Path
-    """What ReleaseBundle keeps: `release.json`, and its copy of the repository, `bare`."""
+    """The folder of ReleaseBundle, with `release.json` and `bare`, its copy of the repository."""
 
     @classmethod
-    def here(cls) -> "Place":
-        """Return the environment of this process.
+    def here(cls) -> "EnvironmentPaths":
+        """Return the paths of this process's environment.
 
-        :raises DashboardError: naming the variable that is missing.
+        Raises:
+            DashboardError: A variable is not set. The message names it.
+
         """
         values = {}
         for name in ("VISAGE_ENVIRONMENT", "VISAGE_HOME"):
