@@ -80,7 +80,7 @@ def make(checkout: Path, name: str, after: list[str], wave: str, title: str) -> 
     if not name or not after:
         raise NewEnvironmentError("set name and predecessors: make new-environment NAME=qa AFTER=dev")
     environments.check_name(name)
-    known = Environments.of_folder(checkout)
+    known = Environments.from_folder(checkout)
     if name in known or (checkout / environments.FOLDER / name).exists():
         raise NewEnvironmentError(f"{name}: {environments.FOLDER}/{name} already exists; choose another name")
     spoken = name.upper() if len(name) <= 3 else name.replace("-", " ").capitalize()
@@ -128,7 +128,7 @@ def _declare(known: Environments, name: str, after: list[str], wave: str, title:
             f"{name}: all colours are used; set the wave of an existing environment with WAVE="
         )
     found = Environment(name, title, color, tuple(after), wave)
-    Environments.of((*known.all, found))
+    Environments.from_entries((*known.all, found))
     return found
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from dashboard.daily_stats import Batch
 from face_attributes import params
 from gitops.gates.comparison import Comparison
-from gitops.model.drift_comparison import Drifted
+from gitops.model.drift_comparison import DriftComparison
 from gitops.model.evaluation import Evaluation, Export
 from gitops.model.metrics import Performance, Training
 from gitops.release.contract import Runtime
@@ -28,7 +28,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "comparison": ("the output of face_attributes compare", Comparison),
     "decision": ("a line of monitoring/decisions.jsonl", records.Line),
     "drift": ("monitoring/<run>/drift.json", records.Drift),
-    "drifted": ("metrics/drifted.json", Drifted),
+    "drifted": ("metrics/drifted.json", DriftComparison),
     "environment": ("environments/<name>/environment.yaml", EnvironmentFile),
     "evaluation": ("metrics/evaluation.json", Evaluation),
     "export": ("metrics/export.json", Export),

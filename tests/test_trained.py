@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ruamel.yaml import YAML
 
-from gitops.promotion.proposals import promote, release_hold, rollback
+from gitops.promotion.proposals import promote, rollback, unhold
 from gitops.release import file as release_file
 from gitops.release.file import Release
 from tests.support.command import captured
@@ -75,8 +75,8 @@ def gitops(checkout: Path, *arguments: str) -> str:
 def released(trained: Trained) -> None:
     """Merge the candidate, a new DAG, and promotions of both to staging."""
     trained.verify("dev", trained.merge(trained.branch))
-    trained.merge(trained.push(promote(trained.ledger(), "staging", "origin")))
-    staged = trained.ledger().present("staging").commit
+    trained.merge(trained.push(promote(trained.state(), "staging", "origin")))
+    staged = trained.state().present("staging").commit
     assert staged
     trained.verify("staging", staged)
     subprocess.run(
@@ -87,7 +87,7 @@ def released(trained: Trained) -> None:
         timeout=60,
     )
     trained.verify("dev", trained.commit("Count faces"))
-    trained.merge(trained.push(promote(trained.ledger(), "staging", "origin")))
+    trained.merge(trained.push(promote(trained.state(), "staging", "origin")))
 
 
 def test_a_checkout_of_it_is_never_installed(trained: Trained) -> None:
@@ -108,22 +108,22 @@ def test_a_candidate_passes_every_hook_and_may_be_merged(trained: Trained) -> No
 
     trained.check_out("origin/main")
     check = ("check", "--without-dvc-remote", "--head")
-    assert "nothing stands against" in gitops(checkout.path, *check, trained.branch)
+    assert "can be merged into main" in gitops(checkout.path, *check, trained.branch)
     trained.merge(trained.branch)
     # A change of words, once main has a model
     (checkout.path / "README.md").open("a").write("\nMore words.\n")
     words = trained.commit("Write")
-    assert "nothing stands against" in gitops(checkout.path, *check, words)
+    assert "can be merged into main" in gitops(checkout.path, *check, words)
 
 
 def test_releases_rollbacks_and_new_dags_pass_every_hook(trained: Trained) -> None:
     checkout = trained.checkout
     before = trained.candidate
     released(trained)
-    trained.merge(trained.push(rollback(trained.ledger(), "staging", "origin", reason=REASONS[1])))
+    trained.merge(trained.push(rollback(trained.state(), "staging", "origin", reason=REASONS[1])))
     assert f"hold: {REASONS[1]}" in (checkout.path / release_file.path_of("staging")).read_text()
     pre_commit(checkout.path, "--from-ref", before, "--to-ref", "HEAD")
-    trained.merge(trained.push(release_hold(trained.ledger(), "staging", "origin")))
+    trained.merge(trained.push(unhold(trained.state(), "staging", "origin")))
     pre_commit(checkout.path, "--from-ref", before, "--to-ref", "HEAD")
 
 
@@ -219,6 +219,6 @@ def test_lint_and_the_tests_of_a_repository_that_has_released(trained: Trained) 
     trained.check_out(trained.candidate)
     run("make", "lint")
     released(trained)
-    trained.merge(trained.push(rollback(trained.ledger(), "staging", "origin")))
+    trained.merge(trained.push(rollback(trained.state(), "staging", "origin")))
     run("make", "lint")
     run(".venv/bin/python", "-m", "pytest", "--quiet", "-m", "not system and not long", *OWN_FILES)

@@ -59,7 +59,7 @@ def smoke_test(
     """
     console = Console(width=None if sys.stdout.isatty() else 110)
     try:
-        known = Environments.of_folder(CHECKOUT)
+        known = Environments.from_folder(CHECKOUT)
     except GitopsError as error:
         raise typer.BadParameter(str(error)) from None
     chosen = tuple(environment or known)

@@ -47,7 +47,7 @@ class Sandbox:
         self.logs = folder / "logs"
         self.logs.mkdir(parents=True)
         _copy(source, self.layout.checkout)
-        self.environments = Environments.of_folder(self.layout.checkout)
+        self.environments = Environments.from_folder(self.layout.checkout)
         self.origin = Origin(self.layout)
         self.origin.prepare()
         self.origin.configure_dvc()

@@ -154,7 +154,7 @@ class Demo(FirstRun):
     def _move_on(self, environment: str, branch: str) -> None:
         """Promote the merged candidate, unless that was done, and wait until it is verified."""
         with self._screen.step(f"Promote it to {environment}, which verifies it") as step:
-            present = self._ledger().present(environment).commit
+            present = self._state().present(environment).commit
             if present is None or not self._origin.repository.is_ancestor(f"refs/heads/{branch}", present):
                 for before in self._engine.environments.chain(environment):
                     self._await_verdict(before, step)
@@ -182,7 +182,7 @@ class Demo(FirstRun):
 
     def _bring(self, data: Path, batch: str, options: tuple[str, ...], step: Step, *, labelled: bool) -> None:
         """Put faces into the folder that `score_faces` watches, and their labels where monitoring looks."""
-        commit = str(self._ledger().present(self._last).commit)
+        commit = str(self._state().present(self._last).commit)
         drawn = data / f".{batch}"
         self._face_attributes(commit, ["draw", str(drawn), "--count", str(DAY), *options], step, seconds=600)
         if labelled:

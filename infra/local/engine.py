@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from gitops.airflow.client import Airflow, load_access
-from gitops.airflow.status import Row, collect
+from gitops.airflow.status import EnvironmentStatus, collect
 from gitops.errors import AirflowError
 from gitops.release import settings
 from gitops.release.environments import Environments
-from gitops.release.state import Ledger
+from gitops.release.state import ReleaseState
 from infra.local import credentials_file, database, files, machine, port, process, secret, variables, waiting
 from infra.local.errors import EngineError
 from infra.local.instance import COMMANDS, Instance, wait
@@ -48,7 +48,7 @@ class Engine:
     @cached_property
     def environments(self) -> Environments:
         """The environments of the checkout."""
-        return Environments.of_folder(self.layout.checkout)
+        return Environments.from_folder(self.layout.checkout)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -214,10 +214,10 @@ class Engine:
 
     def await_agreement(self, step: Step, seconds: float = 90) -> None:
         """Wait until each environment runs or has rejected its declared release, at most `seconds`."""
-        rows: list[Row] = []
+        rows: list[EnvironmentStatus] = []
 
         def settled() -> bool:
-            found = collect(Ledger(self.origin.repository), load_access(self.layout.access))
+            found = collect(ReleaseState(self.origin.repository), load_access(self.layout.access))
             rows[:] = [row for row in found if row.environment in self.names]
             return all(row.agree or row.verified is False for row in rows)
 
@@ -239,7 +239,7 @@ class Engine:
             if "api-server" not in Instance(self.layout, name, Address("", 0)).alive():
                 continue
             try:
-                with Airflow(known[name], timeout=_SECONDS, patient=False) as airflow:
+                with Airflow(known[name], timeout=_SECONDS, retry=False) as airflow:
                     lines += [f"{name}: {dag} {run}" for dag, run in airflow.at_work()]
             except AirflowError as error:
                 lines.append(f"{name}: the runs in progress are unknown: {error}")

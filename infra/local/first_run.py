@@ -14,7 +14,7 @@ from gitops.airflow.client import Access, load_access
 from gitops.paths import MAIN
 from gitops.release import settings
 from gitops.release.file import same
-from gitops.release.state import Ledger
+from gitops.release.state import ReleaseState
 from infra.local import command, variables, waiting
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
@@ -56,14 +56,14 @@ class FirstRun:
             self._promote(environment)
         self._score()
 
-    def _ledger(self) -> Ledger:
-        return Ledger(self._origin.repository)
+    def _state(self) -> ReleaseState:
+        return ReleaseState(self._origin.repository)
 
     def _access(self) -> dict[str, Access]:
         return load_access(self._layout.access)
 
     def _draw_raw_images(self, step: Step) -> None:
-        commit = self._ledger().tip
+        commit = self._state().tip
         data = self._params(commit)["data"]
         if data["source"] != "synthetic":
             step.done(_celeba_folder(self._engine))
@@ -156,7 +156,7 @@ class FirstRun:
             with self._screen.step(title) as step:
                 step.done(f"left out: {listed(absent)} must verify it first, and is not started")
             return
-        if self._ledger().present(environment).commit is None:
+        if self._state().present(environment).commit is None:
             for before in before_it:
                 self._await_release(before)
             with self._screen.step(title) as step:
@@ -166,17 +166,17 @@ class FirstRun:
 
     def _await_release(self, environment: str) -> None:
         """Wait for an environment's verdict on its release, if it has none."""
-        ledger = self._ledger()
-        if ledger.verdicts.verified(environment, ledger.declared(environment).commit):
+        state = self._state()
+        if state.verdicts.verified(environment, state.declared(environment).commit):
             return
         with self._screen.step(f"Wait for {environment} to run and verify it") as step:
             self._await_verdict(environment, step)
 
     def _await_verdict(self, environment: str, step: Step, seconds: float = 900) -> None:
-        commit = self._ledger().declared(environment).commit
+        commit = self._state().declared(environment).commit
 
         def verdict() -> str | None:
-            verdicts = self._ledger().verdicts
+            verdicts = self._state().verdicts
             if rejected := verdicts.rejected(environment, commit):
                 reason = rejected.message.splitlines()[0]
                 raise EngineError(f"{environment} rejected the release: {reason} (tag {rejected.name})")
@@ -215,9 +215,9 @@ class FirstRun:
     def _score(self) -> None:
         environment = self._last
         data = self._layout.paths_of(environment).data
-        ledger = self._ledger()
-        follows = ledger.environments.follows(environment)
-        commit = ledger.tip if follows else ledger.present(environment).commit
+        state = self._state()
+        follows = state.environments.follows(environment)
+        commit = state.tip if follows else state.present(environment).commit
         if commit is None or any((data / "scores").rglob("*.parquet")):
             return
         params = self._params(commit)

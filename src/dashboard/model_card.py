@@ -11,7 +11,7 @@ from gitops.errors import GitopsError, ModelError
 from gitops.git.repository import Repository
 from gitops.model import metrics
 from gitops.model.evaluation import Accuracy
-from gitops.model.metrics import Figures, Interval
+from gitops.model.metrics import Interval, Metrics
 from gitops.paths import MODEL, PARAMETERS
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Row:
 class ModelCard:
     """The model of a release. `figures` is empty if the release has no model."""
 
-    figures: Figures
+    figures: Metrics
     attributes: tuple[Row, ...] = ()
     """Sorted by accuracy, worst first."""
     slices: tuple[Row, ...] = ()
@@ -77,7 +77,7 @@ def _worst_first(rows: Mapping[str, Accuracy]) -> tuple[Row, ...]:
 
 
 def _data(
-    figures: Figures, parameters: dict[str, str], shards: list[str], repository: Repository, commit: str
+    figures: Metrics, parameters: dict[str, str], shards: list[str], repository: Repository, commit: str
 ) -> Iterator[tuple[str, str]]:
     if source := parameters.get("data.source"):
         yield "source", source

@@ -11,7 +11,7 @@ from gitops.git.repository import Repository
 from gitops.paths import MAIN
 from gitops.release import serving
 from gitops.release.file import Declaration, identities
-from gitops.release.state import Ledger, last_good
+from gitops.release.state import ReleaseState, last_good
 from gitops.release.verdicts import Verdict
 from gitops.text import instructions
 from gitops.text.instructions import Meeting, text
@@ -133,12 +133,12 @@ def read(paths: EnvironmentPaths) -> Running:
         )
     bare = repository(paths)
     try:
-        ledger = Ledger(bare, main=MAIN)
-        change = _change(ledger, paths.environment, served.commit) if served.commit else None
-        rejected = ledger.verdicts.rejected(paths.environment, served.declared)
-        known = ledger.environments
+        state = ReleaseState(bare, main=MAIN)
+        change = _change(state, paths.environment, served.commit) if served.commit else None
+        rejected = state.verdicts.rejected(paths.environment, served.declared)
+        known = state.environments
         follows = known.follows(paths.environment)
-        back = None if follows else last_good(ledger, paths.environment)
+        back = None if follows else last_good(state, paths.environment)
         members = known.wave(known[paths.environment].wave) if paths.environment in known else ()
         return Running(
             environment=paths.environment,
@@ -153,9 +153,9 @@ def read(paths: EnvironmentPaths) -> Running:
             next_command=served.next_command,
             needs=served.needs,
             contract=served.contract,
-            hold=ledger.present(paths.environment).hold,
+            hold=state.present(paths.environment).hold,
             change=change,
-            verdict=ledger.verdicts.verified(paths.environment, served.commit),
+            verdict=state.verdicts.verified(paths.environment, served.commit),
             rejection=Rejection(rejected.name, rejected.at, rejected.message.partition("\n")[0])
             if rejected
             else None,
@@ -182,10 +182,10 @@ def runbook(paths: EnvironmentPaths, name: str) -> str | None:
     return None if content is None else content.decode("utf-8", "replace")
 
 
-def _change(ledger: Ledger, environment: str, commit: str) -> Change | None:
+def _change(state: ReleaseState, environment: str, commit: str) -> Change | None:
     """Return the change that first declared the running release, or an identical one."""
-    entries = [entry for entry in ledger.history(environment) if entry.commit]
-    known = identities(ledger.repository, [commit, *(entry.commit for entry in entries if entry.commit)])
+    entries = [entry for entry in state.history(environment) if entry.commit]
+    known = identities(state.repository, [commit, *(entry.commit for entry in entries if entry.commit)])
     mine = known.get(commit, commit)
     first: Declaration | None = None
     for entry in entries:
@@ -195,11 +195,11 @@ def _change(ledger: Ledger, environment: str, commit: str) -> Change | None:
             break
     if first is None:
         return None
-    info = ledger.repository.commit_info(first.by)
+    info = state.repository.commit_info(first.by)
     request = _REQUEST.search(info.subject)
     number = request[1] if request else None
-    parents = ledger.repository.git("rev-list", "--parents", "--max-count=1", info.id).split()[1:]
-    url = _url(ledger.repository, info.id, number)
+    parents = state.repository.git("rev-list", "--parents", "--max-count=1", info.id).split()[1:]
+    url = _url(state.repository, info.id, number)
     return Change(info.id, info.at, info.subject, number, len(parents), url)
 
 

@@ -1,4 +1,4 @@
-"""The errors of `gitops`. The text of each is one line for a person: what is wrong, where, and what to do.
+"""The errors of `gitops`. The text of each is one line for a person: the problem, its place and the remedy.
 
 GitopsError
 ├── FindingError            carries the finding
@@ -66,7 +66,7 @@ class CheckoutError(GitopsError):
 
 
 class ReleaseError(FindingError):
-    """A release file is missing or does not say which commit runs."""
+    """A release file is missing or does not name the commit to run."""
 
 
 class EnvironmentsError(ReleaseError):
@@ -111,7 +111,7 @@ class RuleError(GitopsError):
 
 
 class NothingToDoError(GitopsError):
-    """What was asked for is already so. The command line reports it and exits 0."""
+    """The requested state is already reached. The command line reports it and exits with status 0."""
 
 
 class ModelError(FindingError):
@@ -151,7 +151,7 @@ class StepError(GitopsError):
 
 
 class StorageError(StepError):
-    """The DVC remote does not answer, or does not have what is asked for."""
+    """The DVC remote does not answer, or does not have the requested object."""
 
 
 class CandidateError(GitopsError):

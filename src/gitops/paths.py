@@ -1,4 +1,4 @@
-"""The names by which a commit holds what a release is made of, and the branch that declares releases."""
+"""The paths of the files that make a release, and the branch that declares releases."""
 
 MODEL = "models/model.onnx"
 HOLDOUT = "data/holdout.parquet"

@@ -100,7 +100,7 @@ def test_a_refused_release_file_is_red(running: World) -> None:
 
 def test_a_hold_is_amber(running: World) -> None:
     running.lab.declare(
-        "staging", f"commit: {running.lab.ledger().present('staging').commit}\nhold: on fire\n"
+        "staging", f"commit: {running.lab.state().present('staging').commit}\nhold: on fire\n"
     )
     view = look(running)
     assert [(alarm.kind, alarm.text) for alarm in view.alarms] == [("warn", "on fire.")]
@@ -136,7 +136,7 @@ def test_a_week_of_quarantine_is_amber(running: World) -> None:
 
 def test_the_most_urgent_comes_first(running: World) -> None:
     running.lab.declare(
-        "staging", f"commit: {running.lab.ledger().present('staging').commit}\nhold: on fire\n"
+        "staging", f"commit: {running.lab.state().present('staging').commit}\nhold: on fire\n"
     )
     running.batch(NOW.date(), "many", 100, quarantined={"not a JPEG": 90})
     running.check(NOW, drift=DRIFT, performance=performance(0.83), alarm=["accuracy", "drift"])

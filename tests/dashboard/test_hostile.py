@@ -76,7 +76,7 @@ def test_parameters_of_a_release(seen: World, content: bytes) -> None:
 
 
 def test_tags_that_are_no_verdicts(seen: World) -> None:
-    commit = seen.lab.ledger().present("staging").commit or ""
+    commit = seen.lab.state().present("staging").commit or ""
     verdict = seen.lab.verdict("staging", commit)
     odd = list(poison.tags(seen.lab.origin, "rejected", "staging", commit))
     poison.tag(seen.lab.origin, verdict.tag, commit, verdict.message.encode())

@@ -16,11 +16,9 @@ MAKERS = {
     "promote": instructions.promote,
     "promote --wave": instructions.promote_wave,
     "rollback": instructions.roll_back,
-    "release-hold": instructions.lift_hold,
+    "unhold": instructions.lift_hold,
 }
-PROPOSAL = re.compile(
-    r"(?:\.venv/bin/)?gitops (promote --wave|promote|rollback|release-hold) (\S+)(.*--push.*)"
-)
+PROPOSAL = re.compile(r"(?:\.venv/bin/)?gitops (promote --wave|promote|rollback|unhold) (\S+)(.*--push.*)")
 # What has these commands without the rest of the way: a refusal, whose point it is that it ends there.
 REFUSED = "refused: "
 # Commands that change nothing may stand between.

@@ -26,9 +26,9 @@ def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     trial = _trial(folder, 0.71, 0.74)
 
     def told(head: str, **options: Any) -> str:
-        ledger = lab.ledger()
+        state = lab.state()
         commit = lab.clone.resolve(lab.clone.branch_ref("origin", head))
-        return report_render.render(collect.gather(ledger, commit, name=head, seconds=SECONDS, **options))
+        return report_render.render(collect.gather(state, commit, name=head, seconds=SECONDS, **options))
 
     good = measured("second", 0.97, seed=2)
     lab.branch("candidate/good", good | {drift_comparison.PATH: _drifted(good)})

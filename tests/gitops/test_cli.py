@@ -40,7 +40,7 @@ def run(lab: Lab, dvc_remote: Path, monkeypatch: pytest.MonkeyPatch):
 def test_help_names_every_command(run) -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("status", "promote", "rollback", "release-hold", "check", "merge"):
+    for command in ("status", "promote", "rollback", "unhold", "check", "merge"):
         assert command in result.output
         assert run(command, "--help").exit_code == 0
 
@@ -89,14 +89,29 @@ def test_from_dev_to_prod_and_back(lab: Lab, run) -> None:
     assert instructions.text(whole, indent="    ") in shown.output
     back = run("rollback", "staging", "--reason", "too slow", "--push")
     assert back.exit_code == 0, back.output
-    assert back.output.endswith(f"What is left to do:\n\n{instructions.text(whole[1:], indent='    ')}\n")
+    assert back.output.endswith(f"Next commands:\n\n{instructions.text(whole[1:], indent='    ')}\n")
     assert run("merge", "rollback/staging").exit_code == 0
     lab.train("c")
     held = run("promote", "staging")
     assert (held.exit_code, "staging is held: too slow" in held.stderr) == (1, True)
-    assert run("release-hold", "staging", "--push").exit_code == 0
-    assert run("merge", "release-hold/staging").exit_code == 0
+    assert run("unhold", "staging", "--push").exit_code == 0
+    assert run("merge", "unhold/staging").exit_code == 0
     assert run("promote", "staging", "--push").exit_code == 0
+
+
+def test_the_earlier_name_of_unhold_still_works(lab: Lab, run) -> None:
+    assert "release-hold" not in run("--help").output
+    lab.train("a")
+    lab.release("staging")
+    lab.train("b")
+    lab.release("staging")
+    assert run("rollback", "staging", "--push").exit_code == run("merge", "rollback/staging").exit_code == 0
+    assert run("release-hold", "staging", "--push").exit_code == 0
+    lab.origin.git("branch", "--move", "unhold/staging", "release-hold/staging")
+    assert run("merge", "release-hold/staging").exit_code == 0
+    assert lab.state().present("staging").hold is None
+    branches = lab.origin.git("branch", "--list", "release-hold/*", "rollback/*")
+    assert branches == ""
 
 
 def test_a_promotion_can_wait_for_the_verdict(lab: Lab, run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,12 +121,12 @@ def test_a_promotion_can_wait_for_the_verdict(lab: Lab, run, monkeypatch: pytest
     assert (too_soon.exit_code, "dev has not verified" in too_soon.stderr) == (1, True)
     waited = 0
 
-    def verify(ledger: Any, environment: str) -> list[str]:
+    def verify(state: Any, environment: str) -> list[str]:
         nonlocal waited
         waited += 1
         if waited == 2:
             lab.verify("dev", commit)
-        return awaited(ledger, environment)
+        return awaited(state, environment)
 
     monkeypatch.setattr(proposals, "awaited", verify)
     done = run("promote", "staging", "--push", "--wait")
@@ -277,7 +292,7 @@ def poisoned(lab: Lab) -> Lab:
 
 def test_no_command_stumbles_over_what_others_pushed(poisoned: Lab, run) -> None:
     lab = poisoned
-    before = lab.ledger().history("prod")[0].commit
+    before = lab.state().history("prod")[0].commit
     lab.branch("poison", {"environments/prod/release.yaml": RELEASE_BOMB, "dvc.lock": RELEASE_BOMB})
     status = run("status")
     assert (before or "")[:12] in status.output
@@ -291,8 +306,8 @@ def test_no_command_stumbles_over_what_others_pushed(poisoned: Lab, run) -> None
     assert "environments/prod/release.yaml:1: an anchor (&)" in refused.stderr
     assert run("merge", "poison").exit_code == 1
     assert run("check", "--head", "main").exit_code == 0
-    ledger = lab.ledger()
-    found = compare(lab.clone, ledger.tip, lab.clone.branch_ref(lab.remote, "poison"), load_dags=False)
+    state = lab.state()
+    found = compare(lab.clone, state.tip, lab.clone.branch_ref(lab.remote, "poison"), load_dags=False)
     assert "cannot be read" in found.text()
 
     lab.train("c")
@@ -304,7 +319,7 @@ def test_no_command_stumbles_over_what_others_pushed(poisoned: Lab, run) -> None
     )
     assert back.exit_code == 0, back.stderr
     assert run("merge", "rollback/prod").exit_code == 0
-    declared = lab.ledger().declared("prod")
+    declared = lab.state().declared("prod")
     assert declared.commit not in (None, before)
     assert declared.hold == "smoke \U0001f469 \U0001f692 [31m in the rack"
-    assert run("release-hold", "prod", "--push").exit_code == 0
+    assert run("unhold", "prod", "--push").exit_code == 0

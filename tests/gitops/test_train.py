@@ -84,7 +84,7 @@ def test_a_run_that_makes_nothing_new_is_no_error(pipeline: FakePipeline, train:
     result = train("narrower", "--wait")
     assert result.exit_code == 0
     assert (
-        "Nothing new: the run made no model, figures or data that narrower or main does not have."
+        "Nothing new: narrower or main already has the model, metrics and data that the run made."
         in result.output
     )
 

@@ -11,7 +11,7 @@ import pytest
 
 from gitops.airflow.status import collect
 from gitops.errors import GitopsError, NothingToDoError, RuleError
-from gitops.forge.promotions import decide
+from gitops.forge.promotions import plan
 from gitops.promotion.check import check
 from gitops.promotion.proposals import promote, promote_wave, push
 from gitops.release import settings
@@ -73,7 +73,7 @@ def merge_all(lab: Lab, branch: str) -> None:
     lab.clone.git("add", "--all")
     lab.clone.git("commit", "--quiet", "-m", branch, env=lab.clone.identity())
     lab.clone.git("push", "--quiet", "origin", branch)
-    assert check(lab.ledger(), lab.clone.resolve("HEAD")).findings == ()
+    assert check(lab.state(), lab.clone.resolve("HEAD")).findings == ()
     lab.merge(branch)
     lab.clone.git("checkout", "--quiet", "main")
     lab.clone.git("pull", "--quiet", "origin", "main")
@@ -92,7 +92,7 @@ def test_it_is_valid_as_it_is_made(checkout: Path) -> None:
         "settings.env",
         "kustomization.yaml",
     ]
-    found = Environments.of_folder(checkout)
+    found = Environments.from_folder(checkout)
     assert found.names == ("dev", "qa", "staging", "prod")
     assert found["qa"].title == "QA"
     loaded = settings.load("qa", checkout)
@@ -108,13 +108,13 @@ def test_it_is_valid_as_it_is_made(checkout: Path) -> None:
 def test_many_are_told_apart(checkout: Path) -> None:
     for number in range(len(get_args(Color)) - len(THESE.names)):
         make(checkout, f"qa{number}", "dev")
-    found = Environments.of_folder(checkout)
+    found = Environments.from_folder(checkout)
     loaded = [settings.load(name, checkout) for name in found]
     assert len({one.color for one in found.all}) == len({one.web_port for one in loaded}) == len(found.all)
     with pytest.raises(NewEnvironmentError, match="more: all colours are used; set the wave"):
         make(checkout, "more", "dev")
     make(checkout, "prod-eu", "staging", wave="prod")
-    assert Environments.of_folder(checkout)["prod-eu"].color == found["prod"].color
+    assert Environments.from_folder(checkout)["prod-eu"].color == found["prod"].color
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -172,7 +172,7 @@ def test_make_hands_on_what_it_is_given(tmp_path: Path) -> None:
 
     done = run("NAME=prod-eu", "AFTER=staging", "WAVE=prod", "TITLE=The EU's own")
     assert done.returncode == 0, done.stderr
-    assert Environments.of_folder(clone)["prod-eu"].title == "The EU's own"
+    assert Environments.from_folder(clone)["prod-eu"].title == "The EU's own"
     assert "VISAGE_ENVIRONMENTS=staging,prod-eu make up" in done.stdout
     refused = run("NAME=$$(touch x)", "AFTER=dev")
     assert refused.returncode != 0
@@ -181,22 +181,20 @@ def test_make_hands_on_what_it_is_given(tmp_path: Path) -> None:
 
 
 def test_releases_pass_the_graph(wide: Lab) -> None:
-    assert wide.ledger().environments.names == WIDE
+    assert wide.state().environments.names == WIDE
     commit = wide.train("a")
     with pytest.raises(NothingToDoError, match="qa has no release yet: nothing to promote to staging"):
-        promote(wide.ledger(), "staging", "origin")
-    states = {
-        name: decide(wide.ledger(), name, "origin").state for name in wide.ledger().environments.promotable
-    }
+        promote(wide.state(), "staging", "origin")
+    states = {name: plan(wide.state(), name, "origin").state for name in wide.state().environments.promotable}
     assert states == {"qa": "open", "staging": "wait", "prod-eu": "wait", "prod-us": "wait"}
     qa = wide.promote("qa")
     wide.merge(qa.branch)
     with pytest.raises(RuleError, match="qa has not verified"):
-        promote(wide.ledger(), "staging", "origin")
+        promote(wide.state(), "staging", "origin")
     wide.verify("qa", commit)
     assert wide.release("staging") == commit
     assert wide.release("prod-us") == commit
-    assert wide.ledger().present("prod-eu").commit is None
+    assert wide.state().present("prod-eu").commit is None
 
 
 def ready(wide: Lab) -> str:
@@ -209,44 +207,44 @@ def ready(wide: Lab) -> str:
 
 def test_one_proposal_promotes_a_wave(wide: Lab) -> None:
     commit = ready(wide)
-    ledger = wide.ledger()
-    proposal = promote_wave(ledger, "prod", "origin")
+    state = wide.state()
+    proposal = promote_wave(state, "prod", "origin")
     assert (proposal.branch, proposal.known) == ("promote-wave/prod", False)
     assert proposal.message.startswith(
         f"Promote {commit[:12]} to prod-eu, prod-us\n\nRelease: no release -> "
     )
-    changed = wide.clone.changed(ledger.tip, proposal.commit)
+    changed = wide.clone.changed(state.tip, proposal.commit)
     assert changed == ["environments/prod-eu/release.yaml", "environments/prod-us/release.yaml"]
-    push(ledger, "origin", proposal)
-    assert set(check(wide.ledger(), proposal.commit).gates) == {"prod-eu", "prod-us"}
+    push(state, "origin", proposal)
+    assert set(check(wide.state(), proposal.commit).gates) == {"prod-eu", "prod-us"}
     wide.merge("promote-wave/prod")
     assert not wide.origin.has("refs/heads/promote-wave/prod")
-    rows = collect(wide.ledger(), {})
+    rows = collect(wide.state(), {})
     assert [(row.wave, row.environment, row.declared) for row in rows[3:]] == [
         ("prod", "prod-eu", commit),
         ("prod", "prod-us", commit),
     ]
     with pytest.raises(NothingToDoError, match=r"prod-eu already has .*; prod-us already has "):
-        promote_wave(wide.ledger(), "prod", "origin")
+        promote_wave(wide.state(), "prod", "origin")
 
 
 def test_a_wave_takes_those_that_lack_the_release_and_none_that_is_held(wide: Lab) -> None:
     commit = ready(wide)
     wide.release("prod-eu")
-    ledger = wide.ledger()
-    proposal = promote_wave(ledger, "prod", "origin")
-    assert wide.clone.changed(ledger.tip, proposal.commit) == ["environments/prod-us/release.yaml"]
+    state = wide.state()
+    proposal = promote_wave(state, "prod", "origin")
+    assert wide.clone.changed(state.tip, proposal.commit) == ["environments/prod-us/release.yaml"]
     wide.declare("prod-us", "commit: null\n")
     wide.land({"environments/prod-us/release.yaml": f"commit: {commit}\nhold: on fire\n".encode()})
     later = wide.train("b")
     for name in ("qa", "staging"):
         assert wide.release(name) == later
     with pytest.raises(RuleError, match="prod-us is held: on fire"):
-        promote_wave(wide.ledger(), "prod", "origin")
+        promote_wave(wide.state(), "prod", "origin")
     with pytest.raises(RuleError, match="dev follows main"):
-        promote_wave(wide.ledger(), "dev", "origin")
+        promote_wave(wide.state(), "dev", "origin")
     with pytest.raises(GitopsError, match="no such wave; there are dev, qa, staging, prod"):
-        promote_wave(wide.ledger(), "canary", "origin")
+        promote_wave(wide.state(), "canary", "origin")
 
 
 def test_check_accepts_a_whole_wave_and_nothing_beside_it(wide: Lab) -> None:
@@ -262,7 +260,7 @@ def test_check_accepts_a_whole_wave_and_nothing_beside_it(wide: Lab) -> None:
     def found(files: dict[str, bytes]) -> str:
         head = wide.branch("edit", files)
         wide.clone.fetch("origin")
-        return "\n".join(map(str, check(wide.ledger(), head).findings))
+        return "\n".join(map(str, check(wide.state(), head).findings))
 
     assert found({eu: forward, us: forward}) == ""
     assert found({eu: forward}) == ""
@@ -276,7 +274,7 @@ def test_check_accepts_a_whole_wave_and_nothing_beside_it(wide: Lab) -> None:
     other = wide.land({"README.md": b"news\n"})
     mixed = found({eu: forward, us: f"commit: {other}\n".encode()})
     assert f"{eu}: changes together with {us}" in mixed
-    assert "prod-us takes what staging runs" in mixed
+    assert "prod-us takes the release of staging" in mixed
 
 
 def test_several_before_one_must_all_have_verified_one_release(wide: Lab) -> None:
@@ -285,24 +283,23 @@ def test_several_before_one_must_all_have_verified_one_release(wide: Lab) -> Non
     put_before(wide.clone.path, "perf, staging", "prod-eu")
     merge_all(wide, "perf")
     commit = ready(wide)
-    assert decide(wide.ledger(), "prod-eu", "origin").state == "wait"
+    assert plan(wide.state(), "prod-eu", "origin").state == "wait"
     with pytest.raises(NothingToDoError, match="perf and staging has no release yet"):
-        promote(wide.ledger(), "prod-eu", "origin")
+        promote(wide.state(), "prod-eu", "origin")
     wide.merge(wide.promote("perf").branch)
     with pytest.raises(RuleError, match="perf has not verified"):
-        promote(wide.ledger(), "prod-eu", "origin")
+        promote(wide.state(), "prod-eu", "origin")
     wide.verify("perf", commit)
-    assert promote(wide.ledger(), "prod-eu", "origin").after.commit == commit
+    assert promote(wide.state(), "prod-eu", "origin").after.commit == commit
     later = wide.train("b")
     wide.release("qa")
     wide.release("perf")
     with pytest.raises(
-        RuleError, match=f"prod-eu takes what staging runs .*{commit[:12]}.*, not {later[:12]}"
+        RuleError, match=f"prod-eu takes the release of staging .*{commit[:12]}.*, not {later[:12]}"
     ):
-        promote(wide.ledger(), "prod-eu", "origin")
+        promote(wide.state(), "prod-eu", "origin")
     assert (
-        decide(wide.ledger(), "prod-eu", "origin").text
-        == f"{later[:12]} is due, but staging runs {commit[:12]}"
+        plan(wide.state(), "prod-eu", "origin").text == f"{later[:12]} is due, but staging runs {commit[:12]}"
     )
 
 
@@ -328,7 +325,7 @@ def test_check_names_what_is_wrong_with_a_folder(
 ) -> None:
     head = wide.branch("edit", files)
     wide.clone.fetch("origin")
-    assert says in "\n".join(map(str, check(wide.ledger(), head).findings))
+    assert says in "\n".join(map(str, check(wide.state(), head).findings))
 
 
 def test_check_names_two_environments_with_one_port(wide: Lab) -> None:
@@ -336,7 +333,7 @@ def test_check_names_two_environments_with_one_port(wide: Lab) -> None:
     content = (wide.origin.read("main", path) or b"").replace(b"WEB_PORT=8083", b"WEB_PORT=8081")
     head = wide.branch("edit", {path: content})
     wide.clone.fetch("origin")
-    assert "WEB_PORT: 8081 is that of qa; choose another port" in str(check(wide.ledger(), head).findings[0])
+    assert "WEB_PORT: 8081 is that of qa; choose another port" in str(check(wide.state(), head).findings[0])
 
 
 def test_a_new_environment_begins_without_a_release(wide: Lab) -> None:
@@ -349,7 +346,7 @@ def test_a_new_environment_begins_without_a_release(wide: Lab) -> None:
     files["environments/lab/environment.yaml"] = b"title: Lab\ncolor: slate\nafter: [staging]\n"
     head = wide.branch("lab", files)
     wide.clone.fetch("origin")
-    findings = "\n".join(map(str, check(wide.ledger(), head).findings))
+    findings = "\n".join(map(str, check(wide.state(), head).findings))
     assert "lab is not on main yet; write `commit: null`; promote into it after the merge" in findings
 
 
@@ -367,8 +364,8 @@ def test_another_environment_can_come_first(wide: Lab) -> None:
     }
     wide.branch("lab", files)
     wide.merge("lab")
-    ledger = wide.ledger()
-    assert (ledger.environments.root, ledger.declared("lab").commit) == ("lab", wide.tip)
+    state = wide.state()
+    assert (state.environments.root, state.declared("lab").commit) == ("lab", wide.tip)
     commit = wide.train("a", verified=False)
     wide.verify("lab", commit)
     assert wide.release("dev") == commit

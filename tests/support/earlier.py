@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from dashboard import checks, daily_stats, late_labels
-from gitops.model.drift_comparison import Drifted
+from gitops.model.drift_comparison import DriftComparison
 from gitops.model.evaluation import Evaluation, Variants
 from gitops.model.metrics import Performance, Training
 from gitops.release.serving import Serving
@@ -110,7 +110,7 @@ FILES: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
         {"variant": "int8", "model_bytes": 746355, "latency": {"batch_1": {"p50_ms": 1, "p95_ms": 2.5}}},
     ),
     "9e25690 drifted: format 1": (
-        Drifted,
+        DriftComparison,
         {
             "format": 1,
             "model_sha256": _DIGEST,

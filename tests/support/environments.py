@@ -5,5 +5,5 @@ from pathlib import Path
 from gitops.release.environments import Environments
 
 ROOT = Path(__file__).resolve().parents[2]
-THESE = Environments.of_folder(ROOT)
+THESE = Environments.from_folder(ROOT)
 ENVIRONMENTS = THESE.names

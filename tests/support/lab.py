@@ -9,7 +9,7 @@ from typing import Any
 from gitops.git.repository import Repository
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, promote, push
-from gitops.release.state import Ledger
+from gitops.release.state import ReleaseState
 from gitops.release.verdicts import Verdict, record
 from tests.support.environments import THESE
 from tests.support.figures import model_files
@@ -112,14 +112,14 @@ class Lab:
         self.clone.fetch(self.remote)
         record(self.clone, self.remote, self.verdict(environment, commit, verdict, at=at))
 
-    def ledger(self) -> Ledger:
-        return Ledger.fetch(self.clone, self.remote)
+    def state(self) -> ReleaseState:
+        return ReleaseState.fetch(self.clone, self.remote)
 
     def promote(self, environment: str) -> Proposal:
         """Propose a promotion and push its branch."""
-        ledger = self.ledger()
-        proposal = promote(ledger, environment, self.remote)
-        push(ledger, self.remote, proposal)
+        state = self.state()
+        proposal = promote(state, environment, self.remote)
+        push(state, self.remote, proposal)
         return proposal
 
     def merge(self, branch: str) -> str:

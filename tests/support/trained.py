@@ -23,7 +23,7 @@ from gitops.model import drift_comparison
 from gitops.model.evaluation import evaluation
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, push
-from gitops.release.state import Ledger
+from gitops.release.state import ReleaseState
 from gitops.release.verdicts import Verdict, record
 from gitops.training.candidate import candidate_branch, propose, run_branch
 from gitops.training.stages import run_command
@@ -100,12 +100,12 @@ class Trained:
         self.checkout.git("push", "--quiet", "origin", "HEAD:main")
         return self.checkout.resolve("HEAD")
 
-    def ledger(self) -> Ledger:
-        return Ledger.fetch(self.checkout, "origin")
+    def state(self) -> ReleaseState:
+        return ReleaseState.fetch(self.checkout, "origin")
 
     def push(self, proposal: Proposal) -> str:
         """Push a promotion or a rollback, and return its branch."""
-        push(self.ledger(), "origin", proposal)
+        push(self.state(), "origin", proposal)
         return proposal.branch
 
     def verify(self, environment: str, commit: str) -> None:

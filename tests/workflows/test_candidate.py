@@ -29,8 +29,8 @@ def test_a_candidate(world: World) -> None:
         "candidate/manual-1",
         "visage[bot]",
     )
-    assert pull.body.startswith("**Nothing stands against merging `candidate/manual-1` into main. It changes")
-    assert "Against what runs in each environment" in pull.body
+    assert pull.body.startswith("**`candidate/manual-1` can be merged into main. It changes")
+    assert "Compared with the release of each environment" in pull.body
     assert "<summary>Gates</summary>" in pull.body
     checks = {name: result.result for name, result in world.last("pull request").results.items()}
     assert {name for name, result in checks.items() if result == "skipped"} == {"test", "dags", "train"}

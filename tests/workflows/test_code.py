@@ -20,7 +20,7 @@ def test_a_code_pull_request(world: World) -> None:
     checks = {name: result.result for name, result in world.last("pull request").results.items()}
     assert checks == dict.fromkeys(("scope", "lint", "test", "dags", "train", "verdict"), "success")
     (report,) = comments(world, pull.number)
-    assert report.startswith("**Nothing stands against merging `better` into main. It changes: Code (1).**")
+    assert report.startswith("**`better` can be merged into main. It changes: Code (1).**")
     assert "On the same small data" in report
     assert "| mean accuracy | 0.7000 | 0.7500 | +0.0500 |" in report
     assert "| job `train` | " in report
@@ -43,7 +43,7 @@ def test_a_code_pull_request(world: World) -> None:
     assert world.happen() == {"pull request": "success", "comment": "success"}
     (report,) = comments(world, pull.number)
     assert "| mean accuracy | 0.7000 | 0.6500 | -0.0500 |" in report
-    assert "is made from what has been tried already" in world.last("pull request").results["train"].log
+    assert "has the same inputs as an earlier trial" in world.last("pull request").results["train"].log
     assert [one.method for one in forge.requests if "comments" in one.path] == ["GET", "POST", "GET", "PATCH"]
 
 
@@ -56,7 +56,7 @@ def test_a_change_of_words_trains_nothing(world: World) -> None:
     assert [name for name, result in checks.items() if result == "skipped"] == ["test", "dags", "train"]
     assert checks["verdict"] == "success"
     (report,) = comments(world, pull.number)
-    assert "It changes nothing that makes a release" in report
+    assert "It changes no release" in report
 
 
 def test_a_job_that_fails_is_what_the_verdict_and_the_report_say(world: World) -> None:
@@ -68,7 +68,7 @@ def test_a_job_that_fails_is_what_the_verdict_and_the_report_say(world: World) -
     assert world.last("pull request").results["verdict"].result == "failure"
     assert "refused: job test: ended with failure" in world.log("pull request")
     (report,) = comments(world, pull.number)
-    assert "must not be merged into main: 1 thing stands against it" in report
+    assert "must not be merged into main: 1 problem" in report
 
 
 def test_a_fork_gets_a_report_and_no_secret(world: World) -> None:
@@ -104,7 +104,7 @@ def test_where_cml_fails_the_page_has_the_report_and_the_commit_a_failed_status(
     forge.push("refs/heads/words", world.commit({"README.md": b"x\n"}, "Write"))
     forge.open_pull("words", "Write")
     assert world.happen() == {"pull request": "success", "comment": "failure"}
-    assert world.last("comment").results["comment"].summary.startswith("**Nothing stands against")
+    assert " can be merged into main. " in world.last("comment").results["comment"].summary.splitlines()[0]
     assert [one["state"] for one in forge.statuses] == ["failure"]
 
 

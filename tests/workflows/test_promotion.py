@@ -42,7 +42,7 @@ def test_two_promotions_that_end_in_prod(world: World) -> None:
     assert pull.title == f"Promote {release[:12]} to staging"
     assert pull.author == "visage[bot]"
     assert f"`verified/dev/{release[:12]}`" in pull.body
-    assert "What changes in staging" in pull.body
+    assert "Changes in staging" in pull.body
     assert forge.repository.changed(forge.sha("main"), forge.head(pull)) == [
         "environments/staging/release.yaml"
     ]

@@ -1,1 +1,1 @@
-"""What runs inside an Airflow, and the client that asks one: the bundle, callbacks, the context of a task."""
+"""The parts that run inside Airflow (bundle, callbacks, context of a task) and the client of its API."""

@@ -29,7 +29,7 @@ from gitops.release import file as release_file
 from gitops.release import serving as serving_file
 from gitops.release.file import Declaration
 from gitops.release.serving import Serving
-from gitops.release.state import Ledger, earlier
+from gitops.release.state import ReleaseState, earlier
 
 log = structlog.get_logger(__name__)
 
@@ -49,12 +49,14 @@ _NOBODY = {
 class ReleaseBundle(GitDagBundle):
     """Serves the DAGs of the release that `main` declares for an environment.
 
-    :param environment: The name of the environment.
-    :param subdir: The folder of the repository that holds the DAGs.
-    :param git_conn_id: The Airflow connection that says where the repository is.
-    :param kwargs: `name`, `version`, `refresh_interval` (seconds) and what else every bundle takes.
+    Args:
+        environment: The name of the environment.
+        subdir: The folder of the repository that holds the DAGs.
+        git_conn_id: The Airflow connection with the address of the repository.
+        kwargs: `name`, `version`, `refresh_interval` (seconds) and the other arguments of every bundle.
 
-    A bundle with a `version` (what a task of a run in flight uses) serves exactly that commit.
+    A bundle with a `version`, as a task of a run in flight uses it, serves exactly that commit.
+
     """
 
     def __init__(
@@ -92,13 +94,13 @@ class ReleaseBundle(GitDagBundle):
 
     def refresh(self) -> None:
         if self.version:
-            super().refresh()  # which says that a version is never refreshed
+            super().refresh()  # raises, since a version is never refreshed
         with self.lock():
             bare = self._bare()
-            state = bare.git("for-each-ref", "--format=%(objectname) %(refname)")
-            if state != self._seen:
+            refs = bare.git("for-each-ref", "--format=%(objectname) %(refname)")
+            if refs != self._seen:
                 self._serve(bare, self._choose(bare))
-                self._seen = state
+                self._seen = refs
 
     def _initialize(self) -> None:
         if self.version:
@@ -109,7 +111,7 @@ class ReleaseBundle(GitDagBundle):
             self.refresh()
 
     def _clone_bare_repo_if_required(self) -> None:
-        """Called by the provider for a `version`: what is here already needs no remote.
+        """Make the bare copy for a `version`, called by the provider. A commit that is here needs no remote.
 
         The provider's own would delete its copy when the remote is down.
         """
@@ -124,7 +126,9 @@ class ReleaseBundle(GitDagBundle):
     def _bare(self) -> Repository:
         """Return the copy of the remote, brought up to date where the remote answers.
 
-        :raises GitError: where there is no copy yet and none can be made.
+        Raises:
+            GitError: if there is no copy yet and none can be made.
+
         """
         bare = Repository(self.bare_repo_path)
         if not self._usable(bare):
@@ -133,7 +137,7 @@ class ReleaseBundle(GitDagBundle):
         try:
             self._fetch(bare)
         except GitError as error:
-            self._say("remote", f"{error}; what is served stays until the remote answers")
+            self._say("remote", f"{error}; the served release stays until the remote answers")
         else:
             if self._said.pop("remote", None):
                 log.info("%s answers again", self.repo_url)
@@ -178,24 +182,25 @@ class ReleaseBundle(GitDagBundle):
         if bare.has(MAIN) and not bare.is_ancestor(MAIN, _INCOMING):
             self._say(
                 "history",
-                f"main was rewritten: {bare.resolve(MAIN)[:12]} is not part of it any more. What is served "
+                f"main was rewritten: {bare.resolve(MAIN)[:12]} is not part of it any more. The "
+                "served release "
                 f"stays; if that was meant, delete {bare.path} to accept the new history",
             )
         elif bare.has(_INCOMING):
             bare.git("update-ref", MAIN, bare.resolve(_INCOMING))
 
     def _choose(self, bare: Repository) -> Iterator[Serving]:
-        """Name what may be served, best first, by nothing but what was fetched and what ran last."""
-        ledger = Ledger(bare, main=MAIN)
+        """Yield the releases that may be served, best first, from fetched commits and the last one served."""
+        state = ReleaseState(bare, main=MAIN)
         declared, refused = None, None
-        strict = self._asks_for_signatures(ledger)
+        strict = self._asks_for_signatures(state)
         try:
-            declaration = ledger.declared(self.environment)
+            declaration = state.declared(self.environment)
             declared = declaration.commit
             if declared is None:
-                refused = self._taken_away(ledger)
+                refused = self._taken_away(state)
             else:
-                fault = may_run(ledger, self.environment, declared)
+                fault = may_run(state, self.environment, declared)
                 refused = str(fault) if fault else None
                 if refused is None and strict:
                     refused = self._unsigned_declaration(bare, declaration)
@@ -203,9 +208,9 @@ class ReleaseBundle(GitDagBundle):
             refused = str(error)
         if refused is None:
             yield self._serving(declared, declared, None)
-        for commit in dict.fromkeys(self._others(ledger, declared)):
-            if served(ledger, self.environment, commit) is None and not (
-                strict and self._unsigned(ledger, commit)
+        for commit in dict.fromkeys(self._others(state, declared)):
+            if served(state, self.environment, commit) is None and not (
+                strict and self._unsigned(state, commit)
             ):
                 yield self._serving(commit, declared, refused)
         yield self._serving(None, declared, refused)
@@ -213,32 +218,32 @@ class ReleaseBundle(GitDagBundle):
     def _serving(self, commit: str | None, declared: str | None, refused: str | None) -> Serving:
         return Serving(environment=self.environment, commit=commit, declared=declared, refused=refused)
 
-    def _taken_away(self, ledger: Ledger) -> str | None:
+    def _taken_away(self, state: ReleaseState) -> str | None:
         """Return why `commit: null` is refused, or None where this environment has run no release yet."""
-        if self._ran(ledger) is None:
+        if self._ran(state) is None:
             return None
         path = release_file.path_of(self.environment)
         return f"{path}: a release is not taken away; run gitops rollback {self.environment}"
 
-    def _ran(self, ledger: Ledger) -> str | None:
-        """Return what ran last here, else the last commit that main declared and that can be served."""
+    def _ran(self, state: ReleaseState) -> str | None:
+        """Return the release that ran last here, else the last declared commit that can be served."""
         last = self.serving
-        declared = (entry.commit for entry in ledger.history(self.environment))
+        declared = (entry.commit for entry in state.history(self.environment))
         for commit in (last.commit if last else None, *declared):
-            if commit and served(ledger, self.environment, commit) is None:
+            if commit and served(state, self.environment, commit) is None:
                 return commit
         return None
 
-    def _asks_for_signatures(self, ledger: Ledger) -> bool:
+    def _asks_for_signatures(self, state: ReleaseState) -> bool:
         """Whether a release must be signed here.
 
-        What this process was started with says so: whoever may push to main must not be able to take it back.
+        The environment of this process decides it, so that a push to main cannot take it back.
         """
         if os.environ.get(_SIGNED) == "true":
             return True
         path = settings.path_of(self.environment)
         try:
-            lines = settings.parse_lines(ledger.repository.read(ledger.tip, path) or b"", path)
+            lines = settings.parse_lines(state.repository.read(state.tip, path) or b"", path)
         except SettingsError:
             return False
         return lines.get(_SIGNED, (0, ""))[1] == "true"
@@ -251,29 +256,29 @@ class ReleaseBundle(GitDagBundle):
             return f"{path}: {self.environment} follows main, but asks for signed releases; write `after`"
         return signatures.objection(bare, declaration)
 
-    def _unsigned(self, ledger: Ledger, commit: str) -> bool:
+    def _unsigned(self, state: ReleaseState, commit: str) -> bool:
         """Whether main never declared a commit here in a way that counts where releases must be signed."""
         last = self.serving
         if last and last.commit == commit:
             return False  # It was taken when it was declared, and goes on running.
         return all(
-            self._unsigned_declaration(ledger.repository, declaration)
-            for declaration in ledger.history(self.environment)
+            self._unsigned_declaration(state.repository, declaration)
+            for declaration in state.history(self.environment)
             if declaration.commit == commit
         )
 
-    def _others(self, ledger: Ledger, declared: str | None) -> Iterator[str]:
-        """Name what could be served in the place of what is declared, best first.
+    def _others(self, state: ReleaseState, declared: str | None) -> Iterator[str]:
+        """Yield the releases that could be served in place of the declared one, best first.
 
         A rejected release gives way only to one that ran and was verified here; without one it stays.
         """
-        environment, verdicts = self.environment, ledger.verdicts
+        environment, verdicts = self.environment, state.verdicts
         last = self.serving
-        candidates = (last.commit if last else None, ledger.present(environment).commit, self._ran(ledger))
+        candidates = (last.commit if last else None, state.present(environment).commit, self._ran(state))
         runs = [commit for commit in candidates if commit]
         if not verdicts.rejected(environment, declared):
             yield from (commit for commit in runs if not verdicts.rejected(environment, commit))
-        before = earlier(ledger, environment)
+        before = earlier(state, environment)
         yield from (commit for commit in before if verdicts.verified(environment, commit))
         yield from runs
         yield from before
@@ -294,7 +299,7 @@ class ReleaseBundle(GitDagBundle):
             return
 
     def _place(self, bare: Repository, target: str) -> None:
-        """Check a commit out, unless that was done; what was there stays where it cannot be.
+        """Check a commit out, unless that was done. If the checkout fails, the present one stays.
 
         Raises:
             CheckoutError: where a file of the commit cannot be made here.
@@ -303,7 +308,7 @@ class ReleaseBundle(GitDagBundle):
         """
         tracking = Repository(self.repo_path)
         fresh = not (tracking.path.is_dir() and tracking.has("HEAD"))
-        # The first time in this process also repairs what a killed one may have left half done.
+        # The first time in this process also repairs a checkout that a killed process left half done.
         if fresh or self._seen is None or tracking.resolve("HEAD") != target:
             trial_checkout.make(bare, target, self.base_dir)
             if fresh:
@@ -324,17 +329,17 @@ class ReleaseBundle(GitDagBundle):
                 log.info("%s runs %s", self.environment, shown)
 
     def _with_notice(self, bare: Repository, serving: Serving, before: Serving | None) -> Serving:
-        """Look once at each release whether its model is its own: the page and the banner tell."""
+        """Check once for each release whether its model is its own, for the page and the banner."""
         if serving.commit is None:
             return serving
         if before is not None and before.commit == serving.commit:
             known = before.model_dump(include={"model_notice", "next_command", "needs"})
             return serving.model_copy(update=known)
         notice = provenance.notice(bare, serving.commit)
-        found: dict[str, object] = {"needs": contract.needed(bare, serving.commit)}
+        update: dict[str, object] = {"needs": contract.needed(bare, serving.commit)}
         if notice is not None:
-            found |= {"model_notice": notice.text, "next_command": notice.command}
-        return serving.model_copy(update=found)
+            update |= {"model_notice": notice.text, "next_command": notice.command}
+        return serving.model_copy(update=update)
 
     def _make_tracking(self, bare: Repository) -> None:
         with tempfile.TemporaryDirectory(dir=self.base_dir, prefix=".tracking-") as folder:

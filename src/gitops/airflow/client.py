@@ -25,7 +25,7 @@ class UnreachableError(AirflowError):
 
 
 class Access(BaseModel):
-    """How to reach an environment's Airflow: `url` is what programs call, `web` what a person opens."""
+    """How to reach an environment's Airflow: `url` is for programs, `web` for people."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -38,7 +38,9 @@ class Access(BaseModel):
 def load_access(path: Path) -> dict[str, Access]:
     """Read an access file: environment -> access. A missing file means that no Airflow is known.
 
-    :raises AirflowError: for a file that cannot be read.
+    Raises:
+        AirflowError: for a file that cannot be read.
+
     """
     try:
         content = path.read_bytes()
@@ -84,16 +86,18 @@ class Task:
 class Airflow:
     """One Airflow, by its REST interface.
 
-    :raises UnreachableError: from every method, when nothing answers within `timeout` seconds; after a few
-        attempts where `patient`.
-    :raises AirflowError: from every method, when Airflow refuses, with its reason.
+    Raises:
+        UnreachableError: from every method, when nothing answers within `timeout` seconds; after a few
+            attempts with `retry`.
+        AirflowError: from every method, when Airflow refuses, with its reason.
+
     """
 
-    def __init__(self, access: Access, *, timeout: float = 10, patient: bool = True) -> None:
+    def __init__(self, access: Access, *, timeout: float = 10, retry: bool = True) -> None:
         self._access = access
         self._base = access.url.rstrip("/")
         self._timeout = timeout
-        self._attempts = 4 if patient else 1
+        self._attempts = 4 if retry else 1
         self._session = requests.Session()
         # The address is on this machine or in this network: a proxy for the web has no part in it.
         self._session.trust_env = False
@@ -112,12 +116,12 @@ class Airflow:
 
     def dags(self) -> list[dict[str, Any]]:
         """Return all DAGs of the release as Airflow describes them."""
-        found: list[dict[str, Any]] = []
+        dags: list[dict[str, Any]] = []
         while True:
-            page = self.call("GET", f"/api/v2/dags?limit=100&offset={len(found)}&order_by=dag_id")
-            found += page["dags"]
-            if not page["dags"] or len(found) >= page["total_entries"]:
-                return [dag for dag in found if dag["bundle_name"] == BUNDLE and not dag["is_stale"]]
+            page = self.call("GET", f"/api/v2/dags?limit=100&offset={len(dags)}&order_by=dag_id")
+            dags += page["dags"]
+            if not page["dags"] or len(dags) >= page["total_entries"]:
+                return [dag for dag in dags if dag["bundle_name"] == BUNDLE and not dag["is_stale"]]
 
     def running(self) -> str | None:
         """Return the commit whose DAGs this Airflow has parsed last, or None where it has none."""
@@ -158,7 +162,7 @@ class Airflow:
         return [line for entry in content or [] for line in readable(entry)]
 
     def result(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
-        """Return what a task of a run has handed on, or None where there is nothing."""
+        """Return the return value (XCom) of a task of a run, or None if there is no such value."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries?xcom_key={key}"
         entries = self.call("GET", path)["xcom_entries"]
         if not entries:
@@ -188,7 +192,7 @@ class Airflow:
         self.pause(dag_id, False)
 
     def import_errors(self) -> dict[str, str]:
-        """Return what keeps DAG files from loading: file name -> traceback."""
+        """Return the import errors of DAG files: file name -> traceback."""
         answer = self.call("GET", "/api/v2/importErrors?limit=100")
         return {item["filename"]: item["stack_trace"] for item in answer["import_errors"]}
 
@@ -205,7 +209,7 @@ class Airflow:
         )
 
     def call(self, method: str, path: str, data: Any = None, *, login: bool = True) -> Any:
-        """Send one request, logged in (unless told otherwise), and return the JSON of the answer."""
+        """Send one request, with a login by default, and return the JSON of the response."""
         headers = {}
         if login:
             if self._token is None:
@@ -213,7 +217,7 @@ class Airflow:
             headers["Authorization"] = f"Bearer {self._token}"
         response = self._send(method, path, data, headers)
         if response.status_code == requests.codes.unauthorized and login:
-            # The token ran out, or the server was set up anew since.
+            # The token ran out, or the server was set up again since.
             self._token = self._log_in()
             headers["Authorization"] = f"Bearer {self._token}"
             response = self._send(method, path, data, headers)

@@ -1,6 +1,6 @@
 """When a run is due: counted from when it was first queued.
 
-Airflow's own reference for that, `DAGRUN_QUEUED_AT`, is counted anew when a task of the run is cleared, which
+Airflow's own reference for that, `DAGRUN_QUEUED_AT`, starts again when a task of the run is cleared, which
 ends in HTTP 500 in Airflow 3.3 (apache/airflow#70368): no task of a failed run could be cleared. This one is
 left alone then. Airflow finds it through the plugin in `gitops.airflow.plugin`.
 """

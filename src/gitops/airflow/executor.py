@@ -51,6 +51,6 @@ def _hand_to_triggerer(workload: workloads.ExecuteCallback, session: "Session") 
     context = workload.callback.data.get("kwargs", {}).get("context")
     callback.trigger = Trigger.from_object(CallbackTrigger(path, {"context": context}))
     session.flush()
-    # The type says who runs it, and what class the row is read as from now on.
+    # The type decides which component runs it, and the class as which the row is read from now on.
     change = update(Callback).where(Callback.id == callback.id).values(type=CallbackType.TRIGGERER.value)
     session.execute(change, execution_options={"synchronize_session": False})

@@ -62,7 +62,7 @@ def send_notice(subject: str, body: str, facts: Mapping[str, str]) -> None:
     """Send a notice, and log it.
 
     Args:
-        subject: what happened, in a few words.
+        subject: The event, in a few words.
         body: the reason, or the details.
         facts: name and value of each row below the body; `environment` and `DAG` are needed for the title.
 

@@ -1,4 +1,4 @@
-"""The address of the page that says what to do: docs/runbooks of the release, for an alarm or for a DAG."""
+"""The address of the runbook of an alarm or a DAG: a page in docs/runbooks of the release."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def link(name: str, origin: str, release: str, checkout: Path | None = None) -> 
 
     """
     page = f"docs/runbooks/{name}.md"
-    found = _GITHUB.fullmatch(origin)
-    if found is not None:
-        return f"https://github.com/{found['name']}/blob/{release or 'main'}/{page}"
+    match = _GITHUB.fullmatch(origin)
+    if match is not None:
+        return f"https://github.com/{match['name']}/blob/{release or 'main'}/{page}"
     return str(checkout / page) if checkout else f"{page} in the repository"

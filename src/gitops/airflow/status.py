@@ -1,4 +1,4 @@
-"""What is declared, what runs, and whether they agree: one row per environment."""
+"""Status of the environments: the declared release, the running release, and whether they are in sync."""
 
 import itertools
 from collections import Counter
@@ -19,7 +19,7 @@ from gitops.model.evaluation import evaluation
 from gitops.release import contract
 from gitops.release import file as release_file
 from gitops.release.environments import TERMINAL, Color
-from gitops.release.state import Ledger, last_good
+from gitops.release.state import ReleaseState, last_good
 from gitops.release.verdicts import Ignored
 from gitops.text import instructions
 from gitops.text.instructions import Meeting
@@ -30,7 +30,7 @@ _MOST_AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Answer:
-    """What an environment's Airflow says; `trouble` is why it said nothing."""
+    """The answer of an environment's Airflow; `trouble` is the reason if there is no answer."""
 
     running: str | None = None
     last_run: str | None = None
@@ -38,13 +38,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Row:
+class EnvironmentStatus:
     """The state of one environment.
 
-    `verified` is what the environment found out about the declared release: True, False (rejected), or None
-    (no verdict yet). `since` is when main came to declare that release. Model and accuracy are those of what
-    runs; where that is not known, of what is declared.
-    `notice` is set where the model is not that commit's own.
+    `verified` is the environment's verdict on the declared release: True, False (rejected), or None
+    (no verdict yet). `since` is the time at which main declared that release. Model and accuracy are those of
+    the running release; if that is not known, of the declared release.
+    `notice` is set if the model was not made from that commit.
     """
 
     environment: str
@@ -60,7 +60,7 @@ class Row:
     last_run: str | None
     trouble: str | None
     way_back: tuple[str, ...] = ()
-    """Commands that take a rejected release back; none where nothing has to be done, or nothing is known."""
+    """Commands that take a rejected release back; empty if there is nothing to take back."""
     way_on: tuple[str, ...] = ()
     """Commands that lift the hold."""
     notice: provenance.Notice | None = None
@@ -78,11 +78,11 @@ class Row:
 
 
 def ask(access: Access | None) -> Answer:
-    """Ask one Airflow what it runs."""
+    """Ask one Airflow for its running release."""
     if access is None:
         return Answer(trouble="not up: the access file does not name it")
     try:
-        with Airflow(access, timeout=5, patient=False) as airflow:
+        with Airflow(access, timeout=5, retry=False) as airflow:
             running = airflow.running()
             if running is None:
                 health = airflow.health()
@@ -94,32 +94,38 @@ def ask(access: Access | None) -> Answer:
         return Answer(trouble=str(error))
 
 
-def collect(ledger: Ledger, access: dict[str, Access], at: Meeting = instructions.LOCAL) -> list[Row]:
-    """Ask all environments at once and compare with what main declares; `at` is where proposals merge."""
-    names = [name for members in ledger.environments.waves.values() for name in members]
+def collect(
+    state: ReleaseState, access: dict[str, Access], at: Meeting = instructions.LOCAL
+) -> list[EnvironmentStatus]:
+    """Ask all environments at once and compare with main; `at` is where proposals are merged."""
+    names = [name for members in state.environments.waves.values() for name in members]
     with ThreadPoolExecutor(min(len(names), _MOST_AT_ONCE)) as pool:
         answers = list(pool.map(lambda environment: ask(access.get(environment)), names))
     return [
-        _row(ledger, environment, answer, access.get(environment), at)
+        _row(state, environment, answer, access.get(environment), at)
         for environment, answer in zip(names, answers, strict=True)
     ]
 
 
-def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None, at: Meeting) -> Row:
-    repository, verdicts = ledger.repository, ledger.verdicts
+def _row(
+    state: ReleaseState, environment: str, answer: Answer, access: Access | None, at: Meeting
+) -> EnvironmentStatus:
+    repository, verdicts = state.repository, state.verdicts
     trouble = answer.trouble
     declared, hold, since, valid = None, None, None, True
     try:
-        declaration = ledger.declared(environment)
+        declaration = state.declared(environment)
         declared, hold = declaration.commit, declaration.hold
-        since = _since(ledger, environment) or declaration.at
+        since = _since(state, environment) or declaration.at
     except ReleaseError as error:
         valid, trouble = False, str(error)
     agree = valid and answer.trouble is None and release_file.same(repository, declared, answer.running)
     verified = None
     if verdicts.rejected(environment, declared):
         verified = False
-        trouble = trouble or f"{environment} rejected {(declared or '')[:12]}; it runs what it verified last"
+        trouble = (
+            trouble or f"{environment} rejected {(declared or '')[:12]}; it runs its last verified release"
+        )
     elif verdicts.verified(environment, declared):
         verified = True
     sha256, accuracy, notice = None, None, None
@@ -132,11 +138,11 @@ def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None
             trouble = trouble or str(error)
         notice = provenance.notice(repository, commit)
         try:
-            figures = evaluation(repository, commit)
-            sha256, accuracy = figures.model_sha256, figures.mean_accuracy
+            measured = evaluation(repository, commit)
+            sha256, accuracy = measured.model_sha256, measured.mean_accuracy
         except GateError:
             sha256 = accuracy = None
-    return Row(
+    return EnvironmentStatus(
         environment=environment,
         declared=declared,
         running=answer.running,
@@ -149,44 +155,45 @@ def _row(ledger: Ledger, environment: str, answer: Answer, access: Access | None
         url=(access.web or access.url) if access else None,
         last_run=answer.last_run,
         trouble=trouble,
-        way_back=_way_back(ledger, environment, declared, at) if verified is False else (),
+        way_back=_way_back(state, environment, declared, at) if verified is False else (),
         way_on=instructions.lift_hold(environment, at) if hold else (),
         notice=notice,
         contract=needs,
-        wave=ledger.environments[environment].wave,
-        color=ledger.environments[environment].color,
+        wave=state.environments[environment].wave,
+        color=state.environments[environment].color,
     )
 
 
-def _way_back(ledger: Ledger, environment: str, declared: str | None, at: Meeting) -> tuple[str, ...]:
-    if not ledger.environments.follows(environment):
-        good = last_good(ledger, environment)
+def _way_back(state: ReleaseState, environment: str, declared: str | None, at: Meeting) -> tuple[str, ...]:
+    if not state.environments.follows(environment):
+        good = last_good(state, environment)
         return instructions.roll_back(environment, at) if good else ()
-    parents = ledger.repository.git("rev-list", "--parents", "--max-count=1", str(declared)).split()[1:]
+    parents = state.repository.git("rev-list", "--parents", "--max-count=1", str(declared)).split()[1:]
     return instructions.revert(str(declared), len(parents), at) if parents else ()
 
 
-def _since(ledger: Ledger, environment: str) -> datetime | None:
+def _since(state: ReleaseState, environment: str) -> datetime | None:
     """Return since when main declares the present release, under whatever commit, held or not."""
-    entries = ledger.history(environment)
-    known = release_file.identities(ledger.repository, [entry.commit for entry in entries if entry.commit])
+    entries = state.history(environment)
+    known = release_file.identities(state.repository, [entry.commit for entry in entries if entry.commit])
     same = [known.get(entry.commit, entry.commit) if entry.commit else None for entry in entries]
     earlier = itertools.takewhile(lambda pair: pair[1] == same[0], zip(entries, same, strict=True))
     return min((entry.at for entry, _ in earlier), default=None)
 
 
 def show(
-    rows: list[Row], access: dict[str, Access], console: Console, *, now: datetime | None = None
+    rows: list[EnvironmentStatus], access: dict[str, Access], console: Console, *, now: datetime | None = None
 ) -> None:
-    """Print the rows as a table; passwords only where a person looks on."""
-    # As wide as this it fits a terminal of 80 columns, where every commit must be read whole.
+    """Print the rows as a table, with passwords only on a terminal."""
+    # This width fits a terminal of 80 columns, where every commit must be readable in full.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for title in ("", "declared", "runs", "since", "model", "accuracy", "verdict", "check", "agree"):
+    for title in ("", "declared", "runs", "since", "model", "accuracy", "last verification", "in\nsync"):
         table.add_column(title, no_wrap=True)
     for row, heading in _with_headings(rows):
         if heading:
             table.add_row(Text(heading, style="dim"))
         verdict = {True: "verified", False: "rejected", None: "none yet"}[row.verified]
+        states = (verdict if row.declared else "", row.last_run)
         table.add_row(
             Text(row.environment, style=_style(row)),
             _commit(row.declared),
@@ -194,8 +201,7 @@ def show(
             _age(row.since, now or datetime.now(UTC)) if row.declared else "",
             (row.model_sha256 or "")[:8],
             "" if row.mean_accuracy is None else f"{row.mean_accuracy:.4f}",
-            Text(verdict if row.declared else "", style="red" if row.verified is False else ""),
-            row.last_run or "",
+            Text(", ".join(filter(None, states)), style="red" if row.verified is False else ""),
             Text("yes" if row.agree else "no", style="green" if row.agree else "red"),
         )
     console.print(table)
@@ -229,13 +235,13 @@ def show(
 
 
 def ignored(tags: Sequence[Ignored], remote: str) -> Iterator[str]:
-    """Name the tags that count for nothing, in a bounded number of lines."""
+    """List the ignored tags, in a bounded number of lines."""
     yield from (str(tag) for tag in tags[:_MOST_IGNORED])
     if (more := len(tags) - _MOST_IGNORED) > 0:
         yield f"{more} more tags: ignored; list them: git ls-remote --tags {remote}"
 
 
-def _with_headings(rows: Sequence[Row]) -> Iterator[tuple[Row, str | None]]:
+def _with_headings(rows: Sequence[EnvironmentStatus]) -> Iterator[tuple[EnvironmentStatus, str | None]]:
     """Put the name of a wave before the first of several environments of it."""
     sizes = Counter(row.wave for row in rows)
     wave: str | None = None
@@ -245,7 +251,7 @@ def _with_headings(rows: Sequence[Row]) -> Iterator[tuple[Row, str | None]]:
         yield row, f"wave {wave}" if begins else None
 
 
-def _style(row: Row) -> str:
+def _style(row: EnvironmentStatus) -> str:
     return TERMINAL[row.color]
 
 

@@ -32,8 +32,8 @@ def environment() -> str:
 def environments() -> Environments:
     """Return the environments of the release that the current task belongs to.
 
-    The release says itself which environment follows main: nobody can change that for a release that runs.
-    Outside of a task they are the earlier ones.
+    The release itself names the environment that follows main, so nobody can change that for a running
+    release. Outside of a task they are the earlier ones.
 
     Raises:
         EnvironmentsError: when they are not valid.
@@ -45,7 +45,7 @@ def environments() -> Environments:
         dag = get_current_context()["dag"]
     except RuntimeError:
         return EARLIER
-    return Environments.of_folder(Path(dag.fileloc).resolve().parents[1])
+    return Environments.from_folder(Path(dag.fileloc).resolve().parents[1])
 
 
 def home() -> Path:

@@ -1,4 +1,4 @@
-"""A run of the training pipeline: start it for a branch, follow it to its end, and say what came of it."""
+"""A run of the training pipeline: start it for a branch, follow it to its end, and report its result."""
 
 import re
 import time
@@ -17,7 +17,7 @@ PAUSE = 2.0
 SCHEDULE_DELAY = 8.0
 """Seconds in which the scheduler adds the run that is due once a DAG is no longer paused."""
 HEARTBEAT = 60.0
-"""Seconds after which a task that goes on is told of again."""
+"""Seconds after which a line reports again that a task still runs."""
 _PATIENCE = 60.0
 _UNPAUSED = "gitops train unpaused the DAG for this run and pauses it again after it."
 
@@ -40,13 +40,13 @@ class Started:
 
     Attributes:
         run: The id of the run.
-        found: Whether it was under way already.
+        under_way: Whether the run was already running.
         unpaused: Whether the DAG was unpaused for it, so that it has to be paused again.
 
     """
 
     run: str
-    found: bool
+    under_way: bool
     unpaused: bool
 
 
@@ -95,8 +95,8 @@ def start(
             "unpauses the DAG for this run, and pauses it again at its end"
         )
     run = under_way.id if under_way else airflow.trigger(DAG, conf)
-    found = "Found" if under_way else "Started"
-    say(f"{found} {run} of {DAG} in {environment}, for {branch} at profile {profile}")
+    verb = "Found" if under_way else "Started"
+    say(f"{verb} {run} of {DAG} in {environment}, for {branch} at profile {profile}")
     if not paused:
         return Started(run, under_way is not None, under_way is not None and under_way.note == _UNPAUSED)
     say(f"{DAG} is paused in {environment}: unpaused for this run, and paused again at its end")
@@ -105,7 +105,9 @@ def start(
     airflow.unpause(DAG)
     deadline = time.monotonic() + SCHEDULE_DELAY
     while time.monotonic() < deadline:
-        missed = next((other.id for other in airflow.runs(DAG, limit=5) if _missed(other, before)), None)
+        missed = next(
+            (scheduled.id for scheduled in airflow.runs(DAG, limit=5) if _missed(scheduled, before)), None
+        )
         if missed:
             # One run at a time: it would go first. Deleted, it would be added again.
             airflow.settle(DAG, missed)
@@ -156,13 +158,13 @@ def settle(airflow: Airflow, run: str) -> None:
 
 def withdraw_others(airflow: Airflow, run: str) -> None:
     """Delete the runs that the schedule added and that have not ended."""
-    for other in airflow.runs(DAG, limit=5):
-        if other.id != run and other.id.startswith("scheduled__") and other.state not in ENDED:
-            airflow.withdraw(DAG, other.id)
+    for scheduled in airflow.runs(DAG, limit=5):
+        if scheduled.id != run and scheduled.id.startswith("scheduled__") and scheduled.state not in ENDED:
+            airflow.withdraw(DAG, scheduled.id)
 
 
 def failure(airflow: Airflow, run: str, web: str) -> str:
-    """Say which task made a run fail, why, and where to look.
+    """Return which task made a run fail, the reason, and where its log is.
 
     Args:
         airflow: Where the run is.
@@ -185,7 +187,7 @@ def failure(airflow: Airflow, run: str, web: str) -> str:
 
 
 class Progress:
-    """Tells of each task as it starts and ends, and now and then that it goes on."""
+    """Reports each task as it starts and ends, and from time to time that it still runs."""
 
     def __init__(self, say: Callable[[str], None], *, starts: bool = True) -> None:
         """Print with `say`; without `starts`, not that a task has started or goes on."""
@@ -228,13 +230,13 @@ def _look(airflow: Airflow, run: str) -> tuple[str, list[Task]]:
 
 
 def _is_paused(airflow: Airflow, environment: str) -> bool:
-    found = next((dag for dag in airflow.dags() if dag["dag_id"] == DAG), None)
-    if found is None:
+    training_dag = next((dag for dag in airflow.dags() if dag["dag_id"] == DAG), None)
+    if training_dag is None:
         errors = airflow.import_errors().items()
         faults = [f"{name}: {trace.strip().splitlines()[-1]}" for name, trace in errors]
         missing = f"{environment} has no DAG {DAG}; see .venv/bin/gitops status"
         raise TrainingError("; ".join([missing, *faults]))
-    return bool(found["is_paused"])
+    return bool(training_dag["is_paused"])
 
 
 def _is_for(airflow: Airflow, run: Run, conf: dict[str, str], commit: str) -> bool:

@@ -12,10 +12,10 @@ from gitops.cli.options import ERR, OUT
 from gitops.errors import GitopsError, NothingToDoError, RuleError
 
 _PANELS = {
-    "Look": (inspect_commands.status, inspect_commands.diff),
+    "Inspect": (inspect_commands.status, inspect_commands.diff),
     "Train": (train.train,),
-    "Move a release": (releases.promote, releases.rollback, releases.release_hold, releases.merge),
-    "Judge a change": (review.check, review.scope, review.trial, review.report),
+    "Move a release": (releases.promote, releases.rollback, releases.unhold, releases.merge),
+    "Check a change": (review.check, review.scope, review.trial, review.report),
 }
 
 
@@ -47,18 +47,18 @@ app = typer.Typer(
     help="""Which release runs where, and how it gets there.
 
 A **release** is a commit: it fixes the DAGs, the code, the parameters and the model.
-`environments/<env>/release.yaml` on the branch `main` says which one runs in an environment: dev runs `main`
+`environments/<env>/release.yaml` on the branch `main` names the release of an environment: dev runs `main`
 itself, staging and prod name a commit.
 
 A release moves from dev to staging to prod by pull requests that change nothing but that file:
 
-    gitops status                      what runs where
+    gitops status                      show which release runs in each environment
     gitops train my-change --wait      train a model from a branch, in dev
-    gitops diff staging prod           what is different between two environments
-    gitops promote staging --push      propose to staging what dev runs
-    gitops merge promote/staging       check and merge it, as a forge does
-    gitops rollback prod --push        propose to prod what it ran before
-    gitops merge rollback/prod         check and merge that: prod goes back
+    gitops diff staging prod           show the differences between two environments
+    gitops promote staging --push      propose the release of dev to staging
+    gitops merge promote/staging       check and merge the proposal, as a forge does
+    gitops rollback prod --push        propose an earlier release to prod
+    gitops merge rollback/prod         check and merge it: prod goes back
 
 Your branches, index and files are never touched: everything is read from, and pushed to, a git remote.""",
 )
@@ -66,4 +66,5 @@ Your branches, index and files are never touched: everything is read from, and p
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+app.command("release-hold", hidden=True)(releases.unhold)  # its earlier name
 app.add_typer(github_cli.app, name="github", rich_help_panel="GitHub")

@@ -1,4 +1,4 @@
-"""The checkout that a command runs in: its repository, its remote, and what compares its models."""
+"""The checkout that a command runs in: its repository, its remote, and the comparer of its models."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _ERR = Console(stderr=True, highlight=False)
 
 
 def open_checkout(remote: str | None, *, needed: bool = True) -> tuple[Repository, str]:
-    """Find the repository and its remote; '' where there is none at all and none is needed."""
+    """Find the repository and its remote. Without `needed`, the remote is '' if there is no remote at all."""
     os.environ.update(git_variables())
     repository = Repository.find()
     remotes = repository.remotes()
@@ -39,7 +39,7 @@ def _default(remotes: Sequence[str]) -> str:
 
 
 def comparer(repository: Repository, remote: str) -> Any:
-    """Return what compares models: the commits of this repository, from the DVC remote known here."""
+    """Return the comparer of the models of this repository's commits, which it gets from the DVC remote."""
     from gitops.gates.comparer import Comparer
     from gitops.git.workspace import Origin
 

@@ -1,4 +1,4 @@
-"""The commands `gitops github ...`: what a forge has, and plain git has not."""
+"""The commands `gitops github ...`, for the features that GitHub has and plain git lacks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,8 +16,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="""Pull requests, statuses and rulesets on GitHub.
 
-GITHUB_TOKEN says as whom; the git remote says where, or GITHUB_REPOSITORY (owner/name). GitHub Actions sets
-both. On your own machine:
+Set GITHUB_TOKEN. The repository is GITHUB_REPOSITORY (owner/name), or that of the git remote. GitHub Actions
+sets both. On your own machine:
 
     GITHUB_TOKEN=$(gh auth token) gitops github rulesets --dry-run""",
 )
@@ -42,36 +42,36 @@ def promotions(
         ),
     ] = False,
     dry: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what is due; needs no right to write.")
+        bool, typer.Option("--dry-run", help="Only print which promotions are due. Needs read access only.")
     ] = False,
     remote: _Remote = "origin",
 ) -> None:
     """Open, update or close the pull requests that promote: one for each environment, on `promote/ENV`.
 
-    It is time to promote once the environment before has verified what it runs, for as long as MIN_SOAK_HOURS
-    asks. Nothing is proposed while a hold stands. Exits with 1 where a rule or a gate forbids what is due.
+    A promotion is due once the previous environment has verified its release for MIN_SOAK_HOURS hours. A hold
+    prevents it. Exits with status 1 if a rule or a gate refuses a promotion that is due.
     """
     from gitops.cli.context import comparer, open_checkout
     from gitops.dvc.remote import Storage
     from gitops.forge.client import GitHub
-    from gitops.forge.promotions import act, decide
+    from gitops.forge.promotions import apply, plan
     from gitops.promotion.rules import Evidence
-    from gitops.release.state import Ledger
+    from gitops.release.state import ReleaseState
 
     repository, remote = open_checkout(remote)
-    github = None if dry else GitHub.of_environment(repository.remote_url(remote))
+    github = None if dry else GitHub.from_environ(repository.remote_url(remote))
     storage = Storage(repository.path, optional=without_storage)
-    ledger = Ledger.fetch(repository, remote)
+    state = ReleaseState.fetch(repository, remote)
     evidence = Evidence(storage, comparer(repository, remote))
     refused = []
-    for environment in ledger.environments.promotable:
-        turn = decide(ledger, environment, remote, evidence)
+    for environment in state.environments.promotable:
+        status = plan(state, environment, remote, evidence)
         if github is not None:
-            turn = act(github, ledger, remote, turn)
-        if turn.state == "refused" and not dry:
-            refused += [f"{environment}: {problem}" for problem in turn.refused]
+            status = apply(github, state, remote, status)
+        if status.state == "refused" and not dry:
+            refused += [f"{environment}: {problem}" for problem in status.refused]
         else:
-            _OUT.print(f"{environment}: {turn.text}", soft_wrap=True, markup=False)
+            _OUT.print(f"{environment}: {status.text}", soft_wrap=True, markup=False)
     if refused:
         raise RuleError(*refused)
 
@@ -83,7 +83,7 @@ def candidate(
     ],
     body: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="What it says, as gitops report writes it.", show_default=False),
+        typer.Option(metavar="FILE", help="The description, as gitops report writes it.", show_default=False),
     ],
     remote: _Remote = "origin",
 ) -> None:
@@ -100,38 +100,38 @@ def candidate(
         text = body.read_text("utf-8")
     except OSError as error:
         raise GitopsError(f"{body}: {error.strerror}") from error
-    github = GitHub.of_environment(repository.remote_url(remote))
+    github = GitHub.from_environ(repository.remote_url(remote))
     kept, done = keep(github, branch, title, text)
     _OUT.print(f"{branch}: {done}, {kept.url}", soft_wrap=True, markup=False)
 
 
 @app.command("pull-request")
 def pull_request(run: _Run) -> None:
-    """Say which open pull request a workflow run was about: `number=12`, or `number=` where it has moved on.
+    """Print the open pull request of a workflow run: `number=12`, or `number=` if it has newer commits.
 
-    GitHub is asked; nothing that the run wrote is believed.
+    The number comes from GitHub, never from the output of the run.
     """
     from gitops.forge.client import GitHub
     from gitops.forge.pull_request import of_run
 
-    found = of_run(GitHub.of_environment(), run)
-    if found is None:
+    pull = of_run(GitHub.from_environ(), run)
+    if pull is None:
         _ERR.print(f"run {run}: no open pull request is at its commit any more")
-    print(f"number={found.number if found else ''}")
+    print(f"number={pull.number if pull else ''}")
 
 
 @app.command()
 def rulesets(
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where they are.")] = _RULESETS,
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="The folder of the rulesets.")] = _RULESETS,
     dry: Annotated[
-        bool, typer.Option("--dry-run", help="Change nothing; exit with 1 where something would change.")
+        bool, typer.Option("--dry-run", help="Change nothing. Exit with status 1 if something would change.")
     ] = False,
     remote: _Remote = "origin",
 ) -> None:
-    """Make the rulesets on GitHub what the repository says. Needs a token with the permission Administration.
+    """Update the rulesets on GitHub from the repository. Needs a token with the permission Administration.
 
-    Rulesets of other names are left alone. Exits with 1 where CODEOWNERS names somebody whom GitHub does not
-    know: it would ask nobody for approval then.
+    Rulesets with other names stay as they are. Exits with status 1 if CODEOWNERS names a user whom GitHub
+    does not know, since GitHub would then ask nobody for approval.
     """
     from gitops.forge.client import GitHub
     from gitops.forge.ruleset import apply, load, unknown_owners
@@ -140,11 +140,11 @@ def rulesets(
     wanted = load(folder)
     repository = Repository.find()
     known = remote in repository.remotes()
-    github = GitHub.of_environment(repository.remote_url(remote) if known else "")
+    github = GitHub.from_environ(repository.remote_url(remote) if known else "")
     done = dict(apply(github, wanted, dry=dry))
     for name, what in done.items():
         _OUT.print(f"{name}: {what}", soft_wrap=True, markup=False)
     if unknown := unknown_owners(github):
         raise RuleError(*(f"{line}; name a user or a team who can write here" for line in unknown))
-    if dry and set(done.values()) != {"as it should be"}:
+    if dry and set(done.values()) != {"up to date"}:
         raise typer.Exit(1)

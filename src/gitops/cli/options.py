@@ -1,4 +1,4 @@
-"""What the commands have in common: their options, and how they speak."""
+"""The options and the output streams that commands share."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +23,7 @@ Remote = Annotated[
     ),
 ]
 Push = Annotated[
-    bool, typer.Option("--push", help="Push the branch. Without this, only show what it would be.")
+    bool, typer.Option("--push", help="Push the branch. Without this option, only show the proposal.")
 ]
 WithoutStorage = Annotated[
     bool,
@@ -41,7 +41,7 @@ Jobs = Annotated[
     typer.Option(
         "--job",
         metavar="NAME=RESULT",
-        help="What another check came to (success, skipped, failure, cancelled); may be given again.",
+        help="The result of another check (success, skipped, failure, cancelled). Can be repeated.",
         show_default=False,
     ),
 ]

@@ -1,4 +1,4 @@
-"""The commands that move a release: `promote`, `rollback`, `release-hold` and `merge`."""
+"""The commands that move a release: `promote`, `rollback`, `unhold` and `merge`."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -34,16 +34,17 @@ def promote(
 ) -> None:
     """Propose to an environment, or to a wave of them, the release that the ones before it run.
 
-    `environments/*/environment.yaml` says which come before it. Each of them must have verified the release,
-    and its model must be made from its own parameters, code and data. The proposal is a branch, `promote/ENV`
-    or `promote-wave/WAVE`, with one commit that changes the release files of those environments.
+    `environments/*/environment.yaml` names the previous environments. Each of them must have verified the
+    release, and its model must be made from its own parameters, code and data. The proposal is a branch,
+    `promote/ENV` or `promote-wave/WAVE`, with one commit that changes the release files of those
+    environments.
     """
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
     from gitops.promotion.proposals import promote as propose
     from gitops.promotion.proposals import promote_wave
     from gitops.promotion.rules import Evidence, RefusedError
-    from gitops.release.state import Ledger
+    from gitops.release.state import ReleaseState
 
     if environment is not None and wave is None:
         name, propose_it, commands_of = environment, propose, instructions.promote
@@ -56,36 +57,36 @@ def promote(
     if wait:
         _await_verdicts(repository, remote, environment, wave, minutes * 60)
     storage = Storage(repository.path, optional=without_storage)
-    ledger = Ledger.fetch(repository, remote)
+    state = ReleaseState.fetch(repository, remote)
     try:
-        proposal = propose_it(ledger, name, remote, Evidence(storage, comparer(repository, remote)))
+        proposal = propose_it(state, name, remote, Evidence(storage, comparer(repository, remote)))
     except RefusedError as refused:
         show_judgement(refused.judgement)
         raise
     show_judgement(proposal.judgement)
-    _finish(ledger, remote, proposal, push, commands_of(name, meeting(repository, remote)))
+    _finish(state, remote, proposal, push, commands_of(name, meeting(repository, remote)))
 
 
 def _await_verdicts(
     repository: Any, remote: str, environment: str | None, wave: str | None, seconds: float
 ) -> None:
-    """Return when nobody's verdict is missing any more, or when time is up: then the rules say so."""
+    """Wait until every verdict is there. After `seconds`, return anyway: the rules name the problem."""
     import time
 
     from gitops.promotion.proposals import awaited
-    from gitops.release.state import Ledger
+    from gitops.release.state import ReleaseState
 
-    deadline, said = time.monotonic() + seconds, ""
+    deadline, printed = time.monotonic() + seconds, ""
     while True:
-        ledger = Ledger.fetch(repository, remote)
-        names = ledger.environments.wave(wave) if wave is not None else (str(environment),)
-        missing = list(dict.fromkeys(one for name in names for one in awaited(ledger, name)))
+        state = ReleaseState.fetch(repository, remote)
+        names = state.environments.wave(wave) if wave is not None else (str(environment),)
+        missing = list(dict.fromkeys(source for name in names for source in awaited(state, name)))
         if not missing:
             return
         line = f"Waiting for {' and '.join(missing)} to verify the release; see gitops status"
-        if line != said:
+        if line != printed:
             OUT.print(line, soft_wrap=True)
-            said = line
+            printed = line
         if time.monotonic() >= deadline:
             return
         time.sleep(min(_PAUSE, seconds))
@@ -110,27 +111,27 @@ def rollback(
 ) -> None:
     """Propose to an environment a release that it ran before.
 
-    Promotions into that environment are then held until a merged `gitops release-hold ENV --push`.
+    Promotions into that environment are then held until a merged `gitops unhold ENV --push`.
     """
     from gitops.promotion.proposals import rollback as propose
-    from gitops.release.state import Ledger
+    from gitops.release.state import ReleaseState
 
     repository, remote = open_checkout(remote)
-    ledger = Ledger.fetch(repository, remote)
-    proposal = propose(ledger, environment, remote, to=to, reason=reason)
+    state = ReleaseState.fetch(repository, remote)
+    proposal = propose(state, environment, remote, to=to, reason=reason)
     commands = instructions.roll_back(environment, meeting(repository, remote), to=to, reason=reason)
-    _finish(ledger, remote, proposal, push, commands)
+    _finish(state, remote, proposal, push, commands)
 
 
-def release_hold(environment: Environment, push: Push = False, remote: Remote = None) -> None:
+def unhold(environment: Environment, push: Push = False, remote: Remote = None) -> None:
     """Propose to allow promotions into an environment again, after a rollback."""
-    from gitops.promotion.proposals import release_hold as propose
-    from gitops.release.state import Ledger
+    from gitops.promotion.proposals import unhold as propose
+    from gitops.release.state import ReleaseState
 
     repository, remote = open_checkout(remote)
-    ledger = Ledger.fetch(repository, remote)
+    state = ReleaseState.fetch(repository, remote)
     commands = instructions.lift_hold(environment, meeting(repository, remote))
-    _finish(ledger, remote, propose(ledger, environment, remote), push, commands)
+    _finish(state, remote, propose(state, environment, remote), push, commands)
 
 
 def merge(
@@ -142,7 +143,7 @@ def merge(
 ) -> None:
     """Check a branch, merge it into main and push that.
 
-    It is what a forge's merge button does, for a team without a forge.
+    This command replaces the merge button for a team without a forge.
     """
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
@@ -163,22 +164,22 @@ def merge(
             OUT.print(line, soft_wrap=True, markup=False, style="yellow")
 
 
-def _finish(ledger: Any, remote: str, proposal: Any, push: bool, commands: Sequence[str]) -> None:
+def _finish(state: Any, remote: str, proposal: Any, push: bool, commands: Sequence[str]) -> None:
     from gitops.promotion.proposals import push as push_proposal
 
     OUT.print(
-        ledger.repository.git("show", "--no-patch", "--format=%B", proposal.commit),
+        state.repository.git("show", "--no-patch", "--format=%B", proposal.commit),
         markup=False,
         soft_wrap=True,
     )
     if not push:
-        _tell(f"Not pushed. To do it, merge {proposal.branch} and see that it worked:", commands)
+        _tell(f"Not pushed. To push and merge {proposal.branch}, and to see the result:", commands)
         return
-    push_proposal(ledger, remote, proposal)
+    push_proposal(state, remote, proposal)
     done = "Was there already" if proposal.known else "Pushed"
     OUT.print(f"{done}: {proposal.branch} on {remote}", style="green")
     proposed = next(number for number, command in enumerate(commands) if " --push" in command)
-    _tell("What is left to do:", commands[proposed + 1 :])
+    _tell("Next commands:", commands[proposed + 1 :])
 
 
 def _tell(what: str, commands: Sequence[str]) -> None:

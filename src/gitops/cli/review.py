@@ -20,57 +20,57 @@ def check(
     """Check whether a branch may be merged: release files, settings, parameters, promotion rules, models.
 
     Prints every broken rule and exits with 1. It judges the merge: the files that main would have afterwards,
-    and not those of the branch. Looks at commits: what is not committed does not count.
+    and not those of the branch. Only commits are checked: uncommitted changes do not count.
 
     params.yaml, its overlays, dvc.yaml and dvc.lock are read as the stages and DVC read them, and no code of
     the branch is run. A model that was made before the branch changed its parameters, code or data is no
-    obstacle to a merge: a note says what differs and how to train it. It can only be promoted after that.
+    obstacle to a merge: a note names the differences and the command that trains it. Promote it after that.
 
     A new model and the one that runs answer the same images here; that takes a minute or more, once for each
     pair of models, and is kept in `.visage/gates`. Without any DVC remote to fetch them from, the accuracies
-    that both commits record are compared instead, and the table says so. With one that does not deliver, the
-    gate fails.
+    recorded by both commits are compared instead, and the table states it. If the remote does not respond,
+    the gate fails.
     """
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
     from gitops.git.merge_result import merge_result
     from gitops.promotion.check import judge, note
     from gitops.promotion.rules import Evidence, Judgement, RefusedError
-    from gitops.release.state import Ledger
+    from gitops.release.state import ReleaseState
     from gitops.report.collect import failed
 
     provenance.begin()
     repository, remote = open_checkout(remote)
     storage = Storage(repository.path, optional=without_storage)
     evidence = Evidence(storage, comparer(repository, remote))
-    ledger = Ledger.fetch(repository, remote, main=base)
+    state = ReleaseState.fetch(repository, remote, main=base)
     commit = commit_of(repository, remote, head)
-    result, broken = merge_result(repository, ledger.tip, commit, remote=remote, branch=head)
+    result, broken = merge_result(repository, state.tip, commit, remote=remote, branch=head)
     changed = repository.changed(result.main, result.commit) if result else []
-    judgement = judge(ledger, result, evidence) if result else Judgement(tuple(broken))
+    judgement = judge(state, result, evidence) if result else Judgement(tuple(broken))
     judgement += Judgement(tuple(failed(_results(jobs), changed)))
     show_judgement(judgement)
     if judgement.findings:
         raise RefusedError(judgement)
-    OUT.print(f"{commit[:12]}: nothing stands against merging it into {base}", style="green")
-    if line := note(ledger, result.commit if result else commit, changed, head if head != "HEAD" else base):
+    OUT.print(f"{commit[:12]}: can be merged into {base}", style="green")
+    if line := note(state, result.commit if result else commit, changed, head if head != "HEAD" else base):
         OUT.print(f"Note: {line}", soft_wrap=True, markup=False, style="yellow")
 
 
 def scope(base: Base = "main", head: Head = "HEAD", remote: Remote = None) -> None:
-    """Say which checks a branch needs, by the files that it changes: a change of words trains nothing.
+    """Print which checks a branch needs, by the files that it changes. A change of documents trains nothing.
 
     Prints a line for each check, `test=true` or `test=false`, as GitHub Actions takes them for the outputs of
-    a step; why, it says on the other stream.
+    a step. The reasons go to stderr.
     """
     from gitops.promotion.scope import CHECKS, of_files
-    from gitops.release.state import Ledger
+    from gitops.release.state import ReleaseState
 
     repository, remote = open_checkout(remote)
-    ledger = Ledger.fetch(repository, remote, main=base)
+    state = ReleaseState.fetch(repository, remote, main=base)
     commit = commit_of(repository, remote, head)
-    start = repository.merge_base(ledger.tip, commit)
-    # What shares no history with main changes everything.
+    start = repository.merge_base(state.tip, commit)
+    # A branch without common history with main changes everything.
     changed = repository.changed(start, commit) if start else repository.files(commit)
     needed = of_files(changed)
     for check in CHECKS:
@@ -90,20 +90,20 @@ def trial(
 ) -> None:
     """Run the pipeline of a branch, and of the commit that it left main at, on small data.
 
-    Both run `dvc repro` with the profile `small` in throw-away clones, and leave nothing but what
-    `gitops report --trial DIR` shows. What came of it is kept in `.visage/trials` by what it was made from.
+    Both run `dvc repro` with the profile `small` in temporary clones, and leave only the results that
+    `gitops report --trial DIR` shows. `.visage/trials` keeps the results by the inputs of the run.
     """
     import logging
     from datetime import timedelta
 
-    from gitops.release.state import Ledger
+    from gitops.release.state import ReleaseState
     from gitops.training.trial import run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     repository, remote = open_checkout(remote)
-    ledger = Ledger.fetch(repository, remote, main=base)
+    state = ReleaseState.fetch(repository, remote, main=base)
     commit = commit_of(repository, remote, head)
-    start = repository.merge_base(ledger.tip, commit)
+    start = repository.merge_base(state.tip, commit)
     out.mkdir(parents=True, exist_ok=True)
     run(
         repository,
@@ -119,11 +119,11 @@ def report(
     base: Base = "main",
     head: Head = "HEAD",
     name: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What to call it.", show_default="HEAD as given")
+        str | None, typer.Option(metavar="TEXT", help="Its name in the report.", show_default="HEAD as given")
     ] = None,
     trial: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="What gitops trial left there.", show_default=False),
+        typer.Option(metavar="DIR", help="The folder that gitops trial wrote.", show_default=False),
     ] = None,
     jobs: Jobs = None,
     timing: Annotated[
@@ -134,7 +134,7 @@ def report(
     ] = None,
     price: Annotated[
         float | None,
-        typer.Option(metavar="DOLLARS", help="What a minute of a job costs.", min=0, show_default=False),
+        typer.Option(metavar="DOLLARS", help="The price of a minute of a job.", min=0, show_default=False),
     ] = None,
     artifact: Annotated[
         str | None,
@@ -149,7 +149,7 @@ def report(
     without_storage: WithoutStorage = False,
     remote: Remote = None,
 ) -> None:
-    """Write the Markdown for a comment on a pull request: the verdict, the figures, and what changes.
+    """Write the Markdown for a comment on a pull request: the verdict, the metrics and the changes.
 
     Never longer than 65,000 characters. The verdict is that of `gitops check`.
     """
@@ -157,16 +157,18 @@ def report(
 
     from gitops.dvc.remote import Storage
     from gitops.promotion.rules import Evidence
-    from gitops.release.state import Ledger
+    from gitops.release.state import ReleaseState
     from gitops.report.collect import gather
     from gitops.report.render import render
     from gitops.training.trial import Trial, load_seconds
 
     repository, remote = open_checkout(remote, needed=False)
     evidence = Evidence(Storage(repository.path, optional=without_storage), comparer(repository, remote))
-    ledger = Ledger.fetch(repository, remote, main=base) if remote else Ledger(repository, main=base)
-    material = gather(
-        ledger,
+    state = (
+        ReleaseState.fetch(repository, remote, main=base) if remote else ReleaseState(repository, main=base)
+    )
+    inputs = gather(
+        state,
         commit_of(repository, remote, head),
         evidence,
         base=base,
@@ -176,9 +178,9 @@ def report(
         seconds=load_seconds(timing) if timing else None,
         price=price,
     )
-    text = render(material, artifact=artifact)
+    text = render(inputs, artifact=artifact)
     if whole:
-        _write(whole, render(material, longest=sys.maxsize))
+        _write(whole, render(inputs, longest=sys.maxsize))
     if out:
         _write(out, text)
     else:
@@ -186,13 +188,13 @@ def report(
 
 
 def _results(jobs: list[str] | None) -> dict[str, str]:
-    found = {}
+    results = {}
     for job in jobs or ():
         name, equals, result = job.partition("=")
         if not (name and equals and result):
             raise GitopsError(f"--job {job}: not NAME=RESULT")
-        found[name] = result
-    return found
+        results[name] = result
+    return results
 
 
 def _write(path: Path, text: str) -> None:

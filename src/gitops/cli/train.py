@@ -52,20 +52,20 @@ def train(
     from gitops.airflow.client import ACCESS_FILE, Airflow, load_access
     from gitops.dvc import provenance
     from gitops.promotion.check import unreadable
-    from gitops.release.state import Ledger
+    from gitops.release.state import ReleaseState
     from gitops.training.candidate import candidate_branch
 
     provenance.begin()
     repository, remote = open_checkout(remote)
     path = access or repository.path / ACCESS_FILE
-    ledger = Ledger.fetch(repository, remote)
-    environment = ledger.environments.root
+    state = ReleaseState.fetch(repository, remote)
+    environment = state.environments.root
     known = load_access(path).get(environment)
     commit = _pushed(repository, remote, branch)
     if on_main:
-        branch, commit = _put_on_main(ledger, remote, branch, commit)
-    # What every stage would refuse needs no run to find it out.
-    if broken := unreadable(ledger, commit):
+        branch, commit = _put_on_main(state, remote, branch, commit)
+    # Check here, without a run, for the errors at which every stage would stop.
+    if broken := unreadable(state, commit):
         raise RuleError(*broken)
     if known is None:
         raise TrainingError(f"{path}: names no Airflow of {environment}; start the environments: make up")
@@ -99,15 +99,15 @@ def train(
             say(f"{training_runs.DAG} is paused again")
         if state != "success":
             raise TrainingError(training_runs.failure(airflow, started.run, f"{known.web or known.url}"))
-    _tell(Ledger.fetch(repository, remote), remote, candidate_branch(started.run), branch, profile, say)
+    _tell(ReleaseState.fetch(repository, remote), remote, candidate_branch(started.run), branch, profile, say)
 
 
-def _put_on_main(ledger: Any, remote: str, branch: str, head: str) -> tuple[str, str]:
+def _put_on_main(state: Any, remote: str, branch: str, head: str) -> tuple[str, str]:
     """Push the inputs of a branch, on main as it is now; return the name and commit of that branch."""
     from gitops.training import on_main
 
-    repository, name = ledger.repository, on_main.branch_of(branch)
-    commit = on_main.on_main(repository, ledger.tip, head)
+    repository, name = state.repository, on_main.branch_of(branch)
+    commit = on_main.on_main(repository, state.tip, head)
     reference = repository.branch_ref(remote, name)
     before = repository.resolve(reference) if repository.has(reference) else None
     if before and _same(repository, before, commit):
@@ -118,10 +118,11 @@ def _put_on_main(ledger: Any, remote: str, branch: str, head: str) -> tuple[str,
     return name, commit
 
 
-def _same(repository: Any, one: str, other: str) -> bool:
+def _same(repository: Any, first: str, second: str) -> bool:
     """Return whether two commits have the same files and parents, so that a run of one is a run of both."""
     return (
-        len({repository.git("show", "--no-patch", "--format=%T %P", commit) for commit in (one, other)}) == 1
+        len({repository.git("show", "--no-patch", "--format=%T %P", commit) for commit in (first, second)})
+        == 1
     )
 
 
@@ -139,18 +140,18 @@ def _pushed(repository: Any, remote: str, branch: str) -> str:
     return commit
 
 
-def _tell(ledger: Any, remote: str, candidate: str, branch: str, profile: str, say: Any) -> None:
-    """Print what came of a run that ended well."""
-    reference = ledger.repository.branch_ref(remote, candidate)
+def _tell(state: Any, remote: str, candidate: str, branch: str, profile: str, say: Any) -> None:
+    """Print the result of a run that succeeded."""
+    reference = state.repository.branch_ref(remote, candidate)
     if profile != "full":
         say(f"The pipeline works on {branch}. A model of profile {profile} is never proposed. Next:")
         say(f"  {instructions.train(branch)}")
-    elif not ledger.repository.has(reference):
-        say(f"Nothing new: the run made no model, figures or data that {branch} or main does not have.")
+    elif not state.repository.has(reference):
+        say(f"Nothing new: {branch} or main already has the model, metrics and data that the run made.")
         say("  .venv/bin/gitops status")
     else:
         OUT.print(f"Candidate: {candidate}", style="green", soft_wrap=True, markup=False)
-        say(f"  {ledger.repository.commit_info(reference).subject}")
+        say(f"  {state.repository.commit_info(reference).subject}")
         say("Next:")
         for command in instructions.review(candidate):
             say(f"  {command}")

@@ -1,8 +1,8 @@
-"""The DAGs that a commit defines: what its DAG files say once Airflow has loaded them.
+"""The DAGs that a commit defines, as Airflow loads them from its DAG files.
 
-DAG files are programs, so only running them tells what they define. Each commit's are written to a folder
-that is thrown away and loaded there by a process of its own, without this one's credentials: `python -m
-gitops.diff.dags FOLDER`.
+DAG files are programs, so they have to run to show which DAGs they define. Each commit's are written to a
+folder that is thrown away and loaded there by a process of its own, without this one's credentials: `python
+-m gitops.diff.dags FOLDER`.
 """
 
 import os
@@ -28,7 +28,7 @@ _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT", "VIRTUAL_E
 
 
 class Task(BaseModel):
-    """One task: what runs it, and what it waits for."""
+    """One task: its operator, and the tasks that it waits for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,8 +59,8 @@ class Dags(BaseModel):
 
 
 @dataclass(frozen=True)
-class Change:
-    """What became of one DAG: `kind` is added, removed, changed or broken; `details` are lines for people."""
+class DagChange:
+    """The change of one DAG: `kind` is added, removed, changed or broken; `details` are lines for people."""
 
     dag: str
     kind: str
@@ -70,7 +70,9 @@ class Change:
 def load(repository: Repository, commit: str) -> Dags:
     """Load the DAG files of a commit.
 
-    :raises DagsError: when the process that loads them fails or takes too long.
+    Raises:
+        DagsError: if the process that loads them fails or takes too long.
+
     """
     paths = repository.files(commit, f"{FOLDER}/")
     if odd := [path for path in paths if {"..", ".git"} & set(path.split("/"))]:
@@ -86,10 +88,12 @@ def load(repository: Repository, commit: str) -> Dags:
         return _in_a_process(folder, root / "home")
 
 
-def changes(repository: Repository, before: str, after: str) -> list[Change]:
-    """Return what changes in the DAGs between two commits. Nothing is loaded where no DAG file differs.
+def changes(repository: Repository, before: str, after: str) -> list[DagChange]:
+    """Return the changes of the DAGs between two commits. Nothing is loaded if no DAG file differs.
 
-    :raises DagsError: when the DAG files cannot be loaded at all.
+    Raises:
+        DagsError: if the DAG files cannot be loaded at all.
+
     """
     if repository.tree_id(before, f"{FOLDER}/") == repository.tree_id(after, f"{FOLDER}/"):
         return []
@@ -103,55 +107,57 @@ def changes(repository: Repository, before: str, after: str) -> list[Change]:
     return compare(old, new, set(repository.changed(before, after)))
 
 
-def compare(old: Dags, new: Dags, edited: set[str] | frozenset[str] = frozenset()) -> list[Change]:
+def compare(old: Dags, new: Dags, edited: set[str] | frozenset[str] = frozenset()) -> list[DagChange]:
     """Tell two sets of DAGs apart; `edited` are the files that differ, to name DAGs whose code alone does."""
-    found = []
+    results = []
     for name in sorted(old.dags.keys() | new.dags.keys()):
-        one, other = old.dags.get(name), new.dags.get(name)
-        if one is None and other is not None:
-            tasks = ", ".join(other.tasks)
-            found.append(Change(name, "added", (f"schedule: {other.schedule}", f"tasks: {tasks or 'none'}")))
-        elif other is None:
-            # A file that no longer loads takes its DAGs along; that is told of the file.
-            found.append(Change(name, "removed"))
-        elif one is not None and (details := _details(one, other)):
-            found.append(Change(name, "changed", tuple(details)))
-        elif f"{FOLDER}/{other.file}" in edited:
-            found.append(Change(name, "changed", ("code alone: same tasks, dependencies and schedule",)))
-    found += [Change(file, "broken", (reason,)) for file, reason in sorted(new.errors.items())]
-    return found
+        before, after = old.dags.get(name), new.dags.get(name)
+        if before is None and after is not None:
+            tasks = ", ".join(after.tasks)
+            results.append(
+                DagChange(name, "added", (f"schedule: {after.schedule}", f"tasks: {tasks or 'none'}"))
+            )
+        elif after is None:
+            # A file that no longer loads removes its DAGs; the change "broken" of the file covers them.
+            results.append(DagChange(name, "removed"))
+        elif before is not None and (details := _details(before, after)):
+            results.append(DagChange(name, "changed", tuple(details)))
+        elif f"{FOLDER}/{after.file}" in edited:
+            results.append(DagChange(name, "changed", ("code alone: same tasks, dependencies and schedule",)))
+    results += [DagChange(file, "broken", (reason,)) for file, reason in sorted(new.errors.items())]
+    return results
 
 
 def _details(old: Dag, new: Dag) -> list[str]:
-    found = []
+    details = []
     if old.schedule != new.schedule:
-        found.append(f"schedule: {old.schedule} -> {new.schedule}")
+        details.append(f"schedule: {old.schedule} -> {new.schedule}")
     for name in sorted(old.params.keys() | new.params.keys()):
         if old.params.get(name) != new.params.get(name):
-            found.append(f"param {name}: {old.params.get(name, 'none')} -> {new.params.get(name, 'none')}")
+            details.append(f"param {name}: {old.params.get(name, 'none')} -> {new.params.get(name, 'none')}")
     for name in [*old.tasks, *(task for task in new.tasks if task not in old.tasks)]:
-        one, other = old.tasks.get(name), new.tasks.get(name)
-        if one is None or other is None:
-            found.append(f"task {name}: {'removed' if other is None else 'added'}")
-            if other is None or not other.upstream:
+        before, after = old.tasks.get(name), new.tasks.get(name)
+        if before is None or after is None:
+            details.append(f"task {name}: {'removed' if after is None else 'added'}")
+            if after is None or not after.upstream:
                 continue
-            found.append(f"task {name}: after {', '.join(other.upstream)}")
+            details.append(f"task {name}: after {', '.join(after.upstream)}")
             continue
-        found += [
-            f"task {name}: {what} {getattr(one, key)} -> {getattr(other, key)}"
+        details += [
+            f"task {name}: {what} {getattr(before, key)} -> {getattr(after, key)}"
             for key, what in (
                 ("operator", "operator"),
                 ("trigger_rule", "trigger rule"),
                 ("retries", "retries"),
             )
-            if getattr(one, key) != getattr(other, key)
+            if getattr(before, key) != getattr(after, key)
         ]
-        # Upstream tasks that were removed are told as such.
-        gone = [task for task in one.upstream if task not in other.upstream and task in new.tasks]
-        came = [task for task in other.upstream if task not in one.upstream]
-        found += [f"task {name}: no longer after {task}" for task in gone]
-        found += [f"task {name}: now after {task}" for task in came]
-    return found
+        # The line "removed" covers upstream tasks that were removed.
+        gone = [task for task in before.upstream if task not in after.upstream and task in new.tasks]
+        came = [task for task in after.upstream if task not in before.upstream]
+        details += [f"task {name}: no longer after {task}" for task in gone]
+        details += [f"task {name}: now after {task}" for task in came]
+    return details
 
 
 def _in_a_process(folder: Path, home: Path) -> Dags:
@@ -230,7 +236,7 @@ def _last_line(reason: str) -> str:
 
 
 def _main(arguments: Sequence[str]) -> None:
-    # DAG files print too; what counts comes last, behind a mark that no text has.
+    # DAG files print too. The result comes last, after a mark that no other text contains.
     sys.stdout.write(f"\n\0{_load(Path(arguments[0])).model_dump_json()}")
     sys.stdout.flush()
     # Airflow's exit handlers have nothing to put in order here, and take their time.

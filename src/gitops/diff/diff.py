@@ -1,4 +1,4 @@
-"""What is different between two commits: DAGs, parameters, data, dependencies, model, settings."""
+"""The differences between two commits: DAGs, parameters, data, dependencies, model, settings."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from rich.text import Text
 from gitops.diff import dags, files
 from gitops.errors import DagsError, EnvironmentsError, SettingsError
 from gitops.git.repository import Repository
-from gitops.model.metrics import Figures, Interval, of_commit
+from gitops.model.metrics import Interval, Metrics, of_commit
 from gitops.paths import LOCK, MODEL, PARAMETERS
 from gitops.release import settings
 from gitops.release.environments import Environments
@@ -24,7 +24,7 @@ PARTS = ("Accuracy per attribute", "Accuracy per slice")
 SETTINGS = "Settings"
 _LABELS = {
     "mean_accuracy": "mean accuracy",
-    "majority_accuracy": "accuracy of the commoner answer",
+    "majority_accuracy": "majority-class baseline",
     "mean_balanced_accuracy": "mean balanced accuracy",
     "mean_f1": "mean F1",
     "mean_roc_auc": "mean area under ROC",
@@ -33,7 +33,7 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that changed: what it was, what it is (empty: it was not, or is not, there), and a note."""
+    """One change: the old value, the new value (empty if it did not or does not exist), and a note."""
 
     what: str
     before: str = ""
@@ -55,7 +55,7 @@ class Section:
     changes: tuple[Change, ...] = ()
 
     def markdown(self, *, most: int = 200) -> str:
-        """Return a table of at most `most` changes, or a line that says that there are none."""
+        """Return a table of at most `most` changes, or a line if there are no changes."""
         if not self.changes:
             return "unchanged"
         pairs = any(change.before or change.after for change in self.changes)
@@ -75,7 +75,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Difference:
-    """What is different between two commits, one section of each kind; None is no release."""
+    """The differences between two commits, with one section for each kind; None stands for no release."""
 
     before: str | None
     after: str | None
@@ -86,9 +86,9 @@ class Difference:
 
     @property
     def summary(self) -> str:
-        """What changed, in a few words; the parts of an accuracy go with the model."""
-        told = [section for section in self.sections if section.changes and section.title not in PARTS]
-        parts = [f"{section.title} ({len(section.changes)})" for section in told]
+        """The changes, in a few words; the accuracies of attributes and slices belong to the model."""
+        changed = [section for section in self.sections if section.changes and section.title not in PARTS]
+        parts = [f"{section.title} ({len(section.changes)})" for section in changed]
         return ", ".join(parts) or "nothing"
 
     def plain(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Difference:
     def text(self, *, most: int = 20, longest: int = 6000) -> str:
         """Return lines for a commit message: at most `most` of a kind, `longest` characters in all.
 
-        Where nothing was before, everything is new, and only how much of each kind is told.
+        If there was no release before, everything is new, and only the number of each kind is shown.
         """
         lines = []
         for section in self.sections:
@@ -128,10 +128,10 @@ class Difference:
         return "\n".join(kept)
 
     def markdown(self) -> str:
-        """Return headings and tables of what changed."""
+        """Return headings and tables of the changes."""
         head = f"**{_short(self.before)} → {_short(self.after)}**"
         if not self:
-            return f"{head}: nothing changed that makes a release or says how an environment runs.\n"
+            return f"{head}: no change of a release or of an environment's settings.\n"
         parts = [
             f"### {section.title}\n\n{section.markdown()}" for section in self.sections if section.changes
         ]
@@ -143,7 +143,7 @@ class Difference:
         """Print it for people."""
         console.print(Text(f"{_short(self.before)} -> {_short(self.after)}", style="bold"))
         if not self:
-            console.print("Nothing changed that makes a release or says how an environment runs.")
+            console.print("No change of a release or of an environment's settings.")
             return
         for section in self.sections:
             if not section.changes:
@@ -170,10 +170,10 @@ class _Side:
         paths = [PARAMETERS, DEPENDENCIES, LOCK]
         self.environments = _names(repository, commit)
         paths += [of(environment) for environment in self.environments for of in (settings.path_of, path_of)]
-        found = repository.read_all([(commit, path) for path in paths]) if commit else [None] * len(paths)
+        contents = repository.read_all([(commit, path) for path in paths]) if commit else [None] * len(paths)
         self.commit = commit
-        self.contents = {path: content or b"" for path, content in zip(paths, found, strict=True)}
-        self.figures = of_commit(repository, commit)
+        self.contents = {path: content or b"" for path, content in zip(paths, contents, strict=True)}
+        self.metrics = of_commit(repository, commit)
         self.outs = files.outs(self.contents[LOCK])
 
 
@@ -198,9 +198,9 @@ def compare(
         "Data": _data(repository, old, new, changed),
         "Dependencies": _mappings(*(files.pins(side.contents[DEPENDENCIES]) for side in (old, new))),
         "Model": _model(old, new),
-        "Accuracy per attribute": _intervals(old.figures.attributes, new.figures.attributes),
-        "Accuracy per slice": _intervals(old.figures.slices, new.figures.slices),
-        "Speed": _speed(old.figures, new.figures),
+        "Accuracy per attribute": _intervals(old.metrics.attributes, new.metrics.attributes),
+        "Accuracy per slice": _intervals(old.metrics.slices, new.metrics.slices),
+        "Speed": _speed(old.metrics, new.metrics),
         **({SETTINGS: _settings(old, new)} if environments else {}),
         "Code": _code(changed),
     }
@@ -208,11 +208,11 @@ def compare(
     return Difference(before, after, sections)
 
 
-def between_settings(repository: Repository, tip: str, one: str, other: str) -> Section:
+def between_settings(repository: Repository, tip: str, first: str, second: str) -> Section:
     """Compare how two environments run, by the settings that main declares for them."""
     side = _Side(repository, tip)
-    changes = _mappings(*(_variables(side, environment) for environment in (one, other)))
-    return Section(f"Settings of {one} and {other}", tuple(changes))
+    changes = _mappings(*(_variables(side, environment) for environment in (first, second)))
+    return Section(f"Settings of {first} and {second}", tuple(changes))
 
 
 def _dags(
@@ -223,15 +223,15 @@ def _dags(
         return
     if load and before is not None and after is not None:
         try:
-            found = dags.changes(repository, before, after)
+            dag_changes = dags.changes(repository, before, after)
         except DagsError as error:
             yield Change(f"{dags.FOLDER}/", note=str(error))
         else:
-            for change in found:
+            for change in dag_changes:
                 if change.kind != "changed":
                     yield Change(change.dag, note=change.kind)
                 yield from (Change(change.dag, note=detail) for detail in change.details)
-            if found:
+            if dag_changes:
                 return
     note = "changed" if before and after else "added" if after else "removed"
     yield from (Change(path, note=note) for path in edited)
@@ -245,7 +245,7 @@ def _data(repository: Repository, old: _Side, new: _Side, changed: list[str]) ->
         if path.startswith(DATA) and path.endswith(".dvc"):
             sides = (files.tracked(_read(repository, side.commit, path)) for side in (old, new))
             yield Change(path.removesuffix(".dvc"), *sides)
-    counts = [side.figures.counts for side in (old, new)]
+    counts = [side.metrics.counts for side in (old, new)]
     for name in dict.fromkeys([*counts[0], *counts[1]]):
         if counts[0].get(name) != counts[1].get(name):
             yield Change(name, *(str(some.get(name, "")) for some in counts))
@@ -253,43 +253,43 @@ def _data(repository: Repository, old: _Side, new: _Side, changed: list[str]) ->
 
 def _model(old: _Side, new: _Side) -> Iterator[Change]:
     locked = [side.outs.get(MODEL, "") for side in (old, new)]
-    one, other = old.figures, new.figures
-    if one.sha256 != other.sha256:
-        yield Change("model", (one.sha256 or "")[:12], (other.sha256 or "")[:12], "sha256")
+    before, after = old.metrics, new.metrics
+    if before.sha256 != after.sha256:
+        yield Change("model", (before.sha256 or "")[:12], (after.sha256 or "")[:12], "sha256")
     elif locked[0] != locked[1]:
-        yield Change(MODEL, *locked, "in dvc.lock; metrics/evaluation.json speaks of the same model")
+        yield Change(MODEL, *locked, "in dvc.lock; metrics/evaluation.json is about the same model")
     for name, was, now in (
-        ("profile", one.profile, other.profile),
-        ("variant", one.variant, other.variant),
-        ("size", files.size(one.model_bytes), files.size(other.model_bytes)),
+        ("profile", before.profile, after.profile),
+        ("variant", before.variant, after.variant),
+        ("size", files.size(before.model_bytes), files.size(after.model_bytes)),
     ):
         if was != now:
             yield Change(name, was or "", now or "")
     yield from _intervals(
-        *({_LABELS[name]: value for name, value in figures.means.items()} for figures in (one, other))
+        *({_LABELS[name]: value for name, value in metrics.means.items()} for metrics in (before, after))
     )
-    yield from (Change(path, note=f"cannot be read: {problem}") for path, problem in other.damaged.items())
+    yield from (Change(path, note=f"cannot be read: {problem}") for path, problem in after.damaged.items())
 
 
 def _intervals(old: Mapping[str, Interval], new: Mapping[str, Interval]) -> Iterator[Change]:
     for name in dict.fromkeys([*old, *new]):
-        one, other = old.get(name), new.get(name)
-        if one == other:
+        before, after = old.get(name), new.get(name)
+        if before == after:
             continue
         note = ""
-        if one and other:
-            note = f"{other.value - one.value:+.4f}"
-            if one.apart(other):
-                note += ", more than chance"
-        yield Change(name, str(one or ""), str(other or ""), note)
+        if before and after:
+            note = f"{after.value - before.value:+.4f}"
+            if before.apart(after):
+                note += ", significant (95 %)"
+        yield Change(name, str(before or ""), str(after or ""), note)
 
 
-def _speed(old: Figures, new: Figures) -> Iterator[Change]:
+def _speed(old: Metrics, new: Metrics) -> Iterator[Change]:
     for name in dict.fromkeys([*old.speed, *new.speed]):
-        one, other = old.speed.get(name), new.speed.get(name)
-        if one != other:
-            note = f"{other / one - 1:+.0%}" if one and other is not None else ""
-            yield Change(name, *("" if value is None else f"{value:g} ms" for value in (one, other)), note)
+        before, after = old.speed.get(name), new.speed.get(name)
+        if before != after:
+            note = f"{after / before - 1:+.0%}" if before and after is not None else ""
+            yield Change(name, *("" if value is None else f"{value:g} ms" for value in (before, after)), note)
 
 
 def _settings(old: _Side, new: _Side) -> Iterator[Change]:
@@ -354,7 +354,7 @@ def _variables(side: _Side, environment: str) -> dict[str, str]:
 def _names(repository: Repository, commit: str | None) -> tuple[str, ...]:
     """Return the environments of a commit; those that cannot be read change nothing that a diff shows."""
     try:
-        return Environments.of_commit(repository, commit).names if commit else ()
+        return Environments.from_commit(repository, commit).names if commit else ()
     except EnvironmentsError:
         return ()
 

@@ -1,6 +1,6 @@
-"""What the files of a release say, as words to set side by side: parameters, outputs of DVC, pinned packages.
+"""Summaries of a release's files for a comparison: parameters, outputs of DVC, pinned packages.
 
-What cannot be read is said as such: a comparison is for people, and goes on.
+A file that cannot be read is reported as such, and the comparison goes on.
 """
 
 import re
@@ -18,7 +18,7 @@ def flat(content: bytes) -> dict[str, str]:
         data = parse.yaml_value(content, parse.PARAMS)
     except ParseError as error:
         return {"(cannot be read)": str(error)}
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     waiting: list[tuple[str, parse.Value]] = [("", data)]
     while waiting:
         prefix, value = waiting.pop()
@@ -26,8 +26,8 @@ def flat(content: bytes) -> dict[str, str]:
             inner = [(f"{prefix}.{key}" if prefix else key, item) for key, item in value.items()]
             waiting += reversed(inner)
         elif prefix:
-            found[prefix] = _words(value)
-    return found
+            values[prefix] = _words(value)
+    return values
 
 
 def _words(value: parse.Value) -> str:
@@ -39,7 +39,7 @@ def _words(value: parse.Value) -> str:
 
 
 def outs(content: bytes) -> dict[str, str]:
-    """Return what a `dvc.lock` records: path -> digest and size."""
+    """Return the outputs of a `dvc.lock`: path -> digest and size."""
     try:
         recorded = list(lockfile.outs(content))
     except ParseError as error:
@@ -48,7 +48,7 @@ def outs(content: bytes) -> dict[str, str]:
 
 
 def tracked(content: bytes) -> str:
-    """Return what a `.dvc` file records: digest, size and number of files."""
+    """Return the record of a `.dvc` file: digest, size and number of files."""
     try:
         data = parse.yaml_value(content, parse.PARAMS)
     except ParseError as error:
@@ -67,7 +67,7 @@ def _object(out: Mapping[str, Any]) -> str:
 
 
 def pins(content: bytes) -> dict[str, str]:
-    """Return what a file of requirements pins: normalised name -> version."""
+    """Return the versions that a requirements file pins: normalised name -> version."""
     text = content.decode("utf-8", errors="replace")
     pins = re.findall(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*(?:===?|@)\s*([^\s;\\]+)", text, re.MULTILINE)
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins}

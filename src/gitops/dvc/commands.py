@@ -1,7 +1,7 @@
 """Several DVC commands in one process: each process of DVC starts with seconds of imports.
 
-The DVC remote says which files a folder has, and nobody reviews that. DVC takes `../src/x.py` as a name there
-and writes over code; here it does not.
+The DVC remote lists the files of a folder, and nobody reviews that list. DVC accepts `../src/x.py` as a name
+there and writes over code; here it does not.
 
 `python -P <this file> '[["pull", "a.dvc"], ["repro", "train"]]'` runs them in order, up to the first that
 fails, and exits with its status. It is run as a file, as `-m gitops.dvc.commands` would be the release's own.

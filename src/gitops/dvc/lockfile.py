@@ -1,4 +1,4 @@
-"""What a commit's `dvc.lock` records of one output: the digest by which the DVC remote keeps it."""
+"""The record of one output in a commit's `dvc.lock`: the digest under which the DVC remote stores it."""
 
 import re
 from collections.abc import Iterator
@@ -21,15 +21,17 @@ class Recorded:
 
 
 def recorded(repository: Repository, commit: str, path: str) -> Recorded:
-    """Return what `dvc.lock` of a commit records of the file `path`.
+    """Return the record of the file `path` in the `dvc.lock` of a commit.
 
-    :raises ModelError: where it records nothing, or nothing that DVC would write.
+    Raises:
+        ModelError: if it records nothing, or nothing that DVC would write.
+
     """
     where = f"{LOCK} in {commit[:12]}"
     try:
         out = output(repository, commit, path)
     except ParseError as error:
-        raise ModelError(where, f"not what DVC writes, {error}", "run dvc repro again") from error
+        raise ModelError(where, f"not written by DVC, {error}", "run dvc repro again") from error
     if out is None:
         raise ModelError(where, f"records no {path}", "only a commit with a trained model can be released")
     digest, size = str(out.get("md5", "")), str(out.get("size", ""))
@@ -49,7 +51,7 @@ def digest(repository: Repository, commit: str, path: str) -> str | None:
         md5 = (output(repository, commit, path) or {}).get("md5")
     except ParseError as error:
         where = f"{LOCK} in {commit[:12]}"
-        raise GateError(where, f"not what DVC writes, {error}", "run dvc repro again") from error
+        raise GateError(where, f"not written by DVC, {error}", "run dvc repro again") from error
     return md5 if isinstance(md5, str) else None
 
 
@@ -59,45 +61,45 @@ def output(repository: Repository, commit: str, path: str) -> dict[str, parse.Va
     A stage that somebody renamed leaves the record under its former name behind. DVC takes no notice of that.
 
     Raises:
-        ParseError: where `dvc.lock` or the `dvc.yaml` that tells which record counts cannot be read.
+        ParseError: if `dvc.lock`, or the `dvc.yaml` that decides which record counts, cannot be read.
 
     """
-    found = [
+    outs = [
         (name, parse.mapping(out))
         for name, stage in stages(repository.read(commit, LOCK) or b"").items()
         for out in parse.sequence(stage.get("outs"))
         if parse.mapping(out).get("path") == path
     ]
-    if len(found) > 1:
+    if len(outs) > 1:
         pipeline = parse.mapping(parse.yaml_value(repository.read(commit, PIPELINE) or b"", parse.LOCK))
         names = parse.mapping(pipeline.get("stages"))
         # Those of a loop are called name@item.
-        found = [(name, out) for name, out in found if name.partition("@")[0] in names]
-    return found[0][1] if found else None
+        outs = [(name, out) for name, out in outs if name.partition("@")[0] in names]
+    return outs[0][1] if outs else None
 
 
 def stages(content: bytes) -> dict[str, dict[str, parse.Value]]:
-    """Return what a `dvc.lock` records of each stage; an empty file records none.
+    """Return the records of a `dvc.lock`, by stage; an empty file has no record.
 
     Raises:
-        ParseError: where it is not what DVC writes.
+        ParseError: if the file was not written by DVC.
 
     """
     data = parse.yaml_value(content, parse.LOCK)
-    found = data.get("stages") if isinstance(data, dict) else data
-    if found is not None and not isinstance(found, dict):
+    stages = data.get("stages") if isinstance(data, dict) else data
+    if stages is not None and not isinstance(stages, dict):
         raise ParseError("no mapping of stages")
-    for name, stage in (found or {}).items():
+    for name, stage in (stages or {}).items():
         if not isinstance(stage, dict):
             raise ParseError(f"the stage {name[:40]!r} is no mapping")
-    return found or {}
+    return stages or {}
 
 
 def outs(content: bytes) -> Iterator[dict[str, parse.Value]]:
-    """Yield what a `dvc.lock` records of each output of each stage.
+    """Yield the record of each output of each stage in a `dvc.lock`.
 
     Raises:
-        ParseError: where it is not what DVC writes.
+        ParseError: if the file was not written by DVC.
 
     """
     for stage in stages(content).values():

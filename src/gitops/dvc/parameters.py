@@ -1,4 +1,4 @@
-"""Whether parameter files are what the stages take, by the JSON Schema that the commit itself brings.
+"""Check parameter files with the JSON Schema of the commit itself.
 
 The stages check `params.yaml` with a model in `src/face_attributes`. That is code of the commit, and nobody
 runs it where credentials are. `schemas/params.schema.json` is the same model as data, and a test keeps both
@@ -24,7 +24,7 @@ _LARGEST = 1 << 20
 
 
 class FaultError(Exception):
-    """What is wrong with a file."""
+    """The problem with a file."""
 
 
 def read(content: bytes) -> Any:
@@ -47,7 +47,7 @@ def read(content: bytes) -> Any:
         raise FaultError(line + " ".join(str(problem).split())) from error
     except UnicodeDecodeError as error:
         raise FaultError("not UTF-8 text") from error
-    # What its constructors raise for a value such as 2026-13-45 or 0x_.
+    # Its constructors raise these for a value such as 2026-13-45 or 0x_.
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise FaultError(f"a value that cannot be read: {' '.join(str(error).split())[:200]}") from error
     except RecursionError as error:
@@ -75,21 +75,21 @@ def merged(document: Mapping[str, Any], overlay: Mapping[str, Any], sources: lis
 def _merged(
     document: Mapping[str, Any], overlay: Mapping[str, Any], sources: list[str], trail: tuple[str, ...]
 ) -> dict[str, Any]:
-    found = dict(document)
+    merged = dict(document)
     for key, value in overlay.items():
         where = ".".join((*trail, key))
         if key not in document:
             raise FaultError(f"{where}: {_unknown(key, document)}")
         before = document[key]
         if _by_source(before, sources) or _by_source(value, sources):
-            found[key] = value
+            merged[key] = value
         elif isinstance(value, dict) and isinstance(before, dict):
-            found[key] = _merged(before, value, sources, (*trail, key))
+            merged[key] = _merged(before, value, sources, (*trail, key))
         elif isinstance(value, dict) or isinstance(before, dict):
             raise FaultError(f"{where}: must {'not ' * isinstance(value, dict)}be a section")
         else:
-            found[key] = value
-    return found
+            merged[key] = value
+    return merged
 
 
 def load_schema(content: bytes) -> dict[str, Any]:
@@ -124,9 +124,9 @@ def faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
     if known:
         chosen = _at(document, schema["x-by-source"]["key"])
         document = _for_source(document, chosen if chosen in known else known[0], known)
-    found = _schema_faults(schema, document)
-    # As the stages do: what two values have to do with each other counts once each is possible.
-    return found or list(_rule_faults(schema, document))
+    faults = _schema_faults(schema, document)
+    # As in the stages: relations between two values are checked once each value is valid.
+    return faults or list(_rule_faults(schema, document))
 
 
 def _schema_faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
@@ -158,12 +158,12 @@ def _last(line: str) -> str:
 
 
 def _lines(error: Any) -> Iterator[str]:
-    """Say what an error of the schema's library is about in our words."""
+    """Return an error of the schema library as a line of our own."""
     where = ".".join(map(str, error.absolute_path))
     prefix = f"{where}." if where else ""
     value, limit = error.instance, error.validator_value
     if error.validator == "anyOf" and error.context:
-        # Of a value that may also be null, the other branch tells the fault.
+        # If a value may also be null, the other branch names the fault.
         for branch in error.context:
             if (branch.validator, branch.validator_value) != ("type", "null"):
                 yield from _lines(branch)
@@ -209,8 +209,8 @@ def _rule_faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Iter
             low, high = _at(document, rule["low"]), _at(document, rule["below"])
             if not low < high:
                 section, _, name = rule["low"].rpartition(".")
-                other = rule["below"].rpartition(".")[2]
-                yield f"{section}: {name} ({low:g}) must be less than {other} ({high:g})"
+                larger = rule["below"].rpartition(".")[2]
+                yield f"{section}: {name} ({low:g}) must be less than {larger} ({high:g})"
 
 
 def _at(document: Any, path: str) -> Any:

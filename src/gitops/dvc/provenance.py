@@ -1,7 +1,7 @@
-"""Whether a commit's model was made from that commit: what `dvc.lock` records, held against the commit.
+"""Whether a commit's model was made from that commit: its `dvc.lock` is compared with the commit.
 
-`dvc.lock` records of every stage the command, the parameters and the digests of what it read and made. Where
-the commit itself says otherwise, its model is that of an earlier commit, and only a training makes it this
+`dvc.lock` records the command, the parameters and the digests of inputs and outputs of every stage. If
+the commit differs from it, its model is that of an earlier commit, and only a training makes it this
 one's. DVC's own reading decides (`gitops.dvc.provenance_process`), and the data need not be there: an input
 that another stage makes is compared by its digest in the lock.
 """
@@ -67,7 +67,7 @@ class Contradiction:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is known of how the model of a commit was made.
+    """The origin of a commit's model.
 
     Attributes:
         trained: Whether `dvc.lock` records a model at all.
@@ -87,7 +87,7 @@ class Provenance:
 
     @cached_property
     def changes(self) -> tuple[str, ...]:
-        """What differs, each once, with the stages that it concerns."""
+        """Each difference once, with the stages that it concerns."""
         stages: dict[str, list[str]] = {}
         for stage in self.stale:
             for change in stage.changes:
@@ -97,9 +97,9 @@ class Provenance:
     @property
     def summary(self) -> str:
         """The changes in one line, the first few by name."""
-        found = [*self.changes, *map(str, self.contradictions)]
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        return "; ".join(found[:_SHOWN]) + more
+        reasons = [*self.changes, *map(str, self.contradictions)]
+        more = f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+        return "; ".join(reasons[:_SHOWN]) + more
 
 
 def of_commit(repository: Repository, commit: str) -> Provenance:
@@ -110,7 +110,7 @@ def of_commit(repository: Repository, commit: str) -> Provenance:
         commit: Any commit, also one that no branch has, such as a merge that was only computed.
 
     Raises:
-        ProvenanceError: `dvc.yaml`, `dvc.lock` or a file that they name is not what DVC reads.
+        ProvenanceError: if DVC cannot read `dvc.yaml`, `dvc.lock` or a file that they name.
 
     """
     return _of_commit(str(repository.path.resolve()), repository.resolve(commit))
@@ -118,16 +118,16 @@ def of_commit(repository: Repository, commit: str) -> Provenance:
 
 @lru_cache(maxsize=256)
 def _of_commit(repository: str, commit: str) -> Provenance:
-    found = _printable(_reader.ask("lineage", repository, [commit]))
-    stale = [Stage(stage["name"], tuple(stage["changes"])) for stage in found["stages"]]
+    lineage = _printable(_reader.ask("lineage", repository, [commit]))
+    stale = [Stage(stage["name"], tuple(stage["changes"])) for stage in lineage["stages"]]
     trained = _records_model(repository, commit)
     # DVC ignores the record of a stage that `dvc.yaml` does not have.
-    if trained and MODEL not in found["made"]:
+    if trained and MODEL not in lineage["made"]:
         stale.insert(0, Stage("dvc.yaml", (f"no stage makes {MODEL}",)))
     return Provenance(
         trained=trained,
         stale=tuple(stale),
-        contradictions=tuple(Contradiction(**one) for one in found["contradictions"]),
+        contradictions=tuple(Contradiction(**contradiction) for contradiction in lineage["contradictions"]),
     )
 
 
@@ -142,10 +142,10 @@ class Output:
 
 @dataclass(frozen=True)
 class Step:
-    """A stage as DVC resolves it: what it reads, what it makes, and whether it was ever run.
+    """A stage as DVC resolves it: its inputs, its outputs, and whether it was ever run.
 
-    `dropped` says that its record has inputs or outputs which `dvc.yaml` does not give it any more. DVC takes
-    it for unchanged then, and must be told to run it.
+    `dropped` is True if its record has inputs or outputs that `dvc.yaml` no longer lists. DVC then takes the
+    stage for unchanged, and needs `--force` to run it.
     """
 
     deps: tuple[str, ...]
@@ -158,7 +158,7 @@ def pipeline(repository: Repository, commit: str) -> dict[str, Step]:
     """Return the stages of a commit by name, with variables, loops and folders resolved as DVC resolves them.
 
     Raises:
-        ProvenanceError: `dvc.yaml` or `dvc.lock` is not what DVC reads.
+        ProvenanceError: if DVC cannot read `dvc.yaml` or `dvc.lock`.
 
     """
     return _pipeline(str(repository.path.resolve()), repository.resolve(commit))
@@ -166,7 +166,7 @@ def pipeline(repository: Repository, commit: str) -> dict[str, Step]:
 
 @lru_cache(maxsize=64)
 def _pipeline(repository: str, commit: str) -> dict[str, Step]:
-    found = _reader.ask("pipeline", repository, [commit])
+    stages = _reader.ask("pipeline", repository, [commit])
     return {
         name: Step(
             tuple(stage["deps"]),
@@ -174,20 +174,20 @@ def _pipeline(repository: str, commit: str) -> dict[str, Step]:
             stage["recorded"],
             stage["dropped"],
         )
-        for name, stage in found.items()
+        for name, stage in stages.items()
     }
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a file of parameters, and which."""
+    """A problem with a file of parameters, and the name of the file."""
 
     file: str
     problem: str
 
 
 def parameter_faults(repository: Repository, commit: str, main: str) -> tuple[Fault, ...]:
-    """Return what is wrong with `params.yaml` and its overlays in a commit, as its stages would say it.
+    """Return the problems of `params.yaml` and its overlays in a commit, as its stages would report them.
 
     Args:
         repository: Where both commits are.
@@ -203,10 +203,10 @@ def parameter_faults(repository: Repository, commit: str, main: str) -> tuple[Fa
 @lru_cache(maxsize=256)
 def _parameter_faults(repository: str, commit: str, main: str) -> tuple[Fault, ...]:
     try:
-        found = _reader.ask("faults", repository, [commit, main])
+        answer = _reader.ask("faults", repository, [commit, main])
     except ProvenanceError as error:
         return (Fault(FILE, error.problem),)
-    return tuple(Fault(*fault) for fault in _printable(found["faults"]))
+    return tuple(Fault(*fault) for fault in _printable(answer["faults"]))
 
 
 def _printable(answer: Any) -> Any:
@@ -227,34 +227,34 @@ def _records_model(repository: str, commit: str) -> bool:
 
 
 def train_command(branch: str) -> str:
-    """Return the command that makes a model of what a branch has now."""
+    """Return the command that trains a model from the present commit of a branch."""
     return f"train it: {instructions.train(branch)}"
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What people must know of a release's model: a line, and the command that mends it."""
+    """A warning about a release's model: a line, and the command that repairs it."""
 
     text: str
     command: str
 
 
 def notice(repository: Repository, commit: str) -> Notice | None:
-    """Return what to say of a release whose model is not its own, or None where all is well."""
+    """Return the warning for a release whose model was not made from it, or None if all is well."""
     command = instructions.train("main")
     try:
-        found = of_commit(repository, commit)
+        provenance = of_commit(repository, commit)
     except ProvenanceError as error:
         return Notice(f"whether the model is of this commit is not known: {error}", ".venv/bin/gitops check")
-    if not found.trained:
+    if not provenance.trained:
         return Notice("no model yet: train", command)
-    if found.belongs:
+    if provenance.belongs:
         return None
-    return Notice(f"model of an earlier commit: train. Since then: {found.summary}", command)
+    return Notice(f"model of an earlier commit: train. Since then: {provenance.summary}", command)
 
 
 def begin() -> None:
-    """Start what reads commits, so that the first answer comes sooner."""
+    """Start the process that reads commits, so that the first answer comes sooner."""
     _reader.begin()
 
 
@@ -277,10 +277,10 @@ class _Reader:
                 line = self._exchange(json.dumps(asked).encode() + b"\n")
         except OSError as error:
             raise ProvenanceError(commits[0], "dvc.yaml", f"cannot be read here: {error}") from error
-        said = json.loads(line)
-        if "unreadable" in said:
-            raise ProvenanceError(commits[0], *_printable(said["unreadable"]))
-        answer: dict[str, Any] = said["answer"]
+        reply = json.loads(line)
+        if "unreadable" in reply:
+            raise ProvenanceError(commits[0], *_printable(reply["unreadable"]))
+        answer: dict[str, Any] = reply["answer"]
         return answer
 
     def _exchange(self, question: bytes) -> bytes:
@@ -348,17 +348,17 @@ def _line(process: subprocess.Popen[bytes], seconds: float) -> bytes:
     """
     assert process.stdout is not None
     deadline = time.monotonic() + seconds
-    found = b""
+    line = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        while not found.endswith(b"\n"):
+        while not line.endswith(b"\n"):
             if not selector.select(max(0.0, deadline - time.monotonic())):
                 raise TimeoutError
             part = os.read(process.stdout.fileno(), 1 << 20)
             if not part:
                 return b""
-            found += part
-    return found
+            line += part
+    return line
 
 
 _reader = _Reader()

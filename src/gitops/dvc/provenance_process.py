@@ -45,7 +45,7 @@ _LOADED = (
 _ABSENT = "git lacks files of this commit here; in a partial clone: git fetch --refetch --no-filter origin"
 _TOO_MUCH = "this file, or one that it names, takes too long or too much memory"
 _SYMLINK = 0o120000
-# How DVC begins what it says of a file.
+# The beginning of DVC's messages about a file.
 _IN_FILE = re.compile(r"'\./([^']+)' (?:validation failed|is invalid)(?: in revision '[0-9a-f]+')?[:,.]? ")
 # Not the root of the file system, so that a path can lead out of the repository.
 _ROOT = "/repository"
@@ -207,12 +207,12 @@ class _Commit:
         try:
             config.read_string(content.decode())
         except (ConfigError, UnicodeDecodeError) as error:
-            raise UnreadableError(".dvc/config", "not what DVC writes") from error
+            raise UnreadableError(".dvc/config", "not written by DVC") from error
         return dict(config["parsing"]) if config.has_section("parsing") else {}
 
 
 def lineage(objects: _Objects) -> dict[str, Any]:
-    """Compare what `dvc.lock` records with the commit itself, stage by stage, as `dvc status` does."""
+    """Compare `dvc.lock` with the commit itself, stage by stage, as `dvc status` does."""
     try:
         repo = _Commit(objects).repo
         index = repo.index
@@ -236,7 +236,7 @@ def lineage(objects: _Objects) -> dict[str, Any]:
             answer["contradictions"] += _contradictions(repo, stage, producers)
     except UnreadableError:
         raise
-    except Exception as error:  # whatever DVC raises for files that are not what it writes
+    except Exception as error:  # DVC raises many types for files that it did not write
         raise _unreadable(error) from error
     return answer
 
@@ -250,13 +250,13 @@ def _around(index: Any, producers: dict[str, Any], path: str) -> set[Any]:
     return _reached(users, index.graph.successors)
 
 
-def _reached(found: set[Any], further: Callable[[Any], Iterable[Any]]) -> set[Any]:
-    waiting = list(found)
+def _reached(reached: set[Any], further: Callable[[Any], Iterable[Any]]) -> set[Any]:
+    waiting = list(reached)
     while waiting:
-        new = set(further(waiting.pop())) - found
-        found |= new
+        new = set(further(waiting.pop())) - reached
+        reached |= new
         waiting += new
-    return found
+    return reached
 
 
 def pipeline(objects: _Objects) -> dict[str, Any]:
@@ -265,11 +265,11 @@ def pipeline(objects: _Objects) -> dict[str, Any]:
 
     try:
         repo = _Commit(objects).repo
-        found = {}
+        stages = {}
         for stage in repo.index.stages:
             if stage.is_data_source:
                 continue
-            found[_address(repo, stage)] = {
+            stages[_address(repo, stage)] = {
                 "deps": [_path(dep) for dep in stage.deps if type(dep) is not ParamsDependency],
                 "outs": [[_path(out), out.use_cache, out.hash_info.value] for out in stage.outs],
                 "recorded": any(item.hash_info for item in (*stage.deps, *stage.outs)),
@@ -277,9 +277,9 @@ def pipeline(objects: _Objects) -> dict[str, Any]:
             }
     except UnreadableError:
         raise
-    except Exception as error:  # whatever DVC raises for files that are not what it writes
+    except Exception as error:  # DVC raises many types for files that it did not write
         raise _unreadable(error) from error
-    return found
+    return stages
 
 
 def _address(repo: Any, stage: Any) -> str:
@@ -295,8 +295,8 @@ def _unreadable(error: Exception) -> UnreadableError:
     if cause := error.__cause__:
         more = " ".join(str(cause).split())
         text = text if more in text else f"{text}: {more}"
-    if found := _IN_FILE.match(text):
-        return UnreadableError(found[1], text[found.end() :][:400])
+    if match := _IN_FILE.match(text):
+        return UnreadableError(match[1], text[match.end() :][:400])
     file = next((name for name in ("dvc.lock", "params.yaml", "dvc.yaml") if name in text), "dvc.yaml")
     return UnreadableError(file, text[:400])
 
@@ -312,7 +312,7 @@ def _changes(repo: Any, stage: Any, lock: Any, producers: dict[str, Any], *, fro
     if frozen:
         return
     if stage.is_callback or stage.always_changed:
-        yield "dvc.yaml says that it runs each time"
+        yield "dvc.yaml makes it run each time"
     for dep in stage.deps:
         if type(dep) is ParamsDependency:
             yield from _parameters(repo, dep)
@@ -325,7 +325,7 @@ def _changes(repo: Any, stage: Any, lock: Any, producers: dict[str, Any], *, fro
 
 
 def _dropped(repo: Any, stage: Any, lock: Any) -> list[str]:
-    """Return what the record of a stage has and `dvc.yaml` has not, which DVC itself does not look at.
+    """Return the entries of a stage's record that `dvc.yaml` lacks, which DVC itself does not check.
 
     The stage was run with it. Whatever becomes of it now would change nothing.
     """
@@ -333,14 +333,14 @@ def _dropped(repo: Any, stage: Any, lock: Any) -> list[str]:
 
     files = {item.def_path: item for item in stage.deps if type(item) is ParamsDependency}
     known = {item.def_path for item in (*stage.deps, *stage.outs) if type(item) is not ParamsDependency}
-    found = [item["path"] for part in ("deps", "outs") for item in (lock or {}).get(part, [])]
-    found = [path for path in found if path not in known]
+    unlocked = [item["path"] for part in ("deps", "outs") for item in (lock or {}).get(part, [])]
+    unlocked = [path for path in unlocked if path not in known]
     for file, values in (lock or {}).get("params", {}).items():
         wanted = files[file].params if file in files else None
         # Without names the whole file is read.
         if wanted is None or wanted:
-            found += [f"{file}: {name}" for name in values if name not in (wanted or ())]
-    return found
+            unlocked += [f"{file}: {name}" for name in values if name not in (wanted or ())]
+    return unlocked
 
 
 def _parameters(repo: Any, dep: Any) -> Iterator[str]:
@@ -353,8 +353,8 @@ def _parameters(repo: Any, dep: Any) -> Iterator[str]:
         return
     before, after = dep.hash_info.value or {}, dep.read_params()
     for name in status:
-        for key, one, other in _leaves(name, before.get(name, _NONE), after.get(name, _NONE)):
-            yield f"{_path(dep)}: {key} {_shown(one)} -> {_shown(other)}"
+        for key, old, new in _leaves(name, before.get(name, _NONE), after.get(name, _NONE)):
+            yield f"{_path(dep)}: {key} {_shown(old)} -> {_shown(new)}"
 
 
 class _None:
@@ -364,12 +364,12 @@ class _None:
 _NONE = _None()
 
 
-def _leaves(name: str, one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in dict.fromkeys([*one, *other]):
-            yield from _leaves(f"{name}.{key}", one.get(key, _NONE), other.get(key, _NONE))
-    elif one != other:
-        yield name, one, other
+def _leaves(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _leaves(f"{name}.{key}", old.get(key, _NONE), new.get(key, _NONE))
+    elif old != new:
+        yield name, old, new
 
 
 def _shown(value: Any) -> str:
@@ -421,7 +421,7 @@ def _inside(repo: Any, item: Any) -> None:
 
 
 def _digest(repo: Any, item: Any, producers: dict[str, Any]) -> str | None:
-    """Return the digest of a file or folder of the commit; of a folder, with what DVC tracks inside it."""
+    """Return the digest of a file or folder of the commit, with the files that DVC tracks in it."""
     from dvc_data.hashfile.hash import hash_file
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
@@ -445,7 +445,7 @@ def _digest(repo: Any, item: Any, producers: dict[str, Any]) -> str | None:
 
 
 def _contradictions(repo: Any, stage: Any, producers: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """Yield what a stage read as another stage did not make it, by the lock alone."""
+    """Yield the inputs that differ from the output of the stage that makes them, by the lock alone."""
     from dvc.dependency import ParamsDependency
 
     for dep in stage.deps:
@@ -462,20 +462,20 @@ def _contradictions(repo: Any, stage: Any, producers: dict[str, Any]) -> Iterato
             }
 
 
-def _equal(one: Any, other: Any) -> bool:
-    return bool(one and other) and one.value == other.value
+def _equal(first: Any, second: Any) -> bool:
+    return bool(first and second) and first.value == second.value
 
 
 def _path(item: Any) -> str:
     return item.fs.relpath(item.fs_path, _ROOT)
 
 
-def faults(objects: _Objects, other: _Objects) -> dict[str, Any]:
-    """Say what is wrong with the parameter files, by the schema of the commit, or else of the other one."""
-    content = _content(objects, parameters.SCHEMA) or _content(other, parameters.SCHEMA)
+def faults(objects: _Objects, main: _Objects) -> dict[str, Any]:
+    """Return the problems of the parameter files, by the schema of the commit, or else that of main."""
+    content = _content(objects, parameters.SCHEMA) or _content(main, parameters.SCHEMA)
     if content is None:
         return {"faults": []}
-    found: list[tuple[str, str]] = []
+    problems: list[tuple[str, str]] = []
     file = parameters.SCHEMA
     try:
         schema = parameters.load_schema(content)
@@ -484,18 +484,18 @@ def faults(objects: _Objects, other: _Objects) -> dict[str, Any]:
         if base is None:
             raise parameters.FaultError("missing")
         document = parameters.read(base)
-        found += [(file, fault) for fault in parameters.faults(schema, document)]
+        problems += [(file, fault) for fault in parameters.faults(schema, document)]
     except parameters.FaultError as error:
         return {"faults": [(file, str(error))]}
-    # A profile is what comes of both files: where one is wrong, nothing is known of the other.
-    for file in [] if found else sorted(filter(parameters.is_overlay, objects.entries)):
+    # A profile is the merge of both files: if one is wrong, the other cannot be checked.
+    for file in [] if problems else sorted(filter(parameters.is_overlay, objects.entries)):
         try:
             overlay = parameters.read(objects.read(file))
             profile = parameters.merged(document, overlay, parameters.sources(schema))
-            found += [(file, fault) for fault in parameters.faults(schema, profile)]
+            problems += [(file, fault) for fault in parameters.faults(schema, profile)]
         except parameters.FaultError as error:
-            found.append((file, str(error)))
-    return {"faults": found}
+            problems.append((file, str(error)))
+    return {"faults": problems}
 
 
 def _content(objects: _Objects, path: str) -> bytes | None:
@@ -528,7 +528,7 @@ def _forbid(event: str, _: tuple[Any, ...]) -> None:
 
 
 def _limit_memory() -> None:
-    """Take no more than `MEMORY` on top of what is taken already; only Linux can hold a process to that."""
+    """Limit further memory of this process to `MEMORY`. Only Linux can enforce such a limit."""
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + MEMORY

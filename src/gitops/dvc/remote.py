@@ -1,4 +1,4 @@
-"""The DVC remote: whether it holds what a commit's `dvc.lock` records, and that one object itself.
+"""The DVC remote: whether it has the model that a commit's `dvc.lock` records, and the model itself.
 
 DVC runs in a process of its own (`python -m gitops.dvc.remote FOLDER MD5 [TARGET]`): it is slow to load, and
 a process that waits for a remote can be ended.
@@ -28,7 +28,7 @@ _TIMEOUT = 60
 
 
 class Answer(BaseModel):
-    """What the remote says: whether it has an object and how large that is, or that there is no remote."""
+    """The answer of the remote: whether it has an object, and its size, or that there is no remote."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,8 +54,10 @@ class Presence:
 class Storage:
     """The DVC remote that a checkout's configuration names.
 
-    :param checkout: The folder whose `.dvc/` says where the remote is; the user's own DVC settings count too.
-    :param optional: Let a model pass unchecked where no remote is configured at all.
+    Args:
+        checkout: The folder whose `.dvc/` names the remote; the user's own DVC settings count too.
+        optional: Let a model pass unchecked where no remote is configured at all.
+
     """
 
     def __init__(self, checkout: Path, *, optional: bool = False) -> None:
@@ -108,9 +110,11 @@ class Storage:
         return self._answers[md5]
 
     def fetch(self, md5: str, target: Path, *, timeout: timedelta) -> None:
-        """Copy the object with this digest to the file `target`. What came is not looked at.
+        """Copy the object with this digest to the file `target`. The copy is not checked.
 
-        :raises StorageError: when the remote does not have it, or does not answer.
+        Raises:
+            StorageError: if the remote does not have it, or does not answer.
+
         """
         answer = self._ask(md5, target, timeout=timeout.total_seconds())
         if answer.state != "there":
@@ -164,7 +168,7 @@ def _absent(problem: str, remedy: str) -> Presence:
 
 
 def _look(folder: str, md5: str, target: str | None = None) -> Answer:
-    # Not dvc.repo, which loads all of DVC: what is asked for is one file of one file system.
+    # Not dvc.repo, which loads all of DVC: this needs one file of one file system.
     from dvc.config import Config
     from dvc.fs import get_cloud_fs
 

@@ -27,7 +27,9 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
 
     The whole process group ends with this call: at the timeout, and when the calling task is stopped.
 
-    :raises StepError: when it fails or takes longer than `timeout`.
+    Raises:
+        StepError: if it fails or takes longer than `timeout`.
+
     """
     if command[0] == "dvc":
         call_dvc([command[1:]], folder, timeout)
@@ -39,9 +41,16 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
 def call_dvc(commands: Sequence[Sequence[str]], folder: Path, timeout: timedelta) -> None:
     """Run DVC `commands`, each without the word dvc, up to the first that fails; else as `call`.
 
-    :raises StepError: naming the command that failed.
+    Raises:
+        StepError: naming the command that failed.
+
     """
-    program = [sys.executable, "-P", dvc_commands.__file__, json.dumps([list(one) for one in commands])]
+    program = [
+        sys.executable,
+        "-P",
+        dvc_commands.__file__,
+        json.dumps([list(command) for command in commands]),
+    ]
     _run(program, " ".join(["dvc", *commands[0]]), folder, timeout)
 
 
@@ -109,8 +118,8 @@ def _run(program: Sequence[str], shown: str, folder: Path, timeout: timedelta) -
         assert process.stdout is not None
         for line in process.stdout:
             if text := line.rstrip():
-                # DVC says what is wrong first, and then where to read about it. Only of a stage that failed
-                # it says no more than that; what the stage itself said last is before it.
+                # DVC prints the problem first, and then a link to its documentation. For a stage that failed
+                # it prints nothing more; the last output of the stage comes before that line.
                 if text.startswith(_STAGE_FAILED):
                     complaint = text if not last or last.startswith(_STAGE_BEGAN) else last
                 elif text.startswith("ERROR: "):
@@ -130,7 +139,7 @@ def _run(program: Sequence[str], shown: str, folder: Path, timeout: timedelta) -
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
-    """Kill what is left of the group; the group's id stays taken as long as any member lives."""
+    """Kill the remaining processes of the group; its id stays taken as long as any member lives."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -34,15 +34,17 @@ class _TryAgainError(Exception):
 class GitHub:
     """One repository on GitHub, with a token.
 
-    What fails for a moment (no connection, a status of 5xx, a limit on requests) is tried again. That is safe
-    for what is made here too: GitHub refuses a second pull request of one branch, and a status of the same
-    name takes the place of the one before.
+    Requests that fail for a moment (no connection, a status of 5xx, a rate limit) are sent again. That is
+    safe for requests that create something too: GitHub refuses a second pull request of one branch, and a
+    status of the same name takes the place of the one before.
 
-    :raises ForgeError: from every method, with what was asked and what GitHub said.
+    Raises:
+        ForgeError: from every method, with the request and GitHub's answer.
+
     """
 
     def __init__(self, repository: str, token: str, *, api: str = API, pause: float = 1) -> None:
-        """`repository` is `owner/name`, `pause` what the seconds between attempts start from."""
+        """`repository` is `owner/name`; `pause` is the first number of seconds between attempts."""
         if not _NAME.fullmatch(repository):
             raise ForgeError(f"{repository}: not the name of a repository on GitHub; give owner/name")
         self.repository = repository
@@ -58,7 +60,7 @@ class GitHub:
         )
 
     @classmethod
-    def of_environment(cls, remote_url: str = "") -> Self:
+    def from_environ(cls, remote_url: str = "") -> Self:
         """Take token, repository and address from the environment; the repository else from `remote_url`."""
         token = os.environ.get("GITHUB_TOKEN")
         if not token:
@@ -75,7 +77,7 @@ class GitHub:
         return self.repository.partition("/")[0]
 
     def get(self, path: str, **parameters: str | int) -> Any:
-        """Return what is at `path`, which is relative to the repository."""
+        """Return the JSON at `path`, which is relative to the repository."""
         return self._send("GET", path, parameters=parameters).json()
 
     def pages(self, path: str, **parameters: str | int) -> Iterator[dict[str, Any]]:
@@ -157,18 +159,18 @@ class GitHub:
 def _name(url: str) -> str:
     server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
     host = re.escape(server.partition("://")[2])
-    found = re.fullmatch(rf"(?:\w+://(?:[^@/]*@)?{host}/|(?:[^@/]*@)?{host}:)([^/]+/[^/]+?)(?:\.git)?/?", url)
-    return found[1] if found else ""
+    match = re.fullmatch(rf"(?:\w+://(?:[^@/]*@)?{host}/|(?:[^@/]*@)?{host}:)([^/]+/[^/]+?)(?:\.git)?/?", url)
+    return match[1] if match else ""
 
 
 def _said(answer: requests.Response) -> str:
     try:
-        found = answer.json()
+        body = answer.json()
         details = [
             error.get("message") or error.get("code") or "" if isinstance(error, dict) else str(error)
-            for error in found.get("errors", [])
+            for error in body.get("errors", [])
         ]
-        text = "; ".join(filter(None, [str(found.get("message", "")), *details]))
+        text = "; ".join(filter(None, [str(body.get("message", "")), *details]))
     except (ValueError, AttributeError, TypeError):
         text = answer.text
     return " ".join(text.split())[:300]

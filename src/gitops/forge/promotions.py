@@ -1,6 +1,6 @@
-"""Whose turn it is: whether it is time to promote into an environment, and the pull request for that.
+"""Promotion status: whether a promotion into an environment is due, and the pull request for it.
 
-Nothing here decides more than a person could: the pull request is what `gitops promote` proposes, and whoever
+A person could do the same: the pull request has the commit of `gitops promote`, and whoever
 merges it promotes.
 """
 
@@ -16,21 +16,22 @@ from gitops.forge.client import GitHub
 from gitops.promotion.proposals import Proposal, awaited, due, promote, push
 from gitops.promotion.rules import NO_EVIDENCE, Evidence
 from gitops.release import file as release_file
-from gitops.release.state import Ledger
+from gitops.release.state import ReleaseState
 from gitops.text import instructions
 from gitops.text.instructions import Meeting
 from gitops.text.markdown import Fold, code, fit, plain
 
 LONGEST = 60_000
-"""What the description of a pull request may be long, with room."""
+"""The longest description of a pull request, with some room."""
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What is to be done about promotions into one environment, and why.
+class PromotionStatus:
+    """The next action for promotions into one environment, and the reason.
 
     `open`: propose it. `wait`: not yet, and a pull request that is open may stay. `over`: there is nothing to
-    promote, or somebody holds it, so that none may stay open. `refused`: a rule forbids what is due.
+    promote, or a hold prevents it, so the pull request is closed. `refused`: a rule refuses the due
+    promotion.
     """
 
     environment: str
@@ -41,88 +42,90 @@ class Turn:
     """Each rule that forbids it."""
 
 
-def decide(
-    ledger: Ledger,
+def plan(
+    state: ReleaseState,
     environment: str,
     remote: str,
     evidence: Evidence = NO_EVIDENCE,
     *,
     now: datetime | None = None,
-) -> Turn:
+) -> PromotionStatus:
     """Decide whether it is time to promote into `environment` the release that the ones before it run.
 
     It is once these have verified it, for as long as MIN_SOAK_HOURS asks.
     """
-    environments = ledger.environments
+    environments = state.environments
     sources = environments.before(environment)
     source = " and ".join(sources)
-    if hold := ledger.present(environment).hold:
-        return Turn(environment, "over", f"held: {hold}")
-    commit = due(ledger, environment)
+    if hold := state.present(environment).hold:
+        return PromotionStatus(environment, "over", f"held: {hold}")
+    commit = due(state, environment)
     if commit is None:
-        return Turn(environment, "wait", f"{source} has no release yet")
+        return PromotionStatus(environment, "wait", f"{source} has no release yet")
     short = commit[:12]
-    if release_file.same(ledger.repository, ledger.present(environment).commit, commit):
-        return Turn(environment, "over", f"has the release of {source}, {short}, already")
+    if release_file.same(state.repository, state.present(environment).commit, commit):
+        return PromotionStatus(environment, "over", f"has the release of {source}, {short}, already")
     for name in sources:
-        if tag := ledger.verdicts.rejected(name, commit):
-            return Turn(environment, "over", f"{name} rejected {short} ({tag.name})")
-        there = commit if environments.follows(name) else ledger.present(name).commit
-        if not release_file.same(ledger.repository, there, commit):
+        if tag := state.verdicts.rejected(name, commit):
+            return PromotionStatus(environment, "over", f"{name} rejected {short} ({tag.name})")
+        there = commit if environments.follows(name) else state.present(name).commit
+        if not release_file.same(state.repository, there, commit):
             runs = (there or "nothing")[:12]
-            return Turn(environment, "wait", f"{short} is due, but {name} runs {runs}")
-    missing = awaited(ledger, environment)
-    ages = [age for name in sources if (age := ledger.verdicts.age(name, commit, now=now)) is not None]
+            return PromotionStatus(environment, "wait", f"{short} is due, but {name} runs {runs}")
+    missing = awaited(state, environment)
+    ages = [age for name in sources if (age := state.verdicts.age(name, commit, now=now)) is not None]
     if missing or len(ages) < len(sources):
-        return Turn(environment, "wait", f"{' and '.join(missing) or source} has not verified {short} yet")
+        return PromotionStatus(
+            environment, "wait", f"{' and '.join(missing) or source} has not verified {short} yet"
+        )
     age = min(ages)
     try:
-        soak = timedelta(hours=ledger.settings(environment).min_soak_hours)
+        soak = timedelta(hours=state.settings(environment).min_soak_hours)
     except SettingsError as error:
-        return Turn(environment, "refused", str(error), refused=(str(error),))
+        return PromotionStatus(environment, "refused", str(error), refused=(str(error),))
     if soak and age < soak:
         until = (now or datetime.now(UTC)) + soak - age
-        return Turn(
+        return PromotionStatus(
             environment,
             "wait",
             f"{source} verified {short} not long enough ago; due {until:%Y-%m-%d %H:%M} UTC",
         )
-    if notice := provenance.notice(ledger.repository, commit):
-        return Turn(environment, "wait", f"{short}: {notice.text}")
+    if notice := provenance.notice(state.repository, commit):
+        return PromotionStatus(environment, "wait", f"{short}: {notice.text}")
     try:
-        proposal = promote(ledger, environment, remote, evidence, now=now)
+        proposal = promote(state, environment, remote, evidence, now=now)
     except NothingToDoError as error:
-        return Turn(environment, "over", str(error))
+        return PromotionStatus(environment, "over", str(error))
     except RuleError as error:
-        return Turn(environment, "refused", str(error), refused=tuple(map(str, error.problems)))
-    return Turn(environment, "open", proposal.message.partition("\n")[0], proposal)
+        return PromotionStatus(environment, "refused", str(error), refused=tuple(map(str, error.problems)))
+    return PromotionStatus(environment, "open", proposal.message.partition("\n")[0], proposal)
 
 
-def act(github: GitHub, ledger: Ledger, remote: str, turn: Turn) -> Turn:
-    """Open, update or close the pull request of an environment, and say what was done."""
-    branch = f"promote/{turn.environment}"
-    if turn.proposal is not None:
-        push(ledger, remote, turn.proposal)
-        at = instructions.meeting(ledger.repository.remote_url(remote))
-        kept, done = pull_request.keep(github, branch, turn.text, describe(ledger, turn.proposal, at))
-        return replace(turn, text=f"{turn.text}: {done}, {kept.url}")
+def apply(github: GitHub, state: ReleaseState, remote: str, status: PromotionStatus) -> PromotionStatus:
+    """Open, update or close the pull request of an environment, and return the status with the result."""
+    branch = f"promote/{status.environment}"
+    if status.proposal is not None:
+        push(state, remote, status.proposal)
+        at = instructions.meeting(state.repository.remote_url(remote))
+        kept, done = pull_request.keep(github, branch, status.text, describe(state, status.proposal, at))
+        return replace(status, text=f"{status.text}: {done}, {kept.url}")
     present = pull_request.find(github, branch)
     if present is None:
-        return turn
-    if turn.state == "over":
-        why = f"Nothing to promote into {turn.environment} any more: {plain(turn.text)}."
+        return status
+    if status.state == "over":
+        why = f"Nothing to promote into {status.environment} any more: {plain(status.text)}."
         pull_request.close(github, present, why)
-        return replace(turn, text=f"{turn.text}; closed {present.url}")
-    return replace(turn, text=f"{turn.text}; still open: {present.url}")
+        return replace(status, text=f"{status.text}; closed {present.url}")
+    return replace(status, text=f"{status.text}; still open: {present.url}")
 
 
-def describe(ledger: Ledger, proposal: Proposal, at: Meeting) -> str:
-    """Return what a reviewer reads first, as Markdown; `at` is where the proposal is merged."""
+def describe(state: ReleaseState, proposal: Proposal, at: Meeting) -> str:
+    """Return the description of a pull request, as Markdown; `at` is where the proposal is merged."""
     environment, commit = proposal.environment, proposal.after.commit
-    sources = ledger.environments.before(environment)
+    sources = state.environments.before(environment)
     verified = ""
     for source in sources:
-        verdict = ledger.verdicts.verified(source, commit)
+        verdict = state.verdicts.verified(source, commit)
         if verdict is not None and verdict.measured_accuracy is not None:
             verified += (
                 f" {source} verified it on {verdict.at:%Y-%m-%d at %H:%M} UTC: mean accuracy "
@@ -135,6 +138,6 @@ def describe(ledger: Ledger, proposal: Proposal, at: Meeting) -> str:
         "the release. To go back, in a checkout after `make setup`:",
         f"```sh\n{instructions.text(instructions.roll_back(environment, at))}\n```",
     ]
-    found = compare(ledger.repository, proposal.before.commit, commit, environments=False)
-    folds = [Fold("What changes in " + environment, found.markdown().rstrip())]
+    difference = compare(state.repository, proposal.before.commit, commit, environments=False)
+    folds = [Fold("Changes in " + environment, difference.markdown().rstrip())]
     return fit("\n\n".join(first), folds, longest=LONGEST)

@@ -38,16 +38,16 @@ class PullRequest:
 
 def open_from(github: GitHub, owner: str, branch: str, *, base: str = "main") -> list[PullRequest]:
     """Return the open pull requests from a branch of any of the repositories of `owner`."""
-    found = github.pages("pulls", state="open", head=f"{owner}:{branch}", base=base)
-    return [PullRequest.read(one) for one in found if one["head"]["ref"] == branch]
+    pulls = github.pages("pulls", state="open", head=f"{owner}:{branch}", base=base)
+    return [PullRequest.read(pull) for pull in pulls if pull["head"]["ref"] == branch]
 
 
 def find(github: GitHub, branch: str, *, base: str = "main") -> PullRequest | None:
     """Return the open pull request from a branch of the repository itself."""
-    found = [
-        one for one in open_from(github, github.owner, branch, base=base) if one.fork == github.repository
+    pulls = [
+        pull for pull in open_from(github, github.owner, branch, base=base) if pull.fork == github.repository
     ]
-    return found[0] if found else None
+    return pulls[0] if pulls else None
 
 
 def keep(
@@ -72,7 +72,7 @@ def keep(
 
 
 def close(github: GitHub, pull_request: PullRequest, why: str) -> None:
-    """Close it, with a comment that says why. `why` is Markdown."""
+    """Close it, with the reason as a comment. `why` is Markdown."""
     github.post(f"issues/{pull_request.number}/comments", {"body": why})
     github.patch(f"pulls/{pull_request.number}", {"state": "closed"})
 
@@ -80,10 +80,12 @@ def close(github: GitHub, pull_request: PullRequest, why: str) -> None:
 def of_run(github: GitHub, run: int) -> PullRequest | None:
     """Return the pull request whose newest commit a workflow run was about, or None if it moved on.
 
-    What the run itself says counts for nothing: the code of a fork may have written it. GitHub says which
-    commit of which repository it was, and whose pull request that is.
+    The output of the run does not count, since the code of a fork may have written it. GitHub itself names
+    the commit of which repository it was, and whose pull request that is.
 
-    :raises ForgeError: for a run of another event.
+    Raises:
+        ForgeError: for a run of another event.
+
     """
     data = github.get(f"actions/runs/{run}")
     if data["event"] != "pull_request":
@@ -91,7 +93,7 @@ def of_run(github: GitHub, run: int) -> PullRequest | None:
     source = data["head_repository"]
     if source is None:
         return None  # the fork was deleted
-    for one in open_from(github, source["owner"]["login"], data["head_branch"]):
-        if (one.fork, one.head) == (source["full_name"], data["head_sha"]):
-            return one
+    for pull in open_from(github, source["owner"]["login"], data["head_branch"]):
+        if (pull.fork, pull.head) == (source["full_name"], data["head_sha"]):
+            return pull
     return None

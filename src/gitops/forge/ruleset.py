@@ -31,13 +31,13 @@ class Names(_Model):
 
 
 class Conditions(_Model):
-    """What a ruleset is about."""
+    """The branches and tags of a ruleset."""
 
     ref_name: Names
 
 
 class Rule(_Model):
-    """One rule; what its parameters are, GitHub decides by its type."""
+    """One rule; its type decides which parameters GitHub accepts."""
 
     type: str
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -61,55 +61,60 @@ class Ruleset(_Model):
 def load(folder: Path) -> list[Ruleset]:
     """Read all rulesets of a folder.
 
-    :raises ForgeError: where there is none, or one that GitHub would not take.
+    Raises:
+        ForgeError: if there is none, or one that GitHub would not take.
+
     """
     files = sorted(folder.glob("*.json"))
     if not files:
         raise ForgeError(f"{folder}: no rulesets there; run this in a checkout of the repository")
-    found = []
+    rulesets = []
     for file in files:
         try:
-            found.append(Ruleset.model_validate_json(file.read_bytes()))
+            rulesets.append(Ruleset.model_validate_json(file.read_bytes()))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "content"
             raise ForgeError(f"{file}: {where}: {first['msg']}") from error
-    names = [one.name for one in found]
+    names = [ruleset.name for ruleset in rulesets]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ForgeError(f"{folder}: two rulesets are called {min(twice)}")
-    return found
+    return rulesets
 
 
 def apply(github: GitHub, wanted: list[Ruleset], *, dry: bool = False) -> Iterator[tuple[str, str]]:
-    """Make GitHub's rulesets what `wanted` says, and tell of each its name and what was done.
+    """Update GitHub's rulesets to `wanted`, and yield the name and the result of each.
 
-    A ruleset of another name is left alone. With `dry` nothing is changed.
+    A ruleset with another name stays as it is. With `dry` nothing is changed.
     """
     # Those of an organisation apply too, but belong to it.
-    present = {one["name"]: one["id"] for one in github.pages("rulesets", includes_parents="false")}
-    for one in wanted:
-        if one.name not in present:
+    present = {
+        ruleset["name"]: ruleset["id"] for ruleset in github.pages("rulesets", includes_parents="false")
+    }
+    for ruleset in wanted:
+        if ruleset.name not in present:
             if not dry:
-                github.post("rulesets", one.body)
-            yield one.name, "missing" if dry else "made"
+                github.post("rulesets", ruleset.body)
+            yield ruleset.name, "missing" if dry else "made"
             continue
-        path = f"rulesets/{present[one.name]}"
-        if _covers(github.get(path), one.body):
-            yield one.name, "as it should be"
+        path = f"rulesets/{present[ruleset.name]}"
+        if _covers(github.get(path), ruleset.body):
+            yield ruleset.name, "up to date"
             continue
         if not dry:
-            github.put(path, one.body)
-        yield one.name, "different" if dry else "changed"
+            github.put(path, ruleset.body)
+        yield ruleset.name, "different" if dry else "changed"
 
 
 def unknown_owners(github: GitHub) -> list[str]:
-    """Return what GitHub finds wrong in CODEOWNERS on the default branch: it ignores a line that is wrong.
+    """Return the errors that GitHub finds in CODEOWNERS on the default branch. It ignores a wrong line.
 
     The ruleset of main asks for the approval of code owners, so a line that is ignored asks for nobody's.
     """
-    found = github.get("codeowners/errors")["errors"]
+    errors = github.get("codeowners/errors")["errors"]
     return [
-        f"{one['path']}:{one['line']}: {one['kind']}: {' '.join(str(one['source']).split())}" for one in found
+        f"{error['path']}:{error['line']}: {error['kind']}: {' '.join(str(error['source']).split())}"
+        for error in errors
     ]
 
 

@@ -40,9 +40,9 @@ def _log(message: str) -> None:
 
 @dataclass(frozen=True)
 class Comparer:
-    """Compares models of commits of `origin`; what it fetched and found stays in the folder `home`.
+    """Compares models of commits of `origin`; downloads and results stay in the folder `home`.
 
-    `announce` is told before a comparison that is not known yet, which takes a minute or more.
+    `announce` is called before a comparison that is not cached, which takes a minute or more.
     """
 
     origin: Origin
@@ -58,21 +58,23 @@ class Comparer:
         /,
         *,
         images: str | None = None,
-        anew: bool = False,
+        refresh: bool = False,
     ) -> Comparison:
         """Return how the model of `commit` compares with that of `incumbent`.
 
         Both answer the hold-out set of the commit `images`; without it, that of `commit`.
 
         Equal models on equal images are compared once, whatever commits they are part of; a comparison that
-        is known needs neither `origin` nor the DVC remote. `anew` replaces one that is not this comparer's
+        is known needs neither `origin` nor the DVC remote. `refresh` replaces one that is not this comparer's
         own. `repository` has both commits.
 
-        :raises NotComparableError: where no DVC remote is configured, from which models could come.
-        :raises ComparisonError: where one is, but the comparison could not be made.
+        Raises:
+            NotComparableError: if no DVC remote is configured, from which models could come.
+            ComparisonError: if one is, but the comparison could not be made.
+
         """
         try:
-            new, old = (evaluation(repository, one).model_sha256 for one in (commit, incumbent))
+            new, old = (evaluation(repository, revision).model_sha256 for revision in (commit, incumbent))
             judged_by = images or commit
             digest = holdout(repository, judged_by)
         except GateError as error:
@@ -82,7 +84,7 @@ class Comparer:
         if digest is None:
             raise ComparisonError(f"dvc.lock in {judged_by[:12]} records no {HOLDOUT}; run dvc repro")
         file = self.home / "comparisons" / f"{new}-{old}-{digest}.json"
-        if (file in self._made or not anew) and (known := _known(file)) is not None:
+        if (file in self._made or not refresh) and (known := _known(file)) is not None:
             return known
         if not installed("onnxruntime"):
             raise ComparisonError(
@@ -116,8 +118,8 @@ class Comparer:
                 (space.path / HOLDOUT).parent.mkdir(parents=True, exist_ok=True)
                 Storage(space.path).fetch(images, space.path / HOLDOUT, timeout=_HOUR)
                 with (space.path / HOLDOUT).open("rb") as content:
-                    found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False))
-                if found.hexdigest() != images:
+                    digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False))
+                if digest.hexdigest() != images:
                     raise StorageError(f"the DVC remote's copy of {images} has another digest; push it again")
             out = space.path / "comparison.json"
             command = ["python", "-m", "face_attributes", "compare", "--model", MODEL]
@@ -140,7 +142,7 @@ def _known(file: Path) -> Comparison | None:
         return None
     except ComparisonError as error:
         # Written by another version, or damaged.
-        log.warning("%s cannot be used and is made anew: %s", file, error)
+        log.warning("%s cannot be used and is computed again: %s", file, error)
         return None
 
 

@@ -66,7 +66,7 @@ class Rare(_Strict):
 
 
 class AttributeDifference(OneOfMany):
-    """The difference in one attribute, and what both models make of its rarer answer."""
+    """The difference in one attribute, and the answers of both models for its rarer value."""
 
     rare: Rare
 
@@ -132,14 +132,16 @@ class Compare(Protocol):
         /,
         *,
         images: str | None = None,
-        anew: bool = False,
+        refresh: bool = False,
     ) -> Comparison:
         """Return the comparison on the hold-out set of the commit `images`; without it, on that of `commit`.
 
-        With `anew`, a comparison that is known from before will not do.
+        With `refresh`, a comparison that is known from before will not do.
 
-        :raises NotComparableError: where nobody could compare them here.
-        :raises ComparisonError: where it failed.
+        Raises:
+            NotComparableError: if nobody could compare them here.
+            ComparisonError: if it failed.
+
         """
         ...
 

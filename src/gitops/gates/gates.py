@@ -1,4 +1,4 @@
-"""Gates: what a model must have shown before it is released.
+"""Gates: the conditions that a model must meet before it is released.
 
 A model is compared with two releases: the incumbent, and the anchor, which is the best release that the
 environment verified. Small losses that no comparison with the incumbent can show add up against the anchor.
@@ -43,10 +43,10 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Row:
-    """One gate: what was found, what is asked for, what the incumbent has, and whether that passes.
+class GateResult:
+    """One gate: the measured value, its limit, the incumbent's value, and whether it passes.
 
-    `remedy` is what to do where a better model would be no answer.
+    `remedy` is the next step if a better model would not help.
     """
 
     gate: str
@@ -68,7 +68,7 @@ class Row:
 COLUMNS = ("gate", "value", "limit", "incumbent", "passes")
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[GateResult]) -> str:
     """Return a verdict as a Markdown table that ends with a newline; a gate that fails is in bold."""
     lines = [COLUMNS, ("---",) * len(COLUMNS)]
     for row in rows:
@@ -77,7 +77,7 @@ def markdown(rows: Sequence[Row]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def table(rows: Sequence[Row], title: str = "") -> Table:
+def table(rows: Sequence[GateResult], title: str = "") -> Table:
     """Return a verdict as a table for a terminal."""
     shown = Table(title=title or None, title_justify="left", show_lines=False)
     for column in COLUMNS:
@@ -90,13 +90,13 @@ def table(rows: Sequence[Row], title: str = "") -> Table:
 _Release = TypeVar("_Release")
 
 
-def tolerance(one: Evaluation, other: Evaluation) -> float | None:
+def tolerance(model: Evaluation, incumbent: Evaluation) -> float | None:
     """Return two standard errors of the difference of two mean accuracies, by their 95% intervals.
 
     None where an evaluation has no interval.
     """
     widths = []
-    for item in (one, other):
+    for item in (model, incumbent):
         if item.mean_accuracy_low is None or item.mean_accuracy_high is None:
             return None
         widths.append(item.mean_accuracy_high - item.mean_accuracy_low)
@@ -123,16 +123,18 @@ def anchor(
         if verdict.measured_accuracy is not None
     ]
     sources = _sources(repository, [commit, *(release for _, release in verified)])
-    found = [one for one in verified if one[1] in sources and sources[one[1]] == sources[commit]]
-    if not found:
+    candidates = [
+        release for release in verified if release[1] in sources and sources[release[1]] == sources[commit]
+    ]
+    if not candidates:
         return None
-    return earliest_of_the_best(found, settings.max_mean_loss)
+    return earliest_of_the_best(candidates, settings.max_mean_loss)
 
 
-def earliest_of_the_best(found: Sequence[tuple[float, _Release]], margin: float) -> _Release:
+def earliest_of_the_best(candidates: Sequence[tuple[float, _Release]], margin: float) -> _Release:
     """Return the first release whose accuracy is at most `margin` below the highest."""
-    highest = max(accuracy for accuracy, _ in found)
-    return next(release for accuracy, release in found if accuracy >= highest - margin)
+    highest = max(accuracy for accuracy, _ in candidates)
+    return next(release for accuracy, release in candidates if accuracy >= highest - margin)
 
 
 def judge(
@@ -142,19 +144,21 @@ def judge(
     settings: Settings,
     compare: Compare | None = None,
     best: str | None = None,
-) -> list[Row]:
-    """Hold a commit's model against the gates of an environment.
+) -> list[GateResult]:
+    """Compare a commit's model with the gates of an environment.
 
     With `compare` two models answer the same images on one machine. Where nothing here can compare them, the
-    accuracies that both commits record are compared if they are about the same images, and the row says so.
+    accuracies in both commits are compared if they are about the same images, and the row states that.
     Where a comparison fails, or is not possible, the gate fails.
 
     `incumbent` is the commit that runs in the environment, and `best` the best release that it verified, if
     any. One without figures is no obstacle, and the other one still counts.
 
-    :raises GateError: where the commit lacks the figures.
+    Raises:
+        GateError: if the commit lacks the figures.
+
     """
-    figures = evaluation(repository, commit)
+    measured = evaluation(repository, commit)
     parity = export(repository, commit)
     before: Evaluation | None = None
     if incumbent is not None:
@@ -165,21 +169,23 @@ def judge(
     shown = f"{before.mean_accuracy:.4f}" if before else ""
     threshold = settings.accuracy_threshold
     rows = [
-        Row("profile", figures.profile, "full", before.profile if before else "", figures.profile == "full"),
-        Row(
+        GateResult(
+            "profile", measured.profile, "full", before.profile if before else "", measured.profile == "full"
+        ),
+        GateResult(
             "mean accuracy",
-            f"{figures.mean_accuracy:.4f}",
+            f"{measured.mean_accuracy:.4f}",
             f"at least {threshold:.4f}",
             shown,
-            figures.mean_accuracy >= threshold,
+            measured.mean_accuracy >= threshold,
         ),
     ]
-    if before and before.model_sha256 == figures.model_sha256:
-        rows.append(Row(REGRESSION, "the same model", "no other model is compared", shown, True))
+    if before and before.model_sha256 == measured.model_sha256:
+        rows.append(GateResult(REGRESSION, "the same model", "no other model is compared", shown, True))
     else:
         rows += _beside(repository, commit, incumbent if before else None, best, settings, compare)
     rows.append(
-        Row(
+        GateResult(
             "ONNX equals PyTorch",
             f"{parity.max_difference:.2g} apart, {parity.decisions_changed} decisions changed",
             f"at most {parity.tolerance:.2g}, 0 changed",
@@ -188,7 +194,7 @@ def judge(
         )
     )
     rows.append(
-        Row(
+        GateResult(
             "the variant that ships costs no accuracy",
             f"{parity.variant}, {max(parity.accuracy_loss, 0):.5f} lost",
             f"at most {parity.max_accuracy_loss:.5f}",
@@ -197,12 +203,12 @@ def judge(
         )
     )
     rows.append(
-        Row(
+        GateResult(
             "exported model is the evaluated one",
             parity.model_sha256[:12],
-            figures.model_sha256[:12],
+            measured.model_sha256[:12],
             "",
-            parity.model_sha256 == figures.model_sha256,
+            parity.model_sha256 == measured.model_sha256,
         )
     )
     return rows
@@ -214,7 +220,7 @@ class Side:
 
     gate: str
     name: str
-    found: Comparison
+    comparison: Comparison
 
 
 def _beside(
@@ -224,46 +230,50 @@ def _beside(
     best: str | None,
     settings: Settings,
     compare: Compare | None,
-) -> list[Row]:
-    others = {REGRESSION: incumbent} if incumbent else {}
+) -> list[GateResult]:
+    incumbents = {REGRESSION: incumbent} if incumbent else {}
     known = (None, _model(repository, commit), _model(repository, incumbent) if incumbent else None)
     if best and _model(repository, best) not in known:
-        others[ANCHORED] = best
-    if not others:
+        incumbents[ANCHORED] = best
+    if not incumbents:
         return []
     if compare is None:
-        return _as_recorded(repository, commit, others, settings, "models are not compared here")
+        return _as_recorded(repository, commit, incumbents, settings, "models are not compared here")
     sides: list[Side] = []
-    for gate, other in others.items():
+    for gate, release in incumbents.items():
         try:
-            sides += _sides(repository, commit, gate, other, compare)
-            if sides[0].gate == gate and not _in_time(sides[0].found, settings):
-                # Answers stay the same; how long they took says as much about what else the machine did.
-                again = compare(repository, commit, other, anew=True)
+            sides += _sides(repository, commit, gate, release, compare)
+            if sides[0].gate == gate and not _in_time(sides[0].comparison, settings):
+                # Answers do not change between runs; their duration also depends on the load of the machine.
+                again = compare(repository, commit, release, refresh=True)
                 sides[0] = Side(gate, sides[0].name, again)
         except NotComparableError as error:
-            return _as_recorded(repository, commit, others, settings, str(error))
+            return _as_recorded(repository, commit, incumbents, settings, str(error))
         except ComparisonError as error:
             limit, remedy = "a comparison on the same images", "see to that and check again"
             if gate == ANCHORED:
-                tag = tag_name(VERIFIED, settings.visage_environment, other)
+                tag = tag_name(VERIFIED, settings.visage_environment, release)
                 remedy += f"; if it must not be the measure: git push origin --delete refs/tags/{tag}"
-            return [Row(gate, f"not known: {error}", limit, "", False, remedy)]
+            return [GateResult(gate, f"not known: {error}", limit, "", False, remedy)]
     return compared(sides, settings)
 
 
-def _sides(repository: Repository, commit: str, gate: str, other: str, compare: Compare) -> Iterable[Side]:
+def _sides(
+    repository: Repository, commit: str, gate: str, incumbent: str, compare: Compare
+) -> Iterable[Side]:
     """Compare with a release on the images of `commit`, and on those that the release was judged by.
 
     The second comparison is left out where the images are the same, or where the releases learnt from other
     sources of data. Without it, a change that makes the hold-out set smaller or easier could hide a loss.
     """
     name = {REGRESSION: "the incumbent", ANCHORED: "the best release"}[gate]
-    yield Side(gate, name, compare(repository, commit, other))
-    images = holdout(repository, other)
-    same_source = _source(repository, other) == _source(repository, commit)
+    yield Side(gate, name, compare(repository, commit, incumbent))
+    images = holdout(repository, incumbent)
+    same_source = _source(repository, incumbent) == _source(repository, commit)
     if images is not None and images != holdout(repository, commit) and same_source:
-        yield Side(gate, f"{name} on its own hold-out set", compare(repository, commit, other, images=other))
+        yield Side(
+            gate, f"{name} on its own hold-out set", compare(repository, commit, incumbent, images=incumbent)
+        )
 
 
 def _model(repository: Repository, commit: str) -> str | None:
@@ -303,48 +313,48 @@ def _source_of(params: bytes | None) -> object:
 
 
 def _as_recorded(
-    repository: Repository, commit: str, others: dict[str, str], settings: Settings, why: str
-) -> list[Row]:
+    repository: Repository, commit: str, incumbents: dict[str, str], settings: Settings, why: str
+) -> list[GateResult]:
     """Compare the accuracies that commits record, without knowing which images each model got right."""
-    rows, one = [], evaluation(repository, commit)
-    for gate, name in others.items():
-        other = evaluation(repository, name)
-        value, shown = f"{one.mean_accuracy:.4f}", f"{other.mean_accuracy:.4f}"
-        luck = tolerance(one, other)
+    rows, model = [], evaluation(repository, commit)
+    for gate, name in incumbents.items():
+        incumbent = evaluation(repository, name)
+        value, shown = f"{model.mean_accuracy:.4f}", f"{incumbent.mean_accuracy:.4f}"
+        luck = tolerance(model, incumbent)
         if holdout(repository, commit) != holdout(repository, name):
-            # Accuracies on two sets of images say nothing about each other.
+            # Accuracies on two sets of images cannot be compared.
             value, limit = f"{value} on other images", f"a comparison on the same images ({why})"
             remedy = "configure the DVC remote that has both models: dvc remote add --default NAME URL"
-            rows.append(Row(gate, value, limit, shown, False, remedy))
+            rows.append(GateResult(gate, value, limit, shown, False, remedy))
         elif luck is None:
             limit, remedy = "the 95% interval of both accuracies", "run dvc repro evaluate"
-            rows.append(Row(gate, f"{value} without an interval", limit, shown, False, remedy))
+            rows.append(GateResult(gate, f"{value} without an interval", limit, shown, False, remedy))
         else:
-            floor = other.mean_accuracy - luck - (settings.max_mean_loss if gate == ANCHORED else 0)
+            floor = incumbent.mean_accuracy - luck - (settings.max_mean_loss if gate == ANCHORED else 0)
             limit = f"at least {floor:.4f} (two standard errors less: {why})"
-            rows.append(Row(gate, value, limit, shown, one.mean_accuracy >= floor))
+            rows.append(GateResult(gate, value, limit, shown, model.mean_accuracy >= floor))
     return rows
 
 
-def compared(sides: Sequence[Side], settings: Settings) -> list[Row]:
-    """Return the rows of one or more comparisons of a model; the first says how fast and large it is."""
-    size = sides[0].found.size
+def compared(sides: Sequence[Side], settings: Settings) -> list[GateResult]:
+    """Return the rows of one or more comparisons of a model; speed and size come from the first."""
+    size = sides[0].comparison.size
     times, most = settings.max_latency_ratio, settings.max_latency_ms
-    latency = sides[0].found.latency
+    latency = sides[0].comparison.latency
     return [
         *_means(sides, settings),
         _parts("attribute", _attributes(sides), _ATTRIBUTES, settings.max_attribute_loss, sides),
         _parts("slice", _slices(sides), _SLICES, settings.max_slice_loss),
         _dead(sides),
-        Row(
+        GateResult(
             "latency",
-            ", ".join(f"{one.ratio:.2f} times at {_words(name)}" for name, one in latency.items())
-            + f", {_one_image(sides[0].found):.3g} ms for an image",
+            ", ".join(f"{batch.ratio:.2f} times at {_words(name)}" for name, batch in latency.items())
+            + f", {_one_image(sides[0].comparison):.3g} ms for an image",
             f"at most {times:g} times, {most:g} ms",
-            ", ".join(f"{one.incumbent_p50_ms:.3g} ms" for one in latency.values()),
-            _in_time(sides[0].found, settings),
+            ", ".join(f"{batch.incumbent_p50_ms:.3g} ms" for batch in latency.values()),
+            _in_time(sides[0].comparison, settings),
         ),
-        Row(
+        GateResult(
             "size",
             f"{size.ratio:.2f} times, {size.bytes:,} bytes",
             f"at most {settings.max_size_ratio:g} times, {settings.max_model_bytes:,} bytes",
@@ -354,21 +364,21 @@ def compared(sides: Sequence[Side], settings: Settings) -> list[Row]:
     ]
 
 
-def _in_time(found: Comparison, settings: Settings) -> bool:
+def _in_time(comparison: Comparison, settings: Settings) -> bool:
     return (
-        all(one.ratio <= settings.max_latency_ratio for one in found.latency.values())
-        and _one_image(found) <= settings.max_latency_ms
+        all(latency.ratio <= settings.max_latency_ratio for latency in comparison.latency.values())
+        and _one_image(comparison) <= settings.max_latency_ms
     )
 
 
-def _one_image(found: Comparison) -> float:
+def _one_image(comparison: Comparison) -> float:
     """Return the milliseconds that a call takes at the smallest number of images, which is one."""
-    return min(one.p50_ms for one in found.latency.values())
+    return min(latency.p50_ms for latency in comparison.latency.values())
 
 
-def _means(sides: Sequence[Side], settings: Settings) -> list[Row]:
+def _means(sides: Sequence[Side], settings: Settings) -> list[GateResult]:
     margins = {REGRESSION: 0.0, ANCHORED: settings.max_mean_loss}
-    p_values = holm([_p_lost(side.found.mean_accuracy, margins[side.gate]) for side in sides])
+    p_values = holm([_p_lost(side.comparison.mean_accuracy, margins[side.gate]) for side in sides])
     rows = []
     for gate, margin in margins.items():
         here = [(side, p) for side, p in zip(sides, p_values, strict=True) if side.gate == gate]
@@ -380,21 +390,21 @@ def _means(sides: Sequence[Side], settings: Settings) -> list[Row]:
             f"{mean.accuracy:.4f} ({mean.difference:+.4f}, {mean.low:+.4f} to {mean.high:+.4f}, p {p:.2g})"
             + (" on its own hold-out set" if position else "")
             for position, (side, p) in enumerate(here)
-            for mean in [side.found.mean_accuracy]
+            for mean in [side.comparison.mean_accuracy]
         ]
-        incumbents = (f"{side.found.mean_accuracy.incumbent:.4f}" for side, _ in here)
+        incumbents = (f"{side.comparison.mean_accuracy.incumbent:.4f}" for side, _ in here)
         limit = f"p{lost} over {_MEAN}{adjusted}"
         ok = all(p > _MEAN for _, p in here)
-        rows.append(Row(gate, "; ".join(values), limit, "; ".join(incumbents), ok))
+        rows.append(GateResult(gate, "; ".join(values), limit, "; ".join(incumbents), ok))
     return rows
 
 
-def _p_lost(found: Difference, margin: float) -> float:
+def _p_lost(mean: Difference, margin: float) -> float:
     """Return how likely chance alone shows this loss if the model truly loses `margin` or less."""
     if not margin:
-        return found.p_worse
-    error = (found.high - found.low) / _IN_INTERVAL
-    beyond = found.difference + margin
+        return mean.p_worse
+    error = (mean.high - mean.low) / _IN_INTERVAL
+    beyond = mean.difference + margin
     if not error:
         return float(beyond >= 0)
     return _NORMAL.cdf(beyond / error)
@@ -413,40 +423,44 @@ _Part = tuple[str, Side, Difference]
 
 
 def _attributes(sides: Sequence[Side]) -> list[_Part]:
-    return [(name, side, one) for side in sides for name, one in side.found.per_attribute.items()]
+    return [(name, side, part) for side in sides for name, part in side.comparison.per_attribute.items()]
 
 
 def _slices(sides: Sequence[Side]) -> list[_Part]:
-    return [(name, side, one) for side in sides for name, one in side.found.slices.items()]
+    return [(name, side, part) for side in sides for name, part in side.comparison.slices.items()]
 
 
-def _parts(kind: str, parts: Sequence[_Part], alpha: float, loss: float, sides: Sequence[Side] = ()) -> Row:
-    """Return the row that says whether any attribute or slice is worse, beyond chance and beyond `loss`."""
-    p_values = holm([one.p_worse for _, _, one in parts])
+def _parts(
+    kind: str, parts: Sequence[_Part], alpha: float, loss: float, sides: Sequence[Side] = ()
+) -> GateResult:
+    """Return the row of attributes or slices that are worse by a significant loss larger than `loss`."""
+    p_values = holm([part.p_worse for _, _, part in parts])
     ranked = sorted(zip(p_values, parts, strict=True), key=lambda item: (item[0], item[1][2].difference))
     worse = [
-        f"{name} {one.difference:+.4f} (p {p:.2g}{_against(side)})"
-        for p, (name, side, one) in ranked
-        if p <= alpha and one.difference < -loss
+        f"{name} {part.difference:+.4f} (p {p:.2g}{_against(side)})"
+        for p, (name, side, part) in ranked
+        if p <= alpha and part.difference < -loss
     ]
     shown = worse[:_NAMED] or [f"none of {len({name for name, _, _ in parts})}"]
     if len(worse) > _NAMED:
         shown.append(f"{len(worse) - _NAMED} more")
-    if lacking := list(dict.fromkeys(name for side in sides for name in side.found.only_incumbent)):
+    if lacking := list(dict.fromkeys(name for side in sides for name in side.comparison.only_incumbent)):
         shown.append(f"without {_few(lacking)}")
     limit = f"no loss{f' over {loss:g}' if loss else ''} at p up to {alpha} (Holm)"
-    return Row(f"no {kind} worse", ", ".join(shown), limit, "", not worse)
+    return GateResult(f"no {kind} worse", ", ".join(shown), limit, "", not worse)
 
 
-def _dead(sides: Sequence[Side]) -> Row:
-    """Return the row that says whether any attribute died: its answers told something, and now tell nothing.
+def _dead(sides: Sequence[Side]) -> GateResult:
+    """Return the row that shows whether any attribute has died: its answers no longer carry information.
 
     Only the rarer answer counts, as a constant gives the other one. An attribute is dead if the model gives
     the rarer answer where it is right no more often than by chance (Fisher's exact test). It died if the
     other release was alive, and if more of the images with that answer are lost than chance explains (the
     sign test of the images that one of both models finds).
     """
-    parts = [(name, side, one.rare) for side in sides for name, one in side.found.per_attribute.items()]
+    parts = [
+        (name, side, part.rare) for side in sides for name, part in side.comparison.per_attribute.items()
+    ]
     p_values = holm([_p_sign(rare.lost, rare.gained) for _, _, rare in parts])
     died = [
         f"{name} ({rare.found} of {rare.count} found, not {rare.incumbent_found}, p {p:.2g}{_against(side)})"
@@ -458,11 +472,11 @@ def _dead(sides: Sequence[Side]) -> Row:
     if len(died) > _NAMED:
         shown.append(f"{len(died) - _NAMED} more")
     limit = f"none dead that was alive, at p up to {_DEAD} (Holm)"
-    return Row("no attribute dead", ", ".join(shown), limit, "", not died)
+    return GateResult("no attribute dead", ", ".join(shown), limit, "", not died)
 
 
 def _lives(rare: Rare, found: int, false: int) -> bool:
-    """Tell whether a model gives the rarer answer more often where it is right, by Fisher's exact test."""
+    """Return whether the rarer answer is more frequent where it is right, by Fisher's exact test."""
     answers, images = found + false, rare.count + rare.others
     ways = _log_ways(images, answers)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from gitops.errors import GitError
 
 _OURS = {
-    # Told at each command, as the variable below names a file of grafts.
+    # Set at each command, as the variable below names a file of grafts.
     "advice.graftFileDeprecated": "false",
     "core.attributesFile": os.devnull,
     "core.autocrlf": "false",
@@ -119,17 +119,17 @@ def variables(
         config: Configuration of this command alone.
 
     """
-    found = _inherited(os.environ) | _ALWAYS | dict(env or {})
-    found |= _overrides({**_OURS, **(config or {})}.items(), found)
+    variables = _inherited(os.environ) | _ALWAYS | dict(env or {})
+    variables |= _overrides({**_OURS, **(config or {})}.items(), variables)
     if not content:
-        yield found | {"GIT_CONFIG_GLOBAL": os.devnull}
+        yield variables | {"GIT_CONFIG_GLOBAL": os.devnull}
         return
     # A file rather than variables: git hides those from its helper at a remote that is a folder, which asks
     # for safe.directory as well, and the repository's own configuration must go on beating the user's.
     with tempfile.NamedTemporaryFile(prefix="gitops-config-") as file:
         file.write(content.encode("utf-8", "surrogateescape"))
         file.flush()
-        yield found | {"GIT_CONFIG_GLOBAL": file.name}
+        yield variables | {"GIT_CONFIG_GLOBAL": file.name}
 
 
 def _inherited(environ: Mapping[str, str], keep: str = "") -> dict[str, str]:
@@ -144,10 +144,10 @@ def _overrides(settings: Iterable[tuple[str, str]], environ: Mapping[str, str]) 
     """Add settings after those that the variables already carry: the last one counts."""
     count = environ.get("GIT_CONFIG_COUNT", "")
     first = int(count) if count.isascii() and count.isdigit() else 0
-    found = {}
+    variables = {}
     for number, (name, value) in enumerate(settings, start=first):
-        found |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
-    return found | {"GIT_CONFIG_COUNT": str(first + len(found) // 2)}
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables | {"GIT_CONFIG_COUNT": str(first + len(variables) // 2)}
 
 
 def _is_personal(entry: str) -> bool:

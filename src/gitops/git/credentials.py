@@ -9,7 +9,7 @@ def git_variables() -> dict[str, str]:
     """Return the variables by which git logs into GitHub with GITHUB_TOKEN, in a step of GitHub Actions.
 
     A checkout that keeps no credentials needs them. The token itself is in none of them, and no other server
-    is told it.
+    gets it.
     """
     server = os.environ.get("GITHUB_SERVER_URL")
     if not server or not os.environ.get("GITHUB_TOKEN"):
@@ -19,7 +19,7 @@ def git_variables() -> dict[str, str]:
     if any(os.environ.get(f"GIT_CONFIG_KEY_{number}") == key for number in range(count)):
         return {}
     # The empty one makes git forget the helpers that were configured before.
-    found = {"GIT_CONFIG_COUNT": str(count + 2)}
+    variables = {"GIT_CONFIG_COUNT": str(count + 2)}
     for number, value in enumerate(("", _HELPER), start=count):
-        found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return found
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables

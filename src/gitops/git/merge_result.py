@@ -24,12 +24,12 @@ _LINK, _SUBMODULE = "120000", "160000"
 _LONGEST_NAME, _LONGEST_LINK = 255, 4096
 _MOST_NAMED = 5
 _HOPS = 40
-_ANEW = "make its commits anew with git on a branch off main"
+_ANEW = "make its commits again with git on a branch off main"
 
 
 @dataclass(frozen=True)
 class MergeResult:
-    """What a branch makes of main.
+    """The result of merging a branch into main.
 
     Attributes:
         main: The commit of main that the branch would be merged into.
@@ -63,7 +63,7 @@ def merge_result(
         branch: the branch, for the commands that a line recommends.
 
     Returns:
-        The result, and what stands against it. There is no result where git cannot make one.
+        The result, and the problems that prevent it. There is no result if git cannot merge.
 
     """
     if repository.is_ancestor(head, main):
@@ -104,13 +104,13 @@ def _broken_objects(repository: Repository, main: str, head: str) -> Iterator[Fi
         file.write_bytes(pack)
         done = repository.run("index-pack", "--strict", str(file), timeout=600)
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
-        problem = re.sub(r"^(?:fatal|error): ", "", next((row for row in said if "error" in row), said[-1]))
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+        problem = re.sub(r"^(?:fatal|error): ", "", next((row for row in lines if "error" in row), lines[-1]))
         yield Finding(_HISTORY, f"git fsck: {problem[:200]}", _ANEW)
 
 
 def _broken_entries(repository: Repository, main: str, tree: str) -> Iterator[Finding]:
-    """Name what a checkout of the result could not hold, or would hold in one of two ways."""
+    """Yield the files that a checkout of the result could not contain, or not in a defined way."""
     entries = repository.entries(tree)
     known = {(entry.path, entry.mode, entry.object_id) for entry in repository.entries(main)}
     if twice := [path for path, count in Counter(entry.path for entry in entries).items() if count > 1]:
@@ -141,11 +141,11 @@ def _alike(entries: list[Entry], known: set[str]) -> list[str]:
     paths = {entry.path for entry in entries}
     paths |= {parent for path in paths for parent in _parents(path)}
     known = known | {parent for path in known for parent in _parents(path)}
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for path in sorted(paths):
-        found.setdefault(unicodedata.normalize("NFC", path).casefold(), []).append(path)
+        groups.setdefault(unicodedata.normalize("NFC", path).casefold(), []).append(path)
     return [
-        path for group in found.values() if len(group) > 1 and not known.issuperset(group) for path in group
+        path for group in groups.values() if len(group) > 1 and not known.issuperset(group) for path in group
     ]
 
 

@@ -50,8 +50,8 @@ def is_full_sha(text: str) -> bool:
 class Tag:
     """A tag: its name without `refs/tags/`, its own object id, and the commit that it marks.
 
-    `message` and `at` are those of an annotated tag. `problem` says why this is no annotated tag on a commit
-    that can be read, or None where it is one.
+    `message` and `at` are those of an annotated tag. `problem` is the reason if it is not an annotated tag on
+    a commit that can be read, or None where it is one.
     """
 
     name: str
@@ -99,7 +99,9 @@ class Repository:
     Every command has a timeout, never asks a question and never goes through a shell. Commands that talk to
     a remote are tried again, with growing pauses, when the network fails, and only then.
 
-    :raises GitError: from every method, with git's own last line, when git fails.
+    Raises:
+        GitError: from every method, with git's own last line, when git fails.
+
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -180,7 +182,7 @@ class Repository:
         env: Mapping[str, str] | None = None,
         config: Mapping[str, str] | None = None,
     ) -> str:
-        """Run `git ARGS` here and return what it printed, without the final newline."""
+        """Run `git ARGS` here and return its output, without the final newline."""
         data = input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input
         return _text(self._output(*args, timeout=timeout, input=data, env=env, config=config)).removesuffix(
             "\n"
@@ -223,17 +225,17 @@ class Repository:
         if not files:
             return []
         query = "".join(f"{commit}:{_one_line(path)}\n" for commit, path in files)
-        rest, found = self._output("cat-file", "--batch", input=query.encode()), []
+        rest, contents = self._output("cat-file", "--batch", input=query.encode()), []
         for _ in files:
             header, _, rest = rest.partition(b"\n")
             match = re.fullmatch(rb"[0-9a-f]{40,64} ([a-z]+) ([0-9]+)", header)
             if match is None:
-                found.append(None)
+                contents.append(None)
                 continue
             size = int(match[2])
             content, rest = rest[:size], rest[size + 1 :]
-            found.append(content if match[1] == b"blob" else None)
-        return found
+            contents.append(content if match[1] == b"blob" else None)
+        return contents
 
     def tree_id(self, commit: str, path: str) -> str | None:
         """Return the id of the tree or blob at `path` in `commit`, or None where there is none."""
@@ -243,37 +245,37 @@ class Repository:
         """Return the ids of objects by name (`<commit>:<path>`, `<commit>^{commit}`); None where missing."""
         if not names:
             return []
-        return [found[0] if found else None for found in self._look_up(names)]
+        return [entry[0] if entry else None for entry in self._look_up(names)]
 
     def sizes(self, files: Sequence[tuple[str, str]]) -> list[int | None]:
         """Return the sizes in bytes of (commit, path) pairs; None where there is no such commit or file."""
-        found = self._look_up([f"{commit}:{path}" for commit, path in files])
-        return [one[2] if one and one[1] == "blob" else None for one in found]
+        entries = self._look_up([f"{commit}:{path}" for commit, path in files])
+        return [entry[2] if entry and entry[1] == "blob" else None for entry in entries]
 
     def _look_up(self, names: Sequence[str]) -> list[tuple[str, str, int] | None]:
         """Return id, kind and size of each object; None where there is none of that name."""
         if not names:
             return []
         query = "".join(f"{_one_line(name)}\n" for name in names)
-        found: list[tuple[str, str, int] | None] = []
+        entries: list[tuple[str, str, int] | None] = []
         for line in self.git("cat-file", "--batch-check", input=query).split("\n"):
             match = re.fullmatch(r"([0-9a-f]{40,64}) ([a-z]+) ([0-9]+)", line)
-            found.append((match[1], match[2], int(match[3])) if match else None)
-        return found
+            entries.append((match[1], match[2], int(match[3])) if match else None)
+        return entries
 
     def _contents(self, objects: Sequence[str], longest: int) -> dict[str, bytes]:
         """Return the contents of objects by id; those that are longer are left out."""
         sizes = zip(objects, self._look_up(objects), strict=True)
-        short = list(dict.fromkeys(name for name, one in sizes if one and one[2] <= longest))
+        short = list(dict.fromkeys(name for name, size in sizes if size and size[2] <= longest))
         if not short:
             return {}
         rest = self._output("cat-file", "--batch", input="".join(f"{name}\n" for name in short).encode())
-        found = {}
+        contents = {}
         for name in short:
             header, _, rest = rest.partition(b"\n")
             size = int(header.rpartition(b" ")[2])
-            found[name], rest = rest[:size], rest[size + 1 :]
-        return found
+            contents[name], rest = rest[:size], rest[size + 1 :]
+        return contents
 
     def ambiguous(self, commit: str, path: str) -> str | None:
         """Return the part of a path that names two entries of the trees of a commit, or None.
@@ -321,7 +323,7 @@ class Repository:
         args = ("pack-objects", "--quiet", "--revs", "--stdout")
         return self._output(*args, input=revisions.encode(), timeout=600)
 
-    def merge_tree(self, one: str, other: str) -> tuple[str, list[str]]:
+    def merge_tree(self, ours: str, theirs: str) -> tuple[str, list[str]]:
         """Merge two commits, given by their full ids, without a checkout.
 
         Neither the configuration of the repository nor the attributes of its checkout (`.gitattributes`,
@@ -332,9 +334,9 @@ class Repository:
             The tree of the result, and the files in conflict.
 
         """
-        args = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", one, other)
-        found = self.git("rev-parse", "--git-path", "objects", "--git-path", "shallow").split("\n")
-        objects, shallow = ((self.path / name).resolve() for name in found)
+        args = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
+        folders = self.git("rev-parse", "--git-path", "objects", "--git-path", "shallow").split("\n")
+        objects, shallow = ((self.path / name).resolve() for name in folders)
         with tempfile.TemporaryDirectory(prefix="gitops-merge-") as folder:
             self.git("init", "--quiet", "--bare", "--template=", folder)
             env = {"GIT_DIR": folder, "GIT_OBJECT_DIRECTORY": str(objects)}
@@ -386,17 +388,17 @@ class Repository:
         branches = f"{self.namespace(remote)}/heads/"
         return bool(self.git("for-each-ref", "--count=1", f"--contains={commit}", branches))
 
-    def merge_bases(self, one: str, other: str) -> list[str]:
+    def merge_bases(self, first: str, second: str) -> list[str]:
         """Return all best common ancestors of two commits: none where their histories never met."""
-        args = ("merge-base", "--all", _revision(one), _revision(other))
+        args = ("merge-base", "--all", _revision(first), _revision(second))
         result = self.run(*args)
         if result.returncode not in (0, 1):
             raise self._failure(args, result)
         return _text(result.stdout).split()
 
-    def merge_base(self, one: str, other: str) -> str | None:
+    def merge_base(self, first: str, second: str) -> str | None:
         """Return a best common ancestor of two commits, or None where their histories never met."""
-        return next(iter(self.merge_bases(one, other)), None)
+        return next(iter(self.merge_bases(first, second)), None)
 
     def log(self, revision: str, *paths: str, options: Iterable[str] = ()) -> list[Commit]:
         """Return the commits that lead to `revision` (and change `paths`, where given), newest first."""
@@ -404,7 +406,7 @@ class Repository:
         return self._describe(listed.split())
 
     def _describe(self, commits: Sequence[str]) -> list[Commit]:
-        """Read commits as they are stored: git would convert their text by what they say of its encoding."""
+        """Read commits as they are stored: git would convert their text to the encoding that they declare."""
         contents = self._contents(commits, _LONGEST_COMMIT)
         return [
             _commit(commit, contents[commit] if commit in contents else self._beginning(commit))
@@ -436,7 +438,7 @@ class Repository:
         return self.git("remote", "get-url", remote) if remote in self.remotes() else remote
 
     def fetch(self, remote: str, *, timeout: float = 300) -> None:
-        """Make `refs/gitops/<remote>/` what `remote` has: all its branches and tags, and no other."""
+        """Make `refs/gitops/<remote>/` a copy of all branches and tags of `remote`."""
         namespace = self.namespace(remote)
         specs = (f"+refs/heads/*:{namespace}/heads/*", f"+refs/tags/*:{namespace}/tags/*")
         self.fetch_refs(remote, *specs, timeout=timeout)
@@ -444,7 +446,7 @@ class Repository:
     def fetch_refs(
         self, remote: str, *specs: str, env: Mapping[str, str] | None = None, timeout: float = 300
     ) -> None:
-        """Fetch exactly these reference specifications, and drop what the remote dropped from under them."""
+        """Fetch exactly these reference specifications, and drop references that the remote no longer has."""
         self._remote(
             "fetch",
             "--quiet",
@@ -470,7 +472,7 @@ class Repository:
         """Return tags: the repository's own, or those last fetched from `remote`.
 
         A pattern is a full name, a leading part up to a slash (`verified/staging`) or a glob. Anybody may
-        have made a tag, so this raises for none: `Tag.problem` says what is wrong with it.
+        have made a tag, so this never raises: `Tag.problem` is the fault of the tag.
         """
         prefix = f"{self.namespace(remote)}/tags/" if remote else "refs/tags/"
         # Names and ids alone: git stops at a tag whose object it lacks once it is asked for more.
@@ -481,7 +483,7 @@ class Repository:
         )
         names = [line.partition(" ")[::2] for line in listed.split("\n") if line]
         kinds = dict(zip(names, self._look_up([object_id for object_id, _ in names]), strict=True))
-        annotated = [one[0] for one in kinds.values() if one and one[1] == "tag"]
+        annotated = [entry[0] for entry in kinds.values() if entry and entry[1] == "tag"]
         contents = self._contents(annotated, _LONGEST_TAG)
         return [
             _tag(name.removeprefix(prefix), object_id, kinds[object_id, name], contents.get(object_id))
@@ -564,11 +566,13 @@ class Repository:
     ) -> None:
         """Push ids to full reference names of `remote`, all or none; None deletes.
 
-        Without a lease only what is new or fast-forwards is accepted. A lease (reference -> the id that the
-        remote must still have, None: must not exist) overwrites exactly that.
+        Without a lease only new references and fast-forwards are accepted. A lease (reference -> the id that
+        the remote must still have, None: must not exist) overwrites exactly that.
 
-        :raises PushRejectedError: when the remote refuses; never tried again.
-        :raises NetworkError: when the remote stays unreachable.
+        Raises:
+            PushRejectedError: if the remote refuses; never tried again.
+            NetworkError: if the remote stays unreachable.
+
         """
         options = [f"--force-with-lease={ref}:{expected or ''}" for ref, expected in (leases or {}).items()]
         if len(refs) > 1:
@@ -581,12 +585,12 @@ class Repository:
         try:
             self._remote(*command, timeout=timeout, config=config)
         except PushRejectedError as error:
-            if not (found := self._in_the_way(remote, [ref for ref, target in refs.items() if target])):
+            if not (obstacle := self._in_the_way(remote, [ref for ref, target in refs.items() if target])):
                 raise
             shown = _CREDENTIALS.sub("***@", remote)
             raise PushRejectedError(
-                f"git push: {found[0]} of {shown} stands where {found[1]} would be; "
-                f"delete it: git push {shown} --delete {found[0]}"
+                f"git push: {obstacle[0]} of {shown} stands where {obstacle[1]} would be; "
+                f"delete it: git push {shown} --delete {obstacle[0]}"
             ) from error
 
     def _in_the_way(self, remote: str, refs: Iterable[str]) -> tuple[str, str] | None:
@@ -663,20 +667,20 @@ def _commit(commit: str, content: bytes) -> Commit:
     )
 
 
-def _tag(name: str, object_id: str, found: tuple[str, str, int] | None, content: bytes | None) -> Tag:
-    if found is None:
+def _tag(name: str, object_id: str, entry: tuple[str, str, int] | None, content: bytes | None) -> Tag:
+    if entry is None:
         return Tag(name, object_id, object_id, problem="its object is missing")
-    if found[1] != "tag":
-        marks = "" if found[1] == "commit" else f" on a {found[1]}"
+    if entry[1] != "tag":
+        marks = "" if entry[1] == "commit" else f" on a {entry[1]}"
         return Tag(name, object_id, object_id, problem=f"a lightweight tag{marks}")
     if content is None:
-        return Tag(name, object_id, object_id, problem=f"{found[2]:,} bytes long")
+        return Tag(name, object_id, object_id, problem=f"{entry[2]:,} bytes long")
     header, _, message = content.partition(b"\n\n")
     target = re.match(rb"object ([0-9a-f]{40,64})\ntype ([a-z]+)\n", header)
     time = _TIME.search(header)
     problem = None
     if target is None:
-        problem = "not what git writes"
+        problem = "not written by git"
     elif target[2] != b"commit":
         problem = f"a tag on a {target[2].decode()}"
     try:

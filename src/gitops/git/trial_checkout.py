@@ -12,7 +12,7 @@ def make(repository: Repository, commit: str, folder: Path) -> None:
     """Check `commit` out into a new folder under `folder`, look at every file, and remove it again.
 
     Raises:
-        CheckoutError: naming a file that is not what the commit says: one that is missing, one of two with
+        CheckoutError: naming a file that differs from the commit: one that is missing, one of two with
             the same name, a submodule, or a link that leads nowhere or out of the checkout.
         GitError: when git fails.
 
@@ -31,8 +31,8 @@ def make(repository: Repository, commit: str, folder: Path) -> None:
             seen.add(entry.path)
             _look(root, entry.path, entry.mode)
         if made.returncode != 0:
-            said = made.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
-            raise CheckoutError(said[-1])
+            lines = made.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+            raise CheckoutError(lines[-1])
 
 
 def _look(root: Path, name: str, mode: str) -> None:

@@ -50,9 +50,12 @@ class Workspace:
 def workspace(origin: Origin, commit: str, home: Path) -> Iterator[Workspace]:
     """Check `commit` (40 hex digits) out of `origin` into a new folder under `home`; remove it at the end.
 
-    What a killed process left under `home` is removed first, and processes that still work in it are ended.
+    Leftovers of a killed process under `home` are removed first, and processes that still work there are
+    ended.
 
-    :raises GitError: when `origin` cannot be reached or has no such commit.
+    Raises:
+        GitError: if `origin` cannot be reached or has no such commit.
+
     """
     if not is_full_sha(commit):
         # A task gets it from the task before, in a place that people may edit.
@@ -80,7 +83,7 @@ def workspace(origin: Origin, commit: str, home: Path) -> Iterator[Workspace]:
                 shutil.copyfile(origin.dvc_config, path / ".dvc" / "config.local")
             yield Workspace(path, origin, repository, commit)
         finally:
-            # What a stage left running would write on into the folder while it is removed.
+            # Processes that a stage left running would write into the folder while it is removed.
             _end_processes_in(path)
             if path.exists():
                 shutil.rmtree(path)
@@ -93,7 +96,9 @@ def resolve(origin: Origin, ref: str, home: Path, *, mirror: Path | None = None)
     With a `mirror`, the folder of a bare copy of `origin`, `ref` may also be the full id of a commit that a
     branch of `origin` contains. A server may give out more by its id: forks and closed pull requests.
 
-    :raises GitError: when `origin` cannot be reached, or has no such branch or commit.
+    Raises:
+        GitError: if `origin` cannot be reached, or has no such branch or commit.
+
     """
     if mirror is not None and is_full_sha(ref):
         copy = update_mirror(origin, mirror)
@@ -103,16 +108,18 @@ def resolve(origin: Origin, ref: str, home: Path, *, mirror: Path | None = None)
     home.mkdir(parents=True, exist_ok=True)
     with origin.session():
         reference = f"refs/heads/{ref}"
-        found = Repository(home).remote_refs(origin.url, reference)
-    if reference not in found:
+        references = Repository(home).remote_refs(origin.url, reference)
+    if reference not in references:
         raise GitError(f"{ref}: no such branch on {origin.url}; give a branch or a full commit id")
-    return found[reference]
+    return references[reference]
 
 
 def update_mirror(origin: Origin, folder: Path) -> Repository:
     """Bring the bare copy of `origin` in `folder` up to date; make it where it is missing.
 
-    :raises GitError: when `origin` cannot be reached.
+    Raises:
+        GitError: if `origin` cannot be reached.
+
     """
     repository = Repository(folder)
     if not (folder / "HEAD").is_file():
@@ -153,7 +160,7 @@ def _sweep(home: Path) -> None:
 
 
 def _end_processes_in(path: Path) -> None:
-    """End what was left running: after a kill, `dvc repro` and the training below it would work for hours."""
+    """End leftover processes: after a kill, `dvc repro` and the training below it would work for hours."""
     orphans = []
     for process in psutil.process_iter():
         try:

@@ -22,7 +22,7 @@ REFERENCE = "data/reference.parquet"
 
 @dataclass(frozen=True)
 class _Output:
-    """A file of a release: its path, how its digest is made, which record has that, and what mends both."""
+    """A file of a release: its path, its kind of digest, the record of it, and the repair command."""
 
     path: str
     algorithm: str
@@ -33,15 +33,15 @@ class _Output:
         """Return the digest that the release records."""
         if self.record == EVALUATION:
             return evaluation(repository, release).model_sha256
-        found = lockfile.digest(repository, release, self.path)
-        if found is None:
+        digest = lockfile.digest(repository, release, self.path)
+        if digest is None:
             raise ModelError(self.path, f"{self.record} of {release[:12]} does not record it", self.remedy)
-        return found
+        return digest
 
     def is_at(self, path: Path, digest: str) -> bool:
-        return path.is_file() and self.of(path) == digest
+        return path.is_file() and self.actual_digest(path) == digest
 
-    def of(self, path: Path) -> str:
+    def actual_digest(self, path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, self.algorithm).hexdigest()
 
@@ -57,13 +57,15 @@ def fetch_model(
 
     Once fetched it needs neither `origin` nor the DVC remote. DVC's own configuration names the remote.
 
-    What the DVC remote gives is held against the digest in the release's `dvc.lock`, and what is in `cache`
-    against its name, each time.
+    Files from the DVC remote are compared with the digest in the release's `dvc.lock`, and the files in
+    `cache` against its name, each time.
 
-    :raises ModelError: when its digest is not the one that the release records.
-    :raises GateError: when the release records none.
-    :raises StorageError: when the DVC remote does not give it.
-    :raises GitError: when `origin` cannot be reached or has no such commit.
+    Raises:
+        ModelError: if its digest is not the one that the release records.
+        GateError: if the release records none.
+        StorageError: if the DVC remote does not give it.
+        GitError: if `origin` cannot be reached or has no such commit.
+
     """
     return _fetch(origin, release, _MODEL, cache, timeout)
 
@@ -73,7 +75,9 @@ def fetch_reference(
 ) -> Path:
     """Return the reference of a release's model, `<md5>.parquet` in `cache`; else as `fetch_model`.
 
-    :raises ModelError: also when the release records none.
+    Raises:
+        ModelError: also when the release records none.
+
     """
     return _fetch(origin, release, _REFERENCE, cache, timeout)
 
@@ -95,7 +99,7 @@ def _fetch(origin: Origin, release: str, output: _Output, cache: Path, timeout: 
         target = cache / f"{digest}{suffix}"
         if not output.is_at(target, digest):
             file = recorded(space.repository, release, output.path)
-            # By its digest and past DVC's own cache, which is trusted whatever became of what it holds.
+            # By its digest and past DVC's own cache, which DVC trusts even if its files are damaged.
             fresh = space.path / f"{file.md5}{suffix}"
             Storage(space.path).fetch(file.md5, fresh, timeout=timeout)
             _check(fresh, file, release, output)
@@ -106,11 +110,11 @@ def _fetch(origin: Origin, release: str, output: _Output, cache: Path, timeout: 
 
 def _check(path: Path, file: Recorded, release: str, output: _Output) -> None:
     with path.open("rb") as content:
-        found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != file.md5:
+        md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if md5 != file.md5:
         raise ModelError(
             f"{output.path} of {release[:12]}",
-            f"the DVC remote's copy has the MD5 digest {found[:12]}, dvc.lock records {file.md5[:12]}",
+            f"the DVC remote's copy has the MD5 digest {md5[:12]}, dvc.lock records {file.md5[:12]}",
             "remove it there and push it again",
         )
 
@@ -119,11 +123,11 @@ def _keep(file: Path, target: Path, release: str, output: _Output, digest: str) 
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".model-") as folder:
         # Copied beside its place first, so that it appears there whole.
         fresh = Path(shutil.copyfile(file, Path(folder) / file.name))
-        found = output.of(fresh)
-        if found != digest:
+        actual = output.actual_digest(fresh)
+        if actual != digest:
             raise ModelError(
                 f"{output.path} of {release[:12]}",
-                f"its digest is {found[:12]}, {output.record} records {digest[:12]}",
+                f"its digest is {actual[:12]}, {output.record} records {digest[:12]}",
                 f"the release does not fit together: {output.remedy}",
             )
         fresh.replace(target)

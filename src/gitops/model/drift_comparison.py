@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _Difference = Annotated[float, Field(ge=-1, le=1)]
 
 
-class Change(Record):
+class AttributeChange(Record):
     """An accuracy, that of the incumbent, and their difference with its 95% interval."""
 
     accuracy: Share
@@ -34,15 +34,15 @@ class Change(Record):
         return "{:+.2f} points ({:+.2f} to {:+.2f})".format(*points)
 
 
-class Drifted(Record):
+class DriftComparison(Record):
     """Two models on `samples` images of `batches` that neither of them learned from."""
 
     format: Literal[1, 2]
     model_sha256: Digest
     batches: list[str] = Field(min_length=1)
     samples: int = Field(ge=1)
-    mean_accuracy: Change
-    per_attribute: dict[str, Change]
+    mean_accuracy: AttributeChange
+    per_attribute: dict[str, AttributeChange]
 
     def __str__(self) -> str:
         mean = self.mean_accuracy
@@ -52,7 +52,7 @@ class Drifted(Record):
         )
 
 
-def of_commit(repository: Repository, commit: str, model_sha256: str | None) -> Drifted | None:
+def of_commit(repository: Repository, commit: str, model_sha256: str | None) -> DriftComparison | None:
     """Return the comparison of the model with this digest, or None if `commit` has none of that model.
 
     A commit may still have the file of an earlier candidate, which was about another model. A file that
@@ -62,8 +62,8 @@ def of_commit(repository: Repository, commit: str, model_sha256: str | None) -> 
     if content is None or model_sha256 is None:
         return None
     try:
-        found = record.read(Drifted, content)
+        comparison = record.read(DriftComparison, content)
     except ParseError as error:
         log.warning("%s in %s: %s; it is left out", PATH, commit[:12], error)
         return None
-    return found if found.model_sha256 == model_sha256 else None
+    return comparison if comparison.model_sha256 == model_sha256 else None

@@ -14,7 +14,7 @@ _AGAIN = "train and export again"
 
 
 class Accuracy(Record):
-    """The accuracy for one attribute or in one slice; None where too few images tell."""
+    """The accuracy for one attribute or in one slice; None if there are too few images."""
 
     accuracy: Share | None
     accuracy_low: Share | None = None

@@ -76,7 +76,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """The metrics of one model. Empty where there are none."""
 
     sha256: str | None = None
@@ -87,7 +87,7 @@ class Figures:
     counts: dict[str, int] = field(default_factory=dict)
     """The number of images of each part."""
     speed: dict[str, float] = field(default_factory=dict)
-    """Milliseconds for a batch, by what was measured."""
+    """Milliseconds for a batch, by the name of the measurement."""
     model_bytes: int | None = None
     variant: str | None = None
     training: Training = field(default_factory=Training)
@@ -102,18 +102,18 @@ class Figures:
         return self.evaluation is not None or bool(self.means)
 
 
-def of_commit(repository: Repository, commit: str | None) -> Figures:
+def of_commit(repository: Repository, commit: str | None) -> Metrics:
     """Return the metrics of a commit; those of None are empty."""
     if commit is None:
-        return Figures()
+        return Metrics()
     paths = (EVALUATION, PERFORMANCE, TRAINING, EXPORT, CURVE)
     contents: dict[str, bytes | None] = dict(
         zip(paths, repository.read_all([(commit, path) for path in paths]), strict=True)
     )
-    return _figures(contents.get)
+    return _metrics(contents.get)
 
 
-def of_folder(folder: Path) -> Figures:
+def of_folder(folder: Path) -> Metrics:
     """Return the metrics of a folder that holds `metrics/` and `plots/`, or the files of both themselves."""
 
     def read(path: str) -> bytes | None:
@@ -122,13 +122,13 @@ def of_folder(folder: Path) -> Figures:
                 return file.read_bytes()
         return None
 
-    return _figures(read)
+    return _metrics(read)
 
 
 _Kind = TypeVar("_Kind", bound=Record)
 
 
-def _figures(read: Callable[[str], bytes | None]) -> Figures:
+def _metrics(read: Callable[[str], bytes | None]) -> Metrics:
     damaged: dict[str, str] = {}
 
     def file(path: str, kind: type[_Kind]) -> _Kind | None:
@@ -156,7 +156,7 @@ def _figures(read: Callable[[str], bytes | None]) -> Figures:
         curve = tuple(_curve(read(CURVE) or b""))
     except (ValueError, csv.Error) as error:
         damaged[CURVE] = str(error)
-    return Figures(
+    return Metrics(
         sha256=evaluation and evaluation.model_sha256,
         profile=evaluation and evaluation.profile,
         means={name: mean for name in MEANS if (mean := _interval(evaluation, name))},

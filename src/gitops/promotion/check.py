@@ -17,98 +17,98 @@ from gitops.release.environments import Environments
 from gitops.release.file import Release
 from gitops.release.settings import Settings
 from gitops.release.signatures import SIGNERS
-from gitops.release.state import Ledger
+from gitops.release.state import ReleaseState
 
 _MODEL_FILES = {LOCK, EVALUATION, EXPORT}
 
 
-def check(ledger: Ledger, head: str, evidence: Evidence = NO_EVIDENCE) -> Judgement:
+def check(state: ReleaseState, head: str, evidence: Evidence = NO_EVIDENCE) -> Judgement:
     """Judge whether `head` may be merged into main; it may where there is no finding."""
-    result, broken = merge_result(ledger.repository, ledger.tip, head, remote=ledger.remote)
-    return Judgement(tuple(broken)) if result is None else judge(ledger, result, evidence)
+    result, broken = merge_result(state.repository, state.tip, head, remote=state.remote)
+    return Judgement(tuple(broken)) if result is None else judge(state, result, evidence)
 
 
-def judge(ledger: Ledger, result: MergeResult, evidence: Evidence = NO_EVIDENCE) -> Judgement:
+def judge(state: ReleaseState, result: MergeResult, evidence: Evidence = NO_EVIDENCE) -> Judgement:
     """Judge whether main may become `result`.
 
     Every rule looks at the merge commit and at its changes of main as it is now, never at the branch.
     """
-    repository = ledger.repository
+    repository = state.repository
     base, head = result.main, result.commit
     if repository.tree_id(head, "") == repository.tree_id(result.head, ""):
         head = result.head  # of equal content, and with an id that its author knows
     changed = repository.changed(base, head)
-    _ask_early(ledger, head, changed, evidence)
+    _ask_early(state, head, changed, evidence)
     judgement = Judgement()
-    found: list[Finding] = []
-    after, wrong = _environments(ledger, head, changed)
-    found += wrong
+    findings: list[Finding] = []
+    after, wrong = _environments(state, head, changed)
+    findings += wrong
     for environment in after:
-        judgement += _release(ledger, after, environment, base, head, changed, evidence)
-        judgement += Judgement(tuple(_settings(ledger, after, environment, head)))
-    found += _ports(ledger, after, head)
-    found += pipeline(ledger, head, changed)
+        judgement += _release(state, after, environment, base, head, changed, evidence)
+        judgement += Judgement(tuple(_settings(state, after, environment, head)))
+    findings += _ports(state, after, head)
+    findings += pipeline(state, head, changed)
     if contract.PATH in changed and (objection := contract.objection(repository, head)):
-        found.append(Finding(contract.PATH, objection, "roll out a runtime that has it, then merge this"))
-    found += _signatures(ledger, after, result, changed)
-    judgement += Judgement(tuple(found))
+        findings.append(Finding(contract.PATH, objection, "roll out a runtime that has it, then merge this"))
+    findings += _signatures(state, after, result, changed)
+    judgement += Judgement(tuple(findings))
     if _MODEL_FILES & set(changed):
-        judgement += _model(ledger, head, evidence)
+        judgement += _model(state, head, evidence)
     return judgement
 
 
-def pipeline(ledger: Ledger, commit: str, changed: list[str]) -> list[Finding]:
-    """Return what is wrong with the parameters, `dvc.yaml` and `dvc.lock` of a commit.
+def pipeline(state: ReleaseState, commit: str, changed: list[str]) -> list[Finding]:
+    """Return the problems of the parameters, `dvc.yaml` and `dvc.lock` of a commit.
 
     A model that was made from another commit is no violation: main takes such a change, and dev trains from
     there; see `note`.
 
     Args:
-        ledger: What main declares.
-        commit: What main would become, or the branch where that is not known.
-        changed: The files that the change touches. What touches release files alone cannot break a pipeline,
+        state: The state of main.
+        commit: The result of the merge, or the branch if there is no result.
+        changed: The files that the change touches. A change of release files alone cannot break a pipeline,
             and a rollback must not wait for somebody to repair one.
 
     """
     if not _touches_pipeline(changed):
         return []
-    found = unreadable(ledger, commit)
-    if found:
-        return found
-    for contradiction in provenance.of_commit(ledger.repository, commit).contradictions:
+    findings = unreadable(state, commit)
+    if findings:
+        return findings
+    for contradiction in provenance.of_commit(state.repository, commit).contradictions:
         right = f"take {LOCK} whole from one side of the merge, then {train_command('BRANCH')}"
-        found.append(Finding(LOCK, str(contradiction), right))
-    return found
+        findings.append(Finding(LOCK, str(contradiction), right))
+    return findings
 
 
-def unreadable(ledger: Ledger, commit: str) -> list[Finding]:
-    """Return what a stage of the commit, or DVC, would stop at."""
-    found = [
+def unreadable(state: ReleaseState, commit: str) -> list[Finding]:
+    """Return the errors at which a stage of the commit, or DVC, would stop."""
+    findings = [
         Finding(fault.file, fault.problem, "every stage would stop there: correct it")
-        for fault in provenance.parameter_faults(ledger.repository, commit, ledger.tip)
+        for fault in provenance.parameter_faults(state.repository, commit, state.tip)
     ]
     try:
-        provenance.of_commit(ledger.repository, commit)
+        provenance.of_commit(state.repository, commit)
     except ProvenanceError as error:
-        if error.file not in {finding.subject for finding in found}:
-            found.append(Finding(error.file, error.problem, "repair it"))
-    return found
+        if error.file not in {finding.subject for finding in findings}:
+            findings.append(Finding(error.file, error.problem, "repair it"))
+    return findings
 
 
-def note(ledger: Ledger, commit: str, changed: list[str], branch: str) -> str | None:
+def note(state: ReleaseState, commit: str, changed: list[str], branch: str) -> str | None:
     """Return a line about a model that was made before the change itself, or None where it was not.
 
     Args:
-        ledger: What main declares.
+        state: The state of main.
         commit: As for `pipeline`.
         changed: The files that the change touches.
-        branch: What the training should start from.
+        branch: The branch that the training should start from.
 
     """
     if not _touches_pipeline(changed):
         return None
     try:
-        made = provenance.of_commit(ledger.repository, commit)
+        made = provenance.of_commit(state.repository, commit)
     except ProvenanceError:
         return None  # `pipeline` tells
     if made.belongs or not made.trained:
@@ -123,69 +123,69 @@ def _touches_pipeline(changed: list[str]) -> bool:
     return not all(path.startswith("environments/") and path.endswith("/release.yaml") for path in changed)
 
 
-def _environments(ledger: Ledger, head: str, changed: list[str]) -> tuple[Environments, list[Finding]]:
+def _environments(state: ReleaseState, head: str, changed: list[str]) -> tuple[Environments, list[Finding]]:
     """Return the environments that main would have, and everything that is wrong with their folders."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     try:
-        after = Environments.of_commit(ledger.repository, head)
+        after = Environments.from_commit(state.repository, head)
     except EnvironmentsError as error:
-        return ledger.environments, [error.finding]
-    files = set(ledger.repository.files(head, environments.FOLDER))
+        return state.environments, [error.finding]
+    files = set(state.repository.files(head, environments.FOLDER))
     declared = {path for path in files if path.count("/") == 2 and path.endswith(f"/{environments.FILE}")}
     if not declared and any(path.endswith(f"/{environments.FILE}") for path in changed):
-        right = f"restore them: git checkout {ledger.tip[:12]} -- {environments.FOLDER}"
-        found.append(Finding(environments.FOLDER, f"no {environments.FILE} is left", right))
-    for name in ledger.environments:
+        right = f"restore them: git checkout {state.tip[:12]} -- {environments.FOLDER}"
+        findings.append(Finding(environments.FOLDER, f"no {environments.FILE} is left", right))
+    for name in state.environments:
         folder = f"{environments.FOLDER}/{name}"
         if name not in after and any(path.startswith(f"{folder}/") for path in files):
             remedy = f"restore it, or remove the environment: git rm -r {folder}"
-            found.append(Finding(environments.path_of(name), "missing", remedy))
+            findings.append(Finding(environments.path_of(name), "missing", remedy))
     for path in changed:
         _, _, file = path.rpartition("/")
         folder = path.split("/")[1] if path.count("/") == 2 else ""
         ours = path.startswith(f"{environments.FOLDER}/") and file in ("release.yaml", "settings.env")
-        if ours and path in files and folder not in after and folder not in ledger.environments:
+        if ours and path in files and folder not in after and folder not in state.environments:
             right = f"there are {', '.join(after)}; make another with make new-environment"
-            found.append(Finding(path, "no such environment", right))
-    return after, found
+            findings.append(Finding(path, "no such environment", right))
+    return after, findings
 
 
-def _ports(ledger: Ledger, after: Environments, head: str) -> list[Finding]:
+def _ports(state: ReleaseState, after: Environments, head: str) -> list[Finding]:
     """Name the environments that could not run on one machine, as they have one port."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     taken: dict[int, str] = {}
     for environment in after:
         try:
-            content = ledger.repository.read(head, settings.path_of(environment)) or b""
+            content = state.repository.read(head, settings.path_of(environment)) or b""
             port = Settings.from_file(content, environment).web_port
         except SettingsError:
             continue  # `_settings` tells
-        other = taken.setdefault(port, environment)
-        if other != environment:
-            rule = f"WEB_PORT: {port} is that of {other}"
-            found.append(Finding(settings.path_of(environment), rule, "choose another port"))
-    return found
+        holder = taken.setdefault(port, environment)
+        if holder != environment:
+            rule = f"WEB_PORT: {port} is that of {holder}"
+            findings.append(Finding(settings.path_of(environment), rule, "choose another port"))
+    return findings
 
 
-def _ask_early(ledger: Ledger, head: str, changed: list[str], evidence: Evidence) -> None:
+def _ask_early(state: ReleaseState, head: str, changed: list[str], evidence: Evidence) -> None:
     """Ask the DVC remote, the slowest to answer, while everything else is judged."""
     if evidence.storage is None:
         return
     if _MODEL_FILES & set(changed):
-        evidence.storage.begin(ledger.repository, head)
-    for environment in ledger.environments.promotable:
+        evidence.storage.begin(state.repository, head)
+    for environment in state.environments.promotable:
         if release_file.path_of(environment) not in changed:
             continue
         try:
-            after = release_file.read(ledger.repository, head, environment, follows=False)
+            after = release_file.read(state.repository, head, environment, follows=False)
         except ReleaseError:
-            continue  # told when it is that file's turn
-        if after and after.commit and after.hold is None and ledger.repository.has(after.commit):
-            evidence.storage.begin(ledger.repository, after.commit)
+            continue  # reported when that file is checked
+        if after and after.commit and after.hold is None and state.repository.has(after.commit):
+            evidence.storage.begin(state.repository, after.commit)
 
 
 def _release(
-    ledger: Ledger,
+    state: ReleaseState,
     there: Environments,
     environment: str,
     base: str,
@@ -194,88 +194,90 @@ def _release(
     evidence: Evidence,
 ) -> Judgement:
     """Judge the release file of one of the environments that main would have."""
-    file, known = release_file.path_of(environment), ledger.environments
+    file, known = release_file.path_of(environment), state.environments
     follows = there.follows(environment)
     try:
-        after = release_file.read(ledger.repository, head, environment, follows=follows)
+        after = release_file.read(state.repository, head, environment, follows=follows)
     except ReleaseError as error:
-        return Judgement.of(error.finding)
+        return Judgement.from_findings(error.finding)
     if after is None:
         new = environment not in known
         remedy = "add it, with `commit: null`" if new else f"restore it: git checkout {base[:12]} -- {file}"
-        return Judgement.of(Finding(file, "missing", remedy))
+        return Judgement.from_findings(Finding(file, "missing", remedy))
     if environment in known and follows != known.follows(environment):
         # Another environment comes first now. There is nothing to promote in the same step.
         if after.commit is None:
             return Judgement()
         problem = f"{environment} followed main, and has verified nothing as a release of its own"
-        return Judgement.of(Finding(file, problem, "write `commit: null`; promote into it after the merge"))
+        return Judgement.from_findings(
+            Finding(file, problem, "write `commit: null`; promote into it after the merge")
+        )
     if environment not in known and follows:
         return Judgement()
-    if file not in changed or after == ledger.present(environment):
+    if file not in changed or after == state.present(environment):
         return Judgement()
-    judgement = judge_release(ledger, environment, after, evidence)
-    together = _together(ledger, environment, head, changed, after)
+    judgement = judge_release(state, environment, after, evidence)
+    together = _together(state, environment, head, changed, after)
     if others := [path for path in changed if path not in together]:
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         remedy = "put the release into a pull request of its own"
-        judgement += Judgement.of(Finding(file, f"changes together with {shown}", remedy))
+        judgement += Judgement.from_findings(Finding(file, f"changes together with {shown}", remedy))
     return judgement
 
 
 def _together(
-    ledger: Ledger, environment: str, head: str, changed: list[str], after: Release
+    state: ReleaseState, environment: str, head: str, changed: list[str], after: Release
 ) -> frozenset[str]:
     """Return the files that may change together with a release file.
 
     They are those of its wave, where each of them gets the same release by a promotion.
     """
     files = {release_file.path_of(environment)}
-    known = ledger.environments
-    if environment not in known or not _promotes(ledger, environment, after):
+    known = state.environments
+    if environment not in known or not _promotes(state, environment, after):
         return frozenset(files)
-    for other in known.wave(known[environment].wave):
-        file = release_file.path_of(other)
-        if file not in changed or known.follows(other):
+    for sibling in known.wave(known[environment].wave):
+        file = release_file.path_of(sibling)
+        if file not in changed or known.follows(sibling):
             continue
         try:
-            release = release_file.read(ledger.repository, head, other, follows=False)
+            release = release_file.read(state.repository, head, sibling, follows=False)
         except ReleaseError:
             continue  # `_release` reports it
-        if release is not None and release.commit == after.commit and _promotes(ledger, other, release):
+        if release is not None and release.commit == after.commit and _promotes(state, sibling, release):
             files.add(file)
     return frozenset(files)
 
 
-def _promotes(ledger: Ledger, environment: str, after: Release) -> bool:
-    return after.hold is None and after.commit not in (None, ledger.present(environment).commit)
+def _promotes(state: ReleaseState, environment: str, after: Release) -> bool:
+    return after.hold is None and after.commit not in (None, state.present(environment).commit)
 
 
 def _signatures(
-    ledger: Ledger, after: Environments, result: MergeResult, changed: list[str]
+    state: ReleaseState, after: Environments, result: MergeResult, changed: list[str]
 ) -> list[Finding]:
-    """Tell before the merge what an environment that asks for signed releases would refuse after it."""
-    repository, head, found = ledger.repository, result.commit, []
-    signers = signatures.trusted(repository, ledger.tip)
+    """Return the changes that an environment with signed releases would refuse after the merge."""
+    repository, head, findings = state.repository, result.commit, []
+    signers = signatures.trusted(repository, state.tip)
     listed = repository.read(head, SIGNERS) is not None
     to_be_signed = [SIGNERS]
-    for environment in ledger.environments:
-        if _asks(repository, ledger.tip, environment):
+    for environment in state.environments:
+        if _asks(repository, state.tip, environment):
             to_be_signed += [release_file.path_of(environment), environments.path_of(environment)]
     for environment in after:
         file = settings.path_of(environment)
         asked = _asks(repository, head, environment)
         if asked and not listed:
-            found.append(Finding(file, f"asks for signed releases, but there is no {SIGNERS}", "add it"))
+            findings.append(Finding(file, f"asks for signed releases, but there is no {SIGNERS}", "add it"))
         if listed and not asked and environment in after.last_wave:
-            found.append(
+            findings.append(
                 Finding(file, f"{SIGNERS} lists who may release", "write REQUIRE_SIGNED_RELEASES=true")
             )
     for path in to_be_signed:
         if signers and path in changed and (why := signatures.unsigned(repository, result, path, signers)):
             right = "sign it: git config commit.gpgSign true, then propose or commit it again"
-            found.append(Finding(path, why, right))
-    return found
+            findings.append(Finding(path, why, right))
+    return findings
 
 
 def _asks(repository: Repository, commit: str, environment: str) -> bool:
@@ -283,36 +285,36 @@ def _asks(repository: Repository, commit: str, environment: str) -> bool:
     try:
         return Settings.from_file(content or b"", environment).require_signed_releases
     except SettingsError:
-        return False  # what is wrong with them is told elsewhere
+        return False  # another rule reports their problems
 
 
-def _settings(ledger: Ledger, after: Environments, environment: str, head: str) -> list[Finding]:
+def _settings(state: ReleaseState, after: Environments, environment: str, head: str) -> list[Finding]:
     file = settings.path_of(environment)
-    content = ledger.repository.read(head, file)
+    content = state.repository.read(head, file)
     if content is None:
         return [Finding(file, "missing", "every environment has its settings")]
     try:
-        found = Settings.from_file(content, environment)
+        declared = Settings.from_file(content, environment)
     except SettingsError as error:
         return [error.finding]
-    if found.require_signed_releases and after.follows(environment):
+    if declared.require_signed_releases and after.follows(environment):
         problem = f"REQUIRE_SIGNED_RELEASES: {environment} follows main, signed or not"
         return [Finding(file, problem, "write false")]
     return []
 
 
-def _model(ledger: Ledger, head: str, evidence: Evidence) -> Judgement:
-    presence = evidence.presence(ledger.repository, head)
-    found = [presence.finding] if presence.finding else []
-    rows: tuple[gates.Row, ...] = ()
-    root = ledger.environments.root
+def _model(state: ReleaseState, head: str, evidence: Evidence) -> Judgement:
+    presence = evidence.presence(state.repository, head)
+    findings = [presence.finding] if presence.finding else []
+    rows: tuple[gates.GateResult, ...] = ()
+    root = state.environments.root
     # Merging to main is a release into the environment that follows it.
     try:
-        found += _edited(ledger.repository, head)
-        rows = judge_model(ledger, root, head, ledger.tip, None if presence.finding else evidence.compare)
+        findings += _edited(state.repository, head)
+        rows = judge_model(state, root, head, state.tip, None if presence.finding else evidence.compare)
     except (GateError, SettingsError) as error:
-        found.append(error.finding)
-    found += [
+        findings.append(error.finding)
+    findings += [
         Finding(
             EVALUATION,
             f"the model fails a gate: {row}",
@@ -321,20 +323,20 @@ def _model(ledger: Ledger, head: str, evidence: Evidence) -> Judgement:
         for row in rows
         if not row.ok
     ]
-    return Judgement(tuple(found), {root: rows} if rows else {}, presence.checked)
+    return Judgement(tuple(findings), {root: rows} if rows else {}, presence.checked)
 
 
 def _edited(repository: Repository, head: str) -> list[Finding]:
     """Name the figures that are not those of the run which `dvc.lock` records."""
-    found = []
+    findings = []
     for path in (EVALUATION, EXPORT):
         content = repository.read(head, path)
         recorded = lockfile.digest(repository, head, path) if content is not None else None
-        # Without figures no gate passes; without a record there is nothing to hold them against.
+        # Without metrics no gate passes; without a record there is nothing to compare them with.
         if content is None or recorded is None:
             continue
         if (md5 := hashlib.md5(content, usedforsecurity=False).hexdigest()) != recorded:
-            rule = f"not what {LOCK} records of it (md5 {md5[:12]}, there {recorded[:12]})"
+            rule = f"differs from its record in {LOCK} (md5 {md5[:12]}, there {recorded[:12]})"
             right = f"figures are measured, not edited: run dvc repro, or take it and {LOCK} from one run"
-            found.append(Finding(path, rule, right))
-    return found
+            findings.append(Finding(path, rule, right))
+    return findings

@@ -1,4 +1,4 @@
-"""Merge a branch into `main`: what the merge button of a forge does, for a team without one."""
+"""Merge a branch into `main`, like the merge button of a forge, for a team without a forge."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,10 @@ from gitops.git.merge_result import merge_result
 from gitops.git.repository import Repository
 from gitops.promotion.check import judge
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, RefusedError
-from gitops.release.state import Ledger
+from gitops.release.state import ReleaseState
 
-PROPOSALS = ("promote/", "promote-wave/", "rollback/", "release-hold/")
+PROPOSALS = ("promote/", "promote-wave/", "rollback/", "unhold/", "release-hold/")
+"""The branches that `gitops promote` and its like push; earlier versions called `unhold/` `release-hold/`."""
 _ATTEMPTS = 2
 
 
@@ -33,27 +34,29 @@ def merge(
 
     A branch that `gitops promote` and its like made is deleted with the same push: it has done its work.
 
-    :raises RuleError: with every broken rule, or the files in conflict. Nothing is pushed then.
-    :raises NothingToDoError: when main has it already.
-    :raises PushRejectedError: when main keeps moving, or the remote does not let this user push to it.
+    Raises:
+        RuleError: with every broken rule, or the files in conflict. Nothing is pushed then.
+        NothingToDoError: if main has it already.
+        PushRejectedError: if main keeps moving, or the remote does not let this user push to it.
+
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        ledger = Ledger.fetch(repository, remote, main=main)
+        state = ReleaseState.fetch(repository, remote, main=main)
         reference = repository.branch_ref(remote, branch)
         if branch == main or not repository.has(reference):
             raise RuleError(f"{branch}: no such branch on {remote} that could be merged; push it first")
         head = repository.resolve(reference)
-        if repository.is_ancestor(head, ledger.tip):
+        if repository.is_ancestor(head, state.tip):
             raise NothingToDoError(f"{branch} is already part of {main}")
         message = _message(repository, head, branch)
-        result, broken = merge_result(repository, ledger.tip, head, message, remote=remote, branch=branch)
-        judgement = judge(ledger, result, evidence) if result else Judgement(tuple(broken))
+        result, broken = merge_result(repository, state.tip, head, message, remote=remote, branch=branch)
+        judgement = judge(state, result, evidence) if result else Judgement(tuple(broken))
         if result is None or judgement.findings:
             raise RefusedError(judgement)
         # The commit that was judged, and no other.
         commit = result.commit
         refs: dict[str, str | None] = {f"refs/heads/{main}": commit}
-        leases: dict[str, str | None] = {f"refs/heads/{main}": ledger.tip}
+        leases: dict[str, str | None] = {f"refs/heads/{main}": state.tip}
         if branch.startswith(PROPOSALS):
             refs[f"refs/heads/{branch}"] = None
             leases[f"refs/heads/{branch}"] = head

@@ -23,7 +23,7 @@ from gitops.promotion.rules import (
 from gitops.release import file as release_file
 from gitops.release import signatures
 from gitops.release.file import Release
-from gitops.release.state import Ledger, last_good
+from gitops.release.state import ReleaseState, last_good
 
 _LONGEST_REASON = 500
 
@@ -55,7 +55,7 @@ class Proposal:
 
 
 def promote(
-    ledger: Ledger,
+    state: ReleaseState,
     environment: str,
     remote: str,
     evidence: Evidence = NO_EVIDENCE,
@@ -69,13 +69,13 @@ def promote(
         RefusedError: when rules forbid it.
 
     """
-    _promotable(ledger, environment)
-    moves = {environment: _release_due(ledger, environment)}
-    return _promote(ledger, moves, remote, f"promote/{environment}", evidence, now)
+    _promotable(state, environment)
+    moves = {environment: _release_due(state, environment)}
+    return _promote(state, moves, remote, f"promote/{environment}", evidence, now)
 
 
 def promote_wave(
-    ledger: Ledger,
+    state: ReleaseState,
     wave: str,
     remote: str,
     evidence: Evidence = NO_EVIDENCE,
@@ -93,10 +93,10 @@ def promote_wave(
     """
     moves: dict[str, Release] = {}
     reasons: list[str] = []
-    for environment in ledger.environments.wave(wave):
-        _promotable(ledger, environment)
+    for environment in state.environments.wave(wave):
+        _promotable(state, environment)
         try:
-            moves[environment] = _release_due(ledger, environment)
+            moves[environment] = _release_due(state, environment)
         except NothingToDoError as error:
             reasons.append(str(error))
     if not moves:
@@ -106,11 +106,11 @@ def promote_wave(
         raise RuleError(
             f"{wave}: a wave takes one release, but these are due: {releases}; promote one by one"
         )
-    return _promote(ledger, moves, remote, f"promote-wave/{wave}", evidence, now)
+    return _promote(state, moves, remote, f"promote-wave/{wave}", evidence, now)
 
 
 def _promote(
-    ledger: Ledger,
+    state: ReleaseState,
     moves: Mapping[str, Release],
     remote: str,
     branch: str,
@@ -119,82 +119,82 @@ def _promote(
 ) -> Proposal:
     judgement = Judgement()
     for environment, after in moves.items():
-        judgement += judge_release(ledger, environment, after, evidence, now=now)
+        judgement += judge_release(state, environment, after, evidence, now=now)
     _obey(judgement)
     commit = next(iter(moves.values())).commit or ""
     subject = f"Promote {commit[:12]} to {', '.join(moves)}"
-    proposal = _propose(ledger, moves, remote, branch, subject, load_dags=True)
+    proposal = _propose(state, moves, remote, branch, subject, load_dags=True)
     return replace(proposal, judgement=judgement)
 
 
-def _release_due(ledger: Ledger, environment: str) -> Release:
-    sources = " and ".join(ledger.environments.before(environment))
-    commit = due(ledger, environment)
+def _release_due(state: ReleaseState, environment: str) -> Release:
+    sources = " and ".join(state.environments.before(environment))
+    commit = due(state, environment)
     if commit is None:
         raise NothingToDoError(f"{sources} has no release yet: nothing to promote to {environment}")
-    if release_file.same(ledger.repository, ledger.present(environment).commit, commit):
+    if release_file.same(state.repository, state.present(environment).commit, commit):
         raise NothingToDoError(f"{environment} already has the release of {sources}, {commit[:12]}")
     return Release(commit=commit)
 
 
-def due(ledger: Ledger, environment: str) -> str | None:
+def due(state: ReleaseState, environment: str) -> str | None:
     """Return the commit that would be promoted to an environment, or None where there is none.
 
     Where several environments come before it, the newest of their releases is due. The rules ask each of them
     for it.
     """
-    environments = ledger.environments
+    environments = state.environments
     sources = [name for name in environments.before(environment) if not environments.follows(name)]
     if not sources:
-        return ledger.tip
+        return state.tip
     newest: str | None = None
     for source in sources:
-        commit = ledger.present(source).commit
-        if commit is None or not ledger.repository.has(commit):
+        commit = state.present(source).commit
+        if commit is None or not state.repository.has(commit):
             return commit
-        if newest is None or ledger.repository.is_ancestor(newest, commit):
+        if newest is None or state.repository.is_ancestor(newest, commit):
             newest = commit
     return newest
 
 
-def awaited(ledger: Ledger, environment: str) -> list[str]:
+def awaited(state: ReleaseState, environment: str) -> list[str]:
     """Return the environments whose verdict a promotion waits for; none once one of them rejected it."""
-    _promotable(ledger, environment)
-    commit = due(ledger, environment)
-    before, verdicts = ledger.environments.chain(environment), ledger.verdicts
+    _promotable(state, environment)
+    commit = due(state, environment)
+    before, verdicts = state.environments.chain(environment), state.verdicts
     if commit is None or any(verdicts.rejected(name, commit) for name in before):
         return []
     return [name for name in before if not verdicts.verified(name, commit)]
 
 
 def rollback(
-    ledger: Ledger, environment: str, remote: str, *, to: str | None = None, reason: str | None = None
+    state: ReleaseState, environment: str, remote: str, *, to: str | None = None, reason: str | None = None
 ) -> Proposal:
     """Propose an earlier release again, and hold promotions until somebody lifts that. Pushes nothing.
 
     `to` names the commit; without it, it is the last verified one before the present. `reason` is why.
 
-    :raises RuleError: when there is nothing to go back to, or a rule forbids it.
+    Raises:
+        RuleError: if there is nothing to go back to, or a rule forbids it.
+
     """
-    _promotable(ledger, environment)
-    before = ledger.present(environment)
+    _promotable(state, environment)
+    before = state.present(environment)
     if before.commit is None:
         raise RuleError(f"{environment} has no release yet: there is nothing to roll back")
     if to is None:
-        good = last_good(ledger, environment)
+        good = last_good(state, environment)
         if good is None:
             raise RuleError(
                 f"{environment} verified no release before {before.commit[:12]}; name one that it ran with "
-                f"--to: {choices(ledger, environment)}"
+                f"--to: {choices(state, environment)}"
             )
         commit = good
     else:
-        ran = sorted({entry.commit for entry in ledger.history(environment) if entry.commit})
+        ran = sorted({entry.commit for entry in state.history(environment) if entry.commit})
         matches = [commit for commit in ran if commit.startswith(to.lower())]
         if len(matches) != 1 or len(to) < 4:
-            raise RuleError(
-                f"{environment} never ran {to}; --to takes one of: {choices(ledger, environment)}"
-            )
+            raise RuleError(f"{environment} never ran {to}; --to takes one of: {choices(state, environment)}")
         commit = matches[0]
     if commit == before.commit:
         raise NothingToDoError(f"{environment} already has {commit[:12]}")
@@ -202,39 +202,43 @@ def rollback(
     printable = "".join(letter if letter.isprintable() else " " for letter in reason or "")
     hold = " ".join(printable.split())[:_LONGEST_REASON] or f"rolled back from {before.commit[:12]}"
     after = Release(commit=commit, hold=hold)
-    _obey(judge_release(ledger, environment, after))
+    _obey(judge_release(state, environment, after))
     subject = f"Roll {environment} back to {commit[:12]}"
-    return _propose(ledger, {environment: after}, remote, f"rollback/{environment}", subject)
+    return _propose(state, {environment: after}, remote, f"rollback/{environment}", subject)
 
 
-def release_hold(ledger: Ledger, environment: str, remote: str) -> Proposal:
+def unhold(state: ReleaseState, environment: str, remote: str) -> Proposal:
     """Propose to allow promotions into an environment again. Pushes nothing.
 
-    :raises NothingToDoError: when nothing holds it.
+    Raises:
+        NothingToDoError: if nothing holds it.
+
     """
-    _promotable(ledger, environment)
-    before = ledger.present(environment)
+    _promotable(state, environment)
+    before = state.present(environment)
     if before.hold is None:
         raise NothingToDoError(f"{environment} is not held")
     after = Release(commit=before.commit)
-    _obey(judge_release(ledger, environment, after))
+    _obey(judge_release(state, environment, after))
     subject = f"Lift the hold on {environment}"
-    return _propose(ledger, {environment: after}, remote, f"release-hold/{environment}", subject)
+    return _propose(state, {environment: after}, remote, f"unhold/{environment}", subject)
 
 
-def push(ledger: Ledger, remote: str, proposal: Proposal) -> None:
-    """Push a proposal to its branch, in the place of an earlier one that `ledger` knew.
+def push(state: ReleaseState, remote: str, proposal: Proposal) -> None:
+    """Push a proposal to its branch, in the place of an earlier one that `state` knew.
 
-    :raises PushRejectedError: when somebody else was quicker, or the remote does not let this user push.
+    Raises:
+        PushRejectedError: if somebody else was quicker, or the remote does not let this user push.
+
     """
     if proposal.known:
         return
     reference = f"refs/heads/{proposal.branch}"
-    known = _on_remote(ledger.repository, remote, proposal.branch)
+    known = _on_remote(state.repository, remote, proposal.branch)
     try:
-        ledger.repository.push(remote, {reference: proposal.commit}, leases={reference: known})
+        state.repository.push(remote, {reference: proposal.commit}, leases={reference: known})
     except PushRejectedError as error:
-        if ledger.repository.remote_refs(remote, reference).get(reference) == known:
+        if state.repository.remote_refs(remote, reference).get(reference) == known:
             raise
         raise PushRejectedError(
             f"{proposal.branch}: somebody else has just pushed or merged it; run the same again to see what "
@@ -243,7 +247,7 @@ def push(ledger: Ledger, remote: str, proposal: Proposal) -> None:
 
 
 def describe(repository: Repository, before: str | None, after: str | None, *, load_dags: bool = True) -> str:
-    """Tell in bounded text what changes between two releases.
+    """Return the changes between two releases, as a text of bounded length.
 
     :param load_dags: Load the DAG files to tell tasks and schedules apart, which takes seconds.
     """
@@ -251,12 +255,12 @@ def describe(repository: Repository, before: str | None, after: str | None, *, l
         before = None
     head = [f"Release: {_short(before)} -> {_short(after)}"]
     head.append(f"Accuracy: {_accuracy(repository, before)} -> {_accuracy(repository, after)}")
-    found = compare(repository, before, after, load_dags=load_dags, environments=False)
-    return "\n".join([*head, found.text()])
+    difference = compare(repository, before, after, load_dags=load_dags, environments=False)
+    return "\n".join([*head, difference.text()])
 
 
 def _propose(
-    ledger: Ledger,
+    state: ReleaseState,
     moves: Mapping[str, Release],
     remote: str,
     branch: str,
@@ -265,10 +269,10 @@ def _propose(
     load_dags: bool = False,
 ) -> Proposal:
     """Commit the new release files of environments, with a message that describes each difference once."""
-    repository = ledger.repository
+    repository = state.repository
     described: dict[str, list[str]] = {}
     for name, release in moves.items():
-        present = ledger.present(name)
+        present = state.present(name)
         hold = ""
         if present.hold != release.hold:
             hold = f"Hold: {present.hold or 'none'} -> {release.hold or 'none'}\n"
@@ -279,12 +283,12 @@ def _propose(
     ]
     message = "\n\n".join([subject, *parts]) + "\n"
     environment, after = next(iter(moves.items()))
-    before = ledger.present(environment)
+    before = state.present(environment)
     files = {
         release_file.path_of(name): release_file.render(release, name) for name, release in moves.items()
     }
     sign = repository.signs()
-    commit = repository.commit_files(ledger.tip, files, message, sign=sign)
+    commit = repository.commit_files(state.tip, files, message, sign=sign)
     existing = _on_remote(repository, remote, branch)
     known = (
         existing is not None
@@ -296,11 +300,11 @@ def _propose(
     )
 
 
-def _equal(repository: Repository, one: str, other: str) -> bool:
+def _equal(repository: Repository, first: str, second: str) -> bool:
     def content(commit: str) -> str:
         return repository.git("show", "--no-patch", "--format=%T %P", commit)
 
-    return content(one) == content(other)
+    return content(first) == content(second)
 
 
 def _on_remote(repository: Repository, remote: str, branch: str) -> str | None:
@@ -308,8 +312,8 @@ def _on_remote(repository: Repository, remote: str, branch: str) -> str | None:
     return repository.resolve(reference) if repository.has(reference) else None
 
 
-def _promotable(ledger: Ledger, environment: str) -> None:
-    if ledger.environments.follows(ledger.environments[environment].name):
+def _promotable(state: ReleaseState, environment: str) -> None:
+    if state.environments.follows(state.environments[environment].name):
         raise RuleError(f"{environment} follows main: merge, or revert, there")
 
 

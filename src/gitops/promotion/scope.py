@@ -26,7 +26,7 @@ _RULES: tuple[tuple[str, frozenset[str]], ...] = (
     ("*.md", _NONE),
     ("mkdocs.yml", _NONE),
     ("LICENSE", _NONE),
-    # What the pipeline is made from.
+    # The inputs of the pipeline.
     ("src/drawn_faces/**", _ALL),
     ("src/face_attributes/**", _ALL),
     ("params*.yaml", _ALL),
@@ -36,7 +36,7 @@ _RULES: tuple[tuple[str, frozenset[str]], ...] = (
     ("Makefile", _ALL),
     # `gitops check` judges parameters with it; a test compares it with the parameters' model.
     ("schemas/**", frozenset({"test"})),
-    # What runs the DAGs, or is a part of them.
+    # The code that runs the DAGs, or is a part of them.
     ("dags/**", frozenset({"test", "dags"})),
     ("environments/**", frozenset({"test", "dags"})),
     ("infra/local/**", frozenset({"test", "dags"})),
@@ -61,11 +61,11 @@ def of_file(path: str) -> frozenset[str]:
 
 def of_files(paths: Iterable[str]) -> dict[str, str]:
     """Return the checks that a change needs, each with the first file that needs it."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for path in paths:
         for check in of_file(path):
-            found.setdefault(check, path)
-    return {check: found[check] for check in CHECKS if check in found}
+            reasons.setdefault(check, path)
+    return {check: reasons[check] for check in CHECKS if check in reasons}
 
 
 def _fits(path: str, pattern: str) -> bool:

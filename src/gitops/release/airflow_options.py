@@ -236,12 +236,12 @@ def _read_in_code(root: Path) -> dict[str, str]:
 
 def _renamed(root: Path, types: Mapping[str, str]) -> dict[str, str]:
     tree = ast.parse((root / "_shared/configuration/parser.py").read_bytes())
-    [found] = [
+    [table] = [
         node.value
         for node in ast.walk(tree)
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "deprecated_options" and node.value
     ]
-    pairs = ((_variable(*old[:2]), _variable(*new)) for new, old in ast.literal_eval(found).items())
+    pairs = ((_variable(*old[:2]), _variable(*new)) for new, old in ast.literal_eval(table).items())
     return {old: new for old, new in sorted(pairs) if new in types and old not in types}
 
 

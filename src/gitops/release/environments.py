@@ -97,7 +97,7 @@ class Environments:
     all: tuple[Environment, ...]
 
     @classmethod
-    def of(cls, declared: Iterable[Environment]) -> Self:
+    def from_entries(cls, declared: Iterable[Environment]) -> Self:
         """Put environments in order.
 
         Args:
@@ -119,12 +119,16 @@ class Environments:
             shown = " and ".join(roots) or "no environment"
             right = f"leave `after` out of exactly one {FILE}: that environment follows main"
             raise EnvironmentsError(FOLDER, f"{shown} without `after`", right)
-        found = cls(tuple(sorted(known.values(), key=lambda one: (depths[one.name], one.name))))
-        found._check_waves()
-        return found
+        environments = cls(
+            tuple(
+                sorted(known.values(), key=lambda environment: (depths[environment.name], environment.name))
+            )
+        )
+        environments._check_waves()
+        return environments
 
     @classmethod
-    def of_files(cls, files: Mapping[str, bytes]) -> Self:
+    def from_files(cls, files: Mapping[str, bytes]) -> Self:
         """Read the environments of a tree.
 
         Args:
@@ -137,10 +141,10 @@ class Environments:
         """
         if not files:
             return cls(EARLIER.all)
-        return cls.of(read(content, name) for name, content in files.items())
+        return cls.from_entries(read(content, name) for name, content in files.items())
 
     @classmethod
-    def of_commit(cls, repository: Repository, commit: str) -> Self:
+    def from_commit(cls, repository: Repository, commit: str) -> Self:
         """Read the environments of a commit.
 
         Raises:
@@ -159,7 +163,7 @@ class Environments:
             if size is not None and size > parse.RELEASE.size:
                 raise EnvironmentsError(path, f"larger than {parse.RELEASE.size:,} bytes", "shorten it")
         contents = repository.read_all(files)
-        return cls.of_files(
+        return cls.from_files(
             {
                 path.split("/")[1]: content
                 for (_, path), content in zip(files, contents, strict=True)
@@ -168,7 +172,7 @@ class Environments:
         )
 
     @classmethod
-    def of_folder(cls, root: Path) -> Self:
+    def from_folder(cls, root: Path) -> Self:
         """Read the environments of a checkout.
 
         Raises:
@@ -183,7 +187,7 @@ class Environments:
                     files[path.parent.name] = file.read(parse.RELEASE.size + 1)
             except OSError as error:
                 raise EnvironmentsError(str(path), str(error.strerror), "make it readable") from error
-        return cls.of_files(files)
+        return cls.from_files(files)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -224,26 +228,26 @@ class Environments:
     def before(self, name: str) -> tuple[str, ...]:
         """Return the environments directly before one, in order."""
         after = self[name].after
-        return tuple(one for one in self.names if one in after)
+        return tuple(name for name in self.names if name in after)
 
     def chain(self, name: str) -> tuple[str, ...]:
         """Return all environments that a release passes before one, in order."""
         passed: set[str] = set()
         waiting = [*self.before(name)]
         while waiting:
-            one = waiting.pop()
-            if one not in passed:
-                passed.add(one)
-                waiting += self.before(one)
-        return tuple(one for one in self.names if one in passed)
+            name = waiting.pop()
+            if name not in passed:
+                passed.add(name)
+                waiting += self.before(name)
+        return tuple(name for name in self.names if name in passed)
 
     @cached_property
     def waves(self) -> Mapping[str, tuple[str, ...]]:
         """The environments of each wave, both in order."""
-        found: dict[str, tuple[str, ...]] = {}
+        waves: dict[str, tuple[str, ...]] = {}
         for environment in self.all:
-            found[environment.wave] = (*found.get(environment.wave, ()), environment.name)
-        return found
+            waves[environment.wave] = (*waves.get(environment.wave, ()), environment.name)
+        return waves
 
     def wave(self, wave: str) -> tuple[str, ...]:
         """Return the environments of a wave.
@@ -269,12 +273,12 @@ class Environments:
         colors: dict[Color, Environment] = {}
         for environment in self.all:
             path = path_of(environment.name)
-            if same := [one for one in self.chain(environment.name) if self[one].wave == environment.wave]:
+            if same := [name for name in self.chain(environment.name) if self[name].wave == environment.wave]:
                 problem = f"wave: {environment.wave} has {same[0]} too, which comes before {environment.name}"
                 raise EnvironmentsError(path, problem, "name another wave")
-            other = colors.setdefault(environment.color, environment)
-            if other.wave != environment.wave:
-                problem = f"color: {environment.color} is that of {other.name}, of another wave"
+            sibling = colors.setdefault(environment.color, environment)
+            if sibling.wave != environment.wave:
+                problem = f"color: {environment.color} is that of {sibling.name}, of another wave"
                 raise EnvironmentsError(path, problem, "choose another colour")
 
 
@@ -344,12 +348,12 @@ def latest(repository: Repository, tip: str) -> tuple[Environments, str | None]:
 
     """
     try:
-        return Environments.of_commit(repository, tip), None
+        return Environments.from_commit(repository, tip), None
     except EnvironmentsError as error:
         problem = str(error)
     for change in repository.log(tip, FOLDER, options=("--first-parent", f"-{_HISTORY}")):
         try:
-            return Environments.of_commit(repository, change.id), problem
+            return Environments.from_commit(repository, change.id), problem
         except EnvironmentsError:
             continue
     return EARLIER, problem
@@ -397,7 +401,7 @@ def _problem(error: ValidationError, data: Mapping[str, Any]) -> str:
     return f"{shown}: {value}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
-EARLIER = Environments.of(
+EARLIER = Environments.from_entries(
     (
         Environment("dev", "Development", "teal", (), "dev"),
         Environment("staging", "Staging", "violet", ("dev",), "staging"),

@@ -1,6 +1,6 @@
 """The release file: which commit runs in an environment.
 
-`environments/<env>/release.yaml` on `main` says it, and nothing else does. The first environment follows
+`environments/<env>/release.yaml` on `main` is the only source. The first environment follows
 `main`; each other one names a commit, or null before its first release.
 """
 
@@ -27,7 +27,7 @@ RELEASE_PATHS = (
     "dvc.lock",
     "requirements.lock",
 )
-"""What makes a release: two commits that are equal in these are the same release."""
+"""The identity of a release: two commits with the same contents here are the same release."""
 
 _FOLLOW = "write `follow: main`"
 _NAME_A_COMMIT = "write `commit: <40 hexadecimal digits>`, or `commit: null` before the first release"
@@ -53,7 +53,7 @@ class Release(BaseModel):
 
 @dataclass(frozen=True)
 class Declaration:
-    """What `main` says about one environment.
+    """The declaration of one environment on `main`.
 
     `commit` is the commit that should run (None: no release yet), `by` the commit of `main` that last changed
     the release file (for dev: main itself), `at` its time.
@@ -73,7 +73,9 @@ class Declaration:
 def path_of(environment: str) -> str:
     """Return the path of an environment's release file in the repository.
 
-    :raises ReleaseError: for a name that cannot be one of an environment.
+    Raises:
+        ReleaseError: for a name that cannot be one of an environment.
+
     """
     return environments.path_of(environment, "release.yaml")
 
@@ -133,7 +135,7 @@ def render(release: Release, environment: str) -> bytes:
     data: dict[str, str | None] = {"commit": release.commit}
     if release.hold is not None:
         data["hold"] = release.hold
-    header = f"{_SCHEMA}# What runs in {environment}; changed by gitops promote and gitops rollback alone.\n"
+    header = f"{_SCHEMA}# The release of {environment}, changed only by gitops promote and gitops rollback.\n"
     lines = (f"{key}: {'null' if value is None else _scalar(value)}\n" for key, value in data.items())
     content = (header + "".join(lines)).encode()
     if parse(content, environment, follows=False) != release:
@@ -144,7 +146,9 @@ def render(release: Release, environment: str) -> bytes:
 def read(repository: Repository, revision: str, environment: str, *, follows: bool) -> Release | None:
     """Read an environment's release file at a commit, or return None where there is no file.
 
-    :raises ReleaseError: where there is one that says nothing valid.
+    Raises:
+        ReleaseError: if there is a file and it is not valid.
+
     """
     path = path_of(environment)
     if twice := repository.ambiguous(revision, path):
@@ -155,9 +159,11 @@ def read(repository: Repository, revision: str, environment: str, *, follows: bo
 
 
 def declared(repository: Repository, revision: str, environment: str, *, follows: bool) -> Declaration:
-    """Return what `revision` (a commit of `main`) declares for an environment.
+    """Return the declaration of an environment in `revision`, a commit of `main`.
 
-    :raises ReleaseError: when the file is missing or not valid.
+    Raises:
+        ReleaseError: if the file is missing or not valid.
+
     """
     tip = repository.resolve(revision)
     release = read(repository, tip, environment, follows=follows)
@@ -174,7 +180,7 @@ def declared(repository: Repository, revision: str, environment: str, *, follows
 def history(
     repository: Repository, revision: str, environment: str, *, follows: bool, limit: int = 500
 ) -> list[Declaration]:
-    """Return what `main` declared for an environment up to `revision`, newest first.
+    """Return the declarations of an environment on `main` up to `revision`, newest first.
 
     For an environment that follows main that is main itself, commit by commit. Versions of the file that were
     not valid are left out: no environment ran them.
@@ -182,7 +188,7 @@ def history(
     path = path_of(environment)
     paths = () if follows else (path,)
     changes = repository.log(revision, *paths, options=("--first-parent", f"-{limit}"))
-    found = []
+    declarations = []
     sizes = repository.sizes([(change.id, path) for change in changes])
     changes = [
         change
@@ -198,12 +204,12 @@ def history(
         except ReleaseError:
             continue
         commit = change.id if release.follow else release.commit
-        found.append(Declaration(environment, release, commit, change.id, change.at))
-    return found
+        declarations.append(Declaration(environment, release, commit, change.id, change.at))
+    return declarations
 
 
 def identities(repository: Repository, commits: Iterable[str]) -> dict[str, str]:
-    """Return a digest of what makes each commit a release: equal digests, same release.
+    """Return a digest of each commit's identity as a release: equal digests, same release.
 
     A commit that is not here is left out.
     """
@@ -215,21 +221,21 @@ def identities(repository: Repository, commits: Iterable[str]) -> dict[str, str]
     ]
     ids = repository.object_ids(names)
     width = len(RELEASE_PATHS) + 1
-    found = {}
+    digests = {}
     for number, commit in enumerate(unique):
         tree, *parts = ids[number * width : (number + 1) * width]
         if tree is not None:
             text = "".join(f"{path} {part}\n" for path, part in zip(RELEASE_PATHS, parts, strict=True))
-            found[commit] = hashlib.sha256(text.encode()).hexdigest()
-    return found
+            digests[commit] = hashlib.sha256(text.encode()).hexdigest()
+    return digests
 
 
-def same(repository: Repository, one: str | None, other: str | None) -> bool:
+def same(repository: Repository, first: str | None, second: str | None) -> bool:
     """Return whether two commits are the same release; None (no release) is only the same as None."""
-    if one is None or other is None or one == other:
-        return one == other
-    found = identities(repository, (one, other))
-    return one in found and found[one] == found.get(other)
+    if first is None or second is None or first == second:
+        return first == second
+    digests = identities(repository, (first, second))
+    return first in digests and digests[first] == digests.get(second)
 
 
 def _right(follows: bool) -> str:

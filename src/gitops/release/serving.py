@@ -34,7 +34,7 @@ class Serving(Record):
 
 
 def read(folder: Path) -> Serving | None:
-    """Read what the bundle in `folder` serves; None if it has not served anything yet.
+    """Read which release the bundle in `folder` serves; None if it has not served a release yet.
 
     Raises:
         ReleaseError: if the file cannot be read.
@@ -53,5 +53,5 @@ def read(folder: Path) -> Serving | None:
 
 
 def write(folder: Path, serving: Serving) -> None:
-    """Replace the record of what is served."""
+    """Replace the record of the served release."""
     atomic.write(folder / FILE, serving.model_dump_json())

@@ -57,7 +57,7 @@ REFUSED = {
         (_ENGINE, "take it out"),
     ),
 }
-"""Options that would have Airflow run something other than the release, or miss what its engine provides."""
+"""Options that would make Airflow run something other than the release, or break its engine."""
 
 
 class Settings(BaseModel):
@@ -150,11 +150,11 @@ class Settings(BaseModel):
             SettingsError: where one has a value that it may not have.
 
         """
-        found = {key: environ[key] for key in NAMES if key in environ}
+        values = {key: environ[key] for key in NAMES if key in environ}
         source = "the environment of the process"
-        if name := found.get("VISAGE_ENVIRONMENT"):
+        if name := values.get("VISAGE_ENVIRONMENT"):
             source = path_of(name)
-        return cls._read(found, dict.fromkeys(found, source), source)
+        return cls._read(values, dict.fromkeys(values, source), source)
 
     @classmethod
     def _read(cls, values: Mapping[str, str], where: Mapping[str, str], name: str) -> Self:
@@ -246,14 +246,14 @@ def parse_lines(content: bytes, name: str) -> dict[str, tuple[int, str]]:
 
     """
     if len(content) > _LARGEST:
-        raise SettingsError(name, f"larger than {_LARGEST:,} bytes", "take out what is not a setting")
+        raise SettingsError(name, f"larger than {_LARGEST:,} bytes", "remove everything but the settings")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise SettingsError(name, "not UTF-8 text", "save the file as UTF-8") from error
     if text.startswith("\ufeff"):
         raise SettingsError(f"{name}:1", "a byte-order mark", "save the file as plain UTF-8")
-    found: dict[str, tuple[int, str]] = {}
+    variables: dict[str, tuple[int, str]] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         where = f"{name}:{number}"
         if line == "" or line.startswith("#"):
@@ -263,12 +263,12 @@ def parse_lines(content: bytes, name: str) -> dict[str, tuple[int, str]]:
             raise SettingsError(where, f"{line[:40]!r} is not KEY=value", "comments start with # in column 1")
         if not _KEY.fullmatch(key):
             raise SettingsError(where, f"{key[:40]!r} is no key", "use capitals, digits and _ with no space")
-        if key in found:
-            raise SettingsError(where, f"{key} is there twice, first in line {found[key][0]}", "keep one")
+        if key in variables:
+            raise SettingsError(where, f"{key} is there twice, first in line {variables[key][0]}", "keep one")
         if fault := _fault(value):
             raise SettingsError(where, f"{key}: {fault[0]}", fault[1])
-        found[key] = (number, value)
-    return found
+        variables[key] = (number, value)
+    return variables
 
 
 def load(environment: str, root: Path = Path()) -> Settings:
@@ -282,7 +282,7 @@ def load(environment: str, root: Path = Path()) -> Settings:
     environments.check_name(environment)
     file = root / path_of(environment)
     if (root / environments.FOLDER).is_dir() and not file.parent.is_dir():
-        there = ", ".join(environments.Environments.of_folder(root))
+        there = ", ".join(environments.Environments.from_folder(root))
         raise SettingsError(environment, f"no such environment in {root.resolve()}", f"there are {there}")
     try:
         content = file.read_bytes()

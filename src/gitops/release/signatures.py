@@ -1,4 +1,4 @@
-"""Signatures: who may say what runs in an environment that asks for signed releases.
+"""Signatures: who may change the release of an environment that requires signed releases.
 
 `environments/allowed_signers` lists them, in the format of ssh-keygen. Whoever may push to main could change
 that list too, so its first version is trusted as it is, and each later one only where somebody listed in the
@@ -17,9 +17,9 @@ SIGNERS = "environments/allowed_signers"
 
 
 def objection(repository: Repository, declaration: Declaration) -> str | None:
-    """Return why nobody who may has signed what main declares for an environment, or None where one has.
+    """Return None if an allowed signer signed the last change of the release file, else the reason.
 
-    What counts are the signers that were listed when main came to declare it.
+    The allowed signers are those that were listed before that change.
     """
     path = path_of(declaration.environment)
     signers = trusted(repository, declaration.by)
@@ -51,7 +51,7 @@ def unsigned(repository: Repository, result: MergeResult, path: str, signers: by
     """Return why nobody in `signers` vouches for a file of a merge, or None where somebody does."""
     last = _last_change(repository, result.main, result.head, path)
     if last is None or repository.tree_id(last, path) != repository.tree_id(result.commit, path):
-        return "the merge would make it what no commit of the branch did"
+        return "the merge result is not the content of any commit of the branch"
     return verify(repository, last, signers)
 
 
@@ -69,10 +69,9 @@ def verify(repository: Repository, commit: str, signers: bytes) -> str | None:
         )
     if result.returncode == 0:
         return None
-    said = [line for line in result.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    return (
-        f"{commit[:12]} has no valid signature of a listed signer ({said[-1] if said else 'no reason given'})"
-    )
+    lines = [line for line in result.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    reason = lines[-1] if lines else "no reason given"
+    return f"{commit[:12]} has no valid signature of a listed signer ({reason})"
 
 
 def signed(repository: Repository, commit: str) -> bool:
@@ -82,7 +81,7 @@ def signed(repository: Repository, commit: str) -> bool:
 
 
 def _authors(repository: Repository, change: str, path: str) -> Iterator[str]:
-    """Name the commits whose signature vouches for what `change`, a commit of main, made of a file.
+    """Return the commits whose signature covers the content that `change`, a commit of main, gave a file.
 
     That is itself, or, where it merged a branch, the last commit of that branch to touch the file: one that
     main did not have before, so that an old signature cannot be used again.

@@ -1,4 +1,4 @@
-"""The ledger: what `main` declares for each environment, and what the environments found out about it."""
+"""The release state: the release that `main` declares for each environment, and the verdicts on it."""
 
 from functools import cached_property
 from itertools import pairwise
@@ -15,8 +15,8 @@ from gitops.release.verdicts import Verdicts
 NO_RELEASE = Release(commit=None)
 
 
-class Ledger:
-    """What `main` declares and what the environments found out, as last fetched from a remote."""
+class ReleaseState:
+    """The release files and settings on `main`, and the verdicts, as last fetched from a remote."""
 
     def __init__(self, repository: Repository, *, remote: str | None = None, main: str = "main") -> None:
         """Read `main` of `remote` as last fetched; without a remote, the local reference `main`."""
@@ -27,15 +27,17 @@ class Ledger:
         self.verdicts = Verdicts.load(repository, remote=remote, environments=self.environments)
 
     @classmethod
-    def fetch(cls, repository: Repository, remote: str, *, main: str = "main") -> "Ledger":
+    def fetch(cls, repository: Repository, remote: str, *, main: str = "main") -> "ReleaseState":
         """Fetch from `remote` first."""
         repository.fetch(remote)
         return cls(repository, remote=remote, main=main)
 
     def declared(self, environment: str) -> Declaration:
-        """Return what main declares now.
+        """Return the present declaration of main.
 
-        :raises ReleaseError: where there is no such environment, or its file is missing or not valid.
+        Raises:
+            ReleaseError: if there is no such environment, or its file is missing or not valid.
+
         """
         if environment not in self._declared:
             try:
@@ -45,21 +47,21 @@ class Ledger:
                 )
             except ReleaseError as error:
                 self._declared[environment] = error
-        found = self._declared[environment]
-        if isinstance(found, ReleaseError):
-            raise found
-        return found
+        declaration = self._declared[environment]
+        if isinstance(declaration, ReleaseError):
+            raise declaration
+        return declaration
 
     def present(self, environment: str) -> Release:
         """Return the release that main declares; where that is not valid, the last one that was."""
         try:
             return self.declared(environment).release
         except ReleaseError:
-            found = self.history(environment)
-            return found[0].release if found else NO_RELEASE
+            history = self.history(environment)
+            return history[0].release if history else NO_RELEASE
 
     def history(self, environment: str) -> list[Declaration]:
-        """Return what main declared for an environment, newest first."""
+        """Return the declarations of an environment on main, newest first."""
         if environment not in self.environments:
             return []
         if environment not in self._histories:
@@ -72,7 +74,9 @@ class Ledger:
     def settings(self, environment: str) -> Settings:
         """Return an environment's settings on main: a change cannot lower the bar for itself.
 
-        :raises SettingsError: where they are missing or not valid.
+        Raises:
+            SettingsError: if they are missing or not valid.
+
         """
         path = settings.path_of(environment)
         content = self.repository.read(self.tip, path)
@@ -108,35 +112,35 @@ class Ledger:
         return {}
 
 
-def last_good(ledger: Ledger, environment: str) -> str | None:
+def last_good(state: ReleaseState, environment: str) -> str | None:
     """Return the last release before the present one that an environment verified; None without one."""
     return next(
-        (way for way in earlier(ledger, environment) if ledger.verdicts.verified(environment, way)), None
+        (way for way in earlier(state, environment) if state.verdicts.verified(environment, way)), None
     )
 
 
-def earlier(ledger: Ledger, environment: str) -> list[str]:
-    """Return what an environment can go back to, best first.
+def earlier(state: ReleaseState, environment: str) -> list[str]:
+    """Return the releases that an environment can go back to, best first.
 
-    That is what it ran before the present release and did not reject; what it verified comes first. Releases
+    These are the releases that it ran earlier and did not reject; verified releases come first. Releases
     that somebody already rolled back from come no more.
     """
-    entries = ledger.history(environment)
-    present = ledger.present(environment).commit
+    entries = state.history(environment)
+    present = state.present(environment).commit
     left = {
         older.commit
         for newer, older in pairwise(entries)
         if newer.hold is not None and newer.commit != older.commit
     }
     commits = list(dict.fromkeys(entry.commit for entry in entries if entry.commit))
-    known = release_file.identities(ledger.repository, [*commits, *filter(None, [present])])
-    ledger.verdicts.know(commits)
-    found = [
+    known = release_file.identities(state.repository, [*commits, *filter(None, [present])])
+    state.verdicts.know(commits)
+    releases = [
         commit
         for commit in commits
         if commit not in left
         and commit in known
         and known[commit] != known.get(present or "")
-        and not ledger.verdicts.rejected(environment, commit)
+        and not state.verdicts.rejected(environment, commit)
     ]
-    return sorted(found, key=lambda commit: ledger.verdicts.verified(environment, commit) is None)
+    return sorted(releases, key=lambda commit: state.verdicts.verified(environment, commit) is None)

@@ -1,4 +1,4 @@
-"""Verdicts: what an environment itself found out about a release that it runs.
+"""Verdicts: the result of an environment's own verification of a release.
 
 A verdict is an annotated tag on the release's commit, `verified/<env>/<sha12>` or `rejected/<env>/<sha12>`,
 whose message carries the figures as JSON. A rejection outweighs a verification. A tag in any other form is no
@@ -32,7 +32,7 @@ _LONGEST_REASON = 500
 
 @dataclass(frozen=True)
 class Ignored:
-    """A tag that has the name of a verdict, or nearly so, and is none."""
+    """A tag whose name is or resembles that of a verdict, but which is not a verdict."""
 
     name: str
     why: str
@@ -74,7 +74,7 @@ class Verdict(BaseModel):
     @field_validator("reason")
     @classmethod
     def _readable(cls, value: str) -> str:
-        # Other programs said it. A tag that cannot be read, or is too long to be, would be no verdict.
+        # The text comes from other programs. A tag that is too long or cannot be read would not be a verdict.
         return one_line(value, longest=_LONGEST_REASON)
 
     @property
@@ -98,15 +98,15 @@ class Verdict(BaseModel):
 
         Raises:
             VerdictError: where it is no annotated tag on a commit, its message carries no figures, or its
-                name is not made of what the message says.
+                name does not match its message.
 
         """
         if tag.problem:
             raise VerdictError(f"it is {tag.problem}")
         # A reason may have braces too, but it is on the first line.
-        figures = tag.message.partition("\n\n")[2]
+        content = tag.message.partition("\n\n")[2]
         try:
-            data = parse.json_value(figures.encode(), parse.VERDICT)
+            data = parse.json_value(content.encode(), parse.VERDICT)
             verdict = cls.model_validate(data)
         except (ParseError, ValidationError) as error:
             raise VerdictError("its message carries no figures") from error
@@ -121,9 +121,11 @@ def tag_name(verdict: str, environment: str, commit: str) -> str:
 
 
 def record(repository: Repository, remote: str, verdict: Verdict) -> None:
-    """Push a verdict as a tag. Recording again what is already recorded changes nothing.
+    """Push a verdict as a tag. Recording the same verdict again changes nothing.
 
-    :raises VerdictError: where the release is already rejected and would be verified, or the name is taken.
+    Raises:
+        VerdictError: if the release is already rejected and would be verified, or the name is taken.
+
     """
     if not _recorded(repository, remote, verdict):
         tag = repository.tag(verdict.release, verdict.tag, verdict.message)
@@ -138,11 +140,11 @@ def record(repository: Repository, remote: str, verdict: Verdict) -> None:
 
 def _recorded(repository: Repository, remote: str, verdict: Verdict) -> bool:
     repository.fetch(remote)
-    other = tag_name(REJECTED, verdict.environment, verdict.release)
-    if verdict.verdict == VERIFIED and any(map(_counts, repository.tags(other, remote=remote))):
+    rejection = tag_name(REJECTED, verdict.environment, verdict.release)
+    if verdict.verdict == VERIFIED and any(map(_counts, repository.tags(rejection, remote=remote))):
         raise VerdictError(
             f"{verdict.tag}: {verdict.environment} rejected this release before; "
-            f"to give it another chance: git push {remote} --delete refs/tags/{other}"
+            f"to give it another chance: git push {remote} --delete refs/tags/{rejection}"
         )
     for tag in repository.tags(verdict.tag, remote=remote):
         delete = f"delete it: git push {remote} --delete refs/tags/{tag.name}"
@@ -181,7 +183,7 @@ class Verdicts:
         """The tags that are no verdict, by name."""
         self._verified: dict[tuple[str, str], Verdict] = {}
         self._rejected: dict[tuple[str, str], Tag] = {}
-        found: list[tuple[Tag, Verdict]] = []
+        tagged: list[tuple[Tag, Verdict]] = []
         for tag in sorted(tags, key=lambda tag: (tag.at or _BEGINNING, tag.name)):
             try:
                 verdict = Verdict.read(tag)
@@ -189,12 +191,12 @@ class Verdicts:
                 self.ignored.append(Ignored(tag.name, str(error)))
                 continue
             if environments is None or verdict.environment in environments:
-                found.append((tag, verdict))
+                tagged.append((tag, verdict))
             else:
                 self.ignored.append(Ignored(tag.name, f"there is no environment {verdict.environment}"))
-        self.ignored.sort(key=lambda one: one.name)
-        self._identities = identities(repository, [tag.commit for tag, _ in found])
-        for tag, verdict in found:
+        self.ignored.sort(key=lambda tag: tag.name)
+        self._identities = identities(repository, [tag.commit for tag, _ in tagged])
+        for tag, verdict in tagged:
             key = (verdict.environment, self._identity(tag.commit))
             if verdict.verdict == REJECTED:
                 self._rejected.setdefault(key, tag)
@@ -226,13 +228,13 @@ class Verdicts:
 
     def verifications(self, environment: str) -> list[Verdict]:
         """Return the first verification of each release that an environment did not reject, oldest first."""
-        found = (
+        verified = (
             verdict
             for (where, identity), verdict in self._verified.items()
             if where == environment and (where, identity) not in self._rejected
         )
         # Tags of the same second are in no order
-        return sorted(found, key=lambda verdict: verdict.at)
+        return sorted(verified, key=lambda verdict: verdict.at)
 
     def rejected(self, environment: str, commit: str | None) -> Tag | None:
         """Return the tag by which an environment rejected a release, or None where it did not."""

@@ -10,7 +10,7 @@ from gitops.text.markdown import fenced
 _MOST_POINTS = 60
 _MOST_TICKS = 20
 # Seen on white and on black alike, which the first colours of mermaid are not. A chart has no legend, so its
-# title says which is which.
+# title names them.
 _COLOURS = {"blue": "#2f81f7", "orange": "#d2760a"}
 
 
@@ -73,8 +73,8 @@ def _chart(options: Mapping[str, object], kind: str, *rows: str) -> str:
 def _titled(title: str, names: Sequence[str]) -> str:
     if len(names) < 2:
         return f"{_word(title)} ({_word(names[0])})"
-    told = zip(names, _COLOURS, strict=False)
-    return f"{_word(title)} ({', '.join(f'{_word(name)}: {colour}' for name, colour in told)})"
+    pairs = zip(names, _COLOURS, strict=False)
+    return f"{_word(title)} ({', '.join(f'{_word(name)}: {colour}' for name, colour in pairs)})"
 
 
 def _ticks(points: Sequence[float]) -> str:
@@ -95,5 +95,5 @@ def _quoted(name: str) -> str:
 
 
 def _word(text: str) -> str:
-    """Return what of a name mermaid cannot take for syntax."""
+    """Return the part of a name that mermaid cannot take for syntax."""
     return re.sub(r"[^A-Za-z0-9.-]+", " ", text)[:40].strip() or "-"

@@ -1,4 +1,4 @@
-"""The report on a pull request, as Markdown for a comment: what a reviewer needs first, the rest folded."""
+"""The report on a pull request, as Markdown for a comment: the summary first, the rest folded."""
 
 import math
 import re
@@ -8,15 +8,15 @@ from gitops.diff.diff import PARTS, SETTINGS, Difference
 from gitops.errors import GitopsError
 from gitops.findings import Finding
 from gitops.gates import gates
-from gitops.model.drift_comparison import Drifted
-from gitops.model.metrics import Figures, Interval
+from gitops.model.drift_comparison import DriftComparison
+from gitops.model.metrics import Interval, Metrics
 from gitops.report import mermaid
-from gitops.report.collect import Incumbent, Material, Move
+from gitops.report.collect import Incumbent, Move, ReportInputs
 from gitops.text import markdown
 from gitops.text.markdown import Fold, code, plain
 
 LONGEST = 65_000
-"""What a comment on a pull request may be long, with some room."""
+"""The longest comment on a pull request, with some room."""
 
 _MOST_FINDINGS = 20
 _MOST_ROWS = 100
@@ -26,69 +26,71 @@ _LABELS = {
     "mean_balanced_accuracy": "mean balanced accuracy",
     "mean_f1": "mean F1",
     "mean_roc_auc": "mean area under ROC",
-    "majority_accuracy": "the commoner answer alone",
+    "majority_accuracy": "majority-class baseline",
 }
 
 
-def render(material: Material, *, longest: int = LONGEST, artifact: str | None = None) -> str:
+def render(inputs: ReportInputs, *, longest: int = LONGEST, artifact: str | None = None) -> str:
     """Write the report in at most `longest` characters; `artifact` is the address of all of it.
 
-    :raises GitopsError: for an address that is no link.
+    Raises:
+        GitopsError: for an address that is no link.
+
     """
     whole = ""
     if artifact is not None:
         if not _LINK.fullmatch(artifact):
             raise GitopsError(f"{artifact}: not the address of a web page")
         whole = f"[The whole report]({artifact})"
-    first = "\n\n".join(part for part in _first_screen(material) if part)
-    return markdown.fit(first, list(_folds(material)), longest=longest, whole=whole)
+    first = "\n\n".join(part for part in _first_screen(inputs) if part)
+    return markdown.fit(first, list(_folds(inputs)), longest=longest, whole=whole)
 
 
-def _first_screen(material: Material) -> Iterator[str]:
-    yield f"**{_verdict(material)}**"
-    yield "\n".join(_findings(material.broken))
-    if material.note:
-        yield f"Note: {plain(material.note, longest=600)}."
-    if material.trial:
-        yield "On the same small data, which say whether it works and not how good it is:"
-        yield _metrics(material.trial.base, material.trial.head, material.base, material.head)
-        if not material.trial.base:
-            yield f"{code(material.base)} could not be tried, so there is nothing to compare with."
-    elif not material.moves and material.before != material.after:
-        yield _metrics(material.before, material.after, material.base, material.head)
-    if material.incumbents:
-        yield _against(material)
-    if material.worth:
-        yield plain(str(material.worth), longest=400)
+def _first_screen(inputs: ReportInputs) -> Iterator[str]:
+    yield f"**{_verdict(inputs)}**"
+    yield "\n".join(_findings(inputs.broken))
+    if inputs.note:
+        yield f"Note: {plain(inputs.note, longest=600)}."
+    if inputs.trial:
+        yield "On the same small data set, which shows whether the change works, not how good the model is:"
+        yield _metrics(inputs.trial.base, inputs.trial.head, inputs.base, inputs.head)
+        if not inputs.trial.base:
+            yield f"{code(inputs.base)} could not be tried, so there is nothing to compare with."
+    elif not inputs.moves and inputs.before != inputs.after:
+        yield _metrics(inputs.before, inputs.after, inputs.base, inputs.head)
+    if inputs.incumbents:
+        yield _against(inputs)
+    if inputs.drift:
+        yield plain(str(inputs.drift), longest=400)
 
 
-def _verdict(material: Material) -> str:
-    target, source = plain(material.base), code(material.head)
-    if material.broken:
-        count = len(material.broken)
-        stands = "1 thing stands" if count == 1 else f"{count} things stand"
-        return f"{source} must not be merged into {target}: {stands} against it."
-    return f"Nothing stands against merging {source} into {target}. {_told(material)}"
+def _verdict(inputs: ReportInputs) -> str:
+    target, source = plain(inputs.base), code(inputs.head)
+    if inputs.broken:
+        count = len(inputs.broken)
+        problems = "1 problem" if count == 1 else f"{count} problems"
+        return f"{source} must not be merged into {target}: {problems}."
+    return f"{source} can be merged into {target}. {_summary(inputs)}"
 
 
-def _told(material: Material) -> str:
-    """Say in a sentence or two what merging it does."""
-    if material.moves:
+def _summary(inputs: ReportInputs) -> str:
+    """Return the effect of the merge in one or two sentences."""
+    if inputs.moves:
         parts = (
             f"{plain(' and '.join(names))} {'gets' if len(names) == 1 else 'get'} another release: "
             f"{plain(difference.summary)}."
-            for names, difference in _alike(material.moves)
+            for names, difference in _alike(inputs.moves)
         )
         return " ".join(parts)
-    one, other = (figures.means.get("mean_accuracy") for figures in (material.before, material.after))
+    old, new = (metrics.means.get("mean_accuracy") for metrics in (inputs.before, inputs.after))
     moved = ""
-    if one and other and one != other:
-        moved = f" Mean accuracy goes from {one.value:.4f} to {other.value:.4f}."
-    elif other and not one:
-        moved = f" Mean accuracy is {other.value:.4f}."
-    if not material.difference:
-        return "It changes nothing that makes a release or says how an environment runs."
-    return f"It changes: {plain(material.difference.summary)}.{moved}"
+    if old and new and old != new:
+        moved = f" Mean accuracy goes from {old.value:.4f} to {new.value:.4f}."
+    elif new and not old:
+        moved = f" Mean accuracy is {new.value:.4f}."
+    if not inputs.difference:
+        return "It changes no release and no settings of an environment."
+    return f"It changes: {plain(inputs.difference.summary)}.{moved}"
 
 
 def _findings(broken: Sequence[Finding]) -> Iterator[str]:
@@ -98,40 +100,40 @@ def _findings(broken: Sequence[Finding]) -> Iterator[str]:
         yield f"- ... and {len(broken) - _MOST_FINDINGS} more"
 
 
-def _metrics(before: Figures, after: Figures, base: str, head: str) -> str:
+def _metrics(before: Metrics, after: Metrics, base: str, head: str) -> str:
     rows = []
     for name, label in _LABELS.items():
-        one, other = before.means.get(name), after.means.get(name)
-        if one or other:
-            rows.append([label, str(one or ""), str(other or ""), _moved(one, other)])
+        old, new = before.means.get(name), after.means.get(name)
+        if old or new:
+            rows.append([label, str(old or ""), str(new or ""), _moved(old, new)])
     for name in dict.fromkeys([*before.speed, *after.speed][:20]):
-        one, other = before.speed.get(name), after.speed.get(name)
-        rows.append(
-            [plain(name), *("" if v is None else f"{v:g} ms" for v in (one, other)), _ratio(one, other)]
-        )
-    one, other = before.model_bytes, after.model_bytes
-    if one or other:
-        sizes = [f"{size / 1000:,.0f} kB" if size else "" for size in (one, other)]
-        rows.append(["size of the model", *sizes, _ratio(one, other)])
-    one, other = ((figures.sha256 or "")[:12] for figures in (before, after))
-    if one or other:
-        same = "the same" if one == other else "another model"
-        rows.append(["model", code(one), code(other), same])
+        old, new = before.speed.get(name), after.speed.get(name)
+        rows.append([plain(name), *("" if v is None else f"{v:g} ms" for v in (old, new)), _ratio(old, new)])
+    old, new = before.model_bytes, after.model_bytes
+    if old or new:
+        sizes = [f"{size / 1000:,.0f} kB" if size else "" for size in (old, new)]
+        rows.append(["size of the model", *sizes, _ratio(old, new)])
+    old, new = ((metrics.sha256 or "")[:12] for metrics in (before, after))
+    if old or new:
+        same = "the same" if old == new else "another model"
+        rows.append(["model", code(old), code(new), same])
     return markdown.table(["", code(base), code(head), ""], rows)
 
 
-def _against(material: Material) -> str:
-    """Compare with what runs in each environment."""
-    columns = ["", code(material.head), *map(_title, material.incumbents)]
-    proposed = {(move.difference.after or "")[:12] for move in material.moves}
-    runs = (code(one.commit[:12]) if one.commit else "none yet" for one in material.incumbents)
+def _against(inputs: ReportInputs) -> str:
+    """Return a table that compares with the release of each environment."""
+    columns = ["", code(inputs.head), *map(_title, inputs.incumbents)]
+    proposed = {(move.difference.after or "")[:12] for move in inputs.moves}
+    runs = (
+        code(incumbent.commit[:12]) if incumbent.commit else "none yet" for incumbent in inputs.incumbents
+    )
     rows = [["release", code(min(proposed)) if len(proposed) == 1 else "", *runs]]
     for name, label in _LABELS.items():
-        figures = [one.figures.means.get(name) for one in material.incumbents]
-        if mine := material.proposed.means.get(name):
-            rows.append([label, str(mine), *(str(value or "") for value in figures)])
-    rows.append(["gates", "", *(_gates(one) for one in material.incumbents)])
-    return "Against what runs in each environment:\n\n" + markdown.table(columns, rows)
+        metrics = [incumbent.metrics.means.get(name) for incumbent in inputs.incumbents]
+        if mine := inputs.proposed.means.get(name):
+            rows.append([label, str(mine), *(str(value or "") for value in metrics)])
+    rows.append(["gates", "", *(_gates(incumbent) for incumbent in inputs.incumbents)])
+    return "Compared with the release of each environment:\n\n" + markdown.table(columns, rows)
 
 
 def _title(incumbent: Incumbent) -> str:
@@ -143,48 +145,48 @@ def _gates(incumbent: Incumbent) -> str:
     if incumbent.trouble:
         return "cannot be judged"
     if not incumbent.rows:
-        return "not asked of a rollback"
+        return "not checked for a rollback"
     failed = [row for row in incumbent.rows if not row.ok]
     if not failed:
         return f"passes all {len(incumbent.rows)}"
     return "fails: " + ", ".join(plain(row.gate) for row in failed)
 
 
-def _folds(material: Material) -> Iterator[Fold]:
-    yield Fold("Gates", _all_gates(material.incumbents))
-    before, after = material.before, material.after
-    if material.trial:
-        before, after = material.trial.base, material.trial.head
-    if material.moves:
-        before, after = material.incumbents[0].figures, material.proposed
-    # Where nothing of a model changes, its figures are no news.
+def _folds(inputs: ReportInputs) -> Iterator[Fold]:
+    yield Fold("Gates", _all_gates(inputs.incumbents))
+    before, after = inputs.before, inputs.after
+    if inputs.trial:
+        before, after = inputs.trial.base, inputs.trial.head
+    if inputs.moves:
+        before, after = inputs.incumbents[0].metrics, inputs.proposed
+    # If the model does not change, its metrics are not shown.
     news = before != after
     if news:
         yield Fold("Accuracy per attribute", _accuracies(before.attributes, after.attributes))
-    if material.worth:
-        yield Fold("Accuracy per attribute on what drifted", _on_drifted(material.worth))
-    for names, difference in _alike(material.moves):
+    if inputs.drift:
+        yield Fold("Accuracy per attribute on the drifted batches", _on_drifted(inputs.drift))
+    for names, difference in _alike(inputs.moves):
         yield from _changes(f" in {' and '.join(names)}", difference)
-    if not material.moves:
+    if not inputs.moves:
         # The environment that follows main runs whatever is merged.
-        yield from _changes(f" in {material.follower}", material.difference)
-    settings = [section for section in material.difference.sections if section.title == SETTINGS]
+        yield from _changes(f" in {inputs.follower}", inputs.difference)
+    settings = [section for section in inputs.difference.sections if section.title == SETTINGS]
     for section in settings:
         yield Fold("How environments run", section.markdown(most=_MOST_ROWS) if section.changes else "")
     if news:
         yield Fold("Accuracy per slice", _accuracies(before.slices, after.slices))
         yield Fold("Learning curve", _curve(after))
         yield Fold("Picture of the accuracies", _picture(before, after))
-    yield Fold("Timing and cost of the run", _timing(material, after if news else Figures()))
+    yield Fold("Timing and cost of the run", _timing(inputs, after if news else Metrics()))
 
 
 def _alike(moves: Sequence[Move]) -> list[tuple[list[str], Difference]]:
     """Put the environments together that get the same release in the place of the same one."""
-    found: dict[tuple[str | None, str | None], tuple[list[str], Difference]] = {}
+    groups: dict[tuple[str | None, str | None], tuple[list[str], Difference]] = {}
     for move in moves:
         key = (move.difference.before, move.difference.after)
-        found.setdefault(key, ([], move.difference))[0].append(move.environment)
-    return list(found.values())
+        groups.setdefault(key, ([], move.difference))[0].append(move.environment)
+    return list(groups.values())
 
 
 def _changes(where: str, difference: Difference) -> Iterator[Fold]:
@@ -196,22 +198,22 @@ def _changes(where: str, difference: Difference) -> Iterator[Fold]:
         for title, section in sections.items()
         if section.changes and title not in (*PARTS, SETTINGS)
     ]
-    yield Fold(f"What changes{where}", "\n\n".join(changes))
+    yield Fold(f"Changes{where}", "\n\n".join(changes))
 
 
 def _all_gates(incumbents: Iterable[Incumbent]) -> str:
     parts = []
-    for one in incumbents:
-        rows = [[_gate(cell, row.ok) for cell in row.cells] for row in one.rows]
-        if not (rows or one.trouble):
+    for incumbent in incumbents:
+        rows = [[_gate(cell, row.ok) for cell in row.cells] for row in incumbent.rows]
+        if not (rows or incumbent.trouble):
             continue
-        body = plain(one.trouble) if one.trouble else markdown.table(gates.COLUMNS, rows)
-        parts.append(f"#### {plain(one.environment)}\n\n{body}")
+        body = plain(incumbent.trouble) if incumbent.trouble else markdown.table(gates.COLUMNS, rows)
+        parts.append(f"#### {plain(incumbent.environment)}\n\n{body}")
     return "\n\n".join(parts)
 
 
 def _gate(cell: str, ok: bool) -> str:
-    # Names of attributes and slices come from the release, so they are shown as what they are.
+    # Names of attributes and slices come from the release, so they are shown without interpretation.
     shown = plain(cell, longest=400)
     return shown if ok or not shown else f"**{shown}**"
 
@@ -233,9 +235,9 @@ def _accuracies(before: Mapping[str, Interval], after: Mapping[str, Interval]) -
     return markdown.table(["", "before", "after", ""], rows) + more
 
 
-def _on_drifted(worth: Drifted) -> str:
-    """Begin with what gained most."""
-    changes = sorted(worth.per_attribute.items(), key=lambda item: -item[1].difference)
+def _on_drifted(drift: DriftComparison) -> str:
+    """Return the table of attributes, largest gain first."""
+    changes = sorted(drift.per_attribute.items(), key=lambda item: -item[1].difference)
     rows = [
         [code(name), f"{change.incumbent:.4f}", f"{change.accuracy:.4f}", str(change)]
         for name, change in changes[:_MOST_ROWS]
@@ -243,8 +245,8 @@ def _on_drifted(worth: Drifted) -> str:
     return markdown.table(["", "incumbent", "this model", ""], rows) if rows else ""
 
 
-def _curve(figures: Figures) -> str:
-    rows = [row for row in figures.curve if None not in row]
+def _curve(metrics: Metrics) -> str:
+    rows = [row for row in metrics.curve if None not in row]
     epochs = [row[0] for row in rows]
     losses = {"training": [row[1] or 0 for row in rows], "validation": [row[2] or 0 for row in rows]}
     charts = [
@@ -254,49 +256,47 @@ def _curve(figures: Figures) -> str:
     return "\n\n".join(filter(None, charts))
 
 
-def _picture(before: Figures, after: Figures) -> str:
+def _picture(before: Metrics, after: Metrics) -> str:
     worst_first = sorted(after.attributes.items(), key=lambda item: item[1].value)[:_MOST_ROWS]
     values = {name: interval.value for name, interval in worst_first}
     earlier = {name: interval.value for name, interval in before.attributes.items()}
     return mermaid.bars("accuracy per attribute", "accuracy", values, earlier if earlier != values else None)
 
 
-def _timing(material: Material, figures: Figures) -> str:
-    trial = dict(material.trial.seconds) if material.trial else {}
-    rows = [
-        [f"job {code(name)}", _took(value)] for name, value in list(material.seconds.items())[:_MOST_ROWS]
-    ]
+def _timing(inputs: ReportInputs, metrics: Metrics) -> str:
+    trial = dict(inputs.trial.seconds) if inputs.trial else {}
+    rows = [[f"job {code(name)}", _took(value)] for name, value in list(inputs.seconds.items())[:_MOST_ROWS]]
     rows += [[plain(name), _took(value)] for name, value in list(trial.items())[:_MOST_ROWS]]
     rows += [
         [plain(name.replace("_", " ")), code(str(value))]
         for name in ("epochs", "images_per_second", "device", "precision")
-        if (value := getattr(figures.training, name)) is not None
+        if (value := getattr(metrics.training, name)) is not None
     ]
-    told = [markdown.table(["", ""], rows) if rows else "", _cost(material)]
-    return "\n\n".join(filter(None, told))
+    moved = [markdown.table(["", ""], rows) if rows else "", _cost(inputs)]
+    return "\n\n".join(filter(None, moved))
 
 
 def _took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
-def _cost(material: Material) -> str:
-    if not material.seconds:
+def _cost(inputs: ReportInputs) -> str:
+    if not inputs.seconds:
         return ""
-    minutes = sum(math.ceil(value / 60) for value in material.seconds.values())
-    price = f", {minutes * material.price:.2f} US dollars" if material.price is not None else ""
+    minutes = sum(math.ceil(value / 60) for value in inputs.seconds.values())
+    price = f", {minutes * inputs.price:.2f} US dollars" if inputs.price is not None else ""
     counted = "as GitHub counts them: each job for itself, in whole minutes, and without this one"
     return f"{minutes} minutes{price}, {counted}."
 
 
-def _moved(one: Interval | None, other: Interval | None) -> str:
-    if one is None or other is None or one.value == other.value:
+def _moved(old: Interval | None, new: Interval | None) -> str:
+    if old is None or new is None or old.value == new.value:
         return ""
-    return f"{other.value - one.value:+.4f}{', more than chance' if one.apart(other) else ''}"
+    return f"{new.value - old.value:+.4f}{', significant (95 %)' if old.apart(new) else ''}"
 
 
-def _ratio(one: float | None, other: float | None) -> str:
-    if not one or other is None:
+def _ratio(old: float | None, new: float | None) -> str:
+    if not old or new is None:
         return ""
-    text = f"{other / one - 1:+.0%}"
+    text = f"{new / old - 1:+.0%}"
     return "" if text in ("+0%", "-0%") else text

@@ -1,7 +1,7 @@
 """The commands that a person pastes to move a release: from the proposal to seeing that it worked.
 
-The command line, the page *Visage*, notices and documents print what these functions return, so that all say
-the same. The commands work in a shell where nothing is activated, in the checkout's folder.
+The command line, the page *Visage*, notices and documents print the results of these functions, so that all
+show the same. The commands work in a shell where nothing is activated, in the checkout's folder.
 """
 
 import re
@@ -41,16 +41,16 @@ COMPOSE = Meeting("compose", ("export GITOPS_REMOTE=compose DVC_GLOBAL_CONFIG_DI
 def meeting(url: str) -> Meeting:
     """Return where proposals are merged that go to the git repository `url`, as git names it.
 
-    What is known here is the repository alone, as in an Airflow. A checkout that `make up` was run in has two
-    remotes, so that the commands say which one they mean.
+    Only the repository is known here, as in an Airflow. A checkout in which `make up` ran has two
+    remotes, so the commands name the remote.
     """
     if url.endswith("/.visage/origin.git"):
         return LOCAL
     # Containers know the repository of Docker Compose by another path.
     if url.endswith(("/.compose/origin.git", "/opt/visage/origin.git")):
         return COMPOSE
-    if found := _GITHUB.fullmatch(url):
-        return Meeting("origin", (_remote("origin"),), forge=True, web=f"https://{found[1]}/{found[2]}")
+    if match := _GITHUB.fullmatch(url):
+        return Meeting("origin", (_remote("origin"),), forge=True, web=f"https://{match[1]}/{match[2]}")
     return Meeting("origin", (_remote("origin"),), forge=bool(_ELSEWHERE.match(url)))
 
 
@@ -74,7 +74,7 @@ def meeting_of(url: str, remote: str, default: str) -> Meeting:
 
 
 def promote(environment: str, at: Meeting = LOCAL) -> tuple[str, ...]:
-    """Return the commands that promote to an environment what the one before it runs.
+    """Return the commands that promote the release of the previous environment into an environment.
 
     They wait for the verdict that a promotion needs.
     """
@@ -121,7 +121,7 @@ def push(remote: str, branch: str) -> str:
 
 def lift_hold(environment: str, at: Meeting = LOCAL) -> tuple[str, ...]:
     """Return the commands that allow promotions into an environment again."""
-    return _moved("release-hold", environment, at)
+    return _moved("unhold", environment, at)
 
 
 def revert(commit: str, parents: int, at: Meeting = LOCAL) -> tuple[str, ...]:

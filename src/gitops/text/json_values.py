@@ -1,4 +1,4 @@
-"""Values out of JSON that somebody else wrote: what is not of the kind asked for is None, or empty."""
+"""Values out of JSON that other programs wrote: a value of another type becomes None, or empty."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -13,7 +13,7 @@ def mapping(value: object) -> dict[str, Any]:
 
 
 def number(value: object) -> float | None:
-    """Return a number that can be counted with: finite, and at most 10^15 away from 0; a boolean is none."""
+    """Return the value as a float, or None if it is not finite or beyond 10^15. Booleans are rejected."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if -_LARGEST <= value <= _LARGEST else None
@@ -25,14 +25,14 @@ def text(value: object) -> str | None:
 
 def day(value: object) -> date | None:
     try:
-        found = date.fromisoformat(value) if isinstance(value, str) else None
+        parsed = date.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
-    return found if found and found.year in _YEARS else None
+    return parsed if parsed and parsed.year in _YEARS else None
 
 
 def at(value: object, keys: Sequence[str]) -> Any:
-    """Return what is at the end of a path of keys, or None."""
+    """Return the value at the end of a path of keys, or None."""
     for key in keys:
         value = mapping(value).get(key)
     return value

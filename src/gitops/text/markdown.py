@@ -53,7 +53,7 @@ def fenced(text: str, language: str = "") -> str:
 
 
 def _entities(line: str) -> str:
-    return _MEANT.sub(lambda found: f"&#{ord(found[0])};{_INVISIBLE if found[0] in '@#' else ''}", line)
+    return _MEANT.sub(lambda match: f"&#{ord(match[0])};{_INVISIBLE if match[0] in '@#' else ''}", line)
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Fold:
 def fit(first: str, folds: Sequence[Fold], *, longest: int, whole: str = "") -> str:
     """Put the first screen and the folded parts together in at most `longest` characters.
 
-    What does not fit is left out from the last fold on, and a line says so; `whole` is Markdown that says
-    where all of it is. A first screen that alone is too long ends where a line does.
+    Parts that do not fit are left out, beginning with the last fold, and a line states that; `whole` is
+    Markdown for where all of it is. A first screen that alone is too long ends where a line does.
     """
     folds = [fold for fold in folds if fold.body]
     for kept in range(len(folds), -1, -1):

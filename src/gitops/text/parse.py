@@ -63,8 +63,8 @@ def text(content: bytes, largest: int) -> str:
         decoded = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ParseError("not UTF-8 text") from error
-    if found := _CONTROL.search(decoded):
-        raise ParseError("a control character", line=decoded.count("\n", 0, found.start()) + 1)
+    if character := _CONTROL.search(decoded):
+        raise ParseError("a control character", line=decoded.count("\n", 0, character.start()) + 1)
     return decoded
 
 
@@ -100,7 +100,7 @@ def json_value(content: bytes, limits: Limits) -> Any:
     """
     decoded = text(content, limits.size)
     try:
-        found = json.loads(
+        document = json.loads(
             decoded,
             object_pairs_hook=_mapping,
             parse_constant=_no_number,
@@ -111,7 +111,7 @@ def json_value(content: bytes, limits: Limits) -> Any:
         raise ParseError(f"not JSON: {error.msg}", line=error.lineno) from error
     except (ValueError, RecursionError) as error:
         raise ParseError("not JSON: nested too deeply") from error
-    waiting: list[tuple[object, int]] = [(found, 1)]
+    waiting: list[tuple[object, int]] = [(document, 1)]
     for count, (value, depth) in enumerate(_each(waiting), start=1):
         if depth > limits.depth:
             raise ParseError(f"more than {limits.depth} levels deep")
@@ -121,7 +121,7 @@ def json_value(content: bytes, limits: Limits) -> Any:
             raise ParseError("half of a surrogate pair")
         inner = [*value, *value.values()] if isinstance(value, dict) else sequence(value)
         waiting += [(item, depth + 1) for item in inner]
-    return found
+    return document
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -140,10 +140,10 @@ def _each(waiting: list[tuple[object, int]]) -> Iterator[tuple[object, int]]:
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ParseError("a key is there twice")
-    return found
+    return members
 
 
 def _no_number(name: str) -> NoReturn:
@@ -159,10 +159,10 @@ def _whole(digits: str) -> int:
 def _number(digits: str) -> float:
     if len(digits) > _DIGITS:
         raise ParseError(f"a number of more than {_DIGITS} digits")
-    found = float(digits)
-    if found in (float("inf"), float("-inf")):
+    parsed = float(digits)
+    if parsed in (float("inf"), float("-inf")):
         raise ParseError("a number that is too large")
-    return found
+    return parsed
 
 
 @dataclass
@@ -271,13 +271,13 @@ class _Builder:
             holder.key = key
 
     def _merge(self, closed: _Open) -> None:
-        """Give a mapping what its merge keys (`<<`) refer to, where it does not say it itself."""
+        """Add the entries of its merge keys (`<<`) to a mapping; its own entries come first."""
         for merged in closed.merges:
-            for one in merged if isinstance(merged, list) else [merged]:
-                if not isinstance(one, dict) or not isinstance(closed.value, dict):
+            for source in merged if isinstance(merged, list) else [merged]:
+                if not isinstance(source, dict) or not isinstance(closed.value, dict):
                     self._refuse("a merge key (<<) of something that is not a mapping")
-                self._more(len(one))
-                closed.value = {**one, **closed.value}
+                self._more(len(source))
+                closed.value = {**source, **closed.value}
 
     def _refuse(self, problem: str) -> NoReturn:
         raise ParseError(problem, line=self._line)

@@ -46,7 +46,7 @@ def read(
     *,
     largest: int = LARGEST,
     earlier: str = "make it again",
-    later: str = "update what reads it",
+    later: str = "update the program that reads it",
 ) -> _Kind:
     """Read a record.
 

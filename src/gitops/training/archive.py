@@ -1,7 +1,7 @@
-"""The archive: what a training run measured, to be found again by its run id.
+"""The archive: the metrics and plots of training runs, by run id.
 
 A run leaves an annotated tag, `archive/<run>`, on the commit of its results, and in the environment's data
-folder a copy of what people look at, so that nobody has to check that commit out to see it.
+folder a copy of the files for people, so that nobody has to check that commit out to read them.
 """
 
 import logging
@@ -36,14 +36,16 @@ def tag_of(run_id: str) -> str:
 
 
 def archive(origin: Origin, commit: str, *, run_id: str, runs: Path, home: Path, kept: int = KEPT) -> Path:
-    """Keep what the run `run_id` measured in `commit`: a tag on it, and a copy in `runs/<run_id>/`.
+    """Archive the results of the run `run_id` in `commit`: a tag on it, and a copy in `runs/<run_id>/`.
 
-    Archiving a run again replaces what was archived of it. Of the copies, the newest `kept` stay. Returns the
+    Archiving a run again replaces its archive. Of the copies, the newest `kept` stay. Returns the
     folder of the copy.
 
-    :raises CandidateError: for a run id that cannot name a folder.
-    :raises StepError: when the DVC remote does not give a plot that is kept there.
-    :raises GitError: when `origin` cannot be reached.
+    Raises:
+        CandidateError: for a run id that cannot name a folder.
+        StepError: if the DVC remote does not give a plot that is kept there.
+        GitError: if `origin` cannot be reached.
+
     """
     if "/" in run_id or not slug(run_id).strip("."):
         raise CandidateError(f"{run_id!r}: cannot name a folder; give the run another id")
@@ -94,10 +96,10 @@ def _replacing(target: Path) -> Iterator[Path]:
 def _tag(space: Workspace, run_id: str) -> None:
     repository, name = space.repository, tag_of(run_id)
     accuracy = metrics.of_commit(repository, space.commit).means.get("mean_accuracy")
-    said = f"mean accuracy {accuracy.value:.4f}" if accuracy else "no evaluation that can be read"
+    summary = f"mean accuracy {accuracy.value:.4f}" if accuracy else "no evaluation that can be read"
     # The commit's own time makes the tag, and so its id, the same at every retry.
     who = f"Visage <visage@localhost> {int(repository.commit_info(space.commit).at.timestamp())}"
-    text = f"object {space.commit}\ntype commit\ntag {name}\ntagger {who} +0000\n\nRun {run_id}: {said}\n"
+    text = f"object {space.commit}\ntype commit\ntag {name}\ntagger {who} +0000\n\nRun {run_id}: {summary}\n"
     target, reference = repository.git("mktag", input=text), f"refs/tags/{name}"
     with space.origin.session():
         before = repository.remote_refs("origin", reference).get(reference)

@@ -8,7 +8,7 @@ from gitops.dvc import lockfile
 from gitops.errors import CandidateError, ParseError, SettingsError
 from gitops.gates import gates
 from gitops.gates.comparer import Comparer
-from gitops.gates.gates import Row
+from gitops.gates.gates import GateResult
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, fetch, resolve, workspace
 from gitops.model import drift_comparison
@@ -47,8 +47,10 @@ def propose(origin: Origin, base: str, result: str, *, run_id: str, home: Path) 
     the same commit, so a retry changes nothing. Returns the branch, or None where the run made nothing that
     `base`, or `main` as it is by now, does not have.
 
-    :raises CandidateError: for a run at another profile than `full`, one without an evaluation, or one whose
-        branch already holds something else.
+    Raises:
+        CandidateError: for a run at another profile than `full`, one without an evaluation, or one whose
+            branch already holds something else.
+
     """
     branch = candidate_branch(run_id)
     with workspace(origin, result, home) as space:
@@ -86,7 +88,7 @@ def _warn_of_conflict(repository: Repository, base: str, main: str, commit: str,
 
     The candidate is proposed all the same, for people to look at.
     """
-    if len(set(repository.object_ids([f"{one}:{LOCK}" for one in (base, main, commit)]))) == 3:
+    if len(set(repository.object_ids([f"{revision}:{LOCK}" for revision in (base, main, commit)]))) == 3:
         log.warning(
             "The candidate conflicts with main: %s has another %s than %s, which was trained from. "
             "To train its data on main as it is now: %s",
@@ -96,15 +98,17 @@ def _warn_of_conflict(repository: Repository, base: str, main: str, commit: str,
 
 def judge(
     origin: Origin, result: str, incumbent: str, environment: str, *, home: Path, cache: Path
-) -> list[Row]:
-    """Hold the results of a run against the gates of `environment`, whose settings are those of `main`.
+) -> list[GateResult]:
+    """Compare the results of a run with the gates of `environment`, whose settings are those of `main`.
 
-    `incumbent` is the commit that runs there now. Both models answer the same images, here; what that takes
-    and finds stays in the folder `cache`.
+    `incumbent` is the commit that runs there now. Both models answer the same images, here; the files for
+    that and finds stays in the folder `cache`.
 
-    :raises GateError: for a run without an evaluation.
-    :raises SettingsError: when the settings are not valid.
-    :raises GitError: when `origin` cannot be reached.
+    Raises:
+        GateError: for a run without an evaluation.
+        SettingsError: if the settings are not valid.
+        GitError: if `origin` cannot be reached.
+
     """
     with workspace(origin, result, home) as space:
         repository = space.repository
@@ -124,13 +128,13 @@ def judge(
         return gates.judge(repository, result, incumbent, declared, Comparer(origin, cache), best)
 
 
-def _equal(repository: Repository, base: str, result: str, other: str) -> bool:
+def _equal(repository: Repository, base: str, result: str, parent: str) -> bool:
     """Whether `other` has all that `result` changed since `base`, measured times aside."""
     paths = [path for path in repository.changed(base, result) if path not in (LOCK, TIMINGS)]
-    both = repository.object_ids([f"{commit}:{path}" for path in paths for commit in (result, other)])
+    both = repository.object_ids([f"{commit}:{path}" for path in paths for commit in (result, parent)])
     if both[::2] != both[1::2]:
         return False
-    return _without_timings(repository, result) == _without_timings(repository, other)
+    return _without_timings(repository, result) == _without_timings(repository, parent)
 
 
 def _without_timings(repository: Repository, commit: str) -> object:
@@ -172,8 +176,8 @@ def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
         f"Mean accuracy {metrics.mean_accuracy:.4f} (majority class {metrics.majority_accuracy:.4f}) "
         f"on {metrics.samples} hold-out images.\n"
     )
-    if worth := drift_comparison.of_commit(repository, result, metrics.model_sha256):
-        message += f"{worth}\n"
+    if drift := drift_comparison.of_commit(repository, result, metrics.model_sha256):
+        message += f"{drift}\n"
     # The dates of the run's last step make the commit, and so its id, the same at every retry.
     date = repository.commit_info(result).at.isoformat()
     dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}

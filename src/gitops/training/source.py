@@ -19,7 +19,7 @@ _POINTER_KEYS = {"desc", "frozen", "md5", "meta", "outs"}
 
 @dataclass(frozen=True)
 class Changed:
-    """A file in which two commits differ: its mode, or "" where it is gone, and what a `.dvc` file says."""
+    """A file in which two commits differ: its mode, "" if it is gone, and the contents of a `.dvc` file."""
 
     path: str
     mode: str
@@ -56,7 +56,9 @@ def source(environment: str, ref: str, release: str, *, environments: Environmen
 
 def changed(repository: Repository, release: str, commit: str) -> Iterator[Changed]:
     """Return the files in which a commit differs from a release."""
-    before, after = ({entry.path: entry for entry in repository.entries(one)} for one in (release, commit))
+    before, after = (
+        {entry.path: entry for entry in repository.entries(revision)} for revision in (release, commit)
+    )
     new = [entry for path, entry in after.items() if entry != before.get(path)]
     pointers = repository.contents(
         [entry for entry in new if entry.path.endswith(".dvc")], parse.POINTER.size
@@ -105,7 +107,7 @@ def admit(
 
 
 def admit_paths(environment: str, release: str, commit: str, changed: Iterable[str]) -> None:
-    """Do as `admit` for DAGs of releases that tell the paths of the changed files alone."""
+    """Do as `admit` for DAGs of releases that pass only the paths of the changed files."""
     admit(environment, release, commit, [Changed(path, "") for path in changed])
 
 

@@ -1,7 +1,7 @@
 """A step of the pipeline: a function from a commit to a commit.
 
-A step checks its input commit out into a throw-away clone, runs one DVC stage there, pushes what the stage
-made to the DVC remote, commits `dvc.lock` and the metrics, and pushes that commit to the branch of its run.
+A step checks its input commit out into a temporary clone, runs one DVC stage there, pushes the outputs to
+the DVC remote, commits `dvc.lock` and the metrics, and pushes that commit to the branch of its run.
 A retry starts again from the same input, so a step can be run any number of times, by any worker.
 """
 
@@ -40,14 +40,16 @@ def run_stage(
     Returns `commit` itself where the stage had nothing new to do. `branch` is the run's own branch on
     `origin`; it is moved to the new commit wherever it was.
 
-    :raises StepError: when the stage or the DVC remote fails; nothing is then committed or pushed.
-    :raises GitError: when `origin` cannot be reached.
+    Raises:
+        StepError: if the stage or the DVC remote fails; nothing is then committed or pushed.
+        GitError: if `origin` cannot be reached.
+
     """
     provenance.begin()
     with workspace(origin, commit, home) as space:
         # --pull fetches the stage's outputs where this commit already has them.
-        anew = ["--force"] if _stage(space, stage).dropped else []
-        commands = [["repro", "--pull", *anew, "--single-item", stage]]
+        force = ["--force"] if _stage(space, stage).dropped else []
+        commands = [["repro", "--pull", *force, "--single-item", stage]]
         if tracked := _tracked_inputs(space, stage):
             commands.insert(0, ["pull", *tracked])
         if any(out.cached for out in _stage(space, stage).outs):
@@ -73,7 +75,7 @@ def run_command(
     needs: Sequence[str] = (),
     timeout: timedelta = timedelta(minutes=10),
 ) -> str:
-    """Run `command` on `commit` and return the commit that holds what it changed; else as `run_stage`.
+    """Run `command` on `commit` and return the commit with its changes; else as `run_stage`.
 
     `data` are DVC targets that the command makes, to be pushed to the DVC remote; `needs` are those that it
     reads, to be pulled from there.
@@ -88,13 +90,15 @@ def run_command(
 
 
 def pull(origin: Origin, commit: str, stages: Sequence[str], *, home: Path) -> str:
-    """Bring what `commit` has for `stages` from the DVC remote into the DVC cache; return `commit`.
+    """Pull the files that `stages` of `commit` need from the DVC remote into the DVC cache; return `commit`.
 
-    What DVC tracks in folders that they read must be there. What the stages themselves once made may be gone:
+    Files that DVC tracks in folders that they read must be there. Earlier outputs of the stages may be gone:
     they make it again.
 
-    :raises StepError: when the DVC remote fails, or lacks what cannot be made again.
-    :raises GitError: when `origin` cannot be reached.
+    Raises:
+        StepError: if the DVC remote fails, or lacks a file that cannot be made again.
+        GitError: if `origin` cannot be reached.
+
     """
     with workspace(origin, commit, home) as space:
         inputs = [path for stage in stages for path in _tracked_inputs(space, stage)]
@@ -112,15 +116,17 @@ def pull(origin: Origin, commit: str, stages: Sequence[str], *, home: Path) -> s
 def push(origin: Origin, commit: str, stages: Sequence[str], *, home: Path) -> str:
     """See to it that all that `stages` made in `commit` is on the DVC remote; return `commit`.
 
-    :raises StepError: when the DVC remote fails, or lacks something that is not here either.
-    :raises GitError: when `origin` cannot be reached.
+    Raises:
+        StepError: if the DVC remote fails, or lacks something that is not here either.
+        GitError: if `origin` cannot be reached.
+
     """
     with workspace(origin, commit, home) as space:
         made = _made(space, stages)
-        # Each step has pushed what it made, so as a rule there is nothing left to push.
+        # Each step has pushed its outputs, so usually there is nothing left to push.
         if _missing_on_remote(space, made):
             _push_data(space, *stages)
-            # `dvc push` only warns of what is neither here nor there, and succeeds.
+            # `dvc push` only warns about files that are neither here nor there, and succeeds.
             if missing := _missing_on_remote(space, made):
                 raise StepError(
                     f"DVC remote: lacks {', '.join(missing[:3])} of {commit[:12]}, and so does this machine; "
@@ -132,16 +138,16 @@ def push(origin: Origin, commit: str, stages: Sequence[str], *, home: Path) -> s
 
 
 def _tracked_inputs(space: Workspace, stage: str) -> list[str]:
-    """What DVC keeps of a stage's inputs: outputs of other stages, and `.dvc` files in folders that it reads.
+    """The inputs of a stage that DVC tracks: outputs of stages, and `.dvc` files in its input folders.
 
     `dvc repro --pull --single-item` takes an input that is not there for unchanged, and, where nothing else
-    has changed, the stage for up to date. Of a folder that is there it does not fetch what is missing in it.
+    has changed, the stage for up to date. It does not fetch files that are missing in a folder that exists.
     """
     pipeline = _pipeline(space)
     paths = _stage(space, stage).deps
     # Without any path, git lists everything.
     files = space.repository.git("ls-files", "-z", "--", *paths).split("\0") if paths else []
-    made = {out.path for one in pipeline.values() for out in one.outs if out.md5}
+    made = {out.path for stage in pipeline.values() for out in stage.outs if out.md5}
     return [
         *(file for file in files if file.endswith(".dvc")),
         # An output that git keeps is there already.
@@ -159,12 +165,14 @@ def _pipeline(space: Workspace) -> dict[str, Step]:
 def _stage(space: Workspace, stage: str) -> Step:
     """Return a stage of the commit as DVC resolves it.
 
-    :raises StepError: where there is no such stage, or DVC cannot read the pipeline.
+    Raises:
+        StepError: if there is no such stage, or DVC cannot read the pipeline.
+
     """
-    found = _pipeline(space).get(stage)
-    if found is None:
+    definition = _pipeline(space).get(stage)
+    if definition is None:
         raise StepError(f"dvc.yaml of {space.commit[:12]}: has no stage {stage}")
-    return found
+    return definition
 
 
 def _made(space: Workspace, stages: Sequence[str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """A trial: the pipeline of a commit, from raw images to metrics, on small data.
 
-It says whether a change works, and what it does to the figures beside the commit that it started from. How
-good a model is, only the full data say.
+It shows whether a change works, and its effect on the metrics compared with the commit that it started from.
+How good a model is, only the full data show.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from gitops.dvc.run import call
 from gitops.errors import GitopsError, StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, workspace
-from gitops.model.metrics import Figures, of_folder
+from gitops.model.metrics import Metrics, of_folder
 from gitops.paths import LOCK
 from gitops.private import private_folder
 from gitops.release.file import RELEASE_PATHS
@@ -45,18 +45,20 @@ _MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of the trials of a change and of what it started from."""
+    """The results of the trials of a change and of the commit that it started from."""
 
-    head: Figures
-    base: Figures
+    head: Metrics
+    base: Metrics
     """Empty where the base could not be tried."""
     seconds: dict[str, float]
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `run` left in `folder`.
+        """Read the results of `run` in `folder`.
 
-        :raises GitopsError: where that is not there.
+        Raises:
+            GitopsError: if that is not there.
+
         """
         if not (folder / HEAD).is_dir():
             raise GitopsError(f"{folder}: no trial there; make one with gitops trial --out {folder}")
@@ -66,7 +68,9 @@ class Trial:
 def load_seconds(path: Path) -> dict[str, float]:
     """Read how long the parts of a run took: a JSON object of names to seconds.
 
-    :raises GitopsError: where it is none.
+    Raises:
+        GitopsError: if it is not a folder of trial results.
+
     """
     try:
         return TypeAdapter(dict[str, float]).validate_json(path.read_bytes())
@@ -87,11 +91,13 @@ def run(
 ) -> None:
     """Try the commits `head` and `base` and leave metrics, plots and times in the folder `out`.
 
-    Each runs in a throw-away clone with its own code, and with the DVC cache of the checkout. What came of it
-    is kept in `.visage/trials` by what it was made from, and not run again. A base that cannot be tried,
-    perhaps because it is what `head` repairs, is announced and left out.
+    Each runs in a temporary clone with its own code, and with the DVC cache of the checkout. The results
+    stay in `.visage/trials` by the inputs of the run, and are not computed again. A base that cannot be
+    tried, perhaps because `head` repairs it, is announced and left out.
 
-    :raises StepError: when `head` fails, or takes longer than `timeout`.
+    Raises:
+        StepError: if `head` fails, or takes longer than `timeout`.
+
     """
     for name in (HEAD, BASE):
         shutil.rmtree(out / name, ignore_errors=True)
@@ -113,7 +119,7 @@ def _try(
     root = repository.path.resolve()
     known = root / ".visage" / "trials" / _identity(repository, commit)
     if known.is_dir():
-        announce(f"{commit[:12]} is made from what has been tried already.")
+        announce(f"{commit[:12]} has the same inputs as an earlier trial.")
     else:
         _run(root, commit, known, timeout)
     shutil.copytree(known, out, ignore=shutil.ignore_patterns(TIMING))

@@ -1,4 +1,4 @@
-"""Verification: an environment scores its release's own hold-out set and says whether the claim holds."""
+"""Verification: an environment scores its release's own hold-out set and records whether the claim holds."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,9 @@ def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> 
 
     `mirror` is the folder of the environment's own bare copy of `origin`; it is made where it is missing.
 
-    :raises GitError: when `origin` cannot be reached.
+    Raises:
+        GitError: if `origin` cannot be reached.
+
     """
     repository = update_mirror(origin, mirror)
     if repository.read(release, EVALUATION) is None:
@@ -39,7 +41,9 @@ def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> 
 def publish(origin: Origin, verdict: Verdict, *, mirror: Path) -> None:
     """Push a verdict as a tag; publishing it again changes nothing.
 
-    :raises GitError: when `origin` cannot be reached or refuses.
+    Raises:
+        GitError: if `origin` cannot be reached or refuses.
+
     """
     repository = update_mirror(origin, mirror)
     with origin.session():
@@ -47,12 +51,14 @@ def publish(origin: Origin, verdict: Verdict, *, mirror: Path) -> None:
 
 
 def verify(origin: Origin, release: str, environment: str, *, home: Path) -> Verdict:
-    """Score the hold-out of `release` (40 hex digits) with its model, here, and compare with what it claims.
+    """Score the hold-out of `release` (40 hex digits) with its model, here, and compare with its claim.
 
     A model that cannot be scored at all is rejected; a model that cannot be fetched is no verdict.
 
-    :raises StepError: when the model or the hold-out cannot be fetched.
-    :raises GitError: when `origin` cannot be reached.
+    Raises:
+        StepError: if the model or the hold-out cannot be fetched.
+        GitError: if `origin` cannot be reached.
+
     """
     with workspace(origin, release, home) as space:
         claim = evaluation(space.repository, release)
@@ -72,7 +78,7 @@ def verify(origin: Origin, release: str, environment: str, *, home: Path) -> Ver
 
 
 def judge(release: str, environment: str, claim: Evaluation, measured: Evaluation) -> Verdict:
-    """Compare what was measured here with the claim of `metrics/evaluation.json`."""
+    """Compare the accuracy measured here with the claim of `metrics/evaluation.json`."""
     reasons = []
     if measured.model_sha256 != claim.model_sha256:
         reasons.append(

@@ -95,7 +95,7 @@ def test_a_run_is_never_started_twice(fake: FakeAirflow, airflow: Airflow) -> No
 def test_nothing_there(fake: FakeAirflow) -> None:
     fake.close()
     with (
-        Airflow(fake.access, patient=False) as client,
+        Airflow(fake.access, retry=False) as client,
         pytest.raises(UnreachableError, match="nothing answers"),
     ):
         client.health()

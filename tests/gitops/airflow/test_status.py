@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from gitops.airflow.client import Access
-from gitops.airflow.status import Row, collect, show
+from gitops.airflow.status import EnvironmentStatus, collect, show
 from gitops.text import instructions
 from tests.support.environments import ENVIRONMENTS
 from tests.support.fake_airflow import FakeAirflow
@@ -21,15 +21,15 @@ def fakes() -> Iterator[dict[str, FakeAirflow]]:
         yield {environment: stack.enter_context(FakeAirflow()) for environment in ENVIRONMENTS}
 
 
-def rows(lab: Lab, fakes: dict[str, FakeAirflow]) -> dict[str, Row]:
-    return {row.environment: row for row in collect(lab.ledger(), access(fakes))}
+def rows(lab: Lab, fakes: dict[str, FakeAirflow]) -> dict[str, EnvironmentStatus]:
+    return {row.environment: row for row in collect(lab.state(), access(fakes))}
 
 
 def access(fakes: dict[str, FakeAirflow]) -> dict[str, Access]:
     return {environment: fake.access for environment, fake in fakes.items()}
 
 
-def printed(found: dict[str, Row], known: dict[str, Access], *, terminal: bool) -> str:
+def printed(found: dict[str, EnvironmentStatus], known: dict[str, Access], *, terminal: bool) -> str:
     out = io.StringIO()
     show(
         list(found.values()), known, Console(file=out, force_terminal=terminal, width=200, color_system=None)
@@ -133,7 +133,7 @@ def test_an_airflow_that_does_not_answer(lab: Lab, fakes: dict[str, FakeAirflow]
     assert (found["staging"].running, found["staging"].agree) == (None, False)
     assert "nothing answers there" in (found["staging"].trouble or "")
     assert (found["prod"].agree, found["prod"].trouble) == (False, "dag_processor: unhealthy")
-    assert collect(lab.ledger(), {})[0].trouble == "not up: the access file does not name it"
+    assert collect(lab.state(), {})[0].trouble == "not up: the access file does not name it"
 
 
 def test_a_release_file_that_is_not_valid(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from gitops.diff import dags
-from gitops.diff.dags import Change, Dag, Dags, Task, changes, compare, load
+from gitops.diff.dags import Dag, DagChange, Dags, Task, changes, compare, load
 from gitops.errors import DagsError
 from gitops.git.repository import Repository
 from tests.support.lab import Lab
@@ -50,7 +50,7 @@ def test_what_changes_between_two_commits(lab: Lab, monkeypatch: pytest.MonkeyPa
         on=old,
     )
     assert changes(lab.origin, old, new) == [
-        Change(
+        DagChange(
             "daily",
             "changed",
             (
@@ -62,9 +62,9 @@ def test_what_changes_between_two_commits(lab: Lab, monkeypatch: pytest.MonkeyPa
                 "task third: added",
             ),
         ),
-        Change("gone", "removed"),
-        Change("new", "added", ("schedule: None", "tasks: none")),
-        Change("broken.py", "broken", ("ValueError: None",)),
+        DagChange("gone", "removed"),
+        DagChange("new", "added", ("schedule: None", "tasks: none")),
+        DagChange("broken.py", "broken", ("ValueError: None",)),
     ]
 
 

@@ -77,13 +77,13 @@ def test_every_kind_of_change(lab: Lab) -> None:
         "Model": [
             "model: ca978112ca1b -> 3e23e8160039 (sha256)",
             "mean accuracy: 0.9000 (0.8869 to 0.9131) -> 0.9400 (0.9296 to 0.9504) "
-            "(+0.0400, more than chance)",
+            "(+0.0400, significant (95 %))",
         ],
         "Accuracy per attribute": [
-            "Smiling: 0.9000 (0.8900 to 0.9100) -> 0.9400 (0.9300 to 0.9500) (+0.0400, more than chance)"
+            "Smiling: 0.9000 (0.8900 to 0.9100) -> 0.9400 (0.9300 to 0.9500) (+0.0400, significant (95 %))"
         ],
         "Accuracy per slice": [
-            "dark: 0.9000 (0.8900 to 0.9100) -> 0.9400 (0.9300 to 0.9500) (+0.0400, more than chance)"
+            "dark: 0.9000 (0.8900 to 0.9100) -> 0.9400 (0.9300 to 0.9500) (+0.0400, significant (95 %))"
         ],
         "Speed": [
             "batch 1, median: 2 ms -> 3 ms (+50%)",

@@ -382,7 +382,7 @@ def test_no_code_of_a_commit_is_run_and_nothing_is_written(work: Work, tmp_path:
     lock = "schema: '2.0'\nstages:\n  a: {cmd: x}\n"
     before = work.repository.git("status", "--porcelain", "--ignored")
     found = work.changes({"dvc.yaml": stages, "values.py": code, "dvc.lock": lock})
-    assert "dvc.yaml says that it runs each time" in found["a"]
+    assert "dvc.yaml makes it run each time" in found["a"]
     assert not proof.exists()
     assert work.repository.git("status", "--porcelain", "--ignored") == before
 

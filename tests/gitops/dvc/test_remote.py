@@ -119,8 +119,8 @@ def test_the_engine_of_the_checkout_says_where_it_is(
 @pytest.mark.parametrize(
     ("lock", "says"),
     [
-        (b"{", "not what DVC writes, did not find expected node content; run dvc repro again"),
-        (b"stages: {x: 1}\n", "not what DVC writes, the stage 'x' is no mapping; run dvc repro again"),
+        (b"{", "not written by DVC, did not find expected node content; run dvc repro again"),
+        (b"stages: {x: 1}\n", "not written by DVC, the stage 'x' is no mapping; run dvc repro again"),
         (b"stages: {x: {}}\n", f"records no {MODEL}; only a commit with a trained model can be released"),
         (f"stages: {{e: {{outs: [{{path: {MODEL}}}]}}}}".encode(), "has no MD5 digest; run dvc repro again"),
     ],
@@ -136,7 +136,7 @@ def test_check_promote_and_merge_ask_for_it(lab: Lab, dvc_remote: Path) -> None:
         return Evidence(Storage(lab.clone.path))
 
     head = lab.origin.resolve("candidate/a")
-    assert [finding.subject for finding in check(lab.ledger(), head, evidence()).findings] == ["dvc.lock"]
+    assert [finding.subject for finding in check(lab.state(), head, evidence()).findings] == ["dvc.lock"]
     with pytest.raises(RuleError, match=r"dvc\.lock: models/model\.onnx of .* is not on the DVC remote"):
         merge(lab.clone, lab.remote, "candidate/a", evidence=evidence())
     file = put(dvc_remote)
@@ -144,8 +144,8 @@ def test_check_promote_and_merge_ask_for_it(lab: Lab, dvc_remote: Path) -> None:
     lab.verify("dev", lab.tip)
     lab.promote("staging")
     promotion = lab.origin.resolve("promote/staging")
-    assert check(lab.ledger(), promotion, evidence()).findings == ()
+    assert check(lab.state(), promotion, evidence()).findings == ()
     file.unlink()
     with pytest.raises(RuleError, match="is not on the DVC remote"):
-        promote(lab.ledger(), "staging", lab.remote, evidence())
-    assert "is not on the DVC remote" in str(check(lab.ledger(), promotion, evidence()).findings[0])
+        promote(lab.state(), "staging", lab.remote, evidence())
+    assert "is not on the DVC remote" in str(check(lab.state(), promotion, evidence()).findings[0])

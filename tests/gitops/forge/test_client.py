@@ -46,16 +46,16 @@ def test_a_server_that_is_not_there() -> None:
 )
 def test_the_repository_is_that_of_the_remote(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_TOKEN", "x")
-    assert GitHub.of_environment(url).repository == name
+    assert GitHub.from_environ(url).repository == name
 
 
 @pytest.mark.parametrize("url", ["", "/srv/visage.git", "https://gitlab.com/acme/visage"])
 def test_a_remote_elsewhere(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ForgeError, match="GITHUB_TOKEN: not set"):
-        GitHub.of_environment(url)
+        GitHub.from_environ(url)
     monkeypatch.setenv("GITHUB_TOKEN", "x")
     with pytest.raises(ForgeError, match="GITHUB_REPOSITORY: not set"):
-        GitHub.of_environment(url)
+        GitHub.from_environ(url)
     monkeypatch.setenv("GITHUB_REPOSITORY", "a/b/../c")
     with pytest.raises(ForgeError, match="give owner/name"):
-        GitHub.of_environment(url)
+        GitHub.from_environ(url)

@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 
 from gitops.cli import app
 from gitops.forge.client import GitHub
-from gitops.forge.promotions import Turn, act, decide
+from gitops.forge.promotions import PromotionStatus, apply, plan
 from tests.support.figures import model_files
 from tests.support.forge import NAME, Forge
 from tests.support.forge_server import client, serve
@@ -29,28 +29,28 @@ def github(hub: Forge) -> GitHub:
     return client(hub, **{"pull-requests": "write"})
 
 
-def turn(lab: Lab, environment: str, *, now: datetime | None = None) -> Turn:
-    return decide(lab.ledger(), environment, "origin", now=now)
+def status(lab: Lab, environment: str, *, now: datetime | None = None) -> PromotionStatus:
+    return plan(lab.state(), environment, "origin", now=now)
 
 
-def keep(lab: Lab, github: GitHub, environment: str) -> Turn:
-    ledger = lab.ledger()
-    return act(github, ledger, "origin", decide(ledger, environment, "origin"))
+def keep(lab: Lab, github: GitHub, environment: str) -> PromotionStatus:
+    state = lab.state()
+    return apply(github, state, "origin", plan(state, environment, "origin"))
 
 
 def test_a_release_that_nobody_has_verified_waits(lab: Lab) -> None:
-    assert (turn(lab, "prod").state, turn(lab, "prod").text) == ("wait", "staging has no release yet")
+    assert (status(lab, "prod").state, status(lab, "prod").text) == ("wait", "staging has no release yet")
     commit = lab.train("a", verified=False)
-    assert turn(lab, "staging").text == f"dev has not verified {commit[:12]} yet"
+    assert status(lab, "staging").text == f"dev has not verified {commit[:12]} yet"
     lab.verify("dev", commit)
-    found = turn(lab, "staging")
+    found = status(lab, "staging")
     assert (found.state, found.text) == ("open", f"Promote {commit[:12]} to staging")
 
 
 def test_a_release_that_was_rejected_is_not_promoted(lab: Lab) -> None:
     commit = lab.train("a")
     lab.verify("dev", commit, "rejected")
-    found = turn(lab, "staging")
+    found = status(lab, "staging")
     assert (found.state, found.text) == ("over", f"dev rejected {commit[:12]} (rejected/dev/{commit[:12]})")
 
 
@@ -59,7 +59,7 @@ def test_a_model_of_an_earlier_commit_waits_for_a_training(lab: Lab) -> None:
     lab.release("staging")
     dvc = (lab.origin.read("main", "dvc.yaml") or b"").replace(b"make it", b"make it better")
     lab.verify("dev", lab.land({"dvc.yaml": dvc}))
-    found = turn(lab, "staging")
+    found = status(lab, "staging")
     assert (found.state, "model of an earlier commit: train" in found.text) == ("wait", True)
 
 
@@ -75,16 +75,16 @@ def test_a_release_soaks(lab: Lab) -> None:
     commit = proposal.after.commit
     assert commit is not None
     lab.verify("staging", commit, at=began)
-    found = turn(lab, "prod", now=began + timedelta(hours=23))
+    found = status(lab, "prod", now=began + timedelta(hours=23))
     assert found.state == "wait"
     assert found.text.endswith("not long enough ago; due 2026-01-02 12:00 UTC")
-    assert turn(lab, "prod", now=began + timedelta(hours=24)).state == "open"
+    assert status(lab, "prod", now=began + timedelta(hours=24)).state == "open"
 
 
 def test_what_a_gate_forbids_is_refused(lab: Lab) -> None:
     commit = lab.train("a", 0.5)
     lab.verify("dev", commit)
-    found = turn(lab, "staging")
+    found = status(lab, "staging")
     assert found.state == "refused"
     assert "fails a gate: mean accuracy: 0.5" in found.text
 

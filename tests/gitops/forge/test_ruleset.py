@@ -22,12 +22,12 @@ def test_they_are_made_then_left_and_put_right_again(forge: Forge) -> None:
     assert dict(apply(github, wanted, dry=True)) == {"main": "missing", "verdicts": "missing"}
     assert forge.rulesets == {}
     assert dict(apply(github, wanted)) == {"main": "made", "verdicts": "made"}
-    assert dict(apply(github, wanted)) == {"main": "as it should be", "verdicts": "as it should be"}
+    assert dict(apply(github, wanted)) == {"main": "up to date", "verdicts": "up to date"}
     # GitHub answers in an order of its own, with what it adds; a person turns one rule off.
     main = next(one for one in forge.rulesets.values() if one["name"] == "main")
     main["rules"].reverse()
     main["rules"][0]["parameters"]["added_by_github"] = True
-    assert dict(apply(github, wanted))["main"] == "as it should be"
+    assert dict(apply(github, wanted))["main"] == "up to date"
     main["rules"] = main["rules"][1:]
     assert dict(apply(github, wanted, dry=True))["main"] == "different"
     assert dict(apply(github, wanted))["main"] == "changed"

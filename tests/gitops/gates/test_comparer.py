@@ -170,12 +170,12 @@ def test_one_from_another_time_is_made_anew_where_that_is_asked_for(
 ) -> None:
     old, new = works.release(b"old"), works.release(b"new")
     comparer(works.checkout, new, old)
-    assert comparer(works.checkout, new, old, anew=True) == comparer(works.checkout, new, old)
+    assert comparer(works.checkout, new, old, refresh=True) == comparer(works.checkout, new, old)
     assert len(said) == 1, "its own is as new as can be"
     later = Comparer(comparer.origin, comparer.home, said.append)
     later(works.checkout, new, old)
     assert len(said) == 1
-    later(works.checkout, new, old, anew=True)
+    later(works.checkout, new, old, refresh=True)
     assert len(said) == 2
 
 

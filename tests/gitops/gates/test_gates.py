@@ -12,7 +12,7 @@ from scipy.stats import binomtest, fisher_exact
 from gitops.errors import ComparisonError, GateError, NotComparableError
 from gitops.gates import gates
 from gitops.gates.comparison import Comparison, Rare, parse
-from gitops.gates.gates import Row, judge, tolerance
+from gitops.gates.gates import GateResult, judge, tolerance
 from gitops.git.repository import Repository
 from gitops.model.evaluation import Evaluation
 from gitops.paths import EVALUATION, EXPORT
@@ -37,7 +37,7 @@ def outcome(lab: Lab, commit: str, incumbent: str | None = None) -> dict[str, bo
     return {row.gate: row.ok for row in judge(lab.origin, commit, incumbent, dev(lab))}
 
 
-def regression(rows: list[Row]) -> Row:
+def regression(rows: list[GateResult]) -> GateResult:
     return next(row for row in rows if row.gate == "no worse than the incumbent")
 
 
@@ -53,12 +53,12 @@ def compared(change: dict[str, Any] | None = None) -> Comparison:
     return parse(json.dumps(found).encode(), "comparison")
 
 
-def beside(lab: Lab, change: dict[str, Any] | None = None, **limits: str) -> dict[str, Row]:
+def beside(lab: Lab, change: dict[str, Any] | None = None, **limits: str) -> dict[str, GateResult]:
     """The rows of a new model beside an incumbent, by their gates."""
     incumbent, commit = lab.train("a"), lab.train("b")
     asked: list[tuple[str, str]] = []
 
-    def compare(repository: Repository, one: str, other: str, /, *, anew: bool = False) -> Comparison:
+    def compare(repository: Repository, one: str, other: str, /, *, refresh: bool = False) -> Comparison:
         asked.append((one, other))
         return compared(change)
 
@@ -126,7 +126,7 @@ def test_another_hold_out_cannot_be_compared(lab: Lab) -> None:
 @pytest.mark.parametrize("content", [b"{", b"[]", b"stages: {a: 5}", b"stages: []", b"\xff"])
 def test_a_lock_that_dvc_did_not_write(lab: Lab, content: bytes) -> None:
     broken = lab.land({"dvc.lock": content})
-    with pytest.raises(GateError, match=r"dvc\.lock in .*: not what DVC writes"):
+    with pytest.raises(GateError, match=r"dvc\.lock in .*: not written by DVC"):
         gates.holdout(lab.origin, broken)
 
 
@@ -191,7 +191,7 @@ def test_figures_that_make_no_sense(lab: Lab, path: str, change: dict[str, objec
 def test_a_model_that_is_no_worse_passes_beside_the_incumbent(lab: Lab) -> None:
     rows = beside(lab)
     assert all(row.ok for row in rows.values())
-    assert rows["no worse than the incumbent"] == Row(
+    assert rows["no worse than the incumbent"] == GateResult(
         "no worse than the incumbent",
         "0.9010 (-0.0010, -0.0040 to +0.0020, p 0.3)",
         "p over 0.015",
@@ -202,7 +202,7 @@ def test_a_model_that_is_no_worse_passes_beside_the_incumbent(lab: Lab) -> None:
     assert rows["no attribute dead"].value == "none of 2"
     assert rows["no slice worse"].limit == "no loss over 0.005 at p up to 0.01 (Holm)"
     assert rows["no attribute worse"].limit == "no loss at p up to 0.02 (Holm)"
-    assert rows["latency"] == Row(
+    assert rows["latency"] == GateResult(
         "latency",
         "1.50 times at batch 1, 1.10 times at batch 64, 3 ms for an image",
         "at most 2 times, 20 ms",
@@ -256,9 +256,9 @@ def test_a_latency_from_another_time_refuses_no_model(lab: Lab, second: float, p
     incumbent, commit = lab.train("a"), lab.train("b")
     said: list[bool] = []
 
-    def compare(*_: object, anew: bool = False) -> Comparison:
-        said.append(anew)
-        return compared({"latency.batch_1.ratio": second if anew else 2.5})
+    def compare(*_: object, refresh: bool = False) -> Comparison:
+        said.append(refresh)
+        return compared({"latency.batch_1.ratio": second if refresh else 2.5})
 
     rows = {row.gate: row for row in judge(lab.origin, commit, incumbent, dev(lab), compare)}
     assert said == [False, True]
@@ -328,7 +328,7 @@ def comparing(asked: Asked, change: dict[str, Any] | None = None, of: str | None
     """A comparison that notes whom it was asked about; `change` is what is found, of `of` or of all."""
 
     def compare(
-        _: Repository, commit: str, other: str, /, *, images: str | None = None, anew: bool = False
+        _: Repository, commit: str, other: str, /, *, images: str | None = None, refresh: bool = False
     ) -> Comparison:
         asked.append((other, images))
         return compared(change if of in (None, other) else None)
@@ -409,7 +409,7 @@ def test_a_hold_out_that_changed_makes_nothing_easier(lab: Lab) -> None:
     assert asked == [(incumbent, None), (incumbent, incumbent)]
     assert all(row.ok for row in rows)
 
-    def worse_on_the_old_images(*_: object, images: str | None = None, anew: bool = False) -> Comparison:
+    def worse_on_the_old_images(*_: object, images: str | None = None, refresh: bool = False) -> Comparison:
         return compared({"mean_accuracy.p_worse": 0.0001} if images else None)
 
     row = regression(judge(lab.origin, commit, incumbent, dev(lab), worse_on_the_old_images))
@@ -426,8 +426,8 @@ def test_the_best_release_is_the_earliest_within_the_margin_of_the_highest(lab: 
     limits = dev(lab)
 
     def anchor(commit: str) -> str | None:
-        ledger = lab.ledger()
-        return gates.anchor(lab.clone, ledger.verdicts, "dev", commit, limits)
+        state = lab.state()
+        return gates.anchor(lab.clone, state.verdicts, "dev", commit, limits)
 
     head = lab.land(model_files("x") | source("synthetic"))
     assert anchor(head) is None
@@ -540,8 +540,8 @@ def test_an_attribute_that_was_alive_may_not_die(lab: Lab, change: dict[str, int
 
 
 ROWS = [
-    Row("mean accuracy", "0.9000", "at least 0.8500", "0.8900", True),
-    Row("a|b", "[x]", "0", "", False),
+    GateResult("mean accuracy", "0.9000", "at least 0.8500", "0.8900", True),
+    GateResult("a|b", "[x]", "0", "", False),
 ]
 
 

@@ -88,20 +88,20 @@ def test_releases_move_whatever_is_configured(hostile: Lab) -> None:
     for name in "ab":
         releases.append(lab.train(name))
         lab.release("staging")
-    ledger = lab.ledger()
-    assert [entry.commit for entry in ledger.history("staging")] == [releases[1], releases[0], None]
-    subjects = [entry.subject for entry in lab.clone.log(ledger.tip)]
+    state = lab.state()
+    assert [entry.commit for entry in state.history("staging")] == [releases[1], releases[0], None]
+    subjects = [entry.subject for entry in lab.clone.log(state.tip)]
     assert subjects[0] == f"Merge promote/staging: Promote {releases[1][:12]} to staging"
-    push(ledger, lab.remote, rollback(ledger, "staging", lab.remote))
+    push(state, lab.remote, rollback(state, "staging", lab.remote))
     merge(lab.clone, lab.remote, "rollback/staging")
-    assert lab.ledger().declared("staging").commit == releases[0]
+    assert lab.state().declared("staging").commit == releases[0]
 
 
 def test_a_clone_that_mirrors(lab: Lab) -> None:
     lab.train("a")
     lab.clone.git("config", "remote.origin.mirror", "true")
-    ledger = lab.ledger()
-    push(ledger, lab.remote, promote(ledger, "staging", lab.remote))
+    state = lab.state()
+    push(state, lab.remote, promote(state, "staging", lab.remote))
     assert lab.origin.has("refs/heads/promote/staging")
 
 

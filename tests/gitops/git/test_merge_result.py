@@ -16,7 +16,7 @@ from tests.support.lab import Lab
 def said(lab: Lab, head: str) -> str:
     """Return what stands against a branch; `merge` says the same and pushes nothing."""
     lines = "\n".join(
-        map(str, check(lab.ledger(), lab.clone.resolve(lab.clone.branch_ref(lab.remote, head))).findings)
+        map(str, check(lab.state(), lab.clone.resolve(lab.clone.branch_ref(lab.remote, head))).findings)
     )
     before = lab.tip
     with pytest.raises(RuleError) as caught:
@@ -119,8 +119,8 @@ def test_a_second_merge_base_brings_nothing_back(lab: Lab, path: str, content: b
     lab.land({path: before})
     old = lab.tip
     if content is None:
-        ledger = lab.ledger()
-        push(ledger, lab.remote, rollback(ledger, "prod", lab.remote))
+        state = lab.state()
+        push(state, lab.remote, rollback(state, "prod", lab.remote))
         lab.merge("rollback/prod")
     else:
         lab.land({path: before + b"\n# stricter"})
@@ -145,7 +145,7 @@ def test_what_is_pushed_is_the_judged_commit(lab: Lab, monkeypatch: pytest.Monke
     judged = []
     real = module.judge
     monkeypatch.setattr(
-        module, "judge", lambda ledger, result, *more: judged.append(result) or real(ledger, result, *more)
+        module, "judge", lambda state, result, *more: judged.append(result) or real(state, result, *more)
     )
     head = lab.branch("feature", {"new": b"x"})
     lab.land({"README.md": b"news\n"})
@@ -164,10 +164,10 @@ def test_main_that_was_set_back_meanwhile_is_judged_anew(lab: Lab, monkeypatch: 
 
     judged = []
 
-    def judge(ledger: object, result: object, *more: object) -> object:
+    def judge(state: object, result: object, *more: object) -> object:
         point(lab, "main", start)
         judged.append(result)
-        return real(ledger, result, *more)
+        return real(state, result, *more)
 
     monkeypatch.setattr(module, "judge", judge)
     assert merge(lab.clone, lab.remote, "feature").commit == judged[-1].commit
@@ -284,7 +284,7 @@ def test_an_odd_commit_is_merged_or_refused_in_one_line(
         lab.origin, lab.origin.git("rev-parse", lab.commit({"new": b"x"}) + "^{tree}"), [lab.tip], **options
     )
     point(lab, "odd", odd)
-    result, broken = merge_result(lab.ledger().repository, lab.tip, odd)
+    result, broken = merge_result(lab.state().repository, lab.tip, odd)
     if merges is not None:
         assert (result is not None) == merges
     if result is None:

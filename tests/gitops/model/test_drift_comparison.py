@@ -20,7 +20,7 @@ FIGURES: dict[str, Any] = {
 }
 
 
-def read(lab: Lab, content: bytes, model: str | None = MODEL) -> drift_comparison.Drifted | None:
+def read(lab: Lab, content: bytes, model: str | None = MODEL) -> drift_comparison.DriftComparison | None:
     lab.land({drift_comparison.PATH: content})
     return drift_comparison.of_commit(lab.origin, lab.tip, model)
 

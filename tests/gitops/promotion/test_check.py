@@ -10,7 +10,7 @@ from gitops.git.repository import Repository
 from gitops.paths import EVALUATION, EXPORT
 from gitops.promotion.check import check, note
 from gitops.promotion.merge import merge
-from gitops.promotion.proposals import push, release_hold, rollback
+from gitops.promotion.proposals import push, rollback, unhold
 from gitops.promotion.rules import Evidence, judge_release
 from gitops.release.file import Release
 from tests.support.figures import model_files
@@ -18,9 +18,9 @@ from tests.support.lab import ROOT, Lab
 
 
 def found(lab: Lab, head: str) -> list[Finding]:
-    ledger = lab.ledger()
+    state = lab.state()
     commit = lab.clone.resolve(lab.clone.branch_ref(lab.remote, head))
-    return list(check(ledger, commit).findings)
+    return list(check(state, commit).findings)
 
 
 def said(lab: Lab, head: str) -> str:
@@ -44,14 +44,14 @@ def test_what_the_commands_propose_passes(lab: Lab) -> None:
     lab.merge("promote/staging")
     lab.train("b")
     lab.release("staging")
-    lab.verify("staging", lab.ledger().history("staging")[1].commit or "")
-    ledger = lab.ledger()
-    push(ledger, lab.remote, rollback(ledger, "staging", lab.remote))
+    lab.verify("staging", lab.state().history("staging")[1].commit or "")
+    state = lab.state()
+    push(state, lab.remote, rollback(state, "staging", lab.remote))
     assert found(lab, "rollback/staging") == []
     lab.merge("rollback/staging")
-    ledger = lab.ledger()
-    push(ledger, lab.remote, release_hold(ledger, "staging", lab.remote))
-    assert found(lab, "release-hold/staging") == []
+    state = lab.state()
+    push(state, lab.remote, unhold(state, "staging", lab.remote))
+    assert found(lab, "unhold/staging") == []
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_figures_are_those_that_dvc_recorded(lab: Lab, path: str) -> None:
     lab.branch("honest", files)
     assert found(lab, "honest") == []
     lab.branch("edited", files | {path: files[path].replace(b"0.9", b"0.99").replace(b"0002", b"0001")})
-    assert said(lab, "edited").startswith(f"{path}: not what dvc.lock records of it")
+    assert said(lab, "edited").startswith(f"{path}: differs from its record in dvc.lock")
     lab.merge("honest")
     # Of a model that runs already, where no gate has anything to compare
     lab.branch("boast", {path: files[path] + b"\n"})
@@ -269,7 +269,7 @@ def test_a_comparison_that_fails_is_not_blamed_on_the_model(lab: Lab) -> None:
     def compare(*_: object) -> Comparison:
         raise ComparisonError("the DVC remote is down")
 
-    judgement = check(lab.ledger(), head, Evidence(compare=compare))
+    judgement = check(lab.state(), head, Evidence(compare=compare))
     (finding,) = judgement.findings
     assert "not known: the DVC remote is down" in finding.problem
     assert finding.remedy == "see to that and check again"
@@ -287,7 +287,7 @@ def test_a_promotion_is_compared_with_what_the_environment_runs(lab: Lab) -> Non
         raise ComparisonError("the DVC remote is down")
 
     release = Release(commit=second)
-    judgement = judge_release(lab.ledger(), "staging", release, Evidence(compare=compare))
+    judgement = judge_release(lab.state(), "staging", release, Evidence(compare=compare))
     (finding,) = judgement.findings
     assert asked == [(second, first)]
     assert finding.remedy == "see to that and check again"
@@ -330,14 +330,14 @@ def test_a_change_that_its_model_was_not_made_with_may_be_merged_and_is_noted(la
     params = {"params.yaml": b"profile: full\ntrain:\n  learning_rate: 0.2\n"}
     commit = lab.branch("faster", params)
     assert found(lab, "faster") == []
-    ledger = lab.ledger()
-    line = note(ledger, commit, ["params.yaml"], "faster")
+    state = lab.state()
+    line = note(state, commit, ["params.yaml"], "faster")
     assert line is not None
     assert "params.yaml: train.learning_rate 0.1 -> 0.2 (export)" in line
     assert ".venv/bin/gitops train faster --wait" in line
-    assert note(ledger, ledger.tip, ["params.yaml"], "main") is None
+    assert note(state, state.tip, ["params.yaml"], "main") is None
     # What touches no file of the pipeline is not told of it.
-    assert note(ledger, commit, ["environments/prod/release.yaml"], "x") is None
+    assert note(state, commit, ["environments/prod/release.yaml"], "x") is None
 
 
 def test_a_lock_that_contradicts_itself_is_refused(lab: Lab) -> None:
@@ -432,8 +432,8 @@ def test_a_rollback_waits_for_no_repair_of_the_pipeline(lab: Lab) -> None:
     lab.train("b")
     lab.release("staging")
     lab.land({"dvc.yaml": b"stages: ["})
-    ledger = lab.ledger()
-    push(ledger, lab.remote, rollback(ledger, "staging", lab.remote))
+    state = lab.state()
+    push(state, lab.remote, rollback(state, "staging", lab.remote))
     assert found(lab, "rollback/staging") == []
     lab.branch("docs", {"README.md": b"x"})
     assert "dvc.yaml" in said(lab, "docs")
@@ -441,6 +441,6 @@ def test_a_rollback_waits_for_no_repair_of_the_pipeline(lab: Lab) -> None:
 
 def test_a_file_whose_name_is_a_command_is_a_line_like_any_other(lab: Lab) -> None:
     head = lab.branch("b", {"environments/\x1b[2Jx\n::add-mask::y/release.yaml": b"x"})
-    (line,) = map(str, check(lab.ledger(), head).findings)
+    (line,) = map(str, check(lab.state(), head).findings)
     assert line.isprintable()
     assert "environments/?[2Jx?::add-mask::y/release.yaml: no such environment" in line

@@ -9,16 +9,16 @@ from gitops.errors import EnvironmentsError, NothingToDoError, PushRejectedError
 from gitops.git.repository import Repository
 from gitops.promotion import rules
 from gitops.promotion.merge import merge
-from gitops.promotion.proposals import Proposal, describe, promote, push, release_hold, rollback
+from gitops.promotion.proposals import Proposal, describe, promote, push, rollback, unhold
 from gitops.release import file as release
 from gitops.release.file import Release
-from gitops.release.state import Ledger
+from gitops.release.state import ReleaseState
 from tests.support.figures import model_files
 from tests.support.lab import Lab
 
 
 def refused(lab: Lab, environment: str, content: Release) -> str:
-    return "\n".join(map(str, rules.judge_release(lab.ledger(), environment, content).findings))
+    return "\n".join(map(str, rules.judge_release(lab.state(), environment, content).findings))
 
 
 def test_staging_takes_what_dev_runs(lab: Lab) -> None:
@@ -75,12 +75,12 @@ def test_prod_waits_for_the_soak(lab: Lab) -> None:
     lab.merge(lab.promote("staging").branch)
     at = datetime(2026, 1, 1, 12, tzinfo=UTC)
     lab.verify("staging", commit, at=at)
-    ledger = lab.ledger()
+    state = lab.state()
     with pytest.raises(RuleError, match=r"23\.0 h ago; MIN_SOAK_HOURS of prod asks for 24\.0 h: wait 1\.0 h"):
-        promote(ledger, "prod", lab.remote, now=at + timedelta(hours=23))
+        promote(state, "prod", lab.remote, now=at + timedelta(hours=23))
     with pytest.raises(RuleError, match="MIN_SOAK_HOURS"):
-        promote(ledger, "prod", lab.remote, now=at - timedelta(hours=48))
-    assert promote(ledger, "prod", lab.remote, now=at + timedelta(hours=24)).after.commit == commit
+        promote(state, "prod", lab.remote, now=at - timedelta(hours=48))
+    assert promote(state, "prod", lab.remote, now=at + timedelta(hours=24)).after.commit == commit
 
 
 def test_what_an_environment_rejected_goes_no_further(lab: Lab) -> None:
@@ -145,8 +145,8 @@ def test_a_model_of_an_earlier_commit_is_never_promoted(lab: Lab) -> None:
     with pytest.raises(RuleError, match="has the model of an earlier commit"):
         lab.promote("prod")
     # To go back needs nobody's training.
-    ledger = lab.ledger()
-    assert rollback(ledger, "staging", lab.remote).after.commit is not None
+    state = lab.state()
+    assert rollback(state, "staging", lab.remote).after.commit is not None
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_hand_edits_meet_the_same_rules(lab: Lab) -> None:
     assert "is older than" in refused(lab, "staging", Release(commit=first))
     assert "is the release that is there already" in refused(lab, "staging", Release(commit=lab.tip))
     assert "a release is not taken away" in refused(lab, "staging", Release(commit=None))
-    assert "takes what staging runs" in refused(lab, "prod", Release(commit=first))
+    assert "takes the release of staging" in refused(lab, "prod", Release(commit=first))
     assert "never ran" in refused(lab, "staging", Release(commit=lab.tip, hold="x"))
     assert "no release to roll back from" in refused(lab, "prod", Release(commit=second, hold="x"))
     assert refused(lab, "prod", Release(commit=second)) == ""
@@ -210,26 +210,26 @@ def test_rollback_and_hold(lab: Lab) -> None:
     lab.release("staging")
     second = lab.train("b")
     lab.release("staging")
-    ledger = lab.ledger()
-    proposal = rollback(ledger, "staging", lab.remote, reason="faces are\nupside down")
+    state = lab.state()
+    proposal = rollback(state, "staging", lab.remote, reason="faces are\nupside down")
     assert proposal.after == Release(commit=first, hold="faces are upside down")
     assert proposal.branch == "rollback/staging"
-    push(ledger, lab.remote, proposal)
+    push(state, lab.remote, proposal)
     lab.merge("rollback/staging")
 
     lab.train("c")
     with pytest.raises(RuleError, match="staging is held: faces are upside down; lift it first"):
         lab.promote("staging")
     with pytest.raises(RuleError, match="verified no release before"):
-        rollback(lab.ledger(), "staging", lab.remote)
+        rollback(lab.state(), "staging", lab.remote)
 
-    ledger = lab.ledger()
-    proposal = release_hold(ledger, "staging", lab.remote)
+    state = lab.state()
+    proposal = unhold(state, "staging", lab.remote)
     assert proposal.after == Release(commit=first)
-    push(ledger, lab.remote, proposal)
-    lab.merge("release-hold/staging")
+    push(state, lab.remote, proposal)
+    lab.merge("unhold/staging")
     with pytest.raises(NothingToDoError, match="not held"):
-        release_hold(lab.ledger(), "staging", lab.remote)
+        unhold(lab.state(), "staging", lab.remote)
     assert second != lab.release("staging")
 
 
@@ -240,7 +240,7 @@ def test_rollback_goes_to_the_last_verified_one(lab: Lab) -> None:
     lab.merge(lab.promote("staging").branch)
     lab.train("c")
     lab.release("staging")
-    assert rollback(lab.ledger(), "staging", lab.remote).after.commit == first
+    assert rollback(lab.state(), "staging", lab.remote).after.commit == first
 
 
 def test_rollback_to_what_it_ran(lab: Lab) -> None:
@@ -251,31 +251,31 @@ def test_rollback_to_what_it_ran(lab: Lab) -> None:
     never = lab.train("b")
     present = lab.train("c")
     lab.release("staging")
-    assert rollback(lab.ledger(), "staging", lab.remote, to=unverified[:8]).after.commit == unverified
+    assert rollback(lab.state(), "staging", lab.remote, to=unverified[:8]).after.commit == unverified
     with pytest.raises(RuleError, match=rf"never ran {never}; --to takes one of: {unverified[:12]}"):
-        rollback(lab.ledger(), "staging", lab.remote, to=never)
+        rollback(lab.state(), "staging", lab.remote, to=never)
     with pytest.raises(NothingToDoError, match="already has"):
-        rollback(lab.ledger(), "staging", lab.remote, to=present)
+        rollback(lab.state(), "staging", lab.remote, to=present)
     lab.verify("staging", unverified, "rejected")
     with pytest.raises(RuleError, match="staging rejected"):
-        rollback(lab.ledger(), "staging", lab.remote, to=unverified)
+        rollback(lab.state(), "staging", lab.remote, to=unverified)
 
 
 def test_nothing_to_roll_back(lab: Lab) -> None:
     with pytest.raises(RuleError, match="prod has no release yet"):
-        rollback(lab.ledger(), "prod", lab.remote)
+        rollback(lab.state(), "prod", lab.remote)
     lab.train("a")
     lab.release("staging")
     with pytest.raises(RuleError, match="none, it ran nothing before"):
-        rollback(lab.ledger(), "staging", lab.remote)
+        rollback(lab.state(), "staging", lab.remote)
 
 
 def test_dev_and_unknown_environments(lab: Lab) -> None:
-    for command in (promote, rollback, release_hold):
+    for command in (promote, rollback, unhold):
         with pytest.raises(RuleError, match="dev follows main"):
-            command(lab.ledger(), "dev", lab.remote)
+            command(lab.state(), "dev", lab.remote)
         with pytest.raises(EnvironmentsError, match="qa: no such environment"):
-            command(lab.ledger(), "qa", lab.remote)
+            command(lab.state(), "qa", lab.remote)
 
 
 def test_proposing_again(lab: Lab) -> None:
@@ -323,7 +323,7 @@ def test_a_broken_file_on_main_can_be_promoted_over(lab: Lab) -> None:
     second = lab.train("b")
     lab.declare("staging", "nonsense\n")
     assert lab.promote("staging").after.commit is not None
-    assert lab.ledger().present("staging").commit != second
+    assert lab.state().present("staging").commit != second
 
 
 def test_two_people_promote_at_once(lab: Lab, tmp_path: Path) -> None:
@@ -331,14 +331,14 @@ def test_two_people_promote_at_once(lab: Lab, tmp_path: Path) -> None:
     other = Repository.clone(str(lab.origin.path), tmp_path / "other")
     # Two people: the same proposal of one person in one second would be one commit.
     other.git("config", "user.name", "Other")
-    mine, theirs = lab.ledger(), Ledger.fetch(other, lab.remote)
-    proposals = [promote(ledger, "staging", lab.remote) for ledger in (mine, theirs)]
+    mine, theirs = lab.state(), ReleaseState.fetch(other, lab.remote)
+    proposals = [promote(state, "staging", lab.remote) for state in (mine, theirs)]
     together = threading.Barrier(2)
 
-    def go(ledger: Ledger, proposal: Proposal) -> str:
+    def go(state: ReleaseState, proposal: Proposal) -> str:
         together.wait()
         try:
-            push(ledger, lab.remote, proposal)
+            push(state, lab.remote, proposal)
         except PushRejectedError as error:
             return str(error)
         return ""
@@ -349,22 +349,22 @@ def test_two_people_promote_at_once(lab: Lab, tmp_path: Path) -> None:
     assert "promote/staging: somebody else has just pushed or merged it; run the same again" in said[1]
     assert lab.origin.resolve("promote/staging") in {proposal.commit for proposal in proposals}
 
-    again = Ledger.fetch(other, lab.remote)
+    again = ReleaseState.fetch(other, lab.remote)
     assert promote(again, "staging", lab.remote).known
     lab.merge("promote/staging")
     with pytest.raises(RuleError, match="promote/staging: no such branch"):
         merge(other, lab.remote, "promote/staging")
     with pytest.raises(NothingToDoError, match="staging already has the release of dev"):
-        promote(Ledger.fetch(other, lab.remote), "staging", lab.remote)
+        promote(ReleaseState.fetch(other, lab.remote), "staging", lab.remote)
 
 
 def test_a_push_that_is_not_allowed_is_not_blamed_on_others(lab: Lab) -> None:
     lab.train("a")
-    ledger = lab.ledger()
-    proposal = promote(ledger, "staging", lab.remote)
+    state = lab.state()
+    proposal = promote(state, "staging", lab.remote)
     hook = lab.origin.path / "hooks" / "pre-receive"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
     with pytest.raises(PushRejectedError, match="pre-receive hook declined"):
-        push(ledger, lab.remote, proposal)
+        push(state, lab.remote, proposal)

@@ -11,11 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gitops.errors import NothingToDoError, RuleError
 from gitops.promotion.check import check
-from gitops.promotion.proposals import Proposal, promote, push, release_hold, rollback
+from gitops.promotion.proposals import Proposal, promote, push, rollback, unhold
 from gitops.promotion.rules import judge_release
 from gitops.release import file as release_file
 from gitops.release.file import Release
-from gitops.release.state import Ledger
+from gitops.release.state import ReleaseState
 from tests.support.lab import Lab
 
 CHANCE = st.randoms(use_true_random=False)
@@ -88,10 +88,10 @@ class Rules(RuleBasedStateMachine):
 
     @rule(environment=TARGETS)
     def up(self, environment: str) -> None:
-        ledger = self.lab.ledger()
+        state = self.lab.state()
         source = self.tips[-1] if environment == "staging" else self.declared["staging"]
         try:
-            proposal = promote(ledger, environment, self.lab.remote)
+            proposal = promote(state, environment, self.lab.remote)
         except NothingToDoError:
             assert source is None or self.same(source, self.declared[environment])
         except RuleError:
@@ -99,13 +99,13 @@ class Rules(RuleBasedStateMachine):
         else:
             assert proposal.after == Release(commit=source)
             assert self.allowed(environment, source, hold=False)
-            self.land(ledger, proposal)
+            self.land(state, proposal)
 
     @rule(environment=TARGETS)
     def back(self, environment: str) -> None:
-        ledger, present = self.lab.ledger(), self.declared[environment]
+        state, present = self.lab.state(), self.declared[environment]
         try:
-            proposal = rollback(ledger, environment, self.lab.remote)
+            proposal = rollback(state, environment, self.lab.remote)
         except RuleError:
             return
         commit = proposal.after.commit
@@ -113,35 +113,35 @@ class Rules(RuleBasedStateMachine):
         assert commit != present
         assert commit in self.verified[environment]
         assert self.allowed(environment, commit, hold=True)
-        self.land(ledger, proposal)
+        self.land(state, proposal)
 
     @rule(environment=TARGETS, chance=CHANCE)
     def back_to(self, environment: str, chance: random.Random) -> None:
         if not self.ran[environment]:
             return
         target = chance.choice(sorted(self.ran[environment]))
-        ledger = self.lab.ledger()
+        state = self.lab.state()
         try:
-            proposal = rollback(ledger, environment, self.lab.remote, to=target)
+            proposal = rollback(state, environment, self.lab.remote, to=target)
         except NothingToDoError:
             assert target == self.declared[environment]
         except RuleError:
             assert not self.allowed(environment, target, hold=True)
         else:
             assert proposal.after.commit == target
-            self.land(ledger, proposal)
+            self.land(state, proposal)
 
     @rule(environment=TARGETS)
     def lift(self, environment: str) -> None:
-        ledger = self.lab.ledger()
+        state = self.lab.state()
         try:
-            proposal = release_hold(ledger, environment, self.lab.remote)
+            proposal = unhold(state, environment, self.lab.remote)
         except NothingToDoError:
             assert not self.held[environment]
         else:
             assert self.held[environment]
             assert proposal.after.commit == self.declared[environment]
-            self.land(ledger, proposal)
+            self.land(state, proposal)
 
     @rule(environment=TARGETS, chance=CHANCE)
     def edit_by_hand(self, environment: str, chance: random.Random) -> None:
@@ -152,7 +152,7 @@ class Rules(RuleBasedStateMachine):
         head = self.lab.branch(
             "edit", {release_file.path_of(environment): release_file.render(edit, environment)}
         )
-        assert check(self.lab.ledger(), head) == judge_release(self.lab.ledger(), environment, edit)
+        assert check(self.lab.state(), head) == judge_release(self.lab.state(), environment, edit)
         self.lab.origin.git("update-ref", "-d", "refs/heads/edit")
 
     @rule(environment=TARGETS, chance=CHANCE)
@@ -178,7 +178,7 @@ class Rules(RuleBasedStateMachine):
     @invariant()
     def main_passes_its_own_check(self) -> None:
         if getattr(self, "tips", []):
-            assert check(self.lab.ledger(), self.lab.tip).findings == ()
+            assert check(self.lab.state(), self.lab.tip).findings == ()
 
     @invariant()
     def all_that_ever_ran_was_verified_or_had_run_before(self) -> None:
@@ -187,7 +187,7 @@ class Rules(RuleBasedStateMachine):
             return
         for environment in self.declared:
             ran: list[str | None] = [None]
-            for entry in reversed(self.lab.ledger().history(environment)):
+            for entry in reversed(self.lab.state().history(environment)):
                 if entry.commit != ran[-1]:
                     there_before = entry.hold is not None and entry.commit in ran
                     came_from_staging = entry.commit in self.ever_verified and entry.hold is None
@@ -207,10 +207,10 @@ class Rules(RuleBasedStateMachine):
     def edits_are_judged_as_the_commands_would_judge_them(self) -> None:
         if not getattr(self, "tips", []):
             return
-        ledger = self.lab.ledger()
+        state = self.lab.state()
         for environment in self.declared:
             for edit in self.edits(environment, self.tips[-1]):
-                broken = judge_release(ledger, environment, edit).findings
+                broken = judge_release(state, environment, edit).findings
                 allowed = self.allowed(environment, edit.commit, hold=edit.hold is not None)
                 assert (broken == ()) == allowed, (environment, edit, broken)
 
@@ -252,9 +252,9 @@ class Rules(RuleBasedStateMachine):
         self.tips.append(self.lab.tip)
         self.model_at[self.lab.tip] = self.models
 
-    def land(self, ledger: Ledger, proposal: Proposal) -> None:
+    def land(self, state: ReleaseState, proposal: Proposal) -> None:
         """Merge what a command proposed: check must let it pass, and main must then say it."""
-        push(ledger, self.lab.remote, proposal)
+        push(state, self.lab.remote, proposal)
         self.lab.merge(proposal.branch)
         self.note()
         self.record(proposal.environment, proposal.after)

@@ -55,8 +55,8 @@ def test_a_file_that_states_no_contract_is_refused_in_one_line(lab: Lab, content
 
 def test_check_refuses_dags_that_this_runtime_could_not_serve(lab: Lab) -> None:
     head = lab.branch("newer", {contract.PATH: b"contract: %d\n" % NEXT})
-    [broken] = check(lab.ledger(), head).findings
+    [broken] = check(lab.state(), head).findings
     assert f"needs runtime contract {NEXT}" in str(broken)
     assert "roll out a runtime" in str(broken)
     head = lab.branch("same", {contract.PATH: b"contract: %d\n" % runtime.CONTRACT})
-    assert check(lab.ledger(), head).findings == ()
+    assert check(lab.state(), head).findings == ()

@@ -6,7 +6,7 @@ from gitops.errors import EnvironmentsError
 from gitops.git.repository import Repository
 from gitops.release import environments
 from gitops.release.environments import EARLIER, TERMINAL, Environment, Environments
-from gitops.release.state import Ledger
+from gitops.release.state import ReleaseState
 from tests.support.environments import THESE
 
 DEV = b"title: Development\ncolor: teal\n"
@@ -17,7 +17,7 @@ def graph(**after: str) -> Environments:
     """Make environments of lines such as `prod="staging,qa"`; `_` stands for a dash."""
     declared = (name.replace("_", "-") for name in after)
     edges = (tuple(filter(None, before.split(","))) for before in after.values())
-    return Environments.of(
+    return Environments.from_entries(
         Environment(name, name, color, before, name)
         for name, color, before in zip(declared, TERMINAL, edges, strict=False)
     )
@@ -54,7 +54,7 @@ def test_any_graph_without_a_cycle_has_an_order(choices: list[int]) -> None:
 
 
 def test_a_wave_has_the_environments_that_name_it() -> None:
-    found = Environments.of_files(
+    found = Environments.from_files(
         {
             "dev": DEV,
             "staging": STAGING,
@@ -115,7 +115,7 @@ def test_a_wave_has_the_environments_that_name_it() -> None:
 )
 def test_refuses_in_one_line_that_names_the_remedy(name: str, content: bytes, says: str) -> None:
     with pytest.raises(EnvironmentsError) as caught:
-        Environments.of_files({"dev": DEV, "staging": STAGING, name: content})
+        Environments.from_files({"dev": DEV, "staging": STAGING, name: content})
     message = str(caught.value)
     assert says in message
     assert "\n" not in message
@@ -141,18 +141,18 @@ def test_any_bytes_are_an_environment_or_one_line(content: bytes) -> None:
 def test_the_files_of_a_checkout_and_of_its_commit_are_read_alike(lab) -> None:
     lab.clone.fetch("origin")
     lab.clone.git("checkout", "--quiet", "origin/main")
-    assert Environments.of_folder(lab.clone.path) == Environments.of_commit(lab.origin, lab.tip) == THESE
+    assert Environments.from_folder(lab.clone.path) == Environments.from_commit(lab.origin, lab.tip) == THESE
 
 
 def test_a_commit_from_before_there_were_such_files_has_the_three_of_that_time(lab) -> None:
     lab.land({environments.path_of(name): None for name in THESE})
     commit = lab.train("a")
     lab.release("staging")
-    ledger = lab.ledger()
-    assert ledger.environments == EARLIER
-    assert ledger.environments_problem is None
-    assert ledger.declared("staging").commit == commit
-    assert [entry.commit for entry in ledger.history("staging")] == [commit, None]
+    state = lab.state()
+    assert state.environments == EARLIER
+    assert state.environments_problem is None
+    assert state.declared("staging").commit == commit
+    assert [entry.commit for entry in state.history("staging")] == [commit, None]
 
 
 def test_a_change_that_breaks_them_stops_no_environment(lab) -> None:
@@ -160,26 +160,26 @@ def test_a_change_that_breaks_them_stops_no_environment(lab) -> None:
     lab.release("staging")
     lab.land({"environments/qa/environment.yaml": b"title: QA\ncolor: sky\nafter: [dev]\n"})
     lab.land({"environments/staging/environment.yaml": b"title: Staging\ncolor: violet\nafter: [lab]\n"})
-    ledger = lab.ledger()
-    assert ledger.environments.names == ("dev", "qa", "staging", "prod")
-    assert "after: lab: no such environment" in (ledger.environments_problem or "")
-    assert ledger.declared("staging").commit == commit
-    assert ledger.declared("dev").commit == lab.tip
+    state = lab.state()
+    assert state.environments.names == ("dev", "qa", "staging", "prod")
+    assert "after: lab: no such environment" in (state.environments_problem or "")
+    assert state.declared("staging").commit == commit
+    assert state.declared("dev").commit == lab.tip
 
 
 def test_a_release_file_cannot_make_an_environment_follow_main(lab) -> None:
     first = lab.train("a")
     lab.release("staging")
     lab.declare("staging", "follow: main\n")
-    ledger = lab.ledger()
-    assert ledger.present("staging").commit == first
-    assert [entry.commit for entry in ledger.history("staging")] == [first, None]
+    state = lab.state()
+    assert state.present("staging").commit == first
+    assert [entry.commit for entry in state.history("staging")] == [first, None]
 
 
 def test_a_verdict_of_an_environment_that_there_is_not_is_ignored_and_named(lab) -> None:
     commit = lab.train("a")
     lab.verify("canary", commit)
-    verdicts = lab.ledger().verdicts
+    verdicts = lab.state().verdicts
     assert verdicts.verified("canary", commit) is None
     assert f"verified/canary/{commit[:12]}: ignored, there is no environment canary" in map(
         str, verdicts.ignored
@@ -197,7 +197,7 @@ def test_a_file_that_is_there_twice_makes_no_environment(lab) -> None:
         tree = lab.origin.git("mktree", input="\n".join([*kept, f"040000 tree {tree}\t{name}", ""]))
     commit = lab.origin.commit_tree(tree, [lab.tip], "Twice")
     with pytest.raises(EnvironmentsError, match="is there twice in the tree"):
-        Environments.of_commit(lab.origin, commit)
+        Environments.from_commit(lab.origin, commit)
 
 
 def test_a_ledger_reads_history_that_has_no_environment_at_all(tmp_path) -> None:
@@ -205,4 +205,4 @@ def test_a_ledger_reads_history_that_has_no_environment_at_all(tmp_path) -> None
     repository.git("init", "--quiet", "--initial-branch=main", "--template=", ".")
     commit = repository.commit_files(None, {"a": b"a"}, "Start")
     repository.git("update-ref", "refs/heads/main", commit)
-    assert Ledger(repository).environments == EARLIER
+    assert ReleaseState(repository).environments == EARLIER

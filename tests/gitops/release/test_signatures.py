@@ -9,7 +9,7 @@ import pytest
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import RuleError
 from gitops.promotion.check import check
-from gitops.promotion.proposals import promote, push, release_hold, rollback
+from gitops.promotion.proposals import promote, push, rollback, unhold
 from gitops.release import signatures
 from gitops.release.signatures import SIGNERS
 from tests.gitops.airflow.test_bundle import Make, lines, make, storage, version  # noqa: F401, fixtures
@@ -82,15 +82,15 @@ def test_a_signed_promotion_goes_all_the_way(lab: Lab, team: dict[str, Path], ma
     bundle.refresh()
     assert version(bundle) == second != first
 
-    ledger = lab.ledger()
-    push(ledger, lab.remote, rollback(ledger, "staging", lab.remote))
+    state = lab.state()
+    push(state, lab.remote, rollback(state, "staging", lab.remote))
     lab.merge("rollback/staging")
     bundle.refresh()
     assert version(bundle) == first
     assert bundle.serving.refused is None
-    ledger = lab.ledger()
-    push(ledger, lab.remote, release_hold(ledger, "staging", lab.remote))
-    lab.merge("release-hold/staging")
+    state = lab.state()
+    push(state, lab.remote, unhold(state, "staging", lab.remote))
+    lab.merge("unhold/staging")
     bundle.refresh()
     assert bundle.serving.refused is None
 
@@ -138,7 +138,7 @@ def test_an_old_signature_cannot_be_used_again(
     team: dict[str, Path],
     make: Make,  # noqa: F811
 ) -> None:
-    old = lab.ledger().declared("staging")
+    old = lab.state().declared("staging")
     lab.train("b")
     second = lab.release("staging")
     bundle = make()
@@ -162,7 +162,7 @@ def test_the_list_changes_only_by_those_on_it(lab: Lab, team: dict[str, Path]) -
     lab.origin.git("update-ref", "refs/heads/main", signed_commit(lab, {SIGNERS: both}))
     assert signatures.trusted(lab.origin, lab.tip) == both
     lab.branch("list", {SIGNERS: listed(team["eve"])})
-    assert [finding.subject for finding in check(lab.ledger(), lab.origin.resolve("list")).findings] == [
+    assert [finding.subject for finding in check(lab.state(), lab.origin.resolve("list")).findings] == [
         SIGNERS
     ]
 
@@ -204,7 +204,7 @@ def test_nobody_can_make_a_signed_environment_follow_main(
     )
     lab.train("b", verified=False)
     lab.origin.git("update-ref", "refs/heads/main", signed_commit(lab, {"README.md": b"signed\n"}))
-    assert lab.ledger().environments.root == "staging"
+    assert lab.state().environments.root == "staging"
     bundle.refresh()
     assert version(bundle) == first
     assert bundle.serving is not None
@@ -217,7 +217,7 @@ def test_settings_and_list_go_together(lab: Lab, key: Callable[[str], Path]) -> 
     lab.branch("both", asked_for(lab, PROD) | {SIGNERS: listed(key("bob"))})
     lab.branch("dev", asked_for(lab, "environments/dev/settings.env"))
     said = {
-        name: "\n".join(map(str, check(lab.ledger(), lab.origin.resolve(name)).findings))
+        name: "\n".join(map(str, check(lab.state(), lab.origin.resolve(name)).findings))
         for name in ("settings", "list", "both", "dev")
     }
     assert "asks for signed releases, but there is no environments/allowed_signers" in said["settings"]
@@ -238,6 +238,6 @@ def test_without_a_list_nothing_is_taken(lab: Lab, make: Make) -> None:  # noqa:
 
 def test_promotions_are_signed_only_where_the_user_wants_it(lab: Lab, key: Callable[[str], Path]) -> None:
     lab.train("a")
-    assert not signatures.signed(lab.clone, promote(lab.ledger(), "staging", lab.remote).commit)
+    assert not signatures.signed(lab.clone, promote(lab.state(), "staging", lab.remote).commit)
     use(lab, key("ann"))
-    assert signatures.signed(lab.clone, promote(lab.ledger(), "staging", lab.remote).commit)
+    assert signatures.signed(lab.clone, promote(lab.state(), "staging", lab.remote).commit)

@@ -13,11 +13,10 @@ from gitops.cli import app
 from gitops.diff.diff import Change, Difference, Section
 from gitops.findings import Finding
 from gitops.gates import gates
-from gitops.model.drift_comparison import PATH, Drifted
-from gitops.model.drift_comparison import Change as Gain
-from gitops.model.metrics import Figures, Interval, Training
+from gitops.model.drift_comparison import PATH, AttributeChange, DriftComparison
+from gitops.model.metrics import Interval, Metrics, Training
 from gitops.promotion.proposals import push, rollback
-from gitops.report.collect import Incumbent, Material, Move
+from gitops.report.collect import Incumbent, Move, ReportInputs
 from gitops.report.render import LONGEST, render
 from gitops.training.trial import Trial
 from tests.support.figures import model_files
@@ -56,7 +55,7 @@ def some(keys: st.SearchStrategy, values: st.SearchStrategy) -> st.SearchStrateg
 
 
 FIGURES = st.builds(
-    Figures,
+    Metrics,
     sha256=st.none() | NASTY,
     means=some(st.sampled_from(["mean_accuracy", "mean_f1", "majority_accuracy"]), INTERVALS),
     attributes=some(NASTY, INTERVALS),
@@ -66,7 +65,7 @@ FIGURES = st.builds(
     training=st.builds(Training.model_construct, device=NASTY, epochs=st.integers(0)),
     curve=st.lists(st.tuples(*[NUMBERS] * 4), max_size=80).map(tuple),
 )
-ROWS = st.builds(gates.Row, NASTY, NASTY, NASTY, NASTY, st.booleans())
+ROWS = st.builds(gates.GateResult, NASTY, NASTY, NASTY, NASTY, st.booleans())
 CHANGES = st.lists(st.builds(Change, NASTY, NASTY, NASTY, NASTY), max_size=5).map(tuple)
 SECTIONS = st.builds(Section, st.sampled_from(["DAGs", "Data", "Settings"]) | NASTY, CHANGES)
 DIFFERENCES = st.builds(
@@ -77,9 +76,9 @@ INCUMBENTS = st.builds(
     Incumbent, NASTY, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY
 )
 FINDINGS = st.lists(st.builds(Finding, NASTY, NASTY, NASTY), max_size=30).map(tuple)
-CHANGED = st.builds(Gain.model_construct, **dict.fromkeys(Gain.model_fields, NUMBERS))
+CHANGED = st.builds(AttributeChange.model_construct, **dict.fromkeys(AttributeChange.model_fields, NUMBERS))
 WORTH = st.builds(
-    Drifted.model_construct,
+    DriftComparison.model_construct,
     batches=st.lists(NASTY, min_size=1, max_size=3),
     samples=st.integers(1),
     mean_accuracy=CHANGED,
@@ -89,9 +88,9 @@ MOVES = st.lists(st.builds(Move, NASTY, DIFFERENCES), max_size=2).map(tuple)
 
 
 @st.composite
-def materials(draw: st.DrawFn) -> Material:
+def report_inputs(draw: st.DrawFn) -> ReportInputs:
     incumbents = draw(st.lists(INCUMBENTS, max_size=3).map(tuple))
-    return Material(
+    return ReportInputs(
         base=draw(NASTY),
         head=draw(NASTY),
         follower=draw(NASTY),
@@ -102,7 +101,7 @@ def materials(draw: st.DrawFn) -> Material:
         # Each move has its incumbent.
         moves=draw(MOVES)[: len(incumbents)],
         proposed=draw(FIGURES),
-        worth=draw(st.none() | WORTH),
+        drift=draw(st.none() | WORTH),
         incumbents=incumbents,
         trial=draw(st.none() | st.builds(Trial, FIGURES, FIGURES, SECONDS)),
         seconds=draw(SECONDS),
@@ -121,10 +120,10 @@ def tags(text: str) -> list[str]:
     return found
 
 
-@given(materials(), st.sampled_from([600, 5000, LONGEST]))
+@given(report_inputs(), st.sampled_from([600, 5000, LONGEST]))
 @settings(max_examples=150, deadline=None)
-def test_whatever_goes_in(material: Material, longest: int) -> None:
-    text = render(material, longest=longest)
+def test_whatever_goes_in(inputs: ReportInputs, longest: int) -> None:
+    text = render(inputs, longest=longest)
     assert len(text) <= longest
     found = tags(text)
     assert set(found) <= OURS
@@ -134,17 +133,19 @@ def test_whatever_goes_in(material: Material, longest: int) -> None:
     assert not re.search(r"@(?!\d*&#8203;)\w", re.sub(r"`[^`\n]*`|<code>.*?</code>", "", text))
 
 
-HUGE = Figures(
+HUGE = Metrics(
     sha256="a" * 64,
     means={"mean_accuracy": Interval(0.9, 0.89, 0.91)},
     attributes={f"Attribute_{number}": Interval(0.9) for number in range(2000)},
 )
 
 
-def huge() -> Material:
+def huge() -> ReportInputs:
     changes = tuple(Change(f"key{number}" * 10, "x" * 300, "y" * 300) for number in range(1000))
     sections = tuple(Section(title, changes) for title in ("DAGs", "Parameters", "Data", "Code"))
-    return Material("main", "feature", "dev", (), Figures(), HUGE, Difference("a" * 40, "b" * 40, sections))
+    return ReportInputs(
+        "main", "feature", "dev", (), Metrics(), HUGE, Difference("a" * 40, "b" * 40, sections)
+    )
 
 
 def test_folded_parts_are_cut_first_and_a_line_says_so() -> None:
@@ -161,7 +162,7 @@ def test_a_first_screen_that_is_too_long() -> None:
     broken = tuple(Finding("f" * 200, "r" * 200, "w" * 200) for _ in range(20))
     text = render(dataclasses.replace(huge(), broken=broken), longest=3000)
     assert len(text) <= 3000
-    assert "20 things stand against it" in text.splitlines()[0]
+    assert "20 problems" in text.splitlines()[0]
     assert "the end of the first part" in text
 
 
@@ -181,13 +182,11 @@ def test_a_change_of_code(lab: Lab, run) -> None:
     lab.train("a", 0.9)
     lab.branch("feature", {"src/face_attributes/x.py": b"", "params.yaml": b"profile: small\n"})
     text = run("--head", "feature").stdout
-    assert text.startswith(
-        "**Nothing stands against merging `feature` into main. It changes: Parameters (2), Code (1).**"
-    )
+    assert text.startswith("**`feature` can be merged into main. It changes: Parameters (2), Code (1).**")
     # The model is the one that main has: its figures are no news.
     assert "mean accuracy" not in text
-    assert "<summary>What changes in dev</summary>" in text
-    assert "Against what runs" not in text
+    assert "<summary>Changes in dev</summary>" in text
+    assert "Compared with the release" not in text
 
 
 def test_a_model_that_was_made_before_the_change_is_noted(lab: Lab, run) -> None:
@@ -196,7 +195,7 @@ def test_a_model_that_was_made_before_the_change_is_noted(lab: Lab, run) -> None
         "faster", {"dvc.yaml": b"stages:\n  export:\n    cmd: make it fast\n    outs: [models/model.onnx]\n"}
     )
     text = run("--head", "faster").output
-    assert text.startswith("**Nothing stands against merging")
+    assert " can be merged into main. " in text.splitlines()[0]
     assert "Note: its model was made before this change" in text
     assert "gitops train faster --wait" in text
 
@@ -209,15 +208,15 @@ def test_another_model_is_held_against_every_incumbent(lab: Lab, run) -> None:
     text = run("--head", "candidate/b").stdout
     assert "Mean accuracy goes from 0.9000 to 0.9500." in text
     row = "| mean accuracy | 0.9000 (0.8869 to 0.9131) | 0.9500 (0.9404 to 0.9596) "
-    assert f"{row}| +0.0500, more than chance |" in text
-    assert "Against what runs in each environment" in text
+    assert f"{row}| +0.0500, significant (95 %) |" in text
+    assert "Compared with the release of each environment" in text
     assert re.search(r"\| gates \|  \| passes all \d \| passes all \d \| passes all \d \|", text)
     assert "    line [0.8, 0.9]" in text
     assert text.count("```mermaid") == 3
 
     lab.branch("candidate/c", model_files("c", 0.5))
     text = run("--head", "candidate/c").stdout
-    assert "must not be merged into main: 2 things stand against it." in text.splitlines()[0]
+    assert "must not be merged into main: 2 problems." in text.splitlines()[0]
     assert "fails: mean accuracy" in text
 
 
@@ -233,7 +232,7 @@ def trial_of(folder: Path, **accuracies: float) -> Path:
 def test_what_a_retraining_gained_on_what_drifted(lab: Lab, run) -> None:
     made = model_files("new", 0.97)
     gain = {"accuracy": 0.93, "incumbent": 0.9, "difference": 0.03, "low": 0.02, "high": 0.04}
-    figures = {
+    metrics = {
         "format": 2,
         "model_sha256": json.loads(made["metrics/evaluation.json"])["model_sha256"],
         "samples": 177,
@@ -241,13 +240,13 @@ def test_what_a_retraining_gained_on_what_drifted(lab: Lab, run) -> None:
         "mean_accuracy": gain,
         "per_attribute": {"Smiling": gain, "Bald": gain | {"difference": -0.01, "low": -0.02, "high": 0.01}},
     }
-    lab.branch("candidate/x", made | {PATH: json.dumps(figures).encode()})
+    lab.branch("candidate/x", made | {PATH: json.dumps(metrics).encode()})
     text = run("--head", "candidate/x").stdout
     shown, _, folded = text.partition("<details>")
     assert "On 177 held-out images of prod-2026-01-07: 0.9300, where the incumbent has 0.9000" in shown
     rows = [line for line in folded.splitlines() if "points (" in line]
     assert [line.split("|")[1].strip() for line in rows] == ["`Smiling`", "`Bald`"]
-    lab.branch("candidate/y", model_files("other", 0.97) | {PATH: json.dumps(figures).encode()})
+    lab.branch("candidate/y", model_files("other", 0.97) | {PATH: json.dumps(metrics).encode()})
     assert "held-out" not in run("--head", "candidate/y").stdout, "figures of an earlier candidate"
 
 
@@ -262,7 +261,7 @@ def test_a_run_on_small_data(lab: Lab, run, tmp_path: Path) -> None:
     assert text == whole.read_text()
     assert "On the same small data" in text
     row = "| mean accuracy | 0.7000 (0.6799 to 0.7201) | 0.7500 (0.7310 to 0.7690) "
-    assert f"{row}| +0.0500, more than chance |" in text
+    assert f"{row}| +0.0500, significant (95 %) |" in text
     assert "| pipeline on small data, after | 1.0 min |" in text
     assert "| job `lint` | 30.0 s |" in text
     assert "3 minutes, 0.75 US dollars, as GitHub counts them" in text
@@ -291,7 +290,7 @@ def test_what_a_model_that_stays_took_is_no_news(lab: Lab, run, tmp_path: Path) 
 def test_a_job_that_was_skipped_though_it_is_needed_counts(lab: Lab, run) -> None:
     lab.branch("feature", {"dags/new.py": b"\n"})
     jobs = ("--head", "feature", "--job", "train=skipped", "--job", "test=success")
-    assert run(*jobs, "--job", "dags=success").stdout.startswith("**Nothing stands against")
+    assert " can be merged into main. " in run(*jobs, "--job", "dags=success").stdout.splitlines()[0]
     text = run(*jobs, "--job", "dags=skipped").stdout
     assert "- `job dags`: was skipped, though dags/new.py changes; run it" in text
     done = CliRunner().invoke(app, ["check", "--head", "feature", "--job", "dags=skipped"])
@@ -300,10 +299,10 @@ def test_a_job_that_was_skipped_though_it_is_needed_counts(lab: Lab, run) -> Non
 
 def test_other_jobs_count(run) -> None:
     jobs = ("--job", "lint=success", "--job", "train=skipped")
-    assert run(*jobs).stdout.startswith("**Nothing stands against")
+    assert " can be merged into main. " in run(*jobs).stdout.splitlines()[0]
     text = run(*jobs, "--job", "test=failure").stdout
-    assert text.startswith("**`HEAD` must not be merged into main: 1 thing stands against it.**")
-    assert "- `job test`: ended with failure; read its log and mend what it says" in text
+    assert text.startswith("**`HEAD` must not be merged into main: 1 problem.**")
+    assert "- `job test`: ended with failure; read its log and correct the error" in text
 
 
 def test_a_model_that_is_not_on_the_dvc_remote(lab: Lab, run, dvc_remote: Path) -> None:
@@ -318,14 +317,12 @@ def test_a_promotion_tells_what_its_environment_gets(lab: Lab, run) -> None:
     lab.train("b", 0.95)
     lab.promote("staging")
     text = run("--head", "promote/staging").stdout
-    assert text.startswith(
-        "**Nothing stands against merging `promote/staging` into main. staging gets another"
-    )
+    assert text.startswith("**`promote/staging` can be merged into main. staging gets another")
     assert "Parameters (1), Model (" in text.splitlines()[0]
-    assert f"| release | `{lab.ledger().tip[:12]}` | `" in text
+    assert f"| release | `{lab.state().tip[:12]}` | `" in text
     assert "| mean accuracy | 0.9500 (0.9404 to 0.9596) | 0.9000 (0.8869 to 0.9131) |" in text
     assert re.search(r"\| gates \|  \| passes all \d \|", text)
-    assert "<summary>What changes in staging</summary>" in text
+    assert "<summary>Changes in staging</summary>" in text
     assert "in dev" not in text
     assert "<summary>How environments run</summary>" in text
 
@@ -334,11 +331,11 @@ def test_a_rollback_is_asked_no_gates(lab: Lab, run) -> None:
     for name in ("a", "b"):
         lab.train(name)
         lab.release("staging")
-    ledger = lab.ledger()
-    push(ledger, "origin", rollback(ledger, "staging", "origin", reason="slow"))
+    state = lab.state()
+    push(state, "origin", rollback(state, "staging", "origin", reason="slow"))
     text = run("--head", "rollback/staging").stdout
-    assert "Nothing stands against" in text
-    assert "| gates |  | not asked of a rollback |" in text
+    assert " can be merged into main. " in text
+    assert "| gates |  | not checked for a rollback |" in text
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_on_github_the_pull_request_is_merged(url: str) -> None:
 def test_on_another_forge_a_pull_request_is_opened_and_nothing_is_merged_past_it() -> None:
     for url in ("https://git.example/visage.git", "git@git.example:visage.git"):
         commands = instructions.lift_hold("prod", meeting(url))
-        assert "# open a pull request from release-hold/prod into main, and merge it" in commands
+        assert "# open a pull request from unhold/prod into main, and merge it" in commands
         assert not any("gitops merge" in command for command in commands)
 
 
