@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import beta, norm
@@ -78,10 +79,7 @@ class World:
         pairs = right.astype(np.float32) - before
         of_images = pairs.mean(axis=1)
         rows = [_row(right[:, index], before[:, index], pairs[:, index]) for index in range(ATTRIBUTES)]
-        parts = [
-            _row(right[group], before[group], of_images[group], images=right[group].mean(axis=1))
-            for group in self.groups
-        ]
+        parts = [_row(right[group], before[group], of_images[group]) for group in self.groups]
         return Comparison.model_construct(
             mean_accuracy=Difference.model_construct(**_row(right, before, of_images)),
             per_attribute={
@@ -113,9 +111,7 @@ class World:
         )
 
 
-def _row(
-    right: np.ndarray, before: np.ndarray, pairs: np.ndarray, images: np.ndarray | None = None
-) -> dict[str, float]:
+def _row(right: np.ndarray, before: np.ndarray, pairs: np.ndarray) -> dict[str, Any]:
     difference = float(pairs.mean())
     error = float(pairs.std()) / np.sqrt(len(pairs))
     return {

@@ -61,7 +61,9 @@ def main() -> None:
 
 
 def _pytorch(shipped: ExportedNetwork) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    channels_last = copy.deepcopy(shipped).to(memory_format=torch.channels_last)
+    channels_last = copy.deepcopy(shipped)
+    # The types of torch lack memory_format
+    channels_last.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def runner(module: ExportedNetwork, half: bool) -> Callable[[np.ndarray], np.ndarray]:
         @torch.inference_mode()

@@ -126,7 +126,7 @@ def _known(listing: celeba.Listing, pool: Columns, ids: Sequence[str], rows: np.
     people = None
     if listing.people is not None:
         who = dict(zip(listing.ids, listing.people, strict=True))
-        people = np.unique([who[ids[row]] for row in rows], return_inverse=True)[1]
+        people = np.unique([who[ids[int(row)]] for row in rows], return_inverse=True)[1]
     return Known({name: values[rows] for name, values in pool.items()}, people)
 
 

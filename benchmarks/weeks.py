@@ -97,7 +97,8 @@ def significant(found: np.ndarray, expected: np.ndarray, alpha: float) -> bool:
     low, high = _critical(len(found), len(expected), alpha)
     statistic = _statistic(found, expected)
     if low < statistic < high:
-        return bool(stats.ks_2samp(expected, found).pvalue <= alpha)
+        result = stats.ks_2samp(expected, found)
+        return bool(result.pvalue <= alpha)  # pyright: ignore[reportAttributeAccessIssue] scipy has no types
     return statistic >= high
 
 
@@ -122,7 +123,8 @@ def _critical(found: int, expected: int, alpha: float) -> tuple[float, float]:
     ones = np.ones(expected)
 
     def p_value(steps: int) -> float:
-        return float(stats.ks_2samp(ones, np.repeat((0.0, 1.0), (steps, found - steps))).pvalue)
+        result = stats.ks_2samp(ones, np.repeat((0.0, 1.0), (steps, found - steps)))
+        return float(result.pvalue)  # pyright: ignore[reportAttributeAccessIssue] scipy has no types
 
     low, high = 0, found
     while high - low > 1:

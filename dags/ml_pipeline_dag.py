@@ -54,11 +54,11 @@ from typing import Any
 from airflow.providers.standard.sensors.filesystem import FileSensor
 from airflow.sdk import Param, TaskGroup, dag, task
 
-from visage_dags.dag_defaults import TRAINING, default_dag_args
+from visage_dags.dag_defaults import FROM_CONTEXT, TRAINING, default_dag_args
 
 
 @task(multiple_outputs=True)
-def check_environment(params: dict[str, Any], run_id: str) -> dict[str, str]:
+def check_environment(params: dict[str, Any] = FROM_CONTEXT, run_id: str = FROM_CONTEXT) -> dict[str, str]:
     """Find the commit to train and check the requirements of a run; list everything that is missing."""
     import logging
 
@@ -107,7 +107,7 @@ def pull(commit: str, stages: list[str]) -> str:
 
 
 @task(execution_timeout=timedelta(hours=6))
-def append_labelled(commit: str, run_id: str, dag_run: Any) -> str:
+def append_labelled(commit: str, run_id: str = FROM_CONTEXT, dag_run: Any = FROM_CONTEXT) -> str:
     """Collect images that now have labels, append each waiting batch, and return the last commit."""
     import logging
 
@@ -138,7 +138,7 @@ def append_labelled(commit: str, run_id: str, dag_run: Any) -> str:
 
 
 @task(execution_timeout=timedelta(hours=6), pool=TRAINING)
-def run_stage(commit: str, stage: str, run_id: str) -> str:
+def run_stage(commit: str, stage: str, run_id: str = FROM_CONTEXT) -> str:
     """Run one DVC stage on `commit` and return the commit that holds its results."""
     from gitops import tasks
 
@@ -154,7 +154,7 @@ def push(commit: str, stages: list[str]) -> str:
 
 
 @task(execution_timeout=timedelta(hours=1))
-def compare_drifted(base: str, result: str, run_id: str) -> str:
+def compare_drifted(base: str, result: str, run_id: str = FROM_CONTEXT) -> str:
     """Compare the new model with the model that runs here, on the batches that this run appended."""
     import logging
 
@@ -185,7 +185,7 @@ def compare_drifted(base: str, result: str, run_id: str) -> str:
 
 
 @task
-def archive(result: str, run_id: str) -> str:
+def archive(result: str, run_id: str = FROM_CONTEXT) -> str:
     """Archive metrics, plots and parameters under the id of the run, and return their commit."""
     import logging
 
@@ -197,7 +197,7 @@ def archive(result: str, run_id: str) -> str:
 
 
 @task(execution_timeout=timedelta(hours=2))
-def gates(result: str, params: dict[str, Any]) -> str:
+def gates(result: str, params: dict[str, Any] = FROM_CONTEXT) -> str:
     """Evaluate the gates of this environment on the results; a full run fails if a gate fails."""
     import logging
 
@@ -220,7 +220,9 @@ def gates(result: str, params: dict[str, Any]) -> str:
 
 
 @task
-def propose_candidate(base: str, result: str, params: dict[str, Any], run_id: str) -> str:
+def propose_candidate(
+    base: str, result: str, params: dict[str, Any] = FROM_CONTEXT, run_id: str = FROM_CONTEXT
+) -> str:
     """Push the results as one commit to a new branch; return the branch, or "" if there is none."""
     import logging
 

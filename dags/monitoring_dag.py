@@ -57,7 +57,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import Param, TriggerRule, dag, task
 
 from visage_dags import monitoring, notices
-from visage_dags.dag_defaults import default_dag_args
+from visage_dags.dag_defaults import FROM_CONTEXT, default_dag_args
 
 
 class StartTraining(TriggerDagRunOperator):
@@ -67,7 +67,7 @@ class StartTraining(TriggerDagRunOperator):
 
 
 @task(execution_timeout=timedelta(hours=1))
-def check_data_drift(run_id: str, dag_run: Any) -> str:
+def check_data_drift(run_id: str = FROM_CONTEXT, dag_run: Any = FROM_CONTEXT) -> str:
     """Compare recent scores with the release's reference; return the path of the verdict."""
     from visage_dags import checks, context
 
@@ -82,7 +82,7 @@ def check_data_drift(run_id: str, dag_run: Any) -> str:
 
 
 @task(execution_timeout=timedelta(hours=1))
-def check_performance(run_id: str, dag_run: Any) -> str:
+def check_performance(run_id: str = FROM_CONTEXT, dag_run: Any = FROM_CONTEXT) -> str:
     """Compare scores with the labels that arrived later; return the path of the verdict."""
     from gitops import tasks
     from visage_dags import checks, context
@@ -105,7 +105,7 @@ def check_performance(run_id: str, dag_run: Any) -> str:
 
 
 @task.branch
-def decide(drift: str, performance: str, ti: Any) -> str:
+def decide(drift: str, performance: str, ti: Any = FROM_CONTEXT) -> str:
     """Choose the branch, and store the reasons for the tasks that follow."""
     import logging
 
@@ -124,7 +124,12 @@ def decide(drift: str, performance: str, ti: Any) -> str:
 # Of a run that failed before it decided there is nothing to record, and its failure has to stay in sight.
 @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, multiple_outputs=False)
 def log_monitoring_results(
-    drift: str, performance: str, run_id: str, dag_run: Any, params: dict[str, Any], ti: Any
+    drift: str,
+    performance: str,
+    run_id: str = FROM_CONTEXT,
+    dag_run: Any = FROM_CONTEXT,
+    params: dict[str, Any] = FROM_CONTEXT,
+    ti: Any = FROM_CONTEXT,
 ) -> dict[str, Any]:
     """Record the decision with its evidence and the training that it started; return the line."""
     import logging
@@ -155,7 +160,7 @@ def log_monitoring_results(
 
 
 @task
-def send_notification(line: dict[str, Any], ti: Any) -> None:
+def send_notification(line: dict[str, Any], ti: Any = FROM_CONTEXT) -> None:
     """Notify the team of each alarm that begins or clears with this check."""
     import logging
 

@@ -18,6 +18,7 @@ Each batch is an event of the asset `scores`. The event's extra has `batch`, `ro
 """
 
 from datetime import timedelta
+from typing import Any, cast
 
 from airflow.sdk import Asset, dag, get_current_context, task
 
@@ -54,7 +55,7 @@ def score_batch(batch: str) -> str:
     from gitops import tasks
     from visage_dags import batches, context, notices
 
-    task_context = get_current_context()
+    task_context = cast("dict[str, Any]", get_current_context())
     task_context["batch"] = batch  # map_index_template shows it in the UI
     log = logging.getLogger(__name__)
     release, home = context.release(), context.home()

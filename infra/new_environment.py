@@ -120,9 +120,10 @@ def write(checkout: Path, content: Mapping[str, str]) -> None:
 def _declare(known: Environments, name: str, after: list[str], wave: str, title: str) -> Environment:
     """Return the environment with the first unused colour, or its wave's colour if all are used."""
     taken = {environment.color for environment in known.all}
-    shared = [known[one].color for one in known.waves.get(wave, ())]
+    shared: list[Color] = [known[one].color for one in known.waves.get(wave, ())]
     free: list[Color] = [color for color in get_args(Color) if color not in taken]
-    color = next(iter((*free, *shared)), None)
+    choice: list[Color] = [*free, *shared]
+    color = next(iter(choice), None)
     if color is None:
         raise NewEnvironmentError(
             f"{name}: all colours are used; set the wave of an existing environment with WAVE="

@@ -13,6 +13,9 @@ TRAINING = "training"
 SCORING = "scoring"
 VERIFICATION = "verification"
 
+# Airflow fills in an argument of a task that is named as a key of the context; it allows no other default.
+FROM_CONTEXT: Any = None
+
 
 def default_dag_args(dag_id: str, *, due: timedelta = timedelta(hours=12)) -> dict[str, Any]:
     """Return the arguments that every DAG passes to `@dag`. A task may still set its own timeout or retries.

@@ -4,6 +4,7 @@ The commands of this release write `drift.json` and `performance.json`. `monitor
 lines of earlier releases.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -101,6 +102,6 @@ class Line(Past):
     triggered: str | None
     profile: str
     alarm: list[str]
-    drift: dict[str, object]
-    performance: dict[str, object]
+    drift: Mapping[str, object]
+    performance: Mapping[str, object]
     evidence: str

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg2
 from sqlalchemy.engine import make_url
@@ -24,16 +25,17 @@ ORDER BY latest_heartbeat DESC LIMIT 1
 def trouble(job: str, database: str, now: datetime) -> str | None:
     """Return why the job of this host does not seem alive, or None if it is alive."""
     url = make_url(database)
+    arguments: dict[str, Any] = {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "password": url.password,
+        "dbname": url.database,
+        "connect_timeout": 5,
+        **url.query,
+    }
     try:
-        connection = psycopg2.connect(
-            host=url.host,
-            port=url.port,
-            user=url.username,
-            password=url.password,
-            dbname=url.database,
-            connect_timeout=5,
-            **url.query,
-        )
+        connection = psycopg2.connect(**arguments)
     except psycopg2.OperationalError as error:
         return f"the database does not answer: {str(error).strip().splitlines()[0]}"
     try:

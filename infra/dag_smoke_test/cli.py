@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -171,7 +170,7 @@ def _folder(keep: bool) -> Iterator[Path]:
 def _ending_at_signals() -> Iterator[None]:
     """Let SIGTERM end the command like Ctrl-C: its processes end, and its folder is removed."""
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def end(*_: object) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, end)

@@ -24,7 +24,7 @@ class Preparation:
 
     conf: Mapping[str, object] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
-    found: Callable[[CommandResult], str] = lambda result: ""
+    found: Callable[[CommandResult], str] = lambda _: ""
 
 
 Prepare = Callable[[Sandbox, str], Preparation]
@@ -38,11 +38,11 @@ class Plan:
     fault: Prepare
 
 
-def train(sandbox: Sandbox, environment: str) -> Preparation:
+def train(sandbox: Sandbox, _environment: str) -> Preparation:
     """Train with the profile small. Afterwards, the branch of the run must contain a model."""
     before = set(sandbox.origin.branches("run/"))
 
-    def found(result: CommandResult) -> str:
+    def found(_: CommandResult) -> str:
         made = [name for name in sandbox.origin.branches("run/") if name not in before]
         if not made:
             raise LookupError("no branch of the run")
@@ -53,7 +53,7 @@ def train(sandbox: Sandbox, environment: str) -> Preparation:
     return Preparation(conf={"profile": "small"}, found=found)
 
 
-def train_from_nowhere(sandbox: Sandbox, environment: str) -> Preparation:
+def train_from_nowhere(_sandbox: Sandbox, _environment: str) -> Preparation:
     """Train from a branch that does not exist."""
     return Preparation(
         conf={"profile": "small", "ref": "no-such-branch"},
@@ -83,7 +83,7 @@ def score_no_image(sandbox: Sandbox, environment: str) -> Preparation:
 
 def verify(sandbox: Sandbox, environment: str) -> Preparation:
     """Verify the trained model."""
-    return Preparation(found=lambda result: _tag(sandbox, f"verified/{environment}/"))
+    return Preparation(found=lambda _: _tag(sandbox, f"verified/{environment}/"))
 
 
 def verify_false_claim(sandbox: Sandbox, environment: str) -> Preparation:
@@ -98,7 +98,7 @@ def verify_false_claim(sandbox: Sandbox, environment: str) -> Preparation:
             PARAMETERS: (params or b"") + f"# smoke test in {environment}\n".encode(),
         }
     )
-    return Preparation(found=lambda result: _tag(sandbox, f"rejected/{environment}/"))
+    return Preparation(found=lambda _: _tag(sandbox, f"rejected/{environment}/"))
 
 
 def monitor(sandbox: Sandbox, environment: str) -> Preparation:
@@ -115,8 +115,8 @@ def monitor(sandbox: Sandbox, environment: str) -> Preparation:
     labels.mkdir(exist_ok=True)
     (labels / f"{BATCH}.csv").write_text("\n".join(table) + "\n")
 
-    def found(result: CommandResult) -> str:
-        record, _ = checks.lines(sandbox.data(environment))
+    def found(_: CommandResult) -> str:
+        record = checks.lines(sandbox.data(environment))[0]
         if not record:
             raise LookupError("no record of a decision")
         line = record[-1]
@@ -134,12 +134,12 @@ def monitor_damaged_scores(sandbox: Sandbox, environment: str) -> Preparation:
     return Preparation(found=lambda result: _printed(result, "damaged.parquet"))
 
 
-def as_it_is(sandbox: Sandbox, environment: str) -> Preparation:
+def as_it_is(_sandbox: Sandbox, _environment: str) -> Preparation:
     """Run the DAG without preparation."""
     return Preparation()
 
 
-def without_origin(sandbox: Sandbox, environment: str) -> Preparation:
+def without_origin(sandbox: Sandbox, _environment: str) -> Preparation:
     """Run the DAG without an origin."""
     nowhere = json.dumps({"conn_type": "git", "host": str(sandbox.logs.parent / "no-such-origin.git")})
     bundle = {"name": "dags", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle"}

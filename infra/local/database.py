@@ -52,12 +52,15 @@ class Database(Protocol):
 
     def start(self) -> str:
         """Start the server if needed. Return its previous state: running, stopped or dead."""
+        raise NotImplementedError
 
     def url(self, environment: str) -> str:
         """Return the SQLAlchemy URL of an environment's database."""
+        raise NotImplementedError
 
     def stop(self) -> bool:
         """Stop the server if it belongs to the engine. Return whether it was running."""
+        raise NotImplementedError
 
 
 def of(layout: Layout, variables: Mapping[str, str]) -> Database:
@@ -238,11 +241,11 @@ def create(url: str, *, like: str | None = None) -> None:
     except psycopg2.OperationalError as error:
         if "does not exist" not in str(error):
             raise EngineError(f"{shown}: {_first_line(error)}") from error
-    statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(target.database))
+    statement = sql.SQL("CREATE DATABASE {}").format(_identifier(target))
     try:
         with _connect(target.set(database="postgres")) as cursor:
             if like is not None:
-                template = sql.SQL(" TEMPLATE {}").format(sql.Identifier(make_url(like).database))
+                template = sql.SQL(" TEMPLATE {}").format(_identifier(make_url(like)))
                 try:
                     cursor.execute(statement + template)
                 except errors.ObjectInUse:
@@ -348,18 +351,24 @@ def _plain_environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
+def _identifier(url: URL) -> sql.Identifier:
+    assert url.database is not None
+    return sql.Identifier(url.database)
+
+
 @contextmanager
 def _connect(url: URL) -> Iterator[Any]:
     """Open a connection in autocommit mode."""
-    connection = psycopg2.connect(
-        host=url.host,
-        port=url.port,
-        user=url.username,
-        password=url.password,
-        dbname=url.database,
-        connect_timeout=10,
+    arguments: dict[str, Any] = {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "password": url.password,
+        "dbname": url.database,
+        "connect_timeout": 10,
         **url.query,
-    )
+    }
+    connection = psycopg2.connect(**arguments)
     with closing(connection):
         connection.autocommit = True
         with connection.cursor() as cursor:

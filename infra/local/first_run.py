@@ -220,11 +220,10 @@ class FirstRun:
         commit = state.tip if follows else state.present(environment).commit
         if commit is None or any((data / "scores").rglob("*.parquet")):
             return
-        params = self._params(commit)
         with self._screen.step(f"Score new faces in {environment}") as step:
             incoming = data / "incoming" / FIRST_BATCH
             if not incoming.exists():
-                self._deliver(commit, params, incoming, step)
+                self._deliver(commit, incoming, step)
 
             def scores() -> Path | None:
                 return next((data / "scores").rglob(f"{FIRST_BATCH}.parquet"), None)
@@ -232,7 +231,7 @@ class FirstRun:
             found = self._await(environment, "score_faces", scores, 600)
             step.done(f"{_rows(found)} images: {found}")
 
-    def _deliver(self, commit: str, params: dict[str, Any], incoming: Path, step: Step) -> None:
+    def _deliver(self, commit: str, incoming: Path, step: Step) -> None:
         """Move a batch of new faces into the folder that `score_faces` watches, atomically."""
         incoming.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".arriving-", dir=incoming.parent) as folder:

@@ -136,7 +136,7 @@ async def _secure(request: Request, call_next: Callable[[Request], Awaitable[Res
     return response
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
+async def _refuse(_: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     message = {
         401: "Log in to this Airflow first, then open this page again.",

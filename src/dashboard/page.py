@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
@@ -80,10 +80,10 @@ class View:
     now: datetime
     span: Span
     paths: Part[EnvironmentPaths]
-    running: Part[Running] = field(default_factory=Part)
-    card: Part[ModelCard] = field(default_factory=Part)
-    scored: Part[Scored] = field(default_factory=Part)
-    checked: Part[Checked] = field(default_factory=Part)
+    running: Part[Running] = field(default_factory=Part[Running])
+    card: Part[ModelCard] = field(default_factory=Part[ModelCard])
+    scored: Part[Scored] = field(default_factory=Part[Scored])
+    checked: Part[Checked] = field(default_factory=Part[Checked])
     alarms: tuple[Alarm, ...] = ()
     """The alarms, most urgent first."""
     tiles: tuple[Tile, ...] = ()
@@ -149,7 +149,8 @@ def look(weeks: int, now: datetime) -> View:
         commit = runs.value.commit
         model = _part(lambda: model_card.read(running.repository(where), commit))
     record = _part(lambda: checks.read(where.home))
-    shown = [check for check in record.value.checks if check.at.date() >= span.since] if record.value else []
+    found = record.value
+    shown = [check for check in found.checks if check.at.date() >= span.since] if found else []
     claimed = model.value.figures.means.get("mean_accuracy") if model.value else None
     reference = next((check.reference for check in shown if check.reference), {})
     scored = _part(lambda: _scored(where, span, weeks, reference))
@@ -171,8 +172,8 @@ def look(weeks: int, now: datetime) -> View:
         model,
         scored,
         Part(trouble=record.trouble)
-        if record.value is None
-        else _part(lambda: _checked(where, span, record.value, shown, claimed)),
+        if found is None
+        else _part(lambda: _checked(where, span, found, shown, claimed)),
         (_ALARMS_UNKNOWN,) if alarms.value is None else alarms.value,
         tiles.value or (),
     )
@@ -191,7 +192,7 @@ def _checked(
     )
 
 
-def _scored(paths: EnvironmentPaths, span: Span, weeks: int, reference: dict[str, float]) -> Scored:
+def _scored(paths: EnvironmentPaths, span: Span, weeks: int, reference: Mapping[str, float]) -> Scored:
     days = daily_stats.read(paths.home, span.since, span.until)
     by_week = daily_stats.weekly(days)
     bars, width = (days, 1) if weeks <= _DAILY else (by_week, 7)

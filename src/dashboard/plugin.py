@@ -30,7 +30,9 @@ class VisagePlugin(AirflowPlugin):
     ]
 
     @cached_property
-    def fastapi_apps(self) -> list[dict[str, Any]]:
+    def fastapi_apps(  # pyright: ignore[reportIncompatibleVariableOverride] a plugin may compute it
+        self,
+    ) -> list[dict[str, Any]]:
         """The app of the page. Only the api-server reads this property."""
         from dashboard.app import make
 

@@ -1,6 +1,6 @@
 """Beard, goatee, moustache, sideburns and stubble."""
 
-from functools import cache
+from functools import cache, reduce
 
 import cv2
 import numpy as np
@@ -147,7 +147,7 @@ def _draw_stubble(canvas: Canvas, person: Person, edge: np.ndarray) -> None:
 def _hairs() -> np.ndarray:
     """Brightness factors of upright hairs; 346 x 306, for any box of the image and an offset up to 128."""
     noise = np.random.default_rng(11).random((346, 306)).astype(np.float32)
-    upright = sum(np.roll(noise, shift, axis=0) for shift in range(5)) / 5
+    upright = reduce(np.add, (np.roll(noise, shift, axis=0) for shift in range(5))) / 5
     return 0.55 + 0.9 * upright
 
 

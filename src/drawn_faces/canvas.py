@@ -5,6 +5,7 @@ Points are float arrays of shape (n, 2), x to the right and y down, in pixels.
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,7 +71,8 @@ class Canvas:
         if not mask.size:
             return
         part = self.image[box]
-        alpha = cv2.multiply(mask, opacity / 255, dtype=cv2.CV_32F)[..., None]
+        scale: Any = opacity / 255  # OpenCV takes a number, which its types lack
+        alpha = cv2.multiply(mask, scale, dtype=cv2.CV_32F)[..., None]
         # Rounded by adding a half and cutting off: several times faster than rint and clip on such arrays.
         part[:] = part + alpha * (color.astype(np.float32, copy=False) - part) + np.float32(0.5)
 
@@ -114,7 +116,9 @@ def normals(points: np.ndarray) -> np.ndarray:
     return across
 
 
-def spline(points: Sequence[Sequence[float]], closed: bool = False, steps: int = 6) -> np.ndarray:
+def spline(
+    points: np.ndarray | Sequence[Sequence[float]], closed: bool = False, steps: int = 6
+) -> np.ndarray:
     """A smooth curve through all points (Catmull-Rom), `steps` points for each stretch between two."""
     return _spline_matrix(len(points), closed, steps) @ np.asarray(points, float)
 

@@ -1,5 +1,6 @@
 """The command line: a command for each stage, and commands for scoring, monitoring and data."""
 
+import logging
 import os
 import sys
 from datetime import datetime
@@ -32,6 +33,19 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 _STAGES, _MONITORING, _TOOLS = "Stages", "Monitoring", "Tools"
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also show details of the work")] = False,
+) -> None:
+    """Show the log on standard error, a line for each record, until the command ends."""
+    logger = logging.getLogger("face_attributes")
+    handler = logging.StreamHandler()
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    ctx.call_on_close(lambda: logger.removeHandler(handler))
 
 
 @app.command(rich_help_panel=_STAGES)

@@ -7,7 +7,7 @@ such as `epochs: {synthetic: 6, celeba: 24}`. The stages see the value of the ch
 import difflib
 import io
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -21,7 +21,8 @@ from face_attributes.common.errors import ParamsError
 from face_attributes.common.files import write_text
 
 PARAMS_FILE = Path("params.yaml")
-SOURCES = ("synthetic", "celeba")
+Source = Literal["synthetic", "celeba"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 # The hyperparameters that the search may change; the rest of `train` is constant
 SEARCHED = ("learning_rate", "weight_decay", "dropout", "width", "augmentation")
 
@@ -37,7 +38,7 @@ class _Section(BaseModel):
 class DataParams(_Section):
     """The source of the photographs."""
 
-    source: Literal[SOURCES]
+    source: Source
     attributes: list[str] | None = Field(min_length=1, json_schema_extra={"uniqueItems": True})
     max_images: int | None = Field(ge=10)
     max_bad_fraction: Fraction
@@ -270,7 +271,7 @@ def apply_profile(name: str, path: Path = PARAMS_FILE) -> Params:
     return params
 
 
-def _merge(base: CommentedMap, overlay: CommentedMap, path: Path, trail: tuple[str, ...]) -> None:
+def _merge(base: dict[Any, Any], overlay: dict[Any, Any], path: Path, trail: tuple[str, ...]) -> None:
     for key, value in overlay.items():
         where = ".".join((*trail, str(key)))
         if key not in base:

@@ -151,7 +151,7 @@ class _Finder(MetaPathFinder):
     """Finds the modules of `SHIMS` that no file holds any more."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        self, fullname: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
         return ModuleSpec(fullname, _Loader()) if fullname in SHIMS else None
 

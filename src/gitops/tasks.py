@@ -25,7 +25,7 @@ from gitops.errors import StepError as CommandError
 from gitops.runtime import CONTRACT
 
 if TYPE_CHECKING:
-    from airflow.sdk import DeadlineAlert
+    from airflow.sdk.definitions.deadline import DeadlineAlert
 
 __all__ = (
     "CONTRACT",
@@ -498,7 +498,8 @@ def deadline(*, dag_id: str, seconds: float) -> "DeadlineAlert":
 
     People get a notice about a run that misses it.
     """
-    from airflow.sdk import AsyncCallback, DeadlineAlert
+    # Airflow's stub of this module lacks both
+    from airflow.sdk import AsyncCallback, DeadlineAlert  # pyright: ignore[reportAttributeAccessIssue]
 
     from gitops.airflow.deadline import FirstQueued
 

@@ -323,3 +323,10 @@ def test_no_command_stumbles_over_what_others_pushed(poisoned: Lab, run) -> None
     assert declared.commit not in (None, before)
     assert declared.hold == "smoke \U0001f469 \U0001f692 [31m in the rack"
     assert run("unhold", "prod", "--push").exit_code == 0
+
+
+def test_verbose_shows_each_git_command_on_standard_error(run) -> None:
+    plain, verbose = run("scope"), run("-v", "scope")
+    assert ": git rev-parse" not in plain.stderr
+    assert ": git rev-parse" in verbose.stderr
+    assert verbose.stdout == plain.stdout

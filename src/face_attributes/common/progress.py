@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, a plain line now and then elsewhere."""
 
+import logging
 import sys
 from typing import Any
 
@@ -9,19 +10,25 @@ _SECONDS_BETWEEN_LINES = 10.0
 _LINE = "{desc}: {n_fmt}/{total_fmt} {unit}, {rate_fmt}, {elapsed} elapsed, {remaining} left{postfix}"
 
 
+log = logging.getLogger(__name__)
+
+
 class _Lines:
-    """Standard error for a bar that is not on a terminal: each state of the bar is a line of its own."""
+    """The log for a bar that is not on a terminal: each state of the bar is a line of its own."""
 
     def write(self, text: str) -> None:
         if line := text.strip():
-            print(line, file=sys.stderr, flush=True)
+            log.info("%s", line)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        """Do nothing: a record is written at once."""
 
 
 def bar(description: str, total: int, unit: str, **options: Any) -> tqdm:
-    """Return a progress bar on standard error. Use it as a context manager and call `update`."""
+    """Return a progress bar, which is lines in the log where there is no terminal.
+
+    Use it as a context manager and call `update`.
+    """
     if sys.stderr.isatty():
         return tqdm(desc=description, total=total, unit=f" {unit}", smoothing=0.1, **options)
     return tqdm(

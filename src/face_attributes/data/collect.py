@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from face_attributes.data.quarantine import Quarantine
 from face_attributes.data.quarantine import write as write_reasons
 from face_attributes.data.shards import Rows, ShardWriter
 from face_attributes.params import DataParams
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 500  # images between two writes
 
@@ -36,9 +39,7 @@ def collect(params: DataParams, out: Path = RAW) -> None:
     with source.opened(params) as listing:
         chosen = listing.sample(params.max_images)
         if listing.absent:
-            print(
-                f"collect: {listing.absent} listed images are not in {listing.images}: left out", flush=True
-            )
+            log.info(f"collect: {listing.absent} listed images are not in {listing.images}: left out")
         # A sample allows no conclusion about the rest of the folder
         unlisted = listing.unlisted if len(chosen) == len(listing) else ()
         quarantine = Quarantine(len(chosen) + len(unlisted), params.max_bad_fraction)
@@ -49,7 +50,7 @@ def collect(params: DataParams, out: Path = RAW) -> None:
                 written = write_images(listing, chosen, writer, quarantine, "collect")
             write_reasons(folder / "quarantine.csv", quarantine.reasons)
         _write_people(listing, chosen, out.with_name(PEOPLE.name))
-    print(f"collect: {written} images, {len(quarantine)} in quarantine")
+    log.info(f"collect: {written} images, {len(quarantine)} in quarantine")
 
 
 def _write_people(listing: Listing, chosen: np.ndarray, path: Path) -> None:

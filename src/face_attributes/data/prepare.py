@@ -14,6 +14,7 @@ others published too stays the one that they measured on.
 The stage also writes a sample of unchanged training and validation images, for calibration and comparison.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ from face_attributes.data.labelled_batches import training_shards
 from face_attributes.data.parallel import ahead
 from face_attributes.data.shards import Rows, ShardReader, ShardWriter
 from face_attributes.params import PrepareParams
+
+log = logging.getLogger(__name__)
 
 _HELD_OUT = "test"
 # Which photograph stays, the one of the lowest rank: by its part, and a batch's after all of the raw data
@@ -113,11 +116,11 @@ def prepare(
         )
         write_json(folder / INFO, info.to_json())
     if info.left_out:
-        print(
+        log.info(
             f"prepare: {info.left_out} photographs are left out, as they are there already: "
             f"{_listed(choice.left_out)}; {choice.other_labels} of them had other labels, which do not count"
         )
-    print(f"prepare: {_listed(sizes)}")
+    log.info(f"prepare: {_listed(sizes)}")
 
 
 def _listed(counts: dict[str, int]) -> str:

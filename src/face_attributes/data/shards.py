@@ -7,6 +7,7 @@ one bool for each attribute. Equal rows give equal bytes.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -151,7 +152,7 @@ class ShardReader:
                 for batch in file.iter_batches(rows, columns=columns):
                     table = pa.Table.from_batches([batch])
                     if partition is not None:
-                        table = table.filter(pc.equal(table.column("partition"), partition))
+                        table = table.filter(pc.field("partition") == partition)
                     if table.num_rows:
                         yield _rows(table.select(columns))
 
@@ -198,4 +199,5 @@ def _rows(table: pa.Table) -> Rows:
 def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     # JPEG does not compress further, and a dictionary of unique values only costs time
     compression = {name: "none" if name == "jpeg" else "zstd" for name in schema.names}
-    return pq.ParquetWriter(path, schema, compression=compression, use_dictionary=["partition"])
+    options: dict[str, Any] = {"compression": compression, "use_dictionary": ["partition"]}
+    return pq.ParquetWriter(path, schema, **options)

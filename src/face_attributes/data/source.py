@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -66,7 +67,7 @@ def wanted(params: DataParams) -> tuple[str, ...]:
     return tuple(params.attributes)
 
 
-def synthetic_params(marginals: Sequence[str], **knobs: float) -> SyntheticParams:
+def synthetic_params(marginals: Sequence[str], **knobs: Any) -> SyntheticParams:
     """Return checked parameters of drawn faces; each marginal is written as NAME=SHARE.
 
     Raises:

@@ -4,10 +4,12 @@ Both models score the same images, so the difference is computed per image. Resa
 results gives the random variation of the difference, which is much smaller than that of either accuracy.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import cpu_count
@@ -20,6 +22,8 @@ from face_attributes.evaluation.metrics import mean_of_defined
 from face_attributes.evaluation.predictions import Predictions, predict_each
 from face_attributes.model import latency
 from face_attributes.model.onnx_model import Model
+
+log = logging.getLogger(__name__)
 
 FORMAT = 2
 
@@ -51,21 +55,21 @@ def compare(model: Path, incumbent: Path, holdout: Path, out: Path, batches: Seq
     if batches:
         answers = [_of(batches, one) for one in answers]
         if not answers[0].ids:
-            print(f"compare: {holdout} has no image of {', '.join(batches)}: nothing to compare")
+            log.info(f"compare: {holdout} has no image of {', '.join(batches)}: nothing to compare")
             return
     figures = {
         "format": FORMAT,
         "model_sha256": new.sha256,
         "incumbent_sha256": old.sha256,
         "holdout_sha256": sha256(holdout),
-        **judge(attributes, *answers),
+        **judge(attributes, answers[0], answers[1]),
         "only_model": [name for name in new.attributes if name not in attributes],
         "only_incumbent": [name for name in old.attributes if name not in attributes],
         **({"batches": list(batches)} if batches else _costs(new, old)),
         "onnxruntime": version("onnxruntime"),
     }
     write_json(out, figures)
-    print(_told(figures))
+    log.info(_told(figures))
 
 
 def judge(
@@ -91,7 +95,7 @@ def judge(
     differences = found.new - found.old
     resampled = _resampled(right, before, parts, resamplings)
     p_values = bootstrap.p_below_zero(resampled, differences)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "accuracy": _rounded(accuracy),
             "incumbent": _rounded(incumbent),

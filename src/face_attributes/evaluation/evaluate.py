@@ -1,5 +1,6 @@
 """Evaluate: the exported model, on ONNX Runtime, on photographs that no training saw."""
 
+import logging
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from face_attributes.evaluation.summarize import judge
 from face_attributes.model import latency
 from face_attributes.model.onnx_model import Model
 from face_attributes.params import EvaluateParams
+
+log = logging.getLogger(__name__)
 
 # The figures that fit on a line; the file with all of them has some eight hundred
 _SUMMARY = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "samples", "profile")
@@ -64,7 +67,7 @@ def evaluate(
     predictions = predict(loaded, holdout)
     figures = judge(loaded, predictions, params)
     write_json(out, figures)
-    print(
+    log.info(
         f"evaluate: mean accuracy {figures['mean_accuracy']:.2%} on {figures['samples']} images, "
         f"majority class {figures['majority_accuracy']:.2%}, {_worst_slice(figures)}"
     )

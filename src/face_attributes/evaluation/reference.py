@@ -7,8 +7,10 @@ images.
 """
 
 import csv
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +25,8 @@ from face_attributes.data.parallel import decoded
 from face_attributes.data.shards import ShardReader
 from face_attributes.evaluation import columns as monitoring_columns
 from face_attributes.model.onnx_model import Model
+
+log = logging.getLogger(__name__)
 
 WHOLE = "all"
 
@@ -87,8 +91,9 @@ def reference(
             progress.update(len(rows))
     table = pa.Table.from_batches(batches).replace_schema_metadata({"model_sha256": loaded.sha256})
     with replacing(out) as partial:
-        pq.write_table(table.combine_chunks(), partial, compression="zstd", use_dictionary=["partition"])
-    print(f"reference: {table.num_rows} images in {out}")
+        options: dict[str, Any] = {"compression": "zstd", "use_dictionary": ["partition"]}
+        pq.write_table(table.combine_chunks(), partial, **options)
+    log.info(f"reference: {table.num_rows} images in {out}")
 
 
 class _Persons:
@@ -119,9 +124,10 @@ def read(path: Path, model_sha256: str) -> pa.Table:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
-        table = pq.read_table(path, partitioning=None)
+        with pq.ParquetFile(path) as file:
+            table = file.read()
         about = (table.schema.metadata or {})[b"model_sha256"].decode()
-        rows = table.filter(pc.equal(table.column("partition"), "validation"))
+        rows = table.filter(pc.field("partition") == "validation")
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DataError(f"{path}: not the reference of a model ({first_line(error)})") from None
     if about != model_sha256:

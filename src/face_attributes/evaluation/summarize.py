@@ -6,7 +6,9 @@ attributes for which a metric is defined. Accuracies have a 95% percentile inter
 paired, and the same predictions and parameters give the same file.
 """
 
+import math
 from collections.abc import Sequence
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -100,5 +102,6 @@ def _with_interval(name: str, value: float, resampled: np.ndarray) -> Figures:
     return {name: _rounded(value), f"{name}_low": _rounded(low), f"{name}_high": _rounded(high)}
 
 
-def _rounded(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), _DIGITS)
+def _rounded(value: SupportsFloat) -> float | None:
+    number = float(value)
+    return None if math.isnan(number) else round(number, _DIGITS)

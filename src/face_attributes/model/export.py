@@ -40,6 +40,8 @@ from face_attributes.model.quantize import quantise
 from face_attributes.model.weights import Trained
 from face_attributes.params import ExportParams
 
+log = logging.getLogger(__name__)
+
 _OPSET = 20
 # A smaller speed-up is not worth the loss of accuracy, and may be measurement noise
 _WORTH_IT = 1.1
@@ -63,6 +65,7 @@ class ExportedNetwork(nn.Module):
             self.shrink.weight.zero_()
             for colour in range(3):
                 self.shrink.weight[colour, :, :, colour::3] = 1 / (factor**2 * SCALE)
+            assert self.shrink.bias is not None
             self.shrink.bias.fill_(-MEAN / SCALE)
         self.eval()
 
@@ -91,7 +94,9 @@ class NetworkWithEmbedding(nn.Module):
     def __init__(self, shipped: ExportedNetwork) -> None:
         super().__init__()
         self.shipped = shipped
-        features = shipped.network.head[-1].in_features
+        last = shipped.network.head[-1]
+        assert isinstance(last, nn.Linear)
+        features = last.in_features
         directions = np.random.default_rng(_SEED).standard_normal((_NUMBERS, features)) / math.sqrt(features)
         self.directions = nn.Linear(features, _NUMBERS, bias=False)
         with torch.no_grad():
@@ -148,7 +153,7 @@ def export(
         f"{name} {figure['bytes'] / 1e6:.1f} MB, {figure['latency_ms']['1']:g} ms"
         for name, figure in figures["variants"].items()
     )
-    print(f"export: {out} is {figures['variant']} ({times}), PyTorch {figures['max_difference']:.0e} away")
+    log.info(f"export: {out} is {figures['variant']} ({times}), PyTorch {figures['max_difference']:.0e} away")
 
 
 def graph(shipped: ExportedNetwork) -> onnx.ModelProto:
@@ -169,6 +174,7 @@ def graph(shipped: ExportedNetwork) -> onnx.ModelProto:
             opset_version=_OPSET,
             verbose=False,
         )
+    assert program is not None
     proto = program.model_proto
     _strip(proto)
     return proto

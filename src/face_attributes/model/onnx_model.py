@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnxruntime
@@ -93,7 +95,7 @@ class Model:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return float32 probabilities (N, A) of uint8 RGB images (N, 218, 178, 3)."""
-        return self._session.run([OUTPUT], {INPUT: images})[0]
+        return self._run([OUTPUT], images)[0]
 
     def describe(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (N, A) of uint8 RGB images (N, 218, 178, 3), and their embedding (N, E).
@@ -102,8 +104,12 @@ class Model:
         """
         if not self.embedding:
             return self.predict(images), np.empty((len(images), 0), np.float32)
-        probabilities, embedding = self._session.run([OUTPUT, EMBEDDING], {INPUT: images})
+        probabilities, embedding = self._run([OUTPUT, EMBEDDING], images)
         return probabilities, embedding
+
+    def _run(self, outputs: Sequence[str], images: np.ndarray) -> list[np.ndarray]:
+        # A session of other models may also return sparse tensors, lists and dictionaries.
+        return cast("list[np.ndarray]", self._session.run(outputs, {INPUT: images}))
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the bool decisions (N, A) for probabilities (N, A)."""

@@ -30,7 +30,8 @@ class _Images(CalibrationDataReader):
     def __init__(self, batches: Iterable[np.ndarray]) -> None:
         self._batches: Iterator[np.ndarray] = iter(batches)
 
-    def get_next(self) -> dict[str, np.ndarray] | None:
+    # None ends the batches, which ONNX Runtime's types lack.
+    def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         batch = next(self._batches, None)
         return None if batch is None else {INPUT: batch}
 

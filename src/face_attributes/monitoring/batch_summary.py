@@ -26,8 +26,8 @@ class Summary:
         """Add scored rows; they have for each attribute a decision and a column `<attribute>_score`."""
         self.rows += rows.num_rows
         for name in self._attributes:
-            self._scores[name] += pc.sum(rows.column(f"{name}_score").cast(pa.float64())).as_py()
-            self._positive[name] += pc.sum(rows.column(name)).as_py()
+            self._scores[name] += pc.sum(rows.column(f"{name}_score").cast(pa.float64())).as_py()  # pyright: ignore[reportAttributeAccessIssue] made at import
+            self._positive[name] += pc.sum(rows.column(name)).as_py()  # pyright: ignore[reportAttributeAccessIssue] made at import
 
     def write(
         self, path: Path, scores: Path, model_sha256: str, release: str | None, bad: Mapping[str, str]

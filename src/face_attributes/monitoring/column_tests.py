@@ -49,7 +49,8 @@ class Test:
 
 def _number_p_value(found: np.ndarray, expected: np.ndarray) -> float:
     """Return that of the two-sided Kolmogorov-Smirnov test."""
-    return float(stats.ks_2samp(expected, found).pvalue)
+    result = stats.ks_2samp(expected, found)
+    return float(result.pvalue)  # pyright: ignore[reportAttributeAccessIssue] scipy has no types
 
 
 def _number_distance(found: np.ndarray, expected: np.ndarray) -> float:
@@ -72,7 +73,8 @@ def _share_distance(found: np.ndarray, expected: np.ndarray) -> float:
 def exact(yes: int, count: int, expected_yes: int, expected_count: int) -> float:
     """Return the p-value of Fisher's exact test, two-sided, of `yes` of `count` against the expected."""
     table = [[yes, count - yes], [expected_yes, expected_count - expected_yes]]
-    return float(stats.fisher_exact(table).pvalue)
+    result = stats.fisher_exact(table)
+    return float(result.pvalue)  # pyright: ignore[reportAttributeAccessIssue] scipy has no types
 
 
 @lru_cache(maxsize=100_000)

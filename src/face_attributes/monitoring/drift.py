@@ -227,4 +227,4 @@ def _values(table: pa.Table, name: str) -> np.ndarray:
 
 
 def _mean(table: pa.Table, name: str) -> float:
-    return round(pc.mean(table.column(name)).as_py(), _DIGITS)
+    return round(pc.mean(table.column(name)).as_py(), _DIGITS)  # pyright: ignore[reportAttributeAccessIssue] made at import

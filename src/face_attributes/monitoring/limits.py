@@ -77,7 +77,10 @@ class Rule:
 
 @lru_cache(maxsize=64)
 def _level(rule: Rule) -> float:
-    return float(optimize.brentq(lambda p: stats.binom.sf(rule.after - 1, rule.of, p) - rule.alpha, 0, 1))
+    def excess(p: float) -> float:
+        return float(stats.binom.sf(rule.after - 1, rule.of, p)) - rule.alpha
+
+    return optimize.root_scalar(excess, bracket=(0, 1), method="brentq").root
 
 
 @lru_cache(maxsize=64)

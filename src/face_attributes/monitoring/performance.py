@@ -132,7 +132,8 @@ def _labelled(tables: Iterable[pa.Table], truths: LateLabels) -> Iterator[pa.Tab
 def _judge(
     found: pa.Table, truths: LateLabels, attributes: Sequence[str], thirds: tuple[float, float]
 ) -> dict:
-    truth = np.stack([truths.find(name) for name in found.column(score_files.NAME).to_pylist()])
+    known = map(truths.find, found.column(score_files.NAME).to_pylist())
+    truth = np.stack([labels for labels in known if labels is not None])
     decisions = np.stack([found.column(name).to_numpy() for name in attributes], axis=1)
     right = (decisions == truth).astype(np.float64)
     labels = dict(zip(attributes, truth.T, strict=True))

@@ -16,6 +16,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -160,10 +161,9 @@ def _write(
     """Write the rows of every file that can be used, and add them to `figures`, the others to `bad`."""
     scorer = _Scorer(folder, model, release)
     pending: list[pa.RecordBatch] = []
+    options: dict[str, Any] = {"compression": "zstd", "use_dictionary": ["model_sha256", "release"]}
     with (
-        pq.ParquetWriter(
-            path, scorer.schema, compression="zstd", use_dictionary=["model_sha256", "release"]
-        ) as writer,
+        pq.ParquetWriter(path, scorer.schema, **options) as writer,
         bar("score", total, "images") as progress,
     ):
 

@@ -87,11 +87,11 @@ def read(
     """
     for path in files:
         table = _columns(path, ["id", "model_sha256"])
-        mine = pc.equal(table.column("model_sha256"), model_sha256)
-        if not pc.any(mine).as_py():
+        mine = pc.equal(table.column("model_sha256"), model_sha256)  # pyright: ignore[reportAttributeAccessIssue] made at import
+        if not pc.any(mine).as_py():  # pyright: ignore[reportAttributeAccessIssue] made at import
             continue
         values = _columns(path, columns).filter(mine)
-        names = pc.binary_join_element_wise(f"{path.stem}/", table.column("id").filter(mine), "")
+        names = pc.binary_join_element_wise(f"{path.stem}/", table.column("id").filter(mine), "")  # pyright: ignore[reportAttributeAccessIssue] made at import
         if any(column.null_count for column in (names, *values.columns)):
             raise DataError(f"{path}: has empty values; score the batch again")
         for name in columns:
@@ -104,7 +104,7 @@ def read(
 
 def _finite(column: pa.ChunkedArray) -> bool:
     """Return whether all values are finite, because tests ignore NaN."""
-    return not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column), min_count=0).as_py()
+    return not pa.types.is_floating(column.type) or pc.all(pc.is_finite(column), min_count=0).as_py()  # pyright: ignore[reportAttributeAccessIssue] made at import
 
 
 class Distinct:
@@ -139,7 +139,7 @@ class Distinct:
 def _digests(path: Path, mine: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
     if DIGEST in pq.read_schema(path).names:
         return _columns(path, [DIGEST]).column(0).filter(mine)
-    return pa.nulls(pc.sum(mine).as_py(), pa.binary())
+    return pa.nulls(pc.sum(mine).as_py(), pa.binary())  # pyright: ignore[reportAttributeAccessIssue] made at import
 
 
 def _columns(path: Path, names: Sequence[str]) -> pa.Table:

@@ -65,7 +65,8 @@ def _step(
 ) -> Callable[[], None]:
     batch = min(params.batch_size, 128)
     network = FaceNet(attributes, shape, params.width, 0.0)
-    network = network.to(runtime.device, memory_format=torch.channels_last)
+    # torch's types lack memory_format
+    network.to(runtime.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     images = torch.zeros(batch, *shape, 3, device=runtime.device).permute(0, 3, 1, 2)
     targets = torch.zeros(batch, attributes, device=runtime.device)
     loss_of = nn.BCEWithLogitsLoss()

@@ -29,8 +29,9 @@ class Learner:
     def __init__(
         self, attributes: int, shape: tuple[int, int], params: TrainParams, runtime: Runtime
     ) -> None:
-        network = FaceNet(attributes, shape, params.width, params.dropout)
-        self.network = network.to(runtime.device, memory_format=torch.channels_last)
+        self.network = FaceNet(attributes, shape, params.width, params.dropout)
+        # torch's types lack memory_format
+        self.network.to(runtime.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self._optimizer = torch.optim.AdamW(
             _parameter_groups(self.network, params.weight_decay), lr=params.learning_rate

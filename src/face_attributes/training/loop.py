@@ -56,7 +56,7 @@ def fit(
     runtime: Runtime,
     *,
     checkpoint: Path | None = None,
-    keep_going: Callable[[Epoch], bool] = lambda epoch: True,
+    keep_going: Callable[[Epoch], bool] = lambda _: True,
     description: str = "train",
 ) -> FitResult:
     """Train a network from its first step to the end of its budget.

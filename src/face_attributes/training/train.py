@@ -1,6 +1,7 @@
 """Train: the model itself, with the hyperparameters that the search found."""
 
 import copy
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from face_attributes.model import weights
 from face_attributes.params import Params
 from face_attributes.training import hyperparameters, loop, thresholds
 from face_attributes.training.device import Runtime, choose
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -37,10 +40,13 @@ def train(
     checkpoint = checkpoints.path(
         "train", ".pt", data=data.info.digest, train=options.model_dump(), precision=runtime.precision
     )
+    log.debug("train: on %s with %s, checkpoint %s", runtime.device, runtime.precision, checkpoint)
     fitted = loop.fit(data.train, data.validation, options, runtime, checkpoint=checkpoint)
 
     # The exported model computes in float32, so choose the thresholds in float32
-    network = copy.deepcopy(fitted.network).to("cpu", memory_format=torch.contiguous_format)
+    network = copy.deepcopy(fitted.network)
+    # The types of torch lack memory_format
+    network.to("cpu", memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     exact = Runtime(torch.device("cpu"), bfloat16=False)
     logits = torch.from_numpy(loop.predict(network, data.validation.images, exact))
     probabilities = logits.sigmoid().numpy()
@@ -83,7 +89,8 @@ def train(
         },
     )
     checkpoint.unlink(missing_ok=True)
-    print(f"train: validation accuracy {accuracy:.2%} after {len(fitted.curve)} epochs, {runtime.precision}")
+    epochs = len(fitted.curve)
+    log.info(f"train: validation accuracy {accuracy:.2%} after {epochs} epochs, {runtime.precision}")
 
 
 def _table(curve: list[loop.Epoch]) -> str:

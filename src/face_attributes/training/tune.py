@@ -5,6 +5,7 @@ saved as it ends: a search that was killed goes on with the next one, and ends a
 """
 
 import json
+import logging
 import math
 import statistics
 import time
@@ -27,6 +28,8 @@ from face_attributes.params import SEARCHED, SpaceParams, TrainParams, TuneParam
 from face_attributes.training import hyperparameters as training_hyperparameters
 from face_attributes.training.device import Runtime, choose
 from face_attributes.training.loop import Epoch, fit
+
+log = logging.getLogger(__name__)
 
 _VALIDATION_IMAGES = 4000
 # Random trials before the estimator has something to go by
@@ -75,12 +78,13 @@ def tune(
         train=train.model_dump(),
         precision=runtime.precision,
     )
+    log.debug("tune: on %s with %s, trials in %s", runtime.device, runtime.precision, state)
     trials = _load(state)
     if trials:
-        print(f"tune: going on after trial {len(trials)}", flush=True)
+        log.info(f"tune: going on after trial {len(trials)}")
     while len(trials) < params.trials:
         if trials and sum(trial.seconds for trial in trials) >= params.minutes * 60:
-            print(f"tune: {params.minutes:g} minutes are over after trial {len(trials)}", flush=True)
+            log.info(f"tune: {params.minutes:g} minutes are over after trial {len(trials)}")
             break
         trials.append(_next_trial(trials, params, train, data, runtime))
         _save(state, trials)
@@ -186,7 +190,7 @@ def _space(space: SpaceParams) -> dict[str, Any]:
 
 def _start(space: SpaceParams, train: TrainParams) -> dict[str, float]:
     """Return `train` as a point of the space; a choice is named by its position there."""
-    return {name: getattr(train, name) for name in SEARCHED} | {"width": space.width.index(train.width)}
+    return {**{name: getattr(train, name) for name in SEARCHED}, "width": space.width.index(train.width)}
 
 
 def _result(trial: Trial) -> dict[str, Any]:
@@ -259,7 +263,7 @@ def _table(trials: list[Trial]) -> str:
 def _report(trial: Trial, total: int) -> None:
     values = ", ".join(f"{name} {trial.hyperparameters[name]:.3g}" for name in SEARCHED)
     outcome = trial.error or f"accuracy {trial.accuracies[-1]:.4f}{' (stopped early)' * trial.stopped}"
-    print(f"tune: trial {trial.number + 1} of {total}: {outcome}; {values}", flush=True)
+    log.info(f"tune: trial {trial.number + 1} of {total}: {outcome}; {values}")
 
 
 def _load(path: Path) -> list[Trial]:

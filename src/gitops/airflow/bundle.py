@@ -110,13 +110,14 @@ class ReleaseBundle(GitDagBundle):
             self._seen = None
             self.refresh()
 
-    def _clone_bare_repo_if_required(self) -> None:
+    # The provider's function has the attributes of a decorator, which are not used.
+    def _clone_bare_repo_if_required(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Make the bare copy for a `version`, called by the provider. A commit that is here needs no remote.
 
         The provider's own would delete its copy when the remote is down.
         """
         repository = Repository(self.bare_repo_path)
-        if not (self._usable(repository) and repository.has(self.version)):
+        if not (self.version and self._usable(repository) and repository.has(self.version)):
             repository = self._bare()
         self.bare_repo = Repo(repository.path)
 

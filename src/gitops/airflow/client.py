@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import requests
@@ -103,7 +103,7 @@ class Airflow:
         self._session.trust_env = False
         self._token: str | None = None
 
-    def __enter__(self) -> "Airflow":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

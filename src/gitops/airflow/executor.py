@@ -6,7 +6,7 @@ Releases from before that, and rows that they left in the database, ask for an e
 """
 
 import logging
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from airflow.executors import workloads
@@ -17,7 +17,6 @@ from airflow.triggers.callback import CallbackTrigger
 from sqlalchemy import update
 
 if TYPE_CHECKING:
-    from airflow.executors.workloads.types import ExecutorWorkload
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
@@ -26,11 +25,12 @@ log = logging.getLogger(__name__)
 class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
     """A pod for each task; a callback goes to the triggerer."""
 
-    supports_callbacks: ClassVar[bool] = True
+    supports_callbacks: bool = True
 
-    def queue_workload(self, workload: "ExecutorWorkload", session: "Session") -> None:
+    def queue_workload(self, workload: workloads.All, session: "Session | None") -> None:
         """Queue a task, or hand the callback of a missed deadline to the triggerer."""
         if isinstance(workload, workloads.ExecuteCallback):
+            assert session is not None
             _hand_to_triggerer(workload, session)
         else:
             super().queue_workload(workload, session=session)

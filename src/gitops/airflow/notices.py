@@ -67,12 +67,14 @@ def send_notice(subject: str, body: str, facts: Mapping[str, str]) -> None:
         facts: name and value of each row below the body; `environment` and `DAG` are needed for the title.
 
     """
-    from airflow.sdk.log import redact
+    # This is the name that releases of Airflow agree on; airflow.sdk lists no public one.
+    from airflow.sdk.log import redact  # pyright: ignore[reportPrivateImportUsage]
 
     # Airflow hides the secrets that it knows in its logs, and here it has to be asked to.
     title = str(redact(f"[Visage {facts['environment']}] {facts['DAG']}: {subject}"))
     text = str(redact(body))
-    log.info("%s\n%s", title, text)
+    for line in (title, *text.splitlines()):
+        log.info("%s", line)
     recipients = list(Settings.from_environ().notify_email)
     if recipients:
         _send("smtp_default", title, lambda: _mail(recipients, title, text, facts))

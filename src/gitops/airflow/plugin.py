@@ -4,11 +4,19 @@ from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
+from gitops.airflow import task_logs
 from gitops.airflow.deadline import EarlierFirstQueued, FirstQueued
 
 
 class DeadlinePlugin(AirflowPlugin):
-    """Lets Airflow read the deadlines of the DAGs."""
+    """Lets Airflow read the deadlines of the DAGs, and names the release in the logs of tasks."""
 
     name = "visage_deadlines"
-    deadline_references: ClassVar[list[Any]] = [FirstQueued, EarlierFirstQueued]
+    # Airflow's types lack ClassVar
+    deadline_references: ClassVar[list[Any]] = [  # pyright: ignore[reportIncompatibleVariableOverride]
+        FirstQueued,
+        EarlierFirstQueued,
+    ]
+    listeners: ClassVar[list[Any]] = [  # pyright: ignore[reportIncompatibleVariableOverride]
+        task_logs,
+    ]

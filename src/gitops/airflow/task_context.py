@@ -1,9 +1,10 @@
 """The place of a task: its environment, the release that it belongs to, and that release's git repository."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from gitops.errors import SettingsError
 from gitops.git.repository import Repository, is_full_sha
@@ -39,13 +40,18 @@ def environments() -> Environments:
         EnvironmentsError: when they are not valid.
 
     """
-    from airflow.sdk import get_current_context
-
     try:
-        dag = get_current_context()["dag"]
+        dag = _context()["dag"]
     except RuntimeError:
         return EARLIER
     return Environments.from_folder(Path(dag.fileloc).resolve().parents[1])
+
+
+def _context() -> Mapping[str, Any]:
+    """Return the context of the current task, which has every key; Airflow's type lets each be absent."""
+    from airflow.sdk import get_current_context
+
+    return get_current_context()
 
 
 def home() -> Path:
@@ -81,12 +87,15 @@ def release(checkout: Path | None = None) -> str:
         checkout: The folder of the release; by default the one that holds the DAG file of the task.
 
     """
-    from airflow.sdk import get_current_context
+    context = _context()
+    return release_of(context["ti"], Path(context["dag"].fileloc), checkout)
 
-    context = get_current_context()
-    bundle = getattr(context["ti"], "bundle_instance", None)
+
+def release_of(task_instance: Any, dag_file: Path, checkout: Path | None = None) -> str:
+    """Return the commit of the release that a task instance belongs to, see `release`."""
+    bundle = getattr(task_instance, "bundle_instance", None)
     version = bundle.version if bundle else None
-    return version or checkout_release(checkout or Path(context["dag"].fileloc).resolve().parents[1])
+    return version or checkout_release(checkout or dag_file.resolve().parents[1])
 
 
 def checkout_release(checkout: Path) -> str:

@@ -1,6 +1,7 @@
 """The command `gitops`."""
 
-from typing import Any
+import logging
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -8,7 +9,7 @@ from typer.core import TyperGroup
 from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
 from gitops.cli import releases, review, train
-from gitops.cli.options import ERR, OUT
+from gitops.cli.options import ERR, OUT, show_logs
 from gitops.errors import GitopsError, NothingToDoError, RuleError
 
 _PANELS = {
@@ -22,7 +23,7 @@ _PANELS = {
 class _Group(TyperGroup):
     """Turns the errors that a user can meet into one line and an exit status."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except NothingToDoError as nothing:
@@ -62,6 +63,19 @@ A release moves from dev to staging to prod by pull requests that change nothing
 
 Your branches, index and files are never touched: everything is read from, and pushed to, a git remote.""",
 )
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also show each git command, and other details.")
+    ] = False,
+) -> None:
+    """Set the options of every command."""
+    if verbose:
+        show_logs(ctx, logging.DEBUG)
+
 
 for _panel, _commands in _PANELS.items():
     for _command in _commands:

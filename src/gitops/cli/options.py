@@ -1,5 +1,6 @@
 """The options and the output streams that commands share."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,6 +59,22 @@ Access = Annotated[
 Environment = Annotated[
     str, typer.Argument(metavar="ENV", help="An environment that takes promotions.", show_default=False)
 ]
+
+
+def show_logs(ctx: typer.Context, level: int) -> None:
+    """Show the log of gitops on standard error, a line for each record, until the command ends."""
+    logger = logging.getLogger("gitops")
+    if logger.handlers:
+        return  # --verbose shows more
+    handler = logging.StreamHandler()
+    logger.addHandler(handler)
+    logger.setLevel(level)
+
+    def end() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+
+    ctx.call_on_close(end)
 
 
 def show_judgement(judgement: "Judgement") -> None:

@@ -1,12 +1,13 @@
 """The commands that judge a change: `check`, `scope`, `trial` and `report`."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gitops.cli.context import commit_of, comparer, open_checkout
-from gitops.cli.options import ERR, OUT, Base, Head, Jobs, Remote, WithoutStorage, show_judgement
+from gitops.cli.options import ERR, OUT, Base, Head, Jobs, Remote, WithoutStorage, show_judgement, show_logs
 from gitops.errors import GitopsError
 
 
@@ -80,6 +81,7 @@ def scope(base: Base = "main", head: Head = "HEAD", remote: Remote = None) -> No
 
 
 def trial(
+    ctx: typer.Context,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Leave metrics, plots and times there.", show_default=False)
     ],
@@ -93,13 +95,12 @@ def trial(
     Both run `dvc repro` with the profile `small` in temporary clones, and leave only the results that
     `gitops report --trial DIR` shows. `.visage/trials` keeps the results by the inputs of the run.
     """
-    import logging
     from datetime import timedelta
 
     from gitops.release.state import ReleaseState
     from gitops.training.trial import run
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_logs(ctx, logging.INFO)
     repository, remote = open_checkout(remote)
     state = ReleaseState.fetch(repository, remote, main=base)
     commit = commit_of(repository, remote, head)

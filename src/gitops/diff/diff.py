@@ -257,7 +257,8 @@ def _model(old: _Side, new: _Side) -> Iterator[Change]:
     if before.sha256 != after.sha256:
         yield Change("model", (before.sha256 or "")[:12], (after.sha256 or "")[:12], "sha256")
     elif locked[0] != locked[1]:
-        yield Change(MODEL, *locked, "in dvc.lock; metrics/evaluation.json is about the same model")
+        note = "in dvc.lock; metrics/evaluation.json is about the same model"
+        yield Change(MODEL, locked[0], locked[1], note)
     for name, was, now in (
         ("profile", before.profile, after.profile),
         ("variant", before.variant, after.variant),
@@ -289,7 +290,8 @@ def _speed(old: Metrics, new: Metrics) -> Iterator[Change]:
         before, after = old.speed.get(name), new.speed.get(name)
         if before != after:
             note = f"{after / before - 1:+.0%}" if before and after is not None else ""
-            yield Change(name, *("" if value is None else f"{value:g} ms" for value in (before, after)), note)
+            was, now = ("" if value is None else f"{value:g} ms" for value in (before, after))
+            yield Change(name, was, now, note)
 
 
 def _settings(old: _Side, new: _Side) -> Iterator[Change]:

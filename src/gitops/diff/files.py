@@ -44,7 +44,7 @@ def outs(content: bytes) -> dict[str, str]:
         recorded = list(lockfile.outs(content))
     except ParseError as error:
         return {"data/ (dvc.lock cannot be read)": str(error)}
-    return {out["path"]: _object(out) for out in recorded if isinstance(out.get("path"), str)}
+    return {path: _object(out) for out in recorded if isinstance(path := out.get("path"), str)}
 
 
 def tracked(content: bytes) -> str:

@@ -30,10 +30,10 @@ def _stay_in_folders() -> None:
 
     add = Tree.add
 
-    def checked(tree: Tree, key: tuple[str, ...], *rest: Any) -> None:
+    def checked(self: Tree, key: tuple[str, ...], meta: Any, oid: Any) -> None:
         if {"", ".", ".."} & set(key):
             raise DvcException(f"a listing on the DVC remote leads out of its folder: {'/'.join(key)!r}")
-        add(tree, key, *rest)
+        add(self, key, meta, oid)
 
     Tree.add = checked
 

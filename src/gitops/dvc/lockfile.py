@@ -89,10 +89,12 @@ def stages(content: bytes) -> dict[str, dict[str, parse.Value]]:
     stages = data.get("stages") if isinstance(data, dict) else data
     if stages is not None and not isinstance(stages, dict):
         raise ParseError("no mapping of stages")
+    checked: dict[str, dict[str, parse.Value]] = {}
     for name, stage in (stages or {}).items():
         if not isinstance(stage, dict):
-            raise ParseError(f"the stage {name[:40]!r} is no mapping")
-    return stages or {}
+            raise ParseError(f"the stage {name[:40]!r} is not a mapping")
+        checked[name] = stage
+    return checked
 
 
 def outs(content: bytes) -> Iterator[dict[str, parse.Value]]:

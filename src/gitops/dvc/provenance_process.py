@@ -121,7 +121,10 @@ class _Node(GitObject):
         self._size = size
         self.children: dict[str, _Node] = {}
 
-    def open(self, mode: str = "r", encoding: str | None = None, **_: Any) -> io.BytesIO | io.StringIO:
+    # scmrepo's class says that it returns None, and so its type
+    def open(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, mode: str = "r", encoding: str | None = None, **_: Any
+    ) -> io.BytesIO | io.StringIO:
         assert self._content is not None
         content = self._content()
         return io.BytesIO(content) if "b" in mode else io.StringIO(content.decode(encoding or "utf-8"))
@@ -273,7 +276,7 @@ def pipeline(objects: _Objects) -> dict[str, Any]:
                 "deps": [_path(dep) for dep in stage.deps if type(dep) is not ParamsDependency],
                 "outs": [[_path(out), out.use_cache, out.hash_info.value] for out in stage.outs],
                 "recorded": any(item.hash_info for item in (*stage.deps, *stage.outs)),
-                "dropped": bool(_dropped(repo, stage, stage.dvcfile.stages.lockfile_data.get(stage.name))),
+                "dropped": bool(_dropped(stage, stage.dvcfile.stages.lockfile_data.get(stage.name))),
             }
     except UnreadableError:
         raise
@@ -320,11 +323,11 @@ def _changes(repo: Any, stage: Any, lock: Any, producers: dict[str, Any], *, fro
             yield from _input(repo, dep, producers)
     for out in stage.outs:
         yield from _output(repo, out)
-    for name in _dropped(repo, stage, lock):
+    for name in _dropped(stage, lock):
         yield f"its record has {name}, which dvc.yaml does not give it any more"
 
 
-def _dropped(repo: Any, stage: Any, lock: Any) -> list[str]:
+def _dropped(stage: Any, lock: Any) -> list[str]:
     """Return the entries of a stage's record that `dvc.yaml` lacks, which DVC itself does not check.
 
     The stage was run with it. Whatever becomes of it now would change nothing.
@@ -441,6 +444,7 @@ def _digest(repo: Any, item: Any, producers: dict[str, Any]) -> str | None:
             return None
         tree.add(fs.relparts(path, top), None, HashInfo(algorithm, out.hash_info.value))
     tree.digest()
+    assert tree.hash_info is not None
     return tree.hash_info.value
 
 

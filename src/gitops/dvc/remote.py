@@ -187,6 +187,7 @@ def _look(folder: str, md5: str, target: str | None = None) -> Answer:
         # A folder that is not mounted looks empty.
         if kind.protocol == "local" and not Path(root).is_dir():
             return Answer(state="unreachable", detail=f"{root}: no such folder")
+        assert kind is not None
         files = kind(**options)
         path = files.join(root, "files", "md5", md5[:2], md5[2:])
         info = files.info(path)

@@ -298,7 +298,7 @@ def _sources(repository: Repository, commits: Sequence[str]) -> dict[str, object
     contents = repository.read_all([(commit, PARAMETERS) for commit in one_of.values()])
     sources = dict(zip(one_of, map(_source_of, contents), strict=True))
     return {
-        commit: sources.get(file)
+        commit: sources.get(file) if file else None
         for commit, known, file in zip(commits, here, files, strict=True)
         if known is not None
     }

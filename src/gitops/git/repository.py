@@ -5,6 +5,7 @@ branches, tags, index and files of the checkout stay as their owner left them.
 """
 
 import hashlib
+import logging
 import os
 import re
 import signal
@@ -20,6 +21,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
 from gitops.git import config as git_config
+
+log = logging.getLogger(__name__)
 
 _REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
 _NETWORK = re.compile(
@@ -122,7 +125,8 @@ class Repository:
     def clone(cls, url: str, path: Path, *options: str, timeout: float = 600) -> Self:
         """Clone `url` into `path` (missing or empty); `options` go to `git clone`."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        cls(path.parent)._remote("clone", "--quiet", *options, "--", url, str(path), timeout=timeout)
+        parent = cls(path.parent)
+        parent._remote("clone", "--quiet", *options, "--", url, str(path), timeout=timeout)
         return cls(path)
 
     def run(
@@ -145,6 +149,7 @@ class Repository:
     def _run(
         self, args: tuple[str, ...], timeout: float, data: bytes | None, variables: dict[str, str]
     ) -> subprocess.CompletedProcess[bytes]:
+        log.debug("%s: git %s", self.path, _CREDENTIALS.sub("", " ".join(" ".join(args).split())))
         try:
             process = subprocess.Popen(
                 ["git", *args],

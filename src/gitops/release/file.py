@@ -106,7 +106,7 @@ def parse(content: bytes, environment: str, *, follows: bool) -> Release:
     try:
         release = Release.model_validate(data)
     except ValidationError as error:
-        field = error.errors()[0]["loc"][0]
+        field = str(error.errors()[0]["loc"][0])
         raise ReleaseError(path, f"{field}: {_short(data[field])} does not fit", right) from error
     if "follow" in data and "commit" in data:
         raise ReleaseError(path, "both follow and commit", right)

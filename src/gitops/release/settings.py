@@ -98,6 +98,9 @@ class Settings(BaseModel):
 
     _variables: dict[str, str] = PrivateAttr(default_factory=dict)
 
+    def model_post_init(self, context: Mapping[str, str] | None, /) -> None:
+        self._variables.update(context or {})
+
     @property
     def variables(self) -> dict[str, str]:
         """All settings, Airflow's options among them, as variables of a process."""
@@ -125,8 +128,7 @@ class Settings(BaseModel):
                 raise SettingsError(where[key], f"{key}: {fault[0]}", fault[1])
         if missing := [key for key in (*NAMES, _BUNDLES, _EXAMPLES) if key not in lines]:
             raise SettingsError(name, f"{', '.join(missing)}: missing", "every environment sets this")
-        settings = cls._read({key: variables[key] for key in NAMES}, where, name)
-        settings._variables.update(variables)
+        settings = cls._read({key: variables[key] for key in NAMES}, where, name, variables)
         if settings.visage_environment != environment:
             raise SettingsError(
                 where["VISAGE_ENVIRONMENT"],
@@ -157,9 +159,15 @@ class Settings(BaseModel):
         return cls._read(values, dict.fromkeys(values, source), source)
 
     @classmethod
-    def _read(cls, values: Mapping[str, str], where: Mapping[str, str], name: str) -> Self:
+    def _read(
+        cls,
+        values: Mapping[str, str],
+        where: Mapping[str, str],
+        name: str,
+        variables: Mapping[str, str] | None = None,
+    ) -> Self:
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(values, context=variables)
         except ValidationError as error:
             first = error.errors()[0]
             message = first["msg"].removeprefix("Value error, ")

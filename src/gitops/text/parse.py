@@ -274,10 +274,11 @@ class _Builder:
         """Add the entries of its merge keys (`<<`) to a mapping; its own entries come first."""
         for merged in closed.merges:
             for source in merged if isinstance(merged, list) else [merged]:
-                if not isinstance(source, dict) or not isinstance(closed.value, dict):
+                holder = closed.value
+                if not isinstance(source, dict) or not isinstance(holder, dict):
                     self._refuse("a merge key (<<) of something that is not a mapping")
                 self._more(len(source))
-                closed.value = {**source, **closed.value}
+                closed.value = source | holder
 
     def _refuse(self, problem: str) -> NoReturn:
         raise ParseError(problem, line=self._line)

@@ -76,7 +76,7 @@ def _under_dvc(space: Workspace) -> list[str]:
         recorded = list(lockfile.outs(file.read_bytes() if file.is_file() else b""))
     except ParseError as error:
         raise CandidateError(f"{error.at(LOCK)}; run dvc repro again") from error
-    outs = [out["path"] for out in recorded if isinstance(out.get("path"), str)]
+    outs = [path for out in recorded if isinstance(path := out.get("path"), str)]
     return [path for path in outs if path.startswith(FOLDERS) and not (space.path / path).exists()]
 
 

@@ -201,7 +201,7 @@ def _missing_on_remote(space: Workspace, paths: Iterable[str]) -> list[str]:
 
 
 def _push_data(space: Workspace, *targets: str) -> None:
-    def announce(state: RetryCallState) -> None:
+    def announce(_: RetryCallState) -> None:
         log.warning("The DVC remote did not take the outputs of %s; trying again.", ", ".join(targets))
 
     Retrying(

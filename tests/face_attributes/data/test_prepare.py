@@ -1,3 +1,5 @@
+import logging
+
 import cv2
 import numpy as np
 import pyarrow as pa
@@ -149,21 +151,22 @@ def rows_of(raw, part):
     ids=["as is", "again", "mirrored"],
 )
 def test_photographs_of_the_hold_out_set_come_in_with_no_batch(
-    tiny, raw, batch, jpeg, tmp_path, capsys, part, saved
+    tiny, raw, batch, jpeg, tmp_path, caplog, part, saved
 ):
+    caplog.set_level(logging.INFO)
     before = run(tiny, raw, tmp_path / "none", tmp_path / "one")
     held_out = rows_of(raw, "test")
     assert len(held_out) == 20
     other = [(jpeg(500), "train", (True, True)), (jpeg(501), "validation", (True, True))]
     labelled = batch("monday", [*((saved(image), part, labels) for image, labels in held_out), *other])
-    capsys.readouterr()
+    caplog.clear()
     after = run(tiny, raw, labelled, tmp_path / "two")
     assert names(tmp_path / "two/holdout.parquet") == names(tmp_path / "one/holdout.parquet")
     assert (after.info.train, after.info.validation, after.info.left_out) == (21, 21, 20)
     assert np.array_equal(after.train.images[:20], before.train.images)
     assert np.array_equal(after.validation.images[:20], before.validation.images)
     assert names(tmp_path / "two/sample.parquet")[-2:] == ["monday/20.jpg", "monday/21.jpg"]
-    said = capsys.readouterr().out
+    said = caplog.text
     assert "20 photographs are left out, as they are there already: 20 test, 0 validation, 0 train" in said
     assert "0 of them had other labels" in said
 
@@ -186,7 +189,8 @@ def test_a_batch_whose_own_parts_share_a_photograph(tiny, raw, batch, jpeg, tmp_
     assert (data.info.train, data.info.left_out) == (20, 1)
 
 
-def test_a_photograph_that_was_learnt_cannot_judge(tiny, raw, batch, tmp_path, capsys):
+def test_a_photograph_that_was_learnt_cannot_judge(tiny, raw, batch, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     (image, (smiling, male)), *_ = rows_of(raw, "train")
     labelled = batch("monday", [(again(image), "test", (not smiling, male))])
     before = run(tiny, raw, tmp_path / "none", tmp_path / "one")
@@ -194,7 +198,7 @@ def test_a_photograph_that_was_learnt_cannot_judge(tiny, raw, batch, tmp_path, c
     assert after.info.digest == before.info.digest
     assert (tmp_path / "two/holdout.parquet").read_bytes() == (tmp_path / "one/holdout.parquet").read_bytes()
     said = "0 test, 0 validation, 1 train; 1 of them had other labels, which do not count"
-    assert said in capsys.readouterr().out
+    assert said in caplog.text
 
 
 def test_parts_of_the_raw_data_share_no_photograph(tiny, raw, tmp_path):
