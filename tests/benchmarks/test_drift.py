@@ -11,7 +11,7 @@ from scipy import stats
 
 from benchmarks import drift as benchmark
 from benchmarks import drift_plot, photographs
-from benchmarks.weeks import Checker, Known, Rates, Said, significant, week
+from benchmarks.weeks import Checker, Known, Rates, WeekResult, significant, week
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
 from face_attributes.evaluation.reference import Population
 from face_attributes.monitoring import drift
@@ -86,7 +86,7 @@ def test_no_image_of_a_week_is_there_twice_nor_in_its_reference() -> None:
 
 
 def test_rates_count_weeks() -> None:
-    said = [Said(("a",), ("a", "b"), 4), Said((), ("a",), 4), Said((), (), 4)]
+    said = [WeekResult(("a",), ("a", "b"), 4), WeekResult((), ("a",), 4), WeekResult((), (), 4)]
     assert Rates.of(said) == Rates(weeks=3, ours=1, evidently=2, evidently_half=1)
 
 

@@ -149,24 +149,24 @@ def test_scoring(run, made, tmp_path):
 
 def test_evaluating_any_model(run, made, workplace):
     options = ["--model", made.model, "--holdout", made.holdout, "--out", "figures/one.json"]
-    code, out, _ = run("evaluate", *options)
+    code, _, log = run("evaluate", *options)
     assert code == 0
-    assert "mean accuracy" in out
+    assert "mean accuracy" in log
     assert json.loads((workplace / "figures/one.json").read_text())["samples"] > 0
     assert not (workplace / "plots").exists()
 
 
 def test_comparing_two_models(run, made, workplace):
     options = ["--model", made.model, "--incumbent", made.model, "--out", "figures/two.json"]
-    code, out, _ = run("compare", *options, "--holdout", made.holdout)
+    code, _, log = run("compare", *options, "--holdout", made.holdout)
     assert code == 0
-    assert "+0.00 points (+0.00 to +0.00); significantly worse: no attribute; latency times " in out
+    assert "+0.00 points (+0.00 to +0.00); significantly worse: no attribute; latency times " in log
     assert json.loads((workplace / "figures/two.json").read_text())["samples"] > 0
     assert "data/holdout.parquet: " in complaint(run("compare", *options))
     some = ["--holdout", made.holdout, "--batch", "late", "--out", "figures/late.json"]
-    code, out, _ = run("compare", *options, *some)
+    code, _, log = run("compare", *options, *some)
     assert code == 0
-    assert "has no image of late: nothing to compare" in out
+    assert "has no image of late: nothing to compare" in log
     assert not (workplace / "figures/late.json").exists()
     assert run("compare", "--model", made.model)[0] == 2
 

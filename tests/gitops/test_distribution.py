@@ -30,6 +30,7 @@ INSIDE_AIRFLOW = {
     "gitops.airflow.deadline",
     "gitops.airflow.executor",
     "gitops.airflow.plugin",
+    "gitops.airflow.task_logs",
 }
 
 

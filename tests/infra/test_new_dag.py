@@ -178,9 +178,9 @@ def test_the_others_say_what_is_wrong() -> None:
     ],
 )
 def test_an_id_that_there_is_is_refused_whatever_its_file_is_called(text: str, file: str) -> None:
-    assert said(text) == f"{text}: {file} has a DAG of that name already"
+    assert said(text) == f"{text}: {file} already has a DAG of that name"
 
 
 def test_a_dag_file_that_is_no_python_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken_dag.py").write_text("x = 1\ndef (\n")
-    assert said("faces", tmp_path) == f"{tmp_path / 'broken_dag.py'}: line 2: not Python; mend it first"
+    assert said("faces", tmp_path) == f"{tmp_path / 'broken_dag.py'}: line 2: not valid Python; fix it first"

@@ -86,8 +86,7 @@ class World:
         self.source = folder / "source"
         copy(ROOT, self.source)
         # The steps that would run them are replaced, and every job checks all files out.
-        for name in ("benchmarks", "tests"):
-            shutil.rmtree(self.source / name)
+        shutil.rmtree(self.source / "tests")
         # Nor does this world begin with the model that the repository may have.
         for name in ("metrics", "search"):
             shutil.rmtree(self.source / name, ignore_errors=True)

@@ -98,7 +98,7 @@ def test_a_task_that_fails_is_told_of_without_secrets(environments: Sandbox, ser
     assert sinks.TOKEN not in page + post["text"] + ran.output
     # `airflow dags test` prints the task's own traceback as it is; what the notices log is redacted.
     said = [line for line in ran.output.splitlines() if "[gitops.airflow.notices]" in line]
-    assert len(said) == 6
+    assert all(any(subject in line for line in said) for subject in ("talk failed", "the run failed"))
     assert not [line for line in said if sinks.PASSWORD in line]
 
 

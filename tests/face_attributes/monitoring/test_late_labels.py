@@ -44,7 +44,7 @@ def test_images_are_named_within_their_batch_or_by_batch_and_path(write):
 def test_two_lists_may_agree_but_not_contradict_each_other(write):
     first = write("monday", {"1.jpg": (1, -1)})
     LateLabels([first, write("again", {"monday/1.jpg": (1, -1)})], ATTRIBUTES)
-    with pytest.raises(DataError, match=r"again\.csv: says of monday/1\.jpg what .*monday\.csv does not"):
+    with pytest.raises(DataError, match=r"again\.csv: contradicts .*monday\.csv about monday/1\.jpg"):
         LateLabels([first, write("again", {"monday/1.jpg": (1, 1)})], ATTRIBUTES)
 
 

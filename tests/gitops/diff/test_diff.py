@@ -100,7 +100,7 @@ def test_every_kind_of_change(lab: Lab) -> None:
 def test_nothing_changed(lab: Lab) -> None:
     found = compare(lab.origin, lab.tip, lab.commit({"README.md": b"news\n"}))
     assert not found
-    assert "nothing changed" in found.markdown()
+    assert "no change of a release" in found.markdown()
     assert found.summary == "nothing"
     assert not compare(lab.origin, None, None)
 
@@ -178,7 +178,7 @@ def test_environments_branches_and_commits(lab: Lab, run) -> None:
     assert {"what": "WEB_PORT", "before": "8081", "after": "8082", "note": ""} in between
     lab.branch("feature", {"params.yaml": b"profile: small\n"})
     assert "Parameters" in sections(run(first, "feature", "--json"))
-    assert "nothing changed" in run("main", "main", "--markdown").output
+    assert "no change of a release" in run("main", "main", "--markdown").output
     assert run("nope", "main").exit_code == 1
     assert run("main").exit_code == 1
 
@@ -187,7 +187,7 @@ def test_what_a_pull_request_changes(lab: Lab, run) -> None:
     lab.branch("feature", {"params.yaml": b"profile: small\n"})
     lab.train("a")
     assert list(sections(run("--head", "feature", "--json"))) == ["Parameters"]
-    assert "Nothing changed" in run().output
+    assert "No change of a release" in run().output
     shown = run("--head", "feature", "--markdown").output
     assert "| `profile` | `full` | `small` |" in shown
 
@@ -195,4 +195,4 @@ def test_what_a_pull_request_changes(lab: Lab, run) -> None:
 def test_without_any_remote(lab: Lab, run, tmp_path: Path) -> None:
     lab.clone.git("remote", "remove", "origin")
     lab.clone.git("commit", "-q", "--allow-empty", "-m", "Empty", env=lab.clone.identity())
-    assert "Nothing changed" in run("HEAD~1", "HEAD").output
+    assert "No change of a release" in run("HEAD~1", "HEAD").output

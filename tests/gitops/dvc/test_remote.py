@@ -120,7 +120,7 @@ def test_the_engine_of_the_checkout_says_where_it_is(
     ("lock", "says"),
     [
         (b"{", "not written by DVC, did not find expected node content; run dvc repro again"),
-        (b"stages: {x: 1}\n", "not written by DVC, the stage 'x' is no mapping; run dvc repro again"),
+        (b"stages: {x: 1}\n", "not written by DVC, the stage 'x' is not a mapping; run dvc repro again"),
         (b"stages: {x: {}}\n", f"records no {MODEL}; only a commit with a trained model can be released"),
         (f"stages: {{e: {{outs: [{{path: {MODEL}}}]}}}}".encode(), "has no MD5 digest; run dvc repro again"),
     ],

@@ -152,7 +152,7 @@ def test_folded_parts_are_cut_first_and_a_line_says_so() -> None:
     text = render(huge(), artifact="https://example.com/report?id=1")
     assert len(text) <= LONGEST
     assert "_Left out for length: " in text
-    assert "What changes" in text.splitlines()[-1]
+    assert "Changes in dev" in text.splitlines()[-1]
     assert text.rstrip().endswith("[The whole report](https://example.com/report?id=1)_")
     assert "mean accuracy | " in text
     assert len(render(huge(), longest=10**9)) > LONGEST
@@ -265,7 +265,7 @@ def test_a_run_on_small_data(lab: Lab, run, tmp_path: Path) -> None:
     assert "| pipeline on small data, after | 1.0 min |" in text
     assert "| job `lint` | 30.0 s |" in text
     assert "3 minutes, 0.75 US dollars, as GitHub counts them" in text
-    assert "merging <code>fe&#124;ature</code> into main" in text
+    assert "<code>fe&#124;ature</code> can be merged into main" in text
 
 
 def test_a_base_that_could_not_be_tried(lab: Lab, run, tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def test_a_number_of_batches_that_is_none_is_refused_before_anything_is_done(
     done = engine.prepare("database", SCORING_SLOTS=slots)
     assert done.returncode == 1
     assert (
-        done.stderr == f"prepare.py database: SCORING_SLOTS: {slots}: no number of batches; say 1 or more\n"
+        done.stderr
+        == f"prepare.py database: SCORING_SLOTS: {slots}: not a number of batches; set it to 1 or more\n"
     )
     assert not engine.said.exists()
 

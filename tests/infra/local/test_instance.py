@@ -217,7 +217,7 @@ def test_a_killed_process_alone_is_started_again(running: Running, name: str) ->
     before[name].kill()
     wait_for(lambda: name not in running.instance.alive())
     assert running.instance.trouble() == f"{name} is starting"
-    with pytest.raises(EngineError, match=f"dev: {name} ended; make up starts it again"):
+    with pytest.raises(EngineError, match=f"dev: {name} ended; make up restarts"):
         running.instance.require()
     started = running.instance.start(running.env, os.environ, key="key")
     assert started.missing == started.found_dead == (name,)

@@ -52,7 +52,7 @@ def test_a_folder_of_another_repository_is_named(layout: Layout) -> None:
 
 def test_a_repository_without_a_commit_is_named(tmp_path: Path) -> None:
     Repository(tmp_path).git("init", "--quiet", ".")
-    with pytest.raises(EngineError, match="no commit yet; commit first, for what runs is a commit"):
+    with pytest.raises(EngineError, match="no commit yet; commit first, because a release is a commit"):
         machine.check(tmp_path)
 
 
