@@ -18,7 +18,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gitops.errors import ParseError, RuleError
 from gitops.errors import StepError as CommandError
@@ -498,20 +498,21 @@ def deadline(*, dag_id: str, seconds: float) -> "DeadlineAlert":
 
     People get a notice about a run that misses it.
     """
-    # Airflow's stub of this module lacks both
-    from airflow.sdk import AsyncCallback, DeadlineAlert  # pyright: ignore[reportAttributeAccessIssue]
+    from airflow import sdk
 
     from gitops.airflow.deadline import FirstQueued
 
     due = timedelta(seconds=seconds)
-    return DeadlineAlert(
+    # Airflow's stub of this module lacks both names.
+    untyped = cast(Any, sdk)
+    return untyped.DeadlineAlert(
         name=f"{dag_id} within {due}",
         # A run that a person starts has no logical date to count from.
         reference=FirstQueued(),
         interval=due,
         # In the triggerer, which every engine has: not every executor runs callbacks, and a scheduler whose
         # executor does not ends at the first late run (apache/airflow#62887).
-        callback=AsyncCallback(on_late_run),
+        callback=untyped.AsyncCallback(on_late_run),
     )
 
 

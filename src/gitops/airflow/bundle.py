@@ -5,6 +5,9 @@ that the file names. Whatever cannot be run is refused with one clear line in th
 release stays.
 """
 
+# The provider has no types.
+# pyright: reportMissingTypeStubs=false
+
 import os
 import shutil
 import tempfile
@@ -68,7 +71,9 @@ class ReleaseBundle(GitDagBundle):
         **kwargs: Any,
     ) -> None:
         release_file.path_of(environment)
-        super().__init__(tracking_ref="main", subdir=subdir, git_conn_id=git_conn_id, **kwargs)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] its kwargs have no type
+            tracking_ref="main", subdir=subdir, git_conn_id=git_conn_id, **kwargs
+        )
         self.environment = environment
         self._said: dict[str, str] = {}
         self._seen: str | None = None

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationEr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from gitops.errors import AirflowError
+from gitops.text.parse import is_mapping, mapping, sequence
 
 ACCESS_FILE = Path(".visage/access.json")
 BUNDLE = "release"
@@ -112,7 +113,7 @@ class Airflow:
     def health(self) -> dict[str, str | None]:
         """Return the state of each component: `metadatabase`, `scheduler`, `triggerer`, `dag_processor`."""
         answer = self.call("GET", "/api/v2/monitor/health", login=False)
-        return {name: part.get("status") for name, part in answer.items() if isinstance(part, dict)}
+        return {name: part.get("status") for name, part in answer.items() if is_mapping(part)}
 
     def dags(self) -> list[dict[str, Any]]:
         """Return all DAGs of the release as Airflow describes them."""
@@ -150,7 +151,8 @@ class Airflow:
 
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         """Return the tasks of a run in the order in which they started; those that did not, last."""
-        items = self.call("GET", f"{_run_path(dag_id, run_id)}/taskInstances?limit=100")["task_instances"]
+        answer = self.call("GET", f"{_run_path(dag_id, run_id)}/taskInstances?limit=100")
+        items: list[dict[str, Any]] = answer["task_instances"]
         items.sort(key=lambda item: (item["start_date"] is None, item["start_date"] or ""))
         return [_task(item) for item in items]
 
@@ -158,8 +160,7 @@ class Airflow:
         """Return the log of a task's latest attempt, without the lines that only machines read."""
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{task.id}/logs/{task.attempt}"
         answer = self.call("GET", f"{path}?map_index={task.map_index}&full_content=true")
-        content = answer.get("content") if isinstance(answer, dict) else None
-        return [line for entry in content or [] for line in readable(entry)]
+        return [line for entry in sequence(mapping(answer).get("content")) for line in readable(entry)]
 
     def result(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """Return the return value (XCom) of a task of a run, or None if there is no such value."""
@@ -210,7 +211,7 @@ class Airflow:
 
     def call(self, method: str, path: str, data: Any = None, *, login: bool = True) -> Any:
         """Send one request, with a login by default, and return the JSON of the response."""
-        headers = {}
+        headers: dict[str, str] = {}
         if login:
             if self._token is None:
                 self._token = self._log_in()
@@ -271,7 +272,7 @@ class Airflow:
 
 def readable(entry: Any) -> list[str]:
     """Return the lines of one entry of a task's log that people read."""
-    if not isinstance(entry, dict):
+    if not is_mapping(entry):
         return [str(entry)]
     text = str(entry.get("event", ""))
     if text.startswith("::"):

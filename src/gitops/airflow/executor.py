@@ -5,8 +5,11 @@ the scheduler again (apache/airflow#62887). DAGs of this repository have their c
 Releases from before that, and rows that they left in the database, ask for an executor.
 """
 
+# The provider has no types.
+# pyright: reportMissingTypeStubs=false
+
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from airflow.executors import workloads
@@ -42,13 +45,14 @@ def _hand_to_triggerer(workload: workloads.ExecuteCallback, session: "Session") 
     The triggerer has no release checked out, so it cannot run the callback that the release names. Only
     deadlines have callbacks that ask for an executor, and their context is the one that `on_late_run` takes.
     """
+    data = cast(dict[str, Any], workload.callback.data)  # pyright: ignore[reportUnknownMemberType] a dict of anything
     callback = session.get_one(Callback, UUID(workload.callback.id))
     log.warning(
         "%s asks for an executor, and no pod can run it: the triggerer sends the notice instead.",
-        workload.callback.data.get("path"),
+        data.get("path"),
     )
     path = "gitops.tasks.on_late_run"
-    context = workload.callback.data.get("kwargs", {}).get("context")
+    context = data.get("kwargs", {}).get("context")
     callback.trigger = Trigger.from_object(CallbackTrigger(path, {"context": context}))
     session.flush()
     # The type decides which component runs it, and the class as which the row is read from now on.

@@ -4,10 +4,13 @@ A notice that cannot be sent never changes how a run ends: it is one line in the
 the image, not of a release, because the triggerer sends some of the notices and has no release checked out.
 """
 
+# The providers have no types.
+# pyright: reportMissingTypeStubs=false
+
 import html
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from gitops.airflow import runbooks, task_context
@@ -54,7 +57,7 @@ def run_link(dag_id: str, run_id: str) -> str:
     """Return the address of a run in the web interface."""
     from airflow.sdk.configuration import conf
 
-    base = str(conf.get("api", "base_url")).rstrip("/")
+    base = str(conf.get("api", "base_url")).rstrip("/")  # pyright: ignore[reportUnknownMemberType] kwargs
     return f"{base}/dags/{dag_id}/runs/{quote(run_id)}"
 
 
@@ -68,9 +71,10 @@ def send_notice(subject: str, body: str, facts: Mapping[str, str]) -> None:
 
     """
     # This is the name that releases of Airflow agree on; airflow.sdk lists no public one.
-    from airflow.sdk.log import redact  # pyright: ignore[reportPrivateImportUsage]
+    from airflow.sdk import log as sdk_log
 
     # Airflow hides the secrets that it knows in its logs, and here it has to be asked to.
+    redact = cast(Callable[[str], object], sdk_log.redact)  # pyright: ignore[reportPrivateImportUsage]
     title = str(redact(f"[Visage {facts['environment']}] {facts['DAG']}: {subject}"))
     text = str(redact(body))
     for line in (title, *text.splitlines()):
@@ -105,7 +109,9 @@ def _mail(recipients: Sequence[str], title: str, body: str, facts: Mapping[str, 
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
     with SmtpHook(smtp_conn_id="smtp_default") as hook:
-        hook.send_email_smtp(to=recipients, subject=title, html_content=_page(body, facts))
+        hook.send_email_smtp(  # pyright: ignore[reportUnknownMemberType] kwargs
+            to=recipients, subject=title, html_content=_page(body, facts)
+        )
 
 
 def _page(body: str, facts: Mapping[str, str]) -> str:
@@ -132,4 +138,4 @@ def _post(title: str, body: str, facts: Mapping[str, str]) -> None:
         # Slack's own retries write the address, which is a secret, into the log.
         retry_handlers=[],
     )
-    hook.send(text=text)
+    hook.send(text=text)  # pyright: ignore[reportUnknownMemberType] kwargs

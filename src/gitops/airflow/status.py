@@ -100,7 +100,7 @@ def collect(
     """Ask all environments at once and compare with main; `at` is where proposals are merged."""
     names = [name for members in state.environments.waves.values() for name in members]
     with ThreadPoolExecutor(min(len(names), _MOST_AT_ONCE)) as pool:
-        answers = list(pool.map(lambda environment: ask(access.get(environment)), names))
+        answers = list(pool.map(ask, map(access.get, names)))
     return [
         _row(state, environment, answer, access.get(environment), at)
         for environment, answer in zip(names, answers, strict=True)

@@ -1,7 +1,7 @@
 """The place of a task: its environment, the release that it belongs to, and that release's git repository."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -109,12 +109,12 @@ def origin() -> Origin:
 
     A workspace of it refuses a commit that may not run in this environment.
     """
-    from airflow.providers.git.hooks.git import GitHook
+    from airflow.providers.git.hooks.git import GitHook  # pyright: ignore[reportMissingTypeStubs]
 
     hook = GitHook(CONNECTION)
 
     @contextmanager
-    def session() -> Iterator[None]:
+    def session() -> Generator[None]:
         with hook.configure_hook_env():
             before = dict(os.environ)
             os.environ.update(hook.env)

@@ -63,7 +63,7 @@ def promotions(
     storage = Storage(repository.path, optional=without_storage)
     state = ReleaseState.fetch(repository, remote)
     evidence = Evidence(storage, comparer(repository, remote))
-    refused = []
+    refused: list[str] = []
     for environment in state.environments.promotable:
         status = plan(state, environment, remote, evidence)
         if github is not None:

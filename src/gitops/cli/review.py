@@ -189,7 +189,7 @@ def report(
 
 
 def _results(jobs: list[str] | None) -> dict[str, str]:
-    results = {}
+    results: dict[str, str] = {}
     for job in jobs or ():
         name, equals, result = job.partition("=")
         if not (name and equals and result):

@@ -7,6 +7,9 @@ there and writes over code; here it does not.
 fails, and exits with its status. It is run as a file, as `-m gitops.dvc.commands` would be the release's own.
 """
 
+# DVC has no types.
+# pyright: reportMissingTypeStubs=false
+
 import json
 import sys
 from typing import Any
@@ -14,7 +17,7 @@ from typing import Any
 
 def main(commands: list[list[str]]) -> int:
     """Run DVC `commands` in order; return the exit status of the first that fails, else 0."""
-    from dvc.cli import main as dvc
+    from dvc.cli import main as dvc  # pyright: ignore[reportUnknownVariableType]
 
     _stay_in_folders()
     for command in commands:

@@ -16,7 +16,9 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
+
+from gitops.text.parse import is_mapping, is_sequence
 
 SCHEMA = "schemas/params.schema.json"
 FILE = "params.yaml"
@@ -39,7 +41,7 @@ def read(content: bytes) -> Any:
     if len(content) > _LARGEST:
         raise FaultError(f"larger than {_LARGEST:,} bytes")
     try:
-        document = YAML().load(io.BytesIO(content))
+        document: Any = YAML().load(io.BytesIO(content))  # pyright: ignore[reportUnknownMemberType] its stream has no type
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "not YAML"
@@ -83,9 +85,9 @@ def _merged(
         before = document[key]
         if _by_source(before, sources) or _by_source(value, sources):
             merged[key] = value
-        elif isinstance(value, dict) and isinstance(before, dict):
+        elif is_mapping(value) and is_mapping(before):
             merged[key] = _merged(before, value, sources, (*trail, key))
-        elif isinstance(value, dict) or isinstance(before, dict):
+        elif is_mapping(value) or is_mapping(before):
             raise FaultError(f"{where}: must {'not ' * isinstance(value, dict)}be a section")
         else:
             merged[key] = value
@@ -103,8 +105,8 @@ def load_schema(content: bytes) -> dict[str, Any]:
     from jsonschema.exceptions import SchemaError
 
     try:
-        schema = json.loads(content)
-        if not isinstance(schema, dict):
+        schema: Any = json.loads(content)
+        if not is_mapping(schema):
             raise FaultError("not a JSON Schema")
         Draft202012Validator.check_schema(schema)
         sources(schema)
@@ -130,27 +132,37 @@ def faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
 
 
 def _schema_faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import extend
+    from jsonschema import Draft202012Validator, validators
     from referencing import Registry
 
     # JSON knows no difference between 5 and 5.0, and no NaN; the stages do.
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
-            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
-            "number": lambda _, value: (
-                isinstance(value, int | float) and not isinstance(value, bool) and value == value
-            ),
+            "integer": _is_integer,
+            "number": _is_number,
         }
     )
     # A registry of its own asks nobody for a schema that is not in it.
-    validator = extend(Draft202012Validator, type_checker=types)(schema, registry=Registry())
+    extend = cast(Any, validators).extend
+    validator = extend(Draft202012Validator, type_checker=types)(schema, registry=cast(Any, Registry)())
     lines: list[str] = []
-    for error in sorted(validator.iter_errors(document), key=lambda error: list(map(str, error.path))):
+    for error in sorted(validator.iter_errors(document), key=_place):
         lines += [line for line in _lines(error) if line not in lines]
     unknown = {line.rpartition("did you mean ")[2].rstrip("?") for line in lines if "did you mean " in line}
     # A missing key is often a misspelt one.
     return [line for line in lines if not (line.endswith(": missing") and _last(line) in unknown)]
+
+
+def _is_integer(_: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: object, value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def _place(error: Any) -> list[str]:
+    return list(map(str, error.path))
 
 
 def _last(line: str) -> str:
@@ -187,7 +199,7 @@ def _lines(error: Any) -> Iterator[str]:
         "exclusiveMaximum": f"must be less than {limit}",
         "minItems": f"must have at least {limit} items",
         "uniqueItems": "names one twice",
-        "enum": f"must be one of {', '.join(map(str, limit)) if isinstance(limit, list) else limit}",
+        "enum": f"must be one of {', '.join(map(str, limit)) if is_sequence(limit) else limit}",
         "const": f"must be {limit}",
         "type": f"must be of type {limit}",
     }
@@ -198,7 +210,7 @@ def _rule_faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Iter
     for rule in schema.get("x-rules", []):
         if "within" in rule:
             value, allowed = _at(document, rule["value"]), _at(document, rule["within"])
-            if isinstance(allowed, list):
+            if is_sequence(allowed):
                 inside, described = value in allowed, f"one of {', '.join(map(str, allowed))}"
             else:
                 low, high = allowed["low"], allowed["high"]
@@ -215,7 +227,7 @@ def _rule_faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Iter
 
 def _at(document: Any, path: str) -> Any:
     for key in path.split("."):
-        if not isinstance(document, Mapping):
+        if not is_mapping(document):
             return None
         document = document.get(key)
     return document
@@ -224,19 +236,19 @@ def _at(document: Any, path: str) -> Any:
 def _for_source(value: Any, source: str, known: list[str]) -> Any:
     if _by_source(value, known):
         return value[source]
-    if isinstance(value, dict):
+    if is_mapping(value):
         return {key: _for_source(item, source, known) for key, item in value.items()}
     return value
 
 
 def _by_source(value: Any, known: list[str]) -> bool:
-    return isinstance(value, dict) and bool(known) and set(value) == set(known)
+    return is_mapping(value) and bool(known) and set(value) == set(known)
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
+    if is_mapping(value):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if is_sequence(value):
         return [_plain(item) for item in value]
     for kind in (bool, int, float, str):
         if isinstance(value, kind):

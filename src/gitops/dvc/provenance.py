@@ -29,6 +29,7 @@ from gitops.git.repository import Repository
 from gitops.paths import MODEL
 from gitops.text import instructions
 from gitops.text.markdown import one_line
+from gitops.text.parse import is_mapping, is_sequence
 
 SECONDS = 20
 """How much time of a processor DVC may take to read one commit."""
@@ -211,9 +212,9 @@ def _parameter_faults(repository: str, commit: str, main: str) -> tuple[Fault, .
 
 def _printable(answer: Any) -> Any:
     """Return an answer whose words are each a line that can be printed: they come from anybody's files."""
-    if isinstance(answer, dict):
+    if is_mapping(answer):
         return {key: _printable(value) for key, value in answer.items()}
-    if isinstance(answer, list):
+    if is_sequence(answer):
         return [_printable(value) for value in answer]
     return one_line(answer, longest=600) if isinstance(answer, str) else answer
 

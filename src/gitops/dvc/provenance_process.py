@@ -8,6 +8,9 @@ start no program, and whose memory and time are limited.
 A line of JSON asks, a line of JSON answers. DVC is loaded once for all questions.
 """
 
+# DVC has no types.
+# pyright: reportMissingTypeStubs=false
+
 import importlib
 import io
 import json
@@ -29,6 +32,7 @@ from scmrepo.git.objects import GitObject
 
 from gitops.dvc import parameters
 from gitops.dvc.remote import MODEL
+from gitops.text.parse import is_mapping
 
 MEMORY = 1 << 30
 FILES = 100_000
@@ -268,7 +272,7 @@ def pipeline(objects: _Objects) -> dict[str, Any]:
 
     try:
         repo = _Commit(objects).repo
-        stages = {}
+        stages: dict[str, Any] = {}
         for stage in repo.index.stages:
             if stage.is_data_source:
                 continue
@@ -334,11 +338,12 @@ def _dropped(stage: Any, lock: Any) -> list[str]:
     """
     from dvc.dependency import ParamsDependency
 
-    files = {item.def_path: item for item in stage.deps if type(item) is ParamsDependency}
+    files: dict[str, Any] = {item.def_path: item for item in stage.deps if type(item) is ParamsDependency}
     known = {item.def_path for item in (*stage.deps, *stage.outs) if type(item) is not ParamsDependency}
-    unlocked = [item["path"] for part in ("deps", "outs") for item in (lock or {}).get(part, [])]
-    unlocked = [path for path in unlocked if path not in known]
-    for file, values in (lock or {}).get("params", {}).items():
+    record: dict[str, Any] = lock or {}
+    paths = [item["path"] for part in ("deps", "outs") for item in record.get(part, [])]
+    unlocked = [path for path in paths if path not in known]
+    for file, values in record.get("params", {}).items():
         wanted = files[file].params if file in files else None
         # Without names the whole file is read.
         if wanted is None or wanted:
@@ -354,7 +359,8 @@ def _parameters(repo: Any, dep: Any) -> Iterator[str]:
     if isinstance(status, str):
         yield f"{_path(dep)}: {'is missing' if status == 'deleted' else 'is new to it'}"
         return
-    before, after = dep.hash_info.value or {}, dep.read_params()
+    before: dict[str, Any] = dep.hash_info.value or {}
+    after = dep.read_params()
     for name in status:
         for key, old, new in _leaves(name, before.get(name, _NONE), after.get(name, _NONE)):
             yield f"{_path(dep)}: {key} {_shown(old)} -> {_shown(new)}"
@@ -368,7 +374,7 @@ _NONE = _None()
 
 
 def _leaves(name: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
+    if is_mapping(old) and is_mapping(new):
         for key in dict.fromkeys([*old, *new]):
             yield from _leaves(f"{name}.{key}", old.get(key, _NONE), new.get(key, _NONE))
     elif old != new:
@@ -425,7 +431,7 @@ def _inside(repo: Any, item: Any) -> None:
 
 def _digest(repo: Any, item: Any, producers: dict[str, Any]) -> str | None:
     """Return the digest of a file or folder of the commit, with the files that DVC tracks in it."""
-    from dvc_data.hashfile.hash import hash_file
+    from dvc_data.hashfile.hash import hash_file  # pyright: ignore[reportUnknownVariableType]
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
 

@@ -4,6 +4,9 @@ DVC runs in a process of its own (`python -m gitops.dvc.remote FOLDER MD5 [TARGE
 a process that waits for a remote can be ended.
 """
 
+# DVC has no types.
+# pyright: reportMissingTypeStubs=false
+
 import json
 import os
 import subprocess
@@ -12,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -170,15 +173,16 @@ def _absent(problem: str, remedy: str) -> Presence:
 def _look(folder: str, md5: str, target: str | None = None) -> Answer:
     # Not dvc.repo, which loads all of DVC: this needs one file of one file system.
     from dvc.config import Config
-    from dvc.fs import get_cloud_fs
+    from dvc.fs import get_cloud_fs  # pyright: ignore[reportUnknownVariableType]
 
     settings = Path(folder) / ".dvc"
     try:
-        config = Config(dvc_dir=str(settings) if settings.is_dir() else None)
-        name = config["core"].get("remote")
+        config: Any = Config(dvc_dir=str(settings) if settings.is_dir() else None)
+        name: str | None = config["core"].get("remote")
         if name is None:
             return Answer(state="no remote")
-        kind, options, root = get_cloud_fs(config, name=name)
+        remote = cast(tuple[Any, dict[str, Any], str], get_cloud_fs(config, name=name))
+        kind, options, root = remote
         if options.get("worktree") or options.get("version_aware"):
             detail = (
                 f"remote {name} keeps versions of the cloud; Visage needs one that keeps objects by digest"
@@ -187,7 +191,6 @@ def _look(folder: str, md5: str, target: str | None = None) -> Answer:
         # A folder that is not mounted looks empty.
         if kind.protocol == "local" and not Path(root).is_dir():
             return Answer(state="unreachable", detail=f"{root}: no such folder")
-        assert kind is not None
         files = kind(**options)
         path = files.join(root, "files", "md5", md5[:2], md5[2:])
         info = files.info(path)

@@ -13,6 +13,7 @@ import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from gitops.errors import ForgeError
+from gitops.text.parse import is_mapping
 
 API = "https://api.github.com"
 _VERSION = "2022-11-28"
@@ -165,9 +166,9 @@ def _name(url: str) -> str:
 
 def _said(answer: requests.Response) -> str:
     try:
-        body = answer.json()
-        details = [
-            error.get("message") or error.get("code") or "" if isinstance(error, dict) else str(error)
+        body: dict[str, Any] = answer.json()
+        details: list[str] = [
+            error.get("message") or error.get("code") or "" if is_mapping(error) else str(error)
             for error in body.get("errors", [])
         ]
         text = "; ".join(filter(None, [str(body.get("message", "")), *details]))

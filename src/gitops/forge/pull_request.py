@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from gitops.errors import ForgeError
 from gitops.forge.client import GitHub
+from gitops.text import parse
 
 Done = Literal["opened", "updated", "left as it is"]
 
@@ -32,7 +33,7 @@ class PullRequest:
             title=data["title"],
             body=data["body"] or "",
             head=head["sha"],
-            fork=(head["repo"] or {}).get("full_name", ""),
+            fork=parse.mapping(head["repo"]).get("full_name", ""),
         )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gitops.errors import ForgeError
 from gitops.forge.client import GitHub
+from gitops.text.parse import is_mapping, is_sequence
 
 
 class _Model(BaseModel):
@@ -68,7 +69,7 @@ def load(folder: Path) -> list[Ruleset]:
     files = sorted(folder.glob("*.json"))
     if not files:
         raise ForgeError(f"{folder}: no rulesets there; run this in a checkout of the repository")
-    rulesets = []
+    rulesets: list[Ruleset] = []
     for file in files:
         try:
             rulesets.append(Ruleset.model_validate_json(file.read_bytes()))
@@ -120,12 +121,10 @@ def unknown_owners(github: GitHub) -> list[str]:
 
 def _covers(present: Any, wanted: Any) -> bool:
     """Whether all that is wanted is so; GitHub adds ids, links, and parameters that it has a default for."""
-    if isinstance(wanted, dict):
-        return isinstance(present, dict) and all(
-            _covers(present.get(key), value) for key, value in wanted.items()
-        )
-    if isinstance(wanted, list):
-        if not isinstance(present, list) or len(present) != len(wanted):
+    if is_mapping(wanted):
+        return is_mapping(present) and all(_covers(present.get(key), value) for key, value in wanted.items())
+    if is_sequence(wanted):
+        if not is_sequence(present) or len(present) != len(wanted):
             return False
         left = sorted(present, key=_order)
         return all(_covers(*pair) for pair in zip(left, sorted(wanted, key=_order), strict=True))
@@ -133,7 +132,7 @@ def _covers(present: Any, wanted: Any) -> bool:
 
 
 def _order(item: Any) -> str:
-    if isinstance(item, dict):
+    if is_mapping(item):
         for key in ("type", "context", "actor_type"):
             if key in item:
                 return str(item[key])

@@ -95,7 +95,7 @@ def tolerance(model: Evaluation, incumbent: Evaluation) -> float | None:
 
     None where an evaluation has no interval.
     """
-    widths = []
+    widths: list[float] = []
     for item in (model, incumbent):
         if item.mean_accuracy_low is None or item.mean_accuracy_high is None:
             return None
@@ -316,7 +316,8 @@ def _as_recorded(
     repository: Repository, commit: str, incumbents: dict[str, str], settings: Settings, why: str
 ) -> list[GateResult]:
     """Compare the accuracies that commits record, without knowing which images each model got right."""
-    rows, model = [], evaluation(repository, commit)
+    rows: list[GateResult] = []
+    model = evaluation(repository, commit)
     for gate, name in incumbents.items():
         incumbent = evaluation(repository, name)
         value, shown = f"{model.mean_accuracy:.4f}", f"{incumbent.mean_accuracy:.4f}"
@@ -379,7 +380,7 @@ def _one_image(comparison: Comparison) -> float:
 def _means(sides: Sequence[Side], settings: Settings) -> list[GateResult]:
     margins = {REGRESSION: 0.0, ANCHORED: settings.max_mean_loss}
     p_values = holm([_p_lost(side.comparison.mean_accuracy, margins[side.gate]) for side in sides])
-    rows = []
+    rows: list[GateResult] = []
     for gate, margin in margins.items():
         here = [(side, p) for side, p in zip(sides, p_values, strict=True) if side.gate == gate]
         if not here:

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -110,7 +110,7 @@ def personal(folder: Path) -> str:
 @contextmanager
 def variables(
     content: str, env: Mapping[str, str] | None = None, config: Mapping[str, str] | None = None
-) -> Iterator[dict[str, str]]:
+) -> Generator[dict[str, str]]:
     """Provide the variables of one git command.
 
     Args:
@@ -144,7 +144,7 @@ def _overrides(settings: Iterable[tuple[str, str]], environ: Mapping[str, str]) 
     """Add settings after those that the variables already carry: the last one counts."""
     count = environ.get("GIT_CONFIG_COUNT", "")
     first = int(count) if count.isascii() and count.isdigit() else 0
-    variables = {}
+    variables: dict[str, str] = {}
     for number, (name, value) in enumerate(settings, start=first):
         variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return variables | {"GIT_CONFIG_COUNT": str(first + len(variables) // 2)}

@@ -230,7 +230,8 @@ class Repository:
         if not files:
             return []
         query = "".join(f"{commit}:{_one_line(path)}\n" for commit, path in files)
-        rest, contents = self._output("cat-file", "--batch", input=query.encode()), []
+        rest = self._output("cat-file", "--batch", input=query.encode())
+        contents: list[bytes | None] = []
         for _ in files:
             header, _, rest = rest.partition(b"\n")
             match = re.fullmatch(rb"[0-9a-f]{40,64} ([a-z]+) ([0-9]+)", header)
@@ -275,7 +276,7 @@ class Repository:
         if not short:
             return {}
         rest = self._output("cat-file", "--batch", input="".join(f"{name}\n" for name in short).encode())
-        contents = {}
+        contents: dict[str, bytes] = {}
         for name in short:
             header, _, rest = rest.partition(b"\n")
             size = int(header.rpartition(b" ")[2])
@@ -527,7 +528,7 @@ class Repository:
                 self.git("read-tree", parent, env=index)
             staged = self.git("ls-files", "--stage", "-z", "--full-name", env=index) if files else ""
             modes = {entry.partition("\t")[2]: entry[:6] for entry in staged.split("\0")}
-            entries = []
+            entries: list[str] = []
             for path, content in files.items():
                 if content is None:
                     entries.append(f"0 {'0' * 40}\t{path}\0")

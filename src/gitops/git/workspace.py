@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,7 @@ class Workspace:
 
 
 @contextmanager
-def workspace(origin: Origin, commit: str, home: Path) -> Iterator[Workspace]:
+def workspace(origin: Origin, commit: str, home: Path) -> Generator[Workspace]:
     """Check `commit` (40 hex digits) out of `origin` into a new folder under `home`; remove it at the end.
 
     Leftovers of a killed process under `home` are removed first, and processes that still work there are
@@ -137,7 +137,7 @@ def fetch(repository: Repository, origin: Origin, commit: str) -> None:
 
 
 @contextmanager
-def _alone_in(home: Path) -> Iterator[None]:
+def _alone_in(home: Path) -> Generator[None]:
     """Keep others from sweeping while a workspace exists but is not locked yet."""
     with (home / ".sweep").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -161,7 +161,7 @@ def _sweep(home: Path) -> None:
 
 def _end_processes_in(path: Path) -> None:
     """End leftover processes: after a kill, `dvc repro` and the training below it would work for hours."""
-    orphans = []
+    orphans: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
             if Path(process.cwd()).is_relative_to(path) and process.pid != os.getpid():

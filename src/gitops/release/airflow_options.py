@@ -82,7 +82,8 @@ def installed() -> Options | None:
     core = yaml.load((root / "config_templates/config.yml").read_bytes(), Loader=yaml.CSafeLoader)
     further = configparser.RawConfigParser()  # Of providers, without types.
     further.read(root / "config_templates/provider_config_fallback_defaults.cfg")
-    types, secrets = dict.fromkeys(_telemetry(), "string") | _read_in_code(root), set()
+    types = dict.fromkeys(_telemetry(), "string") | _read_in_code(root)
+    secrets: set[str] = set()
     for section, key, option in _described([_untyped(further), core, *_providers()]):
         name = _variable(section, key)
         if types.get(name, "string") == "string":
@@ -151,12 +152,12 @@ def _unknown(key: str, names: list[str], airflow: str) -> tuple[str, str]:
 
 
 def _has_secret(value: object) -> bool:
-    if isinstance(value, dict):
+    if parse.is_mapping(value):
         return any(
             _has_secret(inner) or (isinstance(inner, str) and inner and _SECRET.search(str(key)))
             for key, inner in value.items()
         )
-    return any(map(_has_secret, value)) if isinstance(value, list) else bool(_LOGIN.search(str(value)))
+    return any(map(_has_secret, value)) if parse.is_sequence(value) else bool(_LOGIN.search(str(value)))
 
 
 def write() -> None:

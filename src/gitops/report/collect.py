@@ -68,9 +68,9 @@ class ReportInputs:
     incumbents: tuple[Incumbent, ...] = ()
     """Empty where no environment would get another model."""
     trial: Trial | None = None
-    jobs: Mapping[str, str] = field(default_factory=dict)
+    jobs: Mapping[str, str] = field(default_factory=dict[str, str])
     """The results of the other jobs of the run, by name."""
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     """How long each job took."""
     price: float | None = None
     """The price of a minute of a job, in US dollars."""

@@ -101,7 +101,7 @@ def _findings(broken: Sequence[Finding]) -> Iterator[str]:
 
 
 def _metrics(before: Metrics, after: Metrics, base: str, head: str) -> str:
-    rows = []
+    rows: list[list[str]] = []
     for name, label in _LABELS.items():
         old, new = before.means.get(name), after.means.get(name)
         if old or new:
@@ -202,7 +202,7 @@ def _changes(where: str, difference: Difference) -> Iterator[Fold]:
 
 
 def _all_gates(incumbents: Iterable[Incumbent]) -> str:
-    parts = []
+    parts: list[str] = []
     for incumbent in incumbents:
         rows = [[_gate(cell, row.ok) for cell in row.cells] for row in incumbent.rows]
         if not (rows or incumbent.trouble):

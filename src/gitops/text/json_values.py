@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
+from gitops.text import parse
+
 _LARGEST = 10**15
 _YEARS = range(1970, 2101)
-
-
-def mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def number(value: object) -> float | None:
@@ -34,5 +32,5 @@ def day(value: object) -> date | None:
 def at(value: object, keys: Sequence[str]) -> Any:
     """Return the value at the end of a path of keys, or None."""
     for key in keys:
-        value = mapping(value).get(key)
+        value = parse.mapping(value).get(key)
     return value

@@ -81,7 +81,8 @@ def fit(first: str, folds: Sequence[Fold], *, longest: int, whole: str = "") -> 
         if len(text) <= longest:
             return text
     end = "\n\n" + _left_out([fold.title for fold in folds] + ["the end of the first part"], whole) + "\n"
-    lines, used = [], len(end)
+    lines: list[str] = []
+    used = len(end)
     for line in first.split("\n"):
         used += len(line) + 1
         if used > longest:

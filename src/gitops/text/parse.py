@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard, cast
 
 import yaml
 
@@ -79,7 +79,8 @@ def yaml_value(content: bytes, limits: Limits) -> Value:
     decoded = text(content, limits.size).removeprefix("\ufeff")
     builder = _Builder(limits)
     try:
-        for event in yaml.parse(decoded, Loader=yaml.CBaseLoader):
+        events = cast(Iterator[yaml.Event], yaml.parse(decoded, Loader=yaml.CBaseLoader))  # pyright: ignore[reportUnknownMemberType] its stub has no type for the stream
+        for event in events:
             builder.take(event)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -119,19 +120,29 @@ def json_value(content: bytes, limits: Limits) -> Any:
             raise ParseError(f"more than {limits.values:,} values")
         if isinstance(value, str) and not _UNPAIRED.isdisjoint(value):
             raise ParseError("half of a surrogate pair")
-        inner = [*value, *value.values()] if isinstance(value, dict) else sequence(value)
+        inner = [*value, *value.values()] if is_mapping(value) else sequence(value)
         waiting += [(item, depth + 1) for item in inner]
     return document
 
 
 def mapping(value: object) -> dict[str, Any]:
     """Return a mapping as it is, and an empty one for any other value."""
-    return value if isinstance(value, dict) else {}
+    return value if is_mapping(value) else {}
 
 
 def sequence(value: object) -> list[Any]:
     """Return a list as it is, and an empty one for any other value."""
-    return value if isinstance(value, list) else []
+    return value if is_sequence(value) else []
+
+
+def is_mapping(value: object) -> TypeGuard[dict[str, Any]]:
+    """Return whether a value of JSON or YAML is a mapping; its keys are text then."""
+    return isinstance(value, dict)
+
+
+def is_sequence(value: object) -> TypeGuard[list[Any]]:
+    """Return whether a value of JSON or YAML is a list."""
+    return isinstance(value, list)
 
 
 def _each(waiting: list[tuple[object, int]]) -> Iterator[tuple[object, int]]:

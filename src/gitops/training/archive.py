@@ -7,7 +7,7 @@ folder a copy of the files for people, so that nobody has to check that commit o
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -81,7 +81,7 @@ def _under_dvc(space: Workspace) -> list[str]:
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def _replacing(target: Path) -> Generator[Path]:
     """Yield a folder that takes the place of `target` once it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=target.parent) as place:

@@ -79,7 +79,7 @@ def verify(origin: Origin, release: str, environment: str, *, home: Path) -> Ver
 
 def judge(release: str, environment: str, claim: Evaluation, measured: Evaluation) -> Verdict:
     """Compare the accuracy measured here with the claim of `metrics/evaluation.json`."""
-    reasons = []
+    reasons: list[str] = []
     if measured.model_sha256 != claim.model_sha256:
         reasons.append(
             f"the model is {measured.model_sha256[:12]}, {EVALUATION} is about {claim.model_sha256[:12]}"
