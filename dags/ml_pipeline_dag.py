@@ -9,12 +9,12 @@ the results. You can clear a task and run it again at any time; it starts from t
 
 | parameter | meaning |
 |---|---|
-| `ref` | in dev only: the branch, or the full id of a commit of a branch, to train; default: `main` |
+| `ref` | the branch, or the full id of a commit of a branch; only where the release follows `main` |
 | `profile` | `full`, or `small` for a run of a minute or two, which never becomes a candidate |
 
-**The commit that is trained.** In dev it is `main`, or the branch or commit that `ref` names. In every other
-environment it is the commit of the release that runs there, with the labelled batches that wait there. A run
-with another `ref` fails at once.
+**The commit that is trained.** In the environment that follows `main` (dev) it is `main`, or the branch or
+commit that `ref` names. In every other environment it is the commit of the release that runs there, with the
+labelled batches that wait there. A run with another `ref` fails at once.
 
 ## Labelled batches
 
@@ -260,7 +260,7 @@ def notify_success(branch: str, result: str) -> None:
             "",
             type="string",
             maxLength=255,
-            description="In dev: branch or full commit id to train (default: main). Elsewhere: leave empty",
+            description="A branch or full commit id, where the release follows main; otherwise empty",
         ),
         "profile": Param(
             "full", enum=["full", "small"], description="small takes a minute or two, never a candidate"

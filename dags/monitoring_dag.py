@@ -11,7 +11,7 @@ answer to either, it starts the training pipeline, which ends with a candidate b
 | `check_data_drift` | compares the latest seven windows with the release's reference (Evidently) |
 | `check_performance` | compares late labels (28 days) with the release's accuracy and `ACCURACY_THRESHOLD` |
 | `decide` | chooses `trigger_retraining` on drift, or if the accuracy is significantly (95 %) below a limit |
-| `trigger_retraining` | starts `ml_pipeline_face_attributes` on the release's commit (in dev on `main`) |
+| `trigger_retraining` | starts `ml_pipeline_face_attributes` on the release's commit, or on `main` |
 | `skip_retraining` | runs otherwise, and also if a training is queued or running |
 | `log_monitoring_results` | adds a line to `monitoring/decisions.jsonl` |
 | `send_notification` | notifies the team of an alarm that begins or clears; otherwise sends nothing |

@@ -7,7 +7,7 @@ promoted model, on this environment's ONNX Runtime, and compares the accuracy wi
 
 The verdict is an annotated tag on the commit, `verified/<env>/<sha12>` or `rejected/<env>/<sha12>`, whose
 message has the metrics. An environment stops running a release that it rejected, and goes back to the last
-release that it verified. Promotion into prod requires staging's verified tag.
+release that it verified. A promotion requires the verified tags of the environments before.
 
 An environment verifies a release, or an equal one, once. Later runs end after `find_release`, skipped.
 """

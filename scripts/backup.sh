@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Saves an environment and what the environments share into a folder; scripts/restore.sh brings it back.
+# Saves an environment, and the files that environments share, into a folder; scripts/restore.sh restores it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,7 @@ Save, while it is up, an environment that runs with Docker Compose into FOLDER
   store.tar       the DVC remote (where it is .compose/store)
   SHA256SUMS
 
-FOLDER appears when all is in it. Whoever can read it can read the keys: keep it where nobody else can.
+FOLDER appears when the backup is complete. It contains keys: keep it where nobody else can read it.
 TEXT
 }
 fail() { printf 'backup.sh: %s\n' "$*" >&2; exit 1; }

@@ -7,16 +7,16 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/init_airflow.sh [ENVIRONMENT]
 
-Make this machine ready to run an environment (dev, staging or prod; default: dev) with Docker Compose:
+Make this machine ready to run an environment of environments/ (default: dev) with Docker Compose:
 
   1. check Docker, Docker Compose and git
-  2. write .env from .env.example, with secrets made up and your user's number (what .env says stays)
+  2. write .env from .env.example, with generated secrets and your user's number (existing lines stay)
   3. make .compose/: the git repository and the store of models that the environments share, and add the
      repository to this checkout as the git remote compose (run by root: also to git's safe.directory)
   4. build the image, or pull the one that VISAGE_IMAGE in .env names
   5. start the database and bring it to this Airflow's tables
 
-Nothing that is there already is changed or removed. docs/compose.md says more.
+Files, secrets and data that exist are not changed. See docs/compose.md.
 TEXT
 }
 

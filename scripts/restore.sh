@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings an environment back from what scripts/backup.sh saved.
+# Restores an environment from a backup of scripts/backup.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -7,19 +7,19 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/restore.sh ENVIRONMENT FOLDER
 
-Bring dev, staging or prod back to what scripts/backup.sh saved in FOLDER. Works on another server too; run
-scripts/init_airflow.sh ENVIRONMENT there first. The environment is stopped, its database, keys and data are
-replaced, and it is started again. On a terminal you are asked first.
+Restore an environment from the backup that scripts/backup.sh made in FOLDER. You can do this on another server:
+run scripts/init_airflow.sh ENVIRONMENT there first. The command stops the environment, replaces its database,
+keys and data, and starts it again. On a terminal it asks you first.
 
-What the environments share is only added to: objects of the store that are missing, and branches and tags of
-git that are missing or behind. Nothing that is there now is moved back or removed.
+The environments share the store and the git repository. The command adds missing objects to the store, and adds
+or advances branches and tags in git. It does not move or remove any of them.
 TEXT
 }
 fail() { printf 'restore.sh: %s\n' "$*" >&2; exit 1; }
 # shellcheck source=scripts/lib/compose.sh
 source scripts/lib/compose.sh
 case "${1:-}" in -h | --help) usage; exit 0 ;; esac
-[ $# = 2 ] || fail "say an environment and a folder; --help says more"
+[ $# = 2 ] || fail "name an environment and a folder; see --help"
 environment=$1
 source=$2
 require_environment "$environment"

@@ -10,6 +10,7 @@ import yaml
 
 from gitops.git.repository import Repository
 from tests.docs.pages import ROOT, Page
+from tests.support.environments import ENVIRONMENTS
 
 HOSTS = (
     r"(?:(?:gist\.|raw\.)?github(?:usercontent)?\.com|(?:registry\.)?gitlab\.com|bitbucket\.org|codeberg\.org"
@@ -175,6 +176,6 @@ def test_one_command_puts_the_names_of_a_reader_everywhere(tmp_path: Path) -> No
     assert re.search(rf"^\*\s+{re.escape(given['OWNERS'])}$", owners, re.MULTILINE)
     applications = (tmp_path / "infra/argocd/applicationset.yaml").read_text()
     assert applications.count(given["REPOSITORY"]) == 3
-    for environment in ("dev", "staging", "prod"):
+    for environment in ENVIRONMENTS:
         text = (tmp_path / f"environments/{environment}/kustomization.yaml").read_text()
         assert text.count(given["IMAGE"]) == 2

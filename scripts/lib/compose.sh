@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts for Docker Compose share. Sourced in the checkout, by a script that defines fail().
+# Functions of the scripts for Docker Compose. A script that defines fail() sources this file in the checkout.
 
 compose_command=(docker compose)
 
@@ -11,7 +11,7 @@ require_docker() {
     version=$("${compose_command[@]}" version --short 2>/dev/null) ||
         fail "docker compose: not installed; see https://docs.docker.com/compose/install/"
     version=${version#v}
-    # The first with a list of env_file in include, which docker-compose.yml has.
+    # The first version that accepts a list of env_file in include, as docker-compose.yml has it.
     printf '2.24\n%s\n' "$version" | sort --check=quiet --version-sort ||
         fail "docker compose $version: too old, 2.24 or later is needed; see https://docs.docker.com/compose/install/"
 }
@@ -28,7 +28,7 @@ require_environment() {
     esac
 }
 
-# What .env says of a name; nothing where it does not.
+# Print the value of a name in .env, or nothing.
 setting() {
     sed -n "s/^$1=//p" .env | tail -n 1
 }

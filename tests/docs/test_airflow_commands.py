@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.docs.pages import ROOT, SHELL, Page, pages
+from tests.support.environments import ENVIRONMENTS
 
 GUIDE, COMMANDS = (Page(Path(f"docs/{name}.md")) for name in ("airflow-guide", "airflow-2-commands"))
 # The subcommands that take the name of a service, and nothing else after it.
@@ -41,7 +42,7 @@ def problem(command: str) -> str | None:
     if words[:2] == ["docker", "compose"]:
         return _compose(words[2:])
     if words[1:4] == ["-m", "infra.local", "airflow"] and len(words) > 5:
-        if words[4] not in ("dev", "staging", "prod"):
+        if words[4] not in ENVIRONMENTS:
             return f"{words[4]}: no such environment"
         return _airflow(words[5:])
     if words[:1] == ["airflow"]:

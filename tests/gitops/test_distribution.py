@@ -11,6 +11,7 @@ from gitops.diff import dags
 from gitops.errors import DagsError
 from gitops.gates.comparison import parse
 from tests.support import colours
+from tests.support.environments import ENVIRONMENTS
 from tests.support.lab import ROOT, Lab
 
 LIMIT = 150_000_000
@@ -85,7 +86,7 @@ def test_gitops_alone_is_small_and_does_its_work(lab: Lab, tmp_path: Path, extra
     )
     # Its status is 1, as no environment runs.
     assert (status.returncode, status.stderr) == (1, "")
-    assert all(f"{environment} " in status.stdout for environment in ("dev", "staging", "prod"))
+    assert all(f"{environment} " in status.stdout for environment in ENVIRONMENTS)
 
 
 @pytest.mark.long

@@ -48,20 +48,21 @@ app = typer.Typer(
     help="""Which release runs where, and how it gets there.
 
 A **release** is a commit: it fixes the DAGs, the code, the parameters and the model.
-`environments/<env>/release.yaml` on the branch `main` names the release of an environment: dev runs `main`
-itself, staging and prod name a commit.
+`environments/<env>/release.yaml` on the branch `main` names the release of an environment. One environment
+follows `main`, the others name a commit.
 
-A release moves from dev to staging to prod by pull requests that change nothing but that file:
+A release moves from environment to environment, here dev, staging and prod, by pull requests that change only
+that file:
 
     gitops status                      show which release runs in each environment
-    gitops train my-change --wait      train a model from a branch, in dev
+    gitops train my-change --wait      train a model from a branch
     gitops diff staging prod           show the differences between two environments
     gitops promote staging --push      propose the release of dev to staging
     gitops merge promote/staging       check and merge the proposal, as a forge does
     gitops rollback prod --push        propose an earlier release to prod
     gitops merge rollback/prod         check and merge it: prod goes back
 
-Your branches, index and files are never touched: everything is read from, and pushed to, a git remote.""",
+Commands read from a git remote and push to it. They do not touch your branches, index and files.""",
 )
 
 

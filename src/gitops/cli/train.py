@@ -42,7 +42,7 @@ def train(
 
     A candidate that was trained from an earlier main conflicts with main in dvc.lock once main has another
     model. With --on-main its labelled batches, and whatever else it changes, are put on main as it is now, on
-    the branch retrain/BRANCH, and dev trains that.
+    the branch retrain/BRANCH, and the environment that follows main trains that.
 
     Exits with 0 when the run ended well, also when it made nothing new; with 1 when it failed, when the gates
     refused the model, or when the run could not be started or is not over in time. An interrupted command

@@ -42,7 +42,7 @@ class Release(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    follow: Literal["main"] | None = Field(default=None, description="Run whatever main is (dev).")
+    follow: Literal["main"] | None = Field(default=None, description="Run the latest commit of main.")
     commit: str | None = Field(
         default=None,
         description="The commit to run; null before the first release.",
@@ -56,7 +56,7 @@ class Declaration:
     """The declaration of one environment on `main`.
 
     `commit` is the commit that should run (None: no release yet), `by` the commit of `main` that last changed
-    the release file (for dev: main itself), `at` its time.
+    the release file (main itself, if the environment follows main), `at` its time.
     """
 
     environment: str

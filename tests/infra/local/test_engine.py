@@ -17,6 +17,7 @@ from infra.local.process import Service
 from infra.local.screen import Screen, Step
 from infra.local.variables import Address
 from tests.support.checkout import commit
+from tests.support.environments import ENVIRONMENTS
 from tests.support.waiting import alive, wait_for
 
 Start = Callable[..., psutil.Process]
@@ -42,7 +43,7 @@ def engine(layout: Layout, **shell: str) -> Engine:
 
 
 def test_ports_are_remembered_for_the_commands_that_follow(layout: Layout) -> None:
-    numbers = {name: port.unused() for name in ("dev", "staging", "prod")}
+    numbers = {name: port.unused() for name in ENVIRONMENTS}
     shell = {port.setting(name): str(number) for name, number in numbers.items()}
     first = engine(layout, **shell).addresses()
     assert {name: address.port for name, address in first.items()} == numbers

@@ -20,6 +20,7 @@ from infra.local.layout import Layout
 from infra.local.screen import Screen
 from infra.local.variables import Address
 from tests.support.checkout import commit
+from tests.support.environments import ENVIRONMENTS
 from tests.support.fake_pipeline import FakePipeline, task
 
 # Stands for the model's command line: notes how it was called, and refuses a folder of other faces.
@@ -50,11 +51,10 @@ class Lab:
         self.engine.origin.prepare()
         self.engine.origin.register()
         port = int(fake.access.url.rpartition(":")[2])
-        names = ("dev", "staging", "prod")
         credentials_file.write(
             layout.access,
-            {name: Address("127.0.0.1", port) for name in names},
-            dict.fromkeys(names, "airflow"),
+            {name: Address("127.0.0.1", port) for name in ENVIRONMENTS},
+            dict.fromkeys(ENVIRONMENTS, "airflow"),
         )
         self.first_run = FirstRun(self.engine, Screen(Console(file=self.output, width=200)))
         self.commands: list[str] = []
