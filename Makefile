@@ -52,7 +52,7 @@ endef
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints requirements.lock --editable 'src/gitops[s3]' $(if $(filter %-gates,$@),--editable src/face_attributes)
 	@touch $@
 
-# By default DVC keeps this cache where every user of the machine may write, and unpickles what it finds there.
+# By default DVC keeps this cache where every user of the machine may write, and unpickles the files in it.
 .venv/dvc-site-cache: | $(STAMP)
 	@$(BIN)/dvc config --local core.site_cache_dir "$(CURDIR)/$@"
 	@install -d -m 700 $@
@@ -72,8 +72,8 @@ clean: setup ## Stop and delete .visage with its git repository, models and data
 status: setup ## Show the release of each environment, its age and its accuracy
 	@$(BIN)/gitops status
 
-# A process for each core, but no more than memory holds: each loads PyTorch and Airflow. Each begins with a folder of
-# tests of its own, so that what the tests of a folder share is made once, and takes over from the others at its end.
+# A process for each core, up to four: each loads PyTorch and Airflow. Each process begins with a folder of its own, so
+# that the fixtures of a folder are made once, and takes over tests of other folders at the end.
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test: setup ## Run the tests that need only Python, git and make
@@ -92,7 +92,7 @@ image-facts: ## Print name and sources of the image of a tag (OWNER=me TAG=v1.2.
 	@scripts/image_facts.sh
 
 bench: setup ## Measure the model of `dvc repro`: training, inference and scoring against their limits
-	@for one in training inference scoring; do $(BIN)/python -m benchmarks.$$one; done
+	@for name in training inference scoring; do $(BIN)/python -m benchmarks.$$name; done
 
 dags-test: setup ## Run each DAG in each environment, without and with a planted fault (8 minutes)
 	@$(BIN)/python -m infra.dag_smoke_test

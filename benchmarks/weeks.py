@@ -13,7 +13,7 @@ from face_attributes.monitoring import column_tests, drift, limits
 from face_attributes.monitoring.column_tests import NUMBERS
 
 DAYS = 7
-# What Evidently takes for numbers and for two values, of a reference of up to 1,000 rows and of more.
+# Evidently's limits for numbers and for two values, for a reference of up to 1,000 rows and a larger one
 EVIDENTLY_ROWS = 1000
 EVIDENTLY_P, EVIDENTLY_DISTANCE = 0.05, 0.1
 EVIDENTLY_SHARE = 0.5  # of the columns: then the data set has drifted

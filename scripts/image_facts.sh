@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints what the image of a tag is called and made of, as lines for GITHUB_OUTPUT; make image-facts calls it.
+# Prints the name and the sources of the image of a tag, as lines for GITHUB_OUTPUT; make image-facts calls it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

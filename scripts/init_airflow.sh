@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes this machine ready for `docker compose up -d`. Can be run again at any time: it makes what is missing.
+# Makes this machine ready for `docker compose up -d`. You can run it again at any time: it adds missing parts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -57,7 +57,7 @@ provide AIRFLOW_CONN_GIT_DEFAULT '{"conn_type": "git", "host": "/opt/visage/orig
 chmod 600 .env
 if [ ${#added[@]} = 0 ]; then say ".env: complete"; else say ".env: wrote ${added[*]}"; fi
 
-# --- What the environments share
+# --- The parts that environments share
 mkdir -p .compose/store/visage .compose/celeba
 # The engine of Docker, which is root, mounts the folders in it; no other user needs to pass.
 chmod 700 .compose || fail ".compose: belongs to another user; its owner closes it: chmod 700 $PWD/.compose"
@@ -83,7 +83,7 @@ git -C "$origin" config receive.fsckObjects true
 git -C "$origin" config receive.denyDeleteCurrent refuse
 mkdir -p "$origin/hooks"
 cp infra/git/update "$origin/hooks/update"
-# What gitops on this server asks whether a model exists, and fetches it from.
+# The DVC remote of gitops on this server
 remote=$(setting DVC_REMOTE_URL)
 mkdir -p .compose/dvc-config
 printf '[core]\n    remote = storage\n    analytics = false\n[%s]\n    url = "%s"\n' \

@@ -1,9 +1,10 @@
-"""Find wording in documents and in Python comments and strings that plain English avoids.
+"""Find wording in documents, comments and messages that plain English avoids.
 
     python scripts/plain_english.py FILE ...
 
-Prints a line for each finding and exits with status 1 if there are any. Code, link targets, quotations and
-italics are not searched. Any file that is not Python is read as Markdown.
+Prints a line for each finding and exits with status 1 if there are any. In Markdown it searches everything
+except code, link targets, quotations and italics; in Python, comments and strings; and in any other file, the
+comments that begin with `#`.
 """
 
 import io
@@ -87,7 +88,19 @@ def _python(source: str) -> str:
             line = originals[number - 1]
             span = slice(start if number == first else 0, end if number == last else len(line))
             lines[number - 1][span] = line[span]
+        if token.type == tokenize.COMMENT:
+            lines[first - 1][start] = " "  # It would be a heading of Markdown.
     return _PYTHON.sub(_blank, "".join("".join(line) for line in lines))
+
+
+def _comments(source: str) -> str:
+    """Return the comments that begin with `#` in their places, and filler for everything else."""
+    comment = re.compile(r"(?:^|(?<=\s))#.*")
+    lines = []
+    for line in source.split("\n"):
+        match = comment.search(line)
+        lines.append(" " * match.start() + match[0].replace("#", " ", 1) if match else "")
+    return _PYTHON.sub(_blank, "\n".join(lines))
 
 
 def _is_question(prose: str, match: re.Match[str]) -> bool:
@@ -99,15 +112,18 @@ def _is_question(prose: str, match: re.Match[str]) -> bool:
     )
 
 
-def findings(text: str, python: bool = False) -> Iterator[tuple[int, str, str]]:
+def findings(text: str, suffix: str = ".md") -> Iterator[tuple[int, str, str]]:
     """Yield the line, the wording and its replacement for each finding.
 
     Args:
-        text: The contents of a Markdown or Python file.
-        python: Whether it is Python.
+        text: The contents of a file.
+        suffix: The end of its name, which decides how it is read.
 
     """
-    prose = _python(text) if python else _MARKDOWN.sub(_blank, text)
+    if suffix == ".md":
+        prose = _MARKDOWN.sub(_blank, text)
+    else:
+        prose = _python(text) if suffix == ".py" else _comments(text)
     matches = [(match, rule.instead) for rule in RULES for match in rule.wording.finditer(prose)]
     matches += [
         (match, _WHAT.instead) for match in _WHAT.wording.finditer(prose) if not _is_question(prose, match)
@@ -120,7 +136,7 @@ def main(paths: list[str]) -> int:
     """Print the findings in files, and return the exit status."""
     status = 0
     for path in paths:
-        for line, wording, instead in findings(Path(path).read_text("utf-8"), python=path.endswith(".py")):
+        for line, wording, instead in findings(Path(path).read_text("utf-8"), Path(path).suffix):
             print(f"{path}:{line}: {wording} -> {instead}")
             status = 1
     return status

@@ -31,7 +31,7 @@ done
 require_docker
 [ -f .env ] || fail ".env: missing; run scripts/init_airflow.sh $environment first"
 
-# What is there now is gone afterwards, so a person is asked; a script knows what it does.
+# The present data is lost afterwards, so a person must confirm.
 if [ -t 0 ]; then
     printf "This replaces %s's database, keys and data by those of %s.\n" "$environment" "$source"
     printf 'To keep what is there now, save it first: scripts/backup.sh %s\n' "$environment"
@@ -48,7 +48,7 @@ compose "$environment" up --detach --wait postgres
 in_database dropdb --username=airflow --if-exists --force airflow
 in_database createdb --username=airflow airflow
 in_database pg_restore --username=airflow --dbname=airflow --exit-on-error --no-owner <"$source/database.dump"
-# Emptied first: a key or a batch that came later is no part of what is brought back.
+# Emptied first: a key or a batch that is newer than the backup must not remain.
 inside find /opt/visage/private /opt/visage/home -mindepth 1 -delete
 inside tar --extract --directory=/opt/visage/private <"$source/private.tar"
 inside tar --extract --directory=/opt/visage/home <"$source/home.tar"

@@ -123,9 +123,18 @@ the gate says."""
 said = {"what": 1, "says": 2}  # held against each other
 message = f"{said} was told by {said}"
 what = told(f"the {what}")
+# What they share
 '''
-    wordings = ["1:what", "2:says", "4:held against", "5:told"]
+    wordings = ["1:what", "2:says", "4:held against", "5:told", "7:What"]
     assert plain_english(tmp_path / "module.py", text) == wordings
+
+
+def test_wordings_are_found_in_comments_of_other_files(tmp_path: Path) -> None:
+    text = """# What the environments share
+name: what it says  # told by the log
+url: https://example.org/#what
+"""
+    assert plain_english(tmp_path / "settings.yaml", text) == ["1:What", "2:told"]
 
 
 def checkout(folder: Path) -> None:

@@ -56,4 +56,4 @@ def _facts(dag_id: str, run_id: str, release: str | None) -> dict[str, str]:
 
 def _with_runbook(facts: Mapping[str, str]) -> dict[str, str]:
     page = tasks.runbook(name=facts["DAG"], release=facts["release"], checkout=str(context.CHECKOUT))
-    return {**facts, "what to do": page}
+    return {**facts, "runbook": page}

@@ -97,7 +97,7 @@ def worst_errors(model: Model, predictions: Predictions, holdout: Path, count: i
         attribute = int(margin[index].argmax())
         probability = predictions.probabilities[index, attribute]
         truth = "yes" if predictions.truth[index, attribute] else "no"
-        labels.append([model.attributes[attribute], f"said {probability:.0%}, is {truth}"])
+        labels.append([model.attributes[attribute], f"answers {probability:.0%}, is {truth}"])
     names = [predictions.ids[index] for index in chosen]
     contact_sheet.sheet([images.decode(jpegs[index]) for index in chosen], names, labels, path)
 

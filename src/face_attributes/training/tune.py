@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 _VALIDATION_IMAGES = 4000
 # Random trials before the estimator has something to go by
 _STARTUP = 5
-# A trial is stopped early only once a few others show what is usual
+# A trial is stopped early only after a few others, which show the usual values
 _OTHERS = 3
 
 

@@ -37,7 +37,7 @@ def send_late_notice(context: Mapping[str, Any]) -> None:
         "DAG": run["dag_id"],
         "run": run["dag_run_id"],
         "link": run_link(run["dag_id"], run["dag_run_id"]),
-        "what to do": runbooks.link(run["dag_id"], _origin(), release),
+        "runbook": runbooks.link(run["dag_id"], _origin(), release),
     }
     body = f"It should have ended by {deadline['deadline_time']}; it has not been stopped."
     send_notice("a run is late", body, facts)

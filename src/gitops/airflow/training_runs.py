@@ -21,7 +21,7 @@ HEARTBEAT = 60.0
 _PATIENCE = 60.0
 _UNPAUSED = "gitops train unpaused the DAG for this run and pauses it again after it."
 
-# How Python names what stopped a task.
+# The name that Python gives to the error of a stopped task
 _EXCEPTION = re.compile(r"[A-Za-z_.]*(?:Exception|Error): ")
 
 SIGNS = {
@@ -67,7 +67,7 @@ def start(
     *,
     environment: str,
     unpause: bool,
-    say: Callable[[str], None],
+    echo: Callable[[str], None],
 ) -> Started:
     """Start a run for a branch, or find the one that is under way for it.
 
@@ -78,7 +78,7 @@ def start(
         profile: `full` or `small`.
         environment: The name of that environment.
         unpause: Unpause the DAG where it is paused; whoever follows the run pauses it again.
-        say: Prints a line.
+        echo: Prints a line for the person who waits.
 
     Raises:
         TrainingError: The environment does not have the DAG, or it is paused and may not be unpaused.
@@ -96,10 +96,10 @@ def start(
         )
     run = under_way.id if under_way else airflow.trigger(DAG, conf)
     verb = "Found" if under_way else "Started"
-    say(f"{verb} {run} of {DAG} in {environment}, for {branch} at profile {profile}")
+    echo(f"{verb} {run} of {DAG} in {environment}, for {branch} at profile {profile}")
     if not paused:
         return Started(run, under_way is not None, under_way is not None and under_way.note == _UNPAUSED)
-    say(f"{DAG} is paused in {environment}: unpaused for this run, and paused again at its end")
+    echo(f"{DAG} is paused in {environment}: unpaused for this run, and paused again at its end")
     airflow.annotate(DAG, run, _UNPAUSED)
     before = {known.id for known in runs}
     airflow.unpause(DAG)
@@ -111,7 +111,7 @@ def start(
         if missed:
             # One run at a time: it would go first. Deleted, it would be added again.
             airflow.settle(DAG, missed)
-            say(f"Ended {missed}, the daily training of main that unpausing had started")
+            echo(f"Ended {missed}, the daily training of main that unpausing had started")
             break
         time.sleep(min(1.0, SCHEDULE_DELAY))
     return Started(run, under_way is not None, True)
@@ -189,9 +189,9 @@ def failure(airflow: Airflow, run: str, web: str) -> str:
 class Progress:
     """Reports each task as it starts and ends, and from time to time that it still runs."""
 
-    def __init__(self, say: Callable[[str], None], *, starts: bool = True) -> None:
-        """Print with `say`; without `starts`, not that a task has started or goes on."""
-        self._say = say
+    def __init__(self, echo: Callable[[str], None], *, starts: bool = True) -> None:
+        """Print with `echo`; without `starts`, not that a task has started or goes on."""
+        self._echo = echo
         self._starts = starts
         self._said: dict[str, str] = {}
         self._at = time.monotonic()
@@ -206,16 +206,16 @@ class Progress:
                 continue
             took = f"  ({duration(task.seconds)})" if task.seconds is not None and task.state in ENDED else ""
             again = f", attempt {task.attempt}" if task.attempt > 1 else ""
-            self._tell(f"{SIGNS[task.state][0]} {task.name}: {task.state}{again}{took}")
+            self._report(f"{SIGNS[task.state][0]} {task.name}: {task.state}{again}{took}")
         if self._starts and time.monotonic() - self._at > HEARTBEAT:
             for task in tasks:
                 if task.state == "running" and task.seconds is not None:
-                    self._tell(f"… {task.name}: running for {duration(task.seconds)}")
+                    self._report(f"… {task.name}: running for {duration(task.seconds)}")
             self._at = time.monotonic()
 
-    def _tell(self, line: str) -> None:
+    def _report(self, line: str) -> None:
         self._at = time.monotonic()
-        self._say(line)
+        self._echo(line)
 
 
 def _look(airflow: Airflow, run: str) -> tuple[str, list[Task]]:

@@ -70,22 +70,22 @@ def train(
     if known is None:
         raise TrainingError(f"{path}: names no Airflow of {environment}; start the environments: make up")
 
-    def say(line: str) -> None:
+    def echo(line: str) -> None:
         OUT.print(line, soft_wrap=True, markup=False)
 
     again = instructions.train(branch, *(() if profile == "full" else ("--profile", profile)))
     with Airflow(known, timeout=30) as airflow:
         started = training_runs.start(
-            airflow, branch, commit, profile, environment=environment, unpause=wait, say=say
+            airflow, branch, commit, profile, environment=environment, unpause=wait, echo=echo
         )
-        say(f"Watch it: {known.web or known.url}/dags/{training_runs.DAG}/runs/{started.run}")
+        echo(f"Watch it: {known.web or known.url}/dags/{training_runs.DAG}/runs/{started.run}")
         if not wait:
-            say(f"Follow it: {again}")
+            echo(f"Follow it: {again}")
             return
         try:
             seconds = minutes * 60
             state = training_runs.follow(
-                airflow, started.run, seconds=seconds, show=training_runs.Progress(say)
+                airflow, started.run, seconds=seconds, show=training_runs.Progress(echo)
             )
         except KeyboardInterrupt:
             goes_on = f" {training_runs.DAG} stays unpaused until then." if started.unpaused else ""
@@ -96,10 +96,12 @@ def train(
             raise TrainingError(f"{started.run} is not over after {minutes:g} minutes, and goes on: {again}")
         if started.unpaused:
             training_runs.settle(airflow, started.run)
-            say(f"{training_runs.DAG} is paused again")
+            echo(f"{training_runs.DAG} is paused again")
         if state != "success":
             raise TrainingError(training_runs.failure(airflow, started.run, f"{known.web or known.url}"))
-    _tell(ReleaseState.fetch(repository, remote), remote, candidate_branch(started.run), branch, profile, say)
+    _report(
+        ReleaseState.fetch(repository, remote), remote, candidate_branch(started.run), branch, profile, echo
+    )
 
 
 def _put_on_main(state: Any, remote: str, branch: str, head: str) -> tuple[str, str]:
@@ -140,18 +142,18 @@ def _pushed(repository: Any, remote: str, branch: str) -> str:
     return commit
 
 
-def _tell(state: Any, remote: str, candidate: str, branch: str, profile: str, say: Any) -> None:
+def _report(state: Any, remote: str, candidate: str, branch: str, profile: str, echo: Any) -> None:
     """Print the result of a run that succeeded."""
     reference = state.repository.branch_ref(remote, candidate)
     if profile != "full":
-        say(f"The pipeline works on {branch}. A model of profile {profile} is never proposed. Next:")
-        say(f"  {instructions.train(branch)}")
+        echo(f"The pipeline works on {branch}. A model of profile {profile} is never proposed. Next:")
+        echo(f"  {instructions.train(branch)}")
     elif not state.repository.has(reference):
-        say(f"Nothing new: {branch} or main already has the model, metrics and data that the run made.")
-        say("  .venv/bin/gitops status")
+        echo(f"Nothing new: {branch} or main already has the model, metrics and data that the run made.")
+        echo("  .venv/bin/gitops status")
     else:
         OUT.print(f"Candidate: {candidate}", style="green", soft_wrap=True, markup=False)
-        say(f"  {state.repository.commit_info(reference).subject}")
-        say("Next:")
+        echo(f"  {state.repository.commit_info(reference).subject}")
+        echo("Next:")
         for command in instructions.review(candidate):
-            say(f"  {command}")
+            echo(f"  {command}")

@@ -23,7 +23,7 @@ from gitops.runtime import installed
 
 FOLDER = "dags"
 _TIMEOUT = 120
-# What a DAG file needs to load. Everything else (tokens, passwords) is none of its business.
+# Variables that a DAG file needs to load; others, such as tokens and passwords, are not passed on.
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV")
 
 

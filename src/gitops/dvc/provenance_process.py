@@ -41,7 +41,7 @@ ALL_BYTES = 512 << 20
 IDLE = 20.0
 """Seconds without a question after which this process ends."""
 
-# What is loaded once, for all questions.
+# Modules that are loaded once, for all questions
 _LOADED = (
     *("dvc.dvcfile", "dvc.fs.git", "dvc.ignore", "dvc.repo.index", "dvc.utils.serialize"),
     *("dvc_data.hashfile.tree", "dvc_data.index", "jsonschema", "networkx", "pygtrie", "referencing"),
@@ -125,7 +125,7 @@ class _Node(GitObject):
         self._size = size
         self.children: dict[str, _Node] = {}
 
-    # scmrepo's class says that it returns None, and so its type
+    # By the type of scmrepo's class it returns None.
     def open(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, mode: str = "r", encoding: str | None = None, **_: Any
     ) -> io.BytesIO | io.StringIO:

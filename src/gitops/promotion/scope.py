@@ -9,8 +9,8 @@ CHECKS = ("test", "dags", "train")
 _ALL = frozenset(CHECKS)
 _NONE: frozenset[str] = frozenset()
 
-# The first pattern that fits decides, and what fits none needs all checks: a new kind of file must not pass
-# unseen. Linting and `gitops check` are quick, and always run.
+# The first matching pattern decides. A file without a match needs all checks: a new kind of file must not be
+# overlooked. Linting and `gitops check` are quick, and always run.
 _RULES: tuple[tuple[str, frozenset[str]], ...] = (
     # `gitops check` judges these, by the rules and by the gates.
     ("environments/*/release.yaml", _NONE),

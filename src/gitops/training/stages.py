@@ -22,7 +22,7 @@ from gitops.git.workspace import Origin, Workspace, workspace
 
 log = logging.getLogger(__name__)
 
-# `dvc push` goes on from what has arrived, so trying again is cheap; in all two minutes of pauses.
+# `dvc push` leaves out files that have arrived, so another attempt is cheap; in all two minutes of pauses.
 _PUSH_ATTEMPTS = 6
 
 

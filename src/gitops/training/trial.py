@@ -33,7 +33,7 @@ HEAD, BASE, TIMING = "head", "base", "timing.json"
 _PROFILE = ("python", "-m", "face_attributes", "profile", "small")
 _REPRO = ("dvc", "repro")
 _KEPT = ("metrics", "plots")
-# What the pipeline of a commit comes from. Commits that have these alike come to the same figures.
+# The sources of a pipeline's results: commits with equal sources get equal metrics.
 _MADE_FROM = (
     *(path for path in RELEASE_PATHS if path not in ("dags", LOCK)),
     "params.small.yaml",

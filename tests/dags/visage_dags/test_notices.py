@@ -91,7 +91,7 @@ def test_a_task_that_fails_is_told_of_without_secrets(environments: Sandbox, ser
     for text in (page, post["text"]):
         assert "AirflowFailException: planted: 1 &lt; 2 &amp; ***" in text
         assert "/tasks/talk?try_number=1" in text
-        assert "what to do" in text
+        assert "runbook" in text
         assert "docs/runbooks/talkative.md" in text
         assert sinks.PASSWORD not in text
     assert "docs/runbooks/talkative.md" in last.get_body().get_content()
@@ -109,7 +109,7 @@ def test_a_connection_to_git_that_makes_no_sense_silences_nobody(
     broken = f'{{"conn_type": "git", "host": "https://example.org/x", "extra": {extra}}}'
     monkeypatch.setenv("AIRFLOW_CONN_GIT_DEFAULT", broken)
     facts = notices._with_runbook({"DAG": "talkative", "release": "0" * 40})
-    assert facts["what to do"].endswith("docs/runbooks/talkative.md")
+    assert facts["runbook"].endswith("docs/runbooks/talkative.md")
 
 
 def test_without_connections_it_is_in_the_log(environments: Sandbox) -> None:
