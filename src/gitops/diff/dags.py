@@ -103,13 +103,13 @@ def changes(repository: Repository, before: str, after: str) -> list[DagChange]:
             "run make setup, or install visage-gitops[airflow]"
         )
     with ThreadPoolExecutor(2) as pool:
-        old, new = pool.map(lambda commit: load(repository, commit), (before, after))
+        old, new = pool.map(load, (repository, repository), (before, after))
     return compare(old, new, set(repository.changed(before, after)))
 
 
 def compare(old: Dags, new: Dags, edited: set[str] | frozenset[str] = frozenset()) -> list[DagChange]:
     """Tell two sets of DAGs apart; `edited` are the files that differ, to name DAGs whose code alone does."""
-    results = []
+    results: list[DagChange] = []
     for name in sorted(old.dags.keys() | new.dags.keys()):
         before, after = old.dags.get(name), new.dags.get(name)
         if before is None and after is not None:
@@ -129,7 +129,7 @@ def compare(old: Dags, new: Dags, edited: set[str] | frozenset[str] = frozenset(
 
 
 def _details(old: Dag, new: Dag) -> list[str]:
-    details = []
+    details: list[str] = []
     if old.schedule != new.schedule:
         details.append(f"schedule: {old.schedule} -> {new.schedule}")
     for name in sorted(old.params.keys() | new.params.keys()):

@@ -106,7 +106,7 @@ class Difference:
 
         If there was no release before, everything is new, and only the number of each kind is shown.
         """
-        lines = []
+        lines: list[str] = []
         for section in self.sections:
             if not section.changes:
                 lines.append(f"{section.title}: {'none' if self.before is None else 'unchanged'}")
@@ -118,7 +118,8 @@ class Difference:
             lines += [f"  {markdown.one_line(change)}" for change in section.changes[:most]]
             if len(section.changes) > most:
                 lines.append(f"  ... and {len(section.changes) - most} more")
-        kept, used = [], 0
+        kept: list[str] = []
+        used = 0
         for line in lines:
             used += len(line) + 1
             if used > longest:

@@ -54,7 +54,7 @@ def tracked(content: bytes) -> str:
     except ParseError as error:
         return f"cannot be read: {error}"
     outs = parse.sequence(parse.mapping(data).get("outs"))
-    return ", ".join(_object(out) for out in outs if isinstance(out, dict))
+    return ", ".join(_object(out) for out in outs if parse.is_mapping(out))
 
 
 def _object(out: Mapping[str, Any]) -> str:

@@ -257,7 +257,8 @@ def _signatures(
     state: ReleaseState, after: Environments, result: MergeResult, changed: list[str]
 ) -> list[Finding]:
     """Return the changes that an environment with signed releases would refuse after the merge."""
-    repository, head, findings = state.repository, result.commit, []
+    repository, head = state.repository, result.commit
+    findings: list[Finding] = []
     signers = signatures.trusted(repository, state.tip)
     listed = repository.read(head, SIGNERS) is not None
     to_be_signed = [SIGNERS]
@@ -328,7 +329,7 @@ def _model(state: ReleaseState, head: str, evidence: Evidence) -> Judgement:
 
 def _edited(repository: Repository, head: str) -> list[Finding]:
     """Name the figures that are not those of the run which `dvc.lock` records."""
-    findings = []
+    findings: list[Finding] = []
     for path in (EVALUATION, EXPORT):
         content = repository.read(head, path)
         recorded = lockfile.digest(repository, head, path) if content is not None else None

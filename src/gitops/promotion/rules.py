@@ -54,7 +54,7 @@ class Judgement:
     """
 
     findings: tuple[Finding, ...] = ()
-    gates: Mapping[str, tuple[GateResult, ...]] = field(default_factory=dict)
+    gates: Mapping[str, tuple[GateResult, ...]] = field(default_factory=dict[str, tuple[GateResult, ...]])
     models_checked: bool = True
 
     def __add__(self, other: "Judgement") -> "Judgement":

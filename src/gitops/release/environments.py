@@ -180,7 +180,7 @@ class Environments:
                 together.
 
         """
-        files = {}
+        files: dict[str, bytes] = {}
         for path in sorted((root / FOLDER).glob(f"*/{FILE}")):
             try:
                 with path.open("rb") as file:

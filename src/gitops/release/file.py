@@ -188,7 +188,7 @@ def history(
     path = path_of(environment)
     paths = () if follows else (path,)
     changes = repository.log(revision, *paths, options=("--first-parent", f"-{limit}"))
-    declarations = []
+    declarations: list[Declaration] = []
     sizes = repository.sizes([(change.id, path) for change in changes])
     changes = [
         change
@@ -221,7 +221,7 @@ def identities(repository: Repository, commits: Iterable[str]) -> dict[str, str]
     ]
     ids = repository.object_ids(names)
     width = len(RELEASE_PATHS) + 1
-    digests = {}
+    digests: dict[str, str] = {}
     for number, commit in enumerate(unique):
         tree, *parts = ids[number * width : (number + 1) * width]
         if tree is not None:

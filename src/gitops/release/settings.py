@@ -185,7 +185,7 @@ class Settings(BaseModel):
         """
         if name not in NAMES:
             raise SettingsError(name, "not a setting of Visage", f"those are {', '.join(NAMES)}")
-        value = getattr(self, name.lower())
+        value: str | float | tuple[str, ...] = getattr(self, name.lower())
         return list(value) if isinstance(value, tuple) else value
 
     @field_validator("active_dags", mode="before")

@@ -25,7 +25,7 @@ def objection(repository: Repository, declaration: Declaration) -> str | None:
     signers = trusted(repository, declaration.by)
     if signers is None:
         return f"{path}: {SIGNERS} lists nobody who may sign it; list who may, signed releases are asked for"
-    reasons = []
+    reasons: list[str] = []
     for commit in _authors(repository, declaration.by, path):
         reason = verify(repository, commit, signers)
         if reason is None:
