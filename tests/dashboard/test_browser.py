@@ -1,6 +1,5 @@
 """The page in a real api-server, looked at with a real browser, in each environment's settings."""
 
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -96,7 +95,6 @@ def test_a_year_below_a_path(
             begun = time.monotonic()
             assert session.get(f"{server.url}/visage/", params={"weeks": 52}, timeout=30).ok
             seconds.append(time.monotonic() - begun)
-        print(f"first {seconds[0]:.2f} s, then {statistics.median(seconds[1:]):.2f} s")
         assert max(seconds) < 2, seconds
         browser.wide(1280)
         browser.log_in(server)
