@@ -50,6 +50,7 @@ class Sandbox:
         self.environments = Environments.from_folder(self.layout.checkout)
         self.origin = Origin(self.layout)
         self.origin.prepare()
+        self.origin.enrol(self.environments)
         self.origin.configure_dvc()
         self.land({})
         self._migrated: Path | None = None

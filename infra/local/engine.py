@@ -96,12 +96,14 @@ class Engine:
         return found
 
     def prepare_origin(self, step: Step) -> None:
-        """Make origin, the DVC remote, and the checkout's remote `visage`."""
+        """Make origin, the DVC remote, the checkout's remote `visage`, and the keys of the environments."""
         made = self.origin.prepare()
+        head = self.origin.repository.resolve("main")
+        self.origin.enrol(self.names)
         self.origin.register()
         self.origin.configure_dvc()
         if made:
-            step.done(f"main is your commit {self.origin.repository.resolve('main')[:12]}")
+            step.done(f"main is your commit {head[:12]}, with the keys of {_some(self.names)}")
         elif head := self.origin.unpushed():
             step.done("was there")
             step.say(f"your commit {head[:12]} is not part of its main; to propose it:")

@@ -39,6 +39,11 @@ class EnvironmentPaths:
         return self.root / "secrets.json"
 
     @property
+    def verifier_key(self) -> Path:
+        """The private key with which the environment signs its verdicts."""
+        return self.root / "verifier_key"
+
+    @property
     def passwords(self) -> Path:
         """The file that Airflow's SimpleAuthManager reads."""
         return self.root / "passwords.json"
@@ -68,6 +73,11 @@ class Layout:
     def origin(self) -> Path:
         """The bare git repository that stands in for GitHub."""
         return self.state / "origin.git"
+
+    @property
+    def trust_root(self) -> Path:
+        """The commit of main from which on changes of the lists of keys must be signed."""
+        return self.state / "trust-root"
 
     @property
     def dvc_remote(self) -> Path:

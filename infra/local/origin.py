@@ -2,10 +2,13 @@
 
 import shutil
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from gitops.git.repository import Repository
 from gitops.paths import EVALUATION, MAIN
+from gitops.release.enrol import enrol
+from gitops.release.keys import PrivateKey
 from infra.local import files
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
@@ -52,6 +55,21 @@ class Origin:
         unfinished.rename(self.repository.path)
         return True
 
+    def enrol(self, environments: Iterable[str]) -> None:
+        """Create the key of each environment, and list its public half on `main`.
+
+        Raises:
+            GitopsError: A key cannot be used, or `main` has lists that nobody signed.
+
+        """
+        layout = self._layout
+        keys = {name: PrivateKey.create(layout.paths_of(name).verifier_key) for name in environments}
+        known = layout.trust_root.read_text().strip() if layout.trust_root.exists() else None
+        root = enrol(self.repository, keys, known)
+        if root != known:
+            files.write(layout.trust_root, f"{root}\n")
+        self.repository.git("config", "visage.trustRoot", str(layout.trust_root))
+
     def has_model(self) -> bool:
         """Whether `main` has a trained model. False if there is no repository yet."""
         return self.repository.path.is_dir() and self.repository.tree_id(MAIN, EVALUATION) is not None
@@ -66,16 +84,15 @@ class Origin:
         url = str(self.repository.path)
         if REMOTE not in self.checkout.remotes():
             self.checkout.git("remote", "add", REMOTE, url)
-            return
         present = self.checkout.git("remote", "get-url", REMOTE)
-        if present == url:
-            return
-        if not present.endswith("/.visage/origin.git"):
-            raise EngineError(
-                f"the git remote {REMOTE} of this checkout is {present}; "
-                f"give it another name: git remote rename {REMOTE} NAME"
-            )
-        self.checkout.git("remote", "set-url", REMOTE, url)
+        if present != url:
+            if not present.endswith("/.visage/origin.git"):
+                raise EngineError(
+                    f"the git remote {REMOTE} of this checkout is {present}; "
+                    f"give it another name: git remote rename {REMOTE} NAME"
+                )
+            self.checkout.git("remote", "set-url", REMOTE, url)
+        self.checkout.git("config", f"remote.{REMOTE}.trustRoot", str(self._layout.trust_root))
 
     def unregister(self) -> bool:
         """Remove the remote `visage` and its branches from the checkout. Return whether it existed."""

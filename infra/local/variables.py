@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 
 import dashboard
 import gitops
-from gitops.release import settings
+from gitops.release import keys, settings, signatures
 from infra.local.database import SETTING as DATABASE_SETTING
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
@@ -127,6 +127,8 @@ def derive(
         **declared,
         "WEB_PORT": str(address.port),
         "VISAGE_HOME": str(paths.data),
+        keys.VARIABLE: str(paths.verifier_key),
+        signatures.TRUST_ROOT: str(layout.trust_root),
         "AIRFLOW_HOME": str(paths.airflow),
         "AIRFLOW_CONN_FS_DEFAULT": json.dumps({"conn_type": "fs"}),
         "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(layout.origin)}),

@@ -2,7 +2,7 @@
 
 GitopsError
 ├── FindingError            carries the finding
-│   ├── ReleaseError, SettingsError, GateError (NoModelError), ModelError
+│   ├── ReleaseError, SettingsError, KeyFileError, GateError (NoModelError), ModelError
 ├── RuleError               carries every finding that forbids a change
 └── the rest                one for each part
 """
@@ -79,6 +79,10 @@ class SettingsError(FindingError):
 
 class VerdictError(GitopsError):
     """A verdict tag cannot be read or recorded."""
+
+
+class KeyFileError(FindingError):
+    """The key of an environment is missing, or cannot be used."""
 
 
 class GateError(FindingError):

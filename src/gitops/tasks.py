@@ -380,6 +380,7 @@ def judge(*, commit: str, incumbent: str) -> dict[str, Any]:
         task_context.environment(),
         home=task_context.workspaces(),
         cache=task_context.home(),
+        mirror=task_context.mirror(),
     )
     return {"table": markdown(rows), "failed": [str(row) for row in rows if not row.ok]}
 
@@ -429,10 +430,13 @@ def verify(*, release: str) -> dict[str, Any]:
 
 
 def publish_verdict(*, verdict: Mapping[str, Any]) -> dict[str, str]:
-    """Push a verdict as a tag.
+    """Sign a verdict with the key of this environment, and push it as a tag.
 
     Returns:
         `tag`: its name. `message`: its message. `reason`: the reason of a rejection, or "".
+
+    Raises:
+        RuleError: if it is a verdict of another environment.
 
     """
     from gitops.airflow import task_context
@@ -440,6 +444,8 @@ def publish_verdict(*, verdict: Mapping[str, Any]) -> dict[str, str]:
     from gitops.training import verification
 
     read = Verdict.model_validate(verdict)
+    if read.environment != task_context.environment():
+        raise RuleError(f"{read.tag}: {task_context.environment()} does not sign for {read.environment}")
     verification.publish(task_context.origin(), read, mirror=task_context.mirror())
     return {"tag": read.tag, "message": read.message, "reason": read.reason}
 

@@ -9,6 +9,8 @@ from typing import Any
 from gitops.git.repository import Repository
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, promote, push
+from gitops.release import keys
+from gitops.release.keys import PrivateKey
 from gitops.release.state import ReleaseState
 from gitops.release.verdicts import Verdict, record
 from tests.support.environments import THESE
@@ -34,6 +36,8 @@ class Lab:
     def __init__(self, folder: Path, template: Path | None = None) -> None:
         """Make it in `folder`; as a copy of one that was made before, where there is one."""
         self.origin, self.clone = Repository(folder / "origin.git"), Repository(folder / "clone")
+        self.keys = folder / "keys"
+        """The private key of each environment."""
         if template is not None:
             shutil.copytree(template, folder)
             self.clone.git("remote", "set-url", "origin", str(self.origin.path))
@@ -54,6 +58,7 @@ class Lab:
                 files[path] = (ROOT / path).read_bytes()
             release = b"follow: main\n" if THESE.follows(environment) else b"commit: null\n"
             files[f"environments/{environment}/release.yaml"] = release
+            files[keys.path_of(environment)] = self.key(environment).line(environment)
         first = self.origin.commit_files(None, files, "Start")
         self.origin.git("update-ref", "refs/heads/main", first)
         Repository.clone(str(self.origin.path), self.clone.path, "--template=")
@@ -61,6 +66,10 @@ class Lab:
     @property
     def tip(self) -> str:
         return self.origin.resolve("refs/heads/main")
+
+    def key(self, environment: str) -> PrivateKey:
+        """Return the key of an environment, a new one where it has none."""
+        return PrivateKey.create(self.keys / environment)
 
     def commit(
         self, files: Mapping[str, bytes | None], *, on: str | None = None, message: str = "Change"
@@ -110,7 +119,8 @@ class Lab:
         self, environment: str, commit: str, verdict: str = "verified", *, at: datetime | None = None
     ) -> None:
         self.clone.fetch(self.remote)
-        record(self.clone, self.remote, self.verdict(environment, commit, verdict, at=at))
+        given = self.verdict(environment, commit, verdict, at=at)
+        record(self.clone, self.remote, given, self.key(environment))
 
     def state(self) -> ReleaseState:
         return ReleaseState.fetch(self.clone, self.remote)

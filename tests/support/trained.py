@@ -23,11 +23,13 @@ from gitops.model import drift_comparison
 from gitops.model.evaluation import evaluation
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, push
+from gitops.release.keys import PrivateKey, path_of
 from gitops.release.state import ReleaseState
 from gitops.release.verdicts import Verdict, record
 from gitops.training.candidate import candidate_branch, propose, run_branch
 from gitops.training.stages import run_command
 from tests.docs import places
+from tests.support.environments import THESE
 from visage_dags import labelled
 
 RUN = "manual__2026-01-07T00:00:00+00:00"
@@ -74,7 +76,7 @@ class Trained:
 
     def copy(self, folder: Path) -> "Trained":
         """Copy checkout and origin, for a test that changes them; data and models are not copied."""
-        for name in ("checkout", "origin.git"):
+        for name in ("checkout", "origin.git", "keys"):
             shutil.copytree(self.folder / name, folder / name, symlinks=True)
         made = Trained(folder)
         made.checkout.git("remote", "set-url", "origin", str(made.origin.path))
@@ -121,13 +123,17 @@ class Trained:
             "samples": claimed.samples,
             "at": datetime.now(UTC),
         }
-        record(self.checkout, "origin", Verdict.model_validate(data))
+        key = PrivateKey.load(self.folder / "keys" / environment)
+        record(self.checkout, "origin", Verdict.model_validate(data), key)
 
 
 def train(folder: Path) -> Trained:
     """Train in `folder` and propose the result, in the order of dags/ml_pipeline_dag.py."""
     checkout = Repository(places.clone(folder / "checkout").folder)
     _take_little(checkout.path / "params.yaml")
+    for environment in THESE:
+        key = PrivateKey.create(folder / "keys" / environment)
+        (checkout.path / path_of(environment)).write_bytes(key.line(environment))
     checkout.git("checkout", "--quiet", "-B", "main")
     checkout.git("add", "--all")
     variables = checkout.identity()

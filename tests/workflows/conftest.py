@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from gitops.git.repository import Repository
+from gitops.release.keys import PrivateKey, path_of
 from gitops.release.verdicts import Verdict
+from tests.support.environments import THESE
 from tests.support.forge import Forge
 from tests.support.forge_server import serve
 from tests.workflows.runner import Run, copy
@@ -92,6 +94,8 @@ class World:
             shutil.rmtree(self.source / name, ignore_errors=True)
         (self.source / "dvc.lock").unlink(missing_ok=True)
         files = {"dvc.yaml": DVC, "tiny_pipeline.py": PIPELINE, CODE: b"ACCURACY = 0.7\n"}
+        for name in THESE:
+            files[path_of(name)] = self.key(name).line(name)
         for name, content in files.items():
             (self.source / name).write_bytes(content)
         checkout = Repository(self.source)
@@ -158,8 +162,12 @@ class World:
         """Everything that the last run of a workflow printed."""
         return "\n".join(result.log for result in self.last(name).results.values())
 
+    def key(self, environment: str) -> PrivateKey:
+        """Return the key of an environment."""
+        return PrivateKey.create(self.folder / "keys" / environment)
+
     def verify(self, environment: str, commit: str, verdict: str = "verified") -> None:
-        """Let an environment say what it found, with the deploy key that it has."""
+        """Let an environment say what it found, signed with its key, and pushed with its deploy key."""
         data = {
             "verdict": verdict,
             "environment": environment,
@@ -171,7 +179,8 @@ class World:
             "at": datetime.now(UTC),
         }
         made = Verdict.model_validate(data)
-        tag = self.forge.repository.tag(commit, made.tag, made.message)
+        key = self.key(environment)
+        tag = self.forge.repository.tag(commit, made.tag, made.message, at=made.at, sign=key.sign)
         self.forge.push(f"refs/tags/{made.tag}", tag, actor=f"deploy key of {environment}")
 
     def declared(self, environment: str) -> str:

@@ -185,12 +185,18 @@ class ReleaseBundle(GitDagBundle):
                 env=self.hook.env if self.hook else None,
                 timeout=_FETCH_TIMEOUT,
             )
-        if bare.has(MAIN) and not bare.is_ancestor(MAIN, _INCOMING):
+        if bare.has(MAIN) and not bare.leads_to(MAIN, _INCOMING):
+            known = bare.resolve(MAIN)
+            put_back = (
+                f"put it back: git switch --detach {known} && git merge --no-ff {bare.resolve(_INCOMING)} && "
+                "git push REMOTE HEAD:main"
+                if bare.is_ancestor(MAIN, _INCOMING)
+                else f"if that was meant, delete {bare.path} to accept the new history"
+            )
             self._say(
                 "history",
-                f"main was rewritten: {bare.resolve(MAIN)[:12]} is not part of it any more. The "
-                "served release "
-                f"stays; if that was meant, delete {bare.path} to accept the new history",
+                f"main was rewritten: it did not grow out of {known[:12]}. The served release stays; "
+                f"{put_back}",
             )
         elif bare.has(_INCOMING):
             bare.git("update-ref", MAIN, bare.resolve(_INCOMING))
@@ -209,7 +215,7 @@ class ReleaseBundle(GitDagBundle):
                 fault = may_run(state, self.environment, declared)
                 refused = str(fault) if fault else None
                 if refused is None and strict:
-                    refused = self._unsigned_declaration(bare, declaration)
+                    refused = self._unsigned_declaration(state, declaration)
         except ReleaseError as error:
             refused = str(error)
         if refused is None:
@@ -254,13 +260,13 @@ class ReleaseBundle(GitDagBundle):
             return False
         return lines.get(_SIGNED, (0, ""))[1] == "true"
 
-    def _unsigned_declaration(self, bare: Repository, declaration: Declaration) -> str | None:
+    def _unsigned_declaration(self, state: ReleaseState, declaration: Declaration) -> str | None:
         """Return why a declaration does not count where releases must be signed, or None where it does."""
         if declaration.release.follow:
             # Nobody signs for each commit of main, and nobody may make this environment follow it.
             path = environments.path_of(self.environment)
             return f"{path}: {self.environment} follows main, but asks for signed releases; write `after`"
-        return signatures.objection(bare, declaration)
+        return signatures.objection(state.trust, declaration)
 
     def _unsigned(self, state: ReleaseState, commit: str) -> bool:
         """Whether main never declared a commit here in a way that counts where releases must be signed."""
@@ -268,7 +274,7 @@ class ReleaseBundle(GitDagBundle):
         if last and last.commit == commit:
             return False  # It was taken when it was declared, and goes on running.
         return all(
-            self._unsigned_declaration(state.repository, declaration)
+            self._unsigned_declaration(state, declaration)
             for declaration in state.history(self.environment)
             if declaration.commit == commit
         )

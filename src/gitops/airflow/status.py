@@ -16,7 +16,7 @@ from gitops.airflow.client import VERIFY, Access, Airflow
 from gitops.dvc import provenance
 from gitops.errors import AirflowError, GateError, ReleaseError
 from gitops.model.evaluation import evaluation
-from gitops.release import contract
+from gitops.release import contract, keys
 from gitops.release import file as release_file
 from gitops.release.environments import TERMINAL, Color
 from gitops.release.state import ReleaseState, last_good
@@ -232,6 +232,20 @@ def show(
             if commands:
                 console.print(f"\n{what}\n", markup=False)
                 console.print(instructions.text(commands, "    "), soft_wrap=True, markup=False)
+
+
+def without_keys(state: ReleaseState) -> Iterator[str]:
+    """List the environments whose verdicts cannot count, and the command that helps."""
+    lists = state.trust.lists
+    if lists.problem:
+        yield f"No verdict counts: {lists.problem}"
+        return
+    for name in state.environments:
+        if lists.keys(name) is None:
+            yield (
+                f"{name}: no verdict counts: there is no {keys.path_of(name)} on main; "
+                f"make it: .venv/bin/gitops keys create {name} --push"
+            )
 
 
 def ignored(tags: Sequence[Ignored], remote: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
+from gitops.cli import keys as keys_cli
 from gitops.cli import releases, review, train
 from gitops.cli.options import ERR, OUT, show_logs
 from gitops.errors import GitopsError, NothingToDoError, RuleError
@@ -82,4 +83,5 @@ for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
 app.command("release-hold", hidden=True)(releases.unhold)  # its earlier name
+app.add_typer(keys_cli.app, name="keys", rich_help_panel="Keys")
 app.add_typer(github_cli.app, name="github", rich_help_panel="GitHub")

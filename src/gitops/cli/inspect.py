@@ -20,10 +20,10 @@ def status(
     """Show the declared and the running release of each environment, wave by wave.
 
     Exits with status 0 only if every environment runs the release that main declares for it. Prints ignored
-    tags, which look like verdicts but are not valid, on stderr.
+    tags, which look like verdicts but are not valid, and environments without a key on stderr.
     """
     from gitops.airflow.client import ACCESS_FILE, load_access
-    from gitops.airflow.status import collect, ignored, show
+    from gitops.airflow.status import collect, ignored, show, without_keys
     from gitops.dvc import provenance
     from gitops.release.state import ReleaseState
 
@@ -43,7 +43,7 @@ def status(
             soft_wrap=True,
             style="red",
         )
-    for line in ignored(state.verdicts.ignored, remote):
+    for line in (*without_keys(state), *ignored(state.verdicts.ignored, remote)):
         ERR.print(line, markup=False, soft_wrap=True, style="yellow")
     if state.environments_problem or not all(row.agree for row in rows):
         raise typer.Exit(1)

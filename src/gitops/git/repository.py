@@ -11,8 +11,8 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -53,8 +53,9 @@ def is_full_sha(text: str) -> bool:
 class Tag:
     """A tag: its name without `refs/tags/`, its own object id, and the commit that it marks.
 
-    `message` and `at` are those of an annotated tag. `problem` is the reason if it is not an annotated tag on
-    a commit that can be read, or None where it is one.
+    `message` and `at` are those of an annotated tag. `signature` is at the end of its object, b"" where there
+    is none, and `signed` is everything before. `problem` is the reason if it is not an annotated tag on a
+    commit that can be read, or None where it is one.
     """
 
     name: str
@@ -63,6 +64,8 @@ class Tag:
     message: str = ""
     at: datetime | None = None
     problem: str | None = None
+    signed: bytes = field(default=b"", repr=False)
+    signature: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -406,6 +409,18 @@ class Repository:
         """Return a best common ancestor of two commits, or None where their histories never met."""
         return next(iter(self.merge_bases(first, second)), None)
 
+    def leads_to(self, commit: str, tip: str) -> bool:
+        """Whether `tip` grew out of `commit`: whether it is among the first parents of `tip`.
+
+        A merge may have any commit as its first parent. So a commit that contains another one need not have
+        grown out of it, and then its history, told by first parents, is another one.
+        """
+        start, end = self.resolve(commit), self.resolve(tip)
+        if start == end:
+            return True
+        grown = self.git("rev-list", "--first-parent", "--parents", f"{start}..{end}").split("\n")
+        return start in grown[-1].split(" ")[1:2]
+
     def log(self, revision: str, *paths: str, options: Iterable[str] = ()) -> list[Commit]:
         """Return the commits that lead to `revision` (and change `paths`, where given), newest first."""
         listed = self.git("rev-list", *options, "--end-of-options", revision, "--", *paths)
@@ -556,11 +571,30 @@ class Repository:
             env=self.identity() | dict(env or {}),
         )
 
-    def tag(self, commit: str, name: str, message: str) -> str:
-        """Write an annotated tag object on `commit` and return its id, without making a local tag of it."""
-        ident = self.git("var", "GIT_COMMITTER_IDENT", env=self.identity())
-        content = f"object {self.resolve(commit)}\ntype commit\ntag {name}\ntagger {ident}\n\n{message}\n"
-        return self.git("mktag", input=content)
+    def tag(
+        self,
+        commit: str,
+        name: str,
+        message: str,
+        *,
+        at: datetime | None = None,
+        sign: Callable[[bytes], bytes] | None = None,
+    ) -> str:
+        """Write an annotated tag object on `commit` and return its id, without making a local tag of it.
+
+        Args:
+            commit: The commit that it marks.
+            name: The name, without `refs/tags/`.
+            message: The message.
+            at: The date; by default the present.
+            sign: Returns the signature of a content, which is appended to it.
+
+        """
+        date = {} if at is None else {"GIT_COMMITTER_DATE": f"@{int(at.timestamp())} +0000"}
+        ident = self.git("var", "GIT_COMMITTER_IDENT", env=self.identity() | date)
+        header = f"object {self.resolve(commit)}\ntype commit\ntag {name}\ntagger {ident}"
+        content = f"{header}\n\n{message}\n".encode("utf-8", "surrogateescape")
+        return self.git("mktag", input=content + (sign(content) if sign else b""))
 
     def push(
         self,
@@ -681,7 +715,10 @@ def _tag(name: str, object_id: str, entry: tuple[str, str, int] | None, content:
         return Tag(name, object_id, object_id, problem=f"a lightweight tag{marks}")
     if content is None:
         return Tag(name, object_id, object_id, problem=f"{entry[2]:,} bytes long")
-    header, _, message = content.partition(b"\n\n")
+    # Where git itself divides it: at the last line that begins a signature.
+    end = content.rfind(b"\n-----BEGIN SSH SIGNATURE-----\n") + 1 or len(content)
+    signed, signature = content[:end], content[end:]
+    header, _, message = signed.partition(b"\n\n")
     target = re.match(rb"object ([0-9a-f]{40,64})\ntype ([a-z]+)\n", header)
     time = _TIME.search(header)
     problem = None
@@ -700,4 +737,6 @@ def _tag(name: str, object_id: str, entry: tuple[str, str, int] | None, content:
         text.rstrip("\n"),
         moment(time[1].decode() if time else ""),
         problem,
+        signed,
+        signature,
     )

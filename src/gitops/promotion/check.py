@@ -11,10 +11,11 @@ from gitops.git.merge_result import MergeResult, merge_result
 from gitops.git.repository import Repository
 from gitops.paths import EVALUATION, EXPORT, LOCK
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model, judge_release
-from gitops.release import contract, environments, settings, signatures
+from gitops.release import contract, environments, keys, settings, signatures
 from gitops.release import file as release_file
 from gitops.release.environments import Environments
 from gitops.release.file import Release
+from gitops.release.keys import KeyList
 from gitops.release.settings import Settings
 from gitops.release.signatures import SIGNERS
 from gitops.release.state import ReleaseState
@@ -259,9 +260,12 @@ def _signatures(
     """Return the changes that an environment with signed releases would refuse after the merge."""
     repository, head = state.repository, result.commit
     findings: list[Finding] = []
-    signers = signatures.trusted(repository, state.tip)
+    trust = state.trust
+    signers = trust.lists.signers
     listed = repository.read(head, SIGNERS) is not None
-    to_be_signed = [SIGNERS]
+    if trust.lists.problem:
+        findings.append(Finding(state.main, trust.lists.problem, "see docs/releases.md"))
+    to_be_signed: list[str] = []
     for environment in state.environments:
         if _asks(repository, state.tip, environment):
             to_be_signed += [release_file.path_of(environment), environments.path_of(environment)]
@@ -274,10 +278,18 @@ def _signatures(
             findings.append(
                 Finding(file, f"{SIGNERS} lists who may release", "write REQUIRE_SIGNED_RELEASES=true")
             )
+    right = "sign it: git config commit.gpgSign true, then propose or commit it again"
     for path in to_be_signed:
         if signers and path in changed and (why := signatures.unsigned(repository, result, path, signers)):
-            right = "sign it: git config commit.gpgSign true, then propose or commit it again"
             findings.append(Finding(path, why, right))
+    for path in (SIGNERS, *map(keys.path_of, after)):
+        if path not in changed:
+            continue
+        if why := trust.refuses(result, path):
+            findings.append(Finding(path, why, right))
+        content = repository.read(head, path) if path != SIGNERS else None
+        for problem in KeyList.read(content).problems if content else ():
+            findings.append(Finding(path, problem, "see docs/releases.md"))
     return findings
 
 

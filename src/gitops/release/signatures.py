@@ -1,57 +1,204 @@
-"""Signatures: who may change the release of an environment that requires signed releases.
+"""Signatures: who may change a release that must be signed, and whose verdicts count.
 
-`environments/allowed_signers` lists them, in the format of ssh-keygen. Whoever may push to main could change
-that list too, so its first version is trusted as it is, and each later one only where somebody listed in the
-one before has signed the change.
+`environments/allowed_signers` lists the people, `environments/<env>/verifiers` the keys of an environment,
+both in the format of ssh-keygen. Whoever may push to main could change these lists too. So the first version
+of a list is trusted as it is, and each later one only where somebody in the version before has signed the
+change. People on the list of signers may sign a change of `verifiers` too; once there is that list, they must
+sign its first version.
+
+A trust root is a commit of main that an environment, or a checkout, was started with. The lists of that
+commit are trusted as they are, and main counts only where it grew out of it.
 """
 
+import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from gitops.git.merge_result import MergeResult
-from gitops.git.repository import Repository
+from gitops.git.repository import Repository, is_full_sha
+from gitops.release import keys
 from gitops.release.file import Declaration, path_of
+from gitops.release.keys import KeyList
 
 SIGNERS = "environments/allowed_signers"
+TRUST_ROOT = "VISAGE_TRUST_ROOT"
+"""The trust root of a process: a commit, or the absolute path of a file that holds it."""
+
+_LARGEST = 65_536
+# Each of these could make git take another program or another list, or refuse what the list allows.
+_VERIFYING = {
+    "gpg.minTrustLevel": "undefined",
+    "gpg.ssh.program": "ssh-keygen",
+    "gpg.ssh.revocationFile": os.devnull,
+}
 
 
-def objection(repository: Repository, declaration: Declaration) -> str | None:
+@dataclass(frozen=True)
+class Lists:
+    """The lists that count at a commit of main.
+
+    Attributes:
+        signers: The people who may sign, or None if nobody is listed.
+        verifiers: The keys of each environment that has any.
+        problem: The reason why no list counts.
+
+    """
+
+    signers: bytes | None = None
+    verifiers: Mapping[str, bytes] = field(default_factory=dict)
+    problem: str | None = None
+
+    def keys(self, environment: str) -> KeyList | None:
+        """Return the keys of an environment, or None if none are listed."""
+        content = self.verifiers.get(environment)
+        return None if content is None else KeyList.read(content)
+
+
+class Trust:
+    """The lists of a main, and who may change them."""
+
+    def __init__(
+        self, repository: Repository, tip: str, environments: Iterable[str], root: str | None = None
+    ) -> None:
+        """Look at main as it is at `tip`, with the keys of `environments` and the trust root `root`."""
+        self.repository = repository
+        self.tip = tip
+        self.root = root
+        self._paths = {SIGNERS: None, **{keys.path_of(name): name for name in environments}}
+
+    @classmethod
+    def load(
+        cls, repository: Repository, tip: str, environments: Iterable[str], *, remote: str | None = None
+    ) -> "Trust":
+        """Look at main as it is at `tip`, with the trust root of the process or of the remote."""
+        return cls(repository, tip, environments, configured_root(repository, remote))
+
+    @cached_property
+    def lists(self) -> Lists:
+        """The lists that count now."""
+        problem = self._uprooted()
+        return self.at(self.tip) if problem is None else Lists(problem=problem)
+
+    def at(self, commit: str) -> Lists:
+        """Return the lists that counted at a commit of main; before the trust root, those of the root."""
+        repository, root = self.repository, self.root
+        trusted: dict[str, bytes] = {}
+        before: dict[str, bytes | None] = {}
+        revision = commit
+        if root is not None:
+            before = self._contents([root])[0]
+            trusted = {path: content for path, content in before.items() if content and _lists(content)}
+            revision = f"{root}..{commit}"
+        changes = [
+            change.id
+            for change in reversed(repository.log(revision, *self._paths, options=("--first-parent",)))
+        ]
+        for change, contents in zip(changes, self._contents(changes), strict=True):
+            accepted = {
+                path: content
+                for path, content in contents.items()
+                if content
+                and _lists(content)
+                and content != before.get(path)
+                and self._accepts(trusted, path, change)
+            }
+            trusted |= accepted
+            before = contents
+        verifiers = {
+            name: trusted[path] for path, name in self._paths.items() if name is not None and path in trusted
+        }
+        return Lists(trusted.get(SIGNERS), verifiers)
+
+    def refuses(self, result: MergeResult, path: str) -> str | None:
+        """Return why a merge's change of a list would not count, or None if it would."""
+        lists = self.lists
+        listed = {
+            SIGNERS: lists.signers,
+            **{keys.path_of(name): text for name, text in lists.verifiers.items()},
+        }
+        may_sign = [content for name in dict.fromkeys((SIGNERS, path)) if (content := listed.get(name))]
+        return unsigned(self.repository, result, path, b"\n".join(may_sign)) if may_sign else None
+
+    def _uprooted(self) -> str | None:
+        """Return why main does not count, or None if it does."""
+        root, repository = self.root, self.repository
+        if root is None:
+            return None
+        if not is_full_sha(root):
+            return f"{TRUST_ROOT}: {root[:200]}: not the full id of a commit of main; name one that you trust"
+        if not repository.has(root):
+            return f"{TRUST_ROOT}: there is no commit {root[:12]} here; fetch the whole history of main"
+        if not repository.leads_to(root, self.tip):
+            return (
+                f"main did not grow out of its trust root {root[:12]}; put it back, or trust a later commit: "
+                f"{TRUST_ROOT}"
+            )
+        return None
+
+    def _contents(self, commits: list[str]) -> list[dict[str, bytes | None]]:
+        names = [(commit, path) for commit in commits for path in self._paths]
+        sizes = self.repository.sizes(names)
+        small = [
+            name for name, size in zip(names, sizes, strict=True) if size is not None and size <= _LARGEST
+        ]
+        found = dict(zip(small, self.repository.read_all(small), strict=True))
+        return [{path: found.get((commit, path)) for path in self._paths} for commit in commits]
+
+    def _accepts(self, trusted: Mapping[str, bytes], path: str, change: str) -> bool:
+        may_sign = [trusted[name] for name in dict.fromkeys((SIGNERS, path)) if name in trusted]
+        if not may_sign:
+            return True
+        allowed = b"\n".join(may_sign)
+        repository = self.repository
+        return any(
+            verify(repository, commit, allowed) is None for commit in _authors(repository, change, path)
+        )
+
+
+def configured_root(repository: Repository, remote: str | None) -> str | None:
+    """Return the trust root: that of the process, or of the remote in the configuration of the checkout."""
+    value = os.environ.get(TRUST_ROOT, "")
+    if not value:
+        name = "visage.trustRoot" if remote is None else f"remote.{remote}.trustRoot"
+        value = repository.run("config", "--local", "--get", name).stdout.decode("utf-8", "replace").strip()
+    if not value.startswith("/"):
+        return value or None
+    try:
+        with Path(value).open("rb") as file:
+            return file.read(100).decode("utf-8", "replace").strip()
+    except OSError as error:
+        return f"{value}: {error.strerror}"
+
+
+def objection(trust: Trust, declaration: Declaration) -> str | None:
     """Return None if an allowed signer signed the last change of the release file, else the reason.
 
     The allowed signers are those that were listed before that change.
     """
     path = path_of(declaration.environment)
-    signers = trusted(repository, declaration.by)
+    if trust.lists.problem:
+        return f"{path}: {trust.lists.problem}"
+    signers = trust.at(declaration.by).signers
     if signers is None:
         return f"{path}: {SIGNERS} lists nobody who may sign it; list who may, signed releases are asked for"
     reasons: list[str] = []
-    for commit in _authors(repository, declaration.by, path):
-        reason = verify(repository, commit, signers)
+    for commit in _authors(trust.repository, declaration.by, path):
+        reason = verify(trust.repository, commit, signers)
         if reason is None:
             return None
         reasons.append(reason)
     return f"{path}: {reasons[-1]}; change it in a commit that somebody listed in {SIGNERS} has signed"
 
 
-def trusted(repository: Repository, tip: str) -> bytes | None:
-    """Return the list of signers that holds at a commit of main, or None where there is none."""
-    changes = [change.id for change in repository.log(tip, SIGNERS, options=("--first-parent",))]
-    contents = repository.read_all([(change, SIGNERS) for change in changes])
-    signers: bytes | None = None
-    for change, content in reversed(list(zip(changes, contents, strict=True))):
-        if signers is None or any(
-            verify(repository, commit, signers) is None for commit in _authors(repository, change, SIGNERS)
-        ):
-            signers = content if content and content.strip() else signers
-    return signers
-
-
 def unsigned(repository: Repository, result: MergeResult, path: str, signers: bytes) -> str | None:
     """Return why nobody in `signers` vouches for a file of a merge, or None where somebody does."""
-    last = _last_change(repository, result.main, result.head, path)
-    if last is None or repository.tree_id(last, path) != repository.tree_id(result.commit, path):
-        return "the merge result is not the content of any commit of the branch"
+    last = _voucher(repository, result.main, result.head, path, repository.tree_id(result.commit, path))
+    if last is None:
+        return "the merge result is not the content of any commit of the branch, made on the file as it is"
     return verify(repository, last, signers)
 
 
@@ -63,10 +210,8 @@ def verify(repository: Repository, commit: str, signers: bytes) -> str | None:
     with tempfile.TemporaryDirectory(prefix="gitops-signers-") as folder:
         file = Path(folder) / "allowed_signers"
         file.write_bytes(signers)
-        result = repository.run(
-            *("-c", f"gpg.ssh.allowedSignersFile={file}", "-c", "gpg.ssh.program=ssh-keygen"),
-            *("verify-commit", commit),
-        )
+        config = {**_VERIFYING, "gpg.ssh.allowedSignersFile": str(file)}
+        result = repository.run("verify-commit", commit, config=config)
     if result.returncode == 0:
         return None
     lines = [line for line in result.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
@@ -80,19 +225,33 @@ def signed(repository: Repository, commit: str) -> bool:
     return "\ngpgsig -----BEGIN SSH SIGNATURE-----\n" in header
 
 
+def _lists(content: bytes) -> bool:
+    return re.search(rb"^[^#\s]", content, re.MULTILINE) is not None
+
+
 def _authors(repository: Repository, change: str, path: str) -> Iterator[str]:
     """Return the commits whose signature covers the content that `change`, a commit of main, gave a file.
 
-    That is itself, or, where it merged a branch, the last commit of that branch to touch the file: one that
-    main did not have before, so that an old signature cannot be used again.
+    That is itself, or, where it merged a branch, the last commit of that branch to touch the file.
     """
     yield change
     before, *merged = repository.git("show", "--no-patch", "--format=%P", change).split() or [""]
     for parent in merged:
-        last = _last_change(repository, before, parent, path)
-        if last and repository.tree_id(last, path) == repository.tree_id(change, path):
+        if last := _voucher(repository, before, parent, path, repository.tree_id(change, path)):
             yield last
 
 
-def _last_change(repository: Repository, base: str, head: str, path: str) -> str | None:
-    return repository.git("rev-list", "-1", head, f"^{base}", "--", path) or None
+def _voucher(repository: Repository, before: str, head: str, path: str, content: str | None) -> str | None:
+    """Return the last commit of a branch to change a file, if it gave main this content.
+
+    Its signature counts only for the state that it changed: the file as it was on main right before the
+    merge, in a history that has the last change of the file on main. So it cannot be used a second time.
+    """
+    last = repository.git("rev-list", "-1", head, f"^{before}", "--", path)
+    if not last or repository.tree_id(last, path) != content:
+        return None
+    changed, present = repository.object_ids([f"{last}^1:{path}", f"{before}:{path}"])
+    known = repository.git("rev-list", "--first-parent", "-1", before, "--", path)
+    if changed != present or (known and not repository.is_ancestor(known, last)):
+        return None
+    return last

@@ -10,6 +10,7 @@ from gitops.release import file as release_file
 from gitops.release.environments import Environments
 from gitops.release.file import Declaration, Release
 from gitops.release.settings import Settings
+from gitops.release.signatures import Trust
 from gitops.release.verdicts import Verdicts
 
 NO_RELEASE = Release(commit=None)
@@ -24,7 +25,8 @@ class ReleaseState:
         self.remote = remote
         self.main = main
         self.tip = repository.resolve(repository.branch_ref(remote, main) if remote else main)
-        self.verdicts = Verdicts.load(repository, remote=remote, environments=self.environments)
+        self.trust = Trust.load(repository, self.tip, self.environments, remote=remote)
+        self.verdicts = Verdicts.load(repository, self.trust, remote=remote, environments=self.environments)
 
     @classmethod
     def fetch(cls, repository: Repository, remote: str, *, main: str = "main") -> "ReleaseState":

@@ -1,23 +1,28 @@
 """Verdicts: the result of an environment's own verification of a release.
 
 A verdict is an annotated tag on the release's commit, `verified/<env>/<sha12>` or `rejected/<env>/<sha12>`,
-whose message carries the figures as JSON. A rejection outweighs a verification. A tag in any other form is no
-verdict, whoever made it: it is ignored, and `gitops status` names it.
+whose message carries the figures as JSON. The environment signs it, and only a key in
+`environments/<env>/verifiers` on main makes it count. Its time is the date of the tag. A rejection outweighs
+a verification. A tag in any other form is no verdict, whoever made it: it is ignored, and `gitops status`
+names it.
 """
 
 import json
 import logging
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gitops.errors import ParseError, PushRejectedError, VerdictError
+from gitops.errors import GitError, ParseError, PushRejectedError, VerdictError
 from gitops.git.repository import Repository, Tag, is_full_sha
+from gitops.release import keys
 from gitops.release.environments import LONGEST_NAME, NAME
 from gitops.release.file import identities
+from gitops.release.keys import PrivateKey
+from gitops.release.signatures import Lists, Trust
 from gitops.text import parse
 from gitops.text.markdown import one_line
 
@@ -28,6 +33,8 @@ VERIFIED, REJECTED = "verified", "rejected"
 _YEARS = range(1970, 2101)
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_REASON = 500
+_CLOCKS_DIFFER = timedelta(minutes=10)
+"""How far in the future the date of a verdict may be: the clocks of two machines are never quite equal."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,11 @@ class Verdict(BaseModel):
             raise VerdictError("its message carries no figures") from error
         if (verdict.tag, verdict.release) != (tag.name, tag.commit):
             raise VerdictError(f"its message is that of {verdict.tag}")
+        # `git tag` writes the name of a tag into its object; a reference may have another name.
+        if f"\ntag {tag.name}\n".encode() not in tag.signed.partition(b"\n\n")[0]:
+            raise VerdictError("its object has another name")
+        if tag.at is None or int(verdict.at.timestamp()) != int(tag.at.timestamp()):
+            raise VerdictError("its message states another time than its date")
         return verdict
 
 
@@ -120,61 +132,109 @@ def tag_name(verdict: str, environment: str, commit: str) -> str:
     return f"{verdict}/{environment}/{commit[:12]}"
 
 
-def record(repository: Repository, remote: str, verdict: Verdict) -> None:
-    """Push a verdict as a tag. Recording the same verdict again changes nothing.
+def objection(tag: Tag, verdict: Verdict, lists: Lists, now: datetime) -> str | None:
+    """Return why a verdict does not count, or None if it does.
 
-    Raises:
-        VerdictError: if the release is already rejected and would be verified, or the name is taken.
+    Args:
+        tag: The tag that carries it.
+        verdict: Its content, from `Verdict.read`.
+        lists: The keys of the environments.
+        now: The present.
 
     """
-    if not _recorded(repository, remote, verdict):
-        tag = repository.tag(verdict.release, verdict.tag, verdict.message)
+    if not tag.signature:
+        return "it is not signed"
+    if lists.problem:
+        return lists.problem
+    listed = lists.keys(verdict.environment)
+    if listed is None:
+        path = keys.path_of(verdict.environment)
+        return f"there is no {path} on main; make it: gitops keys create {verdict.environment} --push"
+    if reason := listed.objection(tag.signed, tag.signature):
+        return reason
+    if verdict.at > now + _CLOCKS_DIFFER:
+        return "its date is in the future"
+    return None
+
+
+def record(
+    repository: Repository, remote: str, verdict: Verdict, key: PrivateKey, *, main: str = "main"
+) -> None:
+    """Push a verdict as a signed tag. Recording the same verdict again changes nothing.
+
+    A tag of its name that is no verdict is replaced.
+
+    Raises:
+        VerdictError: if the release is already rejected and would be verified, or the key is not listed.
+
+    """
+    repository.fetch(remote)
+    taken = _taken(repository, remote, verdict, key, main)
+    if taken is not None:
+        made = repository.tag(verdict.release, verdict.tag, verdict.message, at=verdict.at, sign=key.sign)
+        reference = f"refs/tags/{verdict.tag}"
+        leases = {f"refs/tags/{tag.name}": tag.object_id for tag in taken}
         try:
-            repository.push(remote, {f"refs/tags/{verdict.tag}": tag})
+            repository.push(remote, {reference: made}, leases=leases)
         except PushRejectedError:
             # Somebody may have recorded the same at the same moment.
-            if not _recorded(repository, remote, verdict):
+            repository.fetch(remote)
+            if _taken(repository, remote, verdict, key, main) is not None:
                 raise
     log.info("%s: recorded", verdict.tag)
 
 
-def _recorded(repository: Repository, remote: str, verdict: Verdict) -> bool:
-    repository.fetch(remote)
-    rejection = tag_name(REJECTED, verdict.environment, verdict.release)
-    if verdict.verdict == VERIFIED and any(map(_counts, repository.tags(rejection, remote=remote))):
+def _taken(
+    repository: Repository, remote: str, verdict: Verdict, key: PrivateKey, main: str
+) -> Sequence[Tag] | None:
+    """Return the tags without a meaning that have the name of a verdict; None if it is recorded already."""
+    environment = verdict.environment
+    try:
+        tip = repository.resolve(repository.branch_ref(remote, main))
+    except GitError as error:
+        raise VerdictError(f"{verdict.tag}: {remote} has no branch {main}") from error
+    lists = Trust.load(repository, tip, (environment,), remote=remote).lists
+    listed = lists.keys(environment)
+    if lists.problem or listed is None or key.public not in listed.keys:
+        problem = lists.problem or f"{keys.path_of(environment)} on {main} does not list it"
         raise VerdictError(
-            f"{verdict.tag}: {verdict.environment} rejected this release before; "
+            f"the key {keys.fingerprint(key.public)} of {environment} would not count: {problem}; "
+            f"list it: gitops keys create {environment} --push"
+        )
+    now = datetime.now(UTC)
+
+    def counts(tag: Tag) -> bool:
+        try:
+            return objection(tag, Verdict.read(tag), lists, now) is None
+        except VerdictError:
+            return False
+
+    rejection = tag_name(REJECTED, environment, verdict.release)
+    if verdict.verdict == VERIFIED and any(map(counts, repository.tags(rejection, remote=remote))):
+        raise VerdictError(
+            f"{verdict.tag}: {environment} rejected this release before; "
             f"to give it another chance: git push {remote} --delete refs/tags/{rejection}"
         )
-    for tag in repository.tags(verdict.tag, remote=remote):
-        delete = f"delete it: git push {remote} --delete refs/tags/{tag.name}"
-        if tag.commit != verdict.release:
-            raise VerdictError(f"{verdict.tag}: already marks another commit, {tag.commit}; {delete}")
-        if not _counts(tag):
-            raise VerdictError(f"{verdict.tag}: there is a tag of this name that is no verdict; {delete}")
-        return True
-    return False
-
-
-def _counts(tag: Tag) -> bool:
-    try:
-        Verdict.read(tag)
-    except VerdictError:
-        return False
-    return True
+    tags = [tag for tag in repository.tags(verdict.tag, remote=remote) if tag.name == verdict.tag]
+    return None if any(map(counts, tags)) else tags
 
 
 class Verdicts:
     """All verdicts that a repository knows about, by release: equal releases share theirs."""
 
     def __init__(
-        self, repository: Repository, tags: Iterable[Tag], environments: Container[str] | None = None
+        self,
+        repository: Repository,
+        tags: Iterable[Tag],
+        trust: Trust | None,
+        environments: Container[str] | None = None,
     ) -> None:
         """Read the verdicts that tags carry.
 
         Args:
             repository: The repository of the tags.
             tags: Tags that have the name of a verdict.
+            trust: The keys of the environments; None where there is no main that could list any.
             environments: The environments whose verdicts count; by default all.
 
         """
@@ -184,16 +244,21 @@ class Verdicts:
         self._verified: dict[tuple[str, str], Verdict] = {}
         self._rejected: dict[tuple[str, str], Tag] = {}
         tagged: list[tuple[Tag, Verdict]] = []
+        now = datetime.now(UTC)
         for tag in sorted(tags, key=lambda tag: (tag.at or _BEGINNING, tag.name)):
             try:
                 verdict = Verdict.read(tag)
             except VerdictError as error:
                 self.ignored.append(Ignored(tag.name, str(error)))
                 continue
-            if environments is None or verdict.environment in environments:
+            if environments is not None and verdict.environment not in environments:
+                reason: str | None = f"there is no environment {verdict.environment}"
+            else:
+                reason = objection(tag, verdict, trust.lists if trust else Lists(), now)
+            if reason is None:
                 tagged.append((tag, verdict))
             else:
-                self.ignored.append(Ignored(tag.name, f"there is no environment {verdict.environment}"))
+                self.ignored.append(Ignored(tag.name, reason))
         self.ignored.sort(key=lambda tag: tag.name)
         self._identities = identities(repository, [tag.commit for tag, _ in tagged])
         for tag, verdict in tagged:
@@ -207,6 +272,7 @@ class Verdicts:
     def load(
         cls,
         repository: Repository,
+        trust: Trust | None,
         *,
         remote: str | None = None,
         environment: str | None = None,
@@ -214,11 +280,21 @@ class Verdicts:
     ) -> Self:
         """Read the verdicts last fetched from `remote`, or the repository's own tags.
 
-        `environment` limits them to one environment's, `environments` to those of several.
+        `trust` has the keys of the environments. `environment` limits the verdicts to one environment's,
+        `environments` to those of several.
         """
         folder = f"{environment}/" if environment else ""
         patterns = [f"{kind}/{folder}" for kind in (VERIFIED, REJECTED)]
-        return cls(repository, repository.tags(*patterns, remote=remote), environments)
+        return cls(repository, repository.tags(*patterns, remote=remote), trust, environments)
+
+    @classmethod
+    def of_environment(
+        cls, repository: Repository, remote: str, environment: str, main: str = "main"
+    ) -> Self:
+        """Read an environment's own verdicts, last fetched from `remote` with its whole main."""
+        tip = repository.resolve(repository.branch_ref(remote, main))
+        trust = Trust.load(repository, tip, (environment,), remote=remote)
+        return cls.load(repository, trust, remote=remote, environment=environment)
 
     def verified(self, environment: str, commit: str | None) -> Verdict | None:
         """Return the first verification of a release by an environment, or None where there is none."""
@@ -243,7 +319,10 @@ class Verdicts:
     def age(self, environment: str, commit: str, *, now: datetime | None = None) -> timedelta | None:
         """Return for how long a release has been verified, or None where it is not."""
         verdict = self.verified(environment, commit)
-        return None if verdict is None else (now or datetime.now(UTC)) - verdict.at
+        if verdict is None:
+            return None
+        # Its clock may be a little fast.
+        return max((now or datetime.now(UTC)) - verdict.at, timedelta())
 
     def _identity(self, commit: str) -> str:
         if commit not in self._identities:

@@ -10,7 +10,7 @@ from gitops.gates import gates
 from gitops.gates.comparer import Comparer
 from gitops.gates.gates import GateResult
 from gitops.git.repository import Repository
-from gitops.git.workspace import Origin, fetch, resolve, workspace
+from gitops.git.workspace import Origin, fetch, resolve, update_mirror, workspace
 from gitops.model import drift_comparison
 from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, LOCK, PERFORMANCE
@@ -97,12 +97,20 @@ def _warn_of_conflict(repository: Repository, base: str, main: str, commit: str,
 
 
 def judge(
-    origin: Origin, result: str, incumbent: str, environment: str, *, home: Path, cache: Path
+    origin: Origin,
+    result: str,
+    incumbent: str,
+    environment: str,
+    *,
+    home: Path,
+    cache: Path,
+    mirror: Path | None = None,
 ) -> list[GateResult]:
     """Compare the results of a run with the gates of `environment`, whose settings are those of `main`.
 
     `incumbent` is the commit that runs there now. Both models answer the same images, here; the files for
-    that and finds stays in the folder `cache`.
+    that and finds stays in the folder `cache`. `mirror` is the folder of the environment's own bare copy of
+    `origin`, by default in `cache`: the verdicts are read there, with the whole history of main.
 
     Raises:
         GateError: for a run without an evaluation.
@@ -123,7 +131,8 @@ def judge(
             tags = f"verified/{environment}/*", f"rejected/{environment}/*"
             target = repository.namespace("origin")
             repository.fetch_refs("origin", *(f"+refs/tags/{tag}:{target}/tags/{tag}" for tag in tags))
-        verdicts = Verdicts.load(repository, remote="origin", environment=environment)
+        copy = update_mirror(origin, mirror or cache / "origin.git")
+        verdicts = Verdicts.of_environment(copy, origin.url, environment)
         best = gates.anchor(repository, verdicts, environment, result, declared)
         return gates.judge(repository, result, incumbent, declared, Comparer(origin, cache), best)
 

@@ -10,6 +10,7 @@ from gitops.errors import ParseError, StepError
 from gitops.git.workspace import Origin, update_mirror, workspace
 from gitops.model.evaluation import Evaluation, evaluation
 from gitops.paths import EVALUATION, HOLDOUT, MODEL
+from gitops.release.keys import PrivateKey
 from gitops.release.verdicts import REJECTED, VERIFIED, Verdict, Verdicts, record
 from gitops.text import record as records
 
@@ -30,7 +31,7 @@ def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> 
     repository = update_mirror(origin, mirror)
     if repository.read(release, EVALUATION) is None:
         return "this release has no model yet"
-    verdicts = Verdicts.load(repository, remote=origin.url, environment=environment)
+    verdicts = Verdicts.of_environment(repository, origin.url, environment)
     if verdicts.verified(environment, release):
         return f"already verified in {environment}"
     if verdicts.rejected(environment, release):
@@ -38,16 +39,19 @@ def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> 
     return None
 
 
-def publish(origin: Origin, verdict: Verdict, *, mirror: Path) -> None:
-    """Push a verdict as a tag; publishing it again changes nothing.
+def publish(origin: Origin, verdict: Verdict, *, mirror: Path, key: PrivateKey | None = None) -> None:
+    """Push a verdict as a tag, signed with a key, by default that of this process; again changes nothing.
 
     Raises:
         GitError: if `origin` cannot be reached or refuses.
+        KeyFileError: if this process has no key.
+        VerdictError: if the key is not listed on main.
 
     """
+    key = key or PrivateKey.of_process()
     repository = update_mirror(origin, mirror)
     with origin.session():
-        record(repository, origin.url, verdict)
+        record(repository, origin.url, verdict, key)
 
 
 def verify(origin: Origin, release: str, environment: str, *, home: Path) -> Verdict:

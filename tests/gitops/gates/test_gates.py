@@ -25,8 +25,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def record_verdict(lab: Lab, verdict: Verdict) -> None:
-    lab.clone.fetch(lab.remote)
-    record(lab.clone, lab.remote, verdict)
+    record(lab.clone, lab.remote, verdict, lab.key(verdict.environment))
 
 
 def dev(lab: Lab) -> settings.Settings:
@@ -469,7 +468,7 @@ def test_git_is_asked_as_often_for_many_releases_as_for_one(
     monkeypatch.setattr(Repository, "run", counting)
     counts = []
     for some in (verdicts[1:2], verdicts):
-        known = Verdicts(lab.origin, [])
+        known = Verdicts(lab.origin, [], None)
         monkeypatch.setattr(known, "verifications", lambda _, some=some: some)
         asked.clear()
         best = gates.anchor(lab.origin, known, "dev", releases[-1], dev(lab))

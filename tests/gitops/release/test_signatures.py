@@ -8,10 +8,13 @@ import pytest
 
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import RuleError
+from gitops.git.repository import Repository
 from gitops.promotion.check import check
 from gitops.promotion.proposals import promote, push, rollback, unhold
 from gitops.release import signatures
-from gitops.release.signatures import SIGNERS
+from gitops.release.keys import path_of
+from gitops.release.signatures import SIGNERS, Trust
+from gitops.release.verdicts import record
 from tests.gitops.airflow.test_bundle import Make, lines, make, storage, version  # noqa: F401, fixtures
 from tests.support.lab import Lab
 
@@ -157,10 +160,10 @@ def test_an_old_signature_cannot_be_used_again(
 def test_the_list_changes_only_by_those_on_it(lab: Lab, team: dict[str, Path]) -> None:
     lab.land({SIGNERS: listed(team["eve"])})
     lab.land({SIGNERS: None})
-    assert signatures.trusted(lab.origin, lab.tip) == listed(team["ann"])
+    assert Trust(lab.origin, lab.tip, ()).lists.signers == listed(team["ann"])
     both = listed(team["ann"], team["bob"])
     lab.origin.git("update-ref", "refs/heads/main", signed_commit(lab, {SIGNERS: both}))
-    assert signatures.trusted(lab.origin, lab.tip) == both
+    assert Trust(lab.origin, lab.tip, ()).lists.signers == both
     lab.branch("list", {SIGNERS: listed(team["eve"])})
     assert [finding.subject for finding in check(lab.state(), lab.origin.resolve("list")).findings] == [
         SIGNERS
@@ -241,3 +244,201 @@ def test_promotions_are_signed_only_where_the_user_wants_it(lab: Lab, key: Calla
     assert not signatures.signed(lab.clone, promote(lab.state(), "staging", lab.remote).commit)
     use(lab, key("ann"))
     assert signatures.signed(lab.clone, promote(lab.state(), "staging", lab.remote).commit)
+
+
+def merge_commit(lab: Lab, first: str, second: str, content: str) -> str:
+    """Merge by hand, with the files of `content`."""
+    return lab.origin.git(
+        *("commit-tree", "-p", first, "-p", second, "-m", "Merge", f"{content}^{{tree}}"),
+        env=lab.origin.identity(),
+    )
+
+
+def foxtrot(lab: Lab, team: dict[str, Path], *, on: str | None) -> str:
+    """Let Eve push a main of her own: its first parent, `on` or a root, has her list and her release."""
+    old, evil = lab.tip, lab.commit({"dags/example.py": b"evil = 1\n"})
+    use(lab, team["eve"])
+    files = {SIGNERS: listed(team["eve"]), path_of("staging"): lab.key("eve").line("staging")}
+    files[FILE] = f"commit: {evil}\n".encode()
+    lab.clone.fetch(lab.remote)
+    lab.origin.git("update-ref", "refs/heads/evil", evil)
+    lab.clone.fetch(lab.remote)
+    content = lab.clone.commit_files(evil, files, "Mine")
+    lab.clone.push(lab.remote, {"refs/heads/mine": content})
+    parents = ("-p", on) if on else ()
+    first = lab.clone.git(
+        *("commit-tree", "--gpg-sign", *parents, "-m", "Mine", f"{content}^{{tree}}"),
+        env=lab.clone.identity(),
+    )
+    lab.clone.push(lab.remote, {"refs/heads/first": first})
+    merge = merge_commit(lab, first, old, content)
+    merge = lab.origin.git(
+        *("commit-tree", "-p", first, "-p", old, "-p", evil, "-m", "Merge", f"{merge}^{{tree}}"),
+        env=lab.origin.identity(),
+    )
+    assert lab.origin.is_ancestor(old, merge)  # so no force is needed
+    lab.origin.git("update-ref", "refs/heads/main", merge)
+    return old
+
+
+def test_a_main_with_a_first_parent_of_somebodys_own_is_refused(
+    lab: Lab,
+    team: dict[str, Path],
+    make: Make,  # noqa: F811
+    lines: list[str],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = lab.tip
+    bundle = make()
+    first = version(bundle)
+    old = foxtrot(lab, team, on=None)
+    bundle.refresh()
+    assert version(bundle) == first
+    assert f"main was rewritten: it did not grow out of {old[:12]}" in lines[-1]
+
+    # A new machine does not know main yet. It has a commit that it was started with.
+    monkeypatch.setenv("VISAGE_TRUST_ROOT", root)
+    fresh = ReleaseBundle(name="fresh", environment="staging", refresh_interval=10)
+    fresh.initialize()
+    assert fresh.serving is not None
+    assert fresh.serving.commit is None
+    assert f"did not grow out of its trust root {root[:12]}" in (fresh.serving.refused or "")
+    state = lab.state()
+    assert state.verdicts.verified("staging", first) is None
+    findings = check(state, lab.tip).findings
+    assert any("did not grow out of its trust root" in finding.problem for finding in findings)
+
+
+def test_the_commands_of_the_message_put_main_back(
+    lab: Lab,
+    team: dict[str, Path],
+    make: Make,  # noqa: F811
+    lines: list[str],  # noqa: F811
+) -> None:
+    bundle = make()
+    first = version(bundle)
+    old = foxtrot(lab, team, on=None)
+    bundle.refresh()
+    assert f"git switch --detach {old} && git merge --no-ff {lab.tip}" in lines[-1]
+    # The merge keeps main's files, and has main as its first parent: a fast-forward for everybody.
+    lab.origin.git("update-ref", "refs/heads/main", merge_commit(lab, old, lab.tip, old))
+    bundle.refresh()
+    assert version(bundle) == first
+    assert bundle.serving is not None
+    assert bundle.serving.refused is None
+
+
+def test_a_new_machine_trusts_the_list_that_it_was_started_with(
+    lab: Lab,
+    team: dict[str, Path],
+    make: Make,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Main is rewritten from the trust root on, with a list of Eve's and a release that she signed."""
+    pinned = tmp_path / "trust-root"
+    pinned.write_text(f"{lab.tip}\n")
+    monkeypatch.setenv("VISAGE_TRUST_ROOT", str(pinned))
+    good = version(make())
+    foxtrot(lab, team, on=lab.tip)
+    fresh = ReleaseBundle(name="fresh", environment="staging", refresh_interval=10)
+    fresh.initialize()
+    assert version(fresh) == good
+    assert Trust.load(lab.origin, lab.tip, ("staging",)).lists.signers == listed(team["ann"])
+    pinned.unlink()
+    assert "No such file" in (Trust.load(lab.origin, lab.tip, ("staging",)).lists.problem or "")
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["main moved on", "main came back"])
+def test_a_signature_counts_only_for_the_state_that_it_changed(
+    lab: Lab,
+    team: dict[str, Path],
+    make: Make,  # noqa: F811
+    again: bool,
+) -> None:
+    """Ann signed a proposal, and nobody merged it. It is of no use later, even where the file is the same."""
+    lab.train("b")
+    left = lab.promote("staging")
+    lab.origin.git("update-ref", "-d", f"refs/heads/{left.branch}")
+    lab.train("c")
+    kept = lab.release("staging")
+    if again:
+        first = left.before.commit
+        for proposal in (rollback, unhold):
+            state = lab.state()
+            made = proposal(state, "staging", lab.remote)
+            push(state, lab.remote, made)
+            lab.merge(made.branch)
+        assert lab.state().present("staging").commit == first
+        kept = str(first)
+    bundle = make()
+    assert version(bundle) == kept
+    content = lab.commit({FILE: lab.origin.read(left.commit, FILE)})
+    merge = merge_commit(lab, lab.tip, left.commit, content)
+    lab.origin.git("update-ref", "refs/heads/main", merge)
+    assert lab.origin.read("main", FILE) == lab.origin.read(left.commit, FILE)
+    bundle.refresh()
+    assert version(bundle) == kept
+    assert bundle.serving is not None
+    assert "not signed" in (bundle.serving.refused or "")
+
+
+def test_only_who_may_changes_the_keys_of_an_environment(lab: Lab, team: dict[str, Path]) -> None:
+    path = path_of("staging")
+
+    def keys() -> frozenset[bytes]:
+        found = Trust(lab.origin, lab.tip, ("dev", "staging", "canary")).lists.keys("staging")
+        assert found is not None
+        return found.keys
+
+    own, stolen, other = lab.key("staging"), lab.key("dev"), lab.key("other")
+    lab.land({path: other.line("staging")})
+    assert keys() == {own.public}
+    use(lab, lab.keys / "dev")
+    both = own.line("staging") + other.line("staging")
+    lab.origin.git("update-ref", "refs/heads/main", signed_commit(lab, {path: stolen.line("staging")}))
+    assert keys() == {own.public}
+    # The environment itself, and who may release, may.
+    use(lab, lab.keys / "staging")
+    lab.origin.git("update-ref", "refs/heads/main", signed_commit(lab, {path: both}))
+    assert keys() == {own.public, other.public}
+    use(lab, team["ann"])
+    lab.origin.git("update-ref", "refs/heads/main", signed_commit(lab, {path: other.line("staging")}))
+    assert keys() == {other.public}
+
+    # Once there are signers, they sign the first list of a new environment too.
+    lab.land({path_of("canary"): other.line("canary")})
+    assert Trust(lab.origin, lab.tip, ("canary",)).lists.keys("canary") is None
+    lab.branch("keys", {path: own.line("staging"), path_of("dev"): b"# nobody\neve ssh-rsa AAAA\n"})
+    found = {finding.subject: finding for finding in check(lab.state(), lab.origin.resolve("keys")).findings}
+    assert found.keys() == {path, path_of("dev")}
+    assert "is not signed with an SSH key" in found[path].problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gpg.minTrustLevel", "ultimate"),
+        ("gpg.ssh.program", "false"),
+        ("gpg.ssh.revocationFile", "REVOKED"),
+        ("gpg.ssh.allowedSignersFile", "/dev/null"),
+        ("gpg.format", "x509"),
+        ("gpg.program", "false"),
+        ("tag.gpgSign", "true"),
+    ],
+)
+def test_no_configuration_of_a_user_changes_who_may_sign(
+    lab: Lab, team: dict[str, Path], tmp_path: Path, name: str, value: str
+) -> None:
+    if value == "REVOKED":
+        revoked = tmp_path / "revoked"
+        revoked.write_bytes(team["ann"].with_suffix(".pub").read_bytes())
+        value = str(revoked)
+    by = lab.state().declared("staging")
+    subprocess.run(["git", "config", "--global", name, value], check=True, timeout=60)
+    clone = Repository(lab.clone.path)
+    assert signatures.objection(Trust(clone, lab.tip, ()), by) is None
+    commit = lab.train("b", verified=False)
+    clone.fetch(lab.remote)
+    record(clone, lab.remote, lab.verdict("dev", commit), lab.key("dev"))
+    assert lab.state().verdicts.verified("dev", commit)

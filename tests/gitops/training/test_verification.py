@@ -12,10 +12,12 @@ from gitops.errors import StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
 from gitops.model.evaluation import Evaluation
+from gitops.release.keys import PrivateKey, path_of
 from gitops.release.verdicts import VERIFIED, Verdicts
 from gitops.training.verification import TOLERANCE, judge, pending, publish, verify
 
 RELEASE = "a" * 40
+ENVIRONMENTS = ("dev", "staging", "prod")
 Releases = Callable[[Evaluation, str], tuple[Origin, str]]
 # What `python -m face_attributes evaluate` of the release says: the figures that the model file itself holds.
 EVALUATE = """\
@@ -68,11 +70,14 @@ def test_any_difference_rejects(measured: dict[str, Any], reason: str) -> None:
 
 
 @pytest.fixture
-def release_of(tmp_path: Path, dvc_remote: Path, made_once: Callable[..., None]) -> Releases:
+def release_of(
+    tmp_path: Path, dvc_remote: Path, made_once: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> Releases:
     """Return a function that makes an origin with a release: its model on a DVC remote, its claim in git."""
 
     def release(claim: Evaluation, model: str) -> tuple[Origin, str]:
         made_once(make, claim.model_dump_json(), model)
+        monkeypatch.setenv("VISAGE_VERIFIER_KEY", str(tmp_path / "key"))
         bare = Repository(tmp_path / "origin.git")
         return Origin(str(bare.path)), bare.resolve("main")
 
@@ -88,6 +93,10 @@ def make(folder: Path, claim: str, model: str) -> None:
     (checkout / "models/model.onnx").write_text(model)
     (checkout / "data/holdout.parquet").write_text("images")
     (checkout / "metrics/evaluation.json").write_text(claim)
+    for environment in ENVIRONMENTS:
+        path = checkout / path_of(environment)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(PrivateKey.create(folder / "key").line(environment))
     repository = Repository(checkout)
     repository.git("init", "--quiet", "--initial-branch=main")
     for command in (
@@ -139,7 +148,7 @@ def test_a_model_that_cannot_be_scored_is_rejected(
     publish(origin, verdict, mirror=tmp_path / "mirror.git")
     mirror = Repository(tmp_path / "mirror.git")
     mirror.fetch(origin.url)
-    assert Verdicts.load(mirror, remote=origin.url).rejected("prod", release)
+    assert Verdicts.of_environment(mirror, origin.url, "prod").rejected("prod", release)
 
 
 def test_a_model_that_cannot_be_fetched_is_no_verdict(

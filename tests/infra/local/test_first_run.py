@@ -10,6 +10,7 @@ from rich.console import Console
 
 from gitops.airflow import training_runs
 from gitops.git.repository import Repository
+from gitops.release.keys import PrivateKey, path_of
 from gitops.release.verdicts import Verdict, record
 from infra.local import credentials_file, first_run
 from infra.local.engine import Engine
@@ -46,9 +47,14 @@ class Lab:
         package.mkdir(parents=True)
         (package / "__main__.py").write_text(DRAW)
         (package / "__init__.py").write_text("")
-        commit(layout.checkout, "Draw")
         self.engine = Engine(layout, {})
+        # In the checkout's own commit, which main then is.
+        self.keys = {name: PrivateKey.create(layout.paths_of(name).verifier_key) for name in ENVIRONMENTS}
+        for name, key in self.keys.items():
+            (layout.checkout / path_of(name)).write_bytes(key.line(name))
+        commit(layout.checkout, "Draw")
         self.engine.origin.prepare()
+        self.engine.origin.enrol(ENVIRONMENTS)
         self.engine.origin.register()
         port = int(fake.access.url.rpartition(":")[2])
         credentials_file.write(
@@ -90,7 +96,7 @@ class Lab:
             at=datetime.now(UTC),
             reason=reason,
         )
-        record(Repository(self.layout.checkout), "visage", verdict)
+        record(Repository(self.layout.checkout), "visage", verdict, self.keys[environment])
 
     def trained(self) -> str:
         """Give main a model."""
