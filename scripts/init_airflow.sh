@@ -14,7 +14,8 @@ Make this machine ready to run an environment of environments/ (default: dev) wi
   3. make .compose/: the git repository and the store of models that the environments share, and add the
      repository to this checkout as the git remote compose (run by root: also to git's safe.directory)
   4. build the image, or pull the one that VISAGE_IMAGE in .env names
-  5. start the database and bring it to this Airflow's tables
+  5. make the key with which the environment signs its verdicts, and list it on main of .compose/origin.git
+  6. start the database and bring it to this Airflow's tables
 
 Files, secrets and data that exist are not changed. See docs/compose.md.
 TEXT
@@ -109,6 +110,10 @@ else
         compose "$environment" build --quiet airflow-init
 fi
 compose "$environment" run --rm --quiet-pull airflow-init
+# From which commit on gitops on this server, outside of the containers, wants to see signatures.
+if root=$(git -C "$origin" config visage.trustRoot); then
+    git config remote.compose.trustRoot "$root"
+fi
 
 name=()
 [ "$environment" = dev ] || name=(--env-file "environments/$environment/settings.env")

@@ -1,11 +1,13 @@
 """Prepare an environment for its Airflow. You can run this again at any time.
 
     prepare.py secrets     generate the secrets, and configure the DVC remote and cache
+    prepare.py verifier    make the key with which the environment signs its verdicts. On main of a repository
+                           on this server, list its public half; else print the line to list
     prepare.py database    migrate the database, and create the pools. SCORING_SLOTS, if set, is the number
                            of batches that are scored at a time
 
-In Docker Compose, the service airflow-init does both. In Kubernetes, a job prepares the database, and a
-Secret and a ConfigMap replace the first command.
+In Docker Compose, the service airflow-init does all of them. In Kubernetes, a job prepares the database, and
+Secrets and a ConfigMap replace the other commands.
 """
 
 import argparse
@@ -58,6 +60,40 @@ def make_secrets(folder: Path, password: str, dvc_remote: str, dvc_cache: Path) 
     )
 
 
+def make_verifier(folder: Path, environment: str, host: str) -> str:
+    """Make the key of an environment, and the trust root, in `folder`.
+
+    Args:
+        folder: The folder of the secrets.
+        environment: The environment.
+        host: The git repository. If it is a folder, it belongs to this server: the key is listed on its main.
+
+    Returns:
+        What was done, or is left to do.
+
+    Raises:
+        GitopsError: If a key cannot be used, or main has lists that nobody signed.
+
+    """
+    from gitops.git.repository import Repository
+    from gitops.release.enrol import enrol
+    from gitops.release.keys import PrivateKey, path_of
+
+    key = PrivateKey.create(folder / "verifier_key")
+    trust_root = folder / "trust_root"
+    if not Path(host).is_dir():
+        if not trust_root.exists():
+            write(trust_root, "")
+        line = key.line(environment).decode().strip()
+        return f"{environment}: {path_of(environment)} on main has to have this line:\n{line}"
+    origin = Repository(host)
+    known = origin.run("config", "--get", "visage.trustRoot").stdout.decode().strip() or None
+    root = enrol(origin, {environment: key}, known)
+    origin.git("config", "visage.trustRoot", root)
+    write(trust_root, root)
+    return f"{environment}: main lists its key; trust root {root[:12]}"
+
+
 def prepare_database(scoring_slots: int | None) -> None:
     """Migrate the database and import the pools.
 
@@ -89,7 +125,7 @@ def write(path: Path, content: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run the parts that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=("secrets", "database"), metavar="PART")
+    parser.add_argument("parts", nargs="+", choices=("secrets", "verifier", "database"), metavar="PART")
     parts = parser.parse_args(arguments).parts
     if "secrets" in parts:
         variables = ("VISAGE_PRIVATE", "DEFAULT_PASSWORD", "DVC_REMOTE_URL", "DVC_CACHE")
@@ -98,6 +134,20 @@ def main(arguments: list[str]) -> int:
             return 1
         folder, password, remote, cache = (os.environ[name] for name in variables)
         make_secrets(Path(folder), password, remote, Path(cache))
+    if "verifier" in parts:
+        variables = ("VISAGE_PRIVATE", "VISAGE_ENVIRONMENT", "AIRFLOW_CONN_GIT_DEFAULT")
+        if missing := [name for name in variables if name not in os.environ]:
+            print(f"prepare.py verifier: {', '.join(missing)}: not set", file=sys.stderr)
+            return 1
+        from gitops.errors import GitopsError
+
+        folder, environment, connection = (os.environ[name] for name in variables)
+        try:
+            host = str(json.loads(connection)["host"])
+            print(make_verifier(Path(folder), environment, host))
+        except (GitopsError, ValueError, LookupError, TypeError) as error:
+            print(f"prepare.py verifier: {error}", file=sys.stderr)
+            return 1
     if "database" in parts:
         slots = os.environ.get("SCORING_SLOTS")
         if slots is not None and not (slots.isascii() and slots.isdigit() and int(slots) > 0):

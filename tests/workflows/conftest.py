@@ -125,7 +125,11 @@ class World:
             self.folder / "runs" / str(len(self.runs)),
             self.source,
             replaced=self.replaced,
-            variables={"VISAGE_APP_CLIENT_ID": APP[0], "RUNNER_PRICE_PER_MINUTE": "0.006"},
+            variables={
+                "VISAGE_APP_CLIENT_ID": APP[0],
+                "RUNNER_PRICE_PER_MINUTE": "0.006",
+                "VISAGE_TRUST_ROOT": "",
+            },
             secrets={
                 "DVC_REMOTE_ACCESS_KEY_ID": "",
                 "DVC_REMOTE_SECRET_ACCESS_KEY": "",

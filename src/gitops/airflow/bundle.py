@@ -249,19 +249,27 @@ class ReleaseBundle(GitDagBundle):
     def _asks_for_signatures(self, state: ReleaseState) -> bool:
         """Whether a release must be signed here.
 
-        The environment of this process decides it, so that a push to main cannot take it back.
+        The environment of this process and its trust root decide it, so that a push to main cannot take it
+        back. A main that did not grow out of the trust root declares nothing.
         """
-        if os.environ.get(_SIGNED) == "true":
+        if state.trust.lists.problem or os.environ.get(_SIGNED) == "true":
             return True
-        path = settings.path_of(self.environment)
-        try:
-            lines = settings.parse_lines(state.repository.read(state.tip, path) or b"", path)
-        except SettingsError:
-            return False
-        return lines.get(_SIGNED, (0, ""))[1] == "true"
+        path, root = settings.path_of(self.environment), state.trust.root
+        for commit in (state.tip, root):
+            if commit is None or not state.repository.has(commit):
+                continue
+            try:
+                lines = settings.parse_lines(state.repository.read(commit, path) or b"", path)
+            except SettingsError:
+                continue
+            if lines.get(_SIGNED, (0, ""))[1] == "true":
+                return True
+        return False
 
     def _unsigned_declaration(self, state: ReleaseState, declaration: Declaration) -> str | None:
         """Return why a declaration does not count where releases must be signed, or None where it does."""
+        if problem := state.trust.lists.problem:
+            return f"{release_file.path_of(self.environment)}: {problem}"
         if declaration.release.follow:
             # Nobody signs for each commit of main, and nobody may make this environment follow it.
             path = environments.path_of(self.environment)

@@ -180,8 +180,6 @@ def objection(trust: Trust, declaration: Declaration) -> str | None:
     The allowed signers are those that were listed before that change.
     """
     path = path_of(declaration.environment)
-    if trust.lists.problem:
-        return f"{path}: {trust.lists.problem}"
     signers = trust.at(declaration.by).signers
     if signers is None:
         return f"{path}: {SIGNERS} lists nobody who may sign it; list who may, signed releases are asked for"

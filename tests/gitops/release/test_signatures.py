@@ -170,13 +170,15 @@ def test_the_list_changes_only_by_those_on_it(lab: Lab, team: dict[str, Path]) -
     ]
 
 
+@pytest.mark.parametrize("variable", ["REQUIRE_SIGNED_RELEASES", "VISAGE_TRUST_ROOT"])
 def test_main_cannot_take_the_demand_back(
     lab: Lab,
     team: dict[str, Path],
     make: Make,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
+    variable: str,
 ) -> None:
-    monkeypatch.setenv("REQUIRE_SIGNED_RELEASES", "true")
+    monkeypatch.setenv(variable, "true" if variable.startswith("REQUIRE") else lab.tip)
     bundle = make()
     first = version(bundle)
     off = (lab.origin.read("main", STAGING) or b"").replace(b"RELEASES=true", b"RELEASES=false")
@@ -307,6 +309,28 @@ def test_a_main_with_a_first_parent_of_somebodys_own_is_refused(
     assert state.verdicts.verified("staging", first) is None
     findings = check(state, lab.tip).findings
     assert any("did not grow out of its trust root" in finding.problem for finding in findings)
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging"])
+def test_a_main_without_the_trust_root_declares_nothing(
+    lab: Lab,
+    make: Make,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    environment: str,
+) -> None:
+    """Whether releases are signed or not: what runs goes on, and a new machine runs nothing."""
+    lab.declare("staging", f"commit: {lab.train('a')}\n")
+    bundle = make(environment)
+    first = version(bundle)
+    monkeypatch.setenv("VISAGE_TRUST_ROOT", "a" * 40)
+    lab.declare("staging", f"commit: {lab.train('b')}\n")
+    bundle.refresh()
+    fresh = ReleaseBundle(name="fresh", environment=environment, refresh_interval=10)
+    fresh.initialize()
+    assert version(bundle) == first
+    assert fresh.serving is not None
+    assert fresh.serving.commit is None
+    assert "there is no commit aaaaaaaaaaaa here" in (fresh.serving.refused or "")
 
 
 def test_the_commands_of_the_message_put_main_back(

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from gitops.git.repository import Repository
+from gitops.release.keys import PrivateKey
+from gitops.release.signatures import Trust
 from tests.support.command import captured
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -106,3 +109,48 @@ def test_what_is_not_said_is_named(engine: Engine) -> None:
     done = engine.prepare("secrets", DEFAULT_PASSWORD="")
     assert done.returncode == 1
     assert done.stderr == "prepare.py secrets: VISAGE_PRIVATE, DVC_REMOTE_URL, DVC_CACHE: not set\n"
+
+
+def test_the_key_of_an_environment_is_made_once_and_listed_on_main(engine: Engine, tmp_path: Path) -> None:
+    origin = Repository(tmp_path / "origin.git")
+    origin.path.mkdir()
+    origin.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
+    origin.git("update-ref", "refs/heads/main", origin.commit_files(None, {"README.md": b""}, "Start"))
+    connection = json.dumps({"conn_type": "git", "host": str(origin.path)})
+    roots = {}
+    for environment in ("dev", "prod", "dev"):
+        private = tmp_path / f"private-{environment}"
+        private.mkdir(exist_ok=True)
+        done = engine.prepare(
+            "verifier",
+            VISAGE_PRIVATE=str(private),
+            VISAGE_ENVIRONMENT=environment,
+            AIRFLOW_CONN_GIT_DEFAULT=connection,
+        )
+        assert done.returncode == 0, done.stderr
+        assert (private / "verifier_key").stat().st_mode & 0o077 == 0
+        roots[environment] = (private / "trust_root").read_text().strip()
+    assert [info.subject for info in origin.log("main")] == [
+        "List the keys of prod",
+        "List the keys of dev",
+        "Start",
+    ]
+    assert set(roots.values()) == {origin.resolve("main~1")}
+    lists = Trust(origin, origin.resolve("main"), ("dev", "prod"), roots["prod"]).lists
+    for environment in roots:
+        public = PrivateKey.load(tmp_path / f"private-{environment}" / "verifier_key").public
+        keys = lists.keys(environment)
+        assert keys is not None
+        assert keys.keys == {public}
+
+
+def test_for_a_forge_the_line_to_list_is_printed(engine: Engine, tmp_path: Path) -> None:
+    given = {"VISAGE_PRIVATE": str(tmp_path), "VISAGE_ENVIRONMENT": "prod"}
+    connection = json.dumps({"conn_type": "git", "host": "https://git.invalid/OWNER/visage.git"})
+    done = engine.prepare("verifier", **given, AIRFLOW_CONN_GIT_DEFAULT=connection)
+    assert done.returncode == 0, done.stderr
+    line = PrivateKey.load(tmp_path / "verifier_key").line("prod").decode()
+    assert done.stdout == f"prod: environments/prod/verifiers on main has to have this line:\n{line}"
+    assert (tmp_path / "trust_root").read_text().strip() == ""
+    wrong = engine.prepare("verifier", **given, AIRFLOW_CONN_GIT_DEFAULT="{}")
+    assert (wrong.returncode, wrong.stderr) == (1, "prepare.py verifier: 'host'\n")

@@ -388,7 +388,10 @@ def test_external_secrets_bring_every_secret_that_a_pod_is_given(
 ) -> None:
     manifests = with_components(tmp_path, *components)
     brought = objects(manifests, "ExternalSecret")
-    assert brought.keys() == secrets_of(manifests) == {"airflow", "airflow-tasks", "airflow-accounts"}
+    of_tasks = {volume["secret"]["secretName"] for volume in TASK["spec"]["volumes"] if "secret" in volume}
+    given = secrets_of(manifests) | of_tasks
+    assert brought.keys() == given
+    assert given == {"airflow", "airflow-tasks", "airflow-accounts", "airflow-verifier"}
     for name, one in brought.items():
         assert one["apiVersion"] == "external-secrets.io/v1"
         assert one["metadata"]["namespace"] == "visage-prod"

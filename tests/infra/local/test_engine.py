@@ -7,6 +7,8 @@ import pytest
 from rich.console import Console
 
 from gitops.git.repository import Repository
+from gitops.release.keys import PrivateKey
+from gitops.release.state import ReleaseState
 from infra import new_environment
 from infra.local import port, process
 from infra.local.engine import Engine
@@ -109,7 +111,17 @@ def test_origin_is_prepared_and_a_commit_that_is_not_pushed_is_told(
     layout: Layout, step: Step, output: io.StringIO
 ) -> None:
     engine(layout).prepare_origin(step)
-    assert step.result == f"main is your commit {Repository(layout.checkout).resolve('HEAD')[:12]}"
+    head = Repository(layout.checkout).resolve("HEAD")[:12]
+    assert step.result == f"main is your commit {head}, with the keys of dev, staging, prod"
+    state = ReleaseState(engine(layout).origin.repository)
+    for name in ("dev", "staging", "prod"):
+        file = layout.paths_of(name).verifier_key
+        keys = state.trust.lists.keys(name)
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert keys is not None
+        assert keys.keys == {PrivateKey.load(file).public}
+    checkout = Repository(layout.checkout)
+    assert ReleaseState.fetch(checkout, "visage").trust.root == state.tip == state.trust.root
     head = commit(layout.checkout, "Second")
     engine(layout).prepare_origin(step)
     assert f"your commit {head[:12]} is not part of its main" in output.getvalue()

@@ -199,3 +199,22 @@ def test_main_is_neither_rewritten_nor_deleted_nor_broken(origin: Origin, layout
     ):
         assert _pushed(layout.checkout, spec) == ""
     assert origin.repository.resolve("main") == better
+
+
+def test_main_is_not_replaced_by_a_merge_that_has_it_as_its_second_parent(
+    origin: Origin, layout: Layout
+) -> None:
+    """As `git pull` makes one, and as somebody would who wants main's first parents to be their own."""
+    checkout = Repository(layout.checkout)
+    tip = origin.repository.resolve("main")
+    tree = f"{tip}^{{tree}}"
+    for first in (checkout.commit_files(None, {"x": b""}, "Root"), checkout.commit_files(tip, {}, "Branch")):
+        theirs = checkout.commit_files(tip, {"y": b"y"}, "Theirs")
+        assert _pushed(layout.checkout, f"{theirs}:refs/heads/main") == ""
+        merge = checkout.commit_tree(tree, [first, theirs], "Merge")
+        message = _pushed(layout.checkout, f"{merge}:refs/heads/main")
+        assert "has it as its second parent" in message
+        assert f"git switch --detach {theirs} && git merge --no-ff {merge}" in message
+        back = checkout.commit_tree(tree, [theirs, merge], "Back")
+        assert _pushed(layout.checkout, f"{back}:refs/heads/main") == ""
+        tip = back
