@@ -185,12 +185,14 @@ class ReleaseBundle(GitDagBundle):
                 env=self.hook.env if self.hook else None,
                 timeout=_FETCH_TIMEOUT,
             )
-        if bare.has(MAIN) and not bare.leads_to(MAIN, _INCOMING):
-            known = bare.resolve(MAIN)
+        known, incoming = bare.object_ids([f"{MAIN}^{{commit}}", f"{_INCOMING}^{{commit}}"])
+        if incoming is None or incoming == known:
+            return
+        if known and not bare.leads_to(known, incoming):
             put_back = (
-                f"put it back: git switch --detach {known} && git merge --no-ff {bare.resolve(_INCOMING)} && "
+                f"put it back: git switch --detach {known} && git merge --no-ff {incoming} && "
                 "git push REMOTE HEAD:main"
-                if bare.is_ancestor(MAIN, _INCOMING)
+                if bare.is_ancestor(known, incoming)
                 else f"if that was meant, delete {bare.path} to accept the new history"
             )
             self._say(
@@ -198,8 +200,8 @@ class ReleaseBundle(GitDagBundle):
                 f"main was rewritten: it did not grow out of {known[:12]}. The served release stays; "
                 f"{put_back}",
             )
-        elif bare.has(_INCOMING):
-            bare.git("update-ref", MAIN, bare.resolve(_INCOMING))
+        else:
+            bare.git("update-ref", MAIN, incoming)
 
     def _choose(self, bare: Repository) -> Iterator[Serving]:
         """Yield the releases that may be served, best first, from fetched commits and the last one served."""
@@ -254,12 +256,10 @@ class ReleaseBundle(GitDagBundle):
         """
         if state.trust.lists.problem or os.environ.get(_SIGNED) == "true":
             return True
-        path, root = settings.path_of(self.environment), state.trust.root
-        for commit in (state.tip, root):
-            if commit is None or not state.repository.has(commit):
-                continue
+        path, commits = settings.path_of(self.environment), [state.tip, *filter(None, [state.trust.root])]
+        for content in state.repository.read_all([(commit, path) for commit in commits]):
             try:
-                lines = settings.parse_lines(state.repository.read(commit, path) or b"", path)
+                lines = settings.parse_lines(content or b"", path)
             except SettingsError:
                 continue
             if lines.get(_SIGNED, (0, ""))[1] == "true":

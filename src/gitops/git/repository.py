@@ -410,16 +410,15 @@ class Repository:
         return next(iter(self.merge_bases(first, second)), None)
 
     def leads_to(self, commit: str, tip: str) -> bool:
-        """Whether `tip` grew out of `commit`: whether it is among the first parents of `tip`.
+        """Whether `tip` grew out of `commit`: whether it is among the first parents of `tip`. Both are ids.
 
         A merge may have any commit as its first parent. So a commit that contains another one need not have
         grown out of it, and then its history, told by first parents, is another one.
         """
-        start, end = self.resolve(commit), self.resolve(tip)
-        if start == end:
+        if commit == tip:
             return True
-        grown = self.git("rev-list", "--first-parent", "--parents", f"{start}..{end}").split("\n")
-        return start in grown[-1].split(" ")[1:2]
+        grown = self.git("rev-list", "--first-parent", "--parents", f"{commit}..{tip}").split("\n")
+        return commit in grown[-1].split(" ")[1:2]
 
     def log(self, revision: str, *paths: str, options: Iterable[str] = ()) -> list[Commit]:
         """Return the commits that lead to `revision` (and change `paths`, where given), newest first."""

@@ -15,9 +15,10 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
+from gitops.errors import GitError
 from gitops.git.merge_result import MergeResult
 from gitops.git.repository import Repository, is_full_sha
 from gitops.release import keys
@@ -29,6 +30,8 @@ TRUST_ROOT = "VISAGE_TRUST_ROOT"
 """The trust root of a process: a commit, or the absolute path of a file that holds it."""
 
 _LARGEST = 65_536
+# Asked once for each tag.
+_read = lru_cache(maxsize=64)(KeyList.read)
 # Each of these could make git take another program or another list, or refuse what the list allows.
 _VERIFYING = {
     "gpg.minTrustLevel": "undefined",
@@ -55,7 +58,7 @@ class Lists:
     def keys(self, environment: str) -> KeyList | None:
         """Return the keys of an environment, or None if none are listed."""
         content = self.verifiers.get(environment)
-        return None if content is None else KeyList.read(content)
+        return None if content is None else _read(content)
 
 
 class Trust:
@@ -85,29 +88,23 @@ class Trust:
 
     def at(self, commit: str) -> Lists:
         """Return the lists that counted at a commit of main; before the trust root, those of the root."""
-        repository, root = self.repository, self.root
-        trusted: dict[str, bytes] = {}
-        before: dict[str, bytes | None] = {}
-        revision = commit
-        if root is not None:
-            before = self._contents([root])[0]
-            trusted = {path: content for path, content in before.items() if content and _lists(content)}
-            revision = f"{root}..{commit}"
-        changes = [
-            change.id
-            for change in reversed(repository.log(revision, *self._paths, options=("--first-parent",)))
-        ]
-        for change, contents in zip(changes, self._contents(changes), strict=True):
-            accepted = {
+        root = self.root
+        revision = commit if root is None else f"{root}..{commit}"
+        options = ("--first-parent", "--reverse", "--end-of-options", revision, "--", *self._paths)
+        changes = self.repository.git("rev-list", *options).split()
+        contents = self._contents([*([root] if root else []), *changes])
+        before: dict[str, bytes | None] = {} if root is None else contents.pop(0)
+        trusted = {path: content for path, content in before.items() if content and _lists(content)}
+        for change, present in zip(changes, contents, strict=True):
+            trusted |= {
                 path: content
-                for path, content in contents.items()
+                for path, content in present.items()
                 if content
                 and _lists(content)
                 and content != before.get(path)
                 and self._accepts(trusted, path, change)
             }
-            trusted |= accepted
-            before = contents
+            before = present
         verifiers = {
             name: trusted[path] for path, name in self._paths.items() if name is not None and path in trusted
         }
@@ -130,9 +127,13 @@ class Trust:
             return None
         if not is_full_sha(root):
             return f"{TRUST_ROOT}: {root[:200]}: not the full id of a commit of main; name one that you trust"
-        if not repository.has(root):
+        try:
+            grown = repository.leads_to(root, self.tip)
+        except GitError:
+            if repository.has(root):
+                raise
             return f"{TRUST_ROOT}: there is no commit {root[:12]} here; fetch the whole history of main"
-        if not repository.leads_to(root, self.tip):
+        if not grown:
             return (
                 f"main did not grow out of its trust root {root[:12]}; put it back, or trust a later commit: "
                 f"{TRUST_ROOT}"
