@@ -18,24 +18,33 @@ def run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
 
 def test_a_key_is_made_and_its_public_half_proposed(lab: Lab, run: Callable[..., Result]) -> None:
-    shown = run("prod")
+    canary = b"title: Canary\ncolor: slate\nafter: [staging]\n"
+    settings = (lab.origin.read("main", "environments/staging/settings.env") or b"").replace(b"8081", b"8093")
+    lab.land(
+        {
+            "environments/canary/environment.yaml": canary,
+            "environments/canary/release.yaml": b"commit: null\n",
+            "environments/canary/settings.env": settings.replace(b"staging", b"canary"),
+        }
+    )
+    shown = run("canary")
     assert shown.exit_code == 0, shown.output
-    file = lab.clone.path / ".visage/keys/prod"
+    file = lab.clone.path / ".visage/keys/canary"
     key = PrivateKey.load(file)
     assert file.stat().st_mode & 0o777 == 0o600
-    assert key.line("prod").decode() in shown.output
+    assert key.line("canary").decode() in shown.output
     assert lab.origin.git("for-each-ref", "refs/heads/keys/") == ""
 
-    pushed = run("prod", "--push")
+    pushed = run("canary", "--push")
     assert pushed.exit_code == 0, pushed.output
     assert PrivateKey.load(file).public == key.public
-    lab.merge("keys/prod")
-    listed = KeyList.read(lab.origin.read("main", path_of("prod")) or b"")
-    assert listed.keys == {lab.key("prod").public, key.public}
-    again = run("prod", "--push")
+    lab.merge("keys/canary")
+    listed = KeyList.read(lab.origin.read("main", path_of("canary")) or b"")
+    assert listed.keys == {key.public}
+    again = run("canary", "--push")
     assert (again.exit_code, again.output.splitlines()[-1]) == (
         0,
-        f"Nothing to do: {path_of('prod')} lists it already",
+        f"Nothing to do: {path_of('canary')} lists it already",
     )
 
 

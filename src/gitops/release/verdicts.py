@@ -196,10 +196,12 @@ def _taken(
     lists = Trust.load(repository, tip, (environment,), remote=remote).lists
     listed = lists.keys(environment)
     if lists.problem or listed is None or key.public not in listed.keys:
-        problem = lists.problem or f"{keys.path_of(environment)} on {main} does not list it"
-        raise VerdictError(
-            f"the key {keys.fingerprint(key.public)} of {environment} would not count: {problem}; "
+        problem = lists.problem or (
+            f"{keys.path_of(environment)} on {main} does not list it; "
             f"list it: gitops keys create {environment} --push"
+        )
+        raise VerdictError(
+            f"the key {keys.fingerprint(key.public)} of {environment} would not count: {problem}"
         )
     now = datetime.now(UTC)
 

@@ -178,7 +178,9 @@ def test_a_release_file_cannot_make_an_environment_follow_main(lab) -> None:
 
 def test_a_verdict_of_an_environment_that_there_is_not_is_ignored_and_named(lab) -> None:
     commit = lab.train("a")
-    lab.verify("canary", commit)
+    made = lab.verdict("canary", commit)
+    tag = lab.origin.tag(commit, made.tag, made.message, at=made.at, sign=lab.key("canary").sign)
+    lab.origin.git("update-ref", f"refs/tags/{made.tag}", tag)
     verdicts = lab.state().verdicts
     assert verdicts.verified("canary", commit) is None
     assert f"verified/canary/{commit[:12]}: ignored, there is no environment canary" in map(

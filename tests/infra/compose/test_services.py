@@ -91,7 +91,8 @@ def test_no_secret_is_in_the_files() -> None:
             if re.search("PASSWORD|KEY|SECRET|BROKER_URL|CONN$", name) and not name.endswith(
                 ("_CMD", "_FILE")
             ):
-                assert "${" in value, name
+                # From .env, or the place of a file
+                assert "${" in value or value.startswith("/opt/visage/private/"), name
     example = (ROOT / ".env.example").read_text()
     for name in ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         assert f"\n{name}=\n" in example
