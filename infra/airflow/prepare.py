@@ -69,7 +69,7 @@ def make_verifier(folder: Path, environment: str, host: str) -> str:
         host: The git repository. If it is a folder, it belongs to this server: the key is listed on its main.
 
     Returns:
-        What was done, or is left to do.
+        A report for the person who started it.
 
     Raises:
         GitopsError: If a key cannot be used, or main has lists that nobody signed.

@@ -53,8 +53,8 @@ def is_full_sha(text: str) -> bool:
 class Tag:
     """A tag: its name without `refs/tags/`, its own object id, and the commit that it marks.
 
-    `message` and `at` are those of an annotated tag. `signature` is at the end of its object, b"" where there
-    is none, and `signed` is everything before. `problem` is the reason if it is not an annotated tag on a
+    `message` and `at` are those of an annotated tag. `signature` is the end of its object, b"" for a tag
+    without one, and `signed` is everything before. `problem` is the reason if it is not an annotated tag on a
     commit that can be read, or None where it is one.
     """
 
@@ -413,7 +413,7 @@ class Repository:
         """Whether `tip` grew out of `commit`: whether it is among the first parents of `tip`. Both are ids.
 
         A merge may have any commit as its first parent. So a commit that contains another one need not have
-        grown out of it, and then its history, told by first parents, is another one.
+        grown out of it, and then its history along first parents is another one.
         """
         if commit == tip:
             return True

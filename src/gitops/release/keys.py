@@ -231,7 +231,7 @@ def _parts(signature: bytes) -> tuple[bytes, bytes] | None:
     except (binascii.Error, ValueError):
         return None
     if base64.b64encode(blob) != encoded:
-        return None  # its last digit has bits that say nothing
+        return None  # the last digit has bits that are not part of the blob
     head = _MAGIC + struct.pack(">I", 1)
     fields = list(_unpack(blob.removeprefix(head))) if blob.startswith(head) else []
     if len(fields) != 5 or fields[1:4] != [_NAMESPACE, b"", _HASH]:

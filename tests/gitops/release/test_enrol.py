@@ -34,7 +34,7 @@ def test_the_trust_root_stays_where_it_can(lab: Lab) -> None:
     root = enrol(lab.origin, {}, None)
     assert root == lab.tip
     assert enrol(lab.origin, {"canary": lab.key("canary")}, root) == root != lab.tip
-    # It moves to the first list of people, which a new machine could not tell from another one.
+    # It moves to the first list of people, so that no new machine has to trust the first one that it sees.
     lab.land({SIGNERS: lab.key("ann").line("ann")})
     assert enrol(lab.origin, {}, root) == lab.tip
 
