@@ -44,9 +44,10 @@ inside() { compose "$environment" run --rm --no-deps -T --quiet-pull airflow-ini
 in_database() { compose "$environment" exec -T postgres "$@"; }
 
 compose "$environment" down
+# A new server of the database makes its roles as this version has them.
+volume=$(compose "$environment" config --format json | python3 -c 'import json, sys; print(json.load(sys.stdin)["volumes"]["database"]["name"])')
+docker volume rm --force "$volume" >/dev/null
 compose "$environment" up --detach --wait postgres
-in_database dropdb --username=airflow --if-exists --force airflow
-in_database createdb --username=airflow airflow
 in_database pg_restore --username=airflow --dbname=airflow --exit-on-error --no-owner <"$source/database.dump"
 # Emptied first: a key or a batch that is newer than the backup must not remain.
 inside find /opt/visage/private /opt/visage/home -mindepth 1 -delete

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import psutil
 import psycopg2
 from psycopg2 import errors, sql
+from psycopg2.extensions import encrypt_password
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -30,7 +31,10 @@ from infra.local.layout import Layout
 from infra.local.process import Service, end
 
 SETTING = "VISAGE_DATABASE_URL"
-"""Setting: the server to use instead of the embedded server. With the suffix _<ENVIRONMENT>, its database."""
+"""Setting: a server to use instead of the embedded one, with a login that may create roles and databases.
+
+With the suffix _<ENVIRONMENT>: the database of an environment, with a login of its own.
+"""
 
 SERVICE = "database"
 _USER = "visage"
@@ -45,6 +49,18 @@ _OPTIONS = {
     "jit": "off",
     "log_min_messages": "warning",
 }
+_TO_HAND_OVER = """
+    SELECT format('ALTER %%s %%s OWNER TO %%I', CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW'
+                  WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END, oid::regclass, %(role)s)
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
+    AND relowner <> %(role)s::regrole
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype IN ('a', 'i')
+                    AND relkind = 'S')  -- the sequence of a column follows its table
+    UNION ALL
+    SELECT format('ALTER TYPE %%s OWNER TO %%I', oid::regtype, %(role)s)
+    FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd')
+    AND typowner <> %(role)s::regrole
+"""
 
 
 class Database(Protocol):
@@ -55,7 +71,18 @@ class Database(Protocol):
         raise NotImplementedError
 
     def url(self, environment: str) -> str:
-        """Return the SQLAlchemy URL of an environment's database."""
+        """Return the SQLAlchemy URL of an environment's database, with the environment's own role."""
+        raise NotImplementedError
+
+    def provide(self, environment: str, *, like: str | None = None) -> None:
+        """Make sure that an environment has a database and a role that reads no other environment's.
+
+        `like` is another environment: a missing database is a copy of that environment's, where possible.
+
+        Raises:
+            EngineError: The server cannot be reached, or the login may not do this.
+
+        """
         raise NotImplementedError
 
     def stop(self) -> bool:
@@ -71,15 +98,19 @@ def of(layout: Layout, variables: Mapping[str, str]) -> Database:
 
     """
     if any(name.startswith(SETTING) for name in variables):
-        return External(variables)
+        return External(layout, variables)
     return Embedded(layout)
 
 
 class Embedded:
-    """A PostgreSQL server from a wheel. It has a password and listens only on 127.0.0.1."""
+    """A PostgreSQL server from a wheel. It has passwords and listens only on 127.0.0.1.
+
+    Its superuser belongs to the engine. The Airflow of an environment uses a role without privileges.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self.folder = layout.database
+        self._roles = _Roles(layout)
         self.data = layout.database / "data"
         self._connection = layout.database / "connection.json"
         self.service = Service(
@@ -119,17 +150,26 @@ class Embedded:
             self.folder,
         )
         self._wait()
+        with _connect(self.superuser_url("postgres")) as cursor:
+            # The two databases that every role may enter by default
+            cursor.execute("REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC")
         return found
 
     def url(self, environment: str) -> str:
-        return self._url(f"visage_{environment}").render_as_string(hide_password=False)
+        return _text(self._roles.url(self.superuser_url("postgres"), f"visage_{environment}"))
+
+    def provide(self, environment: str, *, like: str | None = None) -> None:
+        server = self.superuser_url("postgres")
+        target = self._roles.url(server, f"visage_{environment}")
+        _create_with_role(server, target, None if like is None else f"visage_{like}")
 
     def stop(self) -> bool:
         ran = self.service.stop(ask=signal.SIGINT, grace=20)
         self._end_backends()
         return ran
 
-    def _url(self, name: str) -> URL:
+    def superuser_url(self, name: str) -> URL:
+        """Return the URL of a database with the superuser, whom only the engine uses."""
         connection = files.read_json(self._connection)
         if connection is None:
             raise EngineError(f"{self._connection}: missing; run make clean, then make up")
@@ -170,7 +210,7 @@ class Embedded:
 
     def _answers(self) -> bool:
         try:
-            with _connect(self._url("postgres")) as cursor:
+            with _connect(self.superuser_url("postgres")) as cursor:
                 cursor.execute("SHOW data_directory")
                 return cursor.fetchone() == (str(self.data),)
         except psycopg2.OperationalError:
@@ -204,7 +244,8 @@ class Embedded:
 class External:
     """A PostgreSQL server that the engine does not manage."""
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
+    def __init__(self, layout: Layout, variables: Mapping[str, str]) -> None:
+        self._roles = _Roles(layout)
         self._variables = variables
 
     def start(self) -> str:
@@ -212,52 +253,135 @@ class External:
         return "running"
 
     def url(self, environment: str) -> str:
-        """Return the URL for the environment, else the common URL with the environment's database name."""
-        own = f"{SETTING}_{port.in_capitals(environment)}"
-        if own in self._variables:
-            return _parse(own, self._variables[own]).render_as_string(hide_password=False)
-        if SETTING not in self._variables:
-            raise EngineError(f"{own}: not set, though another environment's is; set it, or {SETTING}")
-        url = _parse(SETTING, self._variables[SETTING])
-        named = url.set(database=f"{url.database or 'visage'}_{environment}")
-        return named.render_as_string(hide_password=False)
+        """Return the URL for the environment, else the common URL with the environment's role and database.
+
+        Raises:
+            EngineError: No URL is set for the environment, or another environment has the same login.
+
+        """
+        own = self._own(environment)
+        if own is not None:
+            return _text(own)
+        server = self._server(environment)
+        return _text(self._roles.url(server, f"{server.database or 'visage'}_{environment}"))
+
+    def provide(self, environment: str, *, like: str | None = None) -> None:
+        """Make sure that the environment has a database and a role."""
+        del like  # The other environment's database may be on another server.
+        own = self._own(environment)
+        if own is None:
+            _create_with_role(self._server(environment), make_url(self.url(environment)), None)
+        else:
+            _create(own)
 
     def stop(self) -> bool:
         return False
 
+    def _server(self, environment: str) -> URL:
+        if SETTING not in self._variables:
+            name = f"{SETTING}_{port.in_capitals(environment)}"
+            raise EngineError(f"{name}: not set, though another environment's is; set it, or {SETTING}")
+        return _parse(SETTING, self._variables[SETTING])
 
-def create(url: str, *, like: str | None = None) -> None:
-    """Create the database that `url` names, if it is missing, as a copy of the database `like` if given.
+    def _own(self, environment: str) -> URL | None:
+        name = f"{SETTING}_{port.in_capitals(environment)}"
+        if name not in self._variables:
+            return None
+        url = _parse(name, self._variables[name])
+        for other in self._variables:
+            if other.startswith(SETTING) and other != name:
+                theirs = _parse(other, self._variables[other])
+                if (theirs.host, theirs.port, theirs.username) == (url.host, url.port, url.username):
+                    raise EngineError(
+                        f"{name}: the same login as {other}, which could read both; "
+                        f"make a role for {environment}"
+                    )
+        return url
 
-    Raises:
-        EngineError: The server cannot be reached, or this user may not create a database.
 
-    """
-    target = make_url(url)
+class _Roles:
+    """The passwords of the environments' roles, in a file that only its owner can read."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._path = layout.database / "roles.json"
+
+    def url(self, server: URL, name: str) -> URL:
+        """Return the URL of the database `name` with the role of that name. Generate a missing password."""
+        known = files.read_json(self._path) or {}
+        if name not in known:
+            known[name] = secrets.token_urlsafe(24)
+            files.write_json(self._path, known)
+        return server.set(username=name, password=known[name], database=name)
+
+
+def _create(target: URL) -> None:
+    """Create the database of `target` with its own login, if it is missing."""
     shown = target.render_as_string(hide_password=True)
     try:
-        with _connect(target):
+        with _connect(target) as cursor:
+            cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            if cursor.fetchone() == (True,):
+                raise EngineError(
+                    f"{shown}: {target.username} is a superuser, and could read the database of each "
+                    f"environment; use another role, or set {SETTING}: the engine then makes the roles"
+                )
             return
     except psycopg2.OperationalError as error:
         if "does not exist" not in str(error):
             raise EngineError(f"{shown}: {_first_line(error)}") from error
-    statement = sql.SQL("CREATE DATABASE {}").format(_identifier(target))
     try:
         with _connect(target.set(database="postgres")) as cursor:
-            if like is not None:
-                template = sql.SQL(" TEMPLATE {}").format(_identifier(make_url(like)))
-                try:
-                    cursor.execute(statement + template)
-                except errors.ObjectInUse:
-                    like = None  # an Airflow uses the template, so create an empty database
-            if like is None:
-                cursor.execute(statement)
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(str(target.database))))
     except errors.DuplicateDatabase:
         return
     except psycopg2.Error as error:
         raise EngineError(
             f"{shown}: no such database, and it cannot be created ({_first_line(error)}); create it by hand"
         ) from error
+
+
+def _create_with_role(server: URL, target: URL, like: str | None) -> None:
+    """Create the role and the database of `target`, as the login of `server`, and close it to all others.
+
+    Everything is done again at each start, for an interrupted start and a database of an earlier version.
+    """
+    name = sql.Identifier(str(target.database))
+    role = sql.Identifier(str(target.username))
+    shown = target.render_as_string(hide_password=True)
+    try:
+        with _connect(server.set(database="postgres")) as cursor:
+            # The server, whose log may hold a statement that fails, never sees the password itself.
+            password = encrypt_password(
+                str(target.password), str(target.username), cursor.connection, "scram-sha-256"
+            )
+            cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (target.username,))
+            verb = sql.SQL("ALTER" if cursor.rowcount else "CREATE")
+            cursor.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD %s").format(verb, role), (password,))
+            # For a login that is no superuser
+            cursor.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
+            cursor.execute("SELECT FROM pg_database WHERE datname = %s", (target.database,))
+            if not cursor.rowcount:
+                _copy(cursor, name, like)
+            cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, role))
+            cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+        with _connect(server.set(database=target.database)) as cursor:
+            cursor.execute(_TO_HAND_OVER, {"role": target.username})
+            for (statement,) in cursor.fetchall():
+                cursor.execute(statement)
+    except psycopg2.Error as error:
+        raise EngineError(
+            f"{server.render_as_string(hide_password=True)}: cannot make {shown} ({_first_line(error)})"
+        ) from error
+
+
+def _copy(cursor: Any, name: sql.Identifier, like: str | None) -> None:
+    """Create a database, as a copy of the database `like` if that can be copied."""
+    create = sql.SQL("CREATE DATABASE {}").format(name)
+    try:
+        template = sql.SQL(" TEMPLATE {}").format(sql.Identifier(like)) if like else sql.SQL("")
+        cursor.execute(create + template)
+    except errors.ObjectInUse:
+        cursor.execute(create)  # an Airflow uses the template, so create an empty database
 
 
 def revision(url: str) -> str | None:
@@ -351,9 +475,8 @@ def _plain_environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _identifier(url: URL) -> sql.Identifier:
-    assert url.database is not None
-    return sql.Identifier(url.database)
+def _text(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
 
 
 @contextmanager

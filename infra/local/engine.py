@@ -130,7 +130,6 @@ class Engine:
         }
         urls = {name: self.database.url(name) for name in self.names}
         first = self.names[0]
-        like = urls[first] if isinstance(self.database, database.Embedded) else None
         instances = [Instance(self.layout, name, addresses[name]) for name in self.names]
         environments = {
             name: variables.derive(
@@ -143,7 +142,7 @@ class Engine:
             name = instance.environment
             instance.configure(passwords[name])
             step.transient(f"{name}: database tables")
-            instance.migrate(environments[name], like=None if name == first else like)
+            instance.migrate(environments[name], self.database, like=None if name == first else first)
             instance.provide_pools(environments[name])
         for instance in instances:
             name = instance.environment

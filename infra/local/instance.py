@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 import requests
 
-from infra.local import database, files, port, variables, waiting
+from infra.local import files, port, variables, waiting
+from infra.local.database import Database, pools, revision
 from infra.local.errors import EngineError
 from infra.local.layout import EnvironmentPaths, Layout
 from infra.local.process import Service
@@ -85,32 +86,32 @@ class Instance:
                 f"(logs: {self.paths.logs})"
             )
 
-    def migrate(self, env: Mapping[str, str], *, like: str | None = None) -> bool:
-        """Migrate the database to this Airflow version. Return whether a migration was needed.
+    def migrate(self, env: Mapping[str, str], database: Database, *, like: str | None = None) -> bool:
+        """Migrate the environment's database to this Airflow version. Return whether a migration was needed.
 
-        `like` is the URL of a migrated database. If the database is missing, it is created as a copy.
+        `like` is an environment with a migrated database. A missing database is created as a copy.
 
         Raises:
             EngineError: The command fails.
 
         """
         url = env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
-        database.create(url, like=like)
+        database.provide(self.environment, like=like)
         airflow, known = version("apache-airflow"), files.read_json(self.paths.schema)
-        revision = database.revision(url)
+        present = revision(url)
         if (
             like is not None
             and known is None
-            and revision is not None
-            and revision == database.revision(like)
+            and present is not None
+            and present == revision(database.url(like))
         ):
-            known = {"airflow": airflow, "revision": revision}
+            known = {"airflow": airflow, "revision": present}
             files.write_json(self.paths.schema, known)
-        if revision is not None and known == {"airflow": airflow, "revision": revision}:
+        if present is not None and known == {"airflow": airflow, "revision": present}:
             return False
         self._stop_services()
         self._run_airflow(env, "db", "migrate")
-        files.write_json(self.paths.schema, {"airflow": airflow, "revision": database.revision(url)})
+        files.write_json(self.paths.schema, {"airflow": airflow, "revision": revision(url)})
         return True
 
     def provide_pools(self, env: Mapping[str, str]) -> bool:
@@ -121,7 +122,7 @@ class Instance:
 
         """
         declared = {name: pool["slots"] for name, pool in json.loads(POOLS.read_text()).items()}
-        if declared.items() <= database.pools(env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]).items():
+        if declared.items() <= pools(env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]).items():
             return False
         self._run_airflow(env, "pools", "import", str(POOLS))
         return True

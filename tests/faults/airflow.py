@@ -155,7 +155,7 @@ class Environment:
             "TASK_RETRY_SECONDS": "1",
         }
         self.instance.configure("password")
-        self.instance.migrate(self.variables)
+        self.instance.migrate(self.variables, self.database)
         self.instance.provide_pools(self.variables)
         self.start()
         self.airflow = Runs(Access(url=address.url, username="airflow", password="password"), timeout=60)
@@ -164,7 +164,7 @@ class Environment:
     def start(self) -> None:
         """Start those of its processes that do not run, as `make up` does."""
         self.instance = Instance(self.layout, self.name, self.address)
-        self.instance.start(self.variables, os.environ)
+        self.instance.start(self.variables, os.environ, key="key")
         wait([self.instance], Step(Screen(Console(file=io.StringIO())), "Start"), seconds=150)
 
     def land(self, **files: str) -> str:

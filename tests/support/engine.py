@@ -54,9 +54,9 @@ def engine(
             **(extra or {}),
         }
         instance.configure("pass word")
-        instance.migrate(own)
+        instance.migrate(own, database)
         instance.provide_pools(own)
-        instance.start(own, os.environ)
+        instance.start(own, os.environ, key="key")
         wait([instance], Step(Screen(Console(file=io.StringIO())), "Start"), seconds=200)
         access = Access(url=address.url, username="airflow", password="pass word")
         yield Engine(instance, access, url)

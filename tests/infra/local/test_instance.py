@@ -63,8 +63,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             [bundle | {"kwargs": {"path": str(layout.checkout / "dags")}}]
         )
         instance.configure("pass word")
-        assert instance.migrate(env) is True
-        assert instance.migrate(env) is False
+        assert instance.migrate(env, database) is True
+        assert instance.migrate(env, database) is False
         assert instance.provide_pools(env) is True
         assert instance.provide_pools(env) is False
         assert instance.start(env, os.environ, key="key").missing == (
