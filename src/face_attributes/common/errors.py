@@ -18,6 +18,10 @@ class DataError(FaceAttributesError):
     """A folder, a list, a shard or a hold-out set cannot be used."""
 
 
+class FileError(FaceAttributesError):
+    """A file from outside is refused. The message is the reason, without the name of the file."""
+
+
 class ImageError(FaceAttributesError):
     """An image cannot be used. The message is the reason in the quarantine list."""
 

@@ -1,15 +1,69 @@
 """Atomic writes: files are written beside their target and then renamed, so nobody reads half a file."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from face_attributes.common.errors import FileError
+
 _CHUNK = 1 << 20
+_CAREFULLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How a file is opened that somebody else put there: a link is not followed, and a pipe does not wait."""
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """Return the content of a regular file that somebody else put there.
+
+    Raises:
+        FileError: it is a link, a pipe, a device or a folder, or larger than `largest` bytes.
+        OSError: it cannot be opened or read.
+
+    """
+    try:
+        descriptor = os.open(path, _CAREFULLY)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileError("a link, not a file") from None
+        if error.errno == errno.ENXIO:  # a socket, or a device that is not there
+            raise FileError("not a regular file") from None
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileError("not a regular file")
+        content = None
+        if status.st_size <= largest:
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(largest + 1)  # a file may grow while it is read
+            if content is None:  # a file of the kernel that waits for something
+                raise FileError("not a regular file")
+        if content is None or len(content) > largest:
+            raise FileError(f"larger than {largest >> 20} MiB")
+    finally:
+        os.close(descriptor)
+    return content
+
+
+def move(path: Path, target: Path) -> None:
+    """Move a file that somebody else made, and never read a link's target, a pipe or a device."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # To another file system: a copy, of a link a link. There is nothing to copy in a pipe.
+        if path.is_symlink() or path.is_file():
+            shutil.move(path, target)
+        else:
+            path.unlink()
 
 
 @contextmanager

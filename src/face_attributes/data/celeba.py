@@ -9,6 +9,7 @@ missing too. Any subset of the listed images makes a data set.
 
 import csv
 import hashlib
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,8 @@ from typing import TypeVar
 import numpy as np
 
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES, PARTITIONS
-from face_attributes.common.errors import DataError
+from face_attributes.common.errors import DataError, FileError
+from face_attributes.common.files import read_regular
 from face_attributes.common.sampling import choose
 
 ATTRIBUTES = "list_attr_celeba"
@@ -31,6 +33,8 @@ _IMAGE_FOLDERS = (IMAGES, f"{IMAGES}/{IMAGES}", f"Img/{IMAGES}")
 _SUFFIXES = (".jpg", ".jpeg")
 _VALUES = {"1": True, "-1": False}
 _ID_COLUMN = "image_id"
+# Of all 202,599 photographs, CelebA's own list has 27 MB.
+_LARGEST_LIST = 256 << 20
 # Shares of train and train + validation if no list assigns the parts
 _HASH_SPLIT = (0.8, 0.9)
 
@@ -118,7 +122,10 @@ def read_batch(
 
     """
     attribute_list = _attribute_list(folder) if attribute_list is None else attribute_list
-    listing = _listing(_images(folder) or folder, attribute_list, attributes, CELEBA_ATTRIBUTES)
+    images = _images(folder) or folder
+    if images != folder and not images.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{images}: leads out of the batch; put the photographs into it")
+    listing = _listing(images, attribute_list, attributes, CELEBA_ATTRIBUTES)
     # A plain folder may hold anything else too, the list itself to begin with
     photographs = tuple(file for file in listing.unlisted if PurePath(file).suffix.lower() in _SUFFIXES)
     partitions = [hash_partition(f"{name}/{image}") for image in listing.ids]
@@ -263,18 +270,21 @@ def _find_list(folder: Path, name: str) -> Path | None:
 def _lines(path: Path) -> Iterator[Line]:
     """Yield the number and the fields of each line that is not blank, whatever its line ends."""
     try:
-        with path.open(encoding="utf-8-sig", newline=None) as file:
-            if path.suffix == ".csv":
-                reader = csv.reader(file)
-                for row in reader:
-                    if any(row):
-                        yield reader.line_num, [field.strip() for field in row]
-            else:
-                for number, line in enumerate(file, start=1):
-                    if fields := line.split():
-                        yield number, fields
+        content = read_regular(path, _LARGEST_LIST)
+        file = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=None)
+        if path.suffix == ".csv":
+            reader = csv.reader(file)
+            for row in reader:
+                if any(row):
+                    yield reader.line_num, [field.strip() for field in row]
+        else:
+            for number, line in enumerate(file, start=1):
+                if fields := line.split():
+                    yield number, fields
     except UnicodeDecodeError:
         raise DataError(f"{path}: is not a text file in UTF-8") from None
+    except FileError as error:
+        raise DataError(f"{path}: {error}") from None
     except (OSError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
@@ -339,7 +349,12 @@ def _listed(ids: Sequence[str], values: dict[str, Value], path: Path) -> list[Va
 
 def _image_names(folder: Path) -> set[str]:
     with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")}
+        # A link or a pipe counts as an image that cannot be used, with its reason.
+        return {
+            entry.name
+            for entry in entries
+            if not entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+        }
 
 
 assert PARTITIONS == ("train", "validation", "test")  # the codes 0, 1, 2 of the lists

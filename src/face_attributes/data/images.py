@@ -11,7 +11,8 @@ import numpy as np
 import simplejpeg
 
 from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
-from face_attributes.common.errors import ImageError
+from face_attributes.common.errors import FileError, ImageError
+from face_attributes.common.files import read_regular
 
 _COLORS = ("YCbCr", "RGB", "Gray")
 # A photograph of 178x218 has some 10 kB; a file of many megabytes is not one
@@ -25,13 +26,13 @@ def read(path: Path) -> bytes:
     """Return a file's bytes.
 
     Raises:
-        ImageError: there is no such file, it cannot be read, or it is far too large.
+        ImageError: there is no such file, it cannot be read, is no regular file, or is far too large.
 
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ImageError(f"larger than {_MAX_BYTES >> 20} MiB")
-        return path.read_bytes()
+        return read_regular(path, _MAX_BYTES)
+    except FileError as error:
+        raise ImageError(str(error)) from None
     except FileNotFoundError:
         raise ImageError("listed, but there is no such file") from None
     except OSError as error:

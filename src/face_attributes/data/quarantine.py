@@ -37,12 +37,19 @@ class Quarantine:
             )
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+"""First characters that make a spreadsheet compute a cell. `'` is its mark for text, which is doubled."""
+
+
 def write(path: Path, reasons: dict[str, str]) -> None:
-    """Write `id,reason`, one line for each bad image, by name."""
+    """Write `id,reason`, one line for each bad image, by name.
+
+    Whoever sends an image chooses its name, so no cell can be a formula in a spreadsheet.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("id", "reason"))
-    writer.writerows(sorted(reasons.items()))
+    writer.writerows(map(_as_text, row) for row in sorted(reasons.items()))
     write_text(path, stream.getvalue())
 
 
@@ -51,4 +58,12 @@ def read(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
-        return {row["id"]: row["reason"] for row in csv.DictReader(file)}
+        return {_plain(row["id"]): _plain(row["reason"]) for row in csv.DictReader(file)}
+
+
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def _plain(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell

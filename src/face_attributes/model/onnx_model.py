@@ -58,6 +58,8 @@ class Model:
         options.intra_op_num_threads = threads or 0
         # Threads that wait by spinning take the cores from whoever decodes the images
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Weights in a file beside the model would not be part of its digest: here no such file can exist
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/dev/null")
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
@@ -65,6 +67,8 @@ class Model:
             if re.search(r"\b(IR version|opset)\b", reason, re.IGNORECASE):
                 version = onnxruntime.__version__
                 raise ModelError(f"{path}: ONNX Runtime {version} is too old for it ({reason})") from None
+            if "xternal data" in reason:
+                raise ModelError(f"{path}: has weights outside of the file; export it again") from None
             raise ModelError(f"{path}: not a readable ONNX file, perhaps truncated ({reason})") from None
         metadata = self._session.get_modelmeta().custom_metadata_map
         try:

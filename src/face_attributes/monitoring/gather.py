@@ -98,7 +98,11 @@ def _images(scored: Path) -> Iterator[tuple[str, Path]]:
     for batch, (_, folder) in sorted(latest.items()):
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)
-            if path.is_file() and not any(part.startswith(".") for part in name.parts):
+            if (
+                path.is_file()
+                and not path.is_symlink()
+                and not any(part.startswith(".") for part in name.parts)
+            ):
                 yield f"{batch}/{name.as_posix()}", path
 
 

@@ -12,7 +12,6 @@ Equal images and an equal model give equal bytes: the file holds no time.
 import itertools
 import json
 import os
-import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 
 from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
 from face_attributes.common.errors import DataError, ImageError
-from face_attributes.common.files import replacing
+from face_attributes.common.files import move, replacing
 from face_attributes.common.progress import bar
 from face_attributes.data import images, quarantine
 from face_attributes.data.parallel import BATCH, ahead
@@ -95,7 +94,9 @@ def _names(folder: Path) -> Iterator[str]:
     """Yield the paths of all files within the folder, in order, hidden ones left out."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
+        # A link to a folder is not followed, and is named like any other file that cannot be used.
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        for name in sorted([*files, *links]):
             if not name.startswith("."):
                 yield Path(place, name).relative_to(folder).as_posix()
 
@@ -204,6 +205,4 @@ def _move(folder: Path, bad: dict[str, str], place: Path) -> None:
     table = place / "quarantine.csv"
     quarantine.write(table, quarantine.read(table) | bad)
     for name in bad:
-        target = place / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(folder / name, target)
+        move(folder / name, place / name)

@@ -1,9 +1,24 @@
+import os
+import socket
+import time
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from face_attributes.common.errors import ImageError
 from face_attributes.data import images
+
+
+def sparse(path):
+    with path.open("wb") as file:
+        file.truncate(5 << 30)
+
+
+def bound(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(path))
 
 
 def test_decodes_to_rgb(jpeg):
@@ -42,6 +57,39 @@ def test_what_is_wrong_with_a_file(jpeg, damage, reason):
 def test_another_size_is_refused(jpeg):
     with pytest.raises(ImageError, match="178x200 pixels, not 178x218"):
         images.decode(jpeg(height=200))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (os.mkfifo, "not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "a link, not a file"),
+        (lambda path: path.symlink_to(path.parent / "none"), "a link, not a file"),
+        (lambda path: path.symlink_to(path), "a link, not a file"),
+        (lambda path: path.mkdir(), "not a regular file"),
+        (bound, "not a regular file"),
+        (sparse, "larger than 4 MiB"),
+    ],
+)
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, make, reason):
+    path = tmp_path / "face.jpg"
+    make(path)
+    began = time.monotonic()
+    with pytest.raises(ImageError, match=reason):
+        images.read(path)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "/dev/tty"])
+def test_a_device_is_refused(name):
+    with pytest.raises(ImageError, match=r"not a regular file|cannot be read"):
+        images.read(Path(name))
+
+
+def test_a_file_that_claims_to_be_empty_is_read_no_further_than_allowed():
+    """As those of /proc: their size is 0."""
+    assert Path("/proc/self/status").stat().st_size == 0
+    assert images.read(Path("/proc/self/status"))
 
 
 def test_missing_and_huge_files(tmp_path):

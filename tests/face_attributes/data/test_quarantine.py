@@ -1,4 +1,8 @@
+import csv
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from face_attributes.common.errors import DataError
 from face_attributes.data.quarantine import Quarantine, read, write
@@ -31,3 +35,15 @@ def test_stops_above_its_share():
 def test_a_share_of_nothing_allows_nothing():
     with pytest.raises(DataError):
         Quarantine(10, 0).add("a.jpg", "empty file")
+
+
+@given(st.dictionaries(st.text(max_size=8), st.text(max_size=8)))
+@example({"=1+1": "x", "+1": "@x", "'=1": "-1", "''": "'", "\t=1": "\r", "\n=1": 'a,b"c'})
+def test_no_cell_is_a_formula_and_every_name_is_read_back(tmp_path_factory, reasons):
+    reasons = {key: value for key, value in reasons.items() if key.isprintable() and value.isprintable()}
+    path = tmp_path_factory.mktemp("quarantine") / "quarantine.csv"
+    write(path, reasons)
+    with path.open(newline="", encoding="utf-8") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
+    assert read(path) == reasons

@@ -31,6 +31,19 @@ def test_a_model_from_before_there_was_an_embedding_is_read_too(made, tmp_path):
     np.testing.assert_array_equal(probabilities, Model(made.model).predict(pixels))
 
 
+@pytest.mark.parametrize("location", ["weights.bin", "sub/weights.bin"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_weights_outside_of_the_file_are_refused(made, tmp_path, monkeypatch, location, beside):
+    """ONNX Runtime would look for them in the working directory, and they are not in the digest."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path if beside else tmp_path / "elsewhere"
+    (folder / "sub").mkdir(parents=True)
+    proto = onnx.load(made.model)
+    onnx.save(proto, folder / "m.onnx", save_as_external_data=True, location=location, size_threshold=0)
+    with pytest.raises(ModelError, match="has weights outside of the file"):
+        Model(folder / "m.onnx")
+
+
 @pytest.mark.parametrize("keep", [0, 100, -100])
 def test_a_truncated_file(made, tmp_path, keep):
     path = tmp_path / "model.onnx"

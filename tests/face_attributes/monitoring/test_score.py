@@ -1,14 +1,16 @@
 import csv
 import json
+import os
 import shutil
 import threading
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from face_attributes.common.errors import DataError, ModelError
-from face_attributes.data import images
+from face_attributes.data import images, quarantine
 from face_attributes.data.image_statistics import STATISTICS
 from face_attributes.model.onnx_model import Model
 from face_attributes.monitoring.score import score
@@ -52,6 +54,35 @@ def test_each_image_has_scores_decisions_and_statistics(folder, made, tmp_path):
     assert row["model_sha256"] == model.sha256
     assert row["release"] == RELEASE
     assert row["brightness"] == pytest.approx(image.mean(), abs=10)
+
+
+def test_what_is_no_regular_file_goes_to_quarantine_in_seconds(folder, made, tmp_path):
+    secret = tmp_path / "secret.jpg"
+    shutil.copy(next(folder.glob("*.jpg")), secret)
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(secret, tmp_path / "elsewhere/face.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "zero.jpg").symlink_to("/dev/zero")
+    (folder / "outside.jpg").symlink_to(secret)
+    (folder / "more/folder").symlink_to(tmp_path / "elsewhere")
+    with (folder / "huge.jpg").open("wb") as file:
+        file.truncate(5 << 30)
+    began = time.monotonic()
+    scored, bad = score(folder, made.model, tmp_path / "scores.parquet", None, tmp_path / "quarantine")
+    assert time.monotonic() - began < 30
+    assert scored == 70
+    assert bad == {
+        "huge.jpg": "larger than 4 MiB",
+        "more/folder": "a link, not a file",
+        "outside.jpg": "a link, not a file",
+        "pipe.jpg": "not a regular file",
+        "zero.jpg": "a link, not a file",
+    }
+    assert quarantine.read(tmp_path / "quarantine/quarantine.csv") == bad
+    assert (tmp_path / "quarantine/pipe.jpg").is_fifo()
+    assert (tmp_path / "quarantine/more/folder").is_symlink()
+    assert secret.exists()
+    assert not any(os.path.lexists(folder / name) for name in bad)
 
 
 def test_copies_of_an_image_have_its_digest_whatever_else_their_file_says(folder, made, tmp_path):
