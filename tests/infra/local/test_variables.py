@@ -160,6 +160,23 @@ print(json.dumps([[alert.category, alert.text] for alert in DASHBOARD_UIALERTS] 
             "**staging** has no release yet. Refused: abc: not on main",
         ),
         (
+            {"commit": None, "refused": "commit: '![](http://x.example/t.gif)<img src=x>[a](http://b)'"},
+            "error",
+            "**staging** has no release yet. Refused: commit: '&#33;&#91;&#93;(http&#58;//x.example/t.gif)"
+            "&#60;img src=x&#62;&#91;a&#93;(http&#58;//b)'",
+        ),
+        (
+            {
+                "commit": "c" * 40,
+                "refused": None,
+                "model_notice": "<b>![a](//b)",
+                "next_command": "gitops train `![a](http://b)`",
+            },
+            "warning",
+            f"**staging** runs release `{'c' * 12}`: &#60;b&#62;&#33;&#91;a&#93;(//b). "
+            "Next: <code>gitops train &#96;&#33;&#91;a&#93;(http&#58;//b)&#96;</code>",
+        ),
+        (
             {"commit": 3},
             "error",
             "**staging**: BUNDLES/release/release.json: commit: Input should be a valid string; "
@@ -188,6 +205,6 @@ def test_the_web_interface_says_what_runs(
         check=True,
     ).stdout
     assert json.loads(said.splitlines()[-1]) == [
-        [category, text.replace("BUNDLES", str(bundles))],
+        [category, text.replace("BUNDLES", str(bundles).replace("_", "&#95;"))],
         "localhost",
     ]

@@ -8,8 +8,10 @@ from airflow.api_fastapi.common.types import UIAlert
 
 from gitops.errors import ReleaseError
 from gitops.release import serving
+from gitops.text import markdown
 
 ENVIRONMENT = os.environ["VISAGE_ENVIRONMENT"]
+_LONGEST = 500
 BUNDLE = Path(os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"]) / "release"
 
 
@@ -23,16 +25,22 @@ def alert() -> UIAlert:
     try:
         served = serving.read(BUNDLE)
     except ReleaseError as error:
-        return UIAlert(text=f"**{ENVIRONMENT}**: {error}", category="error")
+        return UIAlert(text=f"**{ENVIRONMENT}**: {_plain(error)}", category="error")
     if served is None:
         return UIAlert(text=f"**{ENVIRONMENT}** has no release yet", category="info")
     runs = f"runs release `{served.commit[:12]}`" if served.commit else "has no release yet"
     if served.refused:
-        return UIAlert(text=f"**{ENVIRONMENT}** {runs}. Refused: {served.refused}", category="error")
+        return UIAlert(text=f"**{ENVIRONMENT}** {runs}. Refused: {_plain(served.refused)}", category="error")
     if served.model_notice:
-        text = f"**{ENVIRONMENT}** {runs}: {served.model_notice}. Next: `{served.next_command}`"
+        notice, command = _plain(served.model_notice), markdown.code(served.next_command, longest=_LONGEST)
+        text = f"**{ENVIRONMENT}** {runs}: {notice}. Next: {command}"
         return UIAlert(text=text, category="warning")
     return UIAlert(text=f"**{ENVIRONMENT}** {runs}", category="info")
+
+
+def _plain(text: object) -> str:
+    """Return text without Markdown: it quotes files that others wrote, and a picture would be fetched."""
+    return markdown.plain(text, longest=_LONGEST)
 
 
 class Alerts(list[UIAlert]):
