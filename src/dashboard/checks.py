@@ -22,7 +22,7 @@ from gitops.text.record import Count, Moment, Number, Record, Share
 log = logging.getLogger(__name__)
 
 RECORD = "monitoring/decisions.jsonl"
-REPORT = "drift.html"
+EVIDENCE = "drift.json"
 
 
 class Column(Record):
@@ -122,7 +122,7 @@ class Check:
     evidence: str | None
     """The name of the evidence folder in `monitoring/`."""
     report: str | None
-    """The name of the evidence folder if its Evidently report still exists."""
+    """The name of the evidence folder if the evidence still exists."""
     reference: Mapping[str, float]
     """The mean score of each attribute in the reference."""
 
@@ -156,12 +156,12 @@ def lines(home: Path) -> tuple[list[Line], tuple[tuple[int, str], ...]]:
 
 
 def reports(home: Path) -> dict[str, Path]:
-    """Return the paths of the existing Evidently reports, by the name of their folder.
+    """Return the paths of the existing evidence of the checks, by the name of their folder.
 
     Names that a browser sends are looked up in this dictionary and never joined to a path.
     """
     root = (home / "monitoring").resolve()
-    paths = {path.parent.name: path for path in root.glob(f"*/{REPORT}")}
+    paths = {path.parent.name: path for path in root.glob(f"*/{EVIDENCE}")}
     return {
         name: path
         for name, path in paths.items()
@@ -169,11 +169,17 @@ def reports(home: Path) -> dict[str, Path]:
     }
 
 
+def report(home: Path, run: str) -> tuple[Shift, ...] | None:
+    """Return all columns of a check, largest shift first, or None if there is no such evidence."""
+    path = reports(home).get(run)
+    return None if path is None else _shifts(_evidence(path))
+
+
 def _check(home: Path, line: Line, kept: set[str]) -> Check:
     performance = line.performance
     moved = _shifts(line.drift.columns)
     folder = line.evidence.rpartition("/")[2]
-    evidence = _evidence(home / "monitoring" / folder / "drift.json") if folder else {}
+    evidence = _evidence(home / "monitoring" / folder / EVIDENCE) if folder else {}
     shifts = _shifts(evidence) or moved
     accuracy = performance.mean_accuracy
     return Check(

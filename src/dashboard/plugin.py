@@ -37,3 +37,12 @@ class VisagePlugin(AirflowPlugin):
         from dashboard.app import make
 
         return [{"app": make(), "url_prefix": PREFIX, "name": "Visage"}]
+
+    @property
+    def fastapi_root_middlewares(  # pyright: ignore[reportIncompatibleVariableOverride] a plugin may compute it
+        self,
+    ) -> list[dict[str, Any]]:
+        """The guard of all that the api-server answers. Only the api-server reads this property."""
+        from dashboard import guard
+
+        return [{"middleware": guard.Guard, "kwargs": guard.settings(), "name": "Visage"}]

@@ -22,7 +22,8 @@ from tests.dashboard.world import ROOT
 from tests.support.browser import chrome
 from tests.support.waiting import wait_for
 
-PASSWORDS = {"airflow": "airflow", "reader": "reader"}
+USERS = {"airflow": "admin", "reader": "viewer", "oncall": "user"}
+PASSWORDS = {name: name for name in USERS}
 _AIRFLOW = (sys.executable, "-m", "airflow")
 
 
@@ -72,7 +73,9 @@ def serve(
         "AIRFLOW__API__SECRET_KEY": "secret" * 8,  # pragma: allowlist secret
         "AIRFLOW__API_AUTH__JWT_SECRET": "secret" * 8,  # pragma: allowlist secret
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "airflow_local_settings.hostname",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "airflow:admin,reader:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+            f"{name}:{role}" for name, role in USERS.items()
+        ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
     }
@@ -80,6 +83,8 @@ def serve(
         subprocess.run(
             [*_AIRFLOW, "db", "migrate"], env=environ, check=True, timeout=300, capture_output=True
         )
+        accounts = [sys.executable, ROOT / "infra/airflow/prepare.py", "accounts"]
+        subprocess.run(accounts, env=environ, check=True, timeout=300, capture_output=True)
     with server.log.open("wb") as log:
         process = subprocess.Popen(
             [*_AIRFLOW, "api-server"], env=environ, stdout=log, stderr=log, start_new_session=True

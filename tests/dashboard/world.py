@@ -68,8 +68,8 @@ class World:
         path.write_text(json.dumps(figures))
         return path
 
-    def check(self, at: datetime, /, *, report: str | None = None, **more: Any) -> dict[str, Any]:
-        """Leave a check's line, its evidence and, where one is given, its report."""
+    def check(self, at: datetime, /, **more: Any) -> dict[str, Any]:
+        """Leave a check's line and its evidence."""
         folder = f"monitoring/scheduled__{at:%Y-%m-%dT%H%M%S}Z"
         (self.home / folder).mkdir(parents=True, exist_ok=True)
         line = merged(check_line(at, folder, self.environment), more)
@@ -79,13 +79,11 @@ class World:
         if line["performance"]["enough_labels"]:
             evidence = line["performance"] | labels(line["performance"]["mean_accuracy"])
             (self.home / folder / "performance.json").write_text(json.dumps(evidence))
-        if report is not None:
-            (self.home / folder / "drift.html").write_text(report)
         with (self.home / "monitoring/decisions.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         return line
 
-    def year(self, *, batches: int = 4, reports: int = 12, until: date = TODAY) -> "World":
+    def year(self, *, batches: int = 4, until: date = TODAY) -> "World":
         """Leave 365 days of batches and 52 weekly checks, that drift in the eleventh month and recover."""
         dice = random.Random(1)  # noqa: S311, as above
         base = {name: dice.uniform(0.05, 0.6) for name in ATTRIBUTES}
@@ -133,11 +131,8 @@ class World:
                     ],
                     "triggered": f"monitoring__{line['run_id']}" if week == 41 else None,
                 }
-            self.check(at, report=REPORT if week >= 52 - reports else None, **line)
+            self.check(at, **line)
         return self
-
-
-REPORT = "<!doctype html><title>Report</title><h1>Evidently</h1><script>document.title = 'ran'</script>"
 
 
 def merged(line: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
