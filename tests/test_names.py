@@ -1,14 +1,19 @@
 """No file names a repository, an image or an owner of somebody else, but a place for the reader's own."""
 
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from gitops.errors import GitopsError
 from gitops.git.repository import Repository
+from gitops.release import adoption
 from tests.docs.pages import ROOT, Page
 from tests.support.environments import ENVIRONMENTS
 
@@ -152,30 +157,59 @@ def test_the_ruleset_asks_owners_and_never_whoever_pushed_last() -> None:
 
 @pytest.mark.skipif(TAKEN_OVER, reason="the names are in")
 def test_one_command_puts_the_names_of_a_reader_everywhere(tmp_path: Path) -> None:
-    (block,) = [
-        one for one in Page(Path("docs/github-setup.md")).blocks if "owners@visage.invalid" in one.text
-    ]
-    for name in tracked():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
+    (block,) = [one for one in Page(Path("docs/github-setup.md")).blocks if "gitops adopt" in one.text]
+    _, _, name, *options = shlex.split(block.text)
+    for file in tracked():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
     repository = Repository(tmp_path)
     repository.git("init", "--quiet", "--initial-branch=main", "--template=")
     repository.git("add", "--all")
     repository.git("commit", "--quiet", "--no-verify", "--message", "Start", env=repository.identity())
-    subprocess.run(["bash", "-euo", "pipefail", "-c", block.text], cwd=tmp_path, check=True, timeout=60)
+    start = repository.resolve("HEAD")
+    assert adoption.leftovers(repository, start) == [], "a repository as it is published works as it is"
+    gitops = [sys.executable, "-m", "gitops"]
+    subprocess.run([*gitops, "adopt", name, *options], cwd=tmp_path, check=True, timeout=60)
 
-    changed = repository.git("status", "--porcelain").splitlines()
-    assert {line[:3] for line in changed} == {" M "}, changed
-    for name in tracked():
-        if str(name).startswith((".github/", "environments/", "infra/")):
-            text = (tmp_path / name).read_text(errors="replace")
-            assert ".invalid" not in text, name
-            assert "OWNER/" not in text.replace("OWNER/NAME", ""), name
-    given = dict(re.findall(r"^(\w+)=(\S+)", block.text, re.MULTILINE))
+    assert repository.git("status", "--porcelain") == ""
+    [adopted] = repository.log("HEAD", options=("-1",))
+    assert adopted.subject == f"Adopt the repository as {name}"
+    for file in tracked():
+        if str(file).startswith((".github/", "environments/", "infra/")) and file.suffix != ".py":
+            text = (tmp_path / file).read_text(errors="replace")
+            assert ".invalid" not in text, file
+            assert "OWNER/" not in text.replace("OWNER/NAME", ""), file
     owners = (tmp_path / ".github/CODEOWNERS").read_text()
-    assert re.search(rf"^\*\s+{re.escape(given['OWNERS'])}$", owners, re.MULTILINE)
+    given = " ".join(options[index + 1] for index, one in enumerate(options) if one == "--owner")
+    assert re.search(rf"^\*\s+{re.escape(given)}$", owners, re.MULTILINE)
     applications = (tmp_path / "infra/argocd/applicationset.yaml").read_text()
-    assert applications.count(given["REPOSITORY"]) == 3
+    assert applications.count(f"https://github.com/{name}.git") == 3
     for environment in ENVIRONMENTS:
         text = (tmp_path / f"environments/{environment}/kustomization.yaml").read_text()
-        assert text.count(given["IMAGE"]) == 2
+        assert text.count(f"ghcr.io/{name.split('/')[0]}/visage-airflow") == 2
+    assert adoption.leftovers(repository, "HEAD") == []
+
+    path = "environments/prod/kustomization.yaml"
+    back = repository.commit_files("HEAD", {path: repository.read(start, path)}, "Bring a placeholder back")
+    [found] = adoption.leftovers(repository, back)
+    assert (found.subject, found.remedy) == (path, "fill it in: gitops adopt OWNER/REPO")
+    again = subprocess.run([*gitops, "adopt", name], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (again.returncode, "filled in before" in again.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("visage", {}),
+        ("https://github.com/a/b", {}),
+        ("a/b c", {}),
+        ("a/b", {"image": "registry.invalid/OWNER/visage-airflow"}),
+        ("a/b", {"image": "x y"}),
+        ("a/b", {"repository": "https://x/$(id)' y"}),
+        ("a/b", {"owners": ["you"]}),
+        ("a/b", {"owners": ["@you\n* @eve"]}),
+    ],
+)
+def test_a_name_that_cannot_be_one_is_refused(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(GitopsError, match="not "):
+        adoption.Names.of(name, **options)

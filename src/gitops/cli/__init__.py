@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from gitops.cli import adopt, releases, review, train
 from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
 from gitops.cli import keys as keys_cli
-from gitops.cli import releases, review, train
 from gitops.cli.options import ERR, OUT, show_logs
 from gitops.errors import GitopsError, NothingToDoError, RuleError
 
@@ -17,6 +17,7 @@ _PANELS = {
     "Inspect": (inspect_commands.status, inspect_commands.diff),
     "Train": (train.train,),
     "Move a release": (releases.promote, releases.rollback, releases.unhold, releases.merge),
+    "Take over": (adopt.adopt,),
     "Check a change": (review.check, review.scope, review.trial, review.report),
 }
 

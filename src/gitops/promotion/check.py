@@ -11,7 +11,7 @@ from gitops.git.merge_result import MergeResult, merge_result
 from gitops.git.repository import Repository
 from gitops.paths import EVALUATION, EXPORT, LOCK
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model, judge_release
-from gitops.release import contract, environments, keys, settings, signatures
+from gitops.release import adoption, contract, environments, keys, settings, signatures
 from gitops.release import file as release_file
 from gitops.release.environments import Environments
 from gitops.release.file import Release
@@ -51,6 +51,8 @@ def judge(state: ReleaseState, result: MergeResult, evidence: Evidence = NO_EVID
     findings += pipeline(state, head, changed)
     if contract.PATH in changed and (objection := contract.objection(repository, head)):
         findings.append(Finding(contract.PATH, objection, "roll out a runtime that has it, then merge this"))
+    if adoption.touches(changed):
+        findings += adoption.leftovers(repository, head)
     findings += _signatures(state, after, result, changed)
     judgement += Judgement(tuple(findings))
     if _MODEL_FILES & set(changed):
