@@ -5,7 +5,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3.11
-UV_VERSION := 0.13.9
 BIN := .venv/bin
 # DVC and the stages that it runs are found on PATH
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -16,7 +15,7 @@ export DO_NOT_TRACK := 1
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint audit lock schemas airflow-options system-packages
+.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint audit lock lock-uv pin-images schemas airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -35,11 +34,11 @@ define make_venv
 @command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH; Visage needs Python 3.11 (set PYTHON=...)" >&2; exit 1; }
 @test -x $(BIN)/python || $(PYTHON) -m venv .venv
 @$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: .venv is not Python 3.11; remove it and run make setup again" >&2; exit 1; }
-$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement infra/uv.txt
 endef
 
 # The stamp is the last thing written: an interrupted installation is done again.
-.venv/.installed: requirements.lock pyproject.toml $(DISTRIBUTIONS)
+.venv/.installed: infra/uv.txt requirements.lock pyproject.toml $(DISTRIBUTIONS)
 	$(make_venv)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(UV_TORCH) --requirements requirements.lock
 	@# The one distribution of earlier checkouts, with the same plugins
@@ -47,7 +46,7 @@ endef
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(DISTRIBUTIONS:%/pyproject.toml=--editable %)
 	@touch $@
 
-.venv/.setup-gitops .venv/.setup-gates: requirements.lock pyproject.toml $(DISTRIBUTIONS)
+.venv/.setup-gitops .venv/.setup-gates: infra/uv.txt requirements.lock pyproject.toml $(DISTRIBUTIONS)
 	$(make_venv)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints requirements.lock --editable 'src/gitops[s3]' $(if $(filter %-gates,$@),--editable src/face_attributes)
 	@touch $@
@@ -126,12 +125,24 @@ system-packages: ## Install the system packages of make test-all (Debian, Ubuntu
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --quiet $(SYSTEM_PACKAGES)
 	@command -v kubectl >/dev/null || echo "kubectl: no package of Debian 12 is new enough; see https://kubernetes.io/docs/tasks/tools/"
 
+pin-images: ## Write the digests of the base images into the files that name them (needs Docker and the internet)
+	@scripts/pin_images.sh
+
 schemas: setup ## Write schemas/ after a change of a class that reads a file
 	@PYTHONPATH=dags $(BIN)/python -m scripts.schemas
 
-lock: ## Update requirements.lock from every pyproject.toml
-	$(BIN)/uv pip compile --quiet pyproject.toml $(DISTRIBUTIONS) --all-extras --python-version 3.11 --no-header --upgrade $(UV_TORCH) $(DISTRIBUTIONS:src/%/pyproject.toml=--no-emit-package visage-%) --output-file requirements.lock
-	sed -i.bak -E 's/^(torch==[0-9.]+)\+.*/\1/' requirements.lock && rm requirements.lock.bak
+# UPGRADE= adds what a pyproject.toml asks for, and leaves all other versions as they are.
+UPGRADE ?= --upgrade
+
+lock: ## Update requirements.lock from every pyproject.toml, with the hashes of all files but PyTorch's
+	$(BIN)/uv pip compile --quiet pyproject.toml $(DISTRIBUTIONS) --all-extras --python-version 3.11 --no-header --generate-hashes $(UPGRADE) --upgrade-package torch $(UV_TORCH) $(DISTRIBUTIONS:src/%/pyproject.toml=--no-emit-package visage-%) --output-file requirements.lock
+	@# A build of PyTorch for the CPU and one for CUDA have the same version and different files.
+	sed -i.bak -E '/^torch==/,/^    # via/{/--hash=/d; s/^(torch==[0-9.]+).*/\1/;}' requirements.lock && rm requirements.lock.bak
+
+lock-uv: ## Update infra/uv.txt to another version of uv (UV=0.13.9)
+	@test -n "$(UV)" || { echo "make: name the version: make lock-uv UV=0.13.9" >&2; exit 1; }
+	{ head -n 1 infra/uv.txt; echo "uv==$(UV)" | $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --universal -; } > infra/uv.txt.new
+	mv infra/uv.txt.new infra/uv.txt
 
 airflow-options: setup ## Update the list of options of Airflow and its providers, after make lock
 	$(BIN)/python -m gitops.release.airflow_options

@@ -1,7 +1,12 @@
 """The lock holds the dependencies of the workspace and of each of its distributions."""
 
+import hashlib
+import os
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from collections import defaultdict
 from itertools import chain
 from pathlib import Path
@@ -47,3 +52,84 @@ def test_a_library_has_the_same_limits_wherever_it_is_declared() -> None:
             limits[canonicalize_name(one.name)].add(str(one.specifier))
     assert limits
     assert {name: found for name, found in limits.items() if len(found) > 1} == {}
+
+
+def pins(path: str) -> dict[str, list[str]]:
+    """Return the digests of each package in a file of pins."""
+    blocks = re.split(r"\n(?=[a-z])", (ROOT / path).read_text())
+    return {
+        one.split()[0]: re.findall(r"--hash=(sha256:[0-9a-f]{64})\b", one) for one in blocks if "==" in one
+    }
+
+
+def test_every_package_has_the_digests_of_its_files() -> None:
+    without = [name.partition("==")[0] for name, digests in pins("requirements.lock").items() if not digests]
+    assert without == ["torch"], "its build for the CPU and its build for CUDA have the same version"
+    [uv] = [name for name in pins("infra/uv.txt") if name.startswith("uv==")]
+    assert pins("infra/uv.txt")[uv]
+    for file in ("Makefile", "infra/airflow/Dockerfile"):
+        assert "--require-hashes --requirement" in (ROOT / file).read_text()
+
+
+@pytest.mark.parametrize("option", ["--requirements", "--constraints"])
+def test_a_file_with_another_digest_is_not_installed(tmp_path: Path, option: str) -> None:
+    """As setup installs the lock, and as the image and the small installations use it as constraints."""
+    wheel = tmp_path / "thing-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as file:
+        file.writestr("thing.py", "")
+        file.writestr("thing-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1\n")
+        file.writestr(
+            "thing-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr("thing-1.dist-info/RECORD", "")
+    right = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    for digest, status in ((right, 0), ("0" * 64, 1)):
+        lock = tmp_path / "lock.txt"
+        lock.write_text(f"thing==1 --hash=sha256:{digest}\n")
+        what = [] if option == "--requirements" else ["thing"]
+        done = subprocess.run(
+            [
+                *(Path(sys.executable).with_name("uv"), "pip", "install", "--no-index", "--offline"),
+                *("--find-links", tmp_path, "--target", tmp_path / digest[:4], option, lock, *what),
+            ],
+            env={"PATH": os.environ["PATH"], "UV_CACHE_DIR": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == status, done.stderr
+        assert status == 0 or "Hash mismatch" in done.stderr
+
+
+def test_the_digests_of_images_are_written_where_the_images_are_named(tmp_path: Path) -> None:
+    for name in ("scripts/pin_images.sh", "infra/airflow/Dockerfile", "infra/compose/services.yml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / "scripts/pin_images.sh").chmod(0o755)
+    docker = tmp_path / "docker"
+    for letter in ("a", "b"):
+        docker.write_text(f"#!/bin/sh\necho sha256:{letter * 64}\n")
+        docker.chmod(0o755)
+        subprocess.run(
+            [tmp_path / "scripts/pin_images.sh"],
+            env={"PATH": f"{tmp_path}:{os.defpath}"},
+            check=True,
+            timeout=60,
+        )
+        digest = f"@sha256:{letter * 64}"
+        dockerfile = (tmp_path / "infra/airflow/Dockerfile").read_text()
+        services = (tmp_path / "infra/compose/services.yml").read_text()
+        assert f"ARG BASE_IMAGE=python:3.11-slim-bookworm{digest}\n" in dockerfile
+        for image in ("python:3.11-slim-bookworm", "postgres:17-bookworm", "redis:7.2-bookworm"):
+            assert f":-{image}{digest}}}" in services
+    docker.write_text("#!/bin/sh\necho no such thing\n")
+    before = services
+    done = subprocess.run(
+        [tmp_path / "scripts/pin_images.sh"],
+        env={"PATH": f"{tmp_path}:{os.defpath}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, "not a digest" in done.stderr) == (1, True)
+    assert (tmp_path / "infra/compose/services.yml").read_text() == before

@@ -5,9 +5,13 @@
                            on this server, list its public half; else print the line to list
     prepare.py database    migrate the database, and create the pools. SCORING_SLOTS, if set, is the number
                            of batches that are scored at a time
+    prepare.py accounts    create the users of FAB's auth manager, where the settings choose it
 
-In Docker Compose, the service airflow-init does all of them. In Kubernetes, a job prepares the database, and
-Secrets and a ConfigMap replace the other commands.
+In Docker Compose, the service airflow-init does all of them. In Kubernetes, a job prepares the database and the
+accounts, and Secrets and a ConfigMap replace the other commands.
+
+The users and their roles are in AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS of the settings, whatever the auth
+manager is. Their passwords are in the file that AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE names.
 """
 
 import argparse
@@ -18,11 +22,15 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 POOLS = Path(__file__).with_name("pools.json")
 USERNAME = "airflow"
+USERS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"
+ROLES = ("viewer", "user", "op", "admin")
+"""The roles of Airflow's simple auth manager. FAB has the same, with a capital letter."""
+_NO_HOST = "users.invalid"
 _TIMEOUT = 600
 
 _MADE_UP: dict[str, Callable[[], str]] = {
@@ -32,12 +40,14 @@ _MADE_UP: dict[str, Callable[[], str]] = {
 }
 
 
-def make_secrets(folder: Path, password: str, dvc_remote: str, dvc_cache: Path) -> None:
+def make_secrets(folder: Path, password: str, users: list[str], dvc_remote: str, dvc_cache: Path) -> None:
     """Write missing secrets of the environment and the DVC configuration into `folder`.
 
     Args:
         folder: The folder of the secrets. Files in it are kept.
-        password: The password of the user of the web interface. If it is empty, a password is generated.
+        password: The password of the user airflow. If it is empty, a password is generated.
+        users: The names of the other users. A password is generated for each of them, because Airflow
+            would print one of its own in a log.
         dvc_remote: The URL of the DVC remote.
         dvc_cache: The folder of the DVC cache, which is created if it is missing.
 
@@ -46,10 +56,12 @@ def make_secrets(folder: Path, password: str, dvc_remote: str, dvc_cache: Path) 
         if not (folder / name).exists():
             write(folder / name, make_up())
     accounts = folder / "passwords.json"
-    known = json.loads(accounts.read_text()).get(USERNAME) if accounts.exists() else None
-    wanted = password or known or secrets.token_urlsafe(12)
+    known = json.loads(accounts.read_text()) if accounts.exists() else {}
+    wanted = with_passwords(known, [USERNAME, *users])
+    if password:
+        wanted[USERNAME] = password
     if wanted != known:
-        write(accounts, json.dumps({USERNAME: wanted}))
+        write(accounts, json.dumps(wanted))
     dvc_cache.mkdir(parents=True, exist_ok=True)
     (folder / "dvc").mkdir(exist_ok=True)
     write(
@@ -114,6 +126,51 @@ def prepare_database(scoring_slots: int | None) -> None:
             subprocess.run(["airflow", *command], stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=True)
 
 
+def with_passwords(known: Mapping[str, str], users: Iterable[str]) -> dict[str, str]:
+    """Return the passwords of all users. A password is generated for a user who has none."""
+    return {**known, **{name: secrets.token_urlsafe(12) for name in users if name not in known}}
+
+
+def declared_users(setting: str) -> dict[str, str]:
+    """Return the role of each user in a setting such as `airflow:admin,anna:viewer`.
+
+    Raises:
+        ValueError: A part of it is no user with a role.
+
+    """
+    users = dict(part.strip().partition(":")[::2] for part in setting.split(",") if part.strip())
+    for name, role in users.items():
+        if role.lower() not in ROLES:
+            raise ValueError(f"{USERS}: {name}: no role; write {name}:ROLE, with one of {', '.join(ROLES)}")
+    return {name: role.lower() for name, role in users.items()}
+
+
+def make_accounts(users: Mapping[str, str], passwords: Mapping[str, str]) -> None:
+    """Create missing users of FAB's auth manager, and give each declared user the declared role.
+
+    Users that somebody added in the web interface stay as they are, and so does each password.
+    """
+    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+    from airflow.utils.providers_configuration_loader import providers_configuration_loaded
+
+    def make() -> None:
+        with get_application_builder() as builder:
+            manager = builder.sm
+            manager.sync_roles()
+            for name, role in users.items():
+                found = manager.find_role(role.capitalize())
+                user = manager.find_user(name)
+                if user is None:
+                    address = f"{name}@{_NO_HOST}"
+                    if not manager.add_user(name, name, "-", address, found, passwords[name]):
+                        raise RuntimeError(f"{name}: FAB cannot create this user; its log has the reason")
+                elif user.roles != [found]:
+                    user.roles = [found]
+                    manager.update_user(user)
+
+    providers_configuration_loaded(make)()
+
+
 def write(path: Path, content: str) -> None:
     """Write a file atomically. Only the owner can read it."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
@@ -125,15 +182,21 @@ def write(path: Path, content: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run the parts that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=("secrets", "verifier", "database"), metavar="PART")
+    choices = ("secrets", "verifier", "database", "accounts")
+    parser.add_argument("parts", nargs="+", choices=choices, metavar="PART")
     parts = parser.parse_args(arguments).parts
+    try:
+        users = declared_users(os.environ.get(USERS, f"{USERNAME}:admin"))
+    except ValueError as error:
+        print(f"prepare.py: {error}", file=sys.stderr)
+        return 1
     if "secrets" in parts:
         variables = ("VISAGE_PRIVATE", "DEFAULT_PASSWORD", "DVC_REMOTE_URL", "DVC_CACHE")
         if missing := [name for name in variables if name not in os.environ]:
             print(f"prepare.py secrets: {', '.join(missing)}: not set", file=sys.stderr)
             return 1
         folder, password, remote, cache = (os.environ[name] for name in variables)
-        make_secrets(Path(folder), password, remote, Path(cache))
+        make_secrets(Path(folder), password, list(users), remote, Path(cache))
     if "verifier" in parts:
         variables = ("VISAGE_PRIVATE", "VISAGE_ENVIRONMENT", "AIRFLOW_CONN_GIT_DEFAULT")
         if missing := [name for name in variables if name not in os.environ]:
@@ -163,6 +226,13 @@ def main(arguments: list[str]) -> int:
                 f"prepare.py database: {' '.join(error.cmd)}: exit status {error.returncode}", file=sys.stderr
             )
             return 1
+    if "accounts" in parts and os.environ.get("AIRFLOW__CORE__AUTH_MANAGER", "").endswith("FabAuthManager"):
+        path = os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]
+        passwords = json.loads(Path(path).read_text())
+        if missing := [name for name in users if name not in passwords]:
+            print(f"prepare.py accounts: {path}: {', '.join(missing)}: no password", file=sys.stderr)
+            return 1
+        make_accounts(users, passwords)
     return 0
 
 

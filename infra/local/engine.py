@@ -12,6 +12,7 @@ from gitops.errors import AirflowError
 from gitops.release import settings
 from gitops.release.environments import Environments
 from gitops.release.state import ReleaseState
+from infra.airflow import prepare
 from infra.local import credentials_file, database, files, machine, port, process, secret, variables, waiting
 from infra.local.errors import EngineError
 from infra.local.instance import COMMANDS, Instance, wait
@@ -140,10 +141,11 @@ class Engine:
         # Create all tables before the first Airflow starts: a database in use cannot be copied.
         for instance in instances:
             name = instance.environment
-            instance.configure(passwords[name])
+            instance.configure(passwords[name], environments[name].get(prepare.USERS, ""))
             step.transient(f"{name}: database tables")
             instance.migrate(environments[name], self.database, like=None if name == first else first)
             instance.provide_pools(environments[name])
+            instance.provide_accounts(environments[name])
         for instance in instances:
             name = instance.environment
             step.transient(f"{name}: processes")

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import requests
 
+from infra.airflow import prepare
 from infra.local import files, port, variables, waiting
 from infra.local.database import Database, pools, revision
 from infra.local.errors import EngineError
@@ -86,6 +87,16 @@ class Instance:
                 f"(logs: {self.paths.logs})"
             )
 
+    def provide_accounts(self, env: Mapping[str, str]) -> None:
+        """Create the users of FAB's auth manager, if the settings choose it.
+
+        Raises:
+            EngineError: The command fails.
+
+        """
+        if env.get("AIRFLOW__CORE__AUTH_MANAGER"):
+            self._run(env, "accounts", [sys.executable, prepare.__file__, "accounts"])
+
     def migrate(self, env: Mapping[str, str], database: Database, *, like: str | None = None) -> bool:
         """Migrate the environment's database to this Airflow version. Return whether a migration was needed.
 
@@ -105,13 +116,20 @@ class Instance:
             and present is not None
             and present == revision(database.url(like))
         ):
-            known = {"airflow": airflow, "revision": present}
+            # The other environment may have no tables of this auth manager.
+            known = {"airflow": airflow, "revision": present, "auth_manager": ""}
             files.write_json(self.paths.schema, known)
-        if present is not None and known == {"airflow": airflow, "revision": present}:
+        manager = env.get("AIRFLOW__CORE__AUTH_MANAGER", "")
+        if present is not None and known == {
+            "airflow": airflow,
+            "revision": present,
+            "auth_manager": manager,
+        }:
             return False
         self._stop_services()
         self._run_airflow(env, "db", "migrate")
-        files.write_json(self.paths.schema, {"airflow": airflow, "revision": revision(url)})
+        state = {"airflow": airflow, "revision": revision(url), "auth_manager": manager}
+        files.write_json(self.paths.schema, state)
         return True
 
     def provide_pools(self, env: Mapping[str, str]) -> bool:
@@ -127,16 +145,29 @@ class Instance:
         self._run_airflow(env, "pools", "import", str(POOLS))
         return True
 
-    def configure(self, password: str) -> None:
-        """Write the files that Airflow reads from its home folder."""
+    def configure(self, password: str, users: str = "") -> None:
+        """Write the files that Airflow reads from its home folder.
+
+        Args:
+            password: The password of the user airflow.
+            users: The setting with the names and roles of all users.
+
+        Raises:
+            EngineError: A user in the setting has no role.
+
+        """
         for folder in (self.paths.data, self.paths.bundles, self.paths.logs):
             folder.mkdir(parents=True, exist_ok=True)
         for asset in sorted(variables.ASSETS.rglob("*.py")):
             target = self.paths.airflow / asset.relative_to(variables.ASSETS)
             files.write(target, asset.read_text())
-        # Airflow generates the passwords of other users and adds them to the same file.
+        # Airflow would print the passwords that it generates itself in a log.
         known = files.read_json(self.paths.passwords) or {}
-        text = json.dumps({**known, variables.USERNAME: password})
+        try:
+            names = prepare.declared_users(users)
+        except ValueError as error:
+            raise EngineError(f"{self.environment}: {error}") from error
+        text = json.dumps({**prepare.with_passwords(known, names), variables.USERNAME: password})
         files.write(self.paths.passwords, text + "\n")
 
     def start(self, env: Mapping[str, str], shell: Mapping[str, str], *, key: str) -> StartResult:
@@ -237,13 +268,18 @@ class Instance:
             service.stop()
 
     def _run_airflow(self, env: Mapping[str, str], *arguments: str) -> None:
-        shown = " ".join(["airflow", *arguments])
-        log = self.paths.logs / f"{arguments[0]}-{arguments[1]}.log"
+        self._run(
+            env, f"{arguments[0]}-{arguments[1]}", [*_AIRFLOW, *arguments], " ".join(["airflow", *arguments])
+        )
+
+    def _run(self, env: Mapping[str, str], name: str, command: list[str], shown: str = "") -> None:
+        shown = shown or name
+        log = self.paths.logs / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             try:
                 done = subprocess.run(
-                    [*_AIRFLOW, *arguments],
+                    command,
                     env={**variables.inherit({}), **env},
                     cwd=self.paths.root,
                     stdin=subprocess.DEVNULL,

@@ -39,6 +39,10 @@ REFUSED = {
     "AIRFLOW__CORE__DAGS_FOLDER": (_RELEASE, "take it out"),
     "AIRFLOW__API__PORT": (_ENGINE, "write WEB_PORT"),
     **dict.fromkeys(
+        ("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "AIRFLOW__FAB__AUTH_ROLE_PUBLIC"),
+        ("everybody could use the web interface without a login", "take it out"),
+    ),
+    **dict.fromkeys(
         (
             "AIRFLOW__API__HOST",
             "AIRFLOW__API__SECRET_KEY",

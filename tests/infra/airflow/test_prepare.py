@@ -154,3 +154,24 @@ def test_for_a_forge_the_line_to_list_is_printed(engine: Engine, tmp_path: Path)
     assert (tmp_path / "trust_root").read_text().strip() == ""
     wrong = engine.prepare("verifier", **given, AIRFLOW_CONN_GIT_DEFAULT="{}")
     assert (wrong.returncode, wrong.stderr) == (1, "prepare.py verifier: 'host'\n")
+
+
+def test_every_user_of_the_settings_gets_a_password_that_no_log_has(engine: Engine) -> None:
+    private = engine.folder / "private"
+    private.mkdir()
+    given = {
+        "VISAGE_PRIVATE": str(private),
+        "DEFAULT_PASSWORD": "",
+        "DVC_REMOTE_URL": "s3://bucket",
+        "DVC_CACHE": str(engine.folder / "cache"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "airflow:admin, anna:viewer,omar:User",
+    }
+    done = engine.prepare("secrets", **given)
+    passwords = json.loads((private / "passwords.json").read_text())
+    assert passwords.keys() == {"airflow", "anna", "omar"}
+    assert len(set(passwords.values())) == 3
+    assert not any(password in done.stdout + done.stderr for password in passwords.values())
+    refused = engine.prepare("secrets", **given | {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "eve:owner"})
+    assert refused.returncode == 1
+    assert "eve: no role; write eve:ROLE, with one of viewer, user, op, admin" in refused.stderr
+    assert json.loads((private / "passwords.json").read_text()) == passwords

@@ -95,7 +95,7 @@ def test_a_service_starts_when_what_it_needs_is_ready(service: dict[str, Any]) -
 
 @every_service
 def test_no_image_is_the_latest(service: dict[str, Any]) -> None:
-    assert re.search(r":-[a-z-]+:[a-z0-9.-]+}$", service["image"])
+    assert re.search(r":-[a-z-]+:[a-z0-9.-]+(@sha256:[0-9a-f]{64})?}$", service["image"])
     assert "latest" not in service["image"]
 
 
