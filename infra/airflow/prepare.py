@@ -7,11 +7,11 @@
                            of batches that are scored at a time
     prepare.py accounts    create the users of FAB's auth manager, where the settings choose it
 
-In Docker Compose, the service airflow-init does all of them. In Kubernetes, a job prepares the database and the
-accounts, and Secrets and a ConfigMap replace the other commands.
+In Docker Compose, the service airflow-init does all of them. In Kubernetes, a job prepares the database and
+the accounts, and Secrets and a ConfigMap replace the other commands.
 
-The users and their roles are in AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS of the settings, whatever the auth
-manager is. Their passwords are in the file that AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE names.
+AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS in the settings lists the users and their roles, for each auth
+manager. Their passwords are in the file that AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE names.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 POOLS = Path(__file__).with_name("pools.json")
 USERNAME = "airflow"
@@ -138,7 +139,8 @@ def declared_users(setting: str) -> dict[str, str]:
         ValueError: A part of it is no user with a role.
 
     """
-    users = dict(part.strip().partition(":")[::2] for part in setting.split(",") if part.strip())
+    parts = [part.strip().partition(":") for part in setting.split(",") if part.strip()]
+    users = {name: role for name, _, role in parts}
     for name, role in users.items():
         if role.lower() not in ROLES:
             raise ValueError(f"{USERS}: {name}: no role; write {name}:ROLE, with one of {', '.join(ROLES)}")
@@ -155,7 +157,7 @@ def make_accounts(users: Mapping[str, str], passwords: Mapping[str, str]) -> Non
 
     def make() -> None:
         with get_application_builder() as builder:
-            manager = builder.sm
+            manager: Any = builder.sm  # FAB's own class of it has no types
             manager.sync_roles()
             for name, role in users.items():
                 found = manager.find_role(role.capitalize())

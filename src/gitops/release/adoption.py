@@ -76,7 +76,7 @@ def adopt(repository: Repository, commit: str, names: Names) -> dict[str, bytes]
         IMAGE: names.image,
         OWNERS: " ".join(names.owners),
     }
-    changed = {}
+    changed: dict[str, bytes] = {}
     for path, content in _contents(repository, commit):
         text = content
         for placeholder, name in filled.items():
@@ -93,7 +93,8 @@ def leftovers(repository: Repository, commit: str) -> list[Finding]:
 
     A repository in which no name was filled in yet has none: it works on one machine as it is.
     """
-    wanting, filled = [], False
+    wanting: list[str] = []
+    filled = False
     for path, content in _contents(repository, commit):
         if path in _OPTIONAL:
             continue

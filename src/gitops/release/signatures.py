@@ -52,7 +52,7 @@ class Lists:
     """
 
     signers: bytes | None = None
-    verifiers: Mapping[str, bytes] = field(default_factory=dict)
+    verifiers: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     problem: str | None = None
 
     def keys(self, environment: str) -> KeyList | None:
