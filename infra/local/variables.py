@@ -129,6 +129,8 @@ def derive(
         "VISAGE_HOME": str(paths.data),
         keys.VARIABLE: str(paths.verifier_key),
         signatures.TRUST_ROOT: str(layout.trust_root),
+        # Code of a release sees nothing of this checkout: `.env`, passwords, the data of other environments
+        "VISAGE_PRIVATE": str(layout.checkout),
         "AIRFLOW_HOME": str(paths.airflow),
         "AIRFLOW_CONN_FS_DEFAULT": json.dumps({"conn_type": "fs"}),
         "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(layout.origin)}),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gitops.errors import ParseError, RuleError
 from gitops.errors import StepError as CommandError
+from gitops.isolation import hide
 from gitops.runtime import CONTRACT
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ __all__ = (
 )
 
 log = logging.getLogger(__name__)
+
+# A task of any executor comes by here before it starts code of a commit, which could read its secrets.
+hide()
 
 
 # The place of the task
@@ -306,7 +310,7 @@ def call(*, command: Sequence[str], folder: str, minutes: float) -> None:
     """
     from gitops.dvc import run
 
-    run.call(command, Path(folder), timedelta(minutes=minutes))
+    run.call(command, Path(folder), timedelta(minutes=minutes), writable=False)
 
 
 # Models

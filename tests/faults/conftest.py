@@ -2,18 +2,18 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gitops.git.repository import Repository
 from tests.faults.damage import assert_undamaged
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, working_in
 
 PIPELINE = """\
 stages:
@@ -31,13 +31,13 @@ TINY = """\
 import os, random, sys, time
 from pathlib import Path
 
-HOME, stage = Path(os.environ["FAULTS_HOME"]), sys.argv[1]
+HOME, stage = Path(os.environ["VISAGE_HOME"]), sys.argv[1]
 out = Path({"prepare": "prepared", "train": "model"}[stage])
 out.mkdir()
 for number in range(8):
     (out / str(number)).write_bytes(random.Random(stage + str(number)).randbytes(400_000))
 if stage == "train":
-    (HOME / "training").write_text(str(os.getpid()))
+    (HOME / "training").touch()
     while (HOME / "hold").exists():
         time.sleep(0.05)
 """
@@ -74,7 +74,7 @@ class Faults:
         self.origin = Repository.clone(str(checkout.path), folder / "origins" / "origin.git", "--bare")
         self.origin.git("config", "uploadpack.allowAnySHA1InWant", "true")
         self.url = str(self.origin.path)
-        self.variables = {**os.environ, "FAULTS_HOME": str(folder)}
+        self.variables = {**os.environ, "VISAGE_HOME": str(folder)}
         self.configure_dvc(f"url = {self.store}")
 
     @property
@@ -128,10 +128,10 @@ class Faults:
     def await_training(self) -> int:
         """Return the process id of a training that has begun since this was last asked."""
         note = self.folder / "training"
-        wait_for(lambda: note.exists() and note.read_text(), seconds=60)
-        number = int(note.read_text())
+        wait_for(note.exists, seconds=60)
         note.unlink()
-        return number
+        # Its own number is another one, in its namespace.
+        return max(process.pid for process in working_in(self.spaces) if _trains(process))
 
     def assert_undamaged(self) -> None:
         assert_undamaged(self.origin, self.store, self.spaces)
@@ -141,9 +141,13 @@ class Faults:
 def faults(tmp_path: Path) -> Iterator[Faults]:
     faults = Faults(tmp_path)
     yield faults
-    note = tmp_path / "training"
-    if note.exists() and note.read_text():
+    for process in working_in(faults.spaces):
         try:
-            os.kill(int(note.read_text()), signal.SIGKILL)
-        except ProcessLookupError:
-            return
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _trains(process: psutil.Process) -> bool:
+    command = process.cmdline()
+    return command[1:] == ["-m", "tiny", "train"]

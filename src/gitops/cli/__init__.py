@@ -12,6 +12,7 @@ from gitops.cli import inspect as inspect_commands
 from gitops.cli import keys as keys_cli
 from gitops.cli.options import ERR, OUT, show_logs
 from gitops.errors import GitopsError, NothingToDoError, RuleError
+from gitops.isolation import hide
 
 _PANELS = {
     "Inspect": (inspect_commands.status, inspect_commands.diff),
@@ -76,6 +77,7 @@ def options(
     ] = False,
 ) -> None:
     """Set the options of every command."""
+    hide()
     if verbose:
         show_logs(ctx, logging.DEBUG)
 

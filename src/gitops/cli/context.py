@@ -8,7 +8,7 @@ from rich.console import Console
 
 from gitops.errors import GitopsError
 from gitops.git.credentials import git_variables
-from gitops.git.repository import Repository
+from gitops.git.repository import Repository, is_full_sha
 from gitops.text.instructions import Meeting, meeting_of
 
 _ERR = Console(stderr=True, highlight=False)
@@ -39,7 +39,10 @@ def _default(remotes: Sequence[str]) -> str:
 
 
 def comparer(repository: Repository, remote: str) -> Any:
-    """Return the comparer of the models of this repository's commits, which it gets from the DVC remote."""
+    """Return the comparer of the models of this repository's commits, which it gets from the DVC remote.
+
+    The code of main compares them. Nothing of a commit that is judged is executed.
+    """
     from gitops.gates.comparer import Comparer
     from gitops.git.workspace import Origin
 
@@ -48,17 +51,27 @@ def comparer(repository: Repository, remote: str) -> Any:
         # The local engine's models are on its own DVC remote, which the user's shell need not know.
         os.environ.setdefault("DVC_GLOBAL_CONFIG_DIR", str(engine))
     origin = Origin(str(repository.path), dvc_config=repository.path / ".dvc" / "config.local")
+
+    def main() -> str:
+        return repository.resolve(repository.branch_ref(remote, "main") if remote else "main")
+
     return Comparer(
         origin,
         repository.path / ".visage" / "gates",
+        main,
         lambda message: _ERR.print(message, soft_wrap=True, markup=False),
     )
 
 
 def commit_of(repository: Repository, remote: str, name: str) -> str:
-    """Return the commit that a branch of the remote, or else any name in this checkout, stands for."""
+    """Return the commit that a branch of the remote, or else any name in this checkout, stands for.
+
+    The full id of a commit that is not here yet, as a pull request has it, is fetched from the remote.
+    """
     if remote:
         pushed = repository.branch_ref(remote, name)
         if repository.has(pushed):
             return repository.resolve(pushed)
+        if is_full_sha(name) and not repository.has(name):
+            repository.fetch_refs(remote, name)
     return repository.resolve(name)

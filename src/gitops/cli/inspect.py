@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from gitops.cli.context import commit_of, meeting, open_checkout
-from gitops.cli.options import ERR, OUT, Access, Remote
+from gitops.cli.options import ERR, OUT, Access, LoadDags, Remote
 from gitops.errors import GitopsError
 
 
@@ -66,13 +66,15 @@ def diff(
     ] = "HEAD",
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    load_dags: LoadDags = False,
     remote: Remote = None,
 ) -> None:
     """Show the differences in DAGs, parameters, data, dependencies, model, speed and settings.
 
     `gitops diff staging prod` compares the declared releases of two environments, `gitops diff A B` two
-    commits, and `gitops diff` shows the changes of HEAD since it left main. The DAG files of both sides are
-    loaded in separate processes, which do not see your environment variables.
+    commits, and `gitops diff` shows the changes of HEAD since it left main. DAG files are compared by their
+    syntax, and nothing of either side is executed. With `--load-dags` Airflow loads them, isolated from your
+    variables, and where the system permits it from your files, processes and network.
     """
     from dataclasses import replace
 
@@ -88,7 +90,7 @@ def diff(
     if one is not None and other is not None:
         both = one in state.environments and other in state.environments
         before, after = _named(state, remote, one), _named(state, remote, other)
-        difference = compare(repository, before, after, environments=not both)
+        difference = compare(repository, before, after, load_dags=load_dags, environments=not both)
         if both and one != other:
             between = between_settings(repository, state.tip, one, other)
             difference = replace(difference, sections=(*difference.sections, between))
@@ -97,7 +99,7 @@ def diff(
         before = repository.merge_base(state.tip, after)
         if before is None:
             raise GitopsError(f"{head} shares no history with {base}; name two commits instead")
-        difference = compare(repository, before, after)
+        difference = compare(repository, before, after, load_dags=load_dags)
     if as_json:
         print(json.dumps(difference.plain(), indent=1))
     elif as_markdown:

@@ -33,6 +33,14 @@ WithoutStorage = Annotated[
         help="Where no DVC remote is configured, do not ask whether the model exists there.",
     ),
 ]
+LoadDags = Annotated[
+    bool,
+    typer.Option(
+        "--load-dags",
+        help="Execute the DAG files of both sides, isolated, to compare what they compute too. "
+        "By default only their syntax is compared.",
+    ),
+]
 Base = Annotated[str, typer.Option(metavar="BRANCH", help="The branch that it would be merged into.")]
 Head = Annotated[
     str, typer.Option(metavar="BRANCH", help="A branch of the remote, or any commit of this checkout.")

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from gitops.cli.context import commit_of, comparer, open_checkout
-from gitops.cli.options import ERR, OUT, Base, Head, Jobs, Remote, WithoutStorage, show_judgement, show_logs
+from gitops.cli.options import (
+    ERR,
+    OUT,
+    Base,
+    Head,
+    Jobs,
+    LoadDags,
+    Remote,
+    WithoutStorage,
+    show_judgement,
+    show_logs,
+)
 from gitops.errors import GitopsError
 
 
@@ -23,14 +34,15 @@ def check(
     Prints every broken rule and exits with 1. It judges the merge: the files that main would have afterwards,
     and not those of the branch. Only commits are checked: uncommitted changes do not count.
 
-    params.yaml, its overlays, dvc.yaml and dvc.lock are read as the stages and DVC read them, and no code of
-    the branch is run. A model that was made before the branch changed its parameters, code or data is no
-    obstacle to a merge: a note names the differences and the command that trains it. Promote it after that.
+    No code of the branch is run: params.yaml, its overlays, dvc.yaml and dvc.lock are read as the stages and
+    DVC read them, and the code of main compares models. A model that was made before the branch changed its
+    parameters, code or data is no obstacle to a merge: a note names the differences and the command that
+    trains it. Promote it after that.
 
     A new model and the one that runs answer the same images here; that takes a minute or more, once for each
-    pair of models, and is kept in `.visage/gates`. Without any DVC remote to fetch them from, the accuracies
-    recorded by both commits are compared instead, and the table states it. If the remote does not respond,
-    the gate fails.
+    pair of models and each version of that code, and is kept in `.visage/gates`. Without any DVC remote to
+    fetch them from, the accuracies recorded by both commits are compared instead, and the table states it. If
+    the remote does not respond, the gate fails.
     """
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
@@ -147,6 +159,7 @@ def report(
     whole: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it there uncut, too.", show_default=False)
     ] = None,
+    load_dags: LoadDags = False,
     without_storage: WithoutStorage = False,
     remote: Remote = None,
 ) -> None:
@@ -178,6 +191,7 @@ def report(
         jobs=_results(jobs),
         seconds=load_seconds(timing) if timing else None,
         price=price,
+        load_dags=load_dags,
     )
     text = render(inputs, artifact=artifact)
     if whole:

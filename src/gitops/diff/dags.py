@@ -1,8 +1,9 @@
 """The DAGs that a commit defines, as Airflow loads them from its DAG files.
 
-DAG files are programs, so they have to run to show which DAGs they define. Each commit's are written to a
-folder that is thrown away and loaded there by a process of its own, without this one's credentials: `python
--m gitops.diff.dags FOLDER`.
+DAG files are programs, so they have to run to show which DAGs they define. That happens only where somebody
+asks for it (`--load-dags`): each commit's are written to a folder that is thrown away, and loaded there by an
+isolated process, see `gitops.isolation`: `python -m gitops.diff.dags FOLDER`. Else `outlines` compares their
+syntax, and nothing is executed.
 """
 
 import os
@@ -17,14 +18,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from gitops import isolation
+from gitops.diff import outline
 from gitops.errors import DagsError
 from gitops.git.repository import Repository
 from gitops.runtime import installed
 
 FOLDER = "dags"
 _TIMEOUT = 120
-# Variables that a DAG file needs to load; others, such as tokens and passwords, are not passed on.
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV")
 
 
 class Task(BaseModel):
@@ -86,6 +87,20 @@ def load(repository: Repository, commit: str) -> Dags:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content or b"")
         return _in_a_process(folder, root / "home")
+
+
+def outlines(repository: Repository, before: str, after: str) -> list[DagChange]:
+    """Return the changes of the DAG files between two commits, by their syntax. Nothing is executed."""
+    paths = [path for path in repository.changed(before, after) if path.startswith(f"{FOLDER}/")]
+    contents = repository.read_all([(commit, path) for path in paths for commit in (before, after)])
+    results = []
+    for path, old, new in zip(paths, contents[::2], contents[1::2], strict=True):
+        if old is None or new is None:
+            results.append(DagChange(path, "added" if old is None else "removed"))
+            continue
+        details = outline.compare(outline.read(old), outline.read(new)) if path.endswith(".py") else []
+        results.append(DagChange(path, "changed", tuple(details) or ("changed",)))
+    return results
 
 
 def changes(repository: Repository, before: str, after: str) -> list[DagChange]:
@@ -161,27 +176,30 @@ def _details(old: Dag, new: Dag) -> list[str]:
 
 
 def _in_a_process(folder: Path, home: Path) -> Dags:
-    variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {
-        "HOME": str(home),
+    code = Path(__file__).resolve().parents[2]
+    variables = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONPATH": str(code),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     home.mkdir()
+    place = isolation.Place(writable=(home,), readable=(folder, code))
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "gitops.diff.dags", str(folder)],
-            cwd=home,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT,
-            check=False,
-        )
+        with isolation.isolated(place, variables) as isolated:
+            done = subprocess.run(
+                [*isolated.prefix, sys.executable, "-m", "gitops.diff.dags", str(folder)],
+                cwd=home,
+                env=dict(isolated.variables),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_TIMEOUT,
+                start_new_session=True,
+                check=False,
+            )
     except subprocess.TimeoutExpired as error:
         raise DagsError(
             f"{FOLDER}/: not loaded within {_TIMEOUT} s; a DAG file does work that belongs into a task"

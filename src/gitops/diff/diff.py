@@ -183,12 +183,13 @@ def compare(
     before: str | None,
     after: str | None,
     *,
-    load_dags: bool = True,
+    load_dags: bool = False,
     environments: bool = True,
 ) -> Difference:
     """Compare two commits; None stands for no release.
 
-    Where DAG files differ they are loaded, in processes of their own; without `load_dags` they are named.
+    DAG files that differ are compared by their syntax. With `load_dags` they are executed, in isolated
+    processes, which also shows what they compute.
     Without `environments` the folder of that name is left out: it is no part of a release.
     """
     old, new = _Side(repository, before), _Side(repository, after)
@@ -222,9 +223,9 @@ def _dags(
     edited = [path for path in changed if path.startswith(f"{dags.FOLDER}/")]
     if not edited:
         return
-    if load and before is not None and after is not None:
+    if before is not None and after is not None:
         try:
-            dag_changes = dags.changes(repository, before, after)
+            dag_changes = (dags.changes if load else dags.outlines)(repository, before, after)
         except DagsError as error:
             yield Change(f"{dags.FOLDER}/", note=str(error))
         else:

@@ -3,28 +3,67 @@
 The DVC remote lists the files of a folder, and nobody reviews that list. DVC accepts `../src/x.py` as a name
 there and writes over code; here it does not.
 
-`python -P <this file> '[["pull", "a.dvc"], ["repro", "train"]]'` runs them in order, up to the first that
-fails, and exits with its status. It is run as a file, as `-m gitops.dvc.commands` would be the release's own.
+`python -I <this file> JSON` runs `commands` in order, up to the first that fails, and exits with its status.
+It imports nothing of the checkout: it has the credentials of the DVC remote. The commands of stages are code
+of the checkout, and run in the place that `stages` describes.
 """
 
 # DVC has no types.
 # pyright: reportMissingTypeStubs=false
 
 import json
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from gitops.isolation import foreign_link, hide
 
-def main(commands: list[list[str]]) -> int:
+
+def main(
+    commands: Sequence[Sequence[str]], stages: Mapping[str, Any] | None, folder: str, caches: Sequence[str]
+) -> int:
     """Run DVC `commands` in order; return the exit status of the first that fails, else 0."""
+    hide()
     from dvc.cli import main as dvc  # pyright: ignore[reportUnknownVariableType]
 
     _stay_in_folders()
+    _isolate(stages, Path(folder), [Path(cache) for cache in caches])
     for command in commands:
         print("$", "dvc", *command, flush=True)
-        if status := dvc(command):
+        if status := dvc(list(command)):
             return status
     return 0
+
+
+def _isolate(stages: Mapping[str, Any] | None, folder: Path, caches: Sequence[Path]) -> None:
+    """Let DVC run the commands of a stage in their place, and refuse to run them without one."""
+    from dvc.exceptions import DvcException
+    from dvc.stage import run
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    def run_commands(stage: Any, dry: bool = False, run_env: Mapping[str, str] | None = None) -> None:
+        # The lines of DVC, by which `gitops.dvc.run` tells a stage's output from its own
+        print(f"Running stage '{stage.addressing}':", flush=True)
+        for command in stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines():
+            print(f"> {command}", flush=True)
+            if dry:
+                continue
+            if stages is None:
+                raise DvcException(f"{command}: no stage runs here")
+            own = {"DVC_ROOT": stage.repo.root_dir, "DVC_STAGE": stage.addressing}
+            program = [*stages["prefix"], "/bin/sh", "-c", command]
+            variables = {**stages["variables"], **own, **(run_env or {})}
+            done = subprocess.run(program, cwd=stage.wdir, env=variables, check=False)
+            if done.returncode != 0:
+                raise StageCmdFailedError(command, done.returncode)
+            # DVC would follow it, and keep and push a file that the stage itself could not read.
+            if link := foreign_link(folder, known=caches):
+                where = link.relative_to(folder)
+                raise DvcException(f"{command}: made the link {where}, which leads out of its folder")
+
+    run.cmd_run = run_commands
 
 
 def _stay_in_folders() -> None:
@@ -42,4 +81,5 @@ def _stay_in_folders() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(json.loads(sys.argv[1])))
+    given = json.loads(sys.argv[1])
+    sys.exit(main(**given))

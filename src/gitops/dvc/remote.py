@@ -1,7 +1,7 @@
 """The DVC remote: whether it has the model that a commit's `dvc.lock` records, and the model itself.
 
-DVC runs in a process of its own (`python -m gitops.dvc.remote FOLDER MD5 [TARGET]`): it is slow to load, and
-a process that waits for a remote can be ended.
+DVC runs in a process of its own (`python -I -m gitops.dvc.remote FOLDER MD5 [TARGET]`): it is slow to load,
+and a process that waits for a remote can be ended.
 """
 
 # DVC has no types.
@@ -24,6 +24,7 @@ from gitops.dvc.lockfile import LOCK, recorded
 from gitops.errors import GitError, ModelError, StorageError
 from gitops.findings import Finding
 from gitops.git.repository import Repository
+from gitops.isolation import hide
 from gitops.paths import MODEL
 
 _ATTEMPTS = 3
@@ -135,7 +136,7 @@ class Storage:
     def _ask_once(self, md5: str, *target: Path, timeout: float) -> Answer:
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "gitops.dvc.remote", str(self.checkout), md5, *map(str, target)],
+                [sys.executable, "-I", "-m", "gitops.dvc.remote", str(self.checkout), md5, *map(str, target)],
                 env=os.environ | self._engine() | {"DVC_NO_ANALYTICS": "1"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -206,4 +207,5 @@ def _look(folder: str, md5: str, target: str | None = None) -> Answer:
 
 
 if __name__ == "__main__":
+    hide()
     print("\0" + json.dumps(_look(*sys.argv[1:4]).model_dump()))

@@ -1,5 +1,6 @@
 """Commands and DVC, run in the checkout of a commit, with their output in the log."""
 
+import configparser
 import json
 import logging
 import os
@@ -7,10 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from gitops import isolation
 from gitops.dvc import commands as dvc_commands
 from gitops.errors import StepError
 
@@ -22,10 +25,18 @@ _PROMPT = "$ "
 _STAGE_BEGAN, _STAGE_FAILED = ("Running stage", "> "), "ERROR: failed to reproduce"
 
 
-def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
+def call(command: Sequence[str], folder: Path, timeout: timedelta, *, writable: bool = True) -> None:
     """Run `command` in the checkout `folder`, with its own code on the path, each line of output to the log.
 
+    The command is code of a commit: it runs isolated, see `gitops.isolation`. DVC itself is not, and has the
+    credentials of its remote; the commands of stages that it runs are.
     The whole process group ends with this call: at the timeout, and when the calling task is stopped.
+
+    Args:
+        command: The program and its arguments.
+        folder: The checkout.
+        timeout: The time that it may take.
+        writable: Whether it may change the checkout.
 
     Raises:
         StepError: if it fails or takes longer than `timeout`.
@@ -34,24 +45,61 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
     if command[0] == "dvc":
         call_dvc([command[1:]], folder, timeout)
         return
-    log.info("%s%s", _PROMPT, " ".join(command))
-    _run(command, " ".join(command), folder, timeout)
+    shown = " ".join(command)
+    log.info("%s%s", _PROMPT, shown)
+    caches = list(_caches(folder))
+    places = _isolated(folder, writable=writable, caches=caches if writable else ())
+    with _without_keys(folder), places as place:
+        _run([*place.prefix, *command], shown, folder, timeout, place.variables)
+    if writable and (link := isolation.foreign_link(folder, known=caches)):
+        raise StepError(f"{shown}: made the link {link.relative_to(folder)}, which leads out of its folder")
 
 
-def call_dvc(commands: Sequence[Sequence[str]], folder: Path, timeout: timedelta) -> None:
+def call_dvc(
+    commands: Sequence[Sequence[str]], folder: Path, timeout: timedelta, *, cache: Path | None = None
+) -> None:
     """Run DVC `commands`, each without the word dvc, up to the first that fails; else as `call`.
+
+    Args:
+        commands: The commands.
+        folder: The checkout.
+        timeout: The time that they may take.
+        cache: A folder for DVC's cache. With it, DVC itself is isolated too: it has no credentials, asks no
+            remote, and follows no configuration of the checkout out of its place.
 
     Raises:
         StepError: naming the command that failed.
 
     """
-    program = [
-        sys.executable,
-        "-P",
-        dvc_commands.__file__,
-        json.dumps([list(command) for command in commands]),
-    ]
-    _run(program, " ".join(["dvc", *commands[0]]), folder, timeout)
+    shown = " ".join(["dvc", *commands[0]])
+    with _isolated(folder, caches=[cache] if cache else ()) as place:
+        if cache is None:
+            _run(dvc_program(commands, folder, place), shown, folder, timeout, environment(folder))
+            return
+        inner = isolation.Isolated((), place.variables)
+        program = [*place.prefix, *dvc_program(commands, folder, inner)]
+        _run(program, shown, folder, timeout, place.variables)
+
+
+def dvc_program(
+    commands: Sequence[Sequence[str]], folder: Path, place: isolation.Isolated | None = None
+) -> list[str]:
+    """Return the program that runs DVC commands, which imports nothing of the checkout.
+
+    Args:
+        commands: The commands, each without the word dvc.
+        folder: The checkout.
+        place: Where the commands of stages run; without it, a command that runs a stage fails.
+
+    """
+    stages = {"prefix": place.prefix, "variables": dict(place.variables)} if place else None
+    arguments = {
+        "folder": str(folder),
+        "caches": [str(path) for path in _caches(folder)],
+        "commands": [list(command) for command in commands],
+        "stages": stages,
+    }
+    return [sys.executable, "-I", dvc_commands.__file__, json.dumps(arguments)]
 
 
 def storage_problem(folder: Path) -> str:
@@ -66,38 +114,109 @@ def storage_problem(folder: Path) -> str:
         "if not remote.fs.exists(remote.path) and remote.fs.protocol == 'local':\n"
         "    raise SystemExit(f'{remote.path}: no such folder')\n"
     )
-    command = [sys.executable, "-c", script]
+    # -I, or Python would look for modules in the checkout first.
+    command = [sys.executable, "-I", "-c", script]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment(folder),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return "no answer within 120 s"
     return (done.stderr.strip().splitlines() or ["no answer"])[-1] if done.returncode else ""
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the variables of a command that runs in the checkout `folder`."""
+    """Return the variables of DVC in the checkout `folder`: those of this process, credentials included.
+
+    Code of the checkout never gets them.
+    """
     # DVC lets every user write to this cache (by default in /var/tmp), and unpickles the files that it holds.
     # A workspace is closed to other users.
     site_cache = {"DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site-cache")}
-    return (
-        site_cache
-        | os.environ
-        | {
-            # The release's own code, not the one that this interpreter has installed.
-            "PYTHONPATH": str(folder / "src"),
-            # `python` and `dvc` are those of this interpreter's environment, be it activated or not.
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-            "PYTHONUNBUFFERED": "1",
-            "DVC_NO_ANALYTICS": "1",
-        }
-    )
+    return site_cache | os.environ | {"PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
 
 
-def _run(program: Sequence[str], shown: str, folder: Path, timeout: timedelta) -> None:
+@contextmanager
+def _isolated(
+    folder: Path, *, writable: bool = True, caches: Sequence[Path] = ()
+) -> Iterator[isolation.Isolated]:
+    """Provide the place in which code of the checkout `folder` runs, and may write to `caches` of DVC."""
+    data = folder / ".dvc"
+    variables = {
+        # It is the checkout's own code, not the one that this interpreter has installed.
+        "PYTHONPATH": str(folder / "src"),
+        "PYTHONUNBUFFERED": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(data / "tmp" / "site-cache"),
+    }
+    readable, written, hidden = [folder / ".git", data / "config", *_caches(folder)], [*caches], []
+    if home := os.environ.get("VISAGE_HOME"):
+        written.append(Path(home))
+        # Others work in the one, and this environment reads releases from the other.
+        hidden += [Path(home) / "workspaces", Path(home) / "origin.git"]
+    if celeba := os.environ.get(isolation.CELEBA):
+        readable.append(Path(celeba).expanduser())
+    (written if writable else readable).append(folder)
+    readable = [path for path in readable if path not in written]
+    place = isolation.Place(writable=tuple(written), readable=tuple(readable), hidden=tuple(hidden))
+    temporary = None
+    if writable and data.is_dir():
+        temporary = data / "tmp"  # which is removed with the workspace, however this process ends
+        temporary.mkdir(exist_ok=True)
+    with isolation.isolated(place, variables, temporary=temporary) as isolated:
+        if caches:
+            # The cache, and nothing else of the configuration, which may hold keys
+            config = Path(isolated.variables["HOME"]) / "dvc" / "config"
+            config.parent.mkdir()
+            config.write_text(f'[cache]\n    dir = {caches[-1]}\n    type = "hardlink,symlink"\n')
+            variables = {**isolated.variables, "DVC_GLOBAL_CONFIG_DIR": str(config.parent)}
+            isolated = isolation.Isolated(isolated.prefix, variables)
+        yield isolated
+
+
+@contextmanager
+def _without_keys(folder: Path) -> Iterator[None]:
+    """Take the person's own DVC configuration, which may hold keys, away while code of a commit runs."""
+    own = folder / ".dvc" / "config.local"
+    if not own.is_file():
+        yield
+        return
+    content = own.read_bytes()
+    own.unlink()
+    try:
+        yield
+    finally:
+        own.write_bytes(content)
+
+
+def _caches(folder: Path) -> Iterator[Path]:
+    """Yield the folders of DVC's cache, to which links in a checkout lead."""
+    files = [folder / ".dvc" / "config", folder / ".dvc" / "config.local"]
+    if user := os.environ.get("DVC_GLOBAL_CONFIG_DIR"):
+        files.append(Path(user) / "config")
+    for file in files:
+        parser = configparser.RawConfigParser(strict=False)
+        try:
+            parser.read(file, "utf-8")
+        except (configparser.Error, UnicodeDecodeError):
+            continue  # DVC names the problem
+        if parser.has_option("cache", "dir"):
+            yield file.parent / parser.get("cache", "dir").strip("\"'")
+
+
+def _run(
+    program: Sequence[str], shown: str, folder: Path, timeout: timedelta, variables: Mapping[str, str]
+) -> None:
     process = subprocess.Popen(
         list(program),
         cwd=folder,
-        env=environment(folder),
+        env=dict(variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

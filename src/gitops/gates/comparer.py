@@ -1,7 +1,12 @@
-"""A comparer: has a release compare its model with the incumbent, and keeps each comparison once."""
+"""A comparer: compares models with code that is trusted, and keeps each comparison once.
+
+Nothing of a commit that is judged is executed: its model and its hold-out set are data, which come from the
+DVC remote that the trusted commit names.
+"""
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,13 +30,15 @@ from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, Workspace, workspace
 from gitops.model.download import fetch_model
 from gitops.model.evaluation import evaluation
-from gitops.paths import HOLDOUT, MODEL
+from gitops.paths import HOLDOUT
 from gitops.private import private_folder
 from gitops.runtime import installed
 
 log = logging.getLogger(__name__)
 
 _HOUR = timedelta(hours=1)
+_MADE_FROM = ("src/face_attributes", "requirements.lock")
+"""The code and the libraries of a comparison."""
 
 
 def _log(message: str) -> None:
@@ -42,11 +49,14 @@ def _log(message: str) -> None:
 class Comparer:
     """Compares models of commits of `origin`; downloads and results stay in the folder `home`.
 
-    `announce` is called before a comparison that is not cached, which takes a minute or more.
+    `code` returns the commit whose code compares and whose `.dvc/config` names the DVC remote: main, or the
+    release of an environment, and never a commit that is judged. `announce` is called before a comparison
+    that is not cached, which takes a minute or more.
     """
 
     origin: Origin
     home: Path
+    code: Callable[[], str]
     announce: Callable[[str], None] = _log
     _made: set[Path] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -79,11 +89,15 @@ class Comparer:
             digest = holdout(repository, judged_by)
         except GateError as error:
             raise ComparisonError(str(error)) from error
-        if repository.read(commit, ".dvc/config") is None:
-            raise NotComparableError(f"{commit[:12]} is not under DVC")
+        code = self.code()
+        if repository.read(code, ".dvc/config") is None:
+            raise NotComparableError(f"{code[:12]} is not under DVC")
         if digest is None:
             raise ComparisonError(f"dvc.lock in {judged_by[:12]} records no {HOLDOUT}; run dvc repro")
-        file = self.home / "comparisons" / f"{new}-{old}-{digest}.json"
+        # By its inputs, and by the code: a comparison of other code is another one.
+        made_from = "\n".join(map(str, repository.object_ids([f"{code}:{path}" for path in _MADE_FROM])))
+        key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
+        file = self.home / "comparisons" / f"{new}-{old}-{digest}-{key}.json"
         if (file in self._made or not refresh) and (known := _known(file)) is not None:
             return known
         if not installed("onnxruntime"):
@@ -93,39 +107,47 @@ class Comparer:
             )
         self.announce(f"Comparing the models of {commit[:12]} and {incumbent[:12]} on the same images ...")
         try:
-            content = self._make(commit, incumbent, digest if images else None)
+            content, seen = self._make(code, commit, incumbent, digest)
         except (StepError, StorageError, ModelError, GateError, GitError) as error:
             raise ComparisonError(str(error)) from error
-        made = parse(content, f"the comparison by {commit[:12]}")
+        made = parse(content, f"the comparison by {code[:12]}")
         if (made.model_sha256, made.incumbent_sha256) != (new, old):
             raise ComparisonError(
                 f"{made.model_sha256[:12]} and {made.incumbent_sha256[:12]} were compared, but {commit[:12]} "
                 f"records {new[:12]} and {incumbent[:12]} {old[:12]}; export and evaluate again"
             )
+        if made.holdout_sha256 != seen:
+            raise ComparisonError(
+                f"{made.holdout_sha256[:12]} was compared on, but {judged_by[:12]} records another {HOLDOUT}"
+            )
         _keep(file, content)
         self._made.add(file)
         return made
 
-    def _make(self, commit: str, incumbent: str, images: str | None) -> bytes:
-        """Compare on the hold-out set of `commit`, or on the one with the MD5 digest `images`."""
+    def _make(self, code: str, commit: str, incumbent: str, images: str) -> tuple[bytes, str]:
+        """Compare on the hold-out set with the MD5 digest `images`; return the result, and its SHA-256."""
         private_folder(self.home)
-        with workspace(self.origin, commit, self.home / "workspaces") as space:
-            _require_remote(space, commit)
-            before = fetch_model(self.origin, incumbent, cache=self.home / "models")
-            call(["dvc", "pull", MODEL, *([] if images else [HOLDOUT])], space.path, _HOUR)
-            if images:
-                # The file is not the one that dvc.lock records here: DVC is not asked to check it out
-                (space.path / HOLDOUT).parent.mkdir(parents=True, exist_ok=True)
-                Storage(space.path).fetch(images, space.path / HOLDOUT, timeout=_HOUR)
-                with (space.path / HOLDOUT).open("rb") as content:
-                    digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False))
-                if digest.hexdigest() != images:
-                    raise StorageError(f"the DVC remote's copy of {images} has another digest; push it again")
-            out = space.path / "comparison.json"
-            command = ["python", "-m", "face_attributes", "compare", "--model", MODEL]
-            options = ["--incumbent", str(before), "--holdout", HOLDOUT, "--out", str(out)]
-            call([*command, *options], space.path, _HOUR)
-            return out.read_bytes()
+        with workspace(self.origin, code, self.home / "workspaces") as space:
+            _require_remote(space, code)
+            folder = space.path / "compared"
+            folder.mkdir()
+            holdout_set, out = folder / "holdout.parquet", folder / "comparison.json"
+            Storage(space.path).fetch(images, holdout_set, timeout=_HOUR)
+            if _digest(holdout_set, "md5") != images:
+                raise StorageError(f"the DVC remote's copy of {images} has another digest; push it again")
+            command = ["python", "-m", "face_attributes", "compare"]
+            for option, revision in (("--model", commit), ("--incumbent", incumbent)):
+                known = fetch_model(
+                    self.origin, revision, cache=self.home / "models", configuration=space.path
+                )
+                command += [option, str(shutil.copyfile(known, folder / f"{option.strip('-')}.onnx"))]
+            call([*command, "--holdout", str(holdout_set), "--out", str(out)], space.path, _HOUR)
+            return out.read_bytes(), _digest(holdout_set, "sha256")
+
+
+def _digest(file: Path, algorithm: str) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def _require_remote(space: Workspace, commit: str) -> None:

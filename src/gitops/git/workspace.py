@@ -44,6 +44,13 @@ class Workspace:
     origin: Origin
     repository: Repository
     commit: str
+    configured: bytes
+    """The configuration of its git, which no code of the commit may change: git executes much of it."""
+
+
+def configuration(path: Path) -> bytes:
+    """Return the configuration of the git of a workspace."""
+    return (path / ".git" / "config").read_bytes()
 
 
 @contextmanager
@@ -81,7 +88,7 @@ def workspace(origin: Origin, commit: str, home: Path) -> Generator[Workspace]:
             repository.git("-c", "advice.detachedHead=false", "checkout", "--quiet", "--detach", commit)
             if origin.dvc_config and origin.dvc_config.is_file() and (path / ".dvc").is_dir():
                 shutil.copyfile(origin.dvc_config, path / ".dvc" / "config.local")
-            yield Workspace(path, origin, repository, commit)
+            yield Workspace(path, origin, repository, commit, configuration(path))
         finally:
             # Processes that a stage left running would write into the folder while it is removed.
             _end_processes_in(path)
@@ -159,12 +166,20 @@ def _sweep(home: Path) -> None:
         log.warning("Removed %s, left behind by a process that was killed.", path)
 
 
+def _works_in(process: psutil.Process, path: Path) -> bool:
+    try:
+        return Path(process.cwd()).is_relative_to(path)
+    except psutil.AccessDenied:
+        # Another user's, or one of ours that is hidden from its children: DVC, which names the folder.
+        return any(f'"{path}"' in word for word in process.cmdline())
+
+
 def _end_processes_in(path: Path) -> None:
     """End leftover processes: after a kill, `dvc repro` and the training below it would work for hours."""
     orphans: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
-            if Path(process.cwd()).is_relative_to(path) and process.pid != os.getpid():
+            if process.pid != os.getpid() and _works_in(process, path):
                 orphans.append(process)
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue  # another user's process, or one that has just ended: not one of ours

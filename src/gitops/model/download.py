@@ -51,11 +51,17 @@ _REFERENCE = _Output(REFERENCE, "md5", LOCK, "run the stage reference again")
 
 
 def fetch_model(
-    origin: Origin, release: str, *, cache: Path, timeout: timedelta = timedelta(hours=1)
+    origin: Origin,
+    release: str,
+    *,
+    cache: Path,
+    configuration: Path | None = None,
+    timeout: timedelta = timedelta(hours=1),
 ) -> Path:
     """Return the file of a release's ONNX model, `<sha256>.onnx` in `cache`; fetch it where it is not there.
 
-    Once fetched it needs neither `origin` nor the DVC remote. DVC's own configuration names the remote.
+    Once fetched it needs neither `origin` nor the DVC remote. DVC's own configuration names the remote:
+    that of the checkout `configuration`, or else that of the release, which then gets the credentials.
 
     Files from the DVC remote are compared with the digest in the release's `dvc.lock`, and the files in
     `cache` against its name, each time.
@@ -67,7 +73,7 @@ def fetch_model(
         GitError: if `origin` cannot be reached or has no such commit.
 
     """
-    return _fetch(origin, release, _MODEL, cache, timeout)
+    return _fetch(origin, release, _MODEL, cache, configuration, timeout)
 
 
 def fetch_reference(
@@ -79,10 +85,17 @@ def fetch_reference(
         ModelError: also when the release records none.
 
     """
-    return _fetch(origin, release, _REFERENCE, cache, timeout)
+    return _fetch(origin, release, _REFERENCE, cache, None, timeout)
 
 
-def _fetch(origin: Origin, release: str, output: _Output, cache: Path, timeout: timedelta) -> Path:
+def _fetch(
+    origin: Origin,
+    release: str,
+    output: _Output,
+    cache: Path,
+    configuration: Path | None,
+    timeout: timedelta,
+) -> Path:
     if not is_full_sha(release):
         raise ModelError(release, "not a full commit id", "a release is named by 40 hexadecimal digits")
     suffix = Path(output.path).suffix
@@ -101,7 +114,7 @@ def _fetch(origin: Origin, release: str, output: _Output, cache: Path, timeout: 
             file = recorded(space.repository, release, output.path)
             # By its digest and past DVC's own cache, which DVC trusts even if its files are damaged.
             fresh = space.path / f"{file.md5}{suffix}"
-            Storage(space.path).fetch(file.md5, fresh, timeout=timeout)
+            Storage(configuration or space.path).fetch(file.md5, fresh, timeout=timeout)
             _check(fresh, file, release, output)
             _keep(fresh, target, release, output, digest)
     atomic.write(note, f"{digest}\n")

@@ -123,7 +123,7 @@ def _promote(
     _obey(judgement)
     commit = next(iter(moves.values())).commit or ""
     subject = f"Promote {commit[:12]} to {', '.join(moves)}"
-    proposal = _propose(state, moves, remote, branch, subject, load_dags=True)
+    proposal = _propose(state, moves, remote, branch, subject)
     return replace(proposal, judgement=judgement)
 
 
@@ -246,16 +246,13 @@ def push(state: ReleaseState, remote: str, proposal: Proposal) -> None:
         ) from error
 
 
-def describe(repository: Repository, before: str | None, after: str | None, *, load_dags: bool = True) -> str:
-    """Return the changes between two releases, as a text of bounded length.
-
-    :param load_dags: Load the DAG files to tell tasks and schedules apart, which takes seconds.
-    """
+def describe(repository: Repository, before: str | None, after: str | None) -> str:
+    """Return the changes between two releases, as a text of bounded length."""
     if before is not None and not repository.has(before):
         before = None
     head = [f"Release: {_short(before)} -> {_short(after)}"]
     head.append(f"Accuracy: {_accuracy(repository, before)} -> {_accuracy(repository, after)}")
-    difference = compare(repository, before, after, load_dags=load_dags, environments=False)
+    difference = compare(repository, before, after, environments=False)
     return "\n".join([*head, difference.text()])
 
 
@@ -265,8 +262,6 @@ def _propose(
     remote: str,
     branch: str,
     subject: str,
-    *,
-    load_dags: bool = False,
 ) -> Proposal:
     """Commit the new release files of environments, with a message that describes each difference once."""
     repository = state.repository
@@ -276,7 +271,7 @@ def _propose(
         hold = ""
         if present.hold != release.hold:
             hold = f"Hold: {present.hold or 'none'} -> {release.hold or 'none'}\n"
-        text = describe(repository, present.commit, release.commit, load_dags=load_dags)
+        text = describe(repository, present.commit, release.commit)
         described.setdefault(f"{hold}{text}", []).append(name)
     parts = [
         f"In {', '.join(names)}:\n{text}" if len(described) > 1 else text for text, names in described.items()

@@ -87,8 +87,12 @@ def gather(
     jobs: Mapping[str, str] | None = None,
     seconds: Mapping[str, float] | None = None,
     price: float | None = None,
+    load_dags: bool = False,
 ) -> ReportInputs:
-    """Collect the inputs of a report on merging the commit `head`, called `name`, into main."""
+    """Collect the inputs of a report on merging the commit `head`, called `name`, into main.
+
+    With `load_dags` the DAG files of both sides are executed, in isolated processes.
+    """
     repository, name = state.repository, name or head[:12]
     result, broken = merge_result(repository, state.tip, head, remote=state.remote)
     if result:
@@ -106,7 +110,7 @@ def gather(
         drift = drift_comparison.of_commit(repository, head, proposed.sha256)
         incumbents = tuple(_incumbents(state, head, evidence))
     else:
-        moved = list(_moves(state, head, changed, judgement))
+        moved = list(_moves(state, head, changed, judgement, load_dags=load_dags))
         moves = tuple(move for move, _, _ in moved)
         incumbents = tuple(incumbent for _, incumbent, _ in moved)
         proposed = moved[0][2] if moved else Metrics()
@@ -117,7 +121,7 @@ def gather(
         broken=tuple(broken),
         before=of_commit(repository, state.tip),
         after=of_commit(repository, head),
-        difference=compare(repository, start, head),
+        difference=compare(repository, start, head, load_dags=load_dags),
         moves=moves,
         proposed=proposed,
         drift=drift,
@@ -157,7 +161,12 @@ def _incumbents(state: ReleaseState, head: str, evidence: Evidence) -> Iterator[
 
 
 def _moves(
-    state: ReleaseState, head: str, changed: Sequence[str] | set[str], judgement: Judgement
+    state: ReleaseState,
+    head: str,
+    changed: Sequence[str] | set[str],
+    judgement: Judgement,
+    *,
+    load_dags: bool,
 ) -> Iterator[tuple[Move, Incumbent, Metrics]]:
     """Yield each environment that gets another release, its present release, and the new model's metrics."""
     repository: Repository = state.repository
@@ -176,7 +185,9 @@ def _moves(
         # The check of a rollback must be fast, and must not run the release that it goes back from.
         forward = after.hold is None
         there = _here(state, before)
-        difference = compare(repository, there, after.commit, load_dags=forward, environments=False)
+        difference = compare(
+            repository, there, after.commit, load_dags=load_dags and forward, environments=False
+        )
         rows = judgement.gates.get(environment, ()) if forward else ()
         trouble = "" if rows or not forward else "the rules above come first"
         incumbent = Incumbent(environment, wave, before, of_commit(repository, there), rows, trouble)

@@ -16,9 +16,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from gitops.dvc import provenance
 from gitops.dvc.provenance import Step
-from gitops.dvc.run import call, call_dvc, environment
+from gitops.dvc.run import call, call_dvc, dvc_program, environment
 from gitops.errors import ProvenanceError, StepError
-from gitops.git.workspace import Origin, Workspace, workspace
+from gitops.git.workspace import Origin, Workspace, configuration, workspace
 
 log = logging.getLogger(__name__)
 
@@ -182,9 +182,9 @@ def _made(space: Workspace, stages: Sequence[str]) -> dict[str, str]:
 
 
 def _missing_on_remote(space: Workspace, paths: Iterable[str]) -> list[str]:
-    command = ["dvc", "data", "status", "--not-in-remote", "--json"]
+    command = ["data", "status", "--not-in-remote", "--json"]
     done = subprocess.run(
-        command,
+        dvc_program([command], space.path),
         cwd=space.path,
         env=environment(space.path),
         capture_output=True,
@@ -194,9 +194,9 @@ def _missing_on_remote(space: Workspace, paths: Iterable[str]) -> list[str]:
     )
     if done.returncode != 0:
         raise StepError(
-            f"{' '.join(command)}: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
+            f"dvc {' '.join(command)}: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
         )
-    absent = json.loads(done.stdout).get("not_in_remote", [])
+    absent = json.loads(done.stdout.partition("\n")[2]).get("not_in_remote", [])
     return [name for name in absent if any(PurePath(name).is_relative_to(path) for path in paths)]
 
 
@@ -215,6 +215,8 @@ def _push_data(space: Workspace, *targets: str) -> None:
 
 def _commit(space: Workspace, branch: str, message: str) -> str:
     repository = space.repository
+    if configuration(space.path) != space.configured:
+        raise StepError(f"{message}: changed the configuration of git in its checkout; nothing is committed")
     repository.git("add", "--all")
     if not repository.git("status", "--porcelain"):
         log.info("Nothing changed: %s stands.", space.commit)

@@ -18,7 +18,7 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from gitops.dvc.run import call
+from gitops.dvc.run import call, call_dvc
 from gitops.errors import GitopsError, StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, workspace
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 HEAD, BASE, TIMING = "head", "base", "timing.json"
 _PROFILE = ("python", "-m", "face_attributes", "profile", "small")
-_REPRO = ("dvc", "repro")
+_REPRO = ("repro",)
 _KEPT = ("metrics", "plots")
 # The sources of a pipeline's results: commits with equal sources get equal metrics.
 _MADE_FROM = (
@@ -133,16 +133,16 @@ def _identity(repository: Repository, commit: str) -> str:
 
 def _run(root: Path, commit: str, target: Path, timeout: timedelta) -> None:
     """Run the pipeline of a commit, and leave the folder `target` in one step."""
-    origin = Origin(str(root), dvc_config=root / ".dvc" / "config.local")
+    # Without the configuration of the person: the pipeline makes everything itself, and needs no remote.
+    origin, cache = Origin(str(root)), private_folder(root / ".dvc" / "cache")
     private_folder(target.parent)
     with (
         workspace(origin, commit, root / ".visage" / "trial-workspaces") as space,
         tempfile.TemporaryDirectory(dir=target.parent, prefix=".trial-") as folder,
     ):
-        call(["dvc", "cache", "dir", "--local", str(root / ".dvc" / "cache")], space.path, _MINUTE)
         call(_PROFILE, space.path, _MINUTE)
         began = time.monotonic()
-        call(_REPRO, space.path, timeout)
+        call_dvc([_REPRO], space.path, timeout, cache=cache)
         took = round(time.monotonic() - began, 1)
         made = Path(folder) / "made"
         made.mkdir()
@@ -150,6 +150,8 @@ def _run(root: Path, commit: str, target: Path, timeout: timedelta) -> None:
         for name in _KEPT:
             if (space.path / name).is_dir():
                 # Pictures may show photographs, and nothing reads them from here.
-                shutil.copytree(space.path / name, made / name, ignore=shutil.ignore_patterns(*_PICTURES))
+                shutil.copytree(
+                    space.path / name, made / name, symlinks=True, ignore=shutil.ignore_patterns(*_PICTURES)
+                )
         if not target.is_dir():
             made.rename(target)

@@ -1,9 +1,10 @@
-"""Comparisons by the code of a release, on a real origin and a real DVC remote in a folder."""
+"""Comparisons by the code of main, on a real origin and a real DVC remote in a folder."""
 
 import hashlib
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,8 @@ def said() -> list[str]:
 
 @pytest.fixture
 def comparer(lab: Lab, tmp_path: Path, said: list[str]) -> Comparer:
-    return Comparer(Origin(str(lab.origin.path)), tmp_path / "gates", said.append)
+    main = lab.origin.resolve
+    return Comparer(Origin(str(lab.origin.path)), tmp_path / "gates", lambda: main("main"), said.append)
 
 
 def sha256(content: bytes) -> str:
@@ -155,7 +157,9 @@ def test_a_known_comparison_needs_nobody_and_no_time(
     again = works.land("News")
     first = comparer(works.checkout, new, old)
     dvc_remote.rename(dvc_remote.with_name("gone"))
+    main = works.checkout.resolve("HEAD")
     works.lab.origin.path.rename(works.lab.origin.path.with_name("gone.git"))
+    comparer = replace(comparer, code=lambda: main)
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -172,7 +176,7 @@ def test_one_from_another_time_is_made_anew_where_that_is_asked_for(
     comparer(works.checkout, new, old)
     assert comparer(works.checkout, new, old, refresh=True) == comparer(works.checkout, new, old)
     assert len(said) == 1, "its own is as new as can be"
-    later = Comparer(comparer.origin, comparer.home, said.append)
+    later = Comparer(comparer.origin, comparer.home, comparer.code, said.append)
     later(works.checkout, new, old)
     assert len(said) == 1
     later(works.checkout, new, old, refresh=True)
@@ -214,7 +218,7 @@ def test_the_checkout_s_own_configuration_may_name_the_remote(
     old, new = works.release(b"old"), works.release(b"new")
     (isolated_home / "dvc" / "config").rename(tmp_path / "config.local")
     origin = Origin(str(works.lab.origin.path), dvc_config=tmp_path / "config.local")
-    found = Comparer(origin, comparer.home)(works.checkout, new, old)
+    found = Comparer(origin, comparer.home, comparer.code)(works.checkout, new, old)
     assert found.model_sha256 == sha256(b"new")
 
 
@@ -234,7 +238,7 @@ def test_a_remote_that_does_not_deliver(works: Works, comparer: Comparer, dvc_re
     assert not (comparer.home / "comparisons").exists()
 
 
-def test_what_the_release_cannot_compare(works: Works, comparer: Comparer) -> None:
+def test_what_the_code_of_main_cannot_compare(works: Works, comparer: Comparer) -> None:
     old, new = works.release(b"old"), works.release(b"broken")
     with pytest.raises(ComparisonError, match="not a readable ONNX file"):
         comparer(works.checkout, new, old)
@@ -258,7 +262,66 @@ def test_a_commit_without_a_hold_out_or_a_model(works: Works, comparer: Comparer
         comparer(works.checkout, works.land("Lost"), old)
 
 
-def test_the_release_s_own_code_finds_out_a_worse_model(
+def branch(works: Works, name: str, commit: str, main: str) -> None:
+    """Push a commit as a branch, and leave main where it was."""
+    works.checkout.git("push", "-q", "--force", "origin", f"{main}:main", f"{commit}:refs/heads/{name}")
+
+
+def test_a_branch_does_not_compare_itself(works: Works, comparer: Comparer, tmp_path: Path) -> None:
+    """It brings a `compare` of its own, which would find its model better, and leaves that for the others."""
+    main = works.release(b"old")
+    honest = works.release(b"new")
+    branch(works, "honest", honest, main)
+    mark = tmp_path / "ran"
+    flattering = COMPARE.replace(
+        "pathlib.Path(given", f"open({str(mark)!r}, 'w').close()\npathlib.Path(given"
+    )
+    works.write("src/face_attributes/__main__.py", flattering.replace("json.loads(", "dict(json.loads(", 1))
+    works.write("src/json.py", f"open({str(mark)!r}, 'w').close()\n")
+    works.write("dvc.py", f"open({str(mark)!r}, 'w').close()\n")
+    branch(works, "flattering", works.land("Flatter"), main)
+    for commit in ("flattering", "honest"):
+        found = comparer(works.checkout, works.lab.origin.resolve(commit), main)
+        assert (found.model_sha256, found.incumbent_sha256) == (sha256(b"new"), sha256(b"old"))
+    assert not mark.exists()
+
+
+def test_a_comparison_of_other_code_is_another_one(works: Works, comparer: Comparer, said: list[str]) -> None:
+    old, new = works.release(b"old"), works.release(b"new")
+    comparer(works.checkout, new, old)
+    works.write("src/face_attributes/__main__.py", COMPARE + "# other code\n")
+    works.land("Compare otherwise")
+    comparer(works.checkout, new, old)
+    assert len(said) == 2
+
+
+def test_a_branch_names_no_storage_and_takes_none_away(
+    works: Works, comparer: Comparer, tmp_path: Path
+) -> None:
+    """Its configuration could show the keys to another server, execute a program, or end the comparison."""
+    main, mark = works.release(b"old"), tmp_path / "ran"
+    profile = f"[default]\ncredential_process = touch {mark}\n"
+    for number, config in enumerate(
+        (
+            "[core]\n    remote = storage\n['remote \"storage\"']\n    url = s3://elsewhere\n"
+            "    configpath = ../aws\n",
+            None,
+        )
+    ):
+        new = works.release(f"new {number}".encode())
+        works.write("aws", profile)
+        if config is None:
+            (works.checkout.path / ".dvc/config").unlink()
+        else:
+            works.write(".dvc/config", config)
+        branch(works, "other", works.land("Move the storage"), main)
+        found = comparer(works.checkout, works.lab.origin.resolve("other"), main)
+        assert found.model_sha256 == sha256(f"new {number}".encode()), new
+        works.checkout.git("reset", "-q", "--hard", main)
+    assert not mark.exists()
+
+
+def test_the_code_of_main_finds_out_a_worse_model(
     works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole way: what `compare` writes is what the gates read, and what they then say."""

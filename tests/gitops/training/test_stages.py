@@ -14,6 +14,7 @@ from gitops.errors import StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, workspace
 from gitops.training import stages
+from tests.support.waiting import wait_for, working_in
 
 PIPELINE = """\
 stages:
@@ -271,13 +272,14 @@ def test_the_code_that_runs_is_the_commits_own(origin: Repository, tmp_path: Pat
 def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
     script = (
         "import signal, subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
-        "open('pid', 'w').write(str(child.pid))\n"
+        "subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'], start_new_session=True)\n"
+        "open('started', 'w').close()\n"
         "signal.pause()\n"
     )
     with pytest.raises(StepError, match="took longer than 0:00:05"):
         dvc_run.call(["python", "-c", script], tmp_path, timedelta(seconds=5))
-    assert_gone(int((tmp_path / "pid").read_text()))
+    assert (tmp_path / "started").exists()
+    wait_for(lambda: not working_in(tmp_path))
 
 
 def test_of_several_dvc_commands_the_first_that_fails_is_named_and_the_last(
@@ -293,14 +295,6 @@ def test_of_several_dvc_commands_the_first_that_fails_is_named_and_the_last(
     assert (checkout / "double.txt").read_text() == "42\n"
     said = [line for line in caplog.messages if line.startswith("$ ")]
     assert said == ["$ dvc repro double", "$ dvc repro no-such-stage"]
-
-
-def assert_gone(pid: int) -> None:
-    import psutil
-
-    if psutil.pid_exists(pid):
-        _, alive = psutil.wait_procs([psutil.Process(pid)], timeout=120)
-        assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
 
 
 TEMPLATED = """\

@@ -6,9 +6,13 @@ from pathlib import Path
 
 from airflow.api_fastapi.common.types import UIAlert
 
+from gitops import isolation
 from gitops.errors import ReleaseError
 from gitops.release import serving
 from gitops.text import markdown
+
+# Every process of Airflow loads this file, in every engine. From then on, no task can read its secrets.
+isolation.hide()
 
 ENVIRONMENT = os.environ["VISAGE_ENVIRONMENT"]
 _LONGEST = 500

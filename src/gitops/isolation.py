@@ -1,0 +1,190 @@
+"""The place in which the code of a commit runs: without the secrets of the process that starts it.
+
+A stage, a comparison or a DAG file is code that somebody proposed. It gets
+
+- the variables that `variables` names, and no other;
+- a home and a folder for temporary files of its own;
+- where Linux permits user namespaces, a view of the machine of its own: no network, no other processes, an
+  empty home folder and `/run`, and only its own folders to write to.
+
+`hide` closes the memory and the variables of the calling process to other processes of the same user. Where
+there are no namespaces, that is the protection of those.
+"""
+
+import ctypes
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CELEBA = "CELEBA_DIR"
+"""The folder of the photographs, which a stage reads."""
+
+PASSED_ON = (
+    CELEBA,
+    "CUDA_VISIBLE_DEVICES",
+    "DO_NOT_TRACK",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "MKL_NUM_THREADS",
+    "NVIDIA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "PATH",
+    "TZ",
+    "VIRTUAL_ENV",
+    "VISAGE_HOME",
+)
+"""The variables that code of a commit may see. None of them holds a secret."""
+
+_LAUNCHER = Path(__file__).with_name("isolation_process.py")
+_PR_SET_DUMPABLE = 4
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folders of one run.
+
+    Attributes:
+        writable: The folders and files that the code may change.
+        readable: The folders and files that it may read, although the folder that holds them is hidden.
+        hidden: Folders that it sees empty, beside home folders, temporary files and `/run`.
+
+    """
+
+    writable: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
+    hidden: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Isolated:
+    """How to start a command: put `prefix` before it, and give it `variables` alone."""
+
+    prefix: tuple[str, ...]
+    variables: Mapping[str, str] = field(repr=False)
+
+
+def hide() -> None:
+    """Close the memory and the variables of this process to other processes of the same user.
+
+    A process of the same user could otherwise read `/proc/<pid>/environ` and `/proc/<pid>/mem`. Root can read
+    them all the same, outside of a user namespace. A new program that this process executes is open again.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def variables(extra: Mapping[str, str] | None = None, *, home: Path) -> dict[str, str]:
+    """Return all variables of a command that runs code of a commit.
+
+    Args:
+        extra: Variables of this command alone.
+        home: An empty folder, for HOME and temporary files.
+
+    """
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    if CELEBA in passed:  # which may begin with the real home
+        passed[CELEBA] = str(Path(passed[CELEBA]).expanduser())
+    # `python` and `dvc` are those of this interpreter's environment, be it activated or not.
+    passed["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), passed.get("PATH", os.defpath)])
+    return passed | {"HOME": str(home), "TMPDIR": str(home)} | dict(extra or {})
+
+
+@contextmanager
+def isolated(
+    place: Place, extra: Mapping[str, str] | None = None, *, temporary: Path | None = None
+) -> Iterator[Isolated]:
+    """Provide a place in which code of a commit can run, and remove its temporary files at the end.
+
+    Args:
+        place: The folders of the run.
+        extra: Variables of this command alone.
+        temporary: The folder in which its home is made.
+
+    """
+    with tempfile.TemporaryDirectory(
+        prefix="visage-stage-", dir=temporary, ignore_cleanup_errors=True
+    ) as folder:
+        home = Path(folder).resolve()
+        prefix = _prefix(place, home) if namespaces() else ()
+        yield Isolated(prefix, variables(extra, home=home))
+
+
+@functools.cache
+def namespaces() -> bool:
+    """Return whether this process may make the namespaces that hide the rest of the machine."""
+    if sys.platform != "linux":
+        return False
+    with tempfile.TemporaryDirectory(prefix="visage-stage-") as folder:
+        done = subprocess.run(
+            [*_prefix(Place(), Path(folder).resolve()), "true"],
+            env={"PATH": os.defpath},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    return done.returncode == 0
+
+
+def _prefix(place: Place, home: Path) -> tuple[str, ...]:
+    folders = {
+        "hidden": _existing([*_hidden(), *place.hidden]),
+        "readable": _existing([*_interpreter(), *place.readable]),
+        "writable": _existing([home, *place.writable]),
+    }
+    return (sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(folders))
+
+
+def _hidden() -> Iterator[Path]:
+    """Yield the folders in which people, agents and engines keep keys."""
+    yield from (Path(path) for path in ("/home", "/root", "/run", "/tmp", "/var/tmp"))
+    yield Path(tempfile.gettempdir())
+    yield from (
+        Path(os.environ[name]) for name in ("HOME", "AIRFLOW_HOME", "VISAGE_PRIVATE") if name in os.environ
+    )
+    for name in ("SSH_AUTH_SOCK", "GPG_AGENT_INFO"):
+        if name in os.environ:
+            yield Path(os.environ[name].partition(":")[0]).parent
+
+
+def _interpreter() -> Iterator[Path]:
+    """Yield the folders of this interpreter, of the libraries beside it, and of `gitops`."""
+    yield from (Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent)
+    yield Path(__file__).parent
+
+
+def _existing(paths: Sequence[Path]) -> list[str]:
+    """Return the real paths of those that exist. The root folder is nothing to hide or to show."""
+    found = (path.resolve() for path in paths if path.is_absolute() and path.exists())
+    return sorted({str(path) for path in found if path != Path("/")})
+
+
+def foreign_link(folder: Path, *, known: Sequence[Path] = ()) -> Path | None:
+    """Return a link in `folder` that leads out of it, or None.
+
+    Who keeps the outputs of a stage follows links, with other rights than the stage had.
+
+    Args:
+        folder: The folder in which code of a commit ran.
+        known: Folders to which links may lead.
+
+    """
+    allowed = [path.resolve() for path in (folder, *known)]
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(root) / name
+            if path.is_symlink():
+                target = Path(os.path.realpath(path))
+                if not any(target.is_relative_to(place) for place in allowed):
+                    return path
+    return None

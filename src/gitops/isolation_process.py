@@ -1,0 +1,144 @@
+"""Start a command in Linux namespaces of its own: `python -I -S isolation_process.py FOLDERS COMMAND...`.
+
+FOLDERS is a JSON object of lists of paths: `hidden`, `readable` and `writable`, see `gitops.isolation`. The
+command has the user's own number, no privileges, no network, no other processes, and a file system that it
+can only read, but for its own folders. The rest of a hidden folder is empty for it.
+
+Run as a file, since it must not load anything: it is the first process of each stage.
+"""
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+_NEW = {"user": 0x10000000, "mount": 0x20000, "pid": 0x20000000, "network": 0x40000000, "ipc": 0x8000000}
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+_MNT_DETACH = 2
+_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_ATTR_RDONLY, _ATTR_NOSUID = 1, 2
+# These two have the same number on every architecture but alpha; glibc 2.36 has functions for neither.
+_SYS_MOUNT_SETATTR = 442
+_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
+# A folder that is always there, and below which nothing is shown or hidden.
+_NEW_ROOT = "/proc"
+_SHARED_MEMORY = "/dev/shm"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command, and return its exit status, or 128 and the number of the signal that ended it."""
+    folders, command, here = json.loads(arguments[0]), arguments[1:], Path.cwd()
+    user, group = os.geteuid(), os.getegid()
+    _checked("unshare", _libc.unshare(sum(_NEW.values())))
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    if first := os.fork():
+        return _status(os.waitpid(first, 0)[1])
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _arrange(folders)
+    _give_up_privileges()
+    try:
+        os.chdir(here)
+    except OSError:
+        os.chdir("/")
+    child = os.fork()
+    if not child:
+        try:
+            os.execvp(command[0], command)
+        except OSError as error:
+            sys.stderr.write(f"{command[0]}: {error.strerror}\n")
+            sys.stderr.flush()
+            os._exit(127)
+    # The first process of a namespace takes over what others leave behind. With its end, all end.
+    while True:
+        ended, status = os.wait()
+        if ended == child:
+            os._exit(_status(status))
+
+
+def _arrange(folders: dict[str, list[str]]) -> None:
+    """Make the command's view of the file system, and move there."""
+    root = _NEW_ROOT
+    _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
+    _mount("/", root, None, _MS_BIND | _MS_REC)
+    _mount("proc", f"{root}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    _set_attributes(root, _ATTR_RDONLY | _ATTR_NOSUID)
+    _mount("tmpfs", f"{root}{_SHARED_MEMORY}", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
+    # A folder before those in it; where a folder is both hidden and shown, it is shown.
+    steps = [(path, kind) for kind in ("hidden", "readable", "writable") for path in folders[kind]]
+    for path, kind in sorted(steps, key=lambda step: step[0].count("/")):
+        target = f"{root}{path}"
+        if kind == "hidden":
+            if Path(target).is_dir() and path not in folders["readable"] + folders["writable"]:
+                _mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
+            continue
+        _make(path, target)
+        _mount(path, target, None, _MS_BIND | _MS_REC)
+        _set_attributes(target, _ATTR_NOSUID | (_ATTR_RDONLY if kind == "readable" else 0))
+    os.chdir(root)
+    _checked("pivot_root", _libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."))
+    _checked("umount2", _libc.umount2(b".", _MNT_DETACH))
+    os.chdir("/")
+
+
+def _make(path: str, target: str) -> None:
+    """Make an empty place for a folder or file in a hidden folder."""
+    place = Path(target)
+    if os.path.lexists(place):
+        return
+    if Path(path).is_dir():
+        place.mkdir(parents=True)
+    else:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+
+
+def _give_up_privileges() -> None:
+    """Make sure that no program that is executed from now on has any capability."""
+    for capability in range(64):
+        if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) and ctypes.get_errno() != errno.EINVAL:
+            _checked("prctl", -1)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    def text(value: str | None) -> bytes | None:
+        return None if value is None else os.fsencode(value)
+
+    done = _libc.mount(text(source), text(target), text(kind), ctypes.c_ulong(flags), text(data))
+    _checked(f"mount {target}", done)
+
+
+def _set_attributes(target: str, attributes: int) -> None:
+    """Set attributes of a mount and of all mounts below it."""
+    wanted = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)
+    done = _libc.syscall(
+        _SYS_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(target), _AT_RECURSIVE, wanted, ctypes.sizeof(wanted)
+    )
+    _checked(f"mount_setattr {target}", done)
+
+
+def _prctl(option: int, value: int) -> None:
+    _checked("prctl", _libc.prctl(option, value, 0, 0, 0))
+
+
+def _checked(name: str, result: int) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def _status(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
