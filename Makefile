@@ -116,7 +116,7 @@ PIP_AUDIT_VERSION := 2.10.1
 
 audit: setup ## Check locked packages and pinned actions for known vulnerabilities (needs the internet)
 	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip --strict
-	$(BIN)/zizmor --quiet --persona=pedantic .github
+	$(BIN)/zizmor --quiet --persona=auditor .github
 
 SYSTEM_PACKAGES := chromium chromium-driver npm openssh-client postgresql redis-server
 

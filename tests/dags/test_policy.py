@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import inspect
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gitops import tasks
 from tests.dags.conftest import ACTIVE, ROOT
 from tests.support.command import captured
 
@@ -233,6 +235,39 @@ def test_no_parameter_chooses_code(parsed: dict[str, Any]) -> None:
             )
         for name, task in dag["tasks"].items():
             assert set(task["conf"] or {}) <= {"profile"}, f"{dag_id}.{name}: starts a run that chooses code"
+
+
+# What a function of the facade takes that could name code, and why no run chooses it.
+CODE = {
+    "branch_commit.branch": "a task may look at any branch; what it runs passes `commit`",
+    "call.command": "written in the DAG, which is the release's",
+    "call.folder": "the checkout of the release, which the DAG lies in",
+    "changed_files.commit": "read, not run",
+    "checkout_release.checkout": "read, not run",
+    "find_commit.ref": "looked up; what a task runs of it passes `commit`",
+    "inspect.commit": "admitted as a commit to run, though it is read alone",
+    "release.checkout": "read, not run",
+    "run_command.command": "written in the DAG, which is the release's",
+    "run_command.commit": "admitted: outside of `training: true` it has the code of the release",
+    "run_stage.commit": "admitted: outside of `training: true` it has the code of the release",
+    "runbook.checkout": "read, not run",
+    "training_ref.ref": "decided: outside of `training: true` it is the release",
+}
+NAMES_CODE = re.compile(r"ref|branch|commit|checkout|command|folder|url|path|repository|remote|script|code")
+
+
+def test_whatever_of_the_facade_can_name_code_is_known_here() -> None:
+    """A new argument of such a name, or a parameter of a DAG that leads to one, needs a decision here."""
+    found = {
+        f"{name}.{argument}"
+        for name in tasks.__all__
+        if inspect.isfunction(function := getattr(tasks, name))
+        for argument in inspect.signature(function).parameters
+        if NAMES_CODE.fullmatch(argument)
+    }
+    # A commit that is judged, kept or handed on is checked out by the one function that admits it.
+    found -= {f"{name}.commit" for name in ("archive", "judge", "propose", "pull_data", "push_data")}
+    assert found == CODE.keys()
 
 
 class Undeclared(ast.NodeVisitor):

@@ -56,7 +56,7 @@ def engine(
         instance.configure("pass word")
         instance.migrate(own, database)
         instance.provide_pools(own)
-        instance.start(own, os.environ, key="key")
+        instance.start(own, os.environ, key=keys.fingerprint_key)
         wait([instance], Step(Screen(Console(file=io.StringIO())), "Start"), seconds=200)
         access = Access(url=address.url, username="airflow", password="pass word")
         yield Engine(instance, access, url)

@@ -321,6 +321,7 @@ class Forge:
         if len(body["description"]) > 140 or not self.repository.has(sha):
             raise Refusal(422, "description or sha")
         self.statuses.append({"sha": sha, **body})
+        self.checks[(sha, body["context"])] = body["state"]
         return 201, body
 
     def _get_run(self, request: Request, token: Token, number: str) -> tuple[int, Any]:

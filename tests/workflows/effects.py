@@ -49,12 +49,14 @@ def _checkout(job: "Job", inputs: Inputs) -> dict[str, str]:
     wanted = inputs.get("ref") or job.run.event.sha
     depth = [] if deep else ["--depth=1"]
     git("fetch", "--quiet", "--no-tags", *depth, "origin", wanted)
+    # What is fetched next writes FETCH_HEAD too.
+    commit = git("rev-parse", "FETCH_HEAD")
     if deep:
         git("fetch", "--quiet", "origin", "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
     if len(wanted) == _PINNED:
         git("checkout", "--quiet", "--detach", wanted)
     else:
-        git("checkout", "--quiet", "-B", wanted, "FETCH_HEAD")
+        git("checkout", "--quiet", "-B", wanted, commit)
     return {"commit": git("rev-parse", "HEAD"), "ref": wanted}
 
 

@@ -110,6 +110,11 @@ class Run:
     def vars(self) -> dict[str, str | None]:
         return {} if self.event.fork else dict(self.variables)
 
+    def secrets_of(self, job: Mapping[str, Any]) -> dict[str, str]:
+        """Return the secrets of a job. All belong to environments whose policy names main alone."""
+        known = "environment" in job and self.event.ref == "refs/heads/main" and not self.event.fork
+        return dict(self.secrets) if known else dict.fromkeys(self.secrets, "")
+
     def github(self, token: str) -> dict[str, Any]:
         """Return the context `github`."""
         return {
@@ -139,7 +144,7 @@ class Run:
             "status": "completed" if conclusion else "in_progress",
             "conclusion": conclusion,
             "head_sha": self.event.sha,
-            "head_branch": head.get("ref") or self.event.ref.removeprefix("refs/heads/"),
+            "head_branch": head.get("ref") or self.event.ref.removeprefix("refs/").partition("/")[2],
             "head_repository": repository,
             # Empty for a fork, as GitHub leaves it.
             "pull_requests": [] if self.event.fork or not pull else [{"number": pull["number"]}],
@@ -164,7 +169,7 @@ class Job:
             "github": run.github(self.token),
             "needs": dict(needs),
             "runner": {"os": "Linux", "temp": str(self.folder / "temp")},
-            "secrets": dict.fromkeys(run.secrets, "") if run.event.fork else dict(run.secrets),
+            "secrets": run.secrets_of(data),
             "steps": self.steps,
             "vars": run.vars | dict.fromkeys(set(run.variables) - set(run.vars)),
         }
@@ -206,6 +211,7 @@ class Job:
         }
         self.add_command("gh")
         job_env = self._expanded(self.data.get("env", {}))
+        self.contexts["env"] = job_env
         for step in self.data["steps"]:
             self._step(step, job_env)
         if self.result.result == "success":
@@ -350,7 +356,7 @@ def _functions(workspace: Path | None = None) -> dict[str, Callable[..., Any]]:
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()
 
-    return {"hashFiles": hash_files}
+    return {"hashFiles": hash_files, "startsWith": lambda text, start: str(text).startswith(start)}
 
 
 def _assignments(text: str) -> dict[str, str]:

@@ -22,7 +22,9 @@ def test_a_candidate(world: World) -> None:
     commit = trained(world, "first", 0.9, "candidate/manual-1")
     done = world.happen()
     # The App opened it, so its checks ran.
-    assert done == dict.fromkeys(("candidate", "pull request", "comment"), "success"), world.log("candidate")
+    assert done == dict.fromkeys(("event", "candidate", "pull request", "verdict"), "success"), world.log(
+        "candidate"
+    )
     (pull,) = forge.pulls.values()
     assert (pull.title, pull.branch, pull.author) == (
         "Candidate: mean accuracy 0.9000",
@@ -40,7 +42,7 @@ def test_a_candidate(world: World) -> None:
     assert post.actor == "visage[bot]"
     (token,) = [one for one in forge.tokens.values() if one.actor == "visage[bot]"]
     assert token.permissions == {"contents": "read", "pull-requests": "write"}
-    # What the gates read is the code of the candidate, so it ran without that token.
+    # The token that may write is made after the report.
     lines = world.last("candidate").results["candidate"].ran
     assert [line.split()[1] for line in lines if "gitops" in line] == ["report", "github"]
     merge = forge.merge(pull.number, approved_by="somebody")
@@ -50,8 +52,13 @@ def test_a_candidate(world: World) -> None:
 def test_a_candidate_that_fails_a_gate_is_open_for_all_to_see_and_cannot_be_merged(world: World) -> None:
     forge = world.forge
     trained(world, "bad", 0.6, "candidate/manual-2")
-    done = world.happen("candidate", "pull request")
-    assert done == {"candidate": "success", "pull request": "failure"}
+    done = world.happen("event", "candidate", "pull request", "verdict")
+    assert done == {
+        "event": "success",
+        "candidate": "success",
+        "pull request": "success",
+        "verdict": "failure",
+    }
     (pull,) = forge.pulls.values()
     assert "must not be merged into main" in pull.body.splitlines()[0]
     assert "mean accuracy: 0.6" in pull.body
@@ -63,7 +70,7 @@ def test_the_branch_goes_after_the_merge(world: World) -> None:
     trained(world, "first", 0.9, "candidate/manual-3")
     forge.events.clear()
     forge.push("refs/heads/candidate/manual-3", None)
-    assert world.happen() == {"candidate": "skipped"}
+    assert world.happen("event", "candidate") == {"event": "skipped", "candidate": "skipped"}
 
 
 @pytest.mark.timeout(900)
@@ -75,8 +82,9 @@ def test_a_candidate_as_a_training_makes_it_passes_the_lint_that_is_run_for_it(
     names = origin.changed(trained_once.base, made)
     commit = world.commit({name: origin.read(made, name) for name in names}, "Candidate")
     forge.push("refs/heads/candidate/manual-1", commit, actor="deploy key of dev")
-    done = world.happen("candidate", "pull request")
-    assert done == {"candidate": "success", "pull request": "success"}, world.log("pull request")
+    done = world.happen("event", "candidate", "pull request", "verdict")
+    expected = ("event", "candidate", "pull request", "verdict")
+    assert done == dict.fromkeys(expected, "success"), world.log("pull request")
     assert re.search(r"no secrets\.+Passed", world.log("pull request"))
     (pull,) = forge.pulls.values()
     forge.merge(pull.number, approved_by="somebody")

@@ -1,5 +1,6 @@
 """What holds for every workflow, before any is run."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -30,9 +31,11 @@ def lines() -> list[tuple[str, str]]:
 
 
 WRITES = {
-    "comment": {"pull-requests", "statuses"},
-    "image": {"attestations", "id-token", "packages"},
+    "verdict.comment": {"pull-requests", "statuses"},
+    "image.image": {"attestations", "id-token", "packages"},
 }
+# GitHub takes these from the commit that somebody pushed or proposed.
+FOREIGN = {"event", "image", "pull-request"}
 
 
 @pytest.mark.parametrize(("where", "line"), lines())
@@ -47,7 +50,7 @@ def test_a_step_is_one_command_that_a_person_can_run_too(where: str, line: str) 
         (target,) = words[1:]
         assert re.search(rf"^{target}: .*## ", (ROOT / "Makefile").read_text(), re.MULTILINE), target
     elif words[: len(CML)] == CML:
-        assert where == "comment.yml"
+        assert where == "verdict.yml"
     elif words[0] in ("cat", "gh"):
         assert words[0] == "cat" or words[1] == "api"
     else:
@@ -82,7 +85,7 @@ def test_each_job_has_a_limit_and_the_least_grants(path: Path) -> None:
         assert 1 <= job["timeout-minutes"] <= 180, name
         writes = {key for key, level in job["permissions"].items() if level == "write"}
         # The workflows that may write run nothing of a pull request; the others use the App.
-        assert writes == WRITES.get(path.stem, set()), name
+        assert writes == WRITES.get(f"{path.stem}.{name}", set()), name
         for step in job["steps"]:
             if "checkout" in step.get("uses", ""):
                 assert step["with"]["persist-credentials"] is False
@@ -94,6 +97,43 @@ def test_what_can_write_never_checks_out_what_is_proposed() -> None:
         refs = {step["with"].get("ref") for step in checkouts}
         proposed = {"${{ github.event.pull_request.head.sha }}"}
         assert refs == (proposed if path.stem == "pull-request" else refs & {None, "main"})
+
+
+def test_a_job_with_a_secret_runs_the_code_of_main_alone() -> None:
+    """Its secrets are those of a GitHub Environment, which gives them to main alone."""
+    asked = set()
+    for path in FILES:
+        workflow = load(path)
+        for name, job in workflow.jobs.items():
+            secret = "secrets." in json.dumps(job)
+            assert secret == ("environment" in job), f"{path.stem}.{name}"
+            if not secret:
+                continue
+            asked.add(path.stem)
+            refs = {step["with"].get("ref") for step in job["steps"] if "checkout" in step.get("uses", "")}
+            assert refs == {"main"}, f"{path.stem}.{name}"
+            # A cache or an artifact that other code wrote would be code, or the result of a check.
+            for step in job["steps"]:
+                used = step.get("uses", "").partition("@")[0]
+                assert used != "actions/cache", f"{path.stem}.{name}"
+                assert used != "actions/download-artifact" or step["with"]["name"] == "trial"
+    assert asked == {"candidate", "promote", "verdict"}
+    assert not asked & FOREIGN
+
+
+def test_what_others_choose_the_text_of_has_no_secret_and_no_right_to_write() -> None:
+    started = {path.stem for path in FILES if _from_elsewhere(load(path).on)}
+    assert started == FOREIGN
+    for name in FOREIGN - {"image"}:  # a ruleset says who may push its tags
+        for job in load(FOLDER / "workflows" / f"{name}.yml").jobs.values():
+            assert "secrets." not in json.dumps(job)
+            assert set(job["permissions"].values()) <= {"read"}
+
+
+def _from_elsewhere(on: dict[str, Any]) -> bool:
+    """Return whether a commit that is not on main can start a workflow, in the form that it has there."""
+    push = on.get("push") or {}
+    return "pull_request" in on or bool(push.get("tags")) or set(push.get("branches", [])) - {"main"} != set()
 
 
 def test_actions_are_pinned_with_the_version_beside_them() -> None:
@@ -141,12 +181,13 @@ def test_the_tool_refuses_actions_that_it_does_not_know(uses: str) -> None:
     [
         ("promote", "refs/heads/main", True),
         ("promote", "refs/heads/feature", False),
-        ("promote", "refs/tags/verified/dev/abc", True),
-        ("promote", "refs/tags/verified/dev", False),
-        ("promote", "refs/tags/archive/run", False),
-        ("candidate", "refs/heads/candidate/manual-2026", True),
-        ("candidate", "refs/heads/candidates/x", False),
-        ("candidate", "refs/tags/verified/dev/abc", False),
+        ("promote", "refs/tags/verified/dev/abc", False),
+        ("event", "refs/tags/verified/dev/abc", True),
+        ("event", "refs/tags/verified/dev", False),
+        ("event", "refs/tags/archive/run", False),
+        ("event", "refs/heads/candidate/manual-2026", True),
+        ("event", "refs/heads/candidates/x", False),
+        ("candidate", "refs/heads/candidate/manual-2026", False),
         ("pull-request", "refs/heads/main", False),
     ],
 )

@@ -16,6 +16,7 @@ JOB = {
     "if",
     "runs-on",
     "timeout-minutes",
+    "environment",
     "permissions",
     "outputs",
     "env",

@@ -8,10 +8,12 @@ from typing import Any
 
 from gitops.errors import SettingsError
 from gitops.git.repository import Repository, is_full_sha
-from gitops.git.workspace import Origin, fetch
+from gitops.git.workspace import Origin, fetch, resolve
 from gitops.release.environments import EARLIER, Environments
 from gitops.release.settings import Settings
 from gitops.training import source as training_source
+
+_DVC_CONFIG = ".dvc/config"
 
 CONNECTION = "git_default"
 """The Airflow connection of the git repository that releases come from."""
@@ -126,7 +128,11 @@ def origin() -> Origin:
 
     def admit(repository: Repository, commit: str) -> None:
         known = environments()
-        if known.follows(environment()):
+        if known.trains(environment()):
+            main = resolve(repository_origin, "main", workspaces())
+            fetch(repository, repository_origin, main)
+            configs = (repository.read(revision, _DVC_CONFIG) for revision in (commit, main))
+            training_source.admit_storage(commit, *configs)
             return
         own = release()
         fetch(repository, repository_origin, own)

@@ -109,15 +109,19 @@ def candidate(
 def pull_request(run: _Run) -> None:
     """Print the open pull request of a workflow run: `number=12`, or `number=` if it has newer commits.
 
-    The number comes from GitHub, never from the output of the run.
+    Also prints how each job of the run ended, `test=success`. The number and the results come from GitHub,
+    never from the output of the run.
     """
     from gitops.forge.client import GitHub
-    from gitops.forge.pull_request import of_run
+    from gitops.forge.pull_request import job_results, of_run
 
-    pull = of_run(GitHub.from_environ(), run)
+    github = GitHub.from_environ()
+    pull = of_run(github, run)
     if pull is None:
         _ERR.print(f"run {run}: no open pull request is at its commit any more")
     print(f"number={pull.number if pull else ''}")
+    for name, result in job_results(github, run).items():
+        print(f"{name}={result}")
 
 
 @app.command()
@@ -126,6 +130,10 @@ def rulesets(
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing. Exit with status 1 if something would change.")
     ] = False,
+    app_id: Annotated[
+        int | None,
+        typer.Option("--app", metavar="ID", help="The App ID of your App, which pushes promotions.", min=1),
+    ] = None,
     remote: _Remote = "origin",
 ) -> None:
     """Update the rulesets on GitHub from the repository. Needs a token with the permission Administration.
@@ -134,16 +142,18 @@ def rulesets(
     does not know, since GitHub would then ask nobody for approval.
     """
     from gitops.forge.client import GitHub
-    from gitops.forge.ruleset import apply, load, unknown_owners
+    from gitops.forge.ruleset import PROMOTIONS, apply, load, unknown_owners, with_app
     from gitops.git.repository import Repository
 
-    wanted = load(folder)
+    wanted = with_app(load(folder), app_id)
     repository = Repository.find()
     known = remote in repository.remotes()
     github = GitHub.from_environ(repository.remote_url(remote) if known else "")
     done = dict(apply(github, wanted, dry=dry))
     for name, what in done.items():
         _OUT.print(f"{name}: {what}", soft_wrap=True, markup=False)
+    if app_id is None:
+        _ERR.print(f"{PROMOTIONS}: left as it is; give the App ID of your App with --app", soft_wrap=True)
     if unknown := unknown_owners(github):
         raise RuleError(*(f"{line}; name a user or a team who can write here" for line in unknown))
     if dry and set(done.values()) != {"up to date"}:

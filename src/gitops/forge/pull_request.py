@@ -7,6 +7,9 @@ from gitops.errors import ForgeError
 from gitops.forge.client import GitHub
 from gitops.text import parse
 
+JOBS = ("scope", "lint", "test", "dags", "train")
+"""The jobs of `pull-request.yml`, each of which has to report."""
+
 Done = Literal["opened", "updated", "left as it is"]
 
 
@@ -98,3 +101,14 @@ def of_run(github: GitHub, run: int) -> PullRequest | None:
         if (pull.fork, pull.head) == (source["full_name"], data["head_sha"]):
             return pull
     return None
+
+
+def job_results(github: GitHub, run: int) -> dict[str, str]:
+    """Return how each job of a pull request's run ended, by its name; `missing` where it has no such job.
+
+    The run is of the workflow as the pull request has it, so its jobs may have any names.
+    """
+    jobs = github.get(f"actions/runs/{run}/jobs", per_page=100)["jobs"]
+    ended = {name: {job["conclusion"] or "missing" for job in jobs if job["name"] == name} for name in JOBS}
+    # Of several jobs of one name, any that did not succeed counts.
+    return {name: next(iter(results - {"success"} or results), "missing") for name, results in ended.items()}

@@ -11,6 +11,9 @@ from gitops.errors import ForgeError
 from gitops.forge.client import GitHub
 from gitops.text.parse import is_mapping, is_sequence
 
+PROMOTIONS = "promotions"
+"""The ruleset of the branches that promote, which the App pushes."""
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -83,6 +86,19 @@ def load(folder: Path) -> list[Ruleset]:
     return rulesets
 
 
+def with_app(rulesets: list[Ruleset], app: int | None) -> list[Ruleset]:
+    """Let the App push its proposals. Without its id, leave out the ruleset that would keep it from that."""
+    if app is None:
+        return [ruleset for ruleset in rulesets if ruleset.name != PROMOTIONS]
+    actor = Actor(actor_id=app, actor_type="Integration", bypass_mode="always")
+    return [
+        ruleset.model_copy(update={"bypass_actors": [*ruleset.bypass_actors, actor]})
+        if ruleset.name == PROMOTIONS
+        else ruleset
+        for ruleset in rulesets
+    ]
+
+
 def apply(github: GitHub, wanted: list[Ruleset], *, dry: bool = False) -> Iterator[tuple[str, str]]:
     """Update GitHub's rulesets to `wanted`, and yield the name and the result of each.
 
@@ -135,5 +151,5 @@ def _order(item: Any) -> str:
     if is_mapping(item):
         for key in ("type", "context", "actor_type"):
             if key in item:
-                return str(item[key])
+                return f"{item[key]} {item.get('actor_id')}"
     return json.dumps(item, sort_keys=True)

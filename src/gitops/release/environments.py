@@ -77,6 +77,10 @@ class EnvironmentFile(BaseModel):
         max_length=LONGEST_NAME,
         description="Environments of one wave can be promoted together. Default: a wave of its own.",
     )
+    training: bool = Field(
+        default=False,
+        description="Trainings take any branch here, and elsewhere the code of the own release alone.",
+    )
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Environment:
     color: Color
     after: tuple[str, ...]
     wave: str
+    training: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,6 +230,14 @@ class Environments:
         """Return whether an environment follows main."""
         return name == self.root
 
+    def trains(self, name: str) -> bool:
+        """Return whether a training in an environment may run other code than that of its release.
+
+        Trees from before the key `training` train where they follow main.
+        """
+        declared = [environment.name for environment in self.all if environment.training]
+        return name in (declared or [self.root])
+
     def before(self, name: str) -> tuple[str, ...]:
         """Return the environments directly before one, in order."""
         after = self[name].after
@@ -334,7 +347,7 @@ def read(content: bytes, name: str) -> Environment:
         raise EnvironmentsError(path, _problem(error, data), right) from error
     if not file.title.isprintable():
         raise EnvironmentsError(path, "title: a character that cannot be printed", right)
-    return Environment(name, file.title, file.color, file.after, file.wave or name)
+    return Environment(name, file.title, file.color, file.after, file.wave or name, file.training)
 
 
 def latest(repository: Repository, tip: str) -> tuple[Environments, str | None]:
@@ -403,7 +416,7 @@ def _problem(error: ValidationError, data: Mapping[str, Any]) -> str:
 
 EARLIER = Environments.from_entries(
     (
-        Environment("dev", "Development", "teal", (), "dev"),
+        Environment("dev", "Development", "teal", (), "dev", training=True),
         Environment("staging", "Staging", "violet", ("dev",), "staging"),
         Environment("prod", "Production", "blue", ("staging",), "prod"),
     )

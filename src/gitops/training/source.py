@@ -36,20 +36,20 @@ def source(environment: str, ref: str, release: str, *, environments: Environmen
         environments: The environments of that release; the earlier ones where a release passes none.
 
     Returns:
-        In the environment that follows main the branch or commit that was asked for, or else `main`.
+        In an environment with `training: true` the branch or commit that was asked for, or else `main`.
         Elsewhere the release's own commit.
 
     Raises:
         RuleError: when somebody asked for another commit elsewhere.
 
     """
-    if environments.follows(environment):
+    if environments.trains(environment):
         return ref or "main"
     if ref not in ("", release):
         shown = "".join(letter if letter.isprintable() else "?" for letter in ref)[:80]
         raise RuleError(
             f"ref: {environment} trains its release's own commit, {release[:12]}, and not {shown}; "
-            f"leave ref empty, or train {shown} in {environments.root}"
+            f"leave ref empty, or train {shown} where environment.yaml has training: true"
         )
     return release
 
@@ -88,10 +88,10 @@ def admit(
 
     Raises:
         RuleError: when they differ in more than the results of a training, and the environment does not
-            follow main.
+            have `training: true`.
 
     """
-    if environments.follows(environment):
+    if environments.trains(environment):
         return
     for file in changed:
         if not is_result(file.path) or file.mode not in _FILE_MODES:
@@ -103,6 +103,28 @@ def admit(
         raise RuleError(
             f"{commit[:12]}: {problem}, and {environment} runs the code of its release alone; "
             "start the run again"
+        )
+
+
+def admit_storage(commit: str, config: bytes | None, trusted: bytes | None) -> None:
+    """Refuse to fetch the data of a commit from an address that nobody has merged.
+
+    DVC gets the keys of this environment. `.dvc/config` says to whom it shows them, and can name a program
+    that it executes (`credential_process` of a profile).
+
+    Args:
+        commit: The commit that a training takes.
+        config: Its `.dvc/config`, or None.
+        trusted: The one of main, or of the release that runs here.
+
+    Raises:
+        RuleError: when they differ.
+
+    """
+    if config != trusted:
+        raise RuleError(
+            f"{commit[:12]}: .dvc/config: differs from that of main; merge its change first, or take main's: "
+            "git checkout main -- .dvc/config"
         )
 
 

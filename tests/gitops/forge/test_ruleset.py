@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -7,7 +8,8 @@ from typer.testing import CliRunner
 
 from gitops.cli import app
 from gitops.errors import ForgeError
-from gitops.forge.ruleset import apply, load, unknown_owners
+from gitops.forge.pull_request import JOBS
+from gitops.forge.ruleset import Ruleset, apply, load, unknown_owners, with_app
 from gitops.release.verdicts import REJECTED, VERIFIED
 from tests.support.forge import NAME, Forge
 from tests.support.forge_server import client
@@ -16,13 +18,48 @@ ROOT = Path(__file__).resolve().parents[3]
 RULESETS = ROOT / ".github/rulesets"
 
 
+def named(name: str) -> Ruleset:
+    return next(one for one in load(RULESETS) if one.name == name)
+
+
+def test_what_an_image_a_training_and_a_promotion_leave_is_not_anybodys_to_write() -> None:
+    def bound(name: str) -> tuple[list[str], set[str], list[str]]:
+        found = named(name)
+        actors = [f"{actor.actor_type} {actor.actor_id}" for actor in found.bypass_actors]
+        return found.conditions.ref_name.include, {rule.type for rule in found.rules}, actors
+
+    administrators, maintainers, environments = "RepositoryRole 5", "RepositoryRole 2", "DeployKey None"
+    everything = {"creation", "update", "deletion", "non_fast_forward"}
+    assert bound("versions") == (["refs/tags/v*"], everything, [administrators])
+    assert bound("archive") == (["refs/tags/archive/**/*"], {"creation"}, [environments])
+    # The record of trainings is kept: nobody changes it.
+    assert bound("records") == (["refs/tags/archive/**/*"], everything - {"creation"}, [])
+    branches, rules, actors = bound("candidates")
+    assert branches == ["refs/heads/candidate/**/*", "refs/heads/run/**/*"]
+    assert (rules, actors) == ({"creation", "update"}, [environments, maintainers, administrators])
+    branches, rules, actors = bound("promotions")
+    assert branches == ["refs/heads/promote/**/*", "refs/heads/promote-wave/**/*"]
+    assert (rules, actors) == ({"creation", "update"}, [maintainers, administrators])
+
+
+def test_the_app_may_push_what_it_proposes_or_nothing_keeps_it_from_that() -> None:
+    wanted = load(RULESETS)
+    assert {one.name for one in wanted} - {one.name for one in with_app(wanted, None)} == {"promotions"}
+    (promotions,) = [one for one in with_app(wanted, 123) if one.name == "promotions"]
+    assert promotions.bypass_actors[-1].model_dump() == {
+        "actor_id": 123,
+        "actor_type": "Integration",
+        "bypass_mode": "always",
+    }
+
+
 def test_they_are_made_then_left_and_put_right_again(forge: Forge) -> None:
     wanted = load(RULESETS)
     github = client(forge, administration="write", contents="read")
-    assert dict(apply(github, wanted, dry=True)) == {"main": "missing", "verdicts": "missing"}
+    assert set(dict(apply(github, wanted, dry=True)).values()) == {"missing"}
     assert forge.rulesets == {}
-    assert dict(apply(github, wanted)) == {"main": "made", "verdicts": "made"}
-    assert dict(apply(github, wanted)) == {"main": "up to date", "verdicts": "up to date"}
+    assert set(dict(apply(github, wanted)).values()) == {"made"}
+    assert set(dict(apply(github, wanted)).values()) == {"up to date"}
     # GitHub answers in an order of its own, with what it adds; a person turns one rule off.
     main = next(one for one in forge.rulesets.values() if one["name"] == "main")
     main["rules"].reverse()
@@ -32,36 +69,40 @@ def test_they_are_made_then_left_and_put_right_again(forge: Forge) -> None:
     assert dict(apply(github, wanted, dry=True))["main"] == "different"
     assert dict(apply(github, wanted))["main"] == "changed"
     assert [(one.method, one.path.rpartition("/")[0]) for one in forge.requests if one.body] == [
-        ("POST", f"/repos/{NAME}"),
-        ("POST", f"/repos/{NAME}"),
+        *[("POST", f"/repos/{NAME}")] * len(wanted),
         ("PUT", f"/repos/{NAME}/rulesets"),
     ]
-    posted = next(one.body for one in forge.requests if one.body)
+    posted = next(one.body for one in forge.requests if one.body and one.body["name"] == "main")
     assert posted == json.loads((RULESETS / "main.json").read_text())
 
 
 def test_main_waits_for_the_verdict_which_always_reports() -> None:
-    (rule,) = [one for one in load(RULESETS)[0].rules if one.type == "required_status_checks"]
+    (rule,) = [one for one in named("main").rules if one.type == "required_status_checks"]
     (check,) = rule.parameters["required_status_checks"]
-    workflow = YAML(typ="safe").load((ROOT / ".github/workflows/pull-request.yml").read_text())
-    job = next(one for one in workflow["jobs"].values() if one["name"] == check["context"])
-    assert job["if"] == "always()"
-    assert set(job["needs"]) == set(workflow["jobs"]) - {"verdict"}
-    (asked,) = [step["run"] for step in job["steps"] if "gitops check" in step.get("run", "")]
-    assert all(f'--job {name}="${name.upper()}"' in asked for name in job["needs"])
-    # Nothing else decides whether the workflow runs.
-    assert workflow["on"] == {"pull_request": {"branches": ["main"]}}
+    assert check["context"] == "verdict"
+
+    def read(name: str) -> dict[str, Any]:
+        return YAML(typ="safe").load((ROOT / f".github/workflows/{name}.yml").read_text())
+
+    pull_request, judge, comment = read("pull-request"), *read("verdict")["jobs"].values()
+    (asked,) = [step["run"] for step in judge["steps"] if "gitops check" in step.get("run", "")]
+    assert set(JOBS) == set(pull_request["jobs"])
+    assert all(f'--job {name}="${name.upper()}"' in asked for name in JOBS)
+    # GitHub waits for a status that never comes, so nothing decides whether it is made.
+    assert "context=verdict" in comment["steps"][0]["run"]
+    assert comment["if"].startswith("always()")
+    assert pull_request["on"] == {"pull_request": {"branches": ["main"]}}
 
 
 def test_main_takes_merges_alone_and_asks_owners() -> None:
-    (rule,) = [one for one in load(RULESETS)[0].rules if one.type == "pull_request"]
+    (rule,) = [one for one in named("main").rules if one.type == "pull_request"]
     assert rule.parameters["require_code_owner_review"] is True
     # What a promotion names is found in the history of main alone.
     assert rule.parameters["allowed_merge_methods"] == ["merge"]
 
 
 def test_only_environments_make_verdicts() -> None:
-    (verdicts,) = [one for one in load(RULESETS) if one.target == "tag"]
+    verdicts = named("verdicts")
     # A star, be it one or two, stands for no slash there, unless it is these four signs.
     assert verdicts.conditions.ref_name.include == [f"refs/tags/{kind}/**/*" for kind in (VERIFIED, REJECTED)]
     assert {rule.type for rule in verdicts.rules} >= {"creation", "update", "deletion"}

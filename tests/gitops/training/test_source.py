@@ -12,6 +12,7 @@ from gitops.dvc.provenance import pipeline
 from gitops.errors import RuleError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, fetch
+from gitops.release.environments import Environments
 from gitops.training import source as training_source
 from gitops.training.candidate import judge, propose
 from tests.support.figures import model_files
@@ -37,6 +38,39 @@ def test_outside_dev_nothing_but_the_release_is_trained(environment: str, reques
 def test_dev_trains_what_it_is_asked_for_and_else_main() -> None:
     assert training_source.source("dev", "", RELEASE) == "main"
     assert training_source.source("dev", "narrower", RELEASE) == "narrower"
+
+
+def test_the_environments_of_this_repository_train_other_code_in_dev_alone() -> None:
+    environments = Environments.from_folder(ROOT)
+    assert [name for name in environments if environments.trains(name)] == ["dev"]
+    for name in environments:
+        if name != "dev":
+            with pytest.raises(RuleError, match="training: true"):
+                training_source.source(name, "main", RELEASE, environments=environments)
+
+
+def test_where_a_training_may_take_any_code_is_declared_and_follows_from_nothing_else() -> None:
+    """Neither from the name of an environment, nor from its place in the order."""
+    files = {
+        "dev": b"title: Development\ncolor: teal\n",
+        "lab": b"title: Laboratory\ncolor: sky\nafter: [dev]\ntraining: true\n",
+    }
+    environments = Environments.from_files(files)
+    assert training_source.source("lab", "narrower", RELEASE, environments=environments) == "narrower"
+    assert training_source.source("dev", "", RELEASE, environments=environments) == RELEASE
+    with pytest.raises(RuleError):
+        training_source.source("dev", "narrower", RELEASE, environments=environments)
+    # A tree from before the key
+    earlier = Environments.from_files(files | {"lab": b"title: Laboratory\ncolor: sky\nafter: [dev]\n"})
+    assert [name for name in earlier if earlier.trains(name)] == ["dev"]
+
+
+def test_a_branch_that_is_trained_does_not_name_the_storage() -> None:
+    config = b"[core]\n    remote = storage\n"
+    training_source.admit_storage(RELEASE, config, config)
+    for other in (None, b"", config + b"['remote \"storage\"']\n    configpath = aws\n"):
+        with pytest.raises(RuleError, match=r"\.dvc/config: differs from that of main; merge"):
+            training_source.admit_storage(RELEASE, other, config)
 
 
 def test_all_that_the_stages_leave_in_git_are_results(tmp_path: Path) -> None:

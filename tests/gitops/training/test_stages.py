@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gitops import isolation
 from gitops.dvc import run as dvc_run
 from gitops.errors import StepError
 from gitops.git.repository import Repository
@@ -280,6 +281,58 @@ def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_started(tmp_p
         dvc_run.call(["python", "-c", script], tmp_path, timedelta(seconds=5))
     assert (tmp_path / "started").exists()
     wait_for(lambda: not working_in(tmp_path))
+
+
+def test_a_command_that_changes_the_git_of_its_checkout_leaves_nothing(
+    origin: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing hides it: git would execute the command at the push, with the key of the environment."""
+    monkeypatch.setattr(isolation, "namespaces", lambda: False)
+    mark = tmp_path / "ran"
+    command = ["git", "config", "core.sshCommand", f"touch {mark};"]
+    with pytest.raises(StepError, match="changed the configuration of git in its checkout"):
+        stages.run_command(
+            Origin(str(origin.path)),
+            origin.resolve("main"),
+            command,
+            branch="run/two",
+            home=tmp_path / "spaces",
+            message="Batch",
+        )
+    assert not mark.exists()
+    assert "refs/heads/run/two" not in origin.git("for-each-ref")
+
+
+def test_a_stage_does_not_have_a_file_pushed_that_it_cannot_read(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    """DVC follows links, and has more rights than the stage."""
+    secret = tmp_path / "key"
+    secret.write_text("s3cret")
+    pipeline = f"stages:\n  take:\n    cmd: ln -s {secret} taken.txt\n    outs: [taken.txt]\n"
+    commit = origin.commit_files(origin.resolve("main"), {"dvc.yaml": pipeline.encode()}, "Take")
+    origin.git("update-ref", "refs/heads/take", commit)
+    with pytest.raises(StepError, match=r"made the link taken\.txt, which leads out of its folder"):
+        run(origin, commit, "take", tmp_path / "spaces")
+    assert [path for path in dvc_remote.rglob("*") if path.is_file()] == []
+
+
+def test_dvc_imports_nothing_of_the_checkout(
+    origin: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the keys of the remote, and Python looks beside a program and in PYTHONPATH first."""
+    mark = tmp_path / "ran"
+    evil = f"open({str(mark)!r}, 'w').close()\n".encode()
+    files = {"src/dvc.py": evil, "dvc.py": evil, "src/json.py": evil, "json.py": evil}
+    commit = origin.commit_files(origin.resolve("main"), files, "Shadow")
+    origin.git("update-ref", "refs/heads/shadow", commit)
+    monkeypatch.setenv("PYTHONPATH", "src:.")
+    doubled = run(origin, commit, "double", tmp_path / "spaces")
+    place = Origin(str(origin.path))
+    assert stages.push(place, doubled, ["double"], home=tmp_path / "spaces") == doubled
+    with workspace(place, doubled, tmp_path / "spaces") as space:
+        assert dvc_run.storage_problem(space.path) == ""
+    assert not mark.exists()
 
 
 def test_of_several_dvc_commands_the_first_that_fails_is_named_and_the_last(
