@@ -18,13 +18,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gitops.isolation import foreign_link, hide
+# Wherever `gitops` is, its own folder is the one thing of it that an isolated process sees.
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 
 def main(
     commands: Sequence[Sequence[str]], stages: Mapping[str, Any] | None, folder: str, caches: Sequence[str]
 ) -> int:
     """Run DVC `commands` in order; return the exit status of the first that fails, else 0."""
+    from gitops.isolation import hide
+
     hide()
     from dvc.cli import main as dvc  # pyright: ignore[reportUnknownVariableType]
 
@@ -42,6 +45,8 @@ def _isolate(stages: Mapping[str, Any] | None, folder: Path, caches: Sequence[Pa
     from dvc.exceptions import DvcException
     from dvc.stage import run
     from dvc.stage.exceptions import StageCmdFailedError
+
+    from gitops.isolation import foreign_link
 
     def run_commands(stage: Any, dry: bool = False, run_env: Mapping[str, str] | None = None) -> None:
         # The lines of DVC, by which `gitops.dvc.run` tells a stage's output from its own

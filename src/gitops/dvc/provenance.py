@@ -319,7 +319,7 @@ class _Reader:
         # Only objects are read: it is no matter who owns the repository.
         (Path(home) / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-m", provenance_process.__name__],
+            [sys.executable, "-P", "-m", provenance_process.__name__],
             cwd=home,
             env=variables,
             stdin=subprocess.PIPE,
