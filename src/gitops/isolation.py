@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +102,7 @@ def variables(extra: Mapping[str, str] | None = None, *, home: Path) -> dict[str
 @contextmanager
 def isolated(
     place: Place, extra: Mapping[str, str] | None = None, *, temporary: Path | None = None
-) -> Iterator[Isolated]:
+) -> Generator[Isolated]:
     """Provide a place in which code of a commit can run, and remove its temporary files at the end.
 
     Args:

@@ -93,7 +93,7 @@ def outlines(repository: Repository, before: str, after: str) -> list[DagChange]
     """Return the changes of the DAG files between two commits, by their syntax. Nothing is executed."""
     paths = [path for path in repository.changed(before, after) if path.startswith(f"{FOLDER}/")]
     contents = repository.read_all([(commit, path) for path in paths for commit in (before, after)])
-    results = []
+    results: list[DagChange] = []
     for path, old, new in zip(paths, contents[::2], contents[1::2], strict=True):
         if old is None or new is None:
             results.append(DagChange(path, "added" if old is None else "removed"))

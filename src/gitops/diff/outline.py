@@ -20,8 +20,8 @@ class Outline:
     `problem` is the reason why the file has no outline, or "".
     """
 
-    dags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    tasks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    dags: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    tasks: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     problem: str = ""
 
 
@@ -45,7 +45,7 @@ def compare(old: Outline, new: Outline) -> list[str]:
     """Return a line for each difference between two outlines of a file."""
     if new.problem:
         return [new.problem]
-    lines = []
+    lines: list[str] = []
     for kind, before, after in ((_DAG, old.dags, new.dags), (_TASK, old.tasks, new.tasks)):
         for name in [*before, *(name for name in after if name not in before)]:
             if name not in before or name not in after:

@@ -51,14 +51,15 @@ def _isolate(stages: Mapping[str, Any] | None, folder: Path, caches: Sequence[Pa
     def run_commands(stage: Any, dry: bool = False, run_env: Mapping[str, str] | None = None) -> None:
         # The lines of DVC, by which `gitops.dvc.run` tells a stage's output from its own
         print(f"Running stage '{stage.addressing}':", flush=True)
-        for command in stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines():
+        declared: str | list[str] = stage.cmd
+        for command in declared if isinstance(declared, list) else declared.splitlines():
             print(f"> {command}", flush=True)
             if dry:
                 continue
             if stages is None:
                 raise DvcException(f"{command}: no stage runs here")
             own = {"DVC_ROOT": stage.repo.root_dir, "DVC_STAGE": stage.addressing}
-            program = [*stages["prefix"], "/bin/sh", "-c", command]
+            program: list[str] = [*stages["prefix"], "/bin/sh", "-c", command]
             variables = {**stages["variables"], **own, **(run_env or {})}
             done = subprocess.run(program, cwd=stage.wdir, env=variables, check=False)
             if done.returncode != 0:

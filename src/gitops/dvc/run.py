@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -145,7 +145,7 @@ def environment(folder: Path) -> dict[str, str]:
 @contextmanager
 def _isolated(
     folder: Path, *, writable: bool = True, caches: Sequence[Path] = ()
-) -> Iterator[isolation.Isolated]:
+) -> Generator[isolation.Isolated]:
     """Provide the place in which code of the checkout `folder` runs, and may write to `caches` of DVC."""
     data = folder / ".dvc"
     variables = {
@@ -155,7 +155,8 @@ def _isolated(
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(data / "tmp" / "site-cache"),
     }
-    readable, written, hidden = [folder / ".git", data / "config", *_caches(folder)], [*caches], []
+    readable = [folder / ".git", data / "config", *_caches(folder)]
+    written, hidden = [*caches], list[Path]()
     if home := os.environ.get("VISAGE_HOME"):
         written.append(Path(home))
         # Others work in the one, and this environment reads releases from the other.
@@ -181,7 +182,7 @@ def _isolated(
 
 
 @contextmanager
-def _without_keys(folder: Path) -> Iterator[None]:
+def _without_keys(folder: Path) -> Generator[None]:
     """Take the person's own DVC configuration, which may hold keys, away while code of a commit runs."""
     own = folder / ".dvc" / "config.local"
     if not own.is_file():
