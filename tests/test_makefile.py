@@ -59,7 +59,8 @@ def test_setup_keeps_the_cache_of_dvc_where_no_other_user_can_write(
     installed = tmp_path / ".venv"
     (installed / "bin").mkdir(parents=True)
     (installed / "bin/dvc").symlink_to(Path(sys.executable).with_name("dvc"))
-    for name in ("requirements.lock", "pyproject.toml", ".venv/.installed"):
+    for name in ("infra/uv.txt", "requirements.lock", "pyproject.toml", ".venv/.installed"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     Repository(tmp_path).git("init", "--quiet")
     made = installed / "dvc-site-cache"

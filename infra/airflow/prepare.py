@@ -157,7 +157,7 @@ def make_accounts(users: Mapping[str, str], passwords: Mapping[str, str]) -> Non
 
     def make() -> None:
         with get_application_builder() as builder:
-            manager: Any = builder.sm  # FAB's own class of it has no types
+            manager: Any = builder.sm  # FAB's own class, of which Airflow's has more methods
             manager.sync_roles()
             for name, role in users.items():
                 found = manager.find_role(role.capitalize())

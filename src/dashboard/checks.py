@@ -14,15 +14,17 @@ from typing import Literal
 
 from pydantic import Field
 
+from dashboard.errors import DashboardError
 from gitops.errors import ParseError
 from gitops.model.metrics import Interval
-from gitops.text import json_values, record
+from gitops.text import json_values, parse, record
 from gitops.text.record import Count, Moment, Number, Record, Share
 
 log = logging.getLogger(__name__)
 
 RECORD = "monitoring/decisions.jsonl"
 EVIDENCE = "drift.json"
+_LARGEST_RECORD = 64_000_000
 
 
 class Column(Record):
@@ -146,7 +148,13 @@ def lines(home: Path) -> tuple[list[Line], tuple[tuple[int, str], ...]]:
     """Return the lines of the record in their order, and of each damaged line the number and the problem."""
     path = home / RECORD
     found, damaged = [], []
-    for number, text in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
+    try:
+        content = parse.file(path, _LARGEST_RECORD)
+    except FileNotFoundError:
+        content = b""
+    except ParseError as error:
+        raise DashboardError(f"{path}: {error}") from error
+    for number, text in enumerate(content.splitlines(), 1):
         if text.strip():
             try:
                 found.append(record.read(Line, text))
@@ -235,4 +243,4 @@ def _evidence(path: Path) -> Mapping[str, Column]:
 
 @lru_cache(maxsize=500)
 def _columns(path: Path, _written: int) -> Mapping[str, Column]:
-    return record.read(Evidence, path.read_bytes()).columns
+    return record.read_file(Evidence, path).columns

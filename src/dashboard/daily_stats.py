@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from gitops.errors import ParseError
-from gitops.text import json_values, record
+from gitops.text import json_values, parse, record
 from gitops.text.record import Count, Record, Share
 
 _FOLDER = "date="
@@ -77,7 +77,7 @@ def read(home: Path, since: date, until: date) -> list[DailyStats]:
             files = sorted(
                 (file.name, file.stat().st_mtime_ns, file.stat().st_size)
                 for file in os.scandir(entry.path)
-                if not file.name.startswith(".") and file.is_file()
+                if not file.name.startswith(".") and not file.is_dir(follow_symlinks=False)
             )
             days.append(_read(day, entry.path, tuple(files)))
     return sorted((day for day in days if day.batches or day.without or day.damaged), key=lambda day: day.day)
@@ -89,7 +89,7 @@ def _read(day: date, folder: str, files: tuple[tuple[str, int, int], ...]) -> Da
     batches, damaged = [], []
     for name in sorted(name for name in names if name.endswith(".json")):
         try:
-            batches.append(_batch(day, Path(folder, name).read_bytes()))
+            batches.append(_batch(day, parse.file(Path(folder, name), record.LARGEST)))
         except (OSError, ParseError) as error:
             damaged.append(f"{Path(folder).name}/{name}: {error}")
     without = sum(f"{Path(name).stem}.json" not in names for name in names if name.endswith(".parquet"))

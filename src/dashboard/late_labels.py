@@ -60,7 +60,7 @@ def read(home: Path, checks: Sequence[Check]) -> LateLabels | None:
         return None
     path = home / "monitoring" / str(check.evidence) / EVIDENCE
     try:
-        performance = record.read(Performance, path.read_bytes())
+        performance = record.read_file(Performance, path)
     except FileNotFoundError:
         return None  # The evidence was deleted; the line of the check has the most important values
     except (OSError, ParseError) as error:

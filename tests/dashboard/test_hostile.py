@@ -1,7 +1,11 @@
 """Whatever is in a file, a commit or a tag, the page is shown: 200, with what can be known."""
 
 import json
+import os
+import time
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +77,39 @@ def test_parameters_of_a_release(seen: World, content: bytes) -> None:
     html = _shown(seen)
     assert commit[:12] in html
     assert "The model" in html
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def huge(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(5 << 30)
+
+
+@pytest.mark.parametrize("make", [pipe, endless, huge])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "monitoring/decisions.jsonl",
+        "monitoring/*/drift.json",
+        "monitoring/*/performance.json",
+        f"scores/date={NOW.date()}/monday.json",
+    ],
+)
+def test_a_file_that_is_no_regular_one(seen: World, name: str, make: Callable[[Path], None]) -> None:
+    """A task may leave anything in its environment's folder."""
+    [path] = seen.home.glob(name)
+    path.unlink()
+    make(path)
+    began = time.monotonic()
+    assert "Running release" in _shown(seen)
+    assert time.monotonic() - began < 20
 
 
 def test_tags_that_are_no_verdicts(seen: World) -> None:

@@ -107,6 +107,7 @@ def keep_installed(folder: Path) -> None:
     To be called again after git has written the files anew, as `git reset --hard` does.
     """
     for path in (
+        folder / "infra/uv.txt",
         folder / "requirements.lock",
         folder / "pyproject.toml",
         *folder.glob("src/*/pyproject.toml"),

@@ -20,9 +20,11 @@ from typing import Any, cast
 
 from gitops.text.parse import is_mapping, is_sequence
 
+from gitops.errors import ParseError
+from gitops.text import parse
+
 SCHEMA = "schemas/params.schema.json"
 FILE = "params.yaml"
-_LARGEST = 1 << 20
 
 
 class FaultError(Exception):
@@ -38,8 +40,11 @@ def read(content: bytes) -> Any:
     """
     from ruamel.yaml import YAML, YAMLError
 
-    if len(content) > _LARGEST:
-        raise FaultError(f"larger than {_LARGEST:,} bytes")
+    try:
+        # The parser below has no limits: a few aliases of aliases would fill the memory.
+        parse.yaml_value(content, parse.PARAMS)
+    except ParseError as error:
+        raise FaultError(error.at("line") if error.line else str(error)) from error
     try:
         document: Any = YAML().load(io.BytesIO(content))  # pyright: ignore[reportUnknownMemberType] its stream has no type
     except YAMLError as error:

@@ -42,7 +42,7 @@ def read(folder: Path) -> Serving | None:
     """
     path = folder / FILE
     try:
-        return record.read(Serving, path.read_bytes())
+        return record.read_file(Serving, path)
     except FileNotFoundError:
         return None
     except OSError as error:

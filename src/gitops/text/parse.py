@@ -4,10 +4,14 @@ Anybody who may push a branch or a tag chooses that text. So each parser has a l
 of values, makes nothing but plain values, and fails with one error, `ParseError`, whatever the text is.
 """
 
+import errno
 import json
+import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn, TypeGuard, cast
 
 import yaml
@@ -48,6 +52,32 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _UNPAIRED = frozenset(map(chr, range(0xD800, 0xE000)))
 _DIGITS = 300
 """The longest number of JSON."""
+
+
+def file(path: Path, largest: int) -> bytes:
+    """Return the content of a file that another program wrote.
+
+    Raises:
+        ParseError: where it is a link, a pipe or a device, or larger than `largest` bytes.
+        OSError: where it cannot be opened or read.
+
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise ParseError("not a regular file") from error
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ParseError("not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as opened:
+            content = opened.read(largest + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > largest:
+        raise ParseError(f"larger than {largest:,} bytes")
+    return content
 
 
 def text(content: bytes, largest: int) -> str:

@@ -6,11 +6,13 @@ keys that earlier releases did not write a default. A change that readers cannot
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, TypeVar, get_args
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from gitops.errors import ParseError
+from gitops.text import parse
 
 LARGEST = 4_000_000
 _YEARS = range(1970, 2101)
@@ -38,6 +40,17 @@ Count = Annotated[int, Field(ge=0, le=int(_LARGEST_NUMBER))]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+def read_file(kind: type[_Kind], path: Path) -> _Kind:
+    """Read a record from a regular file.
+
+    Raises:
+        ParseError: as `read`, or where it is no regular file.
+        OSError: where it cannot be opened.
+
+    """
+    return read(kind, parse.file(path, LARGEST))
 
 
 def read(

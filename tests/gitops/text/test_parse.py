@@ -1,6 +1,9 @@
 import json
+import os
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +11,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gitops.dvc import parameters
+from gitops.dvc.parameters import FaultError
 from gitops.errors import ParseError
 from gitops.text import parse
+from tests.gitops import fuzz
 
 ALL = (parse.RELEASE, parse.LOCK, parse.PARAMS, parse.SETTING, parse.VERDICT)
 SYNTAX = st.text(" \t\r\n-?:,[]{}#&*!|>'\"%@`~<=\\0aux\ufeff\x00\x85\u2028é", max_size=80)
@@ -47,6 +53,14 @@ def test_any_bytes_are_plain_values_or_one_line(content: bytes, limits: parse.Li
             if read is parse.yaml_value:
                 assert plain(found)
             json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+
+
+@settings(max_examples=300)
+@given(TEXT)
+def test_any_bytes_are_a_file_of_this_repository_or_one_error(content: bytes) -> None:
+    """Each reader of text that anybody may push, by its own entry."""
+    for read in fuzz.READERS.values():
+        fuzz.one(read, content)
 
 
 LEAVES = st.none() | st.text(max_size=9)
@@ -181,3 +195,28 @@ def test_a_lock_of_this_repository_s_size_is_read() -> None:
     )
     found = parse.yaml_value(content.encode(), parse.LOCK)
     assert isinstance(found, dict)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+def test_a_file_is_a_regular_one(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "file")
+    with pytest.raises(ParseError, match="not a regular file"):
+        parse.file(tmp_path / "file", 10)
+
+
+def test_no_more_of_a_file_is_read_than_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 10)
+    assert parse.file(path, 10) == b"x" * 10
+    with pytest.raises(ParseError, match="larger than 9 bytes"):
+        parse.file(path, 9)
+    with pytest.raises(FileNotFoundError):
+        parse.file(tmp_path / "none", 9)
+
+
+@pytest.mark.parametrize("content", [BOMB, MERGES, b"[" * 50_000, b"a: &a [*a]"])
+def test_parameters_of_a_branch_are_refused_before_a_parser_without_limits_reads_them(content: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(FaultError):
+        parameters.read(content)
+    assert time.process_time() - began < 2
