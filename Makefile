@@ -76,7 +76,8 @@ status: setup ## Show the release of each environment, its age and its accuracy
 WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test: setup ## Run the tests that need only Python, git and make
-	@$(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker"
+	@$(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker" --cov --cov-report=
+	@echo "The tests run $$($(BIN)/coverage report --format=total) % of the lines in src/, without those that other processes run"
 
 test-all: setup ## Run all tests, including those that need system packages or many minutes
 	@$(BIN)/python -m pytest -m "not docker"
