@@ -99,8 +99,9 @@ class Lab:
         """Edit a release file on main by hand, past all checks."""
         return self.land({f"environments/{environment}/release.yaml": content.encode()}, message="By hand")
 
+    @staticmethod
     def verdict(
-        self, environment: str, commit: str, verdict: str = "verified", *, at: datetime | None = None
+        environment: str, commit: str, verdict: str = "verified", *, at: datetime | None = None
     ) -> Verdict:
         return Verdict.model_validate(
             {

@@ -3,17 +3,16 @@
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from gitops.git.repository import Repository
 from gitops.release.keys import PrivateKey, path_of
-from gitops.release.verdicts import Verdict
 from tests.support.environments import THESE
 from tests.support.forge import Forge
 from tests.support.forge_server import serve
+from tests.support.lab import Lab
 from tests.workflows.runner import Run, copy
 from tests.workflows.workflow import Event, Workflow, load
 
@@ -171,18 +170,8 @@ class World:
         return PrivateKey.create(self.folder / "keys" / environment)
 
     def verify(self, environment: str, commit: str, verdict: str = "verified") -> None:
-        """Let an environment say what it found, signed with its key, and pushed with its deploy key."""
-        data = {
-            "verdict": verdict,
-            "environment": environment,
-            "release": commit,
-            "claimed_accuracy": 0.9,
-            "measured_accuracy": 0.9,
-            "onnxruntime": "1.0",
-            "samples": 2000,
-            "at": datetime.now(UTC),
-        }
-        made = Verdict.model_validate(data)
+        """Publish an environment's verdict, signed with its key and pushed with its deploy key."""
+        made = Lab.verdict(environment, commit, verdict)
         key = self.key(environment)
         tag = self.forge.repository.tag(commit, made.tag, made.message, at=made.at, sign=key.sign)
         self.forge.push(f"refs/tags/{made.tag}", tag, actor=f"deploy key of {environment}")
