@@ -34,9 +34,9 @@ def find_batches() -> list[str]:
 
     from visage_dags import batches, context
 
-    found = batches.waiting(context.home())
-    logging.getLogger(__name__).info("%d batches wait: %s", len(found), ", ".join(found) or "none")
-    return found
+    names = batches.waiting(context.home())
+    logging.getLogger(__name__).info("%d batches wait: %s", len(names), ", ".join(names) or "none")
+    return names
 
 
 @task(

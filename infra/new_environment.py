@@ -128,9 +128,9 @@ def _declare(known: Environments, name: str, after: list[str], wave: str, title:
         raise NewEnvironmentError(
             f"{name}: all colours are used; set the wave of an existing environment with WAVE="
         )
-    found = Environment(name, title, color, tuple(after), wave)
-    Environments.from_entries((*known.all, found))
-    return found
+    declared = Environment(name, title, color, tuple(after), wave)
+    Environments.from_entries((*known.all, declared))
+    return declared
 
 
 def _environment_file(environment: Environment) -> str:

@@ -65,12 +65,12 @@ def for_editors(schema: Any) -> Any:
         return [for_editors(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {key: for_editors(item) for key, item in schema.items() if key not in LEFT_OUT}
-    for name, value in found.get("properties", {}).items():
+    kept = {key: for_editors(item) for key, item in schema.items() if key not in LEFT_OUT}
+    for name, value in kept.get("properties", {}).items():
         sources = dict.fromkeys(params.SOURCES, value)
         by_source = {"type": "object", "properties": sources, "required": list(sources)}
-        found["properties"][name] = {"anyOf": [value, {**by_source, "additionalProperties": False}]}
-    return found
+        kept["properties"][name] = {"anyOf": [value, {**by_source, "additionalProperties": False}]}
+    return kept
 
 
 def main() -> None:

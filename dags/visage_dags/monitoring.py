@@ -67,12 +67,12 @@ def training_run(run_id: str) -> str:
 
 def decide(drift: Drift, performance: Performance, trainings_in_flight: int) -> Decision:
     """Decide from the results of the checks and the number of queued or running training runs."""
-    found = (_of_drift(drift), _of_performance(performance))
+    reasons = (_of_drift(drift), _of_performance(performance))
     if not any(alerts.raised(drift, performance).values()):
-        return Decision(False, found)
+        return Decision(False, reasons)
     if trainings_in_flight:
-        return Decision(False, (*found, f"A run of {TRAINING} is queued or running already"))
-    return Decision(True, found)
+        return Decision(False, (*reasons, f"A run of {TRAINING} is queued or running already"))
+    return Decision(True, reasons)
 
 
 def line_of(
@@ -139,16 +139,16 @@ def record(home: Path, line: dict[str, Any]) -> bool:
 def lines(home: Path) -> list[Past]:
     """Return the record, oldest check first, without damaged lines, so that they do not stop a check."""
     path = home / "monitoring" / "decisions.jsonl"
-    found = []
+    checks = []
     for number, text in enumerate(path.read_bytes().split(b"\n") if path.exists() else [], 1):
         if not text.strip():
             continue
         try:
-            found.append(Past.model_validate_json(text))
+            checks.append(Past.model_validate_json(text))
         except ValidationError as error:
             problem = records.problem(error)
             log.warning("%s: line %d is damaged (%s) and does not count; repair it", path, number, problem)
-    return found
+    return checks
 
 
 def drop_old_reports(home: Path) -> None:
@@ -254,5 +254,5 @@ def _of_performance(performance: Performance) -> str:
     )
 
 
-def _below(found: bool | None) -> str:
-    return "below" if found else "not below"
+def _below(is_below: bool | None) -> str:
+    return "below" if is_below else "not below"

@@ -53,11 +53,11 @@ def survey(ref: str, home: Path) -> Readiness:
     lacks = _machine(home)
     if _which("git") is None or not home.is_dir():
         return Readiness("", "", (*lacks, Lack("the rest: not checked, it needs git and a data folder")))
-    found = tasks.find_commit(ref=ref)
-    if found["problem"]:
-        lacks.append(Lack(f"origin: {found['problem']}", transient=found["transient"]))
+    origin = tasks.find_commit(ref=ref)
+    if origin["problem"]:
+        lacks.append(Lack(f"origin: {origin['problem']}", transient=origin["transient"]))
         return Readiness("", "", tuple(lacks))
-    commit = found["commit"]
+    commit = origin["commit"]
     content = tasks.inspect(commit=commit, files=FILES, storage=_which("dvc") is not None)
     lacks += [Lack(f"{name}: not in this commit") for name in FILES if content["files"][name] is None]
     if content["storage_problem"]:

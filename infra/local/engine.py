@@ -88,13 +88,13 @@ class Engine:
         ports = port.choose(
             {name: one.web_port for name, one in declared.items()}, self.user_config.engine, remembered
         )
-        found = {name: Address(one.web_host, ports[name]) for name, one in declared.items()}
-        for name, address in found.items():
+        chosen = {name: Address(one.web_host, ports[name]) for name, one in declared.items()}
+        for name, address in chosen.items():
             server = Instance(self.layout, name, address).services["api-server"].find()
             if server is None or not port.listens(server, address.port):
                 port.require(address.port, name)
         files.write_json(self.layout.ports, ports)
-        return found
+        return chosen
 
     def prepare_origin(self, step: Step) -> None:
         """Make origin, the DVC remote, the checkout's remote `visage`, and the keys of the environments."""
@@ -220,8 +220,8 @@ class Engine:
         rows: list[EnvironmentStatus] = []
 
         def settled() -> bool:
-            found = collect(ReleaseState(self.origin.repository), load_access(self.layout.access))
-            rows[:] = [row for row in found if row.environment in self.names]
+            status = collect(ReleaseState(self.origin.repository), load_access(self.layout.access))
+            rows[:] = [row for row in status if row.environment in self.names]
             return all(row.agree or row.verified is False for row in rows)
 
         waiting.wait_until(settled, seconds=seconds, pause=1)

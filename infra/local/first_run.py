@@ -180,8 +180,8 @@ class FirstRun:
             if rejected := verdicts.rejected(environment, commit):
                 reason = rejected.message.splitlines()[0]
                 raise EngineError(f"{environment} rejected the release: {reason} (tag {rejected.name})")
-            found = verdicts.verified(environment, commit)
-            return found.message.splitlines()[0] if found else None
+            tag = verdicts.verified(environment, commit)
+            return tag.message.splitlines()[0] if tag else None
 
         step.done(self._await(environment, "verify_release", verdict, seconds))
 

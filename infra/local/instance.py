@@ -70,8 +70,8 @@ class Instance:
 
     def alive(self) -> dict[str, psutil.Process]:
         """Return the running processes, by name."""
-        found = {name: service.find() for name, service in self.services.items()}
-        return {name: process for name, process in found.items() if process is not None}
+        processes = {name: service.find() for name, service in self.services.items()}
+        return {name: process for name, process in processes.items() if process is not None}
 
     def require(self) -> None:
         """Check that all processes are running.

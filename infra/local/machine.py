@@ -45,17 +45,17 @@ def git_version() -> str:
 
     """
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             ["git", "--version"], capture_output=True, text=True, timeout=30, check=True
         ).stdout
     except FileNotFoundError as error:
         raise EngineError("git: not installed; install git 2.38 or newer") from error
     except subprocess.SubprocessError as error:
         raise EngineError(f"git: does not work ({error}); install git 2.38 or newer") from error
-    found = re.search(r"(\d+)\.(\d+)(\.\d+)*", said)
-    if found is None or (int(found[1]), int(found[2])) < GIT:
-        raise EngineError(f"{said.strip()}: too old; install git 2.38 or newer")
-    return found[0]
+    version = re.search(r"(\d+)\.(\d+)(\.\d+)*", output)
+    if version is None or (int(version[1]), int(version[2])) < GIT:
+        raise EngineError(f"{output.strip()}: too old; install git 2.38 or newer")
+    return version[0]
 
 
 def uncommitted(checkout: Path) -> int:

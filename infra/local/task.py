@@ -18,13 +18,13 @@ class Runs(Airflow):
 
     def recent(self, dag: str) -> list[Run]:
         """Return the latest runs of a DAG, or an empty list if there is no such DAG (yet)."""
-        known = any(found["dag_id"] == dag for found in self.dags())
+        known = any(listed["dag_id"] == dag for listed in self.dags())
         return self.runs(dag, limit=10) if known else []
 
     def duration(self, dag: str, run: str) -> float:
         """Return the seconds from the queueing of a completed run to its end."""
-        said = self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}")
-        queued, end = (datetime.fromisoformat(said[key]) for key in ("queued_at", "end_date"))
+        details = self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{quote(run, safe='')}")
+        queued, end = (datetime.fromisoformat(details[key]) for key in ("queued_at", "end_date"))
         return (end - queued).total_seconds()
 
     def failure(self, dag: str, run: str, paths: EnvironmentPaths) -> str:

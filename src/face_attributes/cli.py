@@ -248,11 +248,11 @@ def gather(
     from face_attributes.monitoring.gather import MINIMUM
     from face_attributes.monitoring.gather import gather as run
 
-    found = run(scored, labels, out, name)
-    if found.folder:
-        print(f"gather: {found.images} images in {found.folder}")
+    gathered = run(scored, labels, out, name)
+    if gathered.folder:
+        print(f"gather: {gathered.images} images in {gathered.folder}")
     else:
-        print(f"gather: {found.images} images have new labels; {MINIMUM} make a batch")
+        print(f"gather: {gathered.images} images have new labels; {MINIMUM} make a batch")
 
 
 _SCORES = typer.Argument(help="Parquet files that score wrote, or folders with such files at any depth")
@@ -289,19 +289,19 @@ def drift(
     from face_attributes.monitoring.drift import drift as run
 
     days = _days(since, until)
-    found = run(scores, reference, model_sha256, out, report, release, days, alarm_after)
-    count = len(found["windows"])
-    windows = f"{found['rows']} images in {count} window{'s' * (count != 1)}"
-    if not found["enough_data"]:
+    result = run(scores, reference, model_sha256, out, report, release, days, alarm_after)
+    count = len(result["windows"])
+    windows = f"{result['rows']} images in {count} window{'s' * (count != 1)}"
+    if not result["enough_data"]:
         print(
-            f"drift: not enough data: {windows}, {found['reference_rows']} to compare with; it takes "
-            f"{found['minimum']} of both, and {alarm_after} windows"
+            f"drift: not enough data: {windows}, {result['reference_rows']} to compare with; it takes "
+            f"{result['minimum']} of both, and {alarm_after} windows"
         )
-    elif found["drifted"]:
-        moved = ", ".join(found["columns_drifted"])
-        print(f"drift: {len(found['columns_drifted'])} of {len(found['columns'])} columns drifted: {moved}")
+    elif result["drifted"]:
+        moved = ", ".join(result["columns_drifted"])
+        print(f"drift: {len(result['columns_drifted'])} of {len(result['columns'])} columns drifted: {moved}")
     else:
-        print(f"drift: none in {len(found['columns'])} columns, {windows}")
+        print(f"drift: none in {len(result['columns'])} columns, {windows}")
 
 
 @app.command(rich_help_panel=_MONITORING)
@@ -338,16 +338,16 @@ def performance(
     from face_attributes.monitoring.performance import performance as run
 
     days = _days(since, until)
-    found = run(scores, labels, reference, model_sha256, threshold, out, release, days, evaluation, max_loss)
-    if not found["enough_labels"]:
-        few = f"{found['images']} of the scored images have one of the {found['labels']} labels"
-        print(f"performance: not enough labels: {few}; it takes {found['minimum']}")
+    result = run(scores, labels, reference, model_sha256, threshold, out, release, days, evaluation, max_loss)
+    if not result["enough_labels"]:
+        few = f"{result['images']} of the scored images have one of the {result['labels']} labels"
+        print(f"performance: not enough labels: {few}; it takes {result['minimum']}")
         return
-    low, high = found["mean_accuracy_low"], found["mean_accuracy_high"]
-    below = found["below_threshold"] or found["below_release"]
+    low, high = result["mean_accuracy_low"], result["mean_accuracy_high"]
+    below = result["below_threshold"] or result["below_release"]
     print(
-        f"performance: mean accuracy {found['mean_accuracy']:.2%} ({low:.2%} to {high:.2%}) on "
-        f"{found['images']} images, {'below' if below else 'not below'} {found['limit']:.2%}"
+        f"performance: mean accuracy {result['mean_accuracy']:.2%} ({low:.2%} to {high:.2%}) on "
+        f"{result['images']} images, {'below' if below else 'not below'} {result['limit']:.2%}"
     )
 
 

@@ -416,10 +416,10 @@ def unverified(*, release: str) -> str:
     from gitops.airflow import task_context
     from gitops.training import verification
 
-    found = verification.pending(
+    reason = verification.pending(
         task_context.origin(), release, task_context.environment(), mirror=task_context.mirror()
     )
-    return found or ""
+    return reason or ""
 
 
 def verify(*, release: str) -> dict[str, Any]:

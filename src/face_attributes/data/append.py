@@ -172,10 +172,10 @@ def _is_new(digest: str, pointer: Path) -> bool:
             f"{pointer}: this batch is there with other content, and batches are appended, never rewritten; "
             "choose another --name"
         )
-    for other in pointers_in(pointer.parent):
-        if _recorded_digest(other) == digest:
+    for listed in pointers_in(pointer.parent):
+        if _recorded_digest(listed) == digest:
             # Under two names a photograph could come to both the training and the test part
-            raise DataError(f"{other}: this batch has the same photographs with the same labels already")
+            raise DataError(f"{listed}: this batch has the same photographs with the same labels already")
     return True
 
 

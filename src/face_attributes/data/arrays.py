@@ -133,8 +133,8 @@ def load(folder: Path) -> Prepared:
 
     """
     try:
-        found = json.loads((folder / INFO).read_text(encoding="utf-8"))
-        info = Info(**{**found, "attributes": tuple(found["attributes"])})
+        recorded = json.loads((folder / INFO).read_text(encoding="utf-8"))
+        info = Info(**{**recorded, "attributes": tuple(recorded["attributes"])})
         train, validation = (load_part(folder, part) for part in ("train", "validation"))
         for part, rows in ((train, info.train), (validation, info.validation)):
             shapes = (rows, *info.shape, 3), (rows, len(info.attributes))

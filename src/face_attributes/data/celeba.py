@@ -246,9 +246,9 @@ def _listing(images: Path, attribute_list: Path, attributes: Sequence[str], kept
             "add it, or name the attributes to learn in params.yaml: data.attributes"
         )
     names = tuple(name for name in kept if name in columns)
-    found = _image_names(images)
-    present = np.array([name in found for name in ids])
-    there = tuple(name for name in ids if name in found)
+    present_names = _image_names(images)
+    present = np.array([name in present_names for name in ids])
+    there = tuple(name for name in ids if name in present_names)
     if not there:
         raise DataError(f"{images}: holds none of the {len(ids)} images that {attribute_list} lists")
     return Listing(
@@ -258,7 +258,7 @@ def _listing(images: Path, attribute_list: Path, attributes: Sequence[str], kept
         labels=values[present][:, [columns.index(name) for name in names]],
         partitions=np.array([hash_partition(name) for name in there], np.uint8),
         absent=len(ids) - len(there),
-        unlisted=tuple(sorted(found - set(ids))),
+        unlisted=tuple(sorted(present_names - set(ids))),
     )
 
 

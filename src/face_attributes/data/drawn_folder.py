@@ -89,11 +89,11 @@ def _claim(folder: Path, params: SyntheticParams) -> None:
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: not a folder; name another")
     if folder.exists() and any(folder.iterdir()):
-        found = _recipe_of(folder)
-        if found is None:
+        recipe_there = _recipe_of(folder)
+        if recipe_there is None:
             raise DataError(f"{folder}: not empty and not a folder of drawn faces; name another folder")
-        count = found["params"].pop("count")
-        if found != {**wanted, "params": params.model_dump(exclude={"count"})} or count > params.count:
+        count = recipe_there["params"].pop("count")
+        if recipe_there != {**wanted, "params": params.model_dump(exclude={"count"})} or count > params.count:
             raise DataError(f"{folder}: holds other faces (see {RECIPE}); delete it or name another folder")
         if count == params.count and (folder / ATTRIBUTES).exists():
             return
@@ -104,11 +104,13 @@ def _claim(folder: Path, params: SyntheticParams) -> None:
 
 def _recipe_of(folder: Path) -> dict | None:
     try:
-        found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        recipe = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    known = isinstance(found, dict) and isinstance(found.get("params"), dict) and "count" in found["params"]
-    return found if known else None
+    known = (
+        isinstance(recipe, dict) and isinstance(recipe.get("params"), dict) and "count" in recipe["params"]
+    )
+    return recipe if known else None
 
 
 @cache

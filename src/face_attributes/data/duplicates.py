@@ -75,8 +75,8 @@ def find(fingerprints: np.ndarray, ranks: np.ndarray, repeating: Collection[int]
     with bar("prepare: duplicates", len(order), "images") as progress:
         for start, end, rank in _blocks(sorted_ranks):
             before = np.searchsorted(sorted_ranks, rank) if rank in repeating else end
-            found = _first(in_order[start:end], in_order[:before], start)
-            repeated[order[start:end]] = np.where(found < 0, -1, order[found])
+            matches = _first(in_order[start:end], in_order[:before], start)
+            repeated[order[start:end]] = np.where(matches < 0, -1, order[matches])
             progress.update(end - start)
     return repeated
 
@@ -100,7 +100,7 @@ def _first(queries: np.ndarray, others: np.ndarray, start: int) -> np.ndarray:
     """
     signs = _signs(queries)
     both = np.concatenate([signs, signs * _MIRROR])
-    found = np.full(len(queries), -1)
+    matches = np.full(len(queries), -1)
     for begin in range(0, len(others), _OTHERS):
         # The product of two fingerprints is the number of equal bits less that of the others
         products = both @ _signs(others[begin : begin + _OTHERS]).T
@@ -108,9 +108,9 @@ def _first(queries: np.ndarray, others: np.ndarray, start: int) -> np.ndarray:
         rows, columns = np.nonzero(same)
         earlier = begin + columns < start + rows
         for row, column in zip(rows[earlier], columns[earlier], strict=True):
-            if found[row] < 0:
-                found[row] = begin + column
-    return found
+            if matches[row] < 0:
+                matches[row] = begin + column
+    return matches
 
 
 def _signs(fingerprints: np.ndarray) -> np.ndarray:

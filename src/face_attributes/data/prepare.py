@@ -141,11 +141,11 @@ def _choose(reader: ShardReader, raw_rows: int) -> _Choice:
 
     ids, partitions, labels, fingerprints = [], [], [], []
     with bar("prepare: fingerprints", sum(reader.partition_sizes().values()), "images") as progress:
-        for row, found in ahead(look, _rows(reader)):
+        for row, looked in ahead(look, _rows(reader)):
             ids.append(row.id)
             partitions.append(row.partition)
             labels.append(row.labels)
-            fingerprints.append(found)
+            fingerprints.append(looked)
             progress.update()
     ranks = np.array([_RANKS[part] for part in partitions])
     ranks[raw_rows:] += len(_RANKS)

@@ -91,8 +91,8 @@ def judge(
     """
     right, before = (one.decisions == one.truth for one in (new, old))
     parts = [part for part in slices.split(new.labels, new.brightness) if part.images.sum() >= slices.MINIMUM]
-    found = _Accuracies.of(right, before, parts)
-    differences = found.new - found.old
+    accuracies = _Accuracies.of(right, before, parts)
+    differences = accuracies.new - accuracies.old
     resampled = _resampled(right, before, parts, resamplings)
     p_values = bootstrap.p_below_zero(resampled, differences)
     rows: list[dict[str, Any]] = [
@@ -104,7 +104,7 @@ def judge(
             "p_worse": _rounded(p),
         }
         for accuracy, incumbent, difference, values, p in zip(
-            found.new, found.old, differences, resampled.T, p_values, strict=True
+            accuracies.new, accuracies.old, differences, resampled.T, p_values, strict=True
         )
     ]
     last = 1 + len(attributes)
@@ -226,17 +226,17 @@ def _ratio(unit: str, new: float, old: float) -> dict[str, float]:
 def _told(figures: dict) -> str:
     mean = figures["mean_accuracy"]
     worse = [name for name, row in figures["per_attribute"].items() if row["p_worse_holm"] <= 0.05]
-    said = (
+    line = (
         f"compare: mean accuracy {mean['accuracy']:.2%} on {figures['samples']} images, "
         f"{mean['difference'] * 100:+.2f} points ({mean['low'] * 100:+.2f} to {mean['high'] * 100:+.2f}); "
         f"significantly worse: {', '.join(worse) or 'no attribute'}"
     )
     if "latency" not in figures:
-        return said
+        return line
     times = ", ".join(
         f"{row['ratio']:.2f} at {name.replace('_', ' ')}" for name, row in figures["latency"].items()
     )
-    return f"{said}; latency times {times}; size times {figures['size']['ratio']:.2f}"
+    return f"{line}; latency times {times}; size times {figures['size']['ratio']:.2f}"
 
 
 def _rounded(value: float) -> float:

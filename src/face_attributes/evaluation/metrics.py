@@ -37,7 +37,7 @@ def per_attribute(
                 for column, defined in zip(columns, both, strict=True)
             ]
         ),
-        "calibration_error": np.array([_calibration_error(said, true) for true, said in columns]),
+        "calibration_error": np.array([_calibration_error(predicted, true) for true, predicted in columns]),
     }
 
 
@@ -61,10 +61,10 @@ def reliability(probabilities: np.ndarray, truth: np.ndarray) -> list[tuple[floa
         truth: bool array of that shape.
 
     """
-    said = probabilities.astype(np.float64).ravel()
-    bins = np.clip(np.ceil(said * BINS).astype(int) - 1, 0, BINS - 1)
+    predicted = probabilities.astype(np.float64).ravel()
+    bins = np.clip(np.ceil(predicted * BINS).astype(int) - 1, 0, BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
-    means = _ratio(np.bincount(bins, said, BINS), counts)
+    means = _ratio(np.bincount(bins, predicted, BINS), counts)
     shares = _ratio(np.bincount(bins, truth.ravel(), BINS), counts)
     return [
         (float(mean), float(share), int(count))

@@ -153,11 +153,11 @@ def populations(table: pa.Table, minimum: int) -> list[Population]:
 
     All later training images belong to labelled batches. Their ids start with the name of the batch.
     """
-    found = [Population(WHOLE, table)]
+    parts = [Population(WHOLE, table)]
     batches = [name.rpartition("/")[0].partition("/")[0] for name in table.column("id").to_pylist()]
     if set(batches) != {""}:
         for batch in sorted(set(batches)):
             rows = table.filter(pa.array([one == batch for one in batches], pa.bool_()))
             if rows.num_rows >= minimum:
-                found.append(Population(batch or "collected", rows))
-    return found
+                parts.append(Population(batch or "collected", rows))
+    return parts

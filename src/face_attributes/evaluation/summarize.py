@@ -27,7 +27,7 @@ Figures = dict[str, float | None]
 
 def judge(model: Model, predictions: Predictions, params: EvaluateParams) -> dict:
     """Return the metrics of the whole, of each slice and of each attribute."""
-    found = metrics.per_attribute(predictions.probabilities, predictions.decisions, predictions.truth)
+    by_attribute = metrics.per_attribute(predictions.probabilities, predictions.decisions, predictions.truth)
     parts = slices.split(predictions.labels, predictions.brightness)
     resampled, resampled_parts = _resample(predictions, parts, params)
     per_slice = _per_slice(predictions, parts, resampled_parts)
@@ -38,18 +38,18 @@ def judge(model: Model, predictions: Predictions, params: EvaluateParams) -> dic
         "profile": model.profile,
         "samples": len(predictions.ids),
         "model_sha256": model.sha256,
-        **_with_interval("mean_accuracy", found["accuracy"].mean(), resampled.mean(axis=1)),
+        **_with_interval("mean_accuracy", by_attribute["accuracy"].mean(), resampled.mean(axis=1)),
         "majority_accuracy": _rounded(majority.mean()),
-        **{f"mean_{name}": _rounded(mean_of_defined(found[name])) for name in metrics.METRICS[1:]},
+        **{f"mean_{name}": _rounded(mean_of_defined(by_attribute[name])) for name in metrics.METRICS[1:]},
         "worst_slice": _worst(per_slice),
         "worst_slice_of_at_least": slices.MINIMUM,
         "brightness_terciles": [_rounded(value) for value in slices.terciles(predictions.brightness)],
         "slices": per_slice,
         "per_attribute": {
             name: {
-                **_with_interval("accuracy", found["accuracy"][index], resampled[:, index]),
+                **_with_interval("accuracy", by_attribute["accuracy"][index], resampled[:, index]),
                 "majority_accuracy": _rounded(majority[index]),
-                **{metric: _rounded(found[metric][index]) for metric in metrics.METRICS[1:]},
+                **{metric: _rounded(by_attribute[metric][index]) for metric in metrics.METRICS[1:]},
                 "positives": _rounded(share[index]),
             }
             for index, name in enumerate(model.attributes)

@@ -280,8 +280,8 @@ def _strip(proto: onnx.ModelProto) -> None:
 def _variants(compared: ModelOutputs, models: dict[str, Model]) -> dict[str, dict]:
     times: dict[str, dict[str, float]] = {name: {} for name in models}
     for batch in latency.BATCHES:
-        for name, found in zip(models, latency.measure(list(models.values()), batch), strict=True):
-            times[name][str(batch)] = float(f"{found.p50_ms:.3g}")
+        for name, timing in zip(models, latency.measure(list(models.values()), batch), strict=True):
+            times[name][str(batch)] = float(f"{timing.p50_ms:.3g}")
     figures = {}
     for name, model in models.items():
         decisions = model.decide(compared.variants[name])

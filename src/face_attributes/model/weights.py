@@ -56,12 +56,12 @@ def load(path: Path) -> Trained:
 
     """
     try:
-        found = torch.load(path, weights_only=True, map_location="cpu")
+        stored = torch.load(path, weights_only=True, map_location="cpu")
         network = FaceNet(
-            len(found["attributes"]), shrunk_shape(found["shrink"]), found["width"], dropout=0.0
+            len(stored["attributes"]), shrunk_shape(stored["shrink"]), stored["width"], dropout=0.0
         )
-        network.load_state_dict(found.pop("network"))
-        return Trained(network=network.eval(), **found)
+        network.load_state_dict(stored.pop("network"))
+        return Trained(network=network.eval(), **stored)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; run the stage train first") from None
     except Exception as error:  # whatever a damaged archive makes PyTorch raise

@@ -59,23 +59,23 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> GatherResult:
     attributes = _common(lists)
     truths = LateLabels(lists, attributes)
     present = {image for batch in out.glob("*") for image in _images_of(batch)} if out.is_dir() else set()
-    found = [
+    labelled = [
         (image, path, truth)
         for image, path in _images(scored)
         if image not in present and (truth := truths.find(image)) is not None
     ]
-    if len(found) < MINIMUM:
-        return GatherResult(None, len(found))
+    if len(labelled) < MINIMUM:
+        return GatherResult(None, len(labelled))
     with replacing_folder(folder) as partial:
         rows, sources = [], ["image_id,source"]
-        for number, (image, path, truth) in enumerate(found, start=1):
+        for number, (image, path, truth) in enumerate(labelled, start=1):
             own = f"{number:06d}{path.suffix.lower()}"
             _link(path, partial / own)
             rows.append(",".join([own, *_signs(truth)]))
             sources.append(f"{own},{image}")
         (partial / _LIST).write_text("\n".join([",".join(["image_id", *attributes]), *rows]) + "\n")
         (partial / _SOURCES).write_text("\n".join(sources) + "\n")
-    return GatherResult(folder, len(found))
+    return GatherResult(folder, len(labelled))
 
 
 def _common(lists: list[Path]) -> list[str]:

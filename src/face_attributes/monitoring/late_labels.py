@@ -31,17 +31,17 @@ def files_in(places: Iterable[Path]) -> list[Path]:
         DataError: there is no such file or folder.
 
     """
-    found: set[Path] = set()
+    files: set[Path] = set()
     for place in places:
         if place.is_dir():
-            found.update(
+            files.update(
                 path for path in place.iterdir() if path.suffix in _SUFFIXES and not path.name.startswith(".")
             )
         elif place.is_file():
-            found.add(place)
+            files.add(place)
         else:
             raise DataError(f"{place}: no such file or folder")
-    return sorted(found)
+    return sorted(files)
 
 
 class LateLabels:

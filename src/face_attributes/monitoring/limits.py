@@ -101,11 +101,11 @@ def _deviations(rule: Rule) -> np.ndarray:
         over = stats.norm.sf((limit - common) / own) + stats.norm.cdf((-limit - common) / own)
         return float(weights @ stats.binom.sf(rule.after - 1, rule.of, over))
 
-    found = [
+    limits = [
         optimize.brentq(lambda limit, one=share: rate(limit, one) - rule.alpha, 0, 20)
         for share in _COMMON[:-1]
     ]
-    return np.array([*found, stats.norm.isf(rule.alpha / 2)])
+    return np.array([*limits, stats.norm.isf(rule.alpha / 2)])
 
 
 def between(values: np.ndarray, people: np.ndarray | None) -> float:

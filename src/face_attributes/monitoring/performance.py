@@ -111,9 +111,9 @@ def performance(
 def _claimed(evaluation: Path, model_sha256: str) -> tuple[float, float]:
     """Return the mean accuracy that a release claims, and the lower half of its 95% interval."""
     try:
-        found = json.loads(evaluation.read_text(encoding="utf-8"))
-        model, accuracy = found["model_sha256"], float(found["mean_accuracy"])
-        error = accuracy - float(found["mean_accuracy_low"])
+        claim = json.loads(evaluation.read_text(encoding="utf-8"))
+        model, accuracy = claim["model_sha256"], float(claim["mean_accuracy"])
+        error = accuracy - float(claim["mean_accuracy_low"])
     except (OSError, ValueError, KeyError, TypeError) as failure:
         raise DataError(
             f"{evaluation}: not an output of the stage evaluate ({failure!r}); run it again"
@@ -163,12 +163,12 @@ def _judge(
 def _part(part: Slice, correct: np.ndarray, resampled: np.ndarray) -> dict:
     """Return the number of images in a slice, and its accuracy, or None for too few images."""
     count = int(part.images.sum())
-    told = count >= slices.MINIMUM
-    low, high = bootstrap.interval(resampled) if told else (None, None)
+    enough = count >= slices.MINIMUM
+    low, high = bootstrap.interval(resampled) if enough else (None, None)
     return {
         "by": part.by,
         "count": count,
-        "accuracy": round(correct[part.images].mean(), _DIGITS) if told else None,
+        "accuracy": round(correct[part.images].mean(), _DIGITS) if enough else None,
         "accuracy_low": None if low is None else round(low, _DIGITS),
         "accuracy_high": None if high is None else round(high, _DIGITS),
     }

@@ -62,16 +62,16 @@ def files_in(places: Iterable[Path], days: DateRange) -> list[Path]:
         DataError: there is no such file or folder.
 
     """
-    found: set[Path] = set()
+    files: set[Path] = set()
     for place in places:
         if place.is_dir():
             # A leading dot marks a file that is still being written
-            found.update(path for path in place.rglob("*.parquet") if not path.name.startswith("."))
+            files.update(path for path in place.rglob("*.parquet") if not path.name.startswith("."))
         elif place.is_file():
-            found.add(place)
+            files.add(place)
         else:
             raise DataError(f"{place}: no such file or folder")
-    return sorted(path for path in found if days.have(path))
+    return sorted(path for path in files if days.have(path))
 
 
 def read(

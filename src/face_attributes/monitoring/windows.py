@@ -64,16 +64,16 @@ def cut(
         DataError: a file cannot be read.
 
     """
-    found: list[Window] = []
+    windows: list[Window] = []
     waiting: Window | None = None
     for window in _days(files, model_sha256, columns, at_most):
         waiting = window if waiting is None else _joined(waiting, window, at_most)
         if waiting.rows >= minimum:
-            found.append(waiting)
+            windows.append(waiting)
             waiting = None
     if waiting is not None:
-        found.append(_joined(found.pop(), waiting, at_most) if found else waiting)
-    return found[-latest:]
+        windows.append(_joined(windows.pop(), waiting, at_most) if windows else waiting)
+    return windows[-latest:]
 
 
 def _days(files: Iterable[Path], model_sha256: str, columns: Sequence[str], at_most: int) -> Iterator[Window]:

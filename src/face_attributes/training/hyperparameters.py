@@ -21,8 +21,8 @@ def read(path: Path) -> dict[str, float]:
 
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {name: found[name] for name in SEARCHED}
+        searched = json.loads(path.read_text(encoding="utf-8"))
+        return {name: searched[name] for name in SEARCHED}
     except FileNotFoundError:
         raise SearchError(f"{path}: no such file; run the stage tune first") from None
     except (ValueError, KeyError, TypeError) as error:

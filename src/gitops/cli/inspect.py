@@ -50,11 +50,11 @@ def status(
 
 
 def diff(
-    one: Annotated[
+    first: Annotated[
         str | None,
         typer.Argument(metavar="A", help="An environment, a branch or a commit.", show_default=False),
     ] = None,
-    other: Annotated[
+    second: Annotated[
         str | None,
         typer.Argument(metavar="B", help="An environment, a branch or a commit.", show_default=False),
     ] = None,
@@ -81,18 +81,18 @@ def diff(
     from gitops.diff.diff import between_settings, compare
     from gitops.release.state import ReleaseState
 
-    if (one is None) != (other is None):
+    if (first is None) != (second is None):
         raise GitopsError("give diff two names, A and B, or no name")
     repository, remote = open_checkout(remote, needed=False)
     state = (
         ReleaseState.fetch(repository, remote, main=base) if remote else ReleaseState(repository, main=base)
     )
-    if one is not None and other is not None:
-        both = one in state.environments and other in state.environments
-        before, after = _named(state, remote, one), _named(state, remote, other)
+    if first is not None and second is not None:
+        both = first in state.environments and second in state.environments
+        before, after = _named(state, remote, first), _named(state, remote, second)
         difference = compare(repository, before, after, load_dags=load_dags, environments=not both)
-        if both and one != other:
-            between = between_settings(repository, state.tip, one, other)
+        if both and first != second:
+            between = between_settings(repository, state.tip, first, second)
             difference = replace(difference, sections=(*difference.sections, between))
     else:
         after = commit_of(repository, remote, head)

@@ -476,15 +476,15 @@ def _dead(sides: Sequence[Side]) -> GateResult:
     return GateResult("no attribute dead", ", ".join(shown), limit, "", not died)
 
 
-def _lives(rare: Rare, found: int, false: int) -> bool:
+def _lives(rare: Rare, right: int, false: int) -> bool:
     """Return whether the rarer answer is more frequent where it is right, by Fisher's exact test."""
-    answers, images = found + false, rare.count + rare.others
+    answers, images = right + false, rare.count + rare.others
     ways = _log_ways(images, answers)
 
     def log_chance(hits: int) -> float:
         return _log_ways(rare.count, hits) + _log_ways(rare.others, answers - hits) - ways
 
-    first, last = max(found, answers - rare.others), min(rare.count, answers)
+    first, last = max(right, answers - rare.others), min(rare.count, answers)
     likeliest = (answers + 1) * (rare.count + 1) // (images + 2)
     return _sum(log_chance, first, last, likeliest) <= _ALIVE
 
