@@ -18,10 +18,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
-from gitops.text.parse import is_mapping, is_sequence
-
 from gitops.errors import ParseError
 from gitops.text import parse
+from gitops.text.parse import is_mapping, is_sequence
 
 SCHEMA = "schemas/params.schema.json"
 FILE = "params.yaml"
