@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dashboard import checks
-from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, PARAMETERS
+from gitops.release.snapshot import Snapshot
 from infra.dag_smoke_test.sandbox import CommandResult, Sandbox
 from infra.local.errors import EngineError
 
@@ -47,7 +47,7 @@ def train(sandbox: Sandbox, _environment: str) -> Preparation:
         if not made:
             raise LookupError("no branch of the run")
         branch = made[0]
-        accuracy = evaluation(sandbox.origin.repository, f"refs/heads/{branch}").mean_accuracy
+        accuracy = Snapshot.load(sandbox.origin.repository, f"refs/heads/{branch}").evaluation.mean_accuracy
         return f"a model with accuracy {accuracy:.3f}"
 
     return Preparation(conf={"profile": "small"}, found=found)

@@ -11,8 +11,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from dashboard.checks import Line, lines
-from gitops.model import drift_comparison, metrics
+from gitops.model import drift_comparison
 from gitops.paths import MAIN
+from gitops.release.snapshot import Snapshot
 from gitops.training.candidate import candidate_branch
 from gitops.training.on_main import branch_of
 from infra.local import waiting
@@ -248,9 +249,7 @@ class Demo(FirstRun):
         for line in repository.git("show", "--no-patch", "--format=%B", branch).splitlines():
             if line:
                 step.say(line)
-        comparison = drift_comparison.of_commit(
-            repository, branch, metrics.of_commit(repository, branch).sha256
-        )
+        comparison = drift_comparison.of_commit(repository, branch, Snapshot.load(repository, branch).model)
         if comparison is None:
             raise EngineError(
                 f"{branch}: {drift_comparison.PATH} belongs to another model: no drifted image was learnt"

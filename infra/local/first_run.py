@@ -13,7 +13,6 @@ import yaml
 from gitops.airflow.client import Access, load_access
 from gitops.paths import MAIN
 from gitops.release import settings
-from gitops.release.file import same
 from gitops.release.state import ReleaseState
 from infra.local import command, variables, waiting
 from infra.local.engine import Engine
@@ -147,7 +146,7 @@ class FirstRun:
     def _is_current(self, candidate: str) -> bool:
         """Whether a candidate was trained from a release that is identical to the current `main`."""
         repository = self._origin.repository
-        return same(repository, repository.resolve(f"{candidate}^"), repository.resolve(MAIN))
+        return self._state().same(repository.resolve(f"{candidate}^"), repository.resolve(MAIN))
 
     def _promote(self, environment: str) -> None:
         title = f"Promote to {environment}"

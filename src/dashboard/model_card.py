@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from dashboard.errors import DashboardError
 from gitops.diff import files
-from gitops.dvc.lockfile import recorded
 from gitops.errors import GitopsError, ModelError
 from gitops.git.repository import Repository
 from gitops.model import metrics
 from gitops.model.evaluation import Accuracy
 from gitops.model.metrics import Interval, Metrics
 from gitops.paths import MODEL, PARAMETERS
+from gitops.release.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,9 @@ def read(repository: Repository, commit: str) -> ModelCard:
 
     """
     try:
-        figures = metrics.of_commit(repository, commit)
-        parameters = files.flat(repository.read(commit, PARAMETERS) or b"")
+        release = Snapshot.load(repository, commit)
+        figures = release.metrics
+        parameters = files.flat(release.contents[PARAMETERS] or b"")
         shards = repository.files(commit, "data/labelled")
     except GitopsError as error:
         raise DashboardError(str(error)) from error
@@ -63,7 +64,7 @@ def read(repository: Repository, commit: str) -> ModelCard:
         figures=figures,
         attributes=_worst_first(evaluation.per_attribute if evaluation else {}),
         slices=_worst_first(large)[:_WORST],
-        data=tuple(_data(figures, parameters, shards, repository, commit)),
+        data=tuple(_data(release, parameters, shards)),
         parameters=tuple(parameters.items()),
     )
 
@@ -76,15 +77,13 @@ def _worst_first(rows: Mapping[str, Accuracy]) -> tuple[Row, ...]:
     return tuple(sorted(with_intervals, key=lambda row: row.accuracy.value))
 
 
-def _data(
-    figures: Metrics, parameters: dict[str, str], shards: list[str], repository: Repository, commit: str
-) -> Iterator[tuple[str, str]]:
+def _data(release: Snapshot, parameters: dict[str, str], shards: list[str]) -> Iterator[tuple[str, str]]:
     if source := parameters.get("data.source"):
         yield "source", source
-    yield from ((name, f"{count:,}") for name, count in figures.counts.items())
+    yield from ((name, f"{count:,}") for name, count in release.metrics.counts.items())
     if labelled := [path for path in shards if path.endswith(".dvc")]:
         yield "labelled batches appended", f"{len(labelled):,}"
     try:
-        yield "model file (MD5 in dvc.lock)", recorded(repository, commit, MODEL).md5
+        yield "model file (MD5 in dvc.lock)", release.lock.recorded(MODEL).md5
     except ModelError as error:
         log.info("%s", error)

@@ -10,7 +10,7 @@ from gitops.errors import GitopsError, ReleaseError
 from gitops.git.repository import Repository
 from gitops.paths import MAIN
 from gitops.release import serving
-from gitops.release.file import Declaration, identities
+from gitops.release.file import Declaration
 from gitops.release.state import ReleaseState, last_good
 from gitops.release.verdicts import Verdict
 from gitops.text import instructions
@@ -185,11 +185,10 @@ def runbook(paths: EnvironmentPaths, name: str) -> str | None:
 def _change(state: ReleaseState, environment: str, commit: str) -> Change | None:
     """Return the change that first declared the running release, or an identical one."""
     entries = [entry for entry in state.history(environment) if entry.commit]
-    known = identities(state.repository, [commit, *(entry.commit for entry in entries if entry.commit)])
-    mine = known.get(commit, commit)
+    state.know(entry.commit for entry in entries if entry.commit)
     first: Declaration | None = None
     for entry in entries:
-        if known.get(entry.commit or "", entry.commit) == mine:
+        if state.same(entry.commit, commit):
             first = entry
         elif first is not None:
             break

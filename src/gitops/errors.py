@@ -2,7 +2,8 @@
 
 GitopsError
 ├── FindingError            carries the finding
-│   ├── ReleaseError, SettingsError, KeyFileError, GateError (NoModelError), ModelError
+│   ├── ReleaseError, SettingsError, KeyFileError, GateError (NoModelError), ModelError,
+│   │   ProvenanceError
 ├── RuleError               carries every finding that forbids a change
 └── the rest                one for each part
 """
@@ -105,13 +106,13 @@ class RuleError(GitopsError):
     """A promotion, rollback or merge breaks rules.
 
     Args:
-        problems: Each broken rule.
+        findings: Each broken rule.
 
     """
 
-    def __init__(self, *problems: Finding | str) -> None:
-        self.problems = problems
-        super().__init__("\n".join(map(str, problems)))
+    def __init__(self, *findings: Finding) -> None:
+        self.findings = findings
+        super().__init__("\n".join(map(str, findings)))
 
 
 class NothingToDoError(GitopsError):
@@ -122,13 +123,8 @@ class ModelError(FindingError):
     """A model could not be fetched, or is not the one that its release records."""
 
 
-class ProvenanceError(GitopsError):
-    """DVC cannot read the pipeline of a commit: the file to repair, and the problem with it."""
-
-    def __init__(self, commit: str, file: str, problem: str) -> None:
-        super().__init__(f"{file} in {commit[:12]}: {problem}")
-        self.file = file
-        self.problem = problem
+class ProvenanceError(FindingError):
+    """DVC cannot read the pipeline of a commit."""
 
 
 class DagsError(GitopsError):

@@ -7,5 +7,7 @@ EXPORT = "metrics/export.json"
 PERFORMANCE = "metrics/performance.json"
 LOCK = "dvc.lock"
 PARAMETERS = "params.yaml"
+DEPENDENCIES = "requirements.lock"
+CODEOWNERS = ".github/CODEOWNERS"
 
 MAIN = "refs/heads/main"

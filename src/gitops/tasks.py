@@ -444,12 +444,14 @@ def publish_verdict(*, verdict: Mapping[str, Any]) -> dict[str, str]:
 
     """
     from gitops.airflow import task_context
+    from gitops.findings import Finding
     from gitops.release.verdicts import Verdict
     from gitops.training import verification
 
     read = Verdict.model_validate(verdict)
     if read.environment != task_context.environment():
-        raise RuleError(f"{read.tag}: {task_context.environment()} does not sign for {read.environment}")
+        problem = f"{task_context.environment()} does not sign for {read.environment}"
+        raise RuleError(Finding(read.tag, problem))
     verification.publish(task_context.origin(), read, mirror=task_context.mirror())
     return {"tag": read.tag, "message": read.message, "reason": read.reason}
 

@@ -12,6 +12,7 @@ from gitops.cli import app, releases
 from gitops.diff.diff import compare
 from gitops.promotion import proposals
 from gitops.promotion.proposals import awaited
+from gitops.release.snapshot import Snapshot
 from gitops.text import instructions
 from tests.gitops import poison
 from tests.support.command import captured
@@ -152,7 +153,7 @@ def test_a_merge_tells_that_a_training_is_due(lab: Lab, run) -> None:
 
 def test_dev_is_not_promoted_to(run) -> None:
     result = run("promote", "dev")
-    assert (result.exit_code, result.stderr) == (1, "refused: dev follows main: merge, or revert, there\n")
+    assert (result.exit_code, result.stderr) == (1, "refused: dev: follows main; merge, or revert, there\n")
 
 
 def test_check_lists_every_violation_and_exits_1(lab: Lab, run) -> None:
@@ -307,7 +308,12 @@ def test_no_command_stumbles_over_what_others_pushed(poisoned: Lab, run) -> None
     assert run("merge", "poison").exit_code == 1
     assert run("check", "--head", "main").exit_code == 0
     state = lab.state()
-    found = compare(lab.clone, state.tip, lab.clone.branch_ref(lab.remote, "poison"), load_dags=False)
+    found = compare(
+        lab.clone,
+        state.main,
+        Snapshot.load(lab.clone, lab.clone.branch_ref(lab.remote, "poison")),
+        load_dags=False,
+    )
     assert "cannot be read" in found.text()
 
     lab.train("c")

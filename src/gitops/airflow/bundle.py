@@ -23,15 +23,17 @@ from git import Repo
 
 from gitops.dvc import provenance
 from gitops.errors import CheckoutError, GitError, ReleaseError, SettingsError
+from gitops.findings import Finding
 from gitops.git import trial_checkout
 from gitops.git.repository import Repository
 from gitops.paths import MAIN
-from gitops.promotion.may_run import may_run, served
-from gitops.release import contract, environments, settings, signatures
+from gitops.release import environments, settings, signatures
 from gitops.release import file as release_file
 from gitops.release import serving as serving_file
 from gitops.release.file import Declaration
+from gitops.release.main_line import Known
 from gitops.release.serving import Serving
+from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, earlier
 
 log = structlog.get_logger(__name__)
@@ -185,45 +187,44 @@ class ReleaseBundle(GitDagBundle):
                 env=self.hook.env if self.hook else None,
                 timeout=_FETCH_TIMEOUT,
             )
-        known, incoming = bare.object_ids([f"{MAIN}^{{commit}}", f"{_INCOMING}^{{commit}}"])
-        if incoming is None or incoming == known:
-            return
-        if known and not bare.leads_to(known, incoming):
-            put_back = (
-                f"put it back: git switch --detach {known} && git merge --no-ff {incoming} && "
-                "git push REMOTE HEAD:main"
-                if bare.is_ancestor(known, incoming)
-                else f"if that was meant, delete {bare.path} to accept the new history"
-            )
-            self._say(
-                "history",
-                f"main was rewritten: it did not grow out of {known[:12]}. The served release stays; "
-                f"{put_back}",
-            )
-        else:
+        before, incoming = bare.object_ids([MAIN, _INCOMING])
+        if incoming and incoming != before and self._main_fault(bare) is None:
             bare.git("update-ref", MAIN, incoming)
+
+    def _main_fault(self, bare: Repository) -> Finding | None:
+        """Return the reason why the fetched main does not take the place of the one that is known here."""
+        main, fetched = bare.object_ids([MAIN, _INCOMING])
+        if main is None or fetched in (None, main):
+            return None
+        known = ReleaseState(bare, main=MAIN)
+        # On a new machine the first main may have been the wrong one. It binds nobody.
+        before = None if known.main_fault else Known(known.tip, "which it pointed to", f"rm -r {bare.path}")
+        return ReleaseState(bare, main=_INCOMING, known=before).main_fault
 
     def _choose(self, bare: Repository) -> Iterator[Serving]:
         """Yield the releases that may be served, best first, from fetched commits and the last one served."""
         state = ReleaseState(bare, main=MAIN)
-        declared, refused = None, None
+        declared = None
+        fault = self._main_fault(bare) or state.main_fault
+        # A main that this machine never knew declares nothing.
+        refused = str(state.main_fault) if state.main_fault else None
         strict = self._asks_for_signatures(state)
         try:
             declaration = state.declared(self.environment)
             declared = declaration.commit
-            if declared is None:
+            if refused is None and declared is None:
                 refused = self._taken_away(state)
-            else:
-                fault = may_run(state, self.environment, declared)
-                refused = str(fault) if fault else None
+            elif refused is None:
+                objection = state.may_run(self.environment, str(declared))
+                refused = str(objection) if objection else None
                 if refused is None and strict:
                     refused = self._unsigned_declaration(state, declaration)
         except ReleaseError as error:
-            refused = str(error)
+            refused = refused or str(error)
         if refused is None:
-            yield self._serving(declared, declared, None)
+            yield self._serving(declared, declared, str(fault) if fault else None)
         for commit in dict.fromkeys(self._others(state, declared)):
-            if served(state, self.environment, commit) is None and not (
+            if state.served(self.environment, commit) is None and not (
                 strict and self._unsigned(state, commit)
             ):
                 yield self._serving(commit, declared, refused)
@@ -244,7 +245,7 @@ class ReleaseBundle(GitDagBundle):
         last = self.serving
         declared = (entry.commit for entry in state.history(self.environment))
         for commit in (last.commit if last else None, *declared):
-            if commit and served(state, self.environment, commit) is None:
+            if commit and state.served(self.environment, commit) is None:
                 return commit
         return None
 
@@ -295,6 +296,9 @@ class ReleaseBundle(GitDagBundle):
         environment, verdicts = self.environment, state.verdicts
         last = self.serving
         candidates = (last.commit if last else None, state.present(environment).commit, self._ran(state))
+        if state.main_fault:
+            verified = (verdict.release for verdict in reversed(verdicts.verifications(environment)))
+            candidates = (last.commit if last else None, *verified)
         runs = [commit for commit in candidates if commit]
         if not verdicts.rejected(environment, declared):
             yield from (commit for commit in runs if not verdicts.rejected(environment, commit))
@@ -356,7 +360,7 @@ class ReleaseBundle(GitDagBundle):
             known = before.model_dump(include={"model_notice", "next_command", "needs"})
             return serving.model_copy(update=known)
         notice = provenance.notice(bare, serving.commit)
-        update: dict[str, object] = {"needs": contract.needed(bare, serving.commit)}
+        update: dict[str, object] = {"needs": Snapshot.load(bare, serving.commit).contract}
         if notice is not None:
             update |= {"model_notice": notice.text, "next_command": notice.command}
         return serving.model_copy(update=update)

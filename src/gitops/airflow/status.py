@@ -14,10 +14,8 @@ from rich.text import Text
 
 from gitops.airflow.client import VERIFY, Access, Airflow
 from gitops.dvc import provenance
-from gitops.errors import AirflowError, GateError, ReleaseError
-from gitops.model.evaluation import evaluation
-from gitops.release import contract, keys
-from gitops.release import file as release_file
+from gitops.errors import AirflowError, ReleaseError
+from gitops.release import keys
 from gitops.release.environments import TERMINAL, Color
 from gitops.release.state import ReleaseState, last_good
 from gitops.release.verdicts import Ignored
@@ -110,8 +108,7 @@ def collect(
 def _row(
     state: ReleaseState, environment: str, answer: Answer, access: Access | None, at: Meeting
 ) -> EnvironmentStatus:
-    repository, verdicts = state.repository, state.verdicts
-    trouble = answer.trouble
+    verdicts, trouble = state.verdicts, answer.trouble
     declared, hold, since, valid = None, None, None, True
     try:
         declaration = state.declared(environment)
@@ -119,7 +116,7 @@ def _row(
         since = _since(state, environment) or declaration.at
     except ReleaseError as error:
         valid, trouble = False, str(error)
-    agree = valid and answer.trouble is None and release_file.same(repository, declared, answer.running)
+    agree = valid and answer.trouble is None and state.same(declared, answer.running)
     verified = None
     if verdicts.rejected(environment, declared):
         verified = False
@@ -128,25 +125,20 @@ def _row(
         )
     elif verdicts.verified(environment, declared):
         verified = True
-    sha256, accuracy, notice = None, None, None
+    accuracy, notice, needs = None, None, None
     commit = answer.running or declared
-    needs = None
-    if commit and repository.has(commit):
+    if release := state.snapshot(commit) if commit else None:
         try:
-            needs = contract.needed(repository, commit)
+            needs = release.contract
         except ReleaseError as error:
             trouble = trouble or str(error)
-        notice = provenance.notice(repository, commit)
-        try:
-            measured = evaluation(repository, commit)
-            sha256, accuracy = measured.model_sha256, measured.mean_accuracy
-        except GateError:
-            sha256 = accuracy = None
+        notice = provenance.notice(state.repository, release.commit)
+        accuracy = release.evaluation.mean_accuracy if release.model else None
     return EnvironmentStatus(
         environment=environment,
         declared=declared,
         running=answer.running,
-        model_sha256=sha256,
+        model_sha256=release.model if release else None,
         mean_accuracy=accuracy,
         verified=verified,
         agree=agree,
@@ -175,10 +167,9 @@ def _way_back(state: ReleaseState, environment: str, declared: str | None, at: M
 def _since(state: ReleaseState, environment: str) -> datetime | None:
     """Return since when main declares the present release, under whatever commit, held or not."""
     entries = state.history(environment)
-    known = release_file.identities(state.repository, [entry.commit for entry in entries if entry.commit])
-    same = [known.get(entry.commit, entry.commit) if entry.commit else None for entry in entries]
-    earlier = itertools.takewhile(lambda pair: pair[1] == same[0], zip(entries, same, strict=True))
-    return min((entry.at for entry, _ in earlier), default=None)
+    state.know(entry.commit for entry in entries if entry.commit)
+    earlier = itertools.takewhile(lambda entry: state.same(entry.commit, entries[0].commit), entries)
+    return min((entry.at for entry in earlier), default=None)
 
 
 def show(

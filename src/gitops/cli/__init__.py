@@ -33,8 +33,8 @@ class _Group(TyperGroup):
             OUT.print(f"Nothing to do: {nothing}", soft_wrap=True, markup=False)
             raise typer.Exit(0) from None
         except RuleError as error:
-            for line in error.problems:
-                ERR.print(f"refused: {line}", soft_wrap=True, markup=False, style="red")
+            for finding in error.findings:
+                ERR.print(f"refused: {finding}", soft_wrap=True, markup=False, style="red")
             raise typer.Exit(1) from None
         except GitopsError as error:
             ERR.print(f"error: {error}", soft_wrap=True, markup=False, style="red")

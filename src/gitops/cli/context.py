@@ -56,6 +56,7 @@ def comparer(repository: Repository, remote: str) -> Any:
         return repository.resolve(repository.branch_ref(remote, "main") if remote else "main")
 
     return Comparer(
+        repository,
         origin,
         repository.path / ".visage" / "gates",
         main,

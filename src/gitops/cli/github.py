@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from gitops.errors import RuleError
+from gitops.findings import Finding
 
 _OUT = Console(highlight=False)
 _ERR = Console(stderr=True, highlight=False)
@@ -51,6 +52,8 @@ def promotions(
     A promotion is due once the previous environment has verified its release for MIN_SOAK_HOURS hours. A hold
     prevents it. Exits with status 1 if a rule or a gate refuses a promotion that is due.
     """
+    from dataclasses import replace
+
     from gitops.cli.context import comparer, open_checkout
     from gitops.dvc.remote import Storage
     from gitops.forge.client import GitHub
@@ -63,13 +66,15 @@ def promotions(
     storage = Storage(repository.path, optional=without_storage)
     state = ReleaseState.fetch(repository, remote)
     evidence = Evidence(storage, comparer(repository, remote))
-    refused: list[str] = []
+    refused: list[Finding] = []
     for environment in state.environments.promotable:
         status = plan(state, environment, remote, evidence)
         if github is not None:
             status = apply(github, state, remote, status)
         if status.state == "refused" and not dry:
-            refused += [f"{environment}: {problem}" for problem in status.refused]
+            refused += [
+                replace(finding, subject=f"{environment}: {finding.subject}") for finding in status.refused
+            ]
         else:
             _OUT.print(f"{environment}: {status.text}", soft_wrap=True, markup=False)
     if refused:
@@ -155,6 +160,6 @@ def rulesets(
     if app_id is None:
         _ERR.print(f"{PROMOTIONS}: left as it is; give the App ID of your App with --app", soft_wrap=True)
     if unknown := unknown_owners(github):
-        raise RuleError(*(f"{line}; name a user or a team who can write here" for line in unknown))
+        raise RuleError(*unknown)
     if dry and set(done.values()) != {"up to date"}:
         raise typer.Exit(1)

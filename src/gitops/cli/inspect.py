@@ -19,8 +19,9 @@ def status(
 ) -> None:
     """Show the declared and the running release of each environment, wave by wave.
 
-    Exits with status 0 only if every environment runs the release that main declares for it. Prints ignored
-    tags, which look like verdicts but are not valid, and environments without a key on stderr.
+    Exits with status 0 only if every environment runs the release that main declares for it. Prints on stderr
+    if main was rewritten, ignored tags, which look like verdicts but are not valid, and environments without
+    a key.
     """
     from gitops.airflow.client import ACCESS_FILE, load_access
     from gitops.airflow.status import collect, ignored, show, without_keys
@@ -43,9 +44,11 @@ def status(
             soft_wrap=True,
             style="red",
         )
+    if state.main_fault:
+        ERR.print(str(state.main_fault), markup=False, soft_wrap=True, style="red")
     for line in (*without_keys(state), *ignored(state.verdicts.ignored, remote)):
         ERR.print(line, markup=False, soft_wrap=True, style="yellow")
-    if state.environments_problem or not all(row.agree for row in rows):
+    if state.main_fault or state.environments_problem or not all(row.agree for row in rows):
         raise typer.Exit(1)
 
 
@@ -79,27 +82,32 @@ def diff(
     from dataclasses import replace
 
     from gitops.diff.diff import between_settings, compare
+    from gitops.release.snapshot import Snapshot
     from gitops.release.state import ReleaseState
 
     if (first is None) != (second is None):
         raise GitopsError("give diff two names, A and B, or no name")
     repository, remote = open_checkout(remote, needed=False)
+
+    def load(commit: str | None) -> Snapshot | None:
+        return Snapshot.load(repository, commit) if commit else None
+
     state = (
         ReleaseState.fetch(repository, remote, main=base) if remote else ReleaseState(repository, main=base)
     )
     if first is not None and second is not None:
         both = first in state.environments and second in state.environments
-        before, after = _named(state, remote, first), _named(state, remote, second)
+        before, after = (load(_named(state, remote, name)) for name in (first, second))
         difference = compare(repository, before, after, load_dags=load_dags, environments=not both)
         if both and first != second:
-            between = between_settings(repository, state.tip, first, second)
+            between = between_settings(state.main, first, second)
             difference = replace(difference, sections=(*difference.sections, between))
     else:
-        after = commit_of(repository, remote, head)
-        before = repository.merge_base(state.tip, after)
-        if before is None:
+        commit = commit_of(repository, remote, head)
+        start = repository.merge_base(state.tip, commit)
+        if start is None:
             raise GitopsError(f"{head} shares no history with {base}; name two commits instead")
-        difference = compare(repository, before, after, load_dags=load_dags)
+        difference = compare(repository, load(start), load(commit), load_dags=load_dags)
     if as_json:
         print(json.dumps(difference.plain(), indent=1))
     elif as_markdown:

@@ -11,15 +11,14 @@ from rich.text import Text
 from gitops.diff import dags, files
 from gitops.errors import DagsError, EnvironmentsError, SettingsError
 from gitops.git.repository import Repository
-from gitops.model.metrics import Interval, Metrics, of_commit
-from gitops.paths import LOCK, MODEL, PARAMETERS
+from gitops.model.metrics import Interval, Metrics
+from gitops.paths import DEPENDENCIES, LOCK, MODEL, PARAMETERS
 from gitops.release import settings
-from gitops.release.environments import Environments
 from gitops.release.file import path_of
+from gitops.release.snapshot import FILES, Snapshot
 from gitops.text import markdown
 
 DATA = "data/"
-DEPENDENCIES = "requirements.lock"
 PARTS = ("Accuracy per attribute", "Accuracy per slice")
 SETTINGS = "Settings"
 _LABELS = {
@@ -29,6 +28,9 @@ _LABELS = {
     "mean_f1": "mean F1",
     "mean_roc_auc": "mean area under ROC",
 }
+
+_NOTHING = Snapshot("", dict.fromkeys(FILES))
+"""No release: a commit without files."""
 
 
 @dataclass(frozen=True)
@@ -164,24 +166,10 @@ class Difference:
             console.print(f"\nUnchanged: {', '.join(unchanged)}", style="dim", soft_wrap=True)
 
 
-class _Side:
-    """One of the two commits, read once: its files that matter here, by path."""
-
-    def __init__(self, repository: Repository, commit: str | None) -> None:
-        paths = [PARAMETERS, DEPENDENCIES, LOCK]
-        self.environments = _names(repository, commit)
-        paths += [of(environment) for environment in self.environments for of in (settings.path_of, path_of)]
-        contents = repository.read_all([(commit, path) for path in paths]) if commit else [None] * len(paths)
-        self.commit = commit
-        self.contents = {path: content or b"" for path, content in zip(paths, contents, strict=True)}
-        self.metrics = of_commit(repository, commit)
-        self.outs = files.outs(self.contents[LOCK])
-
-
 def compare(
     repository: Repository,
-    before: str | None,
-    after: str | None,
+    before: Snapshot | None,
+    after: Snapshot | None,
     *,
     load_dags: bool = False,
     environments: bool = True,
@@ -192,13 +180,13 @@ def compare(
     processes, which also shows what they compute.
     Without `environments` the folder of that name is left out: it is no part of a release.
     """
-    old, new = _Side(repository, before), _Side(repository, after)
     changed = _changed(repository, before, after)
+    old, new = before or _NOTHING, after or _NOTHING
     parts: dict[str, Iterable[Change]] = {
         "DAGs": _dags(repository, before, after, changed, load_dags),
-        "Parameters": _mappings(*(files.flat(side.contents[PARAMETERS]) for side in (old, new))),
+        "Parameters": _mappings(*(files.flat(side.contents[PARAMETERS] or b"") for side in (old, new))),
         "Data": _data(repository, old, new, changed),
-        "Dependencies": _mappings(*(files.pins(side.contents[DEPENDENCIES]) for side in (old, new))),
+        "Dependencies": _mappings(*(files.pins(side.contents[DEPENDENCIES] or b"") for side in (old, new))),
         "Model": _model(old, new),
         "Accuracy per attribute": _intervals(old.metrics.attributes, new.metrics.attributes),
         "Accuracy per slice": _intervals(old.metrics.slices, new.metrics.slices),
@@ -207,25 +195,29 @@ def compare(
         "Code": _code(changed),
     }
     sections = tuple(Section(title, tuple(changes)) for title, changes in parts.items())
-    return Difference(before, after, sections)
+    return Difference(before and before.commit, after and after.commit, sections)
 
 
-def between_settings(repository: Repository, tip: str, first: str, second: str) -> Section:
+def between_settings(main: Snapshot, first: str, second: str) -> Section:
     """Compare how two environments run, by the settings that main declares for them."""
-    side = _Side(repository, tip)
-    changes = _mappings(*(_variables(side, environment) for environment in (first, second)))
+    changes = _mappings(*(_variables(main, environment) for environment in (first, second)))
     return Section(f"Settings of {first} and {second}", tuple(changes))
 
 
 def _dags(
-    repository: Repository, before: str | None, after: str | None, changed: list[str], load: bool
+    repository: Repository,
+    before: Snapshot | None,
+    after: Snapshot | None,
+    changed: list[str],
+    load: bool,
 ) -> Iterator[Change]:
     edited = [path for path in changed if path.startswith(f"{dags.FOLDER}/")]
     if not edited:
         return
     if before is not None and after is not None:
         try:
-            dag_changes = (dags.changes if load else dags.outlines)(repository, before, after)
+            load_them = dags.changes if load else dags.outlines
+            dag_changes = load_them(repository, before.commit, after.commit)
         except DagsError as error:
             yield Change(f"{dags.FOLDER}/", note=str(error))
         else:
@@ -239,10 +231,11 @@ def _dags(
     yield from (Change(path, note=note) for path in edited)
 
 
-def _data(repository: Repository, old: _Side, new: _Side, changed: list[str]) -> Iterator[Change]:
-    for path in sorted(old.outs.keys() | new.outs.keys()):
-        if path.startswith(DATA) and old.outs.get(path) != new.outs.get(path):
-            yield Change(path, old.outs.get(path, ""), new.outs.get(path, ""))
+def _data(repository: Repository, old: Snapshot, new: Snapshot, changed: list[str]) -> Iterator[Change]:
+    before, after = _outs(old), _outs(new)
+    for path in sorted(before.keys() | after.keys()):
+        if path.startswith(DATA) and before.get(path) != after.get(path):
+            yield Change(path, before.get(path, ""), after.get(path, ""))
     for path in changed:
         if path.startswith(DATA) and path.endswith(".dvc"):
             sides = (files.tracked(_read(repository, side.commit, path)) for side in (old, new))
@@ -253,8 +246,12 @@ def _data(repository: Repository, old: _Side, new: _Side, changed: list[str]) ->
             yield Change(name, *(str(some.get(name, "")) for some in counts))
 
 
-def _model(old: _Side, new: _Side) -> Iterator[Change]:
-    locked = [side.outs.get(MODEL, "") for side in (old, new)]
+def _outs(side: Snapshot) -> dict[str, str]:
+    return files.outs(side.contents[LOCK] or b"")
+
+
+def _model(old: Snapshot, new: Snapshot) -> Iterator[Change]:
+    locked = [_outs(side).get(MODEL, "") for side in (old, new)]
     before, after = old.metrics, new.metrics
     if before.sha256 != after.sha256:
         yield Change("model", (before.sha256 or "")[:12], (after.sha256 or "")[:12], "sha256")
@@ -296,12 +293,12 @@ def _speed(old: Metrics, new: Metrics) -> Iterator[Change]:
             yield Change(name, was, now, note)
 
 
-def _settings(old: _Side, new: _Side) -> Iterator[Change]:
-    for environment in dict.fromkeys([*new.environments, *old.environments]):
+def _settings(old: Snapshot, new: Snapshot) -> Iterator[Change]:
+    for environment in dict.fromkeys([*_names(new), *_names(old)]):
         variables = (_variables(side, environment) for side in (old, new))
         yield from _prefixed(f"{environment}: ", _mappings(*variables))
         path = path_of(environment)
-        declared = (files.flat(side.contents.get(path, b"")) for side in (old, new))
+        declared = (files.flat(side.contents.get(path) or b"") for side in (old, new))
         yield from _prefixed(f"{path}: ", _mappings(*declared))
 
 
@@ -309,7 +306,7 @@ def _prefixed(prefix: str, changes: Iterable[Change]) -> Iterator[Change]:
     return (Change(prefix + change.what, change.before, change.after) for change in changes)
 
 
-def _read(repository: Repository, commit: str | None, path: str) -> bytes:
+def _read(repository: Repository, commit: str, path: str) -> bytes:
     return (repository.read(commit, path) if commit else None) or b""
 
 
@@ -329,11 +326,11 @@ def _brief(text: str, style: str = "") -> Text:
     return Text(markdown.one_line(text, longest=60 if style else 200), style=style)
 
 
-def _changed(repository: Repository, before: str | None, after: str | None) -> list[str]:
+def _changed(repository: Repository, before: Snapshot | None, after: Snapshot | None) -> list[str]:
     if before and after:
-        return repository.changed(before, after)
-    commit = before or after
-    return repository.files(commit) if commit else []
+        return repository.changed(before.commit, after.commit)
+    present = before or after
+    return repository.files(present.commit) if present else []
 
 
 def _mappings(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Change]:
@@ -346,19 +343,19 @@ def _shown(value: str | None) -> str:
     return "" if value is None else value or "(empty)"
 
 
-def _variables(side: _Side, environment: str) -> dict[str, str]:
+def _variables(side: Snapshot, environment: str) -> dict[str, str]:
     path = settings.path_of(environment)
     try:
-        lines = settings.parse_lines(side.contents.get(path, b""), path)
+        lines = settings.parse_lines(side.contents.get(path) or b"", path)
     except SettingsError as error:
         return {"(not valid)": str(error)}
     return {key: value for key, (_, value) in lines.items()}
 
 
-def _names(repository: Repository, commit: str | None) -> tuple[str, ...]:
+def _names(side: Snapshot) -> tuple[str, ...]:
     """Return the environments of a commit; those that cannot be read change nothing that a diff shows."""
     try:
-        return Environments.from_commit(repository, commit).names if commit else ()
+        return side.environments.names if side.commit else ()
     except EnvironmentsError:
         return ()
 

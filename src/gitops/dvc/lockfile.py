@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 from gitops.errors import GateError, ModelError, ParseError
 from gitops.git.repository import Repository
@@ -20,62 +21,76 @@ class Recorded:
     size: int | None
 
 
-def recorded(repository: Repository, commit: str, path: str) -> Recorded:
-    """Return the record of the file `path` in the `dvc.lock` of a commit.
+@dataclass(frozen=True)
+class Lock:
+    """The `dvc.lock` of a commit, and the `dvc.yaml` that decides which of its records count."""
 
-    Raises:
-        ModelError: if it records nothing, or nothing that DVC would write.
+    commit: str
+    content: bytes
+    pipeline: bytes
 
-    """
-    where = f"{LOCK} in {commit[:12]}"
-    try:
-        out = output(repository, commit, path)
-    except ParseError as error:
-        raise ModelError(where, f"not written by DVC, {error}", "run dvc repro again") from error
-    if out is None:
-        raise ModelError(where, f"records no {path}", "only a commit with a trained model can be released")
-    digest, size = str(out.get("md5", "")), str(out.get("size", ""))
-    if not re.fullmatch(r"[0-9a-f]{32}", digest):
-        raise ModelError(where, f"{path} has no MD5 digest", "run dvc repro again")
-    return Recorded(digest, int(size) if re.fullmatch(r"[0-9]{1,18}", size) else None)
+    @classmethod
+    def load(cls, repository: Repository, commit: str) -> Self:
+        """Read those of a commit."""
+        lock, pipeline = (repository.read(commit, path) or b"" for path in (LOCK, PIPELINE))
+        return cls(commit, lock, pipeline)
 
+    def recorded(self, path: str) -> Recorded:
+        """Return the record of the file `path`.
 
-def digest(repository: Repository, commit: str, path: str) -> str | None:
-    """Return the MD5 digest that `dvc.lock` of a commit records of an output, or None if it records none.
+        Raises:
+            ModelError: if it records nothing, or nothing that DVC would write.
 
-    Raises:
-        GateError: if the lock cannot be read.
+        """
+        where = f"{LOCK} in {self.commit[:12]}"
+        try:
+            out = self._output(path)
+        except ParseError as error:
+            raise ModelError(where, f"not written by DVC, {error}", "run dvc repro again") from error
+        if out is None:
+            raise ModelError(
+                where, f"records no {path}", "only a commit with a trained model can be released"
+            )
+        digest, size = str(out.get("md5", "")), str(out.get("size", ""))
+        if not re.fullmatch(r"[0-9a-f]{32}", digest):
+            raise ModelError(where, f"{path} has no MD5 digest", "run dvc repro again")
+        return Recorded(digest, int(size) if re.fullmatch(r"[0-9]{1,18}", size) else None)
 
-    """
-    try:
-        md5 = (output(repository, commit, path) or {}).get("md5")
-    except ParseError as error:
-        where = f"{LOCK} in {commit[:12]}"
-        raise GateError(where, f"not written by DVC, {error}", "run dvc repro again") from error
-    return md5 if isinstance(md5, str) else None
+    def digest(self, path: str) -> str | None:
+        """Return the MD5 digest that it records of an output, or None if it records none.
 
+        Raises:
+            GateError: if the lock cannot be read.
 
-def output(repository: Repository, commit: str, path: str) -> dict[str, parse.Value] | None:
-    """Return the record of one output in `dvc.lock` of a commit, or None where there is none.
+        """
+        try:
+            md5 = (self._output(path) or {}).get("md5")
+        except ParseError as error:
+            where = f"{LOCK} in {self.commit[:12]}"
+            raise GateError(where, f"not written by DVC, {error}", "run dvc repro again") from error
+        return md5 if isinstance(md5, str) else None
 
-    A stage that somebody renamed leaves the record under its former name behind. DVC takes no notice of that.
+    def _output(self, path: str) -> dict[str, parse.Value] | None:
+        """Return the record of one output, or None where there is none.
 
-    Raises:
-        ParseError: if `dvc.lock`, or the `dvc.yaml` that decides which record counts, cannot be read.
+        A stage that somebody renamed leaves the record under its former name behind. DVC takes no notice of
+        that.
 
-    """
-    outs = [
-        (name, parse.mapping(out))
-        for name, stage in stages(repository.read(commit, LOCK) or b"").items()
-        for out in parse.sequence(stage.get("outs"))
-        if parse.mapping(out).get("path") == path
-    ]
-    if len(outs) > 1:
-        pipeline = parse.mapping(parse.yaml_value(repository.read(commit, PIPELINE) or b"", parse.LOCK))
-        names = parse.mapping(pipeline.get("stages"))
-        # Those of a loop are called name@item.
-        outs = [(name, out) for name, out in outs if name.partition("@")[0] in names]
-    return outs[0][1] if outs else None
+        Raises:
+            ParseError: if one of the files cannot be read.
+
+        """
+        outs = [
+            (name, parse.mapping(out))
+            for name, stage in stages(self.content).items()
+            for out in parse.sequence(stage.get("outs"))
+            if parse.mapping(out).get("path") == path
+        ]
+        if len(outs) > 1:
+            names = parse.mapping(parse.mapping(parse.yaml_value(self.pipeline, parse.LOCK)).get("stages"))
+            # Those of a loop are called name@item.
+            outs = [(name, out) for name, out in outs if name.partition("@")[0] in names]
+        return outs[0][1] if outs else None
 
 
 def stages(content: bytes) -> dict[str, dict[str, parse.Value]]:

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from gitops.dvc import provenance_process
-from gitops.dvc.lockfile import recorded
+from gitops.dvc.lockfile import PIPELINE, Lock
 from gitops.dvc.parameters import FILE
 from gitops.errors import ModelError, ProvenanceError
+from gitops.findings import Finding
 from gitops.git.repository import Repository
 from gitops.paths import MODEL
 from gitops.text import instructions
@@ -39,6 +40,8 @@ _WAIT = 3
 
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "TMPDIR", "TZ", "VIRTUAL_ENV")
 _SHOWN = 3
+_REPAIR = "repair it"
+_CORRECT = "every stage would stop there: correct it"
 
 
 @dataclass(frozen=True)
@@ -179,15 +182,7 @@ def _pipeline(repository: str, commit: str) -> dict[str, Step]:
     }
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A problem with a file of parameters, and the name of the file."""
-
-    file: str
-    problem: str
-
-
-def parameter_faults(repository: Repository, commit: str, main: str) -> tuple[Fault, ...]:
+def parameter_faults(repository: Repository, commit: str, main: str) -> tuple[Finding, ...]:
     """Return the problems of `params.yaml` and its overlays in a commit, as its stages would report them.
 
     Args:
@@ -202,12 +197,12 @@ def parameter_faults(repository: Repository, commit: str, main: str) -> tuple[Fa
 
 
 @lru_cache(maxsize=256)
-def _parameter_faults(repository: str, commit: str, main: str) -> tuple[Fault, ...]:
+def _parameter_faults(repository: str, commit: str, main: str) -> tuple[Finding, ...]:
     try:
         answer = _reader.ask("faults", repository, [commit, main])
     except ProvenanceError as error:
-        return (Fault(FILE, error.problem),)
-    return tuple(Fault(*fault) for fault in _printable(answer["faults"]))
+        return (Finding(FILE, error.finding.problem, _CORRECT),)
+    return tuple(Finding(file, problem, _CORRECT) for file, problem in _printable(answer["faults"]))
 
 
 def _printable(answer: Any) -> Any:
@@ -221,7 +216,7 @@ def _printable(answer: Any) -> Any:
 
 def _records_model(repository: str, commit: str) -> bool:
     try:
-        recorded(Repository(repository), commit, MODEL)
+        Lock.load(Repository(repository), commit).recorded(MODEL)
     except ModelError:
         return False
     return True
@@ -277,10 +272,11 @@ class _Reader:
             with self._lock:
                 line = self._exchange(json.dumps(asked).encode() + b"\n")
         except OSError as error:
-            raise ProvenanceError(commits[0], "dvc.yaml", f"cannot be read here: {error}") from error
+            raise ProvenanceError(PIPELINE, f"cannot be read here: {error}", _REPAIR) from error
         reply = json.loads(line)
         if "unreadable" in reply:
-            raise ProvenanceError(commits[0], *_printable(reply["unreadable"]))
+            file, problem = _printable(reply["unreadable"])
+            raise ProvenanceError(file, problem, _REPAIR)
         answer: dict[str, Any] = reply["answer"]
         return answer
 

@@ -20,10 +20,9 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from gitops.dvc.lockfile import LOCK, recorded
-from gitops.errors import GitError, ModelError, StorageError
+from gitops.dvc.lockfile import LOCK, Lock
+from gitops.errors import ModelError, StorageError
 from gitops.findings import Finding
-from gitops.git.repository import Repository
 from gitops.isolation import hide
 from gitops.paths import MODEL
 
@@ -70,11 +69,11 @@ class Storage:
         self._answers: dict[str, Future[Answer]] = {}
         self._pool = ThreadPoolExecutor(1)
 
-    def presence(self, repository: Repository, commit: str) -> Presence:
+    def presence(self, lock: Lock) -> Presence:
         """Return whether the model that a commit records can be fetched from the remote."""
-        short = commit[:12]
+        short = lock.commit[:12]
         try:
-            file = recorded(repository, commit, MODEL)
+            file = lock.recorded(MODEL)
         except ModelError as error:
             return Presence(error.finding)
         try:
@@ -101,11 +100,11 @@ class Storage:
             )
         return Presence()
 
-    def begin(self, repository: Repository, commit: str) -> None:
+    def begin(self, lock: Lock) -> None:
         """Ask about a commit's model now, so that `presence` has the answer sooner."""
         try:
-            self._asked(recorded(repository, commit, MODEL).md5)
-        except (GitError, ModelError):
+            self._asked(lock.recorded(MODEL).md5)
+        except ModelError:
             return  # `presence` reports it
 
     def _asked(self, md5: str) -> Future[Answer]:

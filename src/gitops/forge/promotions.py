@@ -11,6 +11,7 @@ from typing import Literal
 from gitops.diff.diff import compare
 from gitops.dvc import provenance
 from gitops.errors import NothingToDoError, RuleError, SettingsError
+from gitops.findings import Finding
 from gitops.forge import pull_request
 from gitops.forge.client import GitHub
 from gitops.promotion.proposals import Proposal, awaited, due, promote, push
@@ -38,7 +39,7 @@ class PromotionStatus:
     state: Literal["open", "wait", "over", "refused"]
     text: str
     proposal: Proposal | None = None
-    refused: tuple[str, ...] = ()
+    refused: tuple[Finding, ...] = ()
     """Each rule that forbids it."""
 
 
@@ -63,13 +64,13 @@ def plan(
     if commit is None:
         return PromotionStatus(environment, "wait", f"{source} has no release yet")
     short = commit[:12]
-    if release_file.same(state.repository, state.present(environment).commit, commit):
+    if state.same(state.present(environment).commit, commit):
         return PromotionStatus(environment, "over", f"has the release of {source}, {short}, already")
     for name in sources:
         if tag := state.verdicts.rejected(name, commit):
             return PromotionStatus(environment, "over", f"{name} rejected {short} ({tag.name})")
         there = commit if environments.follows(name) else state.present(name).commit
-        if not release_file.same(state.repository, there, commit):
+        if not state.same(there, commit):
             runs = (there or "nothing")[:12]
             return PromotionStatus(environment, "wait", f"{short} is due, but {name} runs {runs}")
     missing = awaited(state, environment)
@@ -82,7 +83,7 @@ def plan(
     try:
         soak = timedelta(hours=state.settings(environment).min_soak_hours)
     except SettingsError as error:
-        return PromotionStatus(environment, "refused", str(error), refused=(str(error),))
+        return PromotionStatus(environment, "refused", str(error), refused=(error.finding,))
     if soak and age < soak:
         until = (now or datetime.now(UTC)) + soak - age
         return PromotionStatus(
@@ -97,7 +98,7 @@ def plan(
     except NothingToDoError as error:
         return PromotionStatus(environment, "over", str(error))
     except RuleError as error:
-        return PromotionStatus(environment, "refused", str(error), refused=tuple(map(str, error.problems)))
+        return PromotionStatus(environment, "refused", str(error), refused=error.findings)
     return PromotionStatus(environment, "open", proposal.message.partition("\n")[0], proposal)
 
 
@@ -138,6 +139,7 @@ def describe(state: ReleaseState, proposal: Proposal, at: Meeting) -> str:
         "the release. To go back, in a checkout after `make setup`:",
         f"```sh\n{instructions.text(instructions.roll_back(environment, at))}\n```",
     ]
-    difference = compare(state.repository, proposal.before.commit, commit, environments=False)
+    before, after = (state.snapshot(name) if name else None for name in (proposal.before.commit, commit))
+    difference = compare(state.repository, before, after, environments=False)
     folds = [Fold("Changes in " + environment, difference.markdown().rstrip())]
     return fit("\n\n".join(first), folds, longest=LONGEST)

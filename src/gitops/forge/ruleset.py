@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gitops.errors import ForgeError
+from gitops.findings import Finding
 from gitops.forge.client import GitHub
 from gitops.text.parse import is_mapping, is_sequence
 
@@ -123,14 +124,18 @@ def apply(github: GitHub, wanted: list[Ruleset], *, dry: bool = False) -> Iterat
         yield ruleset.name, "different" if dry else "changed"
 
 
-def unknown_owners(github: GitHub) -> list[str]:
+def unknown_owners(github: GitHub) -> list[Finding]:
     """Return the errors that GitHub finds in CODEOWNERS on the default branch. It ignores a wrong line.
 
     The ruleset of main asks for the approval of code owners, so a line that is ignored asks for nobody's.
     """
     errors = github.get("codeowners/errors")["errors"]
     return [
-        f"{error['path']}:{error['line']}: {error['kind']}: {' '.join(str(error['source']).split())}"
+        Finding(
+            f"{error['path']}:{error['line']}",
+            f"{error['kind']}: {' '.join(str(error['source']).split())}",
+            "name a user or a team who can write here",
+        )
         for error in errors
     ]
 

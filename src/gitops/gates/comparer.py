@@ -25,13 +25,12 @@ from gitops.errors import (
     StorageError,
 )
 from gitops.gates.comparison import Comparison, parse
-from gitops.gates.gates import holdout
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, Workspace, workspace
 from gitops.model.download import fetch_model
-from gitops.model.evaluation import evaluation
 from gitops.paths import HOLDOUT
 from gitops.private import private_folder
+from gitops.release.snapshot import DVC_CONFIG, Snapshot
 from gitops.runtime import installed
 
 log = logging.getLogger(__name__)
@@ -49,11 +48,12 @@ def _log(message: str) -> None:
 class Comparer:
     """Compares models of commits of `origin`; downloads and results stay in the folder `home`.
 
-    `code` returns the commit whose code compares and whose `.dvc/config` names the DVC remote: main, or the
-    release of an environment, and never a commit that is judged. `announce` is called before a comparison
-    that is not cached, which takes a minute or more.
+    `repository` has these commits. `code` returns the commit whose code compares and whose `.dvc/config`
+    names the DVC remote: main, or the release of an environment, and never a commit that is judged.
+    `announce` is called before a comparison that is not cached, which takes a minute or more.
     """
 
+    repository: Repository
     origin: Origin
     home: Path
     code: Callable[[], str]
@@ -62,63 +62,63 @@ class Comparer:
 
     def __call__(
         self,
-        repository: Repository,
-        commit: str,
-        incumbent: str,
+        model: Snapshot,
+        incumbent: Snapshot,
         /,
         *,
-        images: str | None = None,
+        images: Snapshot | None = None,
         refresh: bool = False,
     ) -> Comparison:
-        """Return how the model of `commit` compares with that of `incumbent`.
+        """Return how a model compares with that of an incumbent.
 
-        Both answer the hold-out set of the commit `images`; without it, that of `commit`.
+        Both answer the hold-out set of the release `images`; without it, that of `model`.
 
         Equal models on equal images are compared once, whatever commits they are part of; a comparison that
         is known needs neither `origin` nor the DVC remote. `refresh` replaces one that is not this comparer's
-        own. `repository` has both commits.
+        own.
 
         Raises:
             NotComparableError: if no DVC remote is configured, from which models could come.
             ComparisonError: if one is, but the comparison could not be made.
 
         """
+        commit, before, judged_by = model.commit, incumbent.commit, images or model
         try:
-            new, old = (evaluation(repository, revision).model_sha256 for revision in (commit, incumbent))
-            judged_by = images or commit
-            digest = holdout(repository, judged_by)
+            new, old = (release.evaluation.model_sha256 for release in (model, incumbent))
+            digest = judged_by.holdout
         except GateError as error:
             raise ComparisonError(str(error)) from error
         code = self.code()
-        if repository.read(code, ".dvc/config") is None:
+        if self.repository.read(code, DVC_CONFIG) is None:
             raise NotComparableError(f"{code[:12]} is not under DVC")
         if digest is None:
-            raise ComparisonError(f"dvc.lock in {judged_by[:12]} records no {HOLDOUT}; run dvc repro")
+            raise ComparisonError(f"dvc.lock in {judged_by.commit[:12]} records no {HOLDOUT}; run dvc repro")
         # By its inputs, and by the code: a comparison of other code is another one.
-        made_from = "\n".join(map(str, repository.object_ids([f"{code}:{path}" for path in _MADE_FROM])))
-        key = hashlib.sha256(made_from.encode()).hexdigest()[:16]
+        parts = self.repository.object_ids([f"{code}:{path}" for path in _MADE_FROM])
+        key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
         file = self.home / "comparisons" / f"{new}-{old}-{digest}-{key}.json"
         if (file in self._made or not refresh) and (known := _known(file)) is not None:
             return known
         if not installed("onnxruntime"):
             raise ComparisonError(
-                f"the models of {commit[:12]} and {incumbent[:12]} cannot be compared: the libraries of the "
+                f"the models of {commit[:12]} and {before[:12]} cannot be compared: the libraries of the "
                 "model code are not installed beside gitops; run make setup-gates"
             )
-        self.announce(f"Comparing the models of {commit[:12]} and {incumbent[:12]} on the same images ...")
+        self.announce(f"Comparing the models of {commit[:12]} and {before[:12]} on the same images ...")
         try:
-            content, seen = self._make(code, commit, incumbent, digest)
+            content, seen = self._make(code, commit, before, digest)
         except (StepError, StorageError, ModelError, GateError, GitError) as error:
             raise ComparisonError(str(error)) from error
         made = parse(content, f"the comparison by {code[:12]}")
         if (made.model_sha256, made.incumbent_sha256) != (new, old):
             raise ComparisonError(
                 f"{made.model_sha256[:12]} and {made.incumbent_sha256[:12]} were compared, but {commit[:12]} "
-                f"records {new[:12]} and {incumbent[:12]} {old[:12]}; export and evaluate again"
+                f"records {new[:12]} and {before[:12]} {old[:12]}; export and evaluate again"
             )
         if made.holdout_sha256 != seen:
             raise ComparisonError(
-                f"{made.holdout_sha256[:12]} was compared on, but {judged_by[:12]} records another {HOLDOUT}"
+                f"{made.holdout_sha256[:12]} was compared on, but {judged_by.commit[:12]} records another "
+                f"{HOLDOUT}"
             )
         _keep(file, content)
         self._made.add(file)

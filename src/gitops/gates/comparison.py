@@ -5,7 +5,7 @@ from typing import Literal, Protocol, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from gitops.errors import ComparisonError, ParseError
-from gitops.git.repository import Repository
+from gitops.release.snapshot import Snapshot
 from gitops.text import record
 from gitops.text.record import Digest, Record
 
@@ -122,19 +122,18 @@ class Comparison(_Strict):
 
 
 class Compare(Protocol):
-    """Compares the model of a commit with that of an incumbent, both of which the repository has."""
+    """Compares the model of a release with that of an incumbent."""
 
     def __call__(
         self,
-        repository: Repository,
-        commit: str,
-        incumbent: str,
+        model: Snapshot,
+        incumbent: Snapshot,
         /,
         *,
-        images: str | None = None,
+        images: Snapshot | None = None,
         refresh: bool = False,
     ) -> Comparison:
-        """Return the comparison on the hold-out set of the commit `images`; without it, on that of `commit`.
+        """Return the comparison on the hold-out set of the release `images`; without it, of `model`.
 
         With `refresh`, a comparison that is known from before will not do.
 

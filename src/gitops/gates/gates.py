@@ -6,7 +6,7 @@ All tests of one decision share one error rate.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TypeVar
@@ -14,15 +14,12 @@ from typing import TypeVar
 from rich.markup import escape
 from rich.table import Table
 
-from gitops.dvc import lockfile
-from gitops.errors import ComparisonError, GateError, NotComparableError, ParseError
+from gitops.errors import ComparisonError, NotComparableError
 from gitops.gates.comparison import Compare, Comparison, Difference, Rare
-from gitops.git.repository import Repository
-from gitops.model.evaluation import Evaluation, evaluation, export
-from gitops.paths import HOLDOUT, PARAMETERS
+from gitops.model.evaluation import Evaluation
 from gitops.release.settings import Settings
-from gitops.release.verdicts import VERIFIED, Verdicts, tag_name
-from gitops.text import parse
+from gitops.release.snapshot import Snapshot
+from gitops.release.verdicts import VERIFIED, Verdict, tag_name
 
 _STANDARD_ERRORS = 2.0
 
@@ -103,32 +100,30 @@ def tolerance(model: Evaluation, incumbent: Evaluation) -> float | None:
     return _STANDARD_ERRORS * math.hypot(*widths) / _IN_INTERVAL
 
 
-def holdout(repository: Repository, commit: str) -> str | None:
-    """Return the digest of the hold-out set that a commit's `dvc.lock` records, or None where it does not."""
-    return lockfile.digest(repository, commit, HOLDOUT)
-
-
 def anchor(
-    repository: Repository, verdicts: Verdicts, environment: str, commit: str, settings: Settings
-) -> str | None:
+    model: Snapshot, verified: Iterable[Verdict], releases: Mapping[str, Snapshot], margin: float
+) -> Snapshot | None:
     """Return the best release that an environment verified, or None where it verified none.
 
-    That is the earliest of those whose measured mean accuracy is at most MAX_MEAN_LOSS below the highest: a
+    That is the earliest of those whose measured mean accuracy is at most `margin` below the highest: a
     release that looks a little better by chance does not become the measure of all that follow. Only releases
-    that learnt from the same source of data as `commit` count.
+    that learnt from the same source of data count.
+
+    Args:
+        model: The release that is judged.
+        verified: The verdicts of the environment, oldest first.
+        releases: The verified releases that are here.
+        margin: MAX_MEAN_LOSS.
+
     """
-    verified = [
-        (verdict.measured_accuracy, verdict.release)
-        for verdict in verdicts.verifications(environment)
-        if verdict.measured_accuracy is not None
-    ]
-    sources = _sources(repository, [commit, *(release for _, release in verified)])
     candidates = [
-        release for release in verified if release[1] in sources and sources[release[1]] == sources[commit]
+        (verdict.measured_accuracy, release)
+        for verdict in verified
+        if verdict.measured_accuracy is not None
+        and (release := releases.get(verdict.release))
+        and release.source == model.source
     ]
-    if not candidates:
-        return None
-    return earliest_of_the_best(candidates, settings.max_mean_loss)
+    return earliest_of_the_best(candidates, margin) if candidates else None
 
 
 def earliest_of_the_best(candidates: Sequence[tuple[float, _Release]], margin: float) -> _Release:
@@ -138,34 +133,34 @@ def earliest_of_the_best(candidates: Sequence[tuple[float, _Release]], margin: f
 
 
 def judge(
-    repository: Repository,
-    commit: str,
-    incumbent: str | None,
+    model: Snapshot,
+    incumbent: Snapshot | None,
     settings: Settings,
     compare: Compare | None = None,
-    best: str | None = None,
+    best: Snapshot | None = None,
 ) -> list[GateResult]:
-    """Compare a commit's model with the gates of an environment.
+    """Compare a model with the gates of an environment.
 
     With `compare` two models answer the same images on one machine. Where nothing here can compare them, the
     accuracies in both commits are compared if they are about the same images, and the row states that.
     Where a comparison fails, or is not possible, the gate fails.
 
-    `incumbent` is the commit that runs in the environment, and `best` the best release that it verified, if
-    any. One without figures is no obstacle, and the other one still counts.
+    Args:
+        model: The release that is judged.
+        incumbent: The release that runs in the environment, and
+        best: the best one that it verified, if any. One without figures is no obstacle, and the other one
+            still counts.
+        settings: The settings of the environment.
+        compare: Compares two models; None where nothing here can.
 
     Raises:
         GateError: if the commit lacks the figures.
 
     """
-    measured = evaluation(repository, commit)
-    parity = export(repository, commit)
-    before: Evaluation | None = None
-    if incumbent is not None:
-        try:
-            before = evaluation(repository, incumbent)
-        except GateError:
-            before = None
+    measured, parity = model.evaluation, model.export
+    if incumbent is not None and incumbent.model is None:
+        incumbent = None
+    before = incumbent.evaluation if incumbent else None
     shown = f"{before.mean_accuracy:.4f}" if before else ""
     threshold = settings.accuracy_threshold
     rows = [
@@ -183,7 +178,7 @@ def judge(
     if before and before.model_sha256 == measured.model_sha256:
         rows.append(GateResult(REGRESSION, "the same model", "no other model is compared", shown, True))
     else:
-        rows += _beside(repository, commit, incumbent if before else None, best, settings, compare)
+        rows += _beside(model, incumbent, best, settings, compare)
     rows.append(
         GateResult(
             "ONNX equals PyTorch",
@@ -224,105 +219,62 @@ class Side:
 
 
 def _beside(
-    repository: Repository,
-    commit: str,
-    incumbent: str | None,
-    best: str | None,
+    model: Snapshot,
+    incumbent: Snapshot | None,
+    best: Snapshot | None,
     settings: Settings,
     compare: Compare | None,
 ) -> list[GateResult]:
     incumbents = {REGRESSION: incumbent} if incumbent else {}
-    known = (None, _model(repository, commit), _model(repository, incumbent) if incumbent else None)
-    if best and _model(repository, best) not in known:
+    known = (None, model.model, incumbent.model if incumbent else None)
+    if best and best.model not in known:
         incumbents[ANCHORED] = best
     if not incumbents:
         return []
     if compare is None:
-        return _as_recorded(repository, commit, incumbents, settings, "models are not compared here")
+        return _as_recorded(model, incumbents, settings, "models are not compared here")
     sides: list[Side] = []
     for gate, release in incumbents.items():
         try:
-            sides += _sides(repository, commit, gate, release, compare)
+            sides += _sides(model, gate, release, compare)
             if sides[0].gate == gate and not _in_time(sides[0].comparison, settings):
                 # Answers do not change between runs; their duration also depends on the load of the machine.
-                again = compare(repository, commit, release, refresh=True)
+                again = compare(model, release, refresh=True)
                 sides[0] = Side(gate, sides[0].name, again)
         except NotComparableError as error:
-            return _as_recorded(repository, commit, incumbents, settings, str(error))
+            return _as_recorded(model, incumbents, settings, str(error))
         except ComparisonError as error:
             limit, remedy = "a comparison on the same images", "see to that and check again"
             if gate == ANCHORED:
-                tag = tag_name(VERIFIED, settings.visage_environment, release)
+                tag = tag_name(VERIFIED, settings.visage_environment, release.commit)
                 remedy += f"; if it must not be the measure: git push origin --delete refs/tags/{tag}"
             return [GateResult(gate, f"not known: {error}", limit, "", False, remedy)]
     return compared(sides, settings)
 
 
-def _sides(
-    repository: Repository, commit: str, gate: str, incumbent: str, compare: Compare
-) -> Iterable[Side]:
-    """Compare with a release on the images of `commit`, and on those that the release was judged by.
+def _sides(model: Snapshot, gate: str, incumbent: Snapshot, compare: Compare) -> Iterable[Side]:
+    """Compare with a release on the images of the model, and on those that the release was judged by.
 
     The second comparison is left out where the images are the same, or where the releases learnt from other
     sources of data. Without it, a change that makes the hold-out set smaller or easier could hide a loss.
     """
     name = {REGRESSION: "the incumbent", ANCHORED: "the best release"}[gate]
-    yield Side(gate, name, compare(repository, commit, incumbent))
-    images = holdout(repository, incumbent)
-    same_source = _source(repository, incumbent) == _source(repository, commit)
-    if images is not None and images != holdout(repository, commit) and same_source:
-        yield Side(
-            gate, f"{name} on its own hold-out set", compare(repository, commit, incumbent, images=incumbent)
-        )
-
-
-def _model(repository: Repository, commit: str) -> str | None:
-    try:
-        return evaluation(repository, commit).model_sha256
-    except GateError:
-        return None
-
-
-def _source(repository: Repository, commit: str) -> object:
-    return _sources(repository, [commit]).get(commit)
-
-
-def _sources(repository: Repository, commits: Sequence[str]) -> dict[str, object]:
-    """Return the source of data of each commit that is here; None where its parameters name none.
-
-    However many commits there are, git is asked three times, and equal parameters are parsed once.
-    """
-    here = repository.object_ids([f"{commit}^{{commit}}" for commit in commits])
-    files = repository.object_ids([f"{commit}:{PARAMETERS}" for commit in commits])
-    one_of = {file: commit for file, commit in zip(files, commits, strict=True) if file}
-    contents = repository.read_all([(commit, PARAMETERS) for commit in one_of.values()])
-    sources = dict(zip(one_of, map(_source_of, contents), strict=True))
-    return {
-        commit: sources.get(file) if file else None
-        for commit, known, file in zip(commits, here, files, strict=True)
-        if known is not None
-    }
-
-
-def _source_of(params: bytes | None) -> object:
-    try:
-        value = parse.yaml_value(params or b"", parse.PARAMS)
-    except ParseError:
-        return None
-    return parse.mapping(parse.mapping(value).get("data")).get("source")
+    yield Side(gate, name, compare(model, incumbent))
+    if incumbent.holdout not in (None, model.holdout) and incumbent.source == model.source:
+        yield Side(gate, f"{name} on its own hold-out set", compare(model, incumbent, images=incumbent))
 
 
 def _as_recorded(
-    repository: Repository, commit: str, incumbents: dict[str, str], settings: Settings, why: str
+    model: Snapshot, incumbents: Mapping[str, Snapshot], settings: Settings, why: str
 ) -> list[GateResult]:
     """Compare the accuracies that commits record, without knowing which images each model got right."""
     rows: list[GateResult] = []
-    model = evaluation(repository, commit)
-    for gate, name in incumbents.items():
-        incumbent = evaluation(repository, name)
-        value, shown = f"{model.mean_accuracy:.4f}", f"{incumbent.mean_accuracy:.4f}"
-        luck = tolerance(model, incumbent)
-        if holdout(repository, commit) != holdout(repository, name):
+    measured = model.evaluation
+    for gate, release in incumbents.items():
+        incumbent = release.evaluation
+        value, shown = f"{measured.mean_accuracy:.4f}", f"{incumbent.mean_accuracy:.4f}"
+        luck = tolerance(measured, incumbent)
+        if model.holdout != release.holdout:
             # Accuracies on two sets of images cannot be compared.
             value, limit = f"{value} on other images", f"a comparison on the same images ({why})"
             remedy = "configure the DVC remote that has both models: dvc remote add --default NAME URL"
@@ -333,7 +285,7 @@ def _as_recorded(
         else:
             floor = incumbent.mean_accuracy - luck - (settings.max_mean_loss if gate == ANCHORED else 0)
             limit = f"at least {floor:.4f} (two standard errors less: {why})"
-            rows.append(GateResult(gate, value, limit, shown, model.mean_accuracy >= floor))
+            rows.append(GateResult(gate, value, limit, shown, measured.mean_accuracy >= floor))
     return rows
 
 

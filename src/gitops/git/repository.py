@@ -272,6 +272,17 @@ class Repository:
             entries.append((match[1], match[2], int(match[3])) if match else None)
         return entries
 
+    def blobs(self, objects: Iterable[str], longest: int) -> dict[str, bytes]:
+        """Return the contents of files by their ids; a folder is left out.
+
+        A file of more than `longest` bytes is not read. Zeros of one byte more stand for it, so that whoever
+        reads it refuses its size.
+        """
+        unique = list(dict.fromkeys(objects))
+        sizes = zip(unique, self._look_up(unique), strict=True)
+        files = {name: entry[2] for name, entry in sizes if entry and entry[1] == "blob"}
+        return {name: bytes(longest + 1) for name in files} | self._contents(list(files), longest)
+
     def _contents(self, objects: Sequence[str], longest: int) -> dict[str, bytes]:
         """Return the contents of objects by id; those that are longer are left out."""
         sizes = zip(objects, self._look_up(objects), strict=True)
@@ -285,26 +296,6 @@ class Repository:
             size = int(header.rpartition(b" ")[2])
             contents[name], rest = rest[:size], rest[size + 1 :]
         return contents
-
-    def ambiguous(self, commit: str, path: str) -> str | None:
-        """Return the part of a path that names two entries of the trees of a commit, or None.
-
-        Git writes no such tree by itself. Commands differ in which of the two entries they take.
-        """
-        parts = path.split("/")
-        folders = [f"{commit}^{{tree}}", *(f"{commit}:{'/'.join(parts[:n])}" for n in range(1, len(parts)))]
-        rest = self._output("cat-file", "--batch", input="".join(f"{name}\n" for name in folders).encode())
-        for number, part in enumerate(parts, start=1):
-            header, _, rest = rest.partition(b"\n")
-            match = re.fullmatch(rb"([0-9a-f]{40,64}) tree ([0-9]+)", header)
-            if match is None:
-                return None  # there is no such file
-            size, digest = int(match[2]), len(match[1]) // 2
-            names = re.findall(rb"[0-7]+ ([^\0]+)\0(?s:.{%d})" % digest, rest[:size])
-            if names.count(part.encode()) > 1:
-                return "/".join(parts[:number])
-            rest = rest[size + 1 :]
-        return None
 
     def entries(self, tree: str) -> list[Entry]:
         """Return the files, links and submodules of a commit or tree, with names that are there twice."""
@@ -361,11 +352,14 @@ class Repository:
             conflicts = ["a folder that one side moved to several places"]
         return tree.strip(), conflicts
 
-    def files(self, commit: str, path: str = "") -> list[str]:
-        """Return all files at or under `path` in `commit`, relative to the repository's root."""
+    def files(self, commit: str, path: str = "", *, folders: bool = False) -> list[str]:
+        """Return all files at or under `path` in `commit`, relative to the repository's root.
+
+        With `folders`, those are listed too. A name that is in a tree twice is listed twice.
+        """
         listed = self.git(
             "ls-tree",
-            "-r",
+            "-rt" if folders else "-r",
             "-z",
             "--name-only",
             "--full-tree",
@@ -458,13 +452,23 @@ class Repository:
         return self.git("remote", "get-url", remote) if remote in self.remotes() else remote
 
     def fetch(self, remote: str, *, timeout: float = 300) -> None:
-        """Make `refs/gitops/<remote>/` a copy of all branches and tags of `remote`."""
+        """Make `refs/gitops/<remote>/` a copy of all branches and tags of `remote`.
+
+        A shallow clone gets the history that it lacks.
+        """
         namespace = self.namespace(remote)
         specs = (f"+refs/heads/*:{namespace}/heads/*", f"+refs/tags/*:{namespace}/tags/*")
-        self.fetch_refs(remote, *specs, timeout=timeout)
+        # Without its history a release looks as if it had never run, and two branches as if they never met.
+        shallow = self.git("rev-parse", "--is-shallow-repository") == "true"
+        self.fetch_refs(remote, *specs, timeout=timeout, options=("--unshallow",) if shallow else ())
 
     def fetch_refs(
-        self, remote: str, *specs: str, env: Mapping[str, str] | None = None, timeout: float = 300
+        self,
+        remote: str,
+        *specs: str,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 300,
+        options: Sequence[str] = (),
     ) -> None:
         """Fetch exactly these reference specifications, and drop references that the remote no longer has."""
         self._remote(
@@ -476,6 +480,7 @@ class Repository:
             "--no-write-fetch-head",
             "--no-auto-maintenance",
             "--refmap=",  # leaves refs/remotes/ as the owner of the checkout last fetched it
+            *options,
             remote,
             *specs,
             timeout=timeout,

@@ -8,8 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from gitops import atomic
-from gitops.dvc import lockfile
-from gitops.dvc.lockfile import Recorded, recorded
+from gitops.dvc.lockfile import Lock, Recorded
 from gitops.dvc.remote import Storage
 from gitops.errors import ModelError
 from gitops.git.repository import Repository, is_full_sha
@@ -32,8 +31,8 @@ class _Output:
     def digest(self, repository: Repository, release: str) -> str:
         """Return the digest that the release records."""
         if self.record == EVALUATION:
-            return evaluation(repository, release).model_sha256
-        digest = lockfile.digest(repository, release, self.path)
+            return evaluation(repository.read(release, EVALUATION), release).model_sha256
+        digest = Lock.load(repository, release).digest(self.path)
         if digest is None:
             raise ModelError(self.path, f"{self.record} of {release[:12]} does not record it", self.remedy)
         return digest
@@ -111,7 +110,7 @@ def _fetch(
         digest = output.digest(space.repository, release)
         target = cache / f"{digest}{suffix}"
         if not output.is_at(target, digest):
-            file = recorded(space.repository, release, output.path)
+            file = Lock.load(space.repository, release).recorded(output.path)
             # By its digest and past DVC's own cache, which DVC trusts even if its files are damaged.
             fresh = space.path / f"{file.md5}{suffix}"
             Storage(configuration or space.path).fetch(file.md5, fresh, timeout=timeout)

@@ -5,7 +5,6 @@ from typing import Literal, TypeVar
 from pydantic import Field
 
 from gitops.errors import GateError, NoModelError, ParseError
-from gitops.git.repository import Repository
 from gitops.paths import EVALUATION, EXPORT
 from gitops.text import record
 from gitops.text.record import Count, Digest, Record, Share
@@ -85,8 +84,7 @@ class Export(Record):
 _Figures = TypeVar("_Figures", Evaluation, Export)
 
 
-def _read(repository: Repository, commit: str, path: str, kind: type[_Figures]) -> _Figures:
-    content = repository.read(commit, path)
+def _read(content: bytes | None, commit: str, path: str, kind: type[_Figures]) -> _Figures:
     if content is None:
         raise NoModelError(
             path, f"missing in {commit[:12]}", "only a commit with a trained model can be released"
@@ -97,21 +95,20 @@ def _read(repository: Repository, commit: str, path: str, kind: type[_Figures]) 
         raise GateError(f"{path} in {commit[:12]}", str(error), _AGAIN) from error
 
 
-def evaluation(repository: Repository, commit: str) -> Evaluation:
-    """Read the evaluation of the model of a commit.
+def evaluation(content: bytes | None, commit: str) -> Evaluation:
+    """Read the evaluation of a model.
+
+    Args:
+        content: The file; None where the commit has none.
+        commit: The commit, for the line of an error.
 
     Raises:
-        GateError: if the commit has no evaluation, or not a valid one.
+        GateError: if there is none, or not a valid one.
 
     """
-    return _read(repository, commit, EVALUATION, Evaluation)
+    return _read(content, commit, EVALUATION, Evaluation)
 
 
-def export(repository: Repository, commit: str) -> Export:
-    """Read how much the ONNX model of a commit differs from the trained model.
-
-    Raises:
-        GateError: if the commit has no such figures, or not valid ones.
-
-    """
-    return _read(repository, commit, EXPORT, Export)
+def export(content: bytes | None, commit: str) -> Export:
+    """Read how much an ONNX model differs from the trained model; else as `evaluation`."""
+    return _read(content, commit, EXPORT, Export)

@@ -14,7 +14,6 @@ from typing import Literal, TypeVar
 from pydantic import Field
 
 from gitops.errors import ParseError
-from gitops.git.repository import Repository
 from gitops.model.evaluation import Accuracy, Evaluation, Variants
 from gitops.paths import EVALUATION, EXPORT, PERFORMANCE
 from gitops.text import json_values, record
@@ -23,6 +22,7 @@ from gitops.text.record import Count, Number, Record
 TRAINING = "metrics/training.json"
 CURVE = "plots/learning_curve.csv"
 MEANS = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "mean_f1", "mean_roc_auc")
+PATHS = (EVALUATION, PERFORMANCE, TRAINING, EXPORT, CURVE)
 _MOST_EPOCHS = 10_000
 
 
@@ -102,17 +102,6 @@ class Metrics:
         return self.evaluation is not None or bool(self.means)
 
 
-def of_commit(repository: Repository, commit: str | None) -> Metrics:
-    """Return the metrics of a commit; those of None are empty."""
-    if commit is None:
-        return Metrics()
-    paths = (EVALUATION, PERFORMANCE, TRAINING, EXPORT, CURVE)
-    contents: dict[str, bytes | None] = dict(
-        zip(paths, repository.read_all([(commit, path) for path in paths]), strict=True)
-    )
-    return _metrics(contents.get)
-
-
 def of_folder(folder: Path) -> Metrics:
     """Return the metrics of a folder that holds `metrics/` and `plots/`, or the files of both themselves."""
 
@@ -122,13 +111,14 @@ def of_folder(folder: Path) -> Metrics:
                 return file.read_bytes()
         return None
 
-    return _metrics(read)
+    return parse(read)
 
 
 _Kind = TypeVar("_Kind", bound=Record)
 
 
-def _metrics(read: Callable[[str], bytes | None]) -> Metrics:
+def parse(read: Callable[[str], bytes | None]) -> Metrics:
+    """Return the metrics in some files; `read` returns the content of one of PATHS, or None without it."""
     damaged: dict[str, str] = {}
 
     def file(path: str, kind: type[_Kind]) -> _Kind | None:

@@ -1,23 +1,24 @@
 """The required check of every change to `main`: release files, settings, parameters and models."""
 
 import hashlib
+import posixpath
 
-from gitops.dvc import lockfile, provenance
+from gitops.dvc import provenance
 from gitops.dvc.provenance import train_command
 from gitops.errors import EnvironmentsError, GateError, ProvenanceError, ReleaseError, SettingsError
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.git.merge_result import MergeResult, merge_result
-from gitops.git.repository import Repository
-from gitops.paths import EVALUATION, EXPORT, LOCK
+from gitops.paths import CODEOWNERS, EVALUATION, EXPORT, LOCK
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model, judge_release
-from gitops.release import adoption, contract, environments, keys, settings, signatures
+from gitops.release import adoption, contract, environments, keys, main_line, owners, settings, signatures
 from gitops.release import file as release_file
 from gitops.release.environments import Environments
 from gitops.release.file import Release
 from gitops.release.keys import KeyList
-from gitops.release.settings import Settings
+from gitops.release.may_run import contract_fault
 from gitops.release.signatures import SIGNERS
+from gitops.release.snapshot import DVC_CONFIG, Snapshot
 from gitops.release.state import ReleaseState
 
 _MODEL_FILES = {LOCK, EVALUATION, EXPORT}
@@ -34,26 +35,26 @@ def judge(state: ReleaseState, result: MergeResult, evidence: Evidence = NO_EVID
 
     Every rule looks at the merge commit and at its changes of main as it is now, never at the branch.
     """
-    repository = state.repository
-    base, head = result.main, result.commit
-    if repository.tree_id(head, "") == repository.tree_id(result.head, ""):
-        head = result.head  # of equal content, and with an id that its author knows
-    changed = repository.changed(base, head)
+    repository, commit = state.repository, result.commit
+    if repository.tree_id(commit, "") == repository.tree_id(result.head, ""):
+        commit = result.head  # of equal content, and with an id that its author knows
+    head, changed = Snapshot.load(repository, commit), repository.changed(result.main, commit)
     _ask_early(state, head, changed, evidence)
-    judgement = Judgement()
-    findings: list[Finding] = []
-    after, wrong = _environments(state, head, changed)
-    findings += wrong
+    judgement = Judgement.from_findings(state.main_fault) if state.main_fault else Judgement()
+    after, findings = _environments(state, head, changed)
     for environment in after:
-        judgement += _release(state, after, environment, base, head, changed, evidence)
-        judgement += Judgement(tuple(_settings(state, after, environment, head)))
-    findings += _ports(state, after, head)
-    findings += pipeline(state, head, changed)
-    if contract.PATH in changed and (objection := contract.objection(repository, head)):
-        findings.append(Finding(contract.PATH, objection, "roll out a runtime that has it, then merge this"))
+        judgement += _release(state, after, environment, head, changed, evidence)
+        judgement += Judgement(tuple(_settings(after, environment, head)))
+    findings += _ports(after, head)
+    findings += pipeline(state, commit, changed)
+    if contract.PATH in changed and (fault := contract_fault(head)):
+        findings.append(fault)
     if adoption.touches(changed):
-        findings += adoption.leftovers(repository, head)
-    findings += _signatures(state, after, result, changed)
+        findings += adoption.leftovers(repository, commit)
+    findings += _signatures(state, after, head, result, changed)
+    findings += _storage(changed)
+    if any(snapshot.contents[CODEOWNERS] is not None for snapshot in (state.main, head)):
+        findings += owners.faults(head.contents[CODEOWNERS], after)
     judgement += Judgement(tuple(findings))
     if _MODEL_FILES & set(changed):
         judgement += _model(state, head, evidence)
@@ -78,7 +79,7 @@ def pipeline(state: ReleaseState, commit: str, changed: list[str]) -> list[Findi
     findings = unreadable(state, commit)
     if findings:
         return findings
-    for contradiction in provenance.of_commit(state.repository, commit).contradictions:
+    for contradiction in state.provenance(commit).contradictions:
         right = f"take {LOCK} whole from one side of the merge, then {train_command('BRANCH')}"
         findings.append(Finding(LOCK, str(contradiction), right))
     return findings
@@ -86,15 +87,12 @@ def pipeline(state: ReleaseState, commit: str, changed: list[str]) -> list[Findi
 
 def unreadable(state: ReleaseState, commit: str) -> list[Finding]:
     """Return the errors at which a stage of the commit, or DVC, would stop."""
-    findings = [
-        Finding(fault.file, fault.problem, "every stage would stop there: correct it")
-        for fault in provenance.parameter_faults(state.repository, commit, state.tip)
-    ]
+    findings = list(provenance.parameter_faults(state.repository, commit, state.tip))
     try:
-        provenance.of_commit(state.repository, commit)
+        state.provenance(commit)
     except ProvenanceError as error:
-        if error.file not in {finding.subject for finding in findings}:
-            findings.append(Finding(error.file, error.problem, "repair it"))
+        if error.finding.subject not in {finding.subject for finding in findings}:
+            findings.append(error.finding)
     return findings
 
 
@@ -111,7 +109,7 @@ def note(state: ReleaseState, commit: str, changed: list[str], branch: str) -> s
     if not _touches_pipeline(changed):
         return None
     try:
-        made = provenance.of_commit(state.repository, commit)
+        made = state.provenance(commit)
     except ProvenanceError:
         return None  # `pipeline` tells
     if made.belongs or not made.trained:
@@ -126,16 +124,19 @@ def _touches_pipeline(changed: list[str]) -> bool:
     return not all(path.startswith("environments/") and path.endswith("/release.yaml") for path in changed)
 
 
-def _environments(state: ReleaseState, head: str, changed: list[str]) -> tuple[Environments, list[Finding]]:
+def _environments(
+    state: ReleaseState, head: Snapshot, changed: list[str]
+) -> tuple[Environments, list[Finding]]:
     """Return the environments that main would have, and everything that is wrong with their folders."""
     findings: list[Finding] = []
     try:
-        after = Environments.from_commit(state.repository, head)
+        after = head.environments
     except EnvironmentsError as error:
         return state.environments, [error.finding]
-    files = set(state.repository.files(head, environments.FOLDER))
-    declared = {path for path in files if path.count("/") == 2 and path.endswith(f"/{environments.FILE}")}
-    if not declared and any(path.endswith(f"/{environments.FILE}") for path in changed):
+    files = head.listed
+    if not any(path.endswith(f"/{environments.FILE}") for path in files) and any(
+        path.endswith(f"/{environments.FILE}") for path in changed
+    ):
         right = f"restore them: git checkout {state.tip[:12]} -- {environments.FOLDER}"
         findings.append(Finding(environments.FOLDER, f"no {environments.FILE} is left", right))
     for name in state.environments:
@@ -153,14 +154,13 @@ def _environments(state: ReleaseState, head: str, changed: list[str]) -> tuple[E
     return after, findings
 
 
-def _ports(state: ReleaseState, after: Environments, head: str) -> list[Finding]:
+def _ports(after: Environments, head: Snapshot) -> list[Finding]:
     """Name the environments that could not run on one machine, as they have one port."""
     findings: list[Finding] = []
     taken: dict[int, str] = {}
     for environment in after:
         try:
-            content = state.repository.read(head, settings.path_of(environment)) or b""
-            port = Settings.from_file(content, environment).web_port
+            port = head.settings(environment).web_port
         except SettingsError:
             continue  # `_settings` tells
         holder = taken.setdefault(port, environment)
@@ -170,29 +170,28 @@ def _ports(state: ReleaseState, after: Environments, head: str) -> list[Finding]
     return findings
 
 
-def _ask_early(state: ReleaseState, head: str, changed: list[str], evidence: Evidence) -> None:
+def _ask_early(state: ReleaseState, head: Snapshot, changed: list[str], evidence: Evidence) -> None:
     """Ask the DVC remote, the slowest to answer, while everything else is judged."""
     if evidence.storage is None:
         return
     if _MODEL_FILES & set(changed):
-        evidence.storage.begin(state.repository, head)
+        evidence.storage.begin(head.lock)
     for environment in state.environments.promotable:
         if release_file.path_of(environment) not in changed:
             continue
         try:
-            after = release_file.read(state.repository, head, environment, follows=False)
+            after = head.release(environment, follows=False)
         except ReleaseError:
             continue  # reported when that file is checked
-        if after and after.commit and after.hold is None and state.repository.has(after.commit):
-            evidence.storage.begin(state.repository, after.commit)
+        if after and after.commit and after.hold is None and (release := state.snapshot(after.commit)):
+            evidence.storage.begin(release.lock)
 
 
 def _release(
     state: ReleaseState,
     there: Environments,
     environment: str,
-    base: str,
-    head: str,
+    head: Snapshot,
     changed: list[str],
     evidence: Evidence,
 ) -> Judgement:
@@ -200,12 +199,14 @@ def _release(
     file, known = release_file.path_of(environment), state.environments
     follows = there.follows(environment)
     try:
-        after = release_file.read(state.repository, head, environment, follows=follows)
+        after = head.release(environment, follows=follows)
     except ReleaseError as error:
         return Judgement.from_findings(error.finding)
     if after is None:
         new = environment not in known
-        remedy = "add it, with `commit: null`" if new else f"restore it: git checkout {base[:12]} -- {file}"
+        remedy = (
+            "add it, with `commit: null`" if new else f"restore it: git checkout {state.tip[:12]} -- {file}"
+        )
         return Judgement.from_findings(Finding(file, "missing", remedy))
     if environment in known and follows != known.follows(environment):
         # Another environment comes first now. There is nothing to promote in the same step.
@@ -229,7 +230,7 @@ def _release(
 
 
 def _together(
-    state: ReleaseState, environment: str, head: str, changed: list[str], after: Release
+    state: ReleaseState, environment: str, head: Snapshot, changed: list[str], after: Release
 ) -> frozenset[str]:
     """Return the files that may change together with a release file.
 
@@ -244,7 +245,7 @@ def _together(
         if file not in changed or known.follows(sibling):
             continue
         try:
-            release = release_file.read(state.repository, head, sibling, follows=False)
+            release = head.release(sibling, follows=False)
         except ReleaseError:
             continue  # `_release` reports it
         if release is not None and release.commit == after.commit and _promotes(state, sibling, release):
@@ -257,23 +258,23 @@ def _promotes(state: ReleaseState, environment: str, after: Release) -> bool:
 
 
 def _signatures(
-    state: ReleaseState, after: Environments, result: MergeResult, changed: list[str]
+    state: ReleaseState, after: Environments, head: Snapshot, result: MergeResult, changed: list[str]
 ) -> list[Finding]:
     """Return the changes that an environment with signed releases would refuse after the merge."""
-    repository, head = state.repository, result.commit
+    repository, trust = state.repository, state.trust
     findings: list[Finding] = []
-    trust = state.trust
     signers = trust.lists.signers
-    listed = repository.read(head, SIGNERS) is not None
+    listed = head.contents[SIGNERS] is not None
     if trust.lists.problem:
-        findings.append(Finding(state.main, trust.lists.problem, "see docs/releases.md"))
+        findings.append(Finding(main_line.SUBJECT, trust.lists.problem, "see docs/releases.md"))
     to_be_signed: list[str] = []
     for environment in state.environments:
-        if _asks(repository, state.tip, environment):
+        if _asks(state.main, environment):
             to_be_signed += [release_file.path_of(environment), environments.path_of(environment)]
+            if not _asks(head, environment):
+                to_be_signed.append(settings.path_of(environment))
     for environment in after:
-        file = settings.path_of(environment)
-        asked = _asks(repository, head, environment)
+        file, asked = settings.path_of(environment), _asks(head, environment)
         if asked and not listed:
             findings.append(Finding(file, f"asks for signed releases, but there is no {SIGNERS}", "add it"))
         if listed and not asked and environment in after.last_wave:
@@ -289,44 +290,48 @@ def _signatures(
             continue
         if why := trust.refuses(result, path):
             findings.append(Finding(path, why, right))
-        content = repository.read(head, path) if path != SIGNERS else None
+        content = repository.read(head.commit, path) if path != SIGNERS else None
         for problem in KeyList.read(content).problems if content else ():
             findings.append(Finding(path, problem, "see docs/releases.md"))
     return findings
 
 
-def _asks(repository: Repository, commit: str, environment: str) -> bool:
-    content = repository.read(commit, settings.path_of(environment))
+def _storage(changed: list[str]) -> list[Finding]:
+    """Refuse a change that brings a model and also chooses the storage that answers for it."""
+    storage = [path for path in changed if path.startswith(f"{posixpath.dirname(DVC_CONFIG)}/")]
+    if not storage or not _MODEL_FILES & set(changed):
+        return []
+    problem = "names the DVC remote, and changes together with the model"
+    return [Finding(storage[0], problem, "merge it first, in a pull request of its own")]
+
+
+def _asks(commit: Snapshot, environment: str) -> bool:
     try:
-        return Settings.from_file(content or b"", environment).require_signed_releases
+        return commit.settings(environment).require_signed_releases
     except SettingsError:
         return False  # another rule reports their problems
 
 
-def _settings(state: ReleaseState, after: Environments, environment: str, head: str) -> list[Finding]:
-    file = settings.path_of(environment)
-    content = state.repository.read(head, file)
-    if content is None:
-        return [Finding(file, "missing", "every environment has its settings")]
+def _settings(after: Environments, environment: str, head: Snapshot) -> list[Finding]:
     try:
-        declared = Settings.from_file(content, environment)
+        declared = head.settings(environment)
     except SettingsError as error:
         return [error.finding]
     if declared.require_signed_releases and after.follows(environment):
         problem = f"REQUIRE_SIGNED_RELEASES: {environment} follows main, signed or not"
-        return [Finding(file, problem, "write false")]
+        return [Finding(settings.path_of(environment), problem, "write false")]
     return []
 
 
-def _model(state: ReleaseState, head: str, evidence: Evidence) -> Judgement:
-    presence = evidence.presence(state.repository, head)
+def _model(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Judgement:
+    presence = evidence.presence(head.lock)
     findings = [presence.finding] if presence.finding else []
     rows: tuple[gates.GateResult, ...] = ()
     root = state.environments.root
     # Merging to main is a release into the environment that follows it.
     try:
-        findings += _edited(state.repository, head)
-        rows = judge_model(state, root, head, state.tip, None if presence.finding else evidence.compare)
+        findings += _edited(head)
+        rows = judge_model(state, root, head, state.main, None if presence.finding else evidence.compare)
     except (GateError, SettingsError) as error:
         findings.append(error.finding)
     findings += [
@@ -341,12 +346,12 @@ def _model(state: ReleaseState, head: str, evidence: Evidence) -> Judgement:
     return Judgement(tuple(findings), {root: rows} if rows else {}, presence.checked)
 
 
-def _edited(repository: Repository, head: str) -> list[Finding]:
+def _edited(head: Snapshot) -> list[Finding]:
     """Name the figures that are not those of the run which `dvc.lock` records."""
     findings: list[Finding] = []
     for path in (EVALUATION, EXPORT):
-        content = repository.read(head, path)
-        recorded = lockfile.digest(repository, head, path) if content is not None else None
+        content = head.contents[path]
+        recorded = head.lock.digest(path) if content is not None else None
         # Without metrics no gate passes; without a record there is nothing to compare them with.
         if content is None or recorded is None:
             continue

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gitops.errors import NothingToDoError, PushRejectedError, RuleError
+from gitops.findings import Finding
 from gitops.git.merge_result import merge_result
 from gitops.git.repository import Repository
 from gitops.promotion.check import judge
@@ -44,7 +45,8 @@ def merge(
         state = ReleaseState.fetch(repository, remote, main=main)
         reference = repository.branch_ref(remote, branch)
         if branch == main or not repository.has(reference):
-            raise RuleError(f"{branch}: no such branch on {remote} that could be merged; push it first")
+            problem = f"no such branch on {remote} that could be merged"
+            raise RuleError(Finding(branch, problem, "push it first"))
         head = repository.resolve(reference)
         if repository.is_ancestor(head, state.tip):
             raise NothingToDoError(f"{branch} is already part of {main}")

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from gitops.diff.diff import compare
 from gitops.errors import GateError, NothingToDoError, PushRejectedError, RuleError
+from gitops.findings import Finding
 from gitops.git.repository import Repository
-from gitops.model.evaluation import evaluation
 from gitops.promotion.rules import (
     NO_EVIDENCE,
     Evidence,
@@ -23,6 +23,7 @@ from gitops.promotion.rules import (
 from gitops.release import file as release_file
 from gitops.release import signatures
 from gitops.release.file import Release
+from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, last_good
 
 _LONGEST_REASON = 500
@@ -103,9 +104,8 @@ def promote_wave(
         raise NothingToDoError("; ".join(reasons))
     if len({after.commit for after in moves.values()}) > 1:
         releases = ", ".join(f"{name} {(after.commit or '')[:12]}" for name, after in moves.items())
-        raise RuleError(
-            f"{wave}: a wave takes one release, but these are due: {releases}; promote one by one"
-        )
+        problem = f"a wave takes one release, but these are due: {releases}"
+        raise RuleError(Finding(wave, problem, "promote one by one"))
     return _promote(state, moves, remote, f"promote-wave/{wave}", evidence, now)
 
 
@@ -132,7 +132,7 @@ def _release_due(state: ReleaseState, environment: str) -> Release:
     commit = due(state, environment)
     if commit is None:
         raise NothingToDoError(f"{sources} has no release yet: nothing to promote to {environment}")
-    if release_file.same(state.repository, state.present(environment).commit, commit):
+    if state.same(state.present(environment).commit, commit):
         raise NothingToDoError(f"{environment} already has the release of {sources}, {commit[:12]}")
     return Release(commit=commit)
 
@@ -150,9 +150,9 @@ def due(state: ReleaseState, environment: str) -> str | None:
     newest: str | None = None
     for source in sources:
         commit = state.present(source).commit
-        if commit is None or not state.repository.has(commit):
+        if commit is None or state.snapshot(commit) is None:
             return commit
-        if newest is None or state.repository.is_ancestor(newest, commit):
+        if newest is None or state.is_ancestor(newest, commit):
             newest = commit
     return newest
 
@@ -181,20 +181,23 @@ def rollback(
     _promotable(state, environment)
     before = state.present(environment)
     if before.commit is None:
-        raise RuleError(f"{environment} has no release yet: there is nothing to roll back")
+        raise RuleError(Finding(environment, "has no release yet", "there is nothing to roll back"))
     if to is None:
         good = last_good(state, environment)
         if good is None:
             raise RuleError(
-                f"{environment} verified no release before {before.commit[:12]}; name one that it ran with "
-                f"--to: {choices(state, environment)}"
+                Finding(
+                    environment,
+                    f"verified no release before {before.commit[:12]}",
+                    f"name one that it ran with --to: {choices(state, environment)}",
+                )
             )
         commit = good
     else:
-        ran = sorted({entry.commit for entry in state.history(environment) if entry.commit})
-        matches = [commit for commit in ran if commit.startswith(to.lower())]
+        matches = [commit for commit in state.ran(environment) if commit.startswith(to.lower())]
         if len(matches) != 1 or len(to) < 4:
-            raise RuleError(f"{environment} never ran {to}; --to takes one of: {choices(state, environment)}")
+            remedy = f"--to takes one of: {choices(state, environment)}"
+            raise RuleError(Finding(environment, f"never ran {to}", remedy))
         commit = matches[0]
     if commit == before.commit:
         raise NothingToDoError(f"{environment} already has {commit[:12]}")
@@ -246,13 +249,11 @@ def push(state: ReleaseState, remote: str, proposal: Proposal) -> None:
         ) from error
 
 
-def describe(repository: Repository, before: str | None, after: str | None) -> str:
+def describe(state: ReleaseState, before: str | None, after: str | None) -> str:
     """Return the changes between two releases, as a text of bounded length."""
-    if before is not None and not repository.has(before):
-        before = None
-    head = [f"Release: {_short(before)} -> {_short(after)}"]
-    head.append(f"Accuracy: {_accuracy(repository, before)} -> {_accuracy(repository, after)}")
-    difference = compare(repository, before, after, environments=False)
+    old, new = (state.snapshot(commit) if commit else None for commit in (before, after))
+    head = [f"Release: {_short(old)} -> {_short(new)}", f"Accuracy: {_accuracy(old)} -> {_accuracy(new)}"]
+    difference = compare(state.repository, old, new, environments=False)
     return "\n".join([*head, difference.text()])
 
 
@@ -271,7 +272,7 @@ def _propose(
         hold = ""
         if present.hold != release.hold:
             hold = f"Hold: {present.hold or 'none'} -> {release.hold or 'none'}\n"
-        text = describe(repository, present.commit, release.commit)
+        text = describe(state, present.commit, release.commit)
         described.setdefault(f"{hold}{text}", []).append(name)
     parts = [
         f"In {', '.join(names)}:\n{text}" if len(described) > 1 else text for text, names in described.items()
@@ -309,7 +310,7 @@ def _on_remote(repository: Repository, remote: str, branch: str) -> str | None:
 
 def _promotable(state: ReleaseState, environment: str) -> None:
     if state.environments.follows(state.environments[environment].name):
-        raise RuleError(f"{environment} follows main: merge, or revert, there")
+        raise RuleError(Finding(environment, "follows main", "merge, or revert, there"))
 
 
 def _obey(judgement: Judgement) -> Judgement:
@@ -318,14 +319,12 @@ def _obey(judgement: Judgement) -> Judgement:
     return judgement
 
 
-def _short(commit: str | None) -> str:
-    return commit[:12] if commit else "no release"
+def _short(release: Snapshot | None) -> str:
+    return release.commit[:12] if release else "no release"
 
 
-def _accuracy(repository: Repository, commit: str | None) -> str:
-    if commit is None:
-        return "none"
+def _accuracy(release: Snapshot | None) -> str:
     try:
-        return f"{evaluation(repository, commit).mean_accuracy:.4f}"
+        return f"{release.evaluation.mean_accuracy:.4f}" if release else "none"
     except GateError:
         return "none"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
 
-from gitops.dvc import provenance
+from gitops.dvc.lockfile import Lock
 from gitops.dvc.provenance import train_command
 from gitops.dvc.remote import Presence, Storage
 from gitops.errors import GateError, ProvenanceError, RuleError, SettingsError
@@ -13,10 +13,9 @@ from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.gates.comparison import Compare
 from gitops.gates.gates import GateResult
-from gitops.git.repository import Repository
-from gitops.promotion.may_run import may_run
 from gitops.release import file as release_file
 from gitops.release.file import Release
+from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, earlier
 from gitops.text import instructions
 
@@ -34,9 +33,9 @@ class Evidence:
     storage: Storage | None = None
     compare: Compare | None = None
 
-    def presence(self, repository: Repository, commit: str) -> Presence:
-        """Return whether the model of a commit can be fetched."""
-        return self.storage.presence(repository, commit) if self.storage else Presence()
+    def presence(self, lock: Lock) -> Presence:
+        """Return whether the model that a commit records can be fetched."""
+        return self.storage.presence(lock) if self.storage else Presence()
 
 
 NO_EVIDENCE = Evidence()
@@ -78,7 +77,11 @@ class RefusedError(RuleError):
 
 
 def judge_model(
-    state: ReleaseState, environment: str, commit: str, incumbent: str | None, compare: Compare | None
+    state: ReleaseState,
+    environment: str,
+    model: Snapshot,
+    incumbent: Snapshot | None,
+    compare: Compare | None,
 ) -> tuple[GateResult, ...]:
     """Judge a commit's model by the gates of an environment, with its settings on main.
 
@@ -87,9 +90,10 @@ def judge_model(
         SettingsError: where the settings are missing or not valid.
 
     """
-    settings = state.settings(environment)
-    best = gates.anchor(state.repository, state.verdicts, environment, commit, settings)
-    return tuple(gates.judge(state.repository, commit, incumbent, settings, compare, best))
+    settings, verified = state.settings(environment), state.verdicts.verifications(environment)
+    releases = state.know(verdict.release for verdict in verified)
+    best = gates.anchor(model, verified, releases, settings.max_mean_loss)
+    return tuple(gates.judge(model, incumbent, settings, compare, best))
 
 
 def judge_release(
@@ -126,11 +130,12 @@ def judge_release(
     if after.commit is None:
         remedy = f"run {instructions.brief('rollback', environment)}"
         return Judgement.from_findings(Finding(file, "a release is not taken away", remedy))
-    if not state.repository.has(after.commit):
+    release = state.snapshot(after.commit)
+    if release is None:
         return Judgement.from_findings(
             Finding(file, f"{after.commit} is no commit of this repository", "name a commit of main")
         )
-    fault = may_run(state, environment, after.commit)
+    fault = state.may_run(environment, after.commit)
     judgement = Judgement.from_findings(fault) if fault else Judgement()
     if after.hold is not None:
         return judgement + Judgement(tuple(_rollback(state, environment, before, after.commit)))
@@ -138,42 +143,43 @@ def judge_release(
         # Commits that a merged branch brought are on main too, but main never pointed to them.
         remedy = "name a commit that main pointed to"
         return Judgement.from_findings(Finding(file, f"{after.commit[:12]} is not on main", remedy))
-    return judgement + _promotion(state, environment, before, after.commit, evidence, now)
+    return judgement + _promotion(state, environment, before, release, evidence, now)
 
 
 def _promotion(
     state: ReleaseState,
     environment: str,
     before: Release,
-    commit: str,
+    release: Snapshot,
     evidence: Evidence,
     now: datetime | None,
 ) -> Judgement:
-    repository, file, short = state.repository, release_file.path_of(environment), commit[:12]
+    file, commit, short = release_file.path_of(environment), release.commit, release.commit[:12]
     findings: list[Finding] = []
     if before.hold is not None:
         remedy = f"lift it first: {instructions.brief('unhold', environment)}"
         findings.append(Finding(file, f"{environment} is held: {before.hold}", remedy))
-    if before.commit is not None and repository.has(before.commit):
-        if release_file.same(repository, before.commit, commit):
+    incumbent = state.snapshot(before.commit) if before.commit else None
+    if incumbent is not None:
+        if incumbent.identity == release.identity:
             findings.append(
                 Finding(file, f"{short} is the release that is there already", "leave the file as it is")
             )
             return Judgement(tuple(findings))
-        if not repository.is_ancestor(before.commit, commit):
-            problem = f"{short} is older than {before.commit[:12]}, which is there now"
+        if not state.is_ancestor(incumbent.commit, commit):
+            problem = f"{short} is older than {incumbent.commit[:12]}, which is there now"
             remedy = f"to go back run {instructions.brief('rollback', environment)}"
             findings.append(Finding(file, problem, remedy))
     findings += _verified_before(state, environment, commit, now)
     findings += _made_from(state, environment, commit)
-    presence = evidence.presence(repository, commit)
+    presence = evidence.presence(release.lock)
     if presence.finding:
         findings.append(replace(presence.finding, subject=file))
     rows: tuple[GateResult, ...] = ()
     try:
         # A model that is known to be gone cannot be compared: the accuracies that commits record are.
         compare = None if presence.finding else evidence.compare
-        rows = judge_model(state, environment, commit, before.commit, compare)
+        rows = judge_model(state, environment, release, incumbent, compare)
     except (GateError, SettingsError) as error:
         findings.append(Finding(file, str(error), "release a commit that has passed its gates"))
     findings += [
@@ -194,7 +200,7 @@ def _verified_before(
         # The environment that follows main ran whatever main was, one commit after the other.
         there = commit if environments.follows(source) else state.present(source).commit
         # Of several environments each may have the same release under a commit of its own.
-        if there != commit and not (len(sources) > 1 and release_file.same(state.repository, there, commit)):
+        if there != commit and not (len(sources) > 1 and state.same(there, commit)):
             runs = there[:12] if there else "nothing yet"
             yield Finding(
                 file,
@@ -237,9 +243,10 @@ def _made_from(state: ReleaseState, environment: str, commit: str) -> Iterator[F
     """Refuse a release whose model was made from another commit's parameters, code or data."""
     file, short = release_file.path_of(environment), commit[:12]
     try:
-        made = provenance.of_commit(state.repository, commit)
+        made = state.provenance(commit)
     except ProvenanceError as error:
-        yield Finding(file, str(error), "repair it on main and promote that")
+        problem = f"{error.finding.subject} of {short}: {error.finding.problem}"
+        yield Finding(file, problem, "repair it on main and promote that")
         return
     # Without a model there is nothing to report; the gates refuse it.
     if made.trained and not made.belongs:
@@ -254,7 +261,7 @@ def _rollback(state: ReleaseState, environment: str, before: Release, commit: st
     file, short = release_file.path_of(environment), commit[:12]
     if before.commit is None:
         yield Finding(file, f"{environment} has no release to roll back from", "promote one")
-    if commit not in {entry.commit for entry in state.history(environment)}:
+    if commit not in state.ran(environment):
         yield Finding(
             file, f"{environment} never ran {short}", f"roll back to one of: {choices(state, environment)}"
         )

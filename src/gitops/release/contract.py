@@ -2,9 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gitops import runtime
 from gitops.errors import ParseError, ReleaseError
-from gitops.git.repository import Repository
 from gitops.text import parse
 
 PATH = "dags/runtime.yaml"
@@ -19,14 +17,17 @@ class Runtime(BaseModel):
     contract: int = Field(ge=0, lt=10_000, description="The CONTRACT of gitops.tasks that the DAGs need.")
 
 
-def needed(repository: Repository, commit: str) -> int:
-    """Return the contract that a commit needs; 0 for one that was made before there was a contract.
+def needed(content: bytes | None) -> int:
+    """Return the contract that a release needs.
+
+    Args:
+        content: Its `dags/runtime.yaml`; None for one that was made before there was a contract, which
+            needs 0.
 
     Raises:
         ReleaseError: when the file does not state one.
 
     """
-    content = repository.read(commit, PATH)
     if content is None:
         return 0
     try:
@@ -35,21 +36,3 @@ def needed(repository: Repository, commit: str) -> int:
         raise ReleaseError(error.place(PATH), str(error), _REMEDY) from error
     except ValidationError as error:
         raise ReleaseError(PATH, "not a contract", _REMEDY) from error
-
-
-def objection(repository: Repository, commit: str, *, offered: int = runtime.CONTRACT) -> str | None:
-    """Return the reason why a runtime cannot serve a commit, or None if it can.
-
-    Args:
-        repository: A repository that has the commit.
-        commit: The commit.
-        offered: The contract of the runtime.
-
-    """
-    try:
-        number = needed(repository, commit)
-    except ReleaseError as error:
-        return str(error)
-    if number > offered:
-        return f"{commit[:12]}: needs runtime contract {number}, this one is {offered}"
-    return None

@@ -6,9 +6,10 @@ from gitops.errors import VerdictError
 from gitops.git.repository import Repository
 from gitops.paths import MAIN
 from gitops.release import keys
-from gitops.release.environments import Environments, latest
+from gitops.release.environments import Environments
 from gitops.release.keys import PrivateKey
 from gitops.release.signatures import SIGNERS, Lists, Trust
+from gitops.release.snapshot import Snapshot, latest
 
 
 def enrol(repository: Repository, own: Mapping[str, PrivateKey], root: str | None) -> str:
@@ -58,7 +59,7 @@ def listing(content: bytes | None, environment: str, key: PrivateKey) -> bytes:
 
 
 def _environments(repository: Repository, tip: str) -> Environments:
-    return latest(repository, tip)[0]
+    return latest(repository, Snapshot.load(repository, tip))[0]
 
 
 def _trusted(repository: Repository, tip: str, names: Mapping[str, object], root: str | None) -> Lists:

@@ -14,7 +14,6 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gitops.errors import EnvironmentsError, ParseError
-from gitops.git.repository import Repository
 from gitops.text import parse
 
 FOLDER = "environments"
@@ -36,8 +35,6 @@ _RESERVED = (
     "trials",
 )
 _MOST = 50
-_HISTORY = 200
-"""How many changes of main are read to find valid environments."""
 
 Color = Literal["teal", "cyan", "sky", "blue", "indigo", "violet", "fuchsia", "slate"]
 """The colours of environments. Green, yellow and red show a state."""
@@ -147,34 +144,6 @@ class Environments:
         if not files:
             return cls(EARLIER.all)
         return cls.from_entries(read(content, name) for name, content in files.items())
-
-    @classmethod
-    def from_commit(cls, repository: Repository, commit: str) -> Self:
-        """Read the environments of a commit.
-
-        Raises:
-            EnvironmentsError: when a file is not valid, or the environments do not fit together.
-
-        """
-        paths = [
-            path
-            for path in repository.files(commit, FOLDER)
-            if path.count("/") == 2 and path.endswith(f"/{FILE}")
-        ]
-        if twice := next((path for path in paths if paths.count(path) > 1), None):
-            raise EnvironmentsError(twice, "is there twice in the tree", "make the commit again with git")
-        files = [(commit, path) for path in paths[: _MOST + 1]]
-        for (_, path), size in zip(files, repository.sizes(files), strict=True):
-            if size is not None and size > parse.RELEASE.size:
-                raise EnvironmentsError(path, f"larger than {parse.RELEASE.size:,} bytes", "shorten it")
-        contents = repository.read_all(files)
-        return cls.from_files(
-            {
-                path.split("/")[1]: content
-                for (_, path), content in zip(files, contents, strict=True)
-                if content is not None
-            }
-        )
 
     @classmethod
     def from_folder(cls, root: Path) -> Self:
@@ -348,28 +317,6 @@ def read(content: bytes, name: str) -> Environment:
     if not file.title.isprintable():
         raise EnvironmentsError(path, "title: a character that cannot be printed", right)
     return Environment(name, file.title, file.color, file.after, file.wave or name, file.training)
-
-
-def latest(repository: Repository, tip: str) -> tuple[Environments, str | None]:
-    """Return the environments of main, and the problem where those at its tip are not valid.
-
-    A change of main that breaks them stops no environment: the last valid ones count.
-
-    Args:
-        repository: A repository that has the commit.
-        tip: The commit of main.
-
-    """
-    try:
-        return Environments.from_commit(repository, tip), None
-    except EnvironmentsError as error:
-        problem = str(error)
-    for change in repository.log(tip, FOLDER, options=("--first-parent", f"-{_HISTORY}")):
-        try:
-            return Environments.from_commit(repository, change.id), problem
-        except EnvironmentsError:
-            continue
-    return EARLIER, problem
 
 
 def _check_edges(environment: Environment, known: Mapping[str, Environment]) -> None:

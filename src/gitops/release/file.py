@@ -5,7 +5,7 @@
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -92,7 +92,7 @@ def parse(content: bytes, environment: str, *, follows: bool) -> Release:
         ReleaseError: with the file, the problem and the remedy.
 
     """
-    path, right = path_of(environment), _right(follows)
+    path, right = path_of(environment), remedy(follows)
     try:
         data = parser.yaml_value(content, parser.RELEASE)
     except ParseError as error:
@@ -101,8 +101,9 @@ def parse(content: bytes, environment: str, *, follows: bool) -> Release:
         raise ReleaseError(path, "not a mapping of keys to values", right)
     for key in data:
         if key not in Release.model_fields:
-            remedy = f"{right}, and `hold: <reason>` where needed"
-            raise ReleaseError(path, f"{_word(key)}: unknown key", remedy)
+            raise ReleaseError(
+                path, f"{_word(key)}: unknown key", f"{right}, and `hold: <reason>` where needed"
+            )
     try:
         release = Release.model_validate(data)
     except ValidationError as error:
@@ -141,40 +142,6 @@ def render(release: Release, environment: str) -> bytes:
     if parse(content, environment, follows=False) != release:
         raise ReleaseError(path_of(environment), f"{release!r} cannot be written")
     return content
-
-
-def read(repository: Repository, revision: str, environment: str, *, follows: bool) -> Release | None:
-    """Read an environment's release file at a commit, or return None where there is no file.
-
-    Raises:
-        ReleaseError: if there is a file and it is not valid.
-
-    """
-    path = path_of(environment)
-    if twice := repository.ambiguous(revision, path):
-        # `git show` takes the first of two equal names, a merge or a checkout may take the other.
-        raise ReleaseError(path, f"{twice} is there twice in the tree", _right(follows))
-    content = repository.read(revision, path)
-    return None if content is None else parse(content, environment, follows=follows)
-
-
-def declared(repository: Repository, revision: str, environment: str, *, follows: bool) -> Declaration:
-    """Return the declaration of an environment in `revision`, a commit of `main`.
-
-    Raises:
-        ReleaseError: if the file is missing or not valid.
-
-    """
-    tip = repository.resolve(revision)
-    release = read(repository, tip, environment, follows=follows)
-    if release is None:
-        raise ReleaseError(path_of(environment), "missing on main", _right(follows))
-    if release.follow:
-        info = repository.commit_info(tip)
-        return Declaration(environment, release, tip, tip, info.at)
-    changes = repository.log(tip, path_of(environment), options=("--first-parent", "-1"))
-    info = changes[0] if changes else repository.commit_info(tip)
-    return Declaration(environment, release, release.commit, info.id, info.at)
 
 
 def history(
@@ -225,20 +192,18 @@ def identities(repository: Repository, commits: Iterable[str]) -> dict[str, str]
     for number, commit in enumerate(unique):
         tree, *parts = ids[number * width : (number + 1) * width]
         if tree is not None:
-            text = "".join(f"{path} {part}\n" for path, part in zip(RELEASE_PATHS, parts, strict=True))
-            digests[commit] = hashlib.sha256(text.encode()).hexdigest()
+            digests[commit] = identity(parts)
     return digests
 
 
-def same(repository: Repository, first: str | None, second: str | None) -> bool:
-    """Return whether two commits are the same release; None (no release) is only the same as None."""
-    if first is None or second is None or first == second:
-        return first == second
-    digests = identities(repository, (first, second))
-    return first in digests and digests[first] == digests.get(second)
+def identity(parts: Sequence[str | None]) -> str:
+    """Return a digest of the ids of RELEASE_PATHS."""
+    text = "".join(f"{path} {part}\n" for path, part in zip(RELEASE_PATHS, parts, strict=True))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _right(follows: bool) -> str:
+def remedy(follows: bool) -> str:
+    """Return how a release file must be written."""
     return _FOLLOW if follows else _NAME_A_COMMIT
 
 

@@ -132,7 +132,7 @@ class Settings(BaseModel):
                 raise SettingsError(where[key], f"{key}: {fault[0]}", fault[1])
         if missing := [key for key in (*NAMES, _BUNDLES, _EXAMPLES) if key not in lines]:
             raise SettingsError(name, f"{', '.join(missing)}: missing", "every environment sets this")
-        settings = cls._read({key: variables[key] for key in NAMES}, where, name, variables)
+        settings = cls._read({key: variables[key] for key in NAMES}, where, variables)
         if settings.visage_environment != environment:
             raise SettingsError(
                 where["VISAGE_ENVIRONMENT"],
@@ -160,24 +160,20 @@ class Settings(BaseModel):
         source = "the environment of the process"
         if name := values.get("VISAGE_ENVIRONMENT"):
             source = path_of(name)
-        return cls._read(values, dict.fromkeys(values, source), source)
+        return cls._read(values, dict.fromkeys(values, source))
 
     @classmethod
     def _read(
         cls,
         values: Mapping[str, str],
         where: Mapping[str, str],
-        name: str,
         variables: Mapping[str, str] | None = None,
     ) -> Self:
         try:
             return cls.model_validate(values, context=variables)
         except ValidationError as error:
             first = error.errors()[0]
-            message = first["msg"].removeprefix("Value error, ")
-            if not first["loc"]:
-                raise SettingsError(name, *message.split("; ", 1)) from error
-            key = str(first["loc"][0])
+            key, message = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
             raise SettingsError(where[key], f"{key}: {message}") from error
 
     def value(self, name: str) -> str | float | list[str]:

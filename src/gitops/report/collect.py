@@ -4,18 +4,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitops.diff.diff import Difference, compare
-from gitops.errors import GateError, GitError, ReleaseError, SettingsError
+from gitops.errors import GateError, ReleaseError, SettingsError
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.git.merge_result import merge_result
-from gitops.git.repository import Repository
 from gitops.model import drift_comparison
 from gitops.model.drift_comparison import DriftComparison
-from gitops.model.metrics import Metrics, of_commit
+from gitops.model.metrics import Metrics
 from gitops.promotion.check import judge, note
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model
 from gitops.promotion.scope import of_files
 from gitops.release import file as release_file
+from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
 from gitops.training.trial import Trial
 
@@ -103,14 +103,15 @@ def gather(
         judgement = Judgement(tuple(broken))
         start = repository.merge_base(state.tip, head) or state.tip
     changed = set(repository.changed(start, head))
+    before, after = (Snapshot.load(repository, commit) for commit in (start, head))
     broken = [*judgement.findings, *failed(jobs or {}, changed)]
     moves, proposed, drift, incumbents = (), Metrics(), None, ()
     if "dvc.lock" in changed:
-        proposed = of_commit(repository, head)
+        proposed = after.metrics
         drift = drift_comparison.of_commit(repository, head, proposed.sha256)
-        incumbents = tuple(_incumbents(state, head, evidence))
+        incumbents = tuple(_incumbents(state, after, evidence))
     else:
-        moved = list(_moves(state, head, changed, judgement, load_dags=load_dags))
+        moved = list(_moves(state, after, changed, judgement, load_dags=load_dags))
         moves = tuple(move for move, _, _ in moved)
         incumbents = tuple(incumbent for _, incumbent, _ in moved)
         proposed = moved[0][2] if moved else Metrics()
@@ -119,9 +120,9 @@ def gather(
         head=name,
         follower=state.environments.root,
         broken=tuple(broken),
-        before=of_commit(repository, state.tip),
-        after=of_commit(repository, head),
-        difference=compare(repository, start, head, load_dags=load_dags),
+        before=state.main.metrics,
+        after=after.metrics,
+        difference=compare(repository, before, after, load_dags=load_dags),
         moves=moves,
         proposed=proposed,
         drift=drift,
@@ -148,59 +149,52 @@ def failed(jobs: Mapping[str, str], changed: Iterable[str]) -> Iterator[Finding]
             yield Finding(f"job {name}", f"was skipped, though {needed[name]} changes", "run it")
 
 
-def _incumbents(state: ReleaseState, head: str, evidence: Evidence) -> Iterator[Incumbent]:
+def _incumbents(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iterator[Incumbent]:
     for environment, wave in _by_wave(state):
-        commit = None
+        commit, there = None, None
         try:
             commit = state.declared(environment).commit
-            rows = judge_model(state, environment, head, commit, evidence.compare)
+            there = state.snapshot(commit) if commit else None
+            rows = judge_model(state, environment, head, there, evidence.compare)
         except (ReleaseError, GateError, SettingsError) as error:
             yield Incumbent(environment, wave, commit, trouble=str(error))
             continue
-        yield Incumbent(environment, wave, commit, of_commit(state.repository, _here(state, commit)), rows)
+        yield Incumbent(environment, wave, commit, there.metrics if there else Metrics(), rows)
 
 
 def _moves(
     state: ReleaseState,
-    head: str,
+    head: Snapshot,
     changed: Sequence[str] | set[str],
     judgement: Judgement,
     *,
     load_dags: bool,
 ) -> Iterator[tuple[Move, Incumbent, Metrics]]:
     """Yield each environment that gets another release, its present release, and the new model's metrics."""
-    repository: Repository = state.repository
     for environment, wave in _by_wave(state):
         if state.environments.follows(environment):
             continue
         if release_file.path_of(environment) not in changed:
             continue
         try:
-            after = release_file.read(repository, head, environment, follows=False)
+            after = head.release(environment, follows=False)
         except ReleaseError:
             continue  # a rule reports it
         before = state.present(environment).commit
-        if after is None or after.commit in (None, before) or _here(state, after.commit) is None:
+        release = state.snapshot(after.commit) if after and after.commit not in (None, before) else None
+        if after is None or release is None:
             continue
         # The check of a rollback must be fast, and must not run the release that it goes back from.
         forward = after.hold is None
-        there = _here(state, before)
-        difference = compare(
-            repository, there, after.commit, load_dags=load_dags and forward, environments=False
-        )
+        there, load_dags = state.snapshot(before) if before else None, load_dags and forward
+        difference = compare(state.repository, there, release, load_dags=load_dags, environments=False)
         rows = judgement.gates.get(environment, ()) if forward else ()
         trouble = "" if rows or not forward else "the rules above come first"
-        incumbent = Incumbent(environment, wave, before, of_commit(repository, there), rows, trouble)
-        yield Move(environment, difference), incumbent, of_commit(repository, after.commit)
+        present = there.metrics if there else Metrics()
+        incumbent = Incumbent(environment, wave, before, present, rows, trouble)
+        yield Move(environment, difference), incumbent, release.metrics
 
 
 def _by_wave(state: ReleaseState) -> Iterator[tuple[str, str]]:
     for wave, members in state.environments.waves.items():
         yield from ((environment, wave) for environment in members)
-
-
-def _here(state: ReleaseState, commit: str | None) -> str | None:
-    try:
-        return state.repository.resolve(commit) if commit else None
-    except GitError:
-        return None

@@ -16,8 +16,8 @@ from gitops.dvc import lockfile
 from gitops.dvc.run import call
 from gitops.errors import CandidateError, ParseError
 from gitops.git.workspace import Origin, Workspace, workspace
-from gitops.model import metrics
 from gitops.paths import LOCK, PARAMETERS
+from gitops.release.snapshot import Snapshot
 from gitops.training.candidate import slug
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def _replacing(target: Path) -> Generator[Path]:
 
 def _tag(space: Workspace, run_id: str) -> None:
     repository, name = space.repository, tag_of(run_id)
-    accuracy = metrics.of_commit(repository, space.commit).means.get("mean_accuracy")
+    accuracy = Snapshot.load(repository, space.commit).metrics.means.get("mean_accuracy")
     summary = f"mean accuracy {accuracy.value:.4f}" if accuracy else "no evaluation that can be read"
     # The commit's own time makes the tag, and so its id, the same at every retry.
     who = f"Visage <visage@localhost> {int(repository.commit_info(space.commit).at.timestamp())}"

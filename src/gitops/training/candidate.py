@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from gitops.dvc import lockfile
-from gitops.errors import CandidateError, ParseError, SettingsError
+from gitops.errors import CandidateError, ParseError
 from gitops.gates import gates
 from gitops.gates.comparer import Comparer
 from gitops.gates.gates import GateResult
@@ -14,8 +14,7 @@ from gitops.git.workspace import Origin, fetch, resolve, update_mirror, workspac
 from gitops.model import drift_comparison
 from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, LOCK, PERFORMANCE
-from gitops.release import settings
-from gitops.release.settings import Settings
+from gitops.release.snapshot import Snapshot
 from gitops.release.verdicts import Verdicts
 from gitops.text import instructions, parse
 
@@ -123,20 +122,19 @@ def judge(
         main = resolve(origin, "main", home)
         for commit in (incumbent, main):
             fetch(repository, origin, commit)
-        content = repository.read(main, settings.path_of(environment))
-        if content is None:
-            raise SettingsError(settings.path_of(environment), f"missing in {main[:12]}")
-        declared = Settings.from_file(content, environment)
+        declared = Snapshot.load(repository, main).settings(environment)
         with origin.session():
             tags = f"verified/{environment}/*", f"rejected/{environment}/*"
             target = repository.namespace("origin")
             repository.fetch_refs("origin", *(f"+refs/tags/{tag}:{target}/tags/{tag}" for tag in tags))
         copy = update_mirror(origin, mirror or cache / "origin.git")
-        verdicts = Verdicts.of_environment(copy, origin.url, environment)
-        best = gates.anchor(repository, verdicts, environment, result, declared)
+        verified = Verdicts.of_environment(copy, origin.url, environment).verifications(environment)
+        releases = Snapshot.load_all(repository, [result, incumbent, *(item.release for item in verified)])
+        model = releases[result]
+        best = gates.anchor(model, verified, releases, declared.max_mean_loss)
         # By the code of the release that runs here: it is the only code that may.
-        compare = Comparer(origin, cache, lambda: incumbent)
-        return gates.judge(repository, result, incumbent, declared, compare, best)
+        compare = Comparer(repository, origin, cache, lambda: incumbent)
+        return gates.judge(model, releases[incumbent], declared, compare, best)
 
 
 def _equal(repository: Repository, base: str, result: str, parent: str) -> bool:
@@ -180,7 +178,7 @@ def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
     content = repository.read(result, EVALUATION)
     if content is None:
         raise CandidateError(f"{EVALUATION}: missing in {result}; run the evaluate stage first")
-    metrics = evaluation(repository, result)
+    metrics = evaluation(content, result)
     message = (
         f"Candidate: mean accuracy {metrics.mean_accuracy:.4f}\n\n"
         f"Trained by run {run_id} from {base[:12]}.\n"

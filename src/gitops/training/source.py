@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from gitops.errors import ParseError, RuleError
+from gitops.findings import Finding
 from gitops.git.repository import Repository
 from gitops.release.environments import EARLIER, Environments
 from gitops.text import parse
@@ -47,10 +48,9 @@ def source(environment: str, ref: str, release: str, *, environments: Environmen
         return ref or "main"
     if ref not in ("", release):
         shown = "".join(letter if letter.isprintable() else "?" for letter in ref)[:80]
-        raise RuleError(
-            f"ref: {environment} trains its release's own commit, {release[:12]}, and not {shown}; "
-            f"leave ref empty, or train {shown} where environment.yaml has training: true"
-        )
+        problem = f"{environment} trains its release's own commit, {release[:12]}, and not {shown}"
+        right = f"leave ref empty, or train {shown} where environment.yaml has training: true"
+        raise RuleError(Finding("ref", problem, right))
     return release
 
 
@@ -100,10 +100,8 @@ def admit(
             problem = f"{one_line(file.path)} does not stand for one file beside it"
         else:
             continue
-        raise RuleError(
-            f"{commit[:12]}: {problem}, and {environment} runs the code of its release alone; "
-            "start the run again"
-        )
+        problem += f", and {environment} runs the code of its release alone"
+        raise RuleError(Finding(commit[:12], problem, "start the run again"))
 
 
 def admit_storage(commit: str, config: bytes | None, trusted: bytes | None) -> None:
@@ -122,10 +120,8 @@ def admit_storage(commit: str, config: bytes | None, trusted: bytes | None) -> N
 
     """
     if config != trusted:
-        raise RuleError(
-            f"{commit[:12]}: .dvc/config: differs from that of main; merge its change first, or take main's: "
-            "git checkout main -- .dvc/config"
-        )
+        right = "merge its change first, or take main's: git checkout main -- .dvc/config"
+        raise RuleError(Finding(f"{commit[:12]}: .dvc/config", "differs from that of main", right))
 
 
 def admit_paths(environment: str, release: str, commit: str, changed: Iterable[str]) -> None:

@@ -65,7 +65,7 @@ def verify(origin: Origin, release: str, environment: str, *, home: Path) -> Ver
 
     """
     with workspace(origin, release, home) as space:
-        claim = evaluation(space.repository, release)
+        claim = evaluation(space.repository.read(release, EVALUATION), release)
         call(["dvc", "pull", MODEL, HOLDOUT], space.path, timedelta(hours=1))
         out = space.path / "verification.json"
         command = ["python", "-m", "face_attributes", "evaluate"]

@@ -202,7 +202,7 @@ def test_a_release_of_a_newer_contract_is_refused_before_it_is_served(
     newer = lab.land({"dags/runtime.yaml": b"contract: %d\n" % needs})
     bundle.refresh()
     assert version(bundle) == served
-    refused = f"{newer[:12]}: needs runtime contract {needs}, this one is {runtime.CONTRACT}"
+    refused = f"{newer[:12]} needs runtime contract {needs}, this one is {runtime.CONTRACT}"
     assert [line for line in lines if refused in line]
     assert bundle.serving is not None
     assert (refused in str(bundle.serving.refused), bundle.serving.needs) == (True, 0)
@@ -364,7 +364,9 @@ def test_in_dev_a_merge_that_changes_no_release_stays_rejected(lab: Lab, make: M
     assert version(bundle) == better
 
 
-def test_a_rewritten_main_is_not_followed(lab: Lab, make: Make, lines: list[str]) -> None:
+def test_a_rewritten_main_is_followed_by_no_machine_of_the_environment(
+    lab: Lab, make: Make, lines: list[str], storage: Path
+) -> None:
     start = lab.tip
     good = lab.train("a")
     bundle = make("dev")
@@ -374,15 +376,44 @@ def test_a_rewritten_main_is_not_followed(lab: Lab, make: Make, lines: list[str]
         bundle.refresh()
     assert version(bundle) == good
     (line,) = lines
-    assert "main was rewritten" in line
-    assert version(make("dev")) == good
-    lab.origin.git("update-ref", "refs/heads/main", start)
-    bundle.refresh()
-    assert version(bundle) == good
+    assert f"main: was rewritten: {rewritten[:12]} does not contain {good[:12]}, which it pointed to" in line
+    assert bundle.serving is not None
+    assert (bundle.serving.commit, "was rewritten" in (bundle.serving.refused or "")) == (good, True)
+    # A machine that has never seen main as it was
+    shutil.rmtree(storage)
+    fresh = make("dev")
+    assert version(fresh) == good
+    assert fresh.serving is not None
+    assert "which dev verified last" in (fresh.serving.refused or "")
+    lab.origin.git("update-ref", "refs/heads/main", good)
+    fresh.refresh()
+    assert (version(fresh), fresh.serving and fresh.serving.refused) == (good, None)
+    # Somebody means it, as the lines say
     lab.origin.git("update-ref", "refs/heads/main", rewritten)
-    shutil.rmtree(bundle.bare_repo_path)  # as the line says
+    lab.origin.git("update-ref", "-d", f"refs/tags/verified/dev/{good[:12]}")
+    shutil.rmtree(fresh.bare_repo_path)
+    fresh.refresh()
+    assert (version(fresh), fresh.serving and fresh.serving.refused) == (rewritten, None)
+
+
+def test_a_merge_that_makes_main_a_side_branch_changes_nothing_that_is_served(lab: Lab, make: Make) -> None:
+    start = lab.tip
+    good = lab.train("a")
+    lab.release("staging")
+    bundle = make()
+    mine = lab.commit({"environments/staging/release.yaml": b"commit: null\n# mine\n"}, on=start)
+    tree = lab.origin.git("rev-parse", f"{lab.tip}^{{tree}}")
+    merge = lab.origin.commit_tree(tree, [mine, lab.tip], "Merge branch 'main'")
+    before = lab.tip
+    lab.origin.git("update-ref", "refs/heads/main", merge)
     bundle.refresh()
-    assert version(bundle) == rewritten
+    assert bundle.serving is not None
+    assert (version(bundle), bundle.serving.commit) == (good, good)
+    assert f"a merge that ends in {merge[:12]} made" in (bundle.serving.refused or "")
+    repaired = lab.origin.commit_tree(f"{merge}^{{tree}}", [before, merge], "Repair")
+    lab.origin.git("update-ref", "refs/heads/main", repaired)
+    bundle.refresh()
+    assert bundle.serving.refused is None
 
 
 def test_without_the_remote_the_last_good_release_is_served(lab: Lab, make: Make, lines: list[str]) -> None:

@@ -8,9 +8,18 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from gitops.cli import app
-from gitops.diff.diff import Change, Difference, Section, compare
+from gitops.diff.diff import Change, Difference, Section
+from gitops.diff.diff import compare as compare_snapshots
+from gitops.git.repository import Repository
+from gitops.release.snapshot import Snapshot
 from tests.support.figures import model_files
 from tests.support.lab import Lab
+
+
+def compare(repository: Repository, before: str | None, after: str | None) -> Difference:
+    old, new = (Snapshot.load(repository, commit) if commit else None for commit in (before, after))
+    return compare_snapshots(repository, old, new)
+
 
 LOCK = """schema: '2.0'
 stages:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gitops.dvc import lockfile, parameters, provenance
-from gitops.dvc.lockfile import recorded
+from gitops.dvc import parameters, provenance
+from gitops.dvc.lockfile import Lock
 from gitops.dvc.provenance import of_commit, parameter_faults
 from gitops.errors import ProvenanceError
 from gitops.git.repository import Repository
@@ -254,14 +254,15 @@ def test_what_dvc_yaml_drops_is_held_against_the_record(
 
 
 def test_the_record_that_a_renamed_stage_leaves_behind_does_not_count(work: Work) -> None:
-    path, made = "models/model.onnx", recorded(work.repository, "HEAD", "models/model.onnx")
+    path, made = "models/model.onnx", Lock.load(work.repository, "HEAD").recorded("models/model.onnx")
     lock = yaml.safe_load(work.read("dvc.lock"))
     former = {"cmd": "x", "outs": [{"path": path, "hash": "md5", "md5": MD5, "size": 3}]}
     lock["stages"] = {"former": former} | lock["stages"]
     commit = work.commit({"dvc.lock": yaml.safe_dump(lock, sort_keys=False)})
     assert of_commit(work.repository, commit).belongs
-    assert recorded(work.repository, commit, path) == made
-    assert lockfile.digest(work.repository, commit, path) == made.md5
+    lock = Lock.load(work.repository, commit)
+    assert lock.recorded(path) == made
+    assert lock.digest(path) == made.md5
 
 
 def test_a_lock_that_contradicts_itself_is_named(work: Work) -> None:
@@ -336,8 +337,8 @@ def test_what_dvc_cannot_read_is_told_in_a_line(
     lock = "schema: '2.0'\nstages:\n  a: {cmd: x}\n  c: {cmd: y}\n"
     with pytest.raises(ProvenanceError) as caught:
         of_commit(work.repository, work.commit({"dvc.lock": lock} | files))
-    assert caught.value.file == file
-    assert says in caught.value.problem
+    assert caught.value.finding.subject == file
+    assert says in caught.value.finding.problem
     assert "\n" not in str(caught.value)
 
 
@@ -481,5 +482,5 @@ def test_a_value_that_cannot_be_read_is_a_fault_of_its_file(work: Work, value: s
     files = {"params.yaml": f"profile: {value}\n", parameters.SCHEMA: schema}
     commit = work.commit(files)
     (fault,) = parameter_faults(work.repository, commit, commit)
-    assert fault.file == "params.yaml"
+    assert fault.subject == "params.yaml"
     assert "too much memory" not in fault.problem

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gitops.dvc import remote as storage
+from gitops.dvc.lockfile import Lock
 from gitops.dvc.remote import MODEL, Presence, Storage
 from gitops.errors import RuleError
 from gitops.promotion.check import check
@@ -38,7 +39,7 @@ def put(remote: Path, content: bytes = CONTENT) -> Path:
 
 
 def objection(lab: Lab, files: dict[str, bytes], **options: bool) -> str:
-    finding = Storage(lab.clone.path, **options).presence(lab.origin, lab.commit(files)).finding
+    finding = Storage(lab.clone.path, **options).presence(Lock.load(lab.origin, lab.commit(files))).finding
     return str(finding or "")
 
 
@@ -72,7 +73,7 @@ def test_what_the_remote_does_not_hold(lab: Lab, dvc_remote: Path) -> None:
 def test_no_remote_at_all(lab: Lab) -> None:
     assert "no DVC remote is configured; configure one" in objection(lab, trained())
     optional = Storage(lab.clone.path, optional=True)
-    assert optional.presence(lab.origin, lab.commit(trained())) == Presence(checked=False)
+    assert optional.presence(Lock.load(lab.origin, lab.commit(trained()))) == Presence(checked=False)
 
 
 def test_a_remote_that_does_not_answer_is_not_none(lab: Lab, dvc_remote: Path) -> None:

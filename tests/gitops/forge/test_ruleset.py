@@ -140,7 +140,9 @@ def test_owners_whom_github_does_not_know(forge: Forge, monkeypatch: pytest.Monk
     ]
     github = client(forge, contents="read")
     line = ".github/CODEOWNERS:5: Unknown owner: * owners@visage.invalid"
-    assert unknown_owners(github) == [line]
+    assert [str(finding) for finding in unknown_owners(github)] == [
+        f"{line}; name a user or a team who can write here"
+    ]
     monkeypatch.setenv("GITHUB_API_URL", f"{forge.url}/api")
     monkeypatch.setenv("GITHUB_REPOSITORY", NAME)
     monkeypatch.setenv("GITHUB_TOKEN", forge.token("admin", {"administration": "write", "contents": "read"}))

@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from gitops.cli import app
 from gitops.errors import ComparisonError, NotComparableError
 from gitops.gates.comparer import Comparer
+from gitops.gates.comparison import Comparison
+from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
+from gitops.release.snapshot import Snapshot
 from tests.support import colours
 from tests.support.figures import COMPARISON, model_files
 from tests.support.lab import ROOT, Lab
@@ -103,7 +106,23 @@ def said() -> list[str]:
 @pytest.fixture
 def comparer(lab: Lab, tmp_path: Path, said: list[str]) -> Comparer:
     main = lab.origin.resolve
-    return Comparer(Origin(str(lab.origin.path)), tmp_path / "gates", lambda: main("main"), said.append)
+    return Comparer(
+        lab.clone, Origin(str(lab.origin.path)), tmp_path / "gates", lambda: main("main"), said.append
+    )
+
+
+def ask(
+    comparer: Comparer,
+    repository: Repository,
+    model: str,
+    incumbent: str,
+    *,
+    images: str | None = None,
+    refresh: bool = False,
+) -> Comparison:
+    new, old = (Snapshot.load(repository, commit) for commit in (model, incumbent))
+    judged_by = Snapshot.load(repository, images) if images else None
+    return comparer(new, old, images=judged_by, refresh=refresh)
 
 
 def sha256(content: bytes) -> str:
@@ -115,7 +134,7 @@ def test_both_models_answer_the_images_that_the_incumbent_was_judged_by(
 ) -> None:
     old, new = works.release(b"old", b"old images"), works.release(b"new", b"new images")
     for images, content in ((None, b"new images"), (old, b"old images"), (old, b"old images")):
-        found = comparer(works.checkout, new, old, images=images)
+        found = ask(comparer, works.checkout, new, old, images=images)
         assert found.holdout_sha256 == sha256(content)
     assert len(said) == 2
     assert works.lab.origin.resolve("main") == new
@@ -127,7 +146,7 @@ def test_models_are_not_compared_without_the_libraries_of_the_model_code(
     old, new = works.release(b"old"), works.release(b"new")
     monkeypatch.setattr("gitops.gates.comparer.installed", lambda library: library != "onnxruntime")
     with pytest.raises(ComparisonError, match="not installed beside gitops; run make setup-gates"):
-        comparer(works.checkout, new, old)
+        ask(comparer, works.checkout, new, old)
 
 
 def test_images_that_the_remote_lost_or_spoilt_fail_the_comparison(works: Works, comparer: Comparer) -> None:
@@ -136,15 +155,15 @@ def test_images_that_the_remote_lost_or_spoilt_fail_the_comparison(works: Works,
     stored = works.remote / "files" / "md5" / digest[:2] / digest[2:]
     stored.write_bytes(b"other images")
     with pytest.raises(ComparisonError, match="has another digest"):
-        comparer(works.checkout, new, old, images=old)
+        ask(comparer, works.checkout, new, old, images=old)
     stored.unlink()
     with pytest.raises(ComparisonError, match="has no such object"):
-        comparer(works.checkout, new, old, images=old)
+        ask(comparer, works.checkout, new, old, images=old)
 
 
 def test_both_models_answer_the_images_of_the_commit(works: Works, comparer: Comparer) -> None:
     old, new = works.release(b"old", b"old images"), works.release(b"new", b"new images")
-    found = comparer(works.checkout, new, old)
+    found = ask(comparer, works.checkout, new, old)
     digests = (found.model_sha256, found.incumbent_sha256, found.holdout_sha256)
     assert digests == (sha256(b"new"), sha256(b"old"), sha256(b"new images"))
 
@@ -155,7 +174,7 @@ def test_a_known_comparison_needs_nobody_and_no_time(
     old, new = works.release(b"old"), works.release(b"new")
     works.write("README.md", "the same models in another commit")
     again = works.land("News")
-    first = comparer(works.checkout, new, old)
+    first = ask(comparer, works.checkout, new, old)
     dvc_remote.rename(dvc_remote.with_name("gone"))
     main = works.checkout.resolve("HEAD")
     works.lab.origin.path.rename(works.lab.origin.path.with_name("gone.git"))
@@ -163,7 +182,7 @@ def test_a_known_comparison_needs_nobody_and_no_time(
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        assert comparer(works.checkout, new, old) == comparer(works.checkout, again, old) == first
+        assert ask(comparer, works.checkout, new, old) == ask(comparer, works.checkout, again, old) == first
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 2, "the quickest, since others may have the cores"
     assert said == [f"Comparing the models of {new[:12]} and {old[:12]} on the same images ..."]
@@ -173,13 +192,13 @@ def test_one_from_another_time_is_made_anew_where_that_is_asked_for(
     works: Works, comparer: Comparer, said: list[str]
 ) -> None:
     old, new = works.release(b"old"), works.release(b"new")
-    comparer(works.checkout, new, old)
-    assert comparer(works.checkout, new, old, refresh=True) == comparer(works.checkout, new, old)
+    ask(comparer, works.checkout, new, old)
+    assert ask(comparer, works.checkout, new, old, refresh=True) == ask(comparer, works.checkout, new, old)
     assert len(said) == 1, "its own is as new as can be"
-    later = Comparer(comparer.origin, comparer.home, comparer.code, said.append)
-    later(works.checkout, new, old)
+    later = Comparer(works.checkout, comparer.origin, comparer.home, comparer.code, said.append)
+    ask(later, works.checkout, new, old)
     assert len(said) == 1
-    later(works.checkout, new, old, refresh=True)
+    ask(later, works.checkout, new, old, refresh=True)
     assert len(said) == 2
 
 
@@ -189,16 +208,16 @@ def test_other_images_or_models_are_another_comparison(
     old, new = works.release(b"old"), works.release(b"new")
     more = works.release(b"new", b"more images")
     for one, other in ((new, old), (more, old), (old, new), (new, old)):
-        comparer(works.checkout, one, other)
+        ask(comparer, works.checkout, one, other)
     assert len(said) == 3
 
 
 def test_a_damaged_note_is_made_anew(works: Works, comparer: Comparer, said: list[str]) -> None:
     old, new = works.release(b"old"), works.release(b"new")
-    first = comparer(works.checkout, new, old)
+    first = ask(comparer, works.checkout, new, old)
     (note,) = (comparer.home / "comparisons").iterdir()
     note.write_text("{")
-    assert comparer(works.checkout, new, old) == first
+    assert ask(comparer, works.checkout, new, old) == first
     assert len(said) == 2
     assert [file.name for file in (comparer.home / "comparisons").iterdir()] == [note.name]
 
@@ -209,7 +228,7 @@ def test_without_a_dvc_remote_nothing_can_be_compared(
     old, new = works.release(b"old"), works.release(b"new")
     (isolated_home / "dvc" / "config").unlink()
     with pytest.raises(NotComparableError, match=f"no DVC remote is configured for {new[:12]}"):
-        comparer(works.checkout, new, old)
+        ask(comparer, works.checkout, new, old)
 
 
 def test_the_checkout_s_own_configuration_may_name_the_remote(
@@ -218,21 +237,22 @@ def test_the_checkout_s_own_configuration_may_name_the_remote(
     old, new = works.release(b"old"), works.release(b"new")
     (isolated_home / "dvc" / "config").rename(tmp_path / "config.local")
     origin = Origin(str(works.lab.origin.path), dvc_config=tmp_path / "config.local")
-    found = Comparer(origin, comparer.home, comparer.code)(works.checkout, new, old)
+    other = Comparer(works.checkout, origin, comparer.home, comparer.code)
+    found = ask(other, works.checkout, new, old)
     assert found.model_sha256 == sha256(b"new")
 
 
 def test_a_repository_without_dvc(lab: Lab, comparer: Comparer) -> None:
     old, new = lab.train("a"), lab.train("b")
     with pytest.raises(NotComparableError, match="is not under DVC"):
-        comparer(lab.origin, new, old)
+        ask(comparer, lab.origin, new, old)
 
 
 def test_a_remote_that_does_not_deliver(works: Works, comparer: Comparer, dvc_remote: Path) -> None:
     old, new = works.release(b"old"), works.release(b"new")
     shutil.rmtree(dvc_remote / "files")
     with pytest.raises(ComparisonError, match=r"the DVC remote has no such object: ") as caught:
-        comparer(works.checkout, new, old)
+        ask(comparer, works.checkout, new, old)
     assert not isinstance(caught.value, NotComparableError)
     assert "\n" not in str(caught.value)
     assert not (comparer.home / "comparisons").exists()
@@ -241,7 +261,7 @@ def test_a_remote_that_does_not_deliver(works: Works, comparer: Comparer, dvc_re
 def test_what_the_code_of_main_cannot_compare(works: Works, comparer: Comparer) -> None:
     old, new = works.release(b"old"), works.release(b"broken")
     with pytest.raises(ComparisonError, match="not a readable ONNX file"):
-        comparer(works.checkout, new, old)
+        ask(comparer, works.checkout, new, old)
 
 
 def test_a_commit_that_records_another_model(works: Works, comparer: Comparer) -> None:
@@ -250,16 +270,16 @@ def test_a_commit_that_records_another_model(works: Works, comparer: Comparer) -
     path = works.checkout.path / "metrics/evaluation.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_sha256": "0" * 64}))
     with pytest.raises(ComparisonError, match="records 000000000000"):
-        comparer(works.checkout, works.land("Claim"), old)
+        ask(comparer, works.checkout, works.land("Claim"), old)
 
 
 def test_a_commit_without_a_hold_out_or_a_model(works: Works, comparer: Comparer) -> None:
     start, old = works.lab.tip, works.release(b"old")
     with pytest.raises(ComparisonError, match=r"metrics/evaluation\.json: missing"):
-        comparer(works.checkout, old, start)
+        ask(comparer, works.checkout, old, start)
     works.write("dvc.lock", "schema: '2.0'\n")
     with pytest.raises(ComparisonError, match=r"records no data/holdout\.parquet"):
-        comparer(works.checkout, works.land("Lost"), old)
+        ask(comparer, works.checkout, works.land("Lost"), old)
 
 
 def branch(works: Works, name: str, commit: str, main: str) -> None:
@@ -281,17 +301,17 @@ def test_a_branch_does_not_compare_itself(works: Works, comparer: Comparer, tmp_
     works.write("dvc.py", f"open({str(mark)!r}, 'w').close()\n")
     branch(works, "flattering", works.land("Flatter"), main)
     for commit in ("flattering", "honest"):
-        found = comparer(works.checkout, works.lab.origin.resolve(commit), main)
+        found = ask(comparer, works.checkout, works.lab.origin.resolve(commit), main)
         assert (found.model_sha256, found.incumbent_sha256) == (sha256(b"new"), sha256(b"old"))
     assert not mark.exists()
 
 
 def test_a_comparison_of_other_code_is_another_one(works: Works, comparer: Comparer, said: list[str]) -> None:
     old, new = works.release(b"old"), works.release(b"new")
-    comparer(works.checkout, new, old)
+    ask(comparer, works.checkout, new, old)
     works.write("src/face_attributes/__main__.py", COMPARE + "# other code\n")
     works.land("Compare otherwise")
-    comparer(works.checkout, new, old)
+    ask(comparer, works.checkout, new, old)
     assert len(said) == 2
 
 
@@ -315,7 +335,7 @@ def test_a_branch_names_no_storage_and_takes_none_away(
         else:
             works.write(".dvc/config", config)
         branch(works, "other", works.land("Move the storage"), main)
-        found = comparer(works.checkout, works.lab.origin.resolve("other"), main)
+        found = ask(comparer, works.checkout, works.lab.origin.resolve("other"), main)
         assert found.model_sha256 == sha256(f"new {number}".encode()), new
         works.checkout.git("reset", "-q", "--hard", main)
     assert not mark.exists()

@@ -1,7 +1,7 @@
 import json
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
@@ -13,27 +13,26 @@ from gitops.errors import ComparisonError, GateError, NotComparableError
 from gitops.gates import gates
 from gitops.gates.comparison import Comparison, Rare, parse
 from gitops.gates.gates import GateResult, judge, tolerance
-from gitops.git.repository import Repository
 from gitops.model.evaluation import Evaluation
 from gitops.paths import EVALUATION, EXPORT
 from gitops.release import settings
-from gitops.release.verdicts import Verdict, Verdicts, record
+from gitops.release.settings import Settings
+from gitops.release.snapshot import Snapshot
+from gitops.release.verdicts import Verdict
 from tests.support.figures import COMPARISON, model_files
-from tests.support.lab import Lab
+from tests.support.lab import ROOT
+from tests.support.snapshots import release
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def record_verdict(lab: Lab, verdict: Verdict) -> None:
-    record(lab.clone, lab.remote, verdict, lab.key(verdict.environment))
+SETTINGS = (ROOT / settings.path_of("dev")).read_text()
+DEV = Settings.from_file(SETTINGS.encode(), "dev")
 
 
-def dev(lab: Lab) -> settings.Settings:
-    return settings.Settings.from_file(lab.origin.read("main", settings.path_of("dev")) or b"", "dev")
+def trained(name: str, accuracy: float = 0.9, **options: Any) -> Snapshot:
+    return release(model_files(name, accuracy, **options))
 
 
-def outcome(lab: Lab, commit: str, incumbent: str | None = None) -> dict[str, bool]:
-    return {row.gate: row.ok for row in judge(lab.origin, commit, incumbent, dev(lab))}
+def outcome(commit: Snapshot, incumbent: Snapshot | None = None) -> dict[str, bool]:
+    return {row.gate: row.ok for row in judge(commit, incumbent, DEV)}
 
 
 def regression(rows: list[GateResult]) -> GateResult:
@@ -52,28 +51,28 @@ def compared(change: dict[str, Any] | None = None) -> Comparison:
     return parse(json.dumps(found).encode(), "comparison")
 
 
-def beside(lab: Lab, change: dict[str, Any] | None = None, **limits: str) -> dict[str, GateResult]:
+def beside(change: dict[str, Any] | None = None, **limits: str) -> dict[str, GateResult]:
     """The rows of a new model beside an incumbent, by their gates."""
-    incumbent, commit = lab.train("a"), lab.train("b")
-    asked: list[tuple[str, str]] = []
+    incumbent, commit = trained("a"), trained("b")
+    asked: list[tuple[Snapshot, Snapshot]] = []
 
-    def compare(repository: Repository, one: str, other: str, /, *, refresh: bool = False) -> Comparison:
+    def compare(one: Snapshot, other: Snapshot, /, *, refresh: bool = False) -> Comparison:
         asked.append((one, other))
         return compared(change)
 
-    content = (lab.origin.read("main", settings.path_of("dev")) or b"").decode()
+    content = SETTINGS
     for key, value in limits.items():
         content = re.sub(rf"^{key}=.*$", f"{key}={value}", content, flags=re.MULTILINE)
-    rows = judge(lab.origin, commit, incumbent, settings.Settings.from_file(content.encode(), "dev"), compare)
+    rows = judge(commit, incumbent, Settings.from_file(content.encode(), "dev"), compare)
     found = {row.gate: row for row in rows}
     # A latency that would refuse the model is measured again.
     assert asked == [(commit, incumbent)] * (1 if found["latency"].ok else 2)
     return found
 
 
-def test_a_good_first_model_passes(lab: Lab) -> None:
-    commit = lab.train("a")
-    assert outcome(lab, commit) == {
+def test_a_good_first_model_passes() -> None:
+    commit = trained("a")
+    assert outcome(commit) == {
         "profile": True,
         "mean accuracy": True,
         "ONNX equals PyTorch": True,
@@ -82,51 +81,49 @@ def test_a_good_first_model_passes(lab: Lab) -> None:
     }
 
 
-def test_limits_are_inclusive(lab: Lab) -> None:
-    commit = lab.train("a", 0.85, difference=1e-3)
-    assert all(outcome(lab, commit).values())
+def test_limits_are_inclusive() -> None:
+    commit = trained("a", 0.85, difference=1e-3)
+    assert all(outcome(commit).values())
 
 
 @pytest.mark.parametrize(
     ("accuracy", "samples", "ok"), [(0.89, 2000, True), (0.87, 2000, False), (0.89, 10**6, False)]
 )
-def test_the_incumbent_counts_beyond_the_luck_of_sampling(
-    lab: Lab, accuracy: float, samples: int, ok: bool
-) -> None:
-    incumbent = lab.train("a", 0.9, samples=samples)
-    commit = lab.train("b", accuracy, samples=samples)
-    assert outcome(lab, commit, incumbent)["no worse than the incumbent"] is ok
+def test_the_incumbent_counts_beyond_the_luck_of_sampling(accuracy: float, samples: int, ok: bool) -> None:
+    incumbent = trained("a", 0.9, samples=samples)
+    commit = trained("b", accuracy, samples=samples)
+    assert outcome(commit, incumbent)["no worse than the incumbent"] is ok
 
 
-def test_an_incumbent_without_figures_is_no_obstacle(lab: Lab) -> None:
-    incumbent = lab.tip
-    assert "no worse than the incumbent" not in outcome(lab, lab.train("a"), incumbent)
+def test_an_incumbent_without_figures_is_no_obstacle() -> None:
+    incumbent = release({})
+    assert "no worse than the incumbent" not in outcome(trained("a"), incumbent)
 
 
-def test_another_hold_out_cannot_be_compared(lab: Lab) -> None:
+def test_another_hold_out_cannot_be_compared() -> None:
     def lock(digest: str) -> dict[str, bytes]:
         out = f"    - path: data/holdout.parquet\n      md5: {digest}\n"
         return {"dvc.lock": f"stages:\n  tune: {{}}\n  prepare:\n    cmd: x\n    outs:\n{out}".encode()}
 
-    incumbent = lab.land(model_files("a", 0.95) | lock("a" * 32))
-    same = lab.land(model_files("b", 0.9) | lock("a" * 32))
-    other = lab.land(model_files("b", 0.9) | lock("b" * 32))
-    assert outcome(lab, same, incumbent)["no worse than the incumbent"] is False
-    row = regression(judge(lab.origin, other, incumbent, dev(lab)))
+    incumbent = release(model_files("a", 0.95) | lock("a" * 32))
+    same = release(model_files("b", 0.9) | lock("a" * 32))
+    other = release(model_files("b", 0.9) | lock("b" * 32))
+    assert outcome(same, incumbent)["no worse than the incumbent"] is False
+    row = regression(judge(other, incumbent, DEV))
     assert (row.value, row.limit) == (
         "0.9000 on other images",
         "a comparison on the same images (models are not compared here)",
     )
     assert not row.ok
     assert "dvc remote add --default" in row.remedy
-    assert gates.holdout(lab.origin, other) == "b" * 32
+    assert other.holdout == "b" * 32
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"stages: {a: 5}", b"stages: []", b"\xff"])
-def test_a_lock_that_dvc_did_not_write(lab: Lab, content: bytes) -> None:
-    broken = lab.land({"dvc.lock": content})
+def test_a_lock_that_dvc_did_not_write(content: bytes) -> None:
+    broken = release({"dvc.lock": content})
     with pytest.raises(GateError, match=r"dvc\.lock in .*: not written by DVC"):
-        gates.holdout(lab.origin, broken)
+        assert broken.holdout
 
 
 def test_tolerance_is_two_standard_errors_of_the_difference_by_the_recorded_intervals() -> None:
@@ -139,13 +136,13 @@ def test_tolerance_is_two_standard_errors_of_the_difference_by_the_recorded_inte
     assert tolerance(figures, without) is None
 
 
-def test_accuracies_without_intervals_are_not_compared(lab: Lab) -> None:
+def test_accuracies_without_intervals_are_not_compared() -> None:
     files = model_files("b")
     without = json.loads(files[EVALUATION])
     del without["mean_accuracy_low"]
-    incumbent = lab.train("a")
-    commit = lab.land(files | {EVALUATION: json.dumps(without).encode()})
-    row = regression(judge(lab.origin, commit, incumbent, dev(lab)))
+    incumbent = trained("a")
+    commit = release(files | {EVALUATION: json.dumps(without).encode()})
+    row = regression(judge(commit, incumbent, DEV))
     assert (row.ok, row.remedy) == (False, "run dvc repro evaluate")
 
 
@@ -158,12 +155,10 @@ def test_accuracies_without_intervals_are_not_compared(lab: Lab) -> None:
         ({"model_sha256": "0" * 64}, "exported model is the evaluated one"),
     ],
 )
-def test_what_ships_must_be_what_was_trained_and_evaluated(
-    lab: Lab, change: dict[str, object], failed: str
-) -> None:
+def test_what_ships_must_be_what_was_trained_and_evaluated(change: dict[str, object], failed: str) -> None:
     files = model_files("a")
-    commit = lab.land(files | {EXPORT: json.dumps(json.loads(files[EXPORT]) | change).encode()})
-    assert [name for name, ok in outcome(lab, commit).items() if not ok] == [failed]
+    commit = release(files | {EXPORT: json.dumps(json.loads(files[EXPORT]) | change).encode()})
+    assert [name for name, ok in outcome(commit).items() if not ok] == [failed]
 
 
 @pytest.mark.parametrize(
@@ -178,17 +173,17 @@ def test_what_ships_must_be_what_was_trained_and_evaluated(
         (EXPORT, {"variant": "int4"}, "variant"),
     ],
 )
-def test_figures_that_make_no_sense(lab: Lab, path: str, change: dict[str, object], says: str) -> None:
+def test_figures_that_make_no_sense(path: str, change: dict[str, object], says: str) -> None:
     files = model_files("a")
-    commit = lab.land(files | {path: json.dumps(json.loads(files[path]) | change).encode()})
+    commit = release(files | {path: json.dumps(json.loads(files[path]) | change).encode()})
     with pytest.raises(GateError) as caught:
-        judge(lab.origin, commit, None, dev(lab))
-    assert str(caught.value).startswith(f"{path} in {commit[:12]}: {says}")
+        judge(commit, None, DEV)
+    assert str(caught.value).startswith(f"{path} in {commit.commit[:12]}: {says}")
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_that_is_no_worse_passes_beside_the_incumbent(lab: Lab) -> None:
-    rows = beside(lab)
+def test_a_model_that_is_no_worse_passes_beside_the_incumbent() -> None:
+    rows = beside()
     assert all(row.ok for row in rows.values())
     assert rows["no worse than the incumbent"] == GateResult(
         "no worse than the incumbent",
@@ -224,10 +219,8 @@ def test_a_model_that_is_no_worse_passes_beside_the_incumbent(lab: Lab) -> None:
         ({"size.bytes": 20_000_001}, "size", "20,000,001 bytes"),
     ],
 )
-def test_what_is_worse_than_the_incumbent_fails(
-    lab: Lab, change: dict[str, Any], failed: str, value: str
-) -> None:
-    rows = beside(lab, change)
+def test_what_is_worse_than_the_incumbent_fails(change: dict[str, Any], failed: str, value: str) -> None:
+    rows = beside(change)
     assert [name for name, row in rows.items() if not row.ok] == [failed]
     assert value in rows[failed].value
 
@@ -246,65 +239,65 @@ def test_what_is_worse_than_the_incumbent_fails(
         ),
     ],
 )
-def test_what_the_limits_allow_passes(lab: Lab, change: dict[str, Any], limits: dict[str, str]) -> None:
-    assert all(row.ok for row in beside(lab, change, **limits).values())
+def test_what_the_limits_allow_passes(change: dict[str, Any], limits: dict[str, str]) -> None:
+    assert all(row.ok for row in beside(change, **limits).values())
 
 
 @pytest.mark.parametrize(("second", "passes"), [(1.9, True), (2.1, False)])
-def test_a_latency_from_another_time_refuses_no_model(lab: Lab, second: float, passes: bool) -> None:
-    incumbent, commit = lab.train("a"), lab.train("b")
+def test_a_latency_from_another_time_refuses_no_model(second: float, passes: bool) -> None:
+    incumbent, commit = trained("a"), trained("b")
     said: list[bool] = []
 
     def compare(*_: object, refresh: bool = False) -> Comparison:
         said.append(refresh)
         return compared({"latency.batch_1.ratio": second if refresh else 2.5})
 
-    rows = {row.gate: row for row in judge(lab.origin, commit, incumbent, dev(lab), compare)}
+    rows = {row.gate: row for row in judge(commit, incumbent, DEV, compare)}
     assert said == [False, True]
     assert (rows["latency"].ok, f"{second:.2f} times at batch 1" in rows["latency"].value) == (passes, True)
 
 
-def test_the_worst_attributes_are_named_first_and_not_all(lab: Lab) -> None:
+def test_the_worst_attributes_are_named_first_and_not_all() -> None:
     one = COMPARISON["per_attribute"]["Smiling"]
     many = {f"A{n}": one | {"p_worse": n / 1e5, "difference": -0.01} for n in range(9, 0, -1)}
-    row = beside(lab, {"per_attribute": many, "only_incumbent": ["B", "C", "D", "E"]})["no attribute worse"]
+    row = beside({"per_attribute": many, "only_incumbent": ["B", "C", "D", "E"]})["no attribute worse"]
     assert row.value == (
         "A1 -0.0100 (p 9e-05), A2 -0.0100 (p 0.00016), A3 -0.0100 (p 0.00021), 6 more, "
         "without B, C, D and 1 more"
     )
 
 
-def test_the_same_model_has_nothing_to_be_compared_with(lab: Lab) -> None:
-    incumbent = lab.train("a")
-    commit = lab.land({"src/new.py": b""})
+def test_the_same_model_has_nothing_to_be_compared_with() -> None:
+    incumbent = trained("a")
+    commit = trained("a")
 
     def compare(*_: object) -> Comparison:
         raise AssertionError
 
-    row = regression(judge(lab.origin, commit, incumbent, dev(lab), compare))
+    row = regression(judge(commit, incumbent, DEV, compare))
     assert (row.value, row.ok) == ("the same model", True)
 
 
-def test_where_nothing_can_compare_the_recorded_accuracies_decide_and_the_row_says_why(lab: Lab) -> None:
-    incumbent, commit, worse = lab.train("a"), lab.train("b", 0.89), lab.train("c", 0.87)
+def test_where_nothing_can_compare_the_recorded_accuracies_decide_and_the_row_says_why() -> None:
+    incumbent, commit, worse = trained("a"), trained("b", 0.89), trained("c", 0.87)
 
     def compare(*_: object) -> Comparison:
         raise NotComparableError("no DVC remote")
 
-    row = regression(judge(lab.origin, commit, incumbent, dev(lab), compare))
+    row = regression(judge(commit, incumbent, DEV, compare))
     assert row.limit.startswith("at least 0.88")
     assert row.limit.endswith(" (two standard errors less: no DVC remote)")
     assert row.ok
-    assert not regression(judge(lab.origin, worse, incumbent, dev(lab), compare)).ok
+    assert not regression(judge(worse, incumbent, DEV, compare)).ok
 
 
-def test_a_comparison_that_fails_fails_the_gate(lab: Lab) -> None:
-    incumbent, commit = lab.train("a"), lab.train("b")
+def test_a_comparison_that_fails_fails_the_gate() -> None:
+    incumbent, commit = trained("a"), trained("b")
 
     def compare(*_: object) -> Comparison:
         raise ComparisonError("the DVC remote is down")
 
-    rows = judge(lab.origin, commit, incumbent, dev(lab), compare)
+    rows = judge(commit, incumbent, DEV, compare)
     assert [str(row) for row in rows if not row.ok] == [
         "no worse than the incumbent: not known: the DVC remote is down, a comparison on the same images is "
         "asked for"
@@ -320,14 +313,14 @@ def source(name: str) -> dict[str, bytes]:
     return {"params.yaml": f"data:\n  source: {name}\n".encode()}
 
 
-Asked = list[tuple[str, str | None]]
+Asked = list[tuple[Snapshot, Snapshot | None]]
 
 
-def comparing(asked: Asked, change: dict[str, Any] | None = None, of: str | None = None) -> Any:
+def comparing(asked: Asked, change: dict[str, Any] | None = None, of: Snapshot | None = None) -> Any:
     """A comparison that notes whom it was asked about; `change` is what is found, of `of` or of all."""
 
     def compare(
-        _: Repository, commit: str, other: str, /, *, images: str | None = None, refresh: bool = False
+        _: Snapshot, other: Snapshot, /, *, images: Snapshot | None = None, refresh: bool = False
     ) -> Comparison:
         asked.append((other, images))
         return compared(change if of in (None, other) else None)
@@ -335,13 +328,13 @@ def comparing(asked: Asked, change: dict[str, Any] | None = None, of: str | None
     return compare
 
 
-def test_the_best_release_is_a_second_comparison_on_the_same_images(lab: Lab) -> None:
-    best, incumbent, commit = lab.train("a"), lab.train("b"), lab.train("c")
+def test_the_best_release_is_a_second_comparison_on_the_same_images() -> None:
+    best, incumbent, commit = trained("a"), trained("b"), trained("c")
     asked: Asked = []
     # 0.004 lost for sure, where the incumbent has lost most of that already
     lost = {"mean_accuracy.difference": -0.006, "mean_accuracy.low": -0.007, "mean_accuracy.high": -0.005}
     compare = comparing(asked, lost, best)
-    rows = {row.gate: row for row in judge(lab.origin, commit, incumbent, dev(lab), compare, best)}
+    rows = {row.gate: row for row in judge(commit, incumbent, DEV, compare, best)}
     assert asked == [(incumbent, None), (best, None)]
     assert [name for name, row in rows.items() if not row.ok] == ["no worse than the best release"]
     assert rows["no worse than the best release"].limit == "p of a loss over 0.003 over 0.015 (Holm)"
@@ -351,130 +344,102 @@ def test_the_best_release_is_a_second_comparison_on_the_same_images(lab: Lab) ->
         "mean_accuracy.low": -0.0055,
         "mean_accuracy.high": -0.0015,
     }
-    assert all(
-        row.ok for row in judge(lab.origin, commit, incumbent, dev(lab), comparing([], within, best), best)
-    )
+    assert all(row.ok for row in judge(commit, incumbent, DEV, comparing([], within, best), best))
 
 
-def test_an_attribute_that_the_best_release_had_is_named_with_it(lab: Lab) -> None:
-    best, incumbent, commit = lab.train("a"), lab.train("b"), lab.train("c")
+def test_an_attribute_that_the_best_release_had_is_named_with_it() -> None:
+    best, incumbent, commit = trained("a"), trained("b"), trained("c")
     change = {"per_attribute.Male.p_worse": 0.0001, "per_attribute.Male.difference": -0.03}
-    rows = judge(lab.origin, commit, incumbent, dev(lab), comparing([], change, best), best)
+    rows = judge(commit, incumbent, DEV, comparing([], change, best), best)
     (failed,) = [row for row in rows if not row.ok]
     assert failed.value == "Male -0.0300 (p 0.0004, against the best release)"
 
 
-def test_the_best_release_is_compared_where_what_runs_has_no_figures(lab: Lab) -> None:
-    without, best, commit = lab.tip, lab.train("a"), lab.train("b")
+def test_the_best_release_is_compared_where_what_runs_has_no_figures() -> None:
+    without, best, commit = release({}), trained("a"), trained("b")
     asked: Asked = []
     lost = {"mean_accuracy.difference": -0.02, "mean_accuracy.low": -0.021, "mean_accuracy.high": -0.019}
     for incumbent in (None, without):
-        rows = judge(lab.origin, commit, incumbent, dev(lab), comparing(asked, lost, best), best)
+        rows = judge(commit, incumbent, DEV, comparing(asked, lost, best), best)
         assert [row.gate for row in rows if not row.ok] == ["no worse than the best release"]
     assert asked == [(best, None)] * 2
 
 
-def test_a_comparison_that_fails_is_told_of_the_release_that_it_is_with(lab: Lab) -> None:
-    best, incumbent, commit = lab.train("a"), lab.train("b"), lab.train("c")
+def test_a_comparison_that_fails_is_told_of_the_release_that_it_is_with() -> None:
+    best, incumbent, commit = trained("a"), trained("b"), trained("c")
 
-    def compare(_: Repository, __: str, other: str, /, **___: Any) -> Comparison:
+    def compare(_: Snapshot, other: Snapshot, /, **__: Any) -> Comparison:
         if other == best:
             raise ComparisonError("the model of the release is gone")
         return compared()
 
-    rows = judge(lab.origin, commit, incumbent, dev(lab), compare, best)
+    rows = judge(commit, incumbent, DEV, compare, best)
     (failed,) = [row for row in rows if not row.ok]
     assert (failed.gate, failed.value) == (
         "no worse than the best release",
         "not known: the model of the release is gone",
     )
-    assert failed.remedy.endswith(f"git push origin --delete refs/tags/verified/dev/{best[:12]}")
+    assert failed.remedy.endswith(f"git push origin --delete refs/tags/verified/dev/{best.commit[:12]}")
 
 
-def test_one_model_is_compared_once(lab: Lab) -> None:
-    incumbent, commit = lab.train("a"), lab.train("b")
+def test_one_model_is_compared_once() -> None:
+    incumbent, commit = trained("a"), trained("b")
     for best in (incumbent, commit):
         asked: Asked = []
-        judge(lab.origin, commit, incumbent, dev(lab), comparing(asked), best)
+        judge(commit, incumbent, DEV, comparing(asked), best)
         assert asked == [(incumbent, None)]
 
 
-def test_a_hold_out_that_changed_makes_nothing_easier(lab: Lab) -> None:
-    incumbent = lab.land(model_files("a") | lock("a" * 32) | source("synthetic"))
-    commit = lab.land(model_files("b", 0.95) | lock("b" * 32))
+def test_a_hold_out_that_changed_makes_nothing_easier() -> None:
+    incumbent = release(model_files("a") | lock("a" * 32) | source("synthetic"))
+    commit = release(model_files("b", 0.95) | lock("b" * 32) | source("synthetic"))
     asked: Asked = []
     compare = comparing(asked)
-    rows = judge(lab.origin, commit, incumbent, dev(lab), compare)
+    rows = judge(commit, incumbent, DEV, compare)
     assert asked == [(incumbent, None), (incumbent, incumbent)]
     assert all(row.ok for row in rows)
 
-    def worse_on_the_old_images(*_: object, images: str | None = None, refresh: bool = False) -> Comparison:
+    def worse_on_the_old_images(
+        *_: object, images: Snapshot | None = None, refresh: bool = False
+    ) -> Comparison:
         return compared({"mean_accuracy.p_worse": 0.0001} if images else None)
 
-    row = regression(judge(lab.origin, commit, incumbent, dev(lab), worse_on_the_old_images))
+    row = regression(judge(commit, incumbent, DEV, worse_on_the_old_images))
     assert not row.ok
     assert row.value.endswith("p 0.0002) on its own hold-out set")
     # Of another source, what a release was judged by shows something else
-    other = lab.land(model_files("c") | lock("c" * 32) | source("celeba"))
+    other = release(model_files("c") | lock("c" * 32) | source("celeba"))
     asked.clear()
-    judge(lab.origin, other, incumbent, dev(lab), compare)
+    judge(other, incumbent, DEV, compare)
     assert asked == [(incumbent, None)]
 
 
-def test_the_best_release_is_the_earliest_within_the_margin_of_the_highest(lab: Lab) -> None:
-    limits = dev(lab)
-
-    def anchor(commit: str) -> str | None:
-        state = lab.state()
-        return gates.anchor(lab.clone, state.verdicts, "dev", commit, limits)
-
-    head = lab.land(model_files("x") | source("synthetic"))
-    assert anchor(head) is None
-    releases = []
-    for number, accuracy in enumerate((0.90, 0.931, 0.933, 0.92)):
-        commit = lab.land(model_files(f"m{number}") | source("synthetic"))
-        verdict = lab.verdict("dev", commit, at=START + timedelta(days=number))
-        record_verdict(lab, verdict.model_copy(update={"measured_accuracy": accuracy}))
-        releases.append(commit)
-    assert anchor(head) == releases[1]
-    photographs = lab.land(model_files("p") | source("celeba"))
-    assert anchor(photographs) is None
-    lab.verify("dev", releases[1], "rejected")
-    assert anchor(head) == releases[2]
+def test_the_best_release_is_the_earliest_within_the_margin_of_the_highest() -> None:
+    head = release(model_files("x") | source("synthetic"))
+    assert gates.anchor(head, [], {}, 0.003) is None
+    accuracies = (0.90, 0.931, 0.933, 0.92)
+    known = [release(model_files(f"m{number}") | source("synthetic")) for number in range(len(accuracies))]
+    releases = {one.commit: one for one in known}
+    verdicts = [verdict(one, accuracy) for one, accuracy in zip(known, accuracies, strict=True)]
+    assert gates.anchor(head, verdicts, releases, 0.003) == known[1]
+    assert gates.anchor(head, [verdicts[0], *verdicts[2:]], releases, 0.003) == known[2]
+    assert gates.anchor(release(source("celeba")), verdicts, releases, 0.003) is None
+    # Not one that is not here, nor one that nobody measured
+    without = [verdict(release({}), 0.99), verdict(known[3], None), *verdicts]
+    assert gates.anchor(head, without, releases, 0.003) == known[1]
 
 
-def test_git_is_asked_as_often_for_many_releases_as_for_one(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    releases = [
-        lab.land(
-            model_files(f"m{number}") | source("synthetic" if number else "celeba") | {"n": b"%d" % number}
-        )
-        for number in range(6)
-    ]
-    verdicts = [
-        lab.verdict("dev", commit, at=START + timedelta(days=day)).model_copy(
-            update={"measured_accuracy": 0.9 + day / 100}
-        )
-        for day, commit in enumerate([*releases, "f" * 40])
-    ]
-    asked: list[object] = []
-    run = Repository.run
-
-    def counting(self: Repository, *args: str, **options: Any) -> Any:
-        asked.append(args)
-        return run(self, *args, **options)
-
-    monkeypatch.setattr(Repository, "run", counting)
-    counts = []
-    for some in (verdicts[1:2], verdicts):
-        known = Verdicts(lab.origin, [], None)
-        monkeypatch.setattr(known, "verifications", lambda _, some=some: some)
-        asked.clear()
-        best = gates.anchor(lab.origin, known, "dev", releases[-1], dev(lab))
-        counts.append(len(asked))
-    assert best == releases[-1], "not the one that is not here, nor another source's"
-    assert counts[0] == counts[1] > 0
+def verdict(release: Snapshot, accuracy: float | None) -> Verdict:
+    return Verdict(
+        verdict="verified",
+        environment="dev",
+        release=release.commit,
+        claimed_accuracy=0.9,
+        measured_accuracy=accuracy,
+        onnxruntime="1.0",
+        samples=2000,
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
 
 
 def test_tests_of_many_images_take_no_time() -> None:
@@ -530,9 +495,9 @@ DYING = {"found": 0, "false": 0, "incumbent_found": 30, "incumbent_false": 40, "
         ({"found": 10, "false": 5, "lost": 20}, True),
     ],
 )
-def test_an_attribute_that_was_alive_may_not_die(lab: Lab, change: dict[str, int], ok: bool) -> None:
+def test_an_attribute_that_was_alive_may_not_die(change: dict[str, int], ok: bool) -> None:
     rare = {"count": 100, "others": 1900} | DYING | change
-    rows = beside(lab, {"per_attribute.Male.rare": rare})
+    rows = beside({"per_attribute.Male.rare": rare})
     assert [name for name, row in rows.items() if not row.ok] == ([] if ok else ["no attribute dead"])
     if not ok:
         assert rows["no attribute dead"].value.startswith(f"Male ({rare['found']} of 100 found, not 30, p ")

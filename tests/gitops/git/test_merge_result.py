@@ -154,7 +154,9 @@ def test_what_is_pushed_is_the_judged_commit(lab: Lab, monkeypatch: pytest.Monke
     assert lab.origin.git("rev-parse", "main^1", "main^2").split() == [before, head]
 
 
-def test_main_that_was_set_back_meanwhile_is_judged_anew(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_branch_is_not_merged_into_a_main_that_was_set_back_meanwhile(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from gitops.promotion import merge as module
 
     start = lab.tip
@@ -162,16 +164,14 @@ def test_main_that_was_set_back_meanwhile_is_judged_anew(lab: Lab, monkeypatch: 
     lab.branch("feature", {"new": b"x"})
     real = module.judge
 
-    judged = []
-
     def judge(state: object, result: object, *more: object) -> object:
         point(lab, "main", start)
-        judged.append(result)
         return real(state, result, *more)
 
     monkeypatch.setattr(module, "judge", judge)
-    assert merge(lab.clone, lab.remote, "feature").commit == judged[-1].commit
-    assert lab.origin.resolve("main^1") == judged[-1].main == start
+    with pytest.raises(RuleError, match="main: was rewritten"):
+        merge(lab.clone, lab.remote, "feature")
+    assert lab.origin.resolve("main") == start
 
 
 @pytest.mark.parametrize(

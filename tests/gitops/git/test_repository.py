@@ -225,7 +225,7 @@ def test_a_remote_that_is_none_is_not_tried_again(lab: Lab, monkeypatch: pytest.
     monkeypatch.setattr(Repository, "run", count)
     with pytest.raises(GitError, match="does not appear to be a git repository"):
         lab.clone.fetch("nowhere")
-    assert calls == ["fetch"]
+    assert calls.count("fetch") == 1
 
 
 def test_clone_of_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from gitops.promotion.merge import merge
 from gitops.promotion.proposals import push, rollback, unhold
 from gitops.promotion.rules import Evidence, judge_release
 from gitops.release.file import Release
+from gitops.release.snapshot import Snapshot
 from tests.support.figures import model_files
 from tests.support.lab import ROOT, Lab
 
@@ -282,8 +283,8 @@ def test_a_promotion_is_compared_with_what_the_environment_runs(lab: Lab) -> Non
     second = lab.train("b")
     asked: list[tuple[str, str]] = []
 
-    def compare(_: Repository, commit: str, incumbent: str) -> Comparison:
-        asked.append((commit, incumbent))
+    def compare(model: Snapshot, incumbent: Snapshot) -> Comparison:
+        asked.append((model.commit, incumbent.commit))
         raise ComparisonError("the DVC remote is down")
 
     release = Release(commit=second)
@@ -437,6 +438,53 @@ def test_a_rollback_waits_for_no_repair_of_the_pipeline(lab: Lab) -> None:
     assert found(lab, "rollback/staging") == []
     lab.branch("docs", {"README.md": b"x"})
     assert "dvc.yaml" in said(lab, "docs")
+
+
+OWNERS = b"""* @us
+/dvc.lock
+/metrics/
+/environments/staging/release.yaml
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (OWNERS, ""),
+        (OWNERS + b"/dags/ @us @them # theirs\n", ""),
+        (OWNERS + b"/dags/\n", "CODEOWNERS:5: /dags/: no owner has to approve a change of it; name an owner"),
+        (OWNERS + b"*\n", "CODEOWNERS:5: *: no owner"),
+        (OWNERS + b"/environments/prod/release.yaml # later\n", "/environments/prod/release.yaml: no owner"),
+        (OWNERS + b"/environments/qa/release.yaml\n", "/environments/qa/release.yaml: no owner"),
+        (b"/dags/ @us\n", "does not begin with an owner of everything; begin with `* OWNER`"),
+        (b"*\n", "does not begin with an owner of everything"),
+        (b"# nobody\n", "does not begin with an owner of everything"),
+        (b"\xff", "not UTF-8 text"),
+        (None, "CODEOWNERS: missing; restore it"),
+    ],
+)
+def test_each_file_that_an_environment_reads_has_an_owner(lab: Lab, content: bytes | None, says: str) -> None:
+    lab.land({".github/CODEOWNERS": OWNERS})
+    lab.branch("owners", {".github/CODEOWNERS": content, "README.md": b"x"})
+    assert says in said(lab, "owners")
+    assert bool(says) == bool(found(lab, "owners"))
+
+
+def test_the_owners_of_this_repository_pass(lab: Lab) -> None:
+    lab.branch("owners", {".github/CODEOWNERS": (ROOT / ".github/CODEOWNERS").read_bytes()})
+    assert found(lab, "owners") == []
+
+
+@pytest.mark.parametrize("path", [".dvc/config", ".dvc/config.local"])
+def test_a_change_of_the_model_does_not_choose_the_storage_that_answers_for_it(lab: Lab, path: str) -> None:
+    lab.land(model_files("a") | {".dvc/config": b"[core]\n    remote = ours\n"})
+    storage = {path: None if path == ".dvc/config" else b"[core]\n    remote = mine\n"}
+    lab.branch("both", model_files("b", 0.95) | storage)
+    assert f"{path}: names the DVC remote, and changes together with the model; merge it first" in said(
+        lab, "both"
+    )
+    lab.branch("alone", storage)
+    assert found(lab, "alone") == []
 
 
 def test_a_file_whose_name_is_a_command_is_a_line_like_any_other(lab: Lab) -> None:

@@ -10,8 +10,8 @@ from gitops.git.repository import Repository
 from gitops.promotion import rules
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, describe, promote, push, rollback, unhold
-from gitops.release import file as release
 from gitops.release.file import Release
+from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
 from tests.support.figures import model_files
 from tests.support.lab import Lab
@@ -26,9 +26,9 @@ def test_staging_takes_what_dev_runs(lab: Lab) -> None:
     proposal = lab.promote("staging")
     assert proposal.after == Release(commit=commit)
     assert lab.origin.changed("main", "promote/staging") == ["environments/staging/release.yaml"]
-    assert release.read(lab.origin, "promote/staging", "staging", follows=False) == proposal.after
+    assert Snapshot.load(lab.origin, "promote/staging").release("staging", follows=False) == proposal.after
     assert lab.origin.resolve("promote/staging~1") == lab.tip
-    assert release.read(lab.origin, "main", "staging", follows=False) == Release(commit=None)
+    assert Snapshot.load(lab.origin, "main").release("staging", follows=False) == Release(commit=None)
 
 
 def test_the_checkout_is_left_as_it_was(lab: Lab) -> None:
@@ -262,7 +262,7 @@ def test_rollback_to_what_it_ran(lab: Lab) -> None:
 
 
 def test_nothing_to_roll_back(lab: Lab) -> None:
-    with pytest.raises(RuleError, match="prod has no release yet"):
+    with pytest.raises(RuleError, match="prod: has no release yet"):
         rollback(lab.state(), "prod", lab.remote)
     lab.train("a")
     lab.release("staging")
@@ -272,7 +272,7 @@ def test_nothing_to_roll_back(lab: Lab) -> None:
 
 def test_dev_and_unknown_environments(lab: Lab) -> None:
     for command in (promote, rollback, unhold):
-        with pytest.raises(RuleError, match="dev follows main"):
+        with pytest.raises(RuleError, match="dev: follows main"):
             command(lab.state(), "dev", lab.remote)
         with pytest.raises(EnvironmentsError, match="qa: no such environment"):
             command(lab.state(), "qa", lab.remote)
@@ -309,12 +309,12 @@ def test_the_message_says_what_changes(lab: Lab) -> None:
 
 
 def test_describe_nothing(lab: Lab) -> None:
-    first = describe(lab.origin, None, lab.tip)
+    first = describe(lab.state(), None, lab.tip)
     assert first.startswith("Release: no release -> ")
     assert "none ->" not in first.partition("Accuracy")[2].partition("\n")[2]
     assert "\nParameters: " in first
     assert len(first.splitlines()) < 15
-    assert "DAGs: unchanged" in describe(lab.origin, lab.tip, lab.tip)
+    assert "DAGs: unchanged" in describe(lab.state(), lab.tip, lab.tip)
 
 
 def test_a_broken_file_on_main_can_be_promoted_over(lab: Lab) -> None:

@@ -15,6 +15,7 @@ from gitops.promotion.proposals import Proposal, promote, push, rollback, unhold
 from gitops.promotion.rules import judge_release
 from gitops.release import file as release_file
 from gitops.release.file import Release
+from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
 from tests.support.lab import Lab
 
@@ -163,7 +164,7 @@ class Rules(RuleBasedStateMachine):
         path = release_file.path_of(environment)
         self.lab.branch("edit", {path: release_file.render(edit, environment)}, on=start)
         allowed = self.allowed(environment, edit.commit, hold=edit.hold is not None)
-        before = release_file.read(self.lab.origin, start, environment, follows=False)
+        before = Snapshot.load(self.lab.origin, start).release(environment, follows=False)
         try:
             self.lab.merge("edit")
         except (NothingToDoError, RuleError):
@@ -198,7 +199,7 @@ class Rules(RuleBasedStateMachine):
     @invariant()
     def main_declares_what_was_done(self) -> None:
         for environment, commit in getattr(self, "declared", {}).items():
-            found = release_file.read(self.lab.origin, "main", environment, follows=False)
+            found = Snapshot.load(self.lab.origin, "main").release(environment, follows=False)
             assert found is not None
             assert found.commit == commit
             assert (found.hold is not None) == self.held[environment]

@@ -4,23 +4,26 @@ from gitops import runtime
 from gitops.errors import ReleaseError
 from gitops.promotion.check import check
 from gitops.release import contract
+from gitops.release.may_run import contract_fault
+from gitops.release.snapshot import Snapshot
 from tests.support.lab import Lab
+from tests.support.snapshots import release
 
 NEXT = runtime.CONTRACT + 1
 
 
 def test_a_release_without_the_file_needs_none(lab: Lab) -> None:
-    assert contract.needed(lab.clone, lab.tip) == 0
-    assert contract.objection(lab.clone, lab.tip, offered=0) is None
+    assert contract.needed(None) == 0
+    assert contract_fault(Snapshot.load(lab.clone, lab.tip), offered=0) is None
 
 
-def test_a_release_of_a_newer_contract_is_refused_in_one_line(lab: Lab) -> None:
-    commit = lab.land({contract.PATH: b"contract: %d\n" % NEXT})
-    lab.clone.fetch("origin")
-    assert contract.needed(lab.clone, commit) == NEXT
-    assert contract.objection(lab.clone, commit, offered=NEXT) is None
-    assert contract.objection(lab.clone, commit) == (
-        f"{commit[:12]}: needs runtime contract {NEXT}, this one is {runtime.CONTRACT}"
+def test_a_release_of_a_newer_contract_is_refused_in_one_line() -> None:
+    newer = release({contract.PATH: b"contract: %d\n" % NEXT})
+    assert newer.contract == NEXT
+    assert contract_fault(newer, offered=NEXT) is None
+    assert str(contract_fault(newer)) == (
+        f"dags/runtime.yaml: {newer.commit[:12]} needs runtime contract {NEXT}, this one is "
+        f"{runtime.CONTRACT}; roll out a runtime that has it first"
     )
 
 
@@ -42,15 +45,13 @@ def test_a_release_of_a_newer_contract_is_refused_in_one_line(lab: Lab) -> None:
         b"\xff",
     ],
 )
-def test_a_file_that_states_no_contract_is_refused_in_one_line(lab: Lab, content: bytes) -> None:
-    commit = lab.land({contract.PATH: content})
-    lab.clone.fetch("origin")
+def test_a_file_that_states_no_contract_is_refused_in_one_line(content: bytes) -> None:
     with pytest.raises(ReleaseError) as caught:
-        contract.needed(lab.clone, commit)
+        contract.needed(content)
     assert "dags/runtime.yaml" in str(caught.value)
     assert "write `contract: <number>`" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert contract.objection(lab.clone, commit) == str(caught.value)
+    assert contract_fault(release({contract.PATH: content})) == caught.value.finding
 
 
 def test_check_refuses_dags_that_this_runtime_could_not_serve(lab: Lab) -> None:

@@ -6,6 +6,7 @@ from gitops.errors import EnvironmentsError
 from gitops.git.repository import Repository
 from gitops.release import environments
 from gitops.release.environments import EARLIER, TERMINAL, Environment, Environments
+from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
 from tests.support.environments import THESE
 
@@ -141,7 +142,9 @@ def test_any_bytes_are_an_environment_or_one_line(content: bytes) -> None:
 def test_the_files_of_a_checkout_and_of_its_commit_are_read_alike(lab) -> None:
     lab.clone.fetch("origin")
     lab.clone.git("checkout", "--quiet", "origin/main")
-    assert Environments.from_folder(lab.clone.path) == Environments.from_commit(lab.origin, lab.tip) == THESE
+    assert (
+        Environments.from_folder(lab.clone.path) == Snapshot.load(lab.origin, lab.tip).environments == THESE
+    )
 
 
 def test_a_commit_from_before_there_were_such_files_has_the_three_of_that_time(lab) -> None:
@@ -162,7 +165,7 @@ def test_a_change_that_breaks_them_stops_no_environment(lab) -> None:
     lab.land({"environments/staging/environment.yaml": b"title: Staging\ncolor: violet\nafter: [lab]\n"})
     state = lab.state()
     assert state.environments.names == ("dev", "qa", "staging", "prod")
-    assert "after: lab: no such environment" in (state.environments_problem or "")
+    assert "after: lab: no such environment" in str(state.environments_problem)
     assert state.declared("staging").commit == commit
     assert state.declared("dev").commit == lab.tip
 
@@ -199,7 +202,7 @@ def test_a_file_that_is_there_twice_makes_no_environment(lab) -> None:
         tree = lab.origin.git("mktree", input="\n".join([*kept, f"040000 tree {tree}\t{name}", ""]))
     commit = lab.origin.commit_tree(tree, [lab.tip], "Twice")
     with pytest.raises(EnvironmentsError, match="is there twice in the tree"):
-        Environments.from_commit(lab.origin, commit)
+        assert Snapshot.load(lab.origin, commit).environments
 
 
 def test_a_ledger_reads_history_that_has_no_environment_at_all(tmp_path) -> None:

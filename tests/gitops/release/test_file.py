@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from gitops.errors import ReleaseError
 from gitops.release import file as release_file
-from gitops.release.file import Release, declared, history, parse, render, same
+from gitops.release.file import Release, history, parse, render
+from gitops.release.state import ReleaseState
 from tests.support.environments import ENVIRONMENTS, ROOT, THESE
 
 A, B = "a" * 40, "1" * 40
@@ -146,21 +147,21 @@ def test_any_mapping_is_a_release_that_can_be_written_or_one_line(
 
 
 def test_dev_declares_the_tip_of_main(lab) -> None:
-    assert declared(lab.origin, "main", "dev", follows=True).commit == lab.tip
+    assert lab.state().declared("dev").commit == lab.tip
 
 
 def test_declared_says_since_when(lab) -> None:
     commit = lab.train("a")
     by = lab.declare("staging", f"commit: {commit}\n")
     lab.land({"README.md": b"news\n"})
-    found = declared(lab.origin, "main", "staging", follows=False)
+    found = lab.state().declared("staging")
     assert (found.commit, found.by) == (commit, by)
 
 
 def test_a_missing_file_is_an_error(lab) -> None:
     lab.land({"environments/staging/release.yaml": None})
     with pytest.raises(ReleaseError, match="missing on main"):
-        declared(lab.origin, "main", "staging", follows=False)
+        lab.state().declared("staging")
 
 
 def test_history_is_newest_first_and_leaves_out_what_was_not_valid(lab) -> None:
@@ -188,7 +189,7 @@ def test_history_reports_no_version_that_nobody_can_read(lab, poison: bytes) -> 
     lab.declare("staging", f"commit: {first}\n")
     lab.land({"environments/staging/release.yaml": poison})
     with pytest.raises(ReleaseError, match=r"^environments/staging/release\.yaml"):
-        declared(lab.origin, "main", "staging", follows=False)
+        lab.state().declared("staging")
     lab.declare("staging", f"commit: {first}\nhold: x\n")
     assert [
         entry.hold for entry in history(lab.origin, "main", "staging", follows=False) if entry.commit
@@ -226,15 +227,16 @@ def test_a_file_that_is_there_twice_declares_nothing(lab, path: str) -> None:
     commit = lab.origin.commit_tree(tree, [lab.tip], "Twice")
     assert lab.origin.read(commit, "environments/staging/release.yaml") == f"commit: {first}\n".encode()
     with pytest.raises(ReleaseError, match=rf"{path} is there twice in the tree"):
-        declared(lab.origin, commit, "staging", follows=False)
+        ReleaseState(lab.origin, main=commit).declared("staging")
 
 
 def test_equal_trees_are_the_same_release(lab) -> None:
     one = lab.train("a")
     two = lab.land({"README.md": b"news\n", "environments/prod/release.yaml": b"commit: null\n#\n"})
     three = lab.land({"src/face_attributes/new.py": b""})
-    assert same(lab.origin, one, two)
-    assert not same(lab.origin, one, three)
-    assert same(lab.origin, None, None)
-    assert not same(lab.origin, one, None)
-    assert not same(lab.origin, one, "f" * 40)
+    state = lab.state()
+    assert state.same(one, two)
+    assert not state.same(one, three)
+    assert state.same(None, None)
+    assert not state.same(one, None)
+    assert not state.same(one, "f" * 40)

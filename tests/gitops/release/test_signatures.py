@@ -136,6 +136,22 @@ def test_check_says_it_before_the_merge(lab: Lab, team: dict[str, Path]) -> None
     lab.merge("promote/staging")
 
 
+def test_only_those_on_the_list_take_the_demand_back(lab: Lab, team: dict[str, Path]) -> None:
+    lowered = {
+        STAGING: (lab.origin.read("main", STAGING) or b"").replace(b"RELEASES=true", b"RELEASES=false")
+    }
+    lab.branch("unsigned", lowered)
+    (finding,) = check(lab.state(), lab.origin.resolve("unsigned")).findings
+    assert str(finding).startswith(f"{STAGING}: ")
+    assert "is not signed with an SSH key; sign it: git config" in str(finding)
+    use(lab, team["ann"])
+    lab.origin.git("update-ref", "refs/heads/signed-change", signed_commit(lab, lowered))
+    assert check(lab.state(), lab.origin.resolve("signed-change")).findings == ()
+    # Other settings need nobody's signature.
+    lab.branch("retries", {STAGING: (lab.origin.read("main", STAGING) or b"") + b"# more\n"})
+    assert check(lab.state(), lab.origin.resolve("retries")).findings == ()
+
+
 def test_an_old_signature_cannot_be_used_again(
     lab: Lab,
     team: dict[str, Path],

@@ -1,0 +1,58 @@
+"""CODEOWNERS: whose approval a change of a file needs on a forge.
+
+The last line that fits a path counts, so one line without an owner takes the owner from every file that it
+fits. Only files that Visage itself commits, and that other rules judge, may go without.
+"""
+
+from collections.abc import Iterator
+
+from gitops.errors import ParseError
+from gitops.findings import Finding
+from gitops.paths import CODEOWNERS
+from gitops.release import file as release_file
+from gitops.release.environments import Environments
+from gitops.text import parse
+
+_LARGEST = 65_536
+UNOWNED = {
+    "/data/labelled/*.dvc": "a labelled batch, of which the gates judge the model that learnt from it",
+    "/dvc.lock": "the results of a training, which the gates judge",
+    "/metrics/": "the results of a training, which the gates judge",
+    "/plots/": "pictures, which no environment reads",
+    "/search/": "the results of a search, from which a training starts",
+}
+"""The patterns that may have no owner, and the reasons."""
+
+
+def faults(content: bytes | None, environments: Environments) -> Iterator[Finding]:
+    """Yield a finding for each line by which a file that an environment reads would have no owner.
+
+    Args:
+        content: `.github/CODEOWNERS`; None where it is gone.
+        environments: The environments. The release file of one that others take releases from may have no
+            owner: the rules judge a promotion.
+
+    """
+    if content is None:
+        yield Finding(CODEOWNERS, "missing", "restore it: nobody would have to approve a change")
+        return
+    try:
+        text = parse.text(content, _LARGEST)
+    except ParseError as error:
+        right = "correct it: GitHub ignores lines that it cannot read"
+        yield Finding(error.place(CODEOWNERS), str(error), right)
+        return
+    last = environments.last_wave
+    allowed = UNOWNED.keys() | {f"/{release_file.path_of(name)}" for name in environments if name not in last}
+    lines = [
+        (number, words)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if (words := line.partition("#")[0].split())
+    ]
+    if not lines or lines[0][1][0] != "*" or len(lines[0][1]) == 1:
+        yield Finding(CODEOWNERS, "does not begin with an owner of everything", "begin with `* OWNER`")
+    for number, (pattern, *owners) in lines[1:]:
+        if not owners and pattern not in allowed:
+            shown = pattern[:80]
+            right = f"name an owner; only {', '.join(sorted(allowed))} may have none"
+            yield Finding(f"{CODEOWNERS}:{number}", f"{shown}: no owner has to approve a change of it", right)

@@ -1,0 +1,212 @@
+"""A snapshot: the files of one commit that decisions are about, read once.
+
+The rules, the gates, the diff and the status are functions of snapshots: none of them asks git for a file.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Self
+
+from gitops.dvc.lockfile import PIPELINE, Lock
+from gitops.errors import EnvironmentsError, GateError, ParseError, ReleaseError, SettingsError
+from gitops.findings import Finding
+from gitops.git.repository import Repository
+from gitops.model import evaluation, metrics
+from gitops.model.evaluation import Evaluation, Export
+from gitops.model.metrics import Metrics
+from gitops.paths import CODEOWNERS, DEPENDENCIES, EVALUATION, EXPORT, HOLDOUT, LOCK, PARAMETERS
+from gitops.release import contract, environments, settings
+from gitops.release import file as release_file
+from gitops.release.environments import EARLIER, Environments
+from gitops.release.file import RELEASE_PATHS, Release
+from gitops.release.settings import Settings
+from gitops.release.signatures import SIGNERS
+from gitops.text import parse
+from gitops.text.record import LARGEST
+
+DAGS = "dags"
+DVC_CONFIG = ".dvc/config"
+FILES = (
+    *(CODEOWNERS, DEPENDENCIES, DVC_CONFIG, LOCK, PARAMETERS, PIPELINE, SIGNERS, contract.PATH),
+    *metrics.PATHS,
+)
+"""The files that decisions are about, those of environments aside."""
+_OF_AN_ENVIRONMENT = (environments.FILE, "release.yaml", "settings.env")
+_MOST_FILES = 600
+_HISTORY = 200
+"""How many changes of main are read to find valid environments."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of one commit.
+
+    What cannot be read raises the error that names the file, the problem and the remedy.
+
+    Attributes:
+        commit: The full id of the commit.
+        contents: The content of each file; None for one that the commit does not have.
+        identity: A digest of the parts that make it a release: equal digests, same release.
+        has_dags: Whether it has a folder of DAGs.
+        listed: All files and folders below `environments/`, and how many of each the tree has.
+
+    """
+
+    commit: str
+    contents: Mapping[str, bytes | None]
+    identity: str = ""
+    has_dags: bool = True
+    listed: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @classmethod
+    def load(cls, repository: Repository, commit: str) -> Self:
+        """Read a commit, with its environments.
+
+        Raises:
+            GitError: when there is no such commit.
+
+        """
+        commit = repository.resolve(commit)
+        listed = Counter(repository.files(commit, environments.FOLDER, folders=True))
+        paths = [path for path in listed if path.count("/") == 2 and path.endswith(_OF_AN_ENVIRONMENT)]
+        paths = [path for path in paths if path.isprintable()]  # Others are no environments
+        read = cls.load_all(repository, [commit], (*FILES, *paths[:_MOST_FILES]))[commit]
+        return cls(commit, read.contents, read.identity, read.has_dags, listed)
+
+    @classmethod
+    def load_all(
+        cls, repository: Repository, commits: Iterable[str], paths: Sequence[str] = FILES
+    ) -> dict[str, Self]:
+        """Read some files of many commits; a commit that is not here is left out.
+
+        However many commits there are, git is asked three times, and equal files are read once.
+
+        Args:
+            repository: The repository.
+            commits: Full ids.
+            paths: The files.
+
+        """
+        unique = list(dict.fromkeys(commits))
+        parts = (
+            "^{commit}",
+            *(f":{path}" for path in RELEASE_PATHS),
+            f":{DAGS}/",
+            *(f":{path}" for path in paths),
+        )
+        names = repository.object_ids([f"{commit}{part}" for commit in unique for part in parts])
+        rows = [names[start : start + len(parts)] for start in range(0, len(names), len(parts))]
+        files = len(parts) - len(paths)
+        blobs = repository.blobs([name for row in rows for name in row[files:] if name], LARGEST)
+        return {
+            commit: cls(
+                commit,
+                {path: blobs.get(name or "") for path, name in zip(paths, row[files:], strict=True)},
+                release_file.identity(row[1 : files - 1]),
+                row[files - 1] is not None,
+            )
+            for commit, row in zip(unique, rows, strict=True)
+            if row[0]
+        }
+
+    @cached_property
+    def environments(self) -> Environments:
+        """The environments that its folders declare."""
+        files: dict[str, bytes] = {}
+        for path, content in self.contents.items():
+            if path.endswith(f"/{environments.FILE}") and content is not None:
+                if twice := self._twice(path):
+                    raise EnvironmentsError(
+                        twice, "is there twice in the tree", "make the commit again with git"
+                    )
+                files[path.split("/")[1]] = content
+        return Environments.from_files(files)
+
+    def release(self, environment: str, *, follows: bool) -> Release | None:
+        """Return the content of an environment's release file, or None where there is no file."""
+        path = release_file.path_of(environment)
+        if twice := self._twice(path):
+            # `git show` takes the first of two equal names, a merge or a checkout may take the other.
+            raise ReleaseError(path, f"{twice} is there twice in the tree", release_file.remedy(follows))
+        content = self.contents.get(path)
+        return None if content is None else release_file.parse(content, environment, follows=follows)
+
+    def settings(self, environment: str) -> Settings:
+        """Return the settings of an environment."""
+        path = settings.path_of(environment)
+        content = self.contents.get(path)
+        if content is None:
+            raise SettingsError(path, "missing", "every environment has its settings")
+        return Settings.from_file(content, environment)
+
+    @cached_property
+    def contract(self) -> int:
+        """The contract that its DAGs need of a runtime."""
+        return contract.needed(self.contents[contract.PATH])
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The evaluation of its model."""
+        return evaluation.evaluation(self.contents[EVALUATION], self.commit)
+
+    @cached_property
+    def export(self) -> Export:
+        """How much its exported model differs from the trained one."""
+        return evaluation.export(self.contents[EXPORT], self.commit)
+
+    @property
+    def model(self) -> str | None:
+        """The SHA-256 digest of the model that it evaluated; None where that is not known."""
+        try:
+            return self.evaluation.model_sha256
+        except GateError:
+            return None
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Its metrics, for people to compare."""
+        return metrics.parse(self.contents.get)
+
+    @cached_property
+    def lock(self) -> Lock:
+        """Its `dvc.lock`."""
+        return Lock(self.commit, self.contents[LOCK] or b"", self.contents[PIPELINE] or b"")
+
+    @cached_property
+    def holdout(self) -> str | None:
+        """The digest of its hold-out set; None where its `dvc.lock` records none."""
+        return self.lock.digest(HOLDOUT)
+
+    @cached_property
+    def source(self) -> object:
+        """The source of its data; None where its parameters name none."""
+        try:
+            value = parse.yaml_value(self.contents[PARAMETERS] or b"", parse.PARAMS)
+        except ParseError:
+            return None
+        return parse.mapping(parse.mapping(value).get("data")).get("source")
+
+    def _twice(self, path: str) -> str | None:
+        parts = path.split("/")
+        names = ("/".join(parts[: count + 1]) for count in range(len(parts)))
+        return next((name for name in names if self.listed.get(name, 1) > 1), None)
+
+
+def latest(repository: Repository, main: Snapshot) -> tuple[Environments, Finding | None]:
+    """Return the environments of main, and the problem where those at its tip are not valid.
+
+    A change of main that breaks them stops no environment: the last valid ones count.
+    """
+    try:
+        return main.environments, None
+    except EnvironmentsError as error:
+        problem = error.finding
+    limits = ("--first-parent", f"-{_HISTORY}")
+    for change in repository.log(main.commit, environments.FOLDER, options=limits):
+        try:
+            return Snapshot.load(repository, change.id).environments, problem
+        except EnvironmentsError:
+            continue
+    return EARLIER, problem

@@ -1,0 +1,33 @@
+"""Clones that lack a part of the history: shallow and partial ones."""
+
+from pathlib import Path
+
+import pytest
+
+from gitops.git.repository import Repository
+from gitops.promotion.check import check
+from gitops.promotion.proposals import promote, rollback
+from gitops.release.state import ReleaseState
+from tests.support.lab import Lab
+
+
+@pytest.mark.parametrize("options", [("--depth=1",), ("--filter=blob:none",), ("--filter=tree:0",)])
+def test_a_clone_without_history_decides_as_a_whole_one(
+    lab: Lab, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    start = lab.tip
+    lab.train("a")
+    first = lab.release("staging")
+    lab.train("b")
+    lab.release("staging")
+    lab.branch("feature", {"src/new.py": b""}, on=start)
+    newest = lab.train("c")
+    lab.origin.git("config", "uploadpack.allowFilter", "true")
+    url = f"file://{lab.origin.path}"
+    clone = Repository.clone(url, tmp_path / "part", "--template=", *options)
+    state = ReleaseState.fetch(clone, "origin")
+    assert rollback(state, "staging", "origin").after.commit == first
+    assert promote(state, "staging", "origin").after.commit == newest
+    assert check(state, clone.resolve(clone.branch_ref("origin", "feature"))).findings == ()
+    # Nothing is left to complete, and nothing in the way of the next command.
+    assert ReleaseState.fetch(clone, "origin").tip == lab.tip
