@@ -97,7 +97,7 @@ def test_one_part_that_cannot_be_read_leaves_the_others(world: World) -> None:
     (world.home / "monitoring").mkdir()
     (world.home / "monitoring/decisions.jsonl").mkdir()
     html = page.show(13, NOW)
-    assert "decisions.jsonl: Is a directory" in html
+    assert "decisions.jsonl: not a regular file" in html
     assert "12 images in total" in html
     assert "Running release" in html
 

@@ -14,7 +14,7 @@ from gitops.errors import GitopsError, NothingToDoError, RuleError
 from gitops.forge.promotions import plan
 from gitops.promotion.check import check
 from gitops.promotion.proposals import promote, promote_wave, push
-from gitops.release import settings
+from gitops.release import keys, settings
 from gitops.release.environments import Color, Environments
 from infra import new_environment
 from infra.new_environment import NewEnvironmentError
@@ -68,7 +68,10 @@ def wide_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def merge_all(lab: Lab, branch: str) -> None:
-    """Commit everything in the clone, and merge it as anybody's change, with all checks."""
+    """Commit everything in the clone, with the keys of new environments, and merge it with all checks."""
+    for folder in (lab.clone.path / "environments").iterdir():
+        if folder.is_dir():
+            (folder / keys.FILE).write_bytes(lab.key(folder.name).line(folder.name))
     lab.clone.git("checkout", "--quiet", "-b", branch)
     lab.clone.git("add", "--all")
     lab.clone.git("commit", "--quiet", "-m", branch, env=lab.clone.identity())
@@ -361,6 +364,7 @@ def test_another_environment_can_come_first(wide: Lab) -> None:
         f"{lab}release.yaml": b"follow: main\n",
         f"{dev}environment.yaml": b"title: Development\ncolor: teal\nafter: [lab]\n",
         f"{dev}release.yaml": b"commit: null\n",
+        keys.path_of("lab"): wide.key("lab").line("lab"),
     }
     wide.branch("lab", files)
     wide.merge("lab")

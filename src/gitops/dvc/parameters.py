@@ -43,7 +43,7 @@ def read(content: bytes) -> Any:
         # The parser below has no limits: a few aliases of aliases would fill the memory.
         parse.yaml_value(content, parse.PARAMS)
     except ParseError as error:
-        raise FaultError(error.at("line") if error.line else str(error)) from error
+        raise FaultError(f"line {error.line}: {error}" if error.line else str(error)) from error
     try:
         document: Any = YAML().load(io.BytesIO(content))  # pyright: ignore[reportUnknownMemberType] its stream has no type
     except YAMLError as error:

@@ -49,7 +49,8 @@ def source(environment: str, ref: str, release: str, *, environments: Environmen
     if ref not in ("", release):
         shown = "".join(letter if letter.isprintable() else "?" for letter in ref)[:80]
         problem = f"{environment} trains its release's own commit, {release[:12]}, and not {shown}"
-        right = f"leave ref empty, or train {shown} where environment.yaml has training: true"
+        places = " or ".join(name for name in environments if environments.trains(name))
+        right = f"leave ref empty, or train {shown} in {places or 'an environment with training: true'}"
         raise RuleError(Finding("ref", problem, right))
     return release
 

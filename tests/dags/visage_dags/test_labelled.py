@@ -2,6 +2,8 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import pytest
+
 from gitops.git.repository import Repository
 from visage_dags import labelled
 
@@ -26,7 +28,10 @@ def test_nothing_is_gathered_where_no_labels_came(tmp_path: Path) -> None:
     labelled.gather(tmp_path, "prod", date(2026, 1, 7), tmp_path / "no release here")
 
 
-def test_images_with_labels_are_gathered_by_the_release(tmp_path: Path) -> None:
+def test_images_with_labels_are_gathered_by_the_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISAGE_HOME", str(tmp_path))
     (tmp_path / "scored/monday").mkdir(parents=True)
     (tmp_path / "labels").mkdir()
     names = [f"{index}.jpg" for index in range(100)]
