@@ -132,7 +132,7 @@ pin-images: ## Write the digests of the base images into the files that name the
 schemas: setup ## Write schemas/ after a change of a class that reads a file
 	@PYTHONPATH=dags $(BIN)/python -m scripts.schemas
 
-# UPGRADE= adds what a pyproject.toml asks for, and leaves all other versions as they are.
+# UPGRADE= adds new requirements of a pyproject.toml, and keeps all other versions.
 UPGRADE ?= --upgrade
 
 lock: ## Update requirements.lock from every pyproject.toml, with the hashes of all files but PyTorch's

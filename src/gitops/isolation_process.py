@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
             sys.stderr.write(f"{command[0]}: {error.strerror}\n")
             sys.stderr.flush()
             os._exit(127)
-    # The first process of a namespace takes over what others leave behind. With its end, all end.
+    # The first process of a namespace takes over orphaned processes. With its end, all end.
     while True:
         ended, status = os.wait()
         if ended == child:

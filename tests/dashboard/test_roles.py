@@ -49,7 +49,8 @@ def test_a_role_may_do_its_own_and_no_more(
 
 
 def test_a_wrong_password_and_no_login_are_refused(server: Server) -> None:
-    for body in ({"username": "airflow", "password": "wrong"}, {"username": "nobody", "password": "airflow"}):
+    for username, password in (("airflow", "wrong"), ("nobody", "airflow")):
+        body = {"username": username, "password": password}
         assert requests.post(f"{server.url}/auth/token", json=body, timeout=30).status_code == 401
     for path in ("/api/v2/dags", "/visage/", "/auth/fab/v1/users"):
         assert requests.get(f"{server.url}{path}", timeout=30).status_code == 401

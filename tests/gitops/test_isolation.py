@@ -22,14 +22,14 @@ from tests.support.lab import ROOT, Lab
 from tests.support.waiting import wait_for
 
 SECRETS = {
-    "AIRFLOW_CONN_GIT_DEFAULT": "s3cret-connection",
-    "AIRFLOW__API_AUTH__JWT_SECRET": "s3cret-jwt",
+    "AIRFLOW_CONN_GIT_DEFAULT": "s3cret-connection",  # pragma: allowlist secret
+    "AIRFLOW__API_AUTH__JWT_SECRET": "s3cret-jwt",  # pragma: allowlist secret
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://user:s3cret@localhost/db",
-    "AWS_SECRET_ACCESS_KEY": "s3cret-bucket",
-    "GITHUB_TOKEN": "s3cret-token",
-    "GITOPS_ACCESS": "s3cret-access",
+    "AWS_SECRET_ACCESS_KEY": "s3cret-bucket",  # pragma: allowlist secret
+    "GITHUB_TOKEN": "s3cret-token",  # pragma: allowlist secret
+    "GITOPS_ACCESS": "s3cret-access",  # pragma: allowlist secret
     "HTTPS_PROXY": "http://user:s3cret@proxy",
-    "SLACK_WEBHOOK": "s3cret-hook",
+    "SLACK_WEBHOOK": "s3cret-hook",  # pragma: allowlist secret
 }
 
 # Code of a commit that looks everywhere a secret could be, and says what it saw.

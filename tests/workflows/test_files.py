@@ -105,9 +105,9 @@ def test_a_job_with_a_secret_runs_the_code_of_main_alone() -> None:
     for path in FILES:
         workflow = load(path)
         for name, job in workflow.jobs.items():
-            secret = "secrets." in json.dumps(job)
-            assert secret == ("environment" in job), f"{path.stem}.{name}"
-            if not secret:
+            has_secret = "secrets." in json.dumps(job)
+            assert has_secret == ("environment" in job), f"{path.stem}.{name}"
+            if not has_secret:
                 continue
             asked.add(path.stem)
             refs = {step["with"].get("ref") for step in job["steps"] if "checkout" in step.get("uses", "")}

@@ -37,7 +37,7 @@ LoadDags = Annotated[
     bool,
     typer.Option(
         "--load-dags",
-        help="Execute the DAG files of both sides, isolated, to compare what they compute too. "
+        help="Execute the DAG files of both sides, isolated, to compare computed schedules and tasks too. "
         "By default only their syntax is compared.",
     ),
 ]

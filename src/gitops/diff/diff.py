@@ -177,7 +177,7 @@ def compare(
     """Compare two commits; None stands for no release.
 
     DAG files that differ are compared by their syntax. With `load_dags` they are executed, in isolated
-    processes, which also shows what they compute.
+    processes, which also shows computed schedules and tasks.
     Without `environments` the folder of that name is left out: it is no part of a release.
     """
     changed = _changed(repository, before, after)

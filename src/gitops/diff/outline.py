@@ -1,7 +1,7 @@
 """The outline of a DAG file, read from its syntax: nothing of the file is executed.
 
-It shows what the text says: which DAGs and tasks it names, and their arguments. It cannot follow what a file
-computes, for which Airflow has to load it.
+It shows the DAGs and tasks that the text names, and their arguments. It cannot show the results of computations: for
+those, Airflow has to load the file.
 """
 
 import ast

@@ -32,7 +32,7 @@ TRUST_ROOT = "VISAGE_TRUST_ROOT"
 _LARGEST = 65_536
 # Asked once for each tag.
 _read = lru_cache(maxsize=64)(KeyList.read)
-# Each of these could make git take another program or another list, or refuse what the list allows.
+# Each of these could make git take another program or another list, or refuse a listed key.
 _VERIFYING = {
     "gpg.minTrustLevel": "undefined",
     "gpg.ssh.program": "ssh-keygen",

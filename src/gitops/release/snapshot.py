@@ -43,7 +43,7 @@ _HISTORY = 200
 class Snapshot:
     """The files of one commit.
 
-    What cannot be read raises the error that names the file, the problem and the remedy.
+    A file that cannot be read raises the error that names the file, the problem and the remedy.
 
     Attributes:
         commit: The full id of the commit.

@@ -116,7 +116,7 @@ class ReleaseState:
         """Return the releases that an environment ran, newest first.
 
         They are those that main declared for it, and those that it verified: a main that somebody pushed in
-        another order of parents does not change what ran.
+        another order of parents does not change them.
         """
         declared = [entry.commit for entry in self.history(environment) if entry.commit]
         verified = [verdict.release for verdict in reversed(self.verdicts.verifications(environment))]

@@ -188,7 +188,7 @@ def test_a_server_of_one_s_own_gets_a_role_for_each_environment(running: Embedde
     """Also by a login that is no superuser."""
     query(
         superuser(running),
-        "CREATE ROLE admin LOGIN CREATEDB CREATEROLE PASSWORD 'secret';"
+        "CREATE ROLE admin LOGIN CREATEDB CREATEROLE PASSWORD 'secret';"  # pragma: allowlist secret
         "GRANT CONNECT ON DATABASE postgres TO admin",
     )
     server = running.superuser_url("team").set(username="admin", password="secret")
