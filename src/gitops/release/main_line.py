@@ -43,15 +43,14 @@ def fault(
 
     """
     for entry in known:
-        short, shown = entry.commit[:12], tip[:12]
-        meant = f"; if it was meant: {entry.forget}"
-        if entry.commit not in commits:
+        commit, short, shown = entry.commit, entry.commit[:12], tip[:12]
+        if commit not in commits:
             problem = f"was rewritten: {shown} does not contain {short}, {entry.source}"
-            return Finding(SUBJECT, problem, f"restore it: git push --force {remote} {short}:main{meant}")
-        if entry.commit not in trunk:
+            right = f"restore it: git push --force {remote} {commit}:main"
+        elif commit not in trunk:
             problem = f"a merge that ends in {shown} made {short}, {entry.source}, a side branch"
-            merge = (
-                f"git checkout --detach {short} && git merge --no-ff {shown} && git push {remote} HEAD:main"
-            )
-            return Finding(SUBJECT, problem, f"{merge}{meant}")
+            right = f"git switch --detach {commit} && git merge --no-ff {tip} && git push {remote} HEAD:main"
+        else:
+            continue
+        return Finding(SUBJECT, problem, f"{right}; if it was meant: {entry.forget}")
     return None

@@ -26,11 +26,11 @@ def test_each_fault_is_a_line_with_both_ways_out() -> None:
     known = [Known(A, "which it pointed to", "forget it")]
     assert str(fault(C, {B, C}, {B, C}, known, "visage")) == (
         "main: was rewritten: cccccccccccc does not contain aaaaaaaaaaaa, which it pointed to; restore it: "
-        "git push --force visage aaaaaaaaaaaa:main; if it was meant: forget it"
+        f"git push --force visage {A}:main; if it was meant: forget it"
     )
     assert str(fault(C, {B, C}, {A, B, C}, known, "visage")) == (
         "main: a merge that ends in cccccccccccc made aaaaaaaaaaaa, which it pointed to, a side branch; "
-        "git checkout --detach aaaaaaaaaaaa && git merge --no-ff cccccccccccc && git push visage HEAD:main; "
+        f"git switch --detach {A} && git merge --no-ff {C} && git push visage HEAD:main; "
         "if it was meant: forget it"
     )
 
@@ -69,7 +69,7 @@ def test_a_merge_that_makes_main_a_side_branch_is_refused_and_repaired_as_the_li
     merge = foxtrot(lab, start)
     fresh = Repository.clone(str(lab.origin.path), tmp_path / "fresh")
     for state in (lab.state(), ReleaseState.fetch(fresh, lab.remote)):
-        assert "a side branch; git checkout --detach" in refused(lab, state)
+        assert "a side branch; git switch --detach" in refused(lab, state)
         # What ran here before is what was verified here, too.
         assert rollback(state, "staging", lab.remote).after.commit == first
     lab.branch("later", {"README.md": b"y\n"})

@@ -312,7 +312,7 @@ def test_a_main_with_a_first_parent_of_somebodys_own_is_refused(
     old = foxtrot(lab, team, on=None)
     bundle.refresh()
     assert version(bundle) == first
-    assert f"main was rewritten: it did not grow out of {old[:12]}" in lines[-1]
+    assert f"made {old[:12]}, which it pointed to, a side branch" in lines[-1]
 
     # A new machine does not know main yet. It has a commit that it was started with.
     monkeypatch.setenv("VISAGE_TRUST_ROOT", root)
