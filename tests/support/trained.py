@@ -144,7 +144,8 @@ def train(folder: Path) -> Trained:
     origin.git("update-ref", BASE, base)
     checkout.git("remote", "set-url", "origin", str(origin.path))
     with _dvc(folder):
-        batch = folder / "labelled" / BATCH
+        batch = folder / "home" / "labelled" / BATCH
+        batch.parent.mkdir(parents=True)
         _call(["draw", str(batch), "--count", "20", "--seed", "7"])
         pointer, commit = labelled.pointer(BATCH), base
         model, program = "models/model.onnx", ["python", "-m", "face_attributes"]

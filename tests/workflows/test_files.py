@@ -197,7 +197,12 @@ def test_what_a_push_starts(stem: str, ref: str, starts: bool) -> None:
 
 def test_dependabot_looks_at_actions_and_python_in_groups() -> None:
     updates = YAML(typ="safe").load((FOLDER / "dependabot.yml").read_text())["updates"]
-    assert {one["package-ecosystem"] for one in updates} == {"github-actions", "pip"}
+    assert {one["package-ecosystem"] for one in updates} == {
+        "github-actions",
+        "docker",
+        "docker-compose",
+        "pip",
+    }
     assert all(one["groups"] for one in updates)
     (actions,) = [one for one in updates if one["package-ecosystem"] == "github-actions"]
     assert {f"/{path.parent.relative_to(ROOT)}" for path in ACTIONS} | {"/"} == set(actions["directories"])

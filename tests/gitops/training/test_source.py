@@ -45,7 +45,7 @@ def test_the_environments_of_this_repository_train_other_code_in_dev_alone() -> 
     assert [name for name in environments if environments.trains(name)] == ["dev"]
     for name in environments:
         if name != "dev":
-            with pytest.raises(RuleError, match="training: true"):
+            with pytest.raises(RuleError, match="or train main in dev"):
                 training_source.source(name, "main", RELEASE, environments=environments)
 
 

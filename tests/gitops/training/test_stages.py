@@ -388,7 +388,7 @@ def test_variables_and_folders_in_a_pipeline_are_what_dvc_takes_them_for(
 def test_a_pipeline_that_dvc_cannot_read_is_one_line(origin: Repository, tmp_path: Path) -> None:
     commit = origin.commit_files(origin.resolve("main"), {"dvc.yaml": b"stages: ["}, "Broken")
     origin.git("update-ref", "refs/heads/broken", commit)
-    with pytest.raises(StepError, match=r"^dvc\.yaml in [0-9a-f]{12}: .*[^\n]$"):
+    with pytest.raises(StepError, match=r"^dvc\.yaml[^\n]*: [^\n]*structure is corrupted[^\n]*$"):
         run(origin, commit, "double", tmp_path / "spaces")
     with pytest.raises(StepError, match="has no stage nothing"):
         run(origin, origin.resolve("main"), "nothing", tmp_path / "spaces")
