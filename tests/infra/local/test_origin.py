@@ -201,6 +201,18 @@ def test_main_is_neither_rewritten_nor_deleted_nor_broken(origin: Origin, layout
     assert origin.repository.resolve("main") == better
 
 
+def test_a_pushed_replacement_does_not_let_main_be_rewritten(origin: Origin, layout: Layout) -> None:
+    """Git would show the replacement, which has main as its parent, in place of the commit."""
+    checkout = Repository(layout.checkout)
+    tip = origin.repository.resolve("main")
+    other = checkout.commit_files(None, {"x": b""}, "Other")
+    shown = checkout.commit_files(tip, {"x": b""}, "Other")
+    assert _pushed(layout.checkout, f"{other}:refs/heads/other") == ""
+    assert _pushed(layout.checkout, f"{shown}:refs/replace/{other}") == ""
+    assert "main is never rewritten" in _pushed(layout.checkout, "--force", f"{other}:refs/heads/main")
+    assert origin.repository.resolve("main") == tip
+
+
 def test_main_is_not_replaced_by_a_merge_that_has_it_as_its_second_parent(
     origin: Origin, layout: Layout
 ) -> None:
