@@ -35,7 +35,11 @@ _read = lru_cache(maxsize=64)(KeyList.read)
 # Each of these could make git take another program or another list, or refuse a listed key.
 _VERIFYING = {
     "gpg.minTrustLevel": "undefined",
+    # Git joins all signatures of a commit, and the kind of the first decides which program it asks.
+    "gpg.openpgp.program": "false",
+    "gpg.program": "false",
     "gpg.ssh.program": "ssh-keygen",
+    "gpg.x509.program": "false",
     "gpg.ssh.revocationFile": os.devnull,
 }
 

@@ -482,3 +482,30 @@ def test_no_configuration_of_a_user_changes_who_may_sign(
     clone.fetch(lab.remote)
     record(clone, lab.remote, lab.verdict("dev", commit), lab.key("dev"))
     assert lab.state().verdicts.verified("dev", commit)
+
+
+def test_a_signature_of_another_kind_does_not_hide_behind_one_of_ssh(
+    lab: Lab, team: dict[str, Path], tmp_path: Path
+) -> None:
+    """Git reads all signatures of a commit as one, and asks the program of the first: here, GnuPG.
+
+    GnuPG accepts the keys that somebody has in their keyring, whoever is listed.
+    """
+    use(lab, team["eve"])
+    commit = signed_commit(lab, {FILE: f"commit: {lab.tip}\n".encode()})
+    armored = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----\n"
+    content = lab.clone.git("cat-file", "commit", commit).replace("gpgsig ", f"{armored}gpgsig ", 1)
+    write = ("hash-object", "-t", "commit", "-w", "--stdin", "--literally")
+    forged = lab.clone.git(*write, input=f"{content}\n")
+    keyring = tmp_path / "keyring"
+    good = "[GNUPG:] GOODSIG 1 Eve\\n[GNUPG:] TRUST_FULLY 0 pgp"
+    keyring.write_text(f"#!/bin/sh\ncat > /dev/null\nprintf '\\n{good}\\n'\n")
+    keyring.chmod(0o755)
+    for name in ("gpg.program", "gpg.openpgp.program"):
+        subprocess.run(["git", "config", "--global", name, str(keyring)], check=True, timeout=60)
+    clone = Repository(lab.clone.path)
+    assert clone.run("verify-commit", forged).returncode == 0, "it is a signature that GnuPG accepts"
+    for known in (forged, commit):
+        reason = signatures.verify(clone, known, listed(team["ann"]))
+        assert reason is not None
+        assert known[:12] in reason
