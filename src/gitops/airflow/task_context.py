@@ -13,8 +13,6 @@ from gitops.release.environments import EARLIER, Environments
 from gitops.release.settings import Settings
 from gitops.training import source as training_source
 
-_DVC_CONFIG = ".dvc/config"
-
 CONNECTION = "git_default"
 """The Airflow connection of the git repository that releases come from."""
 
@@ -131,8 +129,8 @@ def origin() -> Origin:
         if known.trains(environment()):
             main = resolve(repository_origin, "main", workspaces())
             fetch(repository, repository_origin, main)
-            configs = (repository.read(revision, _DVC_CONFIG) for revision in (commit, main))
-            training_source.admit_storage(commit, *configs)
+            files = (training_source.storage(repository, revision) for revision in (commit, main))
+            training_source.admit_storage(commit, *files)
             return
         own = release()
         fetch(repository, repository_origin, own)

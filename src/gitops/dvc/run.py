@@ -137,8 +137,9 @@ def environment(folder: Path) -> dict[str, str]:
     Code of the checkout never gets them.
     """
     # DVC lets every user write to this cache (by default in /var/tmp), and unpickles the files that it holds.
-    # A workspace is closed to other users.
-    site_cache = {"DVC_SITE_CACHE_DIR": str(folder / ".dvc/tmp/site-cache")}
+    # A workspace is closed to other users, and a stage cannot write to its `.git`.
+    own = folder / ".git" if (folder / ".git").is_dir() else folder / ".dvc" / "tmp"
+    site_cache = {"DVC_SITE_CACHE_DIR": str(own / "dvc-site-cache")}
     return site_cache | os.environ | {"PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
 
 
@@ -155,7 +156,8 @@ def _isolated(
         "DVC_NO_ANALYTICS": "1",
         "DVC_SITE_CACHE_DIR": str(data / "tmp" / "site-cache"),
     }
-    readable = [folder / ".git", data / "config", *_caches(folder)]
+    # All but the state in `.dvc` is configuration of the DVC that has the keys.
+    readable = [folder / ".git", data, *_caches(folder)]
     written, hidden = [*caches], list[Path]()
     if home := os.environ.get("VISAGE_HOME"):
         written.append(Path(home))
@@ -164,12 +166,16 @@ def _isolated(
     if celeba := os.environ.get(isolation.CELEBA):
         readable.append(Path(celeba).expanduser())
     (written if writable else readable).append(folder)
-    readable = [path for path in readable if path not in written]
-    place = isolation.Place(writable=tuple(written), readable=tuple(readable), hidden=tuple(hidden))
     temporary = None
     if writable and data.is_dir():
         temporary = data / "tmp"  # which is removed with the workspace, however this process ends
-        temporary.mkdir(exist_ok=True)
+        for state in (data / "cache", temporary):
+            if data.is_symlink() or state.is_symlink():
+                raise StepError(f"{state.relative_to(folder)}: a link; put a folder in its place")
+            state.mkdir(exist_ok=True)
+            written.append(state)
+    readable = [path for path in readable if path not in written]
+    place = isolation.Place(writable=tuple(written), readable=tuple(readable), hidden=tuple(hidden))
     with isolation.isolated(place, variables, temporary=temporary) as isolated:
         if caches:
             # The cache, and nothing else of the configuration, which may hold keys

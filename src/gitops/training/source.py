@@ -1,12 +1,12 @@
 """Which commit a training may run: its code runs with the rights and the data of its environment."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from gitops.errors import ParseError, RuleError
 from gitops.findings import Finding
-from gitops.git.repository import Repository
+from gitops.git.repository import Entry, Repository
 from gitops.release.environments import EARLIER, Environments
 from gitops.text import parse
 from gitops.text.markdown import one_line
@@ -105,24 +105,30 @@ def admit(
         raise RuleError(Finding(commit[:12], problem, "start the run again"))
 
 
-def admit_storage(commit: str, config: bytes | None, trusted: bytes | None) -> None:
+def storage(repository: Repository, commit: str) -> frozenset[Entry]:
+    """Return all files of a commit that configure DVC: those in `.dvc`, however the name is written."""
+    entries = repository.entries(commit)
+    return frozenset(entry for entry in entries if entry.path.partition("/")[0].casefold() == ".dvc")
+
+
+def admit_storage(commit: str, files: Collection[Entry], trusted: Collection[Entry]) -> None:
     """Refuse to fetch the data of a commit from an address that nobody has merged.
 
     DVC gets the keys of this environment. `.dvc/config` names the server that it shows them to, and can name
-    a program that it executes (`credential_process` of a profile).
+    a program that it executes (`credential_process` of a profile). So can `.dvc/config.local`.
 
     Args:
         commit: The commit that a training takes.
-        config: Its `.dvc/config`, or None.
-        trusted: The one of main, or of the release that runs here.
+        files: Its files in `.dvc`, from `storage`.
+        trusted: Those of main.
 
     Raises:
         RuleError: when they differ.
 
     """
-    if config != trusted:
-        right = "merge its change first, or take main's: git checkout main -- .dvc/config"
-        raise RuleError(Finding(f"{commit[:12]}: .dvc/config", "differs from that of main", right))
+    for path in sorted({entry.path for entry in {*files} ^ {*trusted}}):
+        right = "merge its change first, or take main's: git restore --source main --staged --worktree .dvc"
+        raise RuleError(Finding(f"{commit[:12]}: {one_line(path)}", "differs from that of main", right))
 
 
 def admit_paths(environment: str, release: str, commit: str, changed: Iterable[str]) -> None:

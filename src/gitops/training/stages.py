@@ -7,6 +7,7 @@ A retry starts again from the same input, so a step can be run any number of tim
 
 import json
 import logging
+import os
 import subprocess
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -217,6 +218,8 @@ def _commit(space: Workspace, branch: str, message: str) -> str:
     repository = space.repository
     if configuration(space.path) != space.configured:
         raise StepError(f"{message}: changed the configuration of git in its checkout; nothing is committed")
+    if inner := _inner_repository(space.path):
+        raise StepError(f"{message}: {inner}: a repository in the checkout; nothing is committed")
     repository.git("add", "--all")
     if not repository.git("status", "--porcelain"):
         log.info("Nothing changed: %s stands.", space.commit)
@@ -239,3 +242,13 @@ def _commit(space: Workspace, branch: str, message: str) -> str:
             repository.push("origin", {reference: commit}, leases={reference: before})
     log.info("Pushed %s to %s.", commit, branch)
     return commit
+
+
+def _inner_repository(folder: Path) -> Path | None:
+    """Return a repository in a checkout, or None. Git would execute the filters that it configures."""
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = (Path(root) / name).relative_to(folder)
+            if name.lower() == ".git" and path != Path(".git"):
+                return path
+    return None

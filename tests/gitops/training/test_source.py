@@ -65,12 +65,14 @@ def test_where_a_training_may_take_any_code_is_declared_and_follows_from_nothing
     assert [name for name in earlier if earlier.trains(name)] == ["dev"]
 
 
-def test_a_branch_that_is_trained_does_not_name_the_storage() -> None:
-    config = b"[core]\n    remote = storage\n"
-    training_source.admit_storage(RELEASE, config, config)
-    for other in (None, b"", config + b"['remote \"storage\"']\n    configpath = aws\n"):
-        with pytest.raises(RuleError, match=r"\.dvc/config: differs from that of main; merge"):
-            training_source.admit_storage(RELEASE, other, config)
+@pytest.mark.parametrize("path", [".dvc/config", ".dvc/config.local", ".DVC/config", ".dvc/tmp/site-cache/x"])
+def test_a_branch_that_is_trained_does_not_name_the_storage(lab: Lab, path: str) -> None:
+    """Git ignores `.dvc/config.local`, but somebody can add it all the same, and DVC reads it last."""
+    main = training_source.storage(lab.origin, lab.tip)
+    training_source.admit_storage(RELEASE, training_source.storage(lab.origin, lab.commit({"x": b"x"})), main)
+    other = lab.commit({path: b"[core]\n    remote = other\n"})
+    with pytest.raises(RuleError, match=rf"{re.escape(path)}: differs from that of main; merge"):
+        training_source.admit_storage(RELEASE, training_source.storage(lab.origin, other), main)
 
 
 def test_all_that_the_stages_leave_in_git_are_results(tmp_path: Path) -> None:

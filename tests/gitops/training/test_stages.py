@@ -413,3 +413,53 @@ def test_a_folder_on_the_dvc_remote_brings_nothing_beside_itself(
         with pytest.raises(StepError, match=r"leads out of its folder: '\.\./\.\./src/report\.py'"):
             dvc_run.call(["dvc", "pull", "data/batch.dvc"], space.path, timedelta(minutes=1))
         assert (space.path / "src/report.py").read_text() == REPORT
+
+
+# For printf
+ELSEWHERE = r'[core]\n  remote = elsewhere\n[\47remote "elsewhere"\47]\n  url = {0}\n'
+
+
+@pytest.mark.skipif(not isolation.namespaces(), reason="no user namespaces are permitted here")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "printf '{config}' > .dvc/config.local",
+        "mv .dvc .dvc-old && mkdir .dvc && printf '{config}' > .dvc/config",
+    ],
+    ids=["config.local", "another folder"],
+)
+def test_a_stage_does_not_choose_the_storage_of_its_outputs(
+    origin: Repository, tmp_path: Path, dvc_remote: Path, command: str
+) -> None:
+    """DVC shows its keys to that storage, or executes the program that gives them."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    planted = command.replace("{config}", ELSEWHERE.format(elsewhere))
+    pipeline = "stages:\n  make:\n    cmd: sh src/make.sh\n    outs: [made.txt]\n"
+    script = f"({planted}) 2>/dev/null; echo 1 > made.txt"
+    files: dict[str, bytes | None] = {"dvc.yaml": pipeline.encode(), "src/make.sh": script.encode()}
+    commit = origin.commit_files(origin.resolve("main"), files, "Make")
+    origin.git("update-ref", "refs/heads/make", commit)
+    run(origin, commit, "make", tmp_path / "spaces")
+    assert list(elsewhere.iterdir()) == []
+    assert [path.read_text() for path in dvc_remote.rglob("*") if path.is_file()] == ["1\n"]
+
+
+def test_git_executes_nothing_of_a_repository_that_a_stage_makes(origin: Repository, tmp_path: Path) -> None:
+    """Git asks a repository in its checkout for its state, and executes the filters that it configures."""
+    mark = tmp_path / "ran"
+    script = f"""
+        mkdir inner && cd inner && git init -q && echo '* filter=x' > .gitattributes && echo 1 > a &&
+        git add -A && git -c user.name=x -c user.email=x commit -qm x &&
+        git config filter.x.clean 'touch {mark}; cat' && echo 2 > a
+    """
+    with pytest.raises(StepError, match=r"inner/\.git: a repository in the checkout; nothing is committed"):
+        stages.run_command(
+            Origin(str(origin.path)),
+            origin.resolve("main"),
+            ["sh", "-c", script],
+            branch="run/two",
+            home=tmp_path / "spaces",
+            message="Batch",
+        )
+    assert not mark.exists()
