@@ -146,8 +146,8 @@ def _prefix(place: Place, home: Path) -> tuple[str, ...]:
 
 
 def _hidden() -> Iterator[Path]:
-    """Yield the folders in which people, agents and engines keep keys."""
-    yield from (Path(path) for path in ("/home", "/root", "/run", "/tmp", "/var/tmp"))
+    """Yield the folders in which people, agents and engines keep keys, and that of terminals."""
+    yield from (Path(path) for path in ("/home", "/root", "/run", "/tmp", "/var/tmp", "/dev/pts"))
     yield Path(tempfile.gettempdir())
     yield from (
         Path(os.environ[name]) for name in ("HOME", "AIRFLOW_HOME", "VISAGE_PRIVATE") if name in os.environ

@@ -345,3 +345,20 @@ def test_a_task_of_the_local_executor_shows_its_secrets_to_nobody(tmp_path: Path
     assert not any(name.startswith("AIRFLOW") for name in found["variables"])
     if isolation.namespaces() or os.geteuid() != 0:
         assert found["readable"] == []
+
+
+@needs_namespaces
+def test_code_of_a_commit_reaches_no_terminal(checkout: Path) -> None:
+    """Of the same user: it could read what somebody types there, and write there."""
+    ours, theirs = os.openpty()
+    try:
+        terminal = os.ttyname(theirs)
+        os.write(ours, b"s3cret\n")
+        script = f"( head -n 1 {terminal}; echo typed > {terminal} ) > out 2>&1; true"
+        dvc_run.call(["timeout", "5", "sh", "-c", script], checkout, timedelta(minutes=1))
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    said = (checkout / "out").read_text()
+    assert "s3cret" not in said
+    assert "No such file" in said
