@@ -23,6 +23,8 @@ _ATTR_RDONLY, _ATTR_NOSUID = 1, 2
 # These two have the same number on every architecture but alpha; glibc 2.36 has functions for neither.
 _SYS_MOUNT_SETATTR = 442
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
+_SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+_JOIN_SESSION_KEYRING = 1
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
 # A folder that is always there, and below which nothing is shown or hidden.
 _NEW_ROOT = "/proc"
@@ -43,6 +45,7 @@ def main(arguments: list[str]) -> int:
         return _status(os.waitpid(first, 0)[1])
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _arrange(folders)
+    _leave_keyring()
     _give_up_privileges()
     try:
         os.chdir(here)
@@ -98,6 +101,14 @@ def _make(path: str, target: str) -> None:
     else:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()
+
+
+def _leave_keyring() -> None:
+    """Get an empty keyring: no namespace hides the one of the session, which may hold keys."""
+    joined = _libc.syscall(_SYS_KEYCTL[os.uname().machine], _JOIN_SESSION_KEYRING, None)
+    # A kernel without keyrings, or a container that forbids them: the command has none either.
+    if joined < 0 and ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):
+        _checked("keyctl", joined)
 
 
 def _give_up_privileges() -> None:

@@ -362,3 +362,35 @@ def test_code_of_a_commit_reaches_no_terminal(checkout: Path) -> None:
     said = (checkout / "out").read_text()
     assert "s3cret" not in said
     assert "No such file" in said
+
+
+@needs_namespaces
+def test_code_of_a_commit_reaches_no_key_that_the_kernel_keeps(checkout: Path) -> None:
+    """A session has a keyring, which the processes of all its namespaces share."""
+    script = """if 1:
+        import ctypes, os, sys
+        number = {"x86_64": 248, "aarch64": 217, "riscv64": 217}[os.uname().machine]
+        add, keyctl, session = number, number + 2, ctypes.c_int(-3)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if sys.argv[1] == "read":
+            found = libc.syscall(keyctl, 10, session, b"user", b"visage", 0)
+            content = ctypes.create_string_buffer(64)
+            libc.syscall(keyctl, 11, found, content, 64)
+            print("read", content.value.decode())
+        else:
+            libc.syscall(keyctl, 1, None)
+            if libc.syscall(add, b"user", b"visage", b"s3cret", 6, session) < 0:
+                sys.exit("this machine permits no keyrings")
+            os.execvp(sys.argv[2], sys.argv[2:])
+    """
+    place = isolation.Place(writable=(checkout,))
+    read = [sys.executable, "-c", script, "read"]
+    said: dict[bool, str] = {}
+    with isolation.isolated(place) as isolated:
+        for apart in (False, True):
+            command = [sys.executable, "-c", script, "add", *(isolated.prefix if apart else ()), *read]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            if "permits no keyrings" in done.stderr:
+                pytest.skip(done.stderr.strip())
+            said[apart] = done.stdout.strip()
+    assert said == {False: "read s3cret", True: "read"}
