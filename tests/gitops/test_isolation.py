@@ -394,3 +394,19 @@ def test_code_of_a_commit_reaches_no_key_that_the_kernel_keeps(checkout: Path) -
                 pytest.skip(done.stderr.strip())
             said[apart] = done.stdout.strip()
     assert said == {False: "read s3cret", True: "read"}
+
+
+@needs_namespaces
+@pytest.mark.parametrize("name", ["comparisons", "origin.git", "workspaces"])
+def test_code_of_a_commit_makes_no_folder_that_its_environment_trusts(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """On a new machine, where none of them exists yet."""
+    data = tmp_path / "data"
+    data.mkdir()
+    monkeypatch.setenv("VISAGE_HOME", str(data))
+    planted = data / name / "planted"
+    script = f"mkdir -p {planted.parent} && touch {planted} {data}/kept; true"
+    dvc_run.call(["sh", "-c", script], checkout, timedelta(minutes=1))
+    assert (data / "kept").exists()
+    assert not planted.exists()

@@ -161,8 +161,11 @@ def _isolated(
     written, hidden = [*caches], list[Path]()
     if home := os.environ.get("VISAGE_HOME"):
         written.append(Path(home))
-        # Others work in the one, and this environment reads releases from the other.
-        hidden += [Path(home) / "workspaces", Path(home) / "origin.git"]
+        # Others work in the first. This environment reads releases and results from the others.
+        hidden += [Path(home) / name for name in ("workspaces", "origin.git", "comparisons")]
+        for folder_of_others in hidden if writable else ():
+            # A folder that is missing cannot be hidden, and the code would make it.
+            folder_of_others.mkdir(parents=True, exist_ok=True)
     if celeba := os.environ.get(isolation.CELEBA):
         readable.append(Path(celeba).expanduser())
     (written if writable else readable).append(folder)
