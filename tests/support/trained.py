@@ -21,6 +21,7 @@ from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
 from gitops.model import drift_comparison
 from gitops.model.evaluation import evaluation
+from gitops.paths import EVALUATION
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, push
 from gitops.release.keys import PrivateKey, path_of
@@ -112,7 +113,7 @@ class Trained:
 
     def verify(self, environment: str, commit: str) -> None:
         """Record that an environment measured what the commit claims."""
-        claimed = evaluation(self.checkout, commit)
+        claimed = evaluation(self.checkout.read(commit, EVALUATION), commit)
         data = {
             "verdict": "verified",
             "environment": environment,

@@ -74,7 +74,7 @@ chmod +x .venv/bin/gitops
 # which this world has not.
 REAL_LINT = f"""rm -r .venv
 ln -s '{sys.prefix}' .venv
-touch -d @0 requirements.lock pyproject.toml src/*/pyproject.toml
+touch -d @0 infra/uv.txt requirements.lock pyproject.toml src/*/pyproject.toml
 SKIP=dags,docs make lint
 """
 

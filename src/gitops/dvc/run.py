@@ -158,6 +158,9 @@ def _isolated(
     }
     # All but the state in `.dvc` is configuration of the DVC that has the keys.
     readable = [folder / ".git", data, *_caches(folder)]
+    for cache in caches:
+        # A folder that is missing would be made in the isolation, and lost with it.
+        cache.mkdir(parents=True, exist_ok=True)
     written, hidden = [*caches], list[Path]()
     if home := os.environ.get("VISAGE_HOME"):
         written.append(Path(home))
