@@ -74,6 +74,7 @@ chmod +x .venv/bin/gitops
 # which this world has not.
 REAL_LINT = f"""rm -r .venv
 ln -s '{sys.prefix}' .venv
+mkdir benchmarks
 touch -d @0 infra/uv.txt requirements.lock pyproject.toml src/*/pyproject.toml
 SKIP=dags,docs make lint
 """
@@ -87,7 +88,8 @@ class World:
         self.source = folder / "source"
         copy(ROOT, self.source)
         # The steps that would run them are replaced, and every job checks all files out.
-        shutil.rmtree(self.source / "tests")
+        for name in ("benchmarks", "tests"):
+            shutil.rmtree(self.source / name)
         # Nor does this world begin with the model that the repository may have.
         for name in ("metrics", "search"):
             shutil.rmtree(self.source / name, ignore_errors=True)
