@@ -9,7 +9,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from infra.local import files
 
@@ -19,7 +19,7 @@ _TEMPLATES = Environment(
     loader=FileSystemLoader(CHECKOUT / "infra/templates"),
     undefined=StrictUndefined,
     keep_trailing_newline=True,
-    autoescape=False,  # noqa: S701, none of the templates is HTML
+    autoescape=select_autoescape(),  # none of the templates is HTML
 )
 _FILES = {
     "dags/{}_dag.py": "dag.py.j2",

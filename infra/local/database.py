@@ -68,11 +68,11 @@ class Database(Protocol):
 
     def start(self) -> str:
         """Start the server if needed. Return its previous state: running, stopped or dead."""
-        raise NotImplementedError
+        ...
 
     def url(self, environment: str) -> str:
         """Return the SQLAlchemy URL of an environment's database, with the environment's own role."""
-        raise NotImplementedError
+        ...
 
     def provide(self, environment: str, *, like: str | None = None) -> None:
         """Make sure that an environment has a database and a role that reads no other environment's.
@@ -83,11 +83,11 @@ class Database(Protocol):
             EngineError: The server cannot be reached, or the login may not do this.
 
         """
-        raise NotImplementedError
+        ...
 
     def stop(self) -> bool:
         """Stop the server if it belongs to the engine. Return whether it was running."""
-        raise NotImplementedError
+        ...
 
 
 def of(layout: Layout, variables: Mapping[str, str]) -> Database:

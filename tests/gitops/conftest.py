@@ -1,13 +1,20 @@
 """A lab, a DVC remote and a stand-in for GitHub for one test."""
 
+import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from tests.support.forge import Forge
 from tests.support.forge_server import serve
 from tests.support.lab import Lab
+
+if TYPE_CHECKING:
+    from tests.support.bundles import Make
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +56,48 @@ def forge(tmp_path: Path) -> Iterator[Forge]:
     made.repository.git("update-ref", "refs/heads/main", first)
     with serve(made):
         yield made
+
+
+@pytest.fixture
+def storage(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place of its own for what Airflow's bundles store, and the connection to the lab's origin."""
+    folder = tmp_path / "bundles"
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(folder))
+    connection = {"conn_type": "git", "host": str(lab.origin.path)}
+    monkeypatch.setenv("AIRFLOW_CONN_GIT_DEFAULT", json.dumps(connection))
+    return folder
+
+
+@pytest.fixture
+def make(storage: Path) -> "Make":
+    """Make the bundle that a process of the environment would make, started."""
+    from gitops.airflow.bundle import ReleaseBundle
+
+    def start(environment: str = "staging", **options: object) -> "ReleaseBundle":
+        bundle = ReleaseBundle(name="release", environment=environment, refresh_interval=10, **options)
+        bundle.initialize()
+        return bundle
+
+    return start
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the bundle warns of."""
+    found: list[str] = []
+
+    def keep(_logger: object, name: str, event: dict[str, object]) -> dict[str, object]:
+        if name == "warning":
+            arguments = event.get("positional_args", ())
+            found.append(str(event["event"]) % arguments if arguments else str(event["event"]))
+        return event
+
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[keep, structlog.processors.KeyValueRenderer()],
+        logger_factory=structlog.ReturnLoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=False,
+    )
+    yield found
+    structlog.configure(**before)

@@ -1,12 +1,10 @@
 import json
-import logging
 import multiprocessing
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import structlog
 from airflow.exceptions import AirflowException
 
 from gitops import runtime
@@ -14,58 +12,9 @@ from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import GitError, ReleaseError
 from gitops.git.repository import Repository
 from tests.gitops import poison
+from tests.support.bundles import Make, version
 from tests.support.figures import model_files
 from tests.support.lab import DAG, Lab
-
-Make = Callable[..., ReleaseBundle]
-
-
-@pytest.fixture
-def storage(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place of its own for what Airflow's bundles store, and the connection to the lab's origin."""
-    folder = tmp_path / "bundles"
-    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(folder))
-    connection = {"conn_type": "git", "host": str(lab.origin.path)}
-    monkeypatch.setenv("AIRFLOW_CONN_GIT_DEFAULT", json.dumps(connection))
-    return folder
-
-
-@pytest.fixture
-def make(storage: Path) -> Make:
-    """Make the bundle that a process of the environment would make, started."""
-
-    def start(environment: str = "staging", **options: object) -> ReleaseBundle:
-        bundle = ReleaseBundle(name="release", environment=environment, refresh_interval=10, **options)
-        bundle.initialize()
-        return bundle
-
-    return start
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the bundle warns of."""
-    found: list[str] = []
-
-    def keep(_logger: object, name: str, event: dict[str, object]) -> dict[str, object]:
-        if name == "warning":
-            arguments = event.get("positional_args", ())
-            found.append(str(event["event"]) % arguments if arguments else str(event["event"]))
-        return event
-
-    before = structlog.get_config()
-    structlog.configure(
-        processors=[keep, structlog.processors.KeyValueRenderer()],
-        logger_factory=structlog.ReturnLoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=False,
-    )
-    yield found
-    structlog.configure(**before)
-
-
-def version(bundle: ReleaseBundle) -> str:
-    return bundle.get_current_version().version
 
 
 def dags(bundle: ReleaseBundle) -> set[str]:

@@ -1,5 +1,6 @@
 """Signed releases, with real keys."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +16,11 @@ from gitops.release import signatures
 from gitops.release.keys import path_of
 from gitops.release.signatures import SIGNERS, Trust
 from gitops.release.verdicts import record
-from tests.gitops.airflow.test_bundle import Make, lines, make, storage, version  # noqa: F401, fixtures
+from tests.support.bundles import Make, version
 from tests.support.lab import Lab
 
-pytestmark = pytest.mark.system("ssh-keygen")
+# git verifies with it. Where it is there, these attacks are tried in `make test` too.
+pytestmark = [] if shutil.which("ssh-keygen") else pytest.mark.system("ssh-keygen")
 
 PROD = "environments/prod/settings.env"
 STAGING = "environments/staging/settings.env"
@@ -75,7 +77,7 @@ def team(lab: Lab, key: Callable[[str], Path]) -> dict[str, Path]:
     return keys
 
 
-def test_a_signed_promotion_goes_all_the_way(lab: Lab, team: dict[str, Path], make: Make) -> None:  # noqa: F811
+def test_a_signed_promotion_goes_all_the_way(lab: Lab, team: dict[str, Path], make: Make) -> None:
     bundle = make()
     first = version(bundle)
     assert bundle.serving is not None
@@ -102,8 +104,8 @@ def test_a_signed_promotion_goes_all_the_way(lab: Lab, team: dict[str, Path], ma
 def test_what_nobody_listed_signed_is_refused(
     lab: Lab,
     team: dict[str, Path],
-    make: Make,  # noqa: F811
-    lines: list[str],  # noqa: F811
+    make: Make,
+    lines: list[str],
     who: str | None,
 ) -> None:
     bundle = make()
@@ -155,7 +157,7 @@ def test_only_those_on_the_list_take_the_demand_back(lab: Lab, team: dict[str, P
 def test_an_old_signature_cannot_be_used_again(
     lab: Lab,
     team: dict[str, Path],
-    make: Make,  # noqa: F811
+    make: Make,
 ) -> None:
     old = lab.state().declared("staging")
     lab.train("b")
@@ -190,7 +192,7 @@ def test_the_list_changes_only_by_those_on_it(lab: Lab, team: dict[str, Path]) -
 def test_main_cannot_take_the_demand_back(
     lab: Lab,
     team: dict[str, Path],
-    make: Make,  # noqa: F811
+    make: Make,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
 ) -> None:
@@ -206,7 +208,7 @@ def test_main_cannot_take_the_demand_back(
 def test_nobody_can_make_a_signed_environment_follow_main(
     lab: Lab,
     team: dict[str, Path],
-    make: Make,  # noqa: F811
+    make: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Even a commit of main that somebody listed signed for another reason is no release there."""
@@ -247,7 +249,7 @@ def test_settings_and_list_go_together(lab: Lab, key: Callable[[str], Path]) -> 
     assert "dev follows main, signed or not; write false" in said["dev"]
 
 
-def test_without_a_list_nothing_is_taken(lab: Lab, make: Make) -> None:  # noqa: F811
+def test_without_a_list_nothing_is_taken(lab: Lab, make: Make) -> None:
     lab.land(asked_for(lab, STAGING))
     commit = lab.train("a")
     lab.declare("staging", f"commit: {commit}\n")
@@ -302,8 +304,8 @@ def foxtrot(lab: Lab, team: dict[str, Path], *, on: str | None) -> str:
 def test_a_main_with_a_first_parent_of_somebodys_own_is_refused(
     lab: Lab,
     team: dict[str, Path],
-    make: Make,  # noqa: F811
-    lines: list[str],  # noqa: F811
+    make: Make,
+    lines: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = lab.tip
@@ -330,7 +332,7 @@ def test_a_main_with_a_first_parent_of_somebodys_own_is_refused(
 @pytest.mark.parametrize("environment", ["dev", "staging"])
 def test_a_main_without_the_trust_root_declares_nothing(
     lab: Lab,
-    make: Make,  # noqa: F811
+    make: Make,
     monkeypatch: pytest.MonkeyPatch,
     environment: str,
 ) -> None:
@@ -352,8 +354,8 @@ def test_a_main_without_the_trust_root_declares_nothing(
 def test_the_commands_of_the_message_put_main_back(
     lab: Lab,
     team: dict[str, Path],
-    make: Make,  # noqa: F811
-    lines: list[str],  # noqa: F811
+    make: Make,
+    lines: list[str],
 ) -> None:
     bundle = make()
     first = version(bundle)
@@ -371,7 +373,7 @@ def test_the_commands_of_the_message_put_main_back(
 def test_a_new_machine_trusts_the_list_that_it_was_started_with(
     lab: Lab,
     team: dict[str, Path],
-    make: Make,  # noqa: F811
+    make: Make,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -393,7 +395,7 @@ def test_a_new_machine_trusts_the_list_that_it_was_started_with(
 def test_a_signature_counts_only_for_the_state_that_it_changed(
     lab: Lab,
     team: dict[str, Path],
-    make: Make,  # noqa: F811
+    make: Make,
     again: bool,
 ) -> None:
     """Ann signed a proposal, and nobody merged it. It is of no use later, even where the file is the same."""
