@@ -137,10 +137,11 @@ def namespaces() -> bool:
 
 
 def _prefix(place: Place, home: Path) -> tuple[str, ...]:
-    folders = {
+    folders: dict[str, object] = {
         "hidden": _existing([*_hidden(), *place.hidden]),
         "readable": _existing([*_interpreter(), *place.readable]),
         "writable": _existing([home, *place.writable]),
+        "links": _links([*place.readable, *place.writable]),
     }
     return (sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(folders))
 
@@ -167,6 +168,11 @@ def _existing(paths: Sequence[Path]) -> list[str]:
     """Return the real paths of those that exist. The root folder is nothing to hide or to show."""
     found = (path.resolve() for path in paths if path.is_absolute() and path.exists())
     return sorted({str(path) for path in found if path != Path("/")})
+
+
+def _links(paths: Sequence[Path]) -> dict[str, str]:
+    """Return the real path of each that leads over a link: the link may be in a hidden folder."""
+    return {str(path): str(path.resolve()) for path in paths if path.exists() and path.resolve() != path}
 
 
 def foreign_link(folder: Path, *, known: Sequence[Path] = ()) -> Path | None:

@@ -1,8 +1,9 @@
 """Start a command in Linux namespaces of its own: `python -I -S isolation_process.py FOLDERS COMMAND...`.
 
-FOLDERS is a JSON object of lists of paths: `hidden`, `readable` and `writable`, see `gitops.isolation`. The
-command has the user's own number, no privileges, no network, no other processes, and a file system that it
-can only read, but for its own folders. The rest of a hidden folder is empty for it.
+FOLDERS is a JSON object. `hidden`, `readable` and `writable` are lists of paths, see `gitops.isolation`;
+`links` has the real path of each path that leads over a link. The command has the user's own number, no privileges, no
+network, no other processes, and a file system that it can only read, but for its own folders. The rest of a
+hidden folder is empty for it.
 
 Run as a file, since it must not load anything: it is the first process of each stage.
 """
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
     if first := os.fork():
         return _status(os.waitpid(first, 0)[1])
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _arrange(folders)
+    _arrange(folders, folders.pop("links"))
     _leave_keyring()
     _give_up_privileges()
     try:
@@ -66,7 +67,7 @@ def main(arguments: list[str]) -> int:
             os._exit(_status(status))
 
 
-def _arrange(folders: dict[str, list[str]]) -> None:
+def _arrange(folders: dict[str, list[str]], links: dict[str, str]) -> None:
     """Make the command's view of the file system, and move there."""
     root = _NEW_ROOT
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
@@ -85,6 +86,11 @@ def _arrange(folders: dict[str, list[str]]) -> None:
         _make(path, target)
         _mount(path, target, None, _MS_BIND | _MS_REC)
         _set_attributes(target, _ATTR_NOSUID | (_ATTR_RDONLY if kind == "readable" else 0))
+    for link, real in links.items():
+        place = Path(f"{root}{link}")
+        if not os.path.lexists(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(real)
     os.chdir(root)
     _checked("pivot_root", _libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."))
     _checked("umount2", _libc.umount2(b".", _MNT_DETACH))

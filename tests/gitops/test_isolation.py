@@ -410,3 +410,20 @@ def test_code_of_a_commit_makes_no_folder_that_its_environment_trusts(
     dvc_run.call(["sh", "-c", script], checkout, timedelta(minutes=1))
     assert (data / "kept").exists()
     assert not planted.exists()
+
+
+@needs_namespaces
+@pytest.mark.parametrize("variable", ["CELEBA_DIR", "VISAGE_HOME"])
+def test_a_link_in_a_home_folder_leads_to_the_data(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Home folders are hidden, and people keep links to large disks there."""
+    disk, link = tmp_path / "disk" / "faces", tmp_path / "home" / "deep" / "faces"
+    disk.mkdir(parents=True)
+    (disk / "1.jpg").write_text("a face")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(disk)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(variable, str(link))
+    dvc_run.call(["sh", "-c", f"cat {link}/1.jpg > seen"], checkout, timedelta(minutes=1))
+    assert (checkout / "seen").read_text() == "a face"
