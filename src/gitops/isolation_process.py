@@ -1,9 +1,9 @@
 """Start a command in Linux namespaces of its own: `python -I -S isolation_process.py FOLDERS COMMAND...`.
 
 FOLDERS is a JSON object. `hidden`, `readable` and `writable` are lists of paths, see `gitops.isolation`;
-`links` has the real path of each path that leads over a link. The command has the user's own number, no privileges, no
-network, no other processes, and a file system that it can only read, but for its own folders. The rest of a
-hidden folder is empty for it.
+`links` has the real path of each path that leads over a link. The command has the user's own number, no
+privileges, no network, no other processes, and a file system that it can only read, but for its own folders.
+The rest of a hidden folder is empty for it.
 
 Run as a file, since it must not load anything: it is the first process of each stage.
 """
