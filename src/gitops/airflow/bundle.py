@@ -238,7 +238,7 @@ class ReleaseBundle(GitDagBundle):
         if self._ran(state) is None:
             return None
         path = release_file.path_of(self.environment)
-        return f"{path}: a release is not taken away; run gitops rollback {self.environment}"
+        return f"{path}: a release is not taken away; run .venv/bin/gitops rollback {self.environment}"
 
     def _ran(self, state: ReleaseState) -> str | None:
         """Return the release that ran last here, else the last declared commit that can be served."""

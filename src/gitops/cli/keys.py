@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from gitops.cli.context import open_checkout
+from gitops.cli.context import meeting, open_checkout
 from gitops.cli.options import OUT, Push, Remote
+from gitops.text import instructions
 
 app = typer.Typer(no_args_is_help=True, help="The keys with which environments sign their verdicts.")
 
@@ -64,4 +65,6 @@ def create(
     tracking = repository.branch_ref(remote, branch)
     known = repository.resolve(tracking) if repository.has(tracking) else None
     repository.push(remote, {reference: commit}, leases={reference: known})
-    OUT.print(f"Pushed: {branch} on {remote}. Merge it: gitops merge {branch}", style="green", soft_wrap=True)
+    OUT.print(f"Pushed: {branch} on {remote}. Then:", style="green", soft_wrap=True)
+    commands = instructions.after_push(branch, meeting(repository, remote))
+    OUT.print(instructions.text(commands, "    "), soft_wrap=True, markup=False)

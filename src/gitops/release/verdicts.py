@@ -149,7 +149,9 @@ def objection(tag: Tag, verdict: Verdict, lists: Lists, now: datetime) -> str | 
     listed = lists.keys(verdict.environment)
     if listed is None:
         path = keys.path_of(verdict.environment)
-        return f"there is no {path} on main; make it: gitops keys create {verdict.environment} --push"
+        return (
+            f"there is no {path} on main; make it: .venv/bin/gitops keys create {verdict.environment} --push"
+        )
     if reason := listed.objection(tag.signed, tag.signature):
         return reason
     if verdict.at > now + _CLOCKS_DIFFER:
@@ -198,7 +200,7 @@ def _taken(
     if lists.problem or listed is None or key.public not in listed.keys:
         problem = lists.problem or (
             f"{keys.path_of(environment)} on {main} does not list it; "
-            f"list it: gitops keys create {environment} --push"
+            f"list it: .venv/bin/gitops keys create {environment} --push"
         )
         raise VerdictError(
             f"the key {keys.fingerprint(key.public)} of {environment} would not count: {problem}"

@@ -193,7 +193,9 @@ def test_without_a_list_of_keys_no_verdict_of_the_environment_counts(lab: Lab) -
     lab.land(canary)
     push(lab, lab.verdict("canary", commit), key=lab.key("canary"))
     assert load(lab).verified("canary", commit) is None
-    assert ignored(lab) == [f"there is no {path} on main; make it: gitops keys create canary --push"]
+    assert ignored(lab) == [
+        f"there is no {path} on main; make it: .venv/bin/gitops keys create canary --push"
+    ]
     with pytest.raises(VerdictError, match="gitops keys create canary --push"):
         lab.verify("canary", commit)
     assert list(without_keys(lab.state())) == [
