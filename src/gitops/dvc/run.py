@@ -72,7 +72,8 @@ def call_dvc(
 
     """
     shown = " ".join(["dvc", *commands[0]])
-    with _isolated(folder, caches=[cache] if cache else ()) as place:
+    # DVC would add its folders to `.dvc/.gitignore`, which it can only read there.
+    with _isolated(folder, caches=[cache] if cache else (), git=cache is None) as place:
         if cache is None:
             _run(dvc_program(commands, folder, place), shown, folder, timeout, environment(folder))
             return
@@ -145,9 +146,12 @@ def environment(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _isolated(
-    folder: Path, *, writable: bool = True, caches: Sequence[Path] = ()
+    folder: Path, *, writable: bool = True, caches: Sequence[Path] = (), git: bool = True
 ) -> Generator[isolation.Isolated]:
-    """Provide the place in which code of the checkout `folder` runs, and may write to `caches` of DVC."""
+    """Provide the place in which code of the checkout `folder` runs, and may write to `caches` of DVC.
+
+    Without `git`, DVC there adds nothing to the files that tell git what to ignore.
+    """
     data = folder / ".dvc"
     variables = {
         # It is the checkout's own code, not the one that this interpreter has installed.
@@ -187,7 +191,8 @@ def _isolated(
             # The cache, and nothing else of the configuration, which may hold keys
             config = Path(isolated.variables["HOME"]) / "dvc" / "config"
             config.parent.mkdir()
-            config.write_text(f'[cache]\n    dir = {caches[-1]}\n    type = "hardlink,symlink"\n')
+            core = "" if git else "[core]\n    no_scm = true\n"
+            config.write_text(f'{core}[cache]\n    dir = {caches[-1]}\n    type = "hardlink,symlink"\n')
             variables = {**isolated.variables, "DVC_GLOBAL_CONFIG_DIR": str(config.parent)}
             isolated = isolation.Isolated(isolated.prefix, variables)
         yield isolated
