@@ -150,7 +150,7 @@ def _isolated(
 ) -> Generator[isolation.Isolated]:
     """Provide the place in which code of the checkout `folder` runs, and may write to `caches` of DVC.
 
-    Without `git`, DVC there adds nothing to the files that tell git what to ignore.
+    Without `git`, DVC there writes no ignore files of git.
     """
     data = folder / ".dvc"
     variables = {
