@@ -21,6 +21,8 @@ from typing import Any
 # Wherever `gitops` is, its own folder is the one thing of it that an isolated process sees.
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
+CONFIGURES = "changed the configuration of DVC in its checkout; nothing is kept"
+
 
 def main(
     commands: Sequence[Sequence[str]], stages: Mapping[str, Any] | None, folder: str, caches: Sequence[str]
@@ -38,6 +40,22 @@ def main(
         if status := dvc(list(command)):
             return status
     return 0
+
+
+def configuration(folder: Path) -> dict[str, str]:
+    """Return the files of a checkout by which DVC chooses its storage, and the content of each or its target.
+
+    Where no namespace protects them, code of a commit can write them, and DVC with the keys would read them.
+    """
+    data = folder / ".dvc"
+    if data.is_symlink() or not data.is_dir():
+        return {".dvc": str(data.resolve())}
+    files = [path for path in sorted(data.iterdir()) if path.name.casefold().startswith("config")]
+    return {
+        str(path.relative_to(folder)): str(path.resolve() if path.is_symlink() else path.read_bytes())
+        for path in files
+        if path.is_symlink() or path.is_file()
+    }
 
 
 def _isolate(stages: Mapping[str, Any] | None, folder: Path, caches: Sequence[Path]) -> None:
@@ -61,7 +79,10 @@ def _isolate(stages: Mapping[str, Any] | None, folder: Path, caches: Sequence[Pa
             own = {"DVC_ROOT": stage.repo.root_dir, "DVC_STAGE": stage.addressing}
             program: list[str] = [*stages["prefix"], "/bin/sh", "-c", command]
             variables = {**stages["variables"], **own, **(run_env or {})}
+            before = configuration(folder)
             done = subprocess.run(program, cwd=stage.wdir, env=variables, check=False)
+            if configuration(folder) != before:
+                raise DvcException(f"{command}: {CONFIGURES}")
             if done.returncode != 0:
                 raise StageCmdFailedError(command, done.returncode)
             # DVC would follow it, and keep and push a file that the stage itself could not read.

@@ -50,7 +50,10 @@ def call(command: Sequence[str], folder: Path, timeout: timedelta, *, writable: 
     caches = list(_caches(folder))
     places = _isolated(folder, writable=writable, caches=caches if writable else ())
     with _without_keys(folder), places as place:
+        before = dvc_commands.configuration(folder)
         _run([*place.prefix, *command], shown, folder, timeout, place.variables)
+        if dvc_commands.configuration(folder) != before:
+            raise StepError(f"{shown}: {dvc_commands.CONFIGURES}")
     if writable and (link := isolation.foreign_link(folder, known=caches)):
         raise StepError(f"{shown}: made the link {link.relative_to(folder)}, which leads out of its folder")
 

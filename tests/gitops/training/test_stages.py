@@ -445,6 +445,30 @@ def test_a_stage_does_not_choose_the_storage_of_its_outputs(
     assert [path.read_text() for path in dvc_remote.rglob("*") if path.is_file()] == ["1\n"]
 
 
+@pytest.mark.parametrize("stage", [True, False], ids=["stage", "command"])
+def test_without_namespaces_nothing_is_kept_of_a_stage_that_configures_dvc(
+    origin: Repository, tmp_path: Path, dvc_remote: Path, monkeypatch: pytest.MonkeyPatch, stage: bool
+) -> None:
+    monkeypatch.setattr(isolation, "namespaces", lambda: False)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    script = f"printf '{ELSEWHERE.format(elsewhere)}' > .dvc/config.local; echo 1 > made.txt"
+    pipeline = "stages:\n  make:\n    cmd: sh src/make.sh\n    outs: [made.txt]\n"
+    files: dict[str, bytes | None] = {"dvc.yaml": pipeline.encode(), "src/make.sh": script.encode()}
+    commit = origin.commit_files(origin.resolve("main"), files, "Make")
+    origin.git("update-ref", "refs/heads/make", commit)
+    with pytest.raises(StepError, match="changed the configuration of DVC in its checkout; nothing is kept"):
+        if stage:
+            run(origin, commit, "make", tmp_path / "spaces")
+        else:
+            command = ["sh", "src/make.sh"]
+            where = Origin(str(origin.path))
+            stages.run_command(
+                where, commit, command, branch="run/two", home=tmp_path / "spaces", message="Make"
+            )
+    assert list(elsewhere.iterdir()) == list(dvc_remote.iterdir()) == []
+
+
 def test_git_executes_nothing_of_a_repository_that_a_stage_makes(origin: Repository, tmp_path: Path) -> None:
     """Git asks a repository in its checkout for its state, and executes the filters that it configures."""
     mark = tmp_path / "ran"
