@@ -457,15 +457,16 @@ def test_without_namespaces_nothing_is_kept_of_a_stage_that_configures_dvc(
     files: dict[str, bytes | None] = {"dvc.yaml": pipeline.encode(), "src/make.sh": script.encode()}
     commit = origin.commit_files(origin.resolve("main"), files, "Make")
     origin.git("update-ref", "refs/heads/make", commit)
-    with pytest.raises(StepError, match="changed the configuration of DVC in its checkout; nothing is kept"):
+
+    def start() -> object:
         if stage:
-            run(origin, commit, "make", tmp_path / "spaces")
-        else:
-            command = ["sh", "src/make.sh"]
-            where = Origin(str(origin.path))
-            stages.run_command(
-                where, commit, command, branch="run/two", home=tmp_path / "spaces", message="Make"
-            )
+            return run(origin, commit, "make", tmp_path / "spaces")
+        place, command = tmp_path / "spaces", ["sh", "src/make.sh"]
+        at = Origin(str(origin.path))
+        return stages.run_command(at, commit, command, branch="run/two", home=place, message="Make")
+
+    with pytest.raises(StepError, match="changed the configuration of DVC in its checkout; nothing is kept"):
+        start()
     assert list(elsewhere.iterdir()) == list(dvc_remote.iterdir()) == []
 
 
