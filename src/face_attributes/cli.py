@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from face_attributes.common.errors import FaceAttributesError
+from face_attributes.common.files import printable
+from face_attributes.common.own_code import start_own_code
 
 if TYPE_CHECKING:
     from face_attributes.monitoring.score_files import DateRange
@@ -195,7 +197,7 @@ def append(
         Path, typer.Argument(help="Aligned JPEGs, 178x218 pixels, in CelebA's layout or a plain folder")
     ],
     name: Annotated[
-        str | None, typer.Option(help="Name of the batch", show_default="the folder's own")
+        str | None, typer.Option(help="Name of the batch", show_default="the folder's own, with - for spaces")
     ] = None,
     labels: Annotated[
         Path | None,
@@ -430,7 +432,7 @@ def _days(since: datetime | None, until: datetime | None) -> "DateRange":
 
 def _print_bad(reasons: dict[str, str]) -> None:
     for name, reason in list(reasons.items())[:20]:
-        print(f"quarantine: {name}: {reason}", file=sys.stderr)
+        print(f"quarantine: {printable(name)}: {reason}", file=sys.stderr)
     if len(reasons) > 20:
         print(f"quarantine: ... and {len(reasons) - 20} more", file=sys.stderr)
 
@@ -441,6 +443,7 @@ def main() -> None:
     # is three times slower with them. PyTorch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        start_own_code()
         app()
     except FaceAttributesError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,12 +1,15 @@
 """Atomic writes: files are written beside their target and then renamed, so nobody reads half a file."""
 
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from typing import Any
 from face_attributes.common.errors import FileError
 
 _CHUNK = 1 << 20
+_PARTIAL = ".partial"
+_LONGEST_NAME = 200
 _CAREFULLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """How a file is opened that somebody else put there: a link is not followed, and a pipe does not wait."""
 
@@ -51,6 +56,35 @@ def read_regular(path: Path, largest: int) -> bytes:
     return content
 
 
+def printable(name: str) -> str:
+    """Return the name of a file that somebody else chose as one line of text that UTF-8 can hold.
+
+    A file name is bytes, and Python marks those that are not UTF-8. Such a byte, and a character that a
+    terminal would obey, are written as escapes.
+    """
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
+
+
+def is_text(name: str) -> bool:
+    """Return whether the name of a file is UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def free_name(path: Path, taken: Path | None = None) -> Path:
+    """Return `path`, or `<name>~2` and so on beside it where a file is there, or it is the path `taken`."""
+    target, number = path, 2
+    while os.path.lexists(target) or target == taken:
+        target, number = path.with_name(f"{path.name}~{number}"), number + 1
+    return target
+
+
 def move(path: Path, target: Path) -> None:
     """Move a file that somebody else made, and never read a link's target, a pipe or a device."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,32 +100,113 @@ def move(path: Path, target: Path) -> None:
             path.unlink()
 
 
+def check_output(path: Path, inputs: Mapping[str, Path], is_ours: Callable[[Path], bool]) -> None:
+    """Refuse a place for results where something else is, before any work.
+
+    Args:
+        path: The file to write.
+        inputs: The files and folders that are read, by their names in errors.
+        is_ours: Whether a regular file that is there was written by an earlier run of the same command.
+
+    Raises:
+        FileError: it is a device, a link, a folder or an input, or not the result of an earlier run.
+
+    """
+    for name, given in inputs.items():
+        if path.exists() and given.exists() and path.samefile(given):
+            raise FileError(f"{path}: is {name}, which would be overwritten; name another file")
+    if not os.path.lexists(path):
+        return
+    if path.is_symlink():
+        raise FileError(f"{path}: a link; name the file itself, or remove the link")
+    if not path.is_file():
+        raise FileError(f"{path}: {'a folder' if path.is_dir() else 'not a regular file'}; name a file")
+    if path.stat().st_size and not is_ours(path):
+        raise FileError(f"{path}: holds something else, which is kept; name another file, or remove it")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`. It replaces `path`, or is removed if the block fails."""
+    """Yield a temporary path beside `path`. It replaces `path`, or is removed if the block fails.
+
+    Those that a killed process left for this `path` are removed first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    if os.path.lexists(path) and not (path.is_symlink() or path.is_file() or path.is_dir()):
+        raise FileError(f"{path}: not a regular file; it is not replaced")
+    _sweep(path)
+    with _partial(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as partial:
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`. It replaces `path`, or is removed if the block fails."""
+    """Yield an empty folder beside `path`. It replaces `path`, or is removed if the block fails.
+
+    Those that a killed process left for this `path` are removed first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        if path.exists():
-            shutil.rmtree(path)
-        partial.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    _sweep(path)
+    with _partial(path, os.O_RDONLY | os.O_DIRECTORY) as partial:
+        try:
+            yield partial
+            if path.exists():
+                shutil.rmtree(path)
+            partial.replace(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _prefix(path: Path) -> str:
+    """Return the beginning of the names of temporary paths: a name of 255 bytes leaves no room for more."""
+    encoded = os.fsencode(path.name)
+    short = encoded.decode("utf-8", "ignore") if len(encoded) <= _LONGEST_NAME else ""
+    return f".{short or hashlib.sha256(encoded).hexdigest()[:16]}."
+
+
+@contextmanager
+def _partial(path: Path, flags: int) -> Iterator[Path]:
+    """Make a temporary file or folder beside `path` and mark it as in use.
+
+    The mark is a lock: the kernel lets go of it when the process ends, however it ends.
+    """
+    while True:
+        partial = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}{_PARTIAL}")
+        if flags & os.O_DIRECTORY:
+            partial.mkdir()
+        descriptor = os.open(partial, flags | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if partial.exists():  # otherwise another process swept it before it was locked
+                yield partial
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _sweep(path: Path) -> None:
+    """Remove the temporary paths of `path` that no living process has a lock on."""
+    for name in path.parent.glob(f"{glob.escape(_prefix(path))}*{_PARTIAL}"):
+        if name.is_symlink():
+            continue
+        try:
+            descriptor = os.open(name, _CAREFULLY)
+        except OSError:
+            continue  # another process has just finished or removed it
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if name.is_dir():
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                name.unlink(missing_ok=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

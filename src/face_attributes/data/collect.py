@@ -9,7 +9,7 @@ import numpy as np
 
 from face_attributes.common.celeba_attributes import PARTITIONS
 from face_attributes.common.errors import DataError, ImageError
-from face_attributes.common.files import replacing_folder, write_text
+from face_attributes.common.files import printable, replacing_folder, write_text
 from face_attributes.common.paths import PEOPLE, RAW
 from face_attributes.common.progress import bar
 from face_attributes.data import images, source
@@ -44,7 +44,7 @@ def collect(params: DataParams, out: Path = RAW) -> None:
         unlisted = listing.unlisted if len(chosen) == len(listing) else ()
         quarantine = Quarantine(len(chosen) + len(unlisted), params.max_bad_fraction)
         for name in unlisted:
-            quarantine.add(name, "in the folder, but not in the list")
+            quarantine.add(printable(name), "in the folder, but not in the list")
         with replacing_folder(out) as folder:
             with ShardWriter(folder, listing.attributes) as writer:
                 written = write_images(listing, chosen, writer, quarantine, "collect")

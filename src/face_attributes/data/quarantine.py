@@ -61,6 +61,15 @@ def read(path: Path) -> dict[str, str]:
         return {_plain(row["id"]): _plain(row["reason"]) for row in csv.DictReader(file)}
 
 
+def is_list(path: Path) -> bool:
+    """Return whether a file is a list that `write` wrote, and not something else of that name."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return next(csv.reader(file), None) == ["id", "reason"] and not path.is_symlink()
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+
+
 def _as_text(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
 

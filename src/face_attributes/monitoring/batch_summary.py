@@ -1,5 +1,6 @@
 """Summary: a scored batch in a few figures, for pages that look at a year of batches and read no rows."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,15 @@ from face_attributes.common.files import write_json
 
 _DAY = "date="
 _DIGITS = 6
+
+
+def is_summary(path: Path) -> bool:
+    """Return whether a file is a summary that an earlier scoring wrote."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"format", "batch", "model_sha256", "rows"} <= content.keys()
 
 
 class Summary:

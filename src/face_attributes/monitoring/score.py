@@ -11,9 +11,10 @@ Equal images and an equal model give equal bytes: the file holds no time.
 
 import itertools
 import json
+import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
-from face_attributes.common.errors import DataError, ImageError
-from face_attributes.common.files import move, replacing
+from face_attributes.common.errors import DataError, FileError, ImageError
+from face_attributes.common.files import check_output, free_name, is_text, move, printable, replacing
 from face_attributes.common.progress import bar
 from face_attributes.data import images, quarantine
 from face_attributes.data.parallel import BATCH, ahead
 from face_attributes.evaluation import columns as monitoring_columns
 from face_attributes.model.onnx_model import Model
-from face_attributes.monitoring.batch_summary import Summary
+from face_attributes.monitoring.batch_summary import Summary, is_summary
 
+log = logging.getLogger(__name__)
+
+_LIST = "quarantine.csv"
 _ROW_GROUP = 50  # batches
 _BATCHES_AHEAD = 8
 
@@ -46,29 +50,49 @@ def score(
     """Score a folder of aligned faces.
 
     Args:
-        folder: its images; files in folders within it count too, hidden ones do not.
+        folder: its images; files in folders within it count too, hidden ones do not. A folder that cannot be
+            entered counts as a file that cannot be used.
         model: ONNX file.
         out: Parquet file to write.
         release: the commit that the model belongs to, if it is to be noted.
-        quarantine_folder: where to move images that cannot be used; without it they stay where they are.
+        quarantine_folder: where to move images that cannot be used, and to list the reasons in
+            `quarantine.csv`; without it they stay where they are.
         summary: JSON file for the figures of the whole batch, if any (see summary); it is written also where
             not one image can be used.
 
     Returns:
-        The number of images scored, and the reason for each one that could not be.
+        The number of images scored, and the reason for each one that could not be, by its printable name.
 
     Raises:
+        FileError: `out` or `summary` is an input, a device or a link, or holds something else.
         DataError: the folder is missing or empty; images of it go away meanwhile; or not one of them can be
             used, and these are then in the quarantine too, where there is one.
         ModelError: the file is not a model.
 
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+        problem = "a file, not a folder of images" if folder.exists() else "no such folder"
+        raise DataError(f"{folder}: {problem}")
     for place in (out, quarantine_folder, summary):
         if place is not None and place.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{place}: must lie outside {folder}, or it would be scored next time")
-    total = sum(1 for _ in _names(folder))
+    check_output(out, {"the model": model}, _is_scores)
+    if summary is not None:
+        check_output(summary, {"the model": model, "the file of scores": out}, is_summary)
+        if summary.resolve() == out.resolve():
+            raise FileError(f"{summary}: is the file of scores too; name another file for the summary")
+    if (
+        quarantine_folder is not None
+        and os.path.lexists(quarantine_folder)
+        and not quarantine_folder.is_dir()
+    ):
+        raise DataError(f"{quarantine_folder}: is there and no folder; name another --quarantine")
+    hidden: list[str] = []
+    total = sum(1 for _ in _names(folder, hidden))
+    if hidden:
+        log.info(
+            "score: %d hidden files or folders are left out, such as %s", len(hidden), printable(hidden[0])
+        )
     if not total:
         raise DataError(f"{folder}: holds no images")
     loaded = Model(model, threads=1)
@@ -83,22 +107,57 @@ def score(
         if not figures.rows:
             if quarantine_folder is not None:
                 _move(folder, bad, quarantine_folder)
-            name, reason = next(iter(bad.items()))
+            name, reason = next(iter(_printable(bad).items()))
             raise DataError(f"{folder}: not one of its {total} files can be used; {name}: {reason}")
     if quarantine_folder is not None:
         _move(folder, bad, quarantine_folder)
-    return figures.rows, bad
+    return figures.rows, _printable(bad)
 
 
-def _names(folder: Path) -> Iterator[str]:
-    """Yield the paths of all files within the folder, in order, hidden ones left out."""
-    for place, folders, files in os.walk(folder):
+def _printable(reasons: Mapping[str, str]) -> dict[str, str]:
+    """Return the reasons under names that are text, as many as there were."""
+    shown: dict[str, str] = {}
+    for name, reason in reasons.items():
+        text = name if is_text(name) else printable(name)
+        shown[next(key for key in _numbered(text) if key not in shown)] = reason
+    return shown
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}~{number}" for number in itertools.count(2))
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith(".visage-")
+
+
+def _is_scores(path: Path) -> bool:
+    try:
+        return b"model_sha256" in (pq.read_metadata(path).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _names(folder: Path, hidden: list[str] | None = None) -> Iterator[str]:
+    """Yield the paths of all files within the folder, in order. Hidden ones are added to `hidden` instead.
+
+    A folder that cannot be read, and a link to one, are among them: they are files that cannot be used.
+    """
+    closed: list[str] = []
+    for place, folders, files in os.walk(folder, onerror=lambda error: closed.append(error.filename)):
+        left_out = [name for name in (*folders, *files) if name.startswith(".") and not _is_own(name)]
+        if hidden is not None:
+            hidden.extend(left_out)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         # A link to a folder is not followed, and is named like any other file that cannot be used.
         links = [name for name in folders if Path(place, name).is_symlink()]
         for name in sorted([*files, *links]):
             if not name.startswith("."):
                 yield Path(place, name).relative_to(folder).as_posix()
+        yield from (Path(name).relative_to(folder).as_posix() for name in closed if Path(name) != folder)
+        closed.clear()
+    yield from (Path(name).relative_to(folder).as_posix() for name in closed if Path(name) != folder)
 
 
 class _Scorer:
@@ -126,6 +185,8 @@ class _Scorer:
         bad: dict[str, str] = {}
         for name in names:
             try:
+                if not is_text(name):
+                    raise ImageError("its name is not UTF-8; rename it")
                 images.decode(images.read(self._folder / name), out=pixels[len(good)])
                 good.append(name)
             except ImageError as error:
@@ -188,7 +249,7 @@ def _write(
                 "model_sha256": model.sha256,
                 "release": release or "",
                 "thresholds": json.dumps(dict(zip(model.attributes, model.thresholds.tolist(), strict=True))),
-                "quarantined": json.dumps(bad, ensure_ascii=False),
+                "quarantined": json.dumps(_printable(bad), ensure_ascii=False),
             }
         )
 
@@ -199,10 +260,22 @@ def _batches(names: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _move(folder: Path, bad: dict[str, str], place: Path) -> None:
-    """Move bad files to the quarantine, and add them to its list."""
+    """Move bad files to the quarantine, and add them to its list. Nothing that is there is overwritten.
+
+    A file that has the name of another one there, or of the list, gets a number.
+    """
     if not bad:
         return
-    table = place / "quarantine.csv"
-    quarantine.write(table, quarantine.read(table) | bad)
-    for name in bad:
-        move(folder / name, place / name)
+    table = place / _LIST
+    reasons: dict[str, str] = {}
+    for name, reason in bad.items():
+        target = free_name(place / name, taken=table)
+        try:
+            move(folder / name, target)
+            listed = target.relative_to(place).as_posix()
+        except OSError as error:
+            listed, reason = name, f"{reason} (stays in the batch: {error.strerror})"
+        reasons[listed] = reason
+    if os.path.lexists(table) and not quarantine.is_list(table):
+        move(table, free_name(table))
+    quarantine.write(table, quarantine.read(table) | _printable(reasons))

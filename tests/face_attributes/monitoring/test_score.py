@@ -1,15 +1,17 @@
 import csv
 import json
 import os
+import re
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from face_attributes.common.errors import DataError, ModelError
+from face_attributes.common.errors import DataError, FileError, ModelError
 from face_attributes.data import images, quarantine
 from face_attributes.data.image_statistics import STATISTICS
 from face_attributes.model.onnx_model import Model
@@ -236,3 +238,94 @@ def test_memory_holds_a_few_batches_only(folder, made, tmp_path, monkeypatch):
     score(folder, made.model, tmp_path / "scores.parquet")
     assert largest == 64
     assert np.isfinite(pq.read_table(tmp_path / "scores.parquet").column("Male_score").to_numpy()).all()
+
+
+LATIN = os.fsdecode(b"ren\xe9")
+
+
+def test_a_name_that_is_not_utf8_costs_one_entry(folder, made, tmp_path):
+    good = next(folder.glob("*.jpg"))
+    shutil.copy(good, folder / f"{LATIN}.jpg")
+    (folder / LATIN).mkdir()
+    shutil.copy(good, folder / LATIN / "1.jpg")
+    (folder / "ren\\xe9.jpg").write_bytes(b"hello")
+    out, place = tmp_path / "scores.parquet", tmp_path / "quarantine"
+    scored, bad = score(folder, made.model, out, None, place, tmp_path / "scores.json")
+    assert scored == 70
+    assert sorted(bad) == ["ren\\xe9.jpg", "ren\\xe9.jpg~2", "ren\\xe9/1.jpg"]
+    assert sum("not UTF-8" in reason for reason in bad.values()) == 2
+    assert json.loads(pq.read_metadata(out).metadata[b"quarantined"]) == bad
+    assert json.loads((tmp_path / "scores.json").read_text())["rows"] == 70
+    assert quarantine.read(place / "quarantine.csv") == bad
+    assert (place / f"{LATIN}.jpg").read_bytes() == good.read_bytes()
+
+
+def test_the_list_of_the_quarantine_never_shares_a_name_with_a_file_there(folder, made, tmp_path):
+    place = tmp_path / "quarantine"
+    (folder / "quarantine.csv").write_text("id,reason\nold.jpg,an old reason\n")
+    (folder / "new.jpg").write_bytes(b"")
+    score(folder, made.model, tmp_path / "scores.parquet", None, place)
+    reasons = quarantine.read(place / "quarantine.csv")
+    assert reasons == {"new.jpg": "empty file", "quarantine.csv~2": "not a JPEG"}
+    assert (place / "quarantine.csv~2").read_text().endswith("an old reason\n")
+    (folder / "new.jpg").write_bytes(b"other")
+    score(folder, made.model, tmp_path / "scores.parquet", None, place)
+    assert (place / "new.jpg").read_bytes() == b""
+    assert (place / "new.jpg~2").read_bytes() == b"other"
+    assert set(quarantine.read(place / "quarantine.csv")) == {"new.jpg", "new.jpg~2", "quarantine.csv~2"}
+
+
+def test_another_table_in_place_of_the_list_is_kept(folder, made, tmp_path):
+    place = tmp_path / "quarantine"
+    place.mkdir()
+    (place / "quarantine.csv").write_text("name;why\n")
+    (folder / "new.jpg").write_bytes(b"")
+    score(folder, made.model, tmp_path / "scores.parquet", None, place)
+    assert quarantine.read(place / "quarantine.csv") == {"new.jpg": "empty file"}
+    assert (place / "quarantine.csv~2").read_text() == "name;why\n"
+
+
+def test_a_folder_that_cannot_be_entered_is_reported(folder, made, tmp_path, monkeypatch, caplog):
+    walk = os.walk
+
+    def refusing(top, onerror, **options):
+        # Root may enter every folder, so the refusal is planted.
+        for place, folders, files in walk(top, onerror=onerror, **options):
+            if "closed" in folders:
+                folders.remove("closed")
+                onerror(PermissionError(13, "Permission denied", str(Path(place, "closed"))))
+            yield place, folders, files
+
+    (folder / "closed").mkdir()
+    (folder / "closed/1.jpg").touch()
+    monkeypatch.setattr(os, "walk", refusing)
+    with caplog.at_level("INFO", "face_attributes"):
+        scored, bad = score(folder, made.model, tmp_path / "scores.parquet")
+    assert scored == 70
+    assert list(bad) == ["closed"]
+    assert "1 hidden files or folders are left out, such as .hidden" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["model", "device", "link", "folder", "other", "summary"])
+def test_scores_never_take_the_place_of_something_else(folder, made, tmp_path, what):
+    out, options = tmp_path / "scores.parquet", {}
+    model = Path(shutil.copy(made.model, tmp_path / "model.onnx"))
+    if what == "model":
+        out = model
+    elif what == "device":
+        os.mkfifo(out)
+    elif what == "link":
+        out.symlink_to("elsewhere")
+    elif what == "folder":
+        out.mkdir()
+    elif what == "other":
+        out.write_text("my thesis")
+    else:
+        options["summary"] = out
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(FileError, match=re.escape(f"{out}: ")):
+        score(folder, model, out, **options)
+    assert sorted(tmp_path.iterdir()) == before
+    assert model.read_bytes() == made.model.read_bytes()
+    if what == "other":
+        assert out.read_text() == "my thesis"
