@@ -21,8 +21,8 @@ labelled batches that wait there. A run with another `ref` fails at once.
 Put photographs whose true attributes are now known into `$VISAGE_HOME/labelled/<batch>/`: JPEG files and
 their attribute list, `list_attr_celeba.txt` or `.csv`. Rename the complete folder into place, so that no
 run finds half a batch. `append_labelled` makes a commit for each batch that is neither in the trained commit
-nor in `main`. The batches reach `main` with the candidate. You can remove the folder of a batch once `main`
-has the batch.
+nor in `main`. A batch that cannot be read is left out with a notice, and the run goes on. The batches reach
+`main` with the candidate. You can remove the folder of a batch once `main` has the batch.
 
 You need not move scored images whose labels arrived late (see monitoring). Once a hundred of them have labels
 that no batch has yet, `append_labelled` collects them into a batch `<environment>-<day>`. Leave the folder of
@@ -112,7 +112,7 @@ def append_labelled(commit: str, run_id: str = FROM_CONTEXT, dag_run: Any = FROM
     import logging
 
     from gitops import tasks
-    from visage_dags import context, labelled
+    from visage_dags import context, labelled, notices
 
     log = logging.getLogger(__name__)
     labelled.gather(context.home(), tasks.environment(), dag_run.run_after.date(), context.CHECKOUT)
@@ -120,20 +120,31 @@ def append_labelled(commit: str, run_id: str = FROM_CONTEXT, dag_run: Any = FROM
     if not waiting:
         log.info("No labelled batch waits in %s.", context.home() / labelled.FOLDER)
         return commit
-    present = labelled.present([commit, tasks.branch_commit(branch="main")], waiting)
-    for batch in waiting:
-        folder = context.home() / labelled.FOLDER / batch
+    names = {labelled.batch_name(folder): folder for folder in waiting}
+    present = labelled.present([commit, tasks.branch_commit(branch="main")], list(names))
+    left_out: list[str] = []
+    for batch, name in names.items():
+        folder = context.home() / labelled.FOLDER / name
         if batch in present:
             log.info("%s: skipped, as the commit that is trained from has it, or main.", batch)
             continue
-        commit = tasks.run_command(
-            commit=commit,
-            command=["python", "-m", "face_attributes", "append", str(folder)],
-            run_id=run_id,
-            message=f"Append labelled batch {batch}",
-            data=[labelled.pointer(batch)],
-            minutes=60,
-        )
+        try:
+            commit = tasks.run_command(
+                commit=commit,
+                command=["python", "-m", "face_attributes", "append", str(folder), "--name", batch],
+                run_id=run_id,
+                message=f"Append labelled batch {batch}",
+                data=[labelled.pointer(batch)],
+                minutes=60,
+            )
+        except tasks.CommandError as error:
+            if (error.command or "").startswith("dvc "):
+                raise  # the DVC remote, which the other batches need too
+            log.error("%s is left out, the others are not: %s", batch, error)
+            left_out.append(f"{folder} is left out of the training: {error}")
+    if left_out:
+        advice = "Mend or remove the folder. The next run takes it, or names it again."
+        notices.notify("labelled batches are left out", "\n".join([*left_out, advice]))
     return commit
 
 

@@ -4,7 +4,8 @@
 Scores the batches of face images in this environment's incoming folder with the ONNX model of the release
 that runs here. A batch is one folder of JPEG files. Rename the complete folder into place, so that no run
 finds half a batch. A batch that is scored twice has one result. A batch without a usable image fails its task
-once and does not wait any longer.
+once and does not wait any longer. A folder name may come again: the second `upload` is kept as `upload~2`,
+and nothing of the first is overwritten.
 
 | folder | content |
 |---|---|
@@ -68,7 +69,7 @@ def score_batch(batch: str) -> str:
     if not model:
         raise AirflowException(f"{release[:12]}: this release has no model yet; train one")
     log.info("Scoring %s with release %s, model %s.", batch, release[:12], Path(model).stem[:12])
-    quarantine = home / "quarantine" / batch
+    quarantine = batches.quarantine_path(home, batch)
     try:
         tasks.call(
             command=[

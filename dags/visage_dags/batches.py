@@ -1,5 +1,9 @@
 """The batches of images of an environment, and their folders.
 
+A folder name may come again: a camera may call each day's folder `upload`. So each arrival has a name of its
+own, `upload`, `upload~2` and so on, under which its scores, images and quarantine are kept. A hidden file in
+the folder records that name, so that a batch whose scoring was interrupted keeps it.
+
 incoming/<batch>/            images to score; a batch is complete when its folder appears (rename it in)
 scores/date=<day>/<batch>.parquet   its scores, by the day on which it was first scored
 scores/date=<day>/<batch>.json      its summary: rows, quarantined, and the mean score of each attribute
@@ -8,9 +12,20 @@ quarantine/<batch>/          the images that could not be read, with the reasons
 """
 
 import json
+import logging
+import os
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_ARRIVAL = ".visage-arrival"
+_LONGEST_NAME = 180
+"""Bytes of a folder name: the names of files that are made from it are longer."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +37,94 @@ class Outcome:
 
 
 def waiting(home: Path) -> list[str]:
-    """Return the names of the waiting batches, sorted. A leading dot marks a batch that is still arriving."""
+    """Return the names of the waiting batches, sorted. A leading dot marks a batch that is still arriving.
+
+    Each one gets the name of its arrival. A folder whose name is not UTF-8, or cannot be printed, is renamed.
+    A batch that cannot be prepared like this is left out with its reason, and the others are returned.
+    """
     incoming = home / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
-    return sorted(entry.name for entry in incoming.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    names: list[str] = []
+    for entry in sorted(incoming.iterdir()):
+        if entry.name[0] == ".":
+            continue
+        if not entry.is_dir():
+            log.warning("%s: left alone: not a folder; put images into a folder of their own", shown(entry))
+            continue
+        try:
+            folder = _named_as_text(entry)
+            _claim(home, folder)
+            names.append(folder.name)
+        except OSError as error:
+            log.error("%s: cannot be scored: %s; make it writable", shown(entry), error.strerror)
+    return sorted(names)
+
+
+def shown(path: Path) -> str:
+    """Return a path as one line of text that can be printed."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
+
+
+def _named_as_text(folder: Path) -> Path:
+    """Rename a folder whose name cannot be stored or printed; return its path."""
+    name = re.sub(r"[^\w.,+@=~() -]", "_", shown(Path(folder.name))) if _is_odd(folder.name) else folder.name
+    while len(name.encode()) > _LONGEST_NAME:
+        name = name[:-1]
+    if name == folder.name:
+        return folder
+    target = next(path for path in map(folder.with_name, _numbered(name)) if not os.path.lexists(path))
+    log.warning("%s: renamed to %s: its name is too long or not printable", shown(folder), target.name)
+    return folder.rename(target)
+
+
+def _is_odd(name: str) -> bool:
+    return shown(Path(name)) != name
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}~{number}" for number in count(2))
+
+
+def arrival(home: Path, batch: str) -> str:
+    """Return the name of the arrival of a batch: of the waiting one, else of the first one of that name."""
+    folder = home / "incoming" / batch
+    return _claim(home, folder) if folder.is_dir() else batch
+
+
+def _claim(home: Path, folder: Path) -> str:
+    """Return the name of the arrival of a waiting folder; give it one where it has none."""
+    note = folder / _ARRIVAL
+    if name := _claimed(home, note):
+        return name
+    others = {_claimed(home, path) for path in folder.parent.glob(f"*/{_ARRIVAL}") if path != note}
+    name = next(name for name in _numbered(folder.name) if not _is_used(home, name, others))
+    note.write_text(f"{name}\n", "utf-8")
+    return name
+
+
+def _claimed(home: Path, note: Path) -> str | None:
+    """Return the name that a folder got, or None if it has none or its images are kept under that name."""
+    if note.is_symlink() or not note.is_file():
+        return None
+    name = note.read_bytes()[:1000].decode("utf-8", "replace").strip()
+    mine = re.fullmatch(rf"{re.escape(note.parent.name)}(~\d+)?", name)
+    return name if mine and not (home / "scored" / name).exists() else None
+
+
+def _is_used(home: Path, name: str, others: Collection[str | None]) -> bool:
+    places = (home / "scored" / name, home / "quarantine" / name)
+    return name in others or any(map(os.path.lexists, places)) or bool(_files_of(home, name))
+
+
+def _files_of(home: Path, name: str) -> list[Path]:
+    """Return the scores of an arrival; of one without a usable image, the summary."""
+    folders = (home / "scores").glob("date=*")
+    files = (folder / f"{name}{suffix}" for folder in folders for suffix in (".parquet", ".json"))
+    return sorted((file for file in files if file.exists()), key=lambda file: file.suffix, reverse=True)
 
 
 def is_waiting(home: Path, batch: str) -> bool:
@@ -51,10 +150,17 @@ def outcome(scores: Path) -> Outcome:
 
 
 def scores_path(home: Path, batch: str) -> Path:
-    """Return the path of a batch's scores: the existing file, else a file under today (UTC)."""
-    present = sorted((home / "scores").glob(f"date=*/{_literal(batch)}.parquet"))
+    """Return the path of a batch's scores: the file of this arrival, else a file under today (UTC)."""
+    name = arrival(home, batch)
+    present = _files_of(home, name)
     today = datetime.now(UTC).date().isoformat()
-    return present[0] if present else home / "scores" / f"date={today}" / f"{batch}.parquet"
+    folder = present[0].parent if present else home / "scores" / f"date={today}"
+    return folder / f"{name}.parquet"
+
+
+def quarantine_path(home: Path, batch: str) -> Path:
+    """Return the folder for the unusable files of a batch."""
+    return home / "quarantine" / arrival(home, batch)
 
 
 def summary_path(scores: Path) -> Path:
@@ -63,14 +169,7 @@ def summary_path(scores: Path) -> Path:
 
 
 def retire(home: Path, batch: str) -> Path:
-    """Move a scored batch out of `incoming`, beside an earlier one of the same name if there is one."""
+    """Move a scored batch out of `incoming`, to the name of its arrival."""
     scored = home / "scored"
     scored.mkdir(parents=True, exist_ok=True)
-    target, number = scored / batch, 2
-    while target.exists():
-        target, number = scored / f"{batch}~{number}", number + 1
-    return (home / "incoming" / batch).rename(target)
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+    return (home / "incoming" / batch).rename(scored / arrival(home, batch))

@@ -7,23 +7,54 @@ until the trained commit or main has it. It is not moved meanwhile: a run append
 a candidate that is never merged does not consume its batches.
 """
 
+import hashlib
+import logging
+import os
+import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 from gitops import tasks
+from visage_dags.batches import shown
+
+log = logging.getLogger(__name__)
 
 # The smallest batch: of fewer images, hardly any is held out.
 MINIMUM = 100
 FOLDER = "labelled"
 _FOLDER, _SUFFIX = "data/labelled/", ".parquet.dvc"
+# The names that `append` takes
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def waiting(home: Path) -> list[str]:
-    """Return the names of the batches, sorted. A leading dot marks a batch that is still arriving."""
+    """Return the names of the batches, sorted. A leading dot marks a batch that is still arriving.
+
+    A file beside the folders is named in the log: nothing reads it.
+    """
     folder = home / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    names: list[str] = []
+    for entry in folder.iterdir():
+        if entry.name[0] == ".":
+            continue
+        if entry.is_dir():
+            names.append(entry.name)
+        else:
+            log.warning("%s: left alone: not a folder; put photographs and their list into one", shown(entry))
+    return sorted(names)
+
+
+def batch_name(folder: str) -> str:
+    """Return the name of the batch in a folder: the folder's own where it can be the name of a batch.
+
+    Of any other folder it is similar, always the same, and different for each folder.
+    """
+    if _NAME.fullmatch(folder):
+        return folder
+    similar = re.sub(r"[^A-Za-z0-9._-]+", "-", shown(Path(folder))).strip("-._")[:80] or "batch"
+    return f"{similar}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}"
 
 
 def pointer(batch: str) -> str:

@@ -72,7 +72,7 @@ def append(
     Args:
         params: The attributes that the batch must have, and the allowed share of bad images.
         folder: photographs in the CelebA layout, or directly in it.
-        name: of the batch; the folder's own if there is none.
+        name: of the batch; by default the folder's own, with `-` for what the name of a batch cannot have.
         attribute_list: their attributes, in one of CelebA's two flavours; found in `folder` if there is none.
         batches: where the batches are.
 
@@ -82,7 +82,7 @@ def append(
         ParamsError: an attribute is asked for that the source does not have.
 
     """
-    name = _checked(folder.resolve().name if name is None else name)
+    name = _checked(_like(folder.resolve().name) if name is None else name)
     shard = shard_of(batches, name)
     pointer = pointer_of(shard)
     listing = celeba.read_batch(folder, source.wanted(params), name, attribute_list)
@@ -107,11 +107,16 @@ def append(
     return AppendResult(pointer, new, parts, quarantine.reasons, listing.absent, len(listing.unlisted))
 
 
+def _like(folder: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder).strip("-._")[:100]
+    return folder if _NAME.fullmatch(folder) or not name else name
+
+
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise DataError(
             f"{name!r} cannot be the name of a batch: at most 100 letters, digits, '-', '_' and '.', "
-            "a letter or a digit first; choose another --name"
+            "a letter or a digit first; give it another one with --name"
         )
     return name
 

@@ -4,17 +4,20 @@ A model should learn from the images that it scored. A gathered batch never chan
 arrive later go to the next batch.
 """
 
+import csv
+import io
+import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from face_attributes.common.errors import DataError
-from face_attributes.common.files import replacing_folder
+from face_attributes.common.files import printable, replacing_folder, write_text
 from face_attributes.data import celeba
 from face_attributes.monitoring import late_labels
 from face_attributes.monitoring.late_labels import LateLabels
@@ -23,6 +26,11 @@ MINIMUM = 100  # images: fewer wait for more
 _LIST = f"{celeba.ATTRIBUTES}.csv"
 _SOURCES = "gathered.csv"
 _AGAIN = re.compile(r"(.+)~(\d+)")
+# In a folder that has the name of its scores; see visage_dags.batches
+_ARRIVAL = ".visage-arrival"
+_SUFFIXES = (".jpg", ".jpeg")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,8 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> GatherResult:
     where the file system allows.
 
     Args:
-        scored: a folder for each batch that was scored, with its images; of `<batch>` and `<batch>~2`, the
-            same name used twice, the later is meant.
+        scored: a folder for each batch that was scored, with its images. Of `<batch>` and `<batch>~2` from
+            before arrivals had names of their own, the later is meant.
         labels: attribute lists, see `late_labels`.
         out: folder of labelled batches that wait to become training data.
         name: of the new one.
@@ -54,27 +62,38 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> GatherResult:
     if folder.exists():
         return GatherResult(folder, len(_images_of(folder)))
     lists = late_labels.files_in([labels]) if labels.is_dir() else []
+    late_labels.name_unread([labels])
     if not lists:
         return GatherResult(None, 0)
     attributes = _common(lists)
     truths = LateLabels(lists, attributes)
     present = {image for batch in out.glob("*") for image in _images_of(batch)} if out.is_dir() else set()
+    images = dict(_images(scored))
+    doubtful = _doubtful(images, truths)
+    if doubtful:
+        log.warning(
+            "gather: %d labels are left out, such as that of %s: more than one batch of that name has such "
+            "an image; name the batch as its folder is called, with ~2",
+            len(doubtful),
+            printable(min(doubtful)),
+        )
     labelled = [
         (image, path, truth)
-        for image, path in _images(scored)
-        if image not in present and (truth := truths.find(image)) is not None
+        for image, path in images.items()
+        if image not in present | doubtful and (truth := truths.find(image)) is not None
     ]
     if len(labelled) < MINIMUM:
         return GatherResult(None, len(labelled))
     with replacing_folder(folder) as partial:
-        rows, sources = [], ["image_id,source"]
+        rows, sources = [["image_id", *attributes]], [["image_id", "source"]]
         for number, (image, path, truth) in enumerate(labelled, start=1):
-            own = f"{number:06d}{path.suffix.lower()}"
+            suffix = path.suffix.lower()
+            own = f"{number:06d}{suffix if suffix in _SUFFIXES else _SUFFIXES[0]}"
             _link(path, partial / own)
-            rows.append(",".join([own, *_signs(truth)]))
-            sources.append(f"{own},{image}")
-        (partial / _LIST).write_text("\n".join([",".join(["image_id", *attributes]), *rows]) + "\n")
-        (partial / _SOURCES).write_text("\n".join(sources) + "\n")
+            rows.append([own, *_signs(truth)])
+            sources.append([own, image])
+        _write_table(partial / _LIST, rows)
+        _write_table(partial / _SOURCES, sources)
     return GatherResult(folder, len(labelled))
 
 
@@ -87,11 +106,25 @@ def _common(lists: list[Path]) -> list[str]:
     return common
 
 
+def _doubtful(images: Collection[str], truths: LateLabels) -> set[str]:
+    """Return labelled images `<batch>/<path>` of which `<batch>~2` or another arrival has one too.
+
+    The list may mean either of them, unless it names the other one as well.
+    """
+    doubtful: set[str] = set()
+    for image in images:
+        batch, _, path = image.partition("/")
+        again = _AGAIN.fullmatch(batch)
+        if again and truths.find(image) is None and f"{again[1]}/{path}" in images:
+            doubtful.add(f"{again[1]}/{path}")
+    return {image for image in doubtful if truths.find(image) is not None}
+
+
 def _images(scored: Path) -> Iterator[tuple[str, Path]]:
     """Yield `<batch>/<path>` and the file of each image that was scored."""
     latest: dict[str, tuple[int, Path]] = {}
     for folder in scored.iterdir() if scored.is_dir() else ():
-        again = _AGAIN.fullmatch(folder.name)
+        again = None if (folder / _ARRIVAL).exists() else _AGAIN.fullmatch(folder.name)
         batch, number = (again[1], int(again[2])) if again else (folder.name, 1)
         if folder.is_dir() and number > latest.get(batch, (0, folder))[0]:
             latest[batch] = number, folder
@@ -111,8 +144,15 @@ def _images_of(folder: Path) -> list[str]:
     listing = folder / _SOURCES
     if not listing.is_file():
         return []
-    # The name of an image may have a comma in it, that of its copy has none
-    return [line.partition(",")[2] for line in listing.read_text("utf-8").splitlines()[1:]]
+    with listing.open(newline="", encoding="utf-8") as file:
+        # Earlier releases did not quote the name of an image, which may have a comma in it
+        return [",".join(row[1:]) for row in csv.reader(file)][1:]
+
+
+def _write_table(path: Path, rows: Iterable[Iterable[str]]) -> None:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    write_text(path, stream.getvalue())
 
 
 def _link(path: Path, target: Path) -> None:

@@ -4,6 +4,7 @@ A file `<batch>.csv` (or .txt) in the flavours of CelebA's attribute list names 
 their paths within it; a file of any other name, and that one too, may name an image as `<batch>/<path>`.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from face_attributes.common.errors import DataError
+from face_attributes.common.files import printable
 from face_attributes.data import celeba
 
 _SUFFIXES = (".csv", ".txt")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,26 @@ def files_in(places: Iterable[Path]) -> list[Path]:
     for place in places:
         if place.is_dir():
             files.update(
-                path for path in place.iterdir() if path.suffix in _SUFFIXES and not path.name.startswith(".")
+                path
+                for path in place.iterdir()
+                if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
             )
         elif place.is_file():
             files.add(place)
         else:
             raise DataError(f"{place}: no such file or folder")
     return sorted(files)
+
+
+def name_unread(places: Iterable[Path]) -> None:
+    """Log each file or folder directly in the folders among `places` that `files_in` leaves out."""
+    for place in places:
+        for path in sorted(place.iterdir()) if place.is_dir() else ():
+            if path.is_dir() or path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
+                kinds = " or ".join(_SUFFIXES)
+                log.warning(
+                    "labels: %s is not read: its name does not end in %s", printable(str(path)), kinds
+                )
 
 
 class LateLabels:

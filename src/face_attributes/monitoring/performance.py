@@ -66,6 +66,7 @@ def performance(
     known = references.read(reference, model_sha256)
     attributes = references.attributes(known)
     lists = late_labels.files_in(labels)
+    late_labels.name_unread(labels)
     truths = LateLabels(lists, attributes)
     tables = score_files.read(
         score_files.files_in(places, days), model_sha256, [*attributes, slices.BRIGHTNESS]

@@ -1,4 +1,8 @@
+import json
+import os
 from pathlib import Path
+
+import pytest
 
 from visage_dags import batches
 
@@ -36,13 +40,86 @@ def test_the_figures_of_a_batch_are_beside_its_scores(tmp_path: Path) -> None:
     assert batches.scores_path(tmp_path, "2026.11.25") == scores
 
 
-def test_images_of_two_batches_of_one_name_are_both_kept(tmp_path: Path) -> None:
-    drop(tmp_path, "a")
-    assert batches.retire(tmp_path, "a") == tmp_path / "scored" / "a"
-    drop(tmp_path, "a")
-    assert batches.retire(tmp_path, "a") == tmp_path / "scored" / "a~2"
-    assert (tmp_path / "scored" / "a~2" / "1.jpg").read_bytes() == b"jpeg"
+def score(home: Path, batch: str) -> Path:
+    """Leave the scores of a waiting batch, and retire it, as the DAG does."""
+    assert batch in batches.waiting(home)
+    scores = batches.scores_path(home, batch)
+    assert not scores.exists()
+    scores.parent.mkdir(parents=True, exist_ok=True)
+    scores.write_text(scores.stem)
+    return batches.retire(home, batch)
+
+
+def test_a_folder_name_that_comes_again_overwrites_nothing(tmp_path: Path) -> None:
+    for name in ("a", "a~2", "a~3"):
+        drop(tmp_path, "a")
+        assert score(tmp_path, "a") == tmp_path / "scored" / name
+        assert batches.quarantine_path(tmp_path, "a") == tmp_path / "quarantine" / "a"
+    stems = sorted(path.read_text() for path in (tmp_path / "scores").rglob("*.parquet"))
+    assert stems == ["a", "a~2", "a~3"]
+    assert (tmp_path / "scored/a~2/1.jpg").read_bytes() == b"jpeg"
     assert batches.waiting(tmp_path) == []
+    drop(tmp_path, "a~2")
+    drop(tmp_path, "a")
+    assert batches.waiting(tmp_path) == ["a", "a~2"]
+    names = {batches.scores_path(tmp_path, name).stem for name in ("a", "a~2")}
+    assert names == {"a~4", "a~2~2"}
+
+
+@pytest.mark.parametrize("left", ["scored/a", "quarantine/a", "scores/date=2026-01-01/a.json"])
+def test_a_name_is_taken_by_whatever_is_left_of_it(tmp_path: Path, left: str) -> None:
+    (tmp_path / left).mkdir(parents=True)
+    drop(tmp_path, "a")
+    assert batches.scores_path(tmp_path, "a").stem == "a~2"
+
+
+def test_a_batch_whose_scoring_was_interrupted_keeps_its_name(tmp_path: Path) -> None:
+    drop(tmp_path, "a")
+    retired = score(tmp_path, "a")
+    drop(tmp_path, "a")
+    batches.waiting(tmp_path)
+    scores = batches.scores_path(tmp_path, "a")
+    scores.write_text("half of the work")
+    assert batches.waiting(tmp_path) == ["a"]
+    assert batches.scores_path(tmp_path, "a") == scores
+    assert batches.retire(tmp_path, "a").name == "a~2"
+    assert (retired / "1.jpg").exists()
+
+
+@pytest.mark.parametrize("name", [b"Jos\xe9", b"two\nlines", "ä".encode() * 120, b"\x1b[2Jred"])
+def test_a_folder_of_any_name_is_scored(tmp_path: Path, name: bytes) -> None:
+    drop(tmp_path, "monday")
+    (tmp_path / "incoming" / os.fsdecode(name)).mkdir()
+    names = batches.waiting(tmp_path)
+    assert len(names) == 2
+    json.dumps(names, ensure_ascii=False).encode()
+    for waiting in names:
+        assert waiting.isprintable()
+        assert batches.is_waiting(tmp_path, waiting)
+        path = batches.scores_path(tmp_path, waiting)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert batches.waiting(tmp_path) == names
+
+
+def test_what_cannot_be_scored_is_named_and_stops_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "closed"):
+        drop(tmp_path, name)
+    (tmp_path / "incoming/loose.jpg").touch()
+    write = Path.write_text
+
+    def refuse(path: Path, *arguments: str) -> int:
+        # Root may write everywhere, so the refusal is planted.
+        if path.parent.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return write(path, *arguments)
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert batches.waiting(tmp_path) == ["a"]
+    assert "loose.jpg: left alone: not a folder" in caplog.text
+    assert "closed: cannot be scored: Permission denied" in caplog.text
 
 
 def test_a_batch_without_an_image_is_empty_and_one_that_is_gone_is_not(tmp_path: Path) -> None:

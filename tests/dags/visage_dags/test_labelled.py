@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -16,6 +17,16 @@ def test_what_still_arrives_does_not_wait(tmp_path: Path) -> None:
         (tmp_path / "labelled" / name).mkdir()
     (tmp_path / "labelled" / "note.txt").touch()
     assert labelled.waiting(tmp_path) == ["a", "b"]
+
+
+def test_a_folder_of_any_name_has_a_batch_that_append_takes() -> None:
+    assert labelled.batch_name("prod-2026-01-07") == "prod-2026-01-07"
+    odd = ["Monday photos", "Monday-photos ", os.fsdecode(b"ren\xe9"), "~", "-rf", "ä" * 120, "a\nb"]
+    names = [labelled.batch_name(name) for name in odd]
+    assert names[0].startswith("Monday-photos-")
+    assert len(set(names)) == len(odd)
+    for name in names:
+        assert labelled.batch_name(name) == name
 
 
 def test_a_batch_is_known_by_its_pointer() -> None:

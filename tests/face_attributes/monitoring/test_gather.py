@@ -1,3 +1,4 @@
+import csv
 import os
 
 import pytest
@@ -72,6 +73,53 @@ def test_of_a_batch_that_came_again_the_later_images_are_meant(place, tmp_path):
     read = {path.read_bytes() for path in found.glob("*.jpg")}
     assert read == {path.read_bytes() for path in again.rglob("[0-9]*.JPG")}
     assert read.isdisjoint(path.read_bytes() for path in first.rglob("[0-9]*.JPG"))
+
+
+def arrive(folder):
+    """Mark the folder of a scored batch as one that has a name of its own."""
+    (folder / ".visage-arrival").write_text(f"{folder.name}\n")
+
+
+def test_arrivals_of_one_name_are_told_apart(place, tmp_path, caplog):
+    first, again = place("monday"), place("monday~2")
+    arrive(first), arrive(again)
+    found = run(tmp_path, "prod-1").folder
+    read = {path.read_bytes() for path in found.glob("*.jpg")}
+    assert read == {path.read_bytes() for folder in (first, again) for path in folder.rglob("[0-9]*.JPG")}
+
+
+def test_a_label_that_may_mean_either_of_two_arrivals_is_left_out(place, tmp_path, caplog):
+    first, again = place("monday", images=9, labels=9), place("monday~2", images=2)
+    arrive(first), arrive(again)
+    (tmp_path / "labels/monday~2.csv").unlink()
+    assert run(tmp_path, "prod-1").images == 7
+    assert "gather: 2 labels are left out, such as that of monday/0, ä.JPG" in caplog.text
+
+
+def test_names_with_commas_and_line_breaks_are_gathered_once(place, tmp_path):
+    folder = place("monday")
+    odd = ["photo.v1,2", 'a"b,c.jpg', "line\u2028end.jpg", "new\nline.jpeg"]
+    with (tmp_path / "labels/monday.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image_id", "Smiling"], *([name, "1"] for name in odd)])
+    for number, name in enumerate(odd):
+        (folder / name).write_bytes(b"%d" % number)
+    found = run(tmp_path, "prod-1").folder
+    _, ids, _ = celeba.read_attributes(found / "list_attr_celeba.csv")
+    assert sorted(ids) == sorted(path.name for path in found.glob("0*"))
+    assert len(ids) == 4
+    assert run(tmp_path, "prod-2") == GatherResult(None, 0)
+
+
+def test_a_list_of_windows_is_read_and_anything_else_is_named(place, tmp_path, caplog):
+    place("monday")
+    (tmp_path / "labels/monday.csv").rename(tmp_path / "labels/monday.CSV")
+    (tmp_path / "labels/monday.xlsx").touch()
+    (tmp_path / "labels/more").mkdir()
+    assert run(tmp_path, "prod-1").images == 4
+    assert [line.rpartition("/")[2] for line in caplog.messages] == [
+        "monday.xlsx is not read: its name does not end in .csv or .txt",
+        "more is not read: its name does not end in .csv or .txt",
+    ]
 
 
 def test_images_are_linked_where_that_is_possible(place, tmp_path, monkeypatch):
