@@ -20,7 +20,7 @@ import numpy as np
 
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES, PARTITIONS
 from face_attributes.common.errors import DataError, FileError
-from face_attributes.common.files import read_regular
+from face_attributes.common.files import printable, read_regular
 from face_attributes.common.sampling import choose
 
 ATTRIBUTES = "list_attr_celeba"
@@ -31,6 +31,7 @@ IMAGES = "img_align_celeba"
 _LIST_FOLDERS = (".", "Anno", "Eval")
 _IMAGE_FOLDERS = (IMAGES, f"{IMAGES}/{IMAGES}", f"Img/{IMAGES}")
 _SUFFIXES = (".jpg", ".jpeg")
+_ARCHIVES = (".zip", ".7z", ".001", ".rar", ".tar", ".gz", ".tgz")
 _VALUES = {"1": True, "-1": False}
 _ID_COLUMN = "image_id"
 # Of all 202,599 photographs, CelebA's own list has 27 MB.
@@ -91,7 +92,7 @@ def read(folder: Path, attributes: Sequence[str]) -> Listing:
     attribute_list = _attribute_list(folder)
     images = _images(folder)
     if images is None:
-        raise DataError(f"{folder}: holds no folder {IMAGES}; it must have CelebA's layout")
+        raise DataError(f"{folder}: holds no folder {IMAGES}; it must have CelebA's layout{_packed(folder)}")
     listing = _listing(images, attribute_list, attributes, attributes)
     partition_list, identity_list = _find_list(folder, PARTITION), _find_list(folder, IDENTITY)
     if partition_list is not None:
@@ -147,7 +148,7 @@ def read_attributes(path: Path, nested: bool = False) -> tuple[list[str], list[s
 
     """
     lines = _lines(path)
-    if path.suffix == ".csv":
+    if _is_csv(path):
         columns = _csv_header(path, lines)
         count = None
     else:
@@ -180,7 +181,7 @@ def read_partition(path: Path) -> dict[str, int]:
 
     """
     lines = _lines(path)
-    if path.suffix == ".csv":
+    if _is_csv(path):
         _csv_header(path, lines)
     partitions: dict[str, int] = {}
     for number, fields in lines:
@@ -200,7 +201,7 @@ def read_identity(path: Path) -> dict[str, str]:
 
     """
     lines = _lines(path)
-    if path.suffix == ".csv":
+    if _is_csv(path):
         _csv_header(path, lines)
     people: dict[str, str] = {}
     for number, fields in lines:
@@ -225,12 +226,21 @@ def _attribute_list(folder: Path) -> Path:
     if attribute_list is None:
         raise DataError(
             f"{folder}: holds no {ATTRIBUTES}.txt or {ATTRIBUTES}.csv; it must have CelebA's layout"
+            f"{_packed(folder)}"
         )
     return attribute_list
 
 
 def _images(folder: Path) -> Path | None:
-    return next((folder / name for name in reversed(_IMAGE_FOLDERS) if (folder / name).is_dir()), None)
+    """Return the folder of the images, the innermost one that has files."""
+    folders = [folder / name for name in reversed(_IMAGE_FOLDERS) if (folder / name).is_dir()]
+    return next((path for path in folders if _image_names(path)), folders[0] if folders else None)
+
+
+def _packed(folder: Path) -> str:
+    """Return a hint at archives in a folder that nobody unpacked; empty where there are none."""
+    archives = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _ARCHIVES)
+    return f"; unpack {', '.join(archives[:3])}, which lies there" if archives else ""
 
 
 def _listing(images: Path, attribute_list: Path, attributes: Sequence[str], kept: Sequence[str]) -> Listing:
@@ -250,7 +260,11 @@ def _listing(images: Path, attribute_list: Path, attributes: Sequence[str], kept
     present = np.array([name in present_names for name in ids])
     there = tuple(name for name in ids if name in present_names)
     if not there:
-        raise DataError(f"{images}: holds none of the {len(ids)} images that {attribute_list} lists")
+        example = f", such as {ids[0]}; it has {min(present_names)}" if present_names else "; it has no files"
+        raise DataError(
+            f"{images}: holds none of the {len(ids)} images that {attribute_list} lists{printable(example)}"
+            f"{_packed(images.parent)}"
+        )
     return Listing(
         images=images,
         attributes=names,
@@ -267,12 +281,16 @@ def _find_list(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def _is_csv(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
+
+
 def _lines(path: Path) -> Iterator[Line]:
     """Yield the number and the fields of each line that is not blank, whatever its line ends."""
     try:
         content = read_regular(path, _LARGEST_LIST)
         file = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=None)
-        if path.suffix == ".csv":
+        if _is_csv(path):
             reader = csv.reader(file)
             for row in reader:
                 if any(row):
@@ -306,7 +324,13 @@ def _count(path: Path, lines: Iterator[Line]) -> int:
 def _csv_header(path: Path, lines: Iterator[Line]) -> list[str]:
     number, fields = _next(path, lines, "its header")
     if fields[0] != _ID_COLUMN:
-        raise DataError(f"{path}:{number}: the first column must be {_ID_COLUMN}, is {fields[0]!r}")
+        other = next((sign for sign in (";", "\t") if sign in fields[0]), None)
+        hint = f"; columns are separated by commas, not by {other!r}" if other else ""
+        raise DataError(
+            f"{path}:{number}: the first column must be {_ID_COLUMN}, is {fields[0][:40]!r}{hint}"
+        )
+    if empty := [column for column, name in enumerate(fields, start=1) if not name]:
+        raise DataError(f"{path}:{number}: column {empty[0]} has no name; is there a comma at the end?")
     return fields[1:]
 
 

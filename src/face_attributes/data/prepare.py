@@ -30,9 +30,9 @@ from face_attributes.common.progress import bar
 from face_attributes.common.sampling import choose
 from face_attributes.data import duplicates, images
 from face_attributes.data.arrays import INFO, Info, PartWriter
-from face_attributes.data.labelled_batches import training_shards
+from face_attributes.data.labelled_batches import pointer_of, training_shards
 from face_attributes.data.parallel import ahead
-from face_attributes.data.shards import Rows, ShardReader, ShardWriter
+from face_attributes.data.shards import Rows, ShardReader, ShardWriter, attributes_of
 from face_attributes.params import PrepareParams
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,8 @@ def prepare(
     """Write the arrays of the training and validation parts to `out` and the test part to `holdout`.
 
     The rows of `raw` come first, then those of each labelled batch, in order of their names; photographs that
-    are there already are left out. `sample` gets some images of the training part and as many of the
+    are there already are left out. So is a labelled batch that lacks an attribute of the raw data, with a
+    line in the log. `sample` gets some images of the training part and as many of the
     validation part.
 
     Raises:
@@ -95,7 +96,7 @@ def prepare(
             is damaged, or a part is empty.
 
     """
-    shards = training_shards(raw, labelled)
+    shards = _agreeing(training_shards(raw, labelled), labelled)
     reader = ShardReader(shards)
     reader.check_ids()
     _require_all_parts(reader.partition_sizes(), raw)
@@ -121,6 +122,25 @@ def prepare(
             f"{_listed(choice.left_out)}; {choice.other_labels} of them had other labels, which do not count"
         )
     log.info(f"prepare: {_listed(sizes)}")
+
+
+def _agreeing(shards: Sequence[Path], labelled: Path) -> list[Path]:
+    """Return the shards without the labelled batches that lack an attribute of the raw data."""
+    attributes = attributes_of(shards[0])
+    agreeing: list[Path] = []
+    for shard in shards:
+        own = attributes_of(shard) if shard.parent == labelled else attributes
+        missing = [name for name in attributes if name not in own]
+        if missing:
+            names = f"{', '.join(missing[:3])}{' ...' * (len(missing) > 3)}"
+            log.warning(
+                f"prepare: {shard} is left out: no attribute {names}, which {shards[0].parent} has; to take "
+                f"it away: git rm {pointer_of(shard)}; to train with it: name the attributes that both have "
+                "in params.yaml: data.attributes"
+            )
+        else:
+            agreeing.append(shard)
+    return agreeing
 
 
 def _listed(counts: dict[str, int]) -> str:

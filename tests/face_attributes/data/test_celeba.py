@@ -325,3 +325,33 @@ def test_an_image_of_a_batch_keeps_its_part_whatever_else_is_there(tmp_path_fact
 def test_a_batch_needs_every_attribute_that_is_learnt(celeba_folder):
     with pytest.raises(DataError, match=r"list_attr_celeba\.txt: no column for Young"):
         celeba.read_batch(celeba_folder(), ("Smiling", "Young"), "monday")
+
+
+def test_an_empty_folder_of_the_same_name_does_not_hide_the_images(celeba_folder):
+    folder = celeba_folder()
+    (folder / celeba.IMAGES / celeba.IMAGES).mkdir()
+    assert len(celeba.read(folder, NAMES)) == 60
+
+
+@pytest.mark.parametrize("archive", ["img_align_celeba.zip", "img.7z"])
+def test_an_archive_that_nobody_unpacked_is_named(celeba_folder, archive):
+    folder = celeba_folder()
+    (folder / archive).touch()
+    (folder / celeba.IMAGES).rename(folder / "elsewhere")
+    with pytest.raises(DataError, match=f"holds no folder img_align_celeba.*unpack {archive}"):
+        celeba.read(folder, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("image_id;Smiling;Male", "columns are separated by commas, not by ';'"),
+        ("image_id\tSmiling\tMale", "columns are separated by commas, not by"),
+        ("image_id,Smiling,Male,", "column 4 has no name; is there a comma at the end"),
+    ],
+)
+def test_a_list_that_is_nearly_right_is_told_the_reason(tmp_path, header, says):
+    path = tmp_path / "monday.CSV"
+    path.write_text(f"{header}\n")
+    with pytest.raises(DataError, match=says):
+        celeba.read_attributes(path)

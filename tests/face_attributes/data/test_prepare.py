@@ -94,6 +94,19 @@ def test_labelled_batches_are_added_and_change_the_digest(tiny, raw, jpeg, tmp_p
     ]
 
 
+def test_a_batch_that_lacks_an_attribute_is_left_out_with_a_way_out(tiny, raw, tmp_path, caplog):
+    before = run(tiny, raw, tmp_path / "none", tmp_path / "one").info
+    labelled = tmp_path / "labelled"
+    labelled.mkdir()
+    table = pq.read_table(raw / "part-00000.parquet").drop_columns("Male")
+    pq.write_table(table, labelled / "drawn.parquet")
+    (labelled / "drawn.parquet.dvc").touch()
+    assert run(tiny, raw, labelled, tmp_path / "two").info == before
+    [line] = [line for line in caplog.messages if "left out" in line]
+    assert "drawn.parquet is left out: no attribute Male" in line
+    assert f"git rm {labelled}/drawn.parquet.dvc" in line
+
+
 def test_an_image_that_is_in_two_batches(tiny, raw, tmp_path):
     labelled = tmp_path / "labelled"
     labelled.mkdir()
