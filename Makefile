@@ -9,6 +9,9 @@ BIN := .venv/bin
 # DVC and the stages that it runs are found on PATH
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
+# Where a user's own settings send packages elsewhere; .venv is the place here.
+export PIP_USER := 0
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME
 
 # The lock pins torch by version alone. The CPU wheel comes from a folder of wheels where PIP_FIND_LINKS names
 # one, else from PyTorch's own index; TORCH_BACKEND=auto picks a CUDA build on a machine with a GPU.

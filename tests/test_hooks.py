@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from gitops.git.repository import Repository
 from tests.support.command import captured
 
 ROOT = Path(__file__).resolve().parents[1]
 # Put together here, so that the scanner does not find them in this file.
+TOOL = "scripts/tool.sh"
 AWS = "AKIA" + "QYLPMN5HFIQR7XYA"
 GITHUB = "ghp_" + "wWPw5k4aXcaT4f" + "NP0UcnZwJUVFk6LO0pINUx"  # pragma: allowlist secret
 
@@ -20,7 +22,7 @@ GITHUB = "ghp_" + "wWPw5k4aXcaT4f" + "NP0UcnZwJUVFk6LO0pINUx"  # pragma: allowli
 def hook(name: str) -> list[str]:
     hooks = YAML(typ="safe").load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     (one,) = [one for one in hooks if one["id"] == name]
-    return [word.replace(".venv", str(ROOT / ".venv"), 1) for word in shlex.split(one["entry"])]
+    return [word.replace(TOOL, str(ROOT / TOOL)) for word in shlex.split(one["entry"])]
 
 
 @pytest.mark.parametrize(
@@ -189,3 +191,23 @@ def test_an_undeclared_import_is_found(tmp_path: Path, module: str) -> None:
     assert done.returncode == 1
     assert f"{module}:" in done.stderr
     assert "DEP003 'babel'" in done.stderr
+
+
+def test_a_second_worktree_uses_the_tools_of_the_first(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    repository = Repository(first)
+    first.mkdir()
+    repository.git("init", "--quiet")
+    repository.git("update-ref", "refs/heads/main", repository.commit_files(None, {"file": b""}, "Start"))
+    repository.git("worktree", "add", "--quiet", "--detach", str(second), "refs/heads/main")
+    for checkout in (first, second):
+        (checkout / "scripts").mkdir()
+        shutil.copy(ROOT / TOOL, checkout / TOOL)
+    done = captured([str(second / TOOL), "show", "it"], cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == f"{second}/.venv/bin/show: not there; run make setup in {second}\n"
+    (first / ".venv/bin").mkdir(parents=True)
+    (first / ".venv/bin/show").write_text('#!/bin/sh\necho "$PYTHONPATH" "$@"\n')
+    (first / ".venv/bin/show").chmod(0o755)
+    assert captured([str(second / TOOL), "show", "it"], cwd=tmp_path).stdout == f"{second}/src it\n"
+    assert captured([str(first / TOOL), "show", "it"], cwd=tmp_path).stdout == " it\n"

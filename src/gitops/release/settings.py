@@ -302,6 +302,8 @@ def load(environment: str, root: Path = Path()) -> Settings:
 
 
 def _fault(value: str) -> tuple[str, str] | None:
+    if value.endswith("\r"):
+        return "a Windows line end", "save the file with the line ends of Unix (git add --renormalize .)"
     if value != value.strip():
         return "space around the value", "take it out"
     if value.startswith(("'", '"', "`")):
@@ -311,5 +313,5 @@ def _fault(value: str) -> tuple[str, str] | None:
     if "$" in value or "\\" in value:
         return "$ and \\ mean something to some readers", "write the value out"
     if not value.isprintable():
-        return "a character that cannot be printed (a tab, or a Windows line end?)", "take it out"
+        return "a character that cannot be printed (a tab?)", "take it out"
     return None

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from gitops.dvc import provenance
 from gitops.dvc.provenance import Provenance
-from gitops.errors import ReleaseError
+from gitops.errors import GitError, ReleaseError
 from gitops.findings import Finding
 from gitops.git.repository import Repository
 from gitops.release import file as release_file
@@ -49,7 +49,10 @@ class ReleaseState:
         self.repository = repository
         self._known = known
         self.remote = remote
-        self.tip = repository.resolve(repository.branch_ref(remote, main) if remote else main)
+        try:
+            self.tip = repository.resolve(repository.branch_ref(remote, main) if remote else main)
+        except GitError as error:
+            raise GitError(_without_main(repository, remote, main)) from error
         self.main = Snapshot.load(repository, self.tip)
         self._snapshots: dict[str, Snapshot | None] = {self.tip: self.main}
         self._declared: dict[str, Declaration | ReleaseError] = {}
@@ -223,6 +226,19 @@ class ReleaseState:
     def commits(self) -> frozenset[str]:
         """The commits that main has, those of merged branches too."""
         return frozenset(self.repository.git("rev-list", self.tip).splitlines())
+
+
+def _without_main(repository: Repository, remote: str | None, main: str) -> str:
+    """Return the message for a repository without a branch `main`, with the branches that it has."""
+    if remote is None:
+        return f"{repository.path}: has no branch {main}"
+    folder = f"{repository.namespace(remote)}/heads/"
+    branches = repository.git("for-each-ref", "--count=6", "--format=%(refname)", folder).splitlines()
+    names = ", ".join(name.removeprefix(folder) for name in branches[:5]) + " ..." * (len(branches) > 5)
+    return (
+        f"{remote} has no branch {main}, which declares the releases (it has: {names or 'no branches'}); "
+        f"rename it back on the forge, or push it: git push {remote} <branch>:refs/heads/{main}"
+    )
 
 
 def last_good(state: ReleaseState, environment: str) -> str | None:

@@ -176,6 +176,12 @@ def test_refuses_with_file_and_line(old: str, new: str, key: str | None, says: s
         assert message.startswith(f"environments/dev/settings.env:{line}: ")
 
 
+def test_line_ends_of_windows_are_named() -> None:
+    content = (ROOT / "environments/dev/settings.env").read_bytes().replace(b"\n", b"\r\n")
+    with pytest.raises(SettingsError, match="a Windows line end; save the file with the line ends of Unix"):
+        settings.Settings.from_file(content, "dev")
+
+
 @pytest.mark.parametrize(
     "line",
     [

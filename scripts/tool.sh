@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Run a tool of .venv (scripts/tool.sh ruff check): that of this checkout, or else that of its main worktree, and
+# then with the code of this checkout.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+tool=$root/.venv/bin/$1
+if [[ ! -x $tool ]]; then
+  shared=$(git -C "$root" rev-parse --path-format=absolute --git-common-dir 2>/dev/null || true)
+  other=${shared%/.git}/.venv/bin/$1
+  if [[ -z $shared || ! -x $other ]]; then
+    echo "$tool: not there; run make setup in $root" >&2
+    exit 1
+  fi
+  tool=$other
+  export PYTHONPATH=$root/src${PYTHONPATH:+:$PYTHONPATH}
+fi
+shift
+exec "$tool" "$@"
