@@ -1,7 +1,11 @@
 """The DVC remote: whether it has the model that a commit's `dvc.lock` records, and the model itself.
 
-DVC runs in a process of its own (`python -I -m gitops.dvc.remote FOLDER MD5 [TARGET]`): it is slow to load,
-and a process that waits for a remote can be ended.
+Data can move. So the present settings name the remote, and the places that they named before are asked where
+an object is not there. `DVC_GLOBAL_CONFIG_DIR` of the process is a setting of the environment: a remote that
+it names comes before the one that the configuration in a commit names.
+
+DVC runs in a process of its own (`python -I -m gitops.dvc.remote JSON`): it is slow to load, and a process
+that waits for a remote can be ended.
 """
 
 # DVC has no types.
@@ -11,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -60,12 +65,14 @@ class Storage:
     Args:
         checkout: The folder whose `.dvc/` names the remote; the user's own DVC settings count too.
         optional: Let a model pass unchecked where no remote is configured at all.
+        former: Folders whose `.dvc/` names places where objects may be that the present one lacks.
 
     """
 
-    def __init__(self, checkout: Path, *, optional: bool = False) -> None:
+    def __init__(self, checkout: Path, *, optional: bool = False, former: Sequence[Path] = ()) -> None:
         self.checkout = checkout
         self.optional = optional
+        self.former = tuple(former)
         self._answers: dict[str, Future[Answer]] = {}
         self._pool = ThreadPoolExecutor(1)
 
@@ -124,18 +131,39 @@ class Storage:
             what = "has no such object" if answer.state == "missing" else "is configured nowhere"
             raise StorageError(f"the DVC remote {what}: {md5}; push it from where it was made: dvc push")
 
-    def _ask(self, md5: str, *target: Path, timeout: float | None = None) -> Answer:
-        return Retrying(
-            retry=retry_if_exception_type(StorageError),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_exponential(multiplier=0.5, max=5),
-            reraise=True,
-        )(self._ask_once, md5, *target, timeout=timeout or _TIMEOUT)
+    def _ask(self, md5: str, target: Path | None = None, timeout: float | None = None) -> Answer:
+        def ask(place: Path, *, former: bool) -> Answer:
+            return Retrying(
+                retry=retry_if_exception_type(StorageError),
+                stop=stop_after_attempt(_ATTEMPTS),
+                wait=wait_exponential(multiplier=0.5, max=5),
+                reraise=True,
+            )(self._ask_once, place, md5, target, timeout=timeout or _TIMEOUT, former=former)
 
-    def _ask_once(self, md5: str, *target: Path, timeout: float) -> Answer:
+        failure: StorageError | None = None
+        answer = Answer(state="no remote")
+        try:
+            answer = ask(self.checkout, former=False)
+        except StorageError as error:
+            failure = error
+        for place in self.former if answer.state != "there" else ():
+            try:
+                earlier = ask(place, former=True)
+            except StorageError:
+                continue  # a place that is no more; the present one's answer counts
+            if earlier.state == "there":
+                return earlier
+        if failure is not None:
+            raise failure
+        return answer
+
+    def _ask_once(
+        self, place: Path, md5: str, target: Path | None, *, timeout: float, former: bool
+    ) -> Answer:
+        question = {"folder": str(place), "md5": md5, "target": target and str(target), "former": former}
         try:
             done = subprocess.run(
-                [sys.executable, "-I", "-m", "gitops.dvc.remote", str(self.checkout), md5, *map(str, target)],
+                [sys.executable, "-I", "-m", "gitops.dvc.remote", json.dumps(question)],
                 env=os.environ | self._engine() | {"DVC_NO_ANALYTICS": "1"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -170,14 +198,17 @@ def _absent(problem: str, remedy: str) -> Presence:
     return Presence(Finding(LOCK, problem, remedy))
 
 
-def _look(folder: str, md5: str, target: str | None = None) -> Answer:
+def _look(folder: str, md5: str, target: str | None = None, *, former: bool = False) -> Answer:
     # Not dvc.repo, which loads all of DVC: this needs one file of one file system.
     from dvc.config import Config
     from dvc.fs import get_cloud_fs  # pyright: ignore[reportUnknownVariableType]
 
     settings = Path(folder) / ".dvc"
     try:
-        config: Any = Config(dvc_dir=str(settings) if settings.is_dir() else None)
+        config: Any = Config(dvc_dir=None)
+        ruled = "DVC_GLOBAL_CONFIG_DIR" in os.environ and "remote" in config["core"]
+        if settings.is_dir() and (former or not ruled or (settings / "config.local").is_file()):
+            config = Config(dvc_dir=str(settings))
         name: str | None = config["core"].get("remote")
         if name is None:
             return Answer(state="no remote")
@@ -207,4 +238,4 @@ def _look(folder: str, md5: str, target: str | None = None) -> Answer:
 
 if __name__ == "__main__":
     hide()
-    print("\0" + json.dumps(_look(*sys.argv[1:4]).model_dump()))
+    print("\0" + json.dumps(_look(**json.loads(sys.argv[1])).model_dump()))

@@ -10,12 +10,13 @@ from pathlib import Path
 from gitops import atomic
 from gitops.dvc.lockfile import Lock, Recorded
 from gitops.dvc.remote import Storage
-from gitops.errors import ModelError
+from gitops.errors import GitError, ModelError
 from gitops.git.repository import Repository, is_full_sha
-from gitops.git.workspace import Origin, workspace
+from gitops.git.workspace import Origin, Workspace, fetch, resolve, workspace
 from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, LOCK, MODEL
 
+_CONFIG = ".dvc/config"
 REFERENCE = "data/reference.parquet"
 
 
@@ -60,7 +61,8 @@ def fetch_model(
     """Return the file of a release's ONNX model, `<sha256>.onnx` in `cache`; fetch it where it is not there.
 
     Once fetched it needs neither `origin` nor the DVC remote. DVC's own configuration names the remote:
-    that of the checkout `configuration`, or else that of the release, which then gets the credentials.
+    that of the checkout `configuration`, or else that of main, and where the file is not there that of the
+    release. Both get the credentials.
 
     Files from the DVC remote are compared with the digest in the release's `dvc.lock`, and the files in
     `cache` against its name, each time.
@@ -113,11 +115,33 @@ def _fetch(
             file = Lock.load(space.repository, release).recorded(output.path)
             # By its digest and past DVC's own cache, which DVC trusts even if its files are damaged.
             fresh = space.path / f"{file.md5}{suffix}"
-            Storage(configuration or space.path).fetch(file.md5, fresh, timeout=timeout)
+            places = [configuration] if configuration else [*_present(space), space.path]
+            Storage(places[0], former=places[1:]).fetch(file.md5, fresh, timeout=timeout)
             _check(fresh, file, release, output)
             _keep(fresh, target, release, output, digest)
     atomic.write(note, f"{digest}\n")
     return target
+
+
+def _present(space: Workspace) -> list[Path]:
+    """Return a folder with the configuration of DVC that main has now; none where there is no main."""
+    try:
+        main = resolve(space.origin, "main", space.path)
+        if main == space.commit:
+            return []
+        fetch(space.repository, space.origin, main)
+    except GitError:
+        return []
+    content = space.repository.read(main, _CONFIG)
+    if content is None:
+        return []
+    place = space.path / ".git" / "present"
+    (place / _CONFIG).parent.mkdir(parents=True)
+    (place / _CONFIG).write_bytes(content)
+    local = (space.path / _CONFIG).with_suffix(".local")
+    if local.is_file():
+        shutil.copyfile(local, (place / _CONFIG).with_suffix(".local"))
+    return [place]
 
 
 def _check(path: Path, file: Recorded, release: str, output: _Output) -> None:

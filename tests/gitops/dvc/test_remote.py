@@ -2,6 +2,7 @@ import hashlib
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,11 +96,11 @@ def test_it_is_asked_again_before_it_is_given_up(
     away = dvc_remote.rename(dvc_remote.with_name("away"))
     real, asked = Storage._ask_once, []
 
-    def ask(self: Storage, md5: str, *, timeout: float) -> object:
+    def ask(self: Storage, place: Path, md5: str, target: Path | None, **options: Any) -> object:
         asked.append(md5)
         if len(asked) == 2:
             away.rename(dvc_remote)
-        return real(self, md5, timeout=timeout)
+        return real(self, place, md5, target, **options)
 
     monkeypatch.setattr(Storage, "_ask_once", ask)
     assert objection(lab, trained()) == ""

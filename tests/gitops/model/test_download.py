@@ -150,3 +150,67 @@ def test_a_release_without_a_reference(origin: Repository, tmp_path: Path) -> No
     assert str(caught.value) == (
         f"{REFERENCE}: dvc.lock of {release[:12]} does not record it; run the stage reference again"
     )
+
+
+def configure(repository: Repository, place: Path, message: str) -> str:
+    """Put a `.dvc/config` that names `place` on main; return the commit."""
+    content = f"[core]\n    remote = bucket\n['remote \"bucket\"']\n    url = {place}\n"
+    commit = repository.commit_files(repository.resolve("main"), {".dvc/config": content.encode()}, message)
+    repository.git("update-ref", "refs/heads/main", commit)
+    return commit
+
+
+@pytest.fixture
+def moved(
+    origin: Repository, dvc_remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Repository, str, Path]:
+    """An origin whose `main` names a place that a release did not: origin, release and that place."""
+    monkeypatch.delenv("DVC_GLOBAL_CONFIG_DIR")
+    monkeypatch.setattr("gitops.dvc.remote._ATTEMPTS", 1)
+    release = configure(origin, dvc_remote, "Name the old bucket")
+    configure(origin, tmp_path / "new bucket", "Name the new bucket")
+    return origin, release, tmp_path / "new bucket"
+
+
+def test_a_release_from_before_the_data_moved_is_fetched(
+    moved: tuple[Repository, str, Path], dvc_remote: Path, tmp_path: Path
+) -> None:
+    origin, release, place = moved
+    dvc_remote.rename(place)
+    model = fetch_model(Origin(str(origin.path)), release, cache=tmp_path / "cache")
+    assert model.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_a_former_place_is_asked_where_the_present_one_lacks_it(
+    moved: tuple[Repository, str, Path], tmp_path: Path, present: bool
+) -> None:
+    origin, release, place = moved
+    if present:
+        place.mkdir()
+    model = fetch_model(Origin(str(origin.path)), release, cache=tmp_path / "cache")
+    assert model.read_bytes() == CONTENT
+
+
+def test_a_setting_of_the_environment_comes_before_the_configuration_in_git(
+    moved: tuple[Repository, str, Path], dvc_remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin, release, _ = moved
+    dvc_remote.rename(tmp_path / "third")
+    settings = tmp_path / "settings"
+    settings.mkdir()
+    (settings / "config").write_text(
+        f"[core]\n    remote = x\n['remote \"x\"']\n    url = {tmp_path / 'third'}\n"
+    )
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(settings))
+    model = fetch_model(Origin(str(origin.path)), release, cache=tmp_path / "cache")
+    assert model.read_bytes() == CONTENT
+
+
+def test_where_no_place_has_it_the_present_one_is_named(
+    moved: tuple[Repository, str, Path], dvc_remote: Path, tmp_path: Path
+) -> None:
+    origin, release, place = moved
+    dvc_remote.rename(tmp_path / "gone")
+    with pytest.raises(StorageError, match=f"{place}: no such folder"):
+        fetch_model(Origin(str(origin.path)), release, cache=tmp_path / "cache")
