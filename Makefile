@@ -18,7 +18,7 @@ unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint audit lock lock-uv pin-images schemas airflow-options system-packages
+.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint audit lock lock-uv pin-images schemas airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -81,6 +81,9 @@ WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 test: setup ## Run the tests that need only Python, git and make
 	@$(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker" --cov --cov-report=
 	@echo "The tests run $$($(BIN)/coverage report --format=total) % of the lines in src/, without those that other processes run"
+
+test-hostile: setup ## Run the tests of make test under a HOME that changes every common setting
+	@TESTS_HOSTILE=1 $(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker"
 
 test-all: setup ## Run all tests, including those that need system packages or many minutes
 	@$(BIN)/python -m pytest -m "not docker"

@@ -4,13 +4,15 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.workermanage import WorkerController
+
+from tests.support import hostile
 
 # How long an example takes says more of the machine's load than of the code.
 settings.register_profile(
@@ -55,11 +57,23 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def isolated_home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the test an empty HOME, a git that knows no user, and none of this machine's variables."""
+def isolated_home(
+    request: pytest.FixtureRequest, homes: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Give the test an empty HOME, a git that knows no user, and none of this machine's variables.
+
+    Under `make test-hostile` the HOME is full of settings instead.
+    """
     home = Path(tempfile.mkdtemp(dir=homes))
     isolate(monkeypatch, home)
-    return home
+    if not hostile.is_asked_for():
+        yield home
+        return
+    before = os.umask(hostile.prepare(monkeypatch, home, request.node.nodeid))
+    try:
+        yield home
+    finally:
+        os.umask(before)
 
 
 @pytest.fixture(scope="session")

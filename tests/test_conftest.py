@@ -11,6 +11,7 @@ import pytest
 
 from tests import conftest
 
+ROOT = Path(__file__).resolve().parents[1]
 WHEN_LOADED = os.environ["HOME"]
 TESTS = """
 import pytest
@@ -41,7 +42,7 @@ def test_tests_that_are_left_out_are_named(workers: str, tmp_path: Path) -> None
         [*command, "--numprocesses", workers],
         cwd=tmp_path,
         # Plugins that are not asked for take seconds to load.
-        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,

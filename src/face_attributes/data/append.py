@@ -205,7 +205,9 @@ def _track(shard: Path, meta: dict[str, object]) -> None:
 def _dvc(command: str, path: Path) -> None:
     call = [sys.executable, "-m", "dvc", command, str(path)]
     try:
-        done = subprocess.run(call, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+        # The user's git may ignore the files that DVC makes.
+        env = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        done = subprocess.run(call, env=env, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
         raise DataError(f"dvc {command} {path}: took longer than {_TIMEOUT} s; try again") from None
     if done.returncode:

@@ -144,7 +144,9 @@ def environment(folder: Path) -> dict[str, str]:
     # A workspace is closed to other users, and a stage cannot write to its `.git`.
     own = folder / ".git" if (folder / ".git").is_dir() else folder / ".dvc" / "tmp"
     site_cache = {"DVC_SITE_CACHE_DIR": str(own / "dvc-site-cache")}
-    return site_cache | os.environ | {"PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    # The user's git may ignore files that DVC makes.
+    git = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    return site_cache | os.environ | git | {"PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
 
 
 @contextmanager
