@@ -72,7 +72,7 @@ def append(
     Args:
         params: The attributes that the batch must have, and the allowed share of bad images.
         folder: photographs in the CelebA layout, or directly in it.
-        name: of the batch; by default the folder's own, with `-` for what the name of a batch cannot have.
+        name: of the batch; by default the folder's own, with `-` in place of spaces and other characters.
         attribute_list: their attributes, in one of CelebA's two flavours; found in `folder` if there is none.
         batches: where the batches are.
 
