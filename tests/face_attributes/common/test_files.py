@@ -122,7 +122,7 @@ def test_a_pipe_or_device_is_never_replaced(tmp_path):
 
 def test_git_ignores_partial_files():
     ignored = subprocess.run(
-        ["git", "check-ignore", "data/.raw.0a1b2c3d.partial", ".anything.partial"],
+        ["git", "check-ignore", "data/.raw.0a1b2c3d.partial", "data/.labelled.partial/x.parquet"],
         cwd=ROOT,
         capture_output=True,
         text=True,
