@@ -146,9 +146,10 @@ def _alarms(data: PageData) -> Iterator[Alarm]:
         if last is None:
             text = f"There was no check since the release started {_long(data.unchecked)} ago. {due}"
         yield Alarm(WARN, "The weekly check is missing.", text, "model_monitoring_and_retraining", checks)
-    if runs is not None and runs.hold:
+    if runs is not None and runs.holds:
+        reasons = "; ".join(map(str, runs.holds))
         yield Alarm(
-            WARN, "Promotions are on hold.", f"{runs.hold}.", None, ("#release", "How to lift the hold")
+            WARN, "Promotions are on hold.", f"{reasons}.", None, ("#release", "How to lift the hold")
         )
 
 
@@ -171,7 +172,7 @@ def _release(data: PageData) -> Tile:
     else:
         badges.append((WARN if data.unverified else "none", "no verdict yet"))
         kind = kind or (WARN if data.unverified else CALM)
-    if runs.hold:
+    if runs.holds:
         badges.append((WARN, "held"))
         kind = kind or WARN
     # If there is a problem, it is the tile's large text, and the running release stands below.

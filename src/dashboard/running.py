@@ -11,6 +11,7 @@ from gitops.git.repository import Repository
 from gitops.paths import MAIN
 from gitops.release import serving
 from gitops.release.file import Declaration
+from gitops.release.holds import Hold
 from gitops.release.state import ReleaseState, last_good
 from gitops.release.verdicts import Verdict
 from gitops.text import instructions
@@ -68,7 +69,8 @@ class Running:
     """The runtime contract that the release needs."""
     contract: int | None = None
     """The contract of this environment's runtime."""
-    hold: str | None = None
+    holds: tuple[Hold, ...] = ()
+    """The reasons that keep promotions away now."""
     change: Change | None = None
     verdict: Verdict | None = None
     rejection: Rejection | None = None
@@ -91,8 +93,9 @@ class Running:
 
     @property
     def way_on(self) -> str:
-        """The commands that lift a hold."""
-        return text(instructions.lift_hold(self.environment, self.meeting))
+        """The commands that lift the holds."""
+        reasons = [hold.reason for hold in self.holds]
+        return text(instructions.lift_hold(self.environment, self.meeting, reasons))
 
     @property
     def way_in(self) -> str:
@@ -153,7 +156,7 @@ def read(paths: EnvironmentPaths) -> Running:
             next_command=served.next_command,
             needs=served.needs,
             contract=served.contract,
-            hold=state.present(paths.environment).hold,
+            holds=state.present(paths.environment).holds(),
             change=change,
             verdict=state.verdicts.verified(paths.environment, served.commit),
             rejection=Rejection(rejected.name, rejected.at, rejected.message.partition("\n")[0])

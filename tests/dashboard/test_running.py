@@ -3,6 +3,7 @@ import pytest
 from dashboard import running
 from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
+from gitops.release.holds import Hold
 from tests.dashboard.world import World
 
 
@@ -43,7 +44,7 @@ def test_since_is_the_first_of_the_same_release_in_a_row(world: World) -> None:
     world.lab.declare("staging", f"commit: {again}\n")
     world.lab.declare("staging", f"commit: {again}\nhold: not now\n")
     found = read(world)
-    assert (found.commit, found.change.commit, found.hold) == (again, before, "not now")
+    assert (found.commit, found.change.commit, found.holds) == (again, before, (Hold("not now"),))
 
 
 def test_a_rejected_release_is_said_and_the_last_verified_runs(world: World) -> None:

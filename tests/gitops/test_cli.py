@@ -100,6 +100,22 @@ def test_from_dev_to_prod_and_back(lab: Lab, run) -> None:
     assert run("promote", "staging", "--push").exit_code == 0
 
 
+def test_a_hold_on_the_command_line(lab: Lab, run) -> None:
+    lab.train("a")
+    whole = instructions.hold("staging", "change freeze", "2099-01-02", instructions.Meeting("origin"))
+    options = ("--reason", "change freeze", "--until", "2099-01-02")
+    assert instructions.text(whole, indent="    ") in run("hold", "staging", *options).output
+    assert run("hold", "staging", *options, "--push").exit_code == 0
+    assert run("merge", "hold/staging").exit_code == 0
+    held = run("promote", "staging")
+    assert (held.exit_code, "until 2099-01-02" in held.stderr) == (1, True)
+    assert run("hold", "staging", "--reason", "x", "--until", "2 January").exit_code == 2
+    assert run("hold", "dev", "--reason", "x").exit_code == 1
+    assert run("unhold", "staging", "--reason", "freeze", "--push").exit_code == 0
+    assert run("merge", "unhold/staging").exit_code == 0
+    assert run("promote", "staging").exit_code == 0
+
+
 def test_the_earlier_name_of_unhold_still_works(lab: Lab, run) -> None:
     assert "release-hold" not in run("--help").output
     lab.train("a")

@@ -15,8 +15,9 @@ from rich.text import Text
 from gitops.airflow.client import VERIFY, Access, Airflow
 from gitops.dvc import provenance
 from gitops.errors import AirflowError, ReleaseError
-from gitops.release import keys
+from gitops.release import holds, keys
 from gitops.release.environments import TERMINAL, Color
+from gitops.release.holds import Hold
 from gitops.release.state import ReleaseState, last_good
 from gitops.release.verdicts import Ignored
 from gitops.text import instructions
@@ -53,6 +54,7 @@ class EnvironmentStatus:
     verified: bool | None
     agree: bool
     hold: str | None
+    """The holds that stand, as one line; None without any."""
     since: datetime | None
     url: str | None
     last_run: str | None
@@ -60,7 +62,9 @@ class EnvironmentStatus:
     way_back: tuple[str, ...] = ()
     """Commands that take a rejected release back; empty if there is nothing to take back."""
     way_on: tuple[str, ...] = ()
-    """Commands that lift the hold."""
+    """Commands that lift the holds."""
+    holds: tuple[dict[str, Any], ...] = ()
+    """Each hold: its reason, who set it, when, until when, and whether it stands."""
     notice: provenance.Notice | None = None
     contract: int | None = None
     """The contract of the runtime that the running release needs; None where nothing runs."""
@@ -109,10 +113,11 @@ def _row(
     state: ReleaseState, environment: str, answer: Answer, access: Access | None, at: Meeting
 ) -> EnvironmentStatus:
     verdicts, trouble = state.verdicts, answer.trouble
-    declared, hold, since, valid = None, None, None, True
+    declared, since, valid, now = None, None, True, datetime.now(UTC)
+    listed: tuple[Hold, ...] = ()
     try:
         declaration = state.declared(environment)
-        declared, hold = declaration.commit, declaration.hold
+        declared, listed = declaration.commit, holds.parse(declaration.hold)
         since = _since(state, environment) or declaration.at
     except ReleaseError as error:
         valid, trouble = False, str(error)
@@ -134,6 +139,7 @@ def _row(
             trouble = trouble or str(error)
         notice = provenance.notice(state.repository, release.commit)
         accuracy = release.evaluation.mean_accuracy if release.model else None
+    standing = [hold for hold in listed if hold.stands(now)]
     return EnvironmentStatus(
         environment=environment,
         declared=declared,
@@ -142,13 +148,16 @@ def _row(
         mean_accuracy=accuracy,
         verified=verified,
         agree=agree,
-        hold=hold,
+        hold=holds.render(standing),
         since=since,
         url=(access.web or access.url) if access else None,
         last_run=answer.last_run,
         trouble=trouble,
         way_back=_way_back(state, environment, declared, at) if verified is False else (),
-        way_on=instructions.lift_hold(environment, at) if hold else (),
+        way_on=instructions.lift_hold(environment, at, [hold.reason for hold in standing])
+        if standing
+        else (),
+        holds=tuple(hold.plain(now) for hold in listed),
         notice=notice,
         contract=needs,
         wave=state.environments[environment].wave,
@@ -210,6 +219,9 @@ def show(
             line.append("  no release yet", style="default")
         if row.hold:
             line.append(f"  held: {row.hold}", style="yellow")
+        for hold in row.holds:
+            if not hold["stands"]:
+                line.append(f"  no longer held: {hold['reason']} (until {hold['until']})", style="default")
         if row.trouble:
             line.append(f"  {row.trouble}", style="red")
         console.print(line, soft_wrap=True)

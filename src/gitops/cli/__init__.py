@@ -17,7 +17,7 @@ from gitops.isolation import hide
 _PANELS = {
     "Inspect": (inspect_commands.status, inspect_commands.diff),
     "Train": (train.train,),
-    "Move a release": (releases.promote, releases.rollback, releases.unhold, releases.merge),
+    "Move a release": (releases.promote, releases.rollback, releases.hold, releases.unhold, releases.merge),
     "Take over": (adopt.adopt,),
     "Check a change": (review.check, review.scope, review.trial, review.report),
 }

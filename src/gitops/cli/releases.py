@@ -1,6 +1,7 @@
-"""The commands that move a release: `promote`, `rollback`, `unhold` and `merge`."""
+"""The commands that move a release: `promote`, `rollback`, `hold`, `unhold` and `merge`."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -123,15 +124,59 @@ def rollback(
     _finish(state, remote, proposal, push, commands)
 
 
-def unhold(environment: Environment, push: Push = False, remote: Remote = None) -> None:
-    """Propose to allow promotions into an environment again, after a rollback."""
+def hold(
+    environment: Environment,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why.", show_default=False)],
+    until: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="DATE",
+            formats=["%Y-%m-%d"],
+            help="The day, YYYY-MM-DD, on which the hold ends, as that day begins in UTC.",
+            show_default="until somebody lifts it",
+        ),
+    ] = None,
+    push: Push = False,
+    remote: Remote = None,
+) -> None:
+    """Propose to keep promotions out of an environment, such as for a change freeze.
+
+    An environment can have several holds, each with its reason. Rollbacks stay possible.
+    """
+    from gitops.promotion.proposals import hold as propose
+    from gitops.release.state import ReleaseState
+
+    repository, remote = open_checkout(remote)
+    state = ReleaseState.fetch(repository, remote)
+    end = until.replace(tzinfo=UTC).date() if until else None
+    proposal = propose(state, environment, remote, reason, until=end)
+    at = meeting(repository, remote)
+    commands = instructions.hold(environment, reason, end.isoformat() if end else None, at)
+    _finish(state, remote, proposal, push, commands)
+
+
+def unhold(
+    environment: Environment,
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Of several holds, the one with this reason, or with these words in it.",
+            show_default=False,
+        ),
+    ] = None,
+    push: Push = False,
+    remote: Remote = None,
+) -> None:
+    """Propose to lift a hold of an environment, after a rollback for example. Its other holds stay."""
     from gitops.promotion.proposals import unhold as propose
     from gitops.release.state import ReleaseState
 
     repository, remote = open_checkout(remote)
     state = ReleaseState.fetch(repository, remote)
-    commands = instructions.lift_hold(environment, meeting(repository, remote))
-    _finish(state, remote, propose(state, environment, remote), push, commands)
+    proposal = propose(state, environment, remote, reason=reason)
+    commands = instructions.unhold(environment, reason, meeting(repository, remote))
+    _finish(state, remote, proposal, push, commands)
 
 
 def merge(

@@ -58,8 +58,8 @@ def plan(
     environments = state.environments
     sources = environments.before(environment)
     source = " and ".join(sources)
-    if hold := state.present(environment).hold:
-        return PromotionStatus(environment, "over", f"held: {hold}")
+    if standing := state.present(environment).holds(now):
+        return PromotionStatus(environment, "over", f"held: {'; '.join(map(str, standing))}")
     commit = due(state, environment)
     if commit is None:
         return PromotionStatus(environment, "wait", f"{source} has no release yet")

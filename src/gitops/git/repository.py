@@ -527,6 +527,10 @@ class Repository:
             and not os.environ.get(f"GIT_{role.upper()}_{part.upper()}")
         }
 
+    def author(self) -> str:
+        """Return the name under which git commits here."""
+        return self.git("var", "GIT_AUTHOR_IDENT", env=self.identity()).rpartition(" <")[0]
+
     def signs(self) -> bool:
         """Whether the user wants their commits signed: `commit.gpgSign`."""
         return self.run("config", "--type=bool", "--get", "commit.gpgSign").stdout.strip() == b"true"

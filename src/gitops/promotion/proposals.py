@@ -6,10 +6,10 @@ hand cannot do anything that `gitops promote` would refuse.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, date, datetime
 
 from gitops.diff.diff import compare
-from gitops.errors import GateError, NothingToDoError, PushRejectedError, RuleError
+from gitops.errors import GateError, NothingToDoError, PushRejectedError, ReleaseError, RuleError
 from gitops.findings import Finding
 from gitops.git.repository import Repository
 from gitops.promotion.rules import (
@@ -21,12 +21,12 @@ from gitops.promotion.rules import (
     judge_release,
 )
 from gitops.release import file as release_file
-from gitops.release import signatures
+from gitops.release import holds, signatures
 from gitops.release.file import Release
+from gitops.release.holds import Hold
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, last_good
-
-_LONGEST_REASON = 500
+from gitops.text import instructions
 
 
 @dataclass(frozen=True)
@@ -201,30 +201,116 @@ def rollback(
         commit = matches[0]
     if commit == before.commit:
         raise NothingToDoError(f"{environment} already has {commit[:12]}")
-    # A reason that cannot be written as it is must not keep anybody from rolling back.
-    printable = "".join(letter if letter.isprintable() else " " for letter in reason or "")
-    hold = " ".join(printable.split())[:_LONGEST_REASON] or f"rolled back from {before.commit[:12]}"
-    after = Release(commit=commit, hold=hold)
+    branch = f"rollback/{environment}"
+    why = reason if reason and reason.strip() else f"rolled back from {before.commit[:12]}"
+    after = _held(state, environment, remote, branch, commit, why)
     _obey(judge_release(state, environment, after))
     subject = f"Roll {environment} back to {commit[:12]}"
-    return _propose(state, {environment: after}, remote, f"rollback/{environment}", subject)
+    return _propose(state, {environment: after}, remote, branch, subject)
 
 
-def unhold(state: ReleaseState, environment: str, remote: str) -> Proposal:
-    """Propose to allow promotions into an environment again. Pushes nothing.
+def hold(
+    state: ReleaseState,
+    environment: str,
+    remote: str,
+    reason: str,
+    *,
+    until: date | None = None,
+    now: datetime | None = None,
+) -> Proposal:
+    """Propose to keep promotions out of an environment, for one more reason. Pushes nothing.
+
+    Args:
+        state: The state that main declares.
+        environment: The environment.
+        remote: The remote.
+        reason: The reason. A hold for the same reason is replaced.
+        until: The day on which it ends; without it, somebody has to lift it.
+        now: The present time.
+
+    Raises:
+        NothingToDoError: if it is held for that reason until then.
+        RuleError: without a reason, or for a day that is over.
+
+    """
+    _promotable(state, environment)
+    if not reason.strip():
+        raise RuleError(Finding(environment, "no reason for the hold", 'give one: --reason "<text>"'))
+    today = (now or datetime.now(UTC)).astimezone(UTC).date()
+    if until is not None and until <= today:
+        problem = f"--until {until} is over: it is {today} in UTC"
+        raise RuleError(Finding(environment, problem, "name a later day, or leave --until out"))
+    before, branch = state.present(environment), f"hold/{environment}"
+    after = _held(state, environment, remote, branch, before.commit, reason, until, now)
+    stands = {(one.reason, one.until) for one in before.holds(now)}
+    if all((one.reason, one.until) in stands for one in after.holds(now)):
+        raise NothingToDoError(f"{environment} is held for that reason already")
+    _obey(judge_release(state, environment, after))
+    return _propose(state, {environment: after}, remote, branch, f"Hold {environment}")
+
+
+def unhold(state: ReleaseState, environment: str, remote: str, *, reason: str | None = None) -> Proposal:
+    """Propose to lift a hold of an environment; its other holds stay. Pushes nothing.
+
+    Args:
+        state: The state that main declares.
+        environment: The environment.
+        remote: The remote.
+        reason: The reason of the hold, or a part of it that no other reason has; not needed for the only one.
 
     Raises:
         NothingToDoError: if nothing holds it.
+        RuleError: if several holds are meant, or none.
 
     """
     _promotable(state, environment)
     before = state.present(environment)
-    if before.hold is None:
+    found = before.holds() or holds.parse(before.hold)
+    if not found:
         raise NothingToDoError(f"{environment} is not held")
-    after = Release(commit=before.commit)
+    words = (reason or "").strip()
+    lifted = [one for one in found if one.reason == words]
+    if not lifted:
+        lifted = [one for one in found if words.casefold() in str(one).casefold()]
+        if len(lifted) != 1:
+            problem = f"has {len(lifted) or 'no'} holds" + (f" with {words}" if words else "")
+            commands = " or ".join(instructions.lift(environment, one.reason) for one in found)
+            raise RuleError(Finding(environment, problem, f"name one: {commands}"))
+    kept = [one for one in before.holds() if one not in lifted]
+    after = Release(commit=before.commit, hold=holds.render(kept))
     _obey(judge_release(state, environment, after))
-    subject = f"Lift the hold on {environment}"
+    subject = f"Lift {'a' if kept else 'the'} hold on {environment}"
     return _propose(state, {environment: after}, remote, f"unhold/{environment}", subject)
+
+
+def _held(
+    state: ReleaseState,
+    environment: str,
+    remote: str,
+    branch: str,
+    commit: str | None,
+    reason: str,
+    until: date | None = None,
+    now: datetime | None = None,
+) -> Release:
+    """Return a release with one more hold, in the place of one for the same reason."""
+    added = holds.new(reason, state.repository.author(), until=until, now=now)
+    # A command that runs again finds its own proposal.
+    for earlier in _proposed(state, environment, remote, branch):
+        if replace(earlier, at=added.at) == added:
+            added = earlier
+    kept = [one for one in state.present(environment).holds(now) if one.reason != added.reason]
+    return Release(commit=commit, hold=holds.render([*kept, added]))
+
+
+def _proposed(state: ReleaseState, environment: str, remote: str, branch: str) -> tuple[Hold, ...]:
+    commit = _on_remote(state.repository, remote, branch)
+    try:
+        proposed = Snapshot.load(state.repository, commit) if commit else None
+        release = proposed.release(environment, follows=False) if proposed else None
+    except ReleaseError:
+        return ()
+    return holds.parse(release.hold) if release else ()
 
 
 def push(state: ReleaseState, remote: str, proposal: Proposal) -> None:

@@ -156,9 +156,13 @@ def _promotion(
 ) -> Judgement:
     file, commit, short = release_file.path_of(environment), release.commit, release.commit[:12]
     findings: list[Finding] = []
-    if before.hold is not None:
-        remedy = f"lift it first: {instructions.brief('unhold', environment)}"
-        findings.append(Finding(file, f"{environment} is held: {before.hold}", remedy))
+    if standing := before.holds(now):
+        ways = [instructions.lift(environment, hold.reason) for hold in standing[1:]]
+        way = instructions.brief("unhold", environment)
+        if ways:
+            way = f"{' and '.join([instructions.lift(environment, standing[0].reason), *ways])}, each merged"
+        reasons = "; ".join(map(str, standing))
+        findings.append(Finding(file, f"{environment} is held: {reasons}", f"lift it first: {way}"))
     incumbent = state.snapshot(before.commit) if before.commit else None
     if incumbent is not None:
         if incumbent.identity == release.identity:

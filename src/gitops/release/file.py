@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gitops.errors import ParseError, ReleaseError
 from gitops.git.repository import Repository, is_full_sha
-from gitops.release import environments
+from gitops.release import environments, holds
+from gitops.release.holds import Hold
 from gitops.text import parse as parser
 
 RELEASE_PATHS = (
@@ -48,7 +49,15 @@ class Release(BaseModel):
         description="The commit to run; null before the first release.",
         json_schema_extra={"pattern": "^[0-9a-f]{40}$"},
     )
-    hold: str | None = Field(default=None, description="The reason why no promotion is allowed for now.")
+    hold: str | None = Field(
+        default=None,
+        description="The reasons why no promotion is allowed for now, as gitops hold writes them: "
+        "`REASON (WHO, YYYY-MM-DD HH:MM UTC, until YYYY-MM-DD); ...`. Text without brackets is one reason.",
+    )
+
+    def holds(self, now: datetime | None = None) -> tuple[Hold, ...]:
+        """Return the reasons that keep promotions away now."""
+        return holds.standing(self.hold, now)
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,10 @@ def parse(content: bytes, environment: str, *, follows: bool) -> Release:
         raise ReleaseError(path, f"commit: {_short(release.commit)} is not a full commit id", right)
     if "hold" in data and not (release.hold and release.hold.strip() and release.hold.isprintable()):
         raise ReleaseError(path, "hold: no reason", "write `hold: <reason>` on one line, or take it out")
+    try:
+        holds.parse(release.hold)
+    except ValueError as error:
+        raise ReleaseError(path, f"hold: {error}", "write dates as YYYY-MM-DD") from error
     return release
 
 
@@ -136,7 +149,8 @@ def render(release: Release, environment: str) -> bytes:
     data: dict[str, str | None] = {"commit": release.commit}
     if release.hold is not None:
         data["hold"] = release.hold
-    header = f"{_SCHEMA}# The release of {environment}, changed only by gitops promote and gitops rollback.\n"
+    by = "changed only by gitops promote, rollback, hold and unhold"
+    header = f"{_SCHEMA}# The release of {environment}, {by}.\n"
     lines = (f"{key}: {'null' if value is None else _scalar(value)}\n" for key, value in data.items())
     content = (header + "".join(lines)).encode()
     if parse(content, environment, follows=False) != release:

@@ -119,9 +119,36 @@ def push(remote: str, branch: str) -> str:
     return shlex.join(["git", "push", remote, branch])
 
 
-def lift_hold(environment: str, at: Meeting = LOCAL) -> tuple[str, ...]:
-    """Return the commands that allow promotions into an environment again."""
-    return _moved("unhold", environment, at)
+def lift_hold(environment: str, at: Meeting = LOCAL, reasons: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the commands that allow promotions into an environment again.
+
+    Args:
+        environment: The environment.
+        at: Where proposals are merged.
+        reasons: The reasons of its holds, which are lifted in turn; of one hold, none is needed.
+
+    """
+    if len(reasons) < 2:
+        return unhold(environment, at=at)
+    branch, status = f"unhold/{environment}", after_push("", at)[-1]
+    lifted = ((lift(environment, reason), _merge(branch, at)) for reason in reasons)
+    return (*at.before, *(command for pair in lifted for command in pair), status)
+
+
+def hold(environment: str, reason: str, until: str | None = None, at: Meeting = LOCAL) -> tuple[str, ...]:
+    """Return the commands that keep promotions out of an environment."""
+    end = ("--until", until) if until else ()
+    return _moved("hold", environment, at, ("--reason", reason, *end))
+
+
+def unhold(environment: str, reason: str | None = None, at: Meeting = LOCAL) -> tuple[str, ...]:
+    """Return the commands that lift one hold."""
+    return _moved("unhold", environment, at, ("--reason", reason) if reason else ())
+
+
+def lift(environment: str, reason: str) -> str:
+    """Return the command that proposes to lift one of several holds."""
+    return shlex.join([_GITOPS, "unhold", environment, "--reason", reason, "--push"])
 
 
 def revert(commit: str, parents: int, at: Meeting = LOCAL) -> tuple[str, ...]:

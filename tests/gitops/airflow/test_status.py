@@ -149,6 +149,24 @@ def test_holds_are_shown(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
     found = rows(lab, fakes)
     assert found["prod"].hold == "on fire"
     assert "held: on fire" in printed(found, access(fakes), terminal=False)
+    [only] = found["prod"].plain()["holds"]
+    assert only == {"reason": "on fire", "by": None, "at": None, "until": None, "stands": True}
+
+
+def test_each_hold_is_shown_with_its_command(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    commit = lab.train("a")
+    listed = "freeze (Ada, 2026-11-28 10:00 UTC, until 2099-01-02); on fire (Bob, 2026-11-29 11:00 UTC)"
+    lab.declare(
+        "prod", f"commit: {commit}\nhold: {listed}; over (Eve, 2026-11-01 10:00 UTC, until 2026-11-02)\n"
+    )
+    found = rows(lab, fakes)
+    assert found["prod"].hold == listed
+    assert [hold["stands"] for hold in found["prod"].plain()["holds"]] == [True, True, False]
+    shown = printed(found, access(fakes), terminal=False)
+    assert f"held: {listed}" in shown
+    assert "no longer held: over (until 2026-11-02)" in shown
+    assert ".venv/bin/gitops unhold prod --reason freeze --push" in shown
+    assert ".venv/bin/gitops unhold prod --reason 'on fire' --push" in shown
 
 
 def test_passwords_are_for_people_only(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:

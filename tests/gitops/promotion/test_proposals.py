@@ -1,6 +1,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ from gitops.errors import EnvironmentsError, NothingToDoError, PushRejectedError
 from gitops.git.repository import Repository
 from gitops.promotion import rules
 from gitops.promotion.merge import merge
-from gitops.promotion.proposals import Proposal, describe, promote, push, rollback, unhold
+from gitops.promotion.proposals import Proposal, describe, hold, promote, push, rollback, unhold
 from gitops.release.file import Release
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
@@ -212,13 +212,16 @@ def test_rollback_and_hold(lab: Lab) -> None:
     lab.release("staging")
     state = lab.state()
     proposal = rollback(state, "staging", lab.remote, reason="faces are\nupside down")
-    assert proposal.after == Release(commit=first, hold="faces are upside down")
+    assert proposal.after.commit == first
+    assert [one.reason for one in proposal.after.holds()] == ["faces are upside down"]
     assert proposal.branch == "rollback/staging"
     push(state, lab.remote, proposal)
     lab.merge("rollback/staging")
 
     lab.train("c")
-    with pytest.raises(RuleError, match="staging is held: faces are upside down; lift it first"):
+    with pytest.raises(
+        RuleError, match=r"staging is held: faces are upside down \(.*, .* UTC\); lift it first"
+    ):
         lab.promote("staging")
     with pytest.raises(RuleError, match="verified no release before"):
         rollback(lab.state(), "staging", lab.remote)
@@ -231,6 +234,76 @@ def test_rollback_and_hold(lab: Lab) -> None:
     with pytest.raises(NothingToDoError, match="not held"):
         unhold(lab.state(), "staging", lab.remote)
     assert second != lab.release("staging")
+
+
+def held(lab: Lab, environment: str) -> list[str]:
+    return [one.reason for one in lab.state().present(environment).holds()]
+
+
+def land(lab: Lab, proposal: Proposal) -> None:
+    push(lab.state(), lab.remote, proposal)
+    lab.merge(proposal.branch)
+
+
+def test_a_freeze_outlasts_the_hold_of_a_rollback(lab: Lab) -> None:
+    first = lab.train("a")
+    lab.release("staging")
+    second = lab.train("b")
+    lab.release("staging")
+    freeze = hold(lab.state(), "staging", lab.remote, "change freeze", until=date(2099, 1, 2))
+    assert freeze.message.startswith("Hold staging\n")
+    land(lab, freeze)
+    land(lab, rollback(lab.state(), "staging", lab.remote))
+    assert lab.state().present("staging").commit == first
+    assert held(lab, "staging") == ["change freeze", f"rolled back from {second[:12]}"]
+    with pytest.raises(
+        RuleError, match=r"freeze \(.*, until 2099-01-02\); rolled .*--reason 'change freeze'"
+    ):
+        promote(lab.state(), "staging", lab.remote)
+    with pytest.raises(RuleError, match=r"has 2 holds; name one: .*unhold staging --reason 'change freeze'"):
+        unhold(lab.state(), "staging", lab.remote)
+    with pytest.raises(RuleError, match="has no holds with unknown"):
+        unhold(lab.state(), "staging", lab.remote, reason="unknown")
+    land(lab, unhold(lab.state(), "staging", lab.remote, reason="Rolled back"))
+    assert held(lab, "staging") == ["change freeze"]
+    lab.train("c")
+    with pytest.raises(RuleError, match="staging is held: change freeze"):
+        lab.promote("staging")
+    land(lab, unhold(lab.state(), "staging", lab.remote))
+    assert lab.state().present("staging").hold is None
+    assert lab.promote("staging").after.hold is None
+
+
+def test_a_hold_ends_on_its_day(lab: Lab) -> None:
+    lab.train("a")
+    before, day = datetime(2031, 1, 1, 23, 59, tzinfo=UTC), date(2031, 1, 2)
+    after = before + timedelta(minutes=1)
+    land(lab, hold(lab.state(), "staging", lab.remote, "freeze", until=day, now=before))
+    with pytest.raises(RuleError, match="staging is held: freeze"):
+        promote(lab.state(), "staging", lab.remote, now=before)
+    proposal = promote(lab.state(), "staging", lab.remote, now=after)
+    assert proposal.after.hold is None
+    assert "Hold: freeze (" in proposal.message
+    with pytest.raises(RuleError, match="--until 2031-01-02 is over"):
+        hold(lab.state(), "staging", lab.remote, "freeze", until=day, now=after)
+
+
+def test_a_hold_that_is_there_is_proposed_once(lab: Lab) -> None:
+    lab.train("a")
+    early = datetime(2031, 1, 1, tzinfo=UTC)
+    first = hold(lab.state(), "prod", lab.remote, "freeze", now=early)
+    push(lab.state(), lab.remote, first)
+    again = hold(lab.state(), "prod", lab.remote, "freeze", now=early + timedelta(hours=1))
+    assert (again.commit, again.known) == (first.commit, True)
+    lab.merge("hold/prod")
+    with pytest.raises(NothingToDoError, match="held for that reason already"):
+        hold(lab.state(), "prod", lab.remote, "freeze")
+    land(lab, hold(lab.state(), "prod", lab.remote, "freeze", until=date(2099, 1, 1)))
+    assert [(one.reason, one.until) for one in lab.state().present("prod").holds()] == [
+        ("freeze", date(2099, 1, 1))
+    ]
+    with pytest.raises(RuleError, match="no reason for the hold"):
+        hold(lab.state(), "prod", lab.remote, " ")
 
 
 def test_rollback_goes_to_the_last_verified_one(lab: Lab) -> None:

@@ -62,6 +62,7 @@ def test_reads(environment: str, content: str, release_: Release) -> None:
         ("staging", f'commit: {A}\nhold: "  "\n', "hold: no reason"),
         ("staging", f'commit: {A}\nhold: "a\\nb"\n', "hold: no reason"),
         ("staging", f"commit: {A}\nhold: {{a: b}}\n", "does not fit"),
+        ("staging", f"commit: {A}\nhold: freeze (until 2026-02-30)\n", "hold: day is out of range"),
         ("staging", f"commit: &x {A}\n", "release.yaml:1: an anchor (&)"),
         ("staging", "commit: !!bool maybe\n", "release.yaml:1: a tag (!)"),
         ("staging", "commit: !!timestamp x\n", "release.yaml:1: a tag (!)"),
