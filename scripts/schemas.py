@@ -16,6 +16,7 @@ from gitops.gates.comparison import Comparison
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.evaluation import Evaluation, Export
 from gitops.model.metrics import Performance, Training
+from gitops.release.calendar import CalendarFile
 from gitops.release.contract import Runtime
 from gitops.release.environments import EnvironmentFile
 from gitops.release.file import Release
@@ -25,6 +26,7 @@ from visage_dags import records
 
 RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "batch": ("scores/date=<day>/<batch>.json", Batch),
+    "calendar": ("environments/calendar.yaml", CalendarFile),
     "comparison": ("the output of face_attributes compare", Comparison),
     "decision": ("a line of monitoring/decisions.jsonl", records.Line),
     "drift": ("monitoring/<run>/drift.json", records.Drift),

@@ -2,7 +2,7 @@
 
 GitopsError
 ├── FindingError            carries the finding
-│   ├── ReleaseError, SettingsError, KeyFileError, GateError (NoModelError), ModelError,
+│   ├── ReleaseError, CalendarError, SettingsError, KeyFileError, GateError (NoModelError), ModelError,
 │   │   ProvenanceError
 ├── RuleError               carries every finding that forbids a change
 └── the rest                one for each part
@@ -72,6 +72,10 @@ class ReleaseError(FindingError):
 
 class EnvironmentsError(ReleaseError):
     """The environments of a tree are not declared, or do not fit together."""
+
+
+class CalendarError(FindingError):
+    """`environments/calendar.yaml` cannot be used."""
 
 
 class SettingsError(FindingError):

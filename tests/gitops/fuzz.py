@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from dashboard import checks
 from gitops.diff import files
@@ -16,6 +17,7 @@ from gitops.git.repository import Tag
 from gitops.model.evaluation import Evaluation
 from gitops.release import environments, settings
 from gitops.release import file as release_file
+from gitops.release.calendar import Calendar
 from gitops.release.serving import Serving
 from gitops.release.verdicts import Verdict
 from gitops.text import json_values, parse, record
@@ -23,6 +25,7 @@ from gitops.text import json_values, parse, record
 READERS: dict[str, Callable[[bytes], object]] = {
     "release": lambda content: release_file.parse(content, "prod", follows=False),
     "environment": lambda content: environments.read(content, "prod"),
+    "calendar": lambda content: Calendar.read(content).closed("prod", datetime(2026, 1, 1, tzinfo=UTC)),
     "settings": lambda content: settings.Settings.from_file(content, "prod"),
     "lock": lambda content: list(lockfile.outs(content)),
     "parameters": parameters.read,

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from gitops.airflow.client import VERIFY, Access, Airflow
 from gitops.dvc import provenance
-from gitops.errors import AirflowError, ReleaseError
+from gitops.errors import AirflowError, CalendarError, ReleaseError
 from gitops.release import holds, keys
 from gitops.release.environments import TERMINAL, Color
 from gitops.release.holds import Hold
@@ -72,6 +72,8 @@ class EnvironmentStatus:
     """The wave of the environment."""
     color: Color = "slate"
     """The colour of the environment, as environment.yaml names it."""
+    closed: str | None = None
+    """The reason why the calendar allows no promotion now, and when it does again."""
 
     def plain(self) -> dict[str, Any]:
         """Return the row as JSON can carry it."""
@@ -162,7 +164,18 @@ def _row(
         contract=needs,
         wave=state.environments[environment].wave,
         color=state.environments[environment].color,
+        closed=_closed(state, environment),
     )
+
+
+def _closed(state: ReleaseState, environment: str) -> str | None:
+    if state.environments.follows(environment):
+        return None
+    try:
+        closed = state.main.calendar.closed(environment, datetime.now(UTC))
+    except CalendarError as error:
+        return str(error)
+    return str(closed) if closed else None
 
 
 def _way_back(state: ReleaseState, environment: str, declared: str | None, at: Meeting) -> tuple[str, ...]:
@@ -222,6 +235,8 @@ def show(
         for hold in row.holds:
             if not hold["stands"]:
                 line.append(f"  no longer held: {hold['reason']} (until {hold['until']})", style="default")
+        if row.closed:
+            line.append(f"  promotions closed: {row.closed}", style="yellow")
         if row.trouble:
             line.append(f"  {row.trouble}", style="red")
         console.print(line, soft_wrap=True)

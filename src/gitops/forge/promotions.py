@@ -10,7 +10,7 @@ from typing import Literal
 
 from gitops.diff.diff import compare
 from gitops.dvc import provenance
-from gitops.errors import NothingToDoError, RuleError, SettingsError
+from gitops.errors import CalendarError, NothingToDoError, RuleError, SettingsError
 from gitops.findings import Finding
 from gitops.forge import pull_request
 from gitops.forge.client import GitHub
@@ -91,6 +91,12 @@ def plan(
             "wait",
             f"{source} verified {short} not long enough ago; due {until:%Y-%m-%d %H:%M} UTC",
         )
+    try:
+        closed = state.main.calendar.closed(environment, now or datetime.now(UTC))
+    except CalendarError as error:
+        return PromotionStatus(environment, "refused", str(error), refused=(error.finding,))
+    if closed:
+        return PromotionStatus(environment, "wait", f"{short} is due, but promotions are closed: {closed}")
     if notice := provenance.notice(state.repository, commit):
         return PromotionStatus(environment, "wait", f"{short}: {notice.text}")
     try:

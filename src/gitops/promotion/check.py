@@ -5,13 +5,30 @@ import posixpath
 
 from gitops.dvc import provenance
 from gitops.dvc.provenance import train_command
-from gitops.errors import EnvironmentsError, GateError, ProvenanceError, ReleaseError, SettingsError
+from gitops.errors import (
+    CalendarError,
+    EnvironmentsError,
+    GateError,
+    ProvenanceError,
+    ReleaseError,
+    SettingsError,
+)
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.git.merge_result import MergeResult, merge_result
 from gitops.paths import CODEOWNERS, EVALUATION, EXPORT, LOCK
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model, judge_release
-from gitops.release import adoption, contract, environments, keys, main_line, owners, settings, signatures
+from gitops.release import (
+    adoption,
+    calendar,
+    contract,
+    environments,
+    keys,
+    main_line,
+    owners,
+    settings,
+    signatures,
+)
 from gitops.release import file as release_file
 from gitops.release.environments import Environments
 from gitops.release.file import Release
@@ -46,6 +63,7 @@ def judge(state: ReleaseState, result: MergeResult, evidence: Evidence = NO_EVID
         judgement += _release(state, after, environment, head, changed, evidence)
         judgement += Judgement(tuple(_settings(after, environment, head)))
     findings += _ports(after, head)
+    findings += _calendar(after, head)
     findings += pipeline(state, commit, changed)
     if contract.PATH in changed and (fault := contract_fault(head)):
         findings.append(fault)
@@ -168,6 +186,15 @@ def _ports(after: Environments, head: Snapshot) -> list[Finding]:
             rule = f"WEB_PORT: {port} is that of {holder}"
             findings.append(Finding(settings.path_of(environment), rule, "choose another port"))
     return findings
+
+
+def _calendar(after: Environments, head: Snapshot) -> list[Finding]:
+    try:
+        unknown = head.calendar.unknown(after)
+    except CalendarError as error:
+        return [error.finding]
+    right = f"there are {', '.join(after)}"
+    return [Finding(calendar.PATH, f"{name}: no such environment", right) for name in unknown]
 
 
 def _ask_early(state: ReleaseState, head: Snapshot, changed: list[str], evidence: Evidence) -> None:

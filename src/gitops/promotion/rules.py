@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from gitops.dvc.lockfile import Lock
 from gitops.dvc.provenance import train_command
 from gitops.dvc.remote import Presence, Storage
-from gitops.errors import GateError, ProvenanceError, RuleError, SettingsError
+from gitops.errors import CalendarError, GateError, ProvenanceError, RuleError, SettingsError
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.gates.comparison import Compare
@@ -176,6 +176,7 @@ def _promotion(
             findings.append(Finding(file, problem, remedy))
     findings += _verified_before(state, environment, commit, now)
     findings += _made_from(state, environment, commit)
+    findings += _closed(state, environment, now)
     presence = evidence.presence(release.lock)
     if presence.finding:
         findings.append(replace(presence.finding, subject=file))
@@ -241,6 +242,18 @@ def _verified_before(
                 f"{source} verified {short} {_hours(age)} ago",
                 f"MIN_SOAK_HOURS of {environment} asks for {_hours(soak)}: wait {_hours(soak - age)}",
             )
+
+
+def _closed(state: ReleaseState, environment: str, now: datetime | None) -> Iterator[Finding]:
+    """Refuse a promotion outside of the windows of main's calendar."""
+    file = release_file.path_of(environment)
+    try:
+        closed = state.main.calendar.closed(environment, now or datetime.now(UTC))
+    except CalendarError as error:
+        yield replace(error.finding, remedy="repair it on main first")
+        return
+    if closed:
+        yield Finding(file, f"promotions into {environment} are closed: {closed}", "promote it then")
 
 
 def _made_from(state: ReleaseState, environment: str, commit: str) -> Iterator[Finding]:

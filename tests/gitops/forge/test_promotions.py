@@ -81,6 +81,20 @@ def test_a_release_soaks(lab: Lab) -> None:
     assert status(lab, "prod", now=began + timedelta(hours=24)).state == "open"
 
 
+def test_a_promotion_waits_for_its_window(lab: Lab) -> None:
+    lab.verify("dev", lab.train("a"))
+    freeze = b"windows: [{rule: deny, reason: freeze, start: 2026-01-01, end: 2026-01-05}]"
+    lab.land({"environments/calendar.yaml": freeze})
+    lab.verify("dev", lab.tip)
+    found = status(lab, "staging", now=datetime(2026, 1, 3, tzinfo=UTC))
+    assert found.state == "wait"
+    assert found.text.endswith("is due, but promotions are closed: freeze; opens 2026-01-05 00:00 UTC")
+    assert status(lab, "staging", now=datetime(2026, 1, 5, tzinfo=UTC)).state == "open"
+    lab.land({"environments/calendar.yaml": b"windows: soon"})
+    lab.verify("dev", lab.tip)
+    assert status(lab, "staging").refused[0].subject == "environments/calendar.yaml"
+
+
 def test_what_a_gate_forbids_is_refused(lab: Lab) -> None:
     commit = lab.train("a", 0.5)
     lab.verify("dev", commit)

@@ -28,6 +28,11 @@ def said(lab: Lab, head: str) -> str:
     return "\n".join(map(str, found(lab, head)))
 
 
+FREEZE_OF_QA = (
+    b"windows: [{rule: deny, reason: freeze, environments: [qa], start: 2026-01-01, end: 2026-01-02}]\n"
+)
+
+
 def test_a_change_of_code_passes(lab: Lab) -> None:
     lab.branch("feature", {"src/face_attributes/new.py": b"", "dags/new.py": b""})
     lab.land({"README.md": b"news\n"})
@@ -65,6 +70,16 @@ def test_what_the_commands_propose_passes(lab: Lab) -> None:
         ("environments/prod/settings.env", b"X=1\n", "prod/settings.env:1: X: unknown"),
         ("environments/prod/settings.env", None, "missing; every environment has its settings"),
         ("environments/qa/release.yaml", b"commit: null\n", "no such environment"),
+        (
+            "environments/calendar.yaml",
+            b"windows: 1\n",
+            "environments/calendar.yaml: windows: input should be",
+        ),
+        (
+            "environments/calendar.yaml",
+            FREEZE_OF_QA,
+            "calendar.yaml: qa: no such environment; there are dev,",
+        ),
     ],
 )
 def test_what_is_not_valid_is_refused(lab: Lab, path: str, content: bytes | None, says: str) -> None:

@@ -83,6 +83,36 @@ def test_prod_waits_for_the_soak(lab: Lab) -> None:
     assert promote(state, "prod", lab.remote, now=at + timedelta(hours=24)).after.commit == commit
 
 
+def test_prod_waits_for_a_window_of_the_calendar_and_a_rollback_does_not(lab: Lab) -> None:
+    older = lab.train("a")
+    for environment in ("staging", "prod"):
+        lab.release(environment)
+    lab.train("b")
+    lab.release("staging")
+    lab.release("prod")
+    lab.train("c")
+    lab.release("staging")
+    window = "rule: deny, environments: [prod], reason: freeze, start: {}-12-20, end: 2099-01-04"
+    freeze = f"windows:\n  - {{{{{window}}}}}\n"
+    lab.land({"environments/calendar.yaml": freeze.format(2098).encode()})
+    frozen, opens = datetime(2098, 12, 24, tzinfo=UTC), datetime(2099, 1, 4, tzinfo=UTC)
+    with pytest.raises(
+        RuleError, match="into prod are closed: freeze; opens 2099-01-04 00:00 UTC; promote it"
+    ):
+        promote(lab.state(), "prod", lab.remote, now=frozen)
+    branch = lab.promote("prod").branch
+    assert promote(lab.state(), "prod", lab.remote, now=opens).branch == branch
+    # The merge counts, and not the proposal. A calendar that nobody can read opens no window.
+    for content, says in (
+        (freeze.format(2020), "promotions into prod are closed: freeze; no window opens within a year"),
+        ("windows: soon\n", r"environments/calendar\.yaml: windows: .*; repair it on main first"),
+    ):
+        lab.land({"environments/calendar.yaml": content.encode()})
+        with pytest.raises(RuleError, match=says):
+            lab.merge(branch)
+        assert rollback(lab.state(), "prod", lab.remote).after.commit == older
+
+
 def test_what_an_environment_rejected_goes_no_further(lab: Lab) -> None:
     commit = lab.train("a")
     lab.verify("dev", commit, "rejected")
