@@ -1,5 +1,6 @@
 """The commands that move a release: `promote`, `rollback`, `hold`, `unhold` and `merge`."""
 
+import functools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -30,6 +31,14 @@ def promote(
     minutes: Annotated[
         float, typer.Option(min=0, metavar="MINUTES", help="With --wait: how long to wait.")
     ] = 15,
+    override: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="The reason to promote outside of the calendar. You must be an allowed signer.",
+            show_default=False,
+        ),
+    ] = None,
     without_storage: WithoutStorage = False,
     remote: Remote = None,
 ) -> None:
@@ -47,8 +56,12 @@ def promote(
     from gitops.promotion.rules import Evidence, RefusedError
     from gitops.release.state import ReleaseState
 
+    if override is not None and wave is not None:
+        raise typer.BadParameter("--override is for one environment; give ENV in place of --wave")
     if environment is not None and wave is None:
-        name, propose_it, commands_of = environment, propose, instructions.promote
+        name = environment
+        propose_it = functools.partial(propose, override=override)
+        commands_of = functools.partial(instructions.promote, override=override)
     elif wave is not None and environment is None:
         name, propose_it, commands_of = wave, promote_wave, instructions.promote_wave
     else:

@@ -304,12 +304,17 @@ def _signatures(
         file, asked = settings.path_of(environment), _asks(head, environment)
         if asked and not listed:
             findings.append(Finding(file, f"asks for signed releases, but there is no {SIGNERS}", "add it"))
+        if _overrides(head, environment, after) and release_file.path_of(environment) in changed:
+            to_be_signed.append(release_file.path_of(environment))
+            if not signers:
+                problem = f"override: there is no {SIGNERS} of the people who may write it"
+                findings.append(Finding(release_file.path_of(environment), problem, "wait for a window"))
         if listed and not asked and environment in after.last_wave:
             findings.append(
                 Finding(file, f"{SIGNERS} lists who may release", "write REQUIRE_SIGNED_RELEASES=true")
             )
     right = "sign it: git config commit.gpgSign true, then propose or commit it again"
-    for path in to_be_signed:
+    for path in dict.fromkeys(to_be_signed):
         if signers and path in changed and (why := signatures.unsigned(repository, result, path, signers)):
             findings.append(Finding(path, why, right))
     for path in (SIGNERS, *map(keys.path_of, after)):
@@ -337,6 +342,14 @@ def _asks(commit: Snapshot, environment: str) -> bool:
         return commit.settings(environment).require_signed_releases
     except SettingsError:
         return False  # another rule reports their problems
+
+
+def _overrides(commit: Snapshot, environment: str, there: Environments) -> bool:
+    try:
+        release = commit.release(environment, follows=there.follows(environment))
+    except ReleaseError:
+        return False  # `_release` reports it
+    return release is not None and release.override is not None
 
 
 def _settings(after: Environments, environment: str, head: Snapshot) -> list[Finding]:

@@ -61,17 +61,34 @@ def promote(
     remote: str,
     evidence: Evidence = NO_EVIDENCE,
     *,
+    override: str | None = None,
     now: datetime | None = None,
 ) -> Proposal:
     """Propose to an environment the release that the ones before it run. Pushes nothing.
 
+    Args:
+        state: The state that main declares.
+        environment: The environment.
+        remote: The remote.
+        evidence: The sources about models.
+        override: The reason for a promotion outside of the windows of the calendar.
+        now: The present time.
+
     Raises:
         NothingToDoError: when it has that release already.
         RefusedError: when rules forbid it.
+        RuleError: for an override without a reason, or that git would not sign.
 
     """
     _promotable(state, environment)
-    moves = {environment: _release_due(state, environment)}
+    if override is not None:
+        if not (override.strip() and override.isprintable()):
+            raise RuleError(Finding(environment, "no reason for the override", "give one line of text"))
+        if not state.repository.signs():
+            right = "sign what you commit: git config gpg.format ssh, user.signingKey, commit.gpgSign true"
+            raise RuleError(Finding(environment, "an override is signed, and git signs nothing here", right))
+    due_there = _release_due(state, environment)
+    moves = {environment: due_there.model_copy(update={"override": override})}
     return _promote(state, moves, remote, f"promote/{environment}", evidence, now)
 
 
@@ -358,6 +375,8 @@ def _propose(
         hold = ""
         if present.hold != release.hold:
             hold = f"Hold: {present.hold or 'none'} -> {release.hold or 'none'}\n"
+        if release.override is not None:
+            hold += f"Outside of the calendar: {release.override}\n"
         text = describe(state, present.commit, release.commit)
         described.setdefault(f"{hold}{text}", []).append(name)
     parts = [

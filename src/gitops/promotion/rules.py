@@ -143,6 +143,8 @@ def judge_release(
         # Commits that a merged branch brought are on main too, but main never pointed to them.
         remedy = "name a commit that main pointed to"
         return Judgement.from_findings(Finding(file, f"{after.commit[:12]} is not on main", remedy))
+    if after.override is None:
+        judgement += Judgement(tuple(_closed(state, environment, now)))
     return judgement + _promotion(state, environment, before, release, evidence, now)
 
 
@@ -176,7 +178,6 @@ def _promotion(
             findings.append(Finding(file, problem, remedy))
     findings += _verified_before(state, environment, commit, now)
     findings += _made_from(state, environment, commit)
-    findings += _closed(state, environment, now)
     presence = evidence.presence(release.lock)
     if presence.finding:
         findings.append(replace(presence.finding, subject=file))

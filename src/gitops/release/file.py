@@ -55,6 +55,11 @@ class Release(BaseModel):
         "`REASON (WHO, YYYY-MM-DD HH:MM UTC, until YYYY-MM-DD); ...`. Text without brackets is one reason.",
     )
 
+    override: str | None = Field(
+        default=None,
+        description="The reason for a promotion outside of the calendar. An allowed signer signs its commit.",
+    )
+
     def holds(self, now: datetime | None = None) -> tuple[Hold, ...]:
         """Return the reasons that keep promotions away now."""
         return holds.standing(self.hold, now)
@@ -126,6 +131,8 @@ def parse(content: bytes, environment: str, *, follows: bool) -> Release:
         if "hold" in data:
             problem = f"hold: {environment} follows main and cannot be held"
             raise ReleaseError(path, problem, "revert the change on main")
+        if "override" in data:
+            raise ReleaseError(path, f"override: {environment} follows main at any time", "take it out")
         return release
     if "follow" in data:
         raise ReleaseError(path, f"follow: {environment} follows nothing", right)
@@ -135,6 +142,12 @@ def parse(content: bytes, environment: str, *, follows: bool) -> Release:
         raise ReleaseError(path, f"commit: {_short(release.commit)} is not a full commit id", right)
     if "hold" in data and not (release.hold and release.hold.strip() and release.hold.isprintable()):
         raise ReleaseError(path, "hold: no reason", "write `hold: <reason>` on one line, or take it out")
+    if "override" in data and not (
+        release.override and release.override.strip() and release.override.isprintable()
+    ):
+        raise ReleaseError(
+            path, "override: no reason", "write `override: <reason>` on one line, or take it out"
+        )
     try:
         holds.parse(release.hold)
     except ValueError as error:
@@ -149,6 +162,8 @@ def render(release: Release, environment: str) -> bytes:
     data: dict[str, str | None] = {"commit": release.commit}
     if release.hold is not None:
         data["hold"] = release.hold
+    if release.override is not None:
+        data["override"] = release.override
     by = "changed only by gitops promote, rollback, hold and unhold"
     header = f"{_SCHEMA}# The release of {environment}, {by}.\n"
     lines = (f"{key}: {'null' if value is None else _scalar(value)}\n" for key, value in data.items())

@@ -73,12 +73,13 @@ def meeting_of(url: str, remote: str, default: str) -> Meeting:
     return replace(at, remote=remote, before=() if remote == default else (_remote(remote),))
 
 
-def promote(environment: str, at: Meeting = LOCAL) -> tuple[str, ...]:
+def promote(environment: str, at: Meeting = LOCAL, *, override: str | None = None) -> tuple[str, ...]:
     """Return the commands that promote the release of the previous environment into an environment.
 
-    They wait for the verdict that a promotion needs.
+    They wait for the verdict that a promotion needs. `override` is the reason to need no window.
     """
-    return _moved("promote", environment, at, last=("--wait",))
+    why = ("--override", override) if override else ()
+    return _moved("promote", environment, at, why, last=("--wait",))
 
 
 def promote_wave(wave: str, at: Meeting = LOCAL) -> tuple[str, ...]:

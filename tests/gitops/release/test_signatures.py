@@ -66,6 +66,10 @@ def signed_commit(lab: Lab, files: dict[str, bytes], *, on: str | None = None) -
     return commit
 
 
+def refusals(lab: Lab, commit: str) -> str:
+    return "; ".join(map(str, check(lab.state(), commit).findings))
+
+
 @pytest.fixture
 def team(lab: Lab, key: Callable[[str], Path]) -> dict[str, Path]:
     """Ann is listed, Eve is not; staging asks for signatures, and runs a model."""
@@ -136,6 +140,36 @@ def test_check_says_it_before_the_merge(lab: Lab, team: dict[str, Path]) -> None
     assert again.known is False
     assert signatures.signed(lab.clone, again.commit)
     lab.merge("promote/staging")
+
+
+def test_only_who_is_listed_promotes_outside_of_the_calendar(lab: Lab, team: dict[str, Path]) -> None:
+    lab.train("b")
+    freeze = b"windows: [{rule: deny, reason: freeze, start: 2020-01-01, end: 2099-01-01}]\n"
+    demand = lab.origin.read("main", STAGING) or b""
+    lab.land(
+        {"environments/calendar.yaml": freeze, STAGING: demand.replace(b"RELEASES=true", b"RELEASES=false")}
+    )
+    lab.verify("dev", lab.tip)
+    use(lab, None)
+    with pytest.raises(
+        RuleError, match="staging: an override is signed, and git signs nothing here; sign what"
+    ):
+        promote(lab.state(), "staging", lab.remote, override="incident 42")
+    # Eve's own commit, past the command
+    use(lab, team["eve"])
+    proposal = promote(lab.state(), "staging", lab.remote, override="incident 42")
+    assert "Outside of the calendar: incident 42" in proposal.message
+    assert "no valid signature of a listed signer" in refusals(lab, proposal.commit)
+    use(lab, team["ann"])
+    proposal = promote(lab.state(), "staging", lab.remote, override="incident 42")
+    assert refusals(lab, proposal.commit) == ""
+
+
+def test_without_a_list_nobody_promotes_outside_of_the_calendar(lab: Lab, key: Callable[[str], Path]) -> None:
+    lab.train("a")
+    use(lab, key("ann"))
+    proposal = promote(lab.state(), "staging", lab.remote, override="incident 42")
+    assert f"override: there is no {SIGNERS}" in refusals(lab, proposal.commit)
 
 
 def test_only_those_on_the_list_take_the_demand_back(lab: Lab, team: dict[str, Path]) -> None:
