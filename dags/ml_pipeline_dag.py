@@ -18,7 +18,7 @@ labelled batches that wait there. A run with another `ref` fails at once.
 
 ## Labelled batches
 
-Put photographs whose true attributes are now known into `$VISAGE_HOME/labelled/<batch>/`: JPEG files and
+Put photographs whose true attributes are now known into `$VISAGE_HOME/labelled/<batch>/`: photographs and
 their attribute list, `list_attr_celeba.txt` or `.csv`. Rename the complete folder into place, so that no
 run finds half a batch. `append_labelled` makes a commit for each batch that is neither in the trained commit
 nor in `main`. A batch that cannot be read is left out with a notice, and the run goes on. The batches reach

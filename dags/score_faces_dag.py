@@ -1,19 +1,19 @@
 """
 # Scoring
 
-Scores the batches of face images in this environment's incoming folder with the ONNX model of the release
-that runs here. A batch is one folder of JPEG files. Rename the complete folder into place, so that no run
-finds half a batch. A batch that is scored twice has one result. A batch without a usable image fails its task
-once and does not wait any longer. A folder name may come again: the second `upload` is kept as `upload~2`,
-and nothing of the first is overwritten.
+Scores the faces in the batches of photographs in this environment's incoming folder with the ONNX model of
+the release that runs here. A batch is one folder of photographs (JPEG, PNG, WebP, HEIC). Rename the complete
+folder into place, so that no run finds half a batch. A batch that is scored twice has one result. A batch
+without a usable image fails its task once and does not wait any longer. A folder name may come again: the
+second `upload` is kept as `upload~2`, and nothing of the first is overwritten.
 
 | folder | content |
 |---|---|
 | `incoming/<batch>/` | the batches that wait |
-| `scores/date=<day>/<batch>.parquet` | per image: id, score and decision per attribute, model, release |
+| `scores/date=<day>/<batch>.parquet` | per face: id, place, score and decision per attribute, release |
 | `scores/date=<day>/<batch>.json` | summary of the batch, which the page *Visage* of this UI shows |
 | `scored/<batch>/` | the images, after scoring |
-| `quarantine/<batch>/` | images that could not be read, with the reasons |
+| `quarantine/<batch>/` | photographs that cannot be read or show no face, with reasons |
 
 Each batch is an event of the asset `scores`. The event's extra has `batch`, `rows` and `release`.
 """

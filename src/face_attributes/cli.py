@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from face_attributes.common.celeba_attributes import Align
 from face_attributes.common.errors import FaceAttributesError
 from face_attributes.common.files import printable
 from face_attributes.common.own_code import start_own_code
@@ -150,22 +151,28 @@ def reference() -> None:
 
 @app.command(rich_help_panel=_TOOLS)
 def score(
-    folder: Annotated[Path, typer.Argument(help="Folder of aligned JPEGs, 178x218 pixels")],
+    folder: Annotated[Path, typer.Argument(help="Folder of photographs: JPEG, PNG, WebP, HEIC")],
     model: Annotated[Path, typer.Option(help="ONNX model, such as models/model.onnx")],
     out: Annotated[Path, typer.Option(help="Parquet file to write")],
     release: Annotated[str | None, typer.Option(help="Commit to record in the file")] = None,
     quarantine: Annotated[Path | None, typer.Option(help="Folder to move unusable files to")] = None,
     summary: Annotated[Path | None, typer.Option(help="JSON file for the summary of the batch")] = None,
+    align: Annotated[
+        Align,
+        typer.Option(
+            help="Find the faces and align them: in images of another size than 178x218, always, or never"
+        ),
+    ] = "auto",
 ) -> None:
-    """Score every image of a folder: for each attribute a probability and a decision.
+    """Score every face of a folder of photographs: for each attribute a probability and a decision.
 
     Unusable files are reported with reasons. With --quarantine, they are moved.
     """
     from face_attributes.monitoring.score import score as run
 
-    scored, bad = run(folder, model, out, release, quarantine, summary)
+    scored, bad = run(folder, model, out, release, quarantine, summary, align)
     _print_bad(bad)
-    print(f"score: {scored} images in {out}, {len(bad)} unusable")
+    print(f"score: {scored} faces in {out}, {len(bad)} unusable")
 
 
 @app.command(rich_help_panel=_TOOLS)
@@ -194,7 +201,7 @@ def compare(
 @app.command(rich_help_panel=_TOOLS)
 def append(
     folder: Annotated[
-        Path, typer.Argument(help="Aligned JPEGs, 178x218 pixels, in CelebA's layout or a plain folder")
+        Path, typer.Argument(help="Photographs of one face each, in CelebA's layout or a plain folder")
     ],
     name: Annotated[
         str | None, typer.Option(help="Name of the batch", show_default="the folder's own, with - for spaces")

@@ -17,6 +17,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from drawn_faces import DRAWN_ATTRIBUTES, SyntheticParams
+from face_attributes.common.celeba_attributes import Align
 from face_attributes.common.errors import ParamsError
 from face_attributes.common.files import write_text
 
@@ -42,6 +43,7 @@ class DataParams(_Section):
     attributes: list[str] | None = Field(min_length=1, json_schema_extra={"uniqueItems": True})
     max_images: int | None = Field(ge=10)
     max_bad_fraction: Fraction
+    align: Align
     synthetic: SyntheticParams
 
     @field_validator("attributes")

@@ -44,6 +44,7 @@ def tiny() -> Params:
                 "attributes": None,
                 "max_images": None,
                 "max_bad_fraction": 0.05,
+                "align": "auto",
                 "synthetic": {"count": FACES, "seed": 3},
             },
             "prepare": {"shrink": SHRINK, "sample": 20},

@@ -141,7 +141,7 @@ def test_scoring(run, made, tmp_path):
     out = tmp_path / "scores.parquet"
     code, said, complained = run("score", folder, "--model", made.model, "--out", out, "--release", "abc")
     assert code == 0
-    assert said == f"score: 3 images in {out}, 1 unusable\n"
+    assert said == f"score: 3 faces in {out}, 1 unusable\n"
     assert complained == "quarantine: bad.jpg: empty file\n"
     assert pq.read_table(out).column("release").to_pylist() == ["abc"] * 3
     assert "no such folder" in complaint(run("score", tmp_path / "none", "--model", made.model, "--out", out))

@@ -1,5 +1,7 @@
 """CelebA's forty attributes in their order, the sizes of its parts, and the size of its images."""
 
+from typing import Literal
+
 CELEBA_ATTRIBUTES: tuple[str, ...] = (
     "5_o_Clock_Shadow",
     "Arched_Eyebrows",
@@ -48,3 +50,6 @@ CELEBA_PARTITION: dict[str, int] = {"train": 162_770, "validation": 19_867, "tes
 PARTITIONS: tuple[str, ...] = tuple(CELEBA_PARTITION)  # in the order of their codes 0, 1, 2
 
 WIDTH, HEIGHT = 178, 218  # pixels of an aligned CelebA image
+
+# auto: an image of 178x218 pixels is aligned already. always: align that too. never: refuse all others
+Align = Literal["auto", "always", "never"]

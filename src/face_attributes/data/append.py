@@ -93,7 +93,7 @@ def append(
         made = shard_of(place, name)
         prefix = f"{name}/"
         with ShardWriter(made, listing.attributes, one_file=True) as writer:
-            write_images(listing, np.arange(len(listing)), writer, quarantine, "append", prefix)
+            write_images(listing, np.arange(len(listing)), writer, quarantine, params.align, "append", prefix)
         reader = ShardReader([made])
         parts = reader.partition_sizes()
         digest = _digest(reader, prefix)

@@ -30,7 +30,7 @@ IMAGES = "img_align_celeba"
 # The archives that are in circulation nest the same files differently
 _LIST_FOLDERS = (".", "Anno", "Eval")
 _IMAGE_FOLDERS = (IMAGES, f"{IMAGES}/{IMAGES}", f"Img/{IMAGES}")
-_SUFFIXES = (".jpg", ".jpeg")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif")
 _ARCHIVES = (".zip", ".7z", ".001", ".rar", ".tar", ".gz", ".tgz")
 _VALUES = {"1": True, "-1": False}
 _ID_COLUMN = "image_id"

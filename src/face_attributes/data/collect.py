@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from face_attributes.common.celeba_attributes import PARTITIONS
+from face_attributes.common.celeba_attributes import PARTITIONS, Align
 from face_attributes.common.errors import DataError, ImageError
 from face_attributes.common.files import printable, replacing_folder, write_text
 from face_attributes.common.paths import PEOPLE, RAW
 from face_attributes.common.progress import bar
 from face_attributes.data import images, source
+from face_attributes.data.alignment import aligned_jpeg
 from face_attributes.data.celeba import Listing
 from face_attributes.data.parallel import ahead
 from face_attributes.data.quarantine import Quarantine
@@ -47,7 +48,7 @@ def collect(params: DataParams, out: Path = RAW) -> None:
             quarantine.add(printable(name), "in the folder, but not in the list")
         with replacing_folder(out) as folder:
             with ShardWriter(folder, listing.attributes) as writer:
-                written = write_images(listing, chosen, writer, quarantine, "collect")
+                written = write_images(listing, chosen, writer, quarantine, params.align, "collect")
             write_reasons(folder / "quarantine.csv", quarantine.reasons)
         _write_people(listing, chosen, out.with_name(PEOPLE.name))
     log.info(f"collect: {written} images, {len(quarantine)} in quarantine")
@@ -67,16 +68,18 @@ def write_images(
     chosen: np.ndarray,
     writer: ShardWriter,
     quarantine: Quarantine,
+    align: Align,
     task: str,
     prefix: str = "",
 ) -> int:
-    """Write those of the chosen images that can be decoded, and return how many.
+    """Align those of the chosen images that can be used, write them, and return how many.
 
     Args:
         listing: images and labels.
         chosen: int array, indices into the listing.
         writer: takes the rows.
         quarantine: takes the rest, with reasons.
+        align: When to look for a face in an image.
         task: The label of the progress bar.
         prefix: The prefix of the ids, before the file names.
 
@@ -87,8 +90,7 @@ def write_images(
 
     def read(index: int) -> tuple[int, bytes | ImageError]:
         try:
-            jpeg = images.read(listing.images / listing.ids[index])
-            images.decode(jpeg)
+            jpeg = aligned_jpeg(images.read(listing.images / listing.ids[index]), align)
         except ImageError as error:
             return index, error
         return index, jpeg

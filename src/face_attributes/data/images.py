@@ -1,7 +1,6 @@
-"""Decode an aligned photograph from JPEG bytes, and shrink it to the input size of the network.
+"""Aligned faces: decode and encode JPEGs of 178x218 pixels, and shrink them to the input size of the network.
 
-Collecting, preparing, evaluating and scoring all decode here, so that the same bytes give the same pixels
-everywhere.
+Shards hold such JPEGs. `alignment` makes them of photographs, and decodes an aligned one to the same pixels.
 """
 
 from pathlib import Path
@@ -13,10 +12,10 @@ import simplejpeg
 from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
 from face_attributes.common.errors import FileError, ImageError
 from face_attributes.common.files import read_regular
+from face_attributes.data import photographs
 
 _COLORS = ("YCbCr", "RGB", "Gray")
-# A photograph of 178x218 has some 10 kB; a file of many megabytes is not one
-_MAX_BYTES = 4 << 20
+_QUALITY = 98  # of the JPEGs that are made of aligned faces
 
 # Images are decoded in parallel by the callers; threads inside each would only get in each other's way
 cv2.setNumThreads(1)
@@ -30,7 +29,7 @@ def read(path: Path) -> bytes:
 
     """
     try:
-        return read_regular(path, _MAX_BYTES)
+        return read_regular(path, photographs.MAX_BYTES)
     except FileError as error:
         raise ImageError(str(error)) from None
     except FileNotFoundError:
@@ -71,12 +70,12 @@ def decode(jpeg: bytes, out: np.ndarray | None = None) -> np.ndarray:
             jpeg, colorspace="RGB", fastdct=False, fastupsample=False, strict=True, buffer=out
         )
     except ValueError as error:
-        raise ImageError(f"truncated or corrupt JPEG: {_lower_first(str(error))}") from None
+        raise ImageError(f"truncated or corrupt JPEG: {photographs.lower_first(str(error))}") from None
 
 
-def _lower_first(text: str) -> str:
-    text = text.strip().rstrip(".")
-    return text[:1].lower() + text[1:]
+def encode(image: np.ndarray) -> bytes:
+    """Return an aligned face, uint8 (218, 178, 3) RGB, as a JPEG that `decode` reads."""
+    return simplejpeg.encode_jpeg(image, quality=_QUALITY, colorsubsampling="444", fastdct=False)
 
 
 def shrunk_shape(factor: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from drawn_faces import DRAWN_ATTRIBUTES, SyntheticParams, draw_face
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
 from face_attributes.common.errors import DataError, ImageError, ParamsError
 from face_attributes.data import celeba, images
+from face_attributes.data.alignment import aligned_jpeg
 from face_attributes.data.drawn_folder import draw_folder, is_drawn
 from face_attributes.params import DataParams, describe
 
@@ -96,7 +97,8 @@ def some(params: DataParams, count: int) -> tuple[list[np.ndarray], list[str], l
         shown, names, labels = [], [], []
         for index in chosen:
             try:
-                shown.append(images.decode(images.read(listing.images / listing.ids[index])))
+                content = images.read(listing.images / listing.ids[index])
+                shown.append(images.decode(aligned_jpeg(content, params.align)))
             except ImageError:
                 continue  # the sheet leaves bad files out; the stage collect counts them
             names.append(listing.ids[index])

@@ -1,8 +1,10 @@
 """Score every image of a folder with a model, and write a Parquet file.
 
-Columns: `id` (path within the folder); for each attribute its name (bool, the decision); for each attribute
-`<name>_score` (float32, the probability); figures of the image (see image_statistics); `digest` of its
-pixels; `model_sha256` and `release`.
+Columns: `id` (path within the folder; of several faces in a photograph `<path>#1`, `<path>#2` ...); for each
+attribute its name (bool, the decision); for each attribute `<name>_score` (float32, the probability); figures
+of the image (see image_statistics); `digest` of the aligned pixels; `face` (number in the photograph, from
+left to right), `box` and `score` of the detector, both empty where the image came aligned; `model_sha256` and
+`release`.
 
 Each thread takes a batch of files from the disk to its answers: with one thread a batch, nothing waits for
 another and the pixels are still in its core's cache when the model reads them.
@@ -13,6 +15,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,11 +25,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
+from face_attributes.common.celeba_attributes import HEIGHT, WIDTH, Align
 from face_attributes.common.errors import DataError, FileError, ImageError
 from face_attributes.common.files import check_output, free_name, is_text, move, printable, replacing
 from face_attributes.common.progress import bar
 from face_attributes.data import images, quarantine
+from face_attributes.data.alignment import AlignedFace, faces_of
 from face_attributes.data.parallel import BATCH, ahead
 from face_attributes.evaluation import columns as monitoring_columns
 from face_attributes.model.onnx_model import Model
@@ -37,6 +41,16 @@ log = logging.getLogger(__name__)
 _LIST = "quarantine.csv"
 _ROW_GROUP = 50  # batches
 _BATCHES_AHEAD = 8
+PARQUET: dict[str, Any] = {"compression": "zstd", "use_dictionary": ["model_sha256", "release"]}
+_NUMBERED = re.compile(r".+#\d+")  # the id of one of several faces
+_FACE = (
+    pa.field("face", pa.int16()),
+    pa.field("box", pa.list_(pa.float32())),  # left, top, right, bottom, in pixels of the upright photograph
+    pa.field("score", pa.float32()),
+)
+
+# The id of a face, its number in its photograph, and its pixels
+NumberedFace = tuple[str, int, AlignedFace]
 
 
 def score(
@@ -46,8 +60,9 @@ def score(
     release: str | None = None,
     quarantine_folder: Path | None = None,
     summary: Path | None = None,
+    align: Align = "auto",
 ) -> tuple[int, dict[str, str]]:
-    """Score a folder of aligned faces.
+    """Score all faces in a folder of photographs.
 
     Args:
         folder: its images; files in folders within it count too, hidden ones do not. A folder that cannot be
@@ -59,9 +74,10 @@ def score(
             `quarantine.csv`; without it they stay where they are.
         summary: JSON file for the figures of the whole batch, if any (see summary); it is written also where
             not one image can be used.
+        align: When to look for faces in an image.
 
     Returns:
-        The number of images scored, and the reason for each one that could not be, by its printable name.
+        The number of faces scored, and the reason for each file that could not be, by its printable name.
 
     Raises:
         FileError: `out` or `summary` is an input, a device or a link, or holds something else.
@@ -99,8 +115,8 @@ def score(
     bad: dict[str, str] = {}
     figures = Summary(loaded.attributes)
     with replacing(out) as partial:
-        _write(folder, loaded, partial, release, total, bad, figures)
-        if figures.rows + len(bad) < total or not all(os.path.lexists(folder / name) for name in bad):
+        usable = _write(folder, Scorer(folder, loaded, release, align), partial, total, bad, figures)
+        if usable + len(bad) < total or not all(os.path.lexists(folder / name) for name in bad):
             raise DataError(f"{folder}: images of it went away meanwhile; does another process score it too?")
         if summary is not None:
             figures.write(summary, out, loaded.sha256, release, bad)
@@ -160,49 +176,86 @@ def _names(folder: Path, hidden: list[str] | None = None) -> Iterator[str]:
     yield from (Path(name).relative_to(folder).as_posix() for name in closed if Path(name) != folder)
 
 
-class _Scorer:
-    """Scores batches of files, in several threads at once."""
+class Scorer:
+    """Scores batches of files, in several threads at once.
 
-    def __init__(self, folder: Path, model: Model, release: str | None) -> None:
+    Attributes:
+        model: The model.
+        release: The commit that the model belongs to, if it is to be noted.
+        schema: The columns of a file of scores.
+
+    """
+
+    def __init__(self, folder: Path, model: Model, release: str | None, align: Align) -> None:
         self._folder = folder
-        self._model = model
-        self._release = release
+        self.model = model
+        self.release = release
+        self._align: Align = align
         self._own = threading.local()
         self.schema = pa.schema(
             [
                 ("id", pa.string()),
                 *monitoring_columns.fields(model),
                 (monitoring_columns.DIGEST, pa.binary(monitoring_columns.DIGEST_BYTES)),
+                *_FACE,
                 ("model_sha256", pa.string()),
                 ("release", pa.string()),
             ]
         )
 
-    def __call__(self, names: Sequence[str]) -> tuple[pa.RecordBatch | None, dict[str, str]]:
+    def __call__(self, names: Sequence[str]) -> tuple[list[pa.RecordBatch], dict[str, str]]:
         """Return the rows of the files that can be used, and the reason for each that cannot."""
-        pixels = self._buffer()
-        good: list[str] = []
+        batches: list[pa.RecordBatch] = []
+        waiting: list[NumberedFace] = []
         bad: dict[str, str] = {}
         for name in names:
             try:
                 if not is_text(name):
                     raise ImageError("its name is not UTF-8; rename it")
-                images.decode(images.read(self._folder / name), out=pixels[len(good)])
-                good.append(name)
+                faces = self._faces(name)
             except ImageError as error:
                 bad[name] = str(error)
-        if not good:
-            return None, bad
-        columns = [
-            pa.array(good, pa.string()),
-            *monitoring_columns.of(self._model, pixels[: len(good)]),
-            pa.array(
-                monitoring_columns.digests(pixels[: len(good)]), pa.binary(monitoring_columns.DIGEST_BYTES)
-            ),
-            pa.array([self._model.sha256] * len(good), pa.string()),
-            pa.array([self._release] * len(good), pa.string()),
+                continue
+            for face in self.numbered(name, faces):
+                waiting.append(face)
+                if len(waiting) == BATCH:
+                    batches.append(self.rows(waiting))
+                    waiting.clear()
+        if waiting:
+            batches.append(self.rows(waiting))
+        return batches, bad
+
+    def _faces(self, name: str) -> list[AlignedFace]:
+        if _NUMBERED.fullmatch(name):
+            raise ImageError("a name that ends so is that of one of several faces; rename it")
+        return faces_of(images.read(self._folder / name), self._align)
+
+    @staticmethod
+    def numbered(name: str, faces: Sequence[AlignedFace]) -> list[NumberedFace]:
+        """Return the id and the number of each face of a photograph."""
+        several = len(faces) > 1
+        return [
+            (f"{name}#{number}" if several else name, number, face)
+            for number, face in enumerate(faces, start=1)
         ]
-        return pa.record_batch(columns, schema=self.schema), bad
+
+    def rows(self, faces: Sequence[NumberedFace]) -> pa.RecordBatch:
+        """Return the rows of some faces, at most BATCH."""
+        pixels = self._buffer()[: len(faces)]
+        for place, (_, _, face) in zip(pixels, faces, strict=True):
+            place[:] = face.pixels
+        found = [face.found for _, _, face in faces]
+        columns = [
+            pa.array([name for name, _, _ in faces], pa.string()),
+            *monitoring_columns.of(self.model, pixels),
+            pa.array(monitoring_columns.digests(pixels), pa.binary(monitoring_columns.DIGEST_BYTES)),
+            pa.array([number for _, number, _ in faces], _FACE[0].type),
+            pa.array([face and list(face.box) for face in found], _FACE[1].type),
+            pa.array([face and face.score for face in found], _FACE[2].type),
+            pa.array([self.model.sha256] * len(faces), pa.string()),
+            pa.array([self.release] * len(faces), pa.string()),
+        ]
+        return pa.record_batch(columns, schema=self.schema)
 
     def _buffer(self) -> np.ndarray:
         """Return this thread's place for the pixels of a batch; fresh memory for each would cost time."""
@@ -212,20 +265,16 @@ class _Scorer:
 
 
 def _write(
-    folder: Path,
-    model: Model,
-    path: Path,
-    release: str | None,
-    total: int,
-    bad: dict[str, str],
-    figures: Summary,
-) -> None:
-    """Write the rows of every file that can be used, and add them to `figures`, the others to `bad`."""
-    scorer = _Scorer(folder, model, release)
+    folder: Path, scorer: Scorer, path: Path, total: int, bad: dict[str, str], figures: Summary
+) -> int:
+    """Write the rows of every file that can be used, and return how many files these are.
+
+    The rows are added to `figures`, and the reasons of the other files to `bad`.
+    """
+    usable = 0
     pending: list[pa.RecordBatch] = []
-    options: dict[str, Any] = {"compression": "zstd", "use_dictionary": ["model_sha256", "release"]}
     with (
-        pq.ParquetWriter(path, scorer.schema, **options) as writer,
+        pq.ParquetWriter(path, scorer.schema, **PARQUET) as writer,
         bar("score", total, "images") as progress,
     ):
 
@@ -234,24 +283,32 @@ def _write(
                 writer.write_table(pa.Table.from_batches(pending).combine_chunks())
                 pending.clear()
 
-        for rows, unusable in ahead(scorer, _batches(_names(folder)), at_most=_BATCHES_AHEAD):
+        def scored(names: Sequence[str]) -> tuple[int, list[pa.RecordBatch], dict[str, str]]:
+            return len(names), *scorer(names)
+
+        for count, batches, unusable in ahead(scored, _batches(_names(folder)), at_most=_BATCHES_AHEAD):
             bad.update(unusable)
-            progress.update(len(unusable))
-            if rows is not None:
+            usable += count - len(unusable)
+            progress.update(count)
+            for rows in batches:
                 pending.append(rows)
                 figures.add(rows)
-                progress.update(rows.num_rows)
-            if len(pending) >= _ROW_GROUP:
-                flush()
+                if len(pending) >= _ROW_GROUP:
+                    flush()
         flush()
-        writer.add_key_value_metadata(
-            {
-                "model_sha256": model.sha256,
-                "release": release or "",
-                "thresholds": json.dumps(dict(zip(model.attributes, model.thresholds.tolist(), strict=True))),
-                "quarantined": json.dumps(_printable(bad), ensure_ascii=False),
-            }
-        )
+        writer.add_key_value_metadata(metadata(scorer, bad))
+    return usable
+
+
+def metadata(scorer: Scorer, bad: Mapping[str, str]) -> dict[str, str]:
+    """Return the metadata of a file of scores, with the reason for each file that could not be used."""
+    model = scorer.model
+    return {
+        "model_sha256": model.sha256,
+        "release": scorer.release or "",
+        "thresholds": json.dumps(dict(zip(model.attributes, model.thresholds.tolist(), strict=True))),
+        "quarantined": json.dumps(_printable(bad), ensure_ascii=False),
+    }
 
 
 def _batches(names: Iterator[str]) -> Iterator[list[str]]:

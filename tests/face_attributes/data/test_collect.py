@@ -1,11 +1,17 @@
 import csv
 import logging
 
+import cv2
+import numpy as np
 import pytest
 
+from drawn_faces import SyntheticParams, draw_face
 from face_attributes.common.errors import DataError
+from face_attributes.data import images
+from face_attributes.data.alignment import faces_of
 from face_attributes.data.collect import collect
 from face_attributes.data.shards import ShardReader
+from tests.support.scenes import Place, scene
 
 
 @pytest.fixture
@@ -63,11 +69,28 @@ def test_bad_files_go_to_quarantine_and_the_rest_goes_on(folder, data_params, tm
     collect(data_params(max_bad_fraction=0.1), tmp_path / "raw")
     reasons = quarantined(tmp_path / "raw")
     assert reasons["000001.jpg"].startswith("truncated or corrupt JPEG")
-    assert reasons["000002.jpg"] == "not a JPEG"
-    assert reasons["000003.jpg"] == "100x218 pixels, not 178x218"
+    assert reasons["000002.jpg"] == "not a JPEG, PNG, WebP or HEIC"
+    assert reasons["000003.jpg"].startswith("no face found")
     assert reasons["extra.jpg"] == "in the folder, but not in the list"
     assert len(reasons) == 4
     assert [name for name, _ in rows_of(tmp_path / "raw")] == [f"{n:06d}.jpg" for n in range(4, 61)]
+
+
+def test_photographs_as_they_come_are_aligned(folder, data_params, tmp_path):
+    place = Place(320, 240, 140, 20)
+    face = draw_face(1, 0, SyntheticParams(count=1, seed=1))[0]
+    photograph = cv2.cvtColor(scene([face], [place], (640, 480)), cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / "img_align_celeba/000001.jpg"), photograph)
+    collect(data_params(), tmp_path / "raw")
+    (name, jpeg), *others = rows_of(tmp_path / "raw")
+    assert (name, len(others)) == ("000001.jpg", 59)
+    (expected,) = faces_of((folder / "img_align_celeba" / name).read_bytes(), "auto")
+    assert expected.found is not None
+    assert np.abs(images.decode(jpeg).astype(int) - expected.pixels).mean() < 2
+    collect(data_params(align="never"), tmp_path / "raw")
+    assert quarantined(tmp_path / "raw") == {
+        "000001.jpg": "640x480 pixels, not 178x218; align it, or use align: auto"
+    }
 
 
 def test_a_subset_of_the_listed_images_is_a_data_set(folder, data_params, tmp_path, caplog):

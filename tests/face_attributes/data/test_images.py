@@ -97,8 +97,8 @@ def test_missing_and_huge_files(tmp_path):
         images.read(tmp_path / "none.jpg")
     huge = tmp_path / "huge.jpg"
     with huge.open("wb") as file:
-        file.truncate(5 << 20)
-    with pytest.raises(ImageError, match="larger than 4 MiB"):
+        file.truncate(33 << 20)
+    with pytest.raises(ImageError, match="larger than 32 MiB"):
         images.read(huge)
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +18,9 @@ from face_attributes.data.image_statistics import STATISTICS
 from face_attributes.model.onnx_model import Model
 from face_attributes.monitoring.score import score
 from tests.support.described import fits
+from tests.support.scenes import Place, scene
 
+ABOUT = ["digest", "face", "box", "score", "model_sha256", "release"]
 RELEASE = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -44,7 +47,7 @@ def test_each_image_has_scores_decisions_and_statistics(folder, made, tmp_path):
     names = [*model.attributes, *(f"{name}_score" for name in model.attributes)]
     embedding = [f"embedding_{index}" for index in range(model.embedding)]
     assert embedding
-    assert table.column_names == ["id", *names, *embedding, *STATISTICS, "digest", "model_sha256", "release"]
+    assert table.column_names == ["id", *names, *embedding, *STATISTICS, *ABOUT]
     row = table.slice(50, 1).to_pylist()[0]
     image = images.decode((folder / row["id"]).read_bytes())
     probabilities, described = model.describe(image[None])
@@ -54,6 +57,8 @@ def test_each_image_has_scores_decisions_and_statistics(folder, made, tmp_path):
         assert row[f"{name}_score"] == pytest.approx(expected[name], abs=1e-5)
         assert row[name] == (row[f"{name}_score"] >= model.thresholds[index])
     assert row["model_sha256"] == model.sha256
+    assert (row["face"], row["box"], row["score"]) == (1, None, None), "it came aligned"
+    assert (probabilities[0] == [row[f"{name}_score"] for name in model.attributes]).all()
     assert row["release"] == RELEASE
     assert row["brightness"] == pytest.approx(image.mean(), abs=10)
 
@@ -98,6 +103,57 @@ def test_copies_of_an_image_have_its_digest_whatever_else_their_file_says(folder
     assert (len(digests), len(digests.unique())) == (72, 70)
 
 
+def test_a_photograph_has_a_row_for_each_of_its_faces(made, tmp_path):
+    folder, faces = tmp_path / "incoming", sorted((made.faces / "img_align_celeba").iterdir())[:3]
+    folder.mkdir()
+    aligned = [images.decode(face.read_bytes()) for face in faces]
+    places = [Place(150, 160, 110, 15), Place(480, 300, 140, -20)]
+    for name, count in (("one.png", 1), ("two.png", 2)):
+        photograph = scene(aligned[:count], places[:count], (640, 480))
+        cv2.imwrite(str(folder / name), cv2.cvtColor(photograph, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(folder / "none.png"), np.full((300, 300, 3), 90, np.uint8))
+    shutil.copy(faces[0], folder / "two.png#2")
+    scored, bad = score(folder, made.model, tmp_path / "scores.parquet", quarantine_folder=tmp_path / "bad")
+    assert scored == 3
+    assert bad == {
+        "none.png": "no face found; turn it upright, or send a sharper or larger view of the face",
+        "two.png#2": "a name that ends so is that of one of several faces; rename it",
+    }
+    rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
+    assert [(row["id"], row["face"]) for row in rows] == [("one.png", 1), ("two.png#1", 1), ("two.png#2", 2)]
+    for row, place in zip(rows, [places[0], *places], strict=True):
+        left, top, right, bottom = row["box"]
+        assert left < place.x < right
+        assert top < place.y < bottom
+        assert 0.9 < row["score"] <= 1
+    assert {path.name for path in (tmp_path / "bad").iterdir()} == {"none.png", "two.png#2", "quarantine.csv"}
+
+
+def test_labels_find_the_faces_of_a_photograph(made, tmp_path):
+    """A label is about a photograph of one face, or names the face."""
+    from face_attributes.monitoring import score_files
+    from face_attributes.monitoring.late_labels import LateLabels
+
+    folder, out = tmp_path / "monday", tmp_path / "scores/date=2026-11-25/monday.parquet"
+    folder.mkdir()
+    faces = [
+        images.decode(face.read_bytes()) for face in sorted((made.faces / "img_align_celeba").iterdir())[:2]
+    ]
+    two = scene(faces, [Place(150, 160, 110, 15), Place(480, 300, 140, -20)], (640, 480))
+    cv2.imwrite(str(folder / "two.png"), cv2.cvtColor(two, cv2.COLOR_RGB2BGR))
+    score(folder, made.model, out)
+    labels = tmp_path / "monday.csv"
+    labels.write_text("image_id,Male\ntwo.png,1\ntwo.png#2,-1\n")
+    found = LateLabels([labels], ["Male"])
+    (table,) = score_files.read([out], Model(made.model).sha256, ["Male"], digests=True)
+    names = table.column(score_files.NAME).to_pylist()
+    assert names == ["monday/two.png#1", "monday/two.png#2"]
+    assert [None if found.find(name) is None else bool(found.find(name)[0]) for name in names] == [
+        None,
+        False,
+    ]
+
+
 def test_scoring_again_gives_the_same_bytes(folder, made, tmp_path):
     for name in ("one", "two"):
         score(folder, made.model, tmp_path / name, RELEASE)
@@ -115,7 +171,7 @@ def test_bad_files_are_told_and_stay(folder, made, tmp_path):
     assert scored == 69
     assert bad == {
         "000001.jpg": "truncated or corrupt JPEG: premature end of JPEG file",
-        "more/notes.txt": "not a JPEG",
+        "more/notes.txt": "not a JPEG, PNG, WebP or HEIC",
     }
     metadata = pq.read_metadata(tmp_path / "scores.parquet").metadata
     assert json.loads(metadata[b"quarantined"]) == bad
@@ -160,7 +216,7 @@ def test_the_figures_of_a_batch_are_those_of_its_rows(folder, made, tmp_path):
     assert found["model_sha256"] == Model(made.model).sha256
     assert found["rows"] == table.num_rows == 69
     assert found["quarantined"] == {
-        "not a JPEG": 1,
+        "not a JPEG, PNG, WebP or HEIC": 1,
         "truncated or corrupt JPEG: premature end of JPEG file": 1,
     }
     assert list(found["attributes"]) == list(Model(made.model).attributes)
@@ -177,7 +233,11 @@ def test_a_batch_of_nothing_usable_leaves_its_figures(made, tmp_path):
     with pytest.raises(DataError, match="not one of its 1 files"):
         score(folder, made.model, tmp_path / "a.parquet", summary=tmp_path / "a.json")
     found = json.loads((tmp_path / "a.json").read_text())
-    assert (found["rows"], found["quarantined"], found["attributes"]) == (0, {"not a JPEG": 1}, {})
+    assert (found["rows"], found["quarantined"], found["attributes"]) == (
+        0,
+        {"not a JPEG, PNG, WebP or HEIC": 1},
+        {},
+    )
     assert not (tmp_path / "a.parquet").exists()
 
 
