@@ -151,6 +151,7 @@ def _settings(checkout: Path, model: Environment, environment: Environment, port
         "VISAGE_ENVIRONMENT": name,
         "WEB_HOST": f"{name}.localhost",
         "WEB_PORT": str(port),
+        "SERVING_PORT": str(port + 100),
         "DEFAULT_PASSWORD": "",
         "AIRFLOW__API__INSTANCE_NAME": f"Visage {name}",
         "AIRFLOW__API__THEME": theme(environment.color),

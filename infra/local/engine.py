@@ -15,7 +15,7 @@ from gitops.release.state import ReleaseState
 from infra.airflow import prepare
 from infra.local import credentials_file, database, files, machine, port, process, secret, variables, waiting
 from infra.local.errors import EngineError
-from infra.local.instance import COMMANDS, Instance, wait
+from infra.local.instance import PROCESSES, Instance, wait
 from infra.local.layout import Layout
 from infra.local.origin import Origin
 from infra.local.screen import Step
@@ -163,14 +163,18 @@ class Engine:
                 airflow.running()
         width = max(8, *map(len, self.names))
         for instance in instances:
-            step.say(f"{instance.environment:{width}} {instance.address.web}  logs: {instance.paths.logs}")
+            service = f"http://127.0.0.1:{instance.address.serving}"
+            step.say(
+                f"{instance.environment:{width}} {instance.address.web}  service: {service}  "
+                f"logs: {instance.paths.logs}"
+            )
 
     def _started(self) -> list[str]:
         """Return all environments that were ever started here, even if they were removed since."""
         return sorted(
             {
                 path.name.removesuffix(f"-{command}.json")
-                for command in COMMANDS
+                for command in PROCESSES
                 for path in self.layout.records.glob(f"*-{command}.json")
             }
         )

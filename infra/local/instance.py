@@ -1,4 +1,4 @@
-"""The Airflow of an environment: api-server, scheduler, dag-processor and triggerer, each a process."""
+"""The processes of an environment: those of Airflow (api-server, scheduler, ...), and the online service."""
 
 import json
 import subprocess
@@ -29,6 +29,9 @@ COMMANDS = {
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+SERVING = "serving"
+"""The online service, which is no part of Airflow."""
+PROCESSES = (*COMMANDS, SERVING)
 # The name of each process in Airflow's health report
 _REPORTED_AS = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 POOLS = Path(__file__).parents[1] / "pools.json"
@@ -63,7 +66,7 @@ class Instance:
                 layout.records / f"{environment}-{name}.json",
                 self.paths.logs / f"{name}.log",
             )
-            for name in COMMANDS
+            for name in PROCESSES
         }
         self._variables: Mapping[str, str] = {}
         self._launched: list[str] = []
@@ -81,7 +84,7 @@ class Instance:
 
         """
         alive = self.alive()
-        if dead := [name for name in COMMANDS if name not in alive]:
+        if dead := [name for name in PROCESSES if name not in alive]:
             raise EngineError(
                 f"{self.environment}: {', '.join(dead)} ended; make up restarts and continues from here "
                 f"(logs: {self.paths.logs})"
@@ -188,11 +191,13 @@ class Instance:
         if changed:
             self._stop_services()
             alive = {}
-        missing = tuple(name for name in COMMANDS if name not in alive)
+        missing = tuple(name for name in PROCESSES if name not in alive)
         # Stopped and dead processes must not count as processes that end from now on.
         self._launched = [name for name in self._launched if name in alive]
         if "api-server" in missing:
             port.require(self.address.port, self.environment)
+        if SERVING in missing:
+            port.require(self.address.serving, self.environment)
         files.write_json(self.paths.started_with, now)
         self._variables = {**variables.inherit(shell), **env}
         for name in missing:
@@ -221,7 +226,8 @@ class Instance:
         service = self.services[name]
         if service.log.exists() and service.log.stat().st_size > _KEPT_LOG_BYTES:
             service.log.replace(service.log.with_suffix(".log.1"))
-        service.start([*_AIRFLOW, *COMMANDS[name]], self._variables, self.paths.root)
+        program = [sys.executable, "-m", SERVING] if name == SERVING else [*_AIRFLOW, *COMMANDS[name]]
+        service.start(program, self._variables, self.paths.root)
         self._launched.append(name)
 
     def trouble(self) -> str | None:
@@ -232,9 +238,11 @@ class Instance:
         if health.get("metadatabase", {}).get("status") != "healthy":
             return "the database does not answer"
         alive = self.alive()
-        for name in COMMANDS:
+        for name in PROCESSES:
             if name not in alive:
                 return f"{name} is starting"
+        if not port.listens(alive[SERVING], self.address.serving):
+            return f"{SERVING} is starting"
         for name, reported in _REPORTED_AS.items():
             part = health.get(reported, {})
             beat = part.get(f"latest_{reported}_heartbeat")

@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 
 import dashboard
 import gitops
+import serving
 from gitops.release import keys, settings, signatures
 from infra.local.database import SETTING as DATABASE_SETTING
 from infra.local.errors import EngineError
@@ -53,6 +54,11 @@ class Address:
     def url(self) -> str:
         """The URL for programs on this machine. Not every system resolves names under localhost."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def serving(self) -> int:
+        """The port of the online service. It follows the one of the web interface, which may be chosen."""
+        return self.port + 100
 
     @property
     def web(self) -> str:
@@ -126,6 +132,7 @@ def derive(
         **{key: user_config.shell[key] for key in _FROM_SHELL if key in user_config.shell},
         **declared,
         "WEB_PORT": str(address.port),
+        "SERVING_PORT": str(address.serving),
         "VISAGE_HOME": str(paths.data),
         keys.VARIABLE: str(paths.verifier_key),
         signatures.TRUST_ROOT: str(layout.trust_root),
@@ -181,6 +188,7 @@ def fingerprints(variables: Mapping[str, str], key: str) -> dict[str, str]:
     digests["the package gitops"] = _digest(Path(str(gitops.__file__)).parent.rglob("*.py"))
     page = Path(str(dashboard.__file__)).parent
     digests["the package dashboard"] = _digest([*page.rglob("*.py"), *page.rglob("*.html")])
+    digests["the package serving"] = _digest(Path(str(serving.__file__)).parent.rglob("*.py"))
     digests["infra/local/airflow"] = _digest(ASSETS.rglob("*.py"))
     digests["Airflow"] = importlib.metadata.version("apache-airflow")
     return digests

@@ -175,6 +175,20 @@ def score(
     print(f"score: {scored} faces in {out}, {len(bad)} unusable")
 
 
+@app.command(rich_help_panel=_TOOLS, hidden=True)
+def online(
+    model: Annotated[Path, typer.Option(help="ONNX model of the release")],
+    release: Annotated[str, typer.Option(help="Commit to record in the files of scores")],
+    scores: Annotated[Path, typer.Option(help="Folder for the scores of sampled faces")],
+    keep: Annotated[Path | None, typer.Option(help="Folder for sampled photographs")] = None,
+) -> None:
+    """Answer the online service by pipes. The service starts this command."""
+    from face_attributes.monitoring.online import answer_all, standard_streams
+
+    requests, answers = standard_streams()
+    answer_all(model, release, scores, keep, requests, answers)
+
+
 @app.command(rich_help_panel=_TOOLS)
 def compare(
     model: Annotated[Path, typer.Option(help="ONNX model to judge")],

@@ -99,6 +99,12 @@ class Settings(BaseModel):
     max_model_bytes: int = Field(20_000_000, ge=1, le=10**12)
     min_soak_hours: float = Field(0, ge=0, le=8760)
     require_signed_releases: bool = False
+    serving_port: int = Field(8180, ge=1, le=65535)
+    serving_budget_ms: float = Field(100, gt=0, le=60_000)
+    serving_queue: int = Field(256, ge=1, le=100_000)
+    serving_rate: float = Field(100, gt=0, le=1_000_000)
+    serving_sample: float = Field(0, ge=0, le=1)
+    serving_keep_days: int = Field(0, ge=0, le=3650)
 
     _variables: dict[str, str] = PrivateAttr(default_factory=dict)
 

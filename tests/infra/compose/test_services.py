@@ -72,9 +72,12 @@ def test_only_what_changes_the_user_of_the_database_is_allowed_to_its_start_scri
     assert allowed == {"postgres": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}
 
 
-def test_one_port_is_published_and_on_loopback() -> None:
+def test_two_ports_are_published_and_on_loopback() -> None:
     ports = {name: service["ports"] for name, service in SERVICES.items() if service.get("ports")}
-    assert ports == {"airflow-webserver": ["127.0.0.1:${WEB_PORT}:8080"]}
+    assert ports == {
+        "airflow-webserver": ["127.0.0.1:${WEB_PORT}:8080"],
+        "serving": ["127.0.0.1:${SERVING_PORT}:${SERVING_PORT}"],
+    }
     # The guard of the api-server believes this
     assert SERVICES["airflow-webserver"]["environment"][guard.PUBLISHED] == "127.0.0.1"
 

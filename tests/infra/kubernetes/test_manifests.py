@@ -391,7 +391,8 @@ def test_external_secrets_bring_every_secret_that_a_pod_is_given(
     of_tasks = {volume["secret"]["secretName"] for volume in TASK["spec"]["volumes"] if "secret" in volume}
     given = secrets_of(manifests) | of_tasks
     assert brought.keys() == given
-    assert given == {"airflow", "airflow-tasks", "airflow-accounts", "airflow-verifier"}
+    names = {"airflow", "airflow-tasks", "airflow-accounts", "airflow-verifier", "serving-tokens"}
+    assert given == names
     for name, one in brought.items():
         assert one["apiVersion"] == "external-secrets.io/v1"
         assert one["metadata"]["namespace"] == "visage-prod"

@@ -21,7 +21,7 @@ from infra.local import files, port, process, secret, variables
 from infra.local.database import Embedded
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
-from infra.local.instance import COMMANDS, Instance, wait
+from infra.local.instance import PROCESSES, Instance, wait
 from infra.local.layout import Layout
 from infra.local.lock import exclusive
 from infra.local.screen import Screen, Step
@@ -259,6 +259,6 @@ def test_changed_settings_start_it_anew(running: Running) -> None:
     before = running.instance.alive()
     started = running.instance.start(changed, os.environ, key="key")
     assert started.changed == ("AIRFLOW__CORE__PARALLELISM",)
-    assert started.missing == tuple(COMMANDS)
+    assert started.missing == PROCESSES
     assert not any(leader.is_running() for leader in before.values())
     assert "scheduler" not in running.instance.alive(), "it waits for the api-server"

@@ -1,0 +1,4 @@
+from serving.cli import app
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,389 @@
+"""The routes: a simple one for photographs, and the Open Inference Protocol (v2) for pixels."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, File, Path, Request, Response, UploadFile
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.datastructures import Headers
+
+from serving.clients import Clients
+from serving.errors import RefusedError
+from serving.limits import Bounded
+from serving.queue import Queue, Release
+from serving.releases import Releases
+from serving.worker import Answer, Item
+
+NAME = "face_attributes"  # of the model, in the protocol
+HEIGHT, WIDTH = 218, 178
+FILES = 16  # in a request
+LARGEST_FILE, LARGEST = 32 << 20, 64 << 20  # bytes of a photograph, and of a request
+_PIXELS = HEIGHT * WIDTH * 3
+_VERSION = "Inference-Header-Content-Length"
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts of a service.
+
+    Attributes:
+        environment: The name of the environment.
+        releases: Knows the release that answers.
+        queue: Answers items.
+        clients: Knows who may ask.
+        sample: The share of answers that goes to the files of scores.
+
+    """
+
+    environment: str
+    releases: Releases
+    queue: Queue
+    clients: Clients
+    sample: float
+
+    @property
+    def release(self) -> Release:
+        """The release that answers.
+
+        Raises:
+            RefusedError: There is none.
+
+        """
+        release = self.releases.current
+        if release is None:
+            raise RefusedError(503, f"no release answers: {self.releases.problem}", 5)
+        return release
+
+    def item(self, content: bytes, kind: str) -> Item:
+        """Return an item to ask about."""
+        return Item(
+            content, kind, secrets.token_hex(8), secrets.randbelow(1_000_000) < self.sample * 1_000_000
+        )
+
+
+class Problem(BaseModel):
+    """Why a request has no answer."""
+
+    error: str
+
+
+class Attribute(BaseModel):
+    """An attribute of a face."""
+
+    probability: float
+    threshold: float = Field(description="A probability at or over it means that the attribute is there")
+    present: bool
+
+
+class FaceAnswer(BaseModel):
+    """A face; `box` (left, top, right, bottom, in pixels) and `score` are null for an aligned photograph."""
+
+    box: tuple[float, float, float, float] | None
+    score: float | None
+    attributes: dict[str, Attribute]
+
+
+class PhotographAnswer(BaseModel):
+    """The faces of a photograph from left to right, or the reason why it cannot be used.
+
+    The release that answered may change between two photographs of a request.
+    """
+
+    name: str
+    release: str
+    model_sha256: str
+    faces: list[FaceAnswer] = []
+    error: str | None = None
+
+
+class Prediction(BaseModel):
+    """The answers, in the order of the files."""
+
+    photographs: list[PhotographAnswer]
+
+
+class ReleaseAnswer(BaseModel):
+    """The release that answers."""
+
+    environment: str
+    release: str
+    model_sha256: str
+    attributes: list[str]
+    problem: str | None = Field(description="Why the declared release does not answer, if it does not")
+
+
+class ServerMetadata(BaseModel):
+    """The server, in the Open Inference Protocol."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(BaseModel):
+    """A tensor, in the Open Inference Protocol."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    """The model, in the Open Inference Protocol."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class InputTensor(BaseModel):
+    """Aligned faces, uint8 RGB."""
+
+    name: str = Field(pattern="^images$")
+    datatype: str = Field(pattern="^UINT8$")
+    shape: list[int] = Field(min_length=4, max_length=4)
+    data: list[Any] | None = Field(None, description="Numbers from 0 to 255, flat or nested")
+    parameters: dict[str, Any] = {}
+
+
+class InferenceRequest(BaseModel):
+    """A request of the Open Inference Protocol."""
+
+    id: str | None = Field(None, max_length=256)
+    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
+    parameters: dict[str, Any] = {}
+    outputs: list[dict[str, Any]] = Field([], max_length=8)
+
+
+class OutputTensor(BaseModel):
+    """The probabilities, a row for each face."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[float]
+
+
+class InferenceResponse(BaseModel):
+    """A response of the Open Inference Protocol."""
+
+    model_name: str
+    model_version: str = Field(description="The release that answered")
+    id: str | None
+    outputs: list[OutputTensor]
+
+
+def service_of(request: Request) -> Service:
+    """Return the service, and refuse a request that a page of another site sent."""
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    if site not in ("same-origin", "none"):
+        raise RefusedError(403, "requests of other sites' pages are refused")
+    return request.app.state.service
+
+
+def client_of(request: Request, service: Annotated[Service, Depends(service_of)]) -> str:
+    """Return the client of a request."""
+    address = request.client.host if request.client else ""
+    return service.clients.identify(request.headers.get("authorization", ""), address)
+
+
+_Service = Annotated[Service, Depends(service_of)]
+_Client = Annotated[str, Depends(client_of)]
+_Named = Annotated[str, Path(pattern=f"^{NAME}$")]
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem} for status in (400, 401, 403, 404, 408, 413, 422, 429, 503)
+}
+routes = APIRouter(responses=_REFUSALS)
+
+
+@routes.get("/healthz", tags=["health"])
+@routes.get("/v2/health/live", tags=["protocol"])
+def live(_: _Service) -> dict[str, bool]:
+    """Answer if the service runs."""
+    return {"live": True}
+
+
+@routes.get("/readyz", tags=["health"])
+@routes.get("/v2/health/ready", tags=["protocol"])
+def ready(service: _Service) -> dict[str, bool]:
+    """Answer if a release is ready to answer."""
+    return {"ready": bool(service.release)}
+
+
+@routes.get("/v2/models/{name}/ready", tags=["protocol"])
+def model_ready(service: _Service, name: _Named) -> dict[str, Any]:
+    """Answer if the model is ready to answer."""
+    return {"name": name, "ready": bool(service.release)}
+
+
+@routes.get("/release", tags=["photographs"])
+def release(service: _Service, _: _Client) -> ReleaseAnswer:
+    """Name the release that answers, its model, and its attributes."""
+    current = service.release
+    return ReleaseAnswer(
+        environment=service.environment,
+        release=current.commit,
+        model_sha256=current.model.model_sha256,
+        attributes=current.model.attributes,
+        problem=service.releases.problem,
+    )
+
+
+@routes.post("/predict", tags=["photographs"])
+async def predict(
+    service: _Service,
+    client: _Client,
+    files: Annotated[list[UploadFile], File(description="JPEG, PNG, WebP or HEIC", min_length=1)],
+) -> Prediction:
+    """Find the faces in photographs, and answer the attributes of each."""
+    if len(files) > FILES:
+        raise RefusedError(413, f"{len(files)} files, more than {FILES}")
+    contents = [await file.read(LARGEST_FILE + 1) for file in files]
+    service.clients.spend(client, len(files))
+    answers = await service.queue.ask([service.item(content, "photograph") for content in contents])
+    return Prediction(
+        photographs=[
+            _photograph(file.filename or "", answer, release)
+            for file, (answer, release) in zip(files, answers, strict=True)
+        ]
+    )
+
+
+def _photograph(name: str, answer: Answer, release: Release) -> PhotographAnswer:
+    model = release.model
+    faces = [
+        FaceAnswer(
+            box=face.box,
+            score=face.score,
+            attributes={
+                attribute: Attribute(probability=value, threshold=threshold, present=value >= threshold)
+                for attribute, value, threshold in zip(
+                    model.attributes, face.probabilities, model.thresholds, strict=True
+                )
+            },
+        )
+        for face in answer.faces
+    ]
+    return PhotographAnswer(
+        name=name,
+        release=release.commit,
+        model_sha256=model.model_sha256,
+        faces=faces,
+        error=answer.error,
+    )
+
+
+@routes.get("/v2", tags=["protocol"])
+def server(_: _Service) -> ServerMetadata:
+    """Describe the server."""
+    return ServerMetadata(name="visage", version="1", extensions=["binary_tensor_data"])
+
+
+@routes.get("/v2/models/{name}", tags=["protocol"])
+def metadata(service: _Service, _: _Client, name: _Named) -> ModelMetadata:
+    """Describe the model."""
+    outputs = TensorMetadata(
+        name="probabilities", datatype="FP32", shape=[-1, len(service.release.model.attributes)]
+    )
+    return ModelMetadata(
+        name=name,
+        versions=[service.release.commit],
+        platform="onnxruntime_onnx",
+        inputs=[TensorMetadata(name="images", datatype="UINT8", shape=[-1, HEIGHT, WIDTH, 3])],
+        outputs=[outputs],
+    )
+
+
+@routes.post(
+    "/v2/models/{name}/infer",
+    tags=["protocol"],
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": InferenceRequest.model_json_schema()}},
+        }
+    },
+)
+async def infer(request: Request, service: _Service, client: _Client, name: _Named) -> InferenceResponse:
+    """Answer the attributes of aligned faces. The data of the tensor may be binary."""
+    header, faces = _tensor(await request.body(), request.headers)
+    service.clients.spend(client, len(faces))
+    answers = await service.queue.ask([service.item(face, "pixels") for face in faces])
+    rows = [answer.faces[0].probabilities for answer, _ in answers]
+    return InferenceResponse(
+        model_name=name,
+        model_version=answers[0][1].commit,
+        id=header.id,
+        outputs=[
+            OutputTensor(
+                name="probabilities",
+                datatype="FP32",
+                shape=[len(rows), len(rows[0])],
+                data=[value for row in rows for value in row],
+            )
+        ],
+    )
+
+
+def _tensor(body: bytes, headers: Headers) -> tuple[InferenceRequest, list[bytes]]:
+    """Return the request and the pixels of each face, from JSON or with binary data behind it."""
+    length = headers.get(_VERSION, "")
+    if length and (not length.isascii() or not length.isdigit() or int(length) > len(body)):
+        raise RefusedError(400, f"{_VERSION}: not the length of the JSON in this request")
+    end = int(length) if length else len(body)
+    try:
+        header = InferenceRequest.model_validate_json(body[:end])
+    except ValueError as error:
+        raise RefusedError(400, f"not a request of the Open Inference Protocol: {_first(error)}") from None
+    (tensor,) = header.inputs
+    count, *shape = tensor.shape
+    if shape != [HEIGHT, WIDTH, 3] or not 1 <= count <= LARGEST // _PIXELS:
+        raise RefusedError(400, f"inputs: shape: must be [N, {HEIGHT}, {WIDTH}, 3], with N from 1")
+    if length:
+        pixels = body[end:]
+    else:
+        try:
+            pixels = bytes(_flat(tensor.data or []))
+        except (ValueError, TypeError, RecursionError):
+            raise RefusedError(400, "inputs: data: must be whole numbers from 0 to 255") from None
+    if len(pixels) != count * _PIXELS:
+        raise RefusedError(400, f"inputs: data: {len(pixels)} numbers, the shape takes {count * _PIXELS}")
+    return header, [pixels[start : start + _PIXELS] for start in range(0, len(pixels), _PIXELS)]
+
+
+def _flat(data: list[Any]) -> list[Any]:
+    for _ in range(3):
+        if data and isinstance(data[0], list):
+            data = [value for part in data for value in part]
+    return data
+
+
+def _first(error: ValueError) -> str:
+    return " ".join(str(error).splitlines()[1:3])[:200]
+
+
+def make(service: Service) -> FastAPI:
+    """Return the app of a service."""
+    app = FastAPI(
+        title=f"Visage {service.environment}",
+        description="Attributes of faces in photographs. Not for decisions about people: see docs/data.md.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.include_router(routes)
+    app.add_middleware(Bounded, largest=LARGEST)
+
+    @app.exception_handler(RefusedError)
+    async def refuse(_: Request, refusal: RefusedError) -> Response:
+        headers = {} if refusal.wait is None else {"Retry-After": str(refusal.wait)}
+        if refusal.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return JSONResponse({"error": str(refusal)}, refusal.status, headers)
+
+    return app

@@ -1,0 +1,141 @@
+"""The command line: `python -m serving` starts the service of an environment.
+
+The environment's settings and folders come from the variables that its Airflow has too.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from gitops.airflow import task_context
+from gitops.dvc import run
+from gitops.errors import GitopsError
+from gitops.git.workspace import workspace
+from gitops.model import download
+from gitops.release.settings import Settings
+from serving import app as web
+from serving.clients import Clients, read_tokens
+from serving.kept import Kept
+from serving.limits import BoundedProtocol
+from serving.queue import Queue
+from serving.releases import Prepared, Releases
+
+TOKENS = "VISAGE_SERVING_TOKENS"
+_STORAGE = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"
+_PATIENCE = 30.0  # seconds
+_CONNECTIONS = 512
+# A worker runs the code of a release, so it gets nothing that is secret
+_PASSED = ("HOME", "LANG", "LC_ALL", "OMP_NUM_THREADS", "TMPDIR", "TZ")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+log = logging.getLogger(__name__)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port", show_default="SERVING_PORT")] = None,
+) -> None:
+    """Answer photographs with the release of this environment.
+
+    Outside of this machine every client needs a token: VISAGE_SERVING_TOKENS names a file with a line
+    `client token` for each.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    try:
+        settings = Settings.from_environ()
+        tokens = read_tokens(Path(os.environ[TOKENS])) if os.environ.get(TOKENS) else {}
+        if not tokens and not _is_loopback(host):
+            raise ValueError(f"{host}: others can reach this address; {TOKENS} must name a file of tokens")
+        home, environment = task_context.home(), task_context.environment()
+        storage = os.environ.get(_STORAGE)
+        if not storage:
+            raise ValueError(f"{_STORAGE}: not set; the service runs with the variables of its Airflow")
+    except (GitopsError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    keep = ["--keep", str(home / "scored")] if settings.serving_keep_days else []
+    releases = Releases(
+        Path(storage) / "release", prepare(home), ["--scores", str(home / "scores"), *keep], variables
+    )
+    queue = Queue(releases.respond, settings.serving_budget_ms / 1000, settings.serving_queue, _PATIENCE)
+    clients = Clients(tokens, settings.serving_rate, max(web.FILES, round(10 * settings.serving_rate)))
+    service = web.Service(environment, releases, queue, clients, settings.serving_sample)
+    kept = Kept(home / "scored", settings.serving_keep_days)
+    try:
+        listener = listen(host, port or settings.serving_port)
+    except OSError as error:
+        print(f"error: {host}, port {port or settings.serving_port}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(1) from None
+    asyncio.run(run_service(service, listener, kept))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address; port 0 is any that is free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_CONNECTIONS)
+
+
+async def run_service(service: web.Service, listener: socket.socket, kept: Kept) -> None:
+    """Answer until a signal comes, then let requests and the worker end."""
+    config = uvicorn.Config(
+        web.make(service),
+        http=BoundedProtocol,
+        ws="none",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=round(_PATIENCE),
+        log_config=None,
+    )
+    server = uvicorn.Server(config).serve([listener])
+    parts = (server, service.releases.watch(), service.queue.run(), kept.expire())
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        # If one of them fails, the service ends, and whoever runs it starts it again
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await service.releases.close()
+
+
+def prepare(home: Path):
+    """Return a function that fetches and checks out a release."""
+
+    @contextmanager
+    def prepared(commit: str) -> Iterator[Prepared]:
+        origin = task_context.origin()
+        model = download.fetch_model(origin, commit, cache=home / "models")
+        with workspace(origin, commit, home / "serving") as space:
+            yield Prepared(space.path, model)
+
+    return prepared
+
+
+def variables(checkout: Path) -> dict[str, str]:
+    """Return the variables of a worker."""
+    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    own = run.environment(checkout)
+    return passed | {name: own[name] for name in ("PATH", "PYTHONPATH", "PYTHONUNBUFFERED")}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,99 @@
+"""Who may ask, and how much: a token for each client, and a rate for each."""
+
+import hashlib
+import hmac
+import math
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+
+from serving.errors import RefusedError
+
+_LINE = re.compile(r"([A-Za-z0-9._-]{1,64}) ([A-Za-z0-9._~+/=-]{16,256})")
+_CLIENTS = 10_000  # whose rates are remembered
+
+
+def read_tokens(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of each client's token, from a file with a line `client token` for each.
+
+    Raises:
+        ValueError: The file cannot be read or has a line of another form, or others may read it.
+
+    """
+    try:
+        if path.stat().st_mode & 0o007:
+            raise ValueError(f"{path}: others may read it; run chmod 600 {path}")
+        lines = path.read_text("ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from None
+    tokens: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None or match[1] in tokens:
+            raise ValueError(
+                f"{path}:{number}: not `client token`, each client once, with 16 to 256 characters in a token"
+            )
+        tokens[match[1]] = hashlib.sha256(match[2].encode()).hexdigest()
+    if not tokens:
+        raise ValueError(f"{path}: has no token; write a line `client token`")
+    return tokens
+
+
+class Clients:
+    """Knows clients by their tokens, and counts the photographs of each."""
+
+    def __init__(
+        self, tokens: Mapping[str, str], rate: float, burst: int, clock: Callable[[], float] = monotonic
+    ) -> None:
+        """Make the clients.
+
+        Args:
+            tokens: The SHA-256 of each client's token. Without any, everybody may ask.
+            rate: Photographs a second of each client in the long run.
+            burst: Photographs that a client may send at once after a pause.
+            clock: Returns seconds.
+
+        """
+        self._tokens = dict(tokens)
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def identify(self, authorization: str, address: str) -> str:
+        """Return the name of a client.
+
+        Raises:
+            RefusedError: There are tokens, and it has none of them.
+
+        """
+        if not self._tokens:
+            return address
+        scheme, _, token = authorization.partition(" ")
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        found = [name for name, known in self._tokens.items() if hmac.compare_digest(known, digest)]
+        if scheme.lower() != "bearer" or not found:
+            raise RefusedError(401, "send the header Authorization: Bearer, with your token")
+        return found[0]
+
+    def spend(self, client: str, photographs: int) -> None:
+        """Count photographs of a client.
+
+        Raises:
+            RefusedError: It sends more than it may.
+
+        """
+        now = self._clock()
+        spent, when = self._spent.pop(client, (0.0, now))
+        spent = max(0.0, spent - (now - when) * self._rate)
+        if spent and spent + photographs > self._burst:
+            self._spent[client] = spent, now
+            wait = math.ceil((spent + photographs - self._burst) / self._rate)
+            raise RefusedError(429, f"more than {self._rate:g} photographs a second", max(1, min(wait, 3600)))
+        self._spent[client] = spent + photographs, now
+        while len(self._spent) > _CLIENTS:
+            self._spent.popitem(last=False)

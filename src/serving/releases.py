@@ -1,0 +1,178 @@
+"""The release that answers, and its successor: fetch, check out and start it, then let the old one end."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitops.errors import GitopsError
+from gitops.release import serving as serving_file
+from serving.errors import RefusedError, WorkerError
+from serving.queue import Release
+from serving.worker import Answer, Item, Worker
+
+log = logging.getLogger(__name__)
+
+_LOOK, _RETRY = 1.0, 30.0  # seconds
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A release on this machine: the folder of its checkout, and the file of its model."""
+
+    checkout: Path
+    model: Path
+
+
+Prepare = Callable[[str], AbstractContextManager[Prepared]]
+
+
+class Releases:
+    """Answers items by the release that the environment serves.
+
+    Attributes:
+        problem: Why the declared release does not answer.
+
+    """
+
+    def __init__(
+        self,
+        bundle: Path,
+        prepare: Prepare,
+        options: Sequence[str],
+        variables: Callable[[Path], Mapping[str, str]],
+    ) -> None:
+        """Read the release from `bundle`; `watch` starts it.
+
+        Args:
+            bundle: The folder with release.json.
+            prepare: Fetches and checks out a release, until the end of its context.
+            options: Of the command of the worker.
+            variables: Of the process of the worker, given the checkout.
+
+        """
+        self._bundle = bundle
+        self._prepare = prepare
+        self._options = options
+        self._variables = variables
+        self._answering = asyncio.Lock()
+        self._worker: Worker | None = None
+        self._prepared: tuple[AbstractContextManager[Prepared], Prepared] | None = None
+        self._failed: tuple[str, float] = ("", 0.0)
+        self._release: Release | None = None
+        self.problem: str | None = "the release is starting"
+
+    @property
+    def current(self) -> Release | None:
+        """The release that answers; None if there is none, and while its process starts again."""
+        return self._release if self._worker is not None else None
+
+    @property
+    def worker(self) -> Worker | None:
+        """The process that answers."""
+        return self._worker
+
+    async def respond(self, items: Sequence[Item]) -> tuple[list[Answer], Release]:
+        """Answer a batch, and return the release that did so.
+
+        Raises:
+            RefusedError: There is no release.
+            WorkerError: The process ended. Another one is being started.
+
+        """
+        async with self._answering:
+            worker, release = self._worker, self._release
+            if worker is None or release is None:
+                raise RefusedError(503, f"no release answers: {self.problem}", 5)
+            try:
+                return await worker.answer(items), release
+            except WorkerError as error:
+                log.error("Release %s: %s; starting it again.", release.commit[:12], error)
+                await self._restart(release.commit)
+                raise
+
+    async def _restart(self, commit: str) -> None:
+        assert self._prepared is not None
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.kill()
+        try:
+            self._worker = await self._start(commit, self._prepared[1])
+            self._release = Release(commit, self._worker.model)
+        except WorkerError as error:
+            self._release, self.problem = None, str(error)
+            self._failed = commit, asyncio.get_running_loop().time()
+
+    async def watch(self) -> None:
+        """Serve the release that release.json names, for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK)
+
+    async def look(self) -> None:
+        """Read release.json, and change to the release that it names."""
+        try:
+            served = await asyncio.to_thread(serving_file.read, self._bundle)
+        except GitopsError as error:
+            self.problem = str(error)
+            return
+        wanted = served.commit if served else None
+        if wanted is None:
+            self.problem = "the environment has no release yet"
+            await self._change(None, None, None)
+        elif self._release is not None and wanted == self._release.commit:
+            self.problem = None
+        elif self._may_try(wanted):
+            await self._serve(wanted)
+
+    def _may_try(self, commit: str) -> bool:
+        failed, when = self._failed
+        return commit != failed or asyncio.get_running_loop().time() - when > _RETRY
+
+    async def _serve(self, commit: str) -> None:
+        context = self._prepare(commit)
+        try:
+            prepared = await asyncio.to_thread(context.__enter__)
+        except (GitopsError, OSError) as error:
+            self._fail(commit, error)
+            return
+        try:
+            worker = await self._start(commit, prepared)
+        except WorkerError as error:
+            await asyncio.to_thread(context.__exit__, None, None, None)
+            self._fail(commit, error)
+            return
+        await self._change(commit, worker, (context, prepared))
+        self.problem = None
+        log.info("Release %s answers, with model %s.", commit[:12], worker.model.model_sha256[:12])
+
+    def _fail(self, commit: str, error: Exception) -> None:
+        self._failed = commit, asyncio.get_running_loop().time()
+        self.problem = f"release {commit[:12]}: {error}"
+        log.error("Release %s does not answer: %s", commit[:12], error)
+
+    async def _start(self, commit: str, prepared: Prepared) -> Worker:
+        options = ["--model", str(prepared.model), "--release", commit, *self._options]
+        return await Worker.start(options, prepared.checkout, self._variables(prepared.checkout))
+
+    async def _change(
+        self,
+        commit: str | None,
+        worker: Worker | None,
+        prepared: tuple[AbstractContextManager[Prepared], Prepared] | None,
+    ) -> None:
+        # A batch that has started is answered by the release that it started with
+        async with self._answering:
+            old, old_prepared = self._worker, self._prepared
+            self._worker, self._prepared = worker, prepared
+            self._release = Release(commit, worker.model) if commit and worker else None
+        if old is not None:
+            await old.stop()
+        if old_prepared is not None:
+            await asyncio.to_thread(old_prepared[0].__exit__, None, None, None)
+
+    async def close(self) -> None:
+        """Let the worker write its samples and end."""
+        await self._change(None, None, None)

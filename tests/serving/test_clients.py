@@ -1,0 +1,49 @@
+import pytest
+
+from serving.clients import Clients, read_tokens
+from serving.errors import RefusedError
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "has no token"),
+        ("shop\n", "tokens:1: not `client token`"),
+        ("shop short\n", "tokens:1: not `client token`"),
+        ("shop 0123456789abcdef\nshop 0123456789abcdeg\n", "tokens:2: not `client token`"),
+    ],
+)
+def test_a_file_of_tokens_that_cannot_be_used(tmp_path, text, reason):
+    path = tmp_path / "tokens"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(ValueError, match=reason):
+        read_tokens(path)
+
+
+def test_a_file_of_tokens_that_others_may_read(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text("# clients\nshop 0123456789abcdef\n")
+    path.chmod(0o600)
+    assert list(read_tokens(path)) == ["shop"]
+    path.chmod(0o604)
+    with pytest.raises(ValueError, match="others may read it; run chmod 600"):
+        read_tokens(path)
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_tokens(tmp_path / "none")
+
+
+def test_each_client_has_a_rate_of_its_own():
+    now = [0.0]
+    clients = Clients({}, rate=2, burst=10, clock=lambda: now[0])
+    clients.spend("a", 10)
+    with pytest.raises(RefusedError) as refused:
+        clients.spend("a", 4)
+    assert (refused.value.status, refused.value.wait) == (429, 2)
+    clients.spend("b", 10)
+    now[0] = 2.0
+    clients.spend("a", 4)
+    with pytest.raises(RefusedError):
+        clients.spend("a", 1)
+    now[0] = 100.0
+    clients.spend("a", 16)  # one request of many photographs is never refused for ever
