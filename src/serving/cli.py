@@ -7,10 +7,13 @@ import asyncio
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -86,6 +89,14 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=_CONNECTIONS)
 
 
+class _Server(uvicorn.Server):
+    """Ends at a signal and returns; uvicorn's own sends itself the signal again, which ends the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 async def run_service(service: web.Service, listener: socket.socket, kept: Kept) -> None:
     """Answer until a signal comes, then let requests and the worker end."""
     config = uvicorn.Config(
@@ -99,8 +110,11 @@ async def run_service(service: web.Service, listener: socket.socket, kept: Kept)
         timeout_graceful_shutdown=round(_PATIENCE),
         log_config=None,
     )
-    server = uvicorn.Server(config).serve([listener])
-    parts = (server, service.releases.watch(), service.queue.run(), kept.expire())
+    server = _Server(config)
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
+    parts = (server.serve([listener]), service.releases.watch(), service.queue.run(), kept.expire())
     tasks = [asyncio.create_task(part) for part in parts]
     try:
         # If one of them fails, the service ends, and whoever runs it starts it again
@@ -121,7 +135,8 @@ def prepare(home: Path):
     def prepared(commit: str) -> Iterator[Prepared]:
         origin = task_context.origin()
         model = download.fetch_model(origin, commit, cache=home / "models")
-        with workspace(origin, commit, home / "serving") as space:
+        # The bundle has admitted the release that it serves
+        with workspace(replace(origin, admit=None), commit, home / "serving") as space:
             yield Prepared(space.path, model)
 
     return prepared
