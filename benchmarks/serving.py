@@ -114,7 +114,8 @@ def _service() -> Iterator[int]:
 
     @contextmanager
     def prepared(_: str) -> Iterator[Prepared]:
-        yield Prepared(Path.cwd(), MODEL.resolve())
+        with cli.isolate(Path.cwd(), MODEL.resolve(), home) as release:
+            yield release
 
     with (
         tempfile.TemporaryDirectory(prefix="benchmark-") as temporary,
@@ -136,7 +137,7 @@ def _service() -> Iterator[int]:
 
 def _run(home: Path, prepared: Prepare, listener: socket.socket, stop: threading.Event) -> None:
     async def run() -> None:
-        releases = Releases(home, prepared, ["--scores", str(home / "scores")], cli.variables)
+        releases = Releases(home, prepared, ["--scores", str(home / "scores")])
         queue = Queue(releases.respond, BUDGET, 1024, 60)
         service = app.Service("dev", releases, queue, Clients({}, 1e9, 10**9), 0)
         serving = asyncio.create_task(cli.run_service(service, listener, Kept(home / "scored", 0)))

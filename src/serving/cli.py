@@ -20,8 +20,8 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from gitops import isolation
 from gitops.airflow import task_context
-from gitops.dvc import run
 from gitops.errors import GitopsError
 from gitops.git.workspace import workspace
 from gitops.model import download
@@ -31,14 +31,12 @@ from serving.clients import Clients, read_tokens
 from serving.kept import Kept
 from serving.limits import BoundedProtocol
 from serving.queue import Queue
-from serving.releases import Prepared, Releases
+from serving.releases import Prepare, Prepared, Releases
 
 TOKENS = "VISAGE_SERVING_TOKENS"
 _STORAGE = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"
 _PATIENCE = 30.0  # seconds
 _CONNECTIONS = 512
-# A worker runs the code of a release, so it gets nothing that is secret
-_PASSED = ("HOME", "LANG", "LC_ALL", "OMP_NUM_THREADS", "TMPDIR", "TZ")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 log = logging.getLogger(__name__)
@@ -54,6 +52,7 @@ def serve(
     Outside of this machine every client needs a token: VISAGE_SERVING_TOKENS names a file with a line
     `client token` for each.
     """
+    isolation.hide()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
         settings = Settings.from_environ()
@@ -68,9 +67,7 @@ def serve(
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     keep = ["--keep", str(home / "scored")] if settings.serving_keep_days else []
-    releases = Releases(
-        Path(storage) / "release", prepare(home), ["--scores", str(home / "scores"), *keep], variables
-    )
+    releases = Releases(Path(storage) / "release", prepare(home), ["--scores", str(home / "scores"), *keep])
     queue = Queue(releases.respond, settings.serving_budget_ms / 1000, settings.serving_queue, _PATIENCE)
     clients = Clients(tokens, settings.serving_rate, max(web.FILES, round(10 * settings.serving_rate)))
     service = web.Service(environment, releases, queue, clients, settings.serving_sample)
@@ -128,7 +125,7 @@ async def run_service(service: web.Service, listener: socket.socket, kept: Kept)
         await service.releases.close()
 
 
-def prepare(home: Path):
+def prepare(home: Path) -> Prepare:
     """Return a function that fetches and checks out a release."""
 
     @contextmanager
@@ -136,17 +133,24 @@ def prepare(home: Path):
         origin = task_context.origin()
         model = download.fetch_model(origin, commit, cache=home / "models")
         # The bundle has admitted the release that it serves
-        with workspace(replace(origin, admit=None), commit, home / "serving") as space:
-            yield Prepared(space.path, model)
+        with (
+            workspace(replace(origin, admit=None), commit, home / "serving") as space,
+            isolate(space.path, model, home) as release,
+        ):
+            yield release
 
     return prepared
 
 
-def variables(checkout: Path) -> dict[str, str]:
-    """Return the variables of a worker."""
-    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
-    own = run.environment(checkout)
-    return passed | {name: own[name] for name in ("PATH", "PYTHONPATH", "PYTHONUNBUFFERED")}
+@contextmanager
+def isolate(checkout: Path, model: Path, home: Path) -> Iterator[Prepared]:
+    """Provide the place in which a release runs: it reads its code and its model, and writes its answers."""
+    written = (home / "scores", home / "scored")
+    for folder in written:
+        folder.mkdir(parents=True, exist_ok=True)
+    variables = {"PYTHONPATH": str(checkout / "src"), "PYTHONUNBUFFERED": "1"}
+    with isolation.isolated(isolation.Place(written, (checkout, model)), variables) as place:
+        yield Prepared(checkout, model, place)
 
 
 def _is_loopback(host: str) -> bool:

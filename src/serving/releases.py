@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gitops.errors import GitopsError
+from gitops.isolation import Isolated
 from gitops.release import serving as serving_file
 from serving.errors import RefusedError, WorkerError
 from serving.queue import Release
@@ -20,10 +21,11 @@ _LOOK, _RETRY = 1.0, 30.0  # seconds
 
 @dataclass(frozen=True)
 class Prepared:
-    """A release on this machine: the folder of its checkout, and the file of its model."""
+    """A release on this machine: the folder of its checkout, the file of its model, and where it runs."""
 
     checkout: Path
     model: Path
+    place: Isolated
 
 
 Prepare = Callable[[str], AbstractContextManager[Prepared]]
@@ -42,7 +44,6 @@ class Releases:
         bundle: Path,
         prepare: Prepare,
         options: Sequence[str],
-        variables: Callable[[Path], Mapping[str, str]],
     ) -> None:
         """Read the release from `bundle`; `watch` starts it.
 
@@ -50,13 +51,11 @@ class Releases:
             bundle: The folder with release.json.
             prepare: Fetches and checks out a release, until the end of its context.
             options: Of the command of the worker.
-            variables: Of the process of the worker, given the checkout.
 
         """
         self._bundle = bundle
         self._prepare = prepare
         self._options = options
-        self._variables = variables
         self._answering = asyncio.Lock()
         self._worker: Worker | None = None
         self._prepared: tuple[AbstractContextManager[Prepared], Prepared] | None = None
@@ -155,7 +154,7 @@ class Releases:
 
     async def _start(self, commit: str, prepared: Prepared) -> Worker:
         options = ["--model", str(prepared.model), "--release", commit, *self._options]
-        return await Worker.start(options, prepared.checkout, self._variables(prepared.checkout))
+        return await Worker.start(options, prepared.checkout, prepared.place)
 
     async def _change(
         self,

@@ -8,13 +8,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError
 
+from gitops.isolation import Isolated
 from serving.errors import WorkerError
 
 _LENGTH = 8  # bytes
@@ -80,22 +81,22 @@ class Worker:
         return self._process.pid
 
     @classmethod
-    async def start(cls, arguments: Sequence[str], checkout: Path, variables: Mapping[str, str]) -> Self:
+    async def start(cls, arguments: Sequence[str], checkout: Path, place: Isolated) -> Self:
         """Start the command of a release, and wait until it has loaded its model.
 
         Args:
             arguments: Of the command `online`.
             checkout: The folder of the release.
-            variables: Of the process.
+            place: Where it runs, without the secrets of this process.
 
         Raises:
             WorkerError: It ends, takes too long, or is another program.
 
         """
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "face_attributes", "online", *arguments),
+            *(*place.prefix, sys.executable, "-P", "-m", "face_attributes", "online", *arguments),
             cwd=checkout,
-            env=dict(variables),
+            env=dict(place.variables),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,

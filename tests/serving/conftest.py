@@ -103,7 +103,8 @@ def running(
 
     @contextmanager
     def prepared(commit: str) -> Iterator[Prepared]:
-        yield Prepared(ROOT, models[commit])
+        with cli.isolate(ROOT, models[commit], home) as release:
+            yield release
 
     started = threading.Event()
     found: dict[str, object] = {}
@@ -111,7 +112,7 @@ def running(
     def run() -> None:
         async def main() -> None:
             options = ["--scores", str(home / "scores"), "--keep", str(home / "scored")]
-            releases = Releases(bundle, prepared, options, cli.variables)
+            releases = Releases(bundle, prepared, options)
             queue = Queue(releases.respond, 0.1, capacity, 30)
             clients = Clients(tokens or {}, rate, 32 if rate < 1e6 else 10**6)
             service = web.Service("dev", releases, queue, clients, sample)

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from serving import cli
-from tests.serving.conftest import ATTRIBUTES, BROKEN, ONE, TWO, plain, png, running
+from tests.serving.conftest import ATTRIBUTES, BROKEN, ONE, ROOT, TWO, plain, png, running
 from tests.support.waiting import wait_for
 
 
@@ -171,9 +171,9 @@ def test_a_killed_worker_loses_only_what_it_was_answering(live):
     assert any(status == 200 for client in clients for status, _ in client.answers)
 
 
-def test_a_worker_gets_none_of_the_keys_of_its_environment(monkeypatch, tmp_path):
+def test_a_worker_gets_none_of_the_keys_of_its_environment(monkeypatch, tmp_path, models):
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    found = cli.variables(tmp_path)
-    assert "secret" not in found.values()
-    assert found["PYTHONPATH"] == str(tmp_path / "src")
+    with cli.isolate(ROOT, models[ONE], tmp_path) as release:
+        assert "secret" not in release.place.variables.values()
+        assert release.place.variables["PYTHONPATH"] == str(ROOT / "src")
