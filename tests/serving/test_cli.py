@@ -66,30 +66,37 @@ def environment(tmp_path, isolated_home, models):
     }
 
 
-def test_it_answers_with_the_release_of_its_environment(environment, tmp_path):
-    with subprocess.Popen(
-        [sys.executable, "-m", "serving"], env=environment, stderr=subprocess.PIPE
-    ) as process:
-        url = f"http://127.0.0.1:{environment['SERVING_PORT']}"
+@pytest.fixture
+def process(environment, tmp_path):
+    """The running command; its output goes to a file."""
+    with (tmp_path / "log").open("wb") as log:
+        started = subprocess.Popen([sys.executable, "-m", "serving"], env=environment, stderr=log)
+    yield started
+    started.kill()
+    started.wait()
 
-        def ready():
-            assert process.poll() is None, process.stderr.read()
-            try:
-                return requests.get(f"{url}/readyz", timeout=10).ok
-            except requests.ConnectionError:
-                return False
 
-        wait_for(ready)
-        done = requests.post(f"{url}/predict", files={"files": png(plain(255))}, timeout=60).json()
-        (photograph,) = done["photographs"]
-        release = serving_file.read(tmp_path / "bundles/release").commit
-        assert (photograph["release"], photograph["error"]) == (release, None)
-        assert photograph["faces"][0]["attributes"]["Red"]["present"] is True
-        (worker,) = [child for child in psutil.Process(process.pid).children() if "online" in child.cmdline()]
-        assert worker.cwd().startswith(str(tmp_path / "home/serving"))
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-        assert not worker.is_running()
+def test_it_answers_with_the_release_of_its_environment(environment, process, tmp_path):
+    url = f"http://127.0.0.1:{environment['SERVING_PORT']}"
+
+    def ready():
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        try:
+            return requests.get(f"{url}/readyz", timeout=10).ok
+        except requests.ConnectionError:
+            return False
+
+    wait_for(ready, seconds=240)
+    done = requests.post(f"{url}/predict", files={"files": png(plain(255))}, timeout=60).json()
+    (photograph,) = done["photographs"]
+    release = serving_file.read(tmp_path / "bundles/release").commit
+    assert (photograph["release"], photograph["error"]) == (release, None)
+    assert photograph["faces"][0]["attributes"]["Red"]["present"] is True
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert any("online" in worker.cmdline() for worker in workers)
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert not any(worker.is_running() for worker in workers)
     assert not any((tmp_path / "home/serving").glob(f"{release[:12]}*")), "its checkout is gone"
 
 

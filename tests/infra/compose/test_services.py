@@ -45,6 +45,7 @@ def test_the_services_have_the_names_of_the_guide() -> None:
         "airflow-dag-processor",
         "airflow-triggerer",
         "airflow-worker",
+        "serving",
     }
 
 

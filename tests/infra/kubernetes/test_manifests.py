@@ -354,7 +354,9 @@ def test_celery_takes_the_scheduler_its_access_and_scales_its_workers(tmp_path: 
     manifests = with_celery(tmp_path)
     assert not objects(manifests, "Role")
     assert not objects(manifests, "RoleBinding")
-    [scaler] = objects(manifests, "HorizontalPodAutoscaler").values()
+    scalers = objects(manifests, "HorizontalPodAutoscaler")
+    assert scalers.keys() == {"airflow-worker", "serving"}
+    scaler = scalers["airflow-worker"]
     deployments = objects(manifests, "Deployment")
     assert scaler["spec"]["scaleTargetRef"]["name"] == "airflow-worker"
     assert "replicas" not in deployments["airflow-worker"]["spec"]

@@ -29,9 +29,10 @@ def test_an_environment_gets_its_settings_unchanged_and_its_own_places(layout: L
     found = derive(layout, UserConfig({}, {}))
     for line in (layout.checkout / "environments/staging/settings.env").read_text().splitlines():
         key, equals, value = line.partition("=")
-        if equals and not line.startswith("#") and key != "WEB_PORT":
+        if equals and not line.startswith("#") and key not in ("WEB_PORT", "SERVING_PORT"):
             assert found[key] == value
     assert found["WEB_PORT"] == found["AIRFLOW__API__PORT"] == "9001"
+    assert found["SERVING_PORT"] == "9101"
     assert found["AIRFLOW__API__BASE_URL"] == "http://staging.localhost:9001"
     assert found["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:9001/execution/"
     assert found["AIRFLOW__API__HOST"] == "127.0.0.1"
