@@ -100,6 +100,7 @@ async def run_service(service: web.Service, listener: socket.socket, kept: Kept)
         web.make(service),
         http=BoundedProtocol,
         ws="none",
+        lifespan="off",
         access_log=False,
         server_header=False,
         limit_concurrency=_CONNECTIONS,

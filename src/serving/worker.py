@@ -4,6 +4,8 @@ The messages are described in that module.
 """
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -20,6 +22,7 @@ from serving.errors import WorkerError
 
 _LENGTH = 8  # bytes
 _LARGEST = 64 << 20  # bytes of an answer
+_PIPE = 1 << 20  # bytes, the most that a user may ask for by default
 _START, _ANSWER, _STOP = 60.0, 60.0, 30.0  # seconds
 
 
@@ -101,6 +104,7 @@ class Worker:
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
+        _widen(process)
         try:
             async with asyncio.timeout(_START):
                 return cls(process, Model.model_validate(await _receive(process)))
@@ -163,6 +167,15 @@ class Worker:
 
     async def _end(self) -> str:
         return _ended(await self._process.wait())
+
+
+def _widen(process: asyncio.subprocess.Process) -> None:
+    """Let a pipe take several photographs at once, if the system can do that; by default it takes 64 KiB."""
+    assert process.stdin is not None
+    pipe = process.stdin.get_extra_info("pipe")
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(PermissionError):  # the user has too many large pipes already
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 async def _receive(process: asyncio.subprocess.Process) -> Any:
