@@ -68,7 +68,7 @@ def test_another_size_is_refused(jpeg):
         (lambda path: path.symlink_to(path), "a link, not a file"),
         (lambda path: path.mkdir(), "not a regular file"),
         (bound, "not a regular file"),
-        (sparse, "larger than 4 MiB"),
+        (sparse, "larger than 32 MiB"),
     ],
 )
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path, make, reason):

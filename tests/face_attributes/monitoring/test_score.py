@@ -79,7 +79,7 @@ def test_what_is_no_regular_file_goes_to_quarantine_in_seconds(folder, made, tmp
     assert time.monotonic() - began < 30
     assert scored == 70
     assert bad == {
-        "huge.jpg": "larger than 4 MiB",
+        "huge.jpg": "larger than 32 MiB",
         "more/folder": "a link, not a file",
         "outside.jpg": "a link, not a file",
         "pipe.jpg": "not a regular file",

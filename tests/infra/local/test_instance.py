@@ -67,12 +67,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         assert instance.migrate(env, database) is False
         assert instance.provide_pools(env) is True
         assert instance.provide_pools(env) is False
-        assert instance.start(env, os.environ, key="key").missing == (
-            "api-server",
-            "scheduler",
-            "dag-processor",
-            "triggerer",
-        )
+        assert instance.start(env, os.environ, key="key").missing == PROCESSES
         wait([instance], a_step(), seconds=400)
         access = Access(url=address.url, username="airflow", password="pass word")
         yield Running(instance, env, access)
@@ -142,7 +137,7 @@ def test_it_listens_here_alone(running: Running) -> None:
         for connection in member.net_connections(kind="tcp")
         if connection.status == psutil.CONN_LISTEN
     ]
-    assert listening == ["127.0.0.1"]
+    assert listening == ["127.0.0.1"] * 2, "the web interface and the online service"
 
 
 def test_every_process_of_it_carries_the_mark(running: Running) -> None:
@@ -244,7 +239,11 @@ def test_a_process_that_ends_is_told_with_its_last_lines(tmp_path: Path, running
     layout = Layout(tmp_path)
     other = Instance(layout, "staging", Address("localhost", port.unused()))
     other.paths.root.mkdir(parents=True)
-    broken = running.env | {"AIRFLOW__API__PORT": "no number", "AIRFLOW_HOME": str(other.paths.airflow)}
+    broken = running.env | {
+        "AIRFLOW__API__PORT": "no number",
+        "AIRFLOW_HOME": str(other.paths.airflow),
+        "SERVING_PORT": str(other.address.serving),
+    }
     other.start(broken, os.environ, key="key")
     try:
         with pytest.raises(EngineError, match="staging/api-server ended; its log is") as caught:
