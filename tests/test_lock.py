@@ -22,7 +22,13 @@ PROJECTS = [
     "pyproject.toml",
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("src/*/pyproject.toml"))),
 ]
-DISTRIBUTIONS = {"visage-dashboard", "visage-drawn-faces", "visage-face-attributes", "visage-gitops"}
+DISTRIBUTIONS = {
+    "visage-dashboard",
+    "visage-drawn-faces",
+    "visage-face-attributes",
+    "visage-gitops",
+    "visage-serving",
+}
 
 
 def requirements(path: str) -> list[Requirement]:
