@@ -1,11 +1,15 @@
 """How near the online service comes to the model alone, and its latency.
 
-    python -m benchmarks.serving [--seconds 10]
+    python -m benchmarks.serving [--seconds 10] [--update docs/serving.md]
 
-Needs the model that `dvc repro` makes. Clients of a process of their own send aligned faces by the Open
-Inference Protocol as binary data, each the next one after its answer, while nobody else uses the machine. In
-the same run, `session.run` alone gets batches of 64 of the same faces. The clients and the service share the
-cores, so the ratio is below that of clients elsewhere.
+Needs the model that `dvc repro` makes, and Linux. One core is for the clients and for HTTP, and the others
+are for the process that answers. On these others, in the same run, the same work is done without a service:
+
+- `tensors`: aligned faces as binary data of the Open Inference Protocol, against `session.run` alone;
+- `aligned`: aligned JPEGs to /predict, against their decoding and `session.run`;
+- `photographs`: JPEGs of 640x480 pixels with a face, against decoding, alignment and `session.run`.
+
+Each client sends its next request after the answer to the last one.
 """
 
 import argparse
@@ -17,18 +21,23 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import TypeVar
 
+import cv2
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+import uvloop
 
+from benchmarks.population import updated
 from drawn_faces import SyntheticParams, draw_face
 from face_attributes.common.paths import MODEL
+from face_attributes.data import images
+from face_attributes.data.alignment import faces_of
 from face_attributes.data.parallel import BATCH
 from face_attributes.model.onnx_model import Model
 from gitops.release import serving as serving_file
@@ -37,61 +46,127 @@ from serving.clients import Clients
 from serving.kept import Kept
 from serving.queue import Queue
 from serving.releases import Prepare, Prepared, Releases
+from tests.support.scenes import Place, scene
 
 CLIENTS = (1, 8, 64)
-FACES = 8  # in a request
 BUDGET = 0.1  # seconds
+HTTP_CORES, MODEL_CORES = {0}, set(range(1, os.cpu_count() or 1)) or {0}
 _COMMIT = "0" * 40
+_BOUNDARY = "face"
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of requests.
+
+    Attributes:
+        contents: The tensors' pixels, or files.
+        size: Of the contents, how many are in a request.
+
+    """
+
+    name: str
+    contents: list[bytes]
+    size: int
+
+    def request(self) -> tuple[str, bytes, dict[str, str]]:
+        """Return the path, the body and the headers of a request."""
+        part = self.contents[: self.size]
+        if self.name == "tensors":
+            tensor = {"name": "images", "datatype": "UINT8", "shape": [len(part), app.HEIGHT, app.WIDTH, 3]}
+            head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+            headers = {"Inference-Header-Content-Length": str(len(head))}
+            return f"/v2/models/{app.NAME}/infer", head + b"".join(part), headers
+        disposition = 'Content-Disposition: form-data; name="files"; filename="face.jpg"'
+        start = f"--{_BOUNDARY}\r\n{disposition}\r\n\r\n".encode()
+        form = b"".join(start + content + b"\r\n" for content in part)
+        headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+        return "/predict", form + f"--{_BOUNDARY}--\r\n".encode(), headers
+
+    def answer(self, model: Model, pool: ThreadPoolExecutor) -> None:
+        """Do the work of BATCH contents without a service."""
+        if self.name == "tensors":
+            model.predict(
+                np.frombuffer(b"".join(self.contents), np.uint8).reshape(-1, app.HEIGHT, app.WIDTH, 3)
+            )
+            return
+        faces = pool.map(lambda content: faces_of(content, "auto"), self.contents)
+        model.predict(np.stack([face.pixels for found in faces for face in found]))
+
+
+def kinds() -> list[Kind]:
+    """Return the kinds of requests, with BATCH contents each."""
+    faces = [draw_face(1, index, SyntheticParams(count=BATCH, seed=1))[0] for index in range(BATCH)]
+    scenes = [scene([face], [Place(320, 240, 160, 0)], (640, 480)) for face in faces[:8]]
+    files = [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes() for image in scenes]
+    return [
+        Kind("tensors", [face.tobytes() for face in faces], 16),
+        Kind("aligned", [images.encode(face) for face in faces], 16),
+        Kind("photographs", files * (BATCH // 8), 1),
+    ]
 
 
 def main() -> None:
-    """Print images/s, p50 and p99 for each number of clients, and the ratio to the model alone."""
+    """Print a table with a row for each kind and each number of clients, and write it into a page."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=10, help="for each number of clients")
-    seconds = parser.parse_args().seconds
-    faces = np.stack([draw_face(1, index, SyntheticParams(count=BATCH, seed=1))[0] for index in range(BATCH)])
-    table = Table("clients", "images/s", "of the model alone", "p50 ms", "p99 ms", "refused")
+    parser.add_argument("--seconds", type=float, default=10, help="for each row")
+    parser.add_argument("--update", type=Path, help="page to write the table into")
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, HTTP_CORES)
+    lines = [
+        "| requests | clients | images/s | without the service | share | p50 ms | p99 ms | refused |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
     with _service() as port:
-        for clients in CLIENTS:
-            alone = _alone(faces, seconds / 4)
-            times, refused, took = _load(port, clients, faces[:FACES].tobytes(), seconds)
-            alone = (alone + _alone(faces, seconds / 4)) / 2
-            rate = len(times) * FACES / took
-            p50, p99 = np.quantile(times, [0.5, 0.99]) * 1000
-            table.add_row(
-                str(clients), f"{rate:.0f}", f"{rate / alone:.2f}", f"{p50:.0f}", f"{p99:.0f}", str(refused)
-            )
-    Console().print(table, f"Load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
+        for kind in kinds():
+            for clients in CLIENTS:
+                alone = _apart(_alone, kind, arguments.seconds / 4)
+                times, refused, took = _apart(_load, port, clients, kind, arguments.seconds)
+                alone = (alone + _apart(_alone, kind, arguments.seconds / 4)) / 2
+                rate = len(times) * kind.size / took
+                p50, p99 = np.quantile(times, [0.5, 0.99]) * 1000
+                lines.append(
+                    f"| {kind.name} | {clients} | {rate:.0f} | {alone:.0f} | {rate / alone:.2f} | {p50:.0f} "
+                    f"| {p99:.0f} | {refused} |"
+                )
+                print(lines[-1], flush=True)
+    print(f"Load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
+    if arguments.update:
+        page = updated(arguments.update.read_text("utf-8"), {"load": "\n".join(lines)})
+        arguments.update.write_text(page, encoding="utf-8")
 
 
-def _alone(faces: np.ndarray, seconds: float) -> float:
-    """Return images/s of the model alone, with all cores."""
-    model = Model(MODEL)
-    model.predict(faces)
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        model.predict(faces)
-        count += len(faces)
-    return count / (time.perf_counter() - start)
-
-
-def _load(port: int, clients: int, pixels: bytes, seconds: float) -> tuple[list[float], int, float]:
-    """Return seconds of each answered request, the refused ones, and the time that all took."""
+def _apart(function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_ask, (port, clients, pixels, seconds))
+        return pool.apply(function, arguments)
 
 
-def _ask(port: int, clients: int, pixels: bytes, seconds: float) -> tuple[list[float], int, float]:
-    tensor = {"name": "images", "datatype": "UINT8", "shape": [FACES, app.HEIGHT, app.WIDTH, 3]}
-    head = json.dumps({"inputs": [tensor]}).encode()
-    headers = {"Inference-Header-Content-Length": str(len(head))}
+def _alone(kind: Kind, seconds: float) -> float:
+    """Return images/s without a service, on the cores of the process that answers."""
+    os.sched_setaffinity(0, MODEL_CORES)
+    model = Model(MODEL, threads=len(MODEL_CORES))
+    with ThreadPoolExecutor(len(MODEL_CORES)) as pool:
+        kind.answer(model, pool)
+        count, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            kind.answer(model, pool)
+            count += BATCH
+        return count / (time.perf_counter() - start)
+
+
+def _load(port: int, clients: int, kind: Kind, seconds: float) -> tuple[list[float], int, float]:
+    """Return seconds of each answered request, the refused ones, and the time that all took."""
+    os.sched_setaffinity(0, HTTP_CORES)
+    path, body, headers = kind.request()
     start = time.perf_counter()
 
     def client(_: int) -> tuple[list[float], int]:
         connection, times, refused = HTTPConnection("127.0.0.1", port, timeout=60), [], 0
         while time.perf_counter() - start < seconds:
             begin = time.perf_counter()
-            connection.request("POST", f"/v2/models/{app.NAME}/infer", head + pixels, headers)
+            connection.request("POST", path, body, headers)
             response = connection.getresponse()
             response.read()
             if response.status == 200:
@@ -111,11 +186,12 @@ def _ask(port: int, clients: int, pixels: bytes, seconds: float) -> tuple[list[f
 @contextmanager
 def _service() -> Iterator[int]:
     """Run the service with the model of this checkout; yield its port."""
+    pinned = ("taskset", "--cpu-list", ",".join(map(str, MODEL_CORES)))
 
     @contextmanager
     def prepared(_: str) -> Iterator[Prepared]:
-        with cli.isolate(Path.cwd(), MODEL.resolve(), home) as release:
-            yield release
+        with cli.isolate(Path(__file__).parents[1], MODEL.resolve(), home) as release:
+            yield replace(release, place=replace(release.place, prefix=(*release.place.prefix, *pinned)))
 
     with (
         tempfile.TemporaryDirectory(prefix="benchmark-") as temporary,
@@ -138,14 +214,15 @@ def _service() -> Iterator[int]:
 def _run(home: Path, prepared: Prepare, listener: socket.socket, stop: threading.Event) -> None:
     async def run() -> None:
         releases = Releases(home, prepared, ["--scores", str(home / "scores")])
-        queue = Queue(releases.respond, BUDGET, 1024, 60)
+        queue = Queue(releases.respond, BUDGET, 2048, 60)
         service = app.Service("dev", releases, queue, Clients({}, 1e9, 10**9), 0)
         serving = asyncio.create_task(cli.run_service(service, listener, Kept(home / "scored", 0)))
         await asyncio.to_thread(stop.wait)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
 
 
 def _ready(port: int) -> bool:

@@ -180,13 +180,14 @@ def online(
     model: Annotated[Path, typer.Option(help="ONNX model of the release")],
     release: Annotated[str, typer.Option(help="Commit to record in the files of scores")],
     scores: Annotated[Path, typer.Option(help="Folder for the scores of sampled faces")],
+    memory: Annotated[int, typer.Option(help="Descriptor of the memory of the service")],
     keep: Annotated[Path | None, typer.Option(help="Folder for sampled photographs")] = None,
 ) -> None:
     """Answer the online service by pipes. The service starts this command."""
-    from face_attributes.monitoring.online import answer_all, standard_streams
+    from face_attributes.monitoring.online import answer_all, shared_memory, standard_streams
 
     requests, answers = standard_streams()
-    answer_all(model, release, scores, keep, requests, answers)
+    answer_all(model, release, scores, keep, shared_memory(memory), requests, answers)
 
 
 @app.command(rich_help_panel=_TOOLS)

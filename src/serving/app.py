@@ -21,7 +21,7 @@ HEIGHT, WIDTH = 218, 178
 FILES = 16  # in a request
 LARGEST_FILE, LARGEST = 32 << 20, 64 << 20  # bytes of a photograph, and of a request
 _PIXELS = HEIGHT * WIDTH * 3
-_VERSION = "Inference-Header-Content-Length"
+_LENGTH = "Inference-Header-Content-Length"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Service:
             raise RefusedError(503, f"no release answers: {self.releases.problem}", 5)
         return release
 
-    def item(self, content: bytes, kind: str) -> Item:
+    def item(self, content: bytes | memoryview, kind: str) -> Item:
         """Return an item to ask about."""
         return Item(
             content, kind, secrets.token_hex(8), secrets.randbelow(1_000_000) < self.sample * 1_000_000
@@ -140,6 +140,12 @@ class ModelMetadata(BaseModel):
     outputs: list[TensorMetadata]
 
 
+class RequestParameters(BaseModel):
+    """The parameters of a request that mean something here; others are ignored."""
+
+    binary_data_output: bool = Field(default=False, description="Send the probabilities as binary data")
+
+
 class InputTensor(BaseModel):
     """Aligned faces, uint8 RGB."""
 
@@ -155,7 +161,7 @@ class InferenceRequest(BaseModel):
 
     id: str | None = Field(None, max_length=256)
     inputs: list[InputTensor] = Field(min_length=1, max_length=1)
-    parameters: dict[str, Any] = {}
+    parameters: RequestParameters = RequestParameters()
     outputs: list[dict[str, Any]] = Field([], max_length=8)
 
 
@@ -165,7 +171,8 @@ class OutputTensor(BaseModel):
     name: str
     datatype: str
     shape: list[int]
-    data: list[float]
+    data: list[float] | None = Field(default=None, description="Null if they follow as binary data")
+    parameters: dict[str, int] = {}
 
 
 class InferenceResponse(BaseModel):
@@ -177,7 +184,7 @@ class InferenceResponse(BaseModel):
     outputs: list[OutputTensor]
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     """Return the service, and refuse a request that a page of another site sent."""
     site = request.headers.get("sec-fetch-site", "same-origin")
     if site not in ("same-origin", "none"):
@@ -185,7 +192,7 @@ def service_of(request: Request) -> Service:
     return request.app.state.service
 
 
-def client_of(request: Request, service: Annotated[Service, Depends(service_of)]) -> str:
+async def client_of(request: Request, service: Annotated[Service, Depends(service_of)]) -> str:
     """Return the client of a request."""
     address = request.client.host if request.client else ""
     return service.clients.identify(request.headers.get("authorization", ""), address)
@@ -202,26 +209,26 @@ routes = APIRouter(responses=_REFUSALS)
 
 @routes.get("/healthz", tags=["health"])
 @routes.get("/v2/health/live", tags=["protocol"])
-def live(_: _Service) -> dict[str, bool]:
+async def live(_: _Service) -> dict[str, bool]:
     """Answer if the service runs."""
     return {"live": True}
 
 
 @routes.get("/readyz", tags=["health"])
 @routes.get("/v2/health/ready", tags=["protocol"])
-def ready(service: _Service) -> dict[str, bool]:
+async def ready(service: _Service) -> dict[str, bool]:
     """Answer if a release is ready to answer."""
     return {"ready": bool(service.release)}
 
 
 @routes.get("/v2/models/{name}/ready", tags=["protocol"])
-def model_ready(service: _Service, name: _Named) -> dict[str, Any]:
+async def model_ready(service: _Service, name: _Named) -> dict[str, Any]:
     """Answer if the model is ready to answer."""
     return {"name": name, "ready": bool(service.release)}
 
 
 @routes.get("/release", tags=["photographs"])
-def release(service: _Service, _: _Client) -> ReleaseAnswer:
+async def release(service: _Service, _: _Client) -> ReleaseAnswer:
     """Name the release that answers, its model, and its attributes."""
     current = service.release
     return ReleaseAnswer(
@@ -278,13 +285,13 @@ def _photograph(name: str, answer: Answer, release: Release) -> PhotographAnswer
 
 
 @routes.get("/v2", tags=["protocol"])
-def server(_: _Service) -> ServerMetadata:
+async def server(_: _Service) -> ServerMetadata:
     """Describe the server."""
     return ServerMetadata(name="visage", version="1", extensions=["binary_tensor_data"])
 
 
 @routes.get("/v2/models/{name}", tags=["protocol"])
-def metadata(service: _Service, _: _Client, name: _Named) -> ModelMetadata:
+async def metadata(service: _Service, _: _Client, name: _Named) -> ModelMetadata:
     """Describe the model."""
     outputs = TensorMetadata(
         name="probabilities", datatype="FP32", shape=[-1, len(service.release.model.attributes)]
@@ -301,6 +308,7 @@ def metadata(service: _Service, _: _Client, name: _Named) -> ModelMetadata:
 @routes.post(
     "/v2/models/{name}/infer",
     tags=["protocol"],
+    response_model=InferenceResponse,
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -308,32 +316,38 @@ def metadata(service: _Service, _: _Client, name: _Named) -> ModelMetadata:
         }
     },
 )
-async def infer(request: Request, service: _Service, client: _Client, name: _Named) -> InferenceResponse:
-    """Answer the attributes of aligned faces. The data of the tensor may be binary."""
+async def infer(request: Request, service: _Service, client: _Client, name: _Named) -> Response:
+    """Answer the attributes of aligned faces. The data of the tensors may be binary."""
     header, faces = _tensor(await request.body(), request.headers)
     service.clients.spend(client, len(faces))
-    answers = await service.queue.ask([service.item(face, "pixels") for face in faces])
+    items = [service.item(face, "pixels") for face in faces]
+    answers = await service.queue.ask(items)
+    while len({release.commit for _, release in answers}) > 1:
+        answers = await service.queue.ask(items)  # the release changed meanwhile; a tensor is of one model
     rows = [answer.faces[0].probabilities for answer, _ in answers]
-    return InferenceResponse(
-        model_name=name,
-        model_version=answers[0][1].commit,
-        id=header.id,
-        outputs=[
-            OutputTensor(
-                name="probabilities",
-                datatype="FP32",
-                shape=[len(rows), len(rows[0])],
-                data=[value for row in rows for value in row],
-            )
-        ],
+    release = answers[0][1]
+    tensor = OutputTensor(name="probabilities", datatype="FP32", shape=[len(rows), len(rows[0])])
+    binary = b""
+    if header.parameters.binary_data_output:
+        binary = b"".join(row.tobytes() for row in rows)
+        tensor.parameters = {"binary_data_size": len(binary)}
+    else:
+        tensor.data = [value for row in rows for value in row]
+    response = InferenceResponse(
+        model_name=name, model_version=release.commit, id=header.id, outputs=[tensor]
     )
+    content = response.model_dump_json(exclude_none=bool(binary)).encode()
+    if not binary:
+        return Response(content, media_type="application/json")
+    headers = {_LENGTH: str(len(content))}
+    return Response(content + binary, headers=headers, media_type="application/octet-stream")
 
 
-def _tensor(body: bytes, headers: Headers) -> tuple[InferenceRequest, list[bytes]]:
+def _tensor(body: bytes, headers: Headers) -> tuple[InferenceRequest, list[memoryview]]:
     """Return the request and the pixels of each face, from JSON or with binary data behind it."""
-    length = headers.get(_VERSION, "")
+    length = headers.get(_LENGTH, "")
     if length and (not length.isascii() or not length.isdigit() or int(length) > len(body)):
-        raise RefusedError(400, f"{_VERSION}: not the length of the JSON in this request")
+        raise RefusedError(400, f"{_LENGTH}: not the length of the JSON in this request")
     end = int(length) if length else len(body)
     try:
         header = InferenceRequest.model_validate_json(body[:end])
@@ -344,10 +358,10 @@ def _tensor(body: bytes, headers: Headers) -> tuple[InferenceRequest, list[bytes
     if shape != [HEIGHT, WIDTH, 3] or not 1 <= count <= LARGEST // _PIXELS:
         raise RefusedError(400, f"inputs: shape: must be [N, {HEIGHT}, {WIDTH}, 3], with N from 1")
     if length:
-        pixels = body[end:]
+        pixels = memoryview(body)[end:]
     else:
         try:
-            pixels = bytes(_flat(tensor.data or []))
+            pixels = memoryview(bytes(_flat(tensor.data or [])))
         except (ValueError, TypeError, RecursionError):
             raise RefusedError(400, "inputs: data: must be whole numbers from 0 to 255") from None
     if len(pixels) != count * _PIXELS:

@@ -19,6 +19,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+import uvloop
 
 from gitops import isolation
 from gitops.airflow import task_context
@@ -77,7 +78,8 @@ def serve(
     except OSError as error:
         print(f"error: {host}, port {port or settings.serving_port}: {error.strerror}", file=sys.stderr)
         raise SystemExit(1) from None
-    asyncio.run(run_service(service, listener, kept))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_service(service, listener, kept))
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,8 +1,8 @@
 """The items that wait for an answer, and the batches that are made of them.
 
-A batch starts as soon as the last one has ended, with as many of the waiting items as can be answered within
-the budget of latency, by the time that earlier items took. So a single client waits for nobody, and many
-clients share batches.
+A batch starts as soon as there are fewer than AHEAD of them, with as many of the waiting items as can be
+answered within the budget of latency, by the time that earlier items took. So a single client waits for
+nobody, and many clients share batches.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from serving.errors import RefusedError, WorkerError
-from serving.worker import Answer, Item, Model
+from serving.worker import AHEAD, ROOM, Answer, Item, Model
 
 LARGEST = 64  # items in a batch
 _WEIGHT = 0.2  # of the last batch in the mean time of an item
@@ -27,6 +27,7 @@ class Release:
 
 
 Respond = Callable[[Sequence[Item]], Awaitable[tuple[list[Answer], Release]]]
+_Waiting = tuple[Item, asyncio.Future[tuple[Answer, Release]]]
 
 
 class Queue:
@@ -51,9 +52,10 @@ class Queue:
         self._budget = budget
         self._capacity = capacity
         self._patience = patience
-        self._items: deque[tuple[Item, asyncio.Future[tuple[Answer, Release]]]] = deque()
+        self._items: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._seconds = budget / LARGEST  # of an item
+        self._ended = 0.0  # when the last batch was answered
 
     @property
     def waiting(self) -> int:
@@ -75,7 +77,7 @@ class Queue:
         self._arrived.set()
         try:
             async with asyncio.timeout(self._patience):
-                return [await future for future in futures]
+                return await asyncio.gather(*futures)
         except TimeoutError:
             raise RefusedError(503, f"no answer within {self._patience:g} s; try again", 1) from None
         finally:
@@ -84,33 +86,45 @@ class Queue:
 
     async def run(self) -> None:
         """Answer items, for ever."""
-        while True:
-            await self._arrived.wait()
-            batch = self._batch()
-            if not batch:
-                self._arrived.clear()
-                continue
-            start = monotonic()
-            try:
-                answers, release = await self._respond([item for item, _ in batch])
-            except (RefusedError, WorkerError) as error:
-                refusal = (
-                    error if isinstance(error, RefusedError) else RefusedError(503, f"{error}; try again", 1)
-                )
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(refusal)
-                continue
-            self._seconds += _WEIGHT * ((monotonic() - start) / len(batch) - self._seconds)
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result((answer, release))
+        turns = asyncio.Semaphore(AHEAD)
+        async with asyncio.TaskGroup() as batches:
+            while True:
+                await self._arrived.wait()
+                await turns.acquire()
+                batch = self._batch()
+                if not batch:
+                    self._arrived.clear()
+                    turns.release()
+                    continue
+                batches.create_task(self._answer(batch)).add_done_callback(lambda _: turns.release())
 
-    def _batch(self) -> list[tuple[Item, asyncio.Future[tuple[Answer, Release]]]]:
+    async def _answer(self, batch: Sequence[_Waiting]) -> None:
+        start = monotonic()
+        try:
+            answers, release = await self._respond([item for item, _ in batch])
+        except (RefusedError, WorkerError) as error:
+            refusal = (
+                error if isinstance(error, RefusedError) else RefusedError(503, f"{error}; try again", 1)
+            )
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(refusal)
+            return
+        end = monotonic()
+        # The batch before this one may have taken a part of the time
+        seconds = (end - max(start, self._ended)) / len(batch)
+        self._ended = end
+        self._seconds += _WEIGHT * (seconds - self._seconds)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result((answer, release))
+
+    def _batch(self) -> list[_Waiting]:
         size = min(LARGEST, max(1, int(self._budget / self._seconds)))
-        batch = []
-        while self._items and len(batch) < size:
+        batch, room = [], ROOM
+        while self._items and len(batch) < size and len(self._items[0][0].content) <= room:
             item, future = self._items.popleft()
             if not future.done():  # nobody waits for it any longer
                 batch.append((item, future))
+                room -= len(item.content)
         return batch

@@ -56,7 +56,7 @@ class Releases:
         self._bundle = bundle
         self._prepare = prepare
         self._options = options
-        self._answering = asyncio.Lock()
+        self._changing = asyncio.Lock()
         self._worker: Worker | None = None
         self._prepared: tuple[AbstractContextManager[Prepared], Prepared] | None = None
         self._failed: tuple[str, float] = ("", 0.0)
@@ -81,28 +81,31 @@ class Releases:
             WorkerError: The process ended. Another one is being started.
 
         """
-        async with self._answering:
+        async with self._changing:
             worker, release = self._worker, self._release
-            if worker is None or release is None:
-                raise RefusedError(503, f"no release answers: {self.problem}", 5)
-            try:
-                return await worker.answer(items), release
-            except WorkerError as error:
-                log.error("Release %s: %s; starting it again.", release.commit[:12], error)
-                await self._restart(release.commit)
-                raise
-
-    async def _restart(self, commit: str) -> None:
-        assert self._prepared is not None
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.kill()
+        if worker is None or release is None:
+            raise RefusedError(503, f"no release answers: {self.problem}", 5)
         try:
-            self._worker = await self._start(commit, self._prepared[1])
-            self._release = Release(commit, self._worker.model)
+            return await worker.answer(items), release
         except WorkerError as error:
-            self._release, self.problem = None, str(error)
-            self._failed = commit, asyncio.get_running_loop().time()
+            await self._restart(worker, release.commit, error)
+            raise
+
+    async def _restart(self, dead: Worker, commit: str, error: WorkerError) -> None:
+        async with self._changing:
+            if self._worker is not dead:
+                return
+            log.error("Release %s: %s; starting it again.", commit[:12], error)
+            assert self._prepared is not None
+            self._worker = None
+            dead.kill()
+            await dead.stop()
+            try:
+                self._worker = await self._start(commit, self._prepared[1])
+                self._release = Release(commit, self._worker.model)
+            except WorkerError as failure:
+                self._release, self.problem = None, str(failure)
+                self._failed = commit, asyncio.get_running_loop().time()
 
     async def watch(self) -> None:
         """Serve the release that release.json names, for ever."""
@@ -163,7 +166,7 @@ class Releases:
         prepared: tuple[AbstractContextManager[Prepared], Prepared] | None,
     ) -> None:
         # A batch that has started is answered by the release that it started with
-        async with self._answering:
+        async with self._changing:
             old, old_prepared = self._worker, self._prepared
             self._worker, self._prepared = worker, prepared
             self._release = Release(commit, worker.model) if commit and worker else None

@@ -4,26 +4,32 @@ The messages are described in that module.
 """
 
 import asyncio
-import contextlib
 import fcntl
 import json
+import math
+import mmap
 import os
 import signal
 import sys
+import tempfile
+from array import array
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ValidationError
 
 from gitops.isolation import Isolated
 from serving.errors import WorkerError
 
+AHEAD = 2  # batches that a process may have: it takes one up while the answers of the other are sent
+ROOM = (32 << 20) + 4096  # bytes of the contents of a batch
 _LENGTH = 8  # bytes
 _LARGEST = 64 << 20  # bytes of an answer
-_PIPE = 1 << 20  # bytes, the most that a user may ask for by default
 _START, _ANSWER, _STOP = 60.0, 60.0, 30.0  # seconds
+_NO_ANSWER = "its process sent a message that is no answer"
 
 
 @dataclass(frozen=True)
@@ -31,52 +37,101 @@ class Item:
     """A photograph, or the pixels of an aligned face, to answer.
 
     Attributes:
-        content: A file's content; or uint8 RGB (218, 178, 3).
+        content: A file's content; or uint8 RGB (218, 178, 3). At most ROOM bytes.
         kind: `photograph` or `pixels`.
         name: The id of the item in files of scores.
         sampled: Whether the answer goes to the files of scores.
 
     """
 
-    content: bytes
+    content: bytes | memoryview
     kind: str
     name: str
     sampled: bool
 
 
-class Face(BaseModel):
+@dataclass(frozen=True)
+class Face:
     """A face of an item; `box` and `score` are None for an item that came aligned."""
 
     box: tuple[float, float, float, float] | None
     score: float | None
-    probabilities: list[float]
+    probabilities: "array[float]"
 
 
-class Answer(BaseModel):
+@dataclass(frozen=True)
+class Answer:
     """The faces of an item, or the reason why it cannot be used."""
 
-    faces: list[Face] = []
+    faces: tuple[Face, ...] = ()
+    error: str | None = None
+
+
+class _Place(BaseModel):
+    box: tuple[float, float, float, float] | None
+    score: float | None
+
+
+class _Described(BaseModel):
+    faces: list[_Place] = []
     error: str | None = None
 
 
 class _Answers(BaseModel):
-    answers: list[Answer]
+    answers: list[_Described]
 
 
 class Model(BaseModel):
     """The model of a worker, as its first message describes it."""
 
-    format: int
+    format: Literal[1]
     model_sha256: str
     attributes: list[str]
     thresholds: list[float]
 
 
-class Worker:
-    """A running process. One request at a time."""
+class Memory:
+    """Memory that this process writes contents to, and the worker reads: a part for each batch."""
 
-    def __init__(self, process: asyncio.subprocess.Process, model: Model) -> None:
+    def __init__(self) -> None:
+        size = AHEAD * ROOM
+        if sys.platform == "linux":
+            self.descriptor = os.memfd_create("visage-serving", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            os.ftruncate(self.descriptor, size)
+            # Otherwise the code of a release could shrink it, and this process would end at its next write
+            seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
+        else:
+            with tempfile.TemporaryFile() as file:
+                file.truncate(size)
+                self.descriptor = os.dup(file.fileno())
+        self._map = mmap.mmap(self.descriptor, size)
+        self.free = deque(range(AHEAD))
+
+    def put(self, part: int, contents: Sequence[bytes | memoryview]) -> list[int]:
+        """Write contents to a part, and return where each of them starts."""
+        starts, start = [], part * ROOM
+        for content in contents:
+            self._map[start : start + len(content)] = content
+            starts.append(start)
+            start += len(content)
+        return starts
+
+    def close(self) -> None:
+        """Give the memory back; the worker keeps its own view of it."""
+        self._map.close()
+        os.close(self.descriptor)
+
+
+class Worker:
+    """A running process. It takes up to AHEAD requests, and answers them in turn."""
+
+    def __init__(self, process: asyncio.subprocess.Process, model: Model, memory: Memory) -> None:
         self._process = process
+        self._memory = memory
+        self._turns = asyncio.Semaphore(AHEAD)
+        # Both let tasks in by the order in which they came, so each task gets the answer to its own request
+        self._sending, self._receiving = asyncio.Lock(), asyncio.Lock()
         self.model = model
 
     @property
@@ -96,20 +151,23 @@ class Worker:
             WorkerError: It ends, takes too long, or is another program.
 
         """
+        memory = Memory()
+        program = (*place.prefix, sys.executable, "-P", "-m", "face_attributes", "online")
         process = await asyncio.create_subprocess_exec(
-            *(*place.prefix, sys.executable, "-P", "-m", "face_attributes", "online", *arguments),
+            *(*program, *arguments, f"--memory={memory.descriptor}"),
             cwd=checkout,
             env=dict(place.variables),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            pass_fds=(memory.descriptor,),
             start_new_session=True,
         )
-        _widen(process)
         try:
             async with asyncio.timeout(_START):
-                return cls(process, Model.model_validate(await _receive(process)))
+                return cls(process, Model.model_validate_json(await _receive(process)), memory)
         except BaseException as error:
             _kill(process)
+            memory.close()
             if isinstance(error, TimeoutError):
                 raise WorkerError(f"its process did not start within {_START:.0f} s") from None
             if isinstance(error, ValidationError):
@@ -117,41 +175,74 @@ class Worker:
             raise
 
     async def answer(self, items: Sequence[Item]) -> list[Answer]:
-        """Return the answer to each item.
+        """Return the answer to each item. Their contents have at most ROOM bytes together.
 
         Raises:
             WorkerError: The process ended.
 
         """
+        async with self._turns:
+            part = self._memory.free.popleft()
+            try:
+                async with self._sending:
+                    await self._send(items, part)
+                async with self._receiving:
+                    return await self._answers(len(items))
+            finally:
+                self._memory.free.append(part)
+
+    async def _send(self, items: Sequence[Item], part: int) -> None:
+        starts = self._memory.put(part, [item.content for item in items])
         described = [
-            {"kind": item.kind, "id": item.name, "bytes": len(item.content), "sampled": item.sampled}
-            for item in items
+            {
+                "kind": item.kind,
+                "id": item.name,
+                "start": start,
+                "bytes": len(item.content),
+                "sampled": item.sampled,
+            }
+            for item, start in zip(items, starts, strict=True)
         ]
-        header = json.dumps({"items": described}).encode()
+        request = json.dumps({"items": described}).encode()
         stdin = self._process.stdin
         assert stdin is not None
         try:
-            stdin.write(len(header).to_bytes(_LENGTH) + header)
-            stdin.writelines(item.content for item in items)
+            stdin.write(len(request).to_bytes(_LENGTH) + request)
             await stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
-            raise WorkerError(await self._end()) from None
+            raise WorkerError(_ended(await self._process.wait())) from None
+
+    async def _answers(self, count: int) -> list[Answer]:
         try:
             async with asyncio.timeout(_ANSWER):
-                answers = _Answers.model_validate(await _receive(self._process)).answers
+                answers = _Answers.model_validate_json(await _receive(self._process)).answers
+                numbers = array("f", await _receive(self._process))
         except TimeoutError:
             _kill(self._process)
             raise WorkerError(f"its process took longer than {_ANSWER:.0f} s") from None
-        except ValidationError:
+        except ValueError:
             _kill(self._process)
-            raise WorkerError("its process sent a message that is no answer") from None
-        if len(answers) != len(items):
+            raise WorkerError(_NO_ANSWER) from None
+        width, faces = len(self.model.attributes), sum(len(answer.faces) for answer in answers)
+        if len(answers) != count or len(numbers) != faces * width or not math.isfinite(sum(numbers)):
             _kill(self._process)
-            raise WorkerError(f"its process sent {len(answers)} answers to {len(items)} items")
-        return answers
+            raise WorkerError(_NO_ANSWER)
+        rows = iter(range(0, len(numbers), width))
+        return [
+            Answer(
+                tuple(
+                    Face(face.box, face.score, numbers[(row := next(rows)) : row + width])
+                    for face in answer.faces
+                ),
+                answer.error,
+            )
+            for answer in answers
+        ]
 
     async def stop(self) -> None:
-        """Let the process write its samples and end."""
+        """Answer the requests that were sent, and let the process write its samples and end."""
+        for _ in range(AHEAD):
+            await self._turns.acquire()
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -160,37 +251,23 @@ class Worker:
         except TimeoutError:
             _kill(self._process)
             await self._process.wait()
+        self._memory.close()
 
     def kill(self) -> None:
         """End the process at once."""
         _kill(self._process)
 
-    async def _end(self) -> str:
-        return _ended(await self._process.wait())
 
-
-def _widen(process: asyncio.subprocess.Process) -> None:
-    """Let a pipe take several photographs at once, if the system can do that; by default it takes 64 KiB."""
-    assert process.stdin is not None
-    pipe = process.stdin.get_extra_info("pipe")
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(PermissionError):  # the user has too many large pipes already
-            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
-
-
-async def _receive(process: asyncio.subprocess.Process) -> Any:
+async def _receive(process: asyncio.subprocess.Process) -> bytes:
     assert process.stdout is not None
     try:
         length = int.from_bytes(await process.stdout.readexactly(_LENGTH))
         if length > _LARGEST:
             _kill(process)
-            raise WorkerError("its process sent a message that is no answer")
-        return json.loads(await process.stdout.readexactly(length))
+            raise WorkerError(_NO_ANSWER)
+        return await process.stdout.readexactly(length)
     except asyncio.IncompleteReadError:
         raise WorkerError(_ended(await process.wait())) from None
-    except ValueError:
-        _kill(process)
-        raise WorkerError("its process sent a message that is no answer") from None
 
 
 def _ended(status: int) -> str:

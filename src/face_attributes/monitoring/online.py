@@ -1,21 +1,23 @@
-"""Answer the online service: photographs come in by one pipe, the answers of the model leave by another.
+"""Answer the online service: photographs come in shared memory, the answers of the model leave by a pipe.
 
 The service starts this command in the checkout of the release that it serves, so each release answers with
 its own code. A message is eight bytes with the length of a JSON document, and the document. A request names
-its items, and the bytes of the items follow:
+its items, and where their bytes are in the memory:
 
-    {"items": [{"kind": "photograph", "id": "...", "bytes": 20431, "sampled": true}, ...]}
+    {"items": [{"kind": "photograph", "id": "...", "start": 0, "bytes": 20431, "sampled": true}, ...]}
 
 `pixels` are those of an aligned face, uint8 RGB (218, 178, 3). The first message describes the model. Then
-each request gets one message, with an answer for each item:
+each request gets two messages, and after them the service may write to that part of the memory again. The
+first one has an answer for each item, and the second one the probabilities, float32, a row for each face:
 
-    {"answers": [{"faces": [{"box": [...], "score": 0.99, "probabilities": [...]}]}, {"error": "..."}]}
+    {"answers": [{"faces": [{"box": [...], "score": 0.99}]}, {"error": "..."}]}
 
 Sampled faces are written to files of scores like those of batches, under `date=<day>`. The photographs of
 such a file are kept in the folder of its name under `keep`, if there is one.
 """
 
 import json
+import mmap
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -42,11 +44,17 @@ FORMAT = 1
 _LENGTH = 8  # bytes
 _ROWS, _SECONDS = 1000, 60.0  # after which sampled rows are written
 
-Item = tuple[dict[str, Any], bytes]
+Item = tuple[dict[str, Any], bytes | memoryview]
 
 
 def answer_all(
-    model: Path, release: str, scores: Path, keep: Path | None, requests: BinaryIO, answers: BinaryIO
+    model: Path,
+    release: str,
+    scores: Path,
+    keep: Path | None,
+    memory: memoryview,
+    requests: BinaryIO,
+    answers: BinaryIO,
 ) -> None:
     """Answer requests until they end, and write the rows that were sampled.
 
@@ -55,6 +63,7 @@ def answer_all(
         release: The commit that the model belongs to.
         scores: The folder of the files of scores.
         keep: The folder for sampled photographs; without it none is kept.
+        memory: Where the bytes of items are.
         requests: Where messages come from.
         answers: Where messages go.
 
@@ -63,23 +72,31 @@ def answer_all(
         ModelError: The file is not a model.
 
     """
-    loaded = Model(model)
+    # By itself, ONNX Runtime takes a thread for each core of the machine, even if a container may use two
+    loaded = Model(model, threads=cpu_count())
     samples = Samples(Scorer(scores, loaded, release, "auto"), scores, keep)
-    _send(
-        answers,
-        {
-            "format": FORMAT,
-            "model_sha256": loaded.sha256,
-            "attributes": list(loaded.attributes),
-            "thresholds": loaded.thresholds.tolist(),
-        },
-    )
+    description = {
+        "format": FORMAT,
+        "model_sha256": loaded.sha256,
+        "attributes": list(loaded.attributes),
+        "thresholds": loaded.thresholds.tolist(),
+    }
+    _send(answers, _json(description))
     with ThreadPoolExecutor(cpu_count()) as pool:
-        while (items := _receive(requests)) is not None:
+        while (items := _receive(requests, memory)) is not None:
             found = list(pool.map(_faces, items))
-            _send(answers, {"answers": _answers(loaded, found)})
+            _send(
+                answers,
+                _json({"answers": [_answer(faces) for faces in found]}),
+                _probabilities(loaded, found),
+            )
             samples.add(items, found)
     samples.write()
+
+
+def shared_memory(descriptor: int) -> memoryview:
+    """Return the memory of the service."""
+    return memoryview(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ))
 
 
 def standard_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -89,56 +106,53 @@ def standard_streams() -> tuple[BinaryIO, BinaryIO]:
     return sys.stdin.buffer, answers
 
 
-def _receive(requests: BinaryIO) -> list[Item] | None:
+def _receive(requests: BinaryIO, memory: memoryview) -> list[Item] | None:
     length = requests.read(_LENGTH)
     if not length:
         return None
-    described = json.loads(_exactly(requests, int.from_bytes(length)))["items"]
-    return [(item, _exactly(requests, item["bytes"])) for item in described]
-
-
-def _exactly(stream: BinaryIO, count: int) -> bytes:
-    content = stream.read(count)
-    if len(content) < count:
+    document = requests.read(int.from_bytes(length))
+    if len(document) < int.from_bytes(length):
         raise DataError("the service ended in the middle of a message")
-    return content
+    items = []
+    for item in json.loads(document)["items"]:
+        content = memory[item["start"] : item["start"] + item["bytes"]]
+        # The service may overwrite the memory as soon as it has the answers
+        lasting = item["sampled"] or item["kind"] == "photograph"
+        items.append((item, bytes(content) if lasting else content))
+    return items
 
 
-def _send(stream: BinaryIO, document: dict[str, Any]) -> None:
-    content = json.dumps(document, allow_nan=False).encode()
-    stream.write(len(content).to_bytes(_LENGTH) + content)
+def _send(stream: BinaryIO, *messages: bytes) -> None:
+    for message in messages:
+        stream.write(len(message).to_bytes(_LENGTH) + message)
     stream.flush()
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, allow_nan=False).encode()
 
 
 def _faces(item: Item) -> list[AlignedFace] | ImageError:
     described, content = item
     try:
         if described["kind"] == "photograph":
-            return faces_of(content, "auto")
+            return faces_of(bytes(content), "auto")
         return [AlignedFace(np.frombuffer(content, np.uint8).reshape(HEIGHT, WIDTH, 3))]
     except ImageError as error:
         return error
 
 
-def _answers(model: Model, found: list[list[AlignedFace] | ImageError]) -> list[dict[str, Any]]:
+def _answer(faces: list[AlignedFace] | ImageError) -> dict[str, Any]:
+    if isinstance(faces, ImageError):
+        return {"error": str(faces)}
+    places = [face.found for face in faces]
+    return {"faces": [{"box": place and list(place.box), "score": place and place.score} for place in places]}
+
+
+def _probabilities(model: Model, found: list[list[AlignedFace] | ImageError]) -> bytes:
     pixels = [face.pixels for faces in found if not isinstance(faces, ImageError) for face in faces]
     batches = [np.stack(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
-    probabilities = (row for batch in batches for row in model.predict(batch))
-    return [
-        {"error": str(faces)}
-        if isinstance(faces, ImageError)
-        else {
-            "faces": [
-                {
-                    "box": face.found and list(face.found.box),
-                    "score": face.found and face.found.score,
-                    "probabilities": next(probabilities).tolist(),
-                }
-                for face in faces
-            ]
-        }
-        for faces in found
-    ]
+    return b"".join(model.predict(batch).astype("=f4").tobytes() for batch in batches)
 
 
 class Samples:
@@ -156,7 +170,7 @@ class Samples:
         """Add the faces of the sampled items. A photograph that was refused has none."""
         for (item, content), faces in zip(items, found, strict=True):
             if item["sampled"] and not isinstance(faces, ImageError):
-                self._add(item["id"], content if item["kind"] == "photograph" else None, faces)
+                self._add(item["id"], bytes(content) if item["kind"] == "photograph" else None, faces)
         if self._rows and (len(self._rows) >= _ROWS or monotonic() - self._since > _SECONDS):
             self.write()
 
