@@ -44,8 +44,10 @@ from gitops.release import serving as serving_file
 from serving import app, cli
 from serving.clients import Clients
 from serving.kept import Kept
+from serving.others import Others
 from serving.queue import Queue
 from serving.releases import Prepare, Prepared, Releases
+from serving.search import Search
 from tests.support.scenes import Place, scene
 
 CLIENTS = (1, 8, 64)
@@ -190,7 +192,7 @@ def _service() -> Iterator[int]:
 
     @contextmanager
     def prepared(_: str) -> Iterator[Prepared]:
-        with cli.isolate(Path(__file__).parents[1], MODEL.resolve(), home) as release:
+        with cli.isolate(Path(__file__).parents[1], MODEL.resolve(), (home / "scores",)) as release:
             yield replace(release, place=replace(release.place, prefix=(*release.place.prefix, *pinned)))
 
     with (
@@ -215,7 +217,8 @@ def _run(home: Path, prepared: Prepare, listener: socket.socket, stop: threading
     async def run() -> None:
         releases = Releases(home, prepared, ["--scores", str(home / "scores")])
         queue = Queue(releases.respond, BUDGET, 2048, 60)
-        service = app.Service("dev", releases, queue, Clients({}, 1e9, 10**9), 0)
+        clients, others = Clients({}, 1e9, 10**9), Others(dict, prepared)
+        service = app.Service("dev", releases, queue, clients, 0, others, Search(home, releases), "")
         serving = asyncio.create_task(cli.run_service(service, listener, Kept(home / "scored", 0)))
         await asyncio.to_thread(stop.wait)
         serving.cancel()

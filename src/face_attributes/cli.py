@@ -1,5 +1,6 @@
 """The command line: a command for each stage, and commands for scoring, monitoring and data."""
 
+import json
 import logging
 import os
 import sys
@@ -173,6 +174,24 @@ def score(
     scored, bad = run(folder, model, out, release, quarantine, summary, align)
     _print_bad(bad)
     print(f"score: {scored} faces in {out}, {len(bad)} unusable")
+
+
+@app.command(rich_help_panel=_TOOLS)
+def search(
+    scores: Annotated[Path, typer.Argument(help="Folder of scores, such as the environment's scores/")],
+    has: Annotated[
+        list[str] | None, typer.Option(help="Attribute that a face shows; may be repeated")
+    ] = None,
+    lacks: Annotated[list[str] | None, typer.Option(help="Attribute that it does not show")] = None,
+    photographs: Annotated[
+        Path | None, typer.Option(help="Folder of the photographs", show_default="scored/ beside the scores")
+    ] = None,
+    most: Annotated[int, typer.Option(help="Faces to print", min=1, max=1000)] = 24,
+) -> None:
+    """Print the newest scored faces with some attributes and without others, as JSON."""
+    from face_attributes.monitoring.search import search as run
+
+    print(json.dumps(run(scores, photographs or scores.parent / "scored", has or (), lacks or (), most)))
 
 
 @app.command(rich_help_panel=_TOOLS, hidden=True)

@@ -4,24 +4,30 @@ import secrets
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, File, Path, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, File, Path, Query, Request, Response, UploadFile
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.datastructures import Headers
 
-from serving.clients import Clients
+from gitops.model.evaluation import Evaluation
+from serving import page
+from serving.clients import Client, Clients
 from serving.errors import RefusedError
 from serving.limits import Bounded
+from serving.others import Others
 from serving.queue import Queue, Release
 from serving.releases import Releases
+from serving.search import Search, SearchAnswer
 from serving.worker import Answer, Item
 
 NAME = "face_attributes"  # of the model, in the protocol
 HEIGHT, WIDTH = 218, 178
 FILES = 16  # in a request
+EXPLAINED = 8  # photographs that an explanation, a comparison or a search counts as
 LARGEST_FILE, LARGEST = 32 << 20, 64 << 20  # bytes of a photograph, and of a request
 _PIXELS = HEIGHT * WIDTH * 3
 _LENGTH = "Inference-Header-Content-Length"
+_NO_NAMES: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,9 @@ class Service:
         queue: Answers items.
         clients: Knows who may ask.
         sample: The share of answers that goes to the files of scores.
+        others: Knows other releases, to compare with.
+        search: Searches scored images.
+        colors: The style sheet with the colors of the environment.
 
     """
 
@@ -42,6 +51,9 @@ class Service:
     queue: Queue
     clients: Clients
     sample: float
+    others: Others
+    search: Search
+    colors: str
 
     @property
     def release(self) -> Release:
@@ -58,9 +70,8 @@ class Service:
 
     def item(self, content: bytes | memoryview, kind: str) -> Item:
         """Return an item to ask about."""
-        return Item(
-            content, kind, secrets.token_hex(8), secrets.randbelow(1_000_000) < self.sample * 1_000_000
-        )
+        sampled = secrets.randbelow(1_000_000) < self.sample * 1_000_000
+        return Item(content, kind, secrets.token_hex(8), sampled)
 
 
 class Problem(BaseModel):
@@ -78,11 +89,19 @@ class Attribute(BaseModel):
 
 
 class FaceAnswer(BaseModel):
-    """A face; `box` (left, top, right, bottom, in pixels) and `score` are null for an aligned photograph."""
+    """A face; `box` (left, top, right, bottom, in pixels) and `score` are null for an aligned photograph.
+
+    `light` is the slice of the release's evaluation that the face belongs to by its brightness. `picture`, a
+    JPEG in base64, and `maps` are there if the request asked for an explanation. A map has rows of numbers:
+    how many percent the probability changes when that part of the picture is covered.
+    """
 
     box: tuple[float, float, float, float] | None
     score: float | None
+    light: str | None = None
     attributes: dict[str, Attribute]
+    picture: str | None = None
+    maps: dict[str, list[list[int]]] | None = None
 
 
 class PhotographAnswer(BaseModel):
@@ -105,13 +124,21 @@ class Prediction(BaseModel):
 
 
 class ReleaseAnswer(BaseModel):
-    """The release that answers."""
+    """The release that answers, and its evaluation on images that no training saw."""
 
     environment: str
     release: str
     model_sha256: str
     attributes: list[str]
     problem: str | None = Field(description="Why the declared release does not answer, if it does not")
+    evaluation: Evaluation | None
+
+
+class OtherRelease(BaseModel):
+    """A release that main declares, and the environments for which it does so."""
+
+    release: str
+    environments: list[str]
 
 
 class ServerMetadata(BaseModel):
@@ -192,14 +219,24 @@ async def service_of(request: Request) -> Service:
     return request.app.state.service
 
 
-async def client_of(request: Request, service: Annotated[Service, Depends(service_of)]) -> str:
+async def client_of(request: Request, service: Annotated[Service, Depends(service_of)]) -> Client:
     """Return the client of a request."""
     address = request.client.host if request.client else ""
     return service.clients.identify(request.headers.get("authorization", ""), address)
 
 
 _Service = Annotated[Service, Depends(service_of)]
-_Client = Annotated[str, Depends(client_of)]
+
+
+async def searcher_of(client: Annotated[Client, Depends(client_of)]) -> Client:
+    """Return the client of a request for what others sent."""
+    if not client.search:
+        raise RefusedError(403, "your token has no right to search; its line needs the word search")
+    return client
+
+
+_Client = Annotated[Client, Depends(client_of)]
+_Searcher = Annotated[Client, Depends(searcher_of)]
 _Named = Annotated[str, Path(pattern=f"^{NAME}$")]
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem} for status in (400, 401, 403, 404, 408, 413, 422, 429, 503)
@@ -237,6 +274,7 @@ async def release(service: _Service, _: _Client) -> ReleaseAnswer:
         model_sha256=current.model.model_sha256,
         attributes=current.model.attributes,
         problem=service.releases.problem,
+        evaluation=service.releases.evaluation,
     )
 
 
@@ -250,7 +288,7 @@ async def predict(
     if len(files) > FILES:
         raise RefusedError(413, f"{len(files)} files, more than {FILES}")
     contents = [await file.read(LARGEST_FILE + 1) for file in files]
-    service.clients.spend(client, len(files))
+    service.clients.spend(client.name, len(files))
     answers = await service.queue.ask([service.item(content, "photograph") for content in contents])
     return Prediction(
         photographs=[
@@ -260,12 +298,57 @@ async def predict(
     )
 
 
+@routes.post("/explain", tags=["photographs"])
+async def explain(
+    service: _Service, client: _Client, file: Annotated[UploadFile, File(description="A photograph")]
+) -> PhotographAnswer:
+    """Answer a photograph as /predict does, with a map for each attribute of each face."""
+    content = await file.read(LARGEST_FILE + 1)
+    service.clients.spend(client.name, EXPLAINED)
+    item = Item(content, "photograph", "", sampled=False, explained=True)
+    ((answer, release),) = await service.queue.ask([item])
+    return _photograph(file.filename or "", answer, release)
+
+
+@routes.get("/releases", tags=["photographs"])
+async def releases(service: _Service, _: _Client) -> list[OtherRelease]:
+    """List the releases to compare with."""
+    found = await service.others.releases()
+    return [OtherRelease(release=commit, environments=list(names)) for commit, names in found.items()]
+
+
+@routes.post("/compare", tags=["photographs"])
+async def compare(
+    service: _Service,
+    client: _Client,
+    release: Annotated[str, Query(pattern="^[0-9a-f]{40}$", description="One of /releases")],
+    file: Annotated[UploadFile, File(description="A photograph")],
+) -> PhotographAnswer:
+    """Answer a photograph by another release. The first answer waits until that release has started."""
+    content = await file.read(LARGEST_FILE + 1)
+    service.clients.spend(client.name, EXPLAINED)
+    (answer,), by = await service.others.answer(release, [Item(content, "photograph", "", sampled=False)])
+    return _photograph(file.filename or "", answer, by)
+
+
+@routes.get("/search", tags=["photographs"])
+async def search(
+    service: _Service,
+    client: _Searcher,
+    has: Annotated[list[str], Query(max_length=8, description="Attributes of a face")] = _NO_NAMES,
+    lacks: Annotated[list[str], Query(max_length=8, description="Attributes that it has not")] = _NO_NAMES,
+    most: Annotated[int, Query(ge=1, le=100)] = 24,
+) -> SearchAnswer:
+    """Search the scored images of this environment, the newest first."""
+    service.clients.spend(client.name, EXPLAINED)
+    return await service.search(has, lacks, most)
+
+
 def _photograph(name: str, answer: Answer, release: Release) -> PhotographAnswer:
     model = release.model
     faces = [
         FaceAnswer(
-            box=face.box,
-            score=face.score,
+            **face.place.model_dump(),
             attributes={
                 attribute: Attribute(probability=value, threshold=threshold, present=value >= threshold)
                 for attribute, value, threshold in zip(
@@ -319,7 +402,7 @@ async def metadata(service: _Service, _: _Client, name: _Named) -> ModelMetadata
 async def infer(request: Request, service: _Service, client: _Client, name: _Named) -> Response:
     """Answer the attributes of aligned faces. The data of the tensors may be binary."""
     header, faces = _tensor(await request.body(), request.headers)
-    service.clients.spend(client, len(faces))
+    service.clients.spend(client.name, len(faces))
     items = [service.item(face, "pixels") for face in faces]
     answers = await service.queue.ask(items)
     while len({release.commit for _, release in answers}) > 1:
@@ -391,6 +474,7 @@ def make(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.include_router(routes)
+    page.add(app, service.environment, service.colors)
     app.add_middleware(Bounded, largest=LARGEST)
 
     @app.exception_handler(RefusedError)

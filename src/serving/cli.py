@@ -5,6 +5,7 @@ The environment's settings and folders come from the variables that its Airflow 
 
 import asyncio
 import ipaddress
+import json
 import logging
 import os
 import signal
@@ -24,15 +25,21 @@ import uvloop
 from gitops import isolation
 from gitops.airflow import task_context
 from gitops.errors import GitopsError
+from gitops.git.repository import Repository
 from gitops.git.workspace import workspace
 from gitops.model import download
+from gitops.paths import MAIN
 from gitops.release.settings import Settings
+from gitops.release.state import ReleaseState
+from gitops.text import brand
 from serving import app as web
 from serving.clients import Clients, read_tokens
 from serving.kept import Kept
 from serving.limits import BoundedProtocol
+from serving.others import Others
 from serving.queue import Queue
 from serving.releases import Prepare, Prepared, Releases
+from serving.search import Search
 
 TOKENS = "VISAGE_SERVING_TOKENS"
 _STORAGE = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"
@@ -71,7 +78,17 @@ def serve(
     releases = Releases(Path(storage) / "release", prepare(home), ["--scores", str(home / "scores"), *keep])
     queue = Queue(releases.respond, settings.serving_budget_ms / 1000, settings.serving_queue, _PATIENCE)
     clients = Clients(tokens, settings.serving_rate, max(web.FILES, round(10 * settings.serving_rate)))
-    service = web.Service(environment, releases, queue, clients, settings.serving_sample)
+    others = Others(lambda: declared(Path(storage) / "release"), prepare(home, answers=False))
+    service = web.Service(
+        environment,
+        releases,
+        queue,
+        clients,
+        settings.serving_sample,
+        others,
+        Search(home, releases),
+        brand.css(theme()),
+    )
     kept = Kept(home / "scored", settings.serving_keep_days)
     try:
         listener = listen(host, port or settings.serving_port)
@@ -114,8 +131,16 @@ async def run_service(service: web.Service, listener: socket.socket, kept: Kept)
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
-    parts = (server.serve([listener]), service.releases.watch(), service.queue.run(), kept.expire())
-    tasks = [asyncio.create_task(part) for part in parts]
+    tasks = [
+        asyncio.create_task(part)
+        for part in (
+            server.serve([listener]),
+            service.releases.watch(),
+            service.queue.run(),
+            service.others.expire(),
+            kept.expire(),
+        )
+    ]
     try:
         # If one of them fails, the service ends, and whoever runs it starts it again
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -125,20 +150,54 @@ async def run_service(service: web.Service, listener: socket.socket, kept: Kept)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await service.others.close()
         await service.releases.close()
 
 
-def prepare(home: Path) -> Prepare:
-    """Return a function that fetches and checks out a release."""
+def theme() -> object:
+    """Return the theme of the environment's Airflow."""
+    try:
+        return json.loads(os.environ.get("AIRFLOW__API__THEME", "{}"))
+    except ValueError:
+        return {}
+
+
+def declared(bundle: Path) -> dict[str, list[str]]:
+    """Return the releases that main declares and that may run, each with the names of its environments.
+
+    Raises:
+        GitopsError: The copy of the repository in the folder of the bundle cannot be read.
+
+    """
+    state = ReleaseState(Repository(bundle / "bare"), main=MAIN)
+    if state.main_fault is not None:
+        return {}
+    found: dict[str, list[str]] = {}
+    for environment in state.environments:
+        commit = state.declared(environment).commit
+        if commit is not None and state.may_run(environment, commit) is None:
+            found.setdefault(commit, []).append(environment)
+    return found
+
+
+def prepare(home: Path, *, answers: bool = True) -> Prepare:
+    """Return a function that fetches and checks out a release.
+
+    Args:
+        home: The data folder of the environment.
+        answers: Whether the release may write its answers there.
+
+    """
+    written = (home / "scores", home / "scored") if answers else ()
 
     @contextmanager
     def prepared(commit: str) -> Iterator[Prepared]:
         origin = task_context.origin()
         model = download.fetch_model(origin, commit, cache=home / "models")
-        # The bundle has admitted the release that it serves
+        # The bundle has admitted the release that it serves, and `declared` the others
         with (
             workspace(replace(origin, admit=None), commit, home / "serving") as space,
-            isolate(space.path, model, home) as release,
+            isolate(space.path, model, written) as release,
         ):
             yield release
 
@@ -146,9 +205,8 @@ def prepare(home: Path) -> Prepare:
 
 
 @contextmanager
-def isolate(checkout: Path, model: Path, home: Path) -> Iterator[Prepared]:
-    """Provide the place in which a release runs: it reads its code and its model, and writes its answers."""
-    written = (home / "scores", home / "scored")
+def isolate(checkout: Path, model: Path, written: tuple[Path, ...]) -> Iterator[Prepared]:
+    """Provide the place in which a release runs: it reads its code and its model, and writes to `written`."""
     for folder in written:
         folder.mkdir(parents=True, exist_ok=True)
     variables = {"PYTHONPATH": str(checkout / "src"), "PYTHONUNBUFFERED": "1"}

@@ -6,17 +6,34 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 from serving.errors import RefusedError
 
-_LINE = re.compile(r"([A-Za-z0-9._-]{1,64}) ([A-Za-z0-9._~+/=-]{16,256})")
+_LINE = re.compile(r"([A-Za-z0-9._-]{1,64}) ([A-Za-z0-9._~+/=-]{16,256})( search)?")
 _CLIENTS = 10_000  # whose rates are remembered
 
 
-def read_tokens(path: Path) -> dict[str, str]:
-    """Return the SHA-256 of each client's token, from a file with a line `client token` for each.
+@dataclass(frozen=True)
+class Token:
+    """The SHA-256 of a client's token, and whether the client may see what others sent."""
+
+    digest: str
+    search: bool = False
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client: its name, or its address, and whether it may see what others sent."""
+
+    name: str
+    search: bool
+
+
+def read_tokens(path: Path) -> dict[str, Token]:
+    """Return each client's token, from a file with a line `client token` or `client token search` for each.
 
     Raises:
         ValueError: The file cannot be read or has a line of another form, or others may read it.
@@ -28,16 +45,17 @@ def read_tokens(path: Path) -> dict[str, str]:
         lines = path.read_text("ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from None
-    tokens: dict[str, str] = {}
+    tokens: dict[str, Token] = {}
     for number, line in enumerate(lines, start=1):
         if not line or line.startswith("#"):
             continue
         match = _LINE.fullmatch(line)
         if match is None or match[1] in tokens:
             raise ValueError(
-                f"{path}:{number}: not `client token`, each client once, with 16 to 256 characters in a token"
+                f"{path}:{number}: not `client token` or `client token search`, each client once, "
+                "with 16 to 256 characters in a token"
             )
-        tokens[match[1]] = hashlib.sha256(match[2].encode()).hexdigest()
+        tokens[match[1]] = Token(hashlib.sha256(match[2].encode()).hexdigest(), bool(match[3]))
     if not tokens:
         raise ValueError(f"{path}: has no token; write a line `client token`")
     return tokens
@@ -47,12 +65,12 @@ class Clients:
     """Knows clients by their tokens, and counts the photographs of each."""
 
     def __init__(
-        self, tokens: Mapping[str, str], rate: float, burst: int, clock: Callable[[], float] = monotonic
+        self, tokens: Mapping[str, Token], rate: float, burst: int, clock: Callable[[], float] = monotonic
     ) -> None:
         """Make the clients.
 
         Args:
-            tokens: The SHA-256 of each client's token. Without any, everybody may ask.
+            tokens: The token of each client. Without any, everybody may ask and search.
             rate: Photographs a second of each client in the long run.
             burst: Photographs that a client may send at once after a pause.
             clock: Returns seconds.
@@ -64,21 +82,22 @@ class Clients:
         self._clock = clock
         self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def identify(self, authorization: str, address: str) -> str:
-        """Return the name of a client.
+    def identify(self, authorization: str, address: str) -> Client:
+        """Return the client of a request.
 
         Raises:
             RefusedError: There are tokens, and it has none of them.
 
         """
         if not self._tokens:
-            return address
-        scheme, _, token = authorization.partition(" ")
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        found = [name for name, known in self._tokens.items() if hmac.compare_digest(known, digest)]
+            return Client(address, search=True)
+        scheme, _, secret = authorization.partition(" ")
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        known = self._tokens.items()
+        found = [name for name, token in known if hmac.compare_digest(token.digest, digest)]
         if scheme.lower() != "bearer" or not found:
             raise RefusedError(401, "send the header Authorization: Bearer, with your token")
-        return found[0]
+        return Client(found[0], self._tokens[found[0]].search)
 
     def spend(self, client: str, photographs: int) -> None:
         """Count photographs of a client.

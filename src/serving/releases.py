@@ -7,9 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops.errors import GitopsError
+from gitops.errors import GitopsError, ParseError
 from gitops.isolation import Isolated
+from gitops.model.evaluation import Evaluation
+from gitops.paths import EVALUATION
 from gitops.release import serving as serving_file
+from gitops.text import record
 from serving.errors import RefusedError, WorkerError
 from serving.queue import Release
 from serving.worker import Answer, Item, Worker
@@ -27,8 +30,26 @@ class Prepared:
     model: Path
     place: Isolated
 
+    def evaluation(self) -> Evaluation | None:
+        """Return the evaluation of the release, or None if it has none that can be read."""
+        try:
+            return record.read_file(Evaluation, self.checkout / EVALUATION)
+        except (OSError, ParseError):
+            return None
+
 
 Prepare = Callable[[str], AbstractContextManager[Prepared]]
+
+
+async def start(commit: str, prepared: Prepared, options: Sequence[str]) -> Worker:
+    """Start the process of a release.
+
+    Raises:
+        WorkerError: It does not start.
+
+    """
+    own = ["--model", str(prepared.model), "--release", commit]
+    return await Worker.start([*own, *options], prepared.checkout, prepared.place)
 
 
 class Releases:
@@ -59,6 +80,7 @@ class Releases:
         self._changing = asyncio.Lock()
         self._worker: Worker | None = None
         self._prepared: tuple[AbstractContextManager[Prepared], Prepared] | None = None
+        self._evaluation: Evaluation | None = None
         self._failed: tuple[str, float] = ("", 0.0)
         self._release: Release | None = None
         self.problem: str | None = "the release is starting"
@@ -72,6 +94,16 @@ class Releases:
     def worker(self) -> Worker | None:
         """The process that answers."""
         return self._worker
+
+    @property
+    def prepared(self) -> Prepared | None:
+        """The files of the release that answers."""
+        return self._prepared[1] if self._prepared else None
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The evaluation of the release that answers."""
+        return self._evaluation
 
     async def respond(self, items: Sequence[Item]) -> tuple[list[Answer], Release]:
         """Answer a batch, and return the release that did so.
@@ -156,8 +188,7 @@ class Releases:
         log.error("Release %s does not answer: %s", commit[:12], error)
 
     async def _start(self, commit: str, prepared: Prepared) -> Worker:
-        options = ["--model", str(prepared.model), "--release", commit, *self._options]
-        return await Worker.start(options, prepared.checkout, prepared.place)
+        return await start(commit, prepared, self._options)
 
     async def _change(
         self,
@@ -169,6 +200,7 @@ class Releases:
         async with self._changing:
             old, old_prepared = self._worker, self._prepared
             self._worker, self._prepared = worker, prepared
+            self._evaluation = prepared[1].evaluation() if prepared else None
             self._release = Release(commit, worker.model) if commit and worker else None
         if old is not None:
             await old.stop()

@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from gitops.isolation import Isolated
 from serving.errors import WorkerError
@@ -41,6 +41,7 @@ class Item:
         kind: `photograph` or `pixels`.
         name: The id of the item in files of scores.
         sampled: Whether the answer goes to the files of scores.
+        explained: Whether each face gets maps.
 
     """
 
@@ -48,14 +49,24 @@ class Item:
     kind: str
     name: str
     sampled: bool
+    explained: bool = False
+
+
+class Place(BaseModel):
+    """A face as the worker describes it; `box` and `score` are None for an item that came aligned."""
+
+    box: tuple[float, float, float, float] | None
+    score: float | None
+    light: Literal["dark", "medium", "bright"] | None = None
+    picture: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+=*$")] | None = None
+    maps: dict[str, list[list[Annotated[int, Field(ge=0, le=100)]]]] | None = None
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face of an item; `box` and `score` are None for an item that came aligned."""
+    """A face of an item."""
 
-    box: tuple[float, float, float, float] | None
-    score: float | None
+    place: Place
     probabilities: "array[float]"
 
 
@@ -67,13 +78,8 @@ class Answer:
     error: str | None = None
 
 
-class _Place(BaseModel):
-    box: tuple[float, float, float, float] | None
-    score: float | None
-
-
 class _Described(BaseModel):
-    faces: list[_Place] = []
+    faces: list[Place] = []
     error: str | None = None
 
 
@@ -200,6 +206,7 @@ class Worker:
                 "start": start,
                 "bytes": len(item.content),
                 "sampled": item.sampled,
+                "explained": item.explained,
             }
             for item, start in zip(items, starts, strict=True)
         ]
@@ -230,10 +237,7 @@ class Worker:
         rows = iter(range(0, len(numbers), width))
         return [
             Answer(
-                tuple(
-                    Face(face.box, face.score, numbers[(row := next(rows)) : row + width])
-                    for face in answer.faces
-                ),
+                tuple(Face(face, numbers[(row := next(rows)) : row + width]) for face in answer.faces),
                 answer.error,
             )
             for answer in answers

@@ -16,12 +16,15 @@ import requests
 from onnx import TensorProto, helper
 
 from gitops.release import serving as serving_file
+from gitops.text import brand
 from serving import app as web
 from serving import cli
-from serving.clients import Clients
+from serving.clients import Clients, Token
 from serving.kept import Kept
+from serving.others import Others
 from serving.queue import Queue
 from serving.releases import Prepared, Releases
+from serving.search import Search
 from tests.support.scenes import Place, scene
 from tests.support.waiting import wait_for
 
@@ -92,7 +95,7 @@ def running(
     home: Path,
     models: dict[str, Path],
     *,
-    tokens: dict[str, str] | None = None,
+    tokens: dict[str, Token] | None = None,
     rate: float = 1e6,
     capacity: int = 256,
     sample: float = 0.0,
@@ -103,7 +106,7 @@ def running(
 
     @contextmanager
     def prepared(commit: str) -> Iterator[Prepared]:
-        with cli.isolate(ROOT, models[commit], home) as release:
+        with cli.isolate(ROOT, models[commit], (home / "scores", home / "scored")) as release:
             yield release
 
     started = threading.Event()
@@ -115,7 +118,11 @@ def running(
             releases = Releases(bundle, prepared, options)
             queue = Queue(releases.respond, 0.1, capacity, 30)
             clients = Clients(tokens or {}, rate, 32 if rate < 1e6 else 10**6)
-            service = web.Service("dev", releases, queue, clients, sample)
+            others = Others(lambda: {ONE: ["prod"], TWO: ["dev", "staging"]}, prepared)
+            colors = brand.css({})
+            service = web.Service(
+                "dev", releases, queue, clients, sample, others, Search(home, releases), colors
+            )
             listener = cli.listen("127.0.0.1", 0)
             found.update(service=service, port=listener.getsockname()[1], loop=asyncio.get_running_loop())
             found["task"] = asyncio.current_task()

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from serving import limits
+from serving.clients import Token
 from tests.serving.conftest import ONE, plain, png, running
 from tests.support.waiting import wait_for
 
@@ -18,7 +19,7 @@ from tests.support.waiting import wait_for
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory, models):
     """A service with a client, a low rate and a short queue."""
-    tokens = {"shop": hashlib.sha256(b"0123456789abcdef").hexdigest()}
+    tokens = {"shop": Token(hashlib.sha256(b"0123456789abcdef").hexdigest())}
     with running(tmp_path_factory.mktemp("guarded") / "home", models, tokens=tokens, rate=1) as service:
         service.serve(ONE)
         wait_for(lambda: service.answers(ONE), seconds=120)

@@ -105,22 +105,57 @@ def test_sampled_answers_go_to_files_of_scores(tmp_path, models, two_faces):
 
 
 class Asking(threading.Thread):
-    """A client that asks until it is told to end, and notes every answer."""
+    """A client that asks until it is told to end, or a number of times, and notes every answer."""
 
-    def __init__(self, service):
+    def __init__(self, service, times=None):
         super().__init__()
         self.service = service
+        self.times = times
         self.over = threading.Event()
         self.answers = []
 
     def run(self):
         content = png(plain(255))
-        while not self.over.is_set():
+        while not self.over.is_set() and (self.times is None or len(self.answers) < self.times):
             done = self.service.predict(content)
             found = done.json()
             self.answers.append(
                 (done.status_code, found["photographs"][0]["release"] if done.ok else found["error"])
             )
+
+
+def kill(service):
+    """Kill the process that answers, and wait for another one."""
+    killed = service.service.releases.worker
+    os.kill(killed.pid, signal.SIGKILL)
+    wait_for(lambda: service.service.releases.worker not in (killed, None), seconds=120)
+
+
+@pytest.mark.parametrize("requests", [400, pytest.param(10_000, marks=pytest.mark.long)])
+def test_nothing_is_lost_but_the_requests_in_the_killed_process(tmp_path, models, requests):
+    clients = 8
+    with running(tmp_path / "home", models) as service:
+        service.serve(ONE)
+        wait_for(lambda: service.answers(ONE), seconds=120)
+        asking = [Asking(service, requests // clients) for _ in range(clients)]
+        for client in asking:
+            client.start()
+
+        def answered():
+            return sum(len(client.answers) for client in asking)
+
+        wait_for(lambda: answered() > requests // 5, seconds=300)
+        service.serve(TWO)
+        wait_for(lambda: service.answers(TWO), seconds=300)
+        kill(service)
+        for client in asking:
+            client.join()
+    answers = [answer for client in asking for answer in client.answers]
+    assert len(answers) == requests
+    errors = [text for status, text in answers if status != 200]
+    assert len(errors) <= clients, "each client has one request in the killed process"
+    assert all(text == "its process ended with signal 9; try again" for text in errors)
+    assert {release for status, release in answers if status == 200} == {ONE, TWO}
 
 
 def test_no_request_fails_while_the_release_changes(tmp_path, models):
@@ -157,9 +192,7 @@ def test_a_killed_worker_loses_only_what_it_was_answering(live):
         client.start()
     for _ in range(2):
         wait_for(lambda: live.answers(ONE), seconds=120)
-        time.sleep(0.3)
-        os.kill(live.service.releases.worker.pid, signal.SIGKILL)
-        time.sleep(0.3)
+        kill(live)
     wait_for(lambda: live.predict(png(plain(1))).ok, seconds=120)
     for client in clients:
         client.over.set()
@@ -174,6 +207,6 @@ def test_a_killed_worker_loses_only_what_it_was_answering(live):
 def test_a_worker_gets_none_of_the_keys_of_its_environment(monkeypatch, tmp_path, models):
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    with cli.isolate(ROOT, models[ONE], tmp_path) as release:
+    with cli.isolate(ROOT, models[ONE], ()) as release:
         assert "secret" not in release.place.variables.values()
         assert release.place.variables["PYTHONPATH"] == str(ROOT / "src")

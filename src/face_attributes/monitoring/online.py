@@ -10,18 +10,24 @@ its items, and where their bytes are in the memory:
 each request gets two messages, and after them the service may write to that part of the memory again. The
 first one has an answer for each item, and the second one the probabilities, float32, a row for each face:
 
-    {"answers": [{"faces": [{"box": [...], "score": 0.99}]}, {"error": "..."}]}
+    {"answers": [{"faces": [{"box": [...], "score": 0.99, "light": "dark"}]}, {"error": "..."}]}
+
+`light` is the third of the hold-out set, by its brightness, that a face of a photograph belongs to. If an
+item has `"explained": true`, each face also has `picture`, a JPEG in base64, and `maps`: for each attribute
+rows of whole numbers, how many percent the probability changes if that part of the picture is covered.
 
 Sampled faces are written to files of scores like those of batches, under `date=<day>`. The photographs of
 such a file are kept in the folder of its name under `keep`, if there is one.
 """
 
+import base64
 import json
 import mmap
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -34,8 +40,11 @@ from joblib import cpu_count
 from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
 from face_attributes.common.errors import DataError, ImageError
 from face_attributes.common.files import replacing
+from face_attributes.common.paths import EVALUATION
+from face_attributes.data import image_statistics, images
 from face_attributes.data.alignment import AlignedFace, faces_of
 from face_attributes.data.parallel import BATCH
+from face_attributes.evaluation import occlusion
 from face_attributes.model.onnx_model import Model
 from face_attributes.monitoring.batch_summary import Summary
 from face_attributes.monitoring.score import PARQUET, Scorer, metadata
@@ -85,11 +94,8 @@ def answer_all(
     with ThreadPoolExecutor(cpu_count()) as pool:
         while (items := _receive(requests, memory)) is not None:
             found = list(pool.map(_faces, items))
-            _send(
-                answers,
-                _json({"answers": [_answer(faces) for faces in found]}),
-                _probabilities(loaded, found),
-            )
+            answered = [_described(loaded, item, faces) for (item, _), faces in zip(items, found, strict=True)]
+            _send(answers, _json({"answers": answered}), _probabilities(loaded, found))
             samples.add(items, found)
     samples.write()
 
@@ -142,11 +148,45 @@ def _faces(item: Item) -> list[AlignedFace] | ImageError:
         return error
 
 
-def _answer(faces: list[AlignedFace] | ImageError) -> dict[str, Any]:
+def _described(model: Model, item: dict[str, Any], faces: list[AlignedFace] | ImageError) -> dict[str, Any]:
     if isinstance(faces, ImageError):
         return {"error": str(faces)}
-    places = [face.found for face in faces]
-    return {"faces": [{"box": place and list(place.box), "score": place and place.score} for place in places]}
+    return {"faces": [_face(model, item, face) for face in faces]}
+
+
+def _face(model: Model, item: dict[str, Any], face: AlignedFace) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "box": face.found and list(face.found.box),
+        "score": face.found and face.found.score,
+    }
+    if item["kind"] == "photograph":
+        described["light"] = _light(face.pixels)
+    if item.get("explained"):
+        changes = np.round(occlusion.maps(model, face.pixels) * 100).astype(int)
+        described["maps"] = {
+            name: changes[:, :, index].tolist() for index, name in enumerate(model.attributes)
+        }
+        described["picture"] = base64.b64encode(images.encode(face.pixels)).decode()
+    return described
+
+
+def _light(pixels: np.ndarray) -> str | None:
+    """Return the slice of the evaluation of this release that a face belongs to by its brightness."""
+    limits = _terciles()
+    if limits is None:
+        return None
+    brightness = image_statistics.measure(pixels)[0]
+    return "dark" if brightness <= limits[0] else "bright" if brightness > limits[1] else "medium"
+
+
+@cache
+def _terciles() -> tuple[float, float] | None:
+    """Read the terciles from the checkout of the release, which is the working folder."""
+    try:
+        low, high = json.loads(EVALUATION.read_text("utf-8"))["brightness_terciles"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return float(low), float(high)
 
 
 def _probabilities(model: Model, found: list[list[AlignedFace] | ImageError]) -> bytes:

@@ -1,0 +1,86 @@
+"""Search of scored images: a short process of the release, `python -m face_attributes search`."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationError
+
+from serving.errors import RefusedError
+from serving.releases import Releases
+
+_SECONDS = 60.0
+_AT_ONCE = 2
+_LARGEST = 32 << 20  # bytes
+
+
+class Found(BaseModel):
+    """A scored face; `picture` is a JPEG in base64, null if its photograph is not kept."""
+
+    id: str
+    batch: str
+    day: str | None
+    release: str | None
+    attributes: dict[str, float]
+    picture: str | None = Field(default=None, pattern=r"^[A-Za-z0-9+/]+=*$")
+
+
+class SearchAnswer(BaseModel):
+    """The newest faces that were found, and the number of files that were searched."""
+
+    faces: list[Found]
+    files: int
+
+
+class Search:
+    """Searches the files of scores of an environment."""
+
+    def __init__(self, home: Path, releases: Releases) -> None:
+        self._home = home
+        self._releases = releases
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def __call__(self, has: Sequence[str], lacks: Sequence[str], most: int) -> SearchAnswer:
+        """Return faces with some attributes and without others.
+
+        Raises:
+            RefusedError: No release answers, there is no such attribute, or the search fails.
+
+        """
+        current, prepared = self._releases.current, self._releases.prepared
+        if current is None or prepared is None:
+            raise RefusedError(503, f"no release answers: {self._releases.problem}", 5)
+        for name in (*has, *lacks):
+            if name not in current.model.attributes:
+                raise RefusedError(422, f"{name[:64]!r}: no attribute of this release")
+        if self._turns.locked():
+            raise RefusedError(429, "other searches run already; try again", 5)
+        options = [*(f"--has={name}" for name in has), *(f"--lacks={name}" for name in lacks)]
+        options += [f"--photographs={self._home / 'scored'}", f"--most={most}", str(self._home / "scores")]
+        async with self._turns:
+            process = await asyncio.create_subprocess_exec(
+                *(*prepared.place.prefix, sys.executable, "-P", "-m", "face_attributes", "search", *options),
+                cwd=prepared.checkout,
+                env=dict(prepared.place.variables),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=_LARGEST,
+            )
+            try:
+                async with asyncio.timeout(_SECONDS):
+                    output, problem = await process.communicate()
+            except TimeoutError:
+                raise RefusedError(503, f"the search took longer than {_SECONDS:.0f} s", 30) from None
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+        try:
+            if process.returncode:
+                lines = problem.decode(errors="replace").strip().splitlines()
+                raise RefusedError(422, (lines or ["the search failed"])[-1][:300])
+            return SearchAnswer.model_validate_json(output)
+        except ValidationError:
+            raise RefusedError(503, "the search of this release gave no answer", 30) from None
