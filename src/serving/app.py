@@ -229,7 +229,7 @@ _Service = Annotated[Service, Depends(service_of)]
 
 
 async def searcher_of(client: Annotated[Client, Depends(client_of)]) -> Client:
-    """Return the client of a request for what others sent."""
+    """Return the client of a request for images that others sent."""
     if not client.search:
         raise RefusedError(403, "your token has no right to search; its line needs the word search")
     return client

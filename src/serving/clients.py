@@ -18,7 +18,7 @@ _CLIENTS = 10_000  # whose rates are remembered
 
 @dataclass(frozen=True)
 class Token:
-    """The SHA-256 of a client's token, and whether the client may see what others sent."""
+    """The SHA-256 of a client's token, and whether the client may see images that others sent."""
 
     digest: str
     search: bool = False
@@ -26,7 +26,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Client:
-    """A client: its name, or its address, and whether it may see what others sent."""
+    """A client: its name, or its address, and whether it may see images that others sent."""
 
     name: str
     search: bool

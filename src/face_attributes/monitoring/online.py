@@ -94,7 +94,9 @@ def answer_all(
     with ThreadPoolExecutor(cpu_count()) as pool:
         while (items := _receive(requests, memory)) is not None:
             found = list(pool.map(_faces, items))
-            answered = [_described(loaded, item, faces) for (item, _), faces in zip(items, found, strict=True)]
+            answered = [
+                _described(loaded, item, faces) for (item, _), faces in zip(items, found, strict=True)
+            ]
             _send(answers, _json({"answers": answered}), _probabilities(loaded, found))
             samples.add(items, found)
     samples.write()
