@@ -18,7 +18,7 @@ unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint audit lock lock-uv pin-images schemas airflow-options system-packages
+.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint audit lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -134,6 +134,12 @@ system-packages: ## Install the system packages of make test-all (Debian, Ubuntu
 
 pin-images: ## Write the digests of the base images into the files that name them (needs Docker and the internet)
 	@scripts/pin_images.sh
+
+cml: ## Download CML, which posts reports, by version and SHA-256 (infra/cml.txt)
+	@scripts/cml.sh
+
+pin-cml: ## Write the SHA-256 of CML into infra/cml.txt (needs the internet)
+	@scripts/cml.sh --pin
 
 schemas: setup ## Write schemas/ after a change of a class that reads a file
 	@PYTHONPATH=dags $(BIN)/python -m scripts.schemas

@@ -11,12 +11,14 @@ class Finding:
         subject: The file, the commit or the job that it is about.
         problem: The fault.
         remedy: The way to repair it, with a command where there is one; "" where nobody can.
+        page: The address of a page about it; "" where there is none.
 
     """
 
     subject: str
     problem: str
     remedy: str = ""
+    page: str = ""
 
     def __str__(self) -> str:
         text = f"{self.subject}: {self.problem}"

@@ -6,15 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from gitops.model import drift_comparison
+from gitops.promotion.jobs import Job
 from gitops.report import collect
 from gitops.report import render as report_render
 from gitops.training.trial import Trial, load_seconds
 from tests.support.figures import measured
 from tests.support.lab import Lab
 
-JOBS = dict.fromkeys(("scope", "lint", "test", "dags", "train"), "success")
-WORDS = JOBS | dict.fromkeys(("test", "dags", "train"), "skipped")
 SECONDS = {"scope": 41.0, "lint": 96.0, "test": 540.0, "dags": 497.0, "train": 190.0}
+JOBS = {name: Job(result="success", seconds=seconds) for name, seconds in SECONDS.items()}
+WORDS = JOBS | {name: Job(result="skipped") for name in ("test", "dags", "train")}
+FAILED = Job(
+    result="failure",
+    seconds=420,
+    url="https://github.com/acme/visage/actions/runs/1/job/2",
+    reasons=("tests/gitops/test_x.py::test_y: AssertionError: assert 1 == 2",),
+)
 
 
 def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
@@ -28,7 +35,7 @@ def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     def told(head: str, **options: Any) -> str:
         state = lab.state()
         commit = lab.clone.resolve(lab.clone.branch_ref("origin", head))
-        return report_render.render(collect.gather(state, commit, name=head, seconds=SECONDS, **options))
+        return report_render.render(collect.gather(state, commit, name=head, **options))
 
     good = measured("second", 0.97, seed=2)
     lab.branch("candidate/good", good | {drift_comparison.PATH: _drifted(good)})
@@ -45,7 +52,7 @@ def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     code = {"src/face_attributes/model/network.py": b"# wider\n", "dags/example.py": dag}
     lab.branch("patch-1", code)
     yield "fork", told("patch-1", jobs=JOBS, trial=trial)
-    yield "broken", told("patch-1", jobs=JOBS | {"test": "failure"}, trial=trial)
+    yield "broken", told("patch-1", jobs=JOBS | {"test": FAILED}, trial=trial)
     lab.land(good, message="Model second")
     lab.promote("staging")
     yield "promotion", told("promote/staging", jobs=WORDS)

@@ -16,12 +16,62 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
 from gitops.git.repository import Repository
-from tests.workflows.workflow import Event
 
 NAME = "acme/visage"
 LONGEST_BODY = 65536
+OPENAPI: dict[str, Any] = json.loads(Path(__file__).with_name("github_openapi.json").read_text())
+"""What GitHub takes, by method and path."""
+
+# Settings of a new repository in an organisation. Another address answers 404 until it is written.
+SETTINGS: dict[str, dict[str, Any]] = {
+    f"/orgs/{NAME.partition('/')[0]}": {"deploy_keys_enabled_for_repositories": False},
+    "": {
+        "owner": {"login": "acme", "type": "Organization"},
+        "allow_merge_commit": True,
+        "allow_squash_merge": True,
+        "allow_rebase_merge": True,
+        "delete_branch_on_merge": False,
+        "security_and_analysis": {"secret_scanning": {"status": "disabled"}},
+    },
+    "actions/permissions": {"enabled": True, "allowed_actions": "all"},
+    "actions/permissions/selected-actions": {"github_owned_allowed": True, "patterns_allowed": []},
+    "actions/permissions/workflow": {
+        "default_workflow_permissions": "read",
+        "can_approve_pull_request_reviews": False,
+    },
+    "actions/permissions/fork-pr-contributor-approval": {"approval_policy": "first_time_contributors"},
+    "private-vulnerability-reporting": {"enabled": False},
+    "code-scanning/default-setup": {"state": "not-configured"},
+    "actions/variables": {"variables": []},
+}
 REQUIRED = "verdict"
+_SETTINGS = "|".join(
+    (
+        "",
+        r"/orgs/\w+",
+        "actions/permissions(?:/[a-z-]+)?",
+        "actions/variables",
+        "(?:automated-security-fixes|vulnerability-alerts|private-vulnerability-reporting|immutable-releases)",
+        "code-scanning/default-setup",
+        r"environments/[\w-]+(?:/secrets)?",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens in a repository on GitHub: its name, and the payload for workflows."""
+
+    name: str
+    payload: dict[str, Any]
+    ref: str
+    """The full name of the reference that it is about."""
+    sha: str
+    fork: bool = False
+    """Whether it comes from a pull request of another repository."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +95,8 @@ class Request:
     query: dict[str, str]
     body: dict[str, Any] | None
     actor: str
+    login: str = field(default="", repr=False)
+    content: bytes = field(default=b"", repr=False)
 
 
 @dataclass
@@ -84,8 +136,11 @@ class Forge:
         self.rulesets: dict[int, dict[str, Any]] = {}
         self.runs: dict[int, dict[str, Any]] = {}
         self.jobs: dict[int, list[dict[str, Any]]] = {}
-        self.artifacts: dict[tuple[int, str], Path] = {}
-        self.caches: dict[str, Path] = {}
+        self.logs: dict[int, str] = {}
+        """What a job printed, by its id."""
+        self.artifacts: dict[int, dict[str, Any]] = {}
+        self.app = ("Iv1.app", "-----key-----")
+        """The client id and the private key of the App."""
         self.checks: dict[tuple[str, str], str] = {}
         """What a job came to, by commit and name."""
         self.owner_errors: list[dict[str, Any]] = []
@@ -93,6 +148,11 @@ class Forge:
         self.events: list[Event] = []
         self.pushers: dict[str, str] = {}
         """Who pushed to a branch last."""
+        self.settings = copy.deepcopy(SETTINGS)
+        self.labels: list[dict[str, Any]] = []
+        self.keys: list[dict[str, Any]] = []
+        self.policies: dict[str, list[dict[str, Any]]] = {}
+        self.deployments: list[dict[str, Any]] = []
         self.broken: Callable[[Request], int | None] = lambda request: None
         """A status for a request that is to fail."""
         self.url = ""
@@ -212,7 +272,6 @@ class Forge:
             payload,
             f"refs/pull/{pull.number}/merge",
             sha,
-            head_ref=pull.branch,
             fork=pull.fork != NAME,
         )
 
@@ -241,22 +300,28 @@ class Forge:
 
     def answer(self, request: Request, token: Token | None) -> tuple[int, Any]:
         """Answer a request as the documentation of GitHub's API says."""
-        self.requests.append(request)
+        if not request.content:
+            self.requests.append(request)
         self._settle()
+        if request.path == "/app/installations/1/access_tokens" and request.login == ":".join(self.app):
+            return 201, {"token": self.token("visage[bot]", (request.body or {})["permissions"])}
+        if request.path == "/app-manifests/good/conversions":
+            made = {"id": 7, "slug": "visage-acme", "client_id": self.app[0], "pem": self.app[1]}
+            return 201, {**made, "html_url": f"{self.url}/apps/visage-acme"}
         if token is None:
             raise Refusal(401, "Bad credentials")
         if status := self.broken(request):
             raise Refusal(status, "Out of order")
-        prefix = f"/repos/{NAME}/"
-        if not request.path.startswith(prefix):
-            raise Refusal(404, "Not Found")
-        path = request.path.removeprefix(prefix)
+        path = request.path.removeprefix(f"/repos/{NAME}").removeprefix("/")
+        if path.startswith("orgs/"):
+            path = request.path
         for method, pattern, permission, call in self._routes:
             match = re.fullmatch(pattern, path)
             if match and method == request.method:
                 level = "read" if method == "GET" else "write"
                 if not any(token.may(one, level) for one in permission.split("|")):
                     raise Refusal(403, f"Resource not accessible by integration: {permission}: {level}")
+                _check(request)
                 return call(self, request, token, *match.groups())
         raise Refusal(404, f"Not Found: {request.method} {path}")
 
@@ -267,7 +332,6 @@ class Forge:
                 pull.state = "closed"
 
     def _list_pulls(self, request: Request, token: Token) -> tuple[int, Any]:
-        _only(request.query, {"state", "head", "base", "per_page", "page"})
         owner, _, branch = request.query["head"].partition(":")
         return 200, [
             self.shown(pull)
@@ -278,7 +342,7 @@ class Forge:
         ]
 
     def _post_pull(self, request: Request, token: Token) -> tuple[int, Any]:
-        body = _fields(request, {"title": str, "head": str, "base": str, "body": str})
+        body = _body(request)
         if not self.repository.has(f"refs/heads/{body['head']}"):
             raise Refusal(422, "Validation Failed: head is invalid")
         if self.sha(f"refs/heads/{body['head']}") == self.sha(body["base"]):
@@ -292,7 +356,7 @@ class Forge:
         return 201, self.shown(pull)
 
     def _patch_pull(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
-        body = _fields(request, {"title": str, "body": str, "state": str}, some=True)
+        body = _body(request)
         pull = self.pulls[int(number)]
         pull.title, pull.body = body.get("title", pull.title), body.get("body", pull.body)
         pull.state = body.get("state", pull.state)
@@ -303,7 +367,7 @@ class Forge:
         return 200, listed[: int(request.query.get("per_page", 30))]
 
     def _post_comment(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
-        body = _fields(request, {"body": str})["body"]
+        body = _body(request)["body"]
         one = self.number()
         self.pulls[int(number)].comments.append(one)
         link = f"{self.url}/{NAME}/pull/{number}#issuecomment-{one}"
@@ -311,13 +375,11 @@ class Forge:
         return 201, self.comments[one]
 
     def _patch_comment(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
-        self.comments[int(number)]["body"] = _fields(request, {"body": str})["body"]
+        self.comments[int(number)]["body"] = _body(request)["body"]
         return 200, self.comments[int(number)]
 
     def _post_status(self, request: Request, token: Token, sha: str) -> tuple[int, Any]:
-        body = _fields(request, {"state": str, "context": str, "description": str, "target_url": str})
-        if body["state"] not in ("error", "failure", "pending", "success"):
-            raise Refusal(422, "state")
+        body = _body(request)
         if len(body["description"]) > 140 or not self.repository.has(sha):
             raise Refusal(422, "description or sha")
         self.statuses.append({"sha": sha, **body})
@@ -328,8 +390,24 @@ class Forge:
         return 200, self.runs[int(number)]
 
     def _get_jobs(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
-        _only(request.query, {"filter", "per_page", "page"})
         return 200, {"total_count": len(self.jobs[int(number)]), "jobs": self.jobs[int(number)]}
+
+    def _get_log(self, request: Request, token: Token, job: str) -> tuple[int, Any]:
+        return 200, self.logs[int(job)]
+
+    def _list_artifacts(self, request: Request, token: Token, run: str) -> tuple[int, Any]:
+        listed = [{"id": one, **it} for one, it in self.artifacts.items() if it["run"] == int(run)]
+        return 200, {"artifacts": [{"id": it["id"], "name": it["name"]} for it in listed]}
+
+    def _get_artifact(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        return 200, self.artifacts[int(number)]["content"]
+
+    def _post_artifact(self, request: Request, token: Token, run: str, name: str) -> tuple[int, Any]:
+        """Take an artifact, as the service does that only the action for uploads can reach."""
+        if any((it["run"], it["name"]) == (int(run), name) for it in self.artifacts.values()):
+            raise Refusal(409, f"an artifact {name} already exists on this run")
+        self.artifacts[self.number()] = {"run": int(run), "name": name, "content": request.content}
+        return 201, {}
 
     def _list_rulesets(self, request: Request, token: Token) -> tuple[int, Any]:
         return 200, [{"id": number, "name": one["name"]} for number, one in self.rulesets.items()]
@@ -338,23 +416,67 @@ class Forge:
         return 200, self.rulesets[int(number)]
 
     def _put_ruleset(self, request: Request, token: Token, number: str = "") -> tuple[int, Any]:
-        body = _fields(
-            request,
-            {
-                "name": str,
-                "target": str,
-                "enforcement": str,
-                "bypass_actors": list,
-                "conditions": dict,
-                "rules": list,
-            },
-        )
+        body = _body(request)
         one = int(number) if number else self.number()
         self.rulesets[one] = {**copy.deepcopy(body), "id": one, "source": NAME, "_links": {}}
         return 200 if number else 201, self.rulesets[one]
 
     def _get_owner_errors(self, request: Request, token: Token) -> tuple[int, Any]:
         return 200, {"errors": self.owner_errors}
+
+    def _get_setting(self, request: Request, token: Token, path: str) -> tuple[int, Any]:
+        if path not in self.settings:
+            raise Refusal(404, "Not Found")
+        return 200, self.settings[path]
+
+    def _put_setting(self, request: Request, token: Token, path: str) -> tuple[int, Any]:
+        content = {"enabled": True} if request.body is None else request.body
+        self.settings[path] = _merged(self.settings.get(path, {}), content)
+        return 204, None
+
+    def _list_keys(self, request: Request, token: Token) -> tuple[int, Any]:
+        return 200, self.keys
+
+    def _post_key(self, request: Request, token: Token) -> tuple[int, Any]:
+        if not self.settings["/orgs/acme"]["deploy_keys_enabled_for_repositories"]:
+            raise Refusal(422, "Deploy keys are disabled for this repository")
+        self.keys.append(_body(request))
+        return 201, self.keys[-1]
+
+    def _list_labels(self, request: Request, token: Token) -> tuple[int, Any]:
+        return 200, self.labels
+
+    def _post_label(self, request: Request, token: Token) -> tuple[int, Any]:
+        self.labels.append(_body(request))
+        return 201, self.labels[-1]
+
+    def _list_policies(self, request: Request, token: Token, name: str) -> tuple[int, Any]:
+        return 200, {"branch_policies": self.policies.get(name, [])}
+
+    def _post_policy(self, request: Request, token: Token, name: str) -> tuple[int, Any]:
+        self.policies.setdefault(name, []).append(_body(request))
+        return 200, self.policies[name][-1]
+
+    def _list_deployments(self, request: Request, token: Token) -> tuple[int, Any]:
+        wanted = {key: request.query[key] for key in ("environment", "sha") if key in request.query}
+        found = [one for one in self.deployments if wanted.items() <= one.items()]
+        return 200, [{key: one[key] for key in ("id", "sha", "environment")} for one in reversed(found)]
+
+    def _post_deployment(self, request: Request, token: Token) -> tuple[int, Any]:
+        body = _body(request)
+        sha = self.sha(body["ref"])
+        self.deployments.append({"id": self.number(), "sha": sha, "statuses": [], **body})
+        return 201, {"id": self.deployments[-1]["id"]}
+
+    def _deployment(self, number: str) -> dict[str, Any]:
+        return next(one for one in self.deployments if one["id"] == int(number))
+
+    def _list_deployment_statuses(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        return 200, self._deployment(number)["statuses"][::-1]
+
+    def _post_deployment_status(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        self._deployment(number)["statuses"].append(_body(request))
+        return 201, {}
 
     _routes: tuple[tuple[str, str, str, Callable[..., tuple[int, Any]]], ...] = (
         ("GET", r"pulls", "pull-requests", _list_pulls),
@@ -366,11 +488,28 @@ class Forge:
         ("POST", r"statuses/([0-9a-f]{40})", "statuses", _post_status),
         ("GET", r"actions/runs/(\d+)", "actions", _get_run),
         ("GET", r"actions/runs/(\d+)/jobs", "actions", _get_jobs),
+        ("GET", r"actions/jobs/(\d+)/logs", "actions", _get_log),
+        ("GET", r"actions/runs/(\d+)/artifacts", "actions", _list_artifacts),
+        ("GET", r"actions/artifacts/(\d+)/zip", "actions", _get_artifact),
+        ("POST", r"actions/runs/(\d+)/artifacts/([\w-]+)", "actions", _post_artifact),
         ("GET", r"rulesets", "contents|administration", _list_rulesets),
         ("GET", r"rulesets/(\d+)", "contents|administration", _get_ruleset),
         ("POST", r"rulesets", "administration", _put_ruleset),
         ("PUT", r"rulesets/(\d+)", "administration", _put_ruleset),
         ("GET", r"codeowners/errors", "contents", _get_owner_errors),
+        ("GET", r"keys", "administration", _list_keys),
+        ("POST", r"keys", "administration", _post_key),
+        ("GET", r"labels", "issues", _list_labels),
+        ("POST", r"labels", "issues", _post_label),
+        ("GET", r"environments/([\w-]+)/deployment-branch-policies", "actions", _list_policies),
+        ("POST", r"environments/([\w-]+)/deployment-branch-policies", "administration", _post_policy),
+        ("GET", r"deployments", "deployments", _list_deployments),
+        ("POST", r"deployments", "deployments", _post_deployment),
+        ("GET", r"deployments/(\d+)/statuses", "deployments", _list_deployment_statuses),
+        ("POST", r"deployments/(\d+)/statuses", "deployments", _post_deployment_status),
+        ("GET", rf"({_SETTINGS})", "administration", _get_setting),
+        ("PUT", rf"({_SETTINGS})", "administration", _put_setting),
+        ("PATCH", rf"({_SETTINGS})", "administration", _put_setting),
     )
 
 
@@ -381,18 +520,38 @@ def _fits(pattern: str, path: str) -> bool:
     return path.startswith(pattern) if pattern.endswith("/") else fnmatch(path, pattern)
 
 
-def _only(query: dict[str, str], names: set[str]) -> None:
-    if strange := set(query) - names:
+def _check(request: Request) -> None:
+    """Refuse a request that GitHub's OpenAPI description has not, or has in another form."""
+    if request.content:
+        return  # an upload of an artifact, which goes to another service
+    line = f"{request.method} {request.path.rstrip('/')}"
+    found = [one for key, one in OPENAPI.items() if re.fullmatch(key, line)]
+    if not found:
+        raise Refusal(404, f"Not Found: {request.method} {request.path}")
+    if strange := set(request.query) - set(found[0]["query"]):
         raise Refusal(422, f"unknown parameters: {strange}")
+    schema = found[0]["body"]
+    if schema is None or request.body is None:
+        if request.body is not None or (schema or {}).get("required"):
+            raise Refusal(422, f"Invalid request: {request.body}")
+        return
+    if strange := set(request.body) - set(schema["properties"]):
+        raise Refusal(422, f"Invalid request: unknown {sorted(strange)}")
+    for error in Draft202012Validator(schema).iter_errors(request.body):
+        raise Refusal(422, f"Invalid request: {error.json_path}: {error.message}"[:300])
 
 
-def _fields(request: Request, fields: dict[str, type], *, some: bool = False) -> dict[str, Any]:
-    body = request.body
-    if body is None or set(body) - set(fields) or (not some and set(body) != set(fields)):
-        raise Refusal(422, f"Invalid request: {sorted(body or {})} are not {sorted(fields)}")
-    for name, value in body.items():
-        if not isinstance(value, fields[name]):
-            raise Refusal(422, f"{name}: not a {fields[name].__name__}")
-    if len(body.get("body", "")) > LONGEST_BODY:
+def _body(request: Request) -> dict[str, Any]:
+    body = dict(request.body or {})
+    if len(str(body.get("body", ""))) > LONGEST_BODY:
         raise Refusal(422, f"body is too long (maximum is {LONGEST_BODY} characters)")
     return body
+
+
+def _merged(present: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with changes; a part that is a mapping is merged too."""
+    made = dict(present)
+    for key, value in changes.items():
+        there = made.get(key)
+        made[key] = _merged(there, value) if isinstance(value, dict) and isinstance(there, dict) else value
+    return made

@@ -36,13 +36,17 @@ def _rest(forge: Forge, request: Request) -> Response:
         request.method,
         request.path.removeprefix("/api"),
         {key: values[-1] for key, values in request.args.lists()},
-        json.loads(request.data) if request.data else None,
+        json.loads(request.data) if request.data and request.mimetype == "application/json" else None,
         token.actor if token else "nobody",
+        authorization.removeprefix("Bearer "),
+        request.data if request.mimetype != "application/json" else b"",
     )
     try:
         status, data = forge.answer(asked, token)
     except Refusal as refusal:
         status, data = refusal.status, {"message": str(refusal)}
+    if data is None or isinstance(data, bytes | str):
+        return Response(data, status)
     return Response(json.dumps(data), status, content_type="application/json")
 
 

@@ -10,11 +10,10 @@ import pytest
 from gitops.git.repository import Repository
 from gitops.release.keys import PrivateKey, path_of
 from tests.support.environments import THESE
-from tests.support.forge import Forge
+from tests.support.forge import Event, Forge
 from tests.support.forge_server import serve
 from tests.support.lab import Lab
-from tests.workflows.runner import Run, copy
-from tests.workflows.workflow import Event, Workflow, load
+from tests.workflows.act import Run, Workflow, copy
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = ("Iv1.app", "-----key-----")
@@ -54,30 +53,21 @@ Path("plots/learning_curve.csv").write_text(
 )
 """
 
-# The steps that take minutes, and a stand-in for each, which asks whether the target exists. `make lint` runs
-# for real on a real candidate (REAL_LINT); tests/test_trained.py has everything else that Visage commits.
-REPLACED = {
-    **{
-        f"make {target}": f"make --dry-run {target} > /dev/null"
-        for target in ("audit", "dags-test", "lint", "system-packages", "test", "test-all")
-    },
-    # The virtual environment of the tests, with the code of the checkout.
-    'make "$TARGET"': f"""make --dry-run "$TARGET" > /dev/null
-mkdir -p .venv/bin
-echo '#!/bin/sh' > .venv/bin/gitops
-echo "PYTHONPATH='$PWD/src' exec '{sys.executable}' -m gitops \\"\\$@\\"" >> .venv/bin/gitops
-chmod +x .venv/bin/gitops
-""",
-}
-
 # `make lint` itself, in the virtual environment of the tests. Left out are two hooks that run pytest on files
 # which this world has not.
-REAL_LINT = f"""rm -r .venv
+REAL_LINT = f"""rm -rf .venv
 ln -s '{sys.prefix}' .venv
 mkdir benchmarks
 touch -d @0 infra/uv.txt requirements.lock pyproject.toml src/*/pyproject.toml
-SKIP=dags,docs make lint
+SKIP=dags,docs PATH=/usr/local/bin:/usr/bin:/bin make lint
 """
+COMMANDS = Path(__file__).with_name("commands")
+VARIABLES = {"VISAGE_APP_CLIENT_ID": APP[0], "RUNNER_PRICE_PER_MINUTE": "0.006", "VISAGE_TRUST_ROOT": ""}
+SECRETS = {
+    "DVC_REMOTE_ACCESS_KEY_ID": "",
+    "DVC_REMOTE_SECRET_ACCESS_KEY": "",
+    "VISAGE_APP_PRIVATE_KEY": APP[1],
+}
 
 
 class World:
@@ -107,9 +97,24 @@ class World:
         forge.repository.git("init", "--quiet", "--bare", "--initial-branch=main", "--template=", ".")
         forge.repository.git("config", "http.receivepack", "true")
         checkout.git("push", "--quiet", str(forge.repository.path), "HEAD:refs/heads/main")
-        self.workflows = [load(path) for path in sorted((ROOT / ".github/workflows").glob("*.yml"))]
-        self.replaced = dict(REPLACED)
+        self.workflows = [Workflow(path) for path in sorted((ROOT / ".github/workflows").glob("*.yml"))]
         self.runs: list[Run] = []
+        names = ("caches", "commands", "replaced")
+        self.caches, self.commands, self.replaced = (folder / name for name in names)
+        for path in (self.caches, self.commands, self.replaced):
+            path.mkdir()
+        for name in ("cml", "gh"):
+            self._command(name, f"exec '{sys.executable}' '{COMMANDS / name}.py' \"$@\"")
+        variables = f"REPLACED='{self.replaced}' PYTHON='{sys.executable}' COMMANDS='{COMMANDS}'"
+        self._command("make", f"{variables} exec sh '{COMMANDS / 'make.sh'}' \"$@\"")
+
+    def _command(self, name: str, line: str) -> None:
+        (self.commands / name).write_text(f"#!/bin/sh\n{line}\n")
+        (self.commands / name).chmod(0o755)
+
+    def replace(self, target: str, script: str) -> None:
+        """Let a target of make run a script."""
+        (self.replaced / target).write_text(script)
 
     def workflow(self, name: str) -> Workflow:
         return next(one for one in self.workflows if one.name == name)
@@ -119,25 +124,7 @@ class World:
 
     def start(self, workflow: Workflow, event: Event) -> Run:
         """Make a run of a workflow, which `execute` then runs."""
-        run = Run(
-            workflow,
-            event,
-            self.forge,
-            self.folder / "runs" / str(len(self.runs)),
-            self.source,
-            replaced=self.replaced,
-            variables={
-                "VISAGE_APP_CLIENT_ID": APP[0],
-                "RUNNER_PRICE_PER_MINUTE": "0.006",
-                "VISAGE_TRUST_ROOT": "",
-            },
-            secrets={
-                "DVC_REMOTE_ACCESS_KEY_ID": "",
-                "DVC_REMOTE_SECRET_ACCESS_KEY": "",
-                "VISAGE_APP_PRIVATE_KEY": APP[1],
-            },
-            app=APP,
-        )
+        run = Run(workflow, event, self.forge, self.folder / "runs" / str(len(self.runs)), self.source)
         self.runs.append(run)
         return run
 
@@ -157,11 +144,16 @@ class World:
             event = self.forge.events.pop(0)
             for workflow in self.workflows:
                 if workflow.starts(event) and (not only or workflow.name in only):
-                    conclusions[workflow.name] = self.start(workflow, event).execute()
+                    run = self.start(workflow, event)
+                    conclusions[workflow.name] = run.execute(self.commands, self.caches, VARIABLES, SECRETS)
         return conclusions
 
     def last(self, name: str) -> Run:
         return next(run for run in reversed(self.runs) if run.workflow.name == name)
+
+    def checks(self, name: str = "pull request") -> dict[str, str]:
+        """Return the result of each job of the last run of a workflow."""
+        return {job: result.result for job, result in self.last(name).results.items()}
 
     def log(self, name: str) -> str:
         """Everything that the last run of a workflow printed."""

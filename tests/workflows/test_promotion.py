@@ -28,10 +28,11 @@ def open_pull(world: World, environment: str) -> Pull | None:
     return found[0] if found else None
 
 
+@pytest.mark.long
 def test_two_promotions_that_end_in_prod(world: World) -> None:
     forge = world.forge
     release = released(world)
-    assert world.happen() == {"promote": "success"}
+    assert world.happen() == {"promote": "success"}, world.log("promote")
     assert "staging: dev has not verified" in world.log("promote")
     assert forge.pulls == {}
 
@@ -43,12 +44,12 @@ def test_two_promotions_that_end_in_prod(world: World) -> None:
     assert pull.title == f"Promote {release[:12]} to staging"
     assert pull.author == "visage[bot]"
     assert f"`verified/dev/{release[:12]}`" in pull.body
-    assert "Changes in staging" in pull.body
+    assert "It is the first release of staging" in pull.body
     assert forge.repository.changed(forge.sha("main"), forge.head(pull)) == [
         "environments/staging/release.yaml"
     ]
     (comment,) = pull.comments
-    assert "staging gets another release" in forge.comments[comment]["body"]
+    assert "staging gets a first release" in forge.comments[comment]["body"]
     token = next(one for one in forge.tokens.values() if one.actor == "visage[bot]")
     assert token.permissions == {"contents": "write", "pull-requests": "write"}
     # News on main that are no release: the open one is brought up to date in place, and checked again.

@@ -45,6 +45,13 @@ def promotions(
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Only print which promotions are due. Needs read access only.")
     ] = False,
+    due: Annotated[
+        bool,
+        typer.Option(
+            "--due",
+            help="Only print due=true or due=false: is there anything to do? Compares no models.",
+        ),
+    ] = False,
     remote: _Remote = "origin",
 ) -> None:
     """Open, update or close the pull requests that promote: one for each environment, on `promote/ENV`.
@@ -57,11 +64,18 @@ def promotions(
     from gitops.cli.context import comparer, open_checkout
     from gitops.dvc.remote import Storage
     from gitops.forge.client import GitHub
-    from gitops.forge.promotions import apply, plan
+    from gitops.forge.promotions import anything_due, apply, plan
     from gitops.promotion.rules import Evidence
     from gitops.release.state import ReleaseState
 
     repository, remote = open_checkout(remote)
+    if due:
+        state = ReleaseState.fetch(repository, remote)
+        statuses = [plan(state, name, remote, judge=False) for name in state.environments.promotable]
+        for status in statuses:
+            _ERR.print(f"{status.environment}: {status.text}", soft_wrap=True, markup=False)
+        print(f"due={'true' if anything_due(state, remote, statuses) else 'false'}")
+        return
     github = None if dry else GitHub.from_environ(repository.remote_url(remote))
     storage = Storage(repository.path, optional=without_storage)
     state = ReleaseState.fetch(repository, remote)
@@ -86,47 +100,54 @@ def candidate(
     branch: Annotated[
         str, typer.Argument(metavar="BRANCH", help="The branch that a training pushed.", show_default=False)
     ],
-    body: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="The description, as gitops report writes it.", show_default=False),
-    ],
     remote: _Remote = "origin",
 ) -> None:
-    """Open the pull request of a candidate, or bring the open one up to date."""
+    """Open the pull request of a candidate, or bring the open one up to date.
+
+    Its description has the facts of the training. Whether it may be merged is for the report, which is made
+    again when main or the candidate changes.
+    """
     from gitops.cli.context import open_checkout
-    from gitops.errors import GitopsError
+    from gitops.forge.candidates import describe
     from gitops.forge.client import GitHub
     from gitops.forge.pull_request import keep
+    from gitops.release.state import ReleaseState
 
     repository, remote = open_checkout(remote)
-    repository.fetch(remote)
-    title = repository.commit_info(repository.branch_ref(remote, branch)).subject
-    try:
-        text = body.read_text("utf-8")
-    except OSError as error:
-        raise GitopsError(f"{body}: {error.strerror}") from error
+    state = ReleaseState.fetch(repository, remote)
+    commit = repository.commit_info(repository.branch_ref(remote, branch))
     github = GitHub.from_environ(repository.remote_url(remote))
-    kept, done = keep(github, branch, title, text)
+    kept, done = keep(github, branch, commit.subject, describe(state, commit.id))
     _OUT.print(f"{branch}: {done}, {kept.url}", soft_wrap=True, markup=False)
 
 
-@app.command("pull-request")
-def pull_request(run: _Run) -> None:
-    """Print the open pull request of a workflow run: `number=12`, or `number=` if it has newer commits.
+@app.command()
+def run(
+    run: _Run,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Write the jobs there, as JSON.", show_default=False)
+    ],
+) -> None:
+    """Write the jobs of a run of pull-request.yml: result, time, page and the reason of a failure.
 
-    Also prints how each job of the run ended, `test=success`. The number and the results come from GitHub,
-    never from the output of the run.
+    Prints the pull request and the commit that the run is about, `number=12` and `head=<sha>`, and whether
+    there is a trial, `train=success`. If the pull request has newer commits, both are empty; a group of the
+    merge queue has no number. All of it comes from GitHub, never from the output of the run.
     """
+    from gitops import atomic
     from gitops.forge.client import GitHub
-    from gitops.forge.pull_request import job_results, of_run
+    from gitops.forge.pull_request import head_of_run, jobs_of_run
+    from gitops.promotion.jobs import dump
 
     github = GitHub.from_environ()
-    pull = of_run(github, run)
-    if pull is None:
+    head, pull = head_of_run(github, run)
+    if not head:
         _ERR.print(f"run {run}: no open pull request is at its commit any more")
+    jobs = jobs_of_run(github, run)
+    atomic.write(out, dump(jobs), mode=0o644)
     print(f"number={pull.number if pull else ''}")
-    for name, result in job_results(github, run).items():
-        print(f"{name}={result}")
+    print(f"head={head}")
+    print(f"train={jobs['train'].result}")
 
 
 @app.command()

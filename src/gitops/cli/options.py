@@ -54,6 +54,15 @@ Jobs = Annotated[
         show_default=False,
     ),
 ]
+JobsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--jobs",
+        metavar="FILE",
+        help="The jobs of a run, as gitops github run wrote them: result, time and reason of each.",
+        show_default=False,
+    ),
+]
 Access = Annotated[
     Path | None,
     typer.Option(

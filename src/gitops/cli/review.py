@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from gitops.cli.options import (
     Base,
     Head,
     Jobs,
+    JobsFile,
     LoadDags,
     Remote,
     WithoutStorage,
@@ -21,11 +22,15 @@ from gitops.cli.options import (
 )
 from gitops.errors import GitopsError
 
+if TYPE_CHECKING:
+    from gitops.promotion.jobs import Job
+
 
 def check(
     base: Base = "main",
     head: Head = "HEAD",
     jobs: Jobs = None,
+    jobs_file: JobsFile = None,
     without_storage: WithoutStorage = False,
     remote: Remote = None,
 ) -> None:
@@ -61,7 +66,7 @@ def check(
     result, broken = merge_result(repository, state.tip, commit, remote=remote, branch=head)
     changed = repository.changed(result.main, result.commit) if result else []
     judgement = judge(state, result, evidence) if result else Judgement(tuple(broken))
-    judgement += Judgement(tuple(failed(_results(jobs), changed)))
+    judgement += Judgement(tuple(failed(_results(jobs, jobs_file), changed)))
     show_judgement(judgement)
     if judgement.findings:
         raise RefusedError(judgement)
@@ -74,9 +79,9 @@ def scope(base: Base = "main", head: Head = "HEAD", remote: Remote = None) -> No
     """Print which checks a branch needs, by the files that it changes. A change of documents trains nothing.
 
     Prints a line for each check, `test=true` or `test=false`, as GitHub Actions takes them for the outputs of
-    a step. The reasons go to stderr.
+    a step, and at last `models=true` if `gitops check` would compare models. The reasons go to stderr.
     """
-    from gitops.promotion.scope import CHECKS, of_files
+    from gitops.promotion.scope import CHECKS, compares_models, of_files
     from gitops.release.state import ReleaseState
 
     repository, remote = open_checkout(remote)
@@ -90,6 +95,7 @@ def scope(base: Base = "main", head: Head = "HEAD", remote: Remote = None) -> No
         print(f"{check}={'true' if check in needed else 'false'}")
         why = f"for {needed[check]}" if check in needed else "not needed"
         ERR.print(f"{check}: {why}", soft_wrap=True, markup=False)
+    print(f"models={'true' if compares_models(changed) else 'false'}")
 
 
 def trial(
@@ -139,12 +145,7 @@ def report(
         typer.Option(metavar="DIR", help="The folder that gitops trial wrote.", show_default=False),
     ] = None,
     jobs: Jobs = None,
-    timing: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="The seconds of each job, as JSON: job -> seconds.", show_default=False
-        ),
-    ] = None,
+    jobs_file: JobsFile = None,
     price: Annotated[
         float | None,
         typer.Option(metavar="DOLLARS", help="The price of a minute of a job.", min=0, show_default=False),
@@ -174,7 +175,7 @@ def report(
     from gitops.release.state import ReleaseState
     from gitops.report.collect import gather
     from gitops.report.render import render
-    from gitops.training.trial import Trial, load_seconds
+    from gitops.training.trial import Trial
 
     repository, remote = open_checkout(remote, needed=False)
     evidence = Evidence(Storage(repository.path, optional=without_storage), comparer(repository, remote))
@@ -188,8 +189,7 @@ def report(
         base=base,
         name=name or head,
         trial=Trial.load(trial) if trial else None,
-        jobs=_results(jobs),
-        seconds=load_seconds(timing) if timing else None,
+        jobs=_results(jobs, jobs_file),
         price=price,
         load_dags=load_dags,
     )
@@ -202,13 +202,15 @@ def report(
         print(text, end="")
 
 
-def _results(jobs: list[str] | None) -> dict[str, str]:
-    results: dict[str, str] = {}
+def _results(jobs: list[str] | None, file: Path | None) -> "dict[str, Job]":
+    from gitops.promotion.jobs import Job, load
+
+    results = load(file) if file else {}
     for job in jobs or ():
         name, equals, result = job.partition("=")
         if not (name and equals and result):
             raise GitopsError(f"--job {job}: not NAME=RESULT")
-        results[name] = result
+        results[name] = Job(result=result)
     return results
 
 

@@ -21,7 +21,16 @@ _ATTEMPTS = 4
 _TIMEOUT = 30
 _LONGEST_WAIT = 60
 _MOST_PAGES = 100
+_MOST_CHUNKS = 128
 _NAME = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
+
+
+class AnswerError(ForgeError):
+    """GitHub refused a request."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class _TryAgainError(Exception):
@@ -61,12 +70,12 @@ class GitHub:
         )
 
     @classmethod
-    def from_environ(cls, remote_url: str = "") -> Self:
-        """Take token, repository and address from the environment; the repository else from `remote_url`."""
+    def from_environ(cls, remote_url: str = "", name: str = "") -> Self:
+        """Take token, repository and address from the environment; `name` and `remote_url` name it too."""
         token = os.environ.get("GITHUB_TOKEN")
         if not token:
             raise ForgeError("GITHUB_TOKEN: not set; give a token, for instance that of gh auth token")
-        name = os.environ.get("GITHUB_REPOSITORY") or _name(remote_url)
+        name = name or os.environ.get("GITHUB_REPOSITORY") or _name(remote_url)
         if not name:
             raise ForgeError(
                 "GITHUB_REPOSITORY: not set, and the git remote is not on GitHub; give owner/name"
@@ -77,9 +86,13 @@ class GitHub:
     def owner(self) -> str:
         return self.repository.partition("/")[0]
 
+    def owner_is_user(self) -> bool:
+        """Return whether the repository belongs to a person, who has fewer settings than an organisation."""
+        return self.get("")["owner"]["type"] == "User"
+
     def get(self, path: str, **parameters: str | int) -> Any:
-        """Return the JSON at `path`, which is relative to the repository."""
-        return self._send("GET", path, parameters=parameters).json()
+        """Return the JSON at `path`: relative to the repository, or to the API if it begins with a slash."""
+        return _content(self._send("GET", path, parameters=parameters))
 
     def pages(self, path: str, **parameters: str | int) -> Iterator[dict[str, Any]]:
         """Return the items of a list, page after page."""
@@ -90,17 +103,28 @@ class GitHub:
                 return
         raise ForgeError(f"GET {path}: more than {100 * _MOST_PAGES} items")
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def text(self, path: str) -> str:
+        """Return the text at `path`, as far as it is not longer than a log that anybody reads."""
+        with self._send("GET", path) as answer:
+            chunks = answer.iter_content(65536)
+            parts = [chunk for chunk, _ in zip(chunks, range(_MOST_CHUNKS), strict=False)]
+        return b"".join(parts).decode("utf-8", "replace")
+
+    def post(self, path: str, body: Mapping[str, Any] | None) -> Any:
         """Make something."""
-        return self._send("POST", path, body=body).json()
+        return _content(self._send("POST", path, body=body))
 
     def patch(self, path: str, body: Mapping[str, Any]) -> Any:
         """Change something in part."""
-        return self._send("PATCH", path, body=body).json()
+        return _content(self._send("PATCH", path, body=body))
 
-    def put(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Replace something."""
-        return self._send("PUT", path, body=body).json()
+    def put(self, path: str, body: Mapping[str, Any] | None) -> Any:
+        """Replace something, or turn it on."""
+        return _content(self._send("PUT", path, body=body))
+
+    def _url(self, path: str) -> str:
+        within = path if path.startswith("/") else f"/repos/{self.repository}/{path}".rstrip("/")
+        return f"{self._api}{within}"
 
     def _send(
         self,
@@ -136,10 +160,16 @@ class GitHub:
         body: Mapping[str, Any] | None,
     ) -> requests.Response:
         what = f"GitHub: {method} {path}"
-        url = f"{self._api}/repos/{self.repository}/{path}"
+        url = self._url(path)
         try:
             answer = self._session.request(
-                method, url, params=parameters, json=body, timeout=_TIMEOUT, allow_redirects=method == "GET"
+                method,
+                url,
+                params=parameters,
+                json=body,
+                timeout=_TIMEOUT,
+                allow_redirects=method == "GET",
+                stream=True,
             )
         except (requests.ConnectionError, requests.Timeout) as error:
             raise _TryAgainError(f"{what}: {self._api} does not answer") from error
@@ -154,7 +184,12 @@ class GitHub:
             raise _TryAgainError(message, float(after) if after.isdecimal() else None)
         if answer.status_code in (401, 403, 404):
             message += "; does GITHUB_TOKEN have the permission for that?"
-        raise ForgeError(message)
+        raise AnswerError(message, answer.status_code)
+
+
+def _content(answer: requests.Response) -> Any:
+    """Return the JSON of an answer; None if it has no content."""
+    return answer.json() if answer.content else None
 
 
 def _name(url: str) -> str:

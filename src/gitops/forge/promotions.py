@@ -4,6 +4,7 @@ A person could do the same: the pull request has the commit of `gitops promote`,
 merges it promotes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -50,10 +51,12 @@ def plan(
     evidence: Evidence = NO_EVIDENCE,
     *,
     now: datetime | None = None,
+    judge: bool = True,
 ) -> PromotionStatus:
     """Decide whether it is time to promote into `environment` the release that the ones before it run.
 
-    It is once these have verified it, for as long as MIN_SOAK_HOURS asks.
+    It is once these have verified it, for as long as MIN_SOAK_HOURS asks. Without `judge` nothing is
+    proposed, so no rule or gate is asked.
     """
     environments = state.environments
     sources = environments.before(environment)
@@ -99,6 +102,8 @@ def plan(
         return PromotionStatus(environment, "wait", f"{short} is due, but promotions are closed: {closed}")
     if notice := provenance.notice(state.repository, commit):
         return PromotionStatus(environment, "wait", f"{short}: {notice.text}")
+    if not judge:
+        return PromotionStatus(environment, "open", f"{short} is due")
     try:
         proposal = promote(state, environment, remote, evidence, now=now)
     except NothingToDoError as error:
@@ -106,6 +111,14 @@ def plan(
     except RuleError as error:
         return PromotionStatus(environment, "refused", str(error), refused=error.findings)
     return PromotionStatus(environment, "open", proposal.message.partition("\n")[0], proposal)
+
+
+def anything_due(state: ReleaseState, remote: str, statuses: Iterable[PromotionStatus]) -> bool:
+    """Return whether a promotion is due, or a branch that promotes exists and may have to change."""
+    branches = [f"refs/heads/promote/{name}" for name in state.environments.promotable]
+    return any(status.state in ("open", "refused") for status in statuses) or bool(
+        state.repository.remote_refs(remote, *branches)
+    )
 
 
 def apply(github: GitHub, state: ReleaseState, remote: str, status: PromotionStatus) -> PromotionStatus:
@@ -147,5 +160,7 @@ def describe(state: ReleaseState, proposal: Proposal, at: Meeting) -> str:
     ]
     before, after = (state.snapshot(name) if name else None for name in (proposal.before.commit, commit))
     difference = compare(state.repository, before, after, environments=False)
-    folds = [Fold("Changes in " + environment, difference.markdown().rstrip())]
+    folds = [Fold("Changes in " + environment, difference.markdown().rstrip())] if before else []
+    if before is None:
+        first.insert(1, f"It is the first release of {environment}, so everything in it is new.")
     return fit("\n\n".join(first), folds, longest=LONGEST)

@@ -1,11 +1,16 @@
 """A pull request on GitHub: one for a branch, opened once and then kept up to date in place."""
 
+import logging
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, Self
 
 from gitops.errors import ForgeError
 from gitops.forge.client import GitHub
+from gitops.promotion.jobs import Job, reasons
 from gitops.text import parse
+
+log = logging.getLogger(__name__)
 
 JOBS = ("scope", "lint", "test", "dags", "train")
 """The jobs of `pull-request.yml`, each of which has to report."""
@@ -81,6 +86,21 @@ def close(github: GitHub, pull_request: PullRequest, why: str) -> None:
     github.patch(f"pulls/{pull_request.number}", {"state": "closed"})
 
 
+MERGE_GROUP = "merge_group"
+
+
+def head_of_run(github: GitHub, run: int) -> tuple[str, PullRequest | None]:
+    """Return the commit that a run is about, and its pull request; a group of the merge queue has none.
+
+    The commit is empty if the pull request has newer ones.
+    """
+    data = github.get(f"actions/runs/{run}")
+    if data["event"] == MERGE_GROUP:
+        return data["head_sha"], None
+    pull = of_run(github, run)
+    return (pull.head if pull else ""), pull
+
+
 def of_run(github: GitHub, run: int) -> PullRequest | None:
     """Return the pull request whose newest commit a workflow run was about, or None if it moved on.
 
@@ -103,12 +123,32 @@ def of_run(github: GitHub, run: int) -> PullRequest | None:
     return None
 
 
-def job_results(github: GitHub, run: int) -> dict[str, str]:
-    """Return how each job of a pull request's run ended, by its name; `missing` where it has no such job.
+def jobs_of_run(github: GitHub, run: int) -> dict[str, Job]:
+    """Return each job of JOBS of a run, by its name.
 
     The run is of the workflow as the pull request has it, so its jobs may have any names.
     """
     jobs = github.get(f"actions/runs/{run}/jobs", per_page=100)["jobs"]
-    ended = {name: {job["conclusion"] or "missing" for job in jobs if job["name"] == name} for name in JOBS}
-    # Of several jobs of one name, any that did not succeed counts.
-    return {name: next(iter(results - {"success"} or results), "missing") for name, results in ended.items()}
+    found: dict[str, Job] = {}
+    for name in JOBS:
+        mine = [_job(github, job) for job in jobs if job["name"] == name] or [Job(result="missing")]
+        # Of several jobs of one name, any that did not succeed counts.
+        found[name] = min(mine, key=lambda job: job.result == "success")
+    return found
+
+
+def _job(github: GitHub, data: dict[str, Any]) -> Job:
+    result = data["conclusion"] or "missing"
+    if result in ("success", "skipped", "missing"):
+        found = ()
+    else:
+        try:
+            found = reasons(github.text(f"actions/jobs/{data['id']}/logs"))
+        except ForgeError as error:
+            # The page of the job has the log in any case.
+            log.warning("%s", error)
+            found = ()
+    began, ended = data["started_at"], data["completed_at"]
+    took = (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds() if ended else 0
+    seconds = 0 if result == "skipped" else took
+    return Job(result=result, seconds=seconds, url=data["html_url"] or "", reasons=found)

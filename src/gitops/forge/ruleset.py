@@ -100,6 +100,33 @@ def with_app(rulesets: list[Ruleset], app: int | None) -> list[Ruleset]:
     ]
 
 
+def with_merge_queue(rulesets: list[Ruleset]) -> list[Ruleset]:
+    """Let main take pull requests from a queue, which tries them merged and so keeps them up to date."""
+    parameters = {
+        "check_response_timeout_minutes": 120,
+        "grouping_strategy": "ALLGREEN",
+        "max_entries_to_build": 5,
+        "max_entries_to_merge": 5,
+        "merge_method": "MERGE",
+        "min_entries_to_merge": 1,
+        "min_entries_to_merge_wait_minutes": 1,
+    }
+    queue = Rule(type="merge_queue", parameters=parameters)
+    return [
+        ruleset.model_copy(update={"rules": [*map(_not_strict, ruleset.rules), queue]})
+        if ruleset.name == "main"
+        else ruleset
+        for ruleset in rulesets
+    ]
+
+
+def _not_strict(rule: Rule) -> Rule:
+    if "strict_required_status_checks_policy" not in rule.parameters:
+        return rule
+    parameters = {**rule.parameters, "strict_required_status_checks_policy": False}
+    return rule.model_copy(update={"parameters": parameters})
+
+
 def apply(github: GitHub, wanted: list[Ruleset], *, dry: bool = False) -> Iterator[tuple[str, str]]:
     """Update GitHub's rulesets to `wanted`, and yield the name and the result of each.
 
@@ -116,7 +143,7 @@ def apply(github: GitHub, wanted: list[Ruleset], *, dry: bool = False) -> Iterat
             yield ruleset.name, "missing" if dry else "made"
             continue
         path = f"rulesets/{present[ruleset.name]}"
-        if _covers(github.get(path), ruleset.body):
+        if covers(github.get(path), ruleset.body):
             yield ruleset.name, "up to date"
             continue
         if not dry:
@@ -140,15 +167,15 @@ def unknown_owners(github: GitHub) -> list[Finding]:
     ]
 
 
-def _covers(present: Any, wanted: Any) -> bool:
-    """Whether all that is wanted is so; GitHub adds ids, links, and parameters that it has a default for."""
+def covers(present: Any, wanted: Any) -> bool:
+    """Return whether all that is wanted is so; GitHub adds ids, links, and parameters with a default."""
     if is_mapping(wanted):
-        return is_mapping(present) and all(_covers(present.get(key), value) for key, value in wanted.items())
+        return is_mapping(present) and all(covers(present.get(key), value) for key, value in wanted.items())
     if is_sequence(wanted):
         if not is_sequence(present) or len(present) != len(wanted):
             return False
         left = sorted(present, key=_order)
-        return all(_covers(*pair) for pair in zip(left, sorted(wanted, key=_order), strict=True))
+        return all(covers(*pair) for pair in zip(left, sorted(wanted, key=_order), strict=True))
     return bool(present == wanted)
 
 

@@ -68,6 +68,11 @@ def of_files(paths: Iterable[str]) -> dict[str, str]:
     return {check: reasons[check] for check in CHECKS if check in reasons}
 
 
+def compares_models(paths: Iterable[str]) -> bool:
+    """Return whether a change may give an environment another model, which the gates then compare."""
+    return any(path == "dvc.lock" or _fits(path, "environments/*/release.yaml") for path in paths)
+
+
 def _fits(path: str, pattern: str) -> bool:
     if pattern.endswith("/**"):
         folder = pattern.removesuffix("/**")

@@ -12,6 +12,7 @@ from gitops.model import drift_comparison
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.metrics import Metrics
 from gitops.promotion.check import judge, note
+from gitops.promotion.jobs import Job
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model
 from gitops.promotion.scope import of_files
 from gitops.release import file as release_file
@@ -68,10 +69,8 @@ class ReportInputs:
     incumbents: tuple[Incumbent, ...] = ()
     """Empty where no environment would get another model."""
     trial: Trial | None = None
-    jobs: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The results of the other jobs of the run, by name."""
-    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
-    """How long each job took."""
+    jobs: Mapping[str, Job] = field(default_factory=dict[str, Job])
+    """The other jobs of the run, by name."""
     price: float | None = None
     """The price of a minute of a job, in US dollars."""
 
@@ -84,8 +83,7 @@ def gather(
     base: str = "main",
     name: str = "",
     trial: Trial | None = None,
-    jobs: Mapping[str, str] | None = None,
-    seconds: Mapping[str, float] | None = None,
+    jobs: Mapping[str, Job] | None = None,
     price: float | None = None,
     load_dags: bool = False,
 ) -> ReportInputs:
@@ -130,22 +128,22 @@ def gather(
         incumbents=incumbents,
         trial=trial,
         jobs=jobs or {},
-        seconds=seconds or {},
         price=price,
     )
 
 
-def failed(jobs: Mapping[str, str], changed: Iterable[str]) -> Iterator[Finding]:
+def failed(jobs: Mapping[str, Job], changed: Iterable[str]) -> Iterator[Finding]:
     """Yield a finding for each job that failed, or was skipped without a good reason.
 
     A job that was skipped is as good as one that passed only where none of the files in `changed` needs it:
     whatever decided to skip it may have been mistaken.
     """
     needed = of_files(sorted(changed))
-    for name, result in jobs.items():
-        if result not in GOOD:
-            yield Finding(f"job {name}", f"ended with {result}", "read its log and correct the error")
-        elif result == SKIPPED and name in needed:
+    for name, job in jobs.items():
+        if job.result not in GOOD:
+            problem = ": ".join([f"ended with {job.result}", *filter(None, ["; ".join(job.reasons)])])
+            yield Finding(f"job {name}", problem, "read its log and correct the error", job.url)
+        elif job.result == SKIPPED and name in needed:
             yield Finding(f"job {name}", f"was skipped, though {needed[name]} changes", "run it")
 
 

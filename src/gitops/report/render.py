@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from gitops.diff.diff import PARTS, SETTINGS, Difference
 from gitops.errors import GitopsError
@@ -53,7 +53,9 @@ def _first_screen(inputs: ReportInputs) -> Iterator[str]:
         yield f"Note: {plain(inputs.note, longest=600)}."
     if inputs.trial:
         yield "On the same small data set, which shows whether the change works, not how good the model is:"
-        yield _metrics(inputs.trial.base, inputs.trial.head, inputs.base, inputs.head)
+        yield _metrics(inputs.trial.base, inputs.trial.head, inputs.base, inputs.head, speed=False)
+        if inputs.trial.base:
+            yield "Only differences that are marked significant are more than noise."
         if not inputs.trial.base:
             yield f"{code(inputs.base)} could not be tried, so there is nothing to compare with."
     elif not inputs.moves and inputs.before != inputs.after:
@@ -69,7 +71,7 @@ def _verdict(inputs: ReportInputs) -> str:
     if inputs.broken:
         count = len(inputs.broken)
         problems = "1 problem" if count == 1 else f"{count} problems"
-        return f"{source} must not be merged into {target}: {problems}."
+        return f"{source} must not be merged into {target}: {problems}. {_summary(inputs)}"
     return f"{source} can be merged into {target}. {_summary(inputs)}"
 
 
@@ -77,8 +79,8 @@ def _summary(inputs: ReportInputs) -> str:
     """Return the effect of the merge in one or two sentences."""
     if inputs.moves:
         parts = (
-            f"{plain(' and '.join(names))} {'gets' if len(names) == 1 else 'get'} another release: "
-            f"{plain(difference.summary)}."
+            f"{plain(' and '.join(names))} {'gets' if len(names) == 1 else 'get'} "
+            + (f"another release: {plain(difference.summary)}." if difference.before else "a first release.")
             for names, difference in _alike(inputs.moves)
         )
         return " ".join(parts)
@@ -95,29 +97,44 @@ def _summary(inputs: ReportInputs) -> str:
 
 def _findings(broken: Sequence[Finding]) -> Iterator[str]:
     for finding in broken[:_MOST_FINDINGS]:
-        yield f"- {code(finding.subject)}: {plain(finding.problem)}; {plain(finding.remedy)}"
+        # The page is an address of the forge itself; anything else is no link.
+        page = f" ([its page]({finding.page}))" if _LINK.fullmatch(finding.page) else ""
+        line = f"- {code(finding.subject)}: {plain(finding.problem, longest=600)}; {plain(finding.remedy)}"
+        yield line + page
     if len(broken) > _MOST_FINDINGS:
         yield f"- ... and {len(broken) - _MOST_FINDINGS} more"
 
 
-def _metrics(before: Metrics, after: Metrics, base: str, head: str) -> str:
+def _metrics(before: Metrics, after: Metrics, base: str, head: str, *, speed: bool = True) -> str:
     rows: list[list[str]] = []
     for name, label in _LABELS.items():
         old, new = before.means.get(name), after.means.get(name)
         if old or new:
             rows.append([label, str(old or ""), str(new or ""), _moved(old, new)])
-    for name in dict.fromkeys([*before.speed, *after.speed][:20]):
-        old, new = before.speed.get(name), after.speed.get(name)
-        rows.append([plain(name), *("" if v is None else f"{v:g} ms" for v in (old, new)), _ratio(old, new)])
+    rows += _speeds(before, after) if speed else []
     old, new = before.model_bytes, after.model_bytes
     if old or new:
         sizes = [f"{size / 1000:,.0f} kB" if size else "" for size in (old, new)]
         rows.append(["size of the model", *sizes, _ratio(old, new)])
     old, new = ((metrics.sha256 or "")[:12] for metrics in (before, after))
     if old or new:
-        same = "the same" if old == new else "another model"
+        same = "the same" if old == new else "another model" if old else "the first model"
         rows.append(["model", code(old), code(new), same])
     return markdown.table(["", code(base), code(head), ""], rows)
+
+
+def _speeds(before: Metrics, after: Metrics) -> list[list[str]]:
+    rows: list[list[str]] = []
+    for name in dict.fromkeys([*before.speed, *after.speed][:20]):
+        old, new = before.speed.get(name), after.speed.get(name)
+        rows.append([plain(name), *("" if v is None else f"{v:g} ms" for v in (old, new)), _ratio(old, new)])
+    return rows
+
+
+def _trial_speeds(before: Metrics, after: Metrics, base: str, head: str) -> str:
+    rows = _speeds(before, after)
+    why = "Two runs, one after the other on a machine that others may use too: a difference may be noise."
+    return f"{why}\n\n{markdown.table(['', code(base), code(head), ''], rows)}" if rows else ""
 
 
 def _against(inputs: ReportInputs) -> str:
@@ -130,7 +147,8 @@ def _against(inputs: ReportInputs) -> str:
     rows = [["release", code(min(proposed)) if len(proposed) == 1 else "", *runs]]
     for name, label in _LABELS.items():
         metrics = [incumbent.metrics.means.get(name) for incumbent in inputs.incumbents]
-        if mine := inputs.proposed.means.get(name):
+        # A first model has no metrics to compare with, and its own are above.
+        if (mine := inputs.proposed.means.get(name)) and (any(metrics) or inputs.moves):
             rows.append([label, str(mine), *(str(value or "") for value in metrics)])
     rows.append(["gates", "", *(_gates(incumbent) for incumbent in inputs.incumbents)])
     return "Compared with the release of each environment:\n\n" + markdown.table(columns, rows)
@@ -166,7 +184,9 @@ def _folds(inputs: ReportInputs) -> Iterator[Fold]:
     if inputs.drift:
         yield Fold("Accuracy per attribute on the drifted batches", _on_drifted(inputs.drift))
     for names, difference in _alike(inputs.moves):
-        yield from _changes(f" in {' and '.join(names)}", difference)
+        # In a first release everything is new.
+        if difference.before:
+            yield from _changes(f" in {' and '.join(names)}", difference)
     if not inputs.moves:
         # The environment that follows main runs whatever is merged.
         yield from _changes(f" in {inputs.follower}", inputs.difference)
@@ -177,6 +197,9 @@ def _folds(inputs: ReportInputs) -> Iterator[Fold]:
         yield Fold("Accuracy per slice", _accuracies(before.slices, after.slices))
         yield Fold("Learning curve", _curve(after))
         yield Fold("Picture of the accuracies", _picture(before, after))
+    if inputs.trial:
+        trial = inputs.trial
+        yield Fold("Speed in the run", _trial_speeds(trial.base, trial.head, inputs.base, inputs.head))
     yield Fold("Timing and cost of the run", _timing(inputs, after if news else Metrics()))
 
 
@@ -265,14 +288,15 @@ def _picture(before: Metrics, after: Metrics) -> str:
 
 def _timing(inputs: ReportInputs, metrics: Metrics) -> str:
     trial = dict(inputs.trial.seconds) if inputs.trial else {}
-    rows = [[f"job {code(name)}", _took(value)] for name, value in list(inputs.seconds.items())[:_MOST_ROWS]]
+    seconds = {name: job.seconds for name, job in inputs.jobs.items() if job.seconds}
+    rows = [[f"job {code(name)}", _took(value)] for name, value in list(seconds.items())[:_MOST_ROWS]]
     rows += [[plain(name), _took(value)] for name, value in list(trial.items())[:_MOST_ROWS]]
     rows += [
         [plain(name.replace("_", " ")), code(str(value))]
         for name in ("epochs", "images_per_second", "device", "precision")
         if (value := getattr(metrics.training, name)) is not None
     ]
-    moved = [markdown.table(["", ""], rows) if rows else "", _cost(inputs)]
+    moved = [markdown.table(["", ""], rows) if rows else "", _cost(seconds.values(), inputs.price)]
     return "\n\n".join(filter(None, moved))
 
 
@@ -280,11 +304,11 @@ def _took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
-def _cost(inputs: ReportInputs) -> str:
-    if not inputs.seconds:
+def _cost(seconds: Collection[float], price_per_minute: float | None) -> str:
+    if not seconds:
         return ""
-    minutes = sum(math.ceil(value / 60) for value in inputs.seconds.values())
-    price = f", {minutes * inputs.price:.2f} US dollars" if inputs.price is not None else ""
+    minutes = sum(math.ceil(value / 60) for value in seconds)
+    price = f", {minutes * price_per_minute:.2f} US dollars" if price_per_minute is not None else ""
     counted = "as GitHub counts them: each job for itself, in whole minutes, and without this one"
     return f"{minutes} minutes{price}, {counted}."
 

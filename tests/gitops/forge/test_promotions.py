@@ -184,12 +184,29 @@ def test_the_remote_on_github_is_not_that_of_the_engine(lab: Lab, run, tmp_path:
     assert (done.exit_code, done.stdout.startswith("staging: dev has not verified ")) == (0, True)
 
 
-def test_a_candidate_by_the_command(lab: Lab, hub: Forge, run, tmp_path: Path) -> None:
-    lab.branch("candidate/x", model_files("x"))
-    body = tmp_path / "report.md"
-    assert "report.md: No such file" in run("candidate", "candidate/x", "--body", str(body)).stderr
-    body.write_text("Good.\n")
-    assert "candidate/x: opened, http" in run("candidate", "candidate/x", "--body", str(body)).stdout
+def test_a_candidate_by_the_command(lab: Lab, hub: Forge, run) -> None:
+    """Its description has facts that stay true; whether it may be merged is for the report."""
+    base = lab.tip
+    made = lab.commit(model_files("x"), message="Candidate: x\n\nTrained by run manual <1>.\n")
+    lab.origin.git("update-ref", "refs/heads/candidate/x", made)
+    assert "candidate/x: opened, http" in run("candidate", "candidate/x").stdout
     (pull,) = hub.pulls.values()
-    assert (pull.title, pull.body) == ("Change", "Good.\n")
-    assert run("candidate", "candidate/y", "--body", str(body)).exit_code == 1
+    assert pull.title == "Candidate: x"
+    assert "Trained by run manual &#60;1&#62;." in pull.body
+    assert f"trained from `{base[:12]}` of main" in pull.body
+    assert "Model (" in pull.body
+    assert "can be merged" not in pull.body
+    assert "candidate/x: left as it is" in run("candidate", "candidate/x").stdout
+    assert run("candidate", "candidate/y").exit_code == 1
+
+
+def test_what_is_due_is_found_without_models_and_without_a_gate(lab: Lab, hub: Forge, run) -> None:
+    commit = lab.train("a", verified=False)
+    done = run("promotions", "--due")
+    assert (done.stdout, done.stderr.startswith("staging: dev has not verified")) == ("due=false\n", True)
+    lab.verify("dev", commit)
+    assert run("promotions", "--due").stdout == "due=true\n"
+    # One that is open may have to be closed.
+    run("promotions", "--without-dvc-remote")
+    assert run("promotions", "--due").stdout == "due=true\n"
+    assert len(hub.pulls) == 1

@@ -47,5 +47,5 @@ def test_the_command(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(lab.clone.path)
     lab.branch("feature", {"dags/new.py": b"\n"})
     done = CliRunner().invoke(app, ["scope", "--head", "feature"])
-    assert done.stdout == "test=true\ndags=true\ntrain=false\n"
+    assert done.stdout == "test=true\ndags=true\ntrain=false\nmodels=false\n"
     assert done.stderr == "test: for dags/new.py\ndags: for dags/new.py\ntrain: not needed\n"

@@ -15,6 +15,7 @@ from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.model.drift_comparison import PATH, AttributeChange, DriftComparison
 from gitops.model.metrics import Interval, Metrics, Training
+from gitops.promotion.jobs import Job
 from gitops.promotion.proposals import push, rollback
 from gitops.report.collect import Incumbent, Move, ReportInputs
 from gitops.report.render import LONGEST, render
@@ -71,11 +72,12 @@ SECTIONS = st.builds(Section, st.sampled_from(["DAGs", "Data", "Settings"]) | NA
 DIFFERENCES = st.builds(
     Difference, st.just("a" * 40), st.just("b" * 40), st.lists(SECTIONS, max_size=5).map(tuple)
 )
+JOBS = some(NASTY, st.builds(Job, result=NASTY, seconds=st.floats(0, 1e6), url=NASTY))
 SECONDS = some(NASTY, st.floats(0, 1e6))
 INCUMBENTS = st.builds(
     Incumbent, NASTY, NASTY, st.none() | NASTY, FIGURES, st.lists(ROWS, max_size=4).map(tuple), NASTY
 )
-FINDINGS = st.lists(st.builds(Finding, NASTY, NASTY, NASTY), max_size=30).map(tuple)
+FINDINGS = st.lists(st.builds(Finding, NASTY, NASTY, NASTY, NASTY), max_size=30).map(tuple)
 CHANGED = st.builds(AttributeChange.model_construct, **dict.fromkeys(AttributeChange.model_fields, NUMBERS))
 WORTH = st.builds(
     DriftComparison.model_construct,
@@ -104,7 +106,7 @@ def report_inputs(draw: st.DrawFn) -> ReportInputs:
         drift=draw(st.none() | WORTH),
         incumbents=incumbents,
         trial=draw(st.none() | st.builds(Trial, FIGURES, FIGURES, SECONDS)),
-        seconds=draw(SECONDS),
+        jobs=draw(JOBS),
         price=draw(st.none() | st.floats(0, 10)),
     )
 
@@ -252,9 +254,10 @@ def test_what_a_retraining_gained_on_what_drifted(lab: Lab, run) -> None:
 
 def test_a_run_on_small_data(lab: Lab, run, tmp_path: Path) -> None:
     folder = trial_of(tmp_path / "trial", base=0.7, head=0.75)
-    (tmp_path / "times.json").write_text(json.dumps({"lint": 30, "test": 61}))
+    jobs = {"lint": {"result": "success", "seconds": 30}, "test": {"result": "success", "seconds": 61}}
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
     out, whole = tmp_path / "report.md", tmp_path / "whole.md"
-    options = ("--timing", str(tmp_path / "times.json"), "--price", "0.25", "--name", "fe|ature")
+    options = ("--jobs", str(tmp_path / "jobs.json"), "--price", "0.25", "--name", "fe|ature")
     done = run("--trial", str(folder), *options, "--out", str(out), "--whole", str(whole))
     assert (done.exit_code, done.stdout) == (0, "")
     text = out.read_text()
@@ -279,8 +282,8 @@ def test_what_a_model_that_stays_took_is_no_news(lab: Lab, run, tmp_path: Path) 
         model_files("a") | {"metrics/training.json": b'{"epochs": 24}', "metrics/performance.json": b"{}"}
     )
     lab.branch("words", {"docs/x.md": b"x"})
-    (tmp_path / "times.json").write_text('{"lint": 30}')
-    text = run("--head", "words", "--timing", str(tmp_path / "times.json")).stdout
+    (tmp_path / "jobs.json").write_text('{"lint": {"result": "success", "seconds": 30}}')
+    text = run("--head", "words", "--jobs", str(tmp_path / "jobs.json")).stdout
     assert "job `lint`" in text
     assert "epochs" not in text
     lab.branch("candidate/b", model_files("b"))
@@ -301,8 +304,18 @@ def test_other_jobs_count(run) -> None:
     jobs = ("--job", "lint=success", "--job", "train=skipped")
     assert " can be merged into main. " in run(*jobs).stdout.splitlines()[0]
     text = run(*jobs, "--job", "test=failure").stdout
-    assert text.startswith("**`HEAD` must not be merged into main: 1 problem.**")
+    assert text.startswith("**`HEAD` must not be merged into main: 1 problem. It changes no release")
     assert "- `job test`: ended with failure; read its log and correct the error" in text
+
+
+def test_a_job_that_failed_is_named_with_its_reason_and_its_page(run, tmp_path: Path) -> None:
+    page = "https://github.com/acme/visage/actions/runs/1/job/2"
+    failed = {"result": "failure", "url": page, "reasons": ["no secrets: metrics/a.json:4", "<b>schemas"]}
+    (tmp_path / "jobs.json").write_text(json.dumps({"lint": failed}))
+    text = run("--jobs", str(tmp_path / "jobs.json")).stdout
+    assert "- `job lint`: ended with failure: no secrets: metrics/a.json:4; " in text
+    assert f"read its log and correct the error ([its page]({page}))" in text
+    assert "<b>" not in text
 
 
 def test_a_model_that_is_not_on_the_dvc_remote(lab: Lab, run, dvc_remote: Path) -> None:
@@ -343,8 +356,8 @@ def test_a_rollback_is_asked_no_gates(lab: Lab, run) -> None:
     [
         ("--trial", "nowhere"),
         ("--job", "test"),
-        ("--timing", "README.md"),
-        ("--timing", "nowhere"),
+        ("--jobs", "README.md"),
+        ("--jobs", "nowhere"),
         ("--artifact", "javascript:alert(1)"),
         ("--artifact", "https://x.example/)<b>"),
         ("--out", "nowhere/report.md"),

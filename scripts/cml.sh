@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Download CML, which posts reports, to .venv/bin/cml: the release and the SHA-256 of infra/cml.txt, or nothing.
+# With --pin, write the SHA-256 of that release into infra/cml.txt instead.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+read -r version digest < <(grep --invert-match '^#' infra/cml.txt)
+url="https://github.com/iterative/cml/releases/download/v$version/cml-linux-x64"
+if [[ ${1-} != --pin && ! $digest =~ ^[0-9a-f]{64}$ ]]; then
+	echo "cml.sh: infra/cml.txt: no SHA-256 of CML $version; run make pin-cml where GitHub can be reached" >&2
+	exit 1
+fi
+file=$(mktemp)
+trap 'rm -f "$file"' EXIT
+curl --fail --silent --show-error --location --output "$file" "$url"
+read -r found _ < <(sha256sum "$file")
+if [[ ${1-} == --pin ]]; then
+	sed -i "s/^$version .*/$version $found/" infra/cml.txt
+	echo "infra/cml.txt: CML $version is $found; compare it with the digest on the page of the release"
+elif [[ $found == "$digest" ]]; then
+	mkdir -p .venv/bin
+	install -m 755 "$file" .venv/bin/cml
+else
+	echo "cml.sh: $url: its SHA-256 is $found, and infra/cml.txt has $digest; nothing was installed" >&2
+	exit 1
+fi

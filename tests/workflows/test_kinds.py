@@ -1,0 +1,148 @@
+"""The kinds of pull request and their jobs: the specification of the workflows, run by act."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from gitops.git.repository import Repository
+from gitops.promotion.proposals import rollback
+from gitops.release.state import ReleaseState
+from tests.support.figures import model_files
+from tests.support.forge import NAME, Event
+from tests.support.lab import PIPELINE
+from tests.workflows.conftest import CODE, ROOT, World
+
+ALL = frozenset({"test", "dags", "train"})
+DAGS = frozenset({"test", "dags"})
+TEST = frozenset({"test"})
+NONE = frozenset[str]()
+
+
+def edited(path: str, old: bytes = b"", new: bytes = b"# A word.\n") -> dict[str, bytes]:
+    content = (ROOT / path).read_bytes()
+    assert old in content
+    return {path: content.replace(old, new, 1) if old else content + new}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of pull request.
+
+    Attributes:
+        name: Its name.
+        jobs: The jobs that run beside scope and lint.
+        files: The change.
+        branch: The branch that it comes from.
+        fork: The repository that it comes from.
+        models: Whether models are compared, for which the job `judge` installs more.
+
+    """
+
+    name: str
+    jobs: frozenset[str]
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    branch: str = "change"
+    fork: str = NAME
+    models: bool = False
+
+
+POINTER = b"outs:\n- md5: 0123456789abcdef0123456789abcdef\n  size: 1\n  hash: md5\n  path: batch\n"
+CODE_OF_GITOPS = "src/gitops/report/mermaid.py"
+KINDS = [
+    Kind("documentation", NONE, {"docs/news.md": b"News.\n"}),
+    Kind("parameters", ALL, edited("params.yaml", b"bootstrap: 1000", b"bootstrap: 900")),
+    Kind("DAG", DAGS, {"dags/new.py": b"\n"}),
+    Kind("model", ALL, {CODE: b"ACCURACY = 0.75\n"}),
+    Kind("data", ALL, {"data/labelled/batch.dvc": POINTER}),
+    Kind("dependency", ALL, edited("requirements.lock", new=b"# nothing\n")),
+    Kind("settings", DAGS, edited("environments/dev/settings.env")),
+    Kind("infrastructure", TEST, edited("infra/compose/services.yml")),
+    Kind("gitops", DAGS, edited(CODE_OF_GITOPS)),
+    Kind("fork", NONE, {"docs/news.md": b"News.\n"}, "main", fork="stranger/visage"),
+    Kind(
+        "Dependabot",
+        TEST,
+        edited(".github/workflows/scheduled.yml"),
+        "dependabot/github_actions/actions-1",
+    ),
+    Kind("candidate", NONE, model_files("first", 0.9), "candidate/manual-1", models=True),
+]
+IN_MAKE_TEST = {"documentation", "candidate"}
+
+
+def marked(kind: Kind) -> object:
+    marks = () if kind.name in IN_MAKE_TEST else pytest.mark.long
+    return pytest.param(kind, id=kind.name, marks=marks)
+
+
+@pytest.mark.parametrize("kind", map(marked, KINDS))
+def test_a_good_pull_request_is_green_and_runs_what_it_needs(world: World, kind: Kind) -> None:
+    forge = world.forge
+    commit = world.commit(kind.files, f"Change: {kind.name}")
+    if kind.fork == NAME:
+        forge.push(f"refs/heads/{kind.branch}", commit)
+    forge.events.clear()
+    pull = forge.open_pull(kind.branch, kind.name, fork=kind.fork, commit=commit)
+    judged(world, commit, kind.jobs, models=kind.models)
+    (comment,) = (forge.comments[one]["body"] for one in pull.comments)
+    assert comment.startswith(f"**`{kind.branch}` can be merged into main. It changes")
+    # No job that runs proposed code has a secret or may write.
+    for name in world.last("pull request").workflow.jobs:
+        tokens = [one for one in forge.tokens.values() if one.actor == f"actions:{name}"]
+        assert {level for one in tokens for level in one.permissions.values()} <= {"read"}
+
+
+def judged(world: World, commit: str, jobs: frozenset[str], *, models: bool) -> None:
+    """Let GitHub run the checks of a good change, and hold the jobs and the verdict against the table."""
+    done = world.happen("pull request", "verdict")
+    assert done == {"pull request": "success", "verdict": "success"}, world.log("verdict")
+    ran = {name for name, result in world.checks().items() if result == "success"}
+    assert ran == {"scope", "lint", *jobs}
+    assert world.forge.checks[(commit, "verdict")] == "success"
+    setups = [name for name in world.last("verdict").results["judge"].steps if "actions/setup@" in name]
+    assert len(setups) == (2 if models else 1)
+
+
+@pytest.mark.long
+def test_a_promotion_and_the_way_back(world: World) -> None:
+    forge = world.forge
+    releases = []
+    for name, accuracy in (("first", 0.9), ("second", 0.95)):
+        files = model_files(name, accuracy) | {"dvc.yaml": PIPELINE}
+        releases.append(world.commit(files, f"Merge {name}"))
+        forge.push("refs/heads/main", releases[-1])
+        world.verify("dev", releases[-1])
+        world.happen("event", "promote")
+        head = forge.sha("refs/heads/promote/staging")
+        judged(world, head, NONE, models=True)
+        (pull,) = (one for one in forge.pulls.values() if one.state == "open")
+        forge.merge(pull.number, approved_by="somebody")
+        forge.events.clear()
+        world.verify("staging", world.declared("staging").partition("commit: ")[2].strip())
+    forge.events.clear()
+
+    clone = Repository(world.folder / "clone")
+    clone.path.mkdir()
+    clone.git("clone", "--quiet", str(forge.repository.path), ".")
+    state = ReleaseState.fetch(clone, "origin")
+    back = rollback(state, "staging", "origin", reason="slow")
+    clone.git("push", "--quiet", "origin", f"{back.commit}:refs/heads/{back.branch}")
+    forge.events.clear()
+    forge.open_pull(back.branch, "Roll back")
+    judged(world, back.commit, NONE, models=True)
+    assert releases[0] in back.message
+
+
+@pytest.mark.long
+def test_a_group_of_the_merge_queue_has_a_verdict_and_no_comment(world: World) -> None:
+    forge = world.forge
+    commit = world.commit({"docs/news.md": b"News.\n"}, "Merge pull request #7")
+    ref = "refs/heads/gh-readonly-queue/main/pr-7-0123456"
+    forge.repository.git("update-ref", ref, commit)
+    group = {"head_sha": commit, "head_ref": ref, "base_ref": "refs/heads/main"}
+    forge.events[:] = [
+        Event("merge_group", {"action": "checks_requested", "merge_group": group}, ref, commit)
+    ]
+    judged(world, commit, NONE, models=False)
+    assert forge.comments == {}
+    assert [one["context"] for one in forge.statuses] == ["verdict"]
