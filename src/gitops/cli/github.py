@@ -1,13 +1,19 @@
 """The commands `gitops github ...`, for the features that GitHub has and plain git lacks."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from gitops.errors import RuleError
 from gitops.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gitops.forge.client import GitHub
+    from gitops.forge.setup import Item
 
 _OUT = Console(highlight=False)
 _ERR = Console(stderr=True, highlight=False)
@@ -20,7 +26,7 @@ app = typer.Typer(
 Set GITHUB_TOKEN. The repository is GITHUB_REPOSITORY (owner/name), or that of the git remote. GitHub Actions
 sets both. On your own machine:
 
-    GITHUB_TOKEN=$(gh auth token) gitops github rulesets --dry-run""",
+    GITHUB_TOKEN=$(gh auth token) gitops github doctor""",
 )
 
 _Remote = Annotated[
@@ -30,6 +36,7 @@ _Remote = Annotated[
     ),
 ]
 _RULESETS = Path(".github/rulesets")
+_APP_KEY = Path("visage-app.pem")
 _Run = Annotated[int, typer.Argument(metavar="RUN", help="The id of a workflow run.", show_default=False)]
 
 
@@ -184,3 +191,144 @@ def rulesets(
         raise RuleError(*unknown)
     if dry and set(done.values()) != {"up to date"}:
         raise typer.Exit(1)
+
+
+_Name = Annotated[
+    str,
+    typer.Argument(metavar="[OWNER/REPO]", help="The repository on GitHub.", show_default="the git remote"),
+]
+_App = Annotated[
+    int | None,
+    typer.Option("--app", metavar="ID", help="The App ID of your App, which pushes promotions.", min=1),
+]
+_Queue = Annotated[
+    bool, typer.Option("--merge-queue", help="Add a merge queue to main, which organisations have.")
+]
+_Keys = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        metavar="DIR",
+        help="Keep the private halves of new deploy keys there, a file for each environment.",
+    ),
+]
+
+
+@app.command()
+def setup(
+    name: _Name = "",
+    app_id: _App = None,
+    keys: _Keys = None,
+    merge_queue: _Queue = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    remote: _Remote = "origin",
+) -> None:
+    """Set up a repository on GitHub for this checkout: prints a plan, asks, and makes the changes.
+
+    You can run it again at any time. The wanted settings come from the checkout: its workflows name actions,
+    secrets and variables, `.github/rulesets` has the rules. Needs a token with the permission Administration.
+    At the end it prints what only a person can do, and exits with status 1 if anything is left.
+    """
+    from gitops.forge.setup import apply, unfinished
+
+    left = unfinished(_setup_plan(name, app_id, keys, merge_queue, remote))
+    changes = [item for item in left if item.state == "change"]
+    _show(left)
+    if changes and not yes:
+        typer.confirm(f"Make {len(changes)} changes?", abort=True)
+    done = [apply(item) for item in changes]
+    _show((item for item in done if item.state == "ok"), "done")
+    if still := [item for item in [*done, *left] if item.state == "person"]:
+        _OUT.print("\nFor you:")
+        _show(still)
+        raise typer.Exit(1)
+    _OUT.print("Everything is set up.")
+
+
+@app.command()
+def doctor(
+    name: _Name = "",
+    app_id: _App = None,
+    merge_queue: _Queue = False,
+    remote: _Remote = "origin",
+) -> None:
+    """Compare the settings of a repository on GitHub with the ones that this checkout needs.
+
+    Changes nothing. Exits with status 1 if something is missing, with a line that says how to mend it.
+    """
+    from gitops.forge.setup import unfinished
+
+    items = list(_setup_plan(name, app_id, None, merge_queue, remote))
+    _show(items)
+    if left := unfinished(items):
+        by_command = sum(item.state == "change" for item in left)
+        _OUT.print(
+            f"{len(left)} of {len(items)} are missing or different; gitops github setup mends {by_command}"
+        )
+        raise typer.Exit(1)
+
+
+@app.command("app")
+def make_app(
+    name: _Name = "",
+    title: Annotated[
+        str, typer.Option(metavar="NAME", help="The name of the App.", show_default="visage-OWNER")
+    ] = "",
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write its private key there.")] = _APP_KEY,
+    minutes: Annotated[float, typer.Option(help="How long to wait for your click.", min=0.01)] = 15,
+    remote: _Remote = "origin",
+) -> None:
+    """Create the App that opens pull requests: open a page, click *Create*, and this command does the rest.
+
+    A pull request that a workflow opens with its own token starts no checks, so workflows need an App.
+    """
+    from gitops import atomic
+    from gitops.forge.app import create
+
+    github = _github(name, remote)
+
+    def announce(page: str) -> None:
+        _OUT.print(f"Open {page} in a browser on this machine, and click Create.", soft_wrap=True)
+
+    made = create(github, title or f"visage-{github.owner}", announce, seconds=minutes * 60)
+    atomic.write(out, made.private_key, mode=0o600)
+    repository = github.repository
+    _OUT.print(
+        f"The App {made.slug} exists. Now\n"
+        f"  install it on this repository alone: {made.page}/installations/new\n"
+        f"  gh variable set VISAGE_APP_CLIENT_ID --body {made.client_id} --repo {repository}\n"
+        f"  gh secret set VISAGE_APP_PRIVATE_KEY --env proposals --repo {repository} < {out} && rm {out}\n"
+        f"  gitops github setup {repository} --app {made.id}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _github(name: str, remote: str) -> "GitHub":
+    from gitops.forge.client import GitHub
+    from gitops.git.repository import Repository
+
+    repository = Repository.find()
+    known = remote in repository.remotes()
+    return GitHub.from_environ(repository.remote_url(remote) if known else "", name)
+
+
+def _setup_plan(
+    name: str, app_id: int | None, keys: Path | None, merge_queue: bool, remote: str
+) -> "Iterator[Item]":
+    from gitops.forge.ruleset import load, with_merge_queue
+    from gitops.forge.setup import plan
+    from gitops.git.repository import Repository
+
+    root = Repository.find().path
+    rulesets = load(root / _RULESETS)
+    if merge_queue:
+        rulesets = with_merge_queue(rulesets)
+    return plan(_github(name, remote), root, rulesets, app=app_id, keys=keys)
+
+
+def _show(items: "Iterable[Item]", word: str = "") -> None:
+    words = {"ok": "ok", "change": "to change", "person": "for you"}
+    for item in items:
+        line = f"{word or words[item.state]:<10} {item.name}"
+        _OUT.print(f"{line}: {item.text}" if item.text else line, soft_wrap=True, markup=False)
