@@ -62,7 +62,12 @@ touch -d @0 infra/uv.txt requirements.lock pyproject.toml src/*/pyproject.toml
 SKIP=dags,docs PATH=/usr/local/bin:/usr/bin:/bin make lint
 """
 COMMANDS = Path(__file__).with_name("commands")
-VARIABLES = {"VISAGE_APP_CLIENT_ID": APP[0], "RUNNER_PRICE_PER_MINUTE": "0.006", "VISAGE_TRUST_ROOT": ""}
+VARIABLES = {
+    "DVC_REMOTE_ROLE": "",
+    "RUNNER_PRICE_PER_MINUTE": "0.006",
+    "VISAGE_APP_CLIENT_ID": APP[0],
+    "VISAGE_TRUST_ROOT": "",
+}
 SECRETS = {
     "DVC_REMOTE_ACCESS_KEY_ID": "",
     "DVC_REMOTE_SECRET_ACCESS_KEY": "",

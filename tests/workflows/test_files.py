@@ -42,6 +42,8 @@ def lines() -> list[tuple[str, str]]:
 
 
 WRITES = {
+    "promote.promote": {"deployments", "id-token"},
+    "verdict.judge": {"id-token"},
     "verdict.comment": {"pull-requests", "statuses"},
     "image.image": {"attestations", "id-token", "packages"},
 }
@@ -130,8 +132,8 @@ def test_a_job_with_a_secret_runs_the_code_of_main_alone() -> None:
             for step in job["steps"]:
                 used = step.get("uses", "").partition("@")[0]
                 assert not used.startswith("actions/cache"), f"{path.stem}.{name}"
-                assert used != "actions/download-artifact" or step["with"]["name"] == "trial"
-    assert asked == {"candidate", "promote", "verdict"}
+                assert used != "actions/download-artifact" or step["with"]["name"] in ("trial", "lock")
+    assert asked == {"candidate", "dependencies", "promote", "verdict"}
     assert not asked & FOREIGN
 
 
@@ -223,13 +225,13 @@ def test_what_a_push_starts(stem: str, ref: str, starts: bool) -> None:
     assert Workflow(FOLDER / "workflows" / f"{stem}.yml").starts(Event("push", {}, ref, "0" * 40)) is starts
 
 
-def test_dependabot_looks_at_actions_and_python_in_groups() -> None:
+def test_dependabot_updates_what_it_can_update_whole_in_groups() -> None:
+    """It cannot write requirements.lock: dependencies.yml keeps a pull request for that."""
     updates = YAML(typ="safe").load((FOLDER / "dependabot.yml").read_text())["updates"]
     assert {one["package-ecosystem"] for one in updates} == {
         "github-actions",
         "docker",
         "docker-compose",
-        "pip",
     }
     assert all(one["groups"] for one in updates)
     (actions,) = [one for one in updates if one["package-ecosystem"] == "github-actions"]

@@ -83,6 +83,11 @@ def test_two_promotions_that_end_in_prod(world: World) -> None:
     assert world.happen() == {"promote": "success"}
     assert f"commit: {staged}" in world.declared("prod")
     assert [one for one in forge.pulls.values() if one.state == "open"] == []
+    world.verify("prod", staged)
+    assert world.happen("event", "promote")["promote"] == "success"
+    shown = {one["environment"]: (one["sha"], one["statuses"][-1]["state"]) for one in forge.deployments}
+    assert shown == {"dev": (release, "success"), **dict.fromkeys(("staging", "prod"), (staged, "success"))}
+    assert [one["environment"] for one in forge.deployments if one["production_environment"]] == ["prod"]
     writes = [(one.method, one.path) for one in forge.requests if one.actor == "visage[bot]" and one.body]
     # Opened once each, and changed in place when main moved.
     assert [one for one in writes if one[0] == "POST"] == [("POST", "/repos/acme/visage/pulls")] * 2

@@ -5,7 +5,7 @@ import pytest
 from tests.workflows.conftest import World
 from tests.workflows.test_promotion import open_pull, released
 
-WEEKLY, HOURLY = "43 4 * * 1", "17 * * * *"
+WEEKLY, HOURLY, LOCK = "43 4 * * 1", "17 * * * *", "13 5 * * 1"
 
 
 @pytest.mark.long
@@ -27,6 +27,19 @@ def test_an_audit_that_finds_something_fails_though_linting_does_not(world: Worl
     steps = world.last("scheduled").results["audit"].steps
     failed = [name for name, result in steps.items() if result == "failure"]
     assert failed == ["Lint everything", "What is known against the versions in use"]
+
+
+@pytest.mark.long
+def test_newer_packages_are_proposed_once_a_week(world: World) -> None:
+    forge = world.forge
+    world.replace("lock", "sed -i 's/^typer==.*/typer==99.0 \\\\/' requirements.lock")
+    for _ in range(2):
+        world.strike(LOCK)
+        assert world.happen("dependencies") == {"dependencies": "success"}, world.log("dependencies")
+    (pull,) = forge.pulls.values()
+    assert (pull.title, pull.author) == ("Update the locked packages", "visage[bot]")
+    assert "| typer | " in pull.body
+    assert forge.repository.changed(forge.sha("main"), forge.head(pull)) == ["requirements.lock"]
 
 
 @pytest.mark.long

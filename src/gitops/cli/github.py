@@ -103,6 +103,46 @@ def promotions(
 
 
 @app.command()
+def deployments(remote: _Remote = "origin") -> None:
+    """Show on GitHub which release each environment verified: a deployment with a status for each.
+
+    A deployment is made at a verdict on the release that main declares, and again after a rollback.
+    """
+    from gitops.cli.context import open_checkout
+    from gitops.forge.client import GitHub
+    from gitops.forge.deployments import keep, of_state
+    from gitops.release.state import ReleaseState
+
+    repository, remote = open_checkout(remote)
+    github = GitHub.from_environ(repository.remote_url(remote))
+    for wanted in of_state(ReleaseState.fetch(repository, remote)):
+        done = "shown" if keep(github, wanted) else "shown already"
+        _OUT.print(f"{wanted.environment}: {wanted.commit[:12]}, {wanted.state}: {done}", soft_wrap=True)
+
+
+@app.command()
+def dependencies(
+    lock: Annotated[Path, typer.Argument(metavar="FILE", help="The new lock.", show_default=False)],
+    remote: _Remote = "origin",
+) -> None:
+    """Open the pull request with a new requirements.lock, or bring the open one up to date."""
+    from gitops.cli.context import open_checkout
+    from gitops.errors import GitopsError
+    from gitops.forge.client import GitHub
+    from gitops.forge.dependencies import propose
+    from gitops.release.state import ReleaseState
+
+    repository, remote = open_checkout(remote)
+    try:
+        content = lock.read_bytes()
+    except OSError as error:
+        raise GitopsError(f"{lock}: {error.strerror}") from error
+    github = GitHub.from_environ(repository.remote_url(remote))
+    done = propose(github, ReleaseState.fetch(repository, remote), remote, content)
+    _OUT.print(f"requirements.lock: {done}", soft_wrap=True, markup=False)
+
+
+@app.command()
 def candidate(
     branch: Annotated[
         str, typer.Argument(metavar="BRANCH", help="The branch that a training pushed.", show_default=False)
@@ -155,6 +195,20 @@ def run(
     print(f"number={pull.number if pull else ''}")
     print(f"head={head}")
     print(f"train={jobs['train'].result}")
+
+
+@app.command()
+def identity(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write the token there.", show_default=False)],
+    audience: Annotated[str, typer.Option(metavar="NAME", help="Who takes it.")] = "sts.amazonaws.com",
+) -> None:
+    """Write the token of this job's identity, which a bucket can take instead of a key (OpenID Connect).
+
+    With AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE=FILE the DVC remote on S3 is then read as that role.
+    """
+    from gitops.forge.identity import write_token
+
+    write_token(out, audience)
 
 
 @app.command()

@@ -22,6 +22,9 @@ from gitops.text import parse
 
 WORKFLOWS = Path(".github/workflows")
 SCANNING = ("secret_scanning", "secret_scanning_push_protection")
+OPTIONAL = {"DVC_REMOTE_ROLE", "RUNNER_PRICE_PER_MINUTE"}
+"""Variables without which the workflows do less."""
+
 _USES = re.compile(r"^\s*-?\s*uses: ([\w.-]+/[\w.-]+)(?:/[\w./-]+)?@", re.MULTILINE)
 _LABEL_COLOUR = "ededed"
 
@@ -193,7 +196,7 @@ def needs(root: Path) -> dict[str, list[str]]:
 def _variables(root: Path) -> list[str]:
     texts = [file.read_text("utf-8") for file in root.glob(f"{WORKFLOWS}/*.yml")]
     names = {name for text in texts for name in re.findall(r"\bvars\.(\w+)", text)}
-    return sorted(names - {"RUNNER_PRICE_PER_MINUTE"})  # the report shows no price without it
+    return sorted(names - OPTIONAL)
 
 
 def _yaml(file: Path) -> Mapping[str, Any]:

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,18 +9,8 @@ from gitops.forge.client import GitHub
 from gitops.forge.promotions import PromotionStatus, apply, plan
 from tests.support.figures import model_files
 from tests.support.forge import NAME, Forge
-from tests.support.forge_server import client, serve
+from tests.support.forge_server import client
 from tests.support.lab import Lab
-
-
-@pytest.fixture
-def hub(lab: Lab, tmp_path: Path) -> Iterator[Forge]:
-    """A GitHub that has the lab's origin as its repository."""
-    forge = Forge(tmp_path / "github")
-    forge.repository.path.parent.mkdir(parents=True)
-    forge.repository.path.symlink_to(lab.origin.path)
-    with serve(forge):
-        yield forge
 
 
 @pytest.fixture
