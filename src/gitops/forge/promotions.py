@@ -67,7 +67,7 @@ def plan(
     if commit is None:
         return PromotionStatus(environment, "wait", f"{source} has no release yet")
     short = commit[:12]
-    if state.same(state.present(environment).commit, commit):
+    if state.has(environment, commit):
         return PromotionStatus(environment, "over", f"has the release of {source}, {short}, already")
     for name in sources:
         if tag := state.verdicts.rejected(name, commit):

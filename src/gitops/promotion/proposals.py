@@ -134,7 +134,8 @@ def _promote(
     evidence: Evidence,
     now: datetime | None,
 ) -> Proposal:
-    judgement = Judgement()
+    # By such a main, the release that is due may be one that main never pointed to.
+    judgement = _obey(Judgement.from_findings(state.main_fault) if state.main_fault else Judgement())
     for environment, after in moves.items():
         judgement += judge_release(state, environment, after, evidence, now=now)
     _obey(judgement)
@@ -149,7 +150,7 @@ def _release_due(state: ReleaseState, environment: str) -> Release:
     commit = due(state, environment)
     if commit is None:
         raise NothingToDoError(f"{sources} has no release yet: nothing to promote to {environment}")
-    if state.same(state.present(environment).commit, commit):
+    if state.has(environment, commit):
         raise NothingToDoError(f"{environment} already has the release of {sources}, {commit[:12]}")
     return Release(commit=commit)
 

@@ -167,12 +167,12 @@ def _promotion(
         findings.append(Finding(file, f"{environment} is held: {reasons}", f"lift it first: {way}"))
     incumbent = state.snapshot(before.commit) if before.commit else None
     if incumbent is not None:
-        if incumbent.identity == release.identity:
+        if state.has(environment, commit):
             findings.append(
                 Finding(file, f"{short} is the release that is there already", "leave the file as it is")
             )
             return Judgement(tuple(findings))
-        if not state.is_ancestor(incumbent.commit, commit):
+        if incumbent.commit in state.commits and not state.is_ancestor(incumbent.commit, commit):
             problem = f"{short} is older than {incumbent.commit[:12]}, which is there now"
             remedy = f"to go back run {instructions.brief('rollback', environment)}"
             findings.append(Finding(file, problem, remedy))

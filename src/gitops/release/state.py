@@ -125,6 +125,15 @@ class ReleaseState:
         verified = [verdict.release for verdict in reversed(self.verdicts.verifications(environment))]
         return list(dict.fromkeys([*declared, *verified]))
 
+    def has(self, environment: str, commit: str | None) -> bool:
+        """Return whether an environment has the release of a commit already.
+
+        It has not where main has its release no more: after a rewrite of main, the same release comes again
+        under another id.
+        """
+        present = self.present(environment).commit
+        return self.same(present, commit) and (present is None or present in self.commits)
+
     def provenance(self, commit: str) -> Provenance:
         """Return how the model of a commit was made.
 
@@ -212,9 +221,13 @@ class ReleaseState:
         """
         remote, known = self.remote or "origin", [self._known] if self._known else []
         for environment in self.environments:
-            if verified := self.verdicts.verifications(environment)[-1:]:
-                forget = f"git push {remote} --delete refs/tags/{verified[0].tag}"
-                known.append(Known(verified[0].release, f"which {environment} verified last", forget))
+            if verified := self.verdicts.verifications(environment):
+                # Without the last one, the one before it would show the same.
+                tags = [
+                    f"refs/tags/{verdict.tag}" for verdict in verified if verdict.release not in self.trunk
+                ]
+                forget = f"git push {remote} --delete {' '.join(tags)}"
+                known.append(Known(verified[-1].release, f"which {environment} verified last", forget))
         return main_line.fault(self.tip, self.trunk, self.commits, known, remote)
 
     @cached_property

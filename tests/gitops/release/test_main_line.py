@@ -1,13 +1,14 @@
 """A main that is not the line that is known: a force push, or a merge that makes main a side branch."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
-from gitops.errors import RuleError
+from gitops.errors import NothingToDoError, RuleError
 from gitops.git.repository import Repository
 from gitops.promotion.check import check
-from gitops.promotion.proposals import rollback
+from gitops.promotion.proposals import promote, rollback
 from gitops.release.main_line import Known, fault
 from gitops.release.state import ReleaseState
 from tests.support.figures import model_files
@@ -70,6 +71,8 @@ def test_a_merge_that_makes_main_a_side_branch_is_refused_and_repaired_as_the_li
     fresh = Repository.clone(str(lab.origin.path), tmp_path / "fresh")
     for state in (lab.state(), ReleaseState.fetch(fresh, lab.remote)):
         assert "a side branch; git switch --detach" in refused(lab, state)
+        with pytest.raises(RuleError, match="main: a merge that ends in"):
+            promote(state, "prod", lab.remote)
         # What ran here before is what was verified here, too.
         assert rollback(state, "staging", lab.remote).after.commit == first
     lab.branch("later", {"README.md": b"y\n"})
@@ -94,9 +97,42 @@ def test_a_force_push_is_refused_until_somebody_means_it(
         assert f"was rewritten: {rewritten[:12]} does not contain {before[:12]}" in refused(lab, state)
     fresh = Repository.clone(str(lab.origin.path), tmp_path / "fresh")
     assert "which dev verified last" in refused(lab, ReleaseState.fetch(fresh, lab.remote))
-    # As the lines say, one after the other
-    lab.clone.git("update-ref", "-d", "refs/gitops/origin/known/main")
-    for environment in ("dev", "staging"):
-        for tag in lab.origin.tags(f"verified/{environment}"):
-            lab.origin.git("update-ref", "-d", f"refs/tags/{tag.name}")
+    mean_it(lab)
     assert refused(lab, lab.state()) == ""
+    assert lab.origin.tags("verified/*") == []
+
+
+def mean_it(lab: Lab) -> None:
+    """Do as the lines say, one after the other."""
+    for _ in range(4):
+        fault = lab.state().main_fault
+        if fault is None:
+            return
+        lab.clone.git(*shlex.split(fault.remedy.partition("if it was meant: git ")[2]))
+    raise AssertionError(fault)
+
+
+def test_a_file_is_taken_out_of_the_history(lab: Lab) -> None:
+    """The same releases then have other ids, under which they are promoted again."""
+    start = lab.tip
+    lab.land({"scan.bin": b"large"})
+    lab.train("a")
+    old = lab.release("staging")
+    files = {path: lab.origin.read(old, path) for path in model_files("a")}
+    declared = lab.origin.read(lab.tip, "environments/staging/release.yaml")
+    new = lab.commit(files, on=start)
+    tip = lab.commit({"environments/staging/release.yaml": declared}, on=new)
+    lab.origin.git("update-ref", "refs/heads/main", tip)
+    state = lab.state()
+    assert state.same(old, new)
+    with pytest.raises(RuleError, match="main: was rewritten"):
+        lab.promote("staging")
+    mean_it(lab)
+    lab.verify("dev", new)
+    proposal = lab.promote("staging")
+    assert lab.state().same(proposal.after.commit, old)
+    assert proposal.after.commit in lab.state().commits
+    assert "not on main" in str(lab.state().may_run("staging", old))
+    lab.merge("promote/staging")
+    with pytest.raises(NothingToDoError, match="already has the release"):
+        lab.promote("staging")
