@@ -17,7 +17,7 @@ class SyntheticParams(BaseModel):
     and shift. `marginals` overrides the share of faces that carry an attribute; dependent attributes follow.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     count: Annotated[int, Field(ge=1, le=999_999)]
     seed: Annotated[int, Field(ge=0)]

@@ -6,6 +6,7 @@ such as `epochs: {synthetic: 6, celeba: 24}`. The stages see the value of the ch
 
 import difflib
 import io
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -27,13 +28,18 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 # The hyperparameters that the search may change; the rest of `train` is constant
 SEARCHED = ("learning_rate", "weight_decay", "dropout", "width", "augmentation")
 
+_LARGEST_LEARNING_RATE = 1
+_LARGEST_WEIGHT_DECAY = 10
+_DEEPEST = 50
+"""Lists and mappings inside one another. ruamel.yaml takes minutes for thousands."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=4, le=128)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataParams(_Section):
@@ -88,6 +94,24 @@ class FractionRange(Range):
     high: Fraction
 
 
+class LearningRateRange(PositiveRange):
+    """An interval of learning rates that a training takes."""
+
+    high: float = Field(gt=0, le=_LARGEST_LEARNING_RATE)
+
+
+class WeightDecayRange(PositiveRange):
+    """An interval of weight decays that a training takes."""
+
+    high: float = Field(gt=0, le=_LARGEST_WEIGHT_DECAY)
+
+
+class DropoutRange(FractionRange):
+    """An interval of dropouts that a training takes."""
+
+    high: float = Field(ge=0, lt=1)
+
+
 class AugmentationRange(Range):
     """An interval of augmentation strengths."""
 
@@ -98,9 +122,9 @@ class AugmentationRange(Range):
 class SpaceParams(_Section):
     """The search space."""
 
-    learning_rate: PositiveRange
-    weight_decay: PositiveRange
-    dropout: FractionRange
+    learning_rate: LearningRateRange
+    weight_decay: WeightDecayRange
+    dropout: DropoutRange
     width: list[Width] = Field(min_length=1)
     augmentation: AugmentationRange
 
@@ -123,8 +147,8 @@ class TrainParams(_Section):
     epochs: int = Field(ge=1)
     max_minutes: float | None = Field(gt=0)
     batch_size: int = Field(ge=2, le=65536)
-    learning_rate: float = Field(gt=0, le=1)
-    weight_decay: float = Field(ge=0, le=10)
+    learning_rate: float = Field(gt=0, le=_LARGEST_LEARNING_RATE)
+    weight_decay: float = Field(ge=0, le=_LARGEST_WEIGHT_DECAY)
     dropout: float = Field(ge=0, lt=1)
     width: Width
     augmentation: float = Field(ge=0, le=3)
@@ -194,11 +218,19 @@ def load(path: Path = PARAMS_FILE, source: str | None = None) -> Params:
 def _checked(document: dict[str, Any], path: Path) -> Params:
     data = document.get("data")
     source = data.get("source") if isinstance(data, dict) else None
+    # If the source itself is invalid, validation reports that
+    chosen = source if source in SOURCES else SOURCES[0]
     try:
-        # If the source itself is invalid, validation reports that
-        return Params.model_validate(_for_source(document, source if source in SOURCES else SOURCES[0]))
+        params = Params.model_validate(_for_source(document, chosen))
     except ValidationError as error:
         raise ParamsError(f"{path}: {describe(error)}") from None
+    # The values of another source must be ready for the day on which somebody chooses it.
+    for other in SOURCES:
+        try:
+            Params.model_validate(_for_source(document, other))
+        except ValidationError as error:
+            raise ParamsError(f"{path}: for data.source {other}: {describe(error)}") from None
+    return params
 
 
 def _for_source(value: Any, source: str) -> Any:
@@ -308,6 +340,8 @@ def _read(path: Path) -> CommentedMap:
         raise ParamsError(f"{path}: no such file; run this in the repository's root") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: cannot be read: {error}") from None
+    if _depth(text) > _DEEPEST:
+        raise ParamsError(f"{path}: more than {_DEEPEST} brackets inside one another")
     try:
         document = _yaml().load(text)
     except YAMLError as error:
@@ -318,6 +352,12 @@ def _read(path: Path) -> CommentedMap:
     if not isinstance(document, CommentedMap):
         raise ParamsError(f"{path}: must hold sections (profile, data, prepare ...)")
     return document
+
+
+def _depth(text: str) -> int:
+    """Return how deep the brackets of a text go at most."""
+    steps = ({"[": 1, "{": 1, "]": -1, "}": -1}.get(letter, 0) for letter in text)
+    return max(accumulate(steps), default=0)
 
 
 def _to_plain(value: Any) -> Any:

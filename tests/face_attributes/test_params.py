@@ -281,3 +281,36 @@ def test_the_schema_takes_what_the_stages_take_and_nothing_else(data):
     except ParamsError as error:
         refused = str(error)
     assert bool(parameters.faults(params.schema(), document)) == bool(refused), (document, refused)
+
+
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        ("train.max_minutes=.inf", "train.max_minutes: inf: input should be a finite number"),
+        ("tune.minutes=.nan", "tune.minutes: nan"),
+        ("tune.space.weight_decay={low: 0.001, high: .inf}", "tune.space.weight_decay.high: inf"),
+        ("tune.space.learning_rate={low: 0.0005, high: 5}", "less than or equal to 1"),
+        ("tune.space.dropout={low: 0, high: 1}", "less than 1"),
+        ("data.synthetic.light=.inf", "data.synthetic.light: inf"),
+        ("train.epochs={synthetic: 6, celeba: -24}", "for data.source celeba: train.epochs: -24"),
+        ("train.epochs=" + "[" * 2000 + "]" * 2000, "more than 50 brackets inside one another"),
+    ],
+)
+def test_a_value_that_no_stage_can_use_is_refused(tmp_path, edit, line):
+    key, _, value = edit.partition("=")
+    *sections, name = key.split(".")
+    document = YAML().load(ROOT / "params.yaml")
+    place = document
+    for section in sections:
+        place = place[section]
+    place[name] = "PLACE"
+    stream = io.StringIO()
+    YAML().dump(document, stream)
+    path = tmp_path / "params.yaml"
+    path.write_text(stream.getvalue().replace("PLACE", value))
+    with pytest.raises(ParamsError) as error:
+        params.load(path)
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+    if len(value) < 100:
+        assert parameters.faults(params.schema(), parameters.read(path.read_bytes()))

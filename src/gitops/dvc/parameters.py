@@ -14,6 +14,7 @@ of its code is run. In addition to the words of JSON Schema the schema has these
 import difflib
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
@@ -127,19 +128,28 @@ def sources(schema: Mapping[str, Any]) -> list[str]:
 def faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
     """Return the faults of a document, a line each: the key, its value, and the values that are allowed."""
     known = sources(schema)
-    if known:
-        chosen = _at(document, schema["x-by-source"]["key"])
-        document = _for_source(document, chosen if chosen in known else known[0], known)
-    faults = _schema_faults(schema, document)
+    if not known:
+        return _faults(schema, document)
+    chosen = _at(document, key := schema["x-by-source"]["key"])
+    if faults := _faults(schema, _for_source(document, chosen if chosen in known else known[0], known)):
+        return faults
+    # As in the stages: the values of another source must be ready for the day on which somebody chooses it.
+    for other in known:
+        if faults := _faults(schema, _for_source(document, other, known)):
+            return [f"for {key} {other}: {fault}" for fault in faults]
+    return []
+
+
+def _faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
     # As in the stages: relations between two values are checked once each value is valid.
-    return faults or list(_rule_faults(schema, document))
+    return _schema_faults(schema, document) or list(_rule_faults(schema, document))
 
 
 def _schema_faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
     from jsonschema import Draft202012Validator, validators
     from referencing import Registry
 
-    # JSON knows no difference between 5 and 5.0, and no NaN; the stages do.
+    # JSON knows no difference between 5 and 5.0, no NaN and no infinity; the stages do.
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
             "integer": _is_integer,
@@ -162,7 +172,9 @@ def _is_integer(_: object, value: object) -> bool:
 
 
 def _is_number(_: object, value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _place(error: Any) -> list[str]:
