@@ -10,6 +10,7 @@ from gitops.cli import adopt, releases, review, train
 from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
 from gitops.cli import keys as keys_cli
+from gitops.cli import storage as storage_cli
 from gitops.cli.options import ERR, OUT, show_logs
 from gitops.errors import GitopsError, NothingToDoError, RuleError
 from gitops.isolation import hide
@@ -87,4 +88,5 @@ for _panel, _commands in _PANELS.items():
         app.command(rich_help_panel=_panel)(_command)
 app.command("release-hold", hidden=True)(releases.unhold)  # its earlier name
 app.add_typer(keys_cli.app, name="keys", rich_help_panel="Keys")
+app.add_typer(storage_cli.app, name="storage", rich_help_panel="Storage")
 app.add_typer(github_cli.app, name="github", rich_help_panel="GitHub")

@@ -10,7 +10,7 @@ from gitops.promotion.check import judge
 from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, RefusedError
 from gitops.release.state import ReleaseState
 
-PROPOSALS = ("promote/", "promote-wave/", "rollback/", "hold/", "unhold/", "release-hold/")
+PROPOSALS = ("promote/", "promote-wave/", "rollback/", "hold/", "unhold/", "release-hold/", "storage/")
 """The branches that `gitops promote` and its like push; earlier versions called `unhold/` `release-hold/`."""
 _ATTEMPTS = 2
 

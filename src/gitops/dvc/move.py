@@ -1,0 +1,246 @@
+"""Moving the objects of a DVC remote to another one that the configuration of a checkout names.
+
+Each object is copied, read again from its new place, and compared with its digest, so an object that is there
+already counts only if it is whole. The old place stays as it is. A move that was interrupted goes on where it
+stopped.
+
+DVC runs in a process of its own, as it is heavy to import (`python -I -m gitops.dvc.move`).
+"""
+
+# DVC has no types.
+# pyright: reportMissingTypeStubs=false
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gitops.errors import StorageError
+from gitops.isolation import hide
+
+_OBJECT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}(?:\.dir)?")
+_LEVELS = ("local", "repo", "global", "system")
+_EACH = 1000
+"""Objects between two lines of progress."""
+
+
+class Moved(BaseModel):
+    """The result of a move.
+
+    Attributes:
+        source: The name of the remote whose objects were copied.
+        objects: The objects of that remote.
+        copied: Those that the new one did not have.
+        damaged: Those whose bytes are not those of their digest; they were not copied.
+        missing: The wanted digests that the new remote does not have.
+        level: The configuration of DVC that names the present remote.
+        file: The file of that configuration.
+        settings: The options of the new remote that `.dvc/config` has, without its credentials.
+
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    objects: int
+    copied: int
+    damaged: tuple[str, ...]
+    missing: tuple[str, ...]
+    level: Literal["local", "repo", "global", "system"]
+    file: str
+    settings: dict[str, str]
+
+
+def move(checkout: Path, target: str, wanted: Iterable[str], *, source: str | None = None) -> Moved:
+    """Copy all objects of the present DVC remote to another one.
+
+    Args:
+        checkout: The folder whose `.dvc/` names both remotes; the user's own DVC settings count too.
+        target: The name of the remote to copy to.
+        wanted: The digests of objects that the new remote must have in the end.
+        source: The name of the remote to copy from; by default the present one.
+
+    Raises:
+        StorageError: if a remote is not known, or does not answer.
+
+    """
+    question = {"folder": str(checkout), "target": target, "source": source, "wanted": sorted(set(wanted))}
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "gitops.dvc.move"],
+        input=json.dumps(question),
+        env=os.environ | {"DVC_NO_ANALYTICS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    answer = done.stdout.rpartition("\0")[2]
+    if done.returncode != 0:
+        raise StorageError(answer.strip() or f"DVC failed with status {done.returncode}")
+    try:
+        return Moved.model_validate_json(answer)
+    except ValidationError as error:
+        raise StorageError(f"DVC gave no answer: {answer[:200]}") from error
+
+
+def point(content: bytes | None, name: str, settings: Mapping[str, str]) -> bytes:
+    """Return the content of a `.dvc/config` that names another remote as the default.
+
+    Args:
+        content: The present content.
+        name: The name of the remote.
+        settings: Its options.
+
+    """
+    lines = (content or b"").decode("utf-8", "replace").splitlines()
+    section = re.compile(rf"\s*\[\s*'?remote\s+\"{re.escape(name)}\"'?\s*\]\s*")
+    kept: list[str] = []
+    inside = ""
+    for line in lines:
+        if re.match(r"\s*\[", line):
+            inside = "own" if section.fullmatch(line) else line.strip(" []'\"")
+        if inside == "own" or (inside == "core" and re.match(r"\s*remote\s*=", line)):
+            continue
+        kept.append(line)
+    if not any(line.strip() == "[core]" for line in kept):
+        kept = ["[core]", *kept]
+    place = next(number for number, line in enumerate(kept) if line.strip() == "[core]")
+    kept.insert(place + 1, f"    remote = {name}")
+    options = (f"    {key} = {value}" for key, value in settings.items())
+    return "\n".join([*kept, f"['remote \"{name}\"']", *options, ""]).encode()
+
+
+class _Place:
+    """The objects of one DVC remote."""
+
+    def __init__(self, config: Any, name: str) -> None:
+        from dvc.fs import get_cloud_fs  # pyright: ignore[reportUnknownVariableType]
+
+        if name not in config["remote"]:
+            known = ", ".join(config["remote"]) or "none"
+            raise StorageError(
+                f"no DVC remote {name} (there are: {known}); make it: dvc remote add {name} URL"
+            )
+        kind, options, root = cast(tuple[Any, dict[str, Any], str], get_cloud_fs(config, name=name))
+        if options.get("worktree") or options.get("version_aware"):
+            raise StorageError(f"remote {name} keeps versions of the cloud, and not objects by digest")
+        self.url = str(config["remote"][name]["url"])
+        self.local = kind.protocol == "local"
+        self.files = kind(**options)
+        self.base = self.files.join(root, "files", "md5")
+
+    def digests(self) -> Iterator[str]:
+        if not self.files.exists(self.base):
+            return
+        for path in self.files.find(self.base):
+            *_, folder, name = path.replace(os.sep, "/").split("/")
+            if _OBJECT.fullmatch(f"{folder}/{name}"):
+                yield f"{folder}{name}"
+
+    def get(self, digest: str, file: Path) -> bool:
+        """Copy an object to a file; return whether it is there and has its digest."""
+        try:
+            self.files.get_file(self._path(digest), str(file))
+        except FileNotFoundError:
+            return False
+        with file.open("rb") as content:
+            md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return md5 == digest.removesuffix(".dir")
+
+    def put(self, file: Path, digest: str) -> None:
+        path = self._path(digest)
+        self.files.makedirs(self.files.parent(path))
+        self.files.put_file(str(file), path)
+
+    def has(self, digest: str) -> bool:
+        return bool(self.files.exists(self._path(digest)))
+
+    def _path(self, digest: str) -> str:
+        return str(self.files.join(self.base, digest[:2], digest[2:]))
+
+
+def _move(folder: str, target: str, source: str | None, wanted: list[str]) -> Moved:
+    from dvc.config import Config
+
+    settings = Path(folder) / ".dvc"
+    config: Any = Config(dvc_dir=str(settings) if settings.is_dir() else None)
+    levels = [level for level in _LEVELS if level in config.files]
+    level = next((level for level in levels if config.load_one(level)["core"].get("remote")), None)
+    if level is None:
+        raise StorageError("no DVC remote is configured here; name the present one: dvc remote default NAME")
+    present = str(config["core"]["remote"])
+    old, new = _Place(config, source or present), _Place(config, target)
+    if old.url == new.url:
+        raise StorageError(f"{source or present} and {target} are the same place, {old.url}")
+    objects, copied, damaged = 0, 0, list[str]()
+    with tempfile.TemporaryDirectory(prefix="gitops-move-") as temporary:
+        for digest in old.digests():
+            objects += 1
+            done = _copy(old, new, digest, Path(temporary))
+            copied += done == "copied"
+            if done == "damaged":
+                damaged.append(digest)
+            if objects % _EACH == 0:
+                sys.stderr.write(f"{objects} objects, {copied} copied\n")
+                sys.stderr.flush()
+        missing = [digest for digest in wanted if not _whole(new, digest, Path(temporary))]
+    shared = config.load_file(config.files["repo"]) if settings.is_dir() else {}
+    return Moved(
+        source=source or present,
+        objects=objects,
+        copied=copied,
+        damaged=tuple(damaged),
+        missing=tuple(missing),
+        level=cast(Any, level),
+        file=str(config.files[level]),
+        settings={key: str(value) for key, value in shared.get("remote", {}).get(target, {}).items()},
+    )
+
+
+def _copy(old: _Place, new: _Place, digest: str, temporary: Path) -> Literal["there", "copied", "damaged"]:
+    file, check = temporary / "object", temporary / "check"
+    if new.get(digest, check):
+        return "there"
+    if not old.get(digest, file):
+        return "damaged"
+    new.put(file, digest)
+    if not new.get(digest, check):
+        raise StorageError(f"{new.url} does not give {digest} back as it was sent; run the command again")
+    return "copied"
+
+
+def _whole(place: _Place, digest: str, temporary: Path) -> bool:
+    """Whether an object is there, and those that it lists if it is a folder. They were compared before."""
+    if not digest.endswith(".dir"):
+        return place.has(digest)
+    file = temporary / "folder"
+    if not place.get(digest, file):
+        return False
+    return all(place.has(str(entry["md5"])) for entry in json.loads(file.read_bytes()))
+
+
+def _answer(move: Callable[[], Moved]) -> int:
+    status, text = 1, ""
+    try:
+        status, text = 0, move().model_dump_json()
+    except StorageError as error:
+        text = str(error)
+    except Exception as error:  # whatever a storage's own library raises
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        text = f"the DVC remote does not answer: {reason}; run the command again"
+    sys.stdout.write(f"\0{text}")
+    return status
+
+
+if __name__ == "__main__":
+    hide()
+    asked = json.loads(sys.stdin.read())
+    sys.exit(_answer(lambda: _move(**asked)))
