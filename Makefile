@@ -82,11 +82,18 @@ test: setup ## Run the tests that need only Python, git and make
 	@$(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker" --cov --cov-report=
 	@echo "The tests run $$($(BIN)/coverage report --format=total) % of the lines in src/, without those that other processes run"
 
-test-hostile: setup ## Run the tests of make test under a HOME that changes every common setting
-	@TESTS_HOSTILE=1 $(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker"
+# They reach each place that runs git, DVC, pip or uv; tests/test_hostile.py compares. HOSTILE=tests runs all.
+HOSTILE := tests/gitops/git tests/gitops/dvc tests/gitops/training/test_stages.py tests/gitops/diff/test_dags.py \
+	tests/gitops/airflow/test_bundle.py tests/gitops/test_isolation.py tests/gitops/test_cli.py \
+	tests/face_attributes/data/test_append.py tests/infra/local/test_origin.py tests/infra/local/test_command.py \
+	tests/infra/local/test_machine.py tests/test_makefile.py tests/test_hooks.py tests/test_hostile.py
 
-test-all: setup ## Run all tests, including those that need system packages or many minutes
+test-hostile: setup ## Run tests under a HOME that changes every common setting of git, DVC and pip
+	@TESTS_HOSTILE=1 $(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker" $(HOSTILE)
+
+test-all: setup ## Run all tests, including those that need system packages or many minutes, and test-hostile
 	@$(BIN)/python -m pytest -m "not docker"
+	@$(MAKE) --no-print-directory test-hostile
 
 test-compose: setup ## Build the image, then start, use and stop an environment with Docker Compose
 	@$(BIN)/python -m pytest -m docker tests/infra/compose
