@@ -132,11 +132,12 @@ def evaluate(
     from face_attributes.common import paths
     from face_attributes.evaluation import evaluate as stage
 
-    options = params.load().evaluate
+    loaded = params.load()
+    options = loaded.evaluate
     if model or holdout or out:
         stage.evaluate(options, model or paths.MODEL, holdout or paths.HOLDOUT, out or paths.EVALUATION)
     else:
-        stage.run(options)
+        stage.run(options, loaded.data.source)
 
 
 @app.command(rich_help_panel=_STAGES)

@@ -23,6 +23,7 @@ EXPORT = Path("metrics/export.json")
 EVALUATION = Path("metrics/evaluation.json")
 SUMMARY = Path("metrics/summary.json")
 PERFORMANCE = Path("metrics/performance.json")
+EXPLANATIONS = Path("metrics/explanations.json")
 
 CURVE = Path("plots/learning_curve.csv")
 ACCURACIES = Path("plots/attributes.csv")

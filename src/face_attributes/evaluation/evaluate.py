@@ -3,6 +3,7 @@
 import logging
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 
 from joblib import cpu_count
 
@@ -11,6 +12,7 @@ from face_attributes.common.paths import (
     ACCURACIES,
     CALIBRATION,
     EVALUATION,
+    EXPLANATIONS,
     HOLDOUT,
     MODEL,
     PERFORMANCE,
@@ -19,7 +21,7 @@ from face_attributes.common.paths import (
     SUMMARY,
     WORST_ERRORS,
 )
-from face_attributes.evaluation import plots
+from face_attributes.evaluation import occlusion, plots
 from face_attributes.evaluation.predictions import Predictions, predict
 from face_attributes.evaluation.summarize import judge
 from face_attributes.model import latency
@@ -28,12 +30,17 @@ from face_attributes.params import EvaluateParams
 
 log = logging.getLogger(__name__)
 
+_EXPLAINED = {"full": 4, "small": 1}  # faces drawn for each attribute, by the profile
 # The figures that fit on a line; the file with all of them has some eight hundred
 _SUMMARY = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "samples", "profile")
 
 
-def run(params: EvaluateParams) -> None:
+def run(params: EvaluateParams, source: str) -> None:
     """Run the stage: evaluate the exported model, and write the figures, their summary and the plots.
+
+    Args:
+        params: The parameters of the evaluation.
+        source: The source of the images, `synthetic` or `celeba`.
 
     Raises:
         ModelError: the file is not a model.
@@ -43,6 +50,7 @@ def run(params: EvaluateParams) -> None:
     model, predictions, figures = evaluate(params, MODEL, HOLDOUT, EVALUATION)
     write_json(SUMMARY, _summary(figures))
     write_json(PERFORMANCE, _performance(model))
+    write_json(EXPLANATIONS, _explanations(model, drawn=source == "synthetic"))
     plots.accuracies(figures["per_attribute"], ACCURACIES)
     plots.slices(figures, SLICES)
     plots.roc(figures["per_attribute"], predictions, ROC)
@@ -82,6 +90,22 @@ def _worst_slice(figures: dict) -> str:
 def _summary(figures: dict) -> dict:
     worst = figures["worst_slice"]
     return {name: figures[name] for name in _SUMMARY} | {"worst_slice": worst and worst["accuracy"]}
+
+
+def _explanations(model: Model, *, drawn: bool) -> dict:
+    """Return how much of the occlusion maps is inside of the true regions. Photographs have none."""
+    faces = _EXPLAINED[model.profile] if drawn else 0
+    shares = occlusion.shares(model, faces) if faces else {}
+    known = [row["share"] for row in shares.values() if row["share"] is not None]
+    regions = [row["region"] for row in shares.values() if row["share"] is not None]
+    return {
+        "format": 1,
+        "model_sha256": model.sha256,
+        "faces": faces,
+        "mean_share": round(fmean(known), 4) if known else None,
+        "mean_region": round(fmean(regions), 4) if known else None,
+        "per_attribute": shares,
+    }
 
 
 def _performance(model: Model) -> dict:

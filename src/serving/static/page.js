@@ -2,6 +2,7 @@
 
 const LONGEST = 4096; // pixels: a longer photograph is shrunk before its faces are found
 const UNCERTAIN = 0.1;
+const MOST = 8; // attributes of a comparison that are shown at once
 const byId = (id) => document.getElementById(id);
 let token = "";
 let release = null;
@@ -289,38 +290,45 @@ async function compare() {
     const rows = Object.entries(face.attributes)
       .filter(([name]) => name in theirs)
       .sort((a, b) => gap(b, theirs) - gap(a, theirs));
-    return make(
-      "table",
-      {},
-      make("caption", {}, `Face ${index + 1}: the largest differences first`),
+    return [
+      comparisonTable(`Face ${index + 1}: the largest differences`, rows.slice(0, MOST), theirs, mine, other),
       make(
-        "thead",
+        "details",
         {},
-        make(
-          "tr",
-          {},
-          ...["attribute", `this (${mine.release.slice(0, 7)})`, `other (${other.release.slice(0, 7)})`, "difference, points"].map(
-            (text) => make("th", { scope: "col" }, text),
-          ),
-        ),
+        make("summary", {}, `${Math.max(0, rows.length - MOST)} more attributes`),
+        comparisonTable(`Face ${index + 1}: other attributes`, rows.slice(MOST), theirs, mine, other),
       ),
-      make(
-        "tbody",
-        {},
-        ...rows.map(([name, value]) =>
-          make(
-            "tr",
-            {},
-            make("th", { scope: "row" }, spaced(name)),
-            make("td", {}, `${percent(value.probability)} `, badge(value)),
-            make("td", {}, `${percent(theirs[name].probability)} `, badge(theirs[name])),
-            make("td", {}, (100 * (theirs[name].probability - value.probability)).toFixed(1)),
-          ),
-        ),
-      ),
-    );
+    ];
   });
-  byId("comparison").replaceChildren(...notes, ...tables);
+  if (mine.model_sha256 === other.model_sha256) {
+    notes.push(make("p", {}, "Both releases have the same model."));
+  }
+  byId("comparison").replaceChildren(...notes, ...tables.flat());
+}
+
+function comparisonTable(caption, rows, theirs, mine, other) {
+  const head = [
+    "attribute",
+    `this (${mine.release.slice(0, 7)})`,
+    `other (${other.release.slice(0, 7)})`,
+    "difference, points",
+  ];
+  const row = ([name, value]) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, spaced(name)),
+      make("td", {}, `${percent(value.probability)} `, badge(value)),
+      make("td", {}, `${percent(theirs[name].probability)} `, badge(theirs[name])),
+      make("td", {}, (100 * (theirs[name].probability - value.probability)).toFixed(1)),
+    );
+  return make(
+    "table",
+    {},
+    make("caption", {}, caption),
+    make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))),
+    make("tbody", {}, ...rows.map(row)),
+  );
 }
 
 const gap = ([name, value], theirs) => Math.abs(theirs[name].probability - value.probability);

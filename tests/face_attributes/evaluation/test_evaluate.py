@@ -11,7 +11,7 @@ from tests.support.described import fits
 def ran(made, tiny, monkeypatch):
     """Run the stage and return its folder."""
     monkeypatch.chdir(made.home)
-    evaluate.run(tiny.evaluate)
+    evaluate.run(tiny.evaluate, "synthetic")
     return made.home
 
 
@@ -64,3 +64,13 @@ def test_every_plot_is_written(ran):
     for name in ("attributes", "slices", "roc", "calibration"):
         assert len((ran / f"plots/{name}.csv").read_text().splitlines()) > 3
     assert (ran / "plots/worst_errors.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
+def test_the_share_of_the_maps_inside_of_the_true_regions_is_a_metric(ran, made, tiny, monkeypatch):
+    figures = json.loads((ran / "metrics/explanations.json").read_text())
+    assert figures["model_sha256"] == json.loads(made.evaluation.read_text())["model_sha256"]
+    assert figures["faces"] == 1
+    assert all(0 < row["region"] < 1 for row in figures["per_attribute"].values())
+    monkeypatch.chdir(made.home)
+    evaluate.run(tiny.evaluate, "celeba")
+    assert json.loads((ran / "metrics/explanations.json").read_text())["faces"] == 0

@@ -1,0 +1,159 @@
+"""The page in a real browser, with a real service: by keyboard, on a phone, in the dark."""
+
+import base64
+import hashlib
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import requests
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from tests.serving.conftest import ONE, TWO, plain, png, running
+from tests.support.browser import chrome
+from tests.support.waiting import wait_for
+
+AXE = "axe-core@4.14.1"
+SHA512 = "1477dafa598d8d065f273d6af302aa203c02e831"  # pragma: allowlist secret
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_no_other_site_may_frame_it(live):
+    page = requests.get(live.url, timeout=10)
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "Do not use it to decide anything about a person." in page.text
+    for name in ("page.css", "page.js", "colors.css"):
+        content = requests.get(f"{live.url}/static/{name}", timeout=10)
+        assert content.ok
+        assert "://" not in content.text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_an_explanation_has_a_map_for_each_attribute(live):
+    image = plain(0)
+    image[:, :80] = 255
+    face = requests.post(f"{live.url}/explain", files={"file": png(image)}, timeout=60).json()["faces"][0]
+    assert list(face["maps"]) == ["Red", "Green", "Blue"]
+    assert face["attributes"]["Red"]["present"] is False
+    # Covering a part of the black half makes red likelier, and of the white half unlikelier
+    red = np.array(face["maps"]["Red"])
+    assert red[:, :4].max() == 0
+    assert red[1:-2, 8:-2].min() > 0
+    assert base64.b64decode(face["picture"]).startswith(b"\xff\xd8")
+
+
+def test_another_release_answers_the_same_photograph(live):
+    content = png(plain(255))
+    listed = requests.get(f"{live.url}/releases", timeout=10).json()
+    assert {"release": TWO, "environments": ["dev", "staging"]} in listed
+    done = requests.post(f"{live.url}/compare", params={"release": TWO}, files={"file": content}, timeout=120)
+    assert (done.json()["release"], done.json()["error"]) == (TWO, None)
+    assert live.answers(ONE)
+    unknown = requests.post(
+        f"{live.url}/compare", params={"release": "4" * 40}, files={"file": content}, timeout=60
+    )
+    assert unknown.status_code == 404
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, models):
+    """A service whose environment has scored three faces; the photograph of one of them is kept."""
+    home = tmp_path_factory.mktemp("searched") / "home"
+    day = home / "scores/date=2026-01-05"
+    day.mkdir(parents=True)
+    columns = {"id": ["a.png", "b.png", "c.png"], "face": [1, 1, 1], "release": [ONE] * 3}
+    for name, values in {"Red": [0.9, 0.8, 0.1], "Green": [0.1, 0.7, 0.1], "Blue": [0.1] * 3}.items():
+        columns |= {name: [value >= 0.5 for value in values], f"{name}_score": values}
+    pq.write_table(pa.table(columns), day / "monday.parquet")
+    (home / "scored/monday").mkdir(parents=True)
+    (home / "scored/monday/a.png").write_bytes(png(plain(255)))
+    (home / "secret.png").write_bytes(png(plain(9)))
+    with running(home, models) as service:
+        service.serve(ONE)
+        wait_for(lambda: service.answers(ONE), seconds=120)
+        yield service
+
+
+def test_scored_images_are_found_by_their_attributes(searched):
+    found = requests.get(f"{searched.url}/search", params={"has": "Red", "lacks": "Green"}, timeout=60).json()
+    (face,) = found["faces"]
+    assert (face["id"], face["batch"], face["day"], face["release"]) == ("a.png", "monday", "2026-01-05", ONE)
+    assert face["attributes"] == {"Red": 0.9, "Green": 0.1}
+    assert base64.b64decode(face["picture"]).startswith(b"\xff\xd8")
+    refused = requests.get(f"{searched.url}/search", params={"has": "Nonsense"}, timeout=60)
+    assert refused.status_code == 422
+    assert "no attribute of this release" in refused.json()["error"]
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The source of axe-core, from the registry of npm."""
+    folder = tmp_path_factory.mktemp("axe")
+    subprocess.run(
+        ["npm", "pack", AXE, "--silent", "--pack-destination", folder], check=True, timeout=120, cwd=folder
+    )
+    (archive,) = folder.glob("*.tgz")
+    assert hashlib.sha512(archive.read_bytes()).hexdigest().startswith(SHA512)
+    with tarfile.open(archive) as files:
+        source = files.extractfile("package/axe.min.js")
+        assert source is not None
+        return source.read().decode()
+
+
+@pytest.fixture
+def browser(tmp_path):
+    driver = chrome(tmp_path / "profile", log=True)
+    driver.set_script_timeout(120)
+    yield driver
+    driver.quit()
+
+
+@pytest.mark.system("chromium", "chromedriver", "npm")
+@pytest.mark.long
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_a_photograph_on_the_page(searched, browser, axe, two_faces, tmp_path, width, scheme):
+    photograph = Path(tmp_path / "party.png")
+    photograph.write_bytes(two_faces)
+    wait = WebDriverWait(browser, 120)
+
+    def one(selector):
+        return browser.find_element(By.CSS_SELECTOR, selector)
+
+    def until(selector):
+        wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, selector) or one("#problem").text)
+        assert one("#problem").text == ""
+
+    emulated = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", emulated)
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+    browser.get(searched.url)
+    until("#choices select")
+    assert ONE[:12] in one("#release").text
+    one("#file").send_keys(str(photograph))
+    until(".face")
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".face")) == 2
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".box")) == 2
+    assert ONE[:12] in one("#caption").text
+    one(".why button").send_keys(Keys.ENTER)
+    until("canvas[aria-label]")
+    one("#compare button").send_keys(Keys.ENTER)
+    until("#comparison table")
+    Select(one("#choices select[name=Red]")).select_by_value("has")
+    one("#search button").send_keys(Keys.ENTER)
+    until("#found img")
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    browser.execute_script(axe)
+    script = "axe.run().then(result => arguments[0](result.violations.map(one => one.id + one.help)))"
+    assert browser.execute_async_script(script) == []
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert json.loads(browser.execute_script("return JSON.stringify([...document.cookie])")) == []
