@@ -57,7 +57,7 @@ def make_secrets(folder: Path, password: str, users: list[str], dvc_remote: str,
         if not (folder / name).exists():
             write(folder / name, make_up())
     if not (folder / "serving_tokens").exists():
-        write(folder / "serving_tokens", f"owner {secrets.token_urlsafe(32)}\n")
+        write(folder / "serving_tokens", f"owner {secrets.token_urlsafe(32)} search\n")
     accounts = folder / "passwords.json"
     known = json.loads(accounts.read_text()) if accounts.exists() else {}
     wanted = with_passwords(known, [USERNAME, *users])

@@ -14,7 +14,18 @@ from tests.support.command import captured
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate")
-TOOLS = ("score", "compare", "append", "gather", "draw", "gallery", "profile", "drift", "performance")
+TOOLS = (
+    "score",
+    "search",
+    "compare",
+    "append",
+    "gather",
+    "draw",
+    "gallery",
+    "profile",
+    "drift",
+    "performance",
+)
 HEAVY = {"torch", "onnxruntime", "evidently", "hyperopt", "sklearn", "pandas", "matplotlib", "cv2", "pyarrow"}
 
 

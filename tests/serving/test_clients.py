@@ -23,9 +23,9 @@ def test_a_file_of_tokens_that_cannot_be_used(tmp_path, text, reason):
 
 def test_a_file_of_tokens_that_others_may_read(tmp_path):
     path = tmp_path / "tokens"
-    path.write_text("# clients\nshop 0123456789abcdef\n")
+    path.write_text("# clients\nshop 0123456789abcdef\nowner 0123456789abcdeg search\n")
     path.chmod(0o600)
-    assert list(read_tokens(path)) == ["shop"]
+    assert {name: token.search for name, token in read_tokens(path).items()} == {"shop": False, "owner": True}
     path.chmod(0o604)
     with pytest.raises(ValueError, match="others may read it; run chmod 600"):
         read_tokens(path)

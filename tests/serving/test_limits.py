@@ -1,4 +1,4 @@
-"""What a hostile or slow client gets."""
+"""The answers to hostile and slow clients."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,10 @@ from tests.support.waiting import wait_for
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory, models):
     """A service with a client, a low rate and a short queue."""
-    tokens = {"shop": Token(hashlib.sha256(b"0123456789abcdef").hexdigest())}
+    tokens = {
+        "shop": Token(hashlib.sha256(b"0123456789abcdef").hexdigest()),
+        "owner": Token(hashlib.sha256(b"0123456789abcdeg").hexdigest(), search=True),
+    }
     with running(tmp_path_factory.mktemp("guarded") / "home", models, tokens=tokens, rate=1) as service:
         service.serve(ONE)
         wait_for(lambda: service.answers(ONE), seconds=120)
@@ -37,6 +40,17 @@ def test_a_client_needs_its_token(guarded):
     assert requests.get(f"{guarded.url}/release", timeout=10).status_code == 401
     assert requests.get(f"{guarded.url}/readyz", timeout=10).status_code == 200
     assert guarded.predict(png(plain(1)), headers=TOKEN).status_code == 200
+
+
+def test_only_a_client_with_the_right_searches(guarded):
+    refused = requests.get(f"{guarded.url}/search", headers=TOKEN, timeout=60)
+    assert refused.status_code == 403
+    assert "no right to search" in refused.json()["error"]
+    owner = {"Authorization": "Bearer 0123456789abcdeg"}
+    assert requests.get(f"{guarded.url}/search", headers=owner, timeout=60).json() == {
+        "faces": [],
+        "files": 0,
+    }
 
 
 def test_more_than_the_rate_is_told_when_to_come_back(guarded):

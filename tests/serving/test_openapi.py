@@ -1,4 +1,4 @@
-"""Requests that are made of the OpenAPI document, valid and not: none is answered otherwise than it says."""
+"""Requests that are made of the OpenAPI document, valid or not: each answer is of the form that it declares."""
 
 import pytest
 import schemathesis
@@ -10,7 +10,11 @@ PATHS = [
     ("GET", "/healthz"),
     ("GET", "/release"),
     ("GET", "/v2/models/{name}"),
+    ("GET", "/releases"),
+    ("GET", "/search"),
     ("POST", "/predict"),
+    ("POST", "/explain"),
+    ("POST", "/compare"),
     ("POST", "/v2/models/{name}/infer"),
 ]
 

@@ -105,7 +105,7 @@ def test_sampled_answers_go_to_files_of_scores(tmp_path, models, two_faces):
 
 
 class Asking(threading.Thread):
-    """A client that asks until it is told to end, or a number of times, and notes every answer."""
+    """A client that asks until `over` is set, or a number of times, and notes every answer."""
 
     def __init__(self, service, times=None):
         super().__init__()

@@ -48,6 +48,6 @@ def test_regions_are_where_an_attribute_is_drawn():
 @pytest.mark.parametrize(("top", "left", "inside"), [(102, 58, True), (200, 0, False)])
 def test_a_model_that_looks_at_the_right_place_has_a_larger_share(top, left, inside):
     shares = occlusion.shares(Looker(top, left), 2)
-    assert list(shares) == ["Eyeglasses"], "only what is drawn has a true region"
+    assert list(shares) == ["Eyeglasses"], "only a drawn attribute has a true region"
     share, region = shares["Eyeglasses"]["share"], shares["Eyeglasses"]["region"]
     assert ((share or 0) > 2 * region) is inside
