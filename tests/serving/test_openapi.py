@@ -1,4 +1,4 @@
-"""Requests that are made of the OpenAPI document, valid or not: each answer is of the form that it declares."""
+"""Requests made of the OpenAPI document, valid or not: each answer has the form that it declares."""
 
 import pytest
 import schemathesis
