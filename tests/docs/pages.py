@@ -4,6 +4,8 @@ A mark is an HTML comment before a block of code, which no reader sees. It says 
 
     <!-- place: clone -->           a fresh clone with its .venv active; runs in `make test`
     <!-- place: engine -->          such a clone whose three Airflows are up; runs in `make test-all`
+    <!-- place: lab -->             a repository with releases in three environments; runs in `make test`
+    <!-- place: own data -->        a clone with a folder of photographs; runs in `make test`
     <!-- place: compose -->         an environment of Docker Compose; only its words are checked
     <!-- place: nowhere, why -->    not run, for a reason
 

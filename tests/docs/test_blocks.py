@@ -10,7 +10,7 @@ from gitops.promotion.scope import of_file
 from tests.docs.pages import ROOT, SHELL, Block, Page, pages
 from tests.docs.places import BlockError, Place, clone, down, engine
 
-PLACES = ("clone", "engine", "compose")
+PLACES = ("clone", "engine", "compose", "lab", "own data")
 NOWHERE = "nowhere, "
 # In these pages no block of shell goes without a mark.
 WHOLLY_MARKED = {"docs/airflow-guide.md", "docs/airflow-2-commands.md"}

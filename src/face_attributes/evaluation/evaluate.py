@@ -96,8 +96,8 @@ def _explanations(model: Model, *, drawn: bool) -> dict:
     """Return how much of the occlusion maps is inside of the true regions. Photographs have none."""
     faces = _EXPLAINED[model.profile] if drawn else 0
     shares = occlusion.shares(model, faces) if faces else {}
-    known = [row["share"] for row in shares.values() if row["share"] is not None]
-    regions = [row["region"] for row in shares.values() if row["share"] is not None]
+    known = [share for row in shares.values() if (share := row["share"]) is not None]
+    regions = [region for row in shares.values() if (region := row["region"]) is not None]
     return {
         "format": 1,
         "model_sha256": model.sha256,

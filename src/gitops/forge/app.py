@@ -34,8 +34,9 @@ class App:
 class _Silent(WSGIRequestHandler):
     """Prints no addresses: one of them has the code."""
 
-    def log_request(self, *_: object) -> None:
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Print nothing."""
+        del code, size
 
 
 def create(github: GitHub, name: str, announce: Callable[[str], None], *, seconds: float) -> App:

@@ -52,7 +52,7 @@ def keep(github: GitHub, wanted: Deployment) -> bool:
         if statuses and statuses[0]["state"] == wanted.state:
             return False
     else:
-        body = {
+        body: dict[str, object] = {
             "ref": wanted.commit,
             "environment": wanted.environment,
             "description": "The release that main declares",

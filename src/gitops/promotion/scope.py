@@ -22,6 +22,7 @@ _RULES: tuple[tuple[str, frozenset[str]], ...] = (
     ("docs/data.md", frozenset({"test"})),
     # The commands of this one are run.
     ("docs/airflow-guide.md", frozenset({"test"})),
+    ("docs/howto/**", frozenset({"test"})),
     ("docs/**", _NONE),
     ("*.md", _NONE),
     ("mkdocs.yml", _NONE),

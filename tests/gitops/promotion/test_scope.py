@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
         ("README.md", ""),
         ("docs/data.md", "test"),
         ("docs/airflow-guide.md", "test"),
+        ("docs/howto/hotfix.md", "test"),
         ("environments/prod/release.yaml", ""),
         ("environments/prod/settings.env", "test dags"),
         ("src/face_attributes/README.md", "test dags train"),

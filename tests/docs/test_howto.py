@@ -1,0 +1,218 @@
+"""The commands on the pages of `docs/howto` work, each page in a place of its own."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gitops.errors import GitopsError
+from gitops.git.repository import Repository
+from gitops.promotion.scope import of_file
+from gitops.release.state import ReleaseState
+from tests.docs.pages import ROOT, Block, Page
+from tests.docs.places import Place, clone
+from tests.support.figures import model_files
+from tests.support.lab import Lab
+
+PAGES = {path.stem: Page(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/howto").glob("*.md"))}
+CONTENT = b"not quite ONNX"
+ORPHAN = b"of no commit"
+
+
+def blocks(page: str) -> list[Block]:
+    return [block for block in PAGES[page].blocks if block.place in ("lab", "own data")]
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def put(remote: Path, content: bytes) -> Path:
+    file = remote / "files" / "md5" / md5(content)[:2] / md5(content)[2:]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return file
+
+
+def model(name: str) -> dict[str, bytes]:
+    """The files of a model whose object is on the DVC remote."""
+    files = model_files(name)
+    out = f"{{path: models/model.onnx, hash: md5, md5: {md5(CONTENT)}, size: {len(CONTENT)}}}"
+    lock = f"schema: '2.0'\nstages:\n  export:\n    cmd: make it\n    outs:\n    - {out}\n"
+    for path in ("metrics/evaluation.json", "metrics/export.json"):
+        record = json.loads(files[path]) | {"model_sha256": hashlib.sha256(CONTENT).hexdigest()}
+        files[path] = json.dumps(record).encode()
+    return files | {"dvc.lock": lock.encode()}
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    folder = tmp_path / "dvc-remote"
+    put(folder, CONTENT)
+    put(folder, ORPHAN)
+    return folder
+
+
+@pytest.fixture
+def lab(tmp_path: Path, remote: Path) -> Lab:
+    """A release in all environments, and a newer one on main that only dev has."""
+    lab = Lab(tmp_path / "lab")
+    config = f"[core]\n    analytics = false\n    remote = old\n['remote \"old\"']\n    url = {remote}\n"
+    lab.land({".dvc/config": config.encode(), ".dvc/.gitignore": b"/cache\n/tmp\n", ".gitignore": b".venv\n"})
+    pointer = f"outs:\n- md5: {md5(b'faces')}\n  size: 5\n  hash: md5\n  path: monday.parquet\n"
+    lab.land({"data/labelled/monday.parquet.dvc": pointer.encode(), "src/drawn_faces/__init__.py": b""})
+    first = lab.land(model("a"), message="Model a")
+    for environment in ("staging", "prod"):
+        lab.declare(environment, f"commit: {first}\n")
+    for environment in ("dev", "staging", "prod"):
+        lab.verify(environment, first)
+    second = lab.land({"dags/other.py": b"# not ready\n"}, message="Not ready for prod")
+    lab.verify("dev", second)
+    git(lab, "pull", "--quiet", "origin", "main")
+    git(lab, "update-index", "--refresh")
+    (lab.clone.path / ".venv").symlink_to(sys.prefix)
+    lab.state()
+    return lab
+
+
+def git(lab: Lab, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=lab.clone.path, check=True, capture_output=True, timeout=60)
+
+
+@contextmanager
+def verified(lab: Lab, tmp_path: Path) -> Iterator[None]:
+    """Do as the environments do: verify what main declares."""
+    over = threading.Event()
+    own = Repository.clone(str(lab.origin.path), tmp_path / "environments", "--template=")
+    failures: list[Exception] = []
+
+    def environments() -> None:
+        here = Lab.__new__(Lab)
+        here.origin, here.clone, here.keys = lab.origin, own, lab.keys
+        while not over.wait(0.5):
+            try:
+                state = ReleaseState.fetch(own, "origin")
+                for environment in state.environments:
+                    commit = state.declared(environment).commit
+                    if commit and not state.verdicts.verified(environment, commit):
+                        here.verify(environment, commit)
+            except GitopsError as error:
+                failures.append(error)
+                return
+
+    thread = threading.Thread(target=environments)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert failures == []
+
+
+@pytest.fixture
+def walk(lab: Lab) -> Callable[..., str]:
+    def walk(page: str, **variables: str) -> str:
+        path = os.pathsep.join([str(lab.clone.path / ".venv/bin"), os.environ.get("PATH", os.defpath)])
+        return Place(lab.clone.path, {"PATH": path, **variables}).walk(blocks(page), seconds=500)
+
+    return walk
+
+
+def declared(lab: Lab, environment: str) -> str:
+    return lab.state().declared(environment).commit or ""
+
+
+def test_each_page_is_a_screen_and_has_a_test() -> None:
+    here = Path(__file__).read_text()
+    for name, page in PAGES.items():
+        assert len((ROOT / page.path).read_text().splitlines()) <= 50, page.path
+        assert blocks(name), page.path
+        assert "test" in of_file(str(page.path)), page.path
+        assert f'"{name}"' in here, page.path
+
+
+def test_a_hotfix(lab: Lab, walk: Callable[..., str], tmp_path: Path) -> None:
+    with verified(lab, tmp_path):
+        walk("hotfix")
+    fixed = declared(lab, "prod")
+    assert (lab.origin.read(fixed, "dags/example.py") or b"").endswith(b"# fixed\n")
+    assert lab.origin.read(fixed, "dags/other.py") is None
+    assert lab.origin.read(lab.tip, "dags/other.py") == b"# not ready\n"
+
+
+def test_garbage_is_collected_and_releases_stay(walk: Callable[..., str], remote: Path) -> None:
+    walk("garbage")
+    assert put(remote, CONTENT).is_file()
+    kept = {path.read_bytes() for path in (remote / "files").rglob("*") if path.is_file()}
+    assert kept == {CONTENT}
+
+
+def test_the_dvc_remote_moves(lab: Lab, walk: Callable[..., str], tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    walk("storage", NEW=str(new))
+    assert b"remote = new\n" in (lab.origin.read(lab.tip, ".dvc/config") or b"")
+    assert {path.read_bytes() for path in new.rglob("*") if path.is_file()} == {CONTENT, ORPHAN}
+
+
+def test_main_that_was_renamed(lab: Lab, walk: Callable[..., str]) -> None:
+    tip = lab.tip
+    lab.origin.git("symbolic-ref", "HEAD", "refs/heads/trunk")
+    lab.origin.git("branch", "--move", "main", "trunk")
+    with pytest.raises(GitopsError, match="origin has no branch main, which declares the releases"):
+        ReleaseState.fetch(lab.clone, "origin")
+    lab.origin.git("symbolic-ref", "HEAD", "refs/heads/main")
+    assert walk("rename-main")
+    assert lab.tip == tip
+
+
+def test_a_labelled_batch_is_taken_back(lab: Lab, walk: Callable[..., str]) -> None:
+    walk("labelled-batch")
+    assert lab.origin.read(lab.tip, "data/labelled/monday.parquet.dvc") is None
+
+
+def test_a_rollback_without_the_forge(lab: Lab, walk: Callable[..., str], tmp_path: Path) -> None:
+    first = declared(lab, "prod")
+    second = lab.tip
+    lab.declare("prod", f"commit: {second}\n")
+    lab.verify("prod", second)
+    assert declared(lab, "prod") == second
+    page = blocks("forge-down")
+    away = lab.origin.path.with_name("away.git")
+    path = os.pathsep.join([str(lab.clone.path / ".venv/bin"), os.environ.get("PATH", os.defpath)])
+    place = Place(lab.clone.path, {"PATH": path, "COPY": str(tmp_path / "copy.git")})
+    lab.origin.path.rename(away)
+    place.walk(page[:1], seconds=300)
+    away.rename(lab.origin.path)
+    place.walk(page[1:], seconds=300)
+    assert declared(lab, "prod") == first
+    assert lab.state().verdicts.verified("prod", second)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the layout of CelebA, with faces that are drawn."""
+    folder = tmp_path_factory.mktemp("own") / "photographs"
+    command = [sys.executable, "-m", "face_attributes", "draw", str(folder), "--count", "60", "--seed", "5"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    (folder / "notes.docx").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize("page", ["own-data", "attribute"])
+def test_your_own_data(page: str, photographs: Path, tmp_path: Path) -> None:
+    place = clone(tmp_path / "visage")
+    shutil.copytree(photographs, place.folder / "photographs")
+    printed = place.walk(blocks(page), seconds=500)
+    assert "3 attributes of list_attr_celeba.txt, parts by " in printed
+    assert "notes.docx" in printed
+    assert (place.folder / "data/holdout.parquet").is_file()
