@@ -343,7 +343,8 @@ def test_no_command_stumbles_over_what_others_pushed(poisoned: Lab, run) -> None
     assert run("merge", "rollback/prod").exit_code == 0
     declared = lab.state().declared("prod")
     assert declared.commit not in (None, before)
-    assert declared.hold == "smoke \U0001f469 \U0001f692 [31m in the rack"
+    [hold] = declared.release.holds()
+    assert hold.reason == "smoke \U0001f469 \U0001f692 [31m in the rack"
     assert run("unhold", "prod", "--push").exit_code == 0
 
 

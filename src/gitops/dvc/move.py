@@ -192,7 +192,7 @@ def _move(folder: str, target: str, source: str | None, wanted: list[str]) -> Mo
                 sys.stderr.write(f"{objects} objects, {copied} copied\n")
                 sys.stderr.flush()
         missing = [digest for digest in wanted if not _whole(new, digest, Path(temporary))]
-    shared = config.load_file(config.files["repo"]) if settings.is_dir() else {}
+    shared: Any = config.load_file(config.files["repo"]) if settings.is_dir() else {}
     return Moved(
         source=source or present,
         objects=objects,
