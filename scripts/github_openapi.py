@@ -33,7 +33,7 @@ USED = {
     "/deployments/{deployment_id}/statuses": "get post",
     "/environments/{environment_name}": "get put",
     "/environments/{environment_name}/deployment-branch-policies": "get post",
-    "/environments/{environment_name}/secrets": "get",
+    "/environments/{environment_name}/secrets": "get",  # pragma: allowlist secret
     "/immutable-releases": "get put",
     "/issues/comments/{comment_id}": "patch",
     "/issues/{issue_number}/comments": "get post",

@@ -281,7 +281,7 @@ def setup(
 
     You can run it again at any time. The wanted settings come from the checkout: its workflows name actions,
     secrets and variables, `.github/rulesets` has the rules. Needs a token with the permission Administration.
-    At the end it prints what only a person can do, and exits with status 1 if anything is left.
+    At the end it prints the steps that only a person can do, and exits with status 1 if anything is left.
     """
     from gitops.forge.setup import apply, unfinished
 
@@ -308,7 +308,7 @@ def doctor(
 ) -> None:
     """Compare the settings of a repository on GitHub with the ones that this checkout needs.
 
-    Changes nothing. Exits with status 1 if something is missing, with a line that says how to mend it.
+    Changes nothing. Exits with status 1 if something is missing, with a line that names the remedy.
     """
     from gitops.forge.setup import unfinished
 

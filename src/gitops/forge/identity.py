@@ -12,7 +12,7 @@ _URL, _TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 
 
 def write_token(path: Path, audience: str) -> None:
-    """Write the signed token that says which job of which repository this is.
+    """Write the signed token that names this job and its repository.
 
     Args:
         path: A file that only this user may read.

@@ -1,6 +1,6 @@
 """Settings of a repository on GitHub: the wanted ones, and how they differ from the present ones.
 
-The repository itself says what it needs: its workflows name actions, secrets and variables, its issue forms
+The repository itself has the wanted settings: its workflows name actions, secrets and variables, its issue forms
 name labels, and its folders of environments name the holders of deploy keys.
 """
 
@@ -36,7 +36,7 @@ class Item:
     Attributes:
         name: Its name, as a person knows it.
         state: `ok`, `change` if `apply` can make it so, `person` if only a person can.
-        text: The difference, or what to do.
+        text: The difference, or the next action.
         apply: Makes it so.
 
     """

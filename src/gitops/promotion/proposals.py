@@ -85,7 +85,7 @@ def promote(
         if not (override.strip() and override.isprintable()):
             raise RuleError(Finding(environment, "no reason for the override", "give one line of text"))
         if not state.repository.signs():
-            right = "sign what you commit: git config gpg.format ssh, user.signingKey, commit.gpgSign true"
+            right = "sign your commits: git config gpg.format ssh, user.signingKey, commit.gpgSign true"
             raise RuleError(Finding(environment, "an override is signed, and git signs nothing here", right))
     due_there = _release_due(state, environment)
     moves = {environment: due_there.model_copy(update={"override": override})}

@@ -152,7 +152,7 @@ def test_only_who_is_listed_promotes_outside_of_the_calendar(lab: Lab, team: dic
     lab.verify("dev", lab.tip)
     use(lab, None)
     with pytest.raises(
-        RuleError, match="staging: an override is signed, and git signs nothing here; sign what"
+        RuleError, match="staging: an override is signed, and git signs nothing here; sign your"
     ):
         promote(lab.state(), "staging", lab.remote, override="incident 42")
     # Eve's own commit, past the command
