@@ -1,7 +1,7 @@
 """Settings of a repository on GitHub: the wanted ones, and how they differ from the present ones.
 
-The repository itself has the wanted settings: its workflows name actions, secrets and variables, its issue forms
-name labels, and its folders of environments name the holders of deploy keys.
+The repository itself has the wanted settings: its workflows name actions, secrets and variables, its issue
+forms name labels, and its folders of environments name the holders of deploy keys.
 """
 
 import json
