@@ -105,7 +105,7 @@ class GitHub:
 
     def text(self, path: str) -> str:
         """Return the text at `path`, as far as it is not longer than a log that anybody reads."""
-        with self._send("GET", path) as answer:
+        with self._send("GET", path, stream=True) as answer:
             chunks = answer.iter_content(65536)
             parts = [chunk for chunk, _ in zip(chunks, range(_MOST_CHUNKS), strict=False)]
         return b"".join(parts).decode("utf-8", "replace")
@@ -133,6 +133,7 @@ class GitHub:
         *,
         parameters: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
+        stream: bool = False,
     ) -> requests.Response:
         exponential = wait_exponential(multiplier=self._pause, max=_LONGEST_WAIT)
 
@@ -148,7 +149,7 @@ class GitHub:
             reraise=True,
         )
         try:
-            return retrying(self._once, method, path, parameters, body)
+            return retrying(self._once, method, path, parameters, body, stream)
         except _TryAgainError as error:
             raise ForgeError(str(error)) from error
 
@@ -158,6 +159,7 @@ class GitHub:
         path: str,
         parameters: Mapping[str, str | int] | None,
         body: Mapping[str, Any] | None,
+        stream: bool,
     ) -> requests.Response:
         what = f"GitHub: {method} {path}"
         url = self._url(path)
@@ -169,7 +171,7 @@ class GitHub:
                 json=body,
                 timeout=_TIMEOUT,
                 allow_redirects=method == "GET",
-                stream=True,
+                stream=stream,
             )
         except (requests.ConnectionError, requests.Timeout) as error:
             raise _TryAgainError(f"{what}: {self._api} does not answer") from error

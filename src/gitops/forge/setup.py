@@ -168,11 +168,19 @@ def plan(
         yield _branch_policy(github, name)
         yield _names(github, f"secrets of {name}", f"environments/{name}/secrets", "secrets", needed, name)
     yield _names(github, "variables", "actions/variables", "variables", _variables(root))
-    yield from _labels(github, root)
-    yield from _deploy_keys(github, root, keys)
-    yield from _rulesets(github, rulesets, app)
-    yield from _owners(github)
+    yield from _or_why_not("labels", _labels(github, root))
+    yield from _or_why_not("deploy keys", _deploy_keys(github, root, keys))
+    yield from _or_why_not("rulesets", _rulesets(github, rulesets, app))
+    yield from _or_why_not("owners", _owners(github))
     yield _cml(root)
+
+
+def _or_why_not(name: str, items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the items, or one for a person where the plan of the repository or the token lacks something."""
+    try:
+        yield from items
+    except AnswerError as error:
+        yield Item(name, "person", str(error))
 
 
 def actions_used(root: Path) -> list[str]:
@@ -278,14 +286,11 @@ def _make_key(github: GitHub, name: str, path: Path) -> None:
 
 def _rulesets(github: GitHub, wanted: Sequence[Ruleset], app: int | None) -> Iterator[Item]:
     known = ruleset.with_app(list(wanted), app)
-    try:
-        for made, (name, what) in zip(known, ruleset.apply(github, known, dry=True), strict=True):
-            if what == "up to date":
-                yield Item(f"ruleset {name}", "ok")
-            else:
-                yield Item(f"ruleset {name}", "change", what, partial(_apply_ruleset, github, made))
-    except AnswerError as error:
-        yield Item("rulesets", "person", str(error))
+    for made, (name, what) in zip(known, ruleset.apply(github, known, dry=True), strict=True):
+        if what == "up to date":
+            yield Item(f"ruleset {name}", "ok")
+        else:
+            yield Item(f"ruleset {name}", "change", what, partial(_apply_ruleset, github, made))
     if app is None:
         text = "give the App ID with --app; gitops github app creates the App"
         yield Item(f"ruleset {ruleset.PROMOTIONS}", "person", text)

@@ -99,8 +99,11 @@ def test_the_allowed_actions_are_those_of_the_workflows(forge: Forge) -> None:
 
 @pytest.mark.usefixtures("checkout")
 def test_a_plan_that_lacks_a_feature_is_reported_and_the_rest_is_done(forge: Forge) -> None:
-    forge.broken = lambda request: 403 if "default-setup" in request.path else None
+    lacking = ("default-setup", "rulesets", "codeowners/errors")
+    forge.broken = lambda request: 403 if request.path.endswith(lacking) else None
     done = run("setup", NAME, "--yes")
+    for name in ("rulesets", "owners"):
+        assert f"for you    {name}: GitHub: GET " in done.stdout
     assert "for you    CodeQL: GitHub: GET code-scanning/default-setup: 403" in done.stdout
     assert forge.settings[""]["allow_squash_merge"] is False
 
