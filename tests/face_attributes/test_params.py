@@ -314,3 +314,15 @@ def test_a_value_that_no_stage_can_use_is_refused(tmp_path, edit, line):
     assert "\n" not in str(error.value)
     if len(value) < 100:
         assert parameters.faults(params.schema(), parameters.read(path.read_bytes()))
+
+
+def test_the_small_profile_computes_the_same_on_a_busy_machine() -> None:
+    """Nothing in it is chosen by a measurement or ended by a clock, so equal code has equal figures."""
+    overlay = YAML(typ="safe").load(ROOT / "params.small.yaml")
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    assert overlay["train"]["precision"] in ("float32", "bfloat16")
+    assert overlay["export"]["variant"] in ("float32", "int8")
+    assert params["train"]["max_minutes"] is None
+    assert "max_minutes" not in overlay["train"]
+    # Two trials of two epochs on 600 images take seconds.
+    assert overlay["tune"]["minutes"] >= 30
