@@ -32,7 +32,8 @@ IMAGE = re.compile(
     re.MULTILINE,
 )
 # Upstream, in links; a variable; and places for a name. What tests call a repository is never asked for.
-UPSTREAM, PLACES, IN_TESTS = {"apache"}, {"OWNER"}, {"acme", "some-one", "team"}
+UPSTREAM = {"apache", "github", "iterative", "nektos"}
+PLACES, IN_TESTS = {"OWNER"}, {"acme", "some-one", "team"}
 # Files that are applied as they are: to a cluster, a server, a forge.
 APPLIED = (".env.example", ".github/", "docker-compose.yml", "environments/", "infra/", "scripts/")
 ADDRESS = re.compile(r"\b(?:https?|ssh|git)://(?:[^@/\s'\"]*@)?([\w.-]+)|\bgit@([\w.-]+):")
@@ -41,6 +42,8 @@ HARMLESS = re.compile(r"(.*\.)?(invalid|example\.(org|com|net)|localhost)|127\.0
 KNOWN = {
     "docs.docker.com",
     "docs.github.com",
+    # Whose repository it is there is checked above.
+    "github.com",
     "hooks.slack.com",
     "json-schema.org",
     "kubernetes.default.svc",

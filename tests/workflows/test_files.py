@@ -184,7 +184,7 @@ def _from_elsewhere(on: dict[str, Any]) -> bool:
 def test_actions_are_pinned_with_the_version_beside_them() -> None:
     pins: dict[str, set[str]] = {}
     for path in [*FILES, *ACTIONS]:
-        for uses, comment in re.findall(r"uses: (\S+)(.*)", path.read_text()):
+        for uses, comment in re.findall(r"^ +(?:- )?uses: (\S+)(.*)", path.read_text(), re.MULTILINE):
             if uses.startswith("$/"):
                 assert (ROOT / uses.removeprefix("$/") / "action.yml").is_file()
                 continue
