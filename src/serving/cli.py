@@ -24,7 +24,7 @@ import uvloop
 
 from gitops import isolation
 from gitops.airflow import task_context
-from gitops.errors import GitopsError
+from gitops.errors import GitopsError, ReleaseError
 from gitops.git.repository import Repository
 from gitops.git.workspace import workspace
 from gitops.model import download
@@ -174,7 +174,10 @@ def declared(bundle: Path) -> dict[str, list[str]]:
         return {}
     found: dict[str, list[str]] = {}
     for environment in state.environments:
-        commit = state.declared(environment).commit
+        try:
+            commit = state.declared(environment).commit
+        except ReleaseError:
+            continue  # the page Visage of that environment shows the problem
         if commit is not None and state.may_run(environment, commit) is None:
             found.setdefault(commit, []).append(environment)
     return found
