@@ -1,6 +1,6 @@
 """How near the online service comes to the model alone, and its latency.
 
-    python -m benchmarks.serving [--seconds 10] [--update docs/serving.md]
+    python -m benchmarks.serving [--seconds 10]
 
 Needs the model that `dvc repro` makes, and Linux. One core is for the clients and for HTTP, and the others
 are for the process that answers. On these others, in the same run, the same work is done without a service:
@@ -9,7 +9,9 @@ are for the process that answers. On these others, in the same run, the same wor
 - `aligned`: aligned JPEGs to /predict, against their decoding and `session.run`;
 - `photographs`: JPEGs of 640x480 pixels with a face, against decoding, alignment and `session.run`.
 
-Each client sends its next request after the answer to the last one.
+Each client sends its next request after the answer to the last one. `share` is that of images/s. `by CPU`
+compares the processor time of an image in the process that answers with that without the service: it is the
+share that is left if clients keep these cores busy, and other work on the machine changes it little.
 """
 
 import argparse
@@ -31,9 +33,9 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
+import psutil
 import uvloop
 
-from benchmarks.population import updated
 from drawn_faces import SyntheticParams, draw_face
 from face_attributes.common.paths import MODEL
 from face_attributes.data import images
@@ -110,33 +112,31 @@ def kinds() -> list[Kind]:
 
 
 def main() -> None:
-    """Print a table with a row for each kind and each number of clients, and write it into a page."""
+    """Print a table with a row for each kind and each number of clients."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10, help="for each row")
-    parser.add_argument("--update", type=Path, help="page to write the table into")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, HTTP_CORES)
-    lines = [
-        "| requests | clients | images/s | without the service | share | p50 ms | p99 ms | refused |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    print(
+        "| requests | clients | images/s | without service | share | by CPU | p50 ms | p99 ms | refused |\n"
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+    )
     with _service() as port:
         for kind in kinds():
             for clients in CLIENTS:
-                alone = _apart(_alone, kind, arguments.seconds / 4)
+                before, own = _apart(_alone, kind, arguments.seconds / 4), _processor_time()
                 times, refused, took = _apart(_load, port, clients, kind, arguments.seconds)
-                alone = (alone + _apart(_alone, kind, arguments.seconds / 4)) / 2
+                own = (_processor_time() - own) / (len(times) * kind.size)
+                after = _apart(_alone, kind, arguments.seconds / 4)
+                alone, needed = (sum(pair) / 2 for pair in zip(before, after, strict=True))
                 rate = len(times) * kind.size / took
                 p50, p99 = np.quantile(times, [0.5, 0.99]) * 1000
-                lines.append(
-                    f"| {kind.name} | {clients} | {rate:.0f} | {alone:.0f} | {rate / alone:.2f} | {p50:.0f} "
-                    f"| {p99:.0f} | {refused} |"
+                print(
+                    f"| {kind.name} | {clients} | {rate:.0f} | {alone:.0f} | {rate / alone:.2f} "
+                    f"| {needed / own:.2f} | {p50:.0f} | {p99:.0f} | {refused} |",
+                    flush=True,
                 )
-                print(lines[-1], flush=True)
     print(f"Load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
-    if arguments.update:
-        page = updated(arguments.update.read_text("utf-8"), {"load": "\n".join(lines)})
-        arguments.update.write_text(page, encoding="utf-8")
 
 
 def _apart(function: Callable[..., Result], *arguments: object) -> Result:
@@ -145,17 +145,24 @@ def _apart(function: Callable[..., Result], *arguments: object) -> Result:
         return pool.apply(function, arguments)
 
 
-def _alone(kind: Kind, seconds: float) -> float:
-    """Return images/s without a service, on the cores of the process that answers."""
+def _processor_time() -> float:
+    """Return the seconds of processor time of the process that answers."""
+    below = psutil.Process().children(recursive=True)
+    times = [process.cpu_times() for process in below if "online" in process.cmdline()]
+    return sum(time.user + time.system for time in times)
+
+
+def _alone(kind: Kind, seconds: float) -> tuple[float, float]:
+    """Return images/s without a service, on the cores of the process that answers, and CPU s of an image."""
     os.sched_setaffinity(0, MODEL_CORES)
     model = Model(MODEL, threads=len(MODEL_CORES))
     with ThreadPoolExecutor(len(MODEL_CORES)) as pool:
         kind.answer(model, pool)
-        count, start = 0, time.perf_counter()
+        count, start, own = 0, time.perf_counter(), time.process_time()
         while time.perf_counter() - start < seconds:
             kind.answer(model, pool)
             count += BATCH
-        return count / (time.perf_counter() - start)
+        return count / (time.perf_counter() - start), (time.process_time() - own) / count
 
 
 def _load(port: int, clients: int, kind: Kind, seconds: float) -> tuple[list[float], int, float]:
