@@ -34,7 +34,7 @@ def test_answers_are_as_the_document_says(live, method, path):
     )
     @schemathesis_given(operation)
     def check(case):
-        response = case.call()
+        response = case.call(timeout=120)
         case.validate_response(
             response, checks=[not_a_server_error, response_schema_conformance, status_code_conformance]
         )

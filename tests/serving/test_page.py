@@ -97,7 +97,7 @@ def axe(tmp_path_factory):
     """The source of axe-core, from the registry of npm."""
     folder = tmp_path_factory.mktemp("axe")
     subprocess.run(
-        ["npm", "pack", AXE, "--silent", "--pack-destination", folder], check=True, timeout=120, cwd=folder
+        ["npm", "pack", AXE, "--silent", "--pack-destination", folder], check=True, timeout=300, cwd=folder
     )
     (archive,) = folder.glob("*.tgz")
     assert hashlib.sha512(archive.read_bytes()).hexdigest().startswith(SHA512)
