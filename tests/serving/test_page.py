@@ -151,6 +151,10 @@ def test_a_photograph_on_the_page(searched, browser, axe, two_faces, tmp_path, w
     Select(one("#choices select[name=Red]")).select_by_value("has")
     one("#search button").send_keys(Keys.ENTER)
     until("#found img")
+    wide = """return [...document.querySelectorAll("*")]
+        .filter(one => one.getBoundingClientRect().right > innerWidth && !one.closest("#choices"))
+        .map(one => one.tagName + "." + one.className + "#" + one.id)"""
+    assert browser.execute_script(wide) == [], "nothing is wider than the screen"
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     browser.execute_script(axe)
     script = "axe.run().then(result => arguments[0](result.violations.map(one => one.id + one.help)))"
