@@ -16,9 +16,12 @@ MAKERS = {
     "promote": instructions.promote,
     "promote --wave": instructions.promote_wave,
     "rollback": instructions.roll_back,
-    "unhold": instructions.lift_hold,
+    "hold": instructions.hold,
+    "unhold": instructions.unhold,
 }
-PROPOSAL = re.compile(r"(?:\.venv/bin/)?gitops (promote --wave|promote|rollback|unhold) (\S+)(.*--push.*)")
+PROPOSAL = re.compile(
+    r"(?:\.venv/bin/)?gitops (promote --wave|promote|rollback|hold|unhold) (\S+)(.*--push.*)"
+)
 # What has these commands without the rest of the way: a refusal, whose point it is that it ends there.
 REFUSED = "refused: "
 # Commands that change nothing may stand between.
@@ -60,7 +63,8 @@ def proposals() -> Iterator[tuple[str, list[str], list[list[str]]]]:
                 continue
             verb, environment, rest = found.groups()
             options = shlex.split(rest)
-            more = {"reason": options[options.index("--reason") + 1]} if "--reason" in options else {}
+            named = [name for name in ("reason", "until") if f"--{name}" in options]
+            more = {name: options[options.index(f"--{name}") + 1] for name in named}
             whole = [
                 [
                     _plain(step) if not step.startswith("#") else step

@@ -102,7 +102,8 @@ def test_from_dev_to_prod_and_back(lab: Lab, run) -> None:
 
 def test_a_hold_on_the_command_line(lab: Lab, run) -> None:
     lab.train("a")
-    whole = instructions.hold("staging", "change freeze", "2099-01-02", instructions.Meeting("origin"))
+    at = instructions.Meeting("origin")
+    whole = instructions.hold("staging", at, reason="change freeze", until="2099-01-02")
     options = ("--reason", "change freeze", "--until", "2099-01-02")
     assert instructions.text(whole, indent="    ") in run("hold", "staging", *options).output
     assert run("hold", "staging", *options, "--push").exit_code == 0

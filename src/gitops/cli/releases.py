@@ -164,7 +164,7 @@ def hold(
     end = until.replace(tzinfo=UTC).date() if until else None
     proposal = propose(state, environment, remote, reason, until=end)
     at = meeting(repository, remote)
-    commands = instructions.hold(environment, reason, end.isoformat() if end else None, at)
+    commands = instructions.hold(environment, at, reason=reason, until=end.isoformat() if end else None)
     _finish(state, remote, proposal, push, commands)
 
 
@@ -188,7 +188,7 @@ def unhold(
     repository, remote = open_checkout(remote)
     state = ReleaseState.fetch(repository, remote)
     proposal = propose(state, environment, remote, reason=reason)
-    commands = instructions.unhold(environment, reason, meeting(repository, remote))
+    commands = instructions.unhold(environment, meeting(repository, remote), reason=reason)
     _finish(state, remote, proposal, push, commands)
 
 

@@ -130,19 +130,19 @@ def lift_hold(environment: str, at: Meeting = LOCAL, reasons: Sequence[str] = ()
 
     """
     if len(reasons) < 2:
-        return unhold(environment, at=at)
+        return unhold(environment, at)
     branch, status = f"unhold/{environment}", after_push("", at)[-1]
     lifted = ((lift(environment, reason), _merge(branch, at)) for reason in reasons)
     return (*at.before, *(command for pair in lifted for command in pair), status)
 
 
-def hold(environment: str, reason: str, until: str | None = None, at: Meeting = LOCAL) -> tuple[str, ...]:
+def hold(environment: str, at: Meeting = LOCAL, *, reason: str, until: str | None = None) -> tuple[str, ...]:
     """Return the commands that keep promotions out of an environment."""
     end = ("--until", until) if until else ()
     return _moved("hold", environment, at, ("--reason", reason, *end))
 
 
-def unhold(environment: str, reason: str | None = None, at: Meeting = LOCAL) -> tuple[str, ...]:
+def unhold(environment: str, at: Meeting = LOCAL, *, reason: str | None = None) -> tuple[str, ...]:
     """Return the commands that lift one hold."""
     return _moved("unhold", environment, at, ("--reason", reason) if reason else ())
 
