@@ -11,8 +11,8 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -56,6 +56,7 @@ class Listing:
         absent: how many images are listed, but not there.
         unlisted: file names in `images` that the list does not name.
         people: The person on each of the N images, or None without a list of people.
+        lists: The lists that were read, by their names without suffix.
 
     """
 
@@ -67,6 +68,7 @@ class Listing:
     absent: int
     unlisted: tuple[str, ...]
     people: tuple[str, ...] | None = None
+    lists: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,6 +82,16 @@ class Listing:
             return np.arange(len(self))
         chosen = choose(self.ids, limit)
         return np.array([index for index, name in enumerate(self.ids) if name in chosen])
+
+    def described(self) -> str:
+        """Return the sources of the attributes, of the parts and of the people, in one line."""
+        attributes, parts, people = (self.lists.get(name) for name in (ATTRIBUTES, PARTITION, IDENTITY))
+        return (
+            f"{len(self.attributes)} attributes"
+            + (f" of {attributes.name}" if attributes else "")
+            + f", parts by {parts.name if parts else f'a hash of each name (no {PARTITION})'}"
+            + (f", people by {people.name}" if people else f", people not known (no {IDENTITY})")
+        )
 
 
 def read(folder: Path, attributes: Sequence[str]) -> Listing:
@@ -101,7 +113,17 @@ def read(folder: Path, attributes: Sequence[str]) -> Listing:
     if identity_list is not None:
         people = _listed(listing.ids, read_identity(identity_list), identity_list)
         listing = replace(listing, people=tuple(people))
-    return listing
+    found = {ATTRIBUTES: attribute_list, PARTITION: partition_list, IDENTITY: identity_list}
+    return replace(listing, lists={name: path for name, path in found.items() if path is not None})
+
+
+def unused(folder: Path, listing: Listing) -> list[str]:
+    """Return the files and folders of a folder in the CelebA layout that `read` made no use of."""
+    used = {*listing.lists.values(), listing.images}
+    above = {parent for path in used for parent in path.parents}
+    entries = [path for sub in _LIST_FOLDERS if (folder / sub).is_dir() for path in (folder / sub).iterdir()]
+    unused = {path for path in entries if path not in used and path not in above}
+    return sorted(printable(str(path.relative_to(folder))) for path in unused)
 
 
 def read_batch(
@@ -277,8 +299,15 @@ def _listing(images: Path, attribute_list: Path, attributes: Sequence[str], kept
 
 
 def _find_list(folder: Path, name: str) -> Path | None:
-    candidates = (folder / sub / f"{name}{suffix}" for sub in _LIST_FOLDERS for suffix in (".txt", ".csv"))
-    return next((path for path in candidates if path.is_file()), None)
+    """Return a list by its name, in whatever case; `.txt`, as its authors publish it, comes before `.csv`."""
+    for sub in _LIST_FOLDERS:
+        if not (folder / sub).is_dir():
+            continue
+        files = {path.name.lower(): path for path in sorted((folder / sub).iterdir()) if path.is_file()}
+        for suffix in (".txt", ".csv"):
+            if path := files.get(f"{name}{suffix}".lower()):
+                return path
+    return None
 
 
 def _is_csv(path: Path) -> bool:

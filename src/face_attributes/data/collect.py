@@ -12,7 +12,7 @@ from face_attributes.common.errors import DataError, ImageError
 from face_attributes.common.files import printable, replacing_folder, write_text
 from face_attributes.common.paths import PEOPLE, RAW
 from face_attributes.common.progress import bar
-from face_attributes.data import images, source
+from face_attributes.data import celeba, images, source
 from face_attributes.data.alignment import aligned_jpeg
 from face_attributes.data.celeba import Listing
 from face_attributes.data.parallel import ahead
@@ -24,6 +24,7 @@ from face_attributes.params import DataParams
 log = logging.getLogger(__name__)
 
 _CHUNK = 500  # images between two writes
+_MOST_NAMED = 10
 
 
 def collect(params: DataParams, out: Path = RAW) -> None:
@@ -39,8 +40,16 @@ def collect(params: DataParams, out: Path = RAW) -> None:
     """
     with source.opened(params) as listing:
         chosen = listing.sample(params.max_images)
+        if params.source == "celeba":
+            folder = source.celeba_folder()
+            log.info(f"collect: {folder}: {listing.described()}")
+            if unused := celeba.unused(folder, listing):
+                more = " ..." * (len(unused) > _MOST_NAMED)
+                log.info(f"collect: not read in {folder}: {', '.join(unused[:_MOST_NAMED])}{more}")
         if listing.absent:
             log.info(f"collect: {listing.absent} listed images are not in {listing.images}: left out")
+        if len(chosen) < len(listing):
+            log.info(f"collect: {len(chosen)} of {len(listing)} images are chosen (data.max_images)")
         # A sample allows no conclusion about the rest of the folder
         unlisted = listing.unlisted if len(chosen) == len(listing) else ()
         quarantine = Quarantine(len(chosen) + len(unlisted), params.max_bad_fraction)
@@ -51,7 +60,9 @@ def collect(params: DataParams, out: Path = RAW) -> None:
                 written = write_images(listing, chosen, writer, quarantine, params.align, "collect")
             write_reasons(folder / "quarantine.csv", quarantine.reasons)
         _write_people(listing, chosen, out.with_name(PEOPLE.name))
-    log.info(f"collect: {written} images, {len(quarantine)} in quarantine")
+    counts = np.bincount(listing.partitions[chosen], minlength=len(PARTITIONS))
+    parts = ", ".join(f"{count} {name}" for count, name in zip(counts, PARTITIONS, strict=True))
+    log.info(f"collect: {written} images ({parts}, as listed), {len(quarantine)} in quarantine")
 
 
 def _write_people(listing: Listing, chosen: np.ndarray, path: Path) -> None:

@@ -121,17 +121,26 @@ def prepare(
             f"prepare: {info.left_out} photographs are left out, as they are there already: "
             f"{_listed(choice.left_out)}; {choice.other_labels} of them had other labels, which do not count"
         )
-    log.info(f"prepare: {_listed(sizes)}")
+    batches = len(shards) - len([shard for shard in shards if shard.parent == raw])
+    log.info(
+        f"prepare: {_listed(sizes)} of {raw} and {batches} labelled batches, "
+        f"{len(reader.attributes)} attributes"
+    )
 
 
 def _agreeing(shards: Sequence[Path], labelled: Path) -> list[Path]:
-    """Return the shards without the labelled batches that lack an attribute of the raw data."""
+    """Return the shards without the labelled batches that lack an attribute of the raw data.
+
+    One batch must not stop every training, and a training without it must not go unnoticed.
+    """
     attributes = attributes_of(shards[0])
     agreeing: list[Path] = []
+    left_out: list[Path] = []
     for shard in shards:
         own = attributes_of(shard) if shard.parent == labelled else attributes
         missing = [name for name in attributes if name not in own]
         if missing:
+            left_out.append(shard)
             names = f"{', '.join(missing[:3])}{' ...' * (len(missing) > 3)}"
             log.warning(
                 f"prepare: {shard} is left out: no attribute {names}, which {shards[0].parent} has; to take "
@@ -140,6 +149,9 @@ def _agreeing(shards: Sequence[Path], labelled: Path) -> list[Path]:
             )
         else:
             agreeing.append(shard)
+    if left_out:
+        rows = sum(sum(ShardReader([shard]).partition_sizes().values()) for shard in left_out)
+        log.warning(f"prepare: {rows} images of {len(left_out)} labelled batches are left out in all")
     return agreeing
 
 

@@ -33,7 +33,7 @@ def opened(params: DataParams) -> Iterator[celeba.Listing]:
 
     """
     if params.source == "celeba":
-        yield celeba.read(_celeba_folder(), wanted(params))
+        yield celeba.read(celeba_folder(), wanted(params))
         return
     attributes = wanted(params)
     kept = Path(os.environ[_HOME]) / "raw" if os.environ.get(_HOME) else None
@@ -116,7 +116,13 @@ def _some_drawn(params: SyntheticParams, count: int) -> tuple[list[np.ndarray], 
     return [image for image, _ in faces], [f"{index + 1:06d}.jpg" for index in range(count)], labels
 
 
-def _celeba_folder() -> Path:
+def celeba_folder() -> Path:
+    """Return the folder that CELEBA_DIR names.
+
+    Raises:
+        DataError: The variable is not set, or there is no such folder.
+
+    """
     value = os.environ.get(_CELEBA_DIR)
     if not value:
         raise DataError(

@@ -32,6 +32,9 @@ WHOLE = "all"
 
 PERSON = "person"
 _ABOUT = ("id", "partition", PERSON)
+LEAST = 100
+"""The images to compare with that it takes to detect drift: with fewer, only a landslide would show."""
+_COMPARED = "validation"
 _SCORE = "_score"
 
 
@@ -93,7 +96,13 @@ def reference(
     with replacing(out) as partial:
         options: dict[str, Any] = {"compression": "zstd", "use_dictionary": ["partition"]}
         pq.write_table(table.combine_chunks(), partial, **options)
-    log.info(f"reference: {table.num_rows} images in {out}")
+    compared = table.column("partition").to_pylist().count(_COMPARED)
+    log.info(f"reference: {table.num_rows} images in {out}, {compared} of them of the part {_COMPARED}")
+    if compared < LEAST:
+        log.warning(
+            f"reference: {compared} images of the part {_COMPARED} are too few to detect drift, which takes "
+            f"{LEAST}; raise prepare.sample, or collect more images"
+        )
 
 
 class _Persons:
@@ -127,7 +136,7 @@ def read(path: Path, model_sha256: str) -> pa.Table:
         with pq.ParquetFile(path) as file:
             table = file.read()
         about = (table.schema.metadata or {})[b"model_sha256"].decode()
-        rows = table.filter(pc.field("partition") == "validation")
+        rows = table.filter(pc.field("partition") == _COMPARED)
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DataError(f"{path}: not the reference of a model ({first_line(error)})") from None
     if about != model_sha256:

@@ -26,7 +26,7 @@ from face_attributes.monitoring.score_files import ALL, DateRange
 from face_attributes.monitoring.windows import Window, cut
 
 ALPHA = 0.05  # how often chance may make some column of a window look drifted
-MINIMUM = 100  # rows of a window, and of the reference: of fewer, only a landslide would show
+MINIMUM = references.LEAST  # rows of a window, and of the reference
 AT_MOST = 2000  # rows of a window that are looked at
 LATEST = 7  # windows
 ALARM_AFTER = 2  # windows in which a column differs

@@ -90,7 +90,10 @@ def train(
     )
     checkpoint.unlink(missing_ok=True)
     epochs = len(fitted.curve)
-    log.info(f"train: validation accuracy {accuracy:.2%} after {epochs} epochs, {runtime.precision}")
+    log.info(
+        f"train: validation accuracy {accuracy:.2%} after {epochs} epochs on {data.info.train} images, "
+        f"{len(data.info.attributes)} attributes, {runtime.precision}"
+    )
 
 
 def _table(curve: list[loop.Epoch]) -> str:

@@ -138,3 +138,23 @@ def test_a_limit_takes_a_sample(folder, data_params, tmp_path, jpeg):
     collect(data_params(max_images=20), tmp_path / "raw")
     assert len(rows_of(tmp_path / "raw")) == 20
     assert quarantined(tmp_path / "raw") == {}
+
+
+def test_what_was_taken_for_granted_is_printed(folder, data_params, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    (folder / "list_eval_partition.txt").unlink()
+    (folder / "photos.zip").write_bytes(b"")
+    (folder / "list_attr_celeba.csv").write_text("image_id\n")
+    collect(data_params(max_images=30), tmp_path / "raw")
+    text = "\n".join(caplog.messages)
+    assert "attributes of list_attr_celeba.txt, parts by a hash of each name (no list_eval_partition)" in text
+    assert "people not known (no identity_CelebA)" in text
+    assert f"not read in {folder}: list_attr_celeba.csv, photos.zip" in text
+    assert "30 of 60 images are chosen (data.max_images)" in text
+    caplog.clear()
+    parts = (f"{number:06d}.jpg {min(number // 20, 2)}" for number in range(1, 61))
+    (folder / "List_Eval_Partition.TXT").write_text("\n".join(parts))
+    collect(data_params(), tmp_path / "raw")
+    text = "\n".join(caplog.messages)
+    assert "parts by List_Eval_Partition.TXT" in text
+    assert "60 images (19 train, 20 validation, 21 test, as listed), 0 in quarantine" in text

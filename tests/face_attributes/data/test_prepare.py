@@ -102,9 +102,10 @@ def test_a_batch_that_lacks_an_attribute_is_left_out_with_a_way_out(tiny, raw, t
     pq.write_table(table, labelled / "drawn.parquet")
     (labelled / "drawn.parquet.dvc").touch()
     assert run(tiny, raw, labelled, tmp_path / "two").info == before
-    [line] = [line for line in caplog.messages if "left out" in line]
+    [line, total] = [line for line in caplog.messages if "left out" in line]
     assert "drawn.parquet is left out: no attribute Male" in line
     assert f"git rm {labelled}/drawn.parquet.dvc" in line
+    assert total == f"prepare: {table.num_rows} images of 1 labelled batches are left out in all"
 
 
 def test_an_image_that_is_in_two_batches(tiny, raw, tmp_path):

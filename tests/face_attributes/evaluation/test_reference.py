@@ -128,3 +128,8 @@ def test_a_labelled_batch_is_a_population_of_its_own():
         "collected": collected,
         "dark": batch,
     }
+
+
+def test_a_reference_that_is_too_small_for_drift_is_named(made, tmp_path, caplog):
+    reference(made.model, made.sample, tmp_path / "reference.parquet", made.raw.parent / "people.csv")
+    assert "20 images of the part validation are too few to detect drift, which takes 100" in caplog.text
