@@ -92,8 +92,9 @@ class World:
                 str(number): Slice.model_construct(**row, p_worse_holm=1.0, by="", count=1)
                 for number, row in enumerate(parts)
             },
+            samples=len(self.truth),
             only_incumbent=[],
-            latency={"batch_1": Latency(p50_ms=1, incumbent_p50_ms=1, ratio=1)},
+            latency={"batch_1": Latency(p50_ms=1, incumbent_p50_ms=1, ratio=1, ratio_low=1, ratio_high=1)},
             size=Size(bytes=1, incumbent_bytes=1, ratio=1),
         )
 
@@ -141,6 +142,19 @@ def year(world: World, step: np.ndarray, settings: Settings) -> tuple[int, np.nd
         else:
             releases.append(candidate)
     return len(releases) - 1, releases[-1].loss, refused
+
+
+def refusals(world: World, candidates: int, settings: Settings) -> int:
+    """Return how many candidates are refused that are equal to the incumbent and to the best release."""
+    refused = 0
+    for _ in range(candidates):
+        candidate, incumbent, best = (world.train(np.zeros(ATTRIBUTES)) for _ in range(3))
+        sides = [
+            Side(REGRESSION, "the incumbent", world.compare(candidate, incumbent)),
+            Side(ANCHORED, "the best release", world.compare(candidate, best)),
+        ]
+        refused += not all(row.ok for row in compared(sides, settings))
+    return refused
 
 
 def steps() -> dict[str, np.ndarray]:

@@ -79,7 +79,19 @@ def evaluate(
         f"evaluate: mean accuracy {figures['mean_accuracy']:.2%} on {figures['samples']} images, "
         f"majority class {figures['majority_accuracy']:.2%}, {_worst_slice(figures)}"
     )
+    log.info(_power(figures))
     return loaded, predictions, figures
+
+
+def _power(figures: dict) -> str:
+    """Return the line that says which losses a comparison on this hold-out set can show."""
+    losses = {name: row["visible_loss"] for name, row in figures["per_attribute"].items()}
+    ranked = sorted(losses, key=lambda name: losses[name])
+    each = ", ".join(f"{name} {100 * losses[name]:.1f}" for name in ranked)
+    return (
+        f"evaluate: smallest loss that a comparison on these images shows (80% power), in points: "
+        f"mean {100 * figures['visible_loss']:.2f}; {each}"
+    )
 
 
 def _worst_slice(figures: dict) -> str:

@@ -50,6 +50,12 @@ def balanced_accuracy(decisions: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return (recall + specificity) / 2
 
 
+def recall_of_rarer(decisions: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the share of the images with the rarer answer that are found (A,); NaN where there are none."""
+    there = truth == (truth.mean(axis=0) <= 0.5)
+    return _ratio((there & (decisions == truth)).sum(axis=0), there.sum(axis=0))
+
+
 def reliability(probabilities: np.ndarray, truth: np.ndarray) -> list[tuple[float, float, int]]:
     """Return mean probability, share of positives and count of each bin that holds an answer, lowest first.
 

@@ -13,7 +13,7 @@ from typing import SupportsFloat
 import numpy as np
 
 from face_attributes.common.progress import bar
-from face_attributes.evaluation import bootstrap, metrics, slices
+from face_attributes.evaluation import bootstrap, metrics, power, slices
 from face_attributes.evaluation.metrics import mean_of_defined
 from face_attributes.evaluation.predictions import Predictions
 from face_attributes.evaluation.slices import Slice
@@ -33,12 +33,16 @@ def judge(model: Model, predictions: Predictions, params: EvaluateParams) -> dic
     per_slice = _per_slice(predictions, parts, resampled_parts)
     share = predictions.truth.mean(axis=0)
     majority = np.maximum(share, 1 - share)
+    right = predictions.decisions == predictions.truth
+    visible, visible_each = power.visible_losses(right)
+    recall = metrics.recall_of_rarer(predictions.decisions, predictions.truth)
     return {
         "format": 1,
         "profile": model.profile,
         "samples": len(predictions.ids),
         "model_sha256": model.sha256,
         **_with_interval("mean_accuracy", by_attribute["accuracy"].mean(), resampled.mean(axis=1)),
+        "visible_loss": _rounded(visible),
         "majority_accuracy": _rounded(majority.mean()),
         **{f"mean_{name}": _rounded(mean_of_defined(by_attribute[name])) for name in metrics.METRICS[1:]},
         "worst_slice": _worst(per_slice),
@@ -50,7 +54,9 @@ def judge(model: Model, predictions: Predictions, params: EvaluateParams) -> dic
                 **_with_interval("accuracy", by_attribute["accuracy"][index], resampled[:, index]),
                 "majority_accuracy": _rounded(majority[index]),
                 **{metric: _rounded(by_attribute[metric][index]) for metric in metrics.METRICS[1:]},
+                "recall": _rounded(recall[index]),
                 "positives": _rounded(share[index]),
+                "visible_loss": _rounded(visible_each[index]),
             }
             for index, name in enumerate(model.attributes)
         },

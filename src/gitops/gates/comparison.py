@@ -79,11 +79,21 @@ class Slice(OneOfMany):
 
 
 class Latency(_Strict):
-    """Milliseconds of a call, the median, of both models in turns."""
+    """Milliseconds of a call, the median, of both models in turns.
+
+    `ratio_low` to `ratio_high` is the 95% interval of the ratio. Format 2 lacks it.
+    """
 
     p50_ms: float = Field(gt=0)
     incumbent_p50_ms: float = Field(gt=0)
     ratio: float = Field(gt=0)
+    ratio_low: float | None = Field(None, gt=0)
+    ratio_high: float | None = Field(None, gt=0)
+
+    @property
+    def at_least(self) -> float:
+        """The lower end of the interval, or the ratio where there is no interval."""
+        return self.ratio if self.ratio_low is None else self.ratio_low
 
 
 class Size(_Strict):
@@ -97,7 +107,7 @@ class Size(_Strict):
 class Comparison(_Strict):
     """Two models on the same images, on the same machine at the same time."""
 
-    format: Literal[2]
+    format: Literal[2, 3]
     model_sha256: Digest
     incumbent_sha256: Digest
     holdout_sha256: Digest

@@ -1,23 +1,23 @@
 """Gates: the conditions that a model must meet before it is released.
 
-A model is compared with two releases: the incumbent, and the anchor, which is the best release that the
-environment verified. Small losses that no comparison with the incumbent can show add up against the anchor.
-All tests of one decision share one error rate.
+A model is compared with the incumbent and with anchors: the best release that the environment verified, and
+the one that its owners named. Small losses that no comparison with the incumbent can show add up against an
+anchor. All tests of one decision share one error rate.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TypeVar
 
 from rich.markup import escape
 from rich.table import Table
 
-from gitops.errors import ComparisonError, NotComparableError
-from gitops.gates.comparison import Compare, Comparison, Difference, Rare
+from gitops.errors import ComparisonError, GateError, NotComparableError, SettingsError
+from gitops.gates.comparison import Compare, Comparison, Difference, Latency
+from gitops.gates.significance import POWER, holm, informative, lowest, p_sign, visible
 from gitops.model.evaluation import Evaluation
-from gitops.release.settings import Settings
+from gitops.release.settings import Settings, path_of
 from gitops.release.snapshot import Snapshot
 from gitops.release.verdicts import VERIFIED, Verdict, tag_name
 
@@ -26,17 +26,15 @@ _STANDARD_ERRORS = 2.0
 # How rarely an equal model may be refused by chance, by all tests of one decision together, and the share of
 # each kind of test (Bonferroni). Within a kind, tests are adjusted by Holm.
 ALPHA = 0.05
-_MEAN, _ATTRIBUTES, _SLICES, _DEAD = 0.015, 0.02, 0.01, 0.005
-# An attribute whose answers are right this often by chance, or more often, is dead.
-_ALIVE = 0.05
-_NEGLIGIBLE = 1e-18  # share of a sum
-
-_NORMAL = NormalDist()
-_IN_INTERVAL = 2 * _NORMAL.inv_cdf(0.975)  # standard errors in a 95% interval
+MEAN_ALPHA, ATTRIBUTE_ALPHA, _SLICES, _DEAD = 0.015, 0.02, 0.01, 0.005
+_ENOUGH_RARE = 50
+_IN_INTERVAL = 2 * 1.96
 
 REGRESSION = "no worse than the incumbent"
 ANCHORED = "no worse than the best release"
-_NAMED = 3
+NAMED = "no worse than the named release"
+_NAMES = {REGRESSION: "the incumbent", ANCHORED: "the best release", NAMED: "the named release"}
+_FEW = 3
 
 
 @dataclass(frozen=True)
@@ -126,6 +124,25 @@ def anchor(
     return earliest_of_the_best(candidates, margin) if candidates else None
 
 
+def named(release: Snapshot | None, settings: Settings) -> Snapshot | None:
+    """Return the release that ANCHOR_RELEASE names; None where it names none.
+
+    Args:
+        release: The commit of that name; None where there is none.
+        settings: The settings of the environment.
+
+    Raises:
+        SettingsError: if it names no commit that is here.
+
+    """
+    if settings.anchor_release and release is None:
+        problem = f"ANCHOR_RELEASE: {settings.anchor_release[:12]} is no commit of this repository"
+        raise SettingsError(
+            path_of(settings.visage_environment), problem, "name a release, or leave it empty"
+        )
+    return release
+
+
 def earliest_of_the_best(candidates: Sequence[tuple[float, _Release]], margin: float) -> _Release:
     """Return the first release whose accuracy is at most `margin` below the highest."""
     highest = max(accuracy for accuracy, _ in candidates)
@@ -138,6 +155,7 @@ def judge(
     settings: Settings,
     compare: Compare | None = None,
     best: Snapshot | None = None,
+    named: Snapshot | None = None,
 ) -> list[GateResult]:
     """Compare a model with the gates of an environment.
 
@@ -150,6 +168,7 @@ def judge(
         incumbent: The release that runs in the environment, and
         best: the best one that it verified, if any. One without figures is no obstacle, and the other one
             still counts.
+        named: The release that ANCHOR_RELEASE names, if any. It must have figures.
         settings: The settings of the environment.
         compare: Compares two models; None where nothing here can.
 
@@ -175,10 +194,12 @@ def judge(
             measured.mean_accuracy >= threshold,
         ),
     ]
+    rows.append(_floors(measured, settings))
     if before and before.model_sha256 == measured.model_sha256:
         rows.append(GateResult(REGRESSION, "the same model", "no other model is compared", shown, True))
     else:
-        rows += _beside(model, incumbent, best, settings, compare)
+        others = {REGRESSION: incumbent, ANCHORED: best, NAMED: named}
+        rows += _beside(model, _distinct(model, others), settings, compare)
     rows.append(
         GateResult(
             "ONNX equals PyTorch",
@@ -211,57 +232,84 @@ def judge(
 
 @dataclass(frozen=True)
 class Side:
-    """A comparison with another release: `gate` is the row it belongs to, `name` how rows call it."""
+    """A comparison with another release.
+
+    Attributes:
+        gate: The row that it belongs to.
+        name: How rows call the other release.
+        comparison: The result.
+        own_images: Whether the images are those that the other release was judged by.
+        variants: The variants of both models, where they differ.
+
+    """
 
     gate: str
     name: str
     comparison: Comparison
+    own_images: bool = False
+    variants: str = ""
+
+
+def _distinct(model: Snapshot, others: Mapping[str, Snapshot | None]) -> dict[str, Snapshot]:
+    """Return the releases to compare with, each model once."""
+    known, distinct = {model.model}, dict[str, Snapshot]()
+    for gate, release in others.items():
+        # Without figures there is nothing to compare; where owners named the release, the row says so
+        if release is not None and (release.model not in known if release.model else gate == NAMED):
+            distinct[gate] = release
+            known.add(release.model)
+    return distinct
 
 
 def _beside(
-    model: Snapshot,
-    incumbent: Snapshot | None,
-    best: Snapshot | None,
-    settings: Settings,
-    compare: Compare | None,
+    model: Snapshot, others: Mapping[str, Snapshot], settings: Settings, compare: Compare | None
 ) -> list[GateResult]:
-    incumbents = {REGRESSION: incumbent} if incumbent else {}
-    known = (None, model.model, incumbent.model if incumbent else None)
-    if best and best.model not in known:
-        incumbents[ANCHORED] = best
-    if not incumbents:
+    if not others:
         return []
-    if compare is None:
-        return _as_recorded(model, incumbents, settings, "models are not compared here")
     sides: list[Side] = []
-    for gate, release in incumbents.items():
+    for gate, release in others.items():
         try:
-            sides += _sides(model, gate, release, compare)
-            if sides[0].gate == gate and not _in_time(sides[0].comparison, settings):
-                # Answers do not change between runs; their duration also depends on the load of the machine.
-                again = compare(model, release, refresh=True)
-                sides[0] = Side(gate, sides[0].name, again)
+            if compare is None:
+                raise NotComparableError("models are not compared here")
+            sides += _sides(model, gate, release, compare, settings)
         except NotComparableError as error:
-            return _as_recorded(model, incumbents, settings, str(error))
-        except ComparisonError as error:
+            return _as_recorded(model, others, settings, str(error))
+        except (ComparisonError, GateError) as error:
             limit, remedy = "a comparison on the same images", "see to that and check again"
             if gate == ANCHORED:
                 tag = tag_name(VERIFIED, settings.visage_environment, release.commit)
                 remedy += f"; if it must not be the measure: git push origin --delete refs/tags/{tag}"
+            if gate == NAMED:
+                remedy += "; if it must not be the measure, empty ANCHOR_RELEASE in settings.env"
             return [GateResult(gate, f"not known: {error}", limit, "", False, remedy)]
     return compared(sides, settings)
 
 
-def _sides(model: Snapshot, gate: str, incumbent: Snapshot, compare: Compare) -> Iterable[Side]:
+def _sides(
+    model: Snapshot, gate: str, other: Snapshot, compare: Compare, settings: Settings
+) -> Iterator[Side]:
     """Compare with a release on the images of the model, and on those that the release was judged by.
 
     The second comparison is left out where the images are the same, or where the releases learnt from other
     sources of data. Without it, a change that makes the hold-out set smaller or easier could hide a loss.
     """
-    name = {REGRESSION: "the incumbent", ANCHORED: "the best release"}[gate]
-    yield Side(gate, name, compare(model, incumbent))
-    if incumbent.holdout not in (None, model.holdout) and incumbent.source == model.source:
-        yield Side(gate, f"{name} on its own hold-out set", compare(model, incumbent, images=incumbent))
+    name, variants = _NAMES[gate], _variants(model, other)
+    comparison = compare(model, other)
+    if not _in_time(comparison, settings):
+        # Answers do not change between runs; their duration also depends on the load of the machine.
+        comparison = compare(model, other, refresh=True)
+    yield Side(gate, name, comparison, variants=variants)
+    if other.holdout not in (None, model.holdout) and other.source == model.source:
+        own = compare(model, other, images=other)
+        yield Side(gate, f"{name} on its own hold-out set", own, own_images=True)
+
+
+def _variants(model: Snapshot, other: Snapshot) -> str:
+    try:
+        new, old = model.export.variant, other.export.variant
+    except GateError:
+        return ""
+    return f"{new} after {old}" if new != old else ""
 
 
 def _as_recorded(
@@ -283,43 +331,73 @@ def _as_recorded(
             limit, remedy = "the 95% interval of both accuracies", "run dvc repro evaluate"
             rows.append(GateResult(gate, f"{value} without an interval", limit, shown, False, remedy))
         else:
-            floor = incumbent.mean_accuracy - luck - (settings.max_mean_loss if gate == ANCHORED else 0)
+            floor = incumbent.mean_accuracy - luck - (settings.max_mean_loss if gate != REGRESSION else 0)
             limit = f"at least {floor:.4f} (two standard errors less: {why})"
             rows.append(GateResult(gate, value, limit, shown, measured.mean_accuracy >= floor))
     return rows
 
 
 def compared(sides: Sequence[Side], settings: Settings) -> list[GateResult]:
-    """Return the rows of one or more comparisons of a model; speed and size come from the first."""
-    size = sides[0].comparison.size
-    times, most = settings.max_latency_ratio, settings.max_latency_ms
-    latency = sides[0].comparison.latency
+    """Return the rows of one or more comparisons of a model."""
     return [
-        *_means(sides, settings),
-        _parts("attribute", _attributes(sides), _ATTRIBUTES, settings.max_attribute_loss, sides),
+        *_means(sides, settings.max_mean_loss),
+        _parts("attribute", _attributes(sides), ATTRIBUTE_ALPHA, settings.max_attribute_loss, sides),
         _parts("slice", _slices(sides), _SLICES, settings.max_slice_loss),
+        _power(sides, settings),
         _dead(sides),
-        GateResult(
-            "latency",
-            ", ".join(f"{batch.ratio:.2f} times at {_words(name)}" for name, batch in latency.items())
-            + f", {_one_image(sides[0].comparison):.3g} ms for an image",
-            f"at most {times:g} times, {most:g} ms",
-            ", ".join(f"{batch.incumbent_p50_ms:.3g} ms" for batch in latency.values()),
-            _in_time(sides[0].comparison, settings),
-        ),
-        GateResult(
-            "size",
-            f"{size.ratio:.2f} times, {size.bytes:,} bytes",
-            f"at most {settings.max_size_ratio:g} times, {settings.max_model_bytes:,} bytes",
-            f"{size.incumbent_bytes:,} bytes",
-            size.ratio <= settings.max_size_ratio and size.bytes <= settings.max_model_bytes,
-        ),
+        *_costs([side for side in sides if not side.own_images], settings),
     ]
 
 
+def _costs(sides: Sequence[Side], settings: Settings) -> Iterator[GateResult]:
+    """Yield the rows of latency and size, compared with each release."""
+
+    def row(gate: str, values: list[str], limit: str, incumbents: list[str], ok: bool) -> GateResult:
+        shown = [
+            value
+            + (f" compared with {side.name}" if side.gate != REGRESSION else "")
+            + (f" ({side.variants})" if side.variants else "")
+            for value, side in zip(values, sides, strict=True)
+        ]
+        return GateResult(gate, "; ".join(shown), limit, "; ".join(incumbents), ok)
+
+    comparisons = [side.comparison for side in sides]
+    yield row(
+        "latency",
+        [
+            ", ".join(f"{_ratio(batch)} times at {_words(name)}" for name, batch in one.latency.items())
+            + f", {_one_image(one):.3g} ms for an image"
+            for one in comparisons
+        ],
+        f"at most {settings.max_latency_ratio:g} times, {settings.max_latency_ms:g} ms",
+        [
+            ", ".join(f"{batch.incumbent_p50_ms:.3g} ms" for batch in one.latency.values())
+            for one in comparisons
+        ],
+        all(_in_time(one, settings) for one in comparisons),
+    )
+    yield row(
+        "size",
+        [f"{one.size.ratio:.2f} times, {one.size.bytes:,} bytes" for one in comparisons],
+        f"at most {settings.max_size_ratio:g} times, {settings.max_model_bytes:,} bytes",
+        [f"{one.size.incumbent_bytes:,} bytes" for one in comparisons],
+        all(
+            one.size.ratio <= settings.max_size_ratio and one.size.bytes <= settings.max_model_bytes
+            for one in comparisons
+        ),
+    )
+
+
+def _ratio(latency: Latency) -> str:
+    if latency.ratio_low is None or latency.ratio_high is None:
+        return f"{latency.ratio:.2f}"
+    return f"{latency.ratio:.2f} ({latency.ratio_low:.2f} to {latency.ratio_high:.2f})"
+
+
 def _in_time(comparison: Comparison, settings: Settings) -> bool:
+    """Return whether no call is surely too slow: the lower end of each interval is within the limit."""
     return (
-        all(latency.ratio <= settings.max_latency_ratio for latency in comparison.latency.values())
+        all(latency.at_least <= settings.max_latency_ratio for latency in comparison.latency.values())
         and _one_image(comparison) <= settings.max_latency_ms
     )
 
@@ -329,47 +407,76 @@ def _one_image(comparison: Comparison) -> float:
     return min(latency.p50_ms for latency in comparison.latency.values())
 
 
-def _means(sides: Sequence[Side], settings: Settings) -> list[GateResult]:
-    margins = {REGRESSION: 0.0, ANCHORED: settings.max_mean_loss}
-    p_values = holm([_p_lost(side.comparison.mean_accuracy, margins[side.gate]) for side in sides])
-    rows: list[GateResult] = []
-    for gate, margin in margins.items():
+def _floors(measured: Evaluation, settings: Settings) -> GateResult:
+    """Return the row that shows whether the model answers some attribute no better than without looking.
+
+    Of fewer images with the rarer answer than _ENOUGH_RARE, chance alone may find none.
+    """
+    below, judged = list[str](), 0
+    for name, row in measured.per_attribute.items():
+        share = row.positives
+        if share is None or min(share, 1 - share) * measured.samples < _ENOUGH_RARE:
+            continue
+        judged += 1
+        checks = (
+            ("average precision", row.average_precision, share),
+            ("balanced accuracy", row.balanced_accuracy, settings.min_balanced_accuracy),
+            ("recall", row.recall, settings.min_recall),
+        )
+        below += [
+            f"{name}: {what} {value:.4f}, not over {floor:.4f}"
+            for what, value, floor in checks
+            if value is not None and value <= floor
+        ]
+    shown = below[:_FEW] or [f"none of {judged}"]
+    if len(below) > _FEW:
+        shown.append(f"{len(below) - _FEW} more")
+    limit = (
+        "average precision over the share of yes, balanced accuracy over "
+        f"{settings.min_balanced_accuracy:g}, recall over {settings.min_recall:g}"
+    )
+    return GateResult("no attribute without information", ", ".join(shown), limit, "", not below)
+
+
+def _means(sides: Sequence[Side], loss: float) -> Iterator[GateResult]:
+    tests = len(sides)
+    p_values = holm([side.comparison.mean_accuracy.p_worse for side in sides])
+    for gate in _NAMES:
         here = [(side, p) for side, p in zip(sides, p_values, strict=True) if side.gate == gate]
         if not here:
             continue
-        lost = f" of a loss over {margin:g}" if margin else ""
-        adjusted = " (Holm)" if len(sides) > 1 else ""
         values = [
             f"{mean.accuracy:.4f} ({mean.difference:+.4f}, {mean.low:+.4f} to {mean.high:+.4f}, p {p:.2g})"
-            + (" on its own hold-out set" if position else "")
-            for position, (side, p) in enumerate(here)
+            + (" on its own hold-out set" if side.own_images else "")
+            for side, p in here
             for mean in [side.comparison.mean_accuracy]
         ]
         incumbents = (f"{side.comparison.mean_accuracy.incumbent:.4f}" for side, _ in here)
-        limit = f"p{lost} over {_MEAN}{adjusted}"
-        ok = all(p > _MEAN for _, p in here)
-        rows.append(GateResult(gate, "; ".join(values), limit, "; ".join(incumbents), ok))
-    return rows
+        ok = not any(_lost(side.comparison.mean_accuracy, p, MEAN_ALPHA, tests, loss) for side, p in here)
+        limit = _limit(MEAN_ALPHA, loss, tests)
+        yield GateResult(gate, "; ".join(values), limit, "; ".join(incumbents), ok)
 
 
-def _p_lost(mean: Difference, margin: float) -> float:
-    """Return how likely chance alone shows this loss if the model truly loses `margin` or less."""
-    if not margin:
-        return mean.p_worse
-    error = (mean.high - mean.low) / _IN_INTERVAL
-    beyond = mean.difference + margin
-    if not error:
-        return float(beyond >= 0)
-    return _NORMAL.cdf(beyond / error)
+def _lost(part: Difference, p: float, alpha: float, tests: int, loss: float) -> bool:
+    """Return whether a loss is significant, and may be larger than `loss`.
+
+    Where there are few images, only the first condition decides: an equal model is refused as rarely as
+    `alpha` says. Where there are many, the second does: a loss that is surely small is accepted.
+
+    Args:
+        part: The difference.
+        p: Its p-value, adjusted for the number of tests.
+        alpha: The error rate of all `tests` together.
+        tests: Their number.
+        loss: The permitted loss.
+
+    """
+    return p <= alpha and lowest(part, alpha / tests) < -loss
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted by Holm: those up to alpha are significant together."""
-    adjusted, floor = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        floor = max(floor, min(1.0, p_values[index] * (len(p_values) - rank)))
-        adjusted[index] = floor
-    return adjusted
+def _limit(alpha: float, loss: float, tests: int) -> str:
+    beyond = f" that may exceed {loss:g}" if loss else ""
+    return f"no loss{beyond} at p up to {alpha}{' (Holm)' if tests > 1 else ''}"
 
 
 _Part = tuple[str, Side, Difference]
@@ -392,15 +499,48 @@ def _parts(
     worse = [
         f"{name} {part.difference:+.4f} (p {p:.2g}{_against(side)})"
         for p, (name, side, part) in ranked
-        if p <= alpha and part.difference < -loss
+        if _lost(part, p, alpha, len(parts), loss)
     ]
-    shown = worse[:_NAMED] or [f"none of {len({name for name, _, _ in parts})}"]
-    if len(worse) > _NAMED:
-        shown.append(f"{len(worse) - _NAMED} more")
+    shown = worse[:_FEW] or [f"none of {len({name for name, _, _ in parts})}"]
+    if len(worse) > _FEW:
+        shown.append(f"{len(worse) - _FEW} more")
     if lacking := list(dict.fromkeys(name for side in sides for name in side.comparison.only_incumbent)):
         shown.append(f"without {_few(lacking)}")
-    limit = f"no loss{f' over {loss:g}' if loss else ''} at p up to {alpha} (Holm)"
+    limit = _limit(alpha, loss, len(parts))
     return GateResult(f"no {kind} worse", ", ".join(shown), limit, "", not worse)
+
+
+def _power(sides: Sequence[Side], settings: Settings) -> GateResult:
+    """Return the row that shows which losses the gates can see on so many images."""
+    kinds = (
+        (
+            "mean",
+            [("", side, side.comparison.mean_accuracy) for side in sides],
+            MEAN_ALPHA,
+            settings.max_mean_loss,
+        ),
+        ("attribute", _attributes(sides), ATTRIBUTE_ALPHA, settings.max_attribute_loss),
+        ("slice", _slices(sides), _SLICES, settings.max_slice_loss),
+    )
+    shown, blind = list[str](), list[str]()
+    for kind, parts, alpha, loss in kinds:
+        if not parts:
+            continue
+        seen, name = max((visible(part, alpha / len(parts), loss), name) for name, _, part in parts)
+        shown.append(f"{kind} {seen:.4f}" + (f" ({name})" if name else ""))
+        if seen > loss:
+            blind.append(kind)
+    images = min(side.comparison.samples for side in sides)
+    value = f"{', '.join(shown)} on {images:,} images"
+    if blind:
+        value += f"; too few images to see the limit of {' and '.join(blind)}"
+    limit = f"losses from {settings.max_mean_loss:g}, {settings.max_attribute_loss:g} and "
+    limit += f"{settings.max_slice_loss:g} are seen in {POWER:.0%}"
+    if not settings.require_power:
+        limit += " (not required)"
+    remedy = "append labelled images, or raise the limit in settings.env"
+    ok = not (blind and settings.require_power)
+    return GateResult("smallest loss seen", value, limit, "", ok, "" if ok else remedy)
 
 
 def _dead(sides: Sequence[Side]) -> GateResult:
@@ -414,57 +554,18 @@ def _dead(sides: Sequence[Side]) -> GateResult:
     parts = [
         (name, side, part.rare) for side in sides for name, part in side.comparison.per_attribute.items()
     ]
-    p_values = holm([_p_sign(rare.lost, rare.gained) for _, _, rare in parts])
+    p_values = holm([p_sign(rare.lost, rare.gained) for _, _, rare in parts])
     died = [
         f"{name} ({rare.found} of {rare.count} found, not {rare.incumbent_found}, p {p:.2g}{_against(side)})"
         for p, (name, side, rare) in zip(p_values, parts, strict=True)
-        if p <= _DEAD and _lives(rare, rare.incumbent_found, rare.incumbent_false)
-        if not _lives(rare, rare.found, rare.false)
+        if p <= _DEAD and informative(rare, rare.incumbent_found, rare.incumbent_false)
+        if not informative(rare, rare.found, rare.false)
     ]
-    shown = died[:_NAMED] or [f"none of {len({name for name, _, _ in parts})}"]
-    if len(died) > _NAMED:
-        shown.append(f"{len(died) - _NAMED} more")
+    shown = died[:_FEW] or [f"none of {len({name for name, _, _ in parts})}"]
+    if len(died) > _FEW:
+        shown.append(f"{len(died) - _FEW} more")
     limit = f"none dead that was alive, at p up to {_DEAD} (Holm)"
     return GateResult("no attribute dead", ", ".join(shown), limit, "", not died)
-
-
-def _lives(rare: Rare, right: int, false: int) -> bool:
-    """Return whether the rarer answer is more frequent where it is right, by Fisher's exact test."""
-    answers, images = right + false, rare.count + rare.others
-    ways = _log_ways(images, answers)
-
-    def log_chance(hits: int) -> float:
-        return _log_ways(rare.count, hits) + _log_ways(rare.others, answers - hits) - ways
-
-    first, last = max(right, answers - rare.others), min(rare.count, answers)
-    likeliest = (answers + 1) * (rare.count + 1) // (images + 2)
-    return _sum(log_chance, first, last, likeliest) <= _ALIVE
-
-
-def _log_ways(things: int, chosen: int) -> float:
-    return math.lgamma(things + 1) - math.lgamma(chosen + 1) - math.lgamma(things - chosen + 1)
-
-
-def _p_sign(lost: int, gained: int) -> float:
-    """Return how likely chance loses `lost` or more of `lost + gained` images, each as likely as not."""
-    tosses = lost + gained
-    return _sum(lambda heads: _log_ways(tosses, heads) - tosses * math.log(2), lost, tosses, tosses // 2)
-
-
-def _sum(log_chance: Callable[[int], float], first: int, last: int, likeliest: int) -> float:
-    """Return the sum of the chances from `first` to `last`, of which those far from `likeliest` are tiny.
-
-    Chances that no longer change the sum are left out: of a million images some thousand count.
-    """
-    middle = min(max(likeliest, first), last)
-    total = 0.0
-    for numbers in (range(middle, last + 1), range(middle - 1, first - 1, -1)):
-        for number in numbers:
-            chance = math.exp(log_chance(number))
-            total += chance
-            if chance <= total * _NEGLIGIBLE:
-                break
-    return min(total, 1.0)
 
 
 def _against(side: Side) -> str:
@@ -472,8 +573,8 @@ def _against(side: Side) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more
 
 
 def _words(name: str) -> str:

@@ -20,6 +20,14 @@ class Accuracy(Record):
     accuracy_high: Share | None = None
     majority_accuracy: Share | None = None
     """Of an attribute: the accuracy of the majority-class baseline."""
+    balanced_accuracy: Share | None = None
+    average_precision: Share | None = None
+    recall: Share | None = None
+    """Of an attribute: the share of the images with its rarer answer that the model finds."""
+    positives: Share | None = None
+    """Of an attribute: the share of the images that have it."""
+    visible_loss: Share | None = None
+    """Of an attribute: the smallest loss that a comparison on these images shows with 80% power."""
     count: Count | None = None
     """Of a slice: its images."""
 
@@ -34,6 +42,8 @@ class Evaluation(Record):
     mean_accuracy: Share
     mean_accuracy_low: Share | None = None
     mean_accuracy_high: Share | None = None
+    visible_loss: Share | None = None
+    """The smallest loss of the mean accuracy that a comparison on these images shows with 80% power."""
     majority_accuracy: Share
     mean_balanced_accuracy: Share | None = None
     mean_f1: Share | None = None

@@ -93,7 +93,10 @@ def judge_model(
     settings, verified = state.settings(environment), state.verdicts.verifications(environment)
     releases = state.know(verdict.release for verdict in verified)
     best = gates.anchor(model, verified, releases, settings.max_mean_loss)
-    return tuple(gates.judge(model, incumbent, settings, compare, best))
+    named = gates.named(
+        state.snapshot(settings.anchor_release) if settings.anchor_release else None, settings
+    )
+    return tuple(gates.judge(model, incumbent, settings, compare, best, named))
 
 
 def judge_release(

@@ -89,10 +89,14 @@ class Settings(BaseModel):
     task_retries: int = Field(2, ge=0, le=10)
     task_retry_seconds: float = Field(30, gt=0, le=86_400)
     accuracy_threshold: float = Field(0.85, ge=0, le=1)
+    min_balanced_accuracy: float = Field(0.5, ge=0, lt=1)
+    min_recall: float = Field(0, ge=0, lt=1)
     max_performance_loss: float = Field(0.02, ge=0, lt=1)
     max_mean_loss: float = Field(0.003, ge=0, lt=1)
-    max_attribute_loss: float = Field(0, ge=0, lt=1)
-    max_slice_loss: float = Field(0.005, ge=0, lt=1)
+    max_attribute_loss: float = Field(0.03, ge=0, lt=1)
+    max_slice_loss: float = Field(0.01, ge=0, lt=1)
+    require_power: bool = False
+    anchor_release: str = Field("", pattern=r"^([0-9a-f]{40})?$")
     max_latency_ratio: float = Field(2, gt=0, le=1000)
     max_latency_ms: float = Field(20, gt=0, le=1_000_000)
     max_size_ratio: float = Field(5, gt=0, le=1000)
@@ -210,7 +214,7 @@ class Settings(BaseModel):
             raise ValueError("e-mail addresses, with commas and no spaces between")
         return addresses
 
-    @field_validator("require_signed_releases", mode="before")
+    @field_validator("require_signed_releases", "require_power", mode="before")
     @classmethod
     def _lower_case_boolean(cls, value: str) -> bool:
         if value not in ("true", "false"):

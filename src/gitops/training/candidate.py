@@ -129,12 +129,17 @@ def judge(
             repository.fetch_refs("origin", *(f"+refs/tags/{tag}:{target}/tags/{tag}" for tag in tags))
         copy = update_mirror(origin, mirror or cache / "origin.git")
         verified = Verdicts.of_environment(copy, origin.url, environment).verifications(environment)
-        releases = Snapshot.load_all(repository, [result, incumbent, *(item.release for item in verified)])
+        anchors = [declared.anchor_release] if declared.anchor_release else []
+        for commit in anchors:
+            fetch(repository, origin, commit)
+        commits = [result, incumbent, *anchors, *(item.release for item in verified)]
+        releases = Snapshot.load_all(repository, commits)
         model = releases[result]
         best = gates.anchor(model, verified, releases, declared.max_mean_loss)
+        named = gates.named(releases.get(declared.anchor_release), declared)
         # By the code of the release that runs here: it is the only code that may.
         compare = Comparer(repository, origin, cache, lambda: incumbent)
-        return gates.judge(model, releases[incumbent], declared, compare, best)
+        return gates.judge(model, releases[incumbent], declared, compare, best, named)
 
 
 def _equal(repository: Repository, base: str, result: str, parent: str) -> bool:

@@ -73,6 +73,7 @@ def test_figures_of_an_attribute(found):
         "average_precision": peer.average_precision_score(truth, said),
         "roc_auc": peer.roc_auc_score(truth, said),
         "positives": truth.mean(),
+        "recall": peer.recall_score(truth, decided, pos_label=truth.mean() <= 0.5),
     }
     for name, value in expected.items():
         assert row[name] == pytest.approx(value, abs=1e-4)

@@ -28,3 +28,7 @@ def test_a_slower_model_is_slower_and_models_take_turns(made):
     one, other = latency.measure([slow, quick], 1, runs=5)
     assert one.p50_ms > other.p50_ms
     assert calls[-10:] == [slow, quick] * 5
+    ratio = latency.ratio(slow, quick, 1, runs=9)
+    assert 1 < ratio.low <= ratio.value <= ratio.high
+    assert ratio.value == pytest.approx(ratio.p50_ms / ratio.other_p50_ms)
+    assert calls[-18:] == [slow, quick] * 9

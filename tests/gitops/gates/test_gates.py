@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from scipy.stats import binomtest, fisher_exact
 
-from gitops.errors import ComparisonError, GateError, NotComparableError
-from gitops.gates import gates
+from gitops.errors import ComparisonError, GateError, NotComparableError, SettingsError
+from gitops.gates import gates, significance
 from gitops.gates.comparison import Comparison, Rare, parse
 from gitops.gates.gates import GateResult, judge, tolerance
 from gitops.model.evaluation import Evaluation
@@ -75,6 +75,7 @@ def test_a_good_first_model_passes() -> None:
     assert outcome(commit) == {
         "profile": True,
         "mean accuracy": True,
+        "no attribute without information": True,
         "ONNX equals PyTorch": True,
         "the variant that ships costs no accuracy": True,
         "exported model is the evaluated one": True,
@@ -188,14 +189,14 @@ def test_a_model_that_is_no_worse_passes_beside_the_incumbent() -> None:
     assert rows["no worse than the incumbent"] == GateResult(
         "no worse than the incumbent",
         "0.9010 (-0.0010, -0.0040 to +0.0020, p 0.3)",
-        "p over 0.015",
+        "no loss that may exceed 0.003 at p up to 0.015",
         "0.9020",
         True,
     )
     assert rows["no attribute worse"].value == "none of 2"
     assert rows["no attribute dead"].value == "none of 2"
-    assert rows["no slice worse"].limit == "no loss over 0.005 at p up to 0.01 (Holm)"
-    assert rows["no attribute worse"].limit == "no loss at p up to 0.02 (Holm)"
+    assert rows["no slice worse"].limit == "no loss that may exceed 0.01 at p up to 0.01"
+    assert rows["no attribute worse"].limit == "no loss that may exceed 0.03 at p up to 0.02 (Holm)"
     assert rows["latency"] == GateResult(
         "latency",
         "1.50 times at batch 1, 1.10 times at batch 64, 3 ms for an image",
@@ -206,14 +207,35 @@ def test_a_model_that_is_no_worse_passes_beside_the_incumbent() -> None:
     assert rows["size"].value == "1.10 times, 1,100,000 bytes"
 
 
+SLOWER = {"p50_ms": 4.8, "incumbent_p50_ms": 2.0, "ratio": 2.4, "ratio_low": 2.0, "ratio_high": 2.8}
+SURELY = {
+    "accuracy": 0.9,
+    "incumbent": 0.905,
+    "difference": -0.005,
+    "low": -0.008,
+    "high": -0.002,
+    "p_worse": 0.0,
+}
+"""A significant loss: its one-sided interval of 98.5% ends at -0.0083, that of 99% at -0.0086."""
+
+
 @pytest.mark.parametrize(
     ("change", "failed", "value"),
     [
         ({"mean_accuracy.p_worse": 0.015}, "no worse than the incumbent", "p 0.015"),
         # One of two attributes: by Holm, its p-value counts twice
-        ({"per_attribute.Smiling.p_worse": 0.01}, "no attribute worse", "Smiling -0.0020 (p 0.02)"),
+        (
+            {"per_attribute.Smiling.p_worse": 0.01, "per_attribute.Smiling.low": -0.06},
+            "no attribute worse",
+            "Smiling -0.0020 (p 0.02)",
+        ),
         ({"slices.dark.p_worse": 0.01}, "no slice worse", "dark -0.0060 (p 0.01)"),
         ({"latency.batch_64.ratio": 2.01}, "latency", "2.01 times at batch 64"),
+        (
+            {"latency.batch_1": SLOWER | {"ratio_low": 2.01}},
+            "latency",
+            "2.40 (2.01 to 2.80) times at batch 1, 1.10 times at batch 64, 4.8 ms for an image",
+        ),
         ({"latency.batch_1.p50_ms": 20.1}, "latency", "20.1 ms for an image"),
         ({"size.ratio": 5.01}, "size", "5.01 times"),
         ({"size.bytes": 20_000_001}, "size", "20,000,001 bytes"),
@@ -231,8 +253,14 @@ def test_what_is_worse_than_the_incumbent_fails(change: dict[str, Any], failed: 
         # Just over the line of chance
         ({"mean_accuracy.p_worse": 0.0151}, {}),
         # Surely worse, but no more than is allowed
-        ({"slices.dark.p_worse": 0.0, "slices.dark.difference": -0.005}, {}),
-        ({"per_attribute.Smiling.p_worse": 0.0}, {"MAX_ATTRIBUTE_LOSS": "0.002"}),
+        (
+            {"slices.dark": SURELY | {"p_worse_holm": 0.0, "by": "brightness", "count": 600}},
+            {"MAX_SLICE_LOSS": "0.009"},
+        ),
+        ({"mean_accuracy": SURELY}, {"MAX_MEAN_LOSS": "0.0085"}),
+        ({"per_attribute.Smiling.p_worse": 0.0}, {"MAX_ATTRIBUTE_LOSS": "0.007"}),
+        # Slower, but the interval does not exclude the limit
+        ({"latency.batch_1": SLOWER | {"ratio_low": 1.99}}, {}),
         (
             {"latency.batch_1.ratio": 2.9, "size.ratio": 8.0},
             {"MAX_LATENCY_RATIO": "3", "MAX_SIZE_RATIO": "8"},
@@ -259,10 +287,11 @@ def test_a_latency_from_another_time_refuses_no_model(second: float, passes: boo
 
 def test_the_worst_attributes_are_named_first_and_not_all() -> None:
     one = COMPARISON["per_attribute"]["Smiling"]
-    many = {f"A{n}": one | {"p_worse": n / 1e5, "difference": -0.01} for n in range(9, 0, -1)}
+    lost = {"difference": -0.1, "low": -0.12, "high": -0.08}
+    many = {f"A{n}": one | lost | {"p_worse": n / 1e5} for n in range(9, 0, -1)}
     row = beside({"per_attribute": many, "only_incumbent": ["B", "C", "D", "E"]})["no attribute worse"]
     assert row.value == (
-        "A1 -0.0100 (p 9e-05), A2 -0.0100 (p 0.00016), A3 -0.0100 (p 0.00021), 6 more, "
+        "A1 -0.1000 (p 9e-05), A2 -0.1000 (p 0.00016), A3 -0.1000 (p 0.00021), 6 more, "
         "without B, C, D and 1 more"
     )
 
@@ -332,24 +361,35 @@ def test_the_best_release_is_a_second_comparison_on_the_same_images() -> None:
     best, incumbent, commit = trained("a"), trained("b"), trained("c")
     asked: Asked = []
     # 0.004 lost for sure, where the incumbent has lost most of that already
-    lost = {"mean_accuracy.difference": -0.006, "mean_accuracy.low": -0.007, "mean_accuracy.high": -0.005}
+    lost = {
+        "mean_accuracy.difference": -0.006,
+        "mean_accuracy.low": -0.007,
+        "mean_accuracy.high": -0.005,
+        "mean_accuracy.p_worse": 0.0001,
+    }
     compare = comparing(asked, lost, best)
     rows = {row.gate: row for row in judge(commit, incumbent, DEV, compare, best)}
     assert asked == [(incumbent, None), (best, None)]
     assert [name for name, row in rows.items() if not row.ok] == ["no worse than the best release"]
-    assert rows["no worse than the best release"].limit == "p of a loss over 0.003 over 0.015 (Holm)"
-    # A loss within the margin is none against the best release
+    limit = "no loss that may exceed 0.003 at p up to 0.015 (Holm)"
+    assert rows["no worse than the best release"].limit == limit
+    # A loss that is surely within the margin is none
     within = {
-        "mean_accuracy.difference": -0.0035,
-        "mean_accuracy.low": -0.0055,
-        "mean_accuracy.high": -0.0015,
+        "mean_accuracy.difference": -0.001,
+        "mean_accuracy.low": -0.0015,
+        "mean_accuracy.high": -0.0005,
+        "mean_accuracy.p_worse": 0.0001,
     }
     assert all(row.ok for row in judge(commit, incumbent, DEV, comparing([], within, best), best))
 
 
 def test_an_attribute_that_the_best_release_had_is_named_with_it() -> None:
     best, incumbent, commit = trained("a"), trained("b"), trained("c")
-    change = {"per_attribute.Male.p_worse": 0.0001, "per_attribute.Male.difference": -0.03}
+    change = {
+        "per_attribute.Male.p_worse": 0.0001,
+        "per_attribute.Male.difference": -0.03,
+        "per_attribute.Male.low": -0.04,
+    }
     rows = judge(commit, incumbent, DEV, comparing([], change, best), best)
     (failed,) = [row for row in rows if not row.ok]
     assert failed.value == "Male -0.0300 (p 0.0004, against the best release)"
@@ -358,7 +398,12 @@ def test_an_attribute_that_the_best_release_had_is_named_with_it() -> None:
 def test_the_best_release_is_compared_where_what_runs_has_no_figures() -> None:
     without, best, commit = release({}), trained("a"), trained("b")
     asked: Asked = []
-    lost = {"mean_accuracy.difference": -0.02, "mean_accuracy.low": -0.021, "mean_accuracy.high": -0.019}
+    lost = {
+        "mean_accuracy.difference": -0.02,
+        "mean_accuracy.low": -0.021,
+        "mean_accuracy.high": -0.019,
+        "mean_accuracy.p_worse": 0.0001,
+    }
     for incumbent in (None, without):
         rows = judge(commit, incumbent, DEV, comparing(asked, lost, best), best)
         assert [row.gate for row in rows if not row.ok] == ["no worse than the best release"]
@@ -380,6 +425,89 @@ def test_a_comparison_that_fails_is_told_of_the_release_that_it_is_with() -> Non
         "not known: the model of the release is gone",
     )
     assert failed.remedy.endswith(f"git push origin --delete refs/tags/verified/dev/{best.commit[:12]}")
+
+
+def test_owners_may_name_a_release_that_no_model_may_be_worse_than() -> None:
+    named, incumbent, commit = trained("a"), trained("b"), trained("c")
+    asked: Asked = []
+    slow = {"latency.batch_1.ratio": 2.5, "size.ratio": 9.0}
+    rows = {
+        row.gate: row for row in judge(commit, incumbent, DEV, comparing(asked, slow, named), named=named)
+    }
+    # The latency that would refuse the model is measured again
+    assert asked == [(incumbent, None), (named, None), (named, None)]
+    assert [name for name, row in rows.items() if not row.ok] == ["latency", "size"]
+    assert rows["size"].value.endswith("; 9.00 times, 1,100,000 bytes compared with the named release")
+    assert rows["no worse than the named release"].ok
+
+
+def test_a_named_release_must_be_here_and_have_a_model() -> None:
+    limits = DEV.model_copy(update={"anchor_release": "a" * 40})
+    with pytest.raises(SettingsError, match="ANCHOR_RELEASE: aaaaaaaaaaaa is no commit") as caught:
+        gates.named(None, limits)
+    assert "environments/dev/settings.env" in str(caught.value)
+    without = release({})
+    assert gates.named(without, limits) is without
+
+    def compare(_: Snapshot, other: Snapshot, /, **__: Any) -> Comparison:
+        assert other.evaluation.samples
+        return compared()
+
+    rows = judge(trained("b"), trained("a"), DEV, compare, named=without)
+    (failed,) = [row for row in rows if not row.ok]
+    assert failed.gate == "no worse than the named release"
+    assert failed.value.startswith("not known: metrics/evaluation.json")
+    assert failed.remedy.endswith("empty ANCHOR_RELEASE in settings.env")
+
+
+def test_another_variant_is_named_beside_the_latency() -> None:
+    incumbent, files = trained("a"), model_files("b")
+    export = json.dumps(json.loads(files[EXPORT]) | {"variant": "float32"}).encode()
+    commit = release(files | {EXPORT: export})
+    rows = {row.gate: row for row in judge(commit, incumbent, DEV, comparing([]))}
+    assert rows["latency"].value.endswith("3 ms for an image (float32 after int8)")
+    assert rows["size"].value.endswith("bytes (float32 after int8)")
+
+
+def test_gates_say_which_losses_they_see() -> None:
+    row = beside()["smallest loss seen"]
+    # The standard error of the mean is 0.00153: 2.17 of them and 0.84 more
+    assert row.value.startswith(
+        "mean 0.0046, attribute 0.0270 (Smiling), slice 0.0113 (dark) on 2,000 images"
+    )
+    assert row.value.endswith("; too few images to see the limit of mean and slice")
+    assert row.ok
+    assert row.limit.endswith(" are seen in 80% (not required)")
+    limits = {"REQUIRE_POWER": "true", "MAX_SLICE_LOSS": "0.02"}
+    assert not beside(None, **limits)["smallest loss seen"].ok
+    assert beside(None, **limits, MAX_MEAN_LOSS="0.005")["smallest loss seen"].ok
+
+
+INFORMATIVE = {"accuracy": 0.9, "positives": 0.1, "average_precision": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("row", "value"),
+    [
+        (INFORMATIVE | {"balanced_accuracy": 0.6, "recall": 0.2}, "none of 1"),
+        (
+            INFORMATIVE | {"balanced_accuracy": 0.5, "recall": 0.2},
+            "A: balanced accuracy 0.5000, not over 0.5000",
+        ),
+        (INFORMATIVE | {"balanced_accuracy": 0.6, "recall": 0.0}, "A: recall 0.0000, not over 0.0000"),
+        (INFORMATIVE | {"average_precision": 0.1}, "A: average precision 0.1000, not over 0.1000"),
+        # 40 of 2,000 images
+        (INFORMATIVE | {"positives": 0.02, "recall": 0.0}, "none of 0"),
+        (INFORMATIVE | {"positives": 0.98, "recall": 0.0, "average_precision": 0.99}, "none of 0"),
+        ({"accuracy": 0.9}, "none of 0"),
+    ],
+)
+def test_a_first_model_answers_no_attribute_without_looking(row: dict[str, float], value: str) -> None:
+    files = model_files("a")
+    evaluation = json.dumps(json.loads(files[EVALUATION]) | {"per_attribute": {"A": row}}).encode()
+    rows = {one.gate: one for one in judge(release(files | {EVALUATION: evaluation}), None, DEV)}
+    found = rows["no attribute without information"]
+    assert (found.value, found.ok) == (value, value.startswith("none"))
 
 
 def test_one_model_is_compared_once() -> None:
@@ -444,8 +572,8 @@ def verdict(release: Snapshot, accuracy: float | None) -> Verdict:
 
 def test_tests_of_many_images_take_no_time() -> None:
     before = time.process_time()
-    assert gates._p_sign(10_000, 10_000) == pytest.approx(0.5028, abs=1e-4)
-    assert gates._p_sign(5_000_000, 0) < 1e-300
+    assert significance.p_sign(10_000, 10_000) == pytest.approx(0.5028, abs=1e-4)
+    assert significance.p_sign(5_000_000, 0) < 1e-300
     rare = Rare.model_validate(
         {
             "count": 4_000_000,
@@ -458,15 +586,15 @@ def test_tests_of_many_images_take_no_time() -> None:
             "gained": 0,
         }
     )
-    assert not gates._lives(rare, rare.found, rare.false)
-    assert gates._lives(rare, rare.incumbent_found, rare.incumbent_false)
+    assert not significance.informative(rare, rare.found, rare.false)
+    assert significance.informative(rare, rare.incumbent_found, rare.incumbent_false)
     assert time.process_time() - before < 1
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0, 0), (1, 0), (0, 9), (13, 2), (40, 61), (900, 800)])
 def test_the_sign_test_is_exact(lost: int, gained: int) -> None:
     exact = binomtest(lost, lost + gained, alternative="greater").pvalue if lost + gained else 1.0
-    assert gates._p_sign(lost, gained) == pytest.approx(exact, rel=1e-9)
+    assert significance.p_sign(lost, gained) == pytest.approx(exact, rel=1e-9)
 
 
 @pytest.mark.parametrize(("found", "false"), [(0, 0), (9, 20), (12, 20), (30, 10), (30, 0)])
@@ -475,7 +603,7 @@ def test_an_attribute_lives_by_fishers_exact_test(found: int, false: int) -> Non
     none = {"incumbent_found": found, "incumbent_false": false, "lost": 0, "gained": 0}
     rare = Rare(count=count, others=others, found=found, false=false, **none)
     table = [[found, false], [count - found, others - false]]
-    assert gates._lives(rare, found, false) is bool(fisher_exact(table, "greater").pvalue <= 0.05)
+    assert significance.informative(rare, found, false) is bool(fisher_exact(table, "greater").pvalue <= 0.05)
 
 
 DYING = {"found": 0, "false": 0, "incumbent_found": 30, "incumbent_false": 40, "lost": 30, "gained": 0}

@@ -1,0 +1,86 @@
+"""Significance: the tests that the gates share, in plain Python and without a library of statistics."""
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+
+from gitops.gates.comparison import Difference, Rare
+
+POWER = 0.8
+# An attribute whose answers are right this often by chance, or more often, is dead.
+_ALIVE = 0.05
+_NEGLIGIBLE = 1e-18  # share of a sum
+
+_NORMAL = NormalDist()
+_IN_INTERVAL = 2 * _NORMAL.inv_cdf(0.975)  # standard errors in a 95% interval
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted by Holm: those up to alpha are significant together."""
+    adjusted, floor = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        floor = max(floor, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = floor
+    return adjusted
+
+
+def lowest(part: Difference, alpha: float) -> float:
+    """Return the lower end of the one-sided interval of a difference, at the confidence 1 - alpha."""
+    return part.difference - _NORMAL.inv_cdf(1 - alpha) * _standard_error(part)
+
+
+def visible(part: Difference, alpha: float, limit: float) -> float:
+    """Return the smallest true loss that a gate refuses with the probability POWER.
+
+    Args:
+        part: The difference, for its standard error.
+        alpha: The error rate of its test.
+        limit: The loss that must be excluded where there are enough images.
+
+    """
+    error = _standard_error(part)
+    width = _NORMAL.inv_cdf(1 - alpha) * error
+    return max(width, limit - width) + _NORMAL.inv_cdf(POWER) * error
+
+
+def _standard_error(part: Difference) -> float:
+    return (part.high - part.low) / _IN_INTERVAL
+
+
+def informative(rare: Rare, right: int, false: int) -> bool:
+    """Return whether the rarer answer is more frequent where it is right, by Fisher's exact test."""
+    answers, images = right + false, rare.count + rare.others
+    ways = _log_ways(images, answers)
+
+    def log_chance(hits: int) -> float:
+        return _log_ways(rare.count, hits) + _log_ways(rare.others, answers - hits) - ways
+
+    first, last = max(right, answers - rare.others), min(rare.count, answers)
+    likeliest = (answers + 1) * (rare.count + 1) // (images + 2)
+    return _sum(log_chance, first, last, likeliest) <= _ALIVE
+
+
+def _log_ways(things: int, chosen: int) -> float:
+    return math.lgamma(things + 1) - math.lgamma(chosen + 1) - math.lgamma(things - chosen + 1)
+
+
+def p_sign(lost: int, gained: int) -> float:
+    """Return how likely chance loses `lost` or more of `lost + gained` images, each as likely as not."""
+    tosses = lost + gained
+    return _sum(lambda heads: _log_ways(tosses, heads) - tosses * math.log(2), lost, tosses, tosses // 2)
+
+
+def _sum(log_chance: Callable[[int], float], first: int, last: int, likeliest: int) -> float:
+    """Return the sum of the chances from `first` to `last`, of which those far from `likeliest` are tiny.
+
+    Chances that no longer change the sum are left out: of a million images some thousand count.
+    """
+    middle = min(max(likeliest, first), last)
+    total = 0.0
+    for numbers in (range(middle, last + 1), range(middle - 1, first - 1, -1)):
+        for number in numbers:
+            chance = math.exp(log_chance(number))
+            total += chance
+            if chance <= total * _NEGLIGIBLE:
+                break
+    return min(total, 1.0)
