@@ -28,6 +28,8 @@ TRAINING = "ml_pipeline_face_attributes"
 # The check of drift takes the latest seven windows of these days: where images come daily, a week. Labels
 # come days after the scores: in a week alone there would be few.
 DRIFT_DAYS, LABEL_DAYS = 28, 28
+# At 200 labels, the standard error of the mean accuracy is a third of a point.
+LABELS = "100 to 200"
 # Each has 8 MB.
 REPORTS = 12
 _NAMES = {alerts.DRIFT: "drift", alerts.ACCURACY: "accuracy below the threshold"}
@@ -190,6 +192,12 @@ def message(
         f"Meaning and remedy: {runbook}",
     ]
     if episode["state"] != alerts.CLEARS:
+        if alarm == alerts.DRIFT:
+            drift = line["drift"]
+            body.append(
+                f"Only labels show the accuracy: label {LABELS} images of {drift['since']} to "
+                f"{drift['until']}, in labels/<batch>.csv."
+            )
         body.append("You get no further notice until it clears.")
         if alarm == alerts.ACCURACY:
             body += ["", f"Did it begin with a release? {way_back}"]
@@ -216,8 +224,18 @@ def _of_drift(drift: Drift) -> str:
     most = sorted(moved, key=lambda name: drift.columns[name].distance, reverse=True)[:3]
     return (
         f"Drift: {len(moved)} of {len(drift.columns)} columns moved in {windows}, "
-        f"most of all {', '.join(most)}"
+        f"most of all {', '.join(most)}{_cost(drift)}"
     )
+
+
+def _cost(drift: Drift) -> str:
+    """Return the end of a sentence: the kind of the drift and its probable cost, where they are known."""
+    if drift.confidence_change is None:
+        return ""
+    verdict = "probably harmless" if drift.probably_harmless else "probably a loss of accuracy"
+    points = round(100 * drift.confidence_change, 1) + 0.0  # not -0.0
+    change = f"{points:+.1f} points by the confidence of the model"
+    return f" ({' and '.join(drift.kinds)}; {verdict}, {change})"
 
 
 def _repeated(drift: Drift) -> str:

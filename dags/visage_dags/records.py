@@ -50,6 +50,11 @@ class Drift(Record):
     drifted: bool | None
     windows: list[dict[str, object]]
     columns_drifted: list[str]
+    kinds: list[str] = Field(default_factory=list)
+    """`images changed` and `answers shifted`. Earlier releases did not write these three."""
+    confidence_change: float | None = None
+    """The probable change of the accuracy, from the confidences of the model. None without drift."""
+    probably_harmless: bool | None = None
     columns: dict[str, Column]
 
 

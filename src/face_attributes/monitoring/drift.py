@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from face_attributes.common.files import replacing, write_json
 from face_attributes.evaluation import reference as references
 from face_attributes.evaluation.reference import Population
-from face_attributes.monitoring import column_tests, limits, score_files
+from face_attributes.monitoring import column_tests, cost, limits, score_files
 from face_attributes.monitoring.score_files import ALL, DateRange
 from face_attributes.monitoring.windows import Window, cut
 
@@ -85,6 +85,9 @@ def drift(
         "enough_data": len(enough) >= alarm_after and known.num_rows >= MINIMUM,
         "drifted": None,
         "columns_drifted": [],
+        "kinds": [],
+        "confidence_change": None,
+        "probably_harmless": None,
         "windows": [window.note() for window in windows],
         "columns": {},
     }
@@ -98,6 +101,7 @@ def drift(
             "reference_people": None if people is None else round(limits.effective(people)),
         }
         verdict |= _judge(windows, found, population, columns, alarm_after)
+        verdict |= _cost(windows, verdict, population.table)
         if report is not None:
             _report(found, population.table, verdict, report)
     write_json(out, verdict)
@@ -186,6 +190,22 @@ def _judge(
         }
     drifted = [name for name, row in columns.items() if row["drifted"]]
     return {"drifted": bool(drifted), "columns_drifted": drifted, "windows": notes, "columns": columns}
+
+
+def _cost(windows: Sequence[Window], verdict: dict, expected: pa.Table) -> dict:
+    """Return the kinds of a drift, and its probable cost in the windows that show it."""
+    drifted = set(verdict["columns_drifted"])
+    notes = zip(windows, verdict["windows"], strict=True)
+    tables = [window.table for window, note in notes if drifted & set(note["columns_drifted"])]
+    attributes = references.attributes(expected)
+    if not tables or not attributes:
+        return {}
+    change = cost.confidence_change(pa.concat_tables(tables), expected, attributes)
+    return {
+        "kinds": cost.kinds(verdict["columns_drifted"]),
+        "confidence_change": round(change, _DIGITS),
+        "probably_harmless": cost.harmless(change),
+    }
 
 
 def _report(found: pa.Table, expected: pa.Table, verdict: dict, path: Path) -> None:

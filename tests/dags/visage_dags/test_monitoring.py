@@ -274,3 +274,25 @@ def test_images_that_were_scored_before_are_accounted_for(enough: bool) -> None:
     usual, *_ = decide(drift(enough=enough), performance(), 0).reasons
     reason, *_ = decide(drift(enough=enough, repeated=270), performance(), 0).reasons
     assert reason == f"{usual}; 270 more were scored before and count once"
+
+
+@pytest.mark.parametrize(
+    ("change", "harmless", "says"),
+    [
+        (-0.0004, True, "(images changed; probably harmless, +0.0 points by the confidence of the model)"),
+        (-0.031, False, "(images changed; probably a loss of accuracy, -3.1 points by the confidence"),
+    ],
+)
+def test_a_drift_names_its_kind_and_its_probable_cost(change: float, harmless: bool, says: str) -> None:
+    known = {"kinds": ["images changed"], "confidence_change": change, "probably_harmless": harmless}
+    reason, _ = decide(drift("brightness", **known), performance(), 0).reasons
+    assert says in reason
+
+
+def test_the_notice_of_a_drift_asks_for_labels() -> None:
+    found = line(Decision(True, ("Drift.",)))
+    ways = {"training_is_paused": False, "runbook": "page", "way_back": ""}
+    asked = "label 100 to 200 images of 2026-01-01 to 2026-01-07, in labels/<batch>.csv"
+    assert asked in monitoring.message(found, "drift", **ways)[1]
+    over = {**found, "episodes": {"drift": {**found["episodes"]["drift"], "state": "clears"}}}
+    assert asked not in monitoring.message(over, "drift", **ways)[1]

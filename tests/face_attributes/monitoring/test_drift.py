@@ -78,6 +78,7 @@ def test_faces_like_those_of_the_reference_have_not_drifted(drawn, known, digest
     assert verdict == json.loads((tmp_path / "verdict.json").read_text())
     fits("drift", (tmp_path / "verdict.json").read_bytes(), checks.Evidence)
     assert (verdict["enough_data"], verdict["drifted"]) == (True, False)
+    assert (verdict["kinds"], verdict["confidence_change"], verdict["probably_harmless"]) == ([], None, None)
     assert (verdict["rows"], verdict["rows_used"], verdict["reference_rows"]) == (2 * FACES, 2 * FACES, 160)
     assert verdict["windows"] == [
         {
@@ -122,6 +123,8 @@ def test_faces_taken_otherwise_have_drifted(drawn, known, digest, tmp_path, name
     assert column["mean"] < 0.8 * column["reference_mean"]
     assert column["windows_drifted"] == 2
     assert all(moved in window["columns_drifted"] for window in verdict["windows"])
+    assert "images changed" in verdict["kinds"]
+    assert verdict["probably_harmless"] is (verdict["confidence_change"] >= -0.002)
 
 
 def test_one_bad_day_is_no_drift(drawn, known, digest, tmp_path):
