@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from dashboard.daily_stats import Batch
 from face_attributes import params
 from gitops.gates.comparison import Comparison
+from gitops.model.decisions import Decisions
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.evaluation import Evaluation, Export
 from gitops.model.metrics import Performance, Training
@@ -29,6 +30,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "calendar": ("environments/calendar.yaml", CalendarFile),
     "comparison": ("the output of face_attributes compare", Comparison),
     "decision": ("a line of monitoring/decisions.jsonl", records.Line),
+    "decisions": ("metrics/decisions.json", Decisions),
     "drift": ("monitoring/<run>/drift.json", records.Drift),
     "drifted": ("metrics/drifted.json", DriftComparison),
     "environment": ("environments/<name>/environment.yaml", EnvironmentFile),

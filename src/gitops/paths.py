@@ -3,6 +3,7 @@
 MODEL = "models/model.onnx"
 HOLDOUT = "data/holdout.parquet"
 EVALUATION = "metrics/evaluation.json"
+DECISIONS = "metrics/decisions.json"
 EXPORT = "metrics/export.json"
 PERFORMANCE = "metrics/performance.json"
 LOCK = "dvc.lock"

@@ -11,6 +11,7 @@ from face_attributes.common.files import write_json
 from face_attributes.common.paths import (
     ACCURACIES,
     CALIBRATION,
+    DECISIONS,
     EVALUATION,
     EXPLANATIONS,
     HOLDOUT,
@@ -21,7 +22,7 @@ from face_attributes.common.paths import (
     SUMMARY,
     WORST_ERRORS,
 )
-from face_attributes.evaluation import occlusion, plots
+from face_attributes.evaluation import decisions, occlusion, plots
 from face_attributes.evaluation.predictions import Predictions, predict
 from face_attributes.evaluation.summarize import judge
 from face_attributes.model import latency
@@ -48,6 +49,7 @@ def run(params: EvaluateParams, source: str) -> None:
 
     """
     model, predictions, figures = evaluate(params, MODEL, HOLDOUT, EVALUATION)
+    decisions.write(model, predictions, HOLDOUT, DECISIONS)
     write_json(SUMMARY, _summary(figures))
     write_json(PERFORMANCE, _performance(model))
     write_json(EXPLANATIONS, _explanations(model, drawn=source == "synthetic"))

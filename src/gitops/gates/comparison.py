@@ -104,24 +104,17 @@ class Size(_Strict):
     ratio: float = Field(gt=0)
 
 
-class Comparison(_Strict):
-    """Two models on the same images, on the same machine at the same time."""
+class Answers(_Strict):
+    """The answers of two models about the same images."""
 
-    format: Literal[2, 3]
     model_sha256: Digest
     incumbent_sha256: Digest
-    holdout_sha256: Digest
     samples: int = Field(ge=1, le=_MOST_IMAGES)
-    resamplings: int = Field(ge=1)
     mean_accuracy: Difference
     per_attribute: dict[str, AttributeDifference] = Field(min_length=1)
     slices: dict[str, Slice]
     only_model: list[str]
     only_incumbent: list[str]
-    latency: dict[str, Latency] = Field(min_length=1)
-    size: Size
-    onnxruntime: str
-    cores: int = Field(ge=1)
 
     @model_validator(mode="after")
     def _about_all_images(self) -> Self:
@@ -129,6 +122,18 @@ class Comparison(_Strict):
             if row.rare.count + row.rare.others != self.samples:
                 raise ValueError(f"{name}: the rarer and the other answers are not of {self.samples} images")
         return self
+
+
+class Comparison(Answers):
+    """Two models on the same images, on the same machine at the same time."""
+
+    format: Literal[2, 3]
+    holdout_sha256: Digest
+    resamplings: int = Field(ge=1)
+    latency: dict[str, Latency] = Field(min_length=1)
+    size: Size
+    onnxruntime: str
+    cores: int = Field(ge=1)
 
 
 class Compare(Protocol):

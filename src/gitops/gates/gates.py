@@ -6,17 +6,20 @@ anchor. All tests of one decision share one error rate.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from rich.markup import escape
 from rich.table import Table
 
 from gitops.errors import ComparisonError, GateError, NotComparableError, SettingsError
-from gitops.gates.comparison import Compare, Comparison, Difference, Latency
+from gitops.gates import recorded
+from gitops.gates.comparison import Answers, Compare, Comparison, Difference, Latency
 from gitops.gates.significance import POWER, holm, informative, lowest, p_sign, visible
+from gitops.model.decisions import Decisions
 from gitops.model.evaluation import Evaluation
+from gitops.paths import DECISIONS
 from gitops.release.settings import Settings, path_of
 from gitops.release.snapshot import Snapshot
 from gitops.release.verdicts import VERIFIED, Verdict, tag_name
@@ -156,12 +159,14 @@ def judge(
     compare: Compare | None = None,
     best: Snapshot | None = None,
     named: Snapshot | None = None,
+    decisions: Callable[[str], Decisions | None] = lambda _: None,
 ) -> list[GateResult]:
     """Compare a model with the gates of an environment.
 
     With `compare` two models answer the same images on one machine. Where nothing here can compare them, the
-    accuracies in both commits are compared if they are about the same images, and the row states that.
-    Where a comparison fails, or is not possible, the gate fails.
+    decisions that both commits record are compared, and the row states that. Releases made by earlier code
+    record none; of these, the accuracies are compared if they are about the same images. Where a comparison
+    fails, or is not possible, the gate fails.
 
     Args:
         model: The release that is judged.
@@ -171,6 +176,7 @@ def judge(
         named: The release that ANCHOR_RELEASE names, if any. It must have figures.
         settings: The settings of the environment.
         compare: Compares two models; None where nothing here can.
+        decisions: Returns the decisions that a commit records, or None.
 
     Raises:
         GateError: if the commit lacks the figures.
@@ -199,7 +205,7 @@ def judge(
         rows.append(GateResult(REGRESSION, "the same model", "no other model is compared", shown, True))
     else:
         others = {REGRESSION: incumbent, ANCHORED: best, NAMED: named}
-        rows += _beside(model, _distinct(model, others), settings, compare)
+        rows += _beside(model, _distinct(model, others), settings, compare, decisions)
     rows.append(
         GateResult(
             "ONNX equals PyTorch",
@@ -245,7 +251,7 @@ class Side:
 
     gate: str
     name: str
-    comparison: Comparison
+    comparison: Answers
     own_images: bool = False
     variants: str = ""
 
@@ -262,7 +268,11 @@ def _distinct(model: Snapshot, others: Mapping[str, Snapshot | None]) -> dict[st
 
 
 def _beside(
-    model: Snapshot, others: Mapping[str, Snapshot], settings: Settings, compare: Compare | None
+    model: Snapshot,
+    others: Mapping[str, Snapshot],
+    settings: Settings,
+    compare: Compare | None,
+    decisions: Callable[[str], Decisions | None],
 ) -> list[GateResult]:
     if not others:
         return []
@@ -273,7 +283,7 @@ def _beside(
                 raise NotComparableError("models are not compared here")
             sides += _sides(model, gate, release, compare, settings)
         except NotComparableError as error:
-            return _as_recorded(model, others, settings, str(error))
+            return _as_recorded(model, others, settings, str(error), decisions)
         except (ComparisonError, GateError) as error:
             limit, remedy = "a comparison on the same images", "see to that and check again"
             if gate == ANCHORED:
@@ -313,39 +323,74 @@ def _variants(model: Snapshot, other: Snapshot) -> str:
 
 
 def _as_recorded(
-    model: Snapshot, incumbents: Mapping[str, Snapshot], settings: Settings, why: str
+    model: Snapshot,
+    others: Mapping[str, Snapshot],
+    settings: Settings,
+    why: str,
+    decisions: Callable[[str], Decisions | None],
 ) -> list[GateResult]:
-    """Compare the accuracies that commits record, without knowing which images each model got right."""
+    """Compare what commits record: the decisions about each image, or of earlier releases the accuracies."""
     rows: list[GateResult] = []
-    measured = model.evaluation
-    for gate, release in incumbents.items():
-        incumbent = release.evaluation
-        value, shown = f"{measured.mean_accuracy:.4f}", f"{incumbent.mean_accuracy:.4f}"
-        luck = tolerance(measured, incumbent)
-        if model.holdout != release.holdout:
-            # Accuracies on two sets of images cannot be compared.
-            value, limit = f"{value} on other images", f"a comparison on the same images ({why})"
+    sides: list[Side] = []
+    for gate, release in others.items():
+        try:
+            before = decisions(release.commit)
+            if before is None:
+                rows.append(_accuracies(model, gate, release, settings, why))
+                continue
+            # Whoever leaves out the decisions must not be judged by less
+            own = decisions(model.commit)
+            if own is None:
+                raise ComparisonError(f"{model.commit[:12]} has no {DECISIONS}; run dvc repro evaluate")
+            for commit, found in ((model, own), (release, before)):
+                claim = commit.evaluation
+                recorded.require(
+                    found, claim.model_sha256, claim.mean_accuracy, commit.holdout, commit.commit
+                )
+            name = f"{_NAMES[gate]} by recorded decisions"
+            sides.append(Side(gate, name, recorded.compare(own, before)))
+        except (ComparisonError, GateError) as error:
             remedy = "configure the DVC remote that has both models: dvc remote add --default NAME URL"
-            rows.append(GateResult(gate, value, limit, shown, False, remedy))
-        elif luck is None:
-            limit, remedy = "the 95% interval of both accuracies", "run dvc repro evaluate"
-            rows.append(GateResult(gate, f"{value} without an interval", limit, shown, False, remedy))
-        else:
-            floor = incumbent.mean_accuracy - luck - (settings.max_mean_loss if gate != REGRESSION else 0)
-            limit = f"at least {floor:.4f} (two standard errors less: {why})"
-            rows.append(GateResult(gate, value, limit, shown, measured.mean_accuracy >= floor))
+            limit = f"a comparison on the same images ({why})"
+            rows.append(GateResult(gate, f"not known: {error}", limit, "", False, remedy))
+    if sides:
+        shown = answered(sides, settings)
+        rows += [replace(row, limit=f"{row.limit} (recorded decisions: {why})") for row in shown[:1]]
+        rows += shown[1:]
     return rows
+
+
+def _accuracies(model: Snapshot, gate: str, release: Snapshot, settings: Settings, why: str) -> GateResult:
+    """Compare the accuracies that commits record, without knowing which images each model got right."""
+    measured, incumbent = model.evaluation, release.evaluation
+    value, shown = f"{measured.mean_accuracy:.4f}", f"{incumbent.mean_accuracy:.4f}"
+    luck = tolerance(measured, incumbent)
+    if model.holdout != release.holdout:
+        # Accuracies on two sets of images cannot be compared.
+        value, limit = f"{value} on other images", f"a comparison on the same images ({why})"
+        remedy = "configure the DVC remote that has both models: dvc remote add --default NAME URL"
+        return GateResult(gate, value, limit, shown, False, remedy)
+    if luck is None:
+        limit, remedy = "the 95% interval of both accuracies", "run dvc repro evaluate"
+        return GateResult(gate, f"{value} without an interval", limit, shown, False, remedy)
+    floor = incumbent.mean_accuracy - luck - (settings.max_mean_loss if gate != REGRESSION else 0)
+    limit = f"at least {floor:.4f} (two standard errors less: {why})"
+    return GateResult(gate, value, limit, shown, measured.mean_accuracy >= floor)
 
 
 def compared(sides: Sequence[Side], settings: Settings) -> list[GateResult]:
     """Return the rows of one or more comparisons of a model."""
+    return [*answered(sides, settings), *_costs([side for side in sides if not side.own_images], settings)]
+
+
+def answered(sides: Sequence[Side], settings: Settings) -> list[GateResult]:
+    """Return the rows of the answers alone, without latency and size."""
     return [
         *_means(sides, settings.max_mean_loss),
         _parts("attribute", _attributes(sides), ATTRIBUTE_ALPHA, settings.max_attribute_loss, sides),
         _parts("slice", _slices(sides), _SLICES, settings.max_slice_loss),
         _power(sides, settings),
         _dead(sides),
-        *_costs([side for side in sides if not side.own_images], settings),
     ]
 
 
@@ -361,7 +406,7 @@ def _costs(sides: Sequence[Side], settings: Settings) -> Iterator[GateResult]:
         ]
         return GateResult(gate, "; ".join(shown), limit, "; ".join(incumbents), ok)
 
-    comparisons = [side.comparison for side in sides]
+    comparisons = [side.comparison for side in sides if isinstance(side.comparison, Comparison)]
     yield row(
         "latency",
         [

@@ -43,6 +43,11 @@ def visible(part: Difference, alpha: float, limit: float) -> float:
     return max(width, limit - width) + _NORMAL.inv_cdf(POWER) * error
 
 
+def p_below_zero(difference: float, error: float) -> float:
+    """Return how likely chance shows such a difference, or a lower one, where there is none (normal)."""
+    return _NORMAL.cdf(difference / error) if error else float(difference >= 0)
+
+
 def _standard_error(part: Difference) -> float:
     return (part.high - part.low) / _IN_INTERVAL
 

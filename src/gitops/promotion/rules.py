@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Self
 
 from gitops.dvc.lockfile import Lock
@@ -13,6 +14,7 @@ from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.gates.comparison import Compare
 from gitops.gates.gates import GateResult
+from gitops.model import decisions
 from gitops.release import file as release_file
 from gitops.release.file import Release
 from gitops.release.snapshot import Snapshot
@@ -96,7 +98,8 @@ def judge_model(
     named = gates.named(
         state.snapshot(settings.anchor_release) if settings.anchor_release else None, settings
     )
-    return tuple(gates.judge(model, incumbent, settings, compare, best, named))
+    known = partial(decisions.of_commit, state.repository)
+    return tuple(gates.judge(model, incumbent, settings, compare, best, named, known))
 
 
 def judge_release(

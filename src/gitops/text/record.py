@@ -79,7 +79,9 @@ def read(
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        problems = error.errors(include_url=False)
+        # A file of another format may lack keys, too: its format explains them
+        first = next((one for one in problems if one["loc"] == ("format",)), problems[0])
         where = ".".join(map(str, first["loc"])) or "content"
         written = first["input"]
         if where == "format" and isinstance(written, int) and not isinstance(written, bool):

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from functools import partial
 from pathlib import Path
 
 from gitops.dvc import lockfile
@@ -11,7 +12,7 @@ from gitops.gates.comparer import Comparer
 from gitops.gates.gates import GateResult
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, fetch, resolve, update_mirror, workspace
-from gitops.model import drift_comparison
+from gitops.model import decisions, drift_comparison
 from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, LOCK, PERFORMANCE
 from gitops.release.snapshot import Snapshot
@@ -139,7 +140,8 @@ def judge(
         named = gates.named(releases.get(declared.anchor_release), declared)
         # By the code of the release that runs here: it is the only code that may.
         compare = Comparer(repository, origin, cache, lambda: incumbent)
-        return gates.judge(model, releases[incumbent], declared, compare, best, named)
+        known = partial(decisions.of_commit, repository)
+        return gates.judge(model, releases[incumbent], declared, compare, best, named, known)
 
 
 def _equal(repository: Repository, base: str, result: str, parent: str) -> bool:

@@ -1,9 +1,12 @@
+import hashlib
 import json
 
 import pyarrow.parquet as pq
 import pytest
 
 from face_attributes.evaluation import evaluate
+from gitops.gates.recorded import require
+from gitops.model.decisions import Decisions
 from tests.support.described import fits
 
 
@@ -32,7 +35,35 @@ def test_other_parts_can_read_what_the_stages_write(ran, made):
     fits("training", made.training.read_bytes())
     fits("export", made.parity.read_bytes())
     fits("evaluation", made.evaluation.read_bytes())
+    fits("decisions", (ran / "metrics/decisions.json").read_bytes())
     fits("performance", (ran / "metrics/performance.json").read_bytes())
+
+
+def test_the_decisions_give_the_accuracies_and_know_the_images(ran, made):
+    found = Decisions.model_validate_json((ran / "metrics/decisions.json").read_bytes())
+    figures = json.loads(made.evaluation.read_text())
+    require(found, figures["model_sha256"], figures["mean_accuracy"], found.holdout_md5, "a" * 40)
+    assert found.holdout_md5 == hashlib.md5(made.holdout.read_bytes(), usedforsecurity=False).hexdigest()
+    table = pq.read_table(made.holdout)
+    assert found.digests == [hashlib.sha256(one.as_py()).digest()[:8] for one in table["jpeg"]]
+    for name, row in found.attributes.items():
+        truth, decided = found.bits(row.truth), found.bits(row.decisions)
+        assert truth == table[name].to_pylist()
+        right = sum(one == other for one, other in zip(truth, decided, strict=True)) / found.samples
+        assert figures["per_attribute"][name]["accuracy"] == pytest.approx(right, abs=1e-4)
+    assert {name: sum(found.bits(one.images)) for name, one in found.slices.items()} == {
+        name: row["count"] for name, row in figures["slices"].items()
+    }
+
+
+def test_evaluate_prints_the_smallest_loss_that_is_seen_in_each_attribute(made, tiny, tmp_path, caplog):
+    caplog.set_level("INFO")
+    evaluate.evaluate(tiny.evaluate, made.model, made.holdout, tmp_path / "figures.json")
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    (line,) = [one for one in caplog.messages if "80% power" in one]
+    assert f"mean {100 * figures['visible_loss']:.2f}" in line
+    for name, row in figures["per_attribute"].items():
+        assert f"{name} {100 * row['visible_loss']:.1f}" in line
 
 
 def test_the_summary_says_what_the_figures_say(ran):

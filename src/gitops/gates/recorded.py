@@ -1,0 +1,147 @@
+"""Recorded decisions: two releases compared by the answers that their commits record, in plain Python.
+
+Models, storage and code of neither release are needed. The images are those of the earlier hold-out set, all
+of which the later one must still have: it may grow, and may not lose the images that show a loss.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from gitops.errors import ComparisonError
+from gitops.gates.comparison import Answers, AttributeDifference, Difference, Rare, Slice
+from gitops.gates.significance import p_below_zero, p_sign
+from gitops.model.decisions import Decisions
+
+_Z = 1.96
+_SLICE_MINIMUM = 30  # images, as for a comparison of models
+_APART = 0.0005  # two accuracies of the same decisions, rounded
+
+
+def compare(model: Decisions, incumbent: Decisions) -> Answers:
+    """Compare the decisions of two releases on the hold-out set of the incumbent.
+
+    Raises:
+        ComparisonError: if they have no attribute in common, or the model was evaluated without some of the
+            images.
+
+    """
+    places = _places(model, incumbent)
+    common = [name for name in model.attributes if name in incumbent.attributes]
+    if not common:
+        raise ComparisonError("the releases have no attribute in common")
+    rows: dict[str, AttributeDifference] = {}
+    differences = [0] * len(places)
+    rights = [0, 0]
+    for name in common:
+        new, old = model.attributes[name], incumbent.attributes[name]
+        truth, decided = (
+            [column[place] for place in places] for column in map(model.bits, (new.truth, new.decisions))
+        )
+        before = incumbent.bits(old.decisions)
+        right = [one == other for one, other in zip(decided, truth, strict=True)]
+        was_right = [one == other for one, other in zip(before, truth, strict=True)]
+        pairs = [int(one) - int(other) for one, other in zip(right, was_right, strict=True)]
+        differences = [total + pair for total, pair in zip(differences, pairs, strict=True)]
+        rights = [rights[0] + sum(right), rights[1] + sum(was_right)]
+        row = _difference(pairs, sum(right), sum(was_right))
+        p = p_sign(pairs.count(-1), pairs.count(1))
+        rows[name] = AttributeDifference(
+            **row | {"p_worse": p}, p_worse_holm=p, rare=_rare(decided, before, truth)
+        )
+    attributes = len(common)
+    means = [difference / attributes for difference in differences]
+    slices: dict[str, Slice] = {}
+    for name, part in model.slices.items():
+        column = model.bits(part.images)
+        inside = [means[index] for index, place in enumerate(places) if column[place]]
+        if len(inside) >= _SLICE_MINIMUM:
+            row = _difference(inside, 0, 0)
+            slices[name] = Slice(**row, p_worse_holm=row["p_worse"], by=part.by, count=len(inside))
+    return Answers(
+        model_sha256=model.model_sha256,
+        incumbent_sha256=incumbent.model_sha256,
+        samples=len(places),
+        mean_accuracy=Difference(**_difference(means, rights[0] / attributes, rights[1] / attributes)),
+        per_attribute=rows,
+        slices=slices,
+        only_model=[name for name in model.attributes if name not in common],
+        only_incumbent=[name for name in incumbent.attributes if name not in common],
+    )
+
+
+def require(
+    decisions: Decisions, model_sha256: str, accuracy: float, holdout: str | None, commit: str
+) -> None:
+    """Refuse decisions that do not belong to the evaluation beside them.
+
+    Raises:
+        ComparisonError: if the model, the hold-out set or the accuracy is another one.
+
+    """
+    if decisions.model_sha256 != model_sha256:
+        problem = "are those of another model"
+    elif holdout is not None and decisions.holdout_md5 != holdout:
+        problem = "are about another hold-out set"
+    elif abs(decisions.accuracy - accuracy) > _APART:
+        problem = f"give the accuracy {decisions.accuracy:.4f}, and the evaluation {accuracy:.4f}"
+    else:
+        return
+    raise ComparisonError(f"the decisions of {commit[:12]} {problem}; run dvc repro evaluate")
+
+
+def _places(model: Decisions, incumbent: Decisions) -> list[int]:
+    """Return where the model's hold-out set has each image of the incumbent's."""
+    found: dict[bytes, list[int]] = defaultdict(list)
+    for place, digest in enumerate(reversed(model.digests)):
+        found[digest].append(model.samples - 1 - place)
+    lacking = 0
+    places: list[int] = []
+    for digest in incumbent.digests:
+        if found[digest]:
+            places.append(found[digest].pop())
+        else:
+            lacking += 1
+    if lacking:
+        raise ComparisonError(
+            f"{lacking} of the {incumbent.samples} images that {incumbent.model_sha256[:12]} was judged by "
+            "are not in the hold-out set any more, and the models are not compared here"
+        )
+    return places
+
+
+def _difference(values: Sequence[float], right: float, was_right: float) -> dict[str, float]:
+    count = len(values)
+    mean = sum(values) / count
+    error = (sum((value - mean) ** 2 for value in values) / count / count) ** 0.5
+    return {
+        "accuracy": right / count,
+        "incumbent": was_right / count,
+        "difference": mean,
+        "low": max(mean - _Z * error, -1.0),
+        "high": min(mean + _Z * error, 1.0),
+        "p_worse": p_below_zero(mean, error),
+    }
+
+
+def _rare(decided: Sequence[bool], before: Sequence[bool], truth: Sequence[bool]) -> Rare:
+    rarer = 2 * sum(truth) <= len(truth)
+    rows = [
+        (one == rarer, other == rarer)
+        for one, other, true in zip(decided, before, truth, strict=True)
+        if true == rarer
+    ]
+    others = [
+        (one == rarer, other == rarer)
+        for one, other, true in zip(decided, before, truth, strict=True)
+        if true != rarer
+    ]
+    return Rare(
+        count=len(rows),
+        others=len(others),
+        found=sum(one for one, _ in rows),
+        false=sum(one for one, _ in others),
+        incumbent_found=sum(other for _, other in rows),
+        incumbent_false=sum(other for _, other in others),
+        lost=rows.count((False, True)),
+        gained=rows.count((True, False)),
+    )
