@@ -3,6 +3,9 @@
 import numpy as np
 
 DEFAULT = 0.5
+# Of the way from a half to the best threshold of the validation part. Other images show other shares of an
+# attribute: on photographs, whole steps promised 0.16 points and gained none on other people
+_SHRINK = 0.5
 _GRID = np.round(np.arange(0.2, 0.801, 0.01), 2)
 
 
@@ -10,7 +13,8 @@ def calibrate(probabilities: np.ndarray, labels: np.ndarray) -> list[float]:
     """Return a threshold for each attribute.
 
     A threshold chosen on some images looks better on them than it is. So each half of the images judges the
-    one that the other half chose, and 0.5 stays unless the gain is over one standard error.
+    one that the other half chose, and 0.5 stays unless the gain is over one standard error. A threshold that
+    moves goes half of the way.
 
     Args:
         probabilities: float (N, A).
@@ -32,7 +36,7 @@ def _one(probabilities: np.ndarray, truth: np.ndarray) -> float:
         gain[judged] = better.astype(float) - usual
     if gain.sum() <= np.sqrt(np.abs(gain).sum()):
         return DEFAULT
-    return _best(probabilities, truth)
+    return round(DEFAULT + _SHRINK * (_best(probabilities, truth) - DEFAULT), 3)
 
 
 def _best(probabilities: np.ndarray, truth: np.ndarray) -> float:
