@@ -216,10 +216,11 @@ def _costs(new: Model, old: Model) -> dict[str, object]:
 
 def _latency(new: Model, old: Model, batch: int) -> dict[str, float]:
     ratio = latency.ratio(new, old, batch)
+    own, other = round(ratio.p50_ms, 3), round(ratio.other_p50_ms, 3)
     return {
-        "p50_ms": round(ratio.p50_ms, 3),
-        "incumbent_p50_ms": round(ratio.other_p50_ms, 3),
-        "ratio": round(ratio.value, 3),
+        "p50_ms": own,
+        "incumbent_p50_ms": other,
+        "ratio": round(own / other, 3),
         "ratio_low": round(ratio.low, 3),
         "ratio_high": round(ratio.high, 3),
     }

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from gitops.dvc import lockfile
-from gitops.errors import CandidateError, ParseError
+from gitops.errors import CandidateError, GitError, NetworkError, ParseError
 from gitops.gates import gates
 from gitops.gates.comparer import Comparer
 from gitops.gates.gates import GateResult
@@ -132,7 +132,13 @@ def judge(
         verified = Verdicts.of_environment(copy, origin.url, environment).verifications(environment)
         anchors = [declared.anchor_release] if declared.anchor_release else []
         for commit in anchors:
-            fetch(repository, origin, commit)
+            try:
+                fetch(repository, origin, commit)
+            except NetworkError:
+                raise
+            except GitError as error:
+                # A commit that is not there: `gates.named` names the setting
+                log.warning("%s", error)
         commits = [result, incumbent, *anchors, *(item.release for item in verified)]
         releases = Snapshot.load_all(repository, commits)
         model = releases[result]

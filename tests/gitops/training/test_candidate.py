@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops.errors import CandidateError, GateError
+from gitops.errors import CandidateError, GateError, SettingsError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
+from gitops.release import settings
 from gitops.training.candidate import candidate_branch, judge, propose, slug
 from tests.support.figures import model_files
 from tests.support.lab import Lab
@@ -161,6 +162,29 @@ def test_results_are_held_against_the_gates_of_the_environment(lab: Lab, tmp_pat
     lab.train("second", 0.9)
     incumbent = lab.tip
     assert failed(lab.branch("run/c", model_files("c", 0.9))) == ["no worse than the best release"]
+
+
+def test_a_release_that_owners_named_is_another_measure(lab: Lab, tmp_path: Path) -> None:
+    named = lab.train("named", 0.95, verified=False)
+    incumbent = lab.train("weaker", 0.9, verified=False)
+    commit = lab.branch("run/c", model_files("c", 0.9))
+    path = settings.path_of("dev")
+    content = lab.origin.read(lab.tip, path)
+    assert content is not None
+
+    def failed(anchor: str) -> list[str]:
+        lab.land({path: content.replace(b"ANCHOR_RELEASE=\n", f"ANCHOR_RELEASE={anchor}\n".encode())})
+        rows = judge(
+            *(Origin(str(lab.origin.path)), commit, incumbent, "dev"),
+            home=tmp_path / "spaces",
+            cache=tmp_path / "cache",
+        )
+        return [row.gate for row in rows if not row.ok]
+
+    assert failed("") == []
+    assert failed(named) == ["no worse than the named release"]
+    with pytest.raises(SettingsError, match="ANCHOR_RELEASE: aaaaaaaaaaaa is no commit of this repository"):
+        failed("a" * 40)
 
 
 def test_a_run_without_figures_cannot_be_judged(lab: Lab, tmp_path: Path) -> None:
