@@ -86,7 +86,7 @@ def evaluate(
 
 
 def _power(figures: dict) -> str:
-    """Return the line that says which losses a comparison on this hold-out set can show."""
+    """Return the line about the losses that a comparison on this hold-out set can show."""
     losses = {name: row["visible_loss"] for name, row in figures["per_attribute"].items()}
     ranked = sorted(losses, key=lambda name: losses[name])
     each = ", ".join(f"{name} {100 * losses[name]:.1f}" for name in ranked)

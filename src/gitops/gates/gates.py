@@ -260,7 +260,7 @@ def _distinct(model: Snapshot, others: Mapping[str, Snapshot | None]) -> dict[st
     """Return the releases to compare with, each model once."""
     known, distinct = {model.model}, dict[str, Snapshot]()
     for gate, release in others.items():
-        # Without figures there is nothing to compare; where owners named the release, the row says so
+        # Without figures there is nothing to compare; if owners named the release, a row shows that
         if release is not None and (release.model not in known if release.model else gate == NAMED):
             distinct[gate] = release
             known.add(release.model)
@@ -329,7 +329,7 @@ def _as_recorded(
     why: str,
     decisions: Callable[[str], Decisions | None],
 ) -> list[GateResult]:
-    """Compare what commits record: the decisions about each image, or of earlier releases the accuracies."""
+    """Compare the records of commits: the decisions about each image, or of earlier releases the accuracies."""
     rows: list[GateResult] = []
     sides: list[Side] = []
     for gate, release in others.items():
@@ -505,8 +505,8 @@ def _means(sides: Sequence[Side], loss: float) -> Iterator[GateResult]:
 def _lost(part: Difference, p: float, alpha: float, tests: int, loss: float) -> bool:
     """Return whether a loss is significant, and may be larger than `loss`.
 
-    Where there are few images, only the first condition decides: an equal model is refused as rarely as
-    `alpha` says. Where there are many, the second does: a loss that is surely small is accepted.
+    Where there are few images, only the first condition decides: an equal model is refused with the
+    probability `alpha`. Where there are many, the second does: a loss that is surely small is accepted.
 
     Args:
         part: The difference.
