@@ -329,7 +329,7 @@ def _as_recorded(
     why: str,
     decisions: Callable[[str], Decisions | None],
 ) -> list[GateResult]:
-    """Compare the records of commits: the decisions about each image, or of earlier releases the accuracies."""
+    """Compare the records of commits: decisions about each image, or of earlier releases accuracies."""
     rows: list[GateResult] = []
     sides: list[Side] = []
     for gate, release in others.items():
