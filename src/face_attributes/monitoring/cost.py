@@ -3,10 +3,8 @@
 Without labels, the accuracy can only be estimated. The estimate is the difference of confidences: how much
 less probable the model finds its own decisions than on its validation images. On 20 changes of photographs it
 was 0.7 points off in the mean. It recognized harmless changes within 0.2 points, and saw a third to a half of
-real losses: grey images cost 2.7 points with an estimate of 1.5, a mask 6.2 with an estimate of 0.8. So it may
-call a drift probably harmless, and it does not replace labels.
-
-Source: Guillory et al., Predicting with Confidence on Unseen Distributions (ICCV 2021).
+real losses: grey images cost 2.7 points with an estimate of 1.5, a mask 6.2 with an estimate of 0.8. So it
+may call a drift probably harmless, and it does not replace labels.
 """
 
 from collections.abc import Iterable, Sequence
