@@ -151,7 +151,7 @@ def checkout(folder: Path) -> None:
     [
         ("src/gitops/git/repository.py", "import face_attributes.params", "gitops and the model code"),
         ("src/face_attributes/params.py", "import gitops.errors", "the model code imports nothing"),
-        ("src/gitops/errors.py", "import dashboard.page", "infra imports dashboard and gitops"),
+        ("src/gitops/errors.py", "import dashboard.page", "infra imports dashboard, serving and gitops"),
         ("dags/visage_dags/checks.py", "from gitops import errors", "a DAG imports gitops.tasks"),
         ("src/gitops/errors.py", "from gitops.cli import review", "floors of gitops"),
         ("src/face_attributes/params.py", "import face_attributes.cli", "floors of face_attributes"),

@@ -62,7 +62,7 @@ def hook(name: str) -> list[str]:
     root = Path(__file__).resolve().parents[1]
     hooks = YAML(typ="safe").load((root / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     (one,) = [one for one in hooks if one["id"] == name]
-    return [word.replace(".venv", str(root / ".venv"), 1) for word in shlex.split(one["entry"])]
+    return [word.replace("scripts/", f"{root}/scripts/", 1) for word in shlex.split(one["entry"])]
 
 
 def gitops(checkout: Path, *arguments: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dashboard import checks
-from gitops.paths import EVALUATION, PARAMETERS
+from gitops.paths import EVALUATION, MAIN, PARAMETERS
 from gitops.release.snapshot import Snapshot
 from infra.dag_smoke_test.sandbox import CommandResult, Sandbox
 from infra.local.errors import EngineError
@@ -171,7 +171,14 @@ def land_model(sandbox: Sandbox) -> str:
     trained = sandbox.origin.branches("run/")
     if not trained:
         raise EngineError("the training made no model, and the other DAGs need a model")
-    return sandbox.land({}, on=f"refs/heads/{trained[0]}")
+    repository, branch = sandbox.origin.repository, f"refs/heads/{trained[0]}"
+    # On top of main: an environment refuses a main that does not contain the one that it knew.
+    start = repository.merge_base(MAIN, branch)
+    if start is None:
+        raise EngineError(f"{branch} shares no history with {MAIN}")
+    names = repository.changed(start, branch)
+    contents = repository.read_all([(branch, name) for name in names])
+    return sandbox.land({name: made for name, made in zip(names, contents, strict=True) if made is not None})
 
 
 def restore(sandbox: Sandbox, model: str) -> None:

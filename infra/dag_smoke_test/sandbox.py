@@ -59,10 +59,10 @@ class Sandbox:
         """Return VISAGE_HOME of an environment."""
         return self.layout.paths_of(environment).data
 
-    def land(self, files: Mapping[str, bytes], *, on: str = MAIN) -> str:
+    def land(self, files: Mapping[str, bytes]) -> str:
         """Add a commit with `files` to main without checks, and make every environment run it. Return it."""
         repository = self.origin.repository
-        commit = repository.commit_files(repository.resolve(on), files, "Smoke test")
+        commit = repository.commit_files(repository.resolve(MAIN), files, "Smoke test")
         declared = {
             release_file.path_of(name): release_file.render(release_file.Release(commit=commit), name)
             for name in self.environments.promotable

@@ -10,7 +10,15 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.comments import CommentedMap
@@ -30,6 +38,7 @@ SEARCHED = ("learning_rate", "weight_decay", "dropout", "width", "augmentation")
 
 _LARGEST_LEARNING_RATE = 1
 _LARGEST_WEIGHT_DECAY = 10
+_NOT_CHOSEN = "not chosen"
 _DEEPEST = 50
 """Lists and mappings inside one another. ruamel.yaml takes minutes for thousands."""
 
@@ -185,8 +194,10 @@ class Params(_Section):
     evaluate: EvaluateParams
 
     @model_validator(mode="after")
-    def _starts_inside_the_space(self) -> "Params":
+    def _starts_inside_the_space(self, info: ValidationInfo) -> "Params":
         # The first trial is `train` as written, so it must lie in the search space
+        if info.context == _NOT_CHOSEN:
+            return self
         for name in SEARCHED:
             value, space = getattr(self.train, name), getattr(self.tune.space, name)
             if isinstance(space, list):
@@ -224,10 +235,10 @@ def _checked(document: dict[str, Any], path: Path) -> Params:
         params = Params.model_validate(_for_source(document, chosen))
     except ValidationError as error:
         raise ParamsError(f"{path}: {describe(error)}") from None
-    # The values of another source must be ready for the day on which somebody chooses it.
+    # The values of another source must be valid too. Who tunes the present one need not tune the others.
     for other in SOURCES:
         try:
-            Params.model_validate(_for_source(document, other))
+            Params.model_validate(_for_source(document, other), context=_NOT_CHOSEN)
         except ValidationError as error:
             raise ParamsError(f"{path}: for data.source {other}: {describe(error)}") from None
     return params

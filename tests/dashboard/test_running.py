@@ -115,5 +115,5 @@ def test_a_bundle_that_is_not_there_or_not_readable(world: World) -> None:
     with pytest.raises(DashboardError, match="bare: not found"):
         running.read(EnvironmentPaths.here())
     (world.storage / "release/bare").mkdir()
-    with pytest.raises(DashboardError, match="refs/heads/main: no such commit"):
+    with pytest.raises(DashboardError, match="has no branch refs/heads/main"):
         running.read(EnvironmentPaths.here())

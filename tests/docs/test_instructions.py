@@ -63,7 +63,7 @@ def proposals() -> Iterator[tuple[str, list[str], list[list[str]]]]:
                 continue
             verb, environment, rest = found.groups()
             options = shlex.split(rest)
-            named = [name for name in ("reason", "until") if f"--{name}" in options]
+            named = [name for name in ("override", "reason", "until") if f"--{name}" in options]
             more = {name: options[options.index(f"--{name}") + 1] for name in named}
             whole = [
                 [

@@ -179,6 +179,14 @@ def test_a_value_for_each_source(folder, edit):
     assert params.load(path, source="celeba").tune.space.dropout.high == 0.9
 
 
+def test_who_tunes_one_source_need_not_tune_the_others(folder, edit):
+    path = edit(folder / "params.yaml", {"tune.space.width": {"synthetic": [8, 16], "celeba": [16, 24]}})
+    edit(path, {"train.width": 8})
+    assert params.load(path).train.width == 8
+    with pytest.raises(ParamsError, match="outside"):
+        params.load(path, source="celeba")
+
+
 @pytest.mark.parametrize("partial", [{"celeba": 3}, {"synthetic": 3, "cat": 4}, {}])
 def test_a_value_must_be_there_for_every_source(folder, edit, partial):
     path = edit(folder / "params.yaml", {"train.epochs": partial})

@@ -133,9 +133,10 @@ def faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
     chosen = _at(document, key := schema["x-by-source"]["key"])
     if faults := _faults(schema, _for_source(document, chosen if chosen in known else known[0], known)):
         return faults
-    # As in the stages: the values of another source must be ready for the day on which somebody chooses it.
+    # As in the stages: the values of another source must be valid, and need not lie in its search space.
+    relations = [rule for rule in schema.get("x-rules", []) if "within" not in rule]
     for other in known:
-        if faults := _faults(schema, _for_source(document, other, known)):
+        if faults := _faults({**schema, "x-rules": relations}, _for_source(document, other, known)):
             return [f"for {key} {other}: {fault}" for fault in faults]
     return []
 

@@ -326,7 +326,7 @@ def test_the_list_of_the_quarantine_never_shares_a_name_with_a_file_there(folder
     (folder / "new.jpg").write_bytes(b"")
     score(folder, made.model, tmp_path / "scores.parquet", None, place)
     reasons = quarantine.read(place / "quarantine.csv")
-    assert reasons == {"new.jpg": "empty file", "quarantine.csv~2": "not a JPEG"}
+    assert reasons == {"new.jpg": "empty file", "quarantine.csv~2": "not a JPEG, PNG, WebP or HEIC"}
     assert (place / "quarantine.csv~2").read_text().endswith("an old reason\n")
     (folder / "new.jpg").write_bytes(b"other")
     score(folder, made.model, tmp_path / "scores.parquet", None, place)

@@ -85,7 +85,7 @@ def _line(key: str) -> int:
         ("WEB_PORT=8080", 'WEB_PORT="8080"', "WEB_PORT", "quotes"),
         ("WEB_PORT=8080", "WEB_PORT= 8080", "WEB_PORT", "space around"),
         ("WEB_PORT=8080", "WEB_PORT=8080 ", "WEB_PORT", "space around"),
-        ("WEB_PORT=8080", "WEB_PORT=8080\r", "WEB_PORT", "space around"),
+        ("WEB_PORT=8080", "WEB_PORT=8080\r", "WEB_PORT", "a Windows line end"),
         ("WEB_PORT=8080", "export WEB_PORT=8080", "WEB_PORT", "is no key"),
         ("WEB_PORT=8080", "export WEB_PORT=8080", "export", "is no key"),
         ("WEB_PORT=8080", "WEB_PORT: 8080", "WEB_PORT", "is not KEY=value"),
