@@ -146,7 +146,10 @@ class Releases:
             await asyncio.sleep(_LOOK)
 
     async def look(self) -> None:
-        """Read release.json, and change to the release that it names."""
+        """Start a worker that ended again, read release.json, and change to the release that it names."""
+        worker, release = self._worker, self._release
+        if worker is not None and release is not None and worker.ended:
+            await self._restart(worker, release.commit, WorkerError("its process ended"))
         try:
             served = await asyncio.to_thread(serving_file.read, self._bundle)
         except GitopsError as error:

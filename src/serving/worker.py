@@ -144,6 +144,11 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether its process is over, by itself or killed."""
+        return self._process.returncode is not None
+
     @classmethod
     async def start(cls, arguments: Sequence[str], checkout: Path, place: Isolated) -> Self:
         """Start the command of a release, and wait until it has loaded its model.

@@ -95,7 +95,7 @@ def test_secrets_are_made_up_once_and_are_their_owners(engine: Engine) -> None:
     }
     assert engine.prepare("secrets", **given).returncode == 0
     before = {path.name: path.read_text() for path in private.iterdir() if path.is_file()}
-    assert before.keys() == {"fernet_key", "api_secret_key", "jwt_secret", "passwords.json"}
+    assert before.keys() == {"fernet_key", "api_secret_key", "jwt_secret", "passwords.json", "serving_tokens"}
     assert all((private / name).stat().st_mode & 0o077 == 0 for name in before)
     assert "url = s3://bucket\n" in (private / "dvc/config").read_text()
     assert engine.prepare("secrets", **given).returncode == 0
