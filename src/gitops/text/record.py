@@ -87,6 +87,7 @@ def read(
         if where == "format" and isinstance(written, int) and not isinstance(written, bool):
             known = get_args(kind.model_fields["format"].annotation)
             age = f"of later code, so {later}" if written > max(known) else f"of earlier code, so {earlier}"
-            formats = " and ".join(map(str, known))
+            *first_ones, newest = map(str, known)
+            formats = f"{', '.join(first_ones)} and {newest}" if first_ones else newest
             raise ParseError(f"format {written}, where this version reads {formats}: it is {age}") from error
         raise ParseError(f"{where}: {first['msg']}") from error
