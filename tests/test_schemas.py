@@ -60,6 +60,6 @@ FORMATTED = [name for name, (_, kind) in schemas.RECORDS.items() if "format" in 
 def test_a_file_of_a_later_release_is_named_with_its_format(name: str) -> None:
     _, kind = schemas.RECORDS[name]
     with pytest.raises(
-        ParseError, match=r"^format 9, where this version reads [\d and]+: it is of later code"
+        ParseError, match=r"^format 9, where this version reads [\d, and]+: it is of later code"
     ):
         record.read(kind, b'{"format": 9}')
