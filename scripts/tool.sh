@@ -6,7 +6,11 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tool=$root/.venv/bin/$1
 if [[ ! -x $tool ]]; then
-  shared=$(git -C "$root" rev-parse --path-format=absolute --git-common-dir 2>/dev/null || true)
+  # Outside of a repository there is no main worktree.
+  shared=
+  if git -C "$root" rev-parse --git-dir >/dev/null 2>&1; then
+    shared=$(git -C "$root" rev-parse --path-format=absolute --git-common-dir)
+  fi
   other=${shared%/.git}/.venv/bin/$1
   if [[ -z $shared || ! -x $other ]]; then
     echo "$tool: not there; run make setup in $root" >&2

@@ -20,6 +20,8 @@ _APART = 0.0005  # two accuracies of the same decisions, rounded
 def compare(model: Decisions, incumbent: Decisions) -> Answers:
     """Compare the decisions of two releases on the hold-out set of the incumbent.
 
+    The true answers and the slices are those that the incumbent recorded: a candidate does not choose them.
+
     Raises:
         ComparisonError: if they have no attribute in common, or the model was evaluated without some of the
             images.
@@ -34,10 +36,9 @@ def compare(model: Decisions, incumbent: Decisions) -> Answers:
     rights = [0, 0]
     for name in common:
         new, old = model.attributes[name], incumbent.attributes[name]
-        truth, decided = (
-            [column[place] for place in places] for column in map(model.bits, (new.truth, new.decisions))
-        )
-        before = incumbent.bits(old.decisions)
+        column = model.bits(new.decisions)
+        decided = [column[place] for place in places]
+        truth, before = incumbent.bits(old.truth), incumbent.bits(old.decisions)
         right = [one == other for one, other in zip(decided, truth, strict=True)]
         was_right = [one == other for one, other in zip(before, truth, strict=True)]
         pairs = [int(one) - int(other) for one, other in zip(right, was_right, strict=True)]
@@ -51,9 +52,8 @@ def compare(model: Decisions, incumbent: Decisions) -> Answers:
     attributes = len(common)
     means = [difference / attributes for difference in differences]
     slices: dict[str, Slice] = {}
-    for name, part in model.slices.items():
-        column = model.bits(part.images)
-        inside = [means[index] for index, place in enumerate(places) if column[place]]
+    for name, part in incumbent.slices.items():
+        inside = [mean for mean, counts in zip(means, incumbent.bits(part.images), strict=True) if counts]
         if len(inside) >= _SLICE_MINIMUM:
             row = _difference(inside, 0, 0)
             slices[name] = Slice(**row, p_worse_holm=row["p_worse"], by=part.by, count=len(inside))

@@ -117,6 +117,18 @@ def test_a_hold_out_set_that_grew_keeps_its_old_part() -> None:
         recorded.compare(read(truth[:1000], new[:1000]), read(truth, old))
 
 
+def test_a_candidate_chooses_neither_the_true_answers_nor_the_slices() -> None:
+    truth = population(1, 1500)
+    new, old = answers(truth, 2, 0.3), read(truth, answers(truth, 3, 0.1))
+    honest = recorded.compare(read(truth, new), old)
+    # It records its own answers as the true ones, and no slices
+    forged = json.loads(content(new, new)) | {"slices": {}}
+    found = recorded.compare(Decisions.model_validate_json(json.dumps(forged)), old)
+    assert found == honest
+    assert found.mean_accuracy.difference < -0.15
+    assert found.slices
+
+
 def test_an_equal_model_is_refused_in_at_most_a_twentieth() -> None:
     truth = population(1, 400)
     refused = 0
