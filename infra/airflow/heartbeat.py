@@ -1,29 +1,56 @@
-"""Check that the process of this container is alive. Prints the reason and exits with status 1 if it is not.
+"""Check that the process of this container works. Prints the reason and exits with status 1 if it does not.
 
-    heartbeat.py SchedulerJob|DagProcessorJob|TriggererJob
+    heartbeat.py SchedulerJob|DagProcessorJob|TriggererJob|api-server|worker
+                 [--dags] [--writes FOLDER...] [--secrets FOLDER]
+
+The first three report to the database, and the api-server answers on its port. For a worker, only the
+options count:
+
+    --dags      the dag-processor has read the release lately, and has DAGs if the release has DAGs
+    --writes    the container can write to these folders
+    --secrets   the Secrets, mounted in this folder, have the values that the process was started with. A
+                liveness probe with this option restarts the container after a change.
 
 It replaces `airflow jobs check --local`, which takes seconds to load Airflow for each check.
 """
 
+import argparse
+import http.client
+import json
 import os
 import socket
 import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 from sqlalchemy.engine import make_url
 
 FRESH = timedelta(seconds=60)
+READ = timedelta(minutes=10)
+"""Airflow reads the release every few seconds. Git may be away for a while, and the DAGs stay."""
 _LATEST = """
 SELECT latest_heartbeat FROM job
 WHERE job_type = %s AND hostname = %s AND state = 'running'
 ORDER BY latest_heartbeat DESC LIMIT 1
 """
+_READ = "SELECT max(last_refreshed) FROM dag_bundle WHERE active"
+_DAGS = "SELECT count(*) FROM dag WHERE NOT is_stale"
+_SERVING = Path("release/release.json")
 
 
-def trouble(job: str, database: str, now: datetime) -> str | None:
-    """Return why the job of this host does not seem alive, or None if it is alive."""
+@contextmanager
+def connected(database: str) -> Iterator[Any]:
+    """Yield a cursor of the database.
+
+    Raises:
+        psycopg2.OperationalError: The database does not answer.
+
+    """
     url = make_url(database)
     arguments: dict[str, Any] = {
         "host": url.host,
@@ -34,26 +61,109 @@ def trouble(job: str, database: str, now: datetime) -> str | None:
         "connect_timeout": 5,
         **url.query,
     }
-    try:
-        connection = psycopg2.connect(**arguments)
-    except psycopg2.OperationalError as error:
-        return f"the database does not answer: {str(error).strip().splitlines()[0]}"
+    connection = psycopg2.connect(**arguments)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_LATEST, (job, socket.gethostname()))
-            row = cursor.fetchone()
+            yield cursor
     finally:
         connection.close()
+
+
+def trouble(job: str, database: str, now: datetime) -> str | None:
+    """Return why the job of this host does not seem alive, or None if it is alive."""
+    try:
+        with connected(database) as cursor:
+            cursor.execute(_LATEST, (job, socket.gethostname()))
+            row = cursor.fetchone()
+    except psycopg2.OperationalError as error:
+        return f"the database does not answer: {str(error).strip().splitlines()[0]}"
     if row is None:
         return f"{job}: has not reported from {socket.gethostname()} yet"
     age = now - row[0]
     return None if age < FRESH else f"{job}: reported last {age.total_seconds():.0f} s ago"
 
 
+def without_dags(database: str, bundles: Path, now: datetime) -> str | None:
+    """Return why the dag-processor has no current DAGs, or None if it has them, or needs none."""
+    try:
+        with connected(database) as cursor:
+            cursor.execute(_READ)
+            (read,) = cursor.fetchone()
+            cursor.execute(_DAGS)
+            (dags,) = cursor.fetchone()
+    except psycopg2.OperationalError as error:
+        return f"the database does not answer: {str(error).strip().splitlines()[0]}"
+    if read is None:
+        return "the release has not been read from git yet; the log of the dag-processor has the reason"
+    if now - read > READ:
+        return f"the release was last read from git {(now - read).total_seconds():.0f} s ago"
+    try:
+        served = json.loads((bundles / _SERVING).read_text())["commit"]
+    except (OSError, ValueError, LookupError) as error:
+        return f"{bundles / _SERVING}: {type(error).__name__}; the dag-processor writes it"
+    if served and not dags:
+        return (
+            f"release {served[:12]} has no DAG that can be read; the log of the dag-processor has the reason"
+        )
+    return None
+
+
+def unwritable(folders: Iterable[Path]) -> str | None:
+    """Return which folder this process cannot write to, or None."""
+    for folder in folders:
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            return (
+                f"{folder}: {error.strerror}: user {os.getuid()} of group {os.getgid()} must be able to "
+                f"write here; run in the volume: chown -R {os.getuid()}:{os.getgid()} ."
+            )
+    return None
+
+
+def changed_secret(folder: Path, environ: Mapping[str, str]) -> str | None:
+    """Return which variable of a mounted Secret has another value now, or None."""
+    for file in sorted(folder.iterdir()):
+        if file.name in environ and file.read_text("utf-8") != environ[file.name]:
+            return f"{file.name}: has another value now; the process has to start again"
+    return None
+
+
+def unanswered(port: int) -> str | None:
+    """Return why the web server of this container does not answer, or None if it does."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=50)
+    try:
+        connection.request("GET", "/api/v2/version")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"port {port}: {error}"
+    finally:
+        connection.close()
+    return None if status == http.client.OK else f"port {port}: answers with status {status}"
+
+
 def main(arguments: list[str]) -> int:
-    """Check the job that the command line names, and return the exit status."""
-    [job] = arguments
-    problem = trouble(job, os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], datetime.now(UTC))
+    """Make the checks that the command line names, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    choices = ("SchedulerJob", "DagProcessorJob", "TriggererJob", "api-server", "worker")
+    parser.add_argument("job", choices=choices, metavar="JOB")
+    parser.add_argument("--dags", action="store_true")
+    parser.add_argument("--writes", type=Path, nargs="*", default=[])
+    parser.add_argument("--secrets", type=Path)
+    asked = parser.parse_args(arguments)
+    problems = [unwritable(asked.writes)]
+    if asked.secrets:
+        problems.append(changed_secret(asked.secrets, os.environ))
+    if asked.job == "api-server":
+        problems.append(unanswered(int(os.environ.get("AIRFLOW__API__PORT", "8080"))))
+    elif asked.job != "worker":
+        database, now = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], datetime.now(UTC)
+        problems.append(trouble(asked.job, database, now))
+        if asked.dags:
+            bundles = Path(os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"])
+            problems.append(without_dags(database, bundles, now))
+    problem = next(filter(None, problems), None)
     if problem:
         print(problem, file=sys.stderr)
     return 1 if problem else 0

@@ -29,7 +29,7 @@ SAID_BY = [
     ".env.example",
     "docker-compose.yml",
 ]
-TASK = yaml.safe_load((KUBERNETES / "base/worker-pod.yaml").read_text())["spec"]
+TASK = yaml.safe_load((KUBERNETES / "base/task.yaml").read_text())["template"]["spec"]
 WORKER, *_ = yaml.safe_load_all((KUBERNETES / "celery/worker.yaml").read_text())
 
 
@@ -147,9 +147,10 @@ def test_every_engine_has_the_connections_or_says_where_to_put_them(connection: 
 
 def told_by_kubernetes() -> set[str]:
     """The variables of the engine, those that a component or an environment adds among them."""
-    pages = [*KUBERNETES.rglob("engine.env"), *KUBERNETES.rglob("kustomization.yaml")]
+    pages = [*KUBERNETES.rglob("engine.env"), *KUBERNETES.rglob("*.yaml")]
     pages += ROOT.glob("environments/*/kustomization.yaml")
-    return {name for page in pages for name in re.findall(r"^[ -]*(AIRFLOW__\w+)=", page.read_text(), re.M)}
+    said = re.compile(r"^[ -]*(?:name: )?(AIRFLOW__\w+)(?:=|$)", re.M)
+    return {name for page in pages for name in said.findall(page.read_text())}
 
 
 def test_a_setting_wins_over_an_engine_or_is_refused(tmp_path: Path) -> None:
@@ -167,9 +168,12 @@ def test_a_setting_wins_over_an_engine_or_is_refused(tmp_path: Path) -> None:
     kept = {name for name in kept - declared.keys() if name.startswith("AIRFLOW__")}
     secrets = {name for name in kept if "a secret" in (str(airflow_options.fault(name, "x")))}
     assert kept - secrets <= settings.REFUSED.keys()
-    # These no engine sets: one has no meaning here, and two would let everybody in.
+    # These no engine sets: one has no meaning here, two would let everybody in, and two would give tasks
+    # another image than the one of the manifests.
     assert settings.REFUSED.keys() - kept == {
         "AIRFLOW__CORE__DAGS_FOLDER",
+        "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY",
+        "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS",
         "AIRFLOW__FAB__AUTH_ROLE_PUBLIC",
     }

@@ -1,4 +1,7 @@
-"""Airflow's KubernetesExecutor, with an answer to callbacks that want an executor.
+"""Airflow's KubernetesExecutor, with pods that Kustomize can patch, and an answer to callbacks.
+
+The pod of a task is the PodTemplate `task` of the environment's namespace. The scheduler reads it before it
+makes pods, so that a changed template needs no restart.
 
 Airflow's own does not run such callbacks: it raises an error, which ends the scheduler, and at each start of
 the scheduler again (apache/airflow#62887). DAGs of this repository have their callbacks run by the triggerer.
@@ -9,26 +12,71 @@ Releases from before that, and rows that they left in the database, ask for an e
 # pyright: reportMissingTypeStubs=false
 
 import logging
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+import yaml
 from airflow.executors import workloads
 from airflow.models.callback import Callback, CallbackType
 from airflow.models.trigger import Trigger
 from airflow.providers.cncf.kubernetes.executors import kubernetes_executor
 from airflow.triggers.callback import CallbackTrigger
+from kubernetes.client.exceptions import ApiException
 from sqlalchemy import update
+from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
 
+TEMPLATE = "task"
+"""The PodTemplate that the pods of tasks are made of."""
+_FRESH = 30
+
 
 class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
     """A pod for each task; a callback goes to the triggerer."""
 
     supports_callbacks: bool = True
+    _read_at: float | None = None
+
+    def start(self) -> None:
+        """Start, with the template of pods.
+
+        Raises:
+            ApiException: The namespace has no such template, or this process may not read it.
+
+        """
+        super().start()
+        self._read_template()
+
+    def execute_async(
+        self, key: Any, command: Any, queue: str | None = None, executor_config: Any | None = None
+    ) -> None:
+        """Make the pod of a task from the present template, or the last one if Kubernetes does not answer."""
+        if self._read_at is None or time.monotonic() - self._read_at > _FRESH:
+            try:
+                self._read_template()
+            except (ApiException, HTTPError) as error:
+                log.warning("PodTemplate %s: %s; the last one that was read stays", TEMPLATE, error)
+        super().execute_async(key, command, queue=queue, executor_config=executor_config)
+
+    def _read_template(self) -> None:
+        path, namespace = self.kube_config.pod_template_file, self.kube_config.kube_namespace
+        client: Any = self.kube_client
+        found = client.read_namespaced_pod_template(TEMPLATE, namespace)
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            **client.api_client.sanitize_for_serialization(found.template),
+        }
+        partial = Path(f"{path}.partial")
+        partial.write_text(yaml.safe_dump(pod), "utf-8")
+        partial.replace(path)
+        self._read_at = time.monotonic()
 
     def queue_workload(self, workload: workloads.All, session: "Session | None") -> None:
         """Queue a task, or hand the callback of a missed deadline to the triggerer."""

@@ -31,19 +31,28 @@ class Cluster:
     """The pods that were asked for, and the configuration of a client."""
 
     config: Path
+    template: dict[str, Any]
     pods: list[dict[str, Any]] = field(default_factory=list)
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    """Serve it on the loopback."""
-    made, ended = Cluster(folder / "kubeconfig"), threading.Event()
+def cluster(folder: Path, template: dict[str, Any]) -> Iterator[Cluster]:
+    """Serve it on the loopback.
+
+    Args:
+        folder: The folder of the configuration of a client.
+        template: The PodTemplate of the cluster.
+
+    """
+    made, ended = Cluster(folder / "kubeconfig", template), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             address = urlsplit(self.path)
             if address.path in KNOWN:
                 self._answer(200, KNOWN[address.path])
+            elif address.path.endswith("/podtemplates/task") and made.template:
+                self._answer(200, made.template)
             elif not address.path.endswith("/pods"):
                 self._answer(404, {"kind": "Status", "status": "Failure", "code": 404})
             elif parse_qs(address.query).get("watch", [""])[0].lower() in ("true", "1"):

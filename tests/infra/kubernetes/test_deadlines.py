@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
+import yaml
 from dotenv import dotenv_values
 
 from gitops.airflow.client import Airflow
@@ -67,7 +68,8 @@ def servers() -> Iterator[Sinks]:
 
 @pytest.fixture(scope="module")
 def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("cluster")) as made:
+    template = yaml.safe_load((ROOT / "infra/kubernetes/base/task.yaml").read_text())
+    with cluster(tmp_path_factory.mktemp("cluster"), template) as made:
         yield made
 
 
@@ -80,9 +82,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, servers: Sinks, pods: Clus
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER": "False",
         "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE": str(pods.config),
-        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(
-            ROOT / "infra/kubernetes/base/worker-pod.yaml"
-        ),
+        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(pods.config.with_name("task.yaml")),
     }
     dags = {
         "waiting_dag.py": DAG,

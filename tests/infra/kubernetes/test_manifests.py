@@ -1,65 +1,51 @@
-"""The manifests of the three environments as kubectl makes them; no cluster is asked."""
+"""The manifests of the environments as kubectl makes them, with components; no cluster is asked."""
 
-import functools
+import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from gitops.release import settings
+from tests.infra.kubernetes.rendering import (
+    ROOT,
+    containers,
+    documents,
+    kustomize,
+    objects,
+    patched,
+    pods,
+    rendered,
+    with_components,
+)
 from tests.support.command import captured
 from tests.support.environments import ENVIRONMENTS
 
-ROOT = Path(__file__).resolve().parents[3]
 MINORS = ("1.35", "1.36", "1.37")
-# Pods that Airflow and a person make, not Kustomize.
-TASK = yaml.safe_load((ROOT / "infra/kubernetes/base/worker-pod.yaml").read_text())
+# A pod that a person makes, not Kustomize.
 PHOTOGRAPHS = yaml.safe_load((ROOT / "infra/kubernetes/photographs.yaml").read_text())
+# Objects of operators, whose schemas this test does not have.
+OPERATORS = {"ExternalSecret", "HTTPRoute", "ScaledObject", "ServiceMonitor", "TriggerAuthentication"}
+COMPONENTS = tuple(
+    sorted(
+        path.parent.name
+        for path in ROOT.glob("infra/kubernetes/*/kustomization.yaml")
+        if yaml.safe_load(path.read_text())["kind"] == "Component"
+    )
+)
+# keda scales the workers of celery, which has no pods for single tasks.
+ALONE = tuple((name,) for name in COMPONENTS if name != "keda")
+TOGETHER = (("celery", "keda"), tuple(name for name in COMPONENTS if name not in ("celery", "keda")))
 
 pytestmark = pytest.mark.system("kubectl")
 every_environment = pytest.mark.parametrize("environment", ENVIRONMENTS)
-
-
-def kustomize(folder: Path) -> str:
-    command = ["kubectl", "kustomize", str(folder)]
-    return captured(command, check=True).stdout
-
-
-@functools.cache
-def rendered(environment: str) -> str:
-    return kustomize(ROOT / "environments" / environment)
-
-
-def objects(manifests: str, kind: str) -> dict[str, dict[str, Any]]:
-    found = [one for one in yaml.safe_load_all(manifests) if one["kind"] == kind]
-    return {one["metadata"]["name"]: one for one in found}
-
-
-def pods(manifests: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The pods of Deployments and of the job, of tasks and of a person: name, spec."""
-    for kind in ("Deployment", "Job"):
-        for name, one in objects(manifests, kind).items():
-            yield name, one["spec"]["template"]["spec"]
-    yield "task", TASK["spec"]
-    yield "photographs", PHOTOGRAPHS["spec"]
-
-
-def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    return [*pod.get("initContainers", []), *pod["containers"]]
-
-
-def with_components(tmp_path: Path, *names: str, environment: str = "prod") -> str:
-    """The manifests of an environment with components, added as their comments say."""
-    folder = Path("environments") / environment
-    for part in ("infra/kubernetes", folder):
-        shutil.copytree(ROOT / part, tmp_path / part)
-    with (tmp_path / folder / "kustomization.yaml").open("a") as file:
-        file.write(f"\ncomponents: [{', '.join(f'../../infra/kubernetes/{name}' for name in names)}]\n")
-    return kustomize(tmp_path / folder)
+HOURS = re.compile(r"execution_timeout=timedelta\(hours=(\d+)\)")
+every_component = pytest.mark.parametrize("components", [*ALONE, *TOGETHER], ids="+".join)
 
 
 def with_celery(tmp_path: Path) -> str:
@@ -68,7 +54,7 @@ def with_celery(tmp_path: Path) -> str:
 
 def validate(manifests: str, minor: str, tmp_path: Path) -> None:
     path = tmp_path / "manifests.yaml"
-    path.write_text(manifests)
+    path.write_text(yaml.safe_dump_all(one for one in documents(manifests) if one["kind"] not in OPERATORS))
     tool = Path(sys.executable).with_name("kubernetes-validate")
     found = captured([tool, "--strict", "--quiet", "--kubernetes-version", minor, path])
     assert found.returncode == 0, found.stdout + found.stderr
@@ -80,11 +66,14 @@ def test_kubernetes_knows_every_field(environment: str, minor: str, tmp_path: Pa
     validate(rendered(environment), minor, tmp_path)
 
 
+@every_component
+def test_kubernetes_knows_every_field_of_components(components: tuple[str, ...], tmp_path: Path) -> None:
+    validate(with_components(tmp_path, *components), MINORS[-1], tmp_path)
+
+
 @pytest.mark.parametrize("minor", MINORS)
-def test_kubernetes_knows_every_field_of_single_pods_and_of_celery(minor: str, tmp_path: Path) -> None:
-    validate(yaml.safe_dump(TASK), minor, tmp_path)
+def test_kubernetes_knows_every_field_of_a_single_pod(minor: str, tmp_path: Path) -> None:
     validate(yaml.safe_dump(PHOTOGRAPHS), minor, tmp_path)
-    validate(with_celery(tmp_path), minor, tmp_path)
 
 
 def test_a_misspelt_field_does_not_pass(tmp_path: Path) -> None:
@@ -92,9 +81,8 @@ def test_a_misspelt_field_does_not_pass(tmp_path: Path) -> None:
         validate(rendered("dev").replace("  replicas: 2", "  replicaz: 2", 1), MINORS[-1], tmp_path)
 
 
-@every_environment
-def test_pods_keep_to_the_restricted_standard(environment: str) -> None:
-    for name, pod in pods(rendered(environment)):
+def check_standard(manifests: str) -> None:
+    for name, pod in pods(manifests):
         assert pod["automountServiceAccountToken"] is False, name
         assert pod["securityContext"]["runAsNonRoot"] is True, name
         assert pod["securityContext"]["runAsUser"] > 0, name
@@ -110,11 +98,26 @@ def test_pods_keep_to_the_restricted_standard(environment: str) -> None:
 
 
 @every_environment
+def test_pods_keep_to_the_restricted_standard(environment: str) -> None:
+    check_standard(rendered(environment))
+    [namespace] = objects(rendered(environment), "Namespace").values()
+    assert namespace["metadata"]["name"] == f"visage-{environment}"
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert "Delete=false" in namespace["metadata"]["annotations"]["argocd.argoproj.io/sync-options"]
+
+
+@every_component
+def test_components_keep_to_the_restricted_standard(components: tuple[str, ...], tmp_path: Path) -> None:
+    check_standard(with_components(tmp_path, *components))
+
+
+@every_environment
 def test_containers_have_limits_and_ask_for_no_more(environment: str) -> None:
     for name, pod in pods(rendered(environment)):
         for container in containers(pod):
             for part in ("limits", "requests"):
-                assert container["resources"][part].keys() == {"cpu", "memory"}, (
+                disk = {"ephemeral-storage"} if name == "task" else set()
+                assert container["resources"][part].keys() == {"cpu", "memory"} | disk, (
                     f"{name}: {container['name']}"
                 )
 
@@ -126,64 +129,100 @@ def test_deployments_are_probed_and_spread_over_disruptions(environment: str) ->
     assert budgets.keys() == deployments.keys()
     for name, one in deployments.items():
         [container] = one["spec"]["template"]["spec"]["containers"]
-        assert {"startupProbe", "livenessProbe"} <= container.keys(), name
+        assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys(), name
         assert budgets[name]["spec"]["selector"]["matchLabels"].items() <= (
             one["spec"]["template"]["metadata"]["labels"].items()
         ), name
-    [api] = deployments["airflow-api-server"]["spec"]["template"]["spec"]["containers"]
-    assert "readinessProbe" in api
 
 
 @every_environment
-def test_nobody_but_the_scheduler_may_talk_to_kubernetes(environment: str) -> None:
+def test_readiness_is_that_of_the_work(environment: str) -> None:
+    deployments = objects(rendered(environment), "Deployment")
+    for name, one in deployments.items():
+        pod = one["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        if name in ("airflow-api-server", "serving"):
+            continue  # it writes nothing, and answers itself
+        command = container["readinessProbe"]["exec"]["command"]
+        written = set(command[command.index("--writes") + 1 :])
+        claims = {volume["name"] for volume in pod["volumes"] if "persistentVolumeClaim" in volume}
+        mounted = [mount for mount in container["volumeMounts"] if mount["name"] in claims]
+        assert written == {mount["mountPath"] for mount in mounted if not mount.get("readOnly")}, name
+        assert ("--dags" in command) == (name == "airflow-dag-processor")
+
+
+@every_environment
+def test_few_may_talk_to_kubernetes(environment: str) -> None:
     manifests = rendered(environment)
-    [binding] = objects(manifests, "RoleBinding").values()
-    assert [one["name"] for one in binding["subjects"]] == ["airflow-scheduler"]
+    allowed = {"airflow-scheduler", "airflow-clean"}
+    bindings = objects(manifests, "RoleBinding")
+    assert bindings.keys() == objects(manifests, "Role").keys() == allowed
+    for name, binding in bindings.items():
+        assert [one["name"] for one in binding["subjects"]] == [binding["roleRef"]["name"]] == [name]
     accounts = {name: pod["serviceAccountName"] for name, pod in pods(manifests)}
-    assert [name for name, account in accounts.items() if account == "airflow-scheduler"] == [
-        "airflow-scheduler"
-    ]
-    with_token = [
+    assert {name for name, account in accounts.items() if account in allowed} == allowed
+    with_token = {
         name
         for name, pod in pods(manifests)
         if any("serviceAccountToken" in str(volume.get("projected")) for volume in pod["volumes"])
-    ]
-    assert with_token == ["airflow-scheduler"]
-    [role] = objects(manifests, "Role").values()
-    assert all("*" not in str(rule) and "secrets" not in str(rule) for rule in role["rules"])
+    }
+    assert with_token == allowed
+    for role in objects(manifests, "Role").values():
+        assert all("*" not in str(rule) and "secrets" not in str(rule) for rule in role["rules"])
 
 
-def test_a_task_is_given_neither_the_database_nor_the_keys() -> None:
-    [container] = TASK["spec"]["containers"]
-    given = [next(iter(one.values()))["name"] for one in container["envFrom"]]
-    assert given == ["airflow-tasks", "task-engine", "task-settings"]
+SECRETS = {
+    "airflow-api-server": {"airflow", "airflow-api"},
+    "airflow-scheduler": {"airflow", "airflow-api", "airflow-accounts"},
+    "airflow-dag-processor": {"airflow", "airflow-git", "airflow-notices"},
+    "airflow-triggerer": {"airflow", "airflow-notices"},
+    "airflow-clean": {"airflow"},
+    # Neither the database nor Airflow's keys
+    "task": {"airflow-git", "airflow-storage", "airflow-notices", "airflow-verifier"},
+    "photographs": set(),
+    "serving": {"airflow", "airflow-git", "airflow-storage", "serving-tokens"},
+    "airflow-worker": {"airflow", "airflow-git", "airflow-storage", "airflow-notices", "airflow-verifier"},
+}
+
+
+def test_each_pod_has_the_secrets_that_it_needs(tmp_path: Path) -> None:
+    for manifests in (rendered("prod"), with_celery(tmp_path)):
+        for name, pod in pods(manifests):
+            assert secrets_of(pod) == SECRETS[name], name
+
+
+@pytest.mark.parametrize("components", [(), ("celery",)], ids="+".join)
+def test_a_process_starts_again_when_its_secrets_change(components: tuple[str, ...], tmp_path: Path) -> None:
+    """The liveness probe compares the variables with the mounted Secrets, which kubelet keeps up to date."""
+    for name, one in objects(with_components(tmp_path, *components), "Deployment").items():
+        if name == "serving":
+            continue
+        pod = one["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        [folder] = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "secrets"]
+        [volume] = [volume for volume in pod["volumes"] if volume["name"] == "secrets"]
+        given = [source["secretRef"] for source in container["envFrom"] if "secretRef" in source]
+        assert [source["secret"] for source in volume["projected"]["sources"]] == given, name
+        assert f"--secrets {folder}" in " ".join(container["livenessProbe"]["exec"]["command"]), name
 
 
 @every_environment
 def test_one_image_with_a_version_runs_everything(environment: str) -> None:
-    manifests = rendered(environment)
-    images = {
-        container["image"] for name, pod in pods(manifests) if name != "task" for container in containers(pod)
-    }
+    images = {container["image"] for _, pod in pods(rendered(environment)) for container in containers(pod)}
     [image] = images
     repository, _, tag = image.rpartition(":")
     assert repository
     assert tag != "latest"
-    for name, one in objects(manifests, "ConfigMap").items():
-        if name.startswith(("engine", "task-engine")):
-            assert one["data"]["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY"] == repository
-            assert one["data"]["AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG"] == tag
-            assert one["data"]["AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE"] == f"visage-{environment}"
+    # Else the pods of tasks would have another one.
+    assert "WORKER_CONTAINER" not in rendered(environment)
 
 
 @every_environment
 def test_the_settings_are_those_of_the_other_engines(environment: str) -> None:
     declared = settings.load(environment, ROOT).variables
     maps = objects(rendered(environment), "ConfigMap")
-    found = [name for name in maps if name.startswith(("settings", "task-settings"))]
-    assert len(found) == 2
-    for name in found:
-        assert maps[name]["data"] == declared
+    [found] = [name for name in maps if name.startswith("settings")]
+    assert maps[found]["data"] == declared
     # The last source of a container wins.
     given = [
         one["envFrom"]
@@ -194,44 +233,42 @@ def test_the_settings_are_those_of_the_other_engines(environment: str) -> None:
     assert given
     for sources in given:
         *_, engine, last = (next(iter(source.values()))["name"] for source in sources)
-        assert engine.startswith(("engine", "task-engine"))
-        assert last.startswith(("settings", "task-settings"))
+        assert engine.startswith("engine")
+        assert last.startswith("settings")
     own = next(one["data"] for name, one in maps.items() if name.startswith("engine"))
-    address = f"http://{declared['WEB_HOST']}:{declared['WEB_PORT']}"
-    assert own["AIRFLOW__API__BASE_URL"] == address
+    address = urlsplit(own["AIRFLOW__API__BASE_URL"])
+    assert address.scheme in ("http", "https")
+    assert address.hostname
+    assert not own["AIRFLOW__API__BASE_URL"].endswith("/")
 
 
 @every_environment
 def test_everything_that_is_referred_to_is_made_here_or_is_a_known_secret(environment: str) -> None:
-    manifests = rendered(environment)
-    made = set(objects(manifests, "ConfigMap")) | {"kube-root-ca.crt"}
-    claims = set(objects(manifests, "PersistentVolumeClaim"))
-    accounts = set(objects(manifests, "ServiceAccount"))
-    for name, pod in pods(manifests):
-        assert pod["serviceAccountName"] in accounts, name
-        for volume in pod["volumes"]:
-            assert volume.get("configMap", {"name": "dvc"})["name"] in made, name
-            assert volume.get("persistentVolumeClaim", {"claimName": "home"})["claimName"] in claims, name
-        for container in containers(pod):
-            for source in container.get("envFrom", []):
-                assert source.get("configMapRef", {"name": "dvc"})["name"] in made, name
-                assert source.get("secretRef", {"name": "airflow"})["name"] in {"airflow", "airflow-tasks"}, (
-                    name
-                )
-    assert not objects(manifests, "Secret")
+    check_references(rendered(environment))
+    assert not objects(rendered(environment), "Secret")
+
+
+@every_component
+def test_everything_that_a_component_refers_to_is_made(components: tuple[str, ...], tmp_path: Path) -> None:
+    check_references(with_components(tmp_path, *components))
+
+
+def check_references(manifests: str, further: Set[tuple[str, str]] = frozenset()) -> None:
+    made = {key(one) for one in [*documents(manifests), PHOTOGRAPHS]} | OUTSIDE | further
+    made |= {("Secret", name) for names in SECRETS.values() for name in names}
+    for one in [*documents(manifests), PHOTOGRAPHS]:
+        assert set(references(one)) <= made, key(one)
 
 
 WAVE, HOOK = "argocd.argoproj.io/sync-wave", "argocd.argoproj.io/hook"
 PHASES = ("PreSync", "Sync", "PostSync")
-# They come from outside, before the first sync.
-OUTSIDE = {("ConfigMap", "kube-root-ca.crt")}
-COMPONENTS = tuple(
-    sorted(
-        path.parent.name
-        for path in ROOT.glob("infra/kubernetes/*/kustomization.yaml")
-        if yaml.safe_load(path.read_text())["kind"] == "Component"
-    )
-)
+# They come from outside, before the first sync. Whoever opens the way in or scales adds two.
+OUTSIDE = {
+    ("ConfigMap", "kube-root-ca.crt"),
+    ("Secret", "airflow-tls"),
+    ("Secret", "airflow-keda"),
+    ("Secret", "airflow-verifier"),
+}
 
 
 def key(one: dict[str, Any]) -> tuple[str, str]:
@@ -244,8 +281,11 @@ def turn(one: dict[str, Any]) -> tuple[int, int]:
     return PHASES.index(said.get(HOOK, "Sync")), int(said.get(WAVE, "0"))
 
 
-def references(node: Any) -> Iterator[tuple[str, str]]:
-    """The objects that an object names, wherever in it: kind, name."""
+def references(node: Any, *, optional: bool = False) -> Iterator[tuple[str, str]]:
+    """The objects that an object names, wherever in it: kind, name.
+
+    With `optional`, also those that may be missing.
+    """
     named = {
         "configMap": ("ConfigMap", "name"),
         "configMapKeyRef": ("ConfigMap", "name"),
@@ -257,10 +297,10 @@ def references(node: Any) -> Iterator[tuple[str, str]]:
     }
     if isinstance(node, list):
         for item in node:
-            yield from references(item)
+            yield from references(item, optional=optional)
     elif isinstance(node, dict):
         for name, value in node.items():
-            if name in named and isinstance(value, dict) and not value.get("optional"):
+            if name in named and isinstance(value, dict) and (optional or not value.get("optional")):
                 kind, field = named[name]
                 # In a projected volume a Secret is named as a ConfigMap is.
                 yield kind, value.get(field) or value["name"]
@@ -269,10 +309,16 @@ def references(node: Any) -> Iterator[tuple[str, str]]:
             elif name == "serviceAccountName":
                 yield "ServiceAccount", value
             elif name in ("roleRef", "scaleTargetRef"):
-                yield value["kind"], value["name"]
+                yield value.get("kind", "Deployment"), value["name"]
+            elif name == "secretTargetRef":
+                yield from (("Secret", one["name"]) for one in value)
             elif name == "subjects":
                 yield from ((one["kind"], one["name"]) for one in value)
-            yield from references(value)
+            yield from references(value, optional=optional)
+
+
+def secrets_of(pod: dict[str, Any]) -> set[str]:
+    return {name for kind, name in references(pod, optional=True) if kind == "Secret"}
 
 
 def too_late(manifests: str) -> list[str]:
@@ -295,38 +341,42 @@ def too_late(manifests: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("components", [(), *((name,) for name in COMPONENTS), COMPONENTS], ids="+".join)
 @every_environment
-def test_argo_cd_makes_everything_before_it_is_needed(
-    environment: str, components: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_nothing_waits_for_a_turn_so_argo_cd_and_kubectl_make_the_same(environment: str) -> None:
     manifests = rendered(environment)
-    if components:
-        manifests = with_components(tmp_path, *components, environment=environment)
     assert too_late(manifests) == []
-    [job] = objects(manifests, "Job").values()
-    needed = {kind for kind, _ in references(job)}
-    assert needed == {"ConfigMap", "Secret", "ServiceAccount"}, "the search finds what a hook needs"
+    assert {turn(one) for one in documents(manifests)} == {(1, 0)}
+    # A job cannot be changed, so kubectl could not apply another setting.
+    assert not objects(manifests, "Job")
+
+
+@every_component
+def test_components_come_in_order(components: tuple[str, ...], tmp_path: Path) -> None:
+    assert too_late(with_components(tmp_path, *components)) == []
+
+
+def test_an_object_that_comes_too_late_is_found_out(tmp_path: Path) -> None:
+    more = """
+    patches:
+      - target: {kind: Deployment, name: airflow-scheduler}
+        patch: |-
+          - {op: add, path: /metadata/annotations, value: {argocd.argoproj.io/sync-wave: "-1"}}
+    """
+    kinds = {line.split("'")[1] for line in too_late(patched(tmp_path, more))}
+    assert kinds == {"ConfigMap", "PersistentVolumeClaim", "ServiceAccount"}
 
 
 @every_environment
 def test_photographs_come_to_where_tasks_look_for_them(environment: str) -> None:
     [container] = PHOTOGRAPHS["spec"]["containers"]
     for name, one in objects(rendered(environment), "ConfigMap").items():
-        if name.startswith(("engine", "task-engine")):
+        if name.startswith("engine"):
             assert f"mkdir -p {one['data']['CELEBA_DIR']} &&" in container["args"][-1]
-    claims = [volume.get("persistentVolumeClaim") for volume in TASK["spec"]["volumes"]]
+    task = dict(pods(rendered(environment)))["task"]
+    claims = [volume.get("persistentVolumeClaim") for volume in task["volumes"]]
     mounted = [volume["persistentVolumeClaim"] for volume in PHOTOGRAPHS["spec"]["volumes"][1:]]
     assert mounted == [{"claimName": "home"}]
     assert mounted[0] in claims
-
-
-def test_an_object_that_comes_too_late_is_found_out() -> None:
-    plain = rendered("dev").replace(f'{WAVE}: "-2"', f'{WAVE}: "-1"')
-    kinds = {line.split("'")[1] for line in too_late(plain)}
-    assert kinds == {"ConfigMap", "ServiceAccount"}
-    before = rendered("dev").replace(f"{HOOK}: Sync", f"{HOOK}: PreSync")
-    assert too_late(before), "what is no hook is made after every hook of PreSync"
 
 
 @every_environment
@@ -338,28 +388,25 @@ def test_what_no_rule_allows_does_not_pass_the_network(environment: str) -> None
     assert not {"ingress", "egress"} & closed.keys()
 
 
-def test_a_changed_setting_rolls_the_deployments(tmp_path: Path) -> None:
+def test_a_changed_setting_rolls_the_deployments_and_reaches_the_next_task(tmp_path: Path) -> None:
     for part in ("infra/kubernetes", "environments/dev"):
         shutil.copytree(ROOT / part, tmp_path / part)
     path = tmp_path / "environments/dev/settings.env"
     content = path.read_text()
     assert "ACCURACY_THRESHOLD=0.85" in content
     path.write_text(content.replace("ACCURACY_THRESHOLD=0.85", "ACCURACY_THRESHOLD=0.9"))
-    changed = objects(kustomize(tmp_path / "environments/dev"), "Deployment")
-    for name, one in objects(rendered("dev"), "Deployment").items():
-        assert changed[name]["spec"]["template"] != one["spec"]["template"], name
+    changed = kustomize(tmp_path / "environments/dev")
+    before = dict(pods(rendered("dev")))
+    for name, pod in pods(changed):
+        assert (pod == before[name]) == (name == "photographs"), name
 
 
-def test_celery_takes_the_scheduler_its_access_and_scales_its_workers(tmp_path: Path) -> None:
+def test_celery_takes_the_scheduler_its_access_and_has_a_worker_for_each_task(tmp_path: Path) -> None:
     manifests = with_celery(tmp_path)
-    assert not objects(manifests, "Role")
-    assert not objects(manifests, "RoleBinding")
-    scalers = objects(manifests, "HorizontalPodAutoscaler")
-    assert scalers.keys() == {"airflow-worker", "serving"}
-    scaler = scalers["airflow-worker"]
+    assert objects(manifests, "Role").keys() == {"airflow-clean"}
+    assert objects(manifests, "RoleBinding").keys() == {"airflow-clean"}
     deployments = objects(manifests, "Deployment")
-    assert scaler["spec"]["scaleTargetRef"]["name"] == "airflow-worker"
-    assert "replicas" not in deployments["airflow-worker"]["spec"]
+    workers = deployments["airflow-worker"]["spec"]
     assert deployments["airflow-scheduler"]["spec"]["template"]["spec"]["serviceAccountName"] == "airflow"
     own = next(
         one["data"] for name, one in objects(manifests, "ConfigMap").items() if name.startswith("engine")
@@ -369,19 +416,22 @@ def test_celery_takes_the_scheduler_its_access_and_scales_its_workers(tmp_path: 
     # What waits at the broker for a worker is given up after a while; each scheduler counts for itself.
     parallelism = int(settings.load("prod", ROOT).variables["AIRFLOW__CORE__PARALLELISM"])
     tasks = deployments["airflow-scheduler"]["spec"]["replicas"] * parallelism
-    assert tasks == scaler["spec"]["maxReplicas"]
+    assert tasks == workers["replicas"]
+    longest = max(int(hours) for page in ROOT.glob("dags/*.py") for hours in HOURS.findall(page.read_text()))
+    assert workers["template"]["spec"]["terminationGracePeriodSeconds"] > longest * 3600
     assert int(own["SCORING_SLOTS"]) == tasks - 1, "the others need not wait for the end of a batch"
 
 
-def secrets_of(manifests: str) -> set[str]:
-    """The names of the Secrets that any container is given, as variables or as files."""
-    found = set()
-    for _, pod in pods(manifests):
-        found |= {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
-        for container in containers(pod):
-            sources = container.get("envFrom", [])
-            found |= {source["secretRef"]["name"] for source in sources if "secretRef" in source}
-    return found
+def test_keda_starts_a_worker_for_each_task_and_stops_all(tmp_path: Path) -> None:
+    manifests = with_components(tmp_path, "celery", "keda")
+    assert "replicas" not in objects(manifests, "Deployment")["airflow-worker"]["spec"]
+    [scaler] = objects(manifests, "ScaledObject").values()
+    assert scaler["spec"]["scaleTargetRef"] == {"name": "airflow-worker"}
+    assert (scaler["spec"]["minReplicaCount"], scaler["spec"]["maxReplicaCount"]) == (0, 4)
+    [trigger] = scaler["spec"]["triggers"]
+    [authentication] = objects(manifests, "TriggerAuthentication")
+    assert trigger["authenticationRef"]["name"] == authentication
+    assert "'queued', 'running'" in trigger["metadata"]["query"]
 
 
 @pytest.mark.parametrize("components", [("external-secrets",), ("celery", "external-secrets")])
@@ -390,16 +440,12 @@ def test_external_secrets_bring_every_secret_that_a_pod_is_given(
 ) -> None:
     manifests = with_components(tmp_path, *components)
     brought = objects(manifests, "ExternalSecret")
-    of_tasks = {volume["secret"]["secretName"] for volume in TASK["spec"]["volumes"] if "secret" in volume}
-    given = secrets_of(manifests) | of_tasks
+    given = {name for _, pod in pods(manifests) for name in secrets_of(pod)}
+    # Tasks of Celery run in its workers.
     assert brought.keys() == given
-    names = {"airflow", "airflow-tasks", "airflow-accounts", "airflow-verifier", "serving-tokens"}
-    assert given == names
     for name, one in brought.items():
         assert one["apiVersion"] == "external-secrets.io/v1"
         assert one["metadata"]["namespace"] == "visage-prod"
-        # Before the settings and the job, which has the database's password of it
-        assert int(one["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]) < -2
         assert one["spec"] == {
             "refreshInterval": "1h",
             # Of the namespace: a ClusterSecretStore could read the secrets of other environments

@@ -1,0 +1,120 @@
+"""The probe of a container: what it finds wrong, in one line."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.airflow import heartbeat
+
+STATUS = [200]
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+class Database:
+    """Answers of a database, in turn."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def execute(self, *_: object) -> None:
+        pass
+
+    def fetchone(self) -> Any:
+        return self.answers.pop(0)
+
+
+def without_dags(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, read: datetime | None, dags: int, commit: str | None
+) -> str | None:
+    monkeypatch.setattr(heartbeat, "connected", lambda _: Database((read,), (dags,)))
+    (folder / "release").mkdir()
+    (folder / "release/release.json").write_text(json.dumps({"commit": commit}))
+    return heartbeat.without_dags("postgresql://", folder, NOW)
+
+
+@pytest.mark.parametrize(
+    ("age", "dags", "commit", "said"),
+    [
+        (1, 4, "a" * 40, None),
+        (1, 0, None, None),
+        (1, 0, "a" * 40, "release aaaaaaaaaaaa has no DAG that can be read"),
+        (11, 4, "a" * 40, "the release was last read from git 660 s ago"),
+        (None, 0, None, "the release has not been read from git yet"),
+    ],
+)
+def test_a_dag_processor_without_dags_is_not_ready(
+    age: int | None,
+    dags: int,
+    commit: str | None,
+    said: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = None if age is None else NOW - timedelta(minutes=age)
+    found = without_dags(monkeypatch, tmp_path, read, dags, commit)
+    assert (found or "").startswith(said or "")
+    assert (found is None) == (said is None)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root writes everywhere")
+def test_a_folder_of_somebody_else_is_one_clear_line(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "chown -R" in str(heartbeat.unwritable([tmp_path]))
+
+
+def test_a_missing_folder_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert heartbeat.main(["worker", "--writes", str(tmp_path), str(tmp_path / "none")]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{tmp_path / 'none'}: No such file or directory: user {os.getuid()} of group")
+    assert heartbeat.main(["worker", "--writes", str(tmp_path)]) == 0
+
+
+def test_a_changed_secret_fails_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "old")
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "AIRFLOW__CORE__FERNET_KEY").write_text("old")
+    (tmp_path / "NOT_OF_THIS_PROCESS").write_text("new")
+    arguments = ["worker", "--secrets", str(tmp_path)]
+    assert heartbeat.main(arguments) == 0
+    (tmp_path / "AIRFLOW__CORE__FERNET_KEY").write_text("new")
+    assert heartbeat.main(arguments) == 1
+
+
+@pytest.fixture
+def server() -> Iterator[HTTPServer]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(STATUS[-1])
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    made = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    yield made
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+def test_an_api_server_that_answers_with_an_error_is_not_alive(
+    server: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert heartbeat.unanswered(server.server_port) is None
+    monkeypatch.setattr(f"{__name__}.STATUS", [500])
+    assert heartbeat.unanswered(server.server_port) == f"port {server.server_port}: answers with status 500"

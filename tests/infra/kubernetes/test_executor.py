@@ -1,0 +1,98 @@
+"""The pods that the executor makes of an environment's template, and a stand-in for the API server."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.executors.workloads import BundleInfo, ExecuteTask, TaskInstance
+from airflow.models.taskinstancekey import TaskInstanceKey
+
+from gitops.airflow.executor import KubernetesExecutor
+from tests.infra.kubernetes.api import Cluster, cluster
+from tests.infra.kubernetes.rendering import objects, rendered
+
+pytestmark = pytest.mark.system("kubectl")
+
+OPTIONS = "AIRFLOW__KUBERNETES_EXECUTOR__"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    template = objects(rendered("prod"), "PodTemplate")["task"]
+    with cluster(tmp_path_factory.mktemp("cluster"), template) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def executor(served: Cluster) -> Iterator[KubernetesExecutor]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(f"{OPTIONS}IN_CLUSTER", "False")
+        patch.setenv(f"{OPTIONS}CONFIG_FILE", str(served.config))
+        patch.setenv(f"{OPTIONS}NAMESPACE", "visage-prod")
+        patch.setenv(f"{OPTIONS}POD_TEMPLATE_FILE", str(served.config.with_name("task.yaml")))
+        made = KubernetesExecutor()
+        made.job_id = 1
+        made.start()
+        yield made
+        made.end()
+
+
+def pod_of(executor: KubernetesExecutor, served: Cluster, dag_id: str, task_id: str) -> dict[str, Any]:
+    """The pod that a scheduler has made for a task."""
+    task = TaskInstance(
+        id=uuid.uuid4(),
+        dag_version_id=uuid.uuid4(),
+        task_id=task_id,
+        dag_id=dag_id,
+        run_id="manual__1",
+        try_number=1,
+        pool_slots=1,
+        queue="default",
+        priority_weight=1,
+    )
+    bundle = BundleInfo(name="release", version="1")
+    workload = ExecuteTask(ti=task, dag_rel_path=Path("a.py"), bundle_info=bundle, token="t", log_path=None)
+    key: Any = TaskInstanceKey(dag_id, task_id, "manual__1", 1, -1)
+    executor.execute_async(key, [workload], queue="default")
+    executor.kube_scheduler.run_next(executor.task_queue.get())
+    executor.task_queue.task_done()
+    return served.pods[-1]
+
+
+def test_a_task_s_pod_is_the_environment_s_template(executor: KubernetesExecutor, served: Cluster) -> None:
+    pod = pod_of(executor, served, "ml_pipeline_face_attributes", "model_training.train")
+    template = served.template["template"]
+    [container], [declared] = pod["spec"]["containers"], template["spec"]["containers"]
+    assert pod["metadata"]["namespace"] == "visage-prod"
+    assert pod["metadata"]["labels"].items() >= template["metadata"]["labels"].items()
+    assert pod["metadata"]["annotations"].items() >= template["metadata"]["annotations"].items()
+    assert container["image"] == declared["image"]
+    for field in ("securityContext", "serviceAccountName", "automountServiceAccountToken", "restartPolicy"):
+        assert pod["spec"][field] == template["spec"][field], field
+    for field in ("resources", "securityContext", "envFrom"):
+        assert container[field] == declared[field], field
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounted == {mount["mountPath"] for mount in declared["volumeMounts"]}
+
+
+def test_a_changed_template_needs_no_restart(
+    executor: KubernetesExecutor, served: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.template["template"]["spec"]["nodeSelector"] = {"pool": "large"}
+    monkeypatch.setattr("gitops.airflow.executor._FRESH", 0)
+    pod = pod_of(executor, served, "score_faces", "find_batches")
+    assert pod["spec"]["nodeSelector"] == {"pool": "large"}
+
+
+def test_the_last_template_serves_while_kubernetes_does_not_answer(
+    executor: KubernetesExecutor,
+    served: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("gitops.airflow.executor._FRESH", 0)
+    monkeypatch.setattr(served, "template", {})
+    assert pod_of(executor, served, "score_faces", "find_batches")["spec"]["containers"]
+    assert "the last one that was read stays" in caplog.text
