@@ -27,7 +27,12 @@ from kubernetes.client.exceptions import ApiException
 from sqlalchemy import update
 from urllib3.exceptions import HTTPError
 
+from gitops.airflow import sizes
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kubernetes.client.models import V1Toleration
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
@@ -42,6 +47,7 @@ class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
 
     supports_callbacks: bool = True
     _read_at: float | None = None
+    _tolerations: "Sequence[V1Toleration]" = ()
 
     def start(self) -> None:
         """Start, with the template of pods.
@@ -62,6 +68,9 @@ class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
                 self._read_template()
             except (ApiException, HTTPError) as error:
                 log.warning("PodTemplate %s: %s; the last one that was read stays", TEMPLATE, error)
+        override = sizes.pod_override(key.task_id, self._tolerations)
+        if override is not None and not executor_config:
+            executor_config = {"pod_override": override}
         super().execute_async(key, command, queue=queue, executor_config=executor_config)
 
     def _read_template(self) -> None:
@@ -76,6 +85,7 @@ class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
         partial = Path(f"{path}.partial")
         partial.write_text(yaml.safe_dump(pod), "utf-8")
         partial.replace(path)
+        self._tolerations = found.template.spec.tolerations or ()
         self._read_at = time.monotonic()
 
     def queue_workload(self, workload: workloads.All, session: "Session | None") -> None:

@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-from gitops.errors import SettingsError
+from gitops.errors import ParseError, SettingsError
 from gitops.release import airflow_options, environments
 from gitops.text import parse as parser
 
@@ -62,6 +62,19 @@ REFUSED = {
     ),
 }
 """Options that would make Airflow run something other than the release, or break its engine."""
+
+
+class TaskSize(BaseModel):
+    """The size of a task: what it requests, and may use at most. The engine decides what is missing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    cpu: float | None = Field(None, gt=0, le=256)
+    memory: str | None = Field(None, pattern=r"^[1-9]\d{0,5}(Mi|Gi)$")
+    disk: str | None = Field(None, pattern=r"^[1-9]\d{0,5}(Mi|Gi)$")
+    gpu: int = Field(0, ge=0, le=16)
+    queue: str | None = Field(None, pattern=r"^[a-z0-9-]{1,50}$")
+    hours: float | None = Field(None, gt=0, le=168)
 
 
 class Settings(BaseModel):
@@ -109,6 +122,7 @@ class Settings(BaseModel):
     serving_rate: float = Field(100, gt=0, le=1_000_000)
     serving_sample: float = Field(0, ge=0, le=1)
     serving_keep_days: int = Field(0, ge=0, le=3650)
+    task_sizes: dict[str, TaskSize] = {}
 
     _variables: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -140,9 +154,10 @@ class Settings(BaseModel):
         for key, value in variables.items():
             if key not in NAMES and (fault := _refusal(key, value)):
                 raise SettingsError(where[key], f"{key}: {fault[0]}", fault[1])
-        if missing := [key for key in (*NAMES, _BUNDLES, _EXAMPLES) if key not in lines]:
+        needed = (*NAMES, _BUNDLES, _EXAMPLES)
+        if missing := [key for key in needed if key not in lines and key not in _OPTIONAL]:
             raise SettingsError(name, f"{', '.join(missing)}: missing", "every environment sets this")
-        settings = cls._read({key: variables[key] for key in NAMES}, where, variables)
+        settings = cls._read({key: variables[key] for key in NAMES if key in variables}, where, variables)
         if settings.visage_environment != environment:
             raise SettingsError(
                 where["VISAGE_ENVIRONMENT"],
@@ -184,7 +199,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key, message = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
-            raise SettingsError(where[key], f"{key}: {message}") from error
+            part = "".join(f"{name}: " for name in first["loc"][1:])
+            raise SettingsError(where[key], f"{key}: {part}{message}") from error
 
     def value(self, name: str) -> str | float | list[str]:
         """Return the value of a setting of Visage.
@@ -195,7 +211,9 @@ class Settings(BaseModel):
         """
         if name not in NAMES:
             raise SettingsError(name, "not a setting of Visage", f"those are {', '.join(NAMES)}")
-        value: str | float | tuple[str, ...] = getattr(self, name.lower())
+        value: str | float | tuple[str, ...] | dict[str, TaskSize] = getattr(self, name.lower())
+        if isinstance(value, dict):
+            return self._variables.get(name, "")
         return list(value) if isinstance(value, tuple) else value
 
     @field_validator("active_dags", mode="before")
@@ -214,6 +232,17 @@ class Settings(BaseModel):
             raise ValueError("e-mail addresses, with commas and no spaces between")
         return addresses
 
+    @field_validator("task_sizes", mode="before")
+    @classmethod
+    def _read_table(cls, value: str) -> object:
+        try:
+            table = parser.json_value(value.encode(), parser.SETTING)
+        except ParseError as error:
+            raise ValueError(f"not JSON: {error}") from error
+        if not isinstance(table, dict):
+            raise ValueError('write {"TASK":{"cpu":4,"memory":"6Gi","disk":"40Gi","hours":6}}')
+        return table
+
     @field_validator("require_signed_releases", "require_power", mode="before")
     @classmethod
     def _lower_case_boolean(cls, value: str) -> bool:
@@ -224,6 +253,9 @@ class Settings(BaseModel):
 
 NAMES = tuple(field.upper() for field in Settings.model_fields)
 """The settings of Visage."""
+
+# Settings that did not exist when some environments were made.
+_OPTIONAL = ("TASK_SIZES",)
 
 
 def _refusal(key: str, value: str) -> tuple[str, str] | None:

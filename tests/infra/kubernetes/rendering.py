@@ -31,7 +31,12 @@ def patched(tmp_path: Path, more: str, environment: str = "prod", files: Mapping
     overlay = tmp_path / folder / OVERLAY
     content = yaml.safe_load(overlay.read_text())
     for name, value in yaml.safe_load(more).items():
-        content[name] = [*content.get(name, []), *value] if isinstance(value, list) else value
+        if name == "images":
+            # An image has one entry, which the reader changes.
+            kept = [one for one in content[name] if one["name"] not in {other["name"] for other in value}]
+            content[name] = [*kept, *value]
+        else:
+            content[name] = [*content.get(name, []), *value] if isinstance(value, list) else value
     overlay.write_text(yaml.safe_dump(content))
     for name, text in files.items():
         (tmp_path / folder / name).write_text(text)

@@ -86,6 +86,24 @@ def test_a_changed_template_needs_no_restart(
     assert pod["spec"]["nodeSelector"] == {"pool": "large"}
 
 
+def test_a_task_with_a_size_has_it_and_the_rest_of_the_template(
+    executor: KubernetesExecutor, served: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASK_SIZES", '{"train":{"cpu":8,"gpu":1}}')
+    monkeypatch.setattr("gitops.airflow.executor._FRESH", 0)
+    served.template["template"]["spec"]["tolerations"] = [{"key": "training", "operator": "Exists"}]
+    pod = pod_of(executor, served, "ml_pipeline_face_attributes", "model_training.train")
+    [container], [declared] = pod["spec"]["containers"], served.template["template"]["spec"]["containers"]
+    for part in ("limits", "requests"):
+        wanted = declared["resources"][part] | {"cpu": "8", "nvidia.com/gpu": "1"}
+        assert container["resources"][part] == wanted
+    assert container["image"] == declared["image"]
+    assert container["securityContext"] == declared["securityContext"]
+    assert [one["key"] for one in pod["spec"]["tolerations"]] == ["training", "nvidia.com/gpu"]
+    other = pod_of(executor, served, "ml_pipeline_face_attributes", "gates")
+    assert other["spec"]["containers"][0]["resources"] == declared["resources"]
+
+
 def test_the_last_template_serves_while_kubernetes_does_not_answer(
     executor: KubernetesExecutor,
     served: Cluster,

@@ -1,4 +1,4 @@
-"""Every example of docs/kubernetes-patches.md: Kustomize takes it, Kubernetes knows it, and it does what it is for."""
+"""Every example of docs/kubernetes-patches.md is valid, and does what it is for."""
 
 import re
 from pathlib import Path

@@ -1,12 +1,14 @@
-"""Settings that Airflow reads at its start: the alert at the top of its web interface, and the host name."""
+"""Settings that Airflow reads at its start: the alert of its web interface, host name, sizes of tasks."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from airflow.api_fastapi.common.types import UIAlert
 
 from gitops import isolation
+from gitops.airflow import sizes
 from gitops.errors import ReleaseError
 from gitops.release import serving
 from gitops.text import markdown
@@ -22,6 +24,11 @@ BUNDLE = Path(os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"]) / "
 def hostname() -> str:
     """Return a constant host name. All processes are on this machine, and name servers can take seconds."""
     return "localhost"
+
+
+def task_policy(task: Any) -> None:
+    """Give a task the queue and the timeout that the settings set for it."""
+    sizes.apply(task)
 
 
 def alert() -> UIAlert:
