@@ -17,6 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from joblib import cpu_count
 
 import drawn_faces
 from drawn_faces import population
@@ -144,7 +145,7 @@ def partition(seed: int, index: int) -> int:
 
 @contextmanager
 def _mapper(chunks: int, processes: int | None) -> Iterator:
-    processes = min(processes or _cores(), chunks)
+    processes = min(processes or cpu_count(), chunks)  # joblib's count knows the limits of a container
     if processes <= 1:
         yield map
         return
@@ -155,12 +156,6 @@ def _mapper(chunks: int, processes: int | None) -> Iterator:
         yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # only Linux reports how many cores this process may use
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _start_process() -> None:

@@ -1,7 +1,8 @@
 """Sizes of tasks: TASK_SIZES of the settings, for each engine.
 
 Airflow calls `apply` for each task of each DAG that it reads, so queue and timeout hold in every engine.
-CPU, memory, disk and GPUs need an engine that gives them out: Kubernetes, whose executor calls `pod_override`.
+CPU, memory, disk and GPUs need an engine that gives them out. Kubernetes does: its executor calls
+`pod_override`.
 """
 
 import os

@@ -166,3 +166,13 @@ def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
         parent.wait(timeout=120)
     assert children
     wait_for(lambda: not any(child.is_running() for child in children))
+
+
+def test_a_container_with_one_core_draws_in_one_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # joblib reads the limit of a container, and this variable, which a test can set.
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    monkeypatch.setattr(module, "_CHUNK", 4)
+    monkeypatch.setattr(module, "ProcessPoolExecutor", lambda *_, **__: pytest.fail("starts processes"))
+    draw_folder(PARAMS, tmp_path / "faces", progress=False)
