@@ -1,4 +1,4 @@
-"""Delete what an environment no longer needs. You can run this at any time.
+"""Delete old records and logs of an environment. You can run this at any time.
 
 clean.py database   records of runs that are older than KEEP_RUN_DAYS, as `airflow db clean` deletes them;
                     the last run of each DAG stays
@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> int:
     """Clean the parts that the command line names, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART")
-    parser.add_argument("--daily", action="store_true")
+    parser.add_argument("--daily", type=Path, metavar="FILE")
     asked = parser.parse_args(arguments)
     while True:
         failed = False
@@ -102,11 +102,13 @@ def main(arguments: list[str]) -> int:
             try:
                 PARTS[part](datetime.now(UTC))
             except (CleanError, OSError, subprocess.TimeoutExpired, KeyError) as error:
-                # The other parts are none the worse for it.
+                # The other parts go on.
                 print(f"clean.py {part}: {error}", file=sys.stderr)
                 failed = True
-        if not asked.daily:
+        if asked.daily is None:
             return 1 if failed else 0
+        if not failed:
+            asked.daily.touch()
         time.sleep(_DAY)
 
 

@@ -13,7 +13,9 @@ Releases from before that, and rows that they left in the database, ask for an e
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -22,17 +24,13 @@ from airflow.executors import workloads
 from airflow.models.callback import Callback, CallbackType
 from airflow.models.trigger import Trigger
 from airflow.providers.cncf.kubernetes.executors import kubernetes_executor
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.triggers.callback import CallbackTrigger
-from kubernetes.client.exceptions import ApiException
 from sqlalchemy import update
-from urllib3.exceptions import HTTPError
 
 from gitops.airflow import sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from kubernetes.client.models import V1Toleration
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
@@ -47,15 +45,18 @@ class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
 
     supports_callbacks: bool = True
     _read_at: float | None = None
-    _tolerations: "Sequence[V1Toleration]" = ()
+    _template: Mapping[str, Any] = MappingProxyType({})
 
     def start(self) -> None:
         """Start, with the template of pods.
 
         Raises:
             ApiException: The namespace has no such template, or this process may not read it.
+            SettingsError: The settings have a size that cannot be.
 
         """
+        # Now, while the scheduler before this one goes on, and not when the first task is due.
+        sizes.table()
         super().start()
         self._read_template()
 
@@ -66,11 +67,11 @@ class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
         if self._read_at is None or time.monotonic() - self._read_at > _FRESH:
             try:
                 self._read_template()
-            except (ApiException, HTTPError) as error:
+            except Exception as error:  # the errors of the client have no common class
                 log.warning("PodTemplate %s: %s; the last one that was read stays", TEMPLATE, error)
-        override = sizes.pod_override(key.task_id, self._tolerations)
-        if override is not None and not executor_config:
-            executor_config = {"pod_override": override}
+        override = sizes.pod_override(key.task_id, self._template)
+        if override and not executor_config:
+            executor_config = {"pod_override": PodGenerator.deserialize_model_dict(override)}
         super().execute_async(key, command, queue=queue, executor_config=executor_config)
 
     def _read_template(self) -> None:
@@ -85,7 +86,7 @@ class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
         partial = Path(f"{path}.partial")
         partial.write_text(yaml.safe_dump(pod), "utf-8")
         partial.replace(path)
-        self._tolerations = found.template.spec.tolerations or ()
+        self._template = pod
         self._read_at = time.monotonic()
 
     def queue_workload(self, workload: workloads.All, session: "Session | None") -> None:

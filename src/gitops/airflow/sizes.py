@@ -6,24 +6,30 @@ CPU, memory, disk and GPUs need an engine that gives them out. Kubernetes does: 
 """
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitops.release.settings import Settings, TaskSize
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from kubernetes.client import models
 
 GPU = "nvidia.com/gpu"
 GPU_IMAGE = "VISAGE_GPU_IMAGE"
 """The variable that names the image for tasks with a GPU."""
 
 
+def table() -> dict[str, TaskSize]:
+    """Return the sizes of the environment's settings.
+
+    Raises:
+        SettingsError: The table has a size that cannot be.
+
+    """
+    return Settings.from_environ().task_sizes
+
+
 def size_of(task_id: str) -> TaskSize | None:
     """Return the size of a task, by its id without the groups that it is in."""
-    return Settings.from_environ().task_sizes.get(task_id.rpartition(".")[2])
+    return table().get(task_id.rpartition(".")[2])
 
 
 def apply(task: Any) -> None:
@@ -41,17 +47,15 @@ def apply(task: Any) -> None:
             setattr(task, name, value)
 
 
-def pod_override(task_id: str, tolerations: "Sequence[models.V1Toleration]" = ()) -> "models.V1Pod | None":
+def pod_override(task_id: str, template: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the part of a task's pod that its size decides, or None if the template decides it all.
 
     Args:
         task_id: The id of the task.
-        tolerations: Those of the template, which a pod with a GPU keeps.
+        template: The pod that it changes. The provider replaces resources and tolerations as a whole, so the
+            part has those of the template, too.
 
     """
-    # It takes a moment, and only the scheduler needs it.
-    from kubernetes.client import models
-
     size = size_of(task_id)
     if size is None:
         return None
@@ -64,10 +68,14 @@ def pod_override(task_id: str, tolerations: "Sequence[models.V1Toleration]" = ()
     given = {name: amount for name, amount in amounts.items() if amount}
     if not given:
         return None
-    image = os.environ.get(GPU_IMAGE) if size.gpu else None
-    tolerated = models.V1Toleration(key=GPU, operator="Exists", effect="NoSchedule")
-    container = models.V1Container(
-        name="base", image=image, resources=models.V1ResourceRequirements(limits=given, requests=given)
-    )
-    both = [*tolerations, tolerated] if size.gpu else None
-    return models.V1Pod(spec=models.V1PodSpec(containers=[container], tolerations=both))
+    spec = template["spec"]
+    before = spec["containers"][0].get("resources", {})
+    resources = {part: {**before.get(part, {}), **given} for part in ("limits", "requests")}
+    container: dict[str, Any] = {"name": "base", "resources": resources}
+    override: dict[str, Any] = {"containers": [container]}
+    if size.gpu:
+        tolerated = {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}
+        override["tolerations"] = [*spec.get("tolerations", []), tolerated]
+        if image := os.environ.get(GPU_IMAGE):
+            container["image"] = image
+    return {"spec": override}

@@ -65,7 +65,7 @@ REFUSED = {
 
 
 class TaskSize(BaseModel):
-    """The size of a task: what it requests, and may use at most. The engine decides what is missing."""
+    """The size of a task: its request and its limit. The engine decides a missing value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 

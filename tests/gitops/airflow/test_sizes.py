@@ -38,17 +38,20 @@ def test_a_task_has_the_queue_and_the_timeout_of_its_size() -> None:
     }
 
 
-def test_a_pod_has_what_its_size_names_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pod_has_the_size_and_the_rest_of_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(sizes.GPU_IMAGE, "registry.example.org/visage-airflow:1-cu128")
-    pod = sizes.pod_override("model_training.train")
+    resources = {"limits": {"cpu": "4", "memory": "6Gi", "ephemeral-storage": "9Gi"}}
+    template = {"spec": {"containers": [{"name": "base", "resources": resources}]}}
+    pod = sizes.pod_override("model_training.train", template)
     assert pod
-    [container] = pod.spec.containers
+    [container] = pod["spec"]["containers"]
     wanted = {"cpu": "8", "memory": "16Gi", "nvidia.com/gpu": "1"}
-    assert container.resources.limits == container.resources.requests == wanted
-    assert container.image == "registry.example.org/visage-airflow:1-cu128"
-    assert [toleration.key for toleration in pod.spec.tolerations] == ["nvidia.com/gpu"]
-    assert sizes.pod_override("push") is None
-    assert sizes.pod_override("other") is None
+    assert container["resources"]["requests"] == wanted
+    assert container["resources"]["limits"] == wanted | {"ephemeral-storage": "9Gi"}
+    assert container["image"] == "registry.example.org/visage-airflow:1-cu128"
+    assert [toleration["key"] for toleration in pod["spec"]["tolerations"]] == ["nvidia.com/gpu"]
+    assert sizes.pod_override("push", template) is None
+    assert sizes.pod_override("other", template) is None
 
 
 @pytest.mark.parametrize(

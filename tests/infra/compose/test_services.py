@@ -40,6 +40,7 @@ def test_the_services_have_the_names_of_the_guide() -> None:
         "s3",
         "redis",
         "airflow-init",
+        "airflow-clean",
         "airflow-webserver",
         "airflow-scheduler",
         "airflow-dag-processor",
