@@ -5,7 +5,7 @@ clean.py database   records of runs that are older than KEEP_RUN_DAYS, as `airfl
 clean.py logs       logs of Airflow that nobody wrote to for KEEP_LOG_DAYS
 clean.py pods       on Kubernetes: pods of tasks that ended more than a day ago, or waited for twelve hours
 
---daily             do it now, and then once a day
+--daily FILE        do it now, and then once a day; touch FILE after each day on which all parts succeeded
 """
 
 import argparse
