@@ -224,7 +224,7 @@ def _run(home: Path, prepared: Prepare, listener: socket.socket, stop: threading
     async def run() -> None:
         releases = Releases(home, prepared, ["--scores", str(home / "scores")])
         queue = Queue(releases.respond, BUDGET, 2048, 60)
-        clients, others = Clients({}, 1e9, 10**9), Others(dict, prepared)
+        clients, others = Clients(dict, 1e9, 10**9), Others(dict, prepared)
         service = app.Service("dev", releases, queue, clients, 0, others, Search(home, releases), "")
         serving = asyncio.create_task(cli.run_service(service, listener, Kept(home / "scored", 0)))
         await asyncio.to_thread(stop.wait)

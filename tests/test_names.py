@@ -32,7 +32,7 @@ IMAGE = re.compile(
     re.MULTILINE,
 )
 # Upstream, in links; a variable; and places for a name. What tests call a repository is never asked for.
-UPSTREAM = {"apache", "github", "iterative", "nektos"}
+UPSTREAM = {"apache", "github", "iterative", "nektos", "otel"}
 PLACES, IN_TESTS = {"OWNER"}, {"acme", "some-one", "team"}
 # Files that are applied as they are: to a cluster, a server, a forge.
 APPLIED = (".env.example", ".github/", "docker-compose.yml", "environments/", "infra/", "scripts/")

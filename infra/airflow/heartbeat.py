@@ -1,10 +1,10 @@
 """Check that the process of this container works. Prints the reason and exits with status 1 if it does not.
 
-    heartbeat.py SchedulerJob|DagProcessorJob|TriggererJob|api-server|worker
+    heartbeat.py SchedulerJob|DagProcessorJob|TriggererJob|api-server|serving|worker
                  [--dags] [--writes FOLDER...] [--secrets FOLDER]
 
-The first three report to the database, and the api-server answers on its port. For a worker, only the
-options count:
+The first three report to the database; the api-server and the online service answer on their ports. For a
+worker, only the options count:
 
     --dags      the dag-processor has read the release lately, and has DAGs if the release has DAGs
     --writes    the container can write to these folders
@@ -40,6 +40,10 @@ ORDER BY latest_heartbeat DESC LIMIT 1
 """
 _READ = "SELECT max(last_refreshed) FROM dag_bundle WHERE active"
 _DAGS = "SELECT count(*) FROM dag WHERE NOT is_stale"
+_PAGES = {
+    "api-server": ("AIRFLOW__API__PORT", "8080", "/api/v2/version"),
+    "serving": ("SERVING_PORT", "8180", "/healthz"),
+}
 _SERVING = Path("release/release.json")
 
 
@@ -130,11 +134,11 @@ def changed_secret(folder: Path, environ: Mapping[str, str]) -> str | None:
     return None
 
 
-def unanswered(port: int) -> str | None:
+def unanswered(port: int, path: str) -> str | None:
     """Return why the web server of this container does not answer, or None if it does."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=50)
     try:
-        connection.request("GET", "/api/v2/version")
+        connection.request("GET", path)
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         return f"port {port}: {error}"
@@ -146,7 +150,7 @@ def unanswered(port: int) -> str | None:
 def main(arguments: list[str]) -> int:
     """Make the checks that the command line names, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    choices = ("SchedulerJob", "DagProcessorJob", "TriggererJob", "api-server", "worker")
+    choices = ("SchedulerJob", "DagProcessorJob", "TriggererJob", *_PAGES, "worker")
     parser.add_argument("job", choices=choices, metavar="JOB")
     parser.add_argument("--dags", action="store_true")
     parser.add_argument("--writes", type=Path, nargs="*", default=[])
@@ -155,8 +159,9 @@ def main(arguments: list[str]) -> int:
     problems = [unwritable(asked.writes)]
     if asked.secrets:
         problems.append(changed_secret(asked.secrets, os.environ))
-    if asked.job == "api-server":
-        problems.append(unanswered(int(os.environ.get("AIRFLOW__API__PORT", "8080"))))
+    if asked.job in _PAGES:
+        variable, port, path = _PAGES[asked.job]
+        problems.append(unanswered(int(os.environ.get(variable, port)), path))
     elif asked.job != "worker":
         database, now = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], datetime.now(UTC)
         problems.append(trouble(asked.job, database, now))

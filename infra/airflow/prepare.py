@@ -7,8 +7,8 @@
                            of batches that are scored at a time
     prepare.py accounts    create the users of FAB's auth manager, where the settings choose it
 
-In Docker Compose, the service airflow-init does all of them. In Kubernetes, a job prepares the database and
-the accounts, and Secrets and a ConfigMap replace the other commands.
+In Docker Compose, the service airflow-init does all of them. In Kubernetes, the schedulers prepare the
+database and the accounts, and Secrets and a ConfigMap replace the other commands.
 
 AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS in the settings lists the users and their roles, for each auth
 manager. Their passwords are in the file that AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE names.

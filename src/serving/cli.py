@@ -33,7 +33,7 @@ from gitops.release.settings import Settings
 from gitops.release.state import ReleaseState
 from gitops.text import brand
 from serving import app as web
-from serving.clients import Clients, read_tokens
+from serving.clients import Clients, Token, TokenFile
 from serving.kept import Kept
 from serving.limits import BoundedProtocol
 from serving.others import Others
@@ -64,8 +64,8 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
         settings = Settings.from_environ()
-        tokens = read_tokens(Path(os.environ[TOKENS])) if os.environ.get(TOKENS) else {}
-        if not tokens and not _is_loopback(host):
+        tokens = TokenFile(Path(os.environ[TOKENS])) if os.environ.get(TOKENS) else dict[str, Token]
+        if not tokens() and not _is_loopback(host):
             raise ValueError(f"{host}: others can reach this address; {TOKENS} must name a file of tokens")
         home, environment = task_context.home(), task_context.environment()
         storage = os.environ.get(_STORAGE)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import logging
 import math
 import re
 from collections import OrderedDict
@@ -11,6 +12,8 @@ from pathlib import Path
 from time import monotonic
 
 from serving.errors import RefusedError
+
+log = logging.getLogger(__name__)
 
 _LINE = re.compile(r"([A-Za-z0-9._-]{1,64}) ([A-Za-z0-9._~+/=-]{16,256})( search)?")
 _CLIENTS = 10_000  # whose rates are remembered
@@ -61,22 +64,59 @@ def read_tokens(path: Path) -> dict[str, Token]:
     return tokens
 
 
+class TokenFile:
+    """The tokens in a file, which may change: you add and revoke a token without a restart."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            ValueError: The file cannot be used.
+
+        """
+        self._path = path
+        self._state = self._stat()
+        self._tokens = read_tokens(path)
+
+    def __call__(self) -> Mapping[str, Token]:
+        """Return the present tokens. Those that were read last stay while the file cannot be used."""
+        state = self._stat()
+        if state != self._state:
+            self._state = state
+            try:
+                self._tokens = read_tokens(self._path)
+            except ValueError as error:
+                log.error("%s; the tokens that were read before stay", error)
+        return self._tokens
+
+    def _stat(self) -> tuple[int, int, int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 class Clients:
     """Knows clients by their tokens, and counts the photographs of each."""
 
     def __init__(
-        self, tokens: Mapping[str, Token], rate: float, burst: int, clock: Callable[[], float] = monotonic
+        self,
+        tokens: Callable[[], Mapping[str, Token]],
+        rate: float,
+        burst: int,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """Make the clients.
 
         Args:
-            tokens: The token of each client. Without any, everybody may ask and search.
+            tokens: Returns the present token of each client. Without any, everybody may ask and search.
             rate: Photographs a second of each client in the long run.
             burst: Photographs that a client may send at once after a pause.
             clock: Returns seconds.
 
         """
-        self._tokens = dict(tokens)
+        self._tokens = tokens
         self._rate = rate
         self._burst = burst
         self._clock = clock
@@ -89,15 +129,15 @@ class Clients:
             RefusedError: There are tokens, and it has none of them.
 
         """
-        if not self._tokens:
+        tokens = self._tokens()
+        if not tokens:
             return Client(address, search=True)
         scheme, _, secret = authorization.partition(" ")
         digest = hashlib.sha256(secret.encode()).hexdigest()
-        known = self._tokens.items()
-        found = [name for name, token in known if hmac.compare_digest(token.digest, digest)]
+        found = [name for name, token in tokens.items() if hmac.compare_digest(token.digest, digest)]
         if scheme.lower() != "bearer" or not found:
             raise RefusedError(401, "send the header Authorization: Bearer, with your token")
-        return Client(found[0], self._tokens[found[0]].search)
+        return Client(found[0], tokens[found[0]].search)
 
     def spend(self, client: str, photographs: int) -> None:
         """Count photographs of a client.

@@ -117,7 +117,7 @@ def running(
             options = ["--scores", str(home / "scores"), "--keep", str(home / "scored")]
             releases = Releases(bundle, prepared, options)
             queue = Queue(releases.respond, 0.1, capacity, 30)
-            clients = Clients(tokens or {}, rate, 32 if rate < 1e6 else 10**6)
+            clients = Clients(lambda: tokens or {}, rate, 32 if rate < 1e6 else 10**6)
             others = Others(lambda: {ONE: ["prod"], TWO: ["dev", "staging"]}, prepared)
             colors = brand.css({})
             service = web.Service(

@@ -62,6 +62,8 @@ def environment(tmp_path, isolated_home, models):
         "VISAGE_HOME": str(tmp_path / "home"),
         "SERVING_PORT": str(port.unused()),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(tmp_path / "bundles"),
+        # It needs no database
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://nobody@127.0.0.1:1/none",
         "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(origin.path)}),
     }
 

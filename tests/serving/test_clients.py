@@ -1,6 +1,6 @@
 import pytest
 
-from serving.clients import Clients, read_tokens
+from serving.clients import Clients, TokenFile, read_tokens
 from serving.errors import RefusedError
 
 
@@ -35,7 +35,7 @@ def test_a_file_of_tokens_that_others_may_read(tmp_path):
 
 def test_each_client_has_a_rate_of_its_own():
     now = [0.0]
-    clients = Clients({}, rate=2, burst=10, clock=lambda: now[0])
+    clients = Clients(dict, rate=2, burst=10, clock=lambda: now[0])
     clients.spend("a", 10)
     with pytest.raises(RefusedError) as refused:
         clients.spend("a", 4)
@@ -47,3 +47,31 @@ def test_each_client_has_a_rate_of_its_own():
         clients.spend("a", 1)
     now[0] = 100.0
     clients.spend("a", 16)  # one request of many photographs is never refused for ever
+
+
+def test_a_token_is_added_and_revoked_without_a_restart(tmp_path, caplog):
+    path = tmp_path / "tokens"
+
+    def write(text):
+        new = tmp_path / "new"
+        new.write_text(text)
+        new.chmod(0o600)
+        new.replace(path)
+
+    write(f"shop {'a' * 16}\n")
+    clients = Clients(TokenFile(path), rate=2, burst=10)
+    assert clients.identify(f"Bearer {'a' * 16}", "").name == "shop"
+
+    write(f"desk {'b' * 16}\n")
+    assert clients.identify(f"Bearer {'b' * 16}", "").name == "desk"
+    with pytest.raises(RefusedError):
+        clients.identify(f"Bearer {'a' * 16}", "")
+
+    write("")
+    assert clients.identify(f"Bearer {'b' * 16}", "").name == "desk"
+    assert "has no token" in caplog.text
+    path.unlink()
+    assert clients.identify(f"Bearer {'b' * 16}", "").name == "desk"
+    write(f"shop {'c' * 16}\n")
+    with pytest.raises(RefusedError):
+        clients.identify(f"Bearer {'b' * 16}", "")

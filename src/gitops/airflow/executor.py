@@ -71,11 +71,13 @@ class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
                 log.warning("PodTemplate %s: %s; the last one that was read stays", TEMPLATE, error)
         override = sizes.pod_override(key.task_id, self._template)
         if override and not executor_config:
-            executor_config = {"pod_override": PodGenerator.deserialize_model_dict(override)}
-        super().execute_async(key, command, queue=queue, executor_config=executor_config)
+            generator: Any = PodGenerator
+            executor_config = {"pod_override": generator.deserialize_model_dict(override)}
+        parent: Any = super()
+        parent.execute_async(key, command, queue=queue, executor_config=executor_config)
 
     def _read_template(self) -> None:
-        path, namespace = self.kube_config.pod_template_file, self.kube_config.kube_namespace
+        path, namespace = str(self.kube_config.pod_template_file), self.kube_config.kube_namespace
         client: Any = self.kube_client
         found = client.read_namespaced_pod_template(TEMPLATE, namespace)
         pod = {

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from pydantic import (
     BaseModel,
@@ -239,9 +239,9 @@ class Settings(BaseModel):
             table = parser.json_value(value.encode(), parser.SETTING)
         except ParseError as error:
             raise ValueError(f"not JSON: {error}") from error
-        if not isinstance(table, dict):
+        if not isinstance(table, Mapping):
             raise ValueError('write {"TASK":{"cpu":4,"memory":"6Gi","disk":"40Gi","hours":6}}')
-        return table
+        return cast("Mapping[str, object]", table)
 
     @field_validator("require_signed_releases", "require_power", mode="before")
     @classmethod

@@ -115,6 +115,9 @@ def server() -> Iterator[HTTPServer]:
 def test_an_api_server_that_answers_with_an_error_is_not_alive(
     server: HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert heartbeat.unanswered(server.server_port) is None
+    assert heartbeat.unanswered(server.server_port, "/healthz") is None
     monkeypatch.setattr(f"{__name__}.STATUS", [500])
-    assert heartbeat.unanswered(server.server_port) == f"port {server.server_port}: answers with status 500"
+    assert (
+        heartbeat.unanswered(server.server_port, "/healthz")
+        == f"port {server.server_port}: answers with status 500"
+    )

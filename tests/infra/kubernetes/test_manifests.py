@@ -180,7 +180,7 @@ SECRETS = {
     # Neither the database nor Airflow's keys
     "task": {"airflow-git", "airflow-storage", "airflow-notices", "airflow-verifier"},
     "photographs": set(),
-    "serving": {"airflow", "airflow-git", "airflow-storage", "serving-tokens"},
+    "serving": {"airflow-git", "airflow-storage", "serving-tokens"},
     "airflow-worker": {"airflow", "airflow-git", "airflow-storage", "airflow-notices", "airflow-verifier"},
 }
 
@@ -189,14 +189,25 @@ def test_each_pod_has_the_secrets_that_it_needs(tmp_path: Path) -> None:
     for manifests in (rendered("prod"), with_celery(tmp_path)):
         for name, pod in pods(manifests):
             assert secrets_of(pod) == SECRETS[name], name
+            mounted = {
+                mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]
+            }
+            assert ("git" in mounted) == ("airflow-git" in SECRETS[name]), name
+
+
+def test_pods_reach_the_database_if_they_have_its_password(tmp_path: Path) -> None:
+    manifests = with_celery(tmp_path)
+    [expression] = objects(manifests, "NetworkPolicy")["to-database"]["spec"]["podSelector"][
+        "matchExpressions"
+    ]
+    knowing = {name.removeprefix("airflow-") for name, secrets in SECRETS.items() if "airflow" in secrets}
+    assert set(expression["values"]) == knowing
 
 
 @pytest.mark.parametrize("components", [(), ("celery",)], ids="+".join)
 def test_a_process_starts_again_when_its_secrets_change(components: tuple[str, ...], tmp_path: Path) -> None:
     """The liveness probe compares the variables with the mounted Secrets, which kubelet keeps up to date."""
     for name, one in objects(with_components(tmp_path, *components), "Deployment").items():
-        if name == "serving":
-            continue
         pod = one["spec"]["template"]["spec"]
         [container] = pod["containers"]
         [folder] = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "secrets"]
