@@ -189,7 +189,7 @@ def test_one_command_puts_the_names_of_a_reader_everywhere(tmp_path: Path) -> No
     assert applications.count(f"https://github.com/{name}.git") == 3
     for environment in ENVIRONMENTS:
         text = (tmp_path / f"environments/{environment}/kustomization.yaml").read_text()
-        assert text.count(f"ghcr.io/{name.split('/')[0]}/visage-airflow") == 2
+        assert text.count(f"ghcr.io/{name.split('/')[0]}/visage-airflow") == 1
     assert adoption.leftovers(repository, "HEAD") == []
 
     path = "environments/prod/kustomization.yaml"

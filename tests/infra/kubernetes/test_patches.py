@@ -65,7 +65,7 @@ def test_one_image_by_its_digest_is_that_of_tasks_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["Ingress", "HTTPRoute"])
 def test_people_come_by_https(kind: str, tmp_path: Path) -> None:
     manifests = made_with(tmp_path, f"kind: {kind}")
-    assert "airflow.invalid" not in manifests
+    assert "airflow.example.com" not in manifests
     [engine] = [one["data"] for name, one in objects(manifests, "ConfigMap").items() if "engine" in name]
     assert engine["AIRFLOW__API__BASE_URL"] == "https://airflow.example.org"
     pod = pod_of(objects(manifests, "Deployment")["airflow-api-server"])
