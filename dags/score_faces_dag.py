@@ -15,7 +15,10 @@ second `upload` is kept as `upload~2`, and nothing of the first is overwritten.
 | `scored/<batch>/` | the images, after scoring |
 | `quarantine/<batch>/` | photographs that cannot be read or show no face, with reasons |
 
-Each batch is an event of the asset `scores`. The event's extra has `batch`, `rows` and `release`.
+A run starts within seconds after a batch arrives. If a batch still waits after ten minutes, another run
+starts. Without a batch, nothing runs. You may also start a run yourself.
+
+Each scored batch is an event of the asset `scores`. The event's extra has `batch`, `rows` and `release`.
 """
 
 from datetime import timedelta
@@ -23,9 +26,11 @@ from typing import Any, cast
 
 from airflow.sdk import Asset, dag, get_current_context, task
 
+from gitops import tasks
 from visage_dags.dag_defaults import SCORING, default_dag_args
 
 SCORES = Asset(name="scores", uri="visage://scores")
+INCOMING = Asset(name="incoming", uri="visage://incoming", watchers=[tasks.incoming_batches()])
 
 
 @task
@@ -53,7 +58,6 @@ def score_batch(batch: str) -> str:
 
     from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-    from gitops import tasks
     from visage_dags import batches, context, notices
 
     task_context = cast("dict[str, Any]", get_current_context())
@@ -100,7 +104,7 @@ def score_batch(batch: str) -> str:
 @dag(
     **default_dag_args("score_faces", due=timedelta(hours=3)),
     description="Scores incoming batches with the release's model",
-    schedule=timedelta(minutes=1),
+    schedule=[INCOMING],
     tags=["visage", "scoring"],
     doc_md=__doc__,
 )

@@ -9,15 +9,20 @@ The verdict is an annotated tag on the commit, `verified/<env>/<sha12>` or `reje
 message has the metrics. An environment stops running a release that it rejected, and goes back to the last
 release that it verified. A promotion requires the verified tags of the environments before.
 
-An environment verifies a release, or an equal one, once. Later runs end after `find_release`, skipped.
+An environment verifies a release, or an equal one, once. A run starts within seconds after the release begins
+to run here. If there is no verdict after ten minutes, another run starts. A run of a release with a verdict
+ends after `find_release`, skipped.
 """
 
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import dag, task
+from airflow.sdk import Asset, dag, task
 
+from gitops import tasks
 from visage_dags.dag_defaults import VERIFICATION, default_dag_args
+
+UNVERIFIED = Asset(name="unverified", uri="visage://unverified", watchers=[tasks.unverified_release()])
 
 
 @task
@@ -27,7 +32,6 @@ def find_release() -> str:
 
     from airflow.sdk.exceptions import AirflowSkipException
 
-    from gitops import tasks
     from visage_dags import context
 
     log = logging.getLogger(__name__)
@@ -43,8 +47,6 @@ def score_holdout(release: str) -> dict[str, Any]:
     """Score the release's hold-out set with its model in this environment; return the verdict."""
     import logging
 
-    from gitops import tasks
-
     verdict = tasks.verify(release=release)
     logging.getLogger(__name__).info(
         "Claimed accuracy %s, measured %s on %d images: %s.",
@@ -59,7 +61,6 @@ def record_verdict(verdict: dict[str, Any]) -> None:
     """Push the verdict as a tag and send a notice; a rejection also fails the run."""
     from airflow.sdk.exceptions import AirflowFailException
 
-    from gitops import tasks
     from visage_dags import notices
 
     published = tasks.publish_verdict(verdict=verdict)
@@ -72,7 +73,7 @@ def record_verdict(verdict: dict[str, Any]) -> None:
 @dag(
     **default_dag_args("verify_release", due=timedelta(hours=1)),
     description="Verifies the accuracy of the release that runs here, and pushes the verdict as a tag",
-    schedule=timedelta(minutes=1),
+    schedule=[UNVERIFIED],
     tags=["visage", "release"],
     doc_md=__doc__,
 )

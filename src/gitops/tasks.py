@@ -26,6 +26,7 @@ from gitops.isolation import hide
 from gitops.runtime import CONTRACT
 
 if TYPE_CHECKING:
+    from airflow.sdk import AssetWatcher
     from airflow.sdk.definitions.deadline import DeadlineAlert
 
 __all__ = (
@@ -44,6 +45,7 @@ __all__ = (
     "fetch_reference",
     "find_commit",
     "home",
+    "incoming_batches",
     "inspect",
     "judge",
     "notify",
@@ -63,6 +65,7 @@ __all__ = (
     "setting",
     "training_ref",
     "unverified",
+    "unverified_release",
     "verify",
 )
 
@@ -118,6 +121,15 @@ def checkout_release(*, checkout: str) -> str:
     from gitops.airflow import task_context
 
     return task_context.checkout_release(Path(checkout))
+
+
+def incoming_batches() -> "AssetWatcher":
+    """Return the watcher that starts a run when a batch arrives in `incoming/` of the data folder."""
+    from airflow.sdk import AssetWatcher
+
+    from gitops.airflow.watch import IncomingBatches
+
+    return AssetWatcher(name="incoming_batches", trigger=IncomingBatches())
 
 
 # Commits
@@ -420,6 +432,15 @@ def unverified(*, release: str) -> str:
         task_context.origin(), release, task_context.environment(), mirror=task_context.mirror()
     )
     return reason or ""
+
+
+def unverified_release() -> "AssetWatcher":
+    """Return the watcher that starts a run when the release waits for the verdict of this environment."""
+    from airflow.sdk import AssetWatcher
+
+    from gitops.airflow.watch import UnverifiedRelease
+
+    return AssetWatcher(name="unverified_release", trigger=UnverifiedRelease())
 
 
 def verify(*, release: str) -> dict[str, Any]:

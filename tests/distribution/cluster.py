@@ -29,7 +29,7 @@ from tests.support.waiting import alive, wait_for
 BUCKET = "visage"
 _SCHEDULES = {
     "dags/ml_pipeline_dag.py": b'schedule="@daily"',
-    "dags/score_faces_dag.py": b"schedule=timedelta(minutes=1)",
+    "dags/score_faces_dag.py": b"schedule=[INCOMING]",
 }
 _HOSTNAME = "import os\n\n\ndef name() -> str:\n    return os.environ['MACHINE']\n"
 

@@ -54,6 +54,10 @@ verify(*, release: str) -> dict[str, typing.Any]
     2: """
 setting(*, name: str) -> Any
 """,
+    3: """
+incoming_batches() -> 'AssetWatcher'
+unverified_release() -> 'AssetWatcher'
+""",
 }
 
 

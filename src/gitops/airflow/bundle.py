@@ -222,16 +222,25 @@ class ReleaseBundle(GitDagBundle):
         except ReleaseError as error:
             refused = refused or str(error)
         if refused is None:
-            yield self._serving(declared, declared, str(fault) if fault else None)
+            yield self._serving(state, declared, declared, str(fault) if fault else None)
         for commit in dict.fromkeys(self._others(state, declared)):
             if state.served(self.environment, commit) is None and not (
                 strict and self._unsigned(state, commit)
             ):
-                yield self._serving(commit, declared, refused)
-        yield self._serving(None, declared, refused)
+                yield self._serving(state, commit, declared, refused)
+        yield self._serving(state, None, declared, refused)
 
-    def _serving(self, commit: str | None, declared: str | None, refused: str | None) -> Serving:
-        return Serving(environment=self.environment, commit=commit, declared=declared, refused=refused)
+    def _serving(
+        self, state: ReleaseState, commit: str | None, declared: str | None, refused: str | None
+    ) -> Serving:
+        unverified = commit is not None and state.verdicts.awaited(self.environment, commit)
+        return Serving(
+            environment=self.environment,
+            commit=commit,
+            declared=declared,
+            refused=refused,
+            unverified=unverified,
+        )
 
     def _taken_away(self, state: ReleaseState) -> str | None:
         """Return why `commit: null` is refused, or None where this environment has run no release yet."""

@@ -31,6 +31,8 @@ class Serving(Record):
     """The contract that this runtime keeps."""
     needs: int = 0
     """The contract that the release needs."""
+    unverified: bool = False
+    """Whether the release waits for the verdict of this environment."""
 
 
 def read(folder: Path) -> Serving | None:

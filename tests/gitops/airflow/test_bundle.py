@@ -77,6 +77,26 @@ def test_no_release_yet_is_an_empty_healthy_folder(lab: Lab, make: Make, lines: 
     assert lines == []
 
 
+def test_it_records_whether_the_release_waits_for_its_verdict(lab: Lab, make: Make) -> None:
+    bundle = make()
+    assert not bundle.serving.unverified, "no release"
+    bare = lab.land({"params.yaml": b"changed: 1\n"})
+    lab.declare("staging", f"commit: {bare}\n")
+    bundle.refresh()
+    assert (bundle.serving.commit, bundle.serving.unverified) == (bare, False), "it has no model to verify"
+    for name, status in (("a", "verified"), ("b", "rejected")):
+        commit = lab.train(name)
+        lab.declare("staging", f"commit: {commit}\n")
+        bundle.refresh()
+        assert (bundle.serving.commit, bundle.serving.unverified) == (commit, True)
+        lab.verify("dev", commit, status)
+        bundle.refresh()
+        assert bundle.serving.unverified, "dev's verdict is not staging's"
+        lab.verify("staging", commit, status)
+        bundle.refresh()
+        assert not bundle.serving.unverified
+
+
 def test_a_release_is_not_taken_away(lab: Lab, make: Make, lines: list[str], storage: Path) -> None:
     commit = lab.train("a")
     lab.declare("staging", f"commit: {commit}\n")

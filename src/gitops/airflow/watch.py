@@ -1,0 +1,101 @@
+"""Watchers: they start a run when there is work, so that an idle environment runs no task.
+
+Airflow's triggerer runs each of them. They read files that the environment has anyway: they need no git and
+no database.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from airflow.dag_processing.bundles.base import get_bundle_storage_root_path
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from gitops.airflow import task_context
+from gitops.airflow.client import BUNDLE
+from gitops.errors import GitopsError
+from gitops.release import serving
+
+_SECONDS = 5
+AGAIN = 600
+"""Seconds after which work that still waits starts another run, because the run for it may have failed. They
+double each time."""
+LONGEST = 3600
+"""Seconds that work waits for another run at most."""
+
+
+class Watch(BaseEventTrigger):
+    """Sends an event for new work, and more and more seldom while the work waits."""
+
+    seconds: float = _SECONDS
+    again: float = AGAIN
+    longest: float = LONGEST
+    _problem: str | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class, as Airflow stores it."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield an event each time when a run should start. Its payload lists the work."""
+        known: Mapping[str, str] = {}
+        pause, due = self.again, 0.0
+        while True:
+            work = await asyncio.to_thread(self._work)
+            if new := work.keys() - known.keys():
+                pause = self.again
+            if new or (work and time.monotonic() >= due):
+                due = time.monotonic() + pause
+                pause = min(2 * pause, self.longest)
+                yield TriggerEvent(sorted(work.values()))
+            known = work
+            await asyncio.sleep(self.seconds)
+
+    def _work(self) -> Mapping[str, str]:
+        work: Mapping[str, str] = {}
+        problem = None
+        try:
+            work = self.work()
+        except (OSError, GitopsError) as error:
+            problem = str(error)
+        if problem and problem != self._problem:
+            self.log.warning("%s: %s; trying again", type(self).__name__, problem)
+        self._problem = problem
+        return work
+
+    def work(self) -> Mapping[str, str]:
+        """Return the work that waits: the identity of each piece, with its name.
+
+        Raises:
+            OSError: A folder cannot be read.
+            GitopsError: The environment lacks a variable, or the record of its release cannot be read.
+
+        """
+        raise NotImplementedError
+
+
+class IncomingBatches(Watch):
+    """Watches the folder in which batches of photographs arrive."""
+
+    def work(self) -> dict[str, str]:
+        """Return everything in the folder whose name does not begin with a dot."""
+        folder = task_context.home() / "incoming"
+        if not folder.is_dir():
+            return {}
+        with os.scandir(folder) as entries:
+            # A batch of the same name that comes later is another folder.
+            found = {str(entry.inode()): entry.name for entry in entries if not entry.name.startswith(".")}
+        return {inode: os.fsencode(name).decode("utf-8", "backslashreplace") for inode, name in found.items()}
+
+
+class UnverifiedRelease(Watch):
+    """Watches for a release that has no verdict of this environment."""
+
+    def work(self) -> dict[str, str]:
+        """Return the release that runs here, if it waits for its verdict."""
+        served = serving.read(get_bundle_storage_root_path() / BUNDLE)
+        if served is None or served.commit is None or not served.unverified:
+            return {}
+        return {served.commit: served.commit[:12]}

@@ -1,0 +1,137 @@
+import asyncio
+import os
+import pkgutil
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from airflow.sdk import AssetWatcher
+from airflow.triggers.base import TriggerEvent
+
+from gitops import tasks
+from gitops.airflow.watch import IncomingBatches, UnverifiedRelease, Watch
+from gitops.release import serving
+from gitops.release.serving import Serving
+
+SHA = "0123456789" * 4
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VISAGE_HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(tmp_path / "bundles"))
+    monkeypatch.setattr(Watch, "seconds", 0.01)
+    return tmp_path
+
+
+class Events:
+    """The events of a watcher, as the triggerer takes them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, watcher: Watch) -> None:
+        self._loop = loop
+        self._stream: AsyncIterator[TriggerEvent] = watcher.run()
+
+    def next(self) -> list[str]:
+        return self._loop.run_until_complete(asyncio.wait_for(anext(self._stream), 10)).payload
+
+    def none_for(self, seconds: float) -> bool:
+        async def ended() -> bool:
+            try:
+                await asyncio.wait_for(anext(self._stream), seconds)
+            except TimeoutError:
+                return True
+            return False
+
+        return self._loop.run_until_complete(ended())
+
+
+@contextmanager
+def watching(watcher: Watch) -> Iterator[Events]:
+    with asyncio.Runner() as runner:
+        yield Events(runner.get_loop(), watcher)
+
+
+def test_a_batch_starts_a_run_and_an_idle_folder_starts_none(home: Path) -> None:
+    with watching(IncomingBatches()) as events:
+        incoming = home / "incoming"
+        incoming.mkdir()
+        (incoming / ".arriving").mkdir()
+        (incoming / ".arriving").rename(incoming / "monday")
+        assert events.next() == ["monday"]
+        # Its photographs are written while it waits, and another one comes.
+        (incoming / "monday/.visage-arrival").write_text("monday")
+        (incoming / "tuesday").mkdir()
+        assert events.next() == ["monday", "tuesday"]
+        (incoming / "monday").rename(home / "scored")
+    with watching(IncomingBatches()) as events:
+        assert events.next() == ["tuesday"], "a triggerer that starts again"
+        (incoming / "tuesday").rename(home / "scored-too")
+        assert events.none_for(0.3)
+
+
+def test_a_batch_of_the_same_name_starts_a_run_of_its_own(home: Path) -> None:
+    folder = home / "incoming/upload"
+    folder.mkdir(parents=True)
+    with watching(IncomingBatches()) as events:
+        assert events.next() == ["upload"]
+        folder.rename(home / "scored")
+        folder.mkdir()
+        assert events.next() == ["upload"]
+
+
+def test_work_whose_run_failed_starts_more_runs_and_ever_more_seldom(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "again", 0.2)
+    monkeypatch.setattr(Watch, "longest", 0.4)
+    (home / "incoming/monday").mkdir(parents=True)
+    with watching(IncomingBatches()) as events:
+        times = [(events.next(), time.monotonic())[1] for _ in range(4)]
+    pauses = [after - before for before, after in pairwise(times)]
+    assert pauses[0] >= 0.15
+    assert min(pauses[1:]) >= 0.35
+
+
+def test_odd_names_and_missing_variables_end_no_watcher(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with watching(IncomingBatches()) as events:
+        monkeypatch.delenv("VISAGE_HOME")
+        assert events.none_for(0.1)
+    assert capsys.readouterr().out.count("VISAGE_HOME") == 1
+    monkeypatch.setenv("VISAGE_HOME", str(home))
+    (home / "incoming").mkdir()
+    Path(os.fsdecode(os.fsencode(home) + b"/incoming/caf\xe9")).mkdir()
+    with watching(IncomingBatches()) as events:
+        assert events.next() == ["caf\\xe9"]
+
+
+def test_a_release_without_a_verdict_starts_a_run(home: Path) -> None:
+    bundle = home / "bundles/release"
+    bundle.mkdir(parents=True)
+
+    def serve(*, commit: str | None = SHA, unverified: bool) -> None:
+        record = Serving(environment="dev", commit=commit, declared=commit, unverified=unverified)
+        serving.write(bundle, record)
+
+    with watching(UnverifiedRelease()) as events:
+        serve(unverified=True)
+        assert events.next() == [SHA[:12]]
+        serve(unverified=False)
+    for record in ({"commit": SHA, "unverified": False}, {"commit": None, "unverified": True}):
+        serve(**record)
+        with watching(UnverifiedRelease()) as events:
+            assert events.none_for(0.1)
+    (bundle / serving.FILE).write_text("{")
+    with watching(UnverifiedRelease()) as events:
+        assert events.none_for(0.1)
+        serve(commit=SHA[::-1], unverified=True)
+
+
+@pytest.mark.parametrize("watcher", [tasks.incoming_batches(), tasks.unverified_release()], ids=str)
+def test_the_triggerer_makes_a_watcher_from_its_record(watcher: AssetWatcher) -> None:
+    classpath, arguments = watcher.trigger.serialize()
+    assert isinstance(pkgutil.resolve_name(classpath)(**arguments), Watch)
