@@ -25,6 +25,7 @@ ELSEWHERE = {
 """Modules that are tested by the tests of others."""
 
 OTHER_PROGRAMS = {
+    "infra/airflow/clean.py": "airflow",
     "infra/airflow/prepare.py": "airflow",
     "infra/dag_smoke_test/sandbox.py": "airflow",
     "infra/local/cli.py": "gitops",
