@@ -32,8 +32,9 @@ class Lock:
     @classmethod
     def load(cls, repository: Repository, commit: str) -> Self:
         """Read those of a commit."""
-        lock, pipeline = (repository.read(commit, path) or b"" for path in (LOCK, PIPELINE))
-        return cls(commit, lock, pipeline)
+        name = repository.resolve(commit)
+        lock, pipeline = repository.read_all([(name, path) for path in (LOCK, PIPELINE)])
+        return cls(commit, lock or b"", pipeline or b"")
 
     def recorded(self, path: str) -> Recorded:
         """Return the record of the file `path`.

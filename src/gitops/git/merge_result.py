@@ -66,9 +66,9 @@ def merge_result(
         The result, and the problems that prevent it. There is no result if git cannot merge.
 
     """
-    if repository.is_ancestor(head, main):
-        return MergeResult(main, head, main), []
     bases = repository.merge_bases(main, head)
+    if bases == [head]:
+        return MergeResult(main, head, main), []
     if not bases:
         return None, [Finding(_HISTORY, "this branch shares no history with main", "branch off main")]
     again = (

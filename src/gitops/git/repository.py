@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +75,15 @@ class Entry:
     path: str
     mode: str
     object_id: str
+
+
+@dataclass(frozen=True)
+class Object:
+    """An object: its id, its kind (`blob`, `tree`, `commit` or `tag`) and its size in bytes."""
+
+    id: str
+    kind: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -228,23 +237,19 @@ class Repository:
         """Return the content of the file `path` in `commit`, or None where it has no such file."""
         return self.read_all([(self.resolve(commit), path)])[0]
 
-    def read_all(self, files: Sequence[tuple[str, str]]) -> list[bytes | None]:
-        """Return the contents of (commit, path) pairs; None where there is no such commit or file."""
-        if not files:
-            return []
-        query = "".join(f"{commit}:{_one_line(path)}\n" for commit, path in files)
-        rest = self._output("cat-file", "--batch", input=query.encode())
-        contents: list[bytes | None] = []
-        for _ in files:
-            header, _, rest = rest.partition(b"\n")
-            match = re.fullmatch(rb"[0-9a-f]{40,64} ([a-z]+) ([0-9]+)", header)
-            if match is None:
-                contents.append(None)
-                continue
-            size = int(match[2])
-            content, rest = rest[:size], rest[size + 1 :]
-            contents.append(content if match[1] == b"blob" else None)
-        return contents
+    def read_all(
+        self, files: Sequence[tuple[str, str]], longest: int | None = None
+    ) -> list[bytes | None]:
+        """Return the contents of (commit, path) pairs; None where there is no such commit or file.
+
+        With `longest`, a file of more bytes is not read, as if it were not there.
+        """
+        names = [f"{commit}:{path}" for commit, path in files]
+        if longest is None:
+            return [content if kind == "blob" else None for kind, content in self._batch(names)]
+        files_there = [entry if entry and entry.kind == "blob" else None for entry in self.objects(names)]
+        contents = self._contents(files_there, longest)
+        return [contents.get(entry.id) if entry else None for entry in files_there]
 
     def tree_id(self, commit: str, path: str) -> str | None:
         """Return the id of the tree or blob at `path` in `commit`, or None where there is none."""
@@ -252,50 +257,46 @@ class Repository:
 
     def object_ids(self, names: Sequence[str]) -> list[str | None]:
         """Return the ids of objects by name (`<commit>:<path>`, `<commit>^{commit}`); None where missing."""
-        if not names:
-            return []
-        return [entry[0] if entry else None for entry in self._look_up(names)]
+        return [entry.id if entry else None for entry in self.objects(names)]
 
-    def sizes(self, files: Sequence[tuple[str, str]]) -> list[int | None]:
-        """Return the sizes in bytes of (commit, path) pairs; None where there is no such commit or file."""
-        entries = self._look_up([f"{commit}:{path}" for commit, path in files])
-        return [entry[2] if entry and entry[1] == "blob" else None for entry in entries]
-
-    def _look_up(self, names: Sequence[str]) -> list[tuple[str, str, int] | None]:
-        """Return id, kind and size of each object; None where there is none of that name."""
+    def objects(self, names: Sequence[str]) -> list[Object | None]:
+        """Return objects by name, as `object_ids` does."""
         if not names:
             return []
         query = "".join(f"{_one_line(name)}\n" for name in names)
-        entries: list[tuple[str, str, int] | None] = []
-        for line in self.git("cat-file", "--batch-check", input=query).split("\n"):
-            match = re.fullmatch(r"([0-9a-f]{40,64}) ([a-z]+) ([0-9]+)", line)
-            entries.append((match[1], match[2], int(match[3])) if match else None)
-        return entries
+        lines = self.git("cat-file", "--batch-check", input=query).split("\n")
+        matches = (re.fullmatch(r"([0-9a-f]{40,64}) ([a-z]+) ([0-9]+)", line) for line in lines)
+        return [Object(match[1], match[2], int(match[3])) if match else None for match in matches]
 
-    def blobs(self, objects: Iterable[str], longest: int) -> dict[str, bytes]:
+    def blobs(self, objects: Iterable[Object | None], longest: int) -> dict[str, bytes]:
         """Return the contents of files by their ids; a folder is left out.
 
         A file of more than `longest` bytes is not read. Zeros of one byte more stand for it, so that whoever
         reads it refuses its size.
         """
-        unique = list(dict.fromkeys(objects))
-        sizes = zip(unique, self._look_up(unique), strict=True)
-        files = {name: entry[2] for name, entry in sizes if entry and entry[1] == "blob"}
-        return {name: bytes(longest + 1) for name in files} | self._contents(list(files), longest)
+        files = [entry for entry in objects if entry and entry.kind == "blob"]
+        return {entry.id: bytes(longest + 1) for entry in files} | self._contents(files, longest)
 
-    def _contents(self, objects: Sequence[str], longest: int) -> dict[str, bytes]:
+    def _contents(self, objects: Iterable[Object | None], longest: int) -> dict[str, bytes]:
         """Return the contents of objects by id; those that are longer are left out."""
-        sizes = zip(objects, self._look_up(objects), strict=True)
-        short = list(dict.fromkeys(name for name, size in sizes if size and size[2] <= longest))
-        if not short:
-            return {}
-        rest = self._output("cat-file", "--batch", input="".join(f"{name}\n" for name in short).encode())
-        contents: dict[str, bytes] = {}
-        for name in short:
+        short = list(dict.fromkeys(entry.id for entry in objects if entry and entry.size <= longest))
+        return {name: content for name, (_, content) in zip(short, self._batch(short), strict=True)}
+
+    def _batch(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield the kind and the content of objects by name; no kind where there is none of that name."""
+        if not names:
+            return
+        query = "".join(f"{_one_line(name)}\n" for name in names)
+        rest = self._output("cat-file", "--batch", input=query.encode())
+        for _ in names:
             header, _, rest = rest.partition(b"\n")
-            size = int(header.rpartition(b" ")[2])
-            contents[name], rest = rest[:size], rest[size + 1 :]
-        return contents
+            match = re.fullmatch(rb"[0-9a-f]{40,64} ([a-z]+) ([0-9]+)", header)
+            if match is None:
+                yield "", b""
+                continue
+            size = int(match[2])
+            yield match[1].decode(), rest[:size]
+            rest = rest[size + 1 :]
 
     def entries(self, tree: str) -> list[Entry]:
         """Return the files, links and submodules of a commit or tree, with names that are there twice."""
@@ -314,7 +315,7 @@ class Repository:
 
     def contents(self, entries: Sequence[Entry], longest: int) -> dict[str, bytes | None]:
         """Return the contents of files by their paths; None for one of more than `longest` bytes."""
-        contents = self._contents([entry.object_id for entry in entries], longest)
+        contents = self._contents(self.objects([entry.object_id for entry in entries]), longest)
         return {entry.path: contents.get(entry.object_id) for entry in entries}
 
     def pack(self, commits: Sequence[str], *, without: Sequence[str] = ()) -> bytes:
@@ -352,8 +353,8 @@ class Repository:
             conflicts = ["a folder that one side moved to several places"]
         return tree.strip(), conflicts
 
-    def files(self, commit: str, path: str = "", *, folders: bool = False) -> list[str]:
-        """Return all files at or under `path` in `commit`, relative to the repository's root.
+    def files(self, commit: str, *paths: str, folders: bool = False) -> list[str]:
+        """Return all files at or under `paths` in `commit`, relative to the repository's root.
 
         With `folders`, those are listed too. A name that is in a tree twice is listed twice.
         """
@@ -365,7 +366,7 @@ class Repository:
             "--full-tree",
             _revision(commit),
             "--",
-            *filter(None, [path]),
+            *paths,
         )
         return [name for name in listed.split("\0") if name]
 
@@ -421,7 +422,7 @@ class Repository:
 
     def _describe(self, commits: Sequence[str]) -> list[Commit]:
         """Read commits as they are stored: git would convert their text to the encoding that they declare."""
-        contents = self._contents(commits, _LONGEST_COMMIT)
+        contents = self._contents(self.objects(commits), _LONGEST_COMMIT)
         return [
             _commit(commit, contents[commit] if commit in contents else self._beginning(commit))
             for commit in commits
@@ -507,12 +508,11 @@ class Repository:
             *((prefix + pattern).rstrip("/") for pattern in patterns or ("",)),
         )
         names = [line.partition(" ")[::2] for line in listed.split("\n") if line]
-        kinds = dict(zip(names, self._look_up([object_id for object_id, _ in names]), strict=True))
-        annotated = [entry[0] for entry in kinds.values() if entry and entry[1] == "tag"]
-        contents = self._contents(annotated, _LONGEST_TAG)
+        objects = self.objects([object_id for object_id, _ in names])
+        contents = self._contents((entry for entry in objects if entry and entry.kind == "tag"), _LONGEST_TAG)
         return [
-            _tag(name.removeprefix(prefix), object_id, kinds[object_id, name], contents.get(object_id))
-            for object_id, name in names
+            _tag(name.removeprefix(prefix), object_id, entry, contents.get(object_id))
+            for (object_id, name), entry in zip(names, objects, strict=True)
         ]
 
     def identity(self) -> dict[str, str]:
@@ -551,14 +551,16 @@ class Repository:
                 self.git("read-tree", parent, env=index)
             staged = self.git("ls-files", "--stage", "-z", "--full-name", env=index) if files else ""
             modes = {entry.partition("\t")[2]: entry[:6] for entry in staged.split("\0")}
-            entries: list[str] = []
+            written = {path: Path(folder) / str(number) for number, path in enumerate(files)}
             for path, content in files.items():
-                if content is None:
-                    entries.append(f"0 {'0' * 40}\t{path}\0")
-                    continue
-                blob = self.git("hash-object", "-w", "--stdin", input=content)
-                mode = modes.get(path, "100644")
-                entries.append(f"{mode if mode.startswith('100') else '100644'} {blob}\t{path}\0")
+                written[path].write_bytes(content or b"")
+            names = "".join(f"{file}\n" for file in written.values())
+            blobs = self.git("hash-object", "-w", "--no-filters", "--stdin-paths", input=names).split()
+            entries: list[str] = []
+            for (path, content), blob in zip(files.items(), blobs, strict=True):
+                mode = modes.get(path, "100644") if content is not None else "0"
+                mode = mode if mode == "0" or mode.startswith("100") else "100644"
+                entries.append(f"{mode} {blob}\t{path}\0")
             self.git("update-index", "-z", "--index-info", input="".join(entries), env=index)
             tree = self.git("write-tree", env=index)
         parents = () if parent is None else ("-p", self.resolve(parent))
@@ -715,14 +717,14 @@ def _commit(commit: str, content: bytes) -> Commit:
     )
 
 
-def _tag(name: str, object_id: str, entry: tuple[str, str, int] | None, content: bytes | None) -> Tag:
+def _tag(name: str, object_id: str, entry: Object | None, content: bytes | None) -> Tag:
     if entry is None:
         return Tag(name, object_id, object_id, problem="its object is missing")
-    if entry[1] != "tag":
-        marks = "" if entry[1] == "commit" else f" on a {entry[1]}"
+    if entry.kind != "tag":
+        marks = "" if entry.kind == "commit" else f" on a {entry.kind}"
         return Tag(name, object_id, object_id, problem=f"a lightweight tag{marks}")
     if content is None:
-        return Tag(name, object_id, object_id, problem=f"{entry[2]:,} bytes long")
+        return Tag(name, object_id, object_id, problem=f"{entry.size:,} bytes long")
     # Where git itself divides it: at the last line that begins a signature.
     end = content.rfind(b"\n-----BEGIN SSH SIGNATURE-----\n") + 1 or len(content)
     signed, signature = content[:end], content[end:]

@@ -121,7 +121,7 @@ def _names_something(path: str, content: bytes) -> bool:
 
 
 def _contents(repository: Repository, commit: str) -> list[tuple[str, bytes]]:
-    paths = [path for folder in _FOLDERS for path in repository.files(commit, folder)]
+    paths = repository.files(commit, *_FOLDERS)
     # The code that makes new manifests has no names of its own.
     # Another rule refuses a name with a line break.
     paths = [path for path in paths if not path.endswith(".py") and "\n" not in path] + list(_FILES)

@@ -185,13 +185,7 @@ def history(
     paths = () if follows else (path,)
     changes = repository.log(revision, *paths, options=("--first-parent", f"-{limit}"))
     declarations: list[Declaration] = []
-    sizes = repository.sizes([(change.id, path) for change in changes])
-    changes = [
-        change
-        for change, size in zip(changes, sizes, strict=True)
-        if size is not None and size <= parser.RELEASE.size
-    ]
-    contents = repository.read_all([(change.id, path) for change in changes])
+    contents = repository.read_all([(change.id, path) for change in changes], parser.RELEASE.size)
     for change, content in zip(changes, contents, strict=True):
         if content is None:
             continue

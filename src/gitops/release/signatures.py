@@ -146,12 +146,8 @@ class Trust:
 
     def _contents(self, commits: list[str]) -> list[dict[str, bytes | None]]:
         names = [(commit, path) for commit in commits for path in self._paths]
-        sizes = self.repository.sizes(names)
-        small = [
-            name for name, size in zip(names, sizes, strict=True) if size is not None and size <= _LARGEST
-        ]
-        found = dict(zip(small, self.repository.read_all(small), strict=True))
-        return [{path: found.get((commit, path)) for path in self._paths} for commit in commits]
+        contents = dict(zip(names, self.repository.read_all(names, _LARGEST), strict=True))
+        return [{path: contents[commit, path] for path in self._paths} for commit in commits]
 
     def _accepts(self, trusted: Mapping[str, bytes], path: str, change: str) -> bool:
         may_sign = [trusted[name] for name in dict.fromkeys((SIGNERS, path)) if name in trusted]

@@ -82,7 +82,7 @@ class Snapshot:
     ) -> dict[str, Self]:
         """Read some files of many commits; a commit that is not here is left out.
 
-        However many commits there are, git is asked three times, and equal files are read once.
+        However many commits there are, git is asked twice, and equal files are read once.
 
         Args:
             repository: The repository.
@@ -97,10 +97,11 @@ class Snapshot:
             f":{DAGS}/",
             *(f":{path}" for path in paths),
         )
-        names = repository.object_ids([f"{commit}{part}" for commit in unique for part in parts])
+        objects = repository.objects([f"{commit}{part}" for commit in unique for part in parts])
+        names = [entry.id if entry else None for entry in objects]
         rows = [names[start : start + len(parts)] for start in range(0, len(names), len(parts))]
         files = len(parts) - len(paths)
-        blobs = repository.blobs([name for row in rows for name in row[files:] if name], LARGEST)
+        blobs = repository.blobs(objects, LARGEST)
         return {
             commit: cls(
                 commit,

@@ -66,9 +66,8 @@ class ReleaseState:
         repository.fetch(remote)
         reference = f"{repository.namespace(remote)}/known/{main}"
         known = None
-        if repository.has(reference):
-            forget = f"git update-ref -d {reference}"
-            known = Known(repository.resolve(reference), "which it pointed to", forget)
+        if before := repository.object_ids([reference])[0]:
+            known = Known(before, "which it pointed to", f"git update-ref -d {reference}")
         state = cls(repository, remote=remote, main=main, known=known)
         if (known is None or known.commit != state.tip) and state.main_fault is None:
             repository.git("update-ref", reference, state.tip)
