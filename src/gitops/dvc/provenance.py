@@ -10,6 +10,7 @@ import atexit
 import json
 import os
 import selectors
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -258,9 +259,13 @@ class _Reader:
     """The process that reads commits; it ends by itself when it has had nothing to do for a while."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Leave the process to whoever started it: after a fork that is the parent."""
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._home: tempfile.TemporaryDirectory[str] | None = None
+        self._home: str | None = None
 
     def begin(self) -> None:
         with self._lock:
@@ -304,8 +309,7 @@ class _Reader:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.stop()
-        self._home = tempfile.TemporaryDirectory(prefix="gitops-provenance-")
-        home = self._home.name
+        home = self._home = tempfile.mkdtemp(prefix="gitops-provenance-")
         # Nothing of the machine's secrets, and none of its DVC settings.
         variables = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
         variables |= {"HOME": home, "DVC_NO_ANALYTICS": "1", "LC_ALL": "C.UTF-8"}
@@ -332,7 +336,7 @@ class _Reader:
             self._process.communicate()
             self._process = None
         if self._home is not None:
-            self._home.cleanup()
+            shutil.rmtree(self._home, ignore_errors=True)
             self._home = None
 
 
@@ -360,3 +364,4 @@ def _line(process: subprocess.Popen[bytes], seconds: float) -> bytes:
 
 _reader = _Reader()
 atexit.register(_reader.stop)
+os.register_at_fork(after_in_child=_reader.forget)

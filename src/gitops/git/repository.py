@@ -237,9 +237,7 @@ class Repository:
         """Return the content of the file `path` in `commit`, or None where it has no such file."""
         return self.read_all([(self.resolve(commit), path)])[0]
 
-    def read_all(
-        self, files: Sequence[tuple[str, str]], longest: int | None = None
-    ) -> list[bytes | None]:
+    def read_all(self, files: Sequence[tuple[str, str]], longest: int | None = None) -> list[bytes | None]:
         """Return the contents of (commit, path) pairs; None where there is no such commit or file.
 
         With `longest`, a file of more bytes is not read, as if it were not there.

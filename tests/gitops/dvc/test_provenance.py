@@ -1,6 +1,7 @@
 """Whether a commit's lock belongs to it, on pipelines that DVC itself has run."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gitops.dvc import parameters, provenance
+from gitops.dvc import parameters, provenance, provenance_process
 from gitops.dvc.lockfile import Lock
 from gitops.dvc.provenance import of_commit, parameter_faults
 from gitops.errors import ProvenanceError
@@ -434,6 +435,18 @@ def test_the_machines_own_settings_and_secrets_are_no_part_of_it(
     environment = Path(f"/proc/{process.pid}/environ").read_text()
     assert "hunter2" not in environment
     assert str(config) not in environment
+
+
+def test_a_process_that_forks_off_asks_a_reader_of_its_own(work: Work) -> None:
+    assert of_commit(work.repository, work.commit({"notes": "x"})).belongs
+    ours = provenance._reader._start()
+    commit = work.commit({"notes": "y"})
+    fork = multiprocessing.get_context("fork").Process(target=of_commit, args=(work.repository, commit))
+    fork.start()
+    fork.join(provenance_process.IDLE / 2)
+    assert fork.exitcode == 0
+    assert of_commit(work.repository, work.commit({"notes": "z"})).belongs
+    assert provenance._reader._start() is ours
 
 
 def test_how_values_are_put_into_commands_is_the_commits_own_setting(work: Work) -> None:
