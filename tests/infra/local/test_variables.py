@@ -132,70 +132,69 @@ def test_equal_secrets_of_two_variables_do_not_show() -> None:
     assert found["A"] != found["B"]
 
 
-SAY = """
-import json
-from airflow_local_settings import DASHBOARD_UIALERTS, hostname
-print(json.dumps([[alert.category, alert.text] for alert in DASHBOARD_UIALERTS] + [hostname()]))
+# As the web interface does, it reads the alert again each time.
+ALERTS = """
+import json, sys
+from pathlib import Path
+from airflow_local_settings import BUNDLE, DASHBOARD_UIALERTS, hostname
+BUNDLE.mkdir(parents=True)
+for content in json.load(sys.stdin):
+    if content is not None:
+        (BUNDLE / "release.json").write_text(json.dumps(content))
+    print(json.dumps([[alert.category, alert.text] for alert in DASHBOARD_UIALERTS] + [hostname()]))
 """
+SERVED: list[tuple[dict[str, object] | None, str, str]] = [
+    (None, "info", "**staging** has no release yet"),
+    ({"commit": "c" * 40, "refused": None}, "info", f"**staging** runs release `{'c' * 12}`"),
+    (
+        {
+            "commit": "c" * 40,
+            "refused": None,
+            "model_notice": "model of an earlier commit: train",
+            "next_command": "gitops train main",
+        },
+        "warning",
+        f"**staging** runs release `{'c' * 12}`: model of an earlier commit: train. "
+        "Next: `gitops train main`",
+    ),
+    (
+        {"commit": None, "refused": "abc: not on main"},
+        "error",
+        "**staging** has no release yet. Refused: abc: not on main",
+    ),
+    (
+        {"commit": None, "refused": "commit: '![](http://x.example/t.gif)<img src=x>[a](http://b)'"},
+        "error",
+        "**staging** has no release yet. Refused: commit: '&#33;&#91;&#93;(http&#58;//x.example/t.gif)"
+        "&#60;img src=x&#62;&#91;a&#93;(http&#58;//b)'",
+    ),
+    (
+        {
+            "commit": "c" * 40,
+            "refused": None,
+            "model_notice": "<b>![a](//b)",
+            "next_command": "gitops train `![a](http://b)`",
+        },
+        "warning",
+        f"**staging** runs release `{'c' * 12}`: &#60;b&#62;&#33;&#91;a&#93;(//b). "
+        "Next: <code>gitops train &#96;&#33;&#91;a&#93;(http&#58;//b)&#96;</code>",
+    ),
+    (
+        {"commit": 3},
+        "error",
+        "**staging**: BUNDLES/release/release.json: commit: Input should be a valid string; "
+        "restart the dag-processor, which writes it again",
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    ("serving", "category", "text"),
-    [
-        (None, "info", "**staging** has no release yet"),
-        ({"commit": "c" * 40, "refused": None}, "info", f"**staging** runs release `{'c' * 12}`"),
-        (
-            {
-                "commit": "c" * 40,
-                "refused": None,
-                "model_notice": "model of an earlier commit: train",
-                "next_command": "gitops train main",
-            },
-            "warning",
-            f"**staging** runs release `{'c' * 12}`: model of an earlier commit: train. "
-            "Next: `gitops train main`",
-        ),
-        (
-            {"commit": None, "refused": "abc: not on main"},
-            "error",
-            "**staging** has no release yet. Refused: abc: not on main",
-        ),
-        (
-            {"commit": None, "refused": "commit: '![](http://x.example/t.gif)<img src=x>[a](http://b)'"},
-            "error",
-            "**staging** has no release yet. Refused: commit: '&#33;&#91;&#93;(http&#58;//x.example/t.gif)"
-            "&#60;img src=x&#62;&#91;a&#93;(http&#58;//b)'",
-        ),
-        (
-            {
-                "commit": "c" * 40,
-                "refused": None,
-                "model_notice": "<b>![a](//b)",
-                "next_command": "gitops train `![a](http://b)`",
-            },
-            "warning",
-            f"**staging** runs release `{'c' * 12}`: &#60;b&#62;&#33;&#91;a&#93;(//b). "
-            "Next: <code>gitops train &#96;&#33;&#91;a&#93;(http&#58;//b)&#96;</code>",
-        ),
-        (
-            {"commit": 3},
-            "error",
-            "**staging**: BUNDLES/release/release.json: commit: Input should be a valid string; "
-            "restart the dag-processor, which writes it again",
-        ),
-    ],
-)
-def test_the_web_interface_says_what_runs(
-    tmp_path: Path, serving: dict[str, str] | None, category: str, text: str
-) -> None:
+def test_the_web_interface_shows_the_release_that_runs(tmp_path: Path) -> None:
     home, bundles = tmp_path / "airflow", tmp_path / "bundles"
     shutil.copytree(variables.ASSETS, home)
-    if serving is not None:
-        (bundles / "release").mkdir(parents=True)
-        everything = {"environment": "staging", "declared": "c" * 40, **serving}
-        (bundles / "release/release.json").write_text(json.dumps(everything))
-    said = captured(
-        [sys.executable, "-c", SAY],
+    default = {"environment": "staging", "declared": "c" * 40}
+    shown = captured(
+        [sys.executable, "-c", ALERTS],
+        input=json.dumps([serving and default | serving for serving, _, _ in SERVED]),
         env={
             **os.environ,
             "AIRFLOW_HOME": str(home),
@@ -205,7 +204,7 @@ def test_the_web_interface_says_what_runs(
         },
         check=True,
     ).stdout
-    assert json.loads(said.splitlines()[-1]) == [
-        [category, text.replace("BUNDLES", str(bundles).replace("_", "&#95;"))],
-        "localhost",
+    assert [json.loads(line) for line in shown.splitlines()[-len(SERVED) :]] == [
+        [[category, text.replace("BUNDLES", str(bundles).replace("_", "&#95;"))], "localhost"]
+        for _, category, text in SERVED
     ]
