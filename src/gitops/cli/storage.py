@@ -108,12 +108,13 @@ def _wanted(state: Any) -> Any:
             if state.snapshot(commit) is None:
                 continue
             try:
-                records = list(outs(Lock.load(state.repository, commit).content))
+                lock = Lock.load(state.repository, commit)
+                records = list(outs(lock.content, lock.pipeline))
             except ParseError:
                 continue  # it could be fetched from nowhere
-            for record in records:
+            for path, record in records:
                 if isinstance(digest := record.get("md5"), str):
-                    yield digest, f"{record.get('path')} of {commit[:12]}, which {environment} ran"
+                    yield digest, f"{path} of {commit[:12]}, which {environment} ran"
 
 
 def _propose(repository: Any, remote: str, commit: str, *, push: bool) -> None:

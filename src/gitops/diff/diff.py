@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gitops.diff import dags, files
+from gitops.dvc.lockfile import PIPELINE
 from gitops.errors import DagsError, EnvironmentsError, SettingsError
 from gitops.git.repository import Repository
 from gitops.model.metrics import Interval, Metrics
@@ -247,7 +248,7 @@ def _data(repository: Repository, old: Snapshot, new: Snapshot, changed: list[st
 
 
 def _outs(side: Snapshot) -> dict[str, str]:
-    return files.outs(side.contents[LOCK] or b"")
+    return files.outs(side.contents[LOCK] or b"", side.contents[PIPELINE] or b"")
 
 
 def _model(old: Snapshot, new: Snapshot) -> Iterator[Change]:

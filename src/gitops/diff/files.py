@@ -38,13 +38,12 @@ def _words(value: parse.Value) -> str:
     return "null" if value is None else value
 
 
-def outs(content: bytes) -> dict[str, str]:
-    """Return the outputs of a `dvc.lock`: path -> digest and size."""
+def outs(content: bytes, pipeline: bytes = b"") -> dict[str, str]:
+    """Return the outputs of a `dvc.lock`, with the `dvc.yaml` beside it: path -> digest and size."""
     try:
-        recorded = list(lockfile.outs(content))
+        return {path: _object(out) for path, out in lockfile.outs(content, pipeline)}
     except ParseError as error:
         return {"data/ (dvc.lock cannot be read)": str(error)}
-    return {path: _object(out) for out in recorded if isinstance(path := out.get("path"), str)}
 
 
 def tracked(content: bytes) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from posixpath import basename, join, normpath
 from typing import Self
 
 from gitops.errors import GateError, ModelError, ParseError
@@ -11,6 +12,7 @@ from gitops.paths import LOCK
 from gitops.text import parse
 
 PIPELINE = "dvc.yaml"
+_TEMPLATE = "${"
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Lock:
         where = f"{LOCK} in {self.commit[:12]}"
         try:
             out = self._output(path)
-        except ParseError as error:
-            raise ModelError(where, f"not written by DVC, {error}", "run dvc repro again") from error
+        except GateError as error:
+            raise ModelError(error.finding.subject, error.finding.problem, error.finding.remedy) from error
         if out is None:
             raise ModelError(
                 where, f"records no {path}", "only a commit with a trained model can be released"
@@ -64,11 +66,7 @@ class Lock:
             GateError: if the lock cannot be read.
 
         """
-        try:
-            md5 = (self._output(path) or {}).get("md5")
-        except ParseError as error:
-            where = f"{LOCK} in {self.commit[:12]}"
-            raise GateError(where, f"not written by DVC, {error}", "run dvc repro again") from error
+        md5 = (self._output(path) or {}).get("md5")
         return md5 if isinstance(md5, str) else None
 
     def _output(self, path: str) -> dict[str, parse.Value] | None:
@@ -78,20 +76,32 @@ class Lock:
         that.
 
         Raises:
-            ParseError: if one of the files cannot be read.
+            GateError: if one of the files cannot be read.
 
         """
-        outs = [
-            (name, parse.mapping(out))
-            for name, stage in stages(self.content).items()
-            for out in parse.sequence(stage.get("outs"))
-            if parse.mapping(out).get("path") == path
-        ]
-        if len(outs) > 1:
-            names = parse.mapping(parse.mapping(parse.yaml_value(self.pipeline, parse.LOCK)).get("stages"))
-            # Those of a loop are called name@item.
-            outs = [(name, out) for name, out in outs if name.partition("@")[0] in names]
-        return outs[0][1] if outs else None
+        try:
+            definitions = _definitions(self.pipeline)
+        except ParseError as error:
+            where = f"{error.place(PIPELINE)} in {self.commit[:12]}"
+            raise GateError(where, str(error), "repair it") from error
+        try:
+            records = list(_records(self.content, definitions))
+        except ParseError as error:
+            where = f"{LOCK} in {self.commit[:12]}"
+            raise GateError(where, f"not written by DVC, {error}", "run dvc repro again") from error
+        found = [(name, out) for name, made, out in records if made == path]
+        if len(found) > 1:
+            found = [(name, out) for name, out in found if _base(name) in definitions]
+        if found:
+            return found[0][1]
+        for name, made, _ in records:
+            if _TEMPLATE in made and basename(made) == basename(path):
+                raise GateError(
+                    f"{PIPELINE} in {self.commit[:12]}",
+                    f"the wdir of {_base(name)} is a template, so it is not known whether that makes {path}",
+                    "write the folder out",
+                )
+        return None
 
 
 def stages(content: bytes) -> dict[str, dict[str, parse.Value]]:
@@ -113,13 +123,38 @@ def stages(content: bytes) -> dict[str, dict[str, parse.Value]]:
     return checked
 
 
-def outs(content: bytes) -> Iterator[dict[str, parse.Value]]:
-    """Yield the record of each output of each stage in a `dvc.lock`.
+def outs(content: bytes, pipeline: bytes) -> Iterator[tuple[str, dict[str, parse.Value]]]:
+    """Yield the path and the record of each output of each stage in a `dvc.lock`.
+
+    Args:
+        content: The `dvc.lock`.
+        pipeline: The `dvc.yaml`, which has the folders that the paths of some stages begin at.
 
     Raises:
-        ParseError: if the file was not written by DVC.
+        ParseError: if the file was not written by DVC, or the `dvc.yaml` cannot be read.
 
     """
-    for stage in stages(content).values():
-        for out in parse.sequence(stage.get("outs")):
-            yield parse.mapping(out)
+    for _, path, out in _records(content, _definitions(pipeline)):
+        yield path, out
+
+
+def _definitions(pipeline: bytes) -> dict[str, parse.Value]:
+    return parse.mapping(parse.mapping(parse.yaml_value(pipeline, parse.LOCK)).get("stages"))
+
+
+def _records(
+    content: bytes, definitions: dict[str, parse.Value]
+) -> Iterator[tuple[str, str, dict[str, parse.Value]]]:
+    """Yield the stage, the path in the repository, and the record of each output."""
+    for name, stage in stages(content).items():
+        definition = parse.mapping(definitions.get(_base(name)))
+        # The stages of a `foreach` have their definition under `do`, those of a `matrix` beside it.
+        folder = parse.mapping(definition.get("do", definition)).get("wdir")
+        for out in map(parse.mapping, parse.sequence(stage.get("outs"))):
+            if isinstance(path := out.get("path"), str):
+                yield name, normpath(join(folder, path)) if isinstance(folder, str) else path, out
+
+
+def _base(name: str) -> str:
+    """Return the name of a stage in `dvc.yaml`: those of a loop are called name@item in `dvc.lock`."""
+    return name.partition("@")[0]

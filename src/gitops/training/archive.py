@@ -71,12 +71,14 @@ def archive(origin: Origin, commit: str, *, run_id: str, runs: Path, home: Path,
 
 def _under_dvc(space: Workspace) -> list[str]:
     """The files to archive that git does not have."""
-    file = space.path / LOCK
+    lock, pipeline = (
+        file.read_bytes() if (file := space.path / name).is_file() else b""
+        for name in (LOCK, lockfile.PIPELINE)
+    )
     try:
-        recorded = list(lockfile.outs(file.read_bytes() if file.is_file() else b""))
+        outs = [path for path, _ in lockfile.outs(lock, pipeline)]
     except ParseError as error:
         raise CandidateError(f"{error.at(LOCK)}; run dvc repro again") from error
-    outs = [path for out in recorded if isinstance(path := out.get("path"), str)]
     return [path for path in outs if path.startswith(FOLDERS) and not (space.path / path).exists()]
 
 

@@ -165,16 +165,11 @@ def _without_timings(repository: Repository, commit: str) -> object:
         return None
     try:
         stages = lockfile.stages(content)
+        outs = list(lockfile.outs(content, repository.read(commit, lockfile.PIPELINE) or b""))
     except ParseError as error:
         raise CandidateError(f"{LOCK} in {commit[:12]}: {error}; run dvc repro again") from error
-    return {
-        name: {**stage, "outs": [out for out in parse.sequence(stage.get("outs")) if not _timed(out)]}
-        for name, stage in stages.items()
-    }
-
-
-def _timed(out: parse.Value) -> bool:
-    return parse.mapping(out).get("path") == TIMINGS
+    inputs = {name: {**stage, "outs": None} for name, stage in stages.items()}
+    return inputs, [(path, out) for path, out in outs if path != TIMINGS]
 
 
 def _profile(repository: Repository, commit: str) -> str:

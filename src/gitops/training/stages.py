@@ -164,16 +164,21 @@ def _pipeline(space: Workspace) -> dict[str, Step]:
 
 
 def _stage(space: Workspace, stage: str) -> Step:
-    """Return a stage of the commit as DVC resolves it.
+    """Return a stage of the commit as DVC resolves it; all stages of a loop, under its name, as one.
 
     Raises:
         StepError: if there is no such stage, or DVC cannot read the pipeline.
 
     """
-    definition = _pipeline(space).get(stage)
-    if definition is None:
+    found = [step for name, step in _pipeline(space).items() if name == stage or name.startswith(f"{stage}@")]
+    if not found:
         raise StepError(f"dvc.yaml of {space.commit[:12]}: has no stage {stage}")
-    return definition
+    return Step(
+        tuple(path for step in found for path in step.deps),
+        tuple(out for step in found for out in step.outs),
+        recorded=any(step.recorded for step in found),
+        dropped=any(step.dropped for step in found),
+    )
 
 
 def _made(space: Workspace, stages: Sequence[str]) -> dict[str, str]:

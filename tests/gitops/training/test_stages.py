@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gitops import isolation
+from gitops.dvc import provenance
 from gitops.dvc import run as dvc_run
 from gitops.errors import StepError
 from gitops.git.repository import Repository
@@ -383,6 +384,44 @@ def test_variables_and_folders_in_a_pipeline_are_what_dvc_takes_them_for(
     assert found == [4, 12]
     pushed = stages.push(Origin(str(origin.path)), commit, ["export"], home=tmp_path / "spaces")
     assert pushed == commit
+
+
+LOOPS = """\
+vars:
+  - sizes: [3, 5]
+stages:
+  fit:
+    matrix:
+      size: ${sizes}
+      kind: [a, b]
+    wdir: src
+    cmd: echo ${item.size} ${item.kind} $(cat ../number.txt) > ../fit-${key}.txt
+    deps: [../number.txt]
+    outs: ["../fit-${key}.txt"]
+  choose:
+    cmd: cat fit-*.txt > chosen.txt
+    deps: [fit-3-a.txt, fit-3-b.txt, fit-5-a.txt, fit-5-b.txt]
+    outs:
+      - chosen.txt: {cache: false}
+"""
+
+
+def test_a_loop_runs_under_its_name_and_each_of_its_stages_under_its_own(
+    origin: Repository, tmp_path: Path
+) -> None:
+    files: dict[str, bytes | None] = {"dvc.yaml": LOOPS.encode(), ".gitignore": b"/fit-*\n"}
+    commit = origin.commit_files(origin.resolve("main"), files, "Loops")
+    origin.git("update-ref", "refs/heads/start", commit)
+    alone = run(origin, commit, "fit@3-b", tmp_path / "spaces")
+    recorded = provenance.pipeline(origin, alone)
+    assert [name for name, step in recorded.items() if step.recorded] == ["fit@3-b"]
+    fitted = run(origin, alone, "fit", tmp_path / "spaces")
+    assert run(origin, fitted, "fit", tmp_path / "spaces") == fitted
+    chosen = run(origin, fitted, "choose", tmp_path / "spaces")
+    assert origin.read(chosen, "chosen.txt") == b"3 a 21\n3 b 21\n5 a 21\n5 b 21\n"
+    place = Origin(str(origin.path))
+    assert stages.push(place, chosen, ["fit", "choose"], home=tmp_path / "spaces") == chosen
+    assert stages.pull(place, chosen, ["fit", "choose"], home=tmp_path / "spaces") == chosen
 
 
 def test_a_pipeline_that_dvc_cannot_read_is_one_line(origin: Repository, tmp_path: Path) -> None:
