@@ -49,7 +49,10 @@ def faces_of(content: bytes, align: Align) -> list[AlignedFace]:
         raise ImageError(f"{width}x{height} pixels, not {WIDTH}x{HEIGHT}; align it, or use align: auto")
     faces = find(image)
     if not faces:
-        raise ImageError("no face found; turn it upright, or send a sharper or larger view of the face")
+        raise ImageError(
+            f"no face found in {width}x{height} pixels; turn it upright, or send a sharper or larger view of "
+            f"the face; an aligned one has {WIDTH}x{HEIGHT}"
+        )
     if len(faces) > MAX_FACES:
         raise ImageError(f"{len(faces)} faces, more than {MAX_FACES}; cut the photograph into parts")
     return [AlignedFace(align_by(image, face.eyes), face) for face in faces]

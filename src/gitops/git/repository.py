@@ -637,7 +637,7 @@ class Repository:
                 raise
             shown = _CREDENTIALS.sub("***@", remote)
             raise PushRejectedError(
-                f"git push: {obstacle[0]} of {shown} stands where {obstacle[1]} would be; "
+                f"git push: '{obstacle[0]}' exists on {shown}, and git keeps no '{obstacle[1]}' beside it; "
                 f"delete it: git push {shown} --delete {obstacle[0]}"
             ) from error
 

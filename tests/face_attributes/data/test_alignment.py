@@ -74,7 +74,7 @@ def test_never_refuses_another_size():
 
 
 def test_no_face_and_a_crowd(faces, monkeypatch):
-    with pytest.raises(ImageError, match="no face found; turn it upright, or"):
+    with pytest.raises(ImageError, match="no face found in 300x200 pixels; turn it upright, or"):
         faces_of(png(np.full((200, 300, 3), 90, np.uint8)), "auto")
     monkeypatch.setattr(alignment, "MAX_FACES", 1)
     two = scene(faces[:2], [Place(150, 160, 100), Place(480, 300, 140)], (640, 480))

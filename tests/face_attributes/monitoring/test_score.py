@@ -116,7 +116,8 @@ def test_a_photograph_has_a_row_for_each_of_its_faces(made, tmp_path):
     scored, bad = score(folder, made.model, tmp_path / "scores.parquet", quarantine_folder=tmp_path / "bad")
     assert scored == 3
     assert bad == {
-        "none.png": "no face found; turn it upright, or send a sharper or larger view of the face",
+        "none.png": "no face found in 300x300 pixels; turn it upright, or send a sharper or larger view of "
+        "the face; an aligned one has 178x218",
         "two.png#2": "a name that ends so is that of one of several faces; rename it",
     }
     rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()

@@ -292,7 +292,7 @@ def test_a_tag_in_the_place_of_a_folder_of_verdicts_is_named(lab: Lab, name: str
     tag = f"refs/tags/{name}"
     lab.origin.git("update-ref", tag, commit)
     verdict = lab.verdict("dev", commit, "rejected")
-    with pytest.raises(PushRejectedError, match=f"{tag} of {lab.remote} stands where ") as caught:
+    with pytest.raises(PushRejectedError, match=f"'{tag}' exists on {lab.remote}, ") as caught:
         record(lab.clone, lab.remote, verdict, lab.key(verdict.environment))
     command = str(caught.value).rpartition("delete it: git ")[2]
     lab.clone.git(*command.split())
