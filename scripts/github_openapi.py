@@ -28,6 +28,8 @@ USED = {
     "/actions/variables": "get",
     "/automated-security-fixes": "get put",
     "/code-scanning/default-setup": "get patch",
+    "/commits/{ref}/check-runs": "get",
+    "/commits/{ref}/statuses": "get",
     "/codeowners/errors": "get",
     "/deployments": "get post",
     "/deployments/{deployment_id}/statuses": "get post",
@@ -42,12 +44,13 @@ USED = {
     "/private-vulnerability-reporting": "get put",
     "/pulls": "get post",
     "/pulls/{pull_number}": "patch",
+    "/pulls/{pull_number}/reviews": "get",
     "/rulesets": "get post",
     "/rulesets/{ruleset_id}": "get put",
     "/statuses/{sha}": "post",
     "/vulnerability-alerts": "get put",
 }
-OTHER = {"/orgs/{org}": "get patch", "/app-manifests/{code}/conversions": "post"}
+OTHER = {"/orgs/{org}": "get patch", "/app-manifests/{code}/conversions": "post", "/user": "get"}
 
 
 def main(path: Path) -> None:

@@ -163,4 +163,4 @@ class CandidateError(GitopsError):
 
 
 class ForgeError(GitopsError):
-    """GitHub could not be asked, or refused."""
+    """A forge could not be asked, or refused."""

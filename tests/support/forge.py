@@ -126,6 +126,8 @@ class Refusal(Exception):  # noqa: N818, an answer of GitHub
 class Forge:
     """One repository on GitHub."""
 
+    api = "/api"
+
     def __init__(self, folder: Path) -> None:
         self.repository = Repository(folder / "acme" / "visage.git")
         self.root = folder
@@ -153,6 +155,7 @@ class Forge:
         self.keys: list[dict[str, Any]] = []
         self.policies: dict[str, list[dict[str, Any]]] = {}
         self.deployments: list[dict[str, Any]] = []
+        self.reviews: dict[int, list[dict[str, Any]]] = {}
         self.broken: Callable[[Request], int | None] = lambda request: None
         """A status for a request that is to fail."""
         self.url = ""
@@ -312,6 +315,8 @@ class Forge:
             raise Refusal(401, "Bad credentials")
         if status := self.broken(request):
             raise Refusal(status, "Out of order")
+        if request.path == "/user":
+            raise Refusal(403, "Resource not accessible by integration")
         path = request.path.removeprefix(f"/repos/{NAME}").removeprefix("/")
         if path.startswith("orgs/"):
             path = request.path
@@ -321,7 +326,8 @@ class Forge:
                 level = "read" if method == "GET" else "write"
                 if not any(token.may(one, level) for one in permission.split("|")):
                     raise Refusal(403, f"Resource not accessible by integration: {permission}: {level}")
-                _check(request)
+                if not request.content:  # an upload of an artifact goes to another service
+                    checked(OPENAPI, request)
                 return call(self, request, token, *match.groups())
         raise Refusal(404, f"Not Found: {request.method} {path}")
 
@@ -332,14 +338,24 @@ class Forge:
                 pull.state = "closed"
 
     def _list_pulls(self, request: Request, token: Token) -> tuple[int, Any]:
-        owner, _, branch = request.query["head"].partition(":")
+        head = request.query.get("head")
         return 200, [
             self.shown(pull)
             for pull in self.pulls.values()
             if pull.state == request.query["state"]
             and pull.base == request.query["base"]
-            and (pull.fork.partition("/")[0], pull.branch) == (owner, branch)
+            and head in (None, f"{pull.fork.partition('/')[0]}:{pull.branch}")
         ]
+
+    def _list_reviews(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        return 200, self.reviews.get(int(number), [])
+
+    def _list_statuses(self, request: Request, token: Token, sha: str) -> tuple[int, Any]:
+        return 200, [one for one in reversed(self.statuses) if one["sha"] == sha]
+
+    def _list_check_runs(self, request: Request, token: Token, sha: str) -> tuple[int, Any]:
+        listed = [job for run, jobs in self.jobs.items() for job in jobs if self.runs[run]["head_sha"] == sha]
+        return 200, {"total_count": len(listed), "check_runs": listed}
 
     def _post_pull(self, request: Request, token: Token) -> tuple[int, Any]:
         body = _body(request)
@@ -371,7 +387,7 @@ class Forge:
         one = self.number()
         self.pulls[int(number)].comments.append(one)
         link = f"{self.url}/{NAME}/pull/{number}#issuecomment-{one}"
-        self.comments[one] = {"id": one, "body": body, "html_url": link, "user": {"login": token.actor}}
+        self.comments[one] = {"id": one, "body": body, "html_url": link, "user": _user(token)}
         return 201, self.comments[one]
 
     def _patch_comment(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
@@ -482,6 +498,9 @@ class Forge:
         ("GET", r"pulls", "pull-requests", _list_pulls),
         ("POST", r"pulls", "pull-requests", _post_pull),
         ("PATCH", r"pulls/(\d+)", "pull-requests", _patch_pull),
+        ("GET", r"pulls/(\d+)/reviews", "pull-requests", _list_reviews),
+        ("GET", r"commits/([0-9a-f]{40})/statuses", "statuses", _list_statuses),
+        ("GET", r"commits/([0-9a-f]{40})/check-runs", "checks", _list_check_runs),
         ("GET", r"issues/(\d+)/comments", "pull-requests|issues", _list_comments),
         ("POST", r"issues/(\d+)/comments", "pull-requests|issues", _post_comment),
         ("PATCH", r"issues/comments/(\d+)", "pull-requests|issues", _patch_comment),
@@ -520,12 +539,10 @@ def _fits(pattern: str, path: str) -> bool:
     return path.startswith(pattern) if pattern.endswith("/") else fnmatch(path, pattern)
 
 
-def _check(request: Request) -> None:
-    """Refuse a request that GitHub's OpenAPI description has not, or has in another form."""
-    if request.content:
-        return  # an upload of an artifact, which goes to another service
+def checked(openapi: dict[str, Any], request: Request) -> dict[str, Any]:
+    """Return the form of a request, or refuse one that a description has not, or has in another form."""
     line = f"{request.method} {request.path.rstrip('/')}"
-    found = [one for key, one in OPENAPI.items() if re.fullmatch(key, line)]
+    found = [one for key, one in openapi.items() if re.fullmatch(key, line)]
     if not found:
         raise Refusal(404, f"Not Found: {request.method} {request.path}")
     if strange := set(request.query) - set(found[0]["query"]):
@@ -534,11 +551,17 @@ def _check(request: Request) -> None:
     if schema is None or request.body is None:
         if request.body is not None or (schema or {}).get("required"):
             raise Refusal(422, f"Invalid request: {request.body}")
-        return
+        return found[0]
     if strange := set(request.body) - set(schema["properties"]):
         raise Refusal(422, f"Invalid request: unknown {sorted(strange)}")
     for error in Draft202012Validator(schema).iter_errors(request.body):
         raise Refusal(422, f"Invalid request: {error.json_path}: {error.message}"[:300])
+    return found[0]
+
+
+def _user(token: Token) -> dict[str, str]:
+    """Every token here is that of an App or of a job."""
+    return {"login": token.actor, "type": "Bot"}
 
 
 def _body(request: Request) -> dict[str, Any]:

@@ -7,17 +7,20 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from werkzeug import Request, Response
 
-from gitops.forge.client import GitHub
+from gitops.forge.github import GitHub
 from tests.support import forge as forges
 from tests.support.forge import NAME, Forge, Refusal
 from tests.support.http import serving
 
+Kind = TypeVar("Kind", bound=Forge)
+
 
 @contextmanager
-def serve(forge: Forge) -> Iterator[Forge]:
+def serve(forge: Kind) -> Iterator[Kind]:
     """Serve it at its `url`, one request at a time."""
     lock = threading.Lock()
 
@@ -34,11 +37,11 @@ def _rest(forge: Forge, request: Request) -> Response:
     token = forge.tokens.get(authorization.removeprefix("Bearer ").removeprefix("token "))
     asked = forges.Request(
         request.method,
-        request.path.removeprefix("/api"),
+        request.path.removeprefix(forge.api),
         {key: values[-1] for key, values in request.args.lists()},
         json.loads(request.data) if request.data and request.mimetype == "application/json" else None,
         token.actor if token else "nobody",
-        authorization.removeprefix("Bearer "),
+        authorization.removeprefix("Bearer ").removeprefix("token "),
         request.data if request.mimetype != "application/json" else b"",
     )
     try:

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from gitops.cli import adopt, releases, review, train
+from gitops.cli import forge as forge_cli
 from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
 from gitops.cli import keys as keys_cli
@@ -89,4 +90,5 @@ for _panel, _commands in _PANELS.items():
 app.command("release-hold", hidden=True)(releases.unhold)  # its earlier name
 app.add_typer(keys_cli.app, name="keys", rich_help_panel="Keys")
 app.add_typer(storage_cli.app, name="storage", rich_help_panel="Storage")
-app.add_typer(github_cli.app, name="github", rich_help_panel="GitHub")
+app.add_typer(forge_cli.app, name="forge", rich_help_panel="Forges")
+app.add_typer(github_cli.app, name="github", rich_help_panel="Forges")

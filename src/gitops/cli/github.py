@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from gitops.cli import forge
 from gitops.errors import RuleError
-from gitops.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gitops.forge.client import GitHub
+    from gitops.forge.github import GitHub
     from gitops.forge.setup import Item
 
 _OUT = Console(highlight=False)
@@ -29,6 +29,10 @@ sets both. On your own machine:
     GITHUB_TOKEN=$(gh auth token) gitops github doctor""",
 )
 
+# A workflow of an earlier release has them under this name.
+app.command(hidden=True)(forge.promotions)
+app.command(hidden=True)(forge.candidate)
+
 _Remote = Annotated[
     str,
     typer.Option(
@@ -41,76 +45,14 @@ _Run = Annotated[int, typer.Argument(metavar="RUN", help="The id of a workflow r
 
 
 @app.command()
-def promotions(
-    without_storage: Annotated[
-        bool,
-        typer.Option(
-            "--without-dvc-remote",
-            help="Where no DVC remote is configured, do not ask whether the model exists there.",
-        ),
-    ] = False,
-    dry: Annotated[
-        bool, typer.Option("--dry-run", help="Only print which promotions are due. Needs read access only.")
-    ] = False,
-    due: Annotated[
-        bool,
-        typer.Option(
-            "--due",
-            help="Only print due=true or due=false: is there anything to do? Compares no models.",
-        ),
-    ] = False,
-    remote: _Remote = "origin",
-) -> None:
-    """Open, update or close the pull requests that promote: one for each environment, on `promote/ENV`.
-
-    A promotion is due once the previous environment has verified its release for MIN_SOAK_HOURS hours. A hold
-    prevents it. Exits with status 1 if a rule or a gate refuses a promotion that is due.
-    """
-    from dataclasses import replace
-
-    from gitops.cli.context import comparer, open_checkout
-    from gitops.dvc.remote import Storage
-    from gitops.forge.client import GitHub
-    from gitops.forge.promotions import anything_due, apply, plan
-    from gitops.promotion.rules import Evidence
-    from gitops.release.state import ReleaseState
-
-    repository, remote = open_checkout(remote)
-    if due:
-        state = ReleaseState.fetch(repository, remote)
-        statuses = [plan(state, name, remote, judge=False) for name in state.environments.promotable]
-        for status in statuses:
-            _ERR.print(f"{status.environment}: {status.text}", soft_wrap=True, markup=False)
-        print(f"due={'true' if anything_due(state, remote, statuses) else 'false'}")
-        return
-    github = None if dry else GitHub.from_environ(repository.remote_url(remote))
-    storage = Storage(repository.path, optional=without_storage)
-    state = ReleaseState.fetch(repository, remote)
-    evidence = Evidence(storage, comparer(repository, remote))
-    refused: list[Finding] = []
-    for environment in state.environments.promotable:
-        status = plan(state, environment, remote, evidence)
-        if github is not None:
-            status = apply(github, state, remote, status)
-        if status.state == "refused" and not dry:
-            refused += [
-                replace(finding, subject=f"{environment}: {finding.subject}") for finding in status.refused
-            ]
-        else:
-            _OUT.print(f"{environment}: {status.text}", soft_wrap=True, markup=False)
-    if refused:
-        raise RuleError(*refused)
-
-
-@app.command()
 def deployments(remote: _Remote = "origin") -> None:
     """Show on GitHub which release each environment verified: a deployment with a status for each.
 
     A deployment is made at a verdict on the release that main declares, and again after a rollback.
     """
     from gitops.cli.context import open_checkout
-    from gitops.forge.client import GitHub
     from gitops.forge.deployments import keep, of_state
+    from gitops.forge.github import GitHub
     from gitops.release.state import ReleaseState
 
     repository, remote = open_checkout(remote)
@@ -128,8 +70,8 @@ def dependencies(
     """Open the pull request with a new requirements.lock, or bring the open one up to date."""
     from gitops.cli.context import open_checkout
     from gitops.errors import GitopsError
-    from gitops.forge.client import GitHub
     from gitops.forge.dependencies import propose
+    from gitops.forge.github import GitHub
     from gitops.release.state import ReleaseState
 
     repository, remote = open_checkout(remote)
@@ -140,32 +82,6 @@ def dependencies(
     github = GitHub.from_environ(repository.remote_url(remote))
     done = propose(github, ReleaseState.fetch(repository, remote), remote, content)
     _OUT.print(f"requirements.lock: {done}", soft_wrap=True, markup=False)
-
-
-@app.command()
-def candidate(
-    branch: Annotated[
-        str, typer.Argument(metavar="BRANCH", help="The branch that a training pushed.", show_default=False)
-    ],
-    remote: _Remote = "origin",
-) -> None:
-    """Open the pull request of a candidate, or bring the open one up to date.
-
-    Its description has the facts of the training. Whether it may be merged is for the report, which is made
-    again when main or the candidate changes.
-    """
-    from gitops.cli.context import open_checkout
-    from gitops.forge.candidates import describe
-    from gitops.forge.client import GitHub
-    from gitops.forge.pull_request import keep
-    from gitops.release.state import ReleaseState
-
-    repository, remote = open_checkout(remote)
-    state = ReleaseState.fetch(repository, remote)
-    commit = repository.commit_info(repository.branch_ref(remote, branch))
-    github = GitHub.from_environ(repository.remote_url(remote))
-    kept, done = keep(github, branch, commit.subject, describe(state, commit.id))
-    _OUT.print(f"{branch}: {done}, {kept.url}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -182,8 +98,8 @@ def run(
     merge queue has no number. All of it comes from GitHub, never from the output of the run.
     """
     from gitops import atomic
-    from gitops.forge.client import GitHub
-    from gitops.forge.pull_request import head_of_run, jobs_of_run
+    from gitops.forge.github import GitHub
+    from gitops.forge.runs import head_of_run, jobs_of_run
     from gitops.promotion.jobs import dump
 
     github = GitHub.from_environ()
@@ -228,7 +144,7 @@ def rulesets(
     Rulesets with other names stay as they are. Exits with status 1 if CODEOWNERS names a user whom GitHub
     does not know, since GitHub would then ask nobody for approval.
     """
-    from gitops.forge.client import GitHub
+    from gitops.forge.github import GitHub
     from gitops.forge.ruleset import PROMOTIONS, apply, load, unknown_owners, with_app
     from gitops.git.repository import Repository
 
@@ -359,7 +275,7 @@ def make_app(
 
 
 def _github(name: str, remote: str) -> "GitHub":
-    from gitops.forge.client import GitHub
+    from gitops.forge.github import GitHub
     from gitops.git.repository import Repository
 
     repository = Repository.find()

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from gitops.errors import ForgeError
-from gitops.forge.client import GitHub
+from gitops.forge.github import GitHub
 
 _PAGE = """<!doctype html><meta charset="utf-8"><title>Visage</title>
 <form action="{action}" method="post"><input type="hidden" name="manifest" value="{manifest}">

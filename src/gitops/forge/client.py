@@ -1,13 +1,8 @@
-"""GitHub's REST API, as far as releases need it.
+"""A client for the REST API of a forge: one repository, with a token."""
 
-Where to ask and as whom comes from the variables that GitHub Actions gives every step, which a person can set
-too: GITHUB_TOKEN, GITHUB_REPOSITORY (`owner/name`), GITHUB_API_URL and GITHUB_SERVER_URL.
-"""
-
-import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -15,18 +10,16 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from gitops.errors import ForgeError
 from gitops.text.parse import is_mapping
 
-API = "https://api.github.com"
-_VERSION = "2022-11-28"
 _ATTEMPTS = 4
 _TIMEOUT = 30
 _LONGEST_WAIT = 60
 _MOST_PAGES = 100
 _MOST_CHUNKS = 128
-_NAME = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+")
+_NAME = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
 
 
 class AnswerError(ForgeError):
-    """GitHub refused a request."""
+    """A forge refused a request."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -34,61 +27,48 @@ class AnswerError(ForgeError):
 
 
 class _TryAgainError(Exception):
-    """GitHub is busy, or was not reached."""
+    """The forge is busy, or was not reached."""
 
     def __init__(self, message: str, seconds: float | None = None) -> None:
         super().__init__(message)
         self.seconds = seconds
 
 
-class GitHub:
-    """One repository on GitHub, with a token.
+class Client:
+    """One repository on a forge, with a token.
 
     Requests that fail for a moment (no connection, a status of 5xx, a rate limit) are sent again. That is
-    safe for requests that create something too: GitHub refuses a second pull request of one branch, and a
+    safe for requests that create something too: a forge refuses a second pull request of one branch, and a
     status of the same name takes the place of the one before.
 
     Raises:
-        ForgeError: from every method, with the request and GitHub's answer.
+        ForgeError: from every method, with the request and the answer.
 
     """
 
-    def __init__(self, repository: str, token: str, *, api: str = API, pause: float = 1) -> None:
+    forge: ClassVar[str]
+    """The name of the forge."""
+    variable: ClassVar[str]
+    """The environment variable of the token."""
+    how_to_get: ClassVar[str] = ""
+    scheme: ClassVar[str] = "Bearer"
+    page_size: ClassVar[tuple[str, int]] = ("per_page", 100)
+    """The parameter with the number of items of a page, and the most that the forge takes."""
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, repository: str, token: str, *, api: str, pause: float = 1) -> None:
         """`repository` is `owner/name`; `pause` is the first number of seconds between attempts."""
         if not _NAME.fullmatch(repository):
-            raise ForgeError(f"{repository}: not the name of a repository on GitHub; give owner/name")
+            raise ForgeError(f"{repository}: not the name of a repository on {self.forge}; give owner/name")
         self.repository = repository
         self._api = api.rstrip("/")
         self._pause = pause
         self._session = requests.Session()
-        self._session.headers.update(
-            {
-                "Accept": "application/vnd.github+json",
-                "Authorization": f"Bearer {token}",
-                "X-GitHub-Api-Version": _VERSION,
-            }
-        )
-
-    @classmethod
-    def from_environ(cls, remote_url: str = "", name: str = "") -> Self:
-        """Take token, repository and address from the environment; `name` and `remote_url` name it too."""
-        token = os.environ.get("GITHUB_TOKEN")
-        if not token:
-            raise ForgeError("GITHUB_TOKEN: not set; give a token, for instance that of gh auth token")
-        name = name or os.environ.get("GITHUB_REPOSITORY") or _name(remote_url)
-        if not name:
-            raise ForgeError(
-                "GITHUB_REPOSITORY: not set, and the git remote is not on GitHub; give owner/name"
-            )
-        return cls(name, token, api=os.environ.get("GITHUB_API_URL") or API)
+        self._session.headers.update({**self.headers, "Authorization": f"{self.scheme} {token}"})
 
     @property
     def owner(self) -> str:
         return self.repository.partition("/")[0]
-
-    def owner_is_user(self) -> bool:
-        """Return whether the repository belongs to a person, who has fewer settings than an organisation."""
-        return self.get("")["owner"]["type"] == "User"
 
     def get(self, path: str, **parameters: str | int) -> Any:
         """Return the JSON at `path`: relative to the repository, or to the API if it begins with a slash."""
@@ -96,12 +76,13 @@ class GitHub:
 
     def pages(self, path: str, **parameters: str | int) -> Iterator[dict[str, Any]]:
         """Return the items of a list, page after page."""
+        name, size = self.page_size
         for page in range(1, _MOST_PAGES + 1):
-            items = self.get(path, **parameters, per_page=100, page=page)
+            items = self.get(path, **parameters, page=page, **{name: size})
             yield from items
-            if len(items) < 100:
+            if len(items) < size:
                 return
-        raise ForgeError(f"GET {path}: more than {100 * _MOST_PAGES} items")
+        raise ForgeError(f"GET {path}: more than {size * _MOST_PAGES} items")
 
     def text(self, path: str) -> str:
         """Return the text at `path`, as far as it is not longer than a log that anybody reads."""
@@ -161,7 +142,7 @@ class GitHub:
         body: Mapping[str, Any] | None,
         stream: bool,
     ) -> requests.Response:
-        what = f"GitHub: {method} {path}"
+        what = f"{self.forge}: {method} {path}"
         url = self._url(path)
         try:
             answer = self._session.request(
@@ -185,20 +166,13 @@ class GitHub:
             after = answer.headers.get("retry-after", "")
             raise _TryAgainError(message, float(after) if after.isdecimal() else None)
         if answer.status_code in (401, 403, 404):
-            message += "; does GITHUB_TOKEN have the permission for that?"
+            message += f"; does {self.variable} have the permission for that?"
         raise AnswerError(message, answer.status_code)
 
 
 def _content(answer: requests.Response) -> Any:
     """Return the JSON of an answer; None if it has no content."""
     return answer.json() if answer.content else None
-
-
-def _name(url: str) -> str:
-    server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
-    host = re.escape(server.partition("://")[2])
-    match = re.fullmatch(rf"(?:\w+://(?:[^@/]*@)?{host}/|(?:[^@/]*@)?{host}:)([^/]+/[^/]+?)(?:\.git)?/?", url)
-    return match[1] if match else ""
 
 
 def _said(answer: requests.Response) -> str:

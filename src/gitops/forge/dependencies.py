@@ -3,8 +3,7 @@
 import re
 
 from gitops.errors import ForgeError
-from gitops.forge import pull_request
-from gitops.forge.client import GitHub
+from gitops.forge.interface import Forge
 from gitops.release.state import ReleaseState
 
 LOCK = "requirements.lock"
@@ -40,7 +39,7 @@ def check(content: bytes) -> None:
             )
 
 
-def propose(github: GitHub, state: ReleaseState, remote: str, content: bytes) -> str:
+def propose(forge: Forge, state: ReleaseState, remote: str, content: bytes) -> str:
     """Open or update the pull request with a new lock, or close it if main has the same.
 
     Returns:
@@ -51,8 +50,8 @@ def propose(github: GitHub, state: ReleaseState, remote: str, content: bytes) ->
     repository = state.repository
     before = repository.read(state.tip, LOCK) or b""
     if content == before:
-        if present := pull_request.find(github, BRANCH):
-            pull_request.close(github, present, "main has these versions already.")
+        if present := forge.find(BRANCH):
+            forge.close(present, "main has these versions already.")
         return "up to date"
     reference = f"refs/heads/{BRANCH}"
     known = repository.remote_refs(remote, reference).get(reference)
@@ -71,7 +70,7 @@ def propose(github: GitHub, state: ReleaseState, remote: str, content: bytes) ->
         if old.get(name) != new.get(name)
     ]
     body = _BODY + "\n".join(rows) + "\n"
-    kept, done = pull_request.keep(github, BRANCH, "Update the locked packages", body)
+    kept, done = forge.keep(BRANCH, "Update the locked packages", body)
     return f"{done}, {kept.url}"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from gitops.forge.client import GitHub
+from gitops.forge.github import GitHub
 from gitops.release.state import ReleaseState
 
 

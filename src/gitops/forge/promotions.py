@@ -13,8 +13,7 @@ from gitops.diff.diff import compare
 from gitops.dvc import provenance
 from gitops.errors import CalendarError, NothingToDoError, RuleError, SettingsError
 from gitops.findings import Finding
-from gitops.forge import pull_request
-from gitops.forge.client import GitHub
+from gitops.forge.interface import Forge
 from gitops.promotion.proposals import Proposal, awaited, due, promote, push
 from gitops.promotion.rules import NO_EVIDENCE, Evidence
 from gitops.release import file as release_file
@@ -121,20 +120,20 @@ def anything_due(state: ReleaseState, remote: str, statuses: Iterable[PromotionS
     )
 
 
-def apply(github: GitHub, state: ReleaseState, remote: str, status: PromotionStatus) -> PromotionStatus:
+def apply(forge: Forge, state: ReleaseState, remote: str, status: PromotionStatus) -> PromotionStatus:
     """Open, update or close the pull request of an environment, and return the status with the result."""
     branch = f"promote/{status.environment}"
     if status.proposal is not None:
         push(state, remote, status.proposal)
         at = instructions.meeting(state.repository.remote_url(remote))
-        kept, done = pull_request.keep(github, branch, status.text, describe(state, status.proposal, at))
+        kept, done = forge.keep(branch, status.text, describe(state, status.proposal, at))
         return replace(status, text=f"{status.text}: {done}, {kept.url}")
-    present = pull_request.find(github, branch)
+    present = forge.find(branch)
     if present is None:
         return status
     if status.state == "over":
         why = f"Nothing to promote into {status.environment} any more: {plain(status.text)}."
-        pull_request.close(github, present, why)
+        forge.close(present, why)
         return replace(status, text=f"{status.text}; closed {present.url}")
     return replace(status, text=f"{status.text}; still open: {present.url}")
 

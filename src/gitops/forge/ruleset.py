@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gitops.errors import ForgeError
 from gitops.findings import Finding
-from gitops.forge.client import GitHub
+from gitops.forge.client import Client
 from gitops.text.parse import is_mapping, is_sequence
 
 PROMOTIONS = "promotions"
@@ -127,7 +127,7 @@ def _not_strict(rule: Rule) -> Rule:
     return rule.model_copy(update={"parameters": parameters})
 
 
-def apply(github: GitHub, wanted: list[Ruleset], *, dry: bool = False) -> Iterator[tuple[str, str]]:
+def apply(github: Client, wanted: list[Ruleset], *, dry: bool = False) -> Iterator[tuple[str, str]]:
     """Update GitHub's rulesets to `wanted`, and yield the name and the result of each.
 
     A ruleset with another name stays as it is. With `dry` nothing is changed.
@@ -151,7 +151,7 @@ def apply(github: GitHub, wanted: list[Ruleset], *, dry: bool = False) -> Iterat
         yield ruleset.name, "different" if dry else "changed"
 
 
-def unknown_owners(github: GitHub) -> list[Finding]:
+def unknown_owners(github: Client) -> list[Finding]:
     """Return the errors that GitHub finds in CODEOWNERS on the default branch. It ignores a wrong line.
 
     The ruleset of main asks for the approval of code owners, so a line that is ignored asks for nobody's.

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from gitops.errors import ForgeError
 from gitops.forge import ruleset
-from gitops.forge.client import AnswerError, GitHub
+from gitops.forge.client import AnswerError
+from gitops.forge.github import GitHub
 from gitops.forge.ruleset import Ruleset, covers
 from gitops.release.environments import Environments
 from gitops.release.keys import PrivateKey

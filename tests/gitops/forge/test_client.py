@@ -1,7 +1,7 @@
 import pytest
 
 from gitops.errors import ForgeError
-from gitops.forge.client import GitHub
+from gitops.forge.github import GitHub
 from tests.support.forge import NAME, Forge
 from tests.support.forge_server import client
 

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gitops.cli import app
-from gitops.forge.client import GitHub
+from gitops.forge.github import GitHub
 from gitops.forge.promotions import PromotionStatus, apply, plan
 from tests.support.figures import model_files
 from tests.support.forge import NAME, Forge

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from gitops.cli import app
 from gitops.errors import ForgeError
-from gitops.forge.pull_request import JOBS
+from gitops.forge.interface import JOBS
 from gitops.forge.ruleset import Ruleset, apply, load, unknown_owners, with_app
 from gitops.release.verdicts import REJECTED, VERIFIED
 from tests.support.forge import NAME, Forge

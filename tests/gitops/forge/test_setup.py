@@ -11,7 +11,7 @@ from gitops.cli import app
 from gitops.errors import ForgeError
 from gitops.forge import setup
 from gitops.forge.app import create
-from gitops.forge.client import GitHub
+from gitops.forge.github import GitHub
 from gitops.forge.ruleset import load
 from tests.support.forge import NAME, Forge
 from tests.support.forge_server import client
