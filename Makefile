@@ -18,7 +18,7 @@ unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup setup-gitops setup-gates hooks up down clean status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint audit lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
+.PHONY: help setup setup-gitops setup-gates setup-documents hooks up down clean status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint lint-documents audit audit-packages lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -27,10 +27,11 @@ setup: .venv/.installed .venv/dvc-site-cache ## Make .venv from the lock, with a
 
 DISTRIBUTIONS := $(wildcard src/*/pyproject.toml)
 # In a .venv that has everything, less is there too.
-LESS := $(if $(wildcard .venv/.installed),,$(filter setup-gitops setup-gates,$(MAKECMDGOALS)))
+LESS := $(if $(wildcard .venv/.installed),,$(filter setup-gitops setup-gates setup-documents,$(MAKECMDGOALS:lint-documents=setup-documents)))
 STAMP := .venv/.$(or $(firstword $(LESS)),installed)
 
 setup-gitops: $(STAMP) .venv/dvc-site-cache ## Make .venv with only gitops, in seconds: no Airflow, no PyTorch
+setup-documents: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops and the checks of documents: no Airflow, no PyTorch
 setup-gates: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops and the libraries that compare models: no Airflow, no PyTorch
 
 define make_venv
@@ -49,9 +50,9 @@ endef
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(DISTRIBUTIONS:%/pyproject.toml=--editable %)
 	@touch $@
 
-.venv/.setup-gitops .venv/.setup-gates: infra/uv.txt requirements.lock pyproject.toml $(DISTRIBUTIONS)
+.venv/.setup-gitops .venv/.setup-gates .venv/.setup-documents: infra/uv.txt requirements.lock pyproject.toml $(DISTRIBUTIONS)
 	$(make_venv)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints requirements.lock --editable 'src/gitops[s3]' $(if $(filter %-gates,$@),--editable src/face_attributes)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints requirements.lock --editable 'src/gitops[s3]' $(if $(filter %-gates,$@),--editable src/face_attributes) $(if $(filter %-documents,$@),--group documents)
 	@touch $@
 
 # By default DVC keeps this cache where every user of the machine may write, and unpickles the files in it.
@@ -126,11 +127,19 @@ docs: setup ## Build the documentation into site/; fails on a broken link
 lint: setup ## Run the hooks of pre-commit over every file
 	@$(BIN)/pre-commit run --all-files --show-diff-on-failure
 
+# The hook `docs` runs more of these tests, which need Airflow and the model code.
+lint-documents: setup-documents ## Run the hooks over the documents, metrics and release files that a branch changes (BASE=origin/main)
+	@SKIP=docs $(BIN)/pre-commit run --from-ref $(or $(BASE),origin/main) --to-ref HEAD --show-diff-on-failure
+	@$(BIN)/zensical build --strict --clean
+	@$(BIN)/python -m pytest --quiet -p no:cacheprovider $(patsubst %,tests/docs/test_%.py,instructions links settings threat_model twins)
+
 PIP_AUDIT_VERSION := 2.10.1
 
-audit: setup ## Check locked packages and pinned actions for known vulnerabilities (needs the internet)
-	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip --strict
+audit: setup audit-packages ## Check locked packages and pinned actions for known vulnerabilities (needs the internet)
 	$(BIN)/zizmor --quiet --persona=auditor .github
+
+audit-packages: ## Check locked packages alone, with the uv that make setup-gitops installs
+	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip --strict
 
 SYSTEM_PACKAGES := chromium chromium-driver npm openssh-client postgresql redis-server
 

@@ -26,6 +26,7 @@ USED = {
     "/actions/runs/{run_id}/artifacts": "get",
     "/actions/runs/{run_id}/jobs": "get",
     "/actions/variables": "get",
+    "/attestations": "post",
     "/automated-security-fixes": "get put",
     "/code-scanning/default-setup": "get patch",
     "/commits/{ref}/check-runs": "get",

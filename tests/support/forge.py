@@ -156,6 +156,7 @@ class Forge:
         self.policies: dict[str, list[dict[str, Any]]] = {}
         self.deployments: list[dict[str, Any]] = []
         self.reviews: dict[int, list[dict[str, Any]]] = {}
+        self.attestations: list[dict[str, Any]] = []
         self.broken: Callable[[Request], int | None] = lambda request: None
         """A status for a request that is to fail."""
         self.url = ""
@@ -494,6 +495,10 @@ class Forge:
         self._deployment(number)["statuses"].append(_body(request))
         return 201, {}
 
+    def _post_attestation(self, request: Request, token: Token) -> tuple[int, Any]:
+        self.attestations.append(_body(request)["bundle"]["dsseEnvelope"])
+        return 201, {"id": self.number()}
+
     _routes: tuple[tuple[str, str, str, Callable[..., tuple[int, Any]]], ...] = (
         ("GET", r"pulls", "pull-requests", _list_pulls),
         ("POST", r"pulls", "pull-requests", _post_pull),
@@ -511,6 +516,7 @@ class Forge:
         ("GET", r"actions/runs/(\d+)/artifacts", "actions", _list_artifacts),
         ("GET", r"actions/artifacts/(\d+)/zip", "actions", _get_artifact),
         ("POST", r"actions/runs/(\d+)/artifacts/([\w-]+)", "actions", _post_artifact),
+        ("POST", r"attestations", "attestations", _post_attestation),
         ("GET", r"rulesets", "contents|administration", _list_rulesets),
         ("GET", r"rulesets/(\d+)", "contents|administration", _get_ruleset),
         ("POST", r"rulesets", "administration", _put_ruleset),

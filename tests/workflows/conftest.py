@@ -148,10 +148,19 @@ class World:
         while self.forge.events:
             event = self.forge.events.pop(0)
             for workflow in self.workflows:
-                if workflow.starts(event) and (not only or workflow.name in only):
+                wanted = not only or workflow.name in only
+                if wanted and workflow.starts(event) and self._touches(workflow, event):
                     run = self.start(workflow, event)
                     conclusions[workflow.name] = run.execute(self.commands, self.caches, VARIABLES, SECRETS)
         return conclusions
+
+    def _touches(self, workflow: Workflow, event: Event) -> bool:
+        """Return whether a push changes one of the files that a workflow is started by."""
+        paths = (workflow.on.get("push") or {}).get("paths") if event.name == "push" else None
+        if not paths:
+            return True
+        changed = self.forge.repository.changed(event.payload["before"], event.sha)
+        return not set(paths).isdisjoint(changed)
 
     def last(self, name: str) -> Run:
         return next(run for run in reversed(self.runs) if run.workflow.name == name)

@@ -23,7 +23,8 @@ def test_a_code_pull_request(world: World) -> None:
     assert done == {"pull request": "success", "verdict": "success"}, world.log("pull request")
 
     checks = world.checks()
-    assert checks == dict.fromkeys(("scope", "lint", "test", "dags", "train"), "success")
+    ran = dict.fromkeys(("scope", "lint", "test", "dags", "train"), "success")
+    assert checks == ran | {"review": "skipped"}
     (report,) = comments(world, pull.number)
     assert report.startswith("**`better` can be merged into main. It changes: Code (1).**")
     assert "On the same small data" in report
@@ -62,6 +63,11 @@ def test_a_job_that_fails_is_what_the_verdict_and_the_report_say(world: World) -
     pull = forge.open_pull("broken", "Break")
     assert world.happen() == {"pull request": "failure", "verdict": "failure"}
     assert world.checks("verdict") == {"judge": "failure", "comment": "success"}
+    # The reviewer sees it beside the file, too.
+    shown = (
+        "::error file=tests/test_x.py,title=tests/test_x.py%3A%3Atest_y::boom; run in a checkout: make test"
+    )
+    assert shown in world.log("pull request")
     assert "refused: job test: ended with failure: tests/test_x.py::test_y: boom" in world.log("verdict")
     states = {one["context"]: one["state"] for one in forge.statuses}
     assert states == {"verdict": "failure", "report": "success"}
@@ -90,7 +96,7 @@ def test_a_branch_that_rewrites_the_judge_is_judged_by_main(world: World) -> Non
     event = forge.events.pop()
     run = world.start(world.workflow("pull request"), event)
     # Whatever its own jobs do, they say that all is well.
-    named = ("scope", "lint", "test", "dags", "train")
+    named = ("scope", "lint", "review", "test", "dags", "train")
     for name in named:
         run.add_job(name, "success")
     forge.artifacts[1] = {"run": run.number, "name": "trial", "content": EMPTY_ZIP}

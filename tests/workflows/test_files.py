@@ -42,6 +42,7 @@ def lines() -> list[tuple[str, str]]:
 
 
 WRITES = {
+    "model.attest": {"attestations", "id-token"},
     "promote.promote": {"deployments", "id-token"},
     "verdict.judge": {"id-token"},
     "verdict.comment": {"pull-requests", "statuses"},
@@ -75,6 +76,8 @@ def test_a_step_is_one_command_that_a_person_can_run_too(where: str, line: str) 
 def _resolves(words: list[str]) -> None:
     """Hold the words against what the command line takes, without running it."""
     command: Any = typer.main.get_command(app)
+    if words[:2] == ["annotate", "--"]:
+        assert re.search(rf"^{words[3]}: .*## ", (ROOT / "Makefile").read_text(), re.MULTILINE), words
     while hasattr(command, "commands"):
         assert words[0] in command.commands, words
         command = command.commands[words.pop(0)]
@@ -133,7 +136,7 @@ def test_a_job_with_a_secret_runs_the_code_of_main_alone() -> None:
                 used = step.get("uses", "").partition("@")[0]
                 assert not used.startswith("actions/cache"), f"{path.stem}.{name}"
                 assert used != "actions/download-artifact" or step["with"]["name"] in ("trial", "lock")
-    assert asked == {"candidate", "dependencies", "promote", "verdict"}
+    assert asked == {"candidate", "dependencies", "model", "promote", "verdict"}
     assert not asked & FOREIGN
 
 

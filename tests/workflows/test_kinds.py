@@ -13,6 +13,7 @@ from tests.support.lab import PIPELINE
 from tests.workflows.conftest import CODE, ROOT, World
 
 ALL = frozenset({"test", "dags", "train"})
+LOCK = ALL | {"review"}
 DAGS = frozenset({"test", "dags"})
 TEST = frozenset({"test"})
 NONE = frozenset[str]()
@@ -30,7 +31,7 @@ class Kind:
 
     Attributes:
         name: Its name.
-        jobs: The jobs that run beside scope and lint.
+        jobs: The jobs that run beside scope; beside any, lint runs too.
         files: The change.
         branch: The branch that it comes from.
         fork: The repository that it comes from.
@@ -54,18 +55,25 @@ KINDS = [
     Kind("DAG", DAGS, {"dags/new.py": b"\n"}),
     Kind("model", ALL, {CODE: b"ACCURACY = 0.75\n"}),
     Kind("data", ALL, {"data/labelled/batch.dvc": POINTER}),
-    Kind("dependency", ALL, edited("requirements.lock", new=b"# nothing\n")),
+    Kind("dependency", LOCK, edited("requirements.lock", new=b"# nothing\n")),
     Kind("settings", DAGS, edited("environments/dev/settings.env")),
     Kind("infrastructure", TEST, edited("infra/compose/services.yml")),
     Kind("gitops", DAGS, edited(CODE_OF_GITOPS)),
     Kind("fork", NONE, {"docs/news.md": b"News.\n"}, "main", fork="stranger/visage"),
     Kind(
         "Dependabot",
-        TEST,
+        TEST | {"review"},
         edited(".github/workflows/scheduled.yml"),
         "dependabot/github_actions/actions-1",
     ),
     Kind("candidate", NONE, model_files("first", 0.9), "candidate/manual-1", models=True),
+    Kind(
+        "candidate after drift",
+        NONE,
+        model_files("first", 0.9) | {"data/labelled/batch.parquet.dvc": POINTER},
+        "candidate/drift-1",
+        models=True,
+    ),
 ]
 IN_MAKE_TEST = {"documentation", "candidate"}
 
@@ -102,7 +110,9 @@ def judged(world: World, commit: str, jobs: frozenset[str], *, models: bool) -> 
 def held(world: World, commit: str, jobs: frozenset[str], *, models: bool) -> None:
     """Hold the last run of the checks against the table."""
     ran = {name for name, result in world.checks().items() if result == "success"}
-    assert ran == {"scope", "lint", *jobs}
+    assert ran == {"scope", *jobs, *(["lint"] if jobs else [])}
+    light = world.last("pull request").results["scope"].steps.get("Lint documents, metrics and release files")
+    assert (light == "success") is (not jobs)
     assert world.forge.checks[(commit, "verdict")] == "success"
     steps = world.last("verdict").results["judge"].steps
     assert (steps.get("Install the libraries that compare models") == "success") is models

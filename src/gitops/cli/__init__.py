@@ -21,7 +21,7 @@ _PANELS = {
     "Train": (train.train,),
     "Move a release": (releases.promote, releases.rollback, releases.hold, releases.unhold, releases.merge),
     "Take over": (adopt.adopt,),
-    "Check a change": (review.check, review.scope, review.trial, review.report),
+    "Check a change": (review.check, review.scope, review.trial, review.report, review.annotate),
 }
 
 

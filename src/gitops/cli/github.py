@@ -114,6 +114,37 @@ def run(
 
 
 @app.command()
+def attestation(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write the statement there.", show_default=False)],
+    head: Annotated[str, typer.Option(metavar="COMMIT", help="A commit of main with a model.")] = "HEAD",
+) -> None:
+    """Write the statement about the model of a release that GitHub signs, and print `digest=sha256:...`.
+
+    The model is fetched from the DVC remote, and compared with the digests that the release records. Where no
+    DVC remote is configured, there is nothing to compare, so this prints no digest.
+    """
+    import json
+
+    from gitops import atomic
+    from gitops.dvc.lockfile import Lock
+    from gitops.dvc.remote import Storage
+    from gitops.git.repository import Repository
+    from gitops.model.attestation import attest
+
+    repository = Repository.find()
+    commit = repository.resolve(head)
+    presence = Storage(repository.path, optional=True).presence(Lock.load(repository, commit))
+    if presence.finding:
+        raise RuleError(presence.finding)
+    if not presence.checked:
+        _ERR.print("no DVC remote is configured: the model is not attested")
+        return
+    made = attest(repository, commit, repository.path / ".visage" / "models")
+    atomic.write(out, json.dumps(made.predicate), mode=0o644)
+    print(f"digest=sha256:{made.digest}")
+
+
+@app.command()
 def identity(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Write the token there.", show_default=False)],
     audience: Annotated[str, typer.Option(metavar="NAME", help="Who takes it.")] = "sts.amazonaws.com",

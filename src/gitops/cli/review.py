@@ -75,6 +75,40 @@ def check(
         OUT.print(f"Note: {line}", soft_wrap=True, markup=False, style="yellow")
 
 
+def annotate(
+    command: Annotated[
+        list[str], typer.Argument(metavar="-- COMMAND ...", help="The command to run.", show_default=False)
+    ],
+) -> None:
+    """Run a check, such as `make lint`, and name its faults at their files and lines.
+
+    Prints the output of the command, and at its end a line `::error file=...` for each fault, which GitHub
+    shows beside the line in a pull request. Exits with the status of the command.
+    """
+    import shlex
+    import subprocess
+
+    from gitops.promotion.jobs import annotations
+
+    shown = shlex.join(command)
+    output: list[str] = []
+    try:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+    except OSError as error:
+        raise GitopsError(f"{shown}: {error.strerror}") from error
+    with process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            output.append(line)
+    if process.returncode:
+        here = "".join(output).replace(f"{Path.cwd()}/", "")
+        for line in annotations(here, f"run in a checkout: {shown}"):
+            print(line)
+        raise typer.Exit(process.returncode)
+
+
 def scope(base: Base = "main", head: Head = "HEAD", remote: Remote = None) -> None:
     """Print which checks a branch needs, by the files that it changes. A change of documents trains nothing.
 

@@ -11,6 +11,7 @@ that waits for a remote can be ended.
 # DVC has no types.
 # pyright: reportMissingTypeStubs=false
 
+import hashlib
 import json
 import os
 import subprocess
@@ -33,15 +34,19 @@ from gitops.paths import MODEL
 
 _ATTEMPTS = 3
 _TIMEOUT = 60
+_LONGEST_READ = 200_000_000
+"""Bytes: the content of a larger object is not compared. A model has a few million."""
 
 
 class Answer(BaseModel):
-    """The answer of the remote: whether it has an object, and its size, or that there is no remote."""
+    """The answer of the remote: whether it has an object, and which, or that there is no remote."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     state: Literal["there", "missing", "no remote", "unreachable"]
     size: int | None = None
+    md5: str | None = None
+    """The digest of the content, if it was read."""
     detail: str = ""
 
 
@@ -103,6 +108,11 @@ class Storage:
         if file.size is not None and answer.size not in (None, file.size):
             return _absent(
                 f"{what} is damaged on the DVC remote: {answer.size} bytes, dvc.lock records {file.size}",
+                f"remove it there and {again}",
+            )
+        if answer.md5 not in (None, file.md5):
+            return _absent(
+                f"{what} is damaged on the DVC remote: its content has the MD5 digest {answer.md5[:12]}",
                 f"remove it there and {again}",
             )
         return Presence()
@@ -225,15 +235,21 @@ def _look(folder: str, md5: str, target: str | None = None, *, former: bool = Fa
         files = kind(**options)
         path = files.join(root, "files", "md5", md5[:2], md5[2:])
         info = files.info(path)
+        size: Any = info.get("size")
+        size = size if isinstance(size, int) else None
+        digest = None
         if target is not None:
             files.get(path, target)
+        elif size is not None and size <= _LONGEST_READ:
+            # An object of the right name and size may still have another content.
+            with files.open(path, "rb") as content:
+                digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except FileNotFoundError:
         return Answer(state="missing")
     except Exception as error:  # whatever a storage's own library raises
         text = " ".join(str(error).split())
         return Answer(state="unreachable", detail=text[:300] or type(error).__name__)
-    size = info.get("size")
-    return Answer(state="there", size=size if isinstance(size, int) else None)
+    return Answer(state="there", size=size, md5=digest)
 
 
 if __name__ == "__main__":

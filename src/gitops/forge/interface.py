@@ -14,7 +14,7 @@ from gitops.promotion.jobs import Job
 VERDICT = "verdict"
 """The status that shows whether a commit may be merged, and which branch rules ask for."""
 
-JOBS = ("scope", "lint", "test", "dags", "train")
+JOBS = ("scope", "lint", "review", "test", "dags", "train")
 """The jobs that check a pull request, each of which has to report."""
 
 Done = Literal["opened", "updated", "left as it is"]

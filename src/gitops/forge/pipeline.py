@@ -24,7 +24,12 @@ RUNNER = "docker"
 
 _HEAD = "${{ github.event.pull_request.head.sha }}"
 _SETUP = "$/.github/actions/setup"
-_WITHOUT = ("actions/cache/", "actions/upload-artifact@", "actions/create-github-app-token@")
+_WITHOUT = (
+    "actions/cache/",
+    "actions/create-github-app-token@",
+    "actions/dependency-review-action@",
+    "actions/upload-artifact@",
+)
 _EVERY = "*/10 * * * *"
 _NOTE = "# Generated from {source} by: gitops forge pipeline. Edit that file, and run the command again.\n"
 
@@ -105,9 +110,11 @@ def _steps(
         if uses.startswith(_WITHOUT):
             continue
         if uses == _SETUP:
-            yield {"uses": _at_github(python["uses"]), "with": dict(python["with"])}
+            only = {"if": step["if"]} if "if" in step else {}
+            if not only:  # a later step of the same job has it
+                yield {"uses": _at_github(python["uses"]), "with": dict(python["with"])}
             made_by = target or step.get("with", {}).get("target", "setup")
-            yield {"name": "Make .venv", "run": f"make {made_by}"}
+            yield {"name": "Make .venv", **only, "run": f"make {made_by}"}
             continue
         made = {key: _without_queue(value) for key, value in step.items()}
         yield {**made, "uses": _at_github(uses)} if uses else made

@@ -10,6 +10,8 @@ from gitops.errors import GitopsError
 from gitops.text.markdown import one_line
 
 _MOST_REASONS = 5
+# GitHub shows no more of one step.
+_MOST_ANNOTATIONS = 10
 _LONGEST_REASON = 200
 _TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z ")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -17,7 +19,7 @@ _HOOK = re.compile(r"^(\S.*?)\.{3,}(?:\([^)]*\))?(Passed|Failed|Skipped)$")
 _PLACE = re.compile(r"(?<![\w/.-])([\w.-][\w./-]*\.?[\w-]+:\d+)\b")
 _TEST = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - (.*))?$")
 _REFUSED = re.compile(r"^(?:refused|gitops|make): (.+)$")
-_ENDED = re.compile(r"^##\[error\]|^exit status \d+$|^Process completed with exit code")
+_ENDED = re.compile(r"^##\[error\]|^::error |^exit status \d+$|^Process completed with exit code")
 
 
 class Job(BaseModel):
@@ -76,21 +78,64 @@ def reasons(log: str) -> tuple[str, ...]:
     return (*short[:_MOST_REASONS], *more)
 
 
-def _hooks(lines: list[str]) -> Iterator[str]:
-    """Yield each hook of pre-commit that failed, with the first place that it names."""
-    failed = ""
+def annotations(log: str, remedy: str) -> tuple[str, ...]:
+    """Return the faults of a log as commands that GitHub Actions and Forgejo show at the lines of files.
+
+    Args:
+        log: The output of `make lint` or of pytest.
+        remedy: The next action of the reader.
+
+    """
+    lines = [_COLOUR.sub("", line).rstrip() for line in log.splitlines()]
+    found = [
+        _annotation(hook, f"{text or hook}; {remedy}", *place.rsplit(":", 1))
+        for hook, place, text in _places(lines)
+    ]
+    found += [
+        _annotation(match[1], f"{match[2] or match[1]}; {remedy}", match[1].partition("::")[0])
+        for line in lines
+        if (match := _TEST.match(line))
+    ]
+    return tuple(dict.fromkeys(found))[:_MOST_ANNOTATIONS]
+
+
+def _annotation(title: str, text: str, path: str = "", number: str = "") -> str:
+    place = {"file": path, "line": number, "title": one_line(title, longest=_LONGEST_REASON)}
+    shown = ",".join(f"{key}={_escaped(value, also=':,')}" for key, value in place.items() if value)
+    return f"::error {shown}::{_escaped(one_line(text, longest=_LONGEST_REASON))}"
+
+
+def _escaped(text: str, also: str = "") -> str:
+    return "".join(f"%{ord(letter):02X}" if letter in f"%\r\n{also}" else letter for letter in text)
+
+
+def _places(lines: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield each place that a hook of pre-commit found a fault at, with its line of output.
+
+    A hook that names no place is yielded once, with two empty texts.
+    """
+    failed, places = "", 0
     for line in lines:
         if line.startswith("make: "):
             break
         if match := _HOOK.match(line):
-            if failed:
-                yield failed
-            failed = match[1] if match[2] == "Failed" else ""
+            if failed and not places:
+                yield failed, "", ""
+            failed, places = match[1] if match[2] == "Failed" else "", 0
         elif failed and (place := _PLACE.search(line)):
-            yield f"{failed}: {place[1]}"
-            failed = ""
-    if failed:
-        yield failed
+            places += 1
+            yield failed, place[1], line
+    if failed and not places:
+        yield failed, "", ""
+
+
+def _hooks(lines: list[str]) -> Iterator[str]:
+    """Yield each hook of pre-commit that failed, with the first place that it names."""
+    named: set[str] = set()
+    for hook, place, _ in _places(lines):
+        if hook not in named:
+            named.add(hook)
+            yield f"{hook}: {place}" if place else hook
 
 
 def _tests(lines: list[str]) -> Iterator[str]:

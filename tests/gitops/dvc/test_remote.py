@@ -67,6 +67,9 @@ def test_what_the_remote_does_not_hold(lab: Lab, dvc_remote: Path) -> None:
     assert "is damaged on the DVC remote: 5 bytes, dvc.lock records 14; remove it" in objection(
         lab, trained()
     )
+    # Zeros of the right length under the right name
+    file.write_bytes(bytes(len(CONTENT)))
+    assert "is damaged on the DVC remote: its content has the MD5 digest " in objection(lab, trained())
     file.write_bytes(CONTENT)
     assert objection(lab, trained()) == ""
 

@@ -1,11 +1,14 @@
 """Why a job failed, from its log."""
 
+import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from gitops.cli import app
 from gitops.errors import GitopsError
-from gitops.promotion.jobs import Job, dump, load, reasons
+from gitops.promotion.jobs import Job, annotations, dump, load, reasons
 
 HOOKS = """\
 2026-11-28T10:00:00.1234567Z ruff check...............................................................Passed
@@ -69,3 +72,30 @@ def test_another_file_is_refused(tmp_path: Path, content: str | None) -> None:
         file.write_text(content)
     with pytest.raises(GitopsError, match=r"jobs\.json: "):
         load(file)
+
+
+def test_each_fault_is_shown_at_its_line_with_the_hook_and_the_next_action() -> None:
+    log = re.sub(r"^\S+Z ", "", HOOKS + TESTS.replace("1 == 2", "1 == 2, 100%"), flags=re.MULTILINE)
+    assert annotations(log.replace("make: *** [Makefile:120: lint] Error 1\n", ""), "make lint") == (
+        "::error file=metrics/evaluation.json,line=4,title=no secrets::"
+        "Location: metrics/evaluation.json:4; make lint",
+        "::error file=metrics/export.json,line=3,title=no secrets::"
+        "Location: metrics/export.json:3; make lint",
+        "::error title=schemas::schemas; make lint",
+        "::error file=tests/test_a.py,title=tests/test_a.py%3A%3Atest_b[1]::"
+        "AssertionError: assert 1 == 2, 100%25; make lint",
+        "::error file=tests/test_c.py,title=tests/test_c.py::tests/test_c.py; make lint",
+    )
+    assert len(annotations("".join(f"FAILED tests/test_{n}.py - x\n" for n in range(99)), "x")) == 10
+
+
+def test_the_command_prints_the_output_the_faults_and_ends_as_the_check_does(tmp_path: Path) -> None:
+    check = tmp_path / "check"
+    check.write_text('echo "FAILED $PWD/tests/test_a.py::test_b - boom"; echo over >&2; exit 3')
+    done = CliRunner().invoke(app, ["annotate", "--", "sh", str(check)])
+    assert done.exit_code == 3
+    first, second, fault = done.output.splitlines()
+    assert (first.startswith("FAILED /"), second) == (True, "over")
+    assert fault.startswith("::error file=tests/test_a.py,title=tests/test_a.py%3A%3Atest_b::boom; run in a")
+    assert CliRunner().invoke(app, ["annotate", "--", "true"]).output == ""
+    assert "no-such-program: No such file" in CliRunner().invoke(app, ["annotate", "no-such-program"]).output
