@@ -83,6 +83,13 @@ class Trained:
         made.checkout.git("remote", "set-url", "origin", str(made.origin.path))
         return made
 
+    def copy_whole(self, folder: Path) -> "Trained":
+        """Copy data and models too, for a test that trains again."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        made = Trained(folder)
+        made.checkout.git("remote", "set-url", "origin", str(made.origin.path))
+        return made
+
     def merge(self, branch: str) -> str:
         """Merge a branch as `gitops merge` does, and check main out."""
         merge(self.checkout, "origin", branch)
@@ -144,38 +151,57 @@ def train(folder: Path) -> Trained:
     origin.git("config", "uploadpack.allowAnySHA1InWant", "true")
     origin.git("update-ref", BASE, base)
     checkout.git("remote", "set-url", "origin", str(origin.path))
-    with _dvc(folder):
+    with dvc(folder):
         batch = folder / "home" / "labelled" / BATCH
         batch.parent.mkdir(parents=True)
-        _call(["draw", str(batch), "--count", "20", "--seed", "7"])
-        pointer, commit = labelled.pointer(BATCH), base
-        model, program = "models/model.onnx", ["python", "-m", "face_attributes"]
-        options = ["--model", model, "--incumbent", model]
-        steps = (
-            (f"Append labelled batch {BATCH}", [*program, "append", str(batch)], [pointer], []),
-            ("Run every stage", ["dvc", "repro"], STAGES, [pointer]),
-            (
-                f"Compare with the incumbent on {BATCH}",
-                [*program, "compare", *options, "--batch", BATCH, "--out", drift_comparison.PATH],
-                [],
-                [model, "data/holdout.parquet"],
-            ),
-        )
-        place, home, branch = Origin(str(origin.path)), folder / "spaces", run_branch(RUN)
-        for message, command, made, needed in steps:
-            commit = run_command(
-                place, commit, command, branch=branch, home=home, message=message, data=made, needs=needed
-            )
-        assert propose(place, base, commit, run_id=RUN, home=home) == candidate_branch(RUN)
+        call(["draw", str(batch), "--count", "20", "--seed", "7"])
+        _propose(folder, base, RUN, BATCH)
     return Trained(folder)
 
 
+def train_again(trained: Trained, base: str, run: str, batch: str) -> str:
+    """Train a second time, from a commit of main, with a labelled batch; return the branch of the candidate.
+
+    The batch is in `home/labelled`, and `dvc` has to be entered.
+    """
+    return _propose(trained.folder, base, run, batch)
+
+
+def _propose(folder: Path, base: str, run: str, batch: str) -> str:
+    pointer, commit = labelled.pointer(batch), base
+    model, program = "models/model.onnx", ["python", "-m", "face_attributes"]
+    options = ["--model", model, "--incumbent", model]
+    steps = (
+        (
+            f"Append labelled batch {batch}",
+            [*program, "append", str(folder / "home" / "labelled" / batch)],
+            [pointer],
+            [],
+        ),
+        ("Run every stage", ["dvc", "repro"], STAGES, [pointer]),
+        (
+            f"Compare with the incumbent on {batch}",
+            [*program, "compare", *options, "--batch", batch, "--out", drift_comparison.PATH],
+            [],
+            [model, "data/holdout.parquet"],
+        ),
+    )
+    place, home, branch = Origin(str(folder / "origin.git")), folder / "spaces", run_branch(run)
+    for message, command, made, needed in steps:
+        commit = run_command(
+            place, commit, command, branch=branch, home=home, message=message, data=made, needs=needed
+        )
+    proposed = propose(place, base, commit, run_id=run, home=home)
+    assert proposed == candidate_branch(run)
+    return proposed
+
+
 @contextmanager
-def _dvc(folder: Path) -> Iterator[None]:
+def dvc(folder: Path) -> Iterator[None]:
     """Let DVC keep everything in `folder`, its remote too."""
-    (folder / "store").mkdir()
+    (folder / "store").mkdir(exist_ok=True)
     config = folder / "dvc" / "config"
-    config.parent.mkdir()
+    config.parent.mkdir(exist_ok=True)
     config.write_text(
         f"[core]\nremote = storage\nanalytics = false\n['remote \"storage\"']\nurl = {folder / 'store'}\n"
         f'[cache]\ndir = {folder / "cache"}\ntype = "hardlink,symlink"\n'
@@ -202,6 +228,6 @@ def _take_little(path: Path) -> None:
         yaml.dump(document, file)
 
 
-def _call(arguments: list[str]) -> None:
+def call(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "face_attributes", *arguments]
     subprocess.run(command, env=os.environ, check=True, timeout=300, capture_output=True)

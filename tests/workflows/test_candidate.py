@@ -1,11 +1,12 @@
 """The story of a candidate: a branch that a training pushed gets its pull request, and its verdict."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from tests.support.figures import model_files
-from tests.support.trained import Trained
+from tests.support.trained import Trained, call, dvc, train_again
 from tests.workflows.conftest import REAL_LINT, World
 
 
@@ -102,3 +103,42 @@ def test_a_candidate_as_a_training_makes_it_passes_the_lint_that_is_run_for_it(
     forge.open_pull("words", "Write")
     assert world.happen("pull request") == {"pull request": "success"}, world.log("pull request")
     assert world.checks()["lint"] == "success"
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.long
+def test_from_drifted_images_to_the_merged_candidate(
+    world: World, trained_once: Trained, tmp_path: Path
+) -> None:
+    """Dark photographs come in with their labels, a second training takes them up, and GitHub does the rest."""
+    forge, here = world.forge, trained_once.copy_whole(tmp_path / "trained")
+    first = here.merge(here.branch)
+    batch, run = "dev-2026-02-03", "drift__2026-02-04T00:00:00+00:00"
+    with dvc(here.folder):
+        folder = here.folder / "home" / "labelled" / batch
+        call(["draw", str(folder), "--count", "24", "--seed", "9", "--light", "0.45", "--noise", "12"])
+        branch = train_again(here, first, run, batch)
+    second = here.origin.resolve(f"refs/heads/{branch}")
+
+    def files(start: str, end: str) -> dict[str, bytes | None]:
+        return {name: here.origin.read(end, name) for name in here.origin.changed(start, end)}
+
+    # GitHub's main has the first model, as the merge of its candidate left it.
+    forge.push("refs/heads/main", world.commit(files(here.base, first), "Merge the first candidate"))
+    forge.events.clear()
+    world.replace("lint-documents", REAL_LINT.replace("make lint", "make lint-documents"))
+    message = here.origin.git("show", "--no-patch", "--format=%B", second)
+    commit = world.commit(files(first, second), message)
+    forge.push(f"refs/heads/{branch}", commit, actor="deploy key of dev")
+    done = world.happen()
+    ran = dict.fromkeys(("event", "candidate", "pull request", "verdict"), "success")
+    assert done == ran | {"promote": "skipped"}, world.log("pull request") + world.log("verdict")
+    assert {name for name, result in world.checks().items() if result == "success"} == {"scope"}
+    (pull,) = forge.pulls.values()
+    (comment,) = (forge.comments[one]["body"] for one in pull.comments)
+    assert comment.startswith(f"**`{branch}` can be merged into main. It changes")
+    assert batch in comment
+    assert "Data (" in pull.body
+    merge = forge.merge(pull.number, approved_by="somebody")
+    assert world.happen() == {"model": "success", "promote": "success"}, world.log("model")
+    assert forge.repository.read(merge, "dvc.lock") == here.origin.read(second, "dvc.lock")
