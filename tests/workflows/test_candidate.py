@@ -110,7 +110,7 @@ def test_a_candidate_as_a_training_makes_it_passes_the_lint_that_is_run_for_it(
 def test_from_drifted_images_to_the_merged_candidate(
     world: World, trained_once: Trained, tmp_path: Path
 ) -> None:
-    """Dark photographs come in with their labels, a second training takes them up, and GitHub does the rest."""
+    """Dark photographs come in with their labels, a second training takes them up, and the rest follows."""
     forge, here = world.forge, trained_once.copy_whole(tmp_path / "trained")
     first = here.merge(here.branch)
     batch, run = "dev-2026-02-03", "drift__2026-02-04T00:00:00+00:00"
