@@ -55,11 +55,16 @@ Path("plots/learning_curve.csv").write_text(
 
 # `make lint` itself, in the virtual environment of the tests. Left out are two hooks that run pytest on files
 # which this world has not.
-REAL_LINT = f"""rm -rf .venv
+_INSTALLED = f"""rm -rf .venv
 ln -s '{sys.prefix}' .venv
-mkdir benchmarks
 touch -d @0 infra/uv.txt requirements.lock pyproject.toml src/*/pyproject.toml
-SKIP=dags,docs PATH=/usr/local/bin:/usr/bin:/bin make lint
+export PATH=/usr/local/bin:/usr/bin:/bin
+"""
+REAL_LINT = f"""{_INSTALLED}mkdir benchmarks
+SKIP=dags,docs make lint
+"""
+REAL_LINT_DOCUMENTS = f"""{_INSTALLED}cp -r '{ROOT}/tests' '{ROOT}/benchmarks' .
+make lint-documents
 """
 COMMANDS = Path(__file__).with_name("commands")
 VARIABLES = {

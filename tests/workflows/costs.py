@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.support.forge import NAME, Forge
 from tests.support.forge_server import serve
-from tests.workflows.conftest import REAL_LINT, ROOT, World
+from tests.workflows.conftest import REAL_LINT_DOCUMENTS, ROOT, World
 from tests.workflows.test_kinds import KINDS, Kind
 
 TAKEN = {"lint": 90, "review": 20, "test": 700, "dags": 480, "train": 130}
@@ -63,7 +63,7 @@ def jobs(kind: Kind, folder: Path) -> Iterator[tuple[str, float, list[str]]]:
     """Run a kind under act; yield each job with its seconds and the targets that it sets up."""
     with serve(Forge(folder / "github")) as forge:
         world = World(forge, folder)
-        world.replace("lint-documents", REAL_LINT.replace("make lint", "make lint-documents"))
+        world.replace("lint-documents", REAL_LINT_DOCUMENTS)
         commit = world.commit(kind.files, f"Change: {kind.name}")
         if kind.fork == NAME:
             forge.push(f"refs/heads/{kind.branch}", commit)

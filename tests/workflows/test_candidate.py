@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.figures import model_files
 from tests.support.trained import Trained, call, dvc, train_again
-from tests.workflows.conftest import REAL_LINT, World
+from tests.workflows.conftest import REAL_LINT, REAL_LINT_DOCUMENTS, World
 
 
 def trained(world: World, name: str, accuracy: float, branch: str) -> str:
@@ -86,7 +86,7 @@ def test_a_candidate_as_a_training_makes_it_passes_the_lint_that_is_run_for_it(
 ) -> None:
     forge, origin, made = world.forge, trained_once.origin, trained_once.candidate
     world.replace("lint", REAL_LINT)
-    world.replace("lint-documents", REAL_LINT.replace("make lint", "make lint-documents"))
+    world.replace("lint-documents", REAL_LINT_DOCUMENTS)
     names = origin.changed(trained_once.base, made)
     commit = world.commit({name: origin.read(made, name) for name in names}, "Candidate")
     forge.push("refs/heads/candidate/manual-1", commit, actor="deploy key of dev")
@@ -126,7 +126,7 @@ def test_from_drifted_images_to_the_merged_candidate(
     # GitHub's main has the first model, as the merge of its candidate left it.
     forge.push("refs/heads/main", world.commit(files(here.base, first), "Merge the first candidate"))
     forge.events.clear()
-    world.replace("lint-documents", REAL_LINT.replace("make lint", "make lint-documents"))
+    world.replace("lint-documents", REAL_LINT_DOCUMENTS)
     message = here.origin.git("show", "--no-patch", "--format=%B", second)
     commit = world.commit(files(first, second), message)
     forge.push(f"refs/heads/{branch}", commit, actor="deploy key of dev")
