@@ -197,11 +197,17 @@ def inspect(*, commit: str, files: Sequence[str] = (), storage: bool = False) ->
         `storage_problem`: the reason why the DVC remote cannot be used, or "".
 
     """
+    from dataclasses import replace
+
     from gitops.airflow import task_context
     from gitops.dvc.run import storage_problem
     from gitops.git.workspace import workspace
 
-    with workspace(task_context.origin(), commit, task_context.workspaces()) as space:
+    origin = task_context.origin()
+    if not storage:
+        # No code of the commit runs, so it may be any commit. DVC would run with the commit's configuration.
+        origin = replace(origin, admit=None)
+    with workspace(origin, commit, task_context.workspaces()) as space:
         return {
             "files": {path: _text(space.repository.read(commit, path)) for path in files},
             "storage_problem": storage_problem(space.path) if storage else "",

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitops import tasks
+from gitops.airflow import task_context
 from gitops.dvc.provenance import pipeline
 from gitops.errors import RuleError
 from gitops.git.repository import Repository
@@ -17,6 +19,7 @@ from gitops.training import source as training_source
 from gitops.training.candidate import judge, propose
 from tests.support.figures import model_files
 from tests.support.lab import ROOT, Lab
+from visage_dags import labelled
 
 RELEASE = "a" * 40
 BATCH = "data/labelled/prod-2026-01-07.parquet.dvc"
@@ -160,6 +163,19 @@ def test_a_candidate_of_prod_is_based_on_its_release_and_merges_into_a_main_that
     assert lab.release("prod") == merged
     # The next run there has nothing new to learn
     assert prod.propose(result, "next") is None
+
+
+def test_a_training_of_prod_reads_the_batches_of_a_main_that_moved_on(
+    prod: Prod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs no code of main, so that main may have other code."""
+    prod.lab.land({"src/face_attributes/__init__.py": b"1\n", BATCH: b"outs: []\n"})
+    monkeypatch.setattr(task_context, "origin", lambda: prod.origin)
+    monkeypatch.setattr(task_context, "workspaces", lambda: prod.home)
+    main = tasks.branch_commit(branch="main")
+    assert labelled.present([prod.release, main], ["prod-2026-01-07", "other"]) == {"prod-2026-01-07"}
+    with pytest.raises(RuleError, match="and prod runs the code of its release alone"):
+        tasks.inspect(commit=main, storage=True)
 
 
 def test_a_result_with_other_code_is_neither_judged_nor_proposed(prod: Prod) -> None:
