@@ -34,15 +34,15 @@ INCOMING = Asset(name="incoming", uri="visage://incoming", watchers=[tasks.incom
 
 
 @task
-def find_batches() -> list[str]:
-    """Return the names of the batches that wait to be scored."""
+def find_batches() -> list[dict[str, str]]:
+    """Return the batches that wait to be scored; of a large one, its parts."""
     import logging
 
     from visage_dags import batches, context
 
     names = batches.waiting(context.home())
     logging.getLogger(__name__).info("%d batches wait: %s", len(names), ", ".join(names) or "none")
-    return names
+    return batches.parts(context.home(), names, tasks.setting(name="SCORING_PART_IMAGES"))
 
 
 @task(
@@ -51,17 +51,20 @@ def find_batches() -> list[str]:
     execution_timeout=timedelta(hours=2),
     outlets=[SCORES],
 )
-def score_batch(batch: str) -> str:
-    """Score one batch and return the path of its scores."""
+def score_batch(batch: str, part: str) -> str:
+    """Score a batch, or a part of it; the last part joins them all. Return the path of the batch's scores."""
     import logging
+    import shutil
     from pathlib import Path
 
     from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
     from visage_dags import batches, context, notices
 
+    whole = part == "1/1"
     task_context = cast("dict[str, Any]", get_current_context())
-    task_context["batch"] = batch  # map_index_template shows it in the UI
+    # map_index_template shows it in the UI
+    task_context["batch"] = batch if whole else f"{batch} {part}"
     log = logging.getLogger(__name__)
     release, home = context.release(), context.home()
     target = batches.scores_path(home, batch)
@@ -69,21 +72,26 @@ def score_batch(batch: str) -> str:
         if target.is_file():
             raise AirflowSkipException(f"{batch}: scored already, its scores are {target}")
         raise AirflowFailException(f"{batch}: neither in {home / 'incoming'} nor among the scores")
-    model = tasks.fetch_model(release=release)
-    if not model:
-        raise AirflowException(f"{release[:12]}: this release has no model yet; train one")
-    log.info("Scoring %s with release %s, model %s.", batch, release[:12], Path(model).stem[:12])
-    quarantine = batches.quarantine_path(home, batch)
+    folder, quarantine = home / "incoming" / batch, batches.quarantine_path(home, batch)
+    results = ["--quarantine", str(quarantine), "--summary", str(batches.summary_path(target))]
+    mine = target if whole else batches.part_path(home, batch, release, part)
     try:
-        tasks.call(
-            command=[
-                *("python", "-m", "face_attributes", "score", str(home / "incoming" / batch)),
-                *("--model", model, "--release", release, "--out", str(target)),
-                *("--quarantine", str(quarantine), "--summary", str(batches.summary_path(target))),
-            ],
-            folder=str(context.CHECKOUT),
-            minutes=120,
-        )
+        if whole or not mine.is_file():
+            model = tasks.fetch_model(release=release)
+            if not model:
+                raise AirflowException(f"{release[:12]}: this release has no model yet; train one")
+            log.info("Scoring %s with release %s, model %s.", batch, release[:12], Path(model).stem[:12])
+            options = ["--model", model, "--release", release, "--out", str(mine)]
+            options += results if whole else ["--part", part]
+            _face_attributes("score", str(folder), *options, minutes=120)
+        if not whole:
+            scored_parts = batches.claim_parts(home, batch, release, part)
+            if not scored_parts:
+                raise AirflowSkipException(
+                    f"{batch}: part {part} is scored; the task of the last part joins them"
+                )
+            files, mine = [str(path) for path in scored_parts], scored_parts[0].parent
+            _face_attributes("join", str(folder), *files, "--out", str(target), *results, minutes=60)
     except tasks.CommandError as error:
         if not batches.is_empty(home, batch):
             raise
@@ -92,6 +100,8 @@ def score_batch(batch: str) -> str:
         raise AirflowFailException(f"{error}; its files are in {quarantine} and {retired}") from error
     scored = batches.outcome(target)
     retired = batches.retire(home, batch)
+    if not whole:
+        shutil.rmtree(mine)
     task_context["outlet_events"][SCORES].extra = {"batch": batch, "rows": scored.rows, "release": release}
     notices.notify(
         f"scored {batch}",
@@ -99,6 +109,13 @@ def score_batch(batch: str) -> str:
         f"The images lie in {retired}",
     )
     return str(target)
+
+
+def _face_attributes(*arguments: str, minutes: float) -> None:
+    from visage_dags import context
+
+    command = ["python", "-m", "face_attributes", *arguments]
+    tasks.call(command=command, folder=str(context.CHECKOUT), minutes=minutes)
 
 
 @dag(
@@ -109,7 +126,7 @@ def score_batch(batch: str) -> str:
     doc_md=__doc__,
 )
 def score_faces() -> None:
-    score_batch.expand(batch=find_batches())
+    score_batch.expand_kwargs(find_batches())
 
 
 score_faces()

@@ -8,6 +8,7 @@ incoming/<batch>/            images to score; a batch is complete when its folde
 scores/date=<day>/<batch>.parquet   its scores, by the day on which it was first scored
 scores/date=<day>/<batch>.json      its summary: rows, quarantined, and the mean score of each attribute
 scored/<batch>/              the images, after scoring
+parts/<batch>/               scored parts of a large batch, until they are joined
 quarantine/<batch>/          the images that could not be read, with the reasons
 """
 
@@ -15,6 +16,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +26,9 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 _ARRIVAL = ".visage-arrival"
+_JOINING = ".joining-"
+_MOST_PARTS = 1000
+"""Airflow makes at most 1,024 tasks of one list."""
 _LONGEST_NAME = 180
 """Bytes of a folder name: the names of files that are made from it are longer."""
 
@@ -125,6 +130,75 @@ def _files_of(home: Path, name: str) -> list[Path]:
     folders = (home / "scores").glob("date=*")
     files = (folder / f"{name}{suffix}" for folder in folders for suffix in (".parquet", ".json"))
     return sorted((file for file in files if file.exists()), key=lambda file: file.suffix, reverse=True)
+
+
+def photographs(home: Path, batch: str) -> int:
+    """Return the number of files of a waiting batch that are not hidden."""
+    number = 0
+    for _, folders, files in os.walk(home / "incoming" / batch):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        number += sum(not name.startswith(".") for name in files)
+    return number
+
+
+def parts(home: Path, names: Collection[str], images: int) -> list[dict[str, str]]:
+    """Return the parts of waiting batches, each the work of one task: its batch, and `3/50` or the like.
+
+    Args:
+        home: The data folder.
+        names: The names of the batches.
+        images: The number of images of a part. There are more in each if there would be too many parts.
+
+    """
+    counts = {batch: photographs(home, batch) for batch in names}
+    most = max(_MOST_PARTS - len(counts), 1)
+    images = max(images, -(-sum(counts.values()) // most))
+    found: list[dict[str, str]] = []
+    _tidy_parts(home, {arrival(home, batch) for batch in names})
+    for batch, size in counts.items():
+        number = max(1, -(-size // images))
+        found += [{"batch": batch, "part": f"{part}/{number}"} for part in range(1, number + 1)]
+    return found
+
+
+def part_path(home: Path, batch: str, release: str, part: str) -> Path:
+    """Return the path of the scores of a part of a batch, by a release."""
+    return home / "parts" / arrival(home, batch) / f"{release[:12]}-{part.replace('/', '-of-')}.parquet"
+
+
+def claim_parts(home: Path, batch: str, release: str, part: str) -> list[Path]:
+    """Return the scores of all parts of a batch for the task that is to join them, else an empty list.
+
+    Renaming their folder decides which task that is: only one of two tasks that end at the same moment can.
+    """
+    folder = part_path(home, batch, release, part).parent
+    mine = folder.with_name(f"{folder.name}{_JOINING}{part.replace('/', '-of-')}")
+    last = int(part.partition("/")[2])
+    names = [part_path(home, batch, release, f"{number}/{last}").name for number in range(1, last + 1)]
+    if not mine.is_dir():  # The attempt before this one may have claimed it.
+        if not all((folder / name).is_file() for name in names):
+            return []
+        try:
+            folder.rename(mine)
+        except FileNotFoundError:
+            return []
+    return [mine / name for name in names]
+
+
+def _tidy_parts(home: Path, waiting: Collection[str]) -> None:
+    """Remove the parts of batches that do not wait, and undo claims of tasks that failed.
+
+    No other run is active.
+    """
+    folder = home / "parts"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        name, claim, _ = path.name.rpartition(_JOINING)
+        if (name or path.name) not in waiting:
+            shutil.rmtree(path)
+        elif claim:
+            # A task that was tried again may have begun another folder. The claimed one is complete.
+            shutil.rmtree(path.with_name(name), ignore_errors=True)
+            path.rename(path.with_name(name))
 
 
 def is_waiting(home: Path, batch: str) -> bool:

@@ -165,16 +165,38 @@ def score(
             help="Find the faces and align them: in images of another size than 178x218, always, or never"
         ),
     ] = "auto",
+    part: Annotated[str | None, typer.Option(help="Score a part, such as 3/50; then join the parts")] = None,
 ) -> None:
     """Score every face of a folder of photographs: for each attribute a probability and a decision.
 
     Unusable files are reported with reasons. With --quarantine, they are moved.
     """
+    from face_attributes.monitoring.part import Part
     from face_attributes.monitoring.score import score as run
 
-    scored, bad = run(folder, model, out, release, quarantine, summary, align)
+    if part is not None and (quarantine or summary):
+        raise typer.BadParameter("--quarantine and --summary are options of join, and not of a part")
+    scored, bad = run(
+        folder, model, out, release, quarantine, summary, align, Part.parse(part) if part else None
+    )
     _print_bad(bad)
     print(f"score: {scored} faces in {out}, {len(bad)} unusable")
+
+
+@app.command(rich_help_panel=_TOOLS)
+def join(
+    folder: Annotated[Path, typer.Argument(help="Folder of photographs")],
+    parts: Annotated[list[Path], typer.Argument(help="Files that `score --part` wrote, one for each part")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write")],
+    quarantine: Annotated[Path | None, typer.Option(help="Folder to move unusable files to")] = None,
+    summary: Annotated[Path | None, typer.Option(help="JSON file for the summary of the batch")] = None,
+) -> None:
+    """Join the scored parts of a folder of photographs. The result is that of one `score` of the folder."""
+    from face_attributes.monitoring.join import join as run
+
+    scored, bad = run(folder, parts, out, quarantine, summary)
+    _print_bad(bad)
+    print(f"join: {scored} faces in {out}, {len(bad)} unusable")
 
 
 @app.command(rich_help_panel=_TOOLS)

@@ -70,6 +70,22 @@ def test_a_batch_scored_twice_has_one_result(trained: Trained) -> None:
     assert events(trained) == [expected, expected]
 
 
+def test_a_large_batch_is_scored_in_parts_and_joined_once(trained: Trained) -> None:
+    broken = deliver(trained, "large") / "broken.jpg"
+    broken.write_bytes(b"not an image")
+    before = len(events(trained))
+    ran = trained.environments.test("staging", "score_faces", extra={"SCORING_PART_IMAGES": "10"})
+    assert ran.status == 0, ran.output[-3000:]
+    assert "large: part 1/4 is scored" in ran.output
+    [file] = (home(trained) / "scores").rglob("large.parquet")
+    assert pq.read_table(file).num_rows == 32
+    assert json.loads((file.parent / "large.json").read_text())["quarantined"] == {"not a JPEG": 1}
+    assert events(trained)[before:] == [{"batch": "large", "rows": 32, "release": trained.release}]
+    assert (home(trained) / "scored/large").is_dir()
+    assert trained.environments.test("staging", "score_faces").status == 0
+    assert list((home(trained) / "parts").iterdir()) == []
+
+
 def test_nothing_waits_nothing_happens(trained: Trained) -> None:
     before = len(events(trained))
     ran = trained.environments.test("staging", "score_faces")

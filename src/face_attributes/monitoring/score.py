@@ -35,6 +35,7 @@ from face_attributes.data.parallel import BATCH, ahead
 from face_attributes.evaluation import columns as monitoring_columns
 from face_attributes.model.onnx_model import Model
 from face_attributes.monitoring.batch_summary import Summary, is_summary
+from face_attributes.monitoring.part import Part
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def score(
     quarantine_folder: Path | None = None,
     summary: Path | None = None,
     align: Align = "auto",
+    part: Part | None = None,
 ) -> tuple[int, dict[str, str]]:
     """Score all faces in a folder of photographs.
 
@@ -75,6 +77,7 @@ def score(
         summary: JSON file for the figures of the whole batch, if any (see summary); it is written also where
             not one image can be used.
         align: When to look for faces in an image.
+        part: Score this part of the photographs. `join` moves unusable ones and writes the summary.
 
     Returns:
         The number of faces scored, and the reason for each file that could not be, by its printable name.
@@ -92,7 +95,7 @@ def score(
     for place in (out, quarantine_folder, summary):
         if place is not None and place.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{place}: must lie outside {folder}, or it would be scored next time")
-    check_output(out, {"the model": model}, _is_scores)
+    check_output(out, {"the model": model}, is_scores)
     if summary is not None:
         check_output(summary, {"the model": model, "the file of scores": out}, is_summary)
         if summary.resolve() == out.resolve():
@@ -114,23 +117,53 @@ def score(
     loaded = Model(model, threads=1)
     bad: dict[str, str] = {}
     figures = Summary(loaded.attributes)
+    start, stop = part.bounds(total) if part else (0, total)
+    scorer = Scorer(folder, loaded, release, align)
     with replacing(out) as partial:
-        usable = _write(folder, Scorer(folder, loaded, release, align), partial, total, bad, figures)
-        if usable + len(bad) < total or not all(os.path.lexists(folder / name) for name in bad):
-            raise DataError(f"{folder}: images of it went away meanwhile; does another process score it too?")
+        names = itertools.islice(_names(folder), start, stop)
+        usable = _write(names, scorer, partial, stop - start, bad, figures, (part, total) if part else None)
+        if usable + len(bad) < stop - start:
+            raise _gone(folder)
+        if part is not None:
+            check_photographs(folder, total)
+            return figures.rows, printable_reasons(bad)
+        if not all(os.path.lexists(folder / name) for name in bad):
+            raise _gone(folder)
         if summary is not None:
             figures.write(summary, out, loaded.sha256, release, bad)
         if not figures.rows:
-            if quarantine_folder is not None:
-                _move(folder, bad, quarantine_folder)
-            name, reason = next(iter(_printable(bad).items()))
-            raise DataError(f"{folder}: not one of its {total} files can be used; {name}: {reason}")
+            raise none_usable(folder, total, bad, quarantine_folder)
     if quarantine_folder is not None:
-        _move(folder, bad, quarantine_folder)
-    return figures.rows, _printable(bad)
+        move_unusable(folder, bad, quarantine_folder)
+    return figures.rows, printable_reasons(bad)
 
 
-def _printable(reasons: Mapping[str, str]) -> dict[str, str]:
+def check_photographs(folder: Path, total: int, moved: int = 0) -> None:
+    """Check that a folder still has its photographs.
+
+    Raises:
+        DataError: It has more or fewer than `total` without those that were moved.
+
+    """
+    if sum(1 for _ in _names(folder)) + moved != total:
+        raise _gone(folder)
+
+
+def _gone(folder: Path) -> DataError:
+    return DataError(f"{folder}: images of it went away meanwhile; does another process score it too?")
+
+
+def none_usable(
+    folder: Path, total: int, bad: Mapping[str, str], quarantine_folder: Path | None
+) -> DataError:
+    """Move the files of a batch without a usable file to the quarantine, and return the error."""
+    if quarantine_folder is not None:
+        move_unusable(folder, bad, quarantine_folder)
+    name, reason = next(iter(printable_reasons(bad).items()))
+    return DataError(f"{folder}: not one of its {total} files can be used; {name}: {reason}")
+
+
+def printable_reasons(reasons: Mapping[str, str]) -> dict[str, str]:
     """Return the reasons under names that are text, as many as there were."""
     shown: dict[str, str] = {}
     for name, reason in reasons.items():
@@ -148,7 +181,8 @@ def _is_own(name: str) -> bool:
     return name.startswith(".visage-")
 
 
-def _is_scores(path: Path) -> bool:
+def is_scores(path: Path) -> bool:
+    """Return whether a file is one of scores."""
     try:
         return b"model_sha256" in (pq.read_metadata(path).metadata or {})
     except (OSError, pa.ArrowException):
@@ -265,11 +299,18 @@ class Scorer:
 
 
 def _write(
-    folder: Path, scorer: Scorer, path: Path, total: int, bad: dict[str, str], figures: Summary
+    names: Iterator[str],
+    scorer: Scorer,
+    path: Path,
+    total: int,
+    bad: dict[str, str],
+    figures: Summary,
+    part: tuple[Part, int] | None,
 ) -> int:
     """Write the rows of every file that can be used, and return how many files these are.
 
-    The rows are added to `figures`, and the reasons of the other files to `bad`.
+    The rows are added to `figures`, and the reasons of the other files to `bad`. `part` is the part that the
+    names are, and the number of photographs of all parts.
     """
     usable = 0
     pending: list[pa.RecordBatch] = []
@@ -286,7 +327,7 @@ def _write(
         def scored(names: Sequence[str]) -> tuple[int, list[pa.RecordBatch], dict[str, str]]:
             return len(names), *scorer(names)
 
-        for count, batches, unusable in ahead(scored, _batches(_names(folder)), at_most=_BATCHES_AHEAD):
+        for count, batches, unusable in ahead(scored, _batches(names), at_most=_BATCHES_AHEAD):
             bad.update(unusable)
             usable += count - len(unusable)
             progress.update(count)
@@ -296,7 +337,9 @@ def _write(
                 if len(pending) >= _ROW_GROUP:
                     flush()
         flush()
-        writer.add_key_value_metadata(metadata(scorer, bad))
+        writer.add_key_value_metadata(
+            metadata(scorer, bad) | (part[0].metadata(part[1], bad) if part else {})
+        )
     return usable
 
 
@@ -307,7 +350,7 @@ def metadata(scorer: Scorer, bad: Mapping[str, str]) -> dict[str, str]:
         "model_sha256": model.sha256,
         "release": scorer.release or "",
         "thresholds": json.dumps(dict(zip(model.attributes, model.thresholds.tolist(), strict=True))),
-        "quarantined": json.dumps(_printable(bad), ensure_ascii=False),
+        "quarantined": json.dumps(printable_reasons(bad), ensure_ascii=False),
     }
 
 
@@ -316,7 +359,7 @@ def _batches(names: Iterator[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _move(folder: Path, bad: dict[str, str], place: Path) -> None:
+def move_unusable(folder: Path, bad: Mapping[str, str], place: Path) -> None:
     """Move bad files to the quarantine, and add them to its list. Nothing that is there is overwritten.
 
     A file that has the name of another one there, or of the list, gets a number.
@@ -335,4 +378,4 @@ def _move(folder: Path, bad: dict[str, str], place: Path) -> None:
         reasons[listed] = reason
     if os.path.lexists(table) and not quarantine.is_list(table):
         move(table, free_name(table))
-    quarantine.write(table, quarantine.read(table) | _printable(reasons))
+    quarantine.write(table, quarantine.read(table) | printable_reasons(reasons))

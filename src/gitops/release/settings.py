@@ -123,6 +123,7 @@ class Settings(BaseModel):
     serving_sample: float = Field(0, ge=0, le=1)
     serving_keep_days: int = Field(0, ge=0, le=3650)
     task_sizes: dict[str, TaskSize] = {}
+    scoring_part_images: int = Field(20_000, ge=1, le=10_000_000)
 
     _variables: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -255,7 +256,7 @@ NAMES = tuple(field.upper() for field in Settings.model_fields)
 """The settings of Visage."""
 
 # Settings that did not exist when some environments were made.
-_OPTIONAL = ("TASK_SIZES",)
+_OPTIONAL = ("TASK_SIZES", "SCORING_PART_IMAGES")
 
 
 def _refusal(key: str, value: str) -> tuple[str, str] | None:

@@ -129,3 +129,61 @@ def test_a_batch_without_an_image_is_empty_and_one_that_is_gone_is_not(tmp_path:
     assert batches.is_empty(tmp_path, "a")
     batches.retire(tmp_path, "a")
     assert not batches.is_empty(tmp_path, "a"), "another one scored it and took it away"
+
+
+def test_a_large_batch_is_cut_into_parts_of_which_none_has_too_many_images(tmp_path: Path) -> None:
+    for name, images in (("small", 3), ("large", 10), ("empty", 0)):
+        folder = tmp_path / "incoming" / name / "within"
+        folder.mkdir(parents=True)
+        for number in range(images):
+            (folder / f"{number}.jpg").touch()
+        (folder / ".hidden").touch()
+    names = batches.waiting(tmp_path)
+    assert batches.parts(tmp_path, names, 4) == [
+        {"batch": "empty", "part": "1/1"},
+        *({"batch": "large", "part": f"{number}/3"} for number in (1, 2, 3)),
+        {"batch": "small", "part": "1/1"},
+    ]
+
+
+def test_airflow_gets_no_more_parts_than_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "photographs", lambda _home, batch: 90_000_000 if batch == "a" else 1)
+    for name in ("a", "b"):
+        drop(tmp_path, name)
+    parts = batches.parts(tmp_path, batches.waiting(tmp_path), 20_000)
+    assert 900 < len(parts) <= 1000
+    assert parts[-1] == {"batch": "b", "part": "1/1"}
+
+
+def test_one_task_joins_the_parts_of_a_batch(tmp_path: Path) -> None:
+    drop(tmp_path, "a")
+    names = batches.waiting(tmp_path)
+
+    def part(text: str, release: str = "f" * 40) -> Path:
+        return batches.part_path(tmp_path, "a", release, text)
+
+    def claim(text: str, release: str = "f" * 40) -> list[Path]:
+        return batches.claim_parts(tmp_path, "a", release, text)
+
+    def write(*texts: str, release: str = "f" * 40) -> None:
+        for text in texts:
+            part(text, release).parent.mkdir(parents=True, exist_ok=True)
+            part(text, release).write_text(text)
+
+    write("1/3", "2/3")
+    write("3/3", release="e" * 40)
+    assert claim("2/3") == [], "the third is of another release"
+    write("3/3")
+    claimed = claim("3/3")
+    assert [path.read_text() for path in claimed] == ["1/3", "2/3", "3/3"]
+    assert claim("2/3") == claim("1/3") == [], "another task joins them"
+    assert claim("3/3") == claimed, "the next attempt of that task"
+
+    # The task fails for good; one that was tried again has begun a folder. The next run goes on.
+    write("2/3")
+    batches.parts(tmp_path, names, 1)
+    assert [path.read_text() for path in claim("1/3")] == ["1/3", "2/3", "3/3"]
+
+    batches.retire(tmp_path, "a")
+    batches.parts(tmp_path, batches.waiting(tmp_path), 1)
+    assert list((tmp_path / "parts").iterdir()) == []
