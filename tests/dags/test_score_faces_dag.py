@@ -46,7 +46,7 @@ def test_a_batch_scored_twice_has_one_result(trained: Trained) -> None:
     assert table.num_rows == 32
     assert set(table["release"].to_pylist()) == {trained.release}
     figures = json.loads((file.parent / "monday.json").read_text())
-    assert (figures["rows"], figures["quarantined"]) == (32, {"not a JPEG": 1})
+    assert (figures["rows"], figures["quarantined"]) == (32, {"not a JPEG, PNG, WebP or HEIC": 1})
     assert (figures["day"], figures["release"]) == (file.parent.name.removeprefix("date="), trained.release)
     [row] = csv.DictReader((home(trained) / "quarantine/monday/quarantine.csv").open())
     assert row["id"] == "broken.jpg"
@@ -79,7 +79,7 @@ def test_a_large_batch_is_scored_in_parts_and_joined_once(trained: Trained) -> N
     assert "large: part 1/4 is scored" in ran.output
     [file] = (home(trained) / "scores").rglob("large.parquet")
     assert pq.read_table(file).num_rows == 32
-    assert json.loads((file.parent / "large.json").read_text())["quarantined"] == {"not a JPEG": 1}
+    assert json.loads((file.parent / "large.json").read_text())["quarantined"] == {"not a JPEG, PNG, WebP or HEIC": 1}
     assert events(trained)[before:] == [{"batch": "large", "rows": 32, "release": trained.release}]
     assert (home(trained) / "scored/large").is_dir()
     assert trained.environments.test("staging", "score_faces").status == 0
@@ -107,6 +107,6 @@ def test_a_batch_without_a_usable_image_fails_once_and_holds_up_no_other(trained
     assert [path.name for path in (home(trained) / "scores").rglob("tuesday.parquet")] == ["tuesday.parquet"]
     assert (home(trained) / "quarantine/bad/1.jpg").read_bytes() == b"not an image"
     [figures] = (home(trained) / "scores").rglob("bad.json")
-    assert json.loads(figures.read_text())["quarantined"] == {"not a JPEG": 1}
+    assert json.loads(figures.read_text())["quarantined"] == {"not a JPEG, PNG, WebP or HEIC": 1}
     assert list((home(trained) / "incoming").iterdir()) == []
     assert trained.environments.test("staging", "score_faces").status == 0
