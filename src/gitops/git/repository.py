@@ -24,6 +24,7 @@ from gitops.git import config as git_config
 
 log = logging.getLogger(__name__)
 
+_ADVICE = re.compile(r", call: git ")
 _REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
 _NETWORK = re.compile(
     r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out)"
@@ -131,7 +132,14 @@ class Repository:
     @classmethod
     def find(cls, start: Path | str = ".") -> Self:
         """Return the repository that holds the folder `start`."""
-        return cls(cls(start).git("rev-parse", "--show-toplevel"))
+        shown = cls(start).git("rev-parse", "--show-object-format", "--show-toplevel")
+        ids, _, top = shown.partition("\n")
+        if ids != "sha1":
+            raise GitError(
+                f"{top}: its ids are {ids.upper().replace('SHA', 'SHA-')}, and release files name SHA-1 ids; "
+                "make it again: git init --object-format=sha1"
+            )
+        return cls(top)
 
     @classmethod
     def clone(cls, url: str, path: Path, *options: str, timeout: float = 600) -> Self:
@@ -673,7 +681,7 @@ class Repository:
 
     def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
         stderr, stdout = _text(result.stderr), _text(result.stdout)
-        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+        lines = _whole_lines(stderr)
         line = lines[-1] if lines else f"exit status {result.returncode}"
         kind = GitError
         refused = [row for row in (*stdout.splitlines(), *lines) if _REJECTION.search(row)]
@@ -684,8 +692,22 @@ class Repository:
         elif fatal := [row for row in lines if row.startswith(("fatal: ", "error: "))]:
             # The last line may only explain it: "Stopping at filesystem boundary".
             line = fatal[0] if args[0] in ("fetch", "clone", "push", "ls-remote") else fatal[-1]
+            # A line about another one may name the command that helps.
+            advice = next((row for row in lines[lines.index(line) + 1 :] if _ADVICE.search(row)), "")
+            line += f"; {advice}" if advice else ""
         line = line.removeprefix("fatal: ").removeprefix("error: ")
         return kind(_CREDENTIALS.sub("***@", f"git {args[0]}: {line} (in {self.path})"))
+
+
+def _whole_lines(text: str) -> list[str]:
+    """Return the lines of an error, those that git indents with the line before, which they end."""
+    lines: list[str] = []
+    for line in filter(str.strip, text.splitlines()):
+        if line.startswith("\t") and lines:
+            lines[-1] += f"{' ' if lines[-1].endswith(':') else ', '}{line.strip()}"
+        else:
+            lines.append(line.strip())
+    return lines
 
 
 def _text(data: bytes) -> str:

@@ -20,6 +20,12 @@ def test_find_and_resolve(lab: Lab) -> None:
             lab.clone.resolve(revision)
 
 
+def test_a_repository_with_longer_ids_is_refused(tmp_path: Path) -> None:
+    Repository(tmp_path).git("init", "--quiet", "--object-format=sha256", ".")
+    with pytest.raises(GitError, match="its ids are SHA-256, and release files name SHA-1 ids; make"):
+        Repository.find(tmp_path)
+
+
 def test_errors_are_one_line_that_says_where(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(GitError) as caught:
@@ -35,6 +41,20 @@ def test_an_error_that_git_explains_is_the_error(lab: Lab) -> None:
     )
     with pytest.raises(GitError, match=r"^git -c: not a git repository \(in "):
         lab.clone.git("-c", f"alias.explain={explains}", "explain")
+
+
+def test_lines_that_git_indents_belong_to_the_error(lab: Lab) -> None:
+    lab.clone.git("config", "core.repositoryFormatVersion", "1")
+    lab.clone.git("config", "extensions.someday", "x")
+    with pytest.raises(GitError, match=r"unknown repository extension found: someday \(in "):
+        lab.clone.git("status")
+
+
+def test_the_command_that_git_advises_is_in_the_line(lab: Lab) -> None:
+    advice = f"dubious ownership in .* at '{lab.clone.path}'; .*, call: git config --global --add safe.d"
+    with pytest.raises(GitError, match=advice) as caught:
+        lab.clone.git("status", env={"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"})
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
