@@ -142,7 +142,7 @@ class TuneParams(_Section):
     """The budget and the space of the search."""
 
     trials: int = Field(ge=1, le=1000)
-    minutes: float = Field(gt=0)
+    minutes: float | None = Field(gt=0)
     images: int = Field(ge=10)
     epochs: int = Field(ge=1)
     seed: Seed
@@ -164,6 +164,8 @@ class TrainParams(_Section):
     ema_decay: float = Field(ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda"]
+    # Files of earlier releases lack it
+    threads: int = Field(default=4, ge=1, le=256)
 
 
 class ExportParams(_Section):

@@ -1,6 +1,6 @@
 """Faces, and a model that has learnt a little of them, made once for all tests."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,19 +18,16 @@ from face_attributes.data.drawn_folder import draw_folder
 from face_attributes.evaluation import evaluate
 from face_attributes.model import export
 from face_attributes.params import Params
-from face_attributes.training import device, hyperparameters, train
+from face_attributes.training import hyperparameters, train
 
 FACES = 240
 SHRINK = 6
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread() -> None:
     """Keep PyTorch to one thread: on a busy machine several wait for each other longer than they work."""
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "cpu_count", lambda: 1)
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +72,7 @@ def tiny() -> Params:
                 "ema_decay": 0.998,
                 "precision": "float32",
                 "device": "cpu",
+                "threads": 1,
             },
             "export": {"variant": "auto", "tolerance": 1e-4, "max_accuracy_loss": 0.01},
             "evaluate": {"bootstrap": 50, "seed": 1, "worst": 4},
@@ -82,7 +80,7 @@ def tiny() -> Params:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def edit() -> Callable[..., Path]:
     """Return a function that sets keys of a parameter file: `edit(path, {"train.epochs": 0})`."""
 

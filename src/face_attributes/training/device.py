@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from joblib import cpu_count
 from torch import nn
 
 from face_attributes.common.errors import ParamsError
@@ -43,7 +42,8 @@ def choose(params: TrainParams, shape: tuple[int, int], attributes: int) -> Runt
         ParamsError: a GPU is asked for and there is none.
 
     """
-    torch.set_num_threads(cpu_count())  # joblib's count knows the limits of a container
+    # Never the number of cores: with another number of threads, sums have another order and other last digits
+    torch.set_num_threads(params.threads)
     cuda = torch.cuda.is_available()
     if params.device == "cuda" and not cuda:
         raise ParamsError("params.yaml: train.device: cuda, but this machine has no GPU that PyTorch can use")

@@ -83,7 +83,8 @@ def tune(
     if trials:
         log.info(f"tune: going on after trial {len(trials)}")
     while len(trials) < params.trials:
-        if trials and sum(trial.seconds for trial in trials) >= params.minutes * 60:
+        seconds = sum(trial.seconds for trial in trials)
+        if trials and params.minutes is not None and seconds >= params.minutes * 60:
             log.info(f"tune: {params.minutes:g} minutes are over after trial {len(trials)}")
             break
         trials.append(_next_trial(trials, params, train, data, runtime))

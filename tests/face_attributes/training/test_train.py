@@ -2,6 +2,7 @@ import csv
 import json
 
 import pytest
+import torch
 
 from face_attributes.model import weights
 from face_attributes.training import hyperparameters, loop
@@ -62,3 +63,17 @@ def test_a_killed_training_ends_as_the_same_file(made, tiny, tmp_path, monkeypat
     assert (tmp_path / "m.pt").read_bytes() == made.weights.read_bytes()
     assert (tmp_path / "c.csv").read_text() == made.curve.read_text()
     assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_the_number_of_cores_and_of_threads_before_changes_no_weight(made, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("VISAGE_HOME", str(tmp_path))
+    three = tiny.model_copy(update={"train": tiny.train.model_copy(update={"epochs": 1, "threads": 3})})
+    found = []
+    for threads, cores in ((1, "1"), (2, "5")):
+        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", cores)
+        torch.set_num_threads(threads)
+        names = [tmp_path / f"{threads}.{suffix}" for suffix in ("pt", "csv", "json")]
+        train(three, made.prepared, made.best, *names)
+        found.append(names[0].read_bytes())
+    torch.set_num_threads(1)
+    assert found[0] == found[1]
