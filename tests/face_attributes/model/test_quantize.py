@@ -49,3 +49,16 @@ def test_it_says_nearly_the_same(made):
     some = pixels(16, seed=1)
     assert np.abs(exact.predict(some) - rough.predict(some)).max() < 0.1
     assert rough.bytes < 0.35 * exact.bytes
+
+
+def test_two_products_fit_sixteen_bits_on_a_processor_without_vnni(made):
+    """AVX2 multiplies bytes by signed bytes, and adds neighbours in 16 bits, which it cuts off."""
+    graph = onnx.load(made.variants / "int8.onnx").graph
+    weights = [
+        one for one in graph.initializer if one.data_type == onnx.TensorProto.INT8 and len(one.dims) > 1
+    ]
+    assert len(weights) == sum(node.op_type in ("Conv", "Gemm") for node in graph.node) - 2
+    for one in weights:
+        largest = np.abs(onnx.numpy_helper.to_array(one).astype(int)).max()
+        assert 2 * 255 * largest <= np.iinfo(np.int16).max, one.name
+        assert largest >= 63, f"{one.name}: less than the bits that fit"
