@@ -12,7 +12,7 @@ import typer
 
 from face_attributes.common.celeba_attributes import Align
 from face_attributes.common.errors import FaceAttributesError
-from face_attributes.common.files import printable
+from face_attributes.common.files import own_temporary_folder, printable
 from face_attributes.common.own_code import start_own_code
 
 if TYPE_CHECKING:
@@ -508,7 +508,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         start_own_code()
-        app()
+        with own_temporary_folder():
+            app()
     except FaceAttributesError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,6 +208,29 @@ def _sweep(path: Path) -> None:
             continue
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def own_temporary_folder() -> Iterator[None]:
+    """Keep temporary files of this process and of its children in a folder that is removed at the end.
+
+    Folders of earlier processes of this user that were killed are removed first.
+    """
+    name = Path(tempfile.gettempdir()) / f"visage-{os.getuid()}"
+    _sweep(name)
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    with _partial(name, os.O_RDONLY | os.O_DIRECTORY) as folder:
+        try:
+            folder.chmod(0o700)
+            tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+            yield
+        finally:
+            tempfile.tempdir = before[0]
+            if before[1] is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = before[1]
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
