@@ -136,7 +136,7 @@ lint-documents: setup-documents ## Run the hooks over the documents, metrics and
 PIP_AUDIT_VERSION := 2.10.1
 
 audit: setup audit-packages ## Check locked packages and pinned actions for known vulnerabilities (needs the internet)
-	$(BIN)/zizmor --quiet --persona=auditor .github
+	$(BIN)/zizmor --quiet --persona=auditor --collect=all .github
 
 audit-packages: ## Check locked packages alone, with the uv that make setup-gitops installs
 	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip --strict

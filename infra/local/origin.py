@@ -148,6 +148,8 @@ def _guard(repository: Repository) -> None:
     repository.git("config", "receive.fsckObjects", "true")
     # Git's default, which a user's own configuration could change. HEAD is main.
     repository.git("config", "receive.denyDeleteCurrent", "refuse")
+    # The hook below guards main, and many people's own configuration names another folder of hooks.
+    repository.git("config", "core.hooksPath", "hooks")
     target = repository.path / "hooks" / "update"
     target.parent.mkdir(exist_ok=True)
     shutil.copy(HOOK, target)

@@ -87,7 +87,7 @@ _HOOKS = (
 )
 _FILES = {
     # All but the files that DVC makes: it refuses to work with a repository that ignores these
-    "their/ignore": "*\n!.dvc\n!.dvc/**\n!*.dvc\n!dvc.*\n!.dvcignore\n!.gitignore\n",
+    "their/ignore": "*\n!*/\n!.dvc\n!.dvc/**\n!*.dvc\n!dvc.*\n!.dvcignore\n!.gitignore\n",
     "their/attributes": "* -text merge=ours diff=none\n",
     "their/order": "*.zz\n",
     ".config/pip/pip.conf": "[global]\nquiet = 3\n[install]\nuser = true\nno-compile = true\n",

@@ -24,6 +24,7 @@ from git import Repo
 from gitops.dvc import provenance
 from gitops.errors import CheckoutError, GitError, ReleaseError, SettingsError
 from gitops.findings import Finding
+from gitops.git import config as git_config
 from gitops.git import trial_checkout
 from gitops.git.repository import Repository
 from gitops.paths import MAIN
@@ -111,7 +112,8 @@ class ReleaseBundle(GitDagBundle):
 
     def _initialize(self) -> None:
         if self.version:
-            super()._initialize()
+            with git_config.applied(self.base_dir):
+                super()._initialize()
             return
         with self.lock():
             self._seen = None

@@ -132,6 +132,27 @@ def variables(
         yield variables | {"GIT_CONFIG_GLOBAL": file.name}
 
 
+@contextmanager
+def applied(folder: Path) -> Generator[None]:
+    """Give this process the variables of our git commands, for a library that runs git itself.
+
+    Args:
+        folder: The folder that git will run in.
+
+    """
+    before = dict(os.environ)
+    with variables(personal(folder)) as ours:
+        for name in before.keys() - ours.keys():
+            del os.environ[name]
+        os.environ.update(ours)
+        try:
+            yield
+        finally:
+            for name in os.environ.keys() - before.keys():
+                del os.environ[name]
+            os.environ.update(before)
+
+
 def _inherited(environ: Mapping[str, str], keep: str = "") -> dict[str, str]:
     return {
         name: value

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -483,6 +484,22 @@ def test_a_worker_of_its_own_fetches_its_version(lab: Lab, make: Make, storage: 
     assert version(make(version=second)) == second
     with pytest.raises(AirflowException, match="not found"):
         make(version="f" * 40)
+
+
+def test_a_users_hooks_do_not_keep_a_version_from_being_checked_out(
+    lab: Lab, make: Make, isolated_home: Path
+) -> None:
+    hooks = isolated_home / "hooks"
+    hooks.mkdir()
+    for name in ("post-checkout", "reference-transaction"):
+        (hooks / name).write_text("#!/bin/sh\nexit 1\n")
+        (hooks / name).chmod(0o755)
+    with (isolated_home / ".gitconfig").open("a") as file:
+        file.write(f"[core]\n\thooksPath = {hooks}\n\tautocrlf = true\n")
+    before = dict(os.environ)
+    first = lab.train("a")
+    assert version(make(version=first)) == first
+    assert dict(os.environ) == before
 
 
 def test_a_moved_origin_is_followed(lab: Lab, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -15,8 +16,8 @@ from infra.local.screen import Screen
 from tests.support.waiting import wait_for
 
 
-def run(tmp_path: Path, code: str, **options: object) -> str:
-    output = io.StringIO()
+def run(tmp_path: Path, code: str, output: io.StringIO | None = None, **options: object) -> str:
+    output = output or io.StringIO()
     with Screen(Console(file=output, width=200)).step("Step") as step:
         command.run(
             [sys.executable, "-c", code],
@@ -58,14 +59,12 @@ def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None
 
 
 def test_an_interrupted_command_is_ended(tmp_path: Path) -> None:
-    started = tmp_path / "started"
-    code = (
-        f"import os, time; f = open({str(started)!r}, 'w'); f.write(str(os.getpid())); f.close(); "
-        "time.sleep(600)"
-    )
+    output = io.StringIO()
+    code = "import os, time; print(f'process {os.getpid()}', flush=True); time.sleep(600)"
 
     def interrupt() -> None:
-        wait_for(lambda: started.exists() and started.read_text())
+        # It is waited for by then: its line was read.
+        wait_for(lambda: re.search(r"process \d+\n", output.getvalue()))
         os.kill(os.getpid(), signal.SIGINT)
 
     # A shell has its background jobs ignore interrupts, and these tests may be one
@@ -74,8 +73,10 @@ def test_an_interrupted_command_is_ended(tmp_path: Path) -> None:
         thread = threading.Thread(target=interrupt)
         thread.start()
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, code)
+            run(tmp_path, code, output)
         thread.join()
     finally:
         signal.signal(signal.SIGINT, before)
-    assert not psutil.pid_exists(int(started.read_text()))
+    started = re.search(r"process (\d+)", output.getvalue())
+    assert started
+    assert not psutil.pid_exists(int(started[1]))

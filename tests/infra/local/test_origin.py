@@ -170,7 +170,7 @@ def test_candidates_are_listed_latest_first(origin: Origin, layout: Layout) -> N
 
 def _pushed(checkout: Path, *specs: str) -> str:
     """Push with plain git and return its message where the push is refused."""
-    done = captured(["git", "push", "visage", *specs], cwd=checkout)
+    done = captured(["git", "push", "--no-verify", "visage", *specs], cwd=checkout)
     return done.stderr if done.returncode else ""
 
 
@@ -199,6 +199,19 @@ def test_main_is_neither_rewritten_nor_deleted_nor_broken(origin: Origin, layout
     ):
         assert _pushed(layout.checkout, spec) == ""
     assert origin.repository.resolve("main") == better
+
+
+def test_a_users_folder_of_hooks_does_not_take_the_place_of_the_guard_of_main(
+    origin: Origin, layout: Layout, isolated_home: Path
+) -> None:
+    hooks = isolated_home / "no-hooks"
+    hooks.mkdir()
+    with (isolated_home / ".gitconfig").open("a") as file:
+        file.write(f"[core]\n\thooksPath = {hooks}\n")
+    tip = origin.repository.resolve("main")
+    other = Repository(layout.checkout).commit_files(None, {"x": b""}, "Other")
+    assert "main is never rewritten" in _pushed(layout.checkout, "--force", f"{other}:refs/heads/main")
+    assert origin.repository.resolve("main") == tip
 
 
 def test_a_pushed_replacement_does_not_let_main_be_rewritten(origin: Origin, layout: Layout) -> None:
