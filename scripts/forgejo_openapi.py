@@ -63,7 +63,7 @@ def operation(api: type, name: str) -> tuple[str, dict[str, Any]]:
 
 
 def schema(model: Any) -> dict[str, Any]:
-    """Return the JSON Schema of a request, by what the package takes for each of its fields."""
+    """Return the JSON Schema of a request, with the type of each field."""
     made = model.model_json_schema()
     properties = {name: _type(made, one) for name, one in made["properties"].items()}
     return {"type": "object", "properties": properties, "required": sorted(made.get("required", ()))}

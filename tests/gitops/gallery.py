@@ -13,9 +13,9 @@ from gitops.training.trial import Trial, load_seconds
 from tests.support.figures import measured
 from tests.support.lab import Lab
 
-SECONDS = {"scope": 41.0, "lint": 96.0, "test": 540.0, "dags": 497.0, "train": 190.0}
+SECONDS = {"scope": 41.0, "lint": 96.0, "review": 31.0, "test": 540.0, "dags": 497.0, "train": 190.0}
 JOBS = {name: Job(result="success", seconds=seconds) for name, seconds in SECONDS.items()}
-WORDS = JOBS | {name: Job(result="skipped") for name in ("test", "dags", "train")}
+WORDS = JOBS | {name: Job(result="skipped") for name in SECONDS if name != "scope"}
 FAILED = Job(
     result="failure",
     seconds=420,
@@ -26,7 +26,7 @@ FAILED = Job(
 
 def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield a name and a report of every kind."""
-    lab.land(measured("first", 0.95), message="Model first")
+    lab.verify("dev", lab.land(measured("first", 0.95), message="Model first"))
     lab.release("staging")
     lab.release("prod")
     lab.land({"params.yaml": b"profile: full\ntrain:\n  learning_rate: 0.05\n"})
@@ -53,7 +53,7 @@ def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     lab.branch("patch-1", code)
     yield "fork", told("patch-1", jobs=JOBS, trial=trial)
     yield "broken", told("patch-1", jobs=JOBS | {"test": FAILED}, trial=trial)
-    lab.land(good, message="Model second")
+    lab.verify("dev", lab.land(good, message="Model second"))
     lab.promote("staging")
     yield "promotion", told("promote/staging", jobs=WORDS)
 

@@ -29,7 +29,7 @@ class PlainGit(Forge):
         self.repository = repository.remote_url(remote)
 
     def proposals(self) -> list[PullRequest]:
-        """Return the branches that main does not have. A training run's own branch, run/*, is none."""
+        """Return the branches that main does not have. The branch of a training run, run/*, does not count."""
         self._repository.fetch(self._remote)
         namespace = f"{self._repository.namespace(self._remote)}/heads/"
         main = self._repository.resolve(f"{namespace}main")

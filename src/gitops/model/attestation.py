@@ -13,7 +13,7 @@ from gitops.paths import EVALUATION, MODEL
 
 @dataclass(frozen=True)
 class Attestation:
-    """What a forge signs: the model is the one of a commit of main, and has these figures.
+    """The statement that a forge signs: the model of a commit of main has this digest, and these figures.
 
     Attributes:
         digest: The SHA-256 of the model.

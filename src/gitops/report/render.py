@@ -145,7 +145,9 @@ def _against(inputs: ReportInputs) -> str:
         code(incumbent.commit[:12]) if incumbent.commit else "none yet" for incumbent in inputs.incumbents
     )
     rows = [["release", code(min(proposed)) if len(proposed) == 1 else "", *runs]]
-    for name, label in _LABELS.items():
+    # Where the first table compares with main, the other means are there.
+    above = not inputs.moves and not inputs.trial
+    for name, label in [("mean_accuracy", _LABELS["mean_accuracy"])] if above else _LABELS.items():
         metrics = [incumbent.metrics.means.get(name) for incumbent in inputs.incumbents]
         # A first model has no metrics to compare with, and its own are above.
         if (mine := inputs.proposed.means.get(name)) and (any(metrics) or inputs.moves):

@@ -212,6 +212,8 @@ def test_another_model_is_held_against_every_incumbent(lab: Lab, run) -> None:
     row = "| mean accuracy | 0.9000 (0.8869 to 0.9131) | 0.9500 (0.9404 to 0.9596) "
     assert f"{row}| +0.0500, significant (95 %) |" in text
     assert "Compared with the release of each environment" in text
+    # The other means are compared with main above, and with nothing twice.
+    assert [text.count(f"\n| {row} |") for row in ("mean accuracy", "majority-class baseline")] == [2, 1]
     assert re.search(r"\| gates \|  \| passes all \d \| passes all \d \| passes all \d \|", text)
     assert "    line [0.8, 0.9]" in text
     assert text.count("```mermaid") == 3
