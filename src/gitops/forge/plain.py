@@ -29,7 +29,7 @@ class PlainGit(Forge):
         self.repository = repository.remote_url(remote)
 
     def proposals(self) -> list[PullRequest]:
-        """Return the branches that main does not have. The branch of a training run, run/*, does not count."""
+        """Return the branches that main does not have; run/*, of training runs, does not count."""
         self._repository.fetch(self._remote)
         namespace = f"{self._repository.namespace(self._remote)}/heads/"
         main = self._repository.resolve(f"{namespace}main")
