@@ -213,7 +213,7 @@ def test_another_model_is_held_against_every_incumbent(lab: Lab, run) -> None:
     assert f"{row}| +0.0500, significant (95 %) |" in text
     assert "Compared with the release of each environment" in text
     # The other means are compared with main above, and with nothing twice.
-    assert [text.count(f"\n| {row} |") for row in ("mean accuracy", "majority-class baseline")] == [2, 1]
+    assert text.count("\n| majority-class baseline |") == 1
     assert re.search(r"\| gates \|  \| passes all \d \| passes all \d \| passes all \d \|", text)
     assert "    line [0.8, 0.9]" in text
     assert text.count("```mermaid") == 3
