@@ -169,6 +169,8 @@ def train_again(trained: Trained, base: str, run: str, batch: str) -> str:
 
 def _propose(folder: Path, base: str, run: str, batch: str) -> str:
     pointer, commit = labelled.pointer(batch), base
+    earlier = Repository(folder / "origin.git").files(base, "data/labelled")
+    batches = [*(path for path in earlier if path.endswith(".dvc")), pointer]
     model, program = "models/model.onnx", ["python", "-m", "face_attributes"]
     options = ["--model", model, "--incumbent", model]
     steps = (
@@ -178,7 +180,7 @@ def _propose(folder: Path, base: str, run: str, batch: str) -> str:
             [pointer],
             [],
         ),
-        ("Run every stage", ["dvc", "repro"], STAGES, [pointer]),
+        ("Run every stage", ["dvc", "repro"], STAGES, batches),
         (
             f"Compare with the incumbent on {batch}",
             [*program, "compare", *options, "--batch", batch, "--out", drift_comparison.PATH],

@@ -79,7 +79,7 @@ def test_the_branch_goes_after_the_merge(world: World) -> None:
     assert world.happen("event", "candidate") == {"event": "skipped", "candidate": "skipped"}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.long
 def test_a_candidate_as_a_training_makes_it_passes_the_lint_that_is_run_for_it(
     world: World, trained_once: Trained
@@ -105,7 +105,7 @@ def test_a_candidate_as_a_training_makes_it_passes_the_lint_that_is_run_for_it(
     assert world.checks()["lint"] == "success"
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(1800)
 @pytest.mark.long
 def test_from_drifted_images_to_the_merged_candidate(
     world: World, trained_once: Trained, tmp_path: Path
