@@ -79,7 +79,9 @@ def test_a_large_batch_is_scored_in_parts_and_joined_once(trained: Trained) -> N
     assert "large: part 1/4 is scored" in ran.output
     [file] = (home(trained) / "scores").rglob("large.parquet")
     assert pq.read_table(file).num_rows == 32
-    assert json.loads((file.parent / "large.json").read_text())["quarantined"] == {"not a JPEG, PNG, WebP or HEIC": 1}
+    assert json.loads((file.parent / "large.json").read_text())["quarantined"] == {
+        "not a JPEG, PNG, WebP or HEIC": 1
+    }
     assert events(trained)[before:] == [{"batch": "large", "rows": 32, "release": trained.release}]
     assert (home(trained) / "scored/large").is_dir()
     assert trained.environments.test("staging", "score_faces").status == 0
