@@ -9,6 +9,7 @@ BIN := .venv/bin
 # DVC and the stages that it runs are found on PATH
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
+export ORT_DISABLE_TELEMETRY := 1
 # Where a user's own settings send packages elsewhere; .venv is the place here.
 export PIP_USER := 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME

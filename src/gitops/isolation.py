@@ -38,6 +38,7 @@ PASSED_ON = (
     "NVIDIA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
+    "ORT_DISABLE_TELEMETRY",
     "PATH",
     "TZ",
     "VIRTUAL_ENV",
@@ -92,6 +93,8 @@ def variables(extra: Mapping[str, str] | None = None, *, home: Path) -> dict[str
 
     """
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    # Releases of before do not say so themselves
+    passed |= {"ORT_DISABLE_TELEMETRY": "1"}
     if CELEBA in passed:  # which may begin with the real home
         passed[CELEBA] = str(Path(passed[CELEBA]).expanduser())
     # `python` and `dvc` are those of this interpreter's environment, be it activated or not.

@@ -66,7 +66,8 @@ MODULES = {
     "evaluate": "evaluation.evaluate",
     "reference": "evaluation.reference",
 }
-# The values of the parameters count, and DVC tracks them; the package's own files hold its name alone.
+# The values of the parameters count, and DVC tracks them; the package's own files
+# hold its name, and a variable that changes no result.
 NEUTRAL = {PACKAGE / "params.py", PACKAGE / "__init__.py"}
 
 

@@ -1,4 +1,7 @@
 import hashlib
+import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -6,6 +9,9 @@ import pytest
 
 from face_attributes.common.errors import ModelError
 from face_attributes.model.onnx_model import Model
+from tests.support.command import captured
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_digest_is_of_the_file(made):
@@ -103,3 +109,17 @@ def test_a_file_for_a_newer_runtime(tmp_path, newer):
     with pytest.raises(ModelError, match=r"ONNX Runtime \d+\.\d+\.\d+ is too old for it") as caught:
         Model(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_leaves_nothing_in_the_home_of_its_user(made, isolated_home, tmp_path):
+    """ONNX Runtime keeps an id of the device and a database of events there, unless it is told not to."""
+    code = (
+        "import sys; from pathlib import Path; from face_attributes.model.onnx_model import Model\n"
+        "Model(Path(sys.argv[1]))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ORT_")}
+    environment |= {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
+    done = captured([sys.executable, "-c", code, str(made.model)], env=environment)
+    assert done.returncode == 0, done.stderr
+    left = [path for folder in (isolated_home, tmp_path) for path in folder.rglob("*") if path.is_file()]
+    assert left == []
