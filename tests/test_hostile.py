@@ -32,6 +32,7 @@ OTHER_PROGRAMS = {
     "infra/local/database.py": "postgres",
     "infra/local/instance.py": "airflow",
     "infra/local/process.py": "airflow",
+    "src/gitops/cli/review.py": "make",
 }
 """Modules that run another program alone."""
 

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os
 import sys
@@ -17,7 +16,7 @@ from gitops.text import instructions
 from tests.gitops import poison
 from tests.support.command import captured
 from tests.support.fake_airflow import FakeAirflow
-from tests.support.figures import model_files
+from tests.support.figures import model_files, model_md5
 from tests.support.lab import Lab
 
 
@@ -25,10 +24,10 @@ from tests.support.lab import Lab
 def run(lab: Lab, dvc_remote: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(lab.clone.path)
     for name in "abc":
-        digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+        digest = model_md5(name)
         file = dvc_remote / "files" / "md5" / digest[:2] / digest[2:]
         file.parent.mkdir(parents=True)
-        file.write_bytes(b"model")
+        file.write_text(name)
 
     def invoke(*args: str) -> Result:
         result = CliRunner().invoke(app, args)

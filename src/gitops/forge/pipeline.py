@@ -112,17 +112,11 @@ def _steps(
         if uses == _SETUP:
             only = {"if": step["if"]} if "if" in step else {}
             if not only:  # a later step of the same job has it
-                yield {"uses": _at_github(python["uses"]), "with": dict(python["with"])}
+                yield {"uses": python["uses"], "with": dict(python["with"])}
             made_by = target or step.get("with", {}).get("target", "setup")
             yield {"name": "Make .venv", **only, "run": f"make {made_by}"}
             continue
-        made = {key: _without_queue(value) for key, value in step.items()}
-        yield {**made, "uses": _at_github(uses)} if uses else made
-
-
-def _at_github(uses: str) -> str:
-    """Name the host too: the default one of Forgejo has other actions."""
-    return f"https://github.com/{uses}"
+        yield {key: _without_queue(value) for key, value in step.items()}
 
 
 def _without_queue(value: Any) -> Any:

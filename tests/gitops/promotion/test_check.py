@@ -14,7 +14,7 @@ from gitops.promotion.proposals import push, rollback, unhold
 from gitops.promotion.rules import Evidence, judge_release
 from gitops.release.file import Release
 from gitops.release.snapshot import Snapshot
-from tests.support.figures import model_files
+from tests.support.figures import model_files, model_md5
 from tests.support.lab import ROOT, Lab
 
 
@@ -323,7 +323,7 @@ PIPELINE = b"""stages:
 
 def trained(params: str, *, read: str = "a") -> dict[str, bytes]:
     """A pipeline, and what a training with these parameters leaves; evaluate read the model `read`."""
-    made, other = (hashlib.sha256(name.encode()).hexdigest()[:32] for name in ("a", read))
+    made, other = (model_md5(name) for name in ("a", read))
     lock = f"""schema: '2.0'
 stages:
   export:
