@@ -1,5 +1,6 @@
 """The command line: a command for each stage, and commands for scoring, monitoring and data."""
 
+import errno
 import json
 import logging
 import os
@@ -514,5 +515,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = f"; make room in {Path.cwd()} and in the folder for temporary files, and run it again"
+        print(f"error: {error}{remedy if full else ''}", file=sys.stderr)
         sys.exit(1)

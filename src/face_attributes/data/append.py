@@ -30,6 +30,21 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Beside the batches, not among them: prepare depends on all that is there
 _WORKPLACE = ".labelled.partial"
 _TIMEOUT = 3600  # seconds; DVC copies the file into its cache
+# With core.autostage of the user, DVC would stage a pointer in a folder that is gone in the end
+_PROGRAM = """
+import sys
+from dvc.cli import main
+from dvc.config import Config
+
+load = Config.load
+
+def load_without_autostage(self, *arguments, **options):
+    load(self, *arguments, **options)
+    self["core"]["autostage"] = False
+
+Config.load = load_without_autostage
+sys.exit(main(sys.argv[1:]))
+"""
 # Our key in `.dvc` files, beside the keys of DVC
 _META, _DIGEST = "meta", "digest"
 _ERROR = "ERROR: "
@@ -203,7 +218,7 @@ def _track(shard: Path, meta: dict[str, object]) -> None:
 
 
 def _dvc(command: str, path: Path) -> None:
-    call = [sys.executable, "-m", "dvc", command, str(path)]
+    call = [sys.executable, "-P", "-c", _PROGRAM, command, str(path)]
     try:
         # The user's git may ignore the files that DVC makes.
         env = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}

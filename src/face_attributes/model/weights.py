@@ -1,6 +1,7 @@
 """The file of the trained network, with the metadata for the exported model."""
 
 import dataclasses
+import io
 from pathlib import Path
 
 import torch
@@ -43,9 +44,19 @@ def save(trained: Trained, path: Path) -> None:
         name: value.detach().cpu().contiguous() for name, value in trained.network.state_dict().items()
     }
     fields = {field.name: getattr(trained, field.name) for field in dataclasses.fields(trained)}
-    # PyTorch writes the name of the file into it, and a partial file has the name of its process
-    with replacing(path) as partial, partial.open("wb") as file:
-        torch.save({**fields, "network": weights}, file)
+    write_torch(path, {**fields, "network": weights})
+
+
+def write_torch(path: Path, value: object) -> None:
+    """Write a value in PyTorch's format, atomically.
+
+    PyTorch writes the name of a file into it, and a partial file has a name of its own. On a full disk it
+    reports a position in its archive. So it writes to memory.
+    """
+    content = io.BytesIO()
+    torch.save(value, content)
+    with replacing(path) as partial:
+        partial.write_bytes(content.getbuffer())
 
 
 def load(path: Path) -> Trained:

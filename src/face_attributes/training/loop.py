@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from face_attributes.common.errors import SearchError
-from face_attributes.common.files import replacing
 from face_attributes.common.progress import bar
 from face_attributes.data.arrays import Part
 from face_attributes.data.parallel import ahead
 from face_attributes.model.network import SPAN, FaceNet, normalise, to_tensor
+from face_attributes.model.weights import write_torch
 from face_attributes.params import TrainParams
 from face_attributes.training.augmentation import move, relight
 from face_attributes.training.device import Runtime
@@ -171,11 +171,8 @@ def _judge(network: FaceNet, part: Part, runtime: Runtime, epoch: int, train_los
 
 def _save(path: Path, learner: Learner, done: FitResult) -> None:
     curve = [asdict(row) for row in done.curve]
-    with replacing(path) as partial:
-        torch.save(
-            {"learner": learner.state(), "curve": curve, "seconds": done.seconds, "images": done.images},
-            partial,
-        )
+    state = {"learner": learner.state(), "curve": curve, "seconds": done.seconds, "images": done.images}
+    write_torch(path, state)
 
 
 def _restore(path: Path, learner: Learner, done: FitResult) -> None:

@@ -132,8 +132,15 @@ class Repository:
     @classmethod
     def find(cls, start: Path | str = ".") -> Self:
         """Return the repository that holds the folder `start`."""
-        shown = cls(start).git("rev-parse", "--show-object-format", "--show-toplevel")
-        ids, _, top = shown.partition("\n")
+        question = ("rev-parse", "--show-object-format", "--is-bare-repository", "--show-toplevel")
+        asked = cls(start)
+        shown = asked.run(*question)
+        lines = _text(shown.stdout).removesuffix("\n").split("\n", 2)
+        if shown.returncode != 0:
+            if lines[1:] == ["true"]:
+                raise GitError(f"{start}: a bare repository, which has no files; run this in a clone of it")
+            raise asked._failure(question, shown)
+        ids, _, top = lines
         if ids != "sha1":
             raise GitError(
                 f"{top}: its ids are {ids.upper().replace('SHA', 'SHA-')}, and release files name SHA-1 ids; "

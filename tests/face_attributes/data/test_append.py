@@ -113,6 +113,13 @@ def run(checkout, celeba_folder, data_params):
     return go
 
 
+def test_a_users_autostage_leaves_nothing_in_the_index(run, isolated_home):
+    config = isolated_home / "dvc/config"
+    config.write_text(config.read_text().replace("[core]\n", "[core]\nautostage = true\n"))
+    assert run().new
+    assert must("git", "status", "--porcelain") == f"?? {POINTER}\n"
+
+
 def test_a_batch_reaches_the_next_training_in_a_fresh_clone(run, tmp_path, jpeg):
     (run.images / "000007.jpg").write_bytes(b"")
     (run.images / "000008.jpg").unlink()

@@ -26,6 +26,11 @@ def test_a_repository_with_longer_ids_is_refused(tmp_path: Path) -> None:
         Repository.find(tmp_path)
 
 
+def test_a_bare_repository_is_no_checkout(lab: Lab) -> None:
+    with pytest.raises(GitError, match="a bare repository, which has no files; run this in a clone of it"):
+        Repository.find(lab.origin.path)
+
+
 def test_errors_are_one_line_that_says_where(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(GitError) as caught:

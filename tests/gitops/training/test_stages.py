@@ -141,7 +141,7 @@ stages:
     assert "a.txt" not in origin.git("ls-tree", "-r", "--name-only", counted).split("\n")
     fetched = tmp_path / "fetched"
     Repository.clone(str(origin.path), fetched)
-    subprocess.run(["git", "checkout", "--quiet", counted], cwd=fetched, check=True, timeout=60)
+    Repository(fetched).git("checkout", "--quiet", counted)
     subprocess.run(["dvc", "pull", "--quiet", "n.txt"], cwd=fetched, check=True, timeout=60)
     assert (fetched / "n.txt").read_text().split() == ["a.txt", "a.txt.dvc"]
 
