@@ -93,7 +93,7 @@ def variables(extra: Mapping[str, str] | None = None, *, home: Path) -> dict[str
 
     """
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    # Releases of before do not say so themselves
+    # Earlier releases do not set it themselves
     passed |= {"ORT_DISABLE_TELEMETRY": "1"}
     if CELEBA in passed:  # which may begin with the real home
         passed[CELEBA] = str(Path(passed[CELEBA]).expanduser())
