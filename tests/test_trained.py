@@ -75,7 +75,7 @@ def gitops(checkout: Path, *arguments: str) -> str:
 def released(trained: Trained) -> None:
     """Merge the candidate, a new DAG, and promotions of both to staging."""
     trained.verify("dev", trained.merge(trained.branch))
-    trained.merge(trained.push(promote(trained.state(), "staging", "origin")))
+    trained.merge(trained.push(promote(trained.checkout, trained.state(), "staging", "origin")))
     staged = trained.state().present("staging").commit
     assert staged
     trained.verify("staging", staged)
@@ -87,7 +87,7 @@ def released(trained: Trained) -> None:
         timeout=60,
     )
     trained.verify("dev", trained.commit("Count faces"))
-    trained.merge(trained.push(promote(trained.state(), "staging", "origin")))
+    trained.merge(trained.push(promote(trained.checkout, trained.state(), "staging", "origin")))
 
 
 def test_a_checkout_of_it_is_never_installed(trained: Trained) -> None:
@@ -120,10 +120,12 @@ def test_releases_rollbacks_and_new_dags_pass_every_hook(trained: Trained) -> No
     checkout = trained.checkout
     before = trained.candidate
     released(trained)
-    trained.merge(trained.push(rollback(trained.state(), "staging", "origin", reason=REASONS[1])))
+    trained.merge(
+        trained.push(rollback(trained.checkout, trained.state(), "staging", "origin", reason=REASONS[1]))
+    )
     assert f"hold: {REASONS[1]}" in (checkout.path / release_file.path_of("staging")).read_text()
     pre_commit(checkout.path, "--from-ref", before, "--to-ref", "HEAD")
-    trained.merge(trained.push(unhold(trained.state(), "staging", "origin")))
+    trained.merge(trained.push(unhold(trained.checkout, trained.state(), "staging", "origin")))
     pre_commit(checkout.path, "--from-ref", before, "--to-ref", "HEAD")
 
 
@@ -219,6 +221,6 @@ def test_lint_and_the_tests_of_a_repository_that_has_released(trained: Trained) 
     trained.check_out(trained.candidate)
     run("make", "lint")
     released(trained)
-    trained.merge(trained.push(rollback(trained.state(), "staging", "origin")))
+    trained.merge(trained.push(rollback(trained.checkout, trained.state(), "staging", "origin")))
     run("make", "lint")
     run(".venv/bin/python", "-m", "pytest", "--quiet", "-m", "not system and not long", *OWN_FILES)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
+from gitops.airflow.ask import collect
 from gitops.airflow.client import Airflow, load_access
-from gitops.airflow.status import EnvironmentStatus, collect
+from gitops.airflow.status import EnvironmentStatus
 from gitops.errors import AirflowError
 from gitops.release import settings
 from gitops.release.environments import Environments
-from gitops.release.state import ReleaseState
+from gitops.release.load import load_state
 from infra.airflow import prepare
 from infra.local import credentials_file, database, files, machine, port, process, secret, variables, waiting
 from infra.local.errors import EngineError
@@ -224,7 +225,8 @@ class Engine:
         rows: list[EnvironmentStatus] = []
 
         def settled() -> bool:
-            status = collect(ReleaseState(self.origin.repository), load_access(self.layout.access))
+            repository = self.origin.repository
+            status = collect(repository, load_state(repository), load_access(self.layout.access))
             rows[:] = [row for row in status if row.environment in self.names]
             return all(row.agree or row.verified is False for row in rows)
 

@@ -13,6 +13,7 @@ import yaml
 from gitops.airflow.client import Access, load_access
 from gitops.paths import MAIN
 from gitops.release import settings
+from gitops.release.load import load_state
 from gitops.release.state import ReleaseState
 from infra.local import command, variables, waiting
 from infra.local.engine import Engine
@@ -56,7 +57,7 @@ class FirstRun:
         self._score()
 
     def _state(self) -> ReleaseState:
-        return ReleaseState(self._origin.repository)
+        return load_state(self._origin.repository)
 
     def _access(self) -> dict[str, Access]:
         return load_access(self._layout.access)

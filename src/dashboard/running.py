@@ -12,6 +12,7 @@ from gitops.paths import MAIN
 from gitops.release import serving
 from gitops.release.file import Declaration
 from gitops.release.holds import Hold
+from gitops.release.load import load_state
 from gitops.release.state import ReleaseState, last_good
 from gitops.release.verdicts import Verdict
 from gitops.text import instructions
@@ -136,8 +137,8 @@ def read(paths: EnvironmentPaths) -> Running:
         )
     bare = repository(paths)
     try:
-        state = ReleaseState(bare, main=MAIN)
-        change = _change(state, paths.environment, served.commit) if served.commit else None
+        state = load_state(bare, main=MAIN, commits=(served.commit, served.declared))
+        change = _change(bare, state, paths.environment, served.commit) if served.commit else None
         rejected = state.verdicts.rejected(paths.environment, served.declared)
         known = state.environments
         follows = known.follows(paths.environment)
@@ -185,10 +186,9 @@ def runbook(paths: EnvironmentPaths, name: str) -> str | None:
     return None if content is None else content.decode("utf-8", "replace")
 
 
-def _change(state: ReleaseState, environment: str, commit: str) -> Change | None:
+def _change(repository: Repository, state: ReleaseState, environment: str, commit: str) -> Change | None:
     """Return the change that first declared the running release, or an identical one."""
     entries = [entry for entry in state.history(environment) if entry.commit]
-    state.know(entry.commit for entry in entries if entry.commit)
     first: Declaration | None = None
     for entry in entries:
         if state.same(entry.commit, commit):
@@ -197,12 +197,11 @@ def _change(state: ReleaseState, environment: str, commit: str) -> Change | None
             break
     if first is None:
         return None
-    info = state.repository.commit_info(first.by)
+    info = repository.commit_info(first.by)
     request = _REQUEST.search(info.subject)
     number = request[1] if request else None
-    parents = state.repository.git("rev-list", "--parents", "--max-count=1", info.id).split()[1:]
-    url = _url(state.repository, info.id, number)
-    return Change(info.id, info.at, info.subject, number, len(parents), url)
+    parents = len(state.parents[info.id])
+    return Change(info.id, info.at, info.subject, number, parents, _url(repository, info.id, number))
 
 
 def _url(repository: Repository, commit: str, request: str | None) -> str | None:

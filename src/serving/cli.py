@@ -29,8 +29,8 @@ from gitops.git.repository import Repository
 from gitops.git.workspace import workspace
 from gitops.model import download
 from gitops.paths import MAIN
+from gitops.release.load import load_state
 from gitops.release.settings import Settings
-from gitops.release.state import ReleaseState
 from gitops.text import brand
 from serving import app as web
 from serving.clients import Clients, Token, TokenFile
@@ -169,7 +169,7 @@ def declared(bundle: Path) -> dict[str, list[str]]:
         GitopsError: The copy of the repository in the folder of the bundle cannot be read.
 
     """
-    state = ReleaseState(Repository(bundle / "bare"), main=MAIN)
+    state = load_state(Repository(bundle / "bare"), main=MAIN)
     if state.main_fault is not None:
         return {}
     found: dict[str, list[str]] = {}

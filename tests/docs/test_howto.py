@@ -16,7 +16,7 @@ import pytest
 from gitops.errors import GitopsError
 from gitops.git.repository import Repository
 from gitops.promotion.scope import of_file
-from gitops.release.state import ReleaseState
+from gitops.release.load import fetch_state
 from tests.docs.pages import ROOT, Block, Page
 from tests.docs.places import Place, clone
 from tests.support.figures import model_files
@@ -99,7 +99,7 @@ def verified(lab: Lab, tmp_path: Path) -> Iterator[None]:
         here.origin, here.clone, here.keys = lab.origin, own, lab.keys
         while not over.wait(0.5):
             try:
-                state = ReleaseState.fetch(own, "origin")
+                state = fetch_state(own, "origin")
                 for environment in state.environments:
                     commit = state.declared(environment).commit
                     if commit and not state.verdicts.verified(environment, commit):
@@ -169,7 +169,7 @@ def test_main_that_was_renamed(lab: Lab, walk: Callable[..., str]) -> None:
     lab.origin.git("symbolic-ref", "HEAD", "refs/heads/trunk")
     lab.origin.git("branch", "--move", "main", "trunk")
     with pytest.raises(GitopsError, match="origin has no branch main, which declares the releases"):
-        ReleaseState.fetch(lab.clone, "origin")
+        fetch_state(lab.clone, "origin")
     lab.origin.git("symbolic-ref", "HEAD", "refs/heads/main")
     assert walk("rename-main")
     assert lab.tip == tip

@@ -35,7 +35,7 @@ def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     def told(head: str, **options: Any) -> str:
         state = lab.state()
         commit = lab.clone.resolve(lab.clone.branch_ref("origin", head))
-        return report_render.render(collect.gather(state, commit, name=head, **options))
+        return report_render.render(collect.gather(lab.clone, state, commit, name=head, **options))
 
     good = measured("second", 0.97, seed=2)
     lab.branch("candidate/good", good | {drift_comparison.PATH: _drifted(good)})

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gitops.cli import app, releases
-from gitops.diff.diff import compare
+from gitops.diff.load import load_difference
 from gitops.promotion import proposals
 from gitops.promotion.proposals import awaited
 from gitops.release.snapshot import Snapshot
@@ -324,7 +324,7 @@ def test_no_command_stumbles_over_what_others_pushed(poisoned: Lab, run) -> None
     assert run("merge", "poison").exit_code == 1
     assert run("check", "--head", "main").exit_code == 0
     state = lab.state()
-    found = compare(
+    found = load_difference(
         lab.clone,
         state.main,
         Snapshot.load(lab.clone, lab.clone.branch_ref(lab.remote, "poison")),

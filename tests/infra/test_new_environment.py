@@ -9,10 +9,10 @@ from typing import get_args
 
 import pytest
 
-from gitops.airflow.status import collect
+from gitops.airflow.ask import collect
 from gitops.errors import GitopsError, NothingToDoError, RuleError
 from gitops.forge.promotions import plan
-from gitops.promotion.check import check
+from gitops.promotion.merge import check
 from gitops.promotion.proposals import promote, promote_wave, push
 from gitops.release import keys, settings
 from gitops.release.environments import Color, Environments
@@ -76,7 +76,7 @@ def merge_all(lab: Lab, branch: str) -> None:
     lab.clone.git("add", "--all")
     lab.clone.git("commit", "--quiet", "-m", branch, env=lab.clone.identity())
     lab.clone.git("push", "--quiet", "origin", branch)
-    assert check(lab.state(), lab.clone.resolve("HEAD")).findings == ()
+    assert check(lab.clone, lab.state(), lab.clone.resolve("HEAD")).findings == ()
     lab.merge(branch)
     lab.clone.git("checkout", "--quiet", "main")
     lab.clone.git("pull", "--quiet", "origin", "main")
@@ -187,13 +187,16 @@ def test_releases_pass_the_graph(wide: Lab) -> None:
     assert wide.state().environments.names == WIDE
     commit = wide.train("a")
     with pytest.raises(NothingToDoError, match="qa has no release yet: nothing to promote to staging"):
-        promote(wide.state(), "staging", "origin")
-    states = {name: plan(wide.state(), name, "origin").state for name in wide.state().environments.promotable}
+        promote(wide.clone, wide.state(), "staging", "origin")
+    states = {
+        name: plan(wide.clone, wide.state(), name, "origin").state
+        for name in wide.state().environments.promotable
+    }
     assert states == {"qa": "open", "staging": "wait", "prod-eu": "wait", "prod-us": "wait"}
     qa = wide.promote("qa")
     wide.merge(qa.branch)
     with pytest.raises(RuleError, match="qa has not verified"):
-        promote(wide.state(), "staging", "origin")
+        promote(wide.clone, wide.state(), "staging", "origin")
     wide.verify("qa", commit)
     assert wide.release("staging") == commit
     assert wide.release("prod-us") == commit
@@ -211,31 +214,31 @@ def ready(wide: Lab) -> str:
 def test_one_proposal_promotes_a_wave(wide: Lab) -> None:
     commit = ready(wide)
     state = wide.state()
-    proposal = promote_wave(state, "prod", "origin")
+    proposal = promote_wave(wide.clone, state, "prod", "origin")
     assert (proposal.branch, proposal.known) == ("promote-wave/prod", False)
     assert proposal.message.startswith(
         f"Promote {commit[:12]} to prod-eu, prod-us\n\nRelease: no release -> "
     )
     changed = wide.clone.changed(state.tip, proposal.commit)
     assert changed == ["environments/prod-eu/release.yaml", "environments/prod-us/release.yaml"]
-    push(state, "origin", proposal)
-    assert set(check(wide.state(), proposal.commit).gates) == {"prod-eu", "prod-us"}
+    push(wide.clone, "origin", proposal)
+    assert set(check(wide.clone, wide.state(), proposal.commit).gates) == {"prod-eu", "prod-us"}
     wide.merge("promote-wave/prod")
     assert not wide.origin.has("refs/heads/promote-wave/prod")
-    rows = collect(wide.state(), {})
+    rows = collect(wide.clone, wide.state(), {})
     assert [(row.wave, row.environment, row.declared) for row in rows[3:]] == [
         ("prod", "prod-eu", commit),
         ("prod", "prod-us", commit),
     ]
     with pytest.raises(NothingToDoError, match=r"prod-eu already has .*; prod-us already has "):
-        promote_wave(wide.state(), "prod", "origin")
+        promote_wave(wide.clone, wide.state(), "prod", "origin")
 
 
 def test_a_wave_takes_those_that_lack_the_release_and_none_that_is_held(wide: Lab) -> None:
     commit = ready(wide)
     wide.release("prod-eu")
     state = wide.state()
-    proposal = promote_wave(state, "prod", "origin")
+    proposal = promote_wave(wide.clone, state, "prod", "origin")
     assert wide.clone.changed(state.tip, proposal.commit) == ["environments/prod-us/release.yaml"]
     wide.declare("prod-us", "commit: null\n")
     wide.land({"environments/prod-us/release.yaml": f"commit: {commit}\nhold: on fire\n".encode()})
@@ -243,11 +246,11 @@ def test_a_wave_takes_those_that_lack_the_release_and_none_that_is_held(wide: La
     for name in ("qa", "staging"):
         assert wide.release(name) == later
     with pytest.raises(RuleError, match="prod-us is held: on fire"):
-        promote_wave(wide.state(), "prod", "origin")
+        promote_wave(wide.clone, wide.state(), "prod", "origin")
     with pytest.raises(RuleError, match="dev: follows main"):
-        promote_wave(wide.state(), "dev", "origin")
+        promote_wave(wide.clone, wide.state(), "dev", "origin")
     with pytest.raises(GitopsError, match="no such wave; there are dev, qa, staging, prod"):
-        promote_wave(wide.state(), "canary", "origin")
+        promote_wave(wide.clone, wide.state(), "canary", "origin")
 
 
 def test_check_accepts_a_whole_wave_and_nothing_beside_it(wide: Lab) -> None:
@@ -263,7 +266,7 @@ def test_check_accepts_a_whole_wave_and_nothing_beside_it(wide: Lab) -> None:
     def found(files: dict[str, bytes]) -> str:
         head = wide.branch("edit", files)
         wide.clone.fetch("origin")
-        return "\n".join(map(str, check(wide.state(), head).findings))
+        return "\n".join(map(str, check(wide.clone, wide.state(), head).findings))
 
     assert found({eu: forward, us: forward}) == ""
     assert found({eu: forward}) == ""
@@ -286,23 +289,24 @@ def test_several_before_one_must_all_have_verified_one_release(wide: Lab) -> Non
     put_before(wide.clone.path, "perf, staging", "prod-eu")
     merge_all(wide, "perf")
     commit = ready(wide)
-    assert plan(wide.state(), "prod-eu", "origin").state == "wait"
+    assert plan(wide.clone, wide.state(), "prod-eu", "origin").state == "wait"
     with pytest.raises(NothingToDoError, match="perf and staging has no release yet"):
-        promote(wide.state(), "prod-eu", "origin")
+        promote(wide.clone, wide.state(), "prod-eu", "origin")
     wide.merge(wide.promote("perf").branch)
     with pytest.raises(RuleError, match="perf has not verified"):
-        promote(wide.state(), "prod-eu", "origin")
+        promote(wide.clone, wide.state(), "prod-eu", "origin")
     wide.verify("perf", commit)
-    assert promote(wide.state(), "prod-eu", "origin").after.commit == commit
+    assert promote(wide.clone, wide.state(), "prod-eu", "origin").after.commit == commit
     later = wide.train("b")
     wide.release("qa")
     wide.release("perf")
     with pytest.raises(
         RuleError, match=f"prod-eu takes the release of staging .*{commit[:12]}.*, not {later[:12]}"
     ):
-        promote(wide.state(), "prod-eu", "origin")
+        promote(wide.clone, wide.state(), "prod-eu", "origin")
     assert (
-        plan(wide.state(), "prod-eu", "origin").text == f"{later[:12]} is due, but staging runs {commit[:12]}"
+        plan(wide.clone, wide.state(), "prod-eu", "origin").text
+        == f"{later[:12]} is due, but staging runs {commit[:12]}"
     )
 
 
@@ -328,7 +332,7 @@ def test_check_names_what_is_wrong_with_a_folder(
 ) -> None:
     head = wide.branch("edit", files)
     wide.clone.fetch("origin")
-    assert says in "\n".join(map(str, check(wide.state(), head).findings))
+    assert says in "\n".join(map(str, check(wide.clone, wide.state(), head).findings))
 
 
 def test_check_names_two_environments_with_one_port(wide: Lab) -> None:
@@ -336,7 +340,9 @@ def test_check_names_two_environments_with_one_port(wide: Lab) -> None:
     content = (wide.origin.read("main", path) or b"").replace(b"WEB_PORT=8083", b"WEB_PORT=8081")
     head = wide.branch("edit", {path: content})
     wide.clone.fetch("origin")
-    assert "WEB_PORT: 8081 is that of qa; choose another port" in str(check(wide.state(), head).findings[0])
+    assert "WEB_PORT: 8081 is that of qa; choose another port" in str(
+        check(wide.clone, wide.state(), head).findings[0]
+    )
 
 
 def test_a_new_environment_begins_without_a_release(wide: Lab) -> None:
@@ -349,7 +355,7 @@ def test_a_new_environment_begins_without_a_release(wide: Lab) -> None:
     files["environments/lab/environment.yaml"] = b"title: Lab\ncolor: slate\nafter: [staging]\n"
     head = wide.branch("lab", files)
     wide.clone.fetch("origin")
-    findings = "\n".join(map(str, check(wide.state(), head).findings))
+    findings = "\n".join(map(str, check(wide.clone, wide.state(), head).findings))
     assert "lab is not on main yet; write `commit: null`; promote into it after the merge" in findings
 
 

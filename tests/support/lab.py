@@ -11,6 +11,7 @@ from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, promote, push
 from gitops.release import keys
 from gitops.release.keys import PrivateKey
+from gitops.release.load import fetch_state
 from gitops.release.state import ReleaseState
 from gitops.release.verdicts import Verdict, record
 from tests.support.environments import THESE
@@ -124,13 +125,13 @@ class Lab:
         record(self.clone, self.remote, given, self.key(environment))
 
     def state(self) -> ReleaseState:
-        return ReleaseState.fetch(self.clone, self.remote)
+        return fetch_state(self.clone, self.remote)
 
     def promote(self, environment: str) -> Proposal:
         """Propose a promotion and push its branch."""
         state = self.state()
-        proposal = promote(state, environment, self.remote)
-        push(state, self.remote, proposal)
+        proposal = promote(self.clone, state, environment, self.remote)
+        push(self.clone, self.remote, proposal)
         return proposal
 
     def merge(self, branch: str) -> str:

@@ -25,6 +25,7 @@ from gitops.paths import EVALUATION
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, push
 from gitops.release.keys import PrivateKey, path_of
+from gitops.release.load import fetch_state
 from gitops.release.state import ReleaseState
 from gitops.release.verdicts import Verdict, record
 from gitops.training.candidate import candidate_branch, propose, run_branch
@@ -111,11 +112,11 @@ class Trained:
         return self.checkout.resolve("HEAD")
 
     def state(self) -> ReleaseState:
-        return ReleaseState.fetch(self.checkout, "origin")
+        return fetch_state(self.checkout, "origin")
 
     def push(self, proposal: Proposal) -> str:
         """Push a promotion or a rollback, and return its branch."""
-        push(self.state(), "origin", proposal)
+        push(self.checkout, "origin", proposal)
         return proposal.branch
 
     def verify(self, environment: str, commit: str) -> None:

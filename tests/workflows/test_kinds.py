@@ -6,7 +6,7 @@ import pytest
 
 from gitops.git.repository import Repository
 from gitops.promotion.proposals import rollback
-from gitops.release.state import ReleaseState
+from gitops.release.load import fetch_state
 from tests.support.figures import model_files
 from tests.support.forge import NAME, Event
 from tests.support.lab import PIPELINE
@@ -147,8 +147,8 @@ def test_a_promotion_and_the_way_back(world: World) -> None:
     clone = Repository(world.folder / "clone")
     clone.path.mkdir()
     clone.git("clone", "--quiet", str(forge.repository.path), ".")
-    state = ReleaseState.fetch(clone, "origin")
-    back = rollback(state, "staging", "origin", reason="slow")
+    state = fetch_state(clone, "origin")
+    back = rollback(clone, state, "staging", "origin", reason="slow")
     clone.git("push", "--quiet", "origin", f"{back.commit}:refs/heads/{back.branch}")
     forge.events.clear()
     forge.open_pull(back.branch, "Roll back")

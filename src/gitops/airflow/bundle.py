@@ -32,8 +32,10 @@ from gitops.release import environments, settings, signatures
 from gitops.release import file as release_file
 from gitops.release import serving as serving_file
 from gitops.release.file import Declaration
+from gitops.release.load import load_state
 from gitops.release.main_line import Known
 from gitops.release.serving import Serving
+from gitops.release.signatures import Trust
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, earlier
 
@@ -198,19 +200,21 @@ class ReleaseBundle(GitDagBundle):
         main, fetched = bare.object_ids([MAIN, _INCOMING])
         if main is None or fetched in (None, main):
             return None
-        known = ReleaseState(bare, main=MAIN)
+        known = load_state(bare, main=MAIN)
         # On a new machine the first main may have been the wrong one. It binds nobody.
         before = None if known.main_fault else Known(known.tip, "which it pointed to", f"rm -r {bare.path}")
-        return ReleaseState(bare, main=_INCOMING, known=before).main_fault
+        return load_state(bare, main=_INCOMING, known=before).main_fault
 
     def _choose(self, bare: Repository) -> Iterator[Serving]:
         """Yield the releases that may be served, best first, from fetched commits and the last one served."""
-        state = ReleaseState(bare, main=MAIN)
+        last = self.serving
+        state = load_state(bare, main=MAIN, commits=[last.commit if last else None])
+        trust = Trust.load(bare, state.tip, state.environments)
         declared = None
         fault = self._main_fault(bare) or state.main_fault
         # A main that this machine never knew declares nothing.
         refused = str(state.main_fault) if state.main_fault else None
-        strict = self._asks_for_signatures(state)
+        strict = self._asks_for_signatures(bare, trust)
         try:
             declaration = state.declared(self.environment)
             declared = declaration.commit
@@ -220,14 +224,14 @@ class ReleaseBundle(GitDagBundle):
                 objection = state.may_run(self.environment, str(declared))
                 refused = str(objection) if objection else None
                 if refused is None and strict:
-                    refused = self._unsigned_declaration(state, declaration)
+                    refused = self._unsigned_declaration(trust, declaration)
         except ReleaseError as error:
             refused = refused or str(error)
         if refused is None:
             yield self._serving(state, declared, declared, str(fault) if fault else None)
         for commit in dict.fromkeys(self._others(state, declared)):
             if state.served(self.environment, commit) is None and not (
-                strict and self._unsigned(state, commit)
+                strict and self._unsigned(state, trust, commit)
             ):
                 yield self._serving(state, commit, declared, refused)
         yield self._serving(state, None, declared, refused)
@@ -260,16 +264,16 @@ class ReleaseBundle(GitDagBundle):
                 return commit
         return None
 
-    def _asks_for_signatures(self, state: ReleaseState) -> bool:
+    def _asks_for_signatures(self, bare: Repository, trust: Trust) -> bool:
         """Whether a release must be signed here.
 
         The environment of this process and its trust root decide it, so that a push to main cannot take it
         back. A main that did not grow out of the trust root declares nothing.
         """
-        if state.trust.lists.problem or os.environ.get(_SIGNED) == "true":
+        if trust.lists.problem or os.environ.get(_SIGNED) == "true":
             return True
-        path, commits = settings.path_of(self.environment), [state.tip, *filter(None, [state.trust.root])]
-        for content in state.repository.read_all([(commit, path) for commit in commits]):
+        path, commits = settings.path_of(self.environment), [trust.tip, *filter(None, [trust.root])]
+        for content in bare.read_all([(commit, path) for commit in commits]):
             try:
                 lines = settings.parse_lines(content or b"", path)
             except SettingsError:
@@ -278,23 +282,23 @@ class ReleaseBundle(GitDagBundle):
                 return True
         return False
 
-    def _unsigned_declaration(self, state: ReleaseState, declaration: Declaration) -> str | None:
+    def _unsigned_declaration(self, trust: Trust, declaration: Declaration) -> str | None:
         """Return why a declaration does not count where releases must be signed, or None where it does."""
-        if problem := state.trust.lists.problem:
+        if problem := trust.lists.problem:
             return f"{release_file.path_of(self.environment)}: {problem}"
         if declaration.release.follow:
             # Nobody signs for each commit of main, and nobody may make this environment follow it.
             path = environments.path_of(self.environment)
             return f"{path}: {self.environment} follows main, but asks for signed releases; write `after`"
-        return signatures.objection(state.trust, declaration)
+        return signatures.objection(trust, declaration)
 
-    def _unsigned(self, state: ReleaseState, commit: str) -> bool:
+    def _unsigned(self, state: ReleaseState, trust: Trust, commit: str) -> bool:
         """Whether main never declared a commit here in a way that counts where releases must be signed."""
         last = self.serving
         if last and last.commit == commit:
             return False  # It was taken when it was declared, and goes on running.
         return all(
-            self._unsigned_declaration(state, declaration)
+            self._unsigned_declaration(trust, declaration)
             for declaration in state.history(self.environment)
             if declaration.commit == commit
         )

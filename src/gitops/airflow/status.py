@@ -3,7 +3,6 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gitops.airflow.client import VERIFY, Access, Airflow
+from gitops.airflow.client import Access
 from gitops.dvc import provenance
-from gitops.errors import AirflowError, CalendarError, ReleaseError
+from gitops.errors import CalendarError, ReleaseError
 from gitops.release import holds, keys
 from gitops.release.environments import TERMINAL, Color
 from gitops.release.holds import Hold
@@ -24,7 +23,6 @@ from gitops.text import instructions
 from gitops.text.instructions import Meeting
 
 _MOST_IGNORED = 10
-_MOST_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -81,39 +79,25 @@ class EnvironmentStatus:
         return {**self.__dict__, "since": since, "notice": self.notice.__dict__ if self.notice else None}
 
 
-def ask(access: Access | None) -> Answer:
-    """Ask one Airflow for its running release."""
-    if access is None:
-        return Answer(trouble="not up: the access file does not name it")
-    try:
-        with Airflow(access, timeout=5, retry=False) as airflow:
-            running = airflow.running()
-            if running is None:
-                health = airflow.health()
-                ill = sorted(part for part, state in health.items() if state == "unhealthy")
-                return Answer(trouble=f"{', '.join(ill)}: unhealthy" if ill else None)
-            runs = airflow.runs(VERIFY) if any(dag["dag_id"] == VERIFY for dag in airflow.dags()) else []
-            return Answer(running, runs[0].state if runs else None)
-    except AirflowError as error:
-        return Answer(trouble=str(error))
-
-
-def collect(
-    state: ReleaseState, access: dict[str, Access], at: Meeting = instructions.LOCAL
-) -> list[EnvironmentStatus]:
-    """Ask all environments at once and compare with main; `at` is where proposals are merged."""
-    names = [name for members in state.environments.waves.values() for name in members]
-    with ThreadPoolExecutor(min(len(names), _MOST_AT_ONCE)) as pool:
-        answers = list(pool.map(ask, map(access.get, names)))
-    return [
-        _row(state, environment, answer, access.get(environment), at)
-        for environment, answer in zip(names, answers, strict=True)
-    ]
-
-
-def _row(
-    state: ReleaseState, environment: str, answer: Answer, access: Access | None, at: Meeting
+def row(
+    state: ReleaseState,
+    environment: str,
+    answer: Answer,
+    access: Access | None,
+    notice: provenance.Notice | None,
+    at: Meeting,
 ) -> EnvironmentStatus:
+    """Compare the answer of an environment with main.
+
+    Args:
+        state: The state that main declares.
+        environment: The environment.
+        answer: The answer of its Airflow.
+        access: The address of its Airflow.
+        notice: The warning about the model of the release that it runs, or else should run.
+        at: Where proposals are merged.
+
+    """
     verdicts, trouble = state.verdicts, answer.trouble
     declared, since, valid, now = None, None, True, datetime.now(UTC)
     listed: tuple[Hold, ...] = ()
@@ -132,14 +116,13 @@ def _row(
         )
     elif verdicts.verified(environment, declared):
         verified = True
-    accuracy, notice, needs = None, None, None
-    commit = answer.running or declared
+    accuracy, needs = None, None
+    commit = shown(state, environment, answer)
     if release := state.snapshot(commit) if commit else None:
         try:
             needs = release.contract
         except ReleaseError as error:
             trouble = trouble or str(error)
-        notice = provenance.notice(state.repository, release.commit)
         accuracy = release.evaluation.mean_accuracy if release.model else None
     standing = [hold for hold in listed if hold.stands(now)]
     return EnvironmentStatus(
@@ -168,6 +151,12 @@ def _row(
     )
 
 
+def shown(state: ReleaseState, environment: str, answer: Answer) -> str | None:
+    """Return the release whose model the status shows: the running one, or else the declared one."""
+    declaration = state.declarations[environment]
+    return answer.running or (None if isinstance(declaration, ReleaseError) else declaration.commit)
+
+
 def _closed(state: ReleaseState, environment: str) -> str | None:
     if state.environments.follows(environment):
         return None
@@ -182,14 +171,13 @@ def _way_back(state: ReleaseState, environment: str, declared: str | None, at: M
     if not state.environments.follows(environment):
         good = last_good(state, environment)
         return instructions.roll_back(environment, at) if good else ()
-    parents = state.repository.git("rev-list", "--parents", "--max-count=1", str(declared)).split()[1:]
+    parents = state.parents.get(str(declared), ())
     return instructions.revert(str(declared), len(parents), at) if parents else ()
 
 
 def _since(state: ReleaseState, environment: str) -> datetime | None:
     """Return since when main declares the present release, under whatever commit, held or not."""
     entries = state.history(environment)
-    state.know(entry.commit for entry in entries if entry.commit)
     earlier = itertools.takewhile(lambda entry: state.same(entry.commit, entries[0].commit), entries)
     return min((entry.at for entry in earlier), default=None)
 
@@ -254,7 +242,7 @@ def show(
 
 def without_keys(state: ReleaseState) -> Iterator[str]:
     """List the environments whose verdicts cannot count, and the command that helps."""
-    lists = state.trust.lists
+    lists = state.lists
     if lists.problem:
         yield f"No verdict counts: {lists.problem}"
         return

@@ -53,11 +53,11 @@ def deployments(remote: _Remote = "origin") -> None:
     from gitops.cli.context import open_checkout
     from gitops.forge.deployments import keep, of_state
     from gitops.forge.github import GitHub
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
     github = GitHub.from_environ(repository.remote_url(remote))
-    for wanted in of_state(ReleaseState.fetch(repository, remote)):
+    for wanted in of_state(fetch_state(repository, remote)):
         done = "shown" if keep(github, wanted) else "shown already"
         _OUT.print(f"{wanted.environment}: {wanted.commit[:12]}, {wanted.state}: {done}", soft_wrap=True)
 
@@ -72,7 +72,7 @@ def dependencies(
     from gitops.errors import GitopsError
     from gitops.forge.dependencies import propose
     from gitops.forge.github import GitHub
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
     try:
@@ -80,7 +80,7 @@ def dependencies(
     except OSError as error:
         raise GitopsError(f"{lock}: {error.strerror}") from error
     github = GitHub.from_environ(repository.remote_url(remote))
-    done = propose(github, ReleaseState.fetch(repository, remote), remote, content)
+    done = propose(github, repository, fetch_state(repository, remote).tip, remote, content)
     _OUT.print(f"requirements.lock: {done}", soft_wrap=True, markup=False)
 
 

@@ -23,16 +23,17 @@ def status(
     if main was rewritten, ignored tags, which look like verdicts but are not valid, and environments without
     a key.
     """
+    from gitops.airflow.ask import collect
     from gitops.airflow.client import ACCESS_FILE, load_access
-    from gitops.airflow.status import collect, ignored, show, without_keys
+    from gitops.airflow.status import ignored, show, without_keys
     from gitops.dvc import provenance
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
 
     provenance.begin()
     repository, remote = open_checkout(remote)
     known = load_access(access or repository.path / ACCESS_FILE)
-    state = ReleaseState.fetch(repository, remote)
-    rows = collect(state, known, meeting(repository, remote))
+    state = fetch_state(repository, remote)
+    rows = collect(repository, state, known, meeting(repository, remote))
     if as_json:
         print(json.dumps([row.plain() for row in rows], indent=1))
     else:
@@ -81,9 +82,10 @@ def diff(
     """
     from dataclasses import replace
 
-    from gitops.diff.diff import between_settings, compare
+    from gitops.diff.diff import between_settings
+    from gitops.diff.load import load_difference
+    from gitops.release.load import fetch_state, load_state
     from gitops.release.snapshot import Snapshot
-    from gitops.release.state import ReleaseState
 
     if (first is None) != (second is None):
         raise GitopsError("give diff two names, A and B, or no name")
@@ -92,13 +94,11 @@ def diff(
     def load(commit: str | None) -> Snapshot | None:
         return Snapshot.load(repository, commit) if commit else None
 
-    state = (
-        ReleaseState.fetch(repository, remote, main=base) if remote else ReleaseState(repository, main=base)
-    )
+    state = fetch_state(repository, remote, main=base) if remote else load_state(repository, main=base)
     if first is not None and second is not None:
         both = first in state.environments and second in state.environments
-        before, after = (load(_named(state, remote, name)) for name in (first, second))
-        difference = compare(repository, before, after, load_dags=load_dags, environments=not both)
+        before, after = (load(_named(repository, state, remote, name)) for name in (first, second))
+        difference = load_difference(repository, before, after, load_dags=load_dags, environments=not both)
         if both and first != second:
             between = between_settings(state.main, first, second)
             difference = replace(difference, sections=(*difference.sections, between))
@@ -107,7 +107,7 @@ def diff(
         start = repository.merge_base(state.tip, commit)
         if start is None:
             raise GitopsError(f"{head} shares no history with {base}; name two commits instead")
-        difference = compare(repository, load(start), load(commit), load_dags=load_dags)
+        difference = load_difference(repository, load(start), load(commit), load_dags=load_dags)
     if as_json:
         print(json.dumps(difference.plain(), indent=1))
     elif as_markdown:
@@ -116,7 +116,7 @@ def diff(
         difference.show(OUT)
 
 
-def _named(state: Any, remote: str, name: str) -> str | None:
+def _named(repository: Any, state: Any, remote: str, name: str) -> str | None:
     if name in state.environments:
         return state.declared(name).commit
-    return commit_of(state.repository, remote, name)
+    return commit_of(repository, remote, name)

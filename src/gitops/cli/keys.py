@@ -41,10 +41,10 @@ def create(
     from gitops.errors import NothingToDoError
     from gitops.release.enrol import listing
     from gitops.release.keys import KeyList, PrivateKey, fingerprint, path_of
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
-    state = ReleaseState.fetch(repository, remote)
+    state = fetch_state(repository, remote)
     name = state.environments[environment].name
     place = file or repository.path / ".visage" / "keys" / name
     key = PrivateKey.create(place)

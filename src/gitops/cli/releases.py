@@ -51,10 +51,11 @@ def promote(
     """
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
+    from gitops.promotion.evidence import Evidence
     from gitops.promotion.proposals import promote as propose
     from gitops.promotion.proposals import promote_wave
-    from gitops.promotion.rules import Evidence, RefusedError
-    from gitops.release.state import ReleaseState
+    from gitops.promotion.rules import RefusedError
+    from gitops.release.load import fetch_state
 
     if override is not None and wave is not None:
         raise typer.BadParameter("--override is for one environment; give ENV in place of --wave")
@@ -71,14 +72,15 @@ def promote(
     if wait:
         _await_verdicts(repository, remote, environment, wave, minutes * 60)
     storage = Storage(repository.path, optional=without_storage)
-    state = ReleaseState.fetch(repository, remote)
+    state = fetch_state(repository, remote)
     try:
-        proposal = propose_it(state, name, remote, Evidence(storage, comparer(repository, remote)))
+        evidence = Evidence.of(repository, storage, comparer(repository, remote))
+        proposal = propose_it(repository, state, name, remote, evidence)
     except RefusedError as refused:
         show_judgement(refused.judgement)
         raise
     show_judgement(proposal.judgement)
-    _finish(state, remote, proposal, push, commands_of(name, meeting(repository, remote)))
+    _finish(repository, remote, proposal, push, commands_of(name, meeting(repository, remote)))
 
 
 def _await_verdicts(
@@ -88,11 +90,11 @@ def _await_verdicts(
     import time
 
     from gitops.promotion.proposals import awaited
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
 
     deadline, printed = time.monotonic() + seconds, ""
     while True:
-        state = ReleaseState.fetch(repository, remote)
+        state = fetch_state(repository, remote)
         names = state.environments.wave(wave) if wave is not None else (str(environment),)
         missing = list(dict.fromkeys(source for name in names for source in awaited(state, name)))
         if not missing:
@@ -128,13 +130,13 @@ def rollback(
     Promotions into that environment are then held until a merged `gitops unhold ENV --push`.
     """
     from gitops.promotion.proposals import rollback as propose
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
-    state = ReleaseState.fetch(repository, remote)
-    proposal = propose(state, environment, remote, to=to, reason=reason)
+    state = fetch_state(repository, remote)
+    proposal = propose(repository, state, environment, remote, to=to, reason=reason)
     commands = instructions.roll_back(environment, meeting(repository, remote), to=to, reason=reason)
-    _finish(state, remote, proposal, push, commands)
+    _finish(repository, remote, proposal, push, commands)
 
 
 def hold(
@@ -157,15 +159,15 @@ def hold(
     An environment can have several holds, each with its reason. Rollbacks stay possible.
     """
     from gitops.promotion.proposals import hold as propose
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
-    state = ReleaseState.fetch(repository, remote)
+    state = fetch_state(repository, remote)
     end = until.replace(tzinfo=UTC).date() if until else None
-    proposal = propose(state, environment, remote, reason, until=end)
+    proposal = propose(repository, state, environment, remote, reason, until=end)
     at = meeting(repository, remote)
     commands = instructions.hold(environment, at, reason=reason, until=end.isoformat() if end else None)
-    _finish(state, remote, proposal, push, commands)
+    _finish(repository, remote, proposal, push, commands)
 
 
 def unhold(
@@ -183,13 +185,13 @@ def unhold(
 ) -> None:
     """Propose to lift a hold of an environment, after a rollback for example. Its other holds stay."""
     from gitops.promotion.proposals import unhold as propose
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
-    state = ReleaseState.fetch(repository, remote)
-    proposal = propose(state, environment, remote, reason=reason)
+    state = fetch_state(repository, remote)
+    proposal = propose(repository, state, environment, remote, reason=reason)
     commands = instructions.unhold(environment, meeting(repository, remote), reason=reason)
-    _finish(state, remote, proposal, push, commands)
+    _finish(repository, remote, proposal, push, commands)
 
 
 def merge(
@@ -205,14 +207,14 @@ def merge(
     """
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
+    from gitops.promotion.evidence import Evidence
     from gitops.promotion.merge import PROPOSALS
     from gitops.promotion.merge import merge as merge_branch
-    from gitops.promotion.rules import Evidence
 
     provenance.begin()
     repository, remote = open_checkout(remote)
     storage = Storage(repository.path, optional=without_storage)
-    evidence = Evidence(storage, comparer(repository, remote))
+    evidence = Evidence.of(repository, storage, comparer(repository, remote))
     merged = merge_branch(repository, remote, branch, evidence=evidence)
     commit = merged.commit
     show_judgement(merged.judgement)
@@ -222,18 +224,18 @@ def merge(
             OUT.print(line, soft_wrap=True, markup=False, style="yellow")
 
 
-def _finish(state: Any, remote: str, proposal: Any, push: bool, commands: Sequence[str]) -> None:
+def _finish(repository: Any, remote: str, proposal: Any, push: bool, commands: Sequence[str]) -> None:
     from gitops.promotion.proposals import push as push_proposal
 
     OUT.print(
-        state.repository.git("show", "--no-patch", "--format=%B", proposal.commit),
+        repository.git("show", "--no-patch", "--format=%B", proposal.commit),
         markup=False,
         soft_wrap=True,
     )
     if not push:
         _tell(f"Not pushed. To push and merge {proposal.branch}, and to see the result:", commands)
         return
-    push_proposal(state, remote, proposal)
+    push_proposal(repository, remote, proposal)
     done = "Was there already" if proposal.known else "Pushed"
     OUT.print(f"{done}: {proposal.branch} on {remote}", style="green")
     proposed = next(number for number, command in enumerate(commands) if " --push" in command)

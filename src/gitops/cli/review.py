@@ -52,26 +52,28 @@ def check(
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
     from gitops.git.merge_result import merge_result
-    from gitops.promotion.check import judge, note
-    from gitops.promotion.rules import Evidence, Judgement, RefusedError
-    from gitops.release.state import ReleaseState
+    from gitops.promotion.check import note
+    from gitops.promotion.evidence import Evidence
+    from gitops.promotion.merge import judge_result
+    from gitops.promotion.rules import Judgement, RefusedError
+    from gitops.release.load import fetch_state
     from gitops.report.collect import failed
 
     provenance.begin()
     repository, remote = open_checkout(remote)
     storage = Storage(repository.path, optional=without_storage)
-    evidence = Evidence(storage, comparer(repository, remote))
-    state = ReleaseState.fetch(repository, remote, main=base)
+    evidence = Evidence.of(repository, storage, comparer(repository, remote))
+    state = fetch_state(repository, remote, main=base)
     commit = commit_of(repository, remote, head)
     result, broken = merge_result(repository, state.tip, commit, remote=remote, branch=head)
     changed = repository.changed(result.main, result.commit) if result else []
-    judgement = judge(state, result, evidence) if result else Judgement(tuple(broken))
+    judgement = judge_result(repository, state, result, evidence) if result else Judgement(tuple(broken))
     judgement += Judgement(tuple(failed(_results(jobs, jobs_file), changed)))
     show_judgement(judgement)
     if judgement.findings:
         raise RefusedError(judgement)
     OUT.print(f"{commit[:12]}: can be merged into {base}", style="green")
-    if line := note(state, result.commit if result else commit, changed, head if head != "HEAD" else base):
+    if line := note(evidence, result.commit if result else commit, changed, head if head != "HEAD" else base):
         OUT.print(f"Note: {line}", soft_wrap=True, markup=False, style="yellow")
 
 
@@ -116,10 +118,10 @@ def scope(base: Base = "main", head: Head = "HEAD", remote: Remote = None) -> No
     a step, and at last `models=true` if `gitops check` would compare models. The reasons go to stderr.
     """
     from gitops.promotion.scope import CHECKS, compares_models, of_files
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
-    state = ReleaseState.fetch(repository, remote, main=base)
+    state = fetch_state(repository, remote, main=base)
     commit = commit_of(repository, remote, head)
     start = repository.merge_base(state.tip, commit)
     # A branch without common history with main changes everything.
@@ -149,12 +151,12 @@ def trial(
     """
     from datetime import timedelta
 
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
     from gitops.training.trial import run
 
     show_logs(ctx, logging.INFO)
     repository, remote = open_checkout(remote)
-    state = ReleaseState.fetch(repository, remote, main=base)
+    state = fetch_state(repository, remote, main=base)
     commit = commit_of(repository, remote, head)
     start = repository.merge_base(state.tip, commit)
     out.mkdir(parents=True, exist_ok=True)
@@ -205,18 +207,18 @@ def report(
     import sys
 
     from gitops.dvc.remote import Storage
-    from gitops.promotion.rules import Evidence
-    from gitops.release.state import ReleaseState
+    from gitops.promotion.evidence import Evidence
+    from gitops.release.load import fetch_state, load_state
     from gitops.report.collect import gather
     from gitops.report.render import render
     from gitops.training.trial import Trial
 
     repository, remote = open_checkout(remote, needed=False)
-    evidence = Evidence(Storage(repository.path, optional=without_storage), comparer(repository, remote))
-    state = (
-        ReleaseState.fetch(repository, remote, main=base) if remote else ReleaseState(repository, main=base)
-    )
+    storage = Storage(repository.path, optional=without_storage)
+    evidence = Evidence.of(repository, storage, comparer(repository, remote))
+    state = fetch_state(repository, remote, main=base) if remote else load_state(repository, main=base)
     inputs = gather(
+        repository,
         state,
         commit_of(repository, remote, head),
         evidence,

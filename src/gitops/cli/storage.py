@@ -49,11 +49,11 @@ def move(
     from gitops.dvc.move import move as move_objects
     from gitops.dvc.move import point
     from gitops.errors import StorageError
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
-    state = ReleaseState.fetch(repository, remote)
-    wanted = dict(_wanted(state))
+    state = fetch_state(repository, remote)
+    wanted = dict(_wanted(repository, state))
     moved = move_objects(repository.path, name, wanted, source=source)
     OUT.print(
         f"{name} has {moved.objects - len(moved.damaged)} of the {moved.objects} objects of {moved.source}, "
@@ -98,7 +98,7 @@ def move(
     _propose(repository, remote, commit, push=push)
 
 
-def _wanted(state: Any) -> Any:
+def _wanted(repository: Any, state: Any) -> Any:
     """Yield the digest and the name of each output of the releases that the environments ran."""
     from gitops.dvc.lockfile import Lock, outs
     from gitops.errors import ParseError
@@ -108,7 +108,7 @@ def _wanted(state: Any) -> Any:
             if state.snapshot(commit) is None:
                 continue
             try:
-                lock = Lock.load(state.repository, commit)
+                lock = Lock.load(repository, commit)
                 records = list(outs(lock.content, lock.pipeline))
             except ParseError:
                 continue  # it could be fetched from nowhere

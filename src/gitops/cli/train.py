@@ -52,20 +52,21 @@ def train(
     from gitops.airflow.client import ACCESS_FILE, Airflow, load_access
     from gitops.dvc import provenance
     from gitops.promotion.check import unreadable
-    from gitops.release.state import ReleaseState
+    from gitops.promotion.evidence import Evidence
+    from gitops.release.load import fetch_state
     from gitops.training.candidate import candidate_branch
 
     provenance.begin()
     repository, remote = open_checkout(remote)
     path = access or repository.path / ACCESS_FILE
-    state = ReleaseState.fetch(repository, remote)
+    state = fetch_state(repository, remote)
     environment = state.environments.root
     known = load_access(path).get(environment)
     commit = _pushed(repository, remote, branch)
     if on_main:
-        branch, commit = _put_on_main(state, remote, branch, commit)
+        branch, commit = _put_on_main(repository, state.tip, remote, branch, commit)
     # Check here, without a run, for the errors at which every stage would stop.
-    if broken := unreadable(state, commit):
+    if broken := unreadable(Evidence.of(repository), state.tip, commit):
         raise RuleError(*broken)
     if known is None:
         raise TrainingError(f"{path}: names no Airflow of {environment}; start the environments: make up")
@@ -99,17 +100,15 @@ def train(
             echo(f"{training_runs.DAG} is paused again")
         if state != "success":
             raise TrainingError(training_runs.failure(airflow, started.run, f"{known.web or known.url}"))
-    _report(
-        ReleaseState.fetch(repository, remote), remote, candidate_branch(started.run), branch, profile, echo
-    )
+    repository.fetch(remote)
+    _report(repository, remote, candidate_branch(started.run), branch, profile, echo)
 
 
-def _put_on_main(state: Any, remote: str, branch: str, head: str) -> tuple[str, str]:
+def _put_on_main(repository: Any, main: str, remote: str, branch: str, head: str) -> tuple[str, str]:
     """Push the inputs of a branch, on main as it is now; return the name and commit of that branch."""
     from gitops.training import on_main
 
-    repository, name = state.repository, on_main.branch_of(branch)
-    commit = on_main.on_main(repository, state.tip, head)
+    name, commit = on_main.branch_of(branch), on_main.on_main(repository, main, head)
     reference = repository.branch_ref(remote, name)
     before = repository.resolve(reference) if repository.has(reference) else None
     if before and _same(repository, before, commit):
@@ -142,18 +141,18 @@ def _pushed(repository: Any, remote: str, branch: str) -> str:
     return commit
 
 
-def _report(state: Any, remote: str, candidate: str, branch: str, profile: str, echo: Any) -> None:
+def _report(repository: Any, remote: str, candidate: str, branch: str, profile: str, echo: Any) -> None:
     """Print the result of a run that succeeded."""
-    reference = state.repository.branch_ref(remote, candidate)
+    reference = repository.branch_ref(remote, candidate)
     if profile != "full":
         echo(f"The pipeline works on {branch}. A model of profile {profile} is never proposed. Next:")
         echo(f"  {instructions.train(branch)}")
-    elif not state.repository.has(reference):
+    elif not repository.has(reference):
         echo(f"Nothing new: {branch} or main already has the model, metrics and data that the run made.")
         echo("  .venv/bin/gitops status")
     else:
         OUT.print(f"Candidate: {candidate}", style="green", soft_wrap=True, markup=False)
-        echo(f"  {state.repository.commit_info(reference).subject}")
+        echo(f"  {repository.commit_info(reference).subject}")
         echo("Next:")
         for command in instructions.review(candidate):
             echo(f"  {command}")

@@ -1,6 +1,6 @@
 """The differences between two commits: DAGs, parameters, data, dependencies, model, settings."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gitops.diff import dags, files
+from gitops.diff.dags import DagChange
 from gitops.dvc.lockfile import PIPELINE
-from gitops.errors import DagsError, EnvironmentsError, SettingsError
-from gitops.git.repository import Repository
+from gitops.errors import EnvironmentsError, SettingsError
 from gitops.model.metrics import Interval, Metrics
 from gitops.paths import DEPENDENCIES, LOCK, MODEL, PARAMETERS
 from gitops.release import settings
@@ -167,33 +167,41 @@ class Difference:
             console.print(f"\nUnchanged: {', '.join(unchanged)}", style="dim", soft_wrap=True)
 
 
+@dataclass(frozen=True)
+class Changed:
+    """The files that differ between two commits.
+
+    Attributes:
+        paths: Their paths.
+        dags: The changes of the DAGs that they define, or the reason why these are not known.
+        pointers: The pointers to data (`.dvc`) in both commits, by path.
+
+    """
+
+    paths: Sequence[str] = ()
+    dags: Sequence[DagChange] | str = ()
+    pointers: Mapping[str, tuple[bytes, bytes]] = field(default_factory=dict[str, tuple[bytes, bytes]])
+
+
 def compare(
-    repository: Repository,
-    before: Snapshot | None,
-    after: Snapshot | None,
-    *,
-    load_dags: bool = False,
-    environments: bool = True,
+    before: Snapshot | None, after: Snapshot | None, changed: Changed, *, environments: bool = True
 ) -> Difference:
     """Compare two commits; None stands for no release.
 
-    DAG files that differ are compared by their syntax. With `load_dags` they are executed, in isolated
-    processes, which also shows computed schedules and tasks.
     Without `environments` the folder of that name is left out: it is no part of a release.
     """
-    changed = _changed(repository, before, after)
     old, new = before or _NOTHING, after or _NOTHING
     parts: dict[str, Iterable[Change]] = {
-        "DAGs": _dags(repository, before, after, changed, load_dags),
+        "DAGs": _dags(before, after, changed),
         "Parameters": _mappings(*(files.flat(side.contents[PARAMETERS] or b"") for side in (old, new))),
-        "Data": _data(repository, old, new, changed),
+        "Data": _data(old, new, changed),
         "Dependencies": _mappings(*(files.pins(side.contents[DEPENDENCIES] or b"") for side in (old, new))),
         "Model": _model(old, new),
         "Accuracy per attribute": _intervals(old.metrics.attributes, new.metrics.attributes),
         "Accuracy per slice": _intervals(old.metrics.slices, new.metrics.slices),
         "Speed": _speed(old.metrics, new.metrics),
         **({SETTINGS: _settings(old, new)} if environments else {}),
-        "Code": _code(changed),
+        "Code": _code(changed.paths),
     }
     sections = tuple(Section(title, tuple(changes)) for title, changes in parts.items())
     return Difference(before and before.commit, after and after.commit, sections)
@@ -205,42 +213,28 @@ def between_settings(main: Snapshot, first: str, second: str) -> Section:
     return Section(f"Settings of {first} and {second}", tuple(changes))
 
 
-def _dags(
-    repository: Repository,
-    before: Snapshot | None,
-    after: Snapshot | None,
-    changed: list[str],
-    load: bool,
-) -> Iterator[Change]:
-    edited = [path for path in changed if path.startswith(f"{dags.FOLDER}/")]
-    if not edited:
-        return
-    if before is not None and after is not None:
-        try:
-            load_them = dags.changes if load else dags.outlines
-            dag_changes = load_them(repository, before.commit, after.commit)
-        except DagsError as error:
-            yield Change(f"{dags.FOLDER}/", note=str(error))
-        else:
-            for change in dag_changes:
-                if change.kind != "changed":
-                    yield Change(change.dag, note=change.kind)
-                yield from (Change(change.dag, note=detail) for detail in change.details)
-            if dag_changes:
-                return
+def _dags(before: Snapshot | None, after: Snapshot | None, changed: Changed) -> Iterator[Change]:
+    if isinstance(changed.dags, str):
+        yield Change(f"{dags.FOLDER}/", note=changed.dags)
+    else:
+        for change in changed.dags:
+            if change.kind != "changed":
+                yield Change(change.dag, note=change.kind)
+            yield from (Change(change.dag, note=detail) for detail in change.details)
+        if changed.dags:
+            return
     note = "changed" if before and after else "added" if after else "removed"
+    edited = (path for path in changed.paths if path.startswith(f"{dags.FOLDER}/"))
     yield from (Change(path, note=note) for path in edited)
 
 
-def _data(repository: Repository, old: Snapshot, new: Snapshot, changed: list[str]) -> Iterator[Change]:
+def _data(old: Snapshot, new: Snapshot, changed: Changed) -> Iterator[Change]:
     before, after = _outs(old), _outs(new)
     for path in sorted(before.keys() | after.keys()):
         if path.startswith(DATA) and before.get(path) != after.get(path):
             yield Change(path, before.get(path, ""), after.get(path, ""))
-    for path in changed:
-        if path.startswith(DATA) and path.endswith(".dvc"):
-            sides = (files.tracked(_read(repository, side.commit, path)) for side in (old, new))
-            yield Change(path.removesuffix(".dvc"), *sides)
+    for path, pointers in changed.pointers.items():
+        yield Change(path.removesuffix(".dvc"), *map(files.tracked, pointers))
     counts = [side.metrics.counts for side in (old, new)]
     for name in dict.fromkeys([*counts[0], *counts[1]]):
         if counts[0].get(name) != counts[1].get(name):
@@ -307,11 +301,7 @@ def _prefixed(prefix: str, changes: Iterable[Change]) -> Iterator[Change]:
     return (Change(prefix + change.what, change.before, change.after) for change in changes)
 
 
-def _read(repository: Repository, commit: str, path: str) -> bytes:
-    return (repository.read(commit, path) if commit else None) or b""
-
-
-def _code(changed: list[str]) -> Iterator[Change]:
+def _code(changed: Sequence[str]) -> Iterator[Change]:
     folders: dict[str, list[str]] = {}
     for path in changed:
         if not path.startswith("src/") and path != "dvc.yaml":
@@ -325,13 +315,6 @@ def _code(changed: list[str]) -> Iterator[Change]:
 
 def _brief(text: str, style: str = "") -> Text:
     return Text(markdown.one_line(text, longest=60 if style else 200), style=style)
-
-
-def _changed(repository: Repository, before: Snapshot | None, after: Snapshot | None) -> list[str]:
-    if before and after:
-        return repository.changed(before.commit, after.commit)
-    present = before or after
-    return repository.files(present.commit) if present else []
 
 
 def _mappings(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Change]:

@@ -1,23 +1,24 @@
 """The description of a candidate's pull request."""
 
-from gitops.diff.diff import compare
+from gitops.diff.load import load_difference
+from gitops.git.repository import Repository
+from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
 from gitops.text.markdown import code, plain
 
 _LONGEST = 2000
 
 
-def describe(state: ReleaseState, commit: str) -> str:
+def describe(repository: Repository, state: ReleaseState, commit: str) -> str:
     """Return the facts of a training that made a candidate, as Markdown.
 
     The gates are not among them: main and the releases of the environments may change while the pull request
     is open, and the report is made again then.
     """
-    repository = state.repository
     start = repository.merge_base(state.tip, commit) or state.tip
-    before, after = (state.snapshot(one) for one in (start, commit))
+    snapshots = Snapshot.load_all(repository, (start, commit))
     message = repository.git("show", "--no-patch", "--format=%b", commit)
-    changes = compare(repository, before, after, environments=False).summary
+    changes = load_difference(repository, snapshots[start], snapshots[commit], environments=False).summary
     parts = [
         plain(message, longest=_LONGEST),
         f"It changes: {plain(changes)}. It was trained from {code(start[:12])} of main.",

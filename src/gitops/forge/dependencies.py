@@ -4,7 +4,7 @@ import re
 
 from gitops.errors import ForgeError
 from gitops.forge.interface import Forge
-from gitops.release.state import ReleaseState
+from gitops.git.repository import Repository
 
 LOCK = "requirements.lock"
 BRANCH = "update/python"
@@ -39,16 +39,22 @@ def check(content: bytes) -> None:
             )
 
 
-def propose(forge: Forge, state: ReleaseState, remote: str, content: bytes) -> str:
+def propose(forge: Forge, repository: Repository, main: str, remote: str, content: bytes) -> str:
     """Open or update the pull request with a new lock, or close it if main has the same.
+
+    Args:
+        forge: The repository on its forge.
+        repository: The checkout.
+        main: The newest commit of main.
+        remote: The remote.
+        content: The new lock.
 
     Returns:
         The result, for a person.
 
     """
     check(content)
-    repository = state.repository
-    before = repository.read(state.tip, LOCK) or b""
+    before = repository.read(main, LOCK) or b""
     if content == before:
         if present := forge.find(BRANCH):
             forge.close(present, "main has these versions already.")
@@ -56,12 +62,8 @@ def propose(forge: Forge, state: ReleaseState, remote: str, content: bytes) -> s
     reference = f"refs/heads/{BRANCH}"
     known = repository.remote_refs(remote, reference).get(reference)
     there = repository.branch_ref(remote, BRANCH)
-    if (
-        known is None
-        or not repository.is_ancestor(state.tip, there)
-        or repository.read(there, LOCK) != content
-    ):
-        commit = repository.commit_files(state.tip, {LOCK: content}, "Update the locked packages")
+    if known is None or not repository.is_ancestor(main, there) or repository.read(there, LOCK) != content:
+        commit = repository.commit_files(main, {LOCK: content}, "Update the locked packages")
         repository.push(remote, {reference: commit}, leases={reference: known})
     old, new = _versions(before), _versions(content)
     rows = [

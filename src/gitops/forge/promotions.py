@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from gitops.diff.diff import compare
+from gitops.diff.load import load_difference
 from gitops.dvc import provenance
 from gitops.errors import CalendarError, NothingToDoError, RuleError, SettingsError
 from gitops.findings import Finding
 from gitops.forge.interface import Forge
+from gitops.git.repository import Repository
+from gitops.promotion.evidence import Evidence
 from gitops.promotion.proposals import Proposal, awaited, due, promote, push
-from gitops.promotion.rules import NO_EVIDENCE, Evidence
 from gitops.release import file as release_file
 from gitops.release.state import ReleaseState
 from gitops.text import instructions
@@ -44,10 +45,11 @@ class PromotionStatus:
 
 
 def plan(
+    repository: Repository,
     state: ReleaseState,
     environment: str,
     remote: str,
-    evidence: Evidence = NO_EVIDENCE,
+    evidence: Evidence | None = None,
     *,
     now: datetime | None = None,
     judge: bool = True,
@@ -99,12 +101,12 @@ def plan(
         return PromotionStatus(environment, "refused", str(error), refused=(error.finding,))
     if closed:
         return PromotionStatus(environment, "wait", f"{short} is due, but promotions are closed: {closed}")
-    if notice := provenance.notice(state.repository, commit):
+    if notice := provenance.notice(repository, commit):
         return PromotionStatus(environment, "wait", f"{short}: {notice.text}")
     if not judge:
         return PromotionStatus(environment, "open", f"{short} is due")
     try:
-        proposal = promote(state, environment, remote, evidence, now=now)
+        proposal = promote(repository, state, environment, remote, evidence, now=now)
     except NothingToDoError as error:
         return PromotionStatus(environment, "over", str(error))
     except RuleError as error:
@@ -112,21 +114,26 @@ def plan(
     return PromotionStatus(environment, "open", proposal.message.partition("\n")[0], proposal)
 
 
-def anything_due(state: ReleaseState, remote: str, statuses: Iterable[PromotionStatus]) -> bool:
+def anything_due(
+    repository: Repository, state: ReleaseState, remote: str, statuses: Iterable[PromotionStatus]
+) -> bool:
     """Return whether a promotion is due, or a branch that promotes exists and may have to change."""
     branches = [f"refs/heads/promote/{name}" for name in state.environments.promotable]
     return any(status.state in ("open", "refused") for status in statuses) or bool(
-        state.repository.remote_refs(remote, *branches)
+        repository.remote_refs(remote, *branches)
     )
 
 
-def apply(forge: Forge, state: ReleaseState, remote: str, status: PromotionStatus) -> PromotionStatus:
+def apply(
+    forge: Forge, repository: Repository, state: ReleaseState, remote: str, status: PromotionStatus
+) -> PromotionStatus:
     """Open, update or close the pull request of an environment, and return the status with the result."""
     branch = f"promote/{status.environment}"
     if status.proposal is not None:
-        push(state, remote, status.proposal)
-        at = instructions.meeting(state.repository.remote_url(remote))
-        kept, done = forge.keep(branch, status.text, describe(state, status.proposal, at))
+        push(repository, remote, status.proposal)
+        at = instructions.meeting(repository.remote_url(remote))
+        description = describe(repository, state, status.proposal, at)
+        kept, done = forge.keep(branch, status.text, description)
         return replace(status, text=f"{status.text}: {done}, {kept.url}")
     present = forge.find(branch)
     if present is None:
@@ -138,7 +145,7 @@ def apply(forge: Forge, state: ReleaseState, remote: str, status: PromotionStatu
     return replace(status, text=f"{status.text}; still open: {present.url}")
 
 
-def describe(state: ReleaseState, proposal: Proposal, at: Meeting) -> str:
+def describe(repository: Repository, state: ReleaseState, proposal: Proposal, at: Meeting) -> str:
     """Return the description of a pull request, as Markdown; `at` is where the proposal is merged."""
     environment, commit = proposal.environment, proposal.after.commit
     sources = state.environments.before(environment)
@@ -158,7 +165,7 @@ def describe(state: ReleaseState, proposal: Proposal, at: Meeting) -> str:
         f"```sh\n{instructions.text(instructions.roll_back(environment, at))}\n```",
     ]
     before, after = (state.snapshot(name) if name else None for name in (proposal.before.commit, commit))
-    difference = compare(state.repository, before, after, environments=False)
+    difference = load_difference(repository, before, after, environments=False)
     folds = [Fold("Changes in " + environment, difference.markdown().rstrip())] if before else []
     if before is None:
         first.insert(1, f"It is the first release of {environment}, so everything in it is new.")

@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -431,11 +431,14 @@ class Repository:
     def log(self, revision: str, *paths: str, options: Iterable[str] = ()) -> list[Commit]:
         """Return the commits that lead to `revision` (and change `paths`, where given), newest first."""
         listed = self.git("rev-list", *options, "--end-of-options", revision, "--", *paths)
-        return self._describe(listed.split())
+        return self.describe(listed.split())
 
-    def _describe(self, commits: Sequence[str]) -> list[Commit]:
-        """Read commits as they are stored: git would convert their text to the encoding that they declare."""
-        contents = self._contents(self.objects(commits), _LONGEST_COMMIT)
+    def describe(self, commits: Collection[str]) -> list[Commit]:
+        """Read commits, given by their full ids, as they are stored.
+
+        Git would convert their text to the encoding that they declare.
+        """
+        contents = self._contents(self.objects([*commits]), _LONGEST_COMMIT)
         return [
             _commit(commit, contents[commit] if commit in contents else self._beginning(commit))
             for commit in commits
@@ -446,7 +449,7 @@ class Repository:
 
     def commit_info(self, revision: str) -> Commit:
         """Return id, time and subject of one commit."""
-        return self._describe([self.resolve(revision)])[0]
+        return self.describe([self.resolve(revision)])[0]
 
     def namespace(self, remote: str) -> str:
         """Return where the references of `remote` (a name, a URL or a path) are kept."""

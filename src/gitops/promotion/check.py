@@ -2,8 +2,8 @@
 
 import hashlib
 import posixpath
+from collections.abc import Collection
 
-from gitops.dvc import provenance
 from gitops.dvc.provenance import train_command
 from gitops.errors import (
     CalendarError,
@@ -15,11 +15,11 @@ from gitops.errors import (
 )
 from gitops.findings import Finding
 from gitops.gates import gates
-from gitops.git.merge_result import MergeResult, merge_result
 from gitops.paths import CODEOWNERS, EVALUATION, EXPORT, LOCK
-from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model, judge_release
+from gitops.promotion.change import Change
+from gitops.promotion.evidence import Evidence
+from gitops.promotion.rules import Judgement, judge_model, judge_release
 from gitops.release import (
-    adoption,
     calendar,
     contract,
     environments,
@@ -27,7 +27,6 @@ from gitops.release import (
     main_line,
     owners,
     settings,
-    signatures,
 )
 from gitops.release import file as release_file
 from gitops.release.environments import Environments
@@ -41,21 +40,9 @@ from gitops.release.state import ReleaseState
 _MODEL_FILES = {LOCK, EVALUATION, EXPORT}
 
 
-def check(state: ReleaseState, head: str, evidence: Evidence = NO_EVIDENCE) -> Judgement:
-    """Judge whether `head` may be merged into main; it may where there is no finding."""
-    result, broken = merge_result(state.repository, state.tip, head, remote=state.remote)
-    return Judgement(tuple(broken)) if result is None else judge(state, result, evidence)
-
-
-def judge(state: ReleaseState, result: MergeResult, evidence: Evidence = NO_EVIDENCE) -> Judgement:
-    """Judge whether main may become `result`.
-
-    Every rule looks at the merge commit and at its changes of main as it is now, never at the branch.
-    """
-    repository, commit = state.repository, result.commit
-    if repository.tree_id(commit, "") == repository.tree_id(result.head, ""):
-        commit = result.head  # of equal content, and with an id that its author knows
-    head, changed = Snapshot.load(repository, commit), repository.changed(result.main, commit)
+def judge(state: ReleaseState, change: Change, evidence: Evidence) -> Judgement:
+    """Judge whether a change may be merged into main; it may where there is no finding."""
+    state, head, changed = state.adding(change.releases), change.head, change.changed
     _ask_early(state, head, changed, evidence)
     judgement = Judgement.from_findings(state.main_fault) if state.main_fault else Judgement()
     after, findings = _environments(state, head, changed)
@@ -64,12 +51,11 @@ def judge(state: ReleaseState, result: MergeResult, evidence: Evidence = NO_EVID
         judgement += Judgement(tuple(_settings(after, environment, head)))
     findings += _ports(after, head)
     findings += _calendar(after, head)
-    findings += pipeline(state, commit, changed)
+    findings += pipeline(evidence, state.tip, head.commit, changed)
     if contract.PATH in changed and (fault := contract_fault(head)):
         findings.append(fault)
-    if adoption.touches(changed):
-        findings += adoption.leftovers(repository, commit)
-    findings += _signatures(state, after, head, result, changed)
+    findings += change.leftovers
+    findings += _signatures(state, after, change)
     findings += _storage(changed)
     if any(snapshot.contents[CODEOWNERS] is not None for snapshot in (state.main, head)):
         findings += owners.faults(head.contents[CODEOWNERS], after)
@@ -79,14 +65,15 @@ def judge(state: ReleaseState, result: MergeResult, evidence: Evidence = NO_EVID
     return judgement
 
 
-def pipeline(state: ReleaseState, commit: str, changed: list[str]) -> list[Finding]:
+def pipeline(evidence: Evidence, main: str, commit: str, changed: Collection[str]) -> list[Finding]:
     """Return the problems of the parameters, `dvc.yaml` and `dvc.lock` of a commit.
 
     A model that was made from another commit is no violation: main takes such a change, and dev trains from
     there; see `note`.
 
     Args:
-        state: The state of main.
+        evidence: The sources about models.
+        main: The newest commit of main.
         commit: The result of the merge, or the branch if there is no result.
         changed: The files that the change touches. A change of release files alone cannot break a pipeline,
             and a rollback must not wait for somebody to repair one.
@@ -94,31 +81,31 @@ def pipeline(state: ReleaseState, commit: str, changed: list[str]) -> list[Findi
     """
     if not _touches_pipeline(changed):
         return []
-    findings = unreadable(state, commit)
+    findings = unreadable(evidence, main, commit)
     if findings:
         return findings
-    for contradiction in state.provenance(commit).contradictions:
+    for contradiction in evidence.provenance(commit).contradictions:
         right = f"take {LOCK} whole from one side of the merge, then {train_command('BRANCH')}"
         findings.append(Finding(LOCK, str(contradiction), right))
     return findings
 
 
-def unreadable(state: ReleaseState, commit: str) -> list[Finding]:
-    """Return the errors at which a stage of the commit, or DVC, would stop."""
-    findings = list(provenance.parameter_faults(state.repository, commit, state.tip))
+def unreadable(evidence: Evidence, main: str, commit: str) -> list[Finding]:
+    """Return the errors at which a stage of the commit, or DVC, would stop; `main` is that of the remote."""
+    findings = list(evidence.parameter_faults(commit, main))
     try:
-        state.provenance(commit)
+        evidence.provenance(commit)
     except ProvenanceError as error:
         if error.finding.subject not in {finding.subject for finding in findings}:
             findings.append(error.finding)
     return findings
 
 
-def note(state: ReleaseState, commit: str, changed: list[str], branch: str) -> str | None:
+def note(evidence: Evidence, commit: str, changed: Collection[str], branch: str) -> str | None:
     """Return a line about a model that was made before the change itself, or None where it was not.
 
     Args:
-        state: The state of main.
+        evidence: The sources about models.
         commit: As for `pipeline`.
         changed: The files that the change touches.
         branch: The branch that the training should start from.
@@ -127,7 +114,7 @@ def note(state: ReleaseState, commit: str, changed: list[str], branch: str) -> s
     if not _touches_pipeline(changed):
         return None
     try:
-        made = state.provenance(commit)
+        made = evidence.provenance(commit)
     except ProvenanceError:
         return None  # `pipeline` tells
     if made.belongs or not made.trained:
@@ -138,12 +125,12 @@ def note(state: ReleaseState, commit: str, changed: list[str], branch: str) -> s
     )
 
 
-def _touches_pipeline(changed: list[str]) -> bool:
+def _touches_pipeline(changed: Collection[str]) -> bool:
     return not all(path.startswith("environments/") and path.endswith("/release.yaml") for path in changed)
 
 
 def _environments(
-    state: ReleaseState, head: Snapshot, changed: list[str]
+    state: ReleaseState, head: Snapshot, changed: Collection[str]
 ) -> tuple[Environments, list[Finding]]:
     """Return the environments that main would have, and everything that is wrong with their folders."""
     findings: list[Finding] = []
@@ -197,7 +184,7 @@ def _calendar(after: Environments, head: Snapshot) -> list[Finding]:
     return [Finding(calendar.PATH, f"{name}: no such environment", right) for name in unknown]
 
 
-def _ask_early(state: ReleaseState, head: Snapshot, changed: list[str], evidence: Evidence) -> None:
+def _ask_early(state: ReleaseState, head: Snapshot, changed: Collection[str], evidence: Evidence) -> None:
     """Ask the DVC remote, the slowest to answer, while everything else is judged."""
     if evidence.storage is None:
         return
@@ -219,7 +206,7 @@ def _release(
     there: Environments,
     environment: str,
     head: Snapshot,
-    changed: list[str],
+    changed: Collection[str],
     evidence: Evidence,
 ) -> Judgement:
     """Judge the release file of one of the environments that main would have."""
@@ -257,7 +244,7 @@ def _release(
 
 
 def _together(
-    state: ReleaseState, environment: str, head: Snapshot, changed: list[str], after: Release
+    state: ReleaseState, environment: str, head: Snapshot, changed: Collection[str], after: Release
 ) -> frozenset[str]:
     """Return the files that may change together with a release file.
 
@@ -284,16 +271,14 @@ def _promotes(state: ReleaseState, environment: str, after: Release) -> bool:
     return after.hold is None and after.commit not in (None, state.present(environment).commit)
 
 
-def _signatures(
-    state: ReleaseState, after: Environments, head: Snapshot, result: MergeResult, changed: list[str]
-) -> list[Finding]:
+def _signatures(state: ReleaseState, after: Environments, change: Change) -> list[Finding]:
     """Return the changes that an environment with signed releases would refuse after the merge."""
-    repository, trust = state.repository, state.trust
+    head, changed = change.head, change.changed
     findings: list[Finding] = []
-    signers = trust.lists.signers
+    signers = state.lists.signers
     listed = head.contents[SIGNERS] is not None
-    if trust.lists.problem:
-        findings.append(Finding(main_line.SUBJECT, trust.lists.problem, "see docs/releases.md"))
+    if state.lists.problem:
+        findings.append(Finding(main_line.SUBJECT, state.lists.problem, "see docs/releases.md"))
     to_be_signed: list[str] = []
     for environment in state.environments:
         if _asks(state.main, environment):
@@ -315,20 +300,20 @@ def _signatures(
             )
     right = "sign it: git config commit.gpgSign true, then propose or commit it again"
     for path in dict.fromkeys(to_be_signed):
-        if signers and path in changed and (why := signatures.unsigned(repository, result, path, signers)):
+        if why := change.unsigned.get(path):
             findings.append(Finding(path, why, right))
     for path in (SIGNERS, *map(keys.path_of, after)):
         if path not in changed:
             continue
-        if why := trust.refuses(result, path):
+        if why := change.refused.get(path):
             findings.append(Finding(path, why, right))
-        content = repository.read(head.commit, path) if path != SIGNERS else None
+        content = head.contents.get(path) if path != SIGNERS else None
         for problem in KeyList.read(content).problems if content else ():
             findings.append(Finding(path, problem, "see docs/releases.md"))
     return findings
 
 
-def _storage(changed: list[str]) -> list[Finding]:
+def _storage(changed: Collection[str]) -> list[Finding]:
     """Refuse a change that brings a model and also chooses the storage that answers for it."""
     storage = [path for path in changed if path.startswith(f"{posixpath.dirname(DVC_CONFIG)}/")]
     if not storage or not _MODEL_FILES & set(changed):
@@ -371,7 +356,8 @@ def _model(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Judgement
     # Merging to main is a release into the environment that follows it.
     try:
         findings += _edited(head)
-        rows = judge_model(state, root, head, state.main, None if presence.finding else evidence.compare)
+        compare = None if presence.finding else evidence.compare
+        rows = judge_model(state, root, head, state.main, evidence, compare)
     except (GateError, SettingsError) as error:
         findings.append(error.finding)
     findings += [

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 from gitops.errors import NothingToDoError, PushRejectedError, RuleError
 from gitops.findings import Finding
-from gitops.git.merge_result import merge_result
+from gitops.git.merge_result import MergeResult, merge_result
 from gitops.git.repository import Repository
+from gitops.promotion.change import Change
 from gitops.promotion.check import judge
-from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, RefusedError
+from gitops.promotion.evidence import Evidence
+from gitops.promotion.rules import Judgement, RefusedError
+from gitops.release.load import fetch_state
 from gitops.release.state import ReleaseState
 
 PROPOSALS = ("promote/", "promote-wave/", "rollback/", "hold/", "unhold/", "release-hold/", "storage/")
@@ -23,13 +26,29 @@ class Merged:
     judgement: Judgement
 
 
+def check(
+    repository: Repository, state: ReleaseState, head: str, evidence: Evidence | None = None
+) -> Judgement:
+    """Judge whether the commit `head` may be merged into main."""
+    result, broken = merge_result(repository, state.tip, head, remote=state.remote)
+    return Judgement(tuple(broken)) if result is None else judge_result(repository, state, result, evidence)
+
+
+def judge_result(
+    repository: Repository, state: ReleaseState, result: MergeResult, evidence: Evidence | None = None
+) -> Judgement:
+    """Judge whether main may become the result of a merge."""
+    change = Change.load(repository, state, result)
+    return judge(state, change, evidence or Evidence.of(repository))
+
+
 def merge(
     repository: Repository,
     remote: str,
     branch: str,
     *,
     main: str = "main",
-    evidence: Evidence = NO_EVIDENCE,
+    evidence: Evidence | None = None,
 ) -> Merged:
     """Merge a branch of `remote` into main with a merge commit, judge that, and push it.
 
@@ -42,7 +61,7 @@ def merge(
 
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        state = ReleaseState.fetch(repository, remote, main=main)
+        state = fetch_state(repository, remote, main=main)
         reference = repository.branch_ref(remote, branch)
         if branch == main or not repository.has(reference):
             problem = f"no such branch on {remote} that could be merged"
@@ -52,7 +71,7 @@ def merge(
             raise NothingToDoError(f"{branch} is already part of {main}")
         message = _message(repository, head, branch)
         result, broken = merge_result(repository, state.tip, head, message, remote=remote, branch=branch)
-        judgement = judge(state, result, evidence) if result else Judgement(tuple(broken))
+        judgement = judge_result(repository, state, result, evidence) if result else Judgement(tuple(broken))
         if result is None or judgement.findings:
             raise RefusedError(judgement)
         # The commit that was judged, and no other.

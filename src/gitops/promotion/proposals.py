@@ -8,18 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
-from gitops.diff.diff import compare
+from gitops.diff.load import load_difference
 from gitops.errors import GateError, NothingToDoError, PushRejectedError, ReleaseError, RuleError
 from gitops.findings import Finding
 from gitops.git.repository import Repository
-from gitops.promotion.rules import (
-    NO_EVIDENCE,
-    Evidence,
-    Judgement,
-    RefusedError,
-    choices,
-    judge_release,
-)
+from gitops.promotion.evidence import Evidence
+from gitops.promotion.rules import Judgement, RefusedError, choices, judge_release
 from gitops.release import file as release_file
 from gitops.release import holds, signatures
 from gitops.release.file import Release
@@ -56,10 +50,11 @@ class Proposal:
 
 
 def promote(
+    repository: Repository,
     state: ReleaseState,
     environment: str,
     remote: str,
-    evidence: Evidence = NO_EVIDENCE,
+    evidence: Evidence | None = None,
     *,
     override: str | None = None,
     now: datetime | None = None,
@@ -67,6 +62,7 @@ def promote(
     """Propose to an environment the release that the ones before it run. Pushes nothing.
 
     Args:
+        repository: The repository.
         state: The state that main declares.
         environment: The environment.
         remote: The remote.
@@ -84,19 +80,20 @@ def promote(
     if override is not None:
         if not (override.strip() and override.isprintable()):
             raise RuleError(Finding(environment, "no reason for the override", "give one line of text"))
-        if not state.repository.signs():
+        if not repository.signs():
             right = "sign your commits: git config gpg.format ssh, user.signingKey, commit.gpgSign true"
             raise RuleError(Finding(environment, "an override is signed, and git signs nothing here", right))
     due_there = _release_due(state, environment)
     moves = {environment: due_there.model_copy(update={"override": override})}
-    return _promote(state, moves, remote, f"promote/{environment}", evidence, now)
+    return _promote(repository, state, moves, remote, f"promote/{environment}", evidence, now)
 
 
 def promote_wave(
+    repository: Repository,
     state: ReleaseState,
     wave: str,
     remote: str,
-    evidence: Evidence = NO_EVIDENCE,
+    evidence: Evidence | None = None,
     *,
     now: datetime | None = None,
 ) -> Proposal:
@@ -123,25 +120,26 @@ def promote_wave(
         releases = ", ".join(f"{name} {(after.commit or '')[:12]}" for name, after in moves.items())
         problem = f"a wave takes one release, but these are due: {releases}"
         raise RuleError(Finding(wave, problem, "promote one by one"))
-    return _promote(state, moves, remote, f"promote-wave/{wave}", evidence, now)
+    return _promote(repository, state, moves, remote, f"promote-wave/{wave}", evidence, now)
 
 
 def _promote(
+    repository: Repository,
     state: ReleaseState,
     moves: Mapping[str, Release],
     remote: str,
     branch: str,
-    evidence: Evidence,
+    evidence: Evidence | None,
     now: datetime | None,
 ) -> Proposal:
     # By such a main, the release that is due may be one that main never pointed to.
     judgement = _obey(Judgement.from_findings(state.main_fault) if state.main_fault else Judgement())
     for environment, after in moves.items():
-        judgement += judge_release(state, environment, after, evidence, now=now)
+        judgement += judge_release(state, environment, after, evidence or Evidence.of(repository), now=now)
     _obey(judgement)
     commit = next(iter(moves.values())).commit or ""
     subject = f"Promote {commit[:12]} to {', '.join(moves)}"
-    proposal = _propose(state, moves, remote, branch, subject)
+    proposal = _propose(repository, state, moves, remote, branch, subject)
     return replace(proposal, judgement=judgement)
 
 
@@ -186,7 +184,13 @@ def awaited(state: ReleaseState, environment: str) -> list[str]:
 
 
 def rollback(
-    state: ReleaseState, environment: str, remote: str, *, to: str | None = None, reason: str | None = None
+    repository: Repository,
+    state: ReleaseState,
+    environment: str,
+    remote: str,
+    *,
+    to: str | None = None,
+    reason: str | None = None,
 ) -> Proposal:
     """Propose an earlier release again, and hold promotions until somebody lifts that. Pushes nothing.
 
@@ -221,13 +225,14 @@ def rollback(
         raise NothingToDoError(f"{environment} already has {commit[:12]}")
     branch = f"rollback/{environment}"
     why = reason if reason and reason.strip() else f"rolled back from {before.commit[:12]}"
-    after = _held(state, environment, remote, branch, commit, why)
-    _obey(judge_release(state, environment, after))
+    after = _held(repository, state, environment, remote, branch, commit, why)
+    _obey(judge_release(state, environment, after, Evidence.of(repository)))
     subject = f"Roll {environment} back to {commit[:12]}"
-    return _propose(state, {environment: after}, remote, branch, subject)
+    return _propose(repository, state, {environment: after}, remote, branch, subject)
 
 
 def hold(
+    repository: Repository,
     state: ReleaseState,
     environment: str,
     remote: str,
@@ -239,6 +244,7 @@ def hold(
     """Propose to keep promotions out of an environment, for one more reason. Pushes nothing.
 
     Args:
+        repository: The repository.
         state: The state that main declares.
         environment: The environment.
         remote: The remote.
@@ -259,18 +265,21 @@ def hold(
         problem = f"--until {until} is over: it is {today} in UTC"
         raise RuleError(Finding(environment, problem, "name a later day, or leave --until out"))
     before, branch = state.present(environment), f"hold/{environment}"
-    after = _held(state, environment, remote, branch, before.commit, reason, until, now)
+    after = _held(repository, state, environment, remote, branch, before.commit, reason, until, now)
     stands = {(one.reason, one.until) for one in before.holds(now)}
     if all((one.reason, one.until) in stands for one in after.holds(now)):
         raise NothingToDoError(f"{environment} is held for that reason already")
-    _obey(judge_release(state, environment, after))
-    return _propose(state, {environment: after}, remote, branch, f"Hold {environment}")
+    _obey(judge_release(state, environment, after, Evidence.of(repository)))
+    return _propose(repository, state, {environment: after}, remote, branch, f"Hold {environment}")
 
 
-def unhold(state: ReleaseState, environment: str, remote: str, *, reason: str | None = None) -> Proposal:
+def unhold(
+    repository: Repository, state: ReleaseState, environment: str, remote: str, *, reason: str | None = None
+) -> Proposal:
     """Propose to lift a hold of an environment; its other holds stay. Pushes nothing.
 
     Args:
+        repository: The repository.
         state: The state that main declares.
         environment: The environment.
         remote: The remote.
@@ -296,12 +305,13 @@ def unhold(state: ReleaseState, environment: str, remote: str, *, reason: str | 
             raise RuleError(Finding(environment, problem, f"name one: {commands}"))
     kept = [one for one in before.holds() if one not in lifted]
     after = Release(commit=before.commit, hold=holds.render(kept))
-    _obey(judge_release(state, environment, after))
+    _obey(judge_release(state, environment, after, Evidence.of(repository)))
     subject = f"Lift {'a' if kept else 'the'} hold on {environment}"
-    return _propose(state, {environment: after}, remote, f"unhold/{environment}", subject)
+    return _propose(repository, state, {environment: after}, remote, f"unhold/{environment}", subject)
 
 
 def _held(
+    repository: Repository,
     state: ReleaseState,
     environment: str,
     remote: str,
@@ -312,27 +322,27 @@ def _held(
     now: datetime | None = None,
 ) -> Release:
     """Return a release with one more hold, in the place of one for the same reason."""
-    added = holds.new(reason, state.repository.author(), until=until, now=now)
+    added = holds.new(reason, repository.author(), until=until, now=now)
     # A command that runs again finds its own proposal.
-    for earlier in _proposed(state, environment, remote, branch):
+    for earlier in _proposed(repository, environment, remote, branch):
         if replace(earlier, at=added.at) == added:
             added = earlier
     kept = [one for one in state.present(environment).holds(now) if one.reason != added.reason]
     return Release(commit=commit, hold=holds.render([*kept, added]))
 
 
-def _proposed(state: ReleaseState, environment: str, remote: str, branch: str) -> tuple[Hold, ...]:
-    commit = _on_remote(state.repository, remote, branch)
+def _proposed(repository: Repository, environment: str, remote: str, branch: str) -> tuple[Hold, ...]:
+    commit = _on_remote(repository, remote, branch)
     try:
-        proposed = Snapshot.load(state.repository, commit) if commit else None
+        proposed = Snapshot.load(repository, commit) if commit else None
         release = proposed.release(environment, follows=False) if proposed else None
     except ReleaseError:
         return ()
     return holds.parse(release.hold) if release else ()
 
 
-def push(state: ReleaseState, remote: str, proposal: Proposal) -> None:
-    """Push a proposal to its branch, in the place of an earlier one that `state` knew.
+def push(repository: Repository, remote: str, proposal: Proposal) -> None:
+    """Push a proposal to its branch, in the place of an earlier one that was fetched.
 
     Raises:
         PushRejectedError: if somebody else was quicker, or the remote does not let this user push.
@@ -341,11 +351,11 @@ def push(state: ReleaseState, remote: str, proposal: Proposal) -> None:
     if proposal.known:
         return
     reference = f"refs/heads/{proposal.branch}"
-    known = _on_remote(state.repository, remote, proposal.branch)
+    known = _on_remote(repository, remote, proposal.branch)
     try:
-        state.repository.push(remote, {reference: proposal.commit}, leases={reference: known})
+        repository.push(remote, {reference: proposal.commit}, leases={reference: known})
     except PushRejectedError as error:
-        if state.repository.remote_refs(remote, reference).get(reference) == known:
+        if repository.remote_refs(remote, reference).get(reference) == known:
             raise
         raise PushRejectedError(
             f"{proposal.branch}: somebody else has just pushed or merged it; run the same again to see what "
@@ -353,15 +363,16 @@ def push(state: ReleaseState, remote: str, proposal: Proposal) -> None:
         ) from error
 
 
-def describe(state: ReleaseState, before: str | None, after: str | None) -> str:
+def describe(repository: Repository, state: ReleaseState, before: str | None, after: str | None) -> str:
     """Return the changes between two releases, as a text of bounded length."""
     old, new = (state.snapshot(commit) if commit else None for commit in (before, after))
     head = [f"Release: {_short(old)} -> {_short(new)}", f"Accuracy: {_accuracy(old)} -> {_accuracy(new)}"]
-    difference = compare(state.repository, old, new, environments=False)
+    difference = load_difference(repository, old, new, environments=False)
     return "\n".join([*head, difference.text()])
 
 
 def _propose(
+    repository: Repository,
     state: ReleaseState,
     moves: Mapping[str, Release],
     remote: str,
@@ -369,7 +380,6 @@ def _propose(
     subject: str,
 ) -> Proposal:
     """Commit the new release files of environments, with a message that describes each difference once."""
-    repository = state.repository
     described: dict[str, list[str]] = {}
     for name, release in moves.items():
         present = state.present(name)
@@ -378,7 +388,7 @@ def _propose(
             hold = f"Hold: {present.hold or 'none'} -> {release.hold or 'none'}\n"
         if release.override is not None:
             hold += f"Outside of the calendar: {release.override}\n"
-        text = describe(state, present.commit, release.commit)
+        text = describe(repository, state, present.commit, release.commit)
         described.setdefault(f"{hold}{text}", []).append(name)
     parts = [
         f"In {', '.join(names)}:\n{text}" if len(described) > 1 else text for text, names in described.items()

@@ -3,44 +3,20 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Self
 
-from gitops.dvc.lockfile import Lock
 from gitops.dvc.provenance import train_command
-from gitops.dvc.remote import Presence, Storage
 from gitops.errors import CalendarError, GateError, ProvenanceError, RuleError, SettingsError
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.gates.comparison import Compare
 from gitops.gates.gates import GateResult
-from gitops.model import decisions
+from gitops.promotion.evidence import Evidence
 from gitops.release import file as release_file
 from gitops.release.file import Release
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, earlier
 from gitops.text import instructions
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The sources that a judgement asks about models.
-
-    Attributes:
-        storage: The DVC remote; None where nobody asks whether a model exists there.
-        compare: The comparison of two models; None where only recorded accuracies are compared.
-
-    """
-
-    storage: Storage | None = None
-    compare: Compare | None = None
-
-    def presence(self, lock: Lock) -> Presence:
-        """Return whether the model that a commit records can be fetched."""
-        return self.storage.presence(lock) if self.storage else Presence()
-
-
-NO_EVIDENCE = Evidence()
 
 
 @dataclass(frozen=True)
@@ -83,6 +59,7 @@ def judge_model(
     environment: str,
     model: Snapshot,
     incumbent: Snapshot | None,
+    evidence: Evidence,
     compare: Compare | None,
 ) -> tuple[GateResult, ...]:
     """Judge a commit's model by the gates of an environment, with its settings on main.
@@ -93,20 +70,21 @@ def judge_model(
 
     """
     settings, verified = state.settings(environment), state.verdicts.verifications(environment)
-    releases = state.know(verdict.release for verdict in verified)
+    releases = {
+        verdict.release: release for verdict in verified if (release := state.snapshot(verdict.release))
+    }
     best = gates.anchor(model, verified, releases, settings.max_mean_loss)
     named = gates.named(
         state.snapshot(settings.anchor_release) if settings.anchor_release else None, settings
     )
-    known = partial(decisions.of_commit, state.repository)
-    return tuple(gates.judge(model, incumbent, settings, compare, best, named, known))
+    return tuple(gates.judge(model, incumbent, settings, compare, best, named, evidence.decisions))
 
 
 def judge_release(
     state: ReleaseState,
     environment: str,
     after: Release,
-    evidence: Evidence = NO_EVIDENCE,
+    evidence: Evidence,
     *,
     now: datetime | None = None,
 ) -> Judgement:
@@ -178,12 +156,12 @@ def _promotion(
                 Finding(file, f"{short} is the release that is there already", "leave the file as it is")
             )
             return Judgement(tuple(findings))
-        if incumbent.commit in state.commits and not state.is_ancestor(incumbent.commit, commit):
+        if incumbent.commit in state.parents and not state.is_ancestor(incumbent.commit, commit):
             problem = f"{short} is older than {incumbent.commit[:12]}, which is there now"
             remedy = f"to go back run {instructions.brief('rollback', environment)}"
             findings.append(Finding(file, problem, remedy))
     findings += _verified_before(state, environment, commit, now)
-    findings += _made_from(state, environment, commit)
+    findings += _made_from(evidence, environment, commit)
     presence = evidence.presence(release.lock)
     if presence.finding:
         findings.append(replace(presence.finding, subject=file))
@@ -191,7 +169,7 @@ def _promotion(
     try:
         # A model that is known to be gone cannot be compared: the accuracies that commits record are.
         compare = None if presence.finding else evidence.compare
-        rows = judge_model(state, environment, release, incumbent, compare)
+        rows = judge_model(state, environment, release, incumbent, evidence, compare)
     except (GateError, SettingsError) as error:
         findings.append(Finding(file, str(error), "release a commit that has passed its gates"))
     findings += [
@@ -263,11 +241,11 @@ def _closed(state: ReleaseState, environment: str, now: datetime | None) -> Iter
         yield Finding(file, f"promotions into {environment} are closed: {closed}", "promote it then")
 
 
-def _made_from(state: ReleaseState, environment: str, commit: str) -> Iterator[Finding]:
+def _made_from(evidence: Evidence, environment: str, commit: str) -> Iterator[Finding]:
     """Refuse a release whose model was made from another commit's parameters, code or data."""
     file, short = release_file.path_of(environment), commit[:12]
     try:
-        made = state.provenance(commit)
+        made = evidence.provenance(commit)
     except ProvenanceError as error:
         problem = f"{error.finding.subject} of {short}: {error.finding.problem}"
         yield Finding(file, problem, "repair it on main and promote that")

@@ -5,16 +5,16 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gitops.errors import ParseError, ReleaseError
-from gitops.git.repository import Repository, is_full_sha
+from gitops.git.repository import Commit, is_full_sha
 from gitops.release import environments, holds
 from gitops.release.holds import Hold
 from gitops.text import parse as parser
@@ -78,6 +78,12 @@ class Declaration:
     commit: str | None
     by: str
     at: datetime
+
+    @classmethod
+    def made_by(cls, change: Commit, environment: str, release: Release) -> Self:
+        """Return the declaration that a commit of main made."""
+        commit = change.id if release.follow else release.commit
+        return cls(environment, release, commit, change.id, change.at)
 
     @property
     def hold(self) -> str | None:
@@ -171,52 +177,6 @@ def render(release: Release, environment: str) -> bytes:
     if parse(content, environment, follows=False) != release:
         raise ReleaseError(path_of(environment), f"{release!r} cannot be written")
     return content
-
-
-def history(
-    repository: Repository, revision: str, environment: str, *, follows: bool, limit: int = 500
-) -> list[Declaration]:
-    """Return the declarations of an environment on `main` up to `revision`, newest first.
-
-    For an environment that follows main that is main itself, commit by commit. Versions of the file that were
-    not valid are left out: no environment ran them.
-    """
-    path = path_of(environment)
-    paths = () if follows else (path,)
-    changes = repository.log(revision, *paths, options=("--first-parent", f"-{limit}"))
-    declarations: list[Declaration] = []
-    contents = repository.read_all([(change.id, path) for change in changes], parser.RELEASE.size)
-    for change, content in zip(changes, contents, strict=True):
-        if content is None:
-            continue
-        try:
-            release = parse(content, environment, follows=follows)
-        except ReleaseError:
-            continue
-        commit = change.id if release.follow else release.commit
-        declarations.append(Declaration(environment, release, commit, change.id, change.at))
-    return declarations
-
-
-def identities(repository: Repository, commits: Iterable[str]) -> dict[str, str]:
-    """Return a digest of each commit's identity as a release: equal digests, same release.
-
-    A commit that is not here is left out.
-    """
-    unique = list(dict.fromkeys(commits))
-    names = [
-        name
-        for commit in unique
-        for name in (f"{commit}^{{tree}}", *(f"{commit}:{p}" for p in RELEASE_PATHS))
-    ]
-    ids = repository.object_ids(names)
-    width = len(RELEASE_PATHS) + 1
-    digests: dict[str, str] = {}
-    for number, commit in enumerate(unique):
-        tree, *parts = ids[number * width : (number + 1) * width]
-        if tree is not None:
-            digests[commit] = identity(parts)
-    return digests
 
 
 def identity(parts: Sequence[str | None]) -> str:

@@ -5,7 +5,7 @@ from it. A force push replaces the line. If somebody merges main into work of th
 main (a "foxtrot merge"), their work becomes the line, and main's own commits become a side branch.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gitops.findings import Finding
@@ -27,6 +27,22 @@ class Known:
     commit: str
     source: str
     forget: str
+
+
+def trunk(tip: str, parents: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the commits that main pointed to, newest first.
+
+    Args:
+        tip: The newest commit of main.
+        parents: The parents of each commit that main has.
+
+    """
+    line: list[str] = []
+    commits = [tip]
+    while commits and commits[0] in parents:
+        line.append(commits[0])
+        commits = list(parents[commits[0]][:1])
+    return line
 
 
 def fault(

@@ -3,14 +3,13 @@
 from gitops import runtime
 from gitops.errors import ReleaseError
 from gitops.findings import Finding
-from gitops.git.repository import Tag
 from gitops.release import contract
 from gitops.release import file as release_file
 from gitops.release.snapshot import DAGS, Snapshot
 
 
 def may_run(
-    environment: str, commit: str, release: Snapshot | None, *, on_main: bool, rejection: Tag | None
+    environment: str, commit: str, release: Snapshot | None, *, on_main: bool, rejection: str | None
 ) -> Finding | None:
     """Return the reason why a commit may not run in an environment, or None if it may.
 
@@ -22,7 +21,7 @@ def may_run(
         commit: The full id of a commit.
         release: Its files; None where it is not here.
         on_main: Whether main has it.
-        rejection: The verdict by which the environment rejected it, if it did.
+        rejection: The tag by which the environment rejected it, if it did.
 
     """
     if fault := served(environment, commit, release, on_main=on_main):
@@ -31,7 +30,7 @@ def may_run(
         return None
     return Finding(
         release_file.path_of(environment),
-        f"{environment} rejected {commit[:12]} ({rejection.name})",
+        f"{environment} rejected {commit[:12]} ({rejection})",
         "release another commit, or delete that tag to give it another chance",
     )
 

@@ -34,8 +34,8 @@ FILES = (
     *metrics.PATHS,
 )
 """The files that decisions are about, those of environments aside."""
-_OF_AN_ENVIRONMENT = (environments.FILE, "release.yaml", "settings.env")
-_MOST_FILES = 600
+_OF_AN_ENVIRONMENT = (environments.FILE, "release.yaml", "settings.env", "verifiers")
+_MOST_FILES = 800
 _HISTORY = 200
 """How many changes of main are read to find valid environments."""
 
@@ -98,15 +98,17 @@ class Snapshot:
             *(f":{path}" for path in paths),
         )
         objects = repository.objects([f"{commit}{part}" for commit in unique for part in parts])
-        names = [entry.id if entry else None for entry in objects]
-        rows = [names[start : start + len(parts)] for start in range(0, len(names), len(parts))]
+        rows = [objects[start : start + len(parts)] for start in range(0, len(objects), len(parts))]
         files = len(parts) - len(paths)
-        blobs = repository.blobs(objects, LARGEST)
+        blobs = repository.blobs((entry for row in rows for entry in row[files:]), LARGEST)
         return {
             commit: cls(
                 commit,
-                {path: blobs.get(name or "") for path, name in zip(paths, row[files:], strict=True)},
-                release_file.identity(row[1 : files - 1]),
+                {
+                    path: blobs.get(entry.id) if entry else None
+                    for path, entry in zip(paths, row[files:], strict=True)
+                },
+                release_file.identity([entry.id if entry else None for entry in row[1 : files - 1]]),
                 row[files - 1] is not None,
             )
             for commit, row in zip(unique, rows, strict=True)

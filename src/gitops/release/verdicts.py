@@ -9,8 +9,8 @@ names it.
 
 import json
 import logging
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Self
 
@@ -21,9 +21,9 @@ from gitops.git.repository import Repository, Tag, is_full_sha
 from gitops.paths import EVALUATION
 from gitops.release import keys
 from gitops.release.environments import LONGEST_NAME, NAME
-from gitops.release.file import identities
 from gitops.release.keys import PrivateKey
 from gitops.release.signatures import Lists, Trust
+from gitops.release.snapshot import Snapshot
 from gitops.text import parse
 from gitops.text.markdown import one_line
 
@@ -224,102 +224,118 @@ def _taken(
     return None if any(map(counts, tags)) else tags
 
 
+@dataclass(frozen=True)
 class Verdicts:
-    """All verdicts that a repository knows about, by release: equal releases share theirs."""
+    """All verdicts that a repository knows about, by release: equal releases share theirs.
 
-    def __init__(
-        self,
-        repository: Repository,
-        tags: Iterable[Tag],
-        trust: Trust | None,
-        environments: Container[str] | None = None,
-    ) -> None:
-        """Read the verdicts that tags carry.
+    Attributes:
+        verifications_by_release: The first verification of each environment and release.
+        rejections: The first rejection.
+        identities: The identity of each commit that these can be asked about.
+        ignored: The tags that are no verdict, by name.
 
-        Args:
-            repository: The repository of the tags.
-            tags: Tags that have the name of a verdict.
-            trust: The keys of the environments; None where there is no main that could list any.
-            environments: The environments whose verdicts count; by default all.
+    """
 
-        """
-        self._repository = repository
-        self.ignored: list[Ignored] = []
-        """The tags that are no verdict, by name."""
-        self._verified: dict[tuple[str, str], Verdict] = {}
-        self._rejected: dict[tuple[str, str], Tag] = {}
-        tagged: list[tuple[Tag, Verdict]] = []
-        now = datetime.now(UTC)
-        for tag in sorted(tags, key=lambda tag: (tag.at or _BEGINNING, tag.name)):
-            try:
-                verdict = Verdict.read(tag)
-            except VerdictError as error:
-                self.ignored.append(Ignored(tag.name, str(error)))
-                continue
-            if environments is not None and verdict.environment not in environments:
-                reason: str | None = f"there is no environment {verdict.environment}"
-            else:
-                reason = objection(tag, verdict, trust.lists if trust else Lists(), now)
-            if reason is None:
-                tagged.append((tag, verdict))
-            else:
-                self.ignored.append(Ignored(tag.name, reason))
-        self.ignored.sort(key=lambda tag: tag.name)
-        self._identities = identities(repository, [tag.commit for tag, _ in tagged])
-        for tag, verdict in tagged:
-            key = (verdict.environment, self._identity(tag.commit))
-            if verdict.verdict == REJECTED:
-                self._rejected.setdefault(key, tag)
-            else:
-                self._verified.setdefault(key, verdict)
+    verifications_by_release: Mapping[tuple[str, str], Verdict]
+    rejections: Mapping[tuple[str, str], Tag]
+    identities: Mapping[str, str]
+    ignored: tuple[Ignored, ...] = ()
 
     @classmethod
     def load(
         cls,
         repository: Repository,
-        trust: Trust | None,
+        lists: Lists,
         *,
         remote: str | None = None,
         environment: str | None = None,
         environments: Container[str] | None = None,
+        commits: Iterable[str] = (),
     ) -> Self:
         """Read the verdicts last fetched from `remote`, or the repository's own tags.
 
-        `trust` has the keys of the environments. `environment` limits the verdicts to one environment's,
-        `environments` to those of several.
+        Args:
+            repository: The repository.
+            lists: The keys of the environments.
+            remote: The remote.
+            environment: The environment whose verdicts are read; by default all.
+            environments: The environments whose verdicts count; by default all.
+            commits: The commits that these can be asked about, besides those with a verdict.
+
         """
         folder = f"{environment}/" if environment else ""
-        patterns = [f"{kind}/{folder}" for kind in (VERIFIED, REJECTED)]
-        return cls(repository, repository.tags(*patterns, remote=remote), trust, environments)
+        tags = repository.tags(*(f"{kind}/{folder}" for kind in (VERIFIED, REJECTED)), remote=remote)
+        ignored: list[Ignored] = []
+        counted: list[tuple[Tag, Verdict]] = []
+        now = datetime.now(UTC)
+        for tag in sorted(tags, key=lambda tag: (tag.at or _BEGINNING, tag.name)):
+            try:
+                verdict = Verdict.read(tag)
+            except VerdictError as error:
+                ignored.append(Ignored(tag.name, str(error)))
+                continue
+            if environments is not None and verdict.environment not in environments:
+                reason: str | None = f"there is no environment {verdict.environment}"
+            else:
+                reason = objection(tag, verdict, lists, now)
+            if reason is None:
+                counted.append((tag, verdict))
+            else:
+                ignored.append(Ignored(tag.name, reason))
+        asked = dict.fromkeys([*(tag.commit for tag, _ in counted), *commits])
+        none = cls({}, {}, {}, tuple(sorted(ignored, key=lambda tag: tag.name)))
+        named = none.adding({**asked, **Snapshot.load_all(repository, asked, ())})
+        verified: dict[tuple[str, str], Verdict] = {}
+        rejected: dict[tuple[str, str], Tag] = {}
+        for tag, verdict in counted:
+            key = (verdict.environment, named.identities[tag.commit])
+            if verdict.verdict == REJECTED:
+                rejected.setdefault(key, tag)
+            else:
+                verified.setdefault(key, verdict)
+        return replace(named, verifications_by_release=verified, rejections=rejected)
 
     @classmethod
     def of_environment(
-        cls, repository: Repository, remote: str, environment: str, main: str = "main"
+        cls,
+        repository: Repository,
+        remote: str,
+        environment: str,
+        main: str = "main",
+        commits: Iterable[str] = (),
     ) -> Self:
         """Read an environment's own verdicts, last fetched from `remote` with its whole main."""
         tip = repository.resolve(repository.branch_ref(remote, main))
-        trust = Trust.load(repository, tip, (environment,), remote=remote)
-        return cls.load(repository, trust, remote=remote, environment=environment)
+        lists = Trust.load(repository, tip, (environment,), remote=remote).lists
+        return cls.load(repository, lists, remote=remote, environment=environment, commits=commits)
+
+    def adding(self, snapshots: Mapping[str, Snapshot | None]) -> Self:
+        """Return these with more commits that they can be asked about.
+
+        A commit that is not here is only ever the same release as itself.
+        """
+        identities = {commit: item.identity if item else commit for commit, item in snapshots.items()}
+        return replace(self, identities={**self.identities, **identities})
 
     def verified(self, environment: str, commit: str | None) -> Verdict | None:
         """Return the first verification of a release by an environment, or None where there is none."""
         if commit is None or self.rejected(environment, commit):
             return None
-        return self._verified.get((environment, self._identity(commit)))
+        return self.verifications_by_release.get((environment, self.identities[commit]))
 
     def verifications(self, environment: str) -> list[Verdict]:
         """Return the first verification of each release that an environment did not reject, oldest first."""
         verified = (
             verdict
-            for (where, identity), verdict in self._verified.items()
-            if where == environment and (where, identity) not in self._rejected
+            for (where, identity), verdict in self.verifications_by_release.items()
+            if where == environment and (where, identity) not in self.rejections
         )
         # Tags of the same second are in no order
         return sorted(verified, key=lambda verdict: verdict.at)
 
     def rejected(self, environment: str, commit: str | None) -> Tag | None:
         """Return the tag by which an environment rejected a release, or None where it did not."""
-        return None if commit is None else self._rejected.get((environment, self._identity(commit)))
+        return None if commit is None else self.rejections.get((environment, self.identities[commit]))
 
     def awaited(self, environment: str, commit: str) -> bool:
         """Return whether a release has a model, and an environment still has to give its verdict."""
@@ -336,14 +352,3 @@ class Verdicts:
             return None
         # Its clock may be a little fast.
         return max((now or datetime.now(UTC)) - verdict.at, timedelta())
-
-    def _identity(self, commit: str) -> str:
-        if commit not in self._identities:
-            # A commit that is not here is only ever the same release as itself.
-            self._identities[commit] = identities(self._repository, (commit,)).get(commit, commit)
-        return self._identities[commit]
-
-    def know(self, commits: Iterable[str]) -> None:
-        """Look many commits up at once, so that asking about each is quick."""
-        new = [commit for commit in commits if commit not in self._identities]
-        self._identities |= identities(self._repository, new)

@@ -3,17 +3,21 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gitops.diff.diff import Difference, compare
+from gitops.diff.diff import Difference
+from gitops.diff.load import load_difference
 from gitops.errors import GateError, ReleaseError, SettingsError
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.git.merge_result import merge_result
+from gitops.git.repository import Repository
 from gitops.model import drift_comparison
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.metrics import Metrics
+from gitops.promotion.change import Change
 from gitops.promotion.check import judge, note
+from gitops.promotion.evidence import Evidence
 from gitops.promotion.jobs import Job
-from gitops.promotion.rules import NO_EVIDENCE, Evidence, Judgement, judge_model
+from gitops.promotion.rules import Judgement, judge_model
 from gitops.promotion.scope import of_files
 from gitops.release import file as release_file
 from gitops.release.snapshot import Snapshot
@@ -76,9 +80,10 @@ class ReportInputs:
 
 
 def gather(
+    repository: Repository,
     state: ReleaseState,
     head: str,
-    evidence: Evidence = NO_EVIDENCE,
+    evidence: Evidence | None = None,
     *,
     base: str = "main",
     name: str = "",
@@ -91,12 +96,14 @@ def gather(
 
     With `load_dags` the DAG files of both sides are executed, in isolated processes.
     """
-    repository, name = state.repository, name or head[:12]
+    evidence, name = evidence or Evidence.of(repository), name or head[:12]
     result, broken = merge_result(repository, state.tip, head, remote=state.remote)
     if result:
         # The report is about the result of the merge.
         start, head = result.main, result.commit
-        judgement = judge(state, result, evidence)
+        change = Change.load(repository, state, result)
+        state = state.adding(change.releases)
+        judgement = judge(state, change, evidence)
     else:
         judgement = Judgement(tuple(broken))
         start = repository.merge_base(state.tip, head) or state.tip
@@ -109,7 +116,7 @@ def gather(
         drift = drift_comparison.of_commit(repository, head, proposed.sha256)
         incumbents = tuple(_incumbents(state, after, evidence))
     else:
-        moved = list(_moves(state, after, changed, judgement, load_dags=load_dags))
+        moved = list(_moves(repository, state, after, changed, judgement, load_dags=load_dags))
         moves = tuple(move for move, _, _ in moved)
         incumbents = tuple(incumbent for _, incumbent, _ in moved)
         proposed = moved[0][2] if moved else Metrics()
@@ -120,11 +127,11 @@ def gather(
         broken=tuple(broken),
         before=state.main.metrics,
         after=after.metrics,
-        difference=compare(repository, before, after, load_dags=load_dags),
+        difference=load_difference(repository, before, after, load_dags=load_dags),
         moves=moves,
         proposed=proposed,
         drift=drift,
-        note=note(state, head, sorted(changed), name or base),
+        note=note(evidence, head, sorted(changed), name or base),
         incumbents=incumbents,
         trial=trial,
         jobs=jobs or {},
@@ -153,7 +160,7 @@ def _incumbents(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iter
         try:
             commit = state.declared(environment).commit
             there = state.snapshot(commit) if commit else None
-            rows = judge_model(state, environment, head, there, evidence.compare)
+            rows = judge_model(state, environment, head, there, evidence, evidence.compare)
         except (ReleaseError, GateError, SettingsError) as error:
             yield Incumbent(environment, wave, commit, trouble=str(error))
             continue
@@ -161,6 +168,7 @@ def _incumbents(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iter
 
 
 def _moves(
+    repository: Repository,
     state: ReleaseState,
     head: Snapshot,
     changed: Sequence[str] | set[str],
@@ -185,7 +193,7 @@ def _moves(
         # The check of a rollback must be fast, and must not run the release that it goes back from.
         forward = after.hold is None
         there, load_dags = state.snapshot(before) if before else None, load_dags and forward
-        difference = compare(state.repository, there, release, load_dags=load_dags, environments=False)
+        difference = load_difference(repository, there, release, load_dags=load_dags, environments=False)
         rows = judgement.gates.get(environment, ()) if forward else ()
         trouble = "" if rows or not forward else "the rules above come first"
         present = there.metrics if there else Metrics()

@@ -31,7 +31,7 @@ def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> 
     repository = update_mirror(origin, mirror)
     if repository.read(release, EVALUATION) is None:
         return "this release has no model yet"
-    verdicts = Verdicts.of_environment(repository, origin.url, environment)
+    verdicts = Verdicts.of_environment(repository, origin.url, environment, commits=(release,))
     if verdicts.verified(environment, release):
         return f"already verified in {environment}"
     if verdicts.rejected(environment, release):

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
+from gitops.airflow.ask import collect
 from gitops.airflow.client import Access
-from gitops.airflow.status import EnvironmentStatus, collect, show
+from gitops.airflow.status import EnvironmentStatus, show
 from gitops.text import instructions
 from tests.support.environments import ENVIRONMENTS
 from tests.support.fake_airflow import FakeAirflow
@@ -22,7 +23,7 @@ def fakes() -> Iterator[dict[str, FakeAirflow]]:
 
 
 def rows(lab: Lab, fakes: dict[str, FakeAirflow]) -> dict[str, EnvironmentStatus]:
-    return {row.environment: row for row in collect(lab.state(), access(fakes))}
+    return {row.environment: row for row in collect(lab.clone, lab.state(), access(fakes))}
 
 
 def access(fakes: dict[str, FakeAirflow]) -> dict[str, Access]:
@@ -133,7 +134,7 @@ def test_an_airflow_that_does_not_answer(lab: Lab, fakes: dict[str, FakeAirflow]
     assert (found["staging"].running, found["staging"].agree) == (None, False)
     assert "nothing answers there" in (found["staging"].trouble or "")
     assert (found["prod"].agree, found["prod"].trouble) == (False, "dag_processor: unhealthy")
-    assert collect(lab.state(), {})[0].trouble == "not up: the access file does not name it"
+    assert collect(lab.clone, lab.state(), {})[0].trouble == "not up: the access file does not name it"
 
 
 def test_a_release_file_that_is_not_valid(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:

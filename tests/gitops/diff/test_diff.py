@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from gitops.cli import app
 from gitops.diff.diff import Change, Difference, Section
-from gitops.diff.diff import compare as compare_snapshots
+from gitops.diff.load import load_difference
 from gitops.git.repository import Repository
 from gitops.release.snapshot import Snapshot
 from tests.support.figures import model_files
@@ -18,7 +18,7 @@ from tests.support.lab import Lab
 
 def compare(repository: Repository, before: str | None, after: str | None) -> Difference:
     old, new = (Snapshot.load(repository, commit) if commit else None for commit in (before, after))
-    return compare_snapshots(repository, old, new)
+    return load_difference(repository, old, new)
 
 
 LOCK = """schema: '2.0'

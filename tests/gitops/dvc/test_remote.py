@@ -10,10 +10,9 @@ from gitops.dvc import remote as storage
 from gitops.dvc.lockfile import Lock
 from gitops.dvc.remote import MODEL, Presence, Storage
 from gitops.errors import RuleError
-from gitops.promotion.check import check
-from gitops.promotion.merge import merge
+from gitops.promotion.evidence import Evidence
+from gitops.promotion.merge import check, merge
 from gitops.promotion.proposals import promote
-from gitops.promotion.rules import Evidence
 from tests.support.figures import model_files
 from tests.support.lab import Lab
 
@@ -138,10 +137,12 @@ def test_check_promote_and_merge_ask_for_it(lab: Lab, dvc_remote: Path) -> None:
     lab.branch("candidate/a", trained())
 
     def evidence() -> Evidence:
-        return Evidence(Storage(lab.clone.path))
+        return Evidence.of(lab.clone, Storage(lab.clone.path))
 
     head = lab.origin.resolve("candidate/a")
-    assert [finding.subject for finding in check(lab.state(), head, evidence()).findings] == ["dvc.lock"]
+    assert [finding.subject for finding in check(lab.clone, lab.state(), head, evidence()).findings] == [
+        "dvc.lock"
+    ]
     with pytest.raises(RuleError, match=r"dvc\.lock: models/model\.onnx of .* is not on the DVC remote"):
         merge(lab.clone, lab.remote, "candidate/a", evidence=evidence())
     file = put(dvc_remote)
@@ -149,8 +150,8 @@ def test_check_promote_and_merge_ask_for_it(lab: Lab, dvc_remote: Path) -> None:
     lab.verify("dev", lab.tip)
     lab.promote("staging")
     promotion = lab.origin.resolve("promote/staging")
-    assert check(lab.state(), promotion, evidence()).findings == ()
+    assert check(lab.clone, lab.state(), promotion, evidence()).findings == ()
     file.unlink()
     with pytest.raises(RuleError, match="is not on the DVC remote"):
-        promote(lab.state(), "staging", lab.remote, evidence())
-    assert "is not on the DVC remote" in str(check(lab.state(), promotion, evidence()).findings[0])
+        promote(lab.clone, lab.state(), "staging", lab.remote, evidence())
+    assert "is not on the DVC remote" in str(check(lab.clone, lab.state(), promotion, evidence()).findings[0])

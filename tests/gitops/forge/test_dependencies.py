@@ -40,7 +40,7 @@ def test_one_pull_request_that_is_updated_and_closed(lab: Lab, hub: Forge) -> No
     github = client(hub, **{"pull-requests": "write", "contents": "write"})
 
     def proposed(content: bytes) -> str:
-        return propose(github, lab.state(), "origin", content).partition(",")[0]
+        return propose(github, lab.clone, lab.state().tip, "origin", content).partition(",")[0]
 
     assert proposed(OLD) == "up to date"
     assert hub.pulls == {}

@@ -19,12 +19,12 @@ def github(hub: Forge) -> GitHub:
 
 
 def status(lab: Lab, environment: str, *, now: datetime | None = None) -> PromotionStatus:
-    return plan(lab.state(), environment, "origin", now=now)
+    return plan(lab.clone, lab.state(), environment, "origin", now=now)
 
 
 def keep(lab: Lab, github: GitHub, environment: str) -> PromotionStatus:
     state = lab.state()
-    return apply(github, state, "origin", plan(state, environment, "origin"))
+    return apply(github, lab.clone, state, "origin", plan(lab.clone, state, environment, "origin"))
 
 
 def test_a_release_that_nobody_has_verified_waits(lab: Lab) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from gitops.git.repository import Repository
-from gitops.promotion.check import check
+from gitops.promotion.merge import check
 from gitops.promotion.proposals import promote, rollback
-from gitops.release.state import ReleaseState
+from gitops.release.load import fetch_state
 from tests.support.lab import Lab
 
 
@@ -25,9 +25,9 @@ def test_a_clone_without_history_decides_as_a_whole_one(
     lab.origin.git("config", "uploadpack.allowFilter", "true")
     url = f"file://{lab.origin.path}"
     clone = Repository.clone(url, tmp_path / "part", "--template=", *options)
-    state = ReleaseState.fetch(clone, "origin")
-    assert rollback(state, "staging", "origin").after.commit == first
-    assert promote(state, "staging", "origin").after.commit == newest
-    assert check(state, clone.resolve(clone.branch_ref("origin", "feature"))).findings == ()
+    state = fetch_state(clone, "origin")
+    assert rollback(lab.clone, state, "staging", "origin").after.commit == first
+    assert promote(lab.clone, state, "staging", "origin").after.commit == newest
+    assert check(lab.clone, state, clone.resolve(clone.branch_ref("origin", "feature"))).findings == ()
     # Nothing is left to complete, and nothing in the way of the next command.
-    assert ReleaseState.fetch(clone, "origin").tip == lab.tip
+    assert fetch_state(clone, "origin").tip == lab.tip

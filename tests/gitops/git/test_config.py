@@ -92,7 +92,7 @@ def test_releases_move_whatever_is_configured(hostile: Lab) -> None:
     assert [entry.commit for entry in state.history("staging")] == [releases[1], releases[0], None]
     subjects = [entry.subject for entry in lab.clone.log(state.tip)]
     assert subjects[0] == f"Merge promote/staging: Promote {releases[1][:12]} to staging"
-    push(state, lab.remote, rollback(state, "staging", lab.remote))
+    push(lab.clone, lab.remote, rollback(lab.clone, state, "staging", lab.remote))
     merge(lab.clone, lab.remote, "rollback/staging")
     assert lab.state().declared("staging").commit == releases[0]
 
@@ -101,7 +101,7 @@ def test_a_clone_that_mirrors(lab: Lab) -> None:
     lab.train("a")
     lab.clone.git("config", "remote.origin.mirror", "true")
     state = lab.state()
-    push(state, lab.remote, promote(state, "staging", lab.remote))
+    push(lab.clone, lab.remote, promote(lab.clone, state, "staging", lab.remote))
     assert lab.origin.has("refs/heads/promote/staging")
 
 

@@ -5,8 +5,7 @@ import pytest
 from gitops.errors import RuleError
 from gitops.git.merge_result import merge_result
 from gitops.git.repository import Repository
-from gitops.promotion.check import check
-from gitops.promotion.merge import merge
+from gitops.promotion.merge import check, merge
 from gitops.promotion.proposals import push, rollback
 from tests.gitops import poison
 from tests.support.figures import model_files
@@ -16,7 +15,10 @@ from tests.support.lab import Lab
 def said(lab: Lab, head: str) -> str:
     """Return what stands against a branch; `merge` says the same and pushes nothing."""
     lines = "\n".join(
-        map(str, check(lab.state(), lab.clone.resolve(lab.clone.branch_ref(lab.remote, head))).findings)
+        map(
+            str,
+            check(lab.clone, lab.state(), lab.clone.resolve(lab.clone.branch_ref(lab.remote, head))).findings,
+        )
     )
     before = lab.tip
     with pytest.raises(RuleError) as caught:
@@ -120,7 +122,7 @@ def test_a_second_merge_base_brings_nothing_back(lab: Lab, path: str, content: b
     old = lab.tip
     if content is None:
         state = lab.state()
-        push(state, lab.remote, rollback(state, "prod", lab.remote))
+        push(lab.clone, lab.remote, rollback(lab.clone, state, "prod", lab.remote))
         lab.merge("rollback/prod")
     else:
         lab.land({path: before + b"\n# stricter"})
@@ -150,7 +152,7 @@ def test_what_is_pushed_is_the_judged_commit(lab: Lab, monkeypatch: pytest.Monke
     head = lab.branch("feature", {"new": b"x"})
     lab.land({"README.md": b"news\n"})
     before = lab.tip
-    assert merge(lab.clone, lab.remote, "feature").commit == lab.tip == judged[-1].commit
+    assert merge(lab.clone, lab.remote, "feature").commit == lab.tip == judged[-1].head.commit
     assert lab.origin.git("rev-parse", "main^1", "main^2").split() == [before, head]
 
 
@@ -284,7 +286,7 @@ def test_an_odd_commit_is_merged_or_refused_in_one_line(
         lab.origin, lab.origin.git("rev-parse", lab.commit({"new": b"x"}) + "^{tree}"), [lab.tip], **options
     )
     point(lab, "odd", odd)
-    result, broken = merge_result(lab.state().repository, lab.tip, odd)
+    result, broken = merge_result(lab.clone, lab.tip, odd)
     if merges is not None:
         assert (result is not None) == merges
     if result is None:

@@ -8,10 +8,11 @@ from gitops.findings import Finding
 from gitops.gates.comparison import Comparison
 from gitops.git.repository import Repository
 from gitops.paths import EVALUATION, EXPORT
-from gitops.promotion.check import check, note
-from gitops.promotion.merge import merge
+from gitops.promotion.check import note
+from gitops.promotion.evidence import Evidence
+from gitops.promotion.merge import check, merge
 from gitops.promotion.proposals import push, rollback, unhold
-from gitops.promotion.rules import Evidence, judge_release
+from gitops.promotion.rules import judge_release
 from gitops.release.file import Release
 from gitops.release.snapshot import Snapshot
 from tests.support.figures import model_files, model_md5
@@ -21,7 +22,7 @@ from tests.support.lab import ROOT, Lab
 def found(lab: Lab, head: str) -> list[Finding]:
     state = lab.state()
     commit = lab.clone.resolve(lab.clone.branch_ref(lab.remote, head))
-    return list(check(state, commit).findings)
+    return list(check(lab.clone, state, commit).findings)
 
 
 def said(lab: Lab, head: str) -> str:
@@ -52,11 +53,11 @@ def test_what_the_commands_propose_passes(lab: Lab) -> None:
     lab.release("staging")
     lab.verify("staging", lab.state().history("staging")[1].commit or "")
     state = lab.state()
-    push(state, lab.remote, rollback(state, "staging", lab.remote))
+    push(lab.clone, lab.remote, rollback(lab.clone, state, "staging", lab.remote))
     assert found(lab, "rollback/staging") == []
     lab.merge("rollback/staging")
     state = lab.state()
-    push(state, lab.remote, unhold(state, "staging", lab.remote))
+    push(lab.clone, lab.remote, unhold(lab.clone, state, "staging", lab.remote))
     assert found(lab, "unhold/staging") == []
 
 
@@ -285,7 +286,7 @@ def test_a_comparison_that_fails_is_not_blamed_on_the_model(lab: Lab) -> None:
     def compare(*_: object) -> Comparison:
         raise ComparisonError("the DVC remote is down")
 
-    judgement = check(lab.state(), head, Evidence(compare=compare))
+    judgement = check(lab.clone, lab.state(), head, Evidence.of(lab.clone, compare=compare))
     (finding,) = judgement.findings
     assert "not known: the DVC remote is down" in finding.problem
     assert finding.remedy == "see to that and check again"
@@ -303,7 +304,7 @@ def test_a_promotion_is_compared_with_what_the_environment_runs(lab: Lab) -> Non
         raise ComparisonError("the DVC remote is down")
 
     release = Release(commit=second)
-    judgement = judge_release(lab.state(), "staging", release, Evidence(compare=compare))
+    judgement = judge_release(lab.state(), "staging", release, Evidence.of(lab.clone, compare=compare))
     (finding,) = judgement.findings
     assert asked == [(second, first)]
     assert finding.remedy == "see to that and check again"
@@ -347,13 +348,13 @@ def test_a_change_that_its_model_was_not_made_with_may_be_merged_and_is_noted(la
     commit = lab.branch("faster", params)
     assert found(lab, "faster") == []
     state = lab.state()
-    line = note(state, commit, ["params.yaml"], "faster")
+    line = note(Evidence.of(lab.clone), commit, ["params.yaml"], "faster")
     assert line is not None
     assert "params.yaml: train.learning_rate 0.1 -> 0.2 (export)" in line
     assert ".venv/bin/gitops train faster --wait" in line
-    assert note(state, state.tip, ["params.yaml"], "main") is None
+    assert note(Evidence.of(lab.clone), state.tip, ["params.yaml"], "main") is None
     # What touches no file of the pipeline is not told of it.
-    assert note(state, commit, ["environments/prod/release.yaml"], "x") is None
+    assert note(Evidence.of(lab.clone), commit, ["environments/prod/release.yaml"], "x") is None
 
 
 def test_a_lock_that_contradicts_itself_is_refused(lab: Lab) -> None:
@@ -449,7 +450,7 @@ def test_a_rollback_waits_for_no_repair_of_the_pipeline(lab: Lab) -> None:
     lab.release("staging")
     lab.land({"dvc.yaml": b"stages: ["})
     state = lab.state()
-    push(state, lab.remote, rollback(state, "staging", lab.remote))
+    push(lab.clone, lab.remote, rollback(lab.clone, state, "staging", lab.remote))
     assert found(lab, "rollback/staging") == []
     lab.branch("docs", {"README.md": b"x"})
     assert "dvc.yaml" in said(lab, "docs")
@@ -504,6 +505,6 @@ def test_a_change_of_the_model_does_not_choose_the_storage_that_answers_for_it(l
 
 def test_a_file_whose_name_is_a_command_is_a_line_like_any_other(lab: Lab) -> None:
     head = lab.branch("b", {"environments/\x1b[2Jx\n::add-mask::y/release.yaml": b"x"})
-    (line,) = map(str, check(lab.state(), head).findings)
+    (line,) = map(str, check(lab.clone, lab.state(), head).findings)
     assert line.isprintable()
     assert "environments/?[2Jx?::add-mask::y/release.yaml: no such environment" in line

@@ -7,18 +7,21 @@ import pytest
 
 from gitops.errors import EnvironmentsError, NothingToDoError, PushRejectedError, RuleError
 from gitops.git.repository import Repository
-from gitops.promotion import rules
+from gitops.promotion.evidence import Evidence
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, describe, hold, promote, push, rollback, unhold
+from gitops.promotion.rules import judge_release
 from gitops.release.file import Release
+from gitops.release.load import fetch_state
 from gitops.release.snapshot import Snapshot
-from gitops.release.state import ReleaseState
 from tests.support.figures import model_files
 from tests.support.lab import Lab
 
 
 def refused(lab: Lab, environment: str, content: Release) -> str:
-    return "\n".join(map(str, rules.judge_release(lab.state(), environment, content).findings))
+    state = fetch_state(lab.clone, lab.remote, commits=[content.commit])
+    judgement = judge_release(state, environment, content, Evidence.of(lab.clone))
+    return "\n".join(map(str, judgement.findings))
 
 
 def test_staging_takes_what_dev_runs(lab: Lab) -> None:
@@ -77,10 +80,10 @@ def test_prod_waits_for_the_soak(lab: Lab) -> None:
     lab.verify("staging", commit, at=at)
     state = lab.state()
     with pytest.raises(RuleError, match=r"23\.0 h ago; MIN_SOAK_HOURS of prod asks for 24\.0 h: wait 1\.0 h"):
-        promote(state, "prod", lab.remote, now=at + timedelta(hours=23))
+        promote(lab.clone, state, "prod", lab.remote, now=at + timedelta(hours=23))
     with pytest.raises(RuleError, match="MIN_SOAK_HOURS"):
-        promote(state, "prod", lab.remote, now=at - timedelta(hours=48))
-    assert promote(state, "prod", lab.remote, now=at + timedelta(hours=24)).after.commit == commit
+        promote(lab.clone, state, "prod", lab.remote, now=at - timedelta(hours=48))
+    assert promote(lab.clone, state, "prod", lab.remote, now=at + timedelta(hours=24)).after.commit == commit
 
 
 def test_prod_waits_for_a_window_of_the_calendar_and_a_rollback_does_not(lab: Lab) -> None:
@@ -99,9 +102,9 @@ def test_prod_waits_for_a_window_of_the_calendar_and_a_rollback_does_not(lab: La
     with pytest.raises(
         RuleError, match="into prod are closed: freeze; opens 2099-01-04 00:00 UTC; promote it"
     ):
-        promote(lab.state(), "prod", lab.remote, now=frozen)
+        promote(lab.clone, lab.state(), "prod", lab.remote, now=frozen)
     branch = lab.promote("prod").branch
-    assert promote(lab.state(), "prod", lab.remote, now=opens).branch == branch
+    assert promote(lab.clone, lab.state(), "prod", lab.remote, now=opens).branch == branch
     # The merge counts, and not the proposal. A calendar that nobody can read opens no window.
     for content, says in (
         (freeze.format(2020), "promotions into prod are closed: freeze; no window opens within a year"),
@@ -110,7 +113,7 @@ def test_prod_waits_for_a_window_of_the_calendar_and_a_rollback_does_not(lab: La
         lab.land({"environments/calendar.yaml": content.encode()})
         with pytest.raises(RuleError, match=says):
             lab.merge(branch)
-        assert rollback(lab.state(), "prod", lab.remote).after.commit == older
+        assert rollback(lab.clone, lab.state(), "prod", lab.remote).after.commit == older
 
 
 def test_what_an_environment_rejected_goes_no_further(lab: Lab) -> None:
@@ -176,7 +179,7 @@ def test_a_model_of_an_earlier_commit_is_never_promoted(lab: Lab) -> None:
         lab.promote("prod")
     # To go back needs nobody's training.
     state = lab.state()
-    assert rollback(state, "staging", lab.remote).after.commit is not None
+    assert rollback(lab.clone, state, "staging", lab.remote).after.commit is not None
 
 
 @pytest.mark.parametrize(
@@ -241,11 +244,11 @@ def test_rollback_and_hold(lab: Lab) -> None:
     second = lab.train("b")
     lab.release("staging")
     state = lab.state()
-    proposal = rollback(state, "staging", lab.remote, reason="faces are\nupside down")
+    proposal = rollback(lab.clone, state, "staging", lab.remote, reason="faces are\nupside down")
     assert proposal.after.commit == first
     assert [one.reason for one in proposal.after.holds()] == ["faces are upside down"]
     assert proposal.branch == "rollback/staging"
-    push(state, lab.remote, proposal)
+    push(lab.clone, lab.remote, proposal)
     lab.merge("rollback/staging")
 
     lab.train("c")
@@ -254,15 +257,15 @@ def test_rollback_and_hold(lab: Lab) -> None:
     ):
         lab.promote("staging")
     with pytest.raises(RuleError, match="verified no release before"):
-        rollback(lab.state(), "staging", lab.remote)
+        rollback(lab.clone, lab.state(), "staging", lab.remote)
 
     state = lab.state()
-    proposal = unhold(state, "staging", lab.remote)
+    proposal = unhold(lab.clone, state, "staging", lab.remote)
     assert proposal.after == Release(commit=first)
-    push(state, lab.remote, proposal)
+    push(lab.clone, lab.remote, proposal)
     lab.merge("unhold/staging")
     with pytest.raises(NothingToDoError, match="not held"):
-        unhold(lab.state(), "staging", lab.remote)
+        unhold(lab.clone, lab.state(), "staging", lab.remote)
     assert second != lab.release("staging")
 
 
@@ -271,7 +274,7 @@ def held(lab: Lab, environment: str) -> list[str]:
 
 
 def land(lab: Lab, proposal: Proposal) -> None:
-    push(lab.state(), lab.remote, proposal)
+    push(lab.clone, lab.remote, proposal)
     lab.merge(proposal.branch)
 
 
@@ -280,26 +283,26 @@ def test_a_freeze_outlasts_the_hold_of_a_rollback(lab: Lab) -> None:
     lab.release("staging")
     second = lab.train("b")
     lab.release("staging")
-    freeze = hold(lab.state(), "staging", lab.remote, "change freeze", until=date(2099, 1, 2))
+    freeze = hold(lab.clone, lab.state(), "staging", lab.remote, "change freeze", until=date(2099, 1, 2))
     assert freeze.message.startswith("Hold staging\n")
     land(lab, freeze)
-    land(lab, rollback(lab.state(), "staging", lab.remote))
+    land(lab, rollback(lab.clone, lab.state(), "staging", lab.remote))
     assert lab.state().present("staging").commit == first
     assert held(lab, "staging") == ["change freeze", f"rolled back from {second[:12]}"]
     with pytest.raises(
         RuleError, match=r"freeze \(.*, until 2099-01-02\); rolled .*--reason 'change freeze'"
     ):
-        promote(lab.state(), "staging", lab.remote)
+        promote(lab.clone, lab.state(), "staging", lab.remote)
     with pytest.raises(RuleError, match=r"has 2 holds; name one: .*unhold staging --reason 'change freeze'"):
-        unhold(lab.state(), "staging", lab.remote)
+        unhold(lab.clone, lab.state(), "staging", lab.remote)
     with pytest.raises(RuleError, match="has no holds with unknown"):
-        unhold(lab.state(), "staging", lab.remote, reason="unknown")
-    land(lab, unhold(lab.state(), "staging", lab.remote, reason="Rolled back"))
+        unhold(lab.clone, lab.state(), "staging", lab.remote, reason="unknown")
+    land(lab, unhold(lab.clone, lab.state(), "staging", lab.remote, reason="Rolled back"))
     assert held(lab, "staging") == ["change freeze"]
     lab.train("c")
     with pytest.raises(RuleError, match="staging is held: change freeze"):
         lab.promote("staging")
-    land(lab, unhold(lab.state(), "staging", lab.remote))
+    land(lab, unhold(lab.clone, lab.state(), "staging", lab.remote))
     assert lab.state().present("staging").hold is None
     assert lab.promote("staging").after.hold is None
 
@@ -308,32 +311,32 @@ def test_a_hold_ends_on_its_day(lab: Lab) -> None:
     lab.train("a")
     before, day = datetime(2031, 1, 1, 23, 59, tzinfo=UTC), date(2031, 1, 2)
     after = before + timedelta(minutes=1)
-    land(lab, hold(lab.state(), "staging", lab.remote, "freeze", until=day, now=before))
+    land(lab, hold(lab.clone, lab.state(), "staging", lab.remote, "freeze", until=day, now=before))
     with pytest.raises(RuleError, match="staging is held: freeze"):
-        promote(lab.state(), "staging", lab.remote, now=before)
-    proposal = promote(lab.state(), "staging", lab.remote, now=after)
+        promote(lab.clone, lab.state(), "staging", lab.remote, now=before)
+    proposal = promote(lab.clone, lab.state(), "staging", lab.remote, now=after)
     assert proposal.after.hold is None
     assert "Hold: freeze (" in proposal.message
     with pytest.raises(RuleError, match="--until 2031-01-02 is over"):
-        hold(lab.state(), "staging", lab.remote, "freeze", until=day, now=after)
+        hold(lab.clone, lab.state(), "staging", lab.remote, "freeze", until=day, now=after)
 
 
 def test_a_hold_that_is_there_is_proposed_once(lab: Lab) -> None:
     lab.train("a")
     early = datetime(2031, 1, 1, tzinfo=UTC)
-    first = hold(lab.state(), "prod", lab.remote, "freeze", now=early)
-    push(lab.state(), lab.remote, first)
-    again = hold(lab.state(), "prod", lab.remote, "freeze", now=early + timedelta(hours=1))
+    first = hold(lab.clone, lab.state(), "prod", lab.remote, "freeze", now=early)
+    push(lab.clone, lab.remote, first)
+    again = hold(lab.clone, lab.state(), "prod", lab.remote, "freeze", now=early + timedelta(hours=1))
     assert (again.commit, again.known) == (first.commit, True)
     lab.merge("hold/prod")
     with pytest.raises(NothingToDoError, match="held for that reason already"):
-        hold(lab.state(), "prod", lab.remote, "freeze")
-    land(lab, hold(lab.state(), "prod", lab.remote, "freeze", until=date(2099, 1, 1)))
+        hold(lab.clone, lab.state(), "prod", lab.remote, "freeze")
+    land(lab, hold(lab.clone, lab.state(), "prod", lab.remote, "freeze", until=date(2099, 1, 1)))
     assert [(one.reason, one.until) for one in lab.state().present("prod").holds()] == [
         ("freeze", date(2099, 1, 1))
     ]
     with pytest.raises(RuleError, match="no reason for the hold"):
-        hold(lab.state(), "prod", lab.remote, " ")
+        hold(lab.clone, lab.state(), "prod", lab.remote, " ")
 
 
 def test_rollback_goes_to_the_last_verified_one(lab: Lab) -> None:
@@ -343,7 +346,7 @@ def test_rollback_goes_to_the_last_verified_one(lab: Lab) -> None:
     lab.merge(lab.promote("staging").branch)
     lab.train("c")
     lab.release("staging")
-    assert rollback(lab.state(), "staging", lab.remote).after.commit == first
+    assert rollback(lab.clone, lab.state(), "staging", lab.remote).after.commit == first
 
 
 def test_rollback_to_what_it_ran(lab: Lab) -> None:
@@ -354,31 +357,33 @@ def test_rollback_to_what_it_ran(lab: Lab) -> None:
     never = lab.train("b")
     present = lab.train("c")
     lab.release("staging")
-    assert rollback(lab.state(), "staging", lab.remote, to=unverified[:8]).after.commit == unverified
+    assert (
+        rollback(lab.clone, lab.state(), "staging", lab.remote, to=unverified[:8]).after.commit == unverified
+    )
     with pytest.raises(RuleError, match=rf"never ran {never}; --to takes one of: {unverified[:12]}"):
-        rollback(lab.state(), "staging", lab.remote, to=never)
+        rollback(lab.clone, lab.state(), "staging", lab.remote, to=never)
     with pytest.raises(NothingToDoError, match="already has"):
-        rollback(lab.state(), "staging", lab.remote, to=present)
+        rollback(lab.clone, lab.state(), "staging", lab.remote, to=present)
     lab.verify("staging", unverified, "rejected")
     with pytest.raises(RuleError, match="staging rejected"):
-        rollback(lab.state(), "staging", lab.remote, to=unverified)
+        rollback(lab.clone, lab.state(), "staging", lab.remote, to=unverified)
 
 
 def test_nothing_to_roll_back(lab: Lab) -> None:
     with pytest.raises(RuleError, match="prod: has no release yet"):
-        rollback(lab.state(), "prod", lab.remote)
+        rollback(lab.clone, lab.state(), "prod", lab.remote)
     lab.train("a")
     lab.release("staging")
     with pytest.raises(RuleError, match="none, it ran nothing before"):
-        rollback(lab.state(), "staging", lab.remote)
+        rollback(lab.clone, lab.state(), "staging", lab.remote)
 
 
 def test_dev_and_unknown_environments(lab: Lab) -> None:
     for command in (promote, rollback, unhold):
         with pytest.raises(RuleError, match="dev: follows main"):
-            command(lab.state(), "dev", lab.remote)
+            command(lab.clone, lab.state(), "dev", lab.remote)
         with pytest.raises(EnvironmentsError, match="qa: no such environment"):
-            command(lab.state(), "qa", lab.remote)
+            command(lab.clone, lab.state(), "qa", lab.remote)
 
 
 def test_proposing_again(lab: Lab) -> None:
@@ -412,12 +417,12 @@ def test_the_message_says_what_changes(lab: Lab) -> None:
 
 
 def test_describe_nothing(lab: Lab) -> None:
-    first = describe(lab.state(), None, lab.tip)
+    first = describe(lab.clone, lab.state(), None, lab.tip)
     assert first.startswith("Release: no release -> ")
     assert "none ->" not in first.partition("Accuracy")[2].partition("\n")[2]
     assert "\nParameters: " in first
     assert len(first.splitlines()) < 15
-    assert "DAGs: unchanged" in describe(lab.state(), lab.tip, lab.tip)
+    assert "DAGs: unchanged" in describe(lab.clone, lab.state(), lab.tip, lab.tip)
 
 
 def test_a_broken_file_on_main_can_be_promoted_over(lab: Lab) -> None:
@@ -434,40 +439,40 @@ def test_two_people_promote_at_once(lab: Lab, tmp_path: Path) -> None:
     other = Repository.clone(str(lab.origin.path), tmp_path / "other")
     # Two people: the same proposal of one person in one second would be one commit.
     other.git("config", "user.name", "Other")
-    mine, theirs = lab.state(), ReleaseState.fetch(other, lab.remote)
-    proposals = [promote(state, "staging", lab.remote) for state in (mine, theirs)]
+    people = ((lab.clone, lab.state()), (other, fetch_state(other, lab.remote)))
+    proposals = [promote(repository, state, "staging", lab.remote) for repository, state in people]
     together = threading.Barrier(2)
 
-    def go(state: ReleaseState, proposal: Proposal) -> str:
+    def go(repository: Repository, proposal: Proposal) -> str:
         together.wait()
         try:
-            push(state, lab.remote, proposal)
+            push(repository, lab.remote, proposal)
         except PushRejectedError as error:
             return str(error)
         return ""
 
     with ThreadPoolExecutor(2) as pool:
-        said = sorted(pool.map(go, (mine, theirs), proposals))
+        said = sorted(pool.map(go, (lab.clone, other), proposals))
     assert said[0] == ""
     assert "promote/staging: somebody else has just pushed or merged it; run the same again" in said[1]
     assert lab.origin.resolve("promote/staging") in {proposal.commit for proposal in proposals}
 
-    again = ReleaseState.fetch(other, lab.remote)
-    assert promote(again, "staging", lab.remote).known
+    again = fetch_state(other, lab.remote)
+    assert promote(other, again, "staging", lab.remote).known
     lab.merge("promote/staging")
     with pytest.raises(RuleError, match="promote/staging: no such branch"):
         merge(other, lab.remote, "promote/staging")
     with pytest.raises(NothingToDoError, match="staging already has the release of dev"):
-        promote(ReleaseState.fetch(other, lab.remote), "staging", lab.remote)
+        promote(other, fetch_state(other, lab.remote), "staging", lab.remote)
 
 
 def test_a_push_that_is_not_allowed_is_not_blamed_on_others(lab: Lab) -> None:
     lab.train("a")
     state = lab.state()
-    proposal = promote(state, "staging", lab.remote)
+    proposal = promote(lab.clone, state, "staging", lab.remote)
     hook = lab.origin.path / "hooks" / "pre-receive"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
     with pytest.raises(PushRejectedError, match="pre-receive hook declined"):
-        push(state, lab.remote, proposal)
+        push(lab.clone, lab.remote, proposal)

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from gitops.errors import NothingToDoError, RuleError
-from gitops.promotion.check import check
+from gitops.promotion.evidence import Evidence
+from gitops.promotion.merge import check
 from gitops.promotion.proposals import Proposal, promote, push, rollback, unhold
-from gitops.promotion.rules import judge_release
+from gitops.promotion.rules import Judgement, judge_release
 from gitops.release import file as release_file
 from gitops.release.file import Release
+from gitops.release.load import add
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
 from tests.support.lab import Lab
@@ -92,7 +94,7 @@ class Rules(RuleBasedStateMachine):
         state = self.lab.state()
         source = self.tips[-1] if environment == "staging" else self.declared["staging"]
         try:
-            proposal = promote(state, environment, self.lab.remote)
+            proposal = promote(self.lab.clone, state, environment, self.lab.remote)
         except NothingToDoError:
             assert source is None or self.same(source, self.declared[environment])
         except RuleError:
@@ -106,7 +108,7 @@ class Rules(RuleBasedStateMachine):
     def back(self, environment: str) -> None:
         state, present = self.lab.state(), self.declared[environment]
         try:
-            proposal = rollback(state, environment, self.lab.remote)
+            proposal = rollback(self.lab.clone, state, environment, self.lab.remote)
         except RuleError:
             return
         commit = proposal.after.commit
@@ -123,7 +125,7 @@ class Rules(RuleBasedStateMachine):
         target = chance.choice(sorted(self.ran[environment]))
         state = self.lab.state()
         try:
-            proposal = rollback(state, environment, self.lab.remote, to=target)
+            proposal = rollback(self.lab.clone, state, environment, self.lab.remote, to=target)
         except NothingToDoError:
             assert target == self.declared[environment]
         except RuleError:
@@ -136,7 +138,7 @@ class Rules(RuleBasedStateMachine):
     def lift(self, environment: str) -> None:
         state = self.lab.state()
         try:
-            proposal = unhold(state, environment, self.lab.remote)
+            proposal = unhold(self.lab.clone, state, environment, self.lab.remote)
         except NothingToDoError:
             assert not self.held[environment]
         else:
@@ -153,7 +155,9 @@ class Rules(RuleBasedStateMachine):
         head = self.lab.branch(
             "edit", {release_file.path_of(environment): release_file.render(edit, environment)}
         )
-        assert check(self.lab.state(), head) == judge_release(self.lab.state(), environment, edit)
+        assert check(self.lab.clone, self.lab.state(), head) == self.judge(
+            self.lab.state(), environment, edit
+        )
         self.lab.origin.git("update-ref", "-d", "refs/heads/edit")
 
     @rule(environment=TARGETS, chance=CHANCE)
@@ -179,7 +183,7 @@ class Rules(RuleBasedStateMachine):
     @invariant()
     def main_passes_its_own_check(self) -> None:
         if getattr(self, "tips", []):
-            assert check(self.lab.state(), self.lab.tip).findings == ()
+            assert check(self.lab.clone, self.lab.state(), self.lab.tip).findings == ()
 
     @invariant()
     def all_that_ever_ran_was_verified_or_had_run_before(self) -> None:
@@ -211,9 +215,13 @@ class Rules(RuleBasedStateMachine):
         state = self.lab.state()
         for environment in self.declared:
             for edit in self.edits(environment, self.tips[-1]):
-                broken = judge_release(state, environment, edit).findings
+                broken = self.judge(state, environment, edit).findings
                 allowed = self.allowed(environment, edit.commit, hold=edit.hold is not None)
                 assert (broken == ()) == allowed, (environment, edit, broken)
+
+    def judge(self, state: ReleaseState, environment: str, edit: Release) -> Judgement:
+        state = add(state, self.lab.clone, [edit.commit])
+        return judge_release(state, environment, edit, Evidence.of(self.lab.clone))
 
     def edits(self, environment: str, *more: str) -> list[Release]:
         """Edits of a release file that one might try: with a commit that means something, held or not."""
@@ -255,7 +263,7 @@ class Rules(RuleBasedStateMachine):
 
     def land(self, state: ReleaseState, proposal: Proposal) -> None:
         """Merge what a command proposed: check must let it pass, and main must then say it."""
-        push(state, self.lab.remote, proposal)
+        push(self.lab.clone, self.lab.remote, proposal)
         self.lab.merge(proposal.branch)
         self.note()
         self.record(proposal.environment, proposal.after)

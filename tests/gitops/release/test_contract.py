@@ -2,7 +2,7 @@ import pytest
 
 from gitops import runtime
 from gitops.errors import ReleaseError
-from gitops.promotion.check import check
+from gitops.promotion.merge import check
 from gitops.release import contract
 from gitops.release.may_run import contract_fault
 from gitops.release.snapshot import Snapshot
@@ -56,8 +56,8 @@ def test_a_file_that_states_no_contract_is_refused_in_one_line(content: bytes) -
 
 def test_check_refuses_dags_that_this_runtime_could_not_serve(lab: Lab) -> None:
     head = lab.branch("newer", {contract.PATH: b"contract: %d\n" % NEXT})
-    [broken] = check(lab.state(), head).findings
+    [broken] = check(lab.clone, lab.state(), head).findings
     assert f"needs runtime contract {NEXT}" in str(broken)
     assert "roll out a runtime" in str(broken)
     head = lab.branch("same", {contract.PATH: b"contract: %d\n" % runtime.CONTRACT})
-    assert check(lab.state(), head).findings == ()
+    assert check(lab.clone, lab.state(), head).findings == ()

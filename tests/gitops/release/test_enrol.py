@@ -56,9 +56,9 @@ def test_the_trust_root_of_a_checkout_belongs_to_its_remote(
     lab.clone.git("config", "remote.origin.trustRoot", lab.tip)
     assert configured_root(lab.clone, lab.remote) == lab.tip
     assert configured_root(lab.clone, None) is None
-    assert lab.state().trust.lists.problem is None
+    assert lab.state().lists.problem is None
     lab.clone.git("config", "remote.origin.trustRoot", "a" * 40)
-    assert "there is no commit aaaaaaaaaaaa here" in (lab.state().trust.lists.problem or "")
+    assert "there is no commit aaaaaaaaaaaa here" in (lab.state().lists.problem or "")
     for wrong in ("main", "/nowhere"):
         monkeypatch.setenv("VISAGE_TRUST_ROOT", wrong)
         problem = Trust.load(Repository(lab.clone.path), lab.tip, ()).lists.problem or ""

@@ -6,8 +6,8 @@ from gitops.errors import EnvironmentsError
 from gitops.git.repository import Repository
 from gitops.release import environments
 from gitops.release.environments import EARLIER, TERMINAL, Environment, Environments
+from gitops.release.load import load_state
 from gitops.release.snapshot import Snapshot
-from gitops.release.state import ReleaseState
 from tests.support.environments import THESE
 
 DEV = b"title: Development\ncolor: teal\n"
@@ -210,4 +210,4 @@ def test_a_ledger_reads_history_that_has_no_environment_at_all(tmp_path) -> None
     repository.git("init", "--quiet", "--initial-branch=main", "--template=", ".")
     commit = repository.commit_files(None, {"a": b"a"}, "Start")
     repository.git("update-ref", "refs/heads/main", commit)
-    assert ReleaseState(repository).environments == EARLIER
+    assert load_state(repository).environments == EARLIER

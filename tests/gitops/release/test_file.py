@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from gitops.errors import ReleaseError
 from gitops.release import file as release_file
-from gitops.release.file import Release, history, parse, render
-from gitops.release.state import ReleaseState
+from gitops.release.file import Release, parse, render
+from gitops.release.load import fetch_state, load_state
 from tests.support.environments import ENVIRONMENTS, ROOT, THESE
 
 A, B = "a" * 40, "1" * 40
@@ -171,7 +171,7 @@ def test_history_is_newest_first_and_leaves_out_what_was_not_valid(lab) -> None:
     lab.declare("staging", "nonsense\n")
     second = lab.train("b")
     lab.declare("staging", f"commit: {second}\nhold: x\n")
-    entries = history(lab.origin, "main", "staging", follows=False)
+    entries = load_state(lab.origin).history("staging")
     assert [(entry.commit, entry.hold) for entry in entries] == [(second, "x"), (first, None), (None, None)]
 
 
@@ -192,9 +192,7 @@ def test_history_reports_no_version_that_nobody_can_read(lab, poison: bytes) -> 
     with pytest.raises(ReleaseError, match=r"^environments/staging/release\.yaml"):
         lab.state().declared("staging")
     lab.declare("staging", f"commit: {first}\nhold: x\n")
-    assert [
-        entry.hold for entry in history(lab.origin, "main", "staging", follows=False) if entry.commit
-    ] == ["x", None]
+    assert [entry.hold for entry in load_state(lab.origin).history("staging") if entry.commit] == ["x", None]
 
 
 def tree_with_two(lab, first: str, second: str, path: str) -> str:
@@ -228,14 +226,14 @@ def test_a_file_that_is_there_twice_declares_nothing(lab, path: str) -> None:
     commit = lab.origin.commit_tree(tree, [lab.tip], "Twice")
     assert lab.origin.read(commit, "environments/staging/release.yaml") == f"commit: {first}\n".encode()
     with pytest.raises(ReleaseError, match=rf"{path} is there twice in the tree"):
-        ReleaseState(lab.origin, main=commit).declared("staging")
+        load_state(lab.origin, main=commit).declared("staging")
 
 
 def test_equal_trees_are_the_same_release(lab) -> None:
     one = lab.train("a")
     two = lab.land({"README.md": b"news\n", "environments/prod/release.yaml": b"commit: null\n#\n"})
     three = lab.land({"src/face_attributes/new.py": b""})
-    state = lab.state()
+    state = fetch_state(lab.clone, lab.remote, commits=[one, three, "f" * 40])
     assert state.same(one, two)
     assert not state.same(one, three)
     assert state.same(None, None)

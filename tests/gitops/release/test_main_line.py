@@ -7,10 +7,10 @@ import pytest
 
 from gitops.errors import NothingToDoError, RuleError
 from gitops.git.repository import Repository
-from gitops.promotion.check import check
+from gitops.promotion.merge import check
 from gitops.promotion.proposals import promote, rollback
+from gitops.release.load import fetch_state
 from gitops.release.main_line import Known, fault
-from gitops.release.state import ReleaseState
 from tests.support.figures import model_files
 from tests.support.lab import Lab
 
@@ -56,10 +56,10 @@ def ran(lab: Lab) -> tuple[str, str, str]:
     return start, first, lab.release("staging")
 
 
-def refused(lab: Lab, state: ReleaseState) -> str:
+def refused(lab: Lab, repository: Repository) -> str:
     lab.branch("change", {"README.md": b"x\n"})
-    state.repository.fetch(lab.remote)
-    return "\n".join(map(str, check(state, lab.origin.resolve("change")).findings))
+    state = fetch_state(repository, lab.remote)
+    return "\n".join(map(str, check(repository, state, lab.origin.resolve("change")).findings))
 
 
 def test_a_merge_that_makes_main_a_side_branch_is_refused_and_repaired_as_the_line_says(
@@ -69,20 +69,21 @@ def test_a_merge_that_makes_main_a_side_branch_is_refused_and_repaired_as_the_li
     before = lab.tip
     merge = foxtrot(lab, start)
     fresh = Repository.clone(str(lab.origin.path), tmp_path / "fresh")
-    for state in (lab.state(), ReleaseState.fetch(fresh, lab.remote)):
-        assert "a side branch; git switch --detach" in refused(lab, state)
+    for repository in (lab.clone, fresh):
+        state = fetch_state(repository, lab.remote)
+        assert "a side branch; git switch --detach" in refused(lab, repository)
         with pytest.raises(RuleError, match="main: a merge that ends in"):
-            promote(state, "prod", lab.remote)
+            promote(repository, state, "prod", lab.remote)
         # What ran here before is what was verified here, too.
-        assert rollback(state, "staging", lab.remote).after.commit == first
+        assert rollback(repository, state, "staging", lab.remote).after.commit == first
     lab.branch("later", {"README.md": b"y\n"})
     with pytest.raises(RuleError, match="main: a merge that ends in"):
         lab.merge("later")
     assert lab.tip == merge
     repaired = lab.origin.commit_tree(f"{merge}^{{tree}}", [before, merge], "Repair")
     lab.origin.git("update-ref", "refs/heads/main", repaired)
-    assert refused(lab, lab.state()) == ""
-    assert rollback(lab.state(), "staging", lab.remote).after.commit == first
+    assert refused(lab, lab.clone) == ""
+    assert rollback(lab.clone, lab.state(), "staging", lab.remote).after.commit == first
 
 
 def test_a_force_push_is_refused_until_somebody_means_it(
@@ -93,12 +94,11 @@ def test_a_force_push_is_refused_until_somebody_means_it(
     rewritten = lab.commit(model_files("eve"), on=start)
     lab.origin.git("update-ref", "refs/heads/main", rewritten)
     for _ in range(2):
-        state = lab.state()
-        assert f"was rewritten: {rewritten[:12]} does not contain {before[:12]}" in refused(lab, state)
+        assert f"was rewritten: {rewritten[:12]} does not contain {before[:12]}" in refused(lab, lab.clone)
     fresh = Repository.clone(str(lab.origin.path), tmp_path / "fresh")
-    assert "which dev verified last" in refused(lab, ReleaseState.fetch(fresh, lab.remote))
+    assert "which dev verified last" in refused(lab, fresh)
     mean_it(lab)
-    assert refused(lab, lab.state()) == ""
+    assert refused(lab, lab.clone) == ""
     assert lab.origin.tags("verified/*") == []
 
 
@@ -131,7 +131,7 @@ def test_a_file_is_taken_out_of_the_history(lab: Lab) -> None:
     lab.verify("dev", new)
     proposal = lab.promote("staging")
     assert lab.state().same(proposal.after.commit, old)
-    assert proposal.after.commit in lab.state().commits
+    assert proposal.after.commit in lab.state().parents
     assert "not on main" in str(lab.state().may_run("staging", old))
     lab.merge("promote/staging")
     with pytest.raises(NothingToDoError, match="already has the release"):

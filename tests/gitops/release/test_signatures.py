@@ -10,7 +10,7 @@ import pytest
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import RuleError
 from gitops.git.repository import Repository
-from gitops.promotion.check import check
+from gitops.promotion.merge import check
 from gitops.promotion.proposals import promote, push, rollback, unhold
 from gitops.release import signatures
 from gitops.release.keys import path_of
@@ -67,7 +67,7 @@ def signed_commit(lab: Lab, files: dict[str, bytes], *, on: str | None = None) -
 
 
 def refusals(lab: Lab, commit: str) -> str:
-    return "; ".join(map(str, check(lab.state(), commit).findings))
+    return "; ".join(map(str, check(lab.clone, lab.state(), commit).findings))
 
 
 @pytest.fixture
@@ -92,13 +92,13 @@ def test_a_signed_promotion_goes_all_the_way(lab: Lab, team: dict[str, Path], ma
     assert version(bundle) == second != first
 
     state = lab.state()
-    push(state, lab.remote, rollback(state, "staging", lab.remote))
+    push(lab.clone, lab.remote, rollback(lab.clone, state, "staging", lab.remote))
     lab.merge("rollback/staging")
     bundle.refresh()
     assert version(bundle) == first
     assert bundle.serving.refused is None
     state = lab.state()
-    push(state, lab.remote, unhold(state, "staging", lab.remote))
+    push(lab.clone, lab.remote, unhold(lab.clone, state, "staging", lab.remote))
     lab.merge("unhold/staging")
     bundle.refresh()
     assert bundle.serving.refused is None
@@ -154,21 +154,21 @@ def test_only_who_is_listed_promotes_outside_of_the_calendar(lab: Lab, team: dic
     with pytest.raises(
         RuleError, match="staging: an override is signed, and git signs nothing here; sign your"
     ):
-        promote(lab.state(), "staging", lab.remote, override="incident 42")
+        promote(lab.clone, lab.state(), "staging", lab.remote, override="incident 42")
     # Eve's own commit, past the command
     use(lab, team["eve"])
-    proposal = promote(lab.state(), "staging", lab.remote, override="incident 42")
+    proposal = promote(lab.clone, lab.state(), "staging", lab.remote, override="incident 42")
     assert "Outside of the calendar: incident 42" in proposal.message
     assert "no valid signature of a listed signer" in refusals(lab, proposal.commit)
     use(lab, team["ann"])
-    proposal = promote(lab.state(), "staging", lab.remote, override="incident 42")
+    proposal = promote(lab.clone, lab.state(), "staging", lab.remote, override="incident 42")
     assert refusals(lab, proposal.commit) == ""
 
 
 def test_without_a_list_nobody_promotes_outside_of_the_calendar(lab: Lab, key: Callable[[str], Path]) -> None:
     lab.train("a")
     use(lab, key("ann"))
-    proposal = promote(lab.state(), "staging", lab.remote, override="incident 42")
+    proposal = promote(lab.clone, lab.state(), "staging", lab.remote, override="incident 42")
     assert f"override: there is no {SIGNERS}" in refusals(lab, proposal.commit)
 
 
@@ -177,15 +177,15 @@ def test_only_those_on_the_list_take_the_demand_back(lab: Lab, team: dict[str, P
         STAGING: (lab.origin.read("main", STAGING) or b"").replace(b"RELEASES=true", b"RELEASES=false")
     }
     lab.branch("unsigned", lowered)
-    (finding,) = check(lab.state(), lab.origin.resolve("unsigned")).findings
+    (finding,) = check(lab.clone, lab.state(), lab.origin.resolve("unsigned")).findings
     assert str(finding).startswith(f"{STAGING}: ")
     assert "is not signed with an SSH key; sign it: git config" in str(finding)
     use(lab, team["ann"])
     lab.origin.git("update-ref", "refs/heads/signed-change", signed_commit(lab, lowered))
-    assert check(lab.state(), lab.origin.resolve("signed-change")).findings == ()
+    assert check(lab.clone, lab.state(), lab.origin.resolve("signed-change")).findings == ()
     # Other settings need nobody's signature.
     lab.branch("retries", {STAGING: (lab.origin.read("main", STAGING) or b"") + b"# more\n"})
-    assert check(lab.state(), lab.origin.resolve("retries")).findings == ()
+    assert check(lab.clone, lab.state(), lab.origin.resolve("retries")).findings == ()
 
 
 def test_an_old_signature_cannot_be_used_again(
@@ -217,9 +217,9 @@ def test_the_list_changes_only_by_those_on_it(lab: Lab, team: dict[str, Path]) -
     lab.origin.git("update-ref", "refs/heads/main", signed_commit(lab, {SIGNERS: both}))
     assert Trust(lab.origin, lab.tip, ()).lists.signers == both
     lab.branch("list", {SIGNERS: listed(team["eve"])})
-    assert [finding.subject for finding in check(lab.state(), lab.origin.resolve("list")).findings] == [
-        SIGNERS
-    ]
+    assert [
+        finding.subject for finding in check(lab.clone, lab.state(), lab.origin.resolve("list")).findings
+    ] == [SIGNERS]
 
 
 @pytest.mark.parametrize("variable", ["REQUIRE_SIGNED_RELEASES", "VISAGE_TRUST_ROOT"])
@@ -274,7 +274,7 @@ def test_settings_and_list_go_together(lab: Lab, key: Callable[[str], Path]) -> 
     lab.branch("both", asked_for(lab, PROD) | {SIGNERS: listed(key("bob"))})
     lab.branch("dev", asked_for(lab, "environments/dev/settings.env"))
     said = {
-        name: "\n".join(map(str, check(lab.state(), lab.origin.resolve(name)).findings))
+        name: "\n".join(map(str, check(lab.clone, lab.state(), lab.origin.resolve(name)).findings))
         for name in ("settings", "list", "both", "dev")
     }
     assert "asks for signed releases, but there is no environments/allowed_signers" in said["settings"]
@@ -295,9 +295,9 @@ def test_without_a_list_nothing_is_taken(lab: Lab, make: Make) -> None:
 
 def test_promotions_are_signed_only_where_the_user_wants_it(lab: Lab, key: Callable[[str], Path]) -> None:
     lab.train("a")
-    assert not signatures.signed(lab.clone, promote(lab.state(), "staging", lab.remote).commit)
+    assert not signatures.signed(lab.clone, promote(lab.clone, lab.state(), "staging", lab.remote).commit)
     use(lab, key("ann"))
-    assert signatures.signed(lab.clone, promote(lab.state(), "staging", lab.remote).commit)
+    assert signatures.signed(lab.clone, promote(lab.clone, lab.state(), "staging", lab.remote).commit)
 
 
 def merge_commit(lab: Lab, first: str, second: str, content: str) -> str:
@@ -359,7 +359,7 @@ def test_a_main_with_a_first_parent_of_somebodys_own_is_refused(
     assert f"did not grow out of its trust root {root[:12]}" in (fresh.serving.refused or "")
     state = lab.state()
     assert state.verdicts.verified("staging", first) is None
-    findings = check(state, lab.tip).findings
+    findings = check(lab.clone, state, lab.tip).findings
     assert any("did not grow out of its trust root" in finding.problem for finding in findings)
 
 
@@ -442,8 +442,8 @@ def test_a_signature_counts_only_for_the_state_that_it_changed(
         first = left.before.commit
         for proposal in (rollback, unhold):
             state = lab.state()
-            made = proposal(state, "staging", lab.remote)
-            push(state, lab.remote, made)
+            made = proposal(lab.clone, state, "staging", lab.remote)
+            push(lab.clone, lab.remote, made)
             lab.merge(made.branch)
         assert lab.state().present("staging").commit == first
         kept = str(first)
@@ -486,7 +486,10 @@ def test_only_who_may_changes_the_keys_of_an_environment(lab: Lab, team: dict[st
     lab.land({path_of("canary"): other.line("canary")})
     assert Trust(lab.origin, lab.tip, ("canary",)).lists.keys("canary") is None
     lab.branch("keys", {path: own.line("staging"), path_of("dev"): b"# nobody\neve ssh-rsa AAAA\n"})
-    found = {finding.subject: finding for finding in check(lab.state(), lab.origin.resolve("keys")).findings}
+    found = {
+        finding.subject: finding
+        for finding in check(lab.clone, lab.state(), lab.origin.resolve("keys")).findings
+    }
     assert found.keys() == {path, path_of("dev")}
     assert "is not signed with an SSH key" in found[path].problem
 

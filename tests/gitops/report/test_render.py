@@ -347,7 +347,7 @@ def test_a_rollback_is_asked_no_gates(lab: Lab, run) -> None:
         lab.train(name)
         lab.release("staging")
     state = lab.state()
-    push(state, "origin", rollback(state, "staging", "origin", reason="slow"))
+    push(lab.clone, "origin", rollback(lab.clone, state, "staging", "origin", reason="slow"))
     text = run("--head", "rollback/staging").stdout
     assert " can be merged into main. " in text
     assert "| gates |  | not checked for a rollback |" in text

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from gitops.git.repository import Repository
 from gitops.release.keys import PrivateKey
-from gitops.release.state import ReleaseState
+from gitops.release.load import fetch_state, load_state
+from gitops.release.signatures import configured_root
 from infra import new_environment
 from infra.local import port, process
 from infra.local.engine import Engine
@@ -113,15 +114,17 @@ def test_origin_is_prepared_and_a_commit_that_is_not_pushed_is_told(
     engine(layout).prepare_origin(step)
     head = Repository(layout.checkout).resolve("HEAD")[:12]
     assert step.result == f"main is your commit {head}, with the keys of dev, staging, prod"
-    state = ReleaseState(engine(layout).origin.repository)
+    state = load_state(engine(layout).origin.repository)
     for name in ("dev", "staging", "prod"):
         file = layout.paths_of(name).verifier_key
-        keys = state.trust.lists.keys(name)
+        keys = state.lists.keys(name)
         assert file.stat().st_mode & 0o777 == 0o600
         assert keys is not None
         assert keys.keys == {PrivateKey.load(file).public}
     checkout = Repository(layout.checkout)
-    assert ReleaseState.fetch(checkout, "visage").trust.root == state.tip == state.trust.root
+    fetch_state(checkout, "visage")
+    own = configured_root(engine(layout).origin.repository, None)
+    assert configured_root(checkout, "visage") == state.tip == own
     head = commit(layout.checkout, "Second")
     engine(layout).prepare_origin(step)
     assert f"your commit {head[:12]} is not part of its main" in output.getvalue()

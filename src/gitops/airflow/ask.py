@@ -1,0 +1,48 @@
+"""Asking the Airflow of each environment for the release that it runs."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from gitops.airflow.client import VERIFY, Access, Airflow
+from gitops.airflow.status import Answer, EnvironmentStatus, row, shown
+from gitops.dvc import provenance
+from gitops.errors import AirflowError
+from gitops.git.repository import Repository
+from gitops.release.load import add
+from gitops.release.state import ReleaseState
+from gitops.text import instructions
+from gitops.text.instructions import Meeting
+
+_MOST_AT_ONCE = 16
+
+
+def ask(access: Access | None) -> Answer:
+    """Ask one Airflow for its running release."""
+    if access is None:
+        return Answer(trouble="not up: the access file does not name it")
+    try:
+        with Airflow(access, timeout=5, retry=False) as airflow:
+            running = airflow.running()
+            if running is None:
+                health = airflow.health()
+                ill = sorted(part for part, state in health.items() if state == "unhealthy")
+                return Answer(trouble=f"{', '.join(ill)}: unhealthy" if ill else None)
+            runs = airflow.runs(VERIFY) if any(dag["dag_id"] == VERIFY for dag in airflow.dags()) else []
+            return Answer(running, runs[0].state if runs else None)
+    except AirflowError as error:
+        return Answer(trouble=str(error))
+
+
+def collect(
+    repository: Repository, state: ReleaseState, access: dict[str, Access], at: Meeting = instructions.LOCAL
+) -> list[EnvironmentStatus]:
+    """Ask all environments at once and compare with main; `at` is where proposals are merged."""
+    names = [name for members in state.environments.waves.values() for name in members]
+    with ThreadPoolExecutor(min(len(names), _MOST_AT_ONCE)) as pool:
+        answers = dict(zip(names, pool.map(ask, map(access.get, names)), strict=True))
+    state = add(state, repository, (answer.running for answer in answers.values()))
+    rows: list[EnvironmentStatus] = []
+    for name, answer in answers.items():
+        commit = shown(state, name, answer)
+        notice = provenance.notice(repository, commit) if commit and state.snapshot(commit) else None
+        rows.append(row(state, name, answer, access.get(name), notice, at))
+    return rows

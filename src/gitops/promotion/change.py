@@ -1,0 +1,77 @@
+"""A change of main, as git and DVC see it: the rules of `gitops.promotion.check` judge it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from gitops.errors import ReleaseError
+from gitops.findings import Finding
+from gitops.git.merge_result import MergeResult
+from gitops.git.repository import Repository
+from gitops.release import adoption, keys, signatures
+from gitops.release.environments import FOLDER
+from gitops.release.signatures import SIGNERS, Trust
+from gitops.release.snapshot import Snapshot
+from gitops.release.state import ReleaseState
+
+
+@dataclass(frozen=True)
+class Change:
+    """The content that main would have, and the files that would change.
+
+    Attributes:
+        head: The files of the result.
+        changed: The paths that differ from main.
+        releases: The commits that its release files name, where these changed; None for one that is not here.
+        unsigned: Changed files of environments, with the reason why no allowed signer vouches for each.
+        refused: Changed lists of signers and keys, with the reason why each would not count.
+        leftovers: The placeholders that it leaves.
+
+    """
+
+    head: Snapshot
+    changed: tuple[str, ...]
+    releases: Mapping[str, Snapshot | None] = field(default_factory=dict[str, Snapshot | None])
+    unsigned: Mapping[str, str] = field(default_factory=dict[str, str])
+    refused: Mapping[str, str] = field(default_factory=dict[str, str])
+    leftovers: tuple[Finding, ...] = ()
+
+    @classmethod
+    def load(cls, repository: Repository, state: ReleaseState, result: MergeResult) -> Self:
+        """Read the merge commit and its changes of main as it is now, never those of the branch."""
+        commit = result.commit
+        if repository.tree_id(commit, "") == repository.tree_id(result.head, ""):
+            commit = result.head  # of equal content, and with an id that its author knows
+        head, changed = Snapshot.load(repository, commit), repository.changed(result.main, commit)
+        named = dict.fromkeys(_named(head, changed))
+        # Another rule refuses a name that cannot be printed.
+        files = [path for path in changed if path.startswith(f"{FOLDER}/") and path.isprintable()]
+        lists = [path for path in files if path == SIGNERS or path.endswith(f"/{keys.FILE}")]
+        signers = state.lists.signers or b""
+        trust = Trust.load(repository, state.tip, state.environments, remote=state.remote)
+        return cls(
+            head,
+            tuple(changed),
+            {**named, **Snapshot.load_all(repository, named)} if named else {},
+            {
+                path: why
+                for path in (files if signers else ())
+                if path not in lists and (why := signatures.unsigned(repository, result, path, signers))
+            },
+            {path: why for path in lists if (why := trust.refuses(result, path))},
+            tuple(adoption.leftovers(repository, commit)) if adoption.touches(changed) else (),
+        )
+
+
+def _named(head: Snapshot, changed: Sequence[str]) -> list[str]:
+    """Return the commits that changed release files name."""
+    commits: list[str] = []
+    for path in changed:
+        folder, _, name = path.rpartition("/")
+        if name == "release.yaml" and folder.count("/") == 1 and folder.startswith(f"{FOLDER}/"):
+            try:
+                release = head.release(folder.partition("/")[2], follows=False)
+            except ReleaseError:
+                continue  # reported when that file is judged
+            commits += [release.commit] if release and release.commit else []
+    return commits

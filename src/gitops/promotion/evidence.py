@@ -1,0 +1,53 @@
+"""The sources that a judgement asks about models and their origin."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+
+from gitops.dvc import provenance
+from gitops.dvc.lockfile import Lock
+from gitops.dvc.provenance import Provenance
+from gitops.dvc.remote import Presence, Storage
+from gitops.findings import Finding
+from gitops.gates.comparison import Compare
+from gitops.git.repository import Repository
+from gitops.model import decisions
+from gitops.model.decisions import Decisions
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The sources that a judgement asks about models.
+
+    Attributes:
+        provenance: Returns how the model of a commit was made; raises ProvenanceError.
+        parameter_faults: Returns the problems of a commit's parameters, judged by its schema or that of main.
+        decisions: Returns the decisions that a commit records, or None.
+        storage: The DVC remote; None where nobody asks whether a model exists there.
+        compare: The comparison of two models; None where only recorded accuracies are compared.
+
+    """
+
+    provenance: Callable[[str], Provenance]
+    parameter_faults: Callable[[str, str], tuple[Finding, ...]]
+    decisions: Callable[[str], Decisions | None]
+    storage: Storage | None = None
+    compare: Compare | None = None
+
+    @classmethod
+    def of(
+        cls, repository: Repository, storage: Storage | None = None, compare: Compare | None = None
+    ) -> Self:
+        """Return the evidence that a repository has."""
+        return cls(
+            partial(provenance.of_commit, repository),
+            partial(provenance.parameter_faults, repository),
+            partial(decisions.of_commit, repository),
+            storage,
+            compare,
+        )
+
+    def presence(self, lock: Lock) -> Presence:
+        """Return whether the model that a commit records can be fetched."""
+        return self.storage.presence(lock) if self.storage else Presence()
