@@ -286,6 +286,7 @@ def test_an_odd_commit_is_merged_or_refused_in_one_line(
         lab.origin, lab.origin.git("rev-parse", lab.commit({"new": b"x"}) + "^{tree}"), [lab.tip], **options
     )
     point(lab, "odd", odd)
+    lab.clone.fetch(lab.remote)
     result, broken = merge_result(lab.clone, lab.tip, odd)
     if merges is not None:
         assert (result is not None) == merges

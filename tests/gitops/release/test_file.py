@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from gitops.errors import ReleaseError
 from gitops.release import file as release_file
 from gitops.release.file import Release, parse, render
-from gitops.release.load import fetch_state, load_state
+from gitops.release.load import add, fetch_state, load_state
 from tests.support.environments import ENVIRONMENTS, ROOT, THESE
 
 A, B = "a" * 40, "1" * 40
@@ -239,3 +239,11 @@ def test_equal_trees_are_the_same_release(lab) -> None:
     assert state.same(None, None)
     assert not state.same(one, None)
     assert not state.same(one, "f" * 40)
+
+
+def test_a_state_does_not_answer_about_a_commit_that_was_not_read(lab) -> None:
+    state, commit = lab.state(), "f" * 40
+    with pytest.raises(KeyError, match=commit):
+        state.may_run("staging", commit)
+    finding = add(state, lab.clone, [commit]).may_run("staging", commit)
+    assert "is not on main" in str(finding)
