@@ -1,15 +1,12 @@
-from datetime import UTC, datetime
-
 import pytest
 
 from gitops import runtime
-from gitops.git.repository import Tag
 from gitops.release import contract
 from gitops.release.may_run import may_run, served
 from gitops.release.snapshot import Snapshot
 from tests.support.snapshots import release
 
-REJECTION = Tag("rejected/staging/x", "a" * 40, "b" * 40, at=datetime(2026, 1, 1, tzinfo=UTC))
+REJECTION = "rejected/staging/x"
 GOOD = release({})
 WITHOUT_DAGS = Snapshot(GOOD.commit, GOOD.contents, has_dags=False)
 NEWER = release({contract.PATH: b"contract: %d\n" % (runtime.CONTRACT + 1)})

@@ -14,6 +14,7 @@ from gitops.promotion.merge import check
 from gitops.promotion.proposals import promote, push, rollback, unhold
 from gitops.release import signatures
 from gitops.release.keys import path_of
+from gitops.release.load import fetch_state
 from gitops.release.signatures import SIGNERS, Trust
 from gitops.release.verdicts import record
 from tests.support.bundles import Make, version
@@ -357,7 +358,7 @@ def test_a_main_with_a_first_parent_of_somebodys_own_is_refused(
     assert fresh.serving is not None
     assert fresh.serving.commit is None
     assert f"did not grow out of its trust root {root[:12]}" in (fresh.serving.refused or "")
-    state = lab.state()
+    state = fetch_state(lab.clone, lab.remote, commits=[first])
     assert state.verdicts.verified("staging", first) is None
     findings = check(lab.clone, state, lab.tip).findings
     assert any("did not grow out of its trust root" in finding.problem for finding in findings)
