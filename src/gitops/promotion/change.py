@@ -48,7 +48,10 @@ class Change:
         files = [path for path in changed if path.startswith(f"{FOLDER}/") and path.isprintable()]
         lists = [path for path in files if path == SIGNERS or path.endswith(f"/{keys.FILE}")]
         signers = state.lists.signers or b""
-        trust = Trust.load(repository, state.tip, state.environments, remote=state.remote)
+        refused: dict[str, str] = {}
+        if lists:
+            trust = Trust.load(repository, state.tip, state.environments, remote=state.remote)
+            refused = {path: why for path in lists if (why := trust.refuses(result, path))}
         return cls(
             head,
             tuple(changed),
@@ -58,7 +61,7 @@ class Change:
                 for path in (files if signers else ())
                 if path not in lists and (why := signatures.unsigned(repository, result, path, signers))
             },
-            {path: why for path in lists if (why := trust.refuses(result, path))},
+            refused,
             tuple(adoption.leftovers(repository, commit)) if adoption.touches(changed) else (),
         )
 
