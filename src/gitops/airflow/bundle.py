@@ -239,7 +239,7 @@ class ReleaseBundle(GitDagBundle):
     def _serving(
         self, state: ReleaseState, commit: str | None, declared: str | None, refused: str | None
     ) -> Serving:
-        unverified = commit is not None and state.verdicts.awaited(self.environment, commit)
+        unverified = commit is not None and state.awaits_verdict(self.environment, commit)
         return Serving(
             environment=self.environment,
             commit=commit,

@@ -12,7 +12,7 @@ from gitops.findings import Finding
 if TYPE_CHECKING:
     from gitops.forge.interface import Forge
     from gitops.git.repository import Repository
-    from gitops.promotion.rules import Evidence
+    from gitops.promotion.evidence import Evidence
     from gitops.release.state import ReleaseState
 
 app = typer.Typer(
@@ -64,31 +64,34 @@ def sync(without_storage: WithoutStorage = False, remote: _Remote = "origin", ki
     """
     from gitops.cli.context import comparer, open_checkout
     from gitops.dvc.remote import Storage
-    from gitops.promotion.rules import Evidence
-    from gitops.release.state import ReleaseState
+    from gitops.promotion.evidence import Evidence
+    from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
     forge = _open(repository, remote, kind)
-    state = ReleaseState.fetch(repository, remote)
-    evidence = Evidence(Storage(repository.path, optional=without_storage), comparer(repository, remote))
+    state = fetch_state(repository, remote)
+    storage = Storage(repository.path, optional=without_storage)
+    evidence = Evidence.of(repository, storage, comparer(repository, remote))
     known = {pull.branch for pull in forge.proposals()}
-    for branch in _candidates(state, remote):
+    for branch in _candidates(repository, state, remote):
         if branch not in known:
-            _propose(forge, state, remote, branch)
-    refused = list(_promote(forge, state, remote, evidence))
-    _judge(forge, state, remote, evidence)
+            _propose(forge, repository, state, remote, branch)
+    refused = list(_promote(forge, repository, state, remote, evidence))
+    _judge(forge, repository, state, remote, evidence)
     if refused:
         raise RuleError(*refused)
 
 
-def _candidates(state: "ReleaseState", remote: str) -> Iterator[str]:
-    heads = f"{state.repository.namespace(remote)}/heads/"
-    for ref in state.repository.git("for-each-ref", "--format=%(refname)", f"{heads}candidate/").split():
-        if not state.repository.is_ancestor(ref, state.tip):
+def _candidates(repository: "Repository", state: "ReleaseState", remote: str) -> Iterator[str]:
+    heads = f"{repository.namespace(remote)}/heads/"
+    for ref in repository.git("for-each-ref", "--format=%(refname)", f"{heads}candidate/").split():
+        if not repository.is_ancestor(ref, state.tip):
             yield ref.removeprefix(heads)
 
 
-def _judge(forge: "Forge", state: "ReleaseState", remote: str, evidence: "Evidence") -> None:
+def _judge(
+    forge: "Forge", repository: "Repository", state: "ReleaseState", remote: str, evidence: "Evidence"
+) -> None:
     from gitops.cli.context import commit_of
     from gitops.forge.interface import VERDICT
     from gitops.forge.judging import REPORT, undecided, verdict, waiting
@@ -103,8 +106,8 @@ def _judge(forge: "Forge", state: "ReleaseState", remote: str, evidence: "Eviden
             forge.set_status(pull.head, VERDICT, undecided(state.tip))
             line = "waits for its jobs"
         else:
-            commit = commit_of(state.repository, remote, pull.head)
-            inputs = gather(state, commit, evidence, name=pull.branch, jobs=one.jobs)
+            commit = commit_of(repository, remote, pull.head)
+            inputs = gather(repository, state, commit, evidence, name=pull.branch, jobs=one.jobs)
             status = verdict(state.tip, len(inputs.broken))
             # The report first: whoever sees the status can read why.
             posted = forge.comment(pull, REPORT, render(inputs))
@@ -186,20 +189,22 @@ def candidate(
     again when main or the candidate changes.
     """
     from gitops.cli.context import open_checkout
-    from gitops.release.state import ReleaseState
+    from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
-    state = ReleaseState.fetch(repository, remote)
+    state = fetch_state(repository, remote)
     # A branch that does not exist is refused before a token is asked for.
     repository.resolve(repository.branch_ref(remote, branch))
-    _propose(_open(repository, remote, kind), state, remote, branch)
+    _propose(_open(repository, remote, kind), repository, state, remote, branch)
 
 
-def _propose(forge: "Forge", state: "ReleaseState", remote: str, branch: str) -> None:
+def _propose(
+    forge: "Forge", repository: "Repository", state: "ReleaseState", remote: str, branch: str
+) -> None:
     from gitops.forge.candidates import describe
 
-    commit = state.repository.commit_info(state.repository.branch_ref(remote, branch))
-    kept, done = forge.keep(branch, commit.subject, describe(state, commit.id))
+    commit = repository.commit_info(repository.branch_ref(remote, branch))
+    kept, done = forge.keep(branch, commit.subject, describe(repository, state, commit.id))
     OUT.print(f"{branch}: {done}, {kept.url}", soft_wrap=True, markup=False)
 
 
@@ -227,27 +232,33 @@ def promotions(
     from gitops.cli.context import comparer, open_checkout
     from gitops.dvc.remote import Storage
     from gitops.forge.promotions import anything_due, plan
-    from gitops.promotion.rules import Evidence
-    from gitops.release.state import ReleaseState
+    from gitops.promotion.evidence import Evidence
+    from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
     if due:
-        state = ReleaseState.fetch(repository, remote)
-        statuses = [plan(state, name, remote, judge=False) for name in state.environments.promotable]
+        state = fetch_state(repository, remote)
+        statuses = [
+            plan(repository, state, name, remote, judge=False) for name in state.environments.promotable
+        ]
         for status in statuses:
             ERR.print(f"{status.environment}: {status.text}", soft_wrap=True, markup=False)
-        print(f"due={'true' if anything_due(state, remote, statuses) else 'false'}")
+        print(f"due={'true' if anything_due(repository, state, remote, statuses) else 'false'}")
         return
     forge = None if dry else _open(repository, remote, kind)
     storage = Storage(repository.path, optional=without_storage)
-    state = ReleaseState.fetch(repository, remote)
-    evidence = Evidence(storage, comparer(repository, remote))
-    if refused := list(_promote(forge, state, remote, evidence)):
+    state = fetch_state(repository, remote)
+    evidence = Evidence.of(repository, storage, comparer(repository, remote))
+    if refused := list(_promote(forge, repository, state, remote, evidence)):
         raise RuleError(*refused)
 
 
 def _promote(
-    forge: "Forge | None", state: "ReleaseState", remote: str, evidence: "Evidence"
+    forge: "Forge | None",
+    repository: "Repository",
+    state: "ReleaseState",
+    remote: str,
+    evidence: "Evidence",
 ) -> Iterator[Finding]:
     """Plan each promotion, and carry it out on a forge; yield each rule that refuses one."""
     from dataclasses import replace
@@ -255,9 +266,9 @@ def _promote(
     from gitops.forge.promotions import apply, plan
 
     for environment in state.environments.promotable:
-        status = plan(state, environment, remote, evidence)
+        status = plan(repository, state, environment, remote, evidence)
         if forge is not None:
-            status = apply(forge, state, remote, status)
+            status = apply(forge, repository, state, remote, status)
         if status.state == "refused" and forge is not None:
             for finding in status.refused:
                 yield replace(finding, subject=f"{environment}: {finding.subject}")

@@ -11,6 +11,7 @@ from typing import Self
 
 from gitops.errors import ReleaseError
 from gitops.findings import Finding
+from gitops.paths import EVALUATION
 from gitops.release import main_line
 from gitops.release.environments import Environments
 from gitops.release.file import Declaration, Release
@@ -99,6 +100,15 @@ class ReleaseState:
         """Return the reason why this runtime cannot serve a commit, whatever its verdict; None if it can."""
         on_main = self._on_main(environment, commit)
         return served(environment, commit, self.snapshot(commit), on_main=on_main)
+
+    def awaits_verdict(self, environment: str, commit: str) -> bool:
+        """Return whether a release has a model, and an environment still has to give its verdict."""
+        snapshot = self.snapshot(commit)
+        if snapshot is None or snapshot.contents[EVALUATION] is None:
+            return False
+        return not (
+            self.verdicts.verified(environment, commit) or self.verdicts.rejected(environment, commit)
+        )
 
     def _on_main(self, environment: str, commit: str) -> bool:
         """Return whether main has a commit; of a main that is not the known one, whether it had it."""

@@ -18,7 +18,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from gitops.errors import GitError, ParseError, PushRejectedError, VerdictError
 from gitops.git.repository import Repository, Tag, is_full_sha
-from gitops.paths import EVALUATION
 from gitops.release import keys
 from gitops.release.environments import LONGEST_NAME, NAME
 from gitops.release.keys import PrivateKey
@@ -336,14 +335,6 @@ class Verdicts:
     def rejected(self, environment: str, commit: str | None) -> Tag | None:
         """Return the tag by which an environment rejected a release, or None where it did not."""
         return None if commit is None else self.rejections.get((environment, self.identities[commit]))
-
-    def awaited(self, environment: str, commit: str) -> bool:
-        """Return whether a release has a model, and an environment still has to give its verdict."""
-        return (
-            self._repository.read(commit, EVALUATION) is not None
-            and self.verified(environment, commit) is None
-            and self.rejected(environment, commit) is None
-        )
 
     def age(self, environment: str, commit: str, *, now: datetime | None = None) -> timedelta | None:
         """Return for how long a release has been verified, or None where it is not."""
