@@ -23,7 +23,6 @@ from git import Repo
 
 from gitops.dvc import provenance
 from gitops.errors import CheckoutError, GitError, ReleaseError, SettingsError
-from gitops.findings import Finding
 from gitops.git import config as git_config
 from gitops.git import trial_checkout
 from gitops.git.repository import Repository
@@ -82,6 +81,8 @@ class ReleaseBundle(GitDagBundle):
         self.environment = environment
         self._said: dict[str, str] = {}
         self._seen: str | None = None
+        self._state: ReleaseState | None = None
+        self._accepted: ReleaseState | None = None
 
     def __repr__(self) -> str:
         return (
@@ -191,27 +192,42 @@ class ReleaseBundle(GitDagBundle):
                 env=self.hook.env if self.hook else None,
                 timeout=_FETCH_TIMEOUT,
             )
-        before, incoming = bare.object_ids([MAIN, _INCOMING])
-        if incoming and incoming != before and self._main_fault(bare) is None:
+        fetched = self._successor(bare)
+        main, incoming = bare.object_ids([MAIN, _INCOMING])
+        if main is None and incoming:
             bare.git("update-ref", MAIN, incoming)
+        elif fetched is not None and fetched.main_fault is None:
+            bare.git("update-ref", MAIN, fetched.tip)
+            self._accepted = fetched
 
-    def _main_fault(self, bare: Repository) -> Finding | None:
-        """Return the reason why the fetched main does not take the place of the one that is known here."""
+    def _successor(self, bare: Repository) -> ReleaseState | None:
+        """Return the state by the fetched main, or None if it is the one that is known here.
+
+        Its `main_fault` is the reason why it does not take the place of that one.
+        """
         main, fetched = bare.object_ids([MAIN, _INCOMING])
         if main is None or fetched in (None, main):
             return None
-        known = load_state(bare, main=MAIN)
+        known = self._state if self._state and self._state.tip == main else self._load(bare, MAIN)
         # On a new machine the first main may have been the wrong one. It binds nobody.
         before = None if known.main_fault else Known(known.tip, "which it pointed to", f"rm -r {bare.path}")
-        return load_state(bare, main=_INCOMING, known=before).main_fault
+        return self._load(bare, _INCOMING, before)
+
+    def _load(self, bare: Repository, main: str, known: Known | None = None) -> ReleaseState:
+        last = self.serving
+        self._state = load_state(
+            bare, main=main, known=known, commits=[last.commit if last else None], earlier=self._state
+        )
+        return self._state
 
     def _choose(self, bare: Repository) -> Iterator[Serving]:
         """Yield the releases that may be served, best first, from fetched commits and the last one served."""
-        last = self.serving
-        state = load_state(bare, main=MAIN, commits=[last.commit if last else None])
+        # A main that was just accepted has been read with the verdicts that were fetched with it.
+        state, self._accepted = self._accepted or self._load(bare, MAIN), None
         trust = Trust.load(bare, state.tip, state.environments)
         declared = None
-        fault = self._main_fault(bare) or state.main_fault
+        successor = self._successor(bare)
+        fault = (successor.main_fault if successor else None) or state.main_fault
         # A main that this machine never knew declares nothing.
         refused = str(state.main_fault) if state.main_fault else None
         strict = self._asks_for_signatures(bare, trust)

@@ -28,6 +28,7 @@ def load_state(
     main: str = "main",
     known: Known | None = None,
     commits: Iterable[str | None] = (),
+    earlier: ReleaseState | None = None,
 ) -> ReleaseState:
     """Read `main` of `remote` as last fetched; without a remote, the local reference `main`.
 
@@ -38,6 +39,7 @@ def load_state(
         known: A commit that main is known to have pointed to.
         commits: Further commits, by their full ids, that the state can be asked about. It always knows those
             that main declared, that were verified, and that settings name.
+        earlier: A state that was read before. The commits that it has are not read again.
 
     Raises:
         GitError: if there is no such branch.
@@ -47,7 +49,9 @@ def load_state(
         tip = repository.resolve(repository.branch_ref(remote, main) if remote else main)
     except GitError as error:
         raise GitError(_without_main(repository, remote, main)) from error
-    snapshot = Snapshot.load(repository, tip)
+    read = {commit: found for commit, found in earlier.snapshots.items() if found} if earlier else {}
+    # Those of the others do not have the files of environments.
+    snapshot = earlier.main if earlier and earlier.tip == tip else Snapshot.load(repository, tip)
     environments, problem = latest(repository, snapshot)
     lists = Trust.load(repository, tip, environments, remote=remote).lists
     verdicts = Verdicts.load(repository, lists, remote=remote, environments=environments)
@@ -69,7 +73,7 @@ def load_state(
         remote=remote,
     )
     asked = [*commits, *_anchors(state), *(commit for name in environments for commit in state.ran(name))]
-    return add(state.adding({tip: snapshot}), repository, asked)
+    return add(state.adding({**read, tip: snapshot}), repository, asked)
 
 
 def add(state: ReleaseState, repository: Repository, commits: Iterable[str | None]) -> ReleaseState:
