@@ -22,12 +22,14 @@ from gitops.release.serving import Serving
 from gitops.release.verdicts import Verdict
 from gitops.text import json_values, parse, record
 
+_LOCK = b"schema: '2.0'\nstages:\n  a:\n    cmd: x\n    outs: [{path: b, md5: c}]\n"
 READERS: dict[str, Callable[[bytes], object]] = {
     "release": lambda content: release_file.parse(content, "prod", follows=False),
     "environment": lambda content: environments.read(content, "prod"),
     "calendar": lambda content: Calendar.read(content).closed("prod", datetime(2026, 1, 1, tzinfo=UTC)),
     "settings": lambda content: settings.Settings.from_file(content, "prod"),
-    "lock": lambda content: list(lockfile.outs(content)),
+    "lock": lambda content: list(lockfile.outs(content, b"")),
+    "pipeline": lambda content: list(lockfile.outs(_LOCK, content)),
     "parameters": parameters.read,
     "parameters_schema": parameters.load_schema,
     "parameters_shown": files.flat,

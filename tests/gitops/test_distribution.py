@@ -32,6 +32,7 @@ INSIDE_AIRFLOW = {
     "gitops.airflow.executor",
     "gitops.airflow.plugin",
     "gitops.airflow.task_logs",
+    "gitops.airflow.watch",
 }
 
 

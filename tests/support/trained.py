@@ -43,7 +43,7 @@ LITTLE = {
     "data": {"synthetic": {"count": 440}},
     "prepare": {"sample": 60},
     "tune": {"trials": 1, "images": 100, "epochs": 1},
-    "train": {"epochs": 9, "batch_size": 16, "width": 8, "precision": "float32", "device": "cpu"},
+    "train": {"epochs": 12, "batch_size": 16, "width": 8, "precision": "float32", "device": "cpu"},
     "evaluate": {"bootstrap": 50, "worst": 4},
 }
 

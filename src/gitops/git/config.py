@@ -142,14 +142,12 @@ def applied(folder: Path) -> Generator[None]:
     """
     before = dict(os.environ)
     with variables(personal(folder)) as ours:
-        for name in before.keys() - ours.keys():
-            del os.environ[name]
+        os.environ.clear()
         os.environ.update(ours)
         try:
             yield
         finally:
-            for name in os.environ.keys() - before.keys():
-                del os.environ[name]
+            os.environ.clear()
             os.environ.update(before)
 
 
