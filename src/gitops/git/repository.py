@@ -288,7 +288,8 @@ class Repository:
         reads it refuses its size.
         """
         files = [entry for entry in objects if entry and entry.kind == "blob"]
-        return {entry.id: bytes(longest + 1) for entry in files} | self._contents(files, longest)
+        too_long = {entry.id: bytes(longest + 1) for entry in files if entry.size > longest}
+        return too_long | self._contents(files, longest)
 
     def _contents(self, objects: Iterable[Object | None], longest: int) -> dict[str, bytes]:
         """Return the contents of objects by id; those that are longer are left out."""
