@@ -82,6 +82,7 @@ class ReleaseBundle(GitDagBundle):
         self._said: dict[str, str] = {}
         self._seen: str | None = None
         self._state: ReleaseState | None = None
+        self._tags: str | None = None
         self._accepted: ReleaseState | None = None
 
     def __repr__(self) -> str:
@@ -184,6 +185,7 @@ class ReleaseBundle(GitDagBundle):
             f"+refs/tags/{kind}/{self.environment}/*:refs/tags/{kind}/{self.environment}/*"
             for kind in ("verified", "rejected")
         ]
+        self._accepted = None
         with self.hook.configure_hook_env() if self.hook else nullcontext():
             bare.fetch_refs(
                 str(self.repo_url),
@@ -208,13 +210,14 @@ class ReleaseBundle(GitDagBundle):
         main, fetched = bare.object_ids([MAIN, _INCOMING])
         if main is None or fetched in (None, main):
             return None
-        known = self._state if self._state and self._state.tip == main else self._load(bare, MAIN)
+        same = self._state and self._state.tip == main and self._tags == _tags(bare)
+        known = self._state if self._state and same else self._load(bare, MAIN)
         # On a new machine the first main may have been the wrong one. It binds nobody.
         before = None if known.main_fault else Known(known.tip, "which it pointed to", f"rm -r {bare.path}")
         return self._load(bare, _INCOMING, before)
 
     def _load(self, bare: Repository, main: str, known: Known | None = None) -> ReleaseState:
-        last = self.serving
+        last, self._tags = self.serving, _tags(bare)
         self._state = load_state(
             bare, main=main, known=known, commits=[last.commit if last else None], earlier=self._state
         )
@@ -428,3 +431,8 @@ class ReleaseBundle(GitDagBundle):
         if self._said.get(subject) != message:
             log.warning("%s", message)
             self._said[subject] = message
+
+
+def _tags(bare: Repository) -> str:
+    """Return the verdicts that were fetched: a change of them may show that main is the wrong one."""
+    return bare.git("for-each-ref", "--format=%(objectname) %(refname)", "refs/tags/")

@@ -366,6 +366,38 @@ def test_a_rewritten_main_is_followed_by_no_machine_of_the_environment(
     assert (version(fresh), fresh.serving and fresh.serving.refused) == (rewritten, None)
 
 
+def test_verdicts_that_come_back_free_a_machine_that_knew_the_wrong_main(lab: Lab, make: Make) -> None:
+    start = lab.tip
+    good = lab.train("a")
+    tag = f"refs/tags/verified/dev/{good[:12]}"
+    verdict = lab.origin.git("rev-parse", tag)
+    rewritten = lab.commit(model_files("b"), on=start)
+    lab.origin.git("update-ref", "refs/heads/main", rewritten)
+    lab.origin.git("update-ref", "-d", tag)
+    bundle = make("dev")
+    assert version(bundle) == rewritten, "nothing shows that it is the wrong one"
+    lab.origin.git("update-ref", tag, verdict)
+    lab.origin.git("update-ref", "refs/heads/main", good)
+    bundle.refresh()
+    assert bundle.serving is not None
+    assert (version(bundle), bundle.serving.refused) == (good, None)
+
+
+def test_a_verdict_after_a_refresh_that_failed_counts(
+    lab: Lab, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = lab.train("a")
+    bundle = make("dev")
+    bad = lab.train("b", verified=False)
+    with monkeypatch.context() as broken:
+        broken.setattr(bundle, "_serve", lambda *_: (_ for _ in ()).throw(GitError("planted")))
+        with pytest.raises(GitError, match="planted"):
+            bundle.refresh()
+    lab.verify("dev", bad, "rejected")
+    bundle.refresh()
+    assert version(bundle) == good
+
+
 def test_a_merge_that_makes_main_a_side_branch_changes_nothing_that_is_served(lab: Lab, make: Make) -> None:
     start = lab.tip
     good = lab.train("a")
