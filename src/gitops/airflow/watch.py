@@ -7,6 +7,7 @@ no database.
 import asyncio
 import os
 import time
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -65,6 +66,7 @@ class Watch(BaseEventTrigger):
         self._problem = problem
         return work
 
+    @abstractmethod
     def work(self) -> Mapping[str, str]:
         """Return the work that waits: the identity of each piece, with its name.
 
@@ -73,7 +75,6 @@ class Watch(BaseEventTrigger):
             GitopsError: The environment lacks a variable, or the record of its release cannot be read.
 
         """
-        raise NotImplementedError
 
 
 class IncomingBatches(Watch):

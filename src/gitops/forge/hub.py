@@ -19,7 +19,7 @@ class Hub(Client):
         """Return the token in the environment.
 
         Raises:
-            ForgeError: if there is none.
+            ForgeError: if the environment has no token.
 
         """
         if token := os.environ.get(cls.variable):

@@ -297,7 +297,7 @@ class Repository:
         return {name: content for name, (_, content) in zip(short, self._batch(short), strict=True)}
 
     def _batch(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield the kind and the content of objects by name; no kind where there is none of that name."""
+        """Yield the kind and the content of objects by name. A missing object has an empty kind."""
         if not names:
             return
         query = "".join(f"{_one_line(name)}\n" for name in names)

@@ -47,7 +47,7 @@ def test_what_a_pull_request_starts_has_no_secret_and_what_forgejo_lacks_is_not_
             for step in job["steps"]:
                 used = step.get("uses", "actions/checkout@" + "0" * 40)
                 assert re.fullmatch(r"actions/(checkout|setup-python)@[0-9a-f]{40}", used)
-        # What it takes from steps and events is there.
+        # The steps and events that it names exist.
         assert set(re.findall(r"steps\.(\w+)", text)) <= set(re.findall(r"^ +id: (\w+)", text, re.MULTILINE))
         assert "steps.app" not in json.dumps(content)
 

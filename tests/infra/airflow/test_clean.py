@@ -12,7 +12,7 @@ from tests.support.command import captured
 
 ROOT = Path(__file__).resolve().parents[3]
 DAY = 86_400
-# Writes down what it was asked to do.
+# Records its arguments.
 AIRFLOW = """\
 #!/bin/sh
 echo "$@" >> "$SAID"
