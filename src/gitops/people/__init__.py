@@ -1,0 +1,1 @@
+"""Data about people: where it is, how long it stays, and how it is removed."""

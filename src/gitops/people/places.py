@@ -1,0 +1,216 @@
+"""Places: everywhere that photographs, labels, scores, names or embeddings of people are.
+
+`docs/people.md` has the table that `table` makes of it, retention and `gitops prune` know the folders of an
+environment from it, and a test finds a new output or folder that it does not have.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS, DIGESTS = (
+    "photographs",
+    "labels",
+    "scores",
+    "names",
+    "embeddings",
+    "digests",
+)
+"""The kinds of data. A name identifies a photograph or a person: an id, a path, a number."""
+
+_DVC = "everybody with a key of the DVC remote"
+_GIT = "everybody who may read the repository"
+_ENVIRONMENT = "the tasks of the environment, and who administers its machine"
+_FORGET = "by hand: delete the file, its objects and its copies"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place.
+
+    Attributes:
+        where: The path, as people write it.
+        holds: The kinds of data there.
+        readers: Who reads it.
+        kept: How long it stays without anybody's doing.
+        erase: The way to erase one person there.
+        out: The output of `dvc.yaml`, or the folder of data in the repository; "" for another place.
+        home: The folder in the data folder of an environment; "" for another place.
+
+    """
+
+    where: str
+    holds: tuple[str, ...]
+    readers: str
+    kept: str
+    erase: str
+    out: str = ""
+    home: str = ""
+
+
+def _out(path: str, holds: tuple[str, ...], kept: str = "for ever, by digest", erase: str = _FORGET) -> Place:
+    return Place(f"`{path}` (DVC)", holds, _DVC, kept, erase, out=path)
+
+
+def _home(name: str, holds: tuple[str, ...], kept: str, erase: str = _FORGET) -> Place:
+    return Place(f"`{name}/` of an environment", holds, _ENVIRONMENT, kept, erase, home=name)
+
+
+PLACES = (
+    Place(
+        "the folder that `CELEBA_DIR` names",
+        (PHOTOGRAPHS, LABELS, NAMES),
+        "the stage `collect`, and who administers the machine",
+        "until you delete it",
+        "you delete the files",
+    ),
+    _out("data/raw", (PHOTOGRAPHS, LABELS, NAMES)),
+    _out("data/people.csv", (NAMES,)),
+    _out("data/labelled", (PHOTOGRAPHS, LABELS, NAMES)),
+    _out("data/prepared", (PHOTOGRAPHS, LABELS)),
+    _out("data/holdout.parquet", (PHOTOGRAPHS, LABELS, NAMES)),
+    _out("data/sample.parquet", (PHOTOGRAPHS, LABELS, NAMES)),
+    _out("data/reference.parquet", (SCORES, EMBEDDINGS, NAMES)),
+    _out("plots/worst_errors.jpg", (PHOTOGRAPHS, LABELS, NAMES)),
+    Place(
+        "`models/` (DVC)",
+        (),
+        _DVC,
+        "for ever, by digest",
+        "a training without the person: weights are not unlearned",
+    ),
+    Place(
+        "`metrics/decisions.json` (git)",
+        (LABELS, SCORES, DIGESTS),
+        _GIT,
+        "for ever, in each commit",
+        "stays: it has eight bytes of a digest for each hold-out photograph",
+        out="metrics/decisions.json",
+    ),
+    _home("incoming", (PHOTOGRAPHS, NAMES), "until it is scored"),
+    _home("scored", (PHOTOGRAPHS, NAMES), "until you delete it; of the service `SERVING_KEEP_DAYS`"),
+    _home("quarantine", (PHOTOGRAPHS, NAMES), "until you delete it"),
+    _home("scores", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "until you delete it"),
+    _home("parts", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "until the batch is joined"),
+    _home("labels", (LABELS, NAMES), "until you delete it"),
+    _home("labelled", (PHOTOGRAPHS, LABELS, NAMES), "until you delete it"),
+    _home("runs", (PHOTOGRAPHS, LABELS, NAMES), "the newest 200"),
+    _home("references", (SCORES, EMBEDDINGS, NAMES), "until you delete it"),
+    _home(
+        "monitoring",
+        (NAMES,),
+        "until you delete it",
+        "the time: reports have figures, and names of batches; none of a photograph",
+    ),
+    _home(
+        "workspaces",
+        (PHOTOGRAPHS, LABELS, SCORES, NAMES),
+        "minutes to hours: one step, or longer after a kill",
+    ),
+    Place(
+        "memory of the online service",
+        (PHOTOGRAPHS, SCORES),
+        "the process of the release",
+        "one request",
+        "nothing stays",
+    ),
+    Place(
+        "the DVC remote",
+        (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
+        _DVC,
+        "until `dvc gc`",
+        _FORGET,
+    ),
+    Place(
+        "caches of DVC: `.visage/dvc-cache`, `.dvc/cache`, those of workers",
+        (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
+        "the owner of the machine",
+        "until `dvc gc`",
+        _FORGET,
+    ),
+    Place(
+        "checkouts of people: `data/`, `plots/`",
+        (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
+        "their owners",
+        "until their owners remove it",
+        _FORGET,
+    ),
+    Place(
+        "backups: `backups/*/home.tar`, `store.tar`",
+        (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
+        "who may read the folder",
+        "until you delete them",
+        "delete the backup, and make another",
+    ),
+    Place(
+        "logs and database of Airflow",
+        (NAMES,),
+        "who may log in to the environment",
+        "`KEEP_LOG_DAYS`, `KEEP_RUN_DAYS`",
+        "the time: a log may name a file that could not be used",
+    ),
+    Place(
+        "runners of a forge",
+        (PHOTOGRAPHS, LABELS, NAMES),
+        "the forge",
+        "one job: a comparison fetches hold-out sets",
+        "the time: no job keeps them",
+    ),
+)
+"""The places, in the order of the page."""
+
+WITHOUT_PEOPLE = frozenset(
+    {
+        "models/model.onnx",
+        "models/model.pt",
+        "models/variants",
+        "metrics/evaluation.json",
+        "metrics/explanations.json",
+        "metrics/export.json",
+        "metrics/performance.json",
+        "metrics/summary.json",
+        "metrics/training.json",
+        "plots/attributes.csv",
+        "plots/calibration.csv",
+        "plots/learning_curve.csv",
+        "plots/roc.csv",
+        "plots/slices.csv",
+        "search/best.json",
+        "search/trials.csv",
+    }
+)
+"""Outputs of the pipeline with nothing about one person."""
+
+HOME_WITHOUT_PEOPLE = frozenset({"comparisons", "models", "origin.git", "raw", "serving"})
+"""Folders of an environment with nothing about one person; `raw` has drawn faces, `serving` checkouts."""
+
+
+def outputs() -> frozenset[str]:
+    """Return the outputs of the pipeline, and folders of data, that hold something about people."""
+    return frozenset(place.out for place in PLACES if place.out)
+
+
+def folders() -> tuple[str, ...]:
+    """Return the folders of an environment that hold something about people."""
+    return tuple(place.home for place in PLACES if place.home)
+
+
+def table() -> str:
+    """Return the table of the page, as Markdown."""
+    rows = [
+        (place.where, ", ".join(place.holds) or "none", place.readers, place.kept, place.erase)
+        for place in PLACES
+    ]
+    head = ["| place | holds | who reads it | how long | how to erase a person |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+BEGIN, END = "<!-- places -->", "<!-- end of places -->"
+
+
+def update(page: Path) -> None:
+    """Put the table into a page, between its marks."""
+    before, begin, rest = page.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{page}: has no marks {BEGIN} and {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{table()}\n{END}{after}", "utf-8")
