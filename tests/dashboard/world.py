@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gitops.airflow.bundle import ReleaseBundle
+from tests.support.bundles import admit
 from tests.support.figures import ATTRIBUTES, SLICES, measured
 from tests.support.lab import Lab
 
@@ -42,7 +43,9 @@ class World:
 
     def serve(self) -> "World":
         """Let the bundle look what is declared, as the dag-processor does."""
-        ReleaseBundle(name="release", environment=self.environment, refresh_interval=10).initialize()
+        ReleaseBundle(
+            name="release", environment=self.environment, refresh_interval=10, examine=admit
+        ).initialize()
         return self
 
     def train(self, name: str, accuracy: float = 0.9) -> str:

@@ -69,6 +69,9 @@ if command == "compare":
     found["model_sha256"], found["incumbent_sha256"] = digest(given["--model"]), digest(given["--incumbent"])
     Path(given["--out"]).write_text(json.dumps(found))
     sys.exit()
+if command == "score":
+    Path(rest[rest.index("--out") + 1]).write_text("scores")
+    sys.exit()
 if command == "append":
     shard = Path("data/labelled") / f"{Path(rest[0]).name}.parquet"
     shard.write_text(Path(rest[0], "list_attr_celeba.txt").read_text())

@@ -8,11 +8,13 @@ release stays.
 # The provider has no types.
 # pyright: reportMissingTypeStubs=false
 
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,14 @@ from airflow.dag_processing.bundles.base import BundleVersion
 from airflow.providers.git.bundles.git import GitDagBundle
 from git import Repo
 
+from gitops.airflow import admission
+from gitops.airflow.admission import Admission, Examine
 from gitops.dvc import provenance
-from gitops.errors import CheckoutError, GitError, ReleaseError, SettingsError
+from gitops.errors import CheckoutError, GitError, GitopsError, ReleaseError, SettingsError
 from gitops.git import config as git_config
 from gitops.git import trial_checkout
 from gitops.git.repository import Repository
+from gitops.git.workspace import Origin
 from gitops.paths import MAIN
 from gitops.release import environments, settings, signatures
 from gitops.release import file as release_file
@@ -37,12 +42,15 @@ from gitops.release.serving import Serving
 from gitops.release.signatures import Trust
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, earlier
+from gitops.training import verification
 
 log = structlog.get_logger(__name__)
 
 _INCOMING = "refs/gitops/incoming/main"
 _EMPTY = "refs/gitops/empty"
 _FETCH_TIMEOUT = 60
+_AGAIN = 60
+"""Seconds after which a release is examined again that the environment could not examine."""
 _SIGNED = "REQUIRE_SIGNED_RELEASES"
 
 # Fixed, so that the empty release has the same id everywhere.
@@ -60,6 +68,7 @@ class ReleaseBundle(GitDagBundle):
         environment: The name of the environment.
         subdir: The folder of the repository that holds the DAGs.
         git_conn_id: The Airflow connection with the address of the repository.
+        examine: The checks of a release before it runs.
         kwargs: `name`, `version`, `refresh_interval` (seconds) and the other arguments of every bundle.
 
     A bundle with a `version`, as a task of a run in flight uses it, serves exactly that commit.
@@ -72,6 +81,7 @@ class ReleaseBundle(GitDagBundle):
         environment: str,
         subdir: str = "dags",
         git_conn_id: str = "git_default",
+        examine: Examine = admission.examine,
         **kwargs: Any,
     ) -> None:
         release_file.path_of(environment)
@@ -84,6 +94,10 @@ class ReleaseBundle(GitDagBundle):
         self._state: ReleaseState | None = None
         self._tags: str | None = None
         self._accepted: ReleaseState | None = None
+        self._judged: ReleaseState | None = None
+        self._examine = examine
+        self._objections: dict[str, str] = {}
+        self._again = math.inf
 
     def __repr__(self) -> str:
         return (
@@ -110,18 +124,21 @@ class ReleaseBundle(GitDagBundle):
         with self.lock():
             bare = self._bare()
             refs = bare.git("for-each-ref", "--format=%(objectname) %(refname)")
-            if refs != self._seen:
-                self._serve(bare, self._choose(bare))
-                self._seen = refs
+            if refs == self._seen and time.monotonic() < self._again:
+                return
+            self._again = math.inf
+            choices = list(self._choose(bare))
+        # A release is examined without the lock: tasks that begin meanwhile need the copy.
+        self._serve(bare, choices)
+        self._seen = refs
 
     def _initialize(self) -> None:
         if self.version:
             with git_config.applied(self.base_dir):
                 super()._initialize()
             return
-        with self.lock():
-            self._seen = None
-            self.refresh()
+        self._seen = None
+        self.refresh()
 
     # The provider's function has the attributes of a decorator, which are not used.
     def _clone_bare_repo_if_required(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -227,6 +244,7 @@ class ReleaseBundle(GitDagBundle):
         """Yield the releases that may be served, best first, from fetched commits and the last one served."""
         # A main that was just accepted has been read with the verdicts that were fetched with it.
         state, self._accepted = self._accepted or self._load(bare, MAIN), None
+        self._judged = state
         trust = Trust.load(bare, state.tip, state.environments)
         declared = None
         successor = self._successor(bare)
@@ -329,6 +347,13 @@ class ReleaseBundle(GitDagBundle):
         """
         environment, verdicts = self.environment, state.verdicts
         last = self.serving
+        if last and last.commit and last.commit != declared:
+            judged = verdicts.rejected(environment, last.commit) or verdicts.verified(
+                environment, last.commit
+            )
+            # The declared one never took its place: it stays at least until it has a verdict of its own.
+            if not judged:
+                yield last.commit
         candidates = (last.commit if last else None, state.present(environment).commit, self._ran(state))
         if state.main_fault:
             verified = (verdict.release for verdict in reversed(verdicts.verifications(environment)))
@@ -346,15 +371,63 @@ class ReleaseBundle(GitDagBundle):
         trouble: str | None = None
         for choice in choices:
             serving = choice.model_copy(update={"refused": choice.refused or trouble})
+            if serving.commit and (objection := self._objection(bare, serving.commit)):
+                trouble = trouble or objection
+                continue
             try:
-                self._place(bare, serving.commit or bare.resolve(_EMPTY))
+                with self.lock():
+                    self._place(bare, serving.commit or bare.resolve(_EMPTY))
+                    self._record(bare, serving)
             except (CheckoutError, GitError) as error:
                 if serving.commit is None:
                     raise
                 trouble = trouble or f"{serving.commit}: cannot be checked out: {error}"
                 continue
-            self._record(bare, serving)
             return
+
+    def _objection(self, bare: Repository, commit: str) -> str | None:
+        """Return why a release that does not run here yet may not begin to run, or None if it may.
+
+        A release that this environment verified before is not examined: to go back to it must work while the
+        DVC remote is down.
+        """
+        last, state = self.serving, self._judged
+        runs = last.commit if last else None
+        if state is None or state.same(runs, commit) or state.verdicts.verified(self.environment, commit):
+            return None
+        if commit not in self._objections:
+            found = self._examine(bare, commit, runs, self.base_dir)
+            if found.trouble:
+                self._again = time.monotonic() + _AGAIN
+                return f"{commit[:12]}: cannot be examined now: {found.trouble}"
+            if not found.objection:
+                return None
+            self._objections[commit] = found.objection
+            self._reject(bare, commit, found)
+        return f"{commit[:12]}: refused before it ran: {self._objections[commit]}"
+
+    def _reject(self, bare: Repository, commit: str, found: Admission) -> None:
+        """Push the verdict on a release that failed its examination."""
+        snapshot = Snapshot.load(bare, commit)
+        claim = snapshot.evaluation if snapshot.model else None
+        verdict = verification.refused(commit, self.environment, claim, found.objection, found.checks)
+        origin = Origin(str(self.repo_url), session=self._session)
+        try:
+            verification.publish(origin, verdict, mirror=self.base_dir / "verdicts")
+        except GitopsError as error:
+            self._say("verdict", f"{verdict.tag}: not recorded: {error}")
+
+    @contextmanager
+    def _session(self) -> Generator[None]:
+        """Give this process the login of the connection."""
+        with self.hook.configure_hook_env() if self.hook else nullcontext():
+            before = dict(os.environ)
+            os.environ.update(self.hook.env if self.hook else {})
+            try:
+                yield
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
 
     def _place(self, bare: Repository, target: str) -> None:
         """Check a commit out, unless that was done. If the checkout fails, the present one stays.

@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from gitops.errors import GitError, ParseError, PushRejectedError, VerdictError
 from gitops.git.repository import Repository, Tag, is_full_sha
 from gitops.release import keys
+from gitops.release.checks import Checks
 from gitops.release.environments import LONGEST_NAME, NAME
 from gitops.release.keys import PrivateKey
 from gitops.release.signatures import Lists, Trust
@@ -52,7 +53,8 @@ class Ignored:
 class Verdict(BaseModel):
     """The figures of one verdict. Accuracies are mean accuracies, 0 to 1, on the release's own hold-out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Later versions add keys, which this one ignores.
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     verdict: Literal["verified", "rejected"]
     environment: str = Field(pattern=NAME, max_length=LONGEST_NAME)
@@ -63,6 +65,8 @@ class Verdict(BaseModel):
     samples: int = Field(ge=0, le=10**9)
     at: AwareDatetime
     reason: str = ""
+    checks: Checks = ()
+    """The checks of the environment. Earlier versions wrote none."""
 
     @field_validator("release")
     @classmethod
@@ -97,7 +101,11 @@ class Verdict(BaseModel):
         claimed = "none claimed" if self.claimed_accuracy is None else f"{self.claimed_accuracy:.4f} claimed"
         reason = f": {self.reason}" if self.reason else ""
         summary = f"{self.verdict} in {self.environment}: mean accuracy {measured}, {claimed}{reason}"
-        return f"{summary}\n\n{json.dumps(self.model_dump(mode='json'), indent=1)}"
+        figures = self.model_dump(mode="json")
+        # Earlier versions know no such key, and read a verdict without it.
+        left_out = {"checks"} if not self.checks else set[str]()
+        content = {key: value for key, value in figures.items() if key not in left_out}
+        return f"{summary}\n\n{json.dumps(content, indent=1)}"
 
     @classmethod
     def read(cls, tag: Tag) -> Self:

@@ -46,7 +46,7 @@ PARAMS = Limits(size=100_000, values=5_000, aliases=True)
 POINTER = Limits(size=16_384, depth=8, values=500)
 CALENDAR = Limits(size=32_768, depth=6, values=2_000)
 SETTING = Limits(size=16_384, depth=8, values=500)
-VERDICT = Limits(size=16_384, depth=4, values=100)
+VERDICT = Limits(size=16_384, depth=6, values=500)
 
 _NULL = ("", "~", "null", "Null", "NULL")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")

@@ -1,6 +1,7 @@
 """Verification: an environment scores its release's own hold-out set and records whether the claim holds."""
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,7 @@ from gitops.errors import ParseError, StepError
 from gitops.git.workspace import Origin, update_mirror, workspace
 from gitops.model.evaluation import Evaluation, evaluation
 from gitops.paths import EVALUATION, HOLDOUT, MODEL
+from gitops.release.checks import Check
 from gitops.release.keys import PrivateKey
 from gitops.release.verdicts import REJECTED, VERIFIED, Verdict, Verdicts, record
 from gitops.text import record as records
@@ -96,19 +98,33 @@ def judge(release: str, environment: str, claim: Evaluation, measured: Evaluatio
     return _verdict(release, environment, claim, measured, reason="; ".join(reasons))
 
 
+def refused(
+    release: str, environment: str, claim: Evaluation | None, reason: str, checks: Sequence[Check]
+) -> Verdict:
+    """Return the rejection of a release for a reason other than its accuracy, which was not measured."""
+    return _verdict(release, environment, claim, None, reason=reason, checks=checks)
+
+
 def _verdict(
-    release: str, environment: str, claim: Evaluation, measured: Evaluation | None, *, reason: str
+    release: str,
+    environment: str,
+    claim: Evaluation | None,
+    measured: Evaluation | None,
+    *,
+    reason: str,
+    checks: Sequence[Check] = (),
 ) -> Verdict:
     return Verdict.model_validate(
         {
             "verdict": REJECTED if reason else VERIFIED,
             "environment": environment,
             "release": release,
-            "claimed_accuracy": claim.mean_accuracy,
+            "claimed_accuracy": claim.mean_accuracy if claim else None,
             "measured_accuracy": measured.mean_accuracy if measured else None,
             "onnxruntime": version("onnxruntime"),
             "samples": measured.samples if measured else 0,
             "at": datetime.now(UTC),
             "reason": reason,
+            "checks": tuple(checks),
         }
     )

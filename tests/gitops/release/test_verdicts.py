@@ -277,13 +277,26 @@ def test_a_tag_that_is_no_verdict_does_not_keep_an_environment_from_recording_it
         {"environment": "q a"},
         {"measured_accuracy": 1.5},
         {"at": datetime(2026, 1, 1)},
-        {"x": 1},
+        {"checks": [{"name": "DAG files"}]},
+        {"checks": [{"name": "x", "value": "1", "limit": "2", "result": "passed"}] * 25},
     ],
 )
 def test_figures_must_make_sense(lab: Lab, change: dict[str, object]) -> None:
     good = lab.verdict("staging", "a" * 40).model_dump()
     with pytest.raises(ValidationError):
         Verdict.model_validate(good | change)
+
+
+def test_a_verdict_carries_its_checks_and_keys_of_later_versions_are_ignored(lab: Lab) -> None:
+    commit = lab.train("a")
+    checks = [{"name": "DAG files", "value": "4\nDAGs", "limit": "all load", "result": "passed", "later": 1}]
+    content = lab.verdict("staging", commit).model_dump() | {"checks": checks, "later": {"x": 1}}
+    lab.clone.fetch(lab.remote)
+    record(lab.clone, lab.remote, Verdict.model_validate(content), lab.key("staging"))
+    found = load(lab).verified("staging", commit)
+    assert found is not None
+    assert [str(check) for check in found.checks] == ["DAG files: 4 DAGs (all load)"]
+    assert "checks" not in lab.verdict("staging", commit).message, "earlier versions read one without checks"
 
 
 @pytest.mark.parametrize("name", ["rejected", "rejected/dev"])

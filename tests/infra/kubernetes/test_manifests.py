@@ -174,7 +174,13 @@ def test_few_may_talk_to_kubernetes(environment: str) -> None:
 SECRETS = {
     "airflow-api-server": {"airflow", "airflow-api"},
     "airflow-scheduler": {"airflow", "airflow-api", "airflow-accounts"},
-    "airflow-dag-processor": {"airflow", "airflow-git", "airflow-notices"},
+    "airflow-dag-processor": {
+        "airflow",
+        "airflow-git",
+        "airflow-storage",
+        "airflow-notices",
+        "airflow-verifier",
+    },
     "airflow-triggerer": {"airflow", "airflow-notices"},
     "airflow-clean": {"airflow"},
     # Neither the database nor Airflow's keys

@@ -1,0 +1,83 @@
+"""The sample: three drawn faces that a release scores, with its own code and model, before it may run.
+
+Only an exit status is asked for, since the faces have no true answers here. A model that this ONNX Runtime
+cannot load, or a scoring that fails on every batch, fails on them too.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from gitops import isolation
+from gitops.errors import ModelError
+from gitops.git.workspace import Origin, workspace
+from gitops.model.download import fetch_model
+from gitops.paths import MODEL
+
+_FACES = Path(__file__).with_name("sample")
+_FETCH = timedelta(minutes=2)
+_SCORE = timedelta(minutes=3)
+
+
+def score(origin: Origin, release: str, *, folder: Path) -> tuple[int, float]:
+    """Score the sample with the code and the model of a release; return the images and the seconds.
+
+    Args:
+        origin: The repository that has the release.
+        release: The commit.
+        folder: An empty folder for files of this call.
+
+    Raises:
+        ModelError: if the release cannot score the sample, or its model is not the recorded one.
+        NoModelError: if the release has no model yet.
+        StorageError: if the DVC remote does not give the model.
+        GitError: if `origin` does not have the commit.
+
+    """
+    model = fetch_model(origin, release, cache=folder / "models", timeout=_FETCH)
+    images, scores = folder / "images", folder / "scores"
+    shutil.copytree(_FACES, images)
+    count = len(list(images.iterdir()))
+    scores.mkdir()
+    out = scores / "sample.parquet"
+    # Its code runs in the isolated place, whatever this environment may train.
+    with workspace(replace(origin, admit=None), release, folder / "workspaces") as space:
+        command = [sys.executable, "-m", "face_attributes", "score", str(images)]
+        options = ["--model", str(model), "--release", release, "--out", str(out)]
+        place = isolation.Place(writable=(scores,), readable=(space.path, images, model))
+        variables = {"PYTHONPATH": str(space.path / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        begin = time.monotonic()
+        with isolation.isolated(place, variables) as isolated:
+            problem = _run([*isolated.prefix, *command, *options], isolated, space.path)
+        seconds = time.monotonic() - begin
+    if problem is None and not (out.is_file() and out.stat().st_size):
+        problem = "the command wrote no scores"
+    if problem:
+        raise ModelError(MODEL, f"cannot score {count} images: {problem}")
+    return count, seconds
+
+
+def _run(command: list[str], isolated: isolation.Isolated, folder: Path) -> str | None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=dict(isolated.variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SCORE.total_seconds(),
+            start_new_session=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no end within {_SCORE.total_seconds():.0f} s"
+    if done.returncode == 0:
+        return None
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return lines[-1] if lines else f"exit status {done.returncode}"
