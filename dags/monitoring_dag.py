@@ -3,18 +3,18 @@
 
 Answers two questions once a week. Do the images that this environment scores differ from the images that its
 model was selected on? Is the model still right about images whose true attributes became known? On a bad
-answer to either, it starts the training pipeline, which ends with a candidate branch:
-**nothing deploys itself**.
+answer to either, and if labelled images wait that the release has not learned, it starts the training
+pipeline, which ends with a candidate branch: **nothing deploys itself**.
 
 | task | action |
 |---|---|
 | `check_data_drift` | compares the latest seven windows with the release's reference (Evidently) |
 | `check_performance` | compares late labels (28 days) with the release's accuracy and `ACCURACY_THRESHOLD` |
-| `decide` | chooses `trigger_retraining` on drift, or if the accuracy is significantly (95 %) below a limit |
+| `decide` | chooses `trigger_retraining` after an alarm, if new labelled images wait for a training |
 | `trigger_retraining` | starts `ml_pipeline_face_attributes` on the release's commit, or on `main` |
-| `skip_retraining` | runs otherwise, and also if a training is queued or running |
+| `skip_retraining` | runs otherwise, for example if a training is queued or running |
 | `log_monitoring_results` | adds a line to `monitoring/decisions.jsonl` |
-| `send_notification` | notifies the team of an alarm that begins or clears; otherwise sends nothing |
+| `send_notification` | notifies the team of an alarm that begins, clears or leads to a training |
 
 | parameter | meaning |
 |---|---|
@@ -31,12 +31,13 @@ latest seven windows; one bad day is not enough. docs/monitoring.md has the fals
 **Not enough data** (fewer than two windows, or fewer than 100 labels) is a separate result and starts no
 training. Only scores of the release's model count. Before the first training the run is skipped.
 
-**You get one notice per alarm.** The alarm lasts until a check with enough data finds that it has cleared,
-and you get a notice of that too. The record has every check.
+**You get a notice when an alarm begins**, and one if it leads to a training later. The alarm lasts until a
+check with enough data finds that it has cleared, and you get a notice of that too. The record has each check.
 
-**A retraining learns from the drifted images.** It collects the scored images whose labels arrived, and
-appends them to its candidate as a labelled batch. If there is nothing new to learn, it ends without a
-candidate.
+**A retraining learns from labelled images.** After an alarm, `decide` collects the scored images whose labels
+arrived into a labelled batch, once there are a hundred. A training starts only if a batch waits that neither
+the release nor `main` has, and no earlier training learned from it. If only the images changed, and that is
+probably harmless, none starts. The notice asks you for labels.
 
 ## On call
 
@@ -104,20 +105,38 @@ def check_performance(run_id: str = FROM_CONTEXT, dag_run: Any = FROM_CONTEXT) -
     )
 
 
-@task.branch
-def decide(drift: str, performance: str, ti: Any = FROM_CONTEXT) -> str:
+@task.branch(execution_timeout=timedelta(hours=1))
+def decide(
+    drift: str,
+    performance: str,
+    run_id: str = FROM_CONTEXT,
+    dag_run: Any = FROM_CONTEXT,
+    params: dict[str, Any] = FROM_CONTEXT,
+    ti: Any = FROM_CONTEXT,
+) -> str:
     """Choose the branch, and store the reasons for the tasks that follow."""
     import logging
 
-    from visage_dags import checks
+    from gitops import tasks
+    from visage_dags import alerts, checks, context, labelled
     from visage_dags.records import Drift, Performance
 
+    found = checks.read(drift, Drift), checks.read(performance, Performance)
     in_flight = ti.get_dr_count(dag_id=monitoring.TRAINING, states=["queued", "running"])
-    decision = monitoring.decide(checks.read(drift, Drift), checks.read(performance, Performance), in_flight)
+    batches, earlier = [], ""
+    if any(alerts.raised(*found).values()):
+        home, day = context.home(), dag_run.run_after.date()
+        batches = labelled.new(home, tasks.environment(), day, context.CHECKOUT, context.release())
+        before = monitoring.lines(home)
+        earlier = monitoring.same_data(before, run_id, context.release(), params["profile"], batches)
+    # One that failed may succeed the next time.
+    trained = earlier and ti.get_dr_count(dag_id=monitoring.TRAINING, run_ids=[earlier], states=["success"])
+    decision = monitoring.decide(*found, in_flight, batches, earlier if trained else None)
     for reason in decision.reasons:
         logging.getLogger(__name__).info("%s.", reason)
     ti.xcom_push(key="retrain", value=decision.retrain)
     ti.xcom_push(key="reasons", value=list(decision.reasons))
+    ti.xcom_push(key="batches", value=list(decision.batches))
     return "trigger_retraining" if decision.retrain else "skip_retraining"
 
 
@@ -139,13 +158,15 @@ def log_monitoring_results(
     from visage_dags.records import Drift, Performance
 
     log = logging.getLogger(__name__)
-    retrain, reasons = (ti.xcom_pull(task_ids="decide", key=key) for key in ("retrain", "reasons"))
+    retrain, reasons, batches = (
+        ti.xcom_pull(task_ids="decide", key=key) for key in ("retrain", "reasons", "batches")
+    )
     training = monitoring.training_run(run_id)
     line = monitoring.line_of(
         run_id=run_id,
         at=dag_run.run_after,
         environment=tasks.environment(),
-        decision=monitoring.Decision(retrain, tuple(reasons)),
+        decision=monitoring.Decision(retrain, tuple(reasons), tuple(batches)),
         profile=params["profile"],
         # Asked rather than concluded: a task that was killed may have started it.
         triggered=training if ti.get_dr_count(dag_id=monitoring.TRAINING, run_ids=[training]) else None,
@@ -161,7 +182,7 @@ def log_monitoring_results(
 
 @task
 def send_notification(line: dict[str, Any], ti: Any = FROM_CONTEXT) -> None:
-    """Notify the team of each alarm that begins or clears with this check."""
+    """Notify the team of each alarm that begins, clears or leads to a training with this check."""
     import logging
 
     from gitops import tasks
@@ -169,7 +190,7 @@ def send_notification(line: dict[str, Any], ti: Any = FROM_CONTEXT) -> None:
 
     news = monitoring.news(line)
     if not news:
-        logging.getLogger(__name__).info("No notice: no alarm begins or clears.")
+        logging.getLogger(__name__).info("No notice: no alarm begins, clears or leads to a training.")
         return
     paused = bool(line["triggered"]) and ti.get_dag(monitoring.TRAINING).is_paused
     for alarm in news:

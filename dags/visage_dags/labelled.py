@@ -76,6 +76,19 @@ def gather(home: Path, environment: str, day: date, code: Path) -> None:
     tasks.call(command=[*command, "--name", name], folder=str(code), minutes=60)
 
 
+def new(home: Path, environment: str, day: date, code: Path, release: str) -> list[str]:
+    """Collect the images whose labels arrived, and return the batches that a training would learn from first.
+
+    These are the waiting batches that neither the release nor main has.
+    """
+    gather(home, environment, day, code)
+    names = sorted(map(batch_name, waiting(home)))
+    if not names:
+        return []
+    known = present([release, tasks.branch_commit(branch="main")], names)
+    return [name for name in names if name not in known]
+
+
 def added(base: str, result: str) -> list[str]:
     """Return the batches that are in `result` but not in `base`, and large enough for a comparison."""
     changed = tasks.changed_files(base=base, commit=result)

@@ -40,10 +40,11 @@ _ELSEWHERE = {"format", "release", "model_sha256", "columns", "columns_drifted",
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to train again, and the reasons."""
+    """Whether to train again, and the reasons; the labelled batches that wait for a training."""
 
     retrain: bool
     reasons: tuple[str, ...]
+    batches: tuple[str, ...] = ()
 
 
 def last_days(count: int, until: datetime) -> tuple[date, date]:
@@ -67,14 +68,52 @@ def training_run(run_id: str) -> str:
     return f"monitoring__{run_id}"
 
 
-def decide(drift: Drift, performance: Performance, trainings_in_flight: int) -> Decision:
-    """Decide from the results of the checks and the number of queued or running training runs."""
-    reasons = (_of_drift(drift), _of_performance(performance))
-    if not any(alerts.raised(drift, performance).values()):
+def decide(
+    drift: Drift,
+    performance: Performance,
+    trainings_in_flight: int,
+    batches: Sequence[str] = (),
+    earlier: str | None = None,
+) -> Decision:
+    """Decide from the results of the checks. A training follows only where it can learn something new.
+
+    Args:
+        drift: The result of the check of drift.
+        performance: The result of the check of accuracy.
+        trainings_in_flight: The number of queued or running training runs.
+        batches: The labelled batches that a training would learn from first.
+        earlier: A training that learned from the same release and the same batches, if there is one.
+
+    """
+    reasons, found = (_of_drift(drift), _of_performance(performance)), tuple(batches)
+    raised = alerts.raised(drift, performance)
+    if not any(raised.values()):
         return Decision(False, reasons)
     if trainings_in_flight:
-        return Decision(False, (*reasons, f"A run of {TRAINING} is queued or running already"))
-    return Decision(True, reasons)
+        why_not = f"A run of {TRAINING} is queued or running already"
+    elif drift.only_images and not raised[alerts.ACCURACY]:
+        why_not = "No training: the images changed, and the answers of the model did not shift"
+    elif not batches:
+        why_not = "No training: no labelled batch waits that the release has not learned"
+    elif earlier:
+        why_not = f"No training: {earlier} learned from this release and the same labelled batches"
+    else:
+        return Decision(True, reasons, found)
+    return Decision(False, (*reasons, why_not), found)
+
+
+def same_data(record: Sequence[Past], run_id: str, release: str, profile: str, batches: Sequence[str]) -> str:
+    """Return the latest training that an earlier check started on the same data, or ""."""
+    return next(
+        (
+            line.triggered
+            for line in reversed(record)
+            if line.triggered
+            and line.run_id != run_id
+            and (line.release, line.profile, line.batches) == (release, profile, list(batches))
+        ),
+        "",
+    )
 
 
 def line_of(
@@ -103,6 +142,7 @@ def line_of(
         model_sha256=drift.model_sha256,
         decision="retrain" if decision.retrain else "skip",
         reasons=list(decision.reasons),
+        batches=list(decision.batches),
         triggered=triggered,
         profile=profile,
         alarm=alerts.open_alarms(followed),
@@ -163,13 +203,13 @@ def drop_old_reports(home: Path) -> None:
 def message(
     line: dict[str, Any], alarm: str, *, training_is_paused: bool, runbook: str, way_back: str
 ) -> tuple[str, str]:
-    """Return subject and body of the notice of an alarm that begins or clears.
+    """Return subject and body of the notice of an alarm that begins, clears, or leads to a training.
 
     `way_back` has the commands of a rollback, because a release may have caused a drop of accuracy.
     """
     environment, triggered = line["environment"], line["triggered"]
     episode = line["episodes"][alarm]
-    name = _NAMES[alarm]
+    name = _NAMES[alarm] + (" goes on" if episode["state"] == alerts.GOES_ON else "")
     if episode["state"] == alerts.CLEARS:
         subject = f"{name} has cleared, after it began at {episode['since']}"
     elif not triggered:
@@ -192,21 +232,20 @@ def message(
         f"Meaning and remedy: {runbook}",
     ]
     if episode["state"] != alerts.CLEARS:
+        days = f"{LABELS} images of {line['drift']['since']} to {line['drift']['until']}"
         if alarm == alerts.DRIFT:
-            drift = line["drift"]
-            body.append(
-                f"Only labels show the accuracy: label {LABELS} images of {drift['since']} to "
-                f"{drift['until']}, in labels/<batch>.csv."
-            )
-        body.append("You get no further notice until it clears.")
+            body.append(f"Only labels show the accuracy: label {days}, in labels/<batch>.csv.")
+        elif not line["batches"]:
+            body.append(f"A training needs new labels: label {days}, in labels/<batch>.csv.")
+        body.append("The next notice comes when it clears, or when a retraining starts.")
         if alarm == alerts.ACCURACY:
             body += ["", f"Did it begin with a release? {way_back}"]
     return subject, "\n".join(body)
 
 
 def news(line: dict[str, Any]) -> list[str]:
-    """Return the alarms that begin or clear with this check, which need a notice."""
-    states = (alerts.BEGINS, alerts.CLEARS)
+    """Return the alarms that need a notice: they begin or clear, or go on and lead to a training."""
+    states = {alerts.BEGINS, alerts.CLEARS} | ({alerts.GOES_ON} if line["triggered"] else set())
     return [name for name, episode in line["episodes"].items() if episode and episode["state"] in states]
 
 

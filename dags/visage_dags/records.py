@@ -55,6 +55,12 @@ class Drift(Record):
     confidence_change: float | None = None
     """The probable change of the accuracy, from the confidences of the model. None without drift."""
     probably_harmless: bool | None = None
+
+    @property
+    def only_images(self) -> bool:
+        """Whether the images changed, the answers did not shift, and the accuracy is probably the same."""
+        return self.kinds == ["images changed"] and bool(self.probably_harmless)
+
     columns: dict[str, Column]
 
 
@@ -87,16 +93,26 @@ class Episode(Record):
     state: Literal["begins", "goes on", "clears"]
 
 
-class Past(Record):
-    """The part of a line of the record that the next check reads. Old lines have no `episodes`."""
+class _Check(Record):
+    """A check. Lines of earlier releases have neither `episodes` nor `batches`."""
 
     format: Literal[1] = 1
     run_id: str
     at: Moment
     episodes: dict[str, Episode | None] = Field(default_factory=dict)
+    batches: list[str] = Field(default_factory=list)
+    """The labelled batches that waited for a training."""
 
 
-class Line(Past):
+class Past(_Check):
+    """The part of a line of the record that the next check reads."""
+
+    release: str = ""
+    profile: str = ""
+    triggered: str | None = None
+
+
+class Line(_Check):
     """A line of `monitoring/decisions.jsonl`: one check, and the decision."""
 
     environment: str

@@ -28,10 +28,11 @@ STATISTICS = ("brightness", "contrast", "saturation", "warmth", "sharpness", "no
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
-def rows(count: int, *, seed: int, light: float = 1.0) -> dict[str, np.ndarray]:
+def rows(count: int, *, seed: int, light: float = 1.0, unsure: bool = False) -> dict[str, np.ndarray]:
     """What a model says of faces, more or less."""
     random = np.random.default_rng(seed)
-    scores = {f"{name}_score": random.beta(0.3, 0.5, count).astype(np.float32) for name in ATTRIBUTES}
+    shape = (3, 4) if unsure else (0.3, 0.5)
+    scores = {f"{name}_score": random.beta(*shape, count).astype(np.float32) for name in ATTRIBUTES}
     decisions = {name: scores[f"{name}_score"] >= 0.5 for name in ATTRIBUTES}
     statistics = {name: random.normal(100 * light, 10, count).astype(np.float32) for name in STATISTICS}
     return decisions | scores | statistics
@@ -60,10 +61,17 @@ class Environment:
         return done.stdout
 
     def score(
-        self, batch: str, count: int, *, wrong: int | None = None, light: float = 1.0, ago: int = 0
+        self,
+        batch: str,
+        count: int,
+        *,
+        wrong: int | None = None,
+        light: float = 1.0,
+        ago: int = 0,
+        unsure: bool = False,
     ) -> None:
         """Leave the scores of a batch, and its labels where `wrong` says how many of them belie it."""
-        columns = rows(count, seed=len(batch) + 10, light=light)
+        columns = rows(count, seed=len(batch) + 10, light=light, unsure=unsure)
         names = [f"{index:04d}.jpg" for index in range(count)]
         day = datetime.now(UTC).date() - timedelta(days=ago)
         file = self.home / f"scores/date={day}/{batch}.parquet"
@@ -76,6 +84,9 @@ class Environment:
                 lines.append(",".join([name, *("1" if truth else "-1" for truth in truths)]))
             (self.home / "labels").mkdir(exist_ok=True)
             (self.home / f"labels/{batch}.csv").write_text("\n".join(lines) + "\n")
+            (self.home / f"scored/{batch}").mkdir(parents=True, exist_ok=True)
+            for name in names:
+                (self.home / f"scored/{batch}/{name}").write_bytes(f"{batch}/{name}".encode())
 
     def monitor(self, conf: dict[str, Any] | None = None) -> str:
         command = ["airflow", "dags", "test", DAG]
@@ -190,9 +201,32 @@ def environment(release: tuple[Path, dict[str, str]], tmp_path: Path) -> Environ
     return Environment(folder / "checkout", home, variables | own)
 
 
-def test_drift_leads_to_one_training_and_to_a_record(environment: Environment) -> None:
-    environment.score("monday", 300, light=0.6, ago=1)
-    environment.score("tuesday-", 300, light=0.6)
+def test_drift_asks_for_labels_and_then_leads_to_one_training(environment: Environment) -> None:
+    environment.score("monday", 300, light=0.6, ago=1, unsure=True)
+    environment.score("tuesday-", 300, light=0.6, unsure=True)
+    said = environment.monitor()
+    assert environment.states()["skip_retraining"] == "success"
+    (line,) = environment.decisions()
+    assert (line["decision"], line["batches"], environment.trainings()) == ("skip", [], [])
+    reasons = line["reasons"]
+    assert reasons[0].startswith("Drift: 8 of 10 columns moved in 600 images in 2 windows")
+    assert "images changed and answers shifted; probably a loss of accuracy" in reasons[0]
+    assert reasons[-1] == "No training: no labelled batch waits that the release has not learned"
+    assert "drift; no retraining" in said
+    assert "Only labels show the accuracy: label 100 to 200 images of " in said
+    assert str(environment.checkout / "docs/runbooks/drift.md") in said
+    assert set(line["drift"]["columns"]) >= set(STATISTICS)
+    assert line["drift"]["columns"]["brightness"]["p_value"] < 0.001
+    assert line["performance"]["enough_labels"] is False
+    today = datetime.now(UTC).date()
+    window = (line["drift"]["since"], line["drift"]["until"])
+    assert window == ((today - timedelta(days=27)).isoformat(), today.isoformat())
+    assert [one["rows"] for one in line["drift"]["windows"]] == [300, 300]
+    assert (line["alarm"], line["episodes"]["drift"]["state"]) == (["drift"], "begins")
+    evidence = environment.home / line["evidence"]
+    assert {path.name for path in evidence.iterdir()} == {"drift.html", "drift.json", "performance.json"}
+
+    environment.score("monday", 300, light=0.6, ago=1, unsure=True, wrong=20)
     said = environment.monitor({"profile": "small"})
     assert environment.states() == {
         "check_data_drift": "success",
@@ -203,32 +237,24 @@ def test_drift_leads_to_one_training_and_to_a_record(environment: Environment) -
         "log_monitoring_results": "success",
         "send_notification": "success",
     }
-    (line,) = environment.decisions()
+    labelled = environment.decisions()[1]
     ((training, conf),) = environment.trainings()
     assert conf == {"profile": "small"}
-    assert training == line["triggered"] == f"monitoring__{line['run_id']}"
-    assert (line["decision"], line["environment"], line["profile"]) == ("retrain", "staging", "small")
-    assert line["release"] == environment.call("git", "rev-parse", "HEAD").strip()
-    assert line["model_sha256"] == DIGEST
-    assert line["reasons"][0].startswith("Drift: 6 of 10 columns moved in 600 images in 2 windows")
-    assert set(line["drift"]["columns"]) == set(STATISTICS)
-    assert line["drift"]["columns"]["brightness"]["p_value"] < 0.001
-    assert line["performance"]["enough_labels"] is False
-    today = datetime.now(UTC).date()
-    window = (line["drift"]["since"], line["drift"]["until"])
-    assert window == ((today - timedelta(days=27)).isoformat(), today.isoformat())
-    assert [one["rows"] for one in line["drift"]["windows"]] == [300, 300]
-    assert (line["alarm"], line["episodes"]["drift"]["state"]) == (["drift"], "begins")
-    evidence = environment.home / line["evidence"]
-    assert {path.name for path in evidence.iterdir()} == {"drift.html", "drift.json", "performance.json"}
-    assert f"drift; a retraining waits, because {TRAINING} is paused" in said
-    assert str(environment.checkout / "docs/runbooks/drift.md") in said
+    assert training == labelled["triggered"] == f"monitoring__{labelled['run_id']}"
+    assert (labelled["decision"], labelled["environment"], labelled["profile"]) == (
+        *("retrain", "staging"),
+        "small",
+    )
+    assert labelled["batches"] == [f"staging-{today}"]
+    assert labelled["release"] == environment.call("git", "rev-parse", "HEAD").strip()
+    assert labelled["model_sha256"] == DIGEST
+    assert f"drift goes on; a retraining waits, because {TRAINING} is paused" in said
 
     said = environment.monitor()
-    assert "No notice: no alarm begins or clears." in said
+    assert "No notice: no alarm begins, clears or leads to a training." in said
     assert environment.states()["trigger_retraining"] == "skipped"
     assert len(environment.trainings()) == 1
-    again = environment.decisions()[1]
+    again = environment.decisions()[2]
     assert (again["decision"], again["triggered"]) == ("skip", None)
     assert again["episodes"]["drift"] == {**line["episodes"]["drift"], "state": "goes on"}
     assert again["reasons"][-1] == f"A run of {TRAINING} is queued or running already"
@@ -239,7 +265,20 @@ def test_drift_leads_to_one_training_and_to_a_record(environment: Environment) -
         file.unlink()
     said = environment.monitor()
     assert "drift has cleared, after it began at " in said
-    assert environment.decisions()[2]["alarm"] == []
+    assert environment.decisions()[3]["alarm"] == []
+
+
+def test_other_light_that_costs_nothing_asks_for_labels_alone(environment: Environment) -> None:
+    environment.score("monday", 300, light=0.6, ago=1, wrong=10)
+    environment.score("tuesday-", 300, light=0.6)
+    said = environment.monitor()
+    (line,) = environment.decisions()
+    assert (line["decision"], environment.trainings()) == ("skip", [])
+    assert "(images changed; probably harmless, " in line["reasons"][0]
+    why_not = "No training: the images changed, and the answers of the model did not shift"
+    assert line["reasons"][-1] == why_not
+    assert line["batches"], "the labels wait for a training that somebody starts"
+    assert "Only labels show the accuracy" in said
 
 
 def test_labels_that_belie_the_model_lead_to_a_training(environment: Environment) -> None:

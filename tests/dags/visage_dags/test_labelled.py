@@ -56,6 +56,24 @@ def test_images_with_labels_are_gathered_by_the_release(
     assert len(list((tmp_path / "labelled/prod-2026-01-07").glob("*.jpg"))) == 100
 
 
+def test_new_batches_are_those_that_neither_the_release_nor_main_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connect: Callable[[str], None]
+) -> None:
+    (tmp_path / "origin.git").mkdir()
+    origin = Repository(tmp_path / "origin.git")
+    origin.git("init", "--quiet", "--bare", "--initial-branch=main")
+    release = origin.commit_files(None, {labelled.pointer("learned"): b"meta: {images: 500}\n"}, "Release")
+    main = origin.commit_files(release, {labelled.pointer("merged"): b"meta: {images: 500}\n"}, "Merge")
+    origin.git("update-ref", "refs/heads/main", main)
+    connect(str(origin.path))
+    home, day = tmp_path / "home", date(2026, 1, 7)
+    assert labelled.new(home, "dev", day, ROOT, release) == []
+    for name in ("learned", "merged", "Monday photos"):
+        (home / "labelled" / name).mkdir(parents=True)
+    waiting = labelled.batch_name("Monday photos")
+    assert labelled.new(home, "dev", day, ROOT, release) == [waiting]
+
+
 def test_batches_that_a_run_appended_are_those_to_judge_by(
     tmp_path: Path, connect: Callable[[str], None]
 ) -> None:

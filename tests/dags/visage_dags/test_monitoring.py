@@ -114,13 +114,77 @@ def test_days_are_whole_and_end_with_the_last_that_has_begun() -> None:
     ],
 )
 def test_either_is_a_reason_to_train(found: Drift, labels: Performance, reasons: list[str]) -> None:
-    assert decide(found, labels, 0) == Decision(True, tuple(reasons))
-    waits = decide(found, labels, 1)
+    assert decide(found, labels, 0, ["new"]) == Decision(True, tuple(reasons), ("new",))
+    waits = decide(found, labels, 1, ["new"])
     assert waits.retrain is False
     assert waits.reasons == (
         *reasons,
         "A run of ml_pipeline_face_attributes is queued or running already",
     )
+
+
+HARMLESS = {"kinds": ["images changed"], "confidence_change": -0.0004, "probably_harmless": True}
+COSTLY = {"kinds": ["images changed"], "confidence_change": -0.031, "probably_harmless": False}
+SHIFTED = {"kinds": ["images changed", "answers shifted"], "confidence_change": 0.0} | {
+    "probably_harmless": True
+}
+NONE_WAITS = "No training: no labelled batch waits that the release has not learned"
+
+
+@pytest.mark.parametrize(
+    ("found", "below", "batches", "earlier", "why_not"),
+    [
+        (drift("brightness", **COSTLY), False, ["new"], None, None),
+        (drift("brightness", **SHIFTED), False, ["new"], None, None),
+        (drift("brightness"), False, ["new"], None, None),
+        (drift("brightness", **COSTLY), False, [], None, NONE_WAITS),
+        (drift(), True, [], None, NONE_WAITS),
+        (
+            drift("brightness", **HARMLESS),
+            False,
+            ["new"],
+            None,
+            "No training: the images changed, and the answers of the model did not shift",
+        ),
+        (drift("brightness", **HARMLESS), True, ["new"], None, None),
+        (
+            drift("brightness", **COSTLY),
+            True,
+            ["new"],
+            "monitoring__then",
+            "No training: monitoring__then learned from this release and the same labelled batches",
+        ),
+    ],
+)
+def test_a_training_follows_only_where_it_can_learn_something_new(
+    found: Drift, below: bool, batches: list[str], earlier: str | None, why_not: str | None
+) -> None:
+    decision = decide(found, performance(below=below), 0, batches, earlier)
+    assert decision.retrain == (why_not is None)
+    assert decision.batches == tuple(batches)
+    assert decision.reasons[2:] == (() if why_not is None else (why_not,))
+
+
+def test_the_same_data_is_trained_once() -> None:
+    record = [
+        Past.model_validate_json(json.dumps(line(Decision(True, (), batches), **more)))
+        for batches, more in (
+            (("old",), {"run_id": "first", "triggered": "t1"}),
+            (("old", "new"), {"run_id": "second", "triggered": "t2"}),
+            (("old", "new"), {"run_id": "third"}),
+            (("other",), {"run_id": "fourth", "triggered": "t4", "profile": "small"}),
+        )
+    ]
+
+    def found(*batches: str, run: str = "now", release: str = "a" * 40) -> str:
+        return monitoring.same_data(record, run, release, "full", batches)
+
+    assert (found("old"), found("old", "new")) == ("t1", "t2")
+    assert found("old", "new", "newest") == ""
+    assert found("old", "new", release="c" * 40) == "", "another release learns something else"
+    assert found("old", "new", run="second") == "", "a retry is no earlier training"
+    assert found("other") == "", "a training of the profile small is a trial"
+    assert monitoring.same_data([Past(run_id="old", at=AT)], "now", "a" * 40, "full", []) == ""
 
 
 def test_what_is_not_known_is_no_reason_to_train() -> None:
@@ -253,7 +317,10 @@ def test_people_are_told_when_an_alarm_begins_and_when_it_clears_and_not_between
     assert [monitoring.news(one) for one in lines] == [[], ["drift"], [], [], ["drift"]]
     subject, body = told(lines[-1])
     assert subject == "drift has cleared, after it began at 2026-01-08T15:00:00+00:00"
-    assert "no further notice" not in body
+    assert "The next notice" not in body
+    learns = {**lines[2], "triggered": "t"}
+    assert monitoring.news(learns) == ["drift"]
+    assert told(learns)[0] == "drift goes on; a retraining has started"
 
 
 def test_old_reports_go_and_verdicts_stay(tmp_path: Path) -> None:
@@ -285,7 +352,7 @@ def test_images_that_were_scored_before_are_accounted_for(enough: bool) -> None:
 )
 def test_a_drift_names_its_kind_and_its_probable_cost(change: float, harmless: bool, says: str) -> None:
     known = {"kinds": ["images changed"], "confidence_change": change, "probably_harmless": harmless}
-    reason, _ = decide(drift("brightness", **known), performance(), 0).reasons
+    reason, *_ = decide(drift("brightness", **known), performance(), 0).reasons
     assert says in reason
 
 
@@ -294,5 +361,9 @@ def test_the_notice_of_a_drift_asks_for_labels() -> None:
     ways = {"training_is_paused": False, "runbook": "page", "way_back": ""}
     asked = "label 100 to 200 images of 2026-01-01 to 2026-01-07, in labels/<batch>.csv"
     assert asked in monitoring.message(found, "drift", **ways)[1]
+    lost = {**found, "episodes": {"accuracy": found["episodes"]["drift"]}}
+    assert f"A training needs new labels: {asked}" in monitoring.message(lost, "accuracy", **ways)[1]
+    waiting = {**lost, "batches": ["prod-2026-01-07"]}
+    assert asked not in monitoring.message(waiting, "accuracy", **ways)[1]
     over = {**found, "episodes": {"drift": {**found["episodes"]["drift"], "state": "clears"}}}
     assert asked not in monitoring.message(over, "drift", **ways)[1]
