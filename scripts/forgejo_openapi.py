@@ -37,6 +37,7 @@ USED = {
         "repo_list_pull_requests",
         "repo_list_pull_reviews",
         "repo_list_statuses_by_ref",
+        "repo_merge_pull_request",
     ),
     "UserApi": ("user_get_current",),
 }
@@ -49,7 +50,9 @@ def operation(api: type, name: str) -> tuple[str, dict[str, Any]]:
     (method,) = re.findall(r"method='([A-Z]+)'", source)
     (path,) = re.findall(r"resource_path='([^']+)'", source)
     query = re.findall(r"_query_params\.append\(\('(\w+)'", source)
-    (code, answer), *_ = re.findall(r"'(20\d)': \"([\w\[\]]+)\"", inspect.getsource(getattr(api, name)))
+    # Without content, as after a merge, it is None
+    answers = re.findall(r"'(20\d)': (?:\"([\w\[\]]+)\"|None)", inspect.getsource(getattr(api, name)))
+    (code, answer), *_ = answers
     hints = typing.get_type_hints(getattr(api, name))
     body = hints.get("body")
     models = [one for one in typing.get_args(body) if hasattr(one, "model_fields")] or [body]
@@ -58,7 +61,7 @@ def operation(api: type, name: str) -> tuple[str, dict[str, Any]]:
         "query": sorted(query),
         "body": schema(models[0]) if body else None,
         "status": int(code),
-        "answer": fields(api, re.sub(r"List\[(\w+)\]", r"\1", answer)),
+        "answer": fields(api, re.sub(r"List\[(\w+)\]", r"\1", answer)) if answer else [],
     }
 
 

@@ -45,6 +45,7 @@ USED = {
     "/private-vulnerability-reporting": "get put",
     "/pulls": "get post",
     "/pulls/{pull_number}": "patch",
+    "/pulls/{pull_number}/merge": "put",
     "/pulls/{pull_number}/reviews": "get",
     "/rulesets": "get post",
     "/rulesets/{ruleset_id}": "get put",

@@ -17,6 +17,7 @@ from gitops.model.decisions import Decisions
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.evaluation import Evaluation, Export
 from gitops.model.metrics import Performance, Training
+from gitops.release.approvals import Approval
 from gitops.release.calendar import CalendarFile
 from gitops.release.contract import Runtime
 from gitops.release.environments import EnvironmentFile
@@ -26,6 +27,7 @@ from gitops.release.verdicts import Verdict
 from visage_dags import records
 
 RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
+    "approval": ("the message of a tag approved/<environment>/<commit>/<who>", Approval),
     "batch": ("scores/date=<day>/<batch>.json", Batch),
     "calendar": ("environments/calendar.yaml", CalendarFile),
     "comparison": ("the output of face_attributes compare", Comparison),

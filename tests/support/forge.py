@@ -379,6 +379,12 @@ class Forge:
         pull.state = body.get("state", pull.state)
         return 200, self.shown(pull)
 
+    def _put_merge(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
+        pull, body = self.pulls[int(number)], request.body or {}
+        if body.get("sha") != self.head(pull):
+            raise Refusal(409, "Head branch was modified. Review and try the merge again.")
+        return 200, {"sha": self.merge(int(number)), "merged": True, "message": "merged"}
+
     def _list_comments(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
         listed = [self.comments[one] for one in self.pulls[int(number)].comments]
         return 200, listed[: int(request.query.get("per_page", 30))]
@@ -503,6 +509,7 @@ class Forge:
         ("GET", r"pulls", "pull-requests", _list_pulls),
         ("POST", r"pulls", "pull-requests", _post_pull),
         ("PATCH", r"pulls/(\d+)", "pull-requests", _patch_pull),
+        ("PUT", r"pulls/(\d+)/merge", "contents", _put_merge),
         ("GET", r"pulls/(\d+)/reviews", "pull-requests", _list_reviews),
         ("GET", r"commits/([0-9a-f]{40})/statuses", "statuses", _list_statuses),
         ("GET", r"commits/([0-9a-f]{40})/check-runs", "checks", _list_check_runs),

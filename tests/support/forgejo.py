@@ -75,6 +75,11 @@ class Forgejo(Forge):
                 pull.title, pull.body = body.get("title", pull.title), body.get("body", pull.body)
                 pull.state = body.get("state", pull.state)
                 return self.shown(pull)
+            case ["POST", "pulls", number, "merge"]:
+                if body["head_commit_id"] != self.head(self.pulls[int(number)]):
+                    raise Refusal(409, "head out of date")
+                self.merge(int(number))
+                return []
             case ["GET", "pulls", number, "reviews"]:
                 return _page(self.reviews.get(int(number), []), request)
             case ["GET", "issues", number, "comments"]:
@@ -96,6 +101,7 @@ class Forgejo(Forge):
                 ):
                     raise Refusal(422, "sha or state")
                 self.statuses.append({"sha": sha, "target_url": "", **body})
+                self.checks[sha, body["context"]] = body["state"]
                 return self._status(self.statuses[-1])
             case ["GET", "commits", sha, "statuses"]:
                 mine = [self._status(one) for one in reversed(self.statuses) if one["sha"] == sha]

@@ -7,6 +7,9 @@ from gitops.airflow.status import Answer, EnvironmentStatus, row, shown
 from gitops.dvc import provenance
 from gitops.errors import AirflowError
 from gitops.git.repository import Repository
+from gitops.promotion.approved import approved
+from gitops.promotion.evidence import Evidence
+from gitops.promotion.proposals import due
 from gitops.release.load import add
 from gitops.release.state import ReleaseState
 from gitops.text import instructions
@@ -39,10 +42,22 @@ def collect(
     names = [name for members in state.environments.waves.values() for name in members]
     with ThreadPoolExecutor(min(len(names), _MOST_AT_ONCE)) as pool:
         answers = dict(zip(names, pool.map(ask, map(access.get, names)), strict=True))
-    state = add(state, repository, (answer.running for answer in answers.values()))
+    waiting = {name: _due(state, name) for name in state.environments.promotable}
+    running = [answer.running for answer in answers.values()]
+    state, evidence = add(state, repository, [*running, *waiting.values()]), Evidence.of(repository)
     rows: list[EnvironmentStatus] = []
     for name, answer in answers.items():
         commit = shown(state, name, answer)
         notice = provenance.notice(repository, commit) if commit and state.snapshot(commit) else None
-        rows.append(row(state, name, answer, access.get(name), notice, at))
+        coming = waiting.get(name)
+        approvals = approved(state, name, coming, evidence) if coming else None
+        rows.append(row(state, name, answer, access.get(name), notice, at, approvals))
     return rows
+
+
+def _due(state: ReleaseState, environment: str) -> str | None:
+    """Return the release that waits for approvals of an environment, or None."""
+    if not state.environments[environment].approvals:
+        return None
+    commit = due(state, environment)
+    return None if commit is None or state.has(environment, commit) else commit

@@ -14,6 +14,7 @@ from rich.text import Text
 from gitops.airflow.client import Access
 from gitops.dvc import provenance
 from gitops.errors import CalendarError, ReleaseError
+from gitops.promotion.approved import Approved
 from gitops.release import holds, keys
 from gitops.release.environments import TERMINAL, Color
 from gitops.release.holds import Hold
@@ -72,6 +73,13 @@ class EnvironmentStatus:
     """The colour of the environment, as environment.yaml names it."""
     closed: str | None = None
     """The reason why the calendar allows no promotion now, and when it does again."""
+    promotion: str = "by-hand"
+    """Who merges promotions into the environment, as environment.yaml names it."""
+    approvals: dict[str, Any] | None = None
+    """The approvals of the release that is due: its commit, how many are needed, and who gave some.
+
+    None where the environment asks for none, or nothing is due.
+    """
 
     def plain(self) -> dict[str, Any]:
         """Return the row as JSON can carry it."""
@@ -86,6 +94,7 @@ def row(
     access: Access | None,
     notice: provenance.Notice | None,
     at: Meeting,
+    approvals: Approved | None = None,
 ) -> EnvironmentStatus:
     """Compare the answer of an environment with main.
 
@@ -96,6 +105,7 @@ def row(
         access: The address of its Airflow.
         notice: The warning about the model of the release that it runs, or else should run.
         at: Where proposals are merged.
+        approvals: The approvals of the release that is due, where the environment asks for some.
 
     """
     verdicts, trouble = state.verdicts, answer.trouble
@@ -148,6 +158,8 @@ def row(
         wave=state.environments[environment].wave,
         color=state.environments[environment].color,
         closed=_closed(state, environment),
+        promotion=state.environments[environment].promotion,
+        approvals=approvals.plain() if approvals else None,
     )
 
 
@@ -225,6 +237,9 @@ def show(
                 line.append(f"  no longer held: {hold['reason']} (until {hold['until']})", style="default")
         if row.closed:
             line.append(f"  promotions closed: {row.closed}", style="yellow")
+        if row.approvals:
+            style = "default" if row.approvals["enough"] else "yellow"
+            line.append(f"  {row.approvals['commit'][:12]} has {row.approvals['text']}", style=style)
         if row.trouble:
             line.append(f"  {row.trouble}", style="red")
         console.print(line, soft_wrap=True)

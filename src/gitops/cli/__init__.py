@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gitops.cli import adopt, releases, review, train
+from gitops.cli import adopt, approvals, releases, review, train
 from gitops.cli import forge as forge_cli
 from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
@@ -19,7 +19,14 @@ from gitops.isolation import hide
 _PANELS = {
     "Inspect": (inspect_commands.status, inspect_commands.diff),
     "Train": (train.train,),
-    "Move a release": (releases.promote, releases.rollback, releases.hold, releases.unhold, releases.merge),
+    "Move a release": (
+        releases.promote,
+        approvals.approve,
+        releases.rollback,
+        releases.hold,
+        releases.unhold,
+        releases.merge,
+    ),
     "Take over": (adopt.adopt,),
     "Check a change": (review.check, review.scope, review.trial, review.report, review.annotate),
 }

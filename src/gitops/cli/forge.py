@@ -268,7 +268,7 @@ def _promote(
     for environment in state.environments.promotable:
         status = plan(repository, state, environment, remote, evidence)
         if forge is not None:
-            status = apply(forge, repository, state, remote, status)
+            status = apply(forge, repository, state, remote, status, evidence)
         if status.state == "refused" and forge is not None:
             for finding in status.refused:
                 yield replace(finding, subject=f"{environment}: {finding.subject}")

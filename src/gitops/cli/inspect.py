@@ -47,7 +47,7 @@ def status(
         )
     if state.main_fault:
         ERR.print(str(state.main_fault), markup=False, soft_wrap=True, style="red")
-    for line in (*without_keys(state), *ignored(state.verdicts.ignored, remote)):
+    for line in (*without_keys(state), *ignored((*state.verdicts.ignored, *state.approvals.ignored), remote)):
         ERR.print(line, markup=False, soft_wrap=True, style="yellow")
     if state.main_fault or state.environments_problem or not all(row.agree for row in rows):
         raise typer.Exit(1)

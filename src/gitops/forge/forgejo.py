@@ -16,7 +16,7 @@ from gitops.forge import ruleset
 from gitops.forge.client import AnswerError
 from gitops.forge.github import RULESETS
 from gitops.forge.hub import Hub, repository_of
-from gitops.forge.interface import JOBS, VERDICT
+from gitops.forge.interface import JOBS, VERDICT, PullRequest
 from gitops.promotion.jobs import Job
 from gitops.text.parse import is_mapping
 
@@ -69,6 +69,10 @@ class Forgejo(Hub):
                 result = "skipped" if _SKIPPED.match(status.text) else status.state
                 found[match[1]] = Job(result=result, url=status.url)
         return found if len(found) == len(JOBS) else None
+
+    def press_merge(self, pull: PullRequest) -> None:
+        """Merge it, as long as nobody pushed to it."""
+        self.post(f"pulls/{pull.number}/merge", {"Do": "merge", "head_commit_id": pull.head})
 
     def protect(self, root: Path, *, dry: bool = False) -> Iterator[tuple[str, str]]:
         """Apply the ruleset `main` of a checkout, as far as a branch protection can.

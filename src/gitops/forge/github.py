@@ -15,7 +15,7 @@ from gitops.errors import ForgeError
 from gitops.forge import ruleset
 from gitops.forge.client import AnswerError
 from gitops.forge.hub import Hub, repository_of
-from gitops.forge.interface import JOBS
+from gitops.forge.interface import JOBS, PullRequest
 from gitops.promotion.jobs import Job
 
 API = "https://api.github.com"
@@ -58,6 +58,10 @@ class GitHub(Hub):
         if {run["name"] for run in mine if run["status"] == "completed"} != set(JOBS):
             return None
         return {name: _worst([run for run in mine if run["name"] == name]) for name in JOBS}
+
+    def press_merge(self, pull: PullRequest) -> None:
+        """Merge it, as long as nobody pushed to it."""
+        self.put(f"pulls/{pull.number}/merge", {"sha": pull.head, "merge_method": "merge"})
 
     def protect(self, root: Path, *, dry: bool = False) -> Iterator[tuple[str, str]]:
         """Apply the rulesets of a checkout, without the one that needs the App."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from gitops.errors import ForgeError
-from gitops.forge.client import Client
-from gitops.forge.interface import STATES, Done, PullRequest, Status
+from gitops.forge.client import AnswerError, Client
+from gitops.forge.interface import STATES, VERDICT, Done, PullRequest, Status
+from gitops.promotion.evidence import Evidence
 from gitops.text import parse
 
 
@@ -63,6 +64,24 @@ class Hub(Client):
         """Close a pull request, with the reason as a comment."""
         self.post(f"issues/{pull.number}/comments", {"body": why})
         self.patch(f"pulls/{pull.number}", {"state": "closed"})
+
+    def merge(self, pull: PullRequest, evidence: Evidence) -> str:
+        """Press the merge button, where `verdict` is good and the forge agrees."""
+        del evidence  # the job that set the status had it
+        status = self.statuses(pull.head).get(VERDICT)
+        if status is None or status.state != "success":
+            return f"{VERDICT}: {status.text if status else 'not judged yet'}"
+        try:
+            self.press_merge(pull)
+        except AnswerError as error:
+            if error.status in (405, 409):
+                return str(error)
+            raise
+        return ""
+
+    def press_merge(self, pull: PullRequest) -> None:
+        """Ask the forge to merge the newest commit of a pull request with a merge commit."""
+        raise NotImplementedError
 
     def comment(self, pull: PullRequest, mark: str, body: str) -> Done:
         """Post a comment, or replace the one of this user that has the same mark."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from gitops.promotion.evidence import Evidence
 from gitops.promotion.jobs import Job
 
 VERDICT = "verdict"
@@ -70,6 +71,13 @@ class Forge(Protocol):
 
     def keep(self, branch: str, title: str, body: str) -> tuple[PullRequest, Done]:
         """Open a pull request from a branch that is already pushed, or bring the open one up to date."""
+        ...
+
+    def merge(self, pull: PullRequest, evidence: Evidence) -> str:
+        """Merge a pull request into main, if it may be; return the reason why not, or "" if it is merged.
+
+        A forge decides by the status `verdict` of the newest commit, a plain git server by the rules.
+        """
         ...
 
     def close(self, pull: PullRequest, why: str) -> None:

@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gitops.errors import PushRejectedError
+from gitops.errors import PushRejectedError, RuleError
 from gitops.forge.interface import STATES, Done, Forge, PullRequest, Status
 from gitops.git.repository import Repository
+from gitops.promotion.evidence import Evidence
 from gitops.promotion.jobs import Job
+from gitops.promotion.merge import merge
 from gitops.release.signatures import SIGNERS, verify
 
 NOTES = "refs/notes/visage"
@@ -51,6 +53,14 @@ class PlainGit(Forge):
         self._repository.fetch(self._remote)
         pull = self._read(branch)
         return pull, self._note("description", pull.head, f"{title}\n\n{body.strip()}\n")
+
+    def merge(self, pull: PullRequest, evidence: Evidence) -> str:
+        """Merge a branch as `gitops merge` does."""
+        try:
+            merge(self._repository, self._remote, pull.branch, evidence=evidence)
+        except (RuleError, PushRejectedError) as error:
+            return " ".join(str(error).split())
+        return ""
 
     def close(self, pull: PullRequest, why: str) -> None:
         """Delete the branch, as long as nobody pushed to it; the reason is a note on its commit."""

@@ -15,9 +15,11 @@ from gitops.errors import CalendarError, NothingToDoError, RuleError, SettingsEr
 from gitops.findings import Finding
 from gitops.forge.interface import Forge
 from gitops.git.repository import Repository
+from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.proposals import Proposal, awaited, due, promote, push
 from gitops.release import file as release_file
+from gitops.release.load import add
 from gitops.release.state import ReleaseState
 from gitops.text import instructions
 from gitops.text.instructions import Meeting
@@ -101,6 +103,14 @@ def plan(
         return PromotionStatus(environment, "refused", str(error), refused=(error.finding,))
     if closed:
         return PromotionStatus(environment, "wait", f"{short} is due, but promotions are closed: {closed}")
+    if environments[environment].approvals:
+        state = add(state, repository, [commit])
+        given = approved(
+            state, environment, commit, evidence or Evidence.of(repository), repository.addresses()
+        )
+        if not given.enough:
+            text = f"{short} is due, and has {given}; {given.remedy}"
+            return PromotionStatus(environment, "wait", text)
     if notice := provenance.notice(repository, commit):
         return PromotionStatus(environment, "wait", f"{short}: {notice.text}")
     if not judge:
@@ -125,16 +135,30 @@ def anything_due(
 
 
 def apply(
-    forge: Forge, repository: Repository, state: ReleaseState, remote: str, status: PromotionStatus
+    forge: Forge,
+    repository: Repository,
+    state: ReleaseState,
+    remote: str,
+    status: PromotionStatus,
+    evidence: Evidence | None = None,
 ) -> PromotionStatus:
-    """Open, update or close the pull request of an environment, and return the status with the result."""
+    """Open, update, merge or close the pull request of an environment; return the status with the result.
+
+    It is merged where `promotion` of the environment is not `by-hand`.
+    """
     branch = f"promote/{status.environment}"
     if status.proposal is not None:
         push(repository, remote, status.proposal)
         at = instructions.meeting(repository.remote_url(remote))
         description = describe(repository, state, status.proposal, at)
         kept, done = forge.keep(branch, status.text, description)
-        return replace(status, text=f"{status.text}: {done}, {kept.url}")
+        status = replace(status, text=f"{status.text}: {done}, {kept.url}")
+        if state.environments[status.environment].promotion == "by-hand":
+            return status
+        # The rules allow it now, so its soak is over and its window is open.
+        why_not = forge.merge(kept, evidence or Evidence.of(repository))
+        result = f"not merged: {why_not}" if why_not else "merged"
+        return replace(status, text=f"{status.text}; {result}")
     present = forge.find(branch)
     if present is None:
         return status

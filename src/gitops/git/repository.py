@@ -548,6 +548,13 @@ class Repository:
         """Return the name under which git commits here."""
         return self.git("var", "GIT_AUTHOR_IDENT", env=self.identity()).rpartition(" <")[0]
 
+    def addresses(self) -> tuple[str, str]:
+        """Return the e-mail addresses under which git commits here, in lower case: author and committer."""
+        names = ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
+        idents = [self.git("var", name, env=self.identity()) for name in names]
+        author, committer = (ident.rpartition(" <")[2].partition(">")[0].lower() for ident in idents)
+        return author, committer
+
     def signs(self) -> bool:
         """Whether the user wants their commits signed: `commit.gpgSign`."""
         return self.run("config", "--type=bool", "--get", "commit.gpgSign").stdout.strip() == b"true"
@@ -622,6 +629,32 @@ class Repository:
         header = f"object {self.resolve(commit)}\ntype commit\ntag {name}\ntagger {ident}"
         content = f"{header}\n\n{message}\n".encode("utf-8", "surrogateescape")
         return self.git("mktag", input=content + (sign(content) if sign else b""))
+
+    def signed_tag(self, commit: str, name: str, message: str, *, at: datetime) -> Tag:
+        """Write an annotated tag object that git signs with the key of its configuration, and return it.
+
+        Git makes such an object only together with a local tag: that is put back as it was.
+
+        Raises:
+            GitError: where git cannot sign.
+
+        """
+        reference = f"refs/tags/{name}"
+        before = self.object_ids([reference])[0]
+        date = {"GIT_COMMITTER_DATE": f"@{int(at.timestamp())} +0000"}
+        options = ("--sign", "--force", "--cleanup=verbatim", "--file=-")
+        try:
+            self.git(
+                "tag", *options, name, self.resolve(commit), input=f"{message}\n", env=self.identity() | date
+            )
+            object_id = self.git("rev-parse", "--verify", reference)
+        finally:
+            if before is not None:
+                self.git("update-ref", reference, before)
+            elif self.has(reference):
+                self.git("update-ref", "-d", reference)
+        entry = self.objects([object_id])[0]
+        return _tag(name, object_id, entry, self._contents([entry], _LONGEST_TAG).get(object_id))
 
     def push(
         self,

@@ -8,7 +8,8 @@ from gitops.errors import ReleaseError
 from gitops.findings import Finding
 from gitops.git.merge_result import MergeResult
 from gitops.git.repository import Repository
-from gitops.release import adoption, keys, signatures
+from gitops.release import adoption, approvals, keys, signatures
+from gitops.release import file as release_file
 from gitops.release.environments import FOLDER
 from gitops.release.signatures import SIGNERS, Trust
 from gitops.release.snapshot import Snapshot
@@ -26,6 +27,7 @@ class Change:
         unsigned: Changed files of environments, with the reason why no allowed signer vouches for each.
         refused: Changed lists of signers and keys, with the reason why each would not count.
         leftovers: The placeholders that it leaves.
+        authors: The addresses of the people who made it, where it changes a release that needs approvals.
 
     """
 
@@ -35,6 +37,7 @@ class Change:
     unsigned: Mapping[str, str] = field(default_factory=dict[str, str])
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
     leftovers: tuple[Finding, ...] = ()
+    authors: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, repository: Repository, state: ReleaseState, result: MergeResult) -> Self:
@@ -48,6 +51,10 @@ class Change:
         files = [path for path in changed if path.startswith(f"{FOLDER}/") and path.isprintable()]
         lists = [path for path in files if path == SIGNERS or path.endswith(f"/{keys.FILE}")]
         signers = state.lists.signers or b""
+        asks = any(
+            state.environments[name].approvals and release_file.path_of(name) in changed
+            for name in state.environments
+        )
         refused: dict[str, str] = {}
         if lists:
             trust = Trust.load(repository, state.tip, state.environments, remote=state.remote)
@@ -63,6 +70,7 @@ class Change:
             },
             refused,
             tuple(adoption.leftovers(repository, commit)) if adoption.touches(changed) else (),
+            approvals.authors(repository, result.main, result.head, signers) if asks else frozenset(),
         )
 
 

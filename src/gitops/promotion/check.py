@@ -27,6 +27,7 @@ from gitops.release import (
     main_line,
     owners,
     settings,
+    signatures,
 )
 from gitops.release import file as release_file
 from gitops.release.environments import Environments
@@ -47,10 +48,11 @@ def judge(state: ReleaseState, change: Change, evidence: Evidence) -> Judgement:
     judgement = Judgement.from_findings(state.main_fault) if state.main_fault else Judgement()
     after, findings = _environments(state, head, changed)
     for environment in after:
-        judgement += _release(state, after, environment, head, changed, evidence)
+        judgement += _release(state, after, environment, change, evidence)
         judgement += Judgement(tuple(_settings(after, environment, head)))
     findings += _ports(after, head)
     findings += _calendar(after, head)
+    findings += _policies(after, head)
     findings += pipeline(evidence, state.tip, head.commit, changed)
     if contract.PATH in changed and (fault := contract_fault(head)):
         findings.append(fault)
@@ -184,6 +186,25 @@ def _calendar(after: Environments, head: Snapshot) -> list[Finding]:
     return [Finding(calendar.PATH, f"{name}: no such environment", right) for name in unknown]
 
 
+def _policies(after: Environments, head: Snapshot) -> list[Finding]:
+    """Name the environments that nothing could ever be promoted into by their own policy."""
+    findings: list[Finding] = []
+    people = signatures.people(head.contents[SIGNERS] or b"")
+    for name in after:
+        file, needed = environments.path_of(name), after[name].approvals
+        if needed > len(people):
+            problem = f"approvals: {needed} are asked for, {SIGNERS} lists {len(people) or 'no'} people"
+            findings.append(Finding(file, problem, "list who may approve, or ask for fewer"))
+        try:
+            allowed = head.calendar.allows(name)
+        except CalendarError:
+            continue  # `_calendar` reports it
+        if after[name].promotion == "in-windows" and not allowed:
+            problem = f"promotion: in-windows, but {calendar.PATH} has no allow window for {name}"
+            findings.append(Finding(file, problem, "add one, or write after-soak"))
+    return findings
+
+
 def _ask_early(state: ReleaseState, head: Snapshot, changed: Collection[str], evidence: Evidence) -> None:
     """Ask the DVC remote, the slowest to answer, while everything else is judged."""
     if evidence.storage is None:
@@ -205,11 +226,11 @@ def _release(
     state: ReleaseState,
     there: Environments,
     environment: str,
-    head: Snapshot,
-    changed: Collection[str],
+    change: Change,
     evidence: Evidence,
 ) -> Judgement:
     """Judge the release file of one of the environments that main would have."""
+    head, changed = change.head, change.changed
     file, known = release_file.path_of(environment), state.environments
     follows = there.follows(environment)
     try:
@@ -234,7 +255,7 @@ def _release(
         return Judgement()
     if file not in changed or after == state.present(environment):
         return Judgement()
-    judgement = judge_release(state, environment, after, evidence)
+    judgement = judge_release(state, environment, after, evidence, proposers=change.authors)
     together = _together(state, environment, head, changed, after)
     if others := [path for path in changed if path not in together]:
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")

@@ -14,6 +14,7 @@ from gitops.gates.comparison import Compare
 from gitops.git.repository import Repository
 from gitops.model import decisions
 from gitops.model.decisions import Decisions
+from gitops.release import approvals
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Evidence:
         provenance: Returns how the model of a commit was made; raises ProvenanceError.
         parameter_faults: Returns the problems of a commit's parameters, judged by its schema or that of main.
         decisions: Returns the decisions that a commit records, or None.
+        authors: Returns the addresses of the people who had a part in a change: from a commit, or None, to
+            another, by a list of signers.
         storage: The DVC remote; None where nobody asks whether a model exists there.
         compare: The comparison of two models; None where only recorded accuracies are compared.
 
@@ -32,6 +35,7 @@ class Evidence:
     provenance: Callable[[str], Provenance]
     parameter_faults: Callable[[str, str], tuple[Finding, ...]]
     decisions: Callable[[str], Decisions | None]
+    authors: Callable[[str | None, str, bytes | None], frozenset[str]]
     storage: Storage | None = None
     compare: Compare | None = None
 
@@ -44,6 +48,7 @@ class Evidence:
             partial(provenance.of_commit, repository),
             partial(provenance.parameter_faults, repository),
             partial(decisions.of_commit, repository),
+            partial(approvals.authors, repository),
             storage,
             compare,
         )

@@ -135,7 +135,14 @@ def _promote(
     # By such a main, the release that is due may be one that main never pointed to.
     judgement = _obey(Judgement.from_findings(state.main_fault) if state.main_fault else Judgement())
     for environment, after in moves.items():
-        judgement += judge_release(state, environment, after, evidence or Evidence.of(repository), now=now)
+        judgement += judge_release(
+            state,
+            environment,
+            after,
+            evidence or Evidence.of(repository),
+            proposers=repository.addresses(),
+            now=now,
+        )
     _obey(judgement)
     commit = next(iter(moves.values())).commit or ""
     subject = f"Promote {commit[:12]} to {', '.join(moves)}"

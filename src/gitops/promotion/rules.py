@@ -1,6 +1,6 @@
 """The rules that a change of a release file obeys, whoever made it and however."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -11,6 +11,7 @@ from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.gates.comparison import Compare
 from gitops.gates.gates import GateResult
+from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
 from gitops.release import file as release_file
 from gitops.release.file import Release
@@ -86,6 +87,7 @@ def judge_release(
     after: Release,
     evidence: Evidence,
     *,
+    proposers: Collection[str] = (),
     now: datetime | None = None,
 ) -> Judgement:
     """Judge a new content of an environment's release file.
@@ -95,6 +97,7 @@ def judge_release(
         environment: The environment.
         after: The new content.
         evidence: The sources about models.
+        proposers: The addresses of the authors of the promotion, who cannot approve it.
         now: The time at which a soak is measured; by default the present.
 
     """
@@ -129,6 +132,11 @@ def judge_release(
         return Judgement.from_findings(Finding(file, f"{after.commit[:12]} is not on main", remedy))
     if after.override is None:
         judgement += Judgement(tuple(_closed(state, environment, now)))
+    if state.environments[environment].approvals:
+        approvals = approved(state, environment, after.commit, evidence, proposers)
+        if not approvals.enough:
+            problem = f"{after.commit[:12]} has {approvals} for {environment}"
+            judgement += Judgement.from_findings(Finding(file, problem, approvals.remedy))
     return judgement + _promotion(state, environment, before, release, evidence, now)
 
 

@@ -160,6 +160,13 @@ class Calendar:
         named = {name for window in self.file.windows for name in window.environments}
         return sorted(named - {*environments})
 
+    def allows(self, environment: str) -> bool:
+        """Return whether a window of the rule `allow` is for an environment."""
+        return any(
+            window.rule == "allow" and environment in (window.environments or (environment,))
+            for window in self.file.windows
+        )
+
     def closed(self, environment: str, at: datetime) -> Closed | None:
         """Return why no promotion into an environment is allowed, or None if it is.
 

@@ -39,6 +39,9 @@ _MOST = 50
 Color = Literal["teal", "cyan", "sky", "blue", "indigo", "violet", "fuchsia", "slate"]
 """The colours of environments. Green, yellow and red show a state."""
 
+Policy = Literal["by-hand", "after-soak", "in-windows"]
+"""Who merges the promotions into an environment, and when."""
+
 TERMINAL: Mapping[Color, str] = {
     "teal": "#14b8a6",
     "cyan": "#06b6d4",
@@ -78,6 +81,15 @@ class EnvironmentFile(BaseModel):
         default=False,
         description="Trainings take any branch here, and elsewhere the code of the own release alone.",
     )
+    promotion: Policy = Field(
+        default="by-hand",
+        description="Who merges a promotion that is due: a person; Visage, once the release has soaked; or "
+        "Visage, in a window of the calendar.",
+    )
+    approvals: int = Field(
+        default=0, ge=0, le=10, description="How many people have to approve a release for this environment."
+    )
+    approvals_days: int = Field(default=14, ge=1, le=365, description="For how many days an approval counts.")
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,9 @@ class Environment:
     after: tuple[str, ...]
     wave: str
     training: bool = False
+    promotion: Policy = "by-hand"
+    approvals: int = 0
+    approvals_days: int = 14
 
 
 @dataclass(frozen=True)
@@ -316,7 +331,20 @@ def read(content: bytes, name: str) -> Environment:
         raise EnvironmentsError(path, _problem(error, data), right) from error
     if not file.title.isprintable():
         raise EnvironmentsError(path, "title: a character that cannot be printed", right)
-    return Environment(name, file.title, file.color, file.after, file.wave or name, file.training)
+    for key in ("approvals", "promotion"):
+        if key in data and not file.after:
+            raise EnvironmentsError(path, f"{key}: {name} follows main", "take it out")
+    return Environment(
+        name,
+        file.title,
+        file.color,
+        file.after,
+        file.wave or name,
+        file.training,
+        file.promotion,
+        file.approvals,
+        file.approvals_days,
+    )
 
 
 def _check_edges(environment: Environment, known: Mapping[str, Environment]) -> None:

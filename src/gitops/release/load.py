@@ -8,6 +8,7 @@ from gitops.errors import GitError, ReleaseError, SettingsError
 from gitops.git.repository import Repository
 from gitops.release import file as release_file
 from gitops.release import main_line
+from gitops.release.approvals import Approvals
 from gitops.release.environments import Environments
 from gitops.release.file import Declaration, path_of
 from gitops.release.main_line import Known
@@ -70,9 +71,16 @@ def load_state(
         snapshots={},
         parents=parents,
         known=(known,) if known else (),
+        approvals=Approvals.load(repository, lists, environments, remote=remote),
         remote=remote,
     )
-    asked = [*commits, *_anchors(state), *(commit for name in environments for commit in state.ran(name))]
+    approved = [one.release for one in state.approvals.given]
+    asked = [
+        *commits,
+        *approved,
+        *_anchors(state),
+        *(commit for name in environments for commit in state.ran(name)),
+    ]
     return add(state.adding({**read, tip: snapshot}), repository, asked)
 
 

@@ -13,10 +13,12 @@ commit are trusted as they are, and main counts only where it grew out of it.
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 from gitops.errors import GitError
 from gitops.git.merge_result import MergeResult
@@ -32,6 +34,7 @@ TRUST_ROOT = "VISAGE_TRUST_ROOT"
 _LARGEST = 65_536
 # Asked once for each tag.
 _read = lru_cache(maxsize=64)(KeyList.read)
+_GOOD = re.compile(r'^Good "git" signature for (\S+) with \S+ key \S+$', re.MULTILINE)
 # Each of these could make git take another program or another list, or refuse a listed key.
 _VERIFYING = {
     "gpg.minTrustLevel": "undefined",
@@ -206,22 +209,47 @@ def verify(repository: Repository, commit: str, signers: bytes) -> str | None:
     # Git would also take a signature of GnuPG by whatever keys this machine happens to have.
     if not signed(repository, commit):
         return f"{commit[:12]} is not signed with an SSH key"
+    person, problem = signer(repository, "verify-commit", commit, signers)
+    return f"{commit[:12]} {problem}" if person is None else None
+
+
+def signer(
+    repository: Repository, command: Literal["verify-commit", "verify-tag"], name: str, signers: bytes
+) -> tuple[str | None, str]:
+    """Return the addresses of the person whose key signed an object, as the list of `signers` has them.
+
+    Returns:
+        The addresses and ""; where nobody on the list did, None and the problem.
+
+    """
+    with verifying(signers) as config:
+        result = repository.run(command, name, config=config)
+    text = result.stderr.decode("utf-8", "replace")
+    if result.returncode == 0 and (match := _GOOD.search(text)):
+        return match[1], ""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return None, f"has no valid signature of a listed signer ({lines[-1] if lines else 'no reason given'})"
+
+
+@contextmanager
+def verifying(signers: bytes) -> Generator[dict[str, str]]:
+    """Provide the configuration by which git verifies signatures of the people on a list, and no others."""
     with tempfile.TemporaryDirectory(prefix="gitops-signers-") as folder:
         file = Path(folder) / "allowed_signers"
         file.write_bytes(signers)
-        config = {**_VERIFYING, "gpg.ssh.allowedSignersFile": str(file)}
-        result = repository.run("verify-commit", commit, config=config)
-    if result.returncode == 0:
-        return None
-    lines = [line for line in result.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    reason = lines[-1] if lines else "no reason given"
-    return f"{commit[:12]} has no valid signature of a listed signer ({reason})"
+        yield {**_VERIFYING, "gpg.ssh.allowedSignersFile": str(file)}
 
 
 def signed(repository: Repository, commit: str) -> bool:
     """Whether a commit carries an SSH signature at all, valid or not."""
     header = repository.git("cat-file", "commit", commit).partition("\n\n")[0]
     return "\ngpgsig -----BEGIN SSH SIGNATURE-----\n" in header
+
+
+def people(signers: bytes) -> frozenset[str]:
+    """Return the entries of a list of signers: the addresses of a person, as each line begins with them."""
+    lines = (line.split() for line in signers.decode("utf-8", "replace").splitlines())
+    return frozenset(words[0].lower() for words in lines if words and not words[0].startswith("#"))
 
 
 def _lists(content: bytes) -> bool:

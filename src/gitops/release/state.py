@@ -13,6 +13,7 @@ from gitops.errors import ReleaseError
 from gitops.findings import Finding
 from gitops.paths import EVALUATION
 from gitops.release import main_line
+from gitops.release.approvals import NO_APPROVALS, Approvals
 from gitops.release.environments import Environments
 from gitops.release.file import Declaration, Release
 from gitops.release.main_line import Known
@@ -40,6 +41,7 @@ class ReleaseState:
         snapshots: The commits that were read, by their ids; None for one that is not here.
         parents: The parents of each commit that main has.
         known: Commits that main is known to have pointed to.
+        approvals: The approvals of releases, for the environments that ask for some.
         remote: The remote; None for a repository whose own main it is.
 
     """
@@ -54,6 +56,7 @@ class ReleaseState:
     snapshots: Mapping[str, Snapshot | None]
     parents: Mapping[str, tuple[str, ...]]
     known: tuple[Known, ...] = ()
+    approvals: Approvals = NO_APPROVALS
     remote: str | None = None
 
     @property

@@ -40,7 +40,7 @@ _CLOCKS_DIFFER = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Ignored:
-    """A tag whose name is or resembles that of a verdict, but which is not a verdict."""
+    """A tag whose name is that of a verdict or an approval, or resembles one, but which does not count."""
 
     name: str
     why: str

@@ -82,6 +82,11 @@ def promote(environment: str, at: Meeting = LOCAL, *, override: str | None = Non
     return _moved("promote", environment, at, why, last=("--wait",))
 
 
+def approve(environment: str, commit: str) -> str:
+    """Return the command that approves a release for an environment."""
+    return shlex.join([_GITOPS, "approve", environment, commit[:12], "--push"])
+
+
 def promote_wave(wave: str, at: Meeting = LOCAL) -> tuple[str, ...]:
     """Return the commands that promote to all environments of a wave."""
     command = shlex.join([_GITOPS, "promote", "--wave", wave, "--push", "--wait"])
