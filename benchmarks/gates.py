@@ -19,7 +19,18 @@ import numpy as np
 from scipy.stats import beta, norm
 
 from benchmarks.population import updated
-from gitops.gates.comparison import AttributeDifference, Comparison, Difference, Latency, Rare, Size, Slice
+from face_attributes.evaluation import groups, slices
+from gitops.gates.comparison import (
+    AttributeDifference,
+    Cell,
+    Comparison,
+    Difference,
+    Group,
+    Latency,
+    Rare,
+    Size,
+    Slice,
+)
 from gitops.gates.gates import ANCHORED, REGRESSION, Side, compared, earliest_of_the_best
 from gitops.release.settings import Settings, load
 
@@ -92,10 +103,32 @@ class World:
                 str(number): Slice.model_construct(**row, p_worse_holm=1.0, by="", count=1)
                 for number, row in enumerate(parts)
             },
+            groups={
+                name: Group.model_construct(
+                    by=row["by"],
+                    per_attribute={
+                        attribute: Cell.model_construct(**cell)
+                        for attribute, cell in row["per_attribute"].items()
+                    },
+                )
+                for name, row in self._counts(new, old).items()
+            },
+            contradictions=None,
             samples=len(self.truth),
             only_incumbent=[],
             latency={"batch_1": Latency(p50_ms=1, incumbent_p50_ms=1, ratio=1, ratio_low=1, ratio_high=1)},
             size=Size(bytes=1, incumbent_bytes=1, ratio=1),
+        )
+
+    def _counts(self, new: Release, old: Release) -> dict[str, Any]:
+        everybody = np.ones(len(self.truth), bool)
+        parts = [slices.Slice(str(number), "", group) for number, group in enumerate(self.groups)]
+        return groups.counts(
+            [str(index) for index in range(ATTRIBUTES)],
+            new.decisions,
+            old.decisions,
+            self.truth,
+            [slices.Slice(groups.EVERYBODY, "all", everybody), *parts],
         )
 
     def _rare(self, new: Release, old: Release, index: int) -> Rare:

@@ -16,6 +16,7 @@ from gitops.gates.comparison import Comparison
 from gitops.model.decisions import Decisions
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.evaluation import Evaluation, Export
+from gitops.model.groups import Groups
 from gitops.model.metrics import Performance, Training
 from gitops.release.approvals import Approval
 from gitops.release.calendar import CalendarFile
@@ -38,6 +39,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "environment": ("environments/<name>/environment.yaml", EnvironmentFile),
     "evaluation": ("metrics/evaluation.json", Evaluation),
     "export": ("metrics/export.json", Export),
+    "groups": ("metrics/groups.json", Groups),
     "late_labels": ("monitoring/<run>/performance.json", records.Performance),
     "performance": ("metrics/performance.json", Performance),
     "release": ("environments/<name>/release.yaml", Release),

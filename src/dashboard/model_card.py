@@ -10,6 +10,7 @@ from gitops.errors import GitopsError, ModelError
 from gitops.git.repository import Repository
 from gitops.model import metrics
 from gitops.model.evaluation import Accuracy
+from gitops.model.groups import Gap
 from gitops.model.metrics import Interval, Metrics
 from gitops.paths import MODEL, PARAMETERS
 from gitops.release.snapshot import Snapshot
@@ -17,6 +18,7 @@ from gitops.release.snapshot import Snapshot
 log = logging.getLogger(__name__)
 
 _WORST = 5
+_MOST_GAPS = 15
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class ModelCard:
     """Sorted by accuracy, worst first."""
     slices: tuple[Row, ...] = ()
     """The worst slices with enough images, worst first."""
+    served_worst: tuple[Gap, ...] = ()
+    """The largest gaps between the true positive rate of a group and that of everybody else."""
     data: tuple[tuple[str, str], ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
 
@@ -64,6 +68,7 @@ def read(repository: Repository, commit: str) -> ModelCard:
         figures=figures,
         attributes=_worst_first(evaluation.per_attribute if evaluation else {}),
         slices=_worst_first(large)[:_WORST],
+        served_worst=figures.groups.served_worst[:_MOST_GAPS] if figures.groups else (),
         data=tuple(_data(release, parameters, shards)),
         parameters=tuple(parameters.items()),
     )

@@ -17,7 +17,7 @@ from joblib import cpu_count
 from face_attributes.common.errors import ModelError
 from face_attributes.common.files import sha256, write_json
 from face_attributes.common.progress import bar
-from face_attributes.evaluation import bootstrap, multiple_testing, slices
+from face_attributes.evaluation import bootstrap, contradictions, groups, multiple_testing, slices
 from face_attributes.evaluation.metrics import mean_of_defined
 from face_attributes.evaluation.predictions import Predictions, predict_each
 from face_attributes.model import latency
@@ -25,7 +25,7 @@ from face_attributes.model.onnx_model import Model
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 
 # No parameters: a branch could move the bar with them. Forty tests at once ask for p-values of 0.05 / 40, and
 # so for many resamplings.
@@ -80,7 +80,8 @@ def judge(
     Each of these has `accuracy` and `incumbent`, their `difference` with the 95% percentile interval `low` to
     `high`, and `p_worse`, how likely chance makes a model that is no worse look this much worse. Attributes,
     and slices, are tested side by side: `p_worse_holm` is adjusted for that. An attribute also has `rare`:
-    how many of the images with its rarer answer each model finds.
+    how many of the images with its rarer answer each model finds. `groups` counts the answers of both models
+    in each group, `contradictions` the images about which the answers of the model contradict each other.
 
     Args:
         attributes: names of the A attributes that the predictions are about.
@@ -122,6 +123,8 @@ def judge(
             part.name: {"by": part.by, "count": int(part.images.sum()), **row}
             for part, row in zip(parts, rows[last:], strict=True)
         },
+        "groups": groups.counts(attributes, new.decisions, old.decisions, new.truth, groups.split(new)),
+        "contradictions": int(contradictions.images(attributes, new.decisions)[0].sum()),
     }
 
 

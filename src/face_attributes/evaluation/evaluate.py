@@ -14,6 +14,7 @@ from face_attributes.common.paths import (
     DECISIONS,
     EVALUATION,
     EXPLANATIONS,
+    GROUPS,
     HOLDOUT,
     MODEL,
     PERFORMANCE,
@@ -22,7 +23,7 @@ from face_attributes.common.paths import (
     SUMMARY,
     WORST_ERRORS,
 )
-from face_attributes.evaluation import decisions, occlusion, plots
+from face_attributes.evaluation import decisions, groups, occlusion, plots
 from face_attributes.evaluation.predictions import Predictions, predict
 from face_attributes.evaluation.summarize import judge
 from face_attributes.model import latency
@@ -50,6 +51,7 @@ def run(params: EvaluateParams, source: str) -> None:
     """
     model, predictions, figures = evaluate(params, MODEL, HOLDOUT, EVALUATION)
     decisions.write(model, predictions, HOLDOUT, DECISIONS)
+    write_json(GROUPS, groups.measure(model, predictions))
     write_json(SUMMARY, _summary(figures))
     write_json(PERFORMANCE, _performance(model))
     write_json(EXPLANATIONS, _explanations(model, drawn=source == "synthetic"))

@@ -37,7 +37,7 @@ def per_attribute(
                 for column, defined in zip(columns, both, strict=True)
             ]
         ),
-        "calibration_error": np.array([_calibration_error(predicted, true) for true, predicted in columns]),
+        "calibration_error": np.array([calibration_error(predicted, true) for true, predicted in columns]),
     }
 
 
@@ -85,7 +85,7 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
     return _ratio(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))
 
 
-def _calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
+def calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
     """Return the expected calibration error, equation 3 of Guo et al., of one attribute."""
     gaps = (count * abs(share - mean) for mean, share, count in reliability(probabilities, truth))
     return sum(gaps) / len(truth)

@@ -1,11 +1,12 @@
-"""Parts of a hold-out set that a model may serve worse than the rest: by sex, age and light."""
+"""Parts of a hold-out set that a model may serve worse than the rest: by sex, age, skin and light."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-GROUPS = ("Male", "Young")  # attributes whose labels part the images
+GROUPS = ("Male", "Young")  # attributes whose labels part the images, also both at once
+SKIN = "Pale_Skin"
 BRIGHTNESS = "brightness"
 MINIMUM = 30  # images: fewer give no reliable accuracy
 
@@ -28,7 +29,7 @@ def terciles(brightness: np.ndarray) -> tuple[float, float]:
 def split(
     labels: Mapping[str, np.ndarray], brightness: np.ndarray, thirds: tuple[float, float] | None = None
 ) -> list[Slice]:
-    """Part images by each of the GROUPS, by both at once, and in thirds by their brightness.
+    """Part images by each of the GROUPS, by both at once, by SKIN, and in thirds by their brightness.
 
     Args:
         labels: bool arrays (N,) of the true attributes; a group that is not among them is left out.
@@ -49,6 +50,8 @@ def split(
             for one in parts[:2]
             for other in parts[2:4]
         ]
+    if SKIN in labels:
+        parts += [Slice(SKIN, SKIN, labels[SKIN]), Slice(f"not {SKIN}", SKIN, ~labels[SKIN])]
     low, high = terciles(brightness) if thirds is None else thirds
     dark, bright = brightness <= low, brightness > high
     by_light = {"dark": dark, "medium": ~dark & ~bright, "bright": bright}

@@ -78,6 +78,45 @@ class Slice(OneOfMany):
     count: int = Field(ge=1)
 
 
+class Cell(_Strict):
+    """The answers of two models for one attribute in one group.
+
+    Of the `positives`, the images with the attribute, the model found `found`; of the `negatives` it answers
+    yes to `false`. `lost` are the positives that the incumbent alone found, `gained` those that the model
+    alone found; `spoilt` are the negatives that the incumbent alone answers rightly, `mended` those that the
+    model alone does.
+    """
+
+    positives: int = Field(ge=0)
+    negatives: int = Field(ge=0)
+    found: int = Field(ge=0)
+    false: int = Field(ge=0)
+    incumbent_found: int = Field(ge=0)
+    incumbent_false: int = Field(ge=0)
+    lost: int = Field(ge=0)
+    gained: int = Field(ge=0)
+    spoilt: int = Field(ge=0)
+    mended: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        within = max(self.found, self.incumbent_found) <= self.positives
+        if not within or max(self.false, self.incumbent_false) > self.negatives:
+            raise ValueError("more images found than there are")
+        if self.found - self.incumbent_found != self.gained - self.lost:
+            raise ValueError("found, lost and gained do not add up")
+        if self.false - self.incumbent_false != self.spoilt - self.mended:
+            raise ValueError("false, spoilt and mended do not add up")
+        return self
+
+
+class Group(_Strict):
+    """The answers of two models in one group; `by` is what parts the images."""
+
+    by: str
+    per_attribute: dict[str, Cell]
+
+
 class Latency(_Strict):
     """Milliseconds of a call, the median, of both models in turns.
 
@@ -115,19 +154,29 @@ class Answers(_Strict):
     slices: dict[str, Slice]
     only_model: list[str]
     only_incumbent: list[str]
+    groups: dict[str, Group] = Field(default_factory=dict)
+    """The answers in each group, and about all images. Formats 2 and 3 lack them."""
+    contradictions: int | None = Field(None, ge=0)
+    """The images about which answers of the model contradict each other. Formats 2 and 3 lack it."""
 
     @model_validator(mode="after")
     def _about_all_images(self) -> Self:
         for name, row in self.per_attribute.items():
             if row.rare.count + row.rare.others != self.samples:
                 raise ValueError(f"{name}: the rarer and the other answers are not of {self.samples} images")
+        whole = self.groups.get("all images")
+        for name, group in self.groups.items():
+            for attribute, cell in group.per_attribute.items():
+                every = whole.per_attribute.get(attribute) if whole else None
+                if every is None or cell.positives > every.positives or cell.negatives > every.negatives:
+                    raise ValueError(f"{name}: {attribute}: not a part of all images")
         return self
 
 
 class Comparison(Answers):
     """Two models on the same images, on the same machine at the same time."""
 
-    format: Literal[2, 3]
+    format: Literal[2, 3, 4]
     holdout_sha256: Digest
     resamplings: int = Field(ge=1)
     latency: dict[str, Latency] = Field(min_length=1)

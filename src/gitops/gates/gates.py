@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from gitops.errors import ComparisonError, GateError, NotComparableError, SettingsError
-from gitops.gates import recorded
+from gitops.gates import groups, recorded
 from gitops.gates.comparison import Answers, Compare, Comparison, Difference, Latency
+from gitops.gates.result import GateResult
 from gitops.gates.significance import POWER, holm, informative, lowest, p_sign, visible
 from gitops.model.decisions import Decisions
 from gitops.model.evaluation import Evaluation
@@ -29,7 +30,8 @@ _STANDARD_ERRORS = 2.0
 # How rarely an equal model may be refused by chance, by all tests of one decision together, and the share of
 # each kind of test (Bonferroni). Within a kind, tests are adjusted by Holm.
 ALPHA = 0.05
-MEAN_ALPHA, ATTRIBUTE_ALPHA, _SLICES, _DEAD = 0.015, 0.02, 0.01, 0.005
+# `gitops.gates.groups` has the rest.
+MEAN_ALPHA, ATTRIBUTE_ALPHA, _SLICES, _DEAD = 0.015, 0.02, 0.0025, 0.0025
 _ENOUGH_RARE = 50
 _IN_INTERVAL = 2 * 1.96
 
@@ -38,29 +40,6 @@ ANCHORED = "no worse than the best release"
 NAMED = "no worse than the named release"
 _NAMES = {REGRESSION: "the incumbent", ANCHORED: "the best release", NAMED: "the named release"}
 _FEW = 3
-
-
-@dataclass(frozen=True)
-class GateResult:
-    """One gate: the measured value, its limit, the incumbent's value, and whether it passes.
-
-    `remedy` is the next step if a better model would not help.
-    """
-
-    gate: str
-    value: str
-    limit: str
-    incumbent: str
-    ok: bool
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.gate}: {self.value}, {self.limit} is asked for"
-
-    @property
-    def cells(self) -> tuple[str, str, str, str, str]:
-        """The row as the text of a table's cells, in the order of COLUMNS."""
-        return self.gate, self.value, self.limit, self.incumbent, "yes" if self.ok else "no"
 
 
 COLUMNS = ("gate", "value", "limit", "incumbent", "passes")
@@ -206,6 +185,8 @@ def judge(
     else:
         others = {REGRESSION: incumbent, ANCHORED: best, NAMED: named}
         rows += _beside(model, _distinct(model, others), settings, compare, decisions)
+    if not any(row.gate == groups.GAP or row.value.startswith("not known") for row in rows):
+        rows += _alone(model, settings, decisions)
     rows.append(
         GateResult(
             "ONNX equals PyTorch",
@@ -293,6 +274,25 @@ def _beside(
                 remedy += "; if it must not be the measure, empty ANCHOR_RELEASE in settings.env"
             return [GateResult(gate, f"not known: {error}", limit, "", False, remedy)]
     return compared(sides, settings)
+
+
+def _alone(
+    model: Snapshot, settings: Settings, decisions: Callable[[str], Decisions | None]
+) -> list[GateResult]:
+    """Return the rows about the model alone, from its recorded decisions.
+
+    Releases of earlier code recorded none, and get no rows.
+    """
+    own = decisions(model.commit)
+    if own is None:
+        return []
+    claim = model.evaluation
+    try:
+        recorded.require(own, claim.model_sha256, claim.mean_accuracy, model.holdout, model.commit)
+    except ComparisonError as error:
+        return [GateResult(groups.GAP, f"not known: {error}", f"valid {DECISIONS}", "", ok=False)]
+    answers = recorded.compare(own, own)
+    return groups.absolute(answers, settings.max_tpr_gap, settings.max_contradictions)
 
 
 def _sides(
@@ -385,12 +385,17 @@ def compared(sides: Sequence[Side], settings: Settings) -> list[GateResult]:
 
 def answered(sides: Sequence[Side], settings: Settings) -> list[GateResult]:
     """Return the rows of the answers alone, without latency and size."""
+    counted = [(_against(side), side.comparison) for side in sides]
+    alone = next((one for _, one in counted if one.groups), None)
     return [
         *_means(sides, settings.max_mean_loss),
         _parts("attribute", _attributes(sides), ATTRIBUTE_ALPHA, settings.max_attribute_loss, sides),
         _parts("slice", _slices(sides), _SLICES, settings.max_slice_loss),
         _power(sides, settings),
         _dead(sides),
+        *groups.rare(counted, settings.max_balanced_loss),
+        *groups.relative(counted, settings.max_gap_rise),
+        *(groups.absolute(alone, settings.max_tpr_gap, settings.max_contradictions) if alone else ()),
     ]
 
 

@@ -5,10 +5,12 @@ of which the later one must still have: it may grow, and may not lose the images
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gitops.errors import ComparisonError
-from gitops.gates.comparison import Answers, AttributeDifference, Difference, Rare, Slice
+from gitops.gates import contradictions
+from gitops.gates.comparison import Answers, AttributeDifference, Cell, Difference, Group, Rare, Slice
+from gitops.gates.groups import EVERYBODY
 from gitops.gates.significance import p_below_zero, p_sign
 from gitops.model.decisions import Decisions
 
@@ -34,6 +36,7 @@ def compare(model: Decisions, incumbent: Decisions) -> Answers:
     rows: dict[str, AttributeDifference] = {}
     differences = [0] * len(places)
     rights = [0, 0]
+    packed: dict[str, tuple[int, int, int]] = {}
     for name in common:
         new, old = model.attributes[name], incumbent.attributes[name]
         column = model.bits(new.decisions)
@@ -41,6 +44,7 @@ def compare(model: Decisions, incumbent: Decisions) -> Answers:
         truth, before = incumbent.bits(old.truth), incumbent.bits(old.decisions)
         right = [one == other for one, other in zip(decided, truth, strict=True)]
         was_right = [one == other for one, other in zip(before, truth, strict=True)]
+        packed[name] = (_packed(truth), _packed(decided), _packed(before))
         pairs = [int(one) - int(other) for one, other in zip(right, was_right, strict=True)]
         differences = [total + pair for total, pair in zip(differences, pairs, strict=True)]
         rights = [rights[0] + sum(right), rights[1] + sum(was_right)]
@@ -66,6 +70,49 @@ def compare(model: Decisions, incumbent: Decisions) -> Answers:
         slices=slices,
         only_model=[name for name in model.attributes if name not in common],
         only_incumbent=[name for name in incumbent.attributes if name not in common],
+        groups=_groups(incumbent, packed),
+        contradictions=contradictions.count({name: decided for name, (_, decided, _) in packed.items()}),
+    )
+
+
+def _packed(values: Sequence[bool]) -> int:
+    """Return a bit for each value."""
+    return int("".join("1" if value else "0" for value in values), 2)
+
+
+def _groups(incumbent: Decisions, packed: Mapping[str, tuple[int, int, int]]) -> dict[str, Group]:
+    """Count the answers about all images and in each group; `packed` has truth, decisions and incumbent's."""
+    everybody = (1 << incumbent.samples) - 1
+    parts = [(EVERYBODY, "all", everybody)]
+    parts += [
+        (name, part.by, _packed(incumbent.bits(part.images))) for name, part in incumbent.slices.items()
+    ]
+    return {
+        name: Group(
+            by=by,
+            per_attribute={
+                attribute: _cell(images & truth, images & ~truth, decided, before)
+                for attribute, (truth, decided, before) in packed.items()
+                # The labels of a group say what the answer is
+                if name == EVERYBODY or attribute not in by.split(" and ")
+            },
+        )
+        for name, by, images in parts
+    }
+
+
+def _cell(positives: int, negatives: int, decided: int, before: int) -> Cell:
+    return Cell(
+        positives=positives.bit_count(),
+        negatives=negatives.bit_count(),
+        found=(positives & decided).bit_count(),
+        false=(negatives & decided).bit_count(),
+        incumbent_found=(positives & before).bit_count(),
+        incumbent_false=(negatives & before).bit_count(),
+        lost=(positives & before & ~decided).bit_count(),
+        gained=(positives & decided & ~before).bit_count(),
+        spoilt=(negatives & decided & ~before).bit_count(),
+        mended=(negatives & before & ~decided).bit_count(),
     )
 
 

@@ -43,6 +43,22 @@ def visible(part: Difference, alpha: float, limit: float) -> float:
     return max(width, limit - width) + _NORMAL.inv_cdf(POWER) * error
 
 
+def beyond(alpha: float) -> float:
+    """Return the standard errors that chance exceeds on one side with the probability `alpha`."""
+    return _NORMAL.inv_cdf(1 - alpha)
+
+
+def wilson(hits: int, count: int, z: float) -> tuple[float, float]:
+    """Return the score interval of the share hits / count, count > 0, at z standard errors.
+
+    Source: Wilson, Probable inference, Journal of the American Statistical Association 22 (1927), 209-212.
+    """
+    share, square = hits / count, z * z
+    middle = (share + square / (2 * count)) / (1 + square / count)
+    half = z / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count * count))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
 def p_below_zero(difference: float, error: float) -> float:
     """Return how likely chance shows such a difference, or a lower one, where there is none (normal)."""
     return _NORMAL.cdf(difference / error) if error else float(difference >= 0)

@@ -37,7 +37,7 @@ class AttributeChange(Record):
 class DriftComparison(Record):
     """Two models on `samples` images of `batches` that neither of them learned from."""
 
-    format: Literal[1, 2, 3]
+    format: Literal[1, 2, 3, 4]
     model_sha256: Digest
     batches: list[str] = Field(min_length=1)
     samples: int = Field(ge=1)

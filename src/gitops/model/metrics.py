@@ -15,14 +15,15 @@ from pydantic import Field
 
 from gitops.errors import ParseError
 from gitops.model.evaluation import Accuracy, Evaluation, Variants
-from gitops.paths import EVALUATION, EXPORT, PERFORMANCE
+from gitops.model.groups import Groups
+from gitops.paths import EVALUATION, EXPORT, GROUPS, PERFORMANCE
 from gitops.text import json_values, record
 from gitops.text.record import Count, Number, Record
 
 TRAINING = "metrics/training.json"
 CURVE = "plots/learning_curve.csv"
 MEANS = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "mean_f1", "mean_roc_auc")
-PATHS = (EVALUATION, PERFORMANCE, TRAINING, EXPORT, CURVE)
+PATHS = (EVALUATION, PERFORMANCE, TRAINING, EXPORT, GROUPS, CURVE)
 _MOST_EPOCHS = 10_000
 
 
@@ -95,6 +96,8 @@ class Metrics:
     """Per epoch: its number, training loss, validation loss, validation accuracy."""
     evaluation: Evaluation | None = None
     """The file that the first of these are from."""
+    groups: Groups | None = None
+    """The rates of each group; earlier releases have none."""
     damaged: dict[str, str] = field(default_factory=dict)
     """The problem with each file that is there and cannot be read."""
 
@@ -159,6 +162,7 @@ def parse(read: Callable[[str], bytes | None]) -> Metrics:
         training=training,
         curve=curve,
         evaluation=evaluation,
+        groups=file(GROUPS, Groups),
         damaged=damaged,
     )
 

@@ -107,6 +107,10 @@ class Settings(BaseModel):
     max_performance_loss: float = Field(0.02, ge=0, lt=1)
     max_mean_loss: float = Field(0.003, ge=0, lt=1)
     max_attribute_loss: float = Field(0.03, ge=0, lt=1)
+    max_balanced_loss: float = Field(0.05, ge=0, lt=1)
+    max_gap_rise: float = Field(0.1, ge=0, le=1)
+    max_tpr_gap: float = Field(0.8, ge=0, le=1)
+    max_contradictions: float = Field(0.05, ge=0, le=1)
     max_slice_loss: float = Field(0.01, ge=0, lt=1)
     require_power: bool = False
     anchor_release: str = Field("", pattern=r"^([0-9a-f]{40})?$")
@@ -256,7 +260,10 @@ NAMES = tuple(field.upper() for field in Settings.model_fields)
 """The settings of Visage."""
 
 # Settings that did not exist when some environments were made.
-_OPTIONAL = ("TASK_SIZES", "SCORING_PART_IMAGES")
+_OPTIONAL = (
+    *("TASK_SIZES", "SCORING_PART_IMAGES"),
+    *("MAX_BALANCED_LOSS", "MAX_GAP_RISE", "MAX_TPR_GAP", "MAX_CONTRADICTIONS"),
+)
 
 
 def _refusal(key: str, value: str) -> tuple[str, str] | None:

@@ -34,10 +34,16 @@ def lines(title: str, x: str, y: str, points: Sequence[float], series: Mapping[s
     )
 
 
-def bars(title: str, y: str, values: Mapping[str, float], before: Mapping[str, float] | None = None) -> str:
+def bars(
+    title: str,
+    y: str,
+    values: Mapping[str, float],
+    before: Mapping[str, float] | None = None,
+    names: tuple[str, str] = ("after", "before"),
+) -> str:
     """Return a chart of horizontal bars of shares, 0 to 1, one for each name.
 
-    `before` is drawn as a line across them, where it has something for each.
+    `before` is drawn as a line across them, where it has something for each. `names` are those of both.
     """
     if not values:
         return ""
@@ -47,7 +53,7 @@ def bars(title: str, y: str, values: Mapping[str, float], before: Mapping[str, f
         drawn.append([before[name] for name in values])
     # Shares end at 1, and where an axis starts should be easy to see.
     low = math.floor((min(map(min, drawn)) - 0.02) * 20) / 20
-    shown = _titled(title, ["after", "before"] if compared else ["after"])
+    shown = _titled(title, names if compared else names[:1])
     return _chart(
         {"height": 120 + 22 * len(values), "width": 760},
         "xychart-beta horizontal",

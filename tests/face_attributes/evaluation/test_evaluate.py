@@ -36,6 +36,7 @@ def test_other_parts_can_read_what_the_stages_write(ran, made):
     fits("export", made.parity.read_bytes())
     fits("evaluation", made.evaluation.read_bytes())
     fits("decisions", (ran / "metrics/decisions.json").read_bytes())
+    fits("groups", (ran / "metrics/groups.json").read_bytes())
     fits("performance", (ran / "metrics/performance.json").read_bytes())
 
 

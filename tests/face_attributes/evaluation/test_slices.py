@@ -12,8 +12,8 @@ def members(parts):
     return {part.name: np.flatnonzero(part.images).tolist() for part in parts}
 
 
-def test_images_are_parted_by_sex_by_age_by_both_and_by_light():
-    parts = slices.split({"Male": MALE, "Young": YOUNG, "Smiling": MALE}, LIGHT)
+def test_images_are_parted_by_sex_by_age_by_both_by_skin_and_by_light():
+    parts = slices.split({"Male": MALE, "Young": YOUNG, "Pale_Skin": MALE}, LIGHT)
     assert members(parts) == {
         "Male": [0, 1, 5],
         "not Male": [2, 3, 4],
@@ -23,6 +23,8 @@ def test_images_are_parted_by_sex_by_age_by_both_and_by_light():
         "Male and not Young": [1],
         "not Male and Young": [2, 4],
         "not Male and not Young": [3],
+        "Pale_Skin": [0, 1, 5],
+        "not Pale_Skin": [2, 3, 4],
         "dark": [0, 1],
         "medium": [2, 3],
         "bright": [4, 5],
@@ -31,6 +33,7 @@ def test_images_are_parted_by_sex_by_age_by_both_and_by_light():
         "Male",
         "Young",
         "Male and Young",
+        "Pale_Skin",
         "brightness",
     ]
 

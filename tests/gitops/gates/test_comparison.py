@@ -10,7 +10,7 @@ from tests.support.figures import COMPARISON
 
 def test_what_a_release_writes_is_read() -> None:
     found = parse(json.dumps(COMPARISON).encode(), "x")
-    assert found.model_dump(mode="json", exclude_none=True) == COMPARISON
+    assert found.model_dump(mode="json", exclude_unset=True) == COMPARISON
 
 
 MALE = COMPARISON["per_attribute"]["Male"]
@@ -20,9 +20,9 @@ RARE = "per_attribute.Male.rare: Value error, "
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"format": 1}, "format 1, where this version reads 2 and 3: it is of earlier code, so train "),
-        ({"format": 4}, "format 4, where this version reads 2 and 3: it is of later code, so update "),
-        ({"format": True}, "format: Input should be 2 or 3"),
+        ({"format": 1}, "format 1, where this version reads 2, 3 and 4: it is of earlier code, so train "),
+        ({"format": 5}, "format 5, where this version reads 2, 3 and 4: it is of later code, so update "),
+        ({"format": True}, "format: Input should be 2, 3 or 4"),
         ({"samples": 10**12}, "samples: Input should be less than or equal to "),
         (
             {"per_attribute": {"Male": MALE | {"rare": MALE["rare"] | {"others": 10**12}}}},

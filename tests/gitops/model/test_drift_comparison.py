@@ -42,7 +42,7 @@ def test_a_file_that_cannot_be_read_is_logged_and_left_out(
     assert read(lab, json.dumps(damaged).encode()) is None
     assert "per_attribute.Bald.accuracy: Input should be a valid number; it is left out" in caplog.text
     assert read(lab, json.dumps(FIGURES | {"format": 4}).encode()) is None
-    assert "format 4, where this version reads 1, 2 and 3: it is of later code" in caplog.text
+    assert "format 5, where this version reads 1, 2, 3 and 4: it is of later code" in caplog.text
 
 
 def test_figures_of_another_model_say_nothing_of_this_one(lab: Lab) -> None:
