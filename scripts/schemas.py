@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from dashboard.daily_stats import Batch
 from face_attributes import params
 from gitops.gates.comparison import Comparison
+from gitops.model.card import Card
 from gitops.model.decisions import Decisions
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.evaluation import Evaluation, Export
@@ -23,6 +24,7 @@ from gitops.release.calendar import CalendarFile
 from gitops.release.contract import Runtime
 from gitops.release.environments import EnvironmentFile
 from gitops.release.file import Release
+from gitops.release.licences import Licences
 from gitops.release.serving import Serving
 from gitops.release.verdicts import Verdict
 from visage_dags import records
@@ -31,6 +33,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "approval": ("the message of a tag approved/<environment>/<commit>/<who>", Approval),
     "batch": ("scores/date=<day>/<batch>.json", Batch),
     "calendar": ("environments/calendar.yaml", CalendarFile),
+    "card": ("metrics/card.json", Card),
     "comparison": ("the output of face_attributes compare", Comparison),
     "decision": ("a line of monitoring/decisions.jsonl", records.Line),
     "decisions": ("metrics/decisions.json", Decisions),
@@ -41,6 +44,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "export": ("metrics/export.json", Export),
     "groups": ("metrics/groups.json", Groups),
     "late_labels": ("monitoring/<run>/performance.json", records.Performance),
+    "licences": ("data/licences.yaml", Licences),
     "performance": ("metrics/performance.json", Performance),
     "release": ("environments/<name>/release.yaml", Release),
     "runtime": ("dags/runtime.yaml", Runtime),

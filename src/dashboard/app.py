@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from dashboard import checks, colours, page, running
+from dashboard import checks, colours, model_card, page, running
 from dashboard.access import may_read
 from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
@@ -49,6 +49,8 @@ def make() -> FastAPI:
     app.exception_handler(AnyHTTPException)(_refuse)
     app.get("/", response_class=HTMLResponse)(show)
     app.get("/reports/{run}/", response_class=HTMLResponse)(report)
+    app.get("/card/", response_class=HTMLResponse)(card)
+    app.get("/groups.jpg")(groups_picture)
     app.get("/runbooks/{name}/", response_class=HTMLResponse)(runbook)
     app.get("/static/colours.css")(theme)
     app.get("/static/{name}")(static)
@@ -74,6 +76,32 @@ def report(run: str) -> str:
     if columns is None:
         raise HTTPException(404, "There is no such report, or it was deleted.")
     return page.render("report.html", title=page.title(), run=run, columns=columns)
+
+
+def card() -> str:
+    """Return the model card of the running release."""
+    try:
+        where = EnvironmentPaths.here()
+        found = running.read(where)
+        release = model_card.read(running.repository(where), found.commit) if found.commit else None
+    except DashboardError as error:
+        raise HTTPException(503, str(error)) from error
+    if release is None or release.figures.card is None:
+        raise HTTPException(404, "The running release has no model card.")
+    return page.render("card.html", title=page.title(), commit=found.commit, card=release.figures.card)
+
+
+def groups_picture() -> Response:
+    """Return the picture of the groups that the running release serves worst."""
+    try:
+        where = EnvironmentPaths.here()
+        found = running.read(where)
+        content = model_card.picture(running.repository(where), found.commit) if found.commit else None
+    except DashboardError as error:
+        raise HTTPException(503, str(error)) from error
+    if content is None:
+        raise HTTPException(404, "The running release has no picture of groups.")
+    return Response(content, media_type="image/jpeg")
 
 
 def runbook(name: str) -> str:

@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 
 _WORST = 5
 _MOST_GAPS = 15
+_LARGEST_PICTURE = 2_000_000
+_JPEG = b"\xff\xd8\xff"
+PICTURE = "plots/served_worst.jpg"
+"""Drawn faces; photographs are in no file of git."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class ModelCard:
     """The worst slices with enough images, worst first."""
     served_worst: tuple[Gap, ...] = ()
     """The largest gaps between the true positive rate of a group and that of everybody else."""
+    has_picture: bool = False
+    """Whether there is a picture of these groups."""
     data: tuple[tuple[str, str], ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
 
@@ -58,6 +64,7 @@ def read(repository: Repository, commit: str) -> ModelCard:
         figures = release.metrics
         parameters = files.flat(release.contents[PARAMETERS] or b"")
         shards = repository.files(commit, "data/labelled")
+        pictures = repository.files(commit, PICTURE)
     except GitopsError as error:
         raise DashboardError(str(error)) from error
     evaluation = figures.evaluation
@@ -69,9 +76,26 @@ def read(repository: Repository, commit: str) -> ModelCard:
         attributes=_worst_first(evaluation.per_attribute if evaluation else {}),
         slices=_worst_first(large)[:_WORST],
         served_worst=figures.groups.served_worst[:_MOST_GAPS] if figures.groups else (),
+        has_picture=PICTURE in pictures,
         data=tuple(_data(release, parameters, shards)),
         parameters=tuple(parameters.items()),
     )
+
+
+def picture(repository: Repository, commit: str) -> bytes | None:
+    """Return the JPEG of the groups that a release serves worst, or None if it has none.
+
+    Raises:
+        DashboardError: The git repository cannot be read.
+
+    """
+    try:
+        content = repository.read(commit, PICTURE)
+    except GitopsError as error:
+        raise DashboardError(str(error)) from error
+    if content is None or len(content) > _LARGEST_PICTURE or not content.startswith(_JPEG):
+        return None
+    return content
 
 
 def _worst_first(rows: Mapping[str, Accuracy]) -> tuple[Row, ...]:

@@ -25,9 +25,9 @@ app = typer.Typer(
     name="python -m face_attributes",
     help=(
         "Train a model of forty face attributes (glasses, a smile, a hat ...) on aligned photographs.\n\n"
-        "The stages, in order: collect, prepare, tune, train, export, evaluate, reference. `dvc repro` runs "
-        "the stages whose inputs changed. You can also run a single stage in the root of the repository; it "
-        "reads params.yaml. "
+        "The stages, in order: collect, prepare, tune, train, export, evaluate, card, reference. `dvc repro` "
+        "runs the stages whose inputs changed. You can also run a single stage in the root of the "
+        "repository; it reads params.yaml. "
         "`score` applies a trained model to a folder of images. `append` adds photographs whose true "
         "attributes arrived later to the training data. `drift` and `performance` monitor a model.\n\n"
         "To try all stages in a minute or two: python -m face_attributes profile small, then dvc repro."
@@ -139,6 +139,18 @@ def evaluate(
         stage.evaluate(options, model or paths.MODEL, holdout or paths.HOLDOUT, out or paths.EVALUATION)
     else:
         stage.run(options, loaded.data.source)
+
+
+@app.command(rich_help_panel=_STAGES)
+def card() -> None:
+    """Write metrics/card.md and metrics/card.json: the model card, from the metrics of the other stages.
+
+    A field that no stage measured is "not evaluated"; no field is left out.
+    """
+    from face_attributes import params
+    from face_attributes.card.card import run
+
+    run(params.load())
 
 
 @app.command(rich_help_panel=_STAGES)

@@ -2,8 +2,8 @@
 
 GitopsError
 ├── FindingError            carries the finding
-│   ├── ReleaseError, CalendarError, SettingsError, KeyFileError, GateError (NoModelError), ModelError,
-│   │   ProvenanceError
+│   ├── ReleaseError, CalendarError, LicencesError, SettingsError, KeyFileError, GateError (NoModelError),
+│   │   ModelError, ProvenanceError
 ├── RuleError               carries every finding that forbids a change
 └── the rest                one for each part
 """
@@ -72,6 +72,14 @@ class ReleaseError(FindingError):
 
 class EnvironmentsError(ReleaseError):
     """The environments of a tree are not declared, or do not fit together."""
+
+
+class LicencesError(FindingError):
+    """`data/licences.yaml` cannot be used."""
+
+
+class StatementError(GitopsError):
+    """A statement about a model is not signed by a listed key, or is about something else."""
 
 
 class CalendarError(FindingError):

@@ -344,8 +344,10 @@ def fetch_model(*, release: str) -> str:
     from gitops.airflow import task_context
     from gitops.errors import NoModelError
     from gitops.model import download
+    from gitops.training import vouched
 
     try:
+        vouched.require(task_context.origin(), release, mirror=task_context.mirror())
         path = download.fetch_model(task_context.origin(), release, cache=task_context.home() / "models")
     except NoModelError as error:
         log.info("%s", error)

@@ -32,6 +32,7 @@ from gitops.paths import MAIN
 from gitops.release.load import load_state
 from gitops.release.settings import Settings
 from gitops.text import brand
+from gitops.training import vouched
 from serving import app as web
 from serving.clients import Clients, Token, TokenFile
 from serving.kept import Kept
@@ -196,6 +197,7 @@ def prepare(home: Path, *, answers: bool = True) -> Prepare:
     @contextmanager
     def prepared(commit: str) -> Iterator[Prepared]:
         origin = task_context.origin()
+        vouched.require(origin, commit, mirror=task_context.mirror())
         model = download.fetch_model(origin, commit, cache=home / "models")
         # The bundle has admitted the release that it serves, and `declared` the others
         with (

@@ -36,7 +36,7 @@ def paths(app: FastAPI, world: World) -> list[str]:
     for route in app.routes:
         values = {"run": run, "name": "style.css", "path": "nowhere/at/all"}
         found.append(re.sub(r"\{(\w+)(:\w+)?\}", r"{\1}", route.path).format(**values))
-    assert len(found) == 6, "a new route is to be tried too"
+    assert len(found) == 8, "a new route is to be tried too"
     names = ("theme.js", "icon.svg", "icon-dark.svg", "nothing.css")
     return [*found, *(f"/static/{name}" for name in names), "/docs", "/redoc", "/openapi.json"]
 
@@ -164,3 +164,29 @@ def test_a_runbook_is_there_when_it_is_needed(reader: TestClient, world: World) 
     assert "&lt;script&gt;1 &lt; 2&lt;/script&gt; roll back" in answer.text
     for name in ("nothing", "..%2F..%2FREADME", "Accuracy", "a.b"):
         assert reader.get(f"/runbooks/{name}/").status_code == 404, name
+
+
+def test_the_card_of_the_running_release(reader: TestClient, world: World) -> None:
+    world.serve()
+    answer = reader.get("/card/")
+    assert answer.status_code == 404
+    assert "The running release has no model card." in answer.text
+    commit = world.release("first")
+    world.serve()
+    text = reader.get("/card/").text
+    assert commit[:12] in text
+    assert '<th scope="row">licence</th><td class="wrap">MIT</td>' in text
+    assert '<th scope="row">terms</th><td class="wrap">not evaluated</td>' in text
+    assert 'href="card/"' in reader.get("/").text
+
+
+def test_the_picture_of_groups_is_a_jpeg_of_the_release_or_nothing(reader: TestClient, world: World) -> None:
+    world.release("first")
+    world.serve()
+    answer = reader.get("/groups.jpg")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    assert 'src="groups.jpg"' in reader.get("/").text
+    forged = world.lab.land({"plots/served_worst.jpg": b"<script>alert(1)</script>"})
+    world.lab.declare("staging", f"commit: {forged}\n")
+    world.serve()
+    assert reader.get("/groups.jpg").status_code == 404

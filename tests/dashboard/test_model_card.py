@@ -29,6 +29,7 @@ def test_a_models_card(world: World) -> None:
     assert dict(found.data)["source"] == "synthetic"
     assert dict(found.data)["training images"] == "6,418"
     assert dict(found.data)["labelled batches appended"] == "1"
+    assert [(gap.attribute, gap.group) for gap in found.served_worst] == [("Big_Nose", "not Male")]
     assert len(dict(found.data)["model file (MD5 in dvc.lock)"]) == 32
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from gitops.airflow.bundle import ReleaseBundle
 from tests.support.bundles import admit
-from tests.support.figures import ATTRIBUTES, SLICES, measured
+from tests.support.figures import ATTRIBUTES, SLICES, card_file, groups_file, measured
 from tests.support.lab import Lab
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,12 @@ TODAY = NOW.date()
 def trained(name: str, accuracy: float = 0.9) -> dict[str, bytes]:
     """What a training leaves in git, with the parameters of this repository."""
     files = measured(name, accuracy, seed=len(name))
-    return files | {"params.yaml": (ROOT / "params.yaml").read_bytes()}
+    return files | {
+        "params.yaml": (ROOT / "params.yaml").read_bytes(),
+        "metrics/groups.json": groups_file(0.2),
+        "metrics/card.json": card_file("MIT"),
+        "plots/served_worst.jpg": b"\xff\xd8\xff a picture",
+    }
 
 
 class World:

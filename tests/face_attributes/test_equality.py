@@ -13,7 +13,7 @@ import pytest
 from tests.support.interrupted import digests
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate", "reference")
+STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate", "card", "reference")
 LITTLE = {
     "profile": "small",
     "data.synthetic.count": 100,

@@ -37,6 +37,7 @@ _STAGES = {
     "train": "models/model.pt",
     "export": "models/model.onnx",
     "evaluate": "plots/worst.jpg",
+    "card": "plots/card.md",
     "reference": "data/reference.parquet",
 }
 # Each stage reads what the one before it made

@@ -50,6 +50,8 @@ def test_a_training_task_that_is_killed_is_tried_again(dev: Environment) -> None
         candidate, "metrics/evaluation.json"
     )
     assert (archived / "plots/worst.jpg").is_file()
+    # The task evaluate wrote the model card, too
+    assert b"\n  card:\n" in (dev.origin.read(candidate, "dvc.lock") or b"")
     assert [tag.commit for tag in dev.origin.tags("archive")] == [dev.origin.resolve(run_branch(run))]
     dev.assert_undamaged()
 

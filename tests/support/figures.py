@@ -170,3 +170,26 @@ COMPARISON: dict[str, Any] = {
     "cores": 2,
 }
 """What the command `compare` of a release writes."""
+
+
+def groups_file(tpr: float) -> bytes:
+    """What the stage evaluate writes about groups: one finds this share of the big noses, the others 0.7."""
+    gap = round(0.7 - tpr, 4)
+    row = {"attribute": "Big_Nose", "group": "not Male", "tpr": tpr, "others": 0.7, "gap": gap}
+    shares = {"rate": 0.01, "rate_low": 0.005, "rate_high": 0.02, "labels": 0.0}
+    content = {
+        "format": 1,
+        "samples": 2000,
+        "minimum": 30,
+        "groups": {"not Male": {"by": "Male", "count": 1000}},
+        "per_attribute": {},
+        "gaps": [row | {"low": round(gap - 0.1, 4), "high": round(gap + 0.1, 4)}],
+        "contradictions": shares,
+    }
+    return json.dumps(content).encode()
+
+
+def card_file(licence: str) -> bytes:
+    """What the stage card writes, in short."""
+    sections = {"Model": {"SHA-256": "a" * 64}, "Data": {"licence": licence, "terms": None}}
+    return json.dumps({"format": 1, "model_sha256": "a" * 64, "sections": sections}).encode()

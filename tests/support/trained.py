@@ -36,7 +36,7 @@ from visage_dags import labelled
 
 RUN = "manual__2026-01-07T00:00:00+00:00"
 BATCH = "dev-2026-01-06"
-STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate", "reference")
+STAGES = ("collect", "prepare", "tune", "train", "export", "evaluate", "card", "reference")
 BASE = "refs/visage/base"
 # As params.small.yaml, and still less.
 LITTLE = {

@@ -19,6 +19,7 @@ from face_attributes.common.paths import (
     MODEL,
     PERFORMANCE,
     ROC,
+    SERVED_WORST,
     SLICES,
     SUMMARY,
     WORST_ERRORS,
@@ -51,7 +52,9 @@ def run(params: EvaluateParams, source: str) -> None:
     """
     model, predictions, figures = evaluate(params, MODEL, HOLDOUT, EVALUATION)
     decisions.write(model, predictions, HOLDOUT, DECISIONS)
-    write_json(GROUPS, groups.measure(model, predictions))
+    found = groups.measure(model, predictions)
+    write_json(GROUPS, found)
+    plots.served_worst(predictions, found, HOLDOUT, SERVED_WORST, drawn=source == "synthetic")
     write_json(SUMMARY, _summary(figures))
     write_json(PERFORMANCE, _performance(model))
     write_json(EXPLANATIONS, _explanations(model, drawn=source == "synthetic"))

@@ -71,7 +71,7 @@ def measure(model: Model, predictions: Predictions) -> dict:
         name: {
             part.name: _row(*(column[part.images] for column in columns))
             for part in parts
-            # The labels of a group say what the answer is
+            # The label that makes the group is the answer
             if part.name == EVERYBODY or name not in part.by.split(" and ")
         }
         for name, *columns in zip(

@@ -2,22 +2,24 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from sklearn.metrics import roc_curve
 
+from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
 from face_attributes.common.files import write_text
 from face_attributes.data import images
 from face_attributes.data.shards import ShardReader
-from face_attributes.evaluation import contact_sheet
+from face_attributes.evaluation import contact_sheet, groups
 from face_attributes.evaluation.metrics import reliability
 from face_attributes.evaluation.predictions import Predictions
 from face_attributes.model.onnx_model import Model
 
 _POINTS = 40  # of a ROC curve: as many as a small panel can show
 _DIGITS = 4
+_GAPS, _FACES = 3, 4  # of the picture of groups: its rows, and the faces in each
 
 
 def accuracies(per_attribute: dict[str, dict], path: Path) -> None:
@@ -83,12 +85,7 @@ def worst_errors(model: Model, predictions: Predictions, holdout: Path, count: i
     chosen = [int(index) for index in np.argsort(-worst, kind="stable")[:count] if worst[index] > 0]
     if not chosen:
         chosen = [0]
-    jpegs: dict[int, bytes] = {}
-    position = 0
-    for rows in ShardReader([holdout]).batches():
-        wanted = [index for index in chosen if position <= index < position + len(rows)]
-        jpegs |= {index: rows.jpegs[index - position] for index in wanted}
-        position += len(rows)
+    jpegs = _jpegs(holdout, set(chosen))
     labels = []
     for index in chosen:
         if not worst[index]:
@@ -100,6 +97,49 @@ def worst_errors(model: Model, predictions: Predictions, holdout: Path, count: i
         labels.append([model.attributes[attribute], f"answers {probability:.0%}, is {truth}"])
     names = [predictions.ids[index] for index in chosen]
     contact_sheet.sheet([images.decode(jpegs[index]) for index in chosen], names, labels, path)
+
+
+def served_worst(predictions: Predictions, found: dict, holdout: Path, path: Path, *, drawn: bool) -> None:
+    """Draw faces of the groups that the model serves worst: images whose attribute it did not find.
+
+    Git keeps this picture, and may be public, so a photograph is never in it.
+
+    Args:
+        predictions: The predictions.
+        found: The content of `metrics/groups.json`.
+        holdout: The hold-out set.
+        path: The file to write.
+        drawn: Whether the images are drawn faces.
+
+    """
+    parts = {part.name: part.images for part in groups.split(predictions)}
+    attributes = list(found["per_attribute"])
+    chosen: dict[int, list[str]] = {}
+    for gap in [gap for gap in found["gaps"] if gap["low"] > 0][:_GAPS]:
+        column = attributes.index(gap["attribute"])
+        missed = predictions.truth[:, column] & ~predictions.decisions[:, column] & parts[gap["group"]]
+        surest = sorted(np.flatnonzero(missed), key=lambda row: predictions.probabilities[row, column])
+        words = [gap["attribute"], gap["group"], f"{gap['tpr']:.0%} found, {gap['others']:.0%} else"]
+        for index in surest[:_FACES]:
+            chosen.setdefault(int(index), words)
+    if not drawn or not chosen:
+        text = "no gap" if drawn else "no photograph"
+        contact_sheet.sheet([np.full((HEIGHT, WIDTH, 3), 200, np.uint8)], [text], [["is shown"]], path)
+        return
+    jpegs = _jpegs(holdout, chosen)
+    names = [predictions.ids[index] for index in chosen]
+    faces = [images.decode(jpegs[index]) for index in chosen]
+    contact_sheet.sheet(faces, names, list(chosen.values()), path, columns=_FACES)
+
+
+def _jpegs(holdout: Path, chosen: Container[int]) -> dict[int, bytes]:
+    """Return the files of some images of a hold-out set, by their positions."""
+    found: dict[int, bytes] = {}
+    position = 0
+    for rows in ShardReader([holdout]).batches():
+        found |= {position + row: jpeg for row, jpeg in enumerate(rows.jpegs) if position + row in chosen}
+        position += len(rows)
+    return found
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

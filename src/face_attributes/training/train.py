@@ -2,10 +2,13 @@
 
 import copy
 import logging
+import sys
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 import torch
+from joblib import cpu_count
 
 from face_attributes.common import checkpoints
 from face_attributes.common.files import digest_of, write_json, write_text
@@ -17,6 +20,8 @@ from face_attributes.training import hyperparameters, loop, thresholds
 from face_attributes.training.device import Runtime, choose
 
 log = logging.getLogger(__name__)
+
+_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def train(
@@ -85,6 +90,9 @@ def train(
             "device": runtime.device.type,
             "precision": runtime.precision,
             "bfloat16_gain": runtime.gain,
+            "seconds": round(fitted.seconds, 1),
+            "cores": cpu_count(),
+            "memory_gb": round(getrusage(RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES / 1e9, 2),
             "images_per_second": float(f"{fitted.images / max(fitted.seconds, 1e-9):.2g}"),
         },
     )

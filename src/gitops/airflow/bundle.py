@@ -26,22 +26,24 @@ from git import Repo
 from gitops.airflow import admission
 from gitops.airflow.admission import Admission, Examine
 from gitops.dvc import provenance
-from gitops.errors import CheckoutError, GitError, GitopsError, ReleaseError, SettingsError
+from gitops.errors import CheckoutError, GitError, GitopsError, LicencesError, ReleaseError, SettingsError
 from gitops.git import config as git_config
 from gitops.git import trial_checkout
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
 from gitops.paths import MAIN
-from gitops.release import environments, settings, signatures
+from gitops.release import environments, licences, settings, signatures, vouchers
 from gitops.release import file as release_file
 from gitops.release import serving as serving_file
 from gitops.release.file import Declaration
+from gitops.release.licences import Use
 from gitops.release.load import load_state
 from gitops.release.main_line import Known
 from gitops.release.serving import Serving
 from gitops.release.signatures import Trust
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, earlier
+from gitops.release.verdicts import Verdicts
 from gitops.training import verification
 
 log = structlog.get_logger(__name__)
@@ -52,6 +54,9 @@ _FETCH_TIMEOUT = 60
 _AGAIN = 60
 """Seconds after which a release is examined again that the environment could not examine."""
 _SIGNED = "REQUIRE_SIGNED_RELEASES"
+_USE = "USE"
+_EARLIER = "earlier"
+"""The name under which the verdicts of earlier environments are kept."""
 
 # Fixed, so that the empty release has the same id everywhere.
 _NOBODY = {
@@ -202,6 +207,9 @@ class ReleaseBundle(GitDagBundle):
             f"+refs/tags/{kind}/{self.environment}/*:refs/tags/{kind}/{self.environment}/*"
             for kind in ("verified", "rejected")
         ]
+        if bare.has(MAIN) and self._asks(bare, Trust.load(bare, MAIN, ()), vouchers.SETTING, "true"):
+            tags = f"{bare.namespace(_EARLIER)}/tags"
+            verdicts += [f"+refs/tags/{kind}/*:{tags}/{kind}/*" for kind in ("verified", "rejected")]
         self._accepted = None
         with self.hook.configure_hook_env() if self.hook else nullcontext():
             bare.fetch_refs(
@@ -262,13 +270,15 @@ class ReleaseBundle(GitDagBundle):
                 refused = str(objection) if objection else None
                 if refused is None and strict:
                     refused = self._unsigned_declaration(trust, declaration)
+                if refused is None and declared is not None:
+                    refused = self._model_fault(bare, state, trust, declared)
         except ReleaseError as error:
             refused = refused or str(error)
         if refused is None:
             yield self._serving(state, declared, declared, str(fault) if fault else None)
         for commit in dict.fromkeys(self._others(state, declared)):
             if state.served(self.environment, commit) is None and not (
-                strict and self._unsigned(state, trust, commit)
+                self._not_admitted(bare, state, trust, commit, strict=strict)
             ):
                 yield self._serving(state, commit, declared, refused)
         yield self._serving(state, None, declared, refused)
@@ -307,7 +317,11 @@ class ReleaseBundle(GitDagBundle):
         The environment of this process and its trust root decide it, so that a push to main cannot take it
         back. A main that did not grow out of the trust root declares nothing.
         """
-        if trust.lists.problem or os.environ.get(_SIGNED) == "true":
+        return trust.lists.problem is not None or self._asks(bare, trust, _SIGNED, "true")
+
+    def _asks(self, bare: Repository, trust: Trust, key: str, value: str) -> bool:
+        """Whether a setting has a value in this process, on main, or in the trust root."""
+        if os.environ.get(key) == value:
             return True
         path, commits = settings.path_of(self.environment), [trust.tip, *filter(None, [trust.root])]
         for content in bare.read_all([(commit, path) for commit in commits]):
@@ -315,7 +329,7 @@ class ReleaseBundle(GitDagBundle):
                 lines = settings.parse_lines(content or b"", path)
             except SettingsError:
                 continue
-            if lines.get(_SIGNED, (0, ""))[1] == "true":
+            if lines.get(key, (0, ""))[1] == value:
                 return True
         return False
 
@@ -329,11 +343,40 @@ class ReleaseBundle(GitDagBundle):
             return f"{path}: {self.environment} follows main, but asks for signed releases; write `after`"
         return signatures.objection(trust, declaration)
 
-    def _unsigned(self, state: ReleaseState, trust: Trust, commit: str) -> bool:
-        """Whether main never declared a commit here in a way that counts where releases must be signed."""
+    def _not_admitted(
+        self, bare: Repository, state: ReleaseState, trust: Trust, commit: str, *, strict: bool
+    ) -> bool:
+        """Whether a commit that is not declared now may not be served in place of the declared one."""
         last = self.serving
         if last and last.commit == commit:
             return False  # It was taken when it was declared, and goes on running.
+        if self._model_fault(bare, state, trust, commit):
+            return True
+        return strict and self._unsigned(state, trust, commit)
+
+    def _model_fault(self, bare: Repository, state: ReleaseState, trust: Trust, commit: str) -> str | None:
+        """Return why the model of a release may not be loaded here, or None if it may or there is none."""
+        release = state.snapshot(commit)
+        if release is None or release.model is None:
+            return None
+        path = settings.path_of(self.environment)
+        use: Use = "commercial" if self._asks(bare, trust, _USE, "commercial") else "research"
+        try:
+            appended = licences.batches(bare.files(commit, licences.BATCHES))
+            forbidden = state.main.licences.forbidden(release.source, appended, use)
+        except LicencesError as error:
+            # Without licences no data is known to allow more than research.
+            forbidden = [str(error)] if use == "commercial" else []
+        if forbidden:
+            return f"{path}: USE={use}, and {commit[:12]} has a model of other data: {forbidden[0]}"
+        if not self._asks(bare, trust, vouchers.SETTING, "true"):
+            return None
+        known = Verdicts.load(bare, trust.lists, remote=_EARLIER, environments=state.environments)
+        fault = vouchers.fault(self.environment, release.model, state.environments, known)
+        return str(fault) if fault else None
+
+    def _unsigned(self, state: ReleaseState, trust: Trust, commit: str) -> bool:
+        """Whether main never declared a commit here in a way that counts where releases must be signed."""
         return all(
             self._unsigned_declaration(trust, declaration)
             for declaration in state.history(self.environment)

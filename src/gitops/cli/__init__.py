@@ -11,13 +11,14 @@ from gitops.cli import forge as forge_cli
 from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
 from gitops.cli import keys as keys_cli
+from gitops.cli import statement as statement_cli
 from gitops.cli import storage as storage_cli
 from gitops.cli.options import ERR, OUT, show_logs
 from gitops.errors import GitopsError, NothingToDoError, RuleError
 from gitops.isolation import hide
 
 _PANELS = {
-    "Inspect": (inspect_commands.status, inspect_commands.diff),
+    "Inspect": (inspect_commands.status, inspect_commands.diff, statement_cli.provenance),
     "Train": (train.train,),
     "Move a release": (
         releases.promote,

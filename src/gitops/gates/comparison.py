@@ -111,7 +111,7 @@ class Cell(_Strict):
 
 
 class Group(_Strict):
-    """The answers of two models in one group; `by` is what parts the images."""
+    """The answers of two models in one group; `by` is the criterion of the group."""
 
     by: str
     per_attribute: dict[str, Cell]

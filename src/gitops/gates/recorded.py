@@ -93,7 +93,7 @@ def _groups(incumbent: Decisions, packed: Mapping[str, tuple[int, int, int]]) ->
             per_attribute={
                 attribute: _cell(images & truth, images & ~truth, decided, before)
                 for attribute, (truth, decided, before) in packed.items()
-                # The labels of a group say what the answer is
+                # The label that makes the group is the answer
                 if name == EVERYBODY or attribute not in by.split(" and ")
             },
         )

@@ -39,7 +39,7 @@ class Gap(Record):
 
 
 class GroupOfImages(Record):
-    """The images of one group, and what parts them."""
+    """The images of one group, and its criterion."""
 
     by: str
     count: Count

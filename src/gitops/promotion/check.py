@@ -9,6 +9,7 @@ from gitops.errors import (
     CalendarError,
     EnvironmentsError,
     GateError,
+    LicencesError,
     ProvenanceError,
     ReleaseError,
     SettingsError,
@@ -24,6 +25,7 @@ from gitops.release import (
     contract,
     environments,
     keys,
+    licences,
     main_line,
     owners,
     settings,
@@ -53,6 +55,8 @@ def judge(state: ReleaseState, change: Change, evidence: Evidence) -> Judgement:
     findings += _ports(after, head)
     findings += _calendar(after, head)
     findings += _policies(after, head)
+    if licences.PATH in changed:
+        findings += _licences(head)
     findings += pipeline(evidence, state.tip, head.commit, changed)
     if contract.PATH in changed and (fault := contract_fault(head)):
         findings.append(fault)
@@ -203,6 +207,14 @@ def _policies(after: Environments, head: Snapshot) -> list[Finding]:
             problem = f"promotion: in-windows, but {calendar.PATH} has no allow window for {name}"
             findings.append(Finding(file, problem, "add one, or write after-soak"))
     return findings
+
+
+def _licences(head: Snapshot) -> list[Finding]:
+    try:
+        _ = head.licences
+    except LicencesError as error:
+        return [error.finding]
+    return []
 
 
 def _ask_early(state: ReleaseState, head: Snapshot, changed: Collection[str], evidence: Evidence) -> None:
@@ -363,6 +375,9 @@ def _settings(after: Environments, environment: str, head: Snapshot) -> list[Fin
         declared = head.settings(environment)
     except SettingsError as error:
         return [error.finding]
+    if declared.require_signed_models and after.follows(environment):
+        problem = f"REQUIRE_SIGNED_MODELS: no environment verifies a model before {environment}"
+        return [Finding(settings.path_of(environment), problem, "write false")]
     if declared.require_signed_releases and after.follows(environment):
         problem = f"REQUIRE_SIGNED_RELEASES: {environment} follows main, signed or not"
         return [Finding(settings.path_of(environment), problem, "write false")]
@@ -379,7 +394,7 @@ def _model(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Judgement
         findings += _edited(head)
         compare = None if presence.finding else evidence.compare
         rows = judge_model(state, root, head, state.main, evidence, compare)
-    except (GateError, SettingsError) as error:
+    except (GateError, SettingsError, LicencesError) as error:
         findings.append(error.finding)
     findings += [
         Finding(

@@ -14,7 +14,7 @@ from gitops.gates.comparison import Compare
 from gitops.git.repository import Repository
 from gitops.model import decisions
 from gitops.model.decisions import Decisions
-from gitops.release import approvals
+from gitops.release import approvals, licences
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Evidence:
         decisions: Returns the decisions that a commit records, or None.
         authors: Returns the addresses of the people who had a part in a change: from a commit, or None, to
             another, by a list of signers.
+        batches: Returns the labelled batches that a commit has.
         storage: The DVC remote; None where nobody asks whether a model exists there.
         compare: The comparison of two models; None where only recorded accuracies are compared.
 
@@ -36,6 +37,7 @@ class Evidence:
     parameter_faults: Callable[[str, str], tuple[Finding, ...]]
     decisions: Callable[[str], Decisions | None]
     authors: Callable[[str | None, str, bytes | None], frozenset[str]]
+    batches: Callable[[str], tuple[str, ...]]
     storage: Storage | None = None
     compare: Compare | None = None
 
@@ -49,6 +51,7 @@ class Evidence:
             partial(provenance.parameter_faults, repository),
             partial(decisions.of_commit, repository),
             partial(approvals.authors, repository),
+            partial(_batches, repository),
             storage,
             compare,
         )
@@ -56,3 +59,7 @@ class Evidence:
     def presence(self, lock: Lock) -> Presence:
         """Return whether the model that a commit records can be fetched."""
         return self.storage.presence(lock) if self.storage else Presence()
+
+
+def _batches(repository: Repository, commit: str) -> tuple[str, ...]:
+    return licences.batches(repository.files(commit, licences.BATCHES))

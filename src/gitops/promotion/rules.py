@@ -6,9 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from gitops.dvc.provenance import train_command
-from gitops.errors import CalendarError, GateError, ProvenanceError, RuleError, SettingsError
+from gitops.errors import (
+    CalendarError,
+    GateError,
+    LicencesError,
+    ProvenanceError,
+    RuleError,
+    SettingsError,
+)
 from gitops.findings import Finding
-from gitops.gates import gates
+from gitops.gates import gates, licence
 from gitops.gates.comparison import Compare
 from gitops.gates.gates import GateResult
 from gitops.promotion.approved import approved
@@ -68,6 +75,7 @@ def judge_model(
     Raises:
         GateError: where the commit lacks the figures.
         SettingsError: where the settings are missing or not valid.
+        LicencesError: where the licences on main are not valid.
 
     """
     settings, verified = state.settings(environment), state.verdicts.verifications(environment)
@@ -78,7 +86,9 @@ def judge_model(
     named = gates.named(
         state.snapshot(settings.anchor_release) if settings.anchor_release else None, settings
     )
-    return tuple(gates.judge(model, incumbent, settings, compare, best, named, evidence.decisions))
+    rows = gates.judge(model, incumbent, settings, compare, best, named, evidence.decisions)
+    batches = evidence.batches(model.commit)
+    return (*rows, licence.judge(state.main.licences, model.source, batches, settings.use))
 
 
 def judge_release(
@@ -125,7 +135,11 @@ def judge_release(
     fault = state.may_run(environment, after.commit)
     judgement = Judgement.from_findings(fault) if fault else Judgement()
     if after.hold is not None:
-        return judgement + Judgement(tuple(_rollback(state, environment, before, after.commit)))
+        findings = (
+            *_rollback(state, environment, before, after.commit),
+            *_licences(state, environment, release, evidence),
+        )
+        return judgement + Judgement(findings)
     if after.commit not in state.trunk:
         # Commits that a merged branch brought are on main too, but main never pointed to them.
         remedy = "name a commit that main pointed to"
@@ -178,7 +192,7 @@ def _promotion(
         # A model that is known to be gone cannot be compared: the accuracies that commits record are.
         compare = None if presence.finding else evidence.compare
         rows = judge_model(state, environment, release, incumbent, evidence, compare)
-    except (GateError, SettingsError) as error:
+    except (GateError, SettingsError, LicencesError) as error:
         findings.append(Finding(file, str(error), "release a commit that has passed its gates"))
     findings += [
         Finding(file, f"{short} fails a gate: {row}", row.remedy or "release a better model")
@@ -275,6 +289,21 @@ def _rollback(state: ReleaseState, environment: str, before: Release, commit: st
         yield Finding(
             file, f"{environment} never ran {short}", f"roll back to one of: {choices(state, environment)}"
         )
+
+
+def _licences(
+    state: ReleaseState, environment: str, release: Snapshot, evidence: Evidence
+) -> Iterator[Finding]:
+    """Refuse to go back to a model whose data do not allow the use of the environment."""
+    if release.model is None:
+        return
+    try:
+        use, licences = state.settings(environment).use, state.main.licences
+    except (SettingsError, LicencesError):
+        return  # nobody must wait for a repair of them to go back; the bundle decides
+    if forbidden := licences.forbidden(release.source, evidence.batches(release.commit), use):
+        problem = f"USE={use}, and {release.commit[:12]} has the model of other data: {forbidden[0]}"
+        yield Finding(release_file.path_of(environment), problem, "go back to another release")
 
 
 def choices(state: ReleaseState, environment: str) -> str:

@@ -22,6 +22,7 @@ from pydantic import (
 
 from gitops.errors import ParseError, SettingsError
 from gitops.release import airflow_options, environments
+from gitops.release.licences import Use
 from gitops.text import parse as parser
 
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -120,6 +121,8 @@ class Settings(BaseModel):
     max_model_bytes: int = Field(20_000_000, ge=1, le=10**12)
     min_soak_hours: float = Field(0, ge=0, le=8760)
     require_signed_releases: bool = False
+    require_signed_models: bool = False
+    use: Use = "research"
     serving_port: int = Field(8180, ge=1, le=65535)
     serving_budget_ms: float = Field(100, gt=0, le=60_000)
     serving_queue: int = Field(256, ge=1, le=100_000)
@@ -248,7 +251,7 @@ class Settings(BaseModel):
             raise ValueError('write {"TASK":{"cpu":4,"memory":"6Gi","disk":"40Gi","hours":6}}')
         return cast("Mapping[str, object]", table)
 
-    @field_validator("require_signed_releases", "require_power", mode="before")
+    @field_validator("require_signed_releases", "require_signed_models", "require_power", mode="before")
     @classmethod
     def _lower_case_boolean(cls, value: str) -> bool:
         if value not in ("true", "false"):
@@ -263,6 +266,7 @@ NAMES = tuple(field.upper() for field in Settings.model_fields)
 _OPTIONAL = (
     *("TASK_SIZES", "SCORING_PART_IMAGES"),
     *("MAX_BALANCED_LOSS", "MAX_GAP_RISE", "MAX_TPR_GAP", "MAX_CONTRADICTIONS"),
+    *("USE", "REQUIRE_SIGNED_MODELS"),
 )
 
 

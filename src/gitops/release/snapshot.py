@@ -17,11 +17,12 @@ from gitops.model import evaluation, metrics
 from gitops.model.evaluation import Evaluation, Export
 from gitops.model.metrics import Metrics
 from gitops.paths import CODEOWNERS, DEPENDENCIES, EVALUATION, EXPORT, HOLDOUT, LOCK, PARAMETERS
-from gitops.release import calendar, contract, environments, settings
+from gitops.release import calendar, contract, environments, licences, settings
 from gitops.release import file as release_file
 from gitops.release.calendar import Calendar
 from gitops.release.environments import EARLIER, Environments
 from gitops.release.file import RELEASE_PATHS, Release
+from gitops.release.licences import Licences
 from gitops.release.settings import Settings
 from gitops.release.signatures import SIGNERS
 from gitops.text import parse
@@ -73,7 +74,9 @@ class Snapshot:
         listed = Counter(repository.files(commit, environments.FOLDER, folders=True))
         paths = [path for path in listed if path.count("/") == 2 and path.endswith(_OF_AN_ENVIRONMENT)]
         paths = [path for path in paths if path.isprintable()]  # Others are no environments
-        read = cls.load_all(repository, [commit], (*FILES, calendar.PATH, *paths[:_MOST_FILES]))[commit]
+        read = cls.load_all(
+            repository, [commit], (*FILES, calendar.PATH, licences.PATH, *paths[:_MOST_FILES])
+        )[commit]
         return cls(commit, read.contents, read.identity, read.has_dags, listed)
 
     @classmethod
@@ -149,6 +152,11 @@ class Snapshot:
     def calendar(self) -> Calendar:
         """The times at which releases may be promoted."""
         return Calendar.read(self.contents.get(calendar.PATH))
+
+    @cached_property
+    def licences(self) -> Licences:
+        """The licences of the data that models learn from."""
+        return Licences.read(self.contents.get(licences.PATH))
 
     @cached_property
     def contract(self) -> int:

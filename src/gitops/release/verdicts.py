@@ -67,6 +67,8 @@ class Verdict(BaseModel):
     reason: str = ""
     checks: Checks = ()
     """The checks of the environment. Earlier versions wrote none."""
+    model_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    """The digest of the file that was measured; verdicts of earlier runtimes have none."""
 
     @field_validator("release")
     @classmethod
@@ -102,8 +104,8 @@ class Verdict(BaseModel):
         reason = f": {self.reason}" if self.reason else ""
         summary = f"{self.verdict} in {self.environment}: mean accuracy {measured}, {claimed}{reason}"
         figures = self.model_dump(mode="json")
-        # Earlier versions know no such key, and read a verdict without it.
-        left_out = {"checks"} if not self.checks else set[str]()
+        # Earlier versions know no such keys, and read a verdict without them.
+        left_out = {name for name in ("checks", "model_sha256") if not figures[name]}
         content = {key: value for key, value in figures.items() if key not in left_out}
         return f"{summary}\n\n{json.dumps(content, indent=1)}"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from gitops.diff.diff import Difference
 from gitops.diff.load import load_difference
-from gitops.errors import GateError, ReleaseError, SettingsError
+from gitops.errors import GateError, LicencesError, ReleaseError, SettingsError
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.git.merge_result import merge_result
@@ -161,7 +161,7 @@ def _incumbents(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iter
             commit = state.declared(environment).commit
             there = state.snapshot(commit) if commit else None
             rows = judge_model(state, environment, head, there, evidence, evidence.compare)
-        except (ReleaseError, GateError, SettingsError) as error:
+        except (ReleaseError, GateError, SettingsError, LicencesError) as error:
             yield Incumbent(environment, wave, commit, trouble=str(error))
             continue
         yield Incumbent(environment, wave, commit, there.metrics if there else Metrics(), rows)

@@ -10,7 +10,7 @@ from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.metrics import Interval, Metrics
-from gitops.report import fairness, mermaid
+from gitops.report import card, fairness, mermaid
 from gitops.report.collect import Incumbent, Move, ReportInputs
 from gitops.text import markdown
 from gitops.text.markdown import Fold, code, plain
@@ -197,6 +197,7 @@ def _folds(inputs: ReportInputs) -> Iterator[Fold]:
         yield Fold("How environments run", section.markdown(most=_MOST_ROWS) if section.changes else "")
     if news:
         yield Fold("Whom it serves worst", fairness.markdown(before.groups, after.groups))
+        yield Fold("Model card", card.difference(before.card, after.card))
         yield Fold("Accuracy per slice", _accuracies(before.slices, after.slices))
         yield Fold("Learning curve", _curve(after))
         yield Fold("Picture of the accuracies", _picture(before, after))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gitops.dvc import lockfile
 from gitops.errors import CandidateError, GitError, NetworkError, ParseError
-from gitops.gates import gates
+from gitops.gates import gates, licence
 from gitops.gates.comparer import Comparer
 from gitops.gates.gates import GateResult
 from gitops.git.repository import Repository
@@ -15,6 +15,7 @@ from gitops.git.workspace import Origin, fetch, resolve, update_mirror, workspac
 from gitops.model import decisions, drift_comparison
 from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, LOCK, PERFORMANCE
+from gitops.release import licences
 from gitops.release.snapshot import Snapshot
 from gitops.release.verdicts import Verdicts
 from gitops.text import instructions, parse
@@ -123,7 +124,8 @@ def judge(
         main = resolve(origin, "main", home)
         for commit in (incumbent, main):
             fetch(repository, origin, commit)
-        declared = Snapshot.load(repository, main).settings(environment)
+        tip = Snapshot.load(repository, main)
+        declared = tip.settings(environment)
         with origin.session():
             tags = f"verified/{environment}/*", f"rejected/{environment}/*"
             target = repository.namespace("origin")
@@ -147,7 +149,9 @@ def judge(
         # By the code of the release that runs here: it is the only code that may.
         compare = Comparer(repository, origin, cache, lambda: incumbent)
         known = partial(decisions.of_commit, repository)
-        return gates.judge(model, releases[incumbent], declared, compare, best, named, known)
+        rows = gates.judge(model, releases[incumbent], declared, compare, best, named, known)
+        appended = licences.batches(repository.files(result, licences.BATCHES))
+        return [*rows, licence.judge(tip.licences, model.source, appended, declared.use)]
 
 
 def _equal(repository: Repository, base: str, result: str, parent: str) -> bool:

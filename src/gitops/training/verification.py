@@ -126,5 +126,6 @@ def _verdict(
             "at": datetime.now(UTC),
             "reason": reason,
             "checks": tuple(checks),
+            "model_sha256": measured.model_sha256 if measured else None,
         }
     )

@@ -1,6 +1,8 @@
 import hashlib
 import json
 
+import cv2
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -95,6 +97,7 @@ def test_time_and_size_are_apart_from_the_figures(ran, made):
 def test_every_plot_is_written(ran):
     for name in ("attributes", "slices", "roc", "calibration"):
         assert len((ran / f"plots/{name}.csv").read_text().splitlines()) > 3
+    assert (ran / "plots/served_worst.jpg").read_bytes().startswith(b"\xff\xd8")
     assert (ran / "plots/worst_errors.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
@@ -105,4 +108,6 @@ def test_the_share_of_the_maps_inside_of_the_true_regions_is_a_metric(ran, made,
     assert all(0 < row["region"] < 1 for row in figures["per_attribute"].values())
     monkeypatch.chdir(made.home)
     evaluate.run(tiny.evaluate, "celeba")
+    # One grey picture in the place of all photographs
+    assert len(np.unique(cv2.imread(str(ran / "plots/served_worst.jpg"))[:200, 10:170])) < 10
     assert json.loads((ran / "metrics/explanations.json").read_text())["faces"] == 0

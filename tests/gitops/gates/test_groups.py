@@ -87,19 +87,19 @@ def halved(decided: np.ndarray, attribute: str, who: np.ndarray) -> np.ndarray:
     changed, column = decided.copy(), NAMES.index(attribute)
     hits = np.flatnonzero(who & TRUTH[:, column] & decided[:, column])[::2]
     alarms = np.flatnonzero(who & ~TRUTH[:, column] & decided[:, column])
-    count = min(len(hits), len(alarms))
-    assert count > 20
-    changed[hits[:count], column] = False
-    changed[alarms[:count], column] = False
+    assert 20 < len(hits) <= len(alarms)
+    changed[hits, column] = False
+    changed[alarms[: len(hits)], column] = False
     return changed
 
 
 @pytest.mark.parametrize("attribute", ["Big_Nose", "Smiling"])
 def test_the_halved_recall_of_one_group_is_refused_though_the_accuracy_stays(attribute: str) -> None:
-    old = answers(1, missed=0.35, false=0.15)
+    old = answers(1, missed=0.35, false=0.42)
     new = halved(old, attribute, ~MALE)
     assert (new == TRUTH).mean() == (old == TRUTH).mean()
-    assert failed(new, old) == [groups.WORSE]
+    # So poor a model contradicts itself; that is another gate
+    assert failed(new, old, max_contradictions=1) == [groups.WORSE]
     row = rows(new, old)[groups.WORSE]
     assert re.match(rf"{attribute} of not Male: yes found -0\.\d+, others \+0\.0000 \(-0\.\d+, p ", row.value)
 
@@ -130,7 +130,7 @@ def test_a_planted_gap_is_refused_and_the_limit_counts() -> None:
 
 def test_a_rare_attribute_is_held_against_its_balanced_accuracy() -> None:
     column = NAMES.index("Wearing_Necklace")
-    old = answers(1, missed=0.3)
+    old = answers(1, missed=0.3, false=0.2)
     new = halved(old, "Wearing_Necklace", np.ones(IMAGES, bool))
     assert (new[:, column] == TRUTH[:, column]).mean() == (old[:, column] == TRUTH[:, column]).mean()
     assert groups.RARE_WORSE in failed(new, old)
@@ -152,7 +152,7 @@ def test_contradictory_answers_are_refused() -> None:
     new[:, NAMES.index("Bangs")] |= new[:, NAMES.index("Bald")]
     row = rows(new, new)[groups.CONTRADICTIONS]
     assert not row.ok
-    assert re.match(r"1\d\.\d\d% of 4,000 images", row.value)
+    assert re.match(r"9\.\d\d% of 4,000 images", row.value)
     assert rows(new, new, max_contradictions=0.2)[groups.CONTRADICTIONS].ok
     assert rows(answers(1), answers(1))[groups.CONTRADICTIONS].ok
 

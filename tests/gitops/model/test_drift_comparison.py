@@ -41,7 +41,7 @@ def test_a_file_that_cannot_be_read_is_logged_and_left_out(
     damaged = FIGURES | {"per_attribute": {"Bald": {"accuracy": None}}}
     assert read(lab, json.dumps(damaged).encode()) is None
     assert "per_attribute.Bald.accuracy: Input should be a valid number; it is left out" in caplog.text
-    assert read(lab, json.dumps(FIGURES | {"format": 4}).encode()) is None
+    assert read(lab, json.dumps(FIGURES | {"format": 5}).encode()) is None
     assert "format 5, where this version reads 1, 2, 3 and 4: it is of later code" in caplog.text
 
 

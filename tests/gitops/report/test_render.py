@@ -13,14 +13,19 @@ from gitops.cli import app
 from gitops.diff.diff import Change, Difference, Section
 from gitops.findings import Finding
 from gitops.gates import gates
+from gitops.model.card import Card
 from gitops.model.drift_comparison import PATH, AttributeChange, DriftComparison
+from gitops.model.groups import Contradictions, Gap, Groups
 from gitops.model.metrics import Interval, Metrics, Training
+from gitops.paths import CARD as CARD_FILE
+from gitops.paths import GROUPS as GROUPS_FILE
 from gitops.promotion.jobs import Job
 from gitops.promotion.proposals import push, rollback
-from gitops.report.collect import Incumbent, Move, ReportInputs
+from gitops.release.load import load_state
+from gitops.report.collect import Incumbent, Move, ReportInputs, gather
 from gitops.report.render import LONGEST, render
 from gitops.training.trial import Trial
-from tests.support.figures import model_files
+from tests.support.figures import card_file, groups_file, model_files
 from tests.support.lab import Lab
 
 OURS = {"<details>", "</details>", "<summary>", "</summary>", "<code>", "</code>"}
@@ -47,6 +52,7 @@ NASTY = st.one_of(
     ),
     st.text(alphabet="`|<>&\\\n_*[]()!#@-", max_size=60),
 )
+RATES, SHARES = ("tpr", "others", "gap", "low", "high"), ("rate", "rate_low", "rate_high", "labels")
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 INTERVALS = st.builds(Interval, NUMBERS, st.none() | NUMBERS, st.none() | NUMBERS)
 
@@ -55,8 +61,18 @@ def some(keys: st.SearchStrategy, values: st.SearchStrategy) -> st.SearchStrateg
     return st.dictionaries(keys, values, max_size=6)
 
 
+GAPS = st.builds(Gap.model_construct, attribute=NASTY, group=NASTY, **dict.fromkeys(RATES, NUMBERS))
+GROUPS = st.builds(
+    Groups.model_construct,
+    minimum=st.just(30),
+    gaps=st.lists(GAPS, max_size=4).map(tuple),
+    contradictions=st.none() | st.builds(Contradictions.model_construct, **dict.fromkeys(SHARES, NUMBERS)),
+)
+CARDS = st.builds(Card.model_construct, sections=some(NASTY, some(NASTY, st.none() | NASTY)))
 FIGURES = st.builds(
     Metrics,
+    groups=st.none() | GROUPS,
+    card=st.none() | CARDS,
     sha256=st.none() | NASTY,
     means=some(st.sampled_from(["mean_accuracy", "mean_f1", "majority_accuracy"]), INTERVALS),
     attributes=some(NASTY, INTERVALS),
@@ -370,3 +386,16 @@ def test_bad_arguments_are_one_line(run, arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.exit_code == 1
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_report_shows_whom_a_model_serves_worst_and_the_fields_of_its_card_that_changed(lab: Lab) -> None:
+    first = lab.land(model_files("a") | {GROUPS_FILE: groups_file(0.5), CARD_FILE: card_file("MIT")})
+    branch = lab.commit(
+        model_files("b", 0.91) | {GROUPS_FILE: groups_file(0.2), CARD_FILE: card_file("CC0-1.0")}, on=first
+    )
+    text = render(gather(lab.origin, load_state(lab.origin), branch))
+    assert "Whom it serves worst" in text
+    assert "| `Big_Nose` | `not Male` | 0.2000 | 0.7000 | 0.5000 (0.4000 to 0.6000) | 0.2000 |" in text
+    assert "on 1.00% of the images" in text
+    assert "| Data: licence | MIT | CC0-1.0 |" in text
+    assert "SHA-256" not in text.partition("Model card")[2].partition("</details>")[0]

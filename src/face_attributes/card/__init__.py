@@ -1,0 +1,1 @@
+"""The model card: everything that a release states about its model, on one page."""
