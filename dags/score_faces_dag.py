@@ -18,7 +18,8 @@ second `upload` is kept as `upload~2`, and nothing of the first is overwritten.
 A run starts within seconds after a batch arrives. If a batch still waits after ten minutes, another run
 starts. Without a batch, nothing runs. You may also start a run yourself.
 
-Each scored batch is an event of the asset `scores`. The event's extra has `batch`, `rows` and `release`.
+Each scored batch is an event of the asset `scores`. The event's extra has `batch`, `rows`, `quarantined`,
+`release`, and `whole`, which is false for a batch that was scored in parts.
 """
 
 from datetime import timedelta
@@ -102,7 +103,13 @@ def score_batch(batch: str, part: str) -> str:
     retired = batches.retire(home, batch)
     if not whole:
         shutil.rmtree(mine)
-    task_context["outlet_events"][SCORES].extra = {"batch": batch, "rows": scored.rows, "release": release}
+    task_context["outlet_events"][SCORES].extra = {
+        "batch": batch,
+        "rows": scored.rows,
+        "quarantined": scored.quarantined,
+        "release": release,
+        "whole": whole,
+    }
     notices.notify(
         f"scored {batch}",
         f"{scored.rows} images are scored: {target}\n{scored.quarantined} are in quarantine: {quarantine}\n"

@@ -5,6 +5,10 @@ Every environment verifies the release that it runs. It scores the release's own
 promoted model, on this environment's ONNX Runtime, and compares the accuracy with the release's claim
 (`metrics/evaluation.json`).
 
+Then `watch_health` waits for HEALTH_MINUTES. The environment meanwhile compares the release with the one
+before: import errors, failed runs and tasks, missed deadlines, the throughput of scoring, and the share of
+images in quarantine. It rejects a release that does worse.
+
 The verdict is an annotated tag on the commit, `verified/<env>/<sha12>` or `rejected/<env>/<sha12>`, whose
 message has the metrics. An environment stops running a release that it rejected, and goes back to the last
 release that it verified. A promotion requires the verified tags of the environments before.
@@ -71,14 +75,17 @@ def record_verdict(verdict: dict[str, Any]) -> None:
 
 
 @dag(
-    **default_dag_args("verify_release", due=timedelta(hours=1)),
+    **default_dag_args(
+        "verify_release", due=timedelta(hours=1, minutes=tasks.setting(name="HEALTH_MINUTES"))
+    ),
     description="Verifies the accuracy of the release that runs here, and pushes the verdict as a tag",
     schedule=[UNVERIFIED],
     tags=["visage", "release"],
     doc_md=__doc__,
 )
 def verify_release() -> None:
-    record_verdict(score_holdout(find_release()))
+    watch = tasks.watch_health(verdict=score_holdout(find_release()))
+    record_verdict(watch.output)
 
 
 verify_release()

@@ -7,10 +7,12 @@ from datetime import datetime
 from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
 from gitops.errors import GitopsError, ReleaseError
-from gitops.git.repository import Repository
+from gitops.git.repository import Repository, Tag
 from gitops.paths import MAIN
-from gitops.release import serving
+from gitops.release import checks, health, serving
+from gitops.release.checks import Check
 from gitops.release.file import Declaration
+from gitops.release.health import Health
 from gitops.release.holds import Hold
 from gitops.release.load import load_state
 from gitops.release.state import ReleaseState, last_good
@@ -43,6 +45,7 @@ class Rejection:
     tag: str
     at: datetime | None
     line: str
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Running:
     verdict: Verdict | None = None
     rejection: Rejection | None = None
     """The rejection of the declared release."""
+    watch: Health | None = None
+    """The watch over the running release; None if it is not watched."""
     back: str | None = None
     """The last verified release before the declared one."""
     meeting: Meeting = instructions.LOCAL
@@ -91,6 +96,14 @@ class Running:
         if self.back is None:
             return None
         return text(instructions.roll_back(self.environment, self.meeting))
+
+    @property
+    def checks(self) -> list[tuple[str, list[str]]]:
+        """The checks of the running release, and those of a rejected one, as lines with a title."""
+        own = self.verdict.checks if self.verdict else self.watch.all_checks if self.watch else ()
+        failed = self.rejection.checks if self.rejection else ()
+        titled = (("Checks", own), ("Checks of the rejected release", failed))
+        return [(title, checks.text(listed)) for title, listed in titled if listed]
 
     @property
     def way_on(self) -> str:
@@ -160,14 +173,22 @@ def read(paths: EnvironmentPaths) -> Running:
             holds=state.present(paths.environment).holds(),
             change=change,
             verdict=state.verdicts.verified(paths.environment, served.commit),
-            rejection=Rejection(rejected.name, rejected.at, rejected.message.partition("\n")[0])
-            if rejected
-            else None,
+            rejection=_rejection(rejected) if rejected else None,
+            watch=_watch(paths, served.commit),
             back=back,
             meeting=instructions.meeting(_origin(bare)),
         )
     except GitopsError as error:
         raise DashboardError(str(error)) from error
+
+
+def _rejection(tag: Tag) -> Rejection:
+    return Rejection(tag.name, tag.at, tag.message.partition("\n")[0], Verdict.read(tag).checks)
+
+
+def _watch(paths: EnvironmentPaths, commit: str | None) -> Health | None:
+    watch = health.read(paths.bundle)
+    return watch if watch and commit in watch.releases else None
 
 
 def runbook(paths: EnvironmentPaths, name: str) -> str | None:

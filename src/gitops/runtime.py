@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-CONTRACT = 3
+CONTRACT = 4
 """The number of the contract that `gitops.tasks` keeps. It grows with each name that is added there."""
 
 

@@ -26,7 +26,7 @@ from gitops.isolation import hide
 from gitops.runtime import CONTRACT
 
 if TYPE_CHECKING:
-    from airflow.sdk import AssetWatcher
+    from airflow.sdk import AssetWatcher, BaseOperator
     from airflow.sdk.definitions.deadline import DeadlineAlert
 
 __all__ = (
@@ -67,6 +67,7 @@ __all__ = (
     "unverified",
     "unverified_release",
     "verify",
+    "watch_health",
 )
 
 log = logging.getLogger(__name__)
@@ -460,6 +461,20 @@ def verify(*, release: str) -> dict[str, Any]:
         task_context.origin(), release, task_context.environment(), home=task_context.workspaces()
     )
     return verdict.model_dump(mode="json")
+
+
+def watch_health(*, verdict: Any) -> "BaseOperator":
+    """Return the task `watch_health`: it waits for HEALTH_MINUTES without a worker, and returns the verdict.
+
+    Args:
+        verdict: The result of the task that calls `verify`.
+
+    """
+    from gitops.airflow.health_task import WatchHealth
+
+    # An ill environment gives no result: the next attempt goes on waiting.
+    longest = timedelta(minutes=setting(name="HEALTH_MINUTES") + 30)
+    return WatchHealth(task_id="watch_health", verdict=verdict, execution_timeout=longest)
 
 
 def publish_verdict(*, verdict: Mapping[str, Any]) -> dict[str, str]:

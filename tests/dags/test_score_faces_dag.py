@@ -51,7 +51,13 @@ def test_a_batch_scored_twice_has_one_result(trained: Trained) -> None:
     [row] = csv.DictReader((home(trained) / "quarantine/monday/quarantine.csv").open())
     assert row["id"] == "broken.jpg"
     assert (home(trained) / "quarantine/monday/broken.jpg").read_bytes() == b"not an image"
-    expected = {"batch": "monday", "rows": 32, "release": trained.release}
+    expected = {
+        "batch": "monday",
+        "rows": 32,
+        "quarantined": 1,
+        "release": trained.release,
+        "whole": True,
+    }
     assert events(trained) == [expected]
     assert "32 images are scored" in ran.output
     assert "1 are in quarantine" in ran.output
@@ -82,7 +88,8 @@ def test_a_large_batch_is_scored_in_parts_and_joined_once(trained: Trained) -> N
     assert json.loads((file.parent / "large.json").read_text())["quarantined"] == {
         "not a JPEG, PNG, WebP or HEIC": 1
     }
-    assert events(trained)[before:] == [{"batch": "large", "rows": 32, "release": trained.release}]
+    joined = {"batch": "large", "rows": 32, "quarantined": 1, "release": trained.release, "whole": False}
+    assert events(trained)[before:] == [joined]
     assert (home(trained) / "scored/large").is_dir()
     assert trained.environments.test("staging", "score_faces").status == 0
     assert list((home(trained) / "parts").iterdir()) == []

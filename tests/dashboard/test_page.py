@@ -4,7 +4,10 @@ from datetime import timedelta
 import pytest
 
 from dashboard import page
+from gitops.release import health
+from gitops.release.health import Health
 from tests.dashboard.world import NOW, World, column, performance
+from tests.support.lab import CHECKS
 
 EPISODES = {"drift": {"id": "a", "since": "2026-11-18T00:00:00+00:00", "state": "goes on"}, "accuracy": None}
 
@@ -70,6 +73,24 @@ def test_a_rejected_release_and_an_alarm_are_alerts(world: World) -> None:
     assert "drift (1 column)" in html
     assert '<span class="badge bad">alarm: drift</span>' in html
     assert "drift goes on, since 2026-11-18" in html
+
+
+def test_the_page_lists_the_checks_and_the_watch(world: World) -> None:
+    commit = world.release("first", verdict=None)
+    world.serve()
+    watch = Health(releases=[commit], before=None, since=NOW, until=NOW, checks=list(CHECKS[:1]))
+    health.write(world.storage / "release", watch)
+    html = show(world)
+    assert "<dt>Health</dt><dd>watched until <time" in html
+    assert "passed: DAG files: 4 DAGs (all load)<br>" in html
+    health.write(
+        world.storage / "release", watch.model_copy(update={"state": "errored", "ill": "disk: full"})
+    )
+    assert "<dt>Health</dt><dd>not known: disk: full</dd>" in show(world)
+    world.lab.verify("staging", commit, "rejected", checks=CHECKS)
+    html = show(world.serve())
+    assert "<dt>Checks of the rejected release</dt>" in html
+    assert "failed: failed runs: score_faces 3 of 3 (0 of 9 before)<br>" in html
 
 
 def test_a_model_of_an_earlier_commit_is_told_with_the_next_command(world: World) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gitops.airflow.bundle import ReleaseBundle
-from tests.support.bundles import admit
+from tests.support.bundles import UNCHECKED
 from tests.support.figures import ATTRIBUTES, SLICES, card_file, groups_file, measured
 from tests.support.lab import Lab
 
@@ -49,7 +49,7 @@ class World:
     def serve(self) -> "World":
         """Let the bundle look what is declared, as the dag-processor does."""
         ReleaseBundle(
-            name="release", environment=self.environment, refresh_interval=10, examine=admit
+            name="release", environment=self.environment, refresh_interval=10, **UNCHECKED
         ).initialize()
         return self
 

@@ -72,10 +72,10 @@ def storage(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make(storage: Path) -> "Make":
     """Make the bundle that a process of the environment would make, started."""
     from gitops.airflow.bundle import ReleaseBundle
-    from tests.support.bundles import admit
+    from tests.support.bundles import UNCHECKED
 
     def start(environment: str = "staging", **options: object) -> "ReleaseBundle":
-        options = {"examine": admit, "refresh_interval": 10} | options
+        options = UNCHECKED | {"refresh_interval": 10} | options
         bundle = ReleaseBundle(name="release", environment=environment, **options)
         bundle.initialize()
         return bundle

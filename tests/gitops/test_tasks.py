@@ -58,6 +58,9 @@ setting(*, name: str) -> Any
 incoming_batches() -> 'AssetWatcher'
 unverified_release() -> 'AssetWatcher'
 """,
+    4: """
+watch_health(*, verdict: Any) -> 'BaseOperator'
+""",
 }
 
 

@@ -1,7 +1,7 @@
 """A tiny Visage on real git repositories: a bare origin, and a clone that works with it."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from gitops.git.repository import Repository
 from gitops.promotion.merge import merge
 from gitops.promotion.proposals import Proposal, promote, push
 from gitops.release import keys
+from gitops.release.checks import Check
 from gitops.release.keys import PrivateKey
 from gitops.release.load import fetch_state
 from gitops.release.state import ReleaseState
@@ -27,6 +28,12 @@ with DAG("example", schedule=None):
 
 PIPELINE = b"stages:\n  export:\n    cmd: make it\n    outs: [models/model.onnx]\n"
 """The `dvc.yaml` to which the lock of `model_files` belongs."""
+
+
+CHECKS = (
+    Check(name="DAG files", value="4 DAGs", limit="all load", result="passed"),
+    Check(name="failed runs", value="score_faces 3 of 3", limit="0 of 9 before", result="failed"),
+)
 
 
 class Lab:
@@ -102,7 +109,12 @@ class Lab:
 
     @staticmethod
     def verdict(
-        environment: str, commit: str, verdict: str = "verified", *, at: datetime | None = None
+        environment: str,
+        commit: str,
+        verdict: str = "verified",
+        *,
+        at: datetime | None = None,
+        checks: Sequence[Check] = (),
     ) -> Verdict:
         return Verdict.model_validate(
             {
@@ -114,14 +126,21 @@ class Lab:
                 "onnxruntime": "1.0",
                 "samples": 2000,
                 "at": at or datetime.now(UTC),
+                "checks": tuple(checks),
             }
         )
 
     def verify(
-        self, environment: str, commit: str, verdict: str = "verified", *, at: datetime | None = None
+        self,
+        environment: str,
+        commit: str,
+        verdict: str = "verified",
+        *,
+        at: datetime | None = None,
+        checks: Sequence[Check] = (),
     ) -> None:
         self.clone.fetch(self.remote)
-        given = self.verdict(environment, commit, verdict, at=at)
+        given = self.verdict(environment, commit, verdict, at=at, checks=checks)
         record(self.clone, self.remote, given, self.key(environment))
 
     def state(self) -> ReleaseState:

@@ -13,8 +13,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from airflow.dag_processing.bundles.base import BundleVersion
 from airflow.providers.git.bundles.git import GitDagBundle
 from git import Repo
 
-from gitops.airflow import admission
+from gitops.airflow import admission, observe
 from gitops.airflow.admission import Admission, Examine
+from gitops.airflow.health_watch import HealthWatch, Observe
 from gitops.dvc import provenance
 from gitops.errors import CheckoutError, GitError, GitopsError, LicencesError, ReleaseError, SettingsError
 from gitops.git import config as git_config
@@ -32,9 +34,10 @@ from gitops.git import trial_checkout
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
 from gitops.paths import MAIN
-from gitops.release import environments, licences, settings, signatures, vouchers
+from gitops.release import checks, environments, licences, settings, signatures, vouchers
 from gitops.release import file as release_file
 from gitops.release import serving as serving_file
+from gitops.release.checks import Check
 from gitops.release.file import Declaration
 from gitops.release.licences import Use
 from gitops.release.load import load_state
@@ -42,7 +45,7 @@ from gitops.release.main_line import Known
 from gitops.release.serving import Serving
 from gitops.release.signatures import Trust
 from gitops.release.snapshot import Snapshot
-from gitops.release.state import ReleaseState, earlier
+from gitops.release.state import ReleaseState, earlier, is_rollback
 from gitops.release.verdicts import Verdicts
 from gitops.training import verification
 
@@ -74,6 +77,7 @@ class ReleaseBundle(GitDagBundle):
         subdir: The folder of the repository that holds the DAGs.
         git_conn_id: The Airflow connection with the address of the repository.
         examine: The checks of a release before it runs.
+        observe: Returns the signs of a release that runs; None to watch nothing.
         kwargs: `name`, `version`, `refresh_interval` (seconds) and the other arguments of every bundle.
 
     A bundle with a `version`, as a task of a run in flight uses it, serves exactly that commit.
@@ -87,6 +91,7 @@ class ReleaseBundle(GitDagBundle):
         subdir: str = "dags",
         git_conn_id: str = "git_default",
         examine: Examine = admission.examine,
+        observe: Observe | None = observe.observe,
         **kwargs: Any,
     ) -> None:
         release_file.path_of(environment)
@@ -101,6 +106,8 @@ class ReleaseBundle(GitDagBundle):
         self._accepted: ReleaseState | None = None
         self._judged: ReleaseState | None = None
         self._examine = examine
+        self._admitted: Admission = Admission()
+        self._health = HealthWatch(self.base_dir, observe)
         self._objections: dict[str, str] = {}
         self._again = math.inf
 
@@ -126,15 +133,20 @@ class ReleaseBundle(GitDagBundle):
     def refresh(self) -> None:
         if self.version:
             super().refresh()  # raises, since a version is never refreshed
+        self._update()
+        self._step()
+
+    def _update(self) -> None:
         with self.lock():
             bare = self._bare()
             refs = bare.git("for-each-ref", "--format=%(objectname) %(refname)")
             if refs == self._seen and time.monotonic() < self._again:
                 return
             self._again = math.inf
-            choices = list(self._choose(bare))
+            choices = self._choose(bare)
+            first = next(choices)  # which reads the state
         # A release is examined without the lock: tasks that begin meanwhile need the copy.
-        self._serve(bare, choices)
+        self._serve(bare, chain([first], choices))
         self._seen = refs
 
     def _initialize(self) -> None:
@@ -143,7 +155,7 @@ class ReleaseBundle(GitDagBundle):
                 super()._initialize()
             return
         self._seen = None
-        self.refresh()
+        self._update()
 
     # The provider's function has the attributes of a decorator, which are not used.
     def _clone_bare_repo_if_required(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -417,9 +429,11 @@ class ReleaseBundle(GitDagBundle):
             if serving.commit and (objection := self._objection(bare, serving.commit)):
                 trouble = trouble or objection
                 continue
+            known = self._health.known_errors() if self._is_new(serving) else None
             try:
                 with self.lock():
                     self._place(bare, serving.commit or bare.resolve(_EMPTY))
+                    self._watch(serving, known)
                     self._record(bare, serving)
             except (CheckoutError, GitError) as error:
                 if serving.commit is None:
@@ -427,6 +441,42 @@ class ReleaseBundle(GitDagBundle):
                 trouble = trouble or f"{serving.commit}: cannot be checked out: {error}"
                 continue
             return
+
+    def _is_new(self, serving: Serving) -> bool:
+        """Whether a release that has no verdict yet comes in the place of another one."""
+        last, state, name = self.serving, self._judged, self.environment
+        if state is None or serving.commit is None or serving.commit != serving.declared or serving.refused:
+            return False
+        if state.verdicts.verified(name, serving.commit) or state.verdicts.rejected(name, serving.commit):
+            return False
+        return not state.same(last.commit if last else None, serving.commit)
+
+    def _watch(self, serving: Serving, known: list[str] | None) -> None:
+        last, state = self.serving, self._judged
+        if self._is_new(serving):
+            before = last.commit if last else None
+            self._health.begin(str(serving.commit), before, known, self._admitted.checks)
+        elif serving.commit and last and state and state.same(last.commit, serving.commit):
+            self._health.go_on(serving.commit)
+
+    def _step(self) -> None:
+        """Look how the release does, and reject it if it does worse than the one before."""
+        last, state = self.serving, self._judged
+        if last is None or state is None or last.commit is None:
+            return
+        found = self._health.step(last.commit, [self._said["remote"]] if "remote" in self._said else [])
+        if found is None:
+            return
+        if found.state == "errored":
+            self._say("health", f"{last.commit[:12]}: nothing is known of its health: {found.ill}")
+        if found.state != "failed" or state.verdicts.rejected(self.environment, last.commit):
+            return
+        reason = checks.failures(found.checks)
+        if is_rollback(state, self.environment):
+            # Whoever went back to it had a reason, and there may be nothing better.
+            self._say("health", f"{last.commit[:12]}: does worse, and stays, as it is a rollback: {reason}")
+            return
+        self._reject(Repository(self.bare_repo_path), last.commit, reason, found.all_checks)
 
     def _objection(self, bare: Repository, commit: str) -> str | None:
         """Return why a release that does not run here yet may not begin to run, or None if it may.
@@ -444,16 +494,17 @@ class ReleaseBundle(GitDagBundle):
                 self._again = time.monotonic() + _AGAIN
                 return f"{commit[:12]}: cannot be examined now: {found.trouble}"
             if not found.objection:
+                self._admitted = found
                 return None
             self._objections[commit] = found.objection
-            self._reject(bare, commit, found)
+            self._reject(bare, commit, found.objection, found.checks)
         return f"{commit[:12]}: refused before it ran: {self._objections[commit]}"
 
-    def _reject(self, bare: Repository, commit: str, found: Admission) -> None:
-        """Push the verdict on a release that failed its examination."""
+    def _reject(self, bare: Repository, commit: str, reason: str, failed: Sequence[Check]) -> None:
+        """Push the verdict on a release that failed its examination, or does worse than the one before."""
         snapshot = Snapshot.load(bare, commit)
         claim = snapshot.evaluation if snapshot.model else None
-        verdict = verification.refused(commit, self.environment, claim, found.objection, found.checks)
+        verdict = verification.refused(commit, self.environment, claim, reason, failed)
         origin = Origin(str(self.repo_url), session=self._session)
         try:
             verification.publish(origin, verdict, mirror=self.base_dir / "verdicts")

@@ -15,7 +15,8 @@ from gitops.airflow.client import Access
 from gitops.dvc import provenance
 from gitops.errors import CalendarError, ReleaseError
 from gitops.promotion.approved import Approved
-from gitops.release import holds, keys
+from gitops.release import checks, holds, keys
+from gitops.release.checks import Check
 from gitops.release.environments import TERMINAL, Color
 from gitops.release.holds import Hold
 from gitops.release.state import ReleaseState, last_good
@@ -81,10 +82,15 @@ class EnvironmentStatus:
     None where the environment asks for none, or nothing is due.
     """
 
+    checks: tuple[Check, ...] = ()
+    """The checks of the verdict on the declared release."""
+
     def plain(self) -> dict[str, Any]:
         """Return the row as JSON can carry it."""
         since = self.since.isoformat() if self.since else None
-        return {**self.__dict__, "since": since, "notice": self.notice.__dict__ if self.notice else None}
+        listed = [check.model_dump(mode="json") for check in self.checks]
+        notice = self.notice.__dict__ if self.notice else None
+        return {**self.__dict__, "since": since, "notice": notice, "checks": listed}
 
 
 def row(
@@ -135,6 +141,7 @@ def row(
             trouble = trouble or str(error)
         accuracy = release.evaluation.mean_accuracy if release.model else None
     standing = [hold for hold in listed if hold.stands(now)]
+    verdict = verdicts.latest(environment, declared)
     return EnvironmentStatus(
         environment=environment,
         declared=declared,
@@ -160,6 +167,7 @@ def row(
         closed=_closed(state, environment),
         promotion=state.environments[environment].promotion,
         approvals=approvals.plain() if approvals else None,
+        checks=verdict.checks if verdict else (),
     )
 
 
@@ -235,6 +243,8 @@ def show(
         for hold in row.holds:
             if not hold["stands"]:
                 line.append(f"  no longer held: {hold['reason']} (until {hold['until']})", style="default")
+        if row.checks:
+            line.append(f"  checks: {checks.summary(row.checks)}", style="default")
         if row.closed:
             line.append(f"  promotions closed: {row.closed}", style="yellow")
         if row.approvals:

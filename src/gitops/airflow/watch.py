@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from airflow.dag_processing.bundles.base import get_bundle_storage_root_path
-from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from gitops.airflow import task_context
 from gitops.airflow.client import BUNDLE
 from gitops.errors import GitopsError
-from gitops.release import serving
+from gitops.release import health, serving
 
 _SECONDS = 5
 AGAIN = 600
@@ -100,3 +100,39 @@ class UnverifiedRelease(Watch):
         if served is None or served.commit is None or not served.unverified:
             return {}
         return {served.commit: served.commit[:12]}
+
+
+class HealthOfRelease(BaseTrigger):
+    """Waits for the result of the watch over a release, for a task of its verification."""
+
+    seconds: float = _SECONDS
+
+    def __init__(self, release: str) -> None:
+        super().__init__()  # pyright: ignore[reportUnknownMemberType] its kwargs have no type
+        self.release = release
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and its arguments, as Airflow stores them."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {"release": self.release}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the state, the checks and the release that runs meanwhile, once there is a result."""
+        while (found := await asyncio.to_thread(self._result)) is None:
+            await asyncio.sleep(self.seconds)
+        yield TriggerEvent(found)
+
+    def _result(self) -> dict[str, Any] | None:
+        folder = get_bundle_storage_root_path() / BUNDLE
+        try:
+            found, served = health.read(folder), serving.read(folder)
+        except GitopsError as error:
+            self.log.warning("%s; trying again", error)
+            return None
+        if found is None or self.release not in found.releases:
+            runs = served is not None and served.commit == self.release
+            # Without a watch there is nothing to wait for, as in `airflow dags test`.
+            return {"state": "unwatched" if found is None or runs else "replaced", "checks": []}
+        if found.state not in health.FINAL:
+            return None
+        checks = [check.model_dump(mode="json") for check in found.all_checks]
+        return {"state": found.state, "checks": checks}

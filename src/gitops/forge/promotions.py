@@ -18,6 +18,7 @@ from gitops.git.repository import Repository
 from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.proposals import Proposal, awaited, due, promote, push
+from gitops.release import checks
 from gitops.release import file as release_file
 from gitops.release.load import add
 from gitops.release.state import ReleaseState
@@ -188,9 +189,16 @@ def describe(repository: Repository, state: ReleaseState, proposal: Proposal, at
         "the release. To go back, in a checkout after `make setup`:",
         f"```sh\n{instructions.text(instructions.roll_back(environment, at))}\n```",
     ]
+    verdicts = ((source, state.verdicts.verified(source, commit)) for source in sources)
+    folds = [
+        Fold(f"Checks in {source}: {checks.summary(verdict.checks)}", checks.markdown(verdict.checks))
+        for source, verdict in verdicts
+        if verdict and verdict.checks
+    ]
     before, after = (state.snapshot(name) if name else None for name in (proposal.before.commit, commit))
     difference = load_difference(repository, before, after, environments=False)
-    folds = [Fold("Changes in " + environment, difference.markdown().rstrip())] if before else []
-    if before is None:
+    if before is not None:
+        folds.append(Fold("Changes in " + environment, difference.markdown().rstrip()))
+    else:
         first.insert(1, f"It is the first release of {environment}, so everything in it is new.")
     return fit("\n\n".join(first), folds, longest=LONGEST)

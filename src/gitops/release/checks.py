@@ -3,6 +3,7 @@
 A verdict carries them. The status, the page and the text of a promotion show them as this module writes them.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
@@ -42,6 +43,14 @@ def failures(checks: Iterable[Check]) -> str:
 def text(checks: Sequence[Check]) -> list[str]:
     """Return a line for each check, for a terminal or a page."""
     return [f"{check.result}: {check}" for check in checks]
+
+
+def summary(checks: Sequence[Check]) -> str:
+    """Return how many checks had which result, as one line, or "" without checks."""
+    counts = Counter(check.result for check in checks)
+    return ", ".join(
+        f"{counts[result]} {result}" for result in ("passed", "failed", "unknown") if counts[result]
+    )
 
 
 def markdown(checks: Sequence[Check]) -> str:

@@ -202,6 +202,13 @@ def last_good(state: ReleaseState, environment: str) -> str | None:
     )
 
 
+def is_rollback(state: ReleaseState, environment: str) -> bool:
+    """Return whether an environment has its present release because somebody rolled back to it."""
+    changes = (newer for newer, older in pairwise(state.history(environment)) if newer.commit != older.commit)
+    newest = next(changes, None)
+    return newest is not None and newest.hold is not None
+
+
 def earlier(state: ReleaseState, environment: str) -> list[str]:
     """Return the releases that an environment can go back to, best first.
 

@@ -346,6 +346,11 @@ class Verdicts:
         """Return the tag by which an environment rejected a release, or None where it did not."""
         return None if commit is None else self.rejections.get((environment, self.identities[commit]))
 
+    def latest(self, environment: str, commit: str | None) -> Verdict | None:
+        """Return the verdict of an environment on a release, be it a rejection; None where it has none."""
+        rejection = self.rejected(environment, commit)
+        return Verdict.read(rejection) if rejection else self.verified(environment, commit)
+
     def age(self, environment: str, commit: str, *, now: datetime | None = None) -> timedelta | None:
         """Return for how long a release has been verified, or None where it is not."""
         verdict = self.verified(environment, commit)

@@ -95,7 +95,13 @@ def judge(release: str, environment: str, claim: Evaluation, measured: Evaluatio
     difference = abs(measured.mean_accuracy - claim.mean_accuracy)
     if difference > TOLERANCE and not math.isclose(difference, TOLERANCE):
         reasons.append(f"mean accuracy is {difference:.4f} off, {TOLERANCE} is allowed")
-    return _verdict(release, environment, claim, measured, reason="; ".join(reasons))
+    check = Check(
+        name="mean accuracy",
+        value=f"{measured.mean_accuracy:.4f} on {measured.samples} images",
+        limit=f"{claim.mean_accuracy:.4f}, {TOLERANCE} off at most",
+        result="failed" if reasons else "passed",
+    )
+    return _verdict(release, environment, claim, measured, reason="; ".join(reasons), checks=[check])
 
 
 def refused(

@@ -11,7 +11,7 @@ from gitops.airflow import admission, disk
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.release import checks
 from gitops.release.verdicts import Verdict
-from tests.support.bundles import Make, admit, version
+from tests.support.bundles import UNCHECKED, Make, version
 from tests.support.figures import model_files, model_md5
 from tests.support.lab import DAG, Lab
 
@@ -174,7 +174,7 @@ def test_a_full_disk_is_no_verdict(lab: Lab, tmp_path: Path) -> None:
 
 def test_what_was_served_before_is_not_examined(lab: Lab, storage: Path) -> None:
     """A restart of the dag-processor, and a merge that changes no release."""
-    bundle = ReleaseBundle(name="release", environment="dev", refresh_interval=10, examine=admit)
+    bundle = ReleaseBundle(name="release", environment="dev", refresh_interval=10, **UNCHECKED)
     bundle.initialize()
     lab.land({"README.md": b"news\n"})
     again = ReleaseBundle(name="release", environment="dev", refresh_interval=10)

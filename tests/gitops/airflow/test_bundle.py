@@ -13,7 +13,7 @@ from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import GitError, ReleaseError
 from gitops.git.repository import Repository
 from tests.gitops import poison
-from tests.support.bundles import Make, admit, version
+from tests.support.bundles import UNCHECKED, Make, version
 from tests.support.figures import model_files
 from tests.support.lab import DAG, Lab
 
@@ -581,7 +581,7 @@ def test_airflow_makes_it_from_the_settings(lab: Lab, storage: Path, monkeypatch
 
 
 def _work() -> None:
-    bundle = ReleaseBundle(name="release", environment="staging", examine=admit)
+    bundle = ReleaseBundle(name="release", environment="staging", **UNCHECKED)
     bundle.initialize()
     for _ in range(4):
         bundle.refresh()

@@ -13,7 +13,7 @@ from gitops.airflow.status import EnvironmentStatus, show
 from gitops.text import instructions
 from tests.support.environments import ENVIRONMENTS
 from tests.support.fake_airflow import FakeAirflow
-from tests.support.lab import Lab
+from tests.support.lab import CHECKS, Lab
 
 
 @pytest.fixture
@@ -186,6 +186,20 @@ def test_since_is_an_age(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
         out = io.StringIO()
         show([row], {}, Console(file=out, width=200), now=row.since + timedelta(seconds=seconds))
         assert text in out.getvalue()
+
+
+def test_the_checks_of_a_verdict_are_listed(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:
+    lab.verify("dev", lab.train("a", verified=False), checks=CHECKS[:1])
+    found = rows(lab, fakes)
+    lab.verify("dev", lab.train("b", verified=False), "rejected", checks=CHECKS)
+    rejected = rows(lab, fakes)
+    assert [check["name"] for check in found["dev"].plain()["checks"]] == ["DAG files"]
+    assert [check["result"] for check in rejected["dev"].plain()["checks"]] == ["passed", "failed"]
+    assert found["prod"].plain()["checks"] == []
+    out = io.StringIO()
+    show([found["dev"], rejected["dev"]], {}, Console(file=out, width=200))
+    assert "checks: 1 passed\n" in out.getvalue()
+    assert "checks: 1 passed, 1 failed" in out.getvalue()
 
 
 def test_every_commit_can_be_read_on_eighty_columns(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:

@@ -6,11 +6,12 @@ from typer.testing import CliRunner, Result
 
 from gitops.cli import app
 from gitops.forge.github import GitHub
-from gitops.forge.promotions import PromotionStatus, apply, plan
+from gitops.forge.promotions import PromotionStatus, apply, describe, plan
+from gitops.text import instructions
 from tests.support.figures import model_files
 from tests.support.forge import NAME, Forge
 from tests.support.forge_server import client
-from tests.support.lab import Lab
+from tests.support.lab import CHECKS, Lab
 
 
 @pytest.fixture
@@ -90,6 +91,15 @@ def test_what_a_gate_forbids_is_refused(lab: Lab) -> None:
     found = status(lab, "staging")
     assert found.state == "refused"
     assert "fails a gate: mean accuracy: 0.5" in found.text
+
+
+def test_a_pull_request_lists_the_checks_of_the_verdict(lab: Lab) -> None:
+    lab.verify("dev", lab.train("a", verified=False), checks=CHECKS[:1])
+    proposal = status(lab, "staging").proposal
+    assert proposal is not None
+    text = describe(lab.clone, lab.state(), proposal, instructions.LOCAL)
+    assert "Checks in dev: 1 passed" in text
+    assert "| DAG files | 4 DAGs | all load | passed |" in text
 
 
 def test_one_pull_request_in_place_until_it_is_merged(lab: Lab, hub: Forge, github: GitHub) -> None:

@@ -17,7 +17,7 @@ from gitops.release.keys import path_of
 from gitops.release.load import fetch_state
 from gitops.release.signatures import SIGNERS, Trust
 from gitops.release.verdicts import record
-from tests.support.bundles import Make, admit, version
+from tests.support.bundles import UNCHECKED, Make, version
 from tests.support.lab import Lab
 
 # git verifies with it. Where it is there, these attacks are tried in `make test` too.
@@ -125,7 +125,7 @@ def test_what_nobody_listed_signed_is_refused(
     reason = "has no valid signature of a listed signer" if who else "is not signed with an SSH key"
     assert f"{FILE}: {commit[:12]} {reason}" in lines[-1]
     assert "\n" not in lines[-1]
-    fresh = ReleaseBundle(name="fresh", environment="staging", refresh_interval=10, examine=admit)
+    fresh = ReleaseBundle(name="fresh", environment="staging", refresh_interval=10, **UNCHECKED)
     fresh.initialize()
     assert version(fresh) == first
 
@@ -353,7 +353,7 @@ def test_a_main_with_a_first_parent_of_somebodys_own_is_refused(
 
     # A new machine does not know main yet. It has a commit that it was started with.
     monkeypatch.setenv("VISAGE_TRUST_ROOT", root)
-    fresh = ReleaseBundle(name="fresh", environment="staging", refresh_interval=10, examine=admit)
+    fresh = ReleaseBundle(name="fresh", environment="staging", refresh_interval=10, **UNCHECKED)
     fresh.initialize()
     assert fresh.serving is not None
     assert fresh.serving.commit is None
@@ -378,7 +378,7 @@ def test_a_main_without_the_trust_root_declares_nothing(
     lab.declare("staging", f"commit: {lab.train('b')}\n")
     monkeypatch.setenv("VISAGE_TRUST_ROOT", "a" * 40)
     bundle.refresh()
-    fresh = ReleaseBundle(name="fresh", environment=environment, refresh_interval=10, examine=admit)
+    fresh = ReleaseBundle(name="fresh", environment=environment, refresh_interval=10, **UNCHECKED)
     fresh.initialize()
     assert version(bundle) == first
     assert fresh.serving is not None
@@ -418,7 +418,7 @@ def test_a_new_machine_trusts_the_list_that_it_was_started_with(
     monkeypatch.setenv("VISAGE_TRUST_ROOT", str(pinned))
     good = version(make())
     foxtrot(lab, team, on=lab.tip)
-    fresh = ReleaseBundle(name="fresh", environment="staging", refresh_interval=10, examine=admit)
+    fresh = ReleaseBundle(name="fresh", environment="staging", refresh_interval=10, **UNCHECKED)
     fresh.initialize()
     assert version(fresh) == good
     assert Trust.load(lab.origin, lab.tip, ("staging",)).lists.signers == listed(team["ann"])

@@ -1,0 +1,106 @@
+"""The watch over a release since it took the place of another one, kept in `health.json`.
+
+The dag-processor takes a step at every refresh of the bundle. So a release whose own DAGs are broken is
+watched like any other.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from gitops.airflow import disk
+from gitops.airflow.health import Observation, judge
+from gitops.release import health
+from gitops.release.checks import Check
+from gitops.release.health import Health
+from gitops.release.settings import Settings
+
+Observe = Callable[[Health, datetime], Observation]
+
+
+class HealthWatch:
+    """The watch of one environment.
+
+    Args:
+        folder: The folder of the bundle.
+        observe: Returns the signs of the environment; None to watch nothing.
+
+    """
+
+    def __init__(self, folder: Path, observe: Observe | None) -> None:
+        self._folder = folder
+        self._observe = observe
+
+    @property
+    def present(self) -> Health | None:
+        """The last watch; None before the first."""
+        return health.read(self._folder)
+
+    def known_errors(self) -> list[str] | None:
+        """Return the DAG files that cannot be imported now, before another release comes."""
+        from gitops.airflow import observe
+
+        if self._observe is None:
+            return None
+        try:
+            return sorted(observe.import_errors())
+        except SQLAlchemyError:
+            return None  # The first step that reads the database finds them
+
+    def begin(
+        self, release: str, before: str | None, known: list[str] | None, admitted: Sequence[Check]
+    ) -> None:
+        """Begin to watch a release that has just taken the place of another one."""
+        if self._observe is None:
+            return
+        now = datetime.now(UTC)
+        watch = Health(
+            releases=[release],
+            before=before,
+            since=now,
+            until=now + timedelta(minutes=Settings.from_environ().health_minutes),
+            known_errors=known,
+            admitted=list(admitted),
+        )
+        health.write(self._folder, watch)
+
+    def go_on(self, release: str) -> None:
+        """Watch another commit of the same release as well."""
+        watch = self.present
+        if watch is not None and release not in watch.releases:
+            health.write(self._folder, watch.model_copy(update={"releases": [*watch.releases, release]}))
+
+    def step(self, release: str | None, ill: Iterable[str]) -> Health | None:
+        """Look at the environment, and return the watch over a release; None if it is not watched.
+
+        Args:
+            release: The commit that is served.
+            ill: The faults that the caller knows.
+
+        """
+        watch = self.present
+        if self._observe is None or watch is None or release not in watch.releases:
+            return None
+        if watch.state in health.FINAL:
+            return watch
+        now = datetime.now(UTC)
+        seen = self._observe(watch, now)
+        home = Path(os.environ.get("VISAGE_HOME", self._folder))
+        # On Kubernetes the dag-processor does not have the data folder.
+        full = disk.trouble([self._folder, home if home.is_dir() else self._folder])
+        troubles = (*seen.ill, *ill, *([full] if full else []))
+        if watch.known_errors is None and not seen.ill:
+            # The files were broken when this first could be read: nobody knows since when.
+            watch = watch.model_copy(update={"known_errors": sorted(seen.import_errors)})
+            seen = replace(seen, import_errors={})
+        seen = replace(seen, ill=troubles)
+        found = judge(seen, over=now >= watch.until, slowest=Settings.from_environ().max_latency_ratio)
+        update = {"state": found.state, "checks": list(found.checks), "ill": found.ill}
+        fresh = watch.model_copy(update=update)
+        if fresh != self.present:
+            health.write(self._folder, fresh)
+        return fresh
