@@ -125,8 +125,9 @@ def test_releases_rollbacks_and_new_dags_pass_every_hook(trained: Trained) -> No
     )
     assert f"hold: {REASONS[1]}" in (checkout.path / release_file.path_of("staging")).read_text()
     pre_commit(checkout.path, "--from-ref", before, "--to-ref", "HEAD")
+    held = checkout.resolve("HEAD")
     trained.merge(trained.push(unhold(trained.checkout, trained.state(), "staging", "origin")))
-    pre_commit(checkout.path, "--from-ref", before, "--to-ref", "HEAD")
+    pre_commit(checkout.path, "--from-ref", held, "--to-ref", "HEAD")
 
 
 def test_a_release_file_passes_every_hook_whatever_the_reason_of_its_hold(trained: Trained) -> None:

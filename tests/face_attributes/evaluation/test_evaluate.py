@@ -1,5 +1,7 @@
+import contextlib
 import hashlib
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -12,11 +14,11 @@ from gitops.model.decisions import Decisions
 from tests.support.described import fits
 
 
-@pytest.fixture
-def ran(made, tiny, monkeypatch):
+@pytest.fixture(scope="module")
+def ran(made, tiny):
     """Run the stage and return its folder."""
-    monkeypatch.chdir(made.home)
-    evaluate.run(tiny.evaluate, "synthetic")
+    with contextlib.chdir(made.home):
+        evaluate.run(tiny.evaluate, "synthetic")
     return made.home
 
 
@@ -101,13 +103,14 @@ def test_every_plot_is_written(ran):
     assert (ran / "plots/worst_errors.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
-def test_the_share_of_the_maps_inside_of_the_true_regions_is_a_metric(ran, made, tiny, monkeypatch):
+def test_the_share_of_the_maps_inside_of_the_true_regions_is_a_metric(ran, made, tiny, tmp_path, monkeypatch):
     figures = json.loads((ran / "metrics/explanations.json").read_text())
     assert figures["model_sha256"] == json.loads(made.evaluation.read_text())["model_sha256"]
     assert figures["faces"] == 4  # as the profile full draws
     assert all(0 < row["region"] < 1 for row in figures["per_attribute"].values())
-    monkeypatch.chdir(made.home)
+    photographs = shutil.copytree(ran, tmp_path / "photographs")
+    monkeypatch.chdir(photographs)
     evaluate.run(tiny.evaluate, "celeba")
     # One grey picture in the place of all photographs
-    assert len(np.unique(cv2.imread(str(ran / "plots/served_worst.jpg"))[:200, 10:170])) < 10
-    assert json.loads((ran / "metrics/explanations.json").read_text())["faces"] == 0
+    assert len(np.unique(cv2.imread(str(photographs / "plots/served_worst.jpg"))[:200, 10:170])) < 10
+    assert json.loads((photographs / "metrics/explanations.json").read_text())["faces"] == 0
