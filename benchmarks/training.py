@@ -39,11 +39,11 @@ def main() -> None:
 
         def from_files() -> None:
             for batch in loop.batches(part, options, 0, runtime):
-                learner.step(*batch, spent=0.5)
+                learner.step(*batch[:2], spent=0.5)
 
         def from_memory() -> None:
             for _ in range(STEPS):
-                learner.step(*ready, spent=0.5)
+                learner.step(*ready[:2], spent=0.5)
 
         took = turns.seconds({"files": from_files, "memory": from_memory}, ROUNDS)
     speeds = {name: len(part) / spent for name, spent in took.items()}

@@ -147,6 +147,8 @@ class TuneParams(_Section):
     epochs: int = Field(ge=1)
     seed: Seed
     space: SpaceParams
+    # Files of earlier releases lack it
+    parallel: int = Field(default=1, ge=1, le=64)
 
 
 class TrainParams(_Section):
@@ -166,6 +168,7 @@ class TrainParams(_Section):
     device: Literal["auto", "cpu", "cuda"]
     # Files of earlier releases lack it
     threads: int = Field(default=4, ge=1, le=256)
+    processes: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 1
 
 
 class ExportParams(_Section):

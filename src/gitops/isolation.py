@@ -4,8 +4,8 @@ A stage, a comparison or a DAG file is code that somebody proposed. It gets
 
 - the variables that `variables` names, and no other;
 - a home and a folder for temporary files of its own;
-- where Linux permits user namespaces, a view of the machine of its own: no network, no other processes, an
-  empty home folder and `/run`, and only its own folders to write to.
+- where Linux permits user namespaces, a view of the machine of its own: no network but a loopback, no other
+  processes, an empty home folder and `/run`, and only its own folders to write to.
 
 `hide` closes the memory and the variables of the calling process to other processes of the same user. Where
 there are no namespaces, that is the protection of those.

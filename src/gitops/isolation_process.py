@@ -2,17 +2,20 @@
 
 FOLDERS is a JSON object. `hidden`, `readable` and `writable` are lists of paths, see `gitops.isolation`;
 `links` has the real path of each path that leads over a link. The command has the user's own number, no
-privileges, no network, no other processes, and a file system that it can only read, but for its own folders.
-The rest of a hidden folder is empty for it.
+privileges, no network but a loopback of its own, no other processes, and a file system that it can only read,
+but for its own folders. The rest of a hidden folder is empty for it.
 
 Run as a file, since it must not load anything: it is the first process of each stage.
 """
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import signal
+import socket
+import struct
 import sys
 from pathlib import Path
 
@@ -27,6 +30,7 @@ _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, 
 _SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
 _JOIN_SESSION_KEYRING = 1
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 # A folder that is always there, and below which nothing is shown or hidden.
 _NEW_ROOT = "/proc"
 _SHARED_MEMORY = "/dev/shm"
@@ -45,6 +49,7 @@ def main(arguments: list[str]) -> int:
     if first := os.fork():
         return _status(os.waitpid(first, 0)[1])
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _raise_loopback()
     _arrange(folders, folders.pop("links"))
     _leave_keyring()
     _give_up_privileges()
@@ -65,6 +70,12 @@ def main(arguments: list[str]) -> int:
         ended, status = os.wait()
         if ended == child:
             os._exit(_status(status))
+
+
+def _raise_loopback() -> None:
+    """Let processes of the command talk to each other, such as those that train one network together."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
 
 
 def _arrange(folders: dict[str, list[str]], links: dict[str, str]) -> None:

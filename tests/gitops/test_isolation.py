@@ -139,6 +139,17 @@ def test_code_of_a_commit_sees_no_secret_anywhere(
 
 
 @needs_namespaces
+def test_processes_of_a_stage_talk_to_each_other(checkout: Path) -> None:
+    """Those of a training that has several. The loopback is that of the stage alone."""
+    script = (
+        "import socket; server = socket.create_server(('127.0.0.1', 0)); "
+        "socket.create_connection(server.getsockname()); "
+        "assert [name for _, name in socket.if_nameindex()] == ['lo']"
+    )
+    dvc_run.call(["python", "-c", script], checkout, timedelta(minutes=1))
+
+
+@needs_namespaces
 def test_code_of_a_commit_writes_to_its_own_folders_alone(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,17 @@ _HOME = "VISAGE_HOME"
 # Without a data folder: beside the models, ignored by git and unknown to DVC
 _LOCAL = Path("models/checkpoints")
 # The code that a search or a training depends on
-_CODE = ("model/network", "training/augmentation", "training/loop", "training/tune")
+_CODE = (
+    "model/network",
+    "training/augmentation",
+    "training/group",
+    "training/learner",
+    "training/loop",
+    "training/proposals",
+    "training/trials",
+    "training/tune",
+    "training/whole_batch",
+)
 
 
 def path(kind: str, suffix: str, **depends_on: object) -> Path:

@@ -30,5 +30,9 @@ class SearchError(FaceAttributesError):
     """The search for hyperparameters failed."""
 
 
+class TrainingError(FaceAttributesError):
+    """The training stopped. It can go on from its checkpoint."""
+
+
 class ModelError(FaceAttributesError):
     """A model file cannot be read, or is not a model of this project."""

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from typing import Any
 
 from tqdm import tqdm
@@ -11,6 +12,9 @@ _LINE = "{desc}: {n_fmt}/{total_fmt} {unit}, {rate_fmt}, {elapsed} elapsed, {rem
 
 
 log = logging.getLogger(__name__)
+
+# In place of a lock between processes, of which Python reports a leak when a process of a training is lost
+tqdm.set_lock(threading.RLock())
 
 
 class _Lines:

@@ -14,9 +14,14 @@ _BRIGHTNESS = 0.06  # of the range of a pixel
 _TINT = 0.02
 
 
-def move(images: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
-    """Return uint8 images (N, height, width, 3) turned, scaled, shifted and mirrored, each in its own way."""
-    count, height, width, _ = images.shape
+def moves(count: int, shape: tuple[int, int], strength: float, random: np.random.Generator) -> np.ndarray:
+    """Return a random turn, scaling, shift and mirroring for each of `count` images of `shape`.
+
+    Returns:
+        A map from a place in the result to one in the image for each, float64 (count, 2, 3).
+
+    """
+    height, width = shape
     turn, zoom, right, down = random.standard_normal((4, count)) * strength
     # CelebA's attributes mean the same on a mirrored face
     mirror = np.where(random.random(count) < 0.5, 1, -1)
@@ -26,7 +31,12 @@ def move(images: np.ndarray, strength: float, random: np.random.Generator) -> np
     matrices = np.stack([cosine * mirror, -sine, sine * mirror, cosine], axis=1).reshape(count, 2, 2)
     middle = np.array([width - 1, height - 1]) / 2
     shifts = middle - matrices @ middle + np.stack([right * width, down * height], axis=1) * _SHIFT
-    maps = np.concatenate([matrices, shifts[:, :, None]], axis=2)
+    return np.concatenate([matrices, shifts[:, :, None]], axis=2)
+
+
+def move(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Return uint8 images (N, height, width, 3), each moved by its map."""
+    height, width = images.shape[1:3]
     moved = np.empty_like(images)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     for image, place, out in zip(images, maps, moved, strict=True):

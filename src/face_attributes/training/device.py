@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from face_attributes.common.errors import ParamsError
 from face_attributes.model.network import FaceNet
 from face_attributes.params import TrainParams
+from face_attributes.training.group import ALONE, Group, uses_gpu
 
 # On processors with bfloat16 instructions the gain is far above this, on others there is none: between the
 # two there is room for a noisy machine to measure badly and still decide alike.
@@ -35,8 +35,10 @@ class Runtime:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
-def choose(params: TrainParams, shape: tuple[int, int], attributes: int) -> Runtime:
+def choose(params: TrainParams, shape: tuple[int, int], attributes: int, group: Group = ALONE) -> Runtime:
     """Choose the device, and measure the faster precision unless `params` sets it.
+
+    The first process of a group measures for all.
 
     Raises:
         ParamsError: a GPU is asked for and there is none.
@@ -44,20 +46,21 @@ def choose(params: TrainParams, shape: tuple[int, int], attributes: int) -> Runt
     """
     # Never the number of cores: with another number of threads, sums have another order and other last digits
     torch.set_num_threads(params.threads)
-    cuda = torch.cuda.is_available()
-    if params.device == "cuda" and not cuda:
-        raise ParamsError("params.yaml: train.device: cuda, but this machine has no GPU that PyTorch can use")
-    device = torch.device("cuda" if cuda and params.device != "cpu" else "cpu")
+    device = torch.device("cuda", group.place) if uses_gpu(params) else torch.device("cpu")
     if params.precision != "auto":
         return Runtime(device, params.precision == "bfloat16")
+    gain = group.agree(_gain(params, shape, attributes, device) if group.first else 0.0)
+    return Runtime(device, gain >= _WORTH_IT, round(gain, 2))
+
+
+def _gain(params: TrainParams, shape: tuple[int, int], attributes: int, device: torch.device) -> float:
     speeds = {half: _step(Runtime(device, half), params, shape, attributes) for half in (False, True)}
     seconds = {half: float("inf") for half in speeds}
     # Turns alternate and the best of each counts, so that a busy moment hits neither alone
     for _ in range(_REPEATS):
         for half, step in speeds.items():
             seconds[half] = min(seconds[half], _timed(step, device))
-    gain = seconds[False] / seconds[True]
-    return Runtime(device, gain >= _WORTH_IT, round(gain, 2))
+    return seconds[False] / seconds[True]
 
 
 def _step(

@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
 from face_attributes.model.network import FaceNet
 from face_attributes.params import TrainParams
 from face_attributes.training.device import Runtime
+from face_attributes.training.group import ALONE, Group
+from face_attributes.training.whole_batch import Batch, convert
 
 _WARM_UP = 0.15  # share of the budget in which the learning rate rises
 
@@ -27,37 +30,57 @@ class Learner:
     """
 
     def __init__(
-        self, attributes: int, shape: tuple[int, int], params: TrainParams, runtime: Runtime
+        self,
+        attributes: int,
+        shape: tuple[int, int],
+        params: TrainParams,
+        runtime: Runtime,
+        group: Group = ALONE,
     ) -> None:
         self.network = FaceNet(attributes, shape, params.width, params.dropout)
         # torch's types lack memory_format
         self.network.to(runtime.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self._batch = Batch(group)
+        self._forward: nn.Module = self.network
+        if group.size > 1:
+            convert(self.network, self._batch)
+            # The layers see to it that all processes have the same statistics
+            self._forward = DistributedDataParallel(self.network, forward_sync_buffers=False)
         self._optimizer = torch.optim.AdamW(
             _parameter_groups(self.network, params.weight_decay), lr=params.learning_rate
         )
         self._params, self._runtime = params, runtime
         self._steps = 0
 
-    def step(self, images: Tensor, targets: Tensor, spent: float) -> Tensor:
+    def step(self, images: Tensor, targets: Tensor, spent: float, count: int | None = None) -> Tensor:
         """Learn from one batch.
 
         Args:
-            images: float32 (N, 3, height, width), normalised, on the device.
+            images: float32 (N, 3, height, width), normalised, on the device: this process's share of it.
             targets: float32 (N, A), 0 or 1, on the device.
             spent: share of the budget that is spent, 0 to 1; it decides the learning rate.
+            count: images of the batch in all processes.
 
         Returns:
-            The mean binary cross-entropy, a scalar on the device.
+            The mean binary cross-entropy, a scalar on the device. With several processes, its part of it:
+            they add up to the mean over the batch.
 
         """
         for group in self._optimizer.param_groups:
             group["lr"] = self._params.learning_rate * schedule(spent)
+        size, count = self._batch.group.size, count or len(targets)
+        self._batch.count = count
         with self._runtime.autocast():
-            logits = self.network(images)
-        loss = functional.binary_cross_entropy_with_logits(logits.float(), targets)
+            logits = self._forward(images)
+        if size == 1:
+            loss = functional.binary_cross_entropy_with_logits(logits.float(), targets)
+        else:
+            loss = functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum")
+            loss = loss / (count * targets.shape[1])
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        # DistributedDataParallel takes the mean of the gradients, and shares may differ in size
+        (loss * size).backward()
         self._optimizer.step()
         # The average is young at first, and must not remember the random start for long
         _blend(

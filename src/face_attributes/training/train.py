@@ -5,6 +5,7 @@ import logging
 import sys
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ from face_attributes.common.files import digest_of, write_json, write_text
 from face_attributes.common.paths import BEST, CURVE, PREPARED, TRAINING, WEIGHTS
 from face_attributes.data import arrays
 from face_attributes.model import weights
-from face_attributes.params import Params
+from face_attributes.params import Params, TrainParams
+from face_attributes.training import group as groups
 from face_attributes.training import hyperparameters, loop, thresholds
 from face_attributes.training.device import Runtime, choose
 
@@ -37,16 +39,38 @@ def train(
     Raises:
         DataError: the arrays are missing or damaged.
         SearchError: there are no hyperparameters, or the training came to nothing.
+        TrainingError: one of several processes is lost.
 
     """
-    data = arrays.load(folder)
     options = params.train.model_copy(update=hyperparameters.read(found))
-    runtime = choose(options, data.info.shape, len(data.info.attributes))
+    rest = (options, params, folder, out, curve, metrics)
+    if groups.outside():
+        with groups.from_torchrun(options) as group:
+            _train(group, *rest)
+    elif (number := groups.processes(options)) > 1:
+        groups.start(_train, number, *rest)
+    else:
+        _train(groups.ALONE, *rest)
+
+
+def _train(
+    group: groups.Group,
+    options: TrainParams,
+    params: Params,
+    folder: Path,
+    out: Path,
+    curve: Path,
+    metrics: Path,
+) -> None:
+    data = arrays.load(folder)
+    runtime = choose(options, data.info.shape, len(data.info.attributes), group)
     checkpoint = checkpoints.path(
         "train", ".pt", data=data.info.digest, train=options.model_dump(), precision=runtime.precision
     )
     log.debug("train: on %s with %s, checkpoint %s", runtime.device, runtime.precision, checkpoint)
-    fitted = loop.fit(data.train, data.validation, options, runtime, checkpoint=checkpoint)
+    fitted = loop.fit(data.train, data.validation, options, runtime, checkpoint=checkpoint, group=group)
+    if not group.first:
+        return
 
     # The exported model computes in float32, so choose the thresholds in float32
     network = copy.deepcopy(fitted.network)
@@ -68,7 +92,7 @@ def train(
             profile=params.profile,
             data_digest=data.info.digest,
             params_digest=digest_of(
-                {"prepare": params.prepare.model_dump(), "train": options.model_dump(exclude={"device"})}
+                {"prepare": params.prepare.model_dump(), "train": _deciding(options, group.size)}
             ),
         ),
         out,
@@ -88,6 +112,7 @@ def train(
             "duplicates_left_out": data.info.left_out,
             "weights": sum(parameter.numel() for parameter in network.parameters()),
             "device": runtime.device.type,
+            "processes": group.size,
             "precision": runtime.precision,
             "bfloat16_gain": runtime.gain,
             "seconds": round(fitted.seconds, 1),
@@ -102,6 +127,12 @@ def train(
         f"train: validation accuracy {accuracy:.2%} after {epochs} epochs on {data.info.train} images, "
         f"{len(data.info.attributes)} attributes, {runtime.precision}"
     )
+
+
+def _deciding(options: TrainParams, processes: int) -> dict[str, Any]:
+    """Return the parameters that decide the weights. One process is no parameter, as in earlier releases."""
+    values = options.model_dump(exclude={"device", "processes"})
+    return values if processes == 1 else {**values, "processes": processes}
 
 
 def _table(curve: list[loop.Epoch]) -> str:

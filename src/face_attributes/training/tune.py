@@ -1,58 +1,45 @@
 """Tune: a search for hyperparameters with Hyperopt (TPE), each trial a short training on some images.
 
-The first trial is `train` of params.yaml as written, so the search can only improve on it. Each trial is
-saved as it ends: a search that was killed goes on with the next one, and ends as if it had never stopped.
+The first trial is `train` of params.yaml as written, so the search can only improve on it. Trials run in
+rounds of `tune.parallel`, each in a process of its own. A trial depends on the trials of earlier rounds, and
+not on those that run beside it. So the result is the same, whichever of them ends first. Each trial is saved
+as it ends: a search that was killed goes on with the next one, and ends as if it had never stopped.
 """
 
-import json
+import ctypes
 import logging
-import math
+import multiprocessing
+import signal
 import statistics
+import sys
 import time
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from hyperopt import JOB_STATE_DONE, STATUS_FAIL, STATUS_OK, Trials, fmin, hp, space_eval, tpe
-from hyperopt.exceptions import AllTrialsFailed
+import torch
 
 from face_attributes.common import checkpoints
 from face_attributes.common.errors import SearchError
-from face_attributes.common.files import write_json, write_text
+from face_attributes.common.files import write_text
 from face_attributes.common.paths import BEST, PREPARED, TRIALS
 from face_attributes.data import arrays
-from face_attributes.params import SEARCHED, SpaceParams, TrainParams, TuneParams
+from face_attributes.params import SEARCHED, TrainParams, TuneParams
 from face_attributes.training import hyperparameters as training_hyperparameters
+from face_attributes.training import proposals, trials
 from face_attributes.training.device import Runtime, choose
 from face_attributes.training.loop import Epoch, fit
+from face_attributes.training.trials import Trial
 
 log = logging.getLogger(__name__)
 
 _VALIDATION_IMAGES = 4000
-# Random trials before the estimator has something to go by
-_STARTUP = 5
 # A trial is stopped early only after a few others, which show the usual values
 _OTHERS = 3
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One finished trial: its point in Hyperopt's terms, and its accuracy after each epoch."""
-
-    number: int
-    point: dict[str, float]
-    hyperparameters: dict[str, float]
-    accuracies: list[float]
-    stopped: bool
-    seconds: float
-    error: str | None = None
-
-    @property
-    def accuracy(self) -> float | None:
-        return None if self.error else self.accuracies[-1]
+_PR_SET_PDEATHSIG = 1
 
 
 def tune(
@@ -65,7 +52,7 @@ def tune(
     """Run the search; write the best hyperparameters to `out` and a line for each trial to `table`.
 
     Raises:
-        SearchError: every trial failed.
+        SearchError: every trial failed, or a process of the search is lost.
 
     """
     data = arrays.load(folder)
@@ -79,73 +66,119 @@ def tune(
         precision=runtime.precision,
     )
     log.debug("tune: on %s with %s, trials in %s", runtime.device, runtime.precision, state)
-    trials = _load(state)
-    if trials:
-        log.info(f"tune: going on after trial {len(trials)}")
-    while len(trials) < params.trials:
-        seconds = sum(trial.seconds for trial in trials)
-        if trials and params.minutes is not None and seconds >= params.minutes * 60:
-            log.info(f"tune: {params.minutes:g} minutes are over after trial {len(trials)}")
-            break
-        trials.append(_next_trial(trials, params, train, data, runtime))
-        _save(state, trials)
-        _report(trials[-1], params.trials)
-    winner = _best(trials)
-    write_text(table, _table(trials))
+    done = trials.load(state)
+    if done:
+        log.info(f"tune: going on after trial {len(done)}")
+    with _workers(params.parallel) as workers:
+        for number in range(0, params.trials, params.parallel):
+            before = [trial for trial in done if trial.number < number]
+            spent = trials.seconds(before, params.parallel)
+            if before and params.minutes is not None and spent >= params.minutes * 60:
+                log.info(f"tune: {params.minutes:g} minutes are over after trial {len(before)}")
+                break
+            count = min(params.parallel, params.trials - number)
+            points = proposals.propose(before, number, count, params.space, train, params.seed)
+            missing = {number + index: point for index, point in enumerate(points)}
+            for trial in done:
+                missing.pop(trial.number, None)
+            for trial in _round(missing, before, params, train, folder, runtime, workers):
+                done = sorted([*done, trial], key=lambda other: other.number)
+                trials.save(state, done)
+                _report(trial, params.trials)
+    winner = trials.best(done)
+    write_text(table, trials.table(done))
     training_hyperparameters.write(
         out,
         winner.hyperparameters,
         trial=winner.number + 1,
-        trials=len(trials),
+        trials=len(done),
         validation_accuracy=round(winner.accuracies[-1], 5),
     )
     state.unlink(missing_ok=True)
 
 
-def _next_trial(
-    trials: list[Trial], params: TuneParams, train: TrainParams, data: arrays.Prepared, runtime: Runtime
-) -> Trial:
-    if not trials:
-        return _run(_start(params.space, train), trials, params, train, data, runtime)
-    finished: list[Trial] = []
-    known = _to_hyperopt(trials)
-
-    def objective(_: dict[str, float]) -> dict[str, Any]:
-        values = known.trials[-1]["misc"]["vals"]
-        point = {name: float(values[name][0]) for name in SEARCHED}
-        finished.append(_run(point, trials, params, train, data, runtime))
-        return _result(finished[-1])
-
-    # Having run the trial, Hyperopt looks for the best one, and complains if there is none yet
-    with suppress(AllTrialsFailed):
-        fmin(
-            objective,
-            _space(params.space),
-            algo=partial(tpe.suggest, n_startup_jobs=_STARTUP),
-            max_evals=len(trials) + 1,
-            trials=known,
-            rstate=np.random.default_rng([params.seed, len(trials)]),
-            allow_trials_fmin=False,
-            show_progressbar=False,
-            return_argmin=False,
-            verbose=False,
-        )
-    (trial,) = finished
-    return trial
+@contextmanager
+def _workers(parallel: int) -> Iterator[Executor | None]:
+    """Provide processes that train at the same time, or None where one trial runs at a time."""
+    if parallel == 1:
+        yield None
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(parallel, mp_context=context, initializer=_begin) as pool:
+        try:
+            yield pool
+        except BaseException:
+            # The trials that run are lost; nobody waits for them
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
-def _run(
-    point: dict[str, float],
-    earlier: list[Trial],
+def _begin() -> None:
+    if sys.platform == "linux":  # A search that is killed leaves no process behind
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    logger = logging.getLogger("face_attributes")
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
+
+
+def _round(
+    points: dict[int, dict[str, float]],
+    earlier: Sequence[Trial],
     params: TuneParams,
     train: TrainParams,
-    data: arrays.Prepared,
+    folder: Path,
+    runtime: Runtime,
+    workers: Executor | None,
+) -> Iterator[Trial]:
+    """Run the trials of a round, and yield each as it ends."""
+    if workers is None:
+        for number, point in points.items():
+            yield run(number, point, earlier, params, train, folder, runtime)
+        return
+    running = [
+        workers.submit(run, number, point, earlier, params, train, folder, _on_its_own_gpu(runtime, number))
+        for number, point in points.items()
+    ]
+    try:
+        for future in as_completed(running):
+            yield future.result()
+    except BrokenProcessPool:
+        raise SearchError(
+            "tune: a process of the search was lost; run the stage tune again: it continues after the trials "
+            "that ended"
+        ) from None
+
+
+def _on_its_own_gpu(runtime: Runtime, number: int) -> Runtime:
+    if runtime.device.type != "cuda":
+        return runtime
+    return replace(runtime, device=torch.device("cuda", number % torch.cuda.device_count()))
+
+
+def run(
+    number: int,
+    point: dict[str, float],
+    earlier: Sequence[Trial],
+    params: TuneParams,
+    train: TrainParams,
+    folder: Path,
     runtime: Runtime,
 ) -> Trial:
-    number = len(earlier)
-    hyperparameters = space_eval(
-        _space(params.space), {name: _hyperopt_value(name, point[name]) for name in point}
-    )
+    """Run one trial.
+
+    Args:
+        number: Its number, from 0.
+        point: Its point in Hyperopt's terms.
+        earlier: The trials of earlier rounds. One that does worse than half of them stops early.
+        params: The parameters of the search.
+        train: The other parameters of the training.
+        folder: The prepared arrays.
+        runtime: Device and precision.
+
+    """
+    torch.set_num_threads(train.threads)
+    data = arrays.load(folder)
+    hyperparameters = proposals.values(point, params.space)
     accuracies: list[float] = []
 
     def keep_going(epoch: Epoch) -> bool:
@@ -175,103 +208,7 @@ def _run(
     return Trial(number, point, hyperparameters, accuracies, stopped, seconds, error)
 
 
-def _space(space: SpaceParams) -> dict[str, Any]:
-    def log(name: str) -> Any:
-        interval = getattr(space, name)
-        return hp.loguniform(name, math.log(interval.low), math.log(interval.high))
-
-    return {
-        "learning_rate": log("learning_rate"),
-        "weight_decay": log("weight_decay"),
-        "dropout": hp.uniform("dropout", space.dropout.low, space.dropout.high),
-        "width": hp.choice("width", space.width),
-        "augmentation": hp.uniform("augmentation", space.augmentation.low, space.augmentation.high),
-    }
-
-
-def _start(space: SpaceParams, train: TrainParams) -> dict[str, float]:
-    """Return `train` as a point of the space; a choice is named by its position there."""
-    return {**{name: getattr(train, name) for name in SEARCHED}, "width": space.width.index(train.width)}
-
-
-def _result(trial: Trial) -> dict[str, Any]:
-    if trial.accuracy is None:
-        return {"status": STATUS_FAIL}
-    return {"status": STATUS_OK, "loss": 1 - trial.accuracy}
-
-
-def _to_hyperopt(trials: list[Trial]) -> Trials:
-    """Rebuild Hyperopt's own record, which it has no safe way to save."""
-    known = Trials()
-    for trial in trials:
-        known.insert_trial_doc(
-            {
-                "state": JOB_STATE_DONE,
-                "tid": trial.number,
-                "spec": None,
-                "result": _result(trial),
-                "misc": {
-                    "tid": trial.number,
-                    "cmd": ("domain_attachment", "FMinIter_Domain"),
-                    "workdir": None,
-                    "idxs": {name: [trial.number] for name in trial.point},
-                    "vals": {name: [_hyperopt_value(name, value)] for name, value in trial.point.items()},
-                },
-                "exp_key": None,
-                "owner": None,
-                "version": 0,
-                "book_time": None,
-                "refresh_time": None,
-            }
-        )
-    known.refresh()
-    return known
-
-
-def _hyperopt_value(name: str, value: float) -> float | int:
-    return int(value) if name == "width" else value
-
-
-def _best(trials: list[Trial]) -> Trial:
-    succeeded = [trial for trial in trials if trial.accuracy is not None and not trial.stopped]
-    if not succeeded:
-        raise SearchError(f"all {len(trials)} trials failed; the last one: {trials[-1].error}")
-    return max(succeeded, key=lambda trial: (trial.accuracies[-1], -trial.number))
-
-
-def _table(trials: list[Trial]) -> str:
-    """Return the trials as CSV, with the best accuracy so far for the plot."""
-    lines = [",".join(["trial", "accuracy", "best_so_far", "epochs", "outcome", *SEARCHED])]
-    highest = 0.0
-    for trial in trials:
-        outcome = "failed" if trial.error else "stopped early" if trial.stopped else "finished"
-        if trial.accuracy is not None and not trial.stopped:
-            highest = max(highest, trial.accuracy)
-        accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.5f}"
-        values = [f"{trial.hyperparameters[name]:.6g}" for name in SEARCHED]
-        row = [
-            str(trial.number + 1),
-            accuracy,
-            f"{highest:.5f}",
-            str(len(trial.accuracies)),
-            outcome,
-            *values,
-        ]
-        lines.append(",".join(row))
-    return "\n".join(lines) + "\n"
-
-
 def _report(trial: Trial, total: int) -> None:
     values = ", ".join(f"{name} {trial.hyperparameters[name]:.3g}" for name in SEARCHED)
     outcome = trial.error or f"accuracy {trial.accuracies[-1]:.4f}{' (stopped early)' * trial.stopped}"
     log.info(f"tune: trial {trial.number + 1} of {total}: {outcome}; {values}")
-
-
-def _load(path: Path) -> list[Trial]:
-    if not path.exists():
-        return []
-    return [Trial(**trial) for trial in json.loads(path.read_text(encoding="utf-8"))]
-
-
-def _save(path: Path, trials: list[Trial]) -> None:
-    write_json(path, [trial.__dict__ for trial in trials])

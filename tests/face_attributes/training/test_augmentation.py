@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from face_attributes.training.augmentation import move, relight
+from face_attributes.training.augmentation import move, moves, relight
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def smooth():
 
 
 def moved(images, strength, seed=1):
-    return move(images, strength, np.random.default_rng(seed))
+    return move(images, moves(len(images), images.shape[1:3], strength, np.random.default_rng(seed)))
 
 
 def test_the_seed_decides(smooth):

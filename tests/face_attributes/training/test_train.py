@@ -45,10 +45,10 @@ def test_a_killed_training_ends_as_the_same_file(made, tiny, tmp_path, monkeypat
     monkeypatch.setenv("VISAGE_HOME", str(tmp_path))
     judge = loop._judge
 
-    def killed(network, part, runtime, epoch, train_loss):
+    def killed(network, part, runtime, epoch, *rest):
         if epoch == 2:
             raise KeyboardInterrupt
-        return judge(network, part, runtime, epoch, train_loss)
+        return judge(network, part, runtime, epoch, *rest)
 
     def run():
         train(tiny, made.prepared, made.best, tmp_path / "m.pt", tmp_path / "c.csv", tmp_path / "t.json")

@@ -1,13 +1,25 @@
 import csv
 import dataclasses
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psutil
 import pytest
 
 from face_attributes.common.errors import SearchError
 from face_attributes.params import SEARCHED
-from face_attributes.training import hyperparameters, loop, tune
+from face_attributes.training import hyperparameters, loop, proposals, trials, tune
+from face_attributes.training.trials import Trial
+from tests.support.waiting import wait_for
+
+# Learning rates of nine trials of the formula below
+SEQUENCE = [
+    *(0.002, 0.000708377, 0.0006689, 0.002431957, 0.004273911),
+    *(0.007953631, 0.007982591, 0.003971775, 0.001236503),
+]
 
 
 @pytest.fixture
@@ -24,10 +36,12 @@ class Search:
         self.tried = []
         self.fail_at = ()
         self.kill_at = None
+        self.delay = lambda number: 0
         monkeypatch.setattr(tune, "fit", self.fit)
 
     def fit(self, train, validation, params, runtime, *, keep_going, description):
-        number = len(self.tried) + 1
+        number = int(description.removeprefix("trial "))
+        time.sleep(self.delay(number))
         if number == self.kill_at:
             raise KeyboardInterrupt
         self.tried.append({name: getattr(params, name) for name in SEARCHED})
@@ -154,7 +168,104 @@ def test_a_real_search(tiny, made, home):
 
 
 def test_trials_survive_being_saved(tmp_path):
-    trial = tune.Trial(0, {"width": 1.0}, {"width": 24}, [0.1, 1 / 3], False, 1.5)
-    tune._save(tmp_path / "trials.json", [trial])
-    assert tune._load(tmp_path / "trials.json") == [trial]
+    trial = Trial(0, {"width": 1.0}, {"width": 24}, [0.1, 1 / 3], False, 1.5)
+    trials.save(tmp_path / "trials.json", [trial])
+    assert trials.load(tmp_path / "trials.json") == [trial]
     assert dataclasses.asdict(trial)["accuracies"][1] == 1 / 3
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """Trials beside each other in threads, where the formula takes the place of their trainings."""
+    monkeypatch.setattr(tune, "ProcessPoolExecutor", lambda number, **_: ThreadPoolExecutor(number))
+
+
+def test_trials_beside_each_other_have_the_same_result_whichever_ends_first(search, threads):
+    search.delay = lambda number: 0.05 * (number % 3)
+    one = search.run("one", trials=9, parallel=3)
+    search.delay = lambda number: 0.05 * (2 - number % 3)
+    assert search.run("other", trials=9, parallel=3) == one
+    assert search.run("alone", trials=9) != one
+    assert [row["trial"] for row in csv.DictReader(one[1].splitlines())] == [str(n) for n in range(1, 10)]
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 5, 9])
+def test_a_killed_round_goes_on_with_the_trials_that_it_lacks(search, threads, killed_at):
+    whole = search.run("whole", trials=9, parallel=4)
+    search.tried, search.kill_at = [], killed_at
+    with pytest.raises(KeyboardInterrupt):
+        search.run("resumed", trials=9, parallel=4)
+    search.kill_at = None
+    assert search.run("resumed", trials=9, parallel=4) == whole
+
+
+def finished(number, tiny, accuracy):
+    point = {"learning_rate": 0.001 * (number + 1), "weight_decay": 0.01, "dropout": 0.2, "width": 0.0}
+    point["augmentation"] = 0.5 + number / 10
+    return Trial(number, point, proposals.values(point, tiny.tune.space), [accuracy], False, 1.0)
+
+
+def test_points_of_a_round_differ(tiny):
+    earlier = [finished(number, tiny, 0.8 + number / 100) for number in range(7)]
+    points = proposals.propose(earlier, 7, 4, tiny.tune.space, tiny.train, seed=1)
+    assert len({tuple(point.values()) for point in points}) == 4
+    again = proposals.propose(earlier, 7, 2, tiny.tune.space, tiny.train, seed=1)
+    assert again == points[:2], "a shorter last round begins alike"
+
+
+def test_a_trial_beside_another_changes_what_is_proposed(tiny):
+    """The estimator gets an assumed result for it."""
+    earlier = [finished(number, tiny, 0.8 + number / 100) for number in range(7)]
+    space, train = tiny.tune.space, tiny.train
+    second = proposals.propose(earlier, 7, 2, space, train, seed=1)[1]
+    without = proposals._suggest(earlier, space, np.random.default_rng([1, 8]))
+    assert second != without
+
+
+def test_the_time_of_a_round_is_that_of_its_longest_trial():
+    took = [Trial(number, {}, {}, [0.5], False, seconds) for number, seconds in enumerate([3, 5, 2, 1, 4])]
+    assert trials.seconds(took, 1) == 15
+    assert trials.seconds(took, 2) == 5 + 2 + 4
+
+
+def test_one_trial_at_a_time_is_the_sequence_of_earlier_releases(search):
+    """Computed with the search of the release before trials could run beside each other."""
+    search.run(trials=9)
+    rates = [round(values["learning_rate"], 9) for values in search.tried]
+    assert rates == SEQUENCE
+
+
+@pytest.mark.long
+def test_real_trials_beside_each_other(tiny, made, home):
+    results = []
+    for folder in ("one", "two"):
+        params = tiny.tune.model_copy(update={"trials": 4, "epochs": 1, "parallel": 2})
+        out = home / folder
+        tune.tune(params, tiny.train, made.prepared, out / "best.json", out / "trials.csv")
+        results.append((out / "trials.csv").read_text())
+    assert results[0] == results[1]
+    alone = tiny.tune.model_copy(update={"trials": 1, "epochs": 1})
+    tune.tune(alone, tiny.train, made.prepared, home / "best.json", home / "trials.csv")
+    assert results[0].startswith((home / "trials.csv").read_text()), "a process changes no trial"
+
+
+@pytest.mark.long
+def test_a_lost_process_of_the_search(tiny, made, home):
+    params = tiny.tune.model_copy(update={"trials": 4, "epochs": 400, "images": 10, "parallel": 2})
+    ended = threading.Event()
+
+    def kill():
+        def workers():
+            found = psutil.Process().children()
+            return [one for one in found if "spawn_main" in str(one.cmdline())]
+
+        wait_for(lambda: len(workers()) == 2, seconds=100)
+        workers()[0].kill()
+        ended.set()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(SearchError, match="a process of the search was lost; run the stage tune again"):
+        tune.tune(params, tiny.train, made.prepared, home / "best.json", home / "trials.csv")
+    killer.join()
+    assert ended.is_set()
