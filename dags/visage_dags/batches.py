@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _ARRIVAL = ".visage-arrival"
 _JOINING = ".joining-"
-_MOST_PARTS = 1000
+MOST_PARTS = 1000
 """Airflow makes at most 1,024 tasks of one list."""
 _LONGEST_NAME = 180
 """Bytes of a folder name: the names of files that are made from it are longer."""
@@ -151,7 +151,7 @@ def parts(home: Path, names: Collection[str], images: int) -> list[dict[str, str
 
     """
     counts = {batch: photographs(home, batch) for batch in names}
-    most = max(_MOST_PARTS - len(counts), 1)
+    most = max(MOST_PARTS - len(counts), 1)
     images = max(images, -(-sum(counts.values()) // most))
     found: list[dict[str, str]] = []
     _tidy_parts(home, {arrival(home, batch) for batch in names})
