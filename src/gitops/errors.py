@@ -170,5 +170,9 @@ class CandidateError(GitopsError):
     """The results of a run cannot be proposed."""
 
 
+class AuditError(GitopsError):
+    """An export of the audit cannot be read, or git does not bear it out."""
+
+
 class ForgeError(GitopsError):
     """A forge could not be asked, or refused."""

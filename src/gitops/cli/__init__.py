@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gitops.cli import adopt, approvals, releases, review, train
+from gitops.cli import adopt, approvals, history, releases, review, train
 from gitops.cli import forge as forge_cli
 from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
@@ -29,6 +29,7 @@ _PANELS = {
         releases.merge,
     ),
     "Take over": (adopt.adopt,),
+    "Look back": (history.board, history.audit, history.dora),
     "Check a change": (review.check, review.scope, review.trial, review.report, review.annotate),
 }
 

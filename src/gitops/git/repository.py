@@ -39,6 +39,8 @@ _ATTEMPTS = 4
 
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _TIME = re.compile(rb"^(?:committer|tagger) [^\n]*?(-?[0-9]+) [-+][0-9]+$", re.MULTILINE)
+_PERSON = re.compile(rb"^(author|committer|tagger) ([^\n]*?>)[^\n]*$", re.MULTILINE)
+_SIGNATURE = re.compile(rb"^gpgsig (-----BEGIN [^\n]*(?:\n [^\n]*)*)", re.MULTILINE)
 _LONGEST_COMMIT = 256 * 1024
 _LONGEST_SUBJECT = 200
 _LONGEST_TAG = 16 * 1024
@@ -54,9 +56,9 @@ def is_full_sha(text: str) -> bool:
 class Tag:
     """A tag: its name without `refs/tags/`, its own object id, and the commit that it marks.
 
-    `message` and `at` are those of an annotated tag. `signature` is the end of its object, b"" for a tag
-    without one, and `signed` is everything before. `problem` is the reason if it is not an annotated tag on a
-    commit that can be read, or None where it is one.
+    `message`, `at` and `tagger` are those of an annotated tag. `signature` is the end of its object, b"" for
+    a tag without one, and `signed` is everything before. `problem` is the reason if it is not an annotated
+    tag on a commit that can be read, or None where it is one.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Tag:
     problem: str | None = None
     signed: bytes = field(default=b"", repr=False)
     signature: bytes = field(default=b"", repr=False)
+    tagger: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,18 @@ class Object:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit's id, committer time and subject line: one printable line of bounded length."""
+    """A commit's id, committer time and subject line: one printable line of bounded length.
+
+    `author` and `committer` are such lines too, `NAME <ADDRESS>`. `signature` is the armored signature that
+    it carries, valid or not.
+    """
 
     id: str
     at: datetime
     subject: str
+    author: str = ""
+    committer: str = ""
+    signature: bytes = field(default=b"", repr=False)
 
 
 def moment(seconds: str) -> datetime:
@@ -774,11 +784,23 @@ def _one_line(path: str) -> str:
 def _commit(commit: str, content: bytes) -> Commit:
     header, _, message = content.partition(b"\n\n")
     time = _TIME.search(header)
-    subject = _text(message.lstrip(b"\n").partition(b"\n\n")[0][: 4 * _LONGEST_SUBJECT])
-    printable = "".join(letter if letter.isprintable() else " " for letter in subject)
+    people = dict(reversed(_PERSON.findall(header)))
+    signature = _SIGNATURE.search(header)
     return Commit(
-        commit, moment(time[1].decode() if time else ""), " ".join(printable.split())[:_LONGEST_SUBJECT]
+        commit,
+        moment(time[1].decode() if time else ""),
+        _line(message.lstrip(b"\n").partition(b"\n\n")[0]),
+        _line(people.get(b"author", b"")),
+        _line(people.get(b"committer", b"")),
+        signature[1].replace(b"\n ", b"\n") + b"\n" if signature else b"",
     )
+
+
+def _line(data: bytes) -> str:
+    """Return text of a commit or tag as one printable line of bounded length."""
+    text = _text(data[: 4 * _LONGEST_SUBJECT])
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.split())[:_LONGEST_SUBJECT]
 
 
 def _tag(name: str, object_id: str, entry: Object | None, content: bytes | None) -> Tag:
@@ -813,4 +835,5 @@ def _tag(name: str, object_id: str, entry: Object | None, content: bytes | None)
         problem,
         signed,
         signature,
+        _line(person[2]) if (person := _PERSON.search(header)) else "",
     )

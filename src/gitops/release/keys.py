@@ -200,6 +200,12 @@ def fingerprint(public: bytes) -> str:
     return f"SHA256:{digest.rstrip('=')}"
 
 
+def signer(signature: bytes) -> str | None:
+    """Return the fingerprint of the Ed25519 key that an armored signature names, valid or not, or None."""
+    parts = _parts(signature)
+    return fingerprint(parts[0]) if parts else None
+
+
 def _public_key(line: str) -> bytes | None:
     fields = line.split()
     if len(fields) > 1 and fields[1] == 'namespaces="git"':

@@ -1,0 +1,196 @@
+"""The commands that look at all of the past: `board`, `audit` and `dora`."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from gitops.cli.context import open_checkout
+from gitops.cli.options import ERR, OUT, Remote
+from gitops.errors import AuditError, GitopsError, ParseError
+
+if TYPE_CHECKING:
+    from gitops.history.audit import Entry
+    from gitops.history.board import Place
+
+Since = Annotated[
+    datetime | None,
+    typer.Option(metavar="DATE", formats=["%Y-%m-%d"], help="From this day on, in UTC.", show_default=False),
+]
+
+
+def board(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page to this file.", show_default=False),
+    ] = None,
+    remote: Remote = None,
+) -> None:
+    """Show the release of each environment, since when and by whom, and the one that waits, and why.
+
+    It is read from git alone; `gitops status` asks the environments. The page that `--html` writes is one
+    file without a script, which any web server can serve, and has the differences of any two environments,
+    too. The reasons are those of the rules. Whether the model is on the DVC remote, and how it compares with
+    others, is checked when you promote it.
+    """
+    from gitops import atomic
+    from gitops.history import board_page
+    from gitops.history.load import load_board
+    from gitops.release.load import fetch_state
+
+    if as_json and html is not None:
+        raise typer.BadParameter("give one of --json and --html")
+    repository, remote = open_checkout(remote)
+    shown = load_board(repository, fetch_state(repository, remote), remote, datetime.now(UTC))
+    if as_json:
+        print(json.dumps(shown.plain(), indent=1))
+        return
+    if html is not None:
+        try:
+            atomic.write(html, board_page.render(shown), mode=0o644)
+        except OSError as error:
+            raise GitopsError(f"{html}: {error.strerror}") from error
+        OUT.print(f"Wrote {html}", soft_wrap=True)
+        return
+    for problem in shown.problems:
+        ERR.print(problem, soft_wrap=True, markup=False, style="red")
+    for place in shown.places:
+        _print_place(place, shown.at)
+
+
+def _print_place(place: "Place", now: datetime) -> None:
+    release = f"{place.release[:12]} {place.subject}" if place.release else "no release yet"
+    lines = [f"{place.name}: {release}"]
+    if place.problem:
+        lines.append(f"problem: {place.problem}")
+    if declared := place.deployment:
+        by = f", proposed by {declared.change.proposed_by}" if declared.change.proposed_by else ""
+        lines.append(f"since {declared.at:%Y-%m-%d %H:%M} UTC, by {declared.change.commit.author}{by}")
+    if place.release:
+        lines.append(place.verdict or "no verdict yet")
+    lines += [f"held: {hold}" for hold in place.holds if hold.stands(now)]
+    lines += [f"closed: {place.closed}"] if place.closed else []
+    if waiting := place.waiting:
+        lines.append(f"waits: {waiting.release[:12]} {waiting.subject}")
+        lines += [f"  {reason}" for reason in waiting.reasons] or ["  no rule forbids it"]
+    OUT.print("\n  ".join(lines), soft_wrap=True, markup=False)
+
+
+def audit(
+    since: Since = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a list with an object on each line.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table for a spreadsheet.")] = False,
+    verify: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Compare an earlier export with git now.", show_default=False),
+    ] = None,
+    remote: Remote = None,
+) -> None:
+    """List all changes, releases, verdicts, holds and overrides, and who made them, from git alone.
+
+    Every commit that main pointed to and every verdict tag is in the list. Each line has the hash of all
+    lines before it. Keep an export where those who may push to main cannot change it: `--verify` compares it
+    with git, and exits with status 1 and the line at which they part.
+    """
+    from gitops.history import audit as chain
+    from gitops.history.events import events
+    from gitops.history.load import load_past
+
+    if sum((as_json, as_csv, verify is not None)) > 1:
+        raise typer.BadParameter("give one of --json, --csv and --verify")
+    repository, remote = open_checkout(remote)
+    repository.fetch(remote)
+    tip = repository.resolve(repository.branch_ref(remote, "main"))
+    entries = chain.chain(events(load_past(repository, tip, remote=remote)))
+    if verify is not None:
+        _compare(verify, entries)
+        return
+    if since is not None:
+        start = since.replace(tzinfo=UTC).isoformat()
+        first = next(
+            (number for number, entry in enumerate(entries) if entry.event.at >= start), len(entries)
+        )
+        entries = entries[first:]
+    if as_json or as_csv:
+        print(chain.to_json(entries) if as_json else chain.to_csv(entries), end="")
+        return
+    for entry in entries:
+        OUT.print(f"{entry.number:>5} {chain.describe(entry.event)}", soft_wrap=True, markup=False)
+    if entries:
+        OUT.print(f"The hash of the last line is {entries[-1].hash}", soft_wrap=True)
+
+
+def dora(
+    since: Since = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    remote: Remote = None,
+) -> None:
+    """Show DORA's four metrics of delivery for each environment, from git alone.
+
+    How often it gets a release, how long a change takes from its merge until the environment has verified it,
+    the share of releases that were rejected or rolled back, and how long it took to restore service.
+    """
+    from gitops.history.dora import measure
+    from gitops.history.load import load_past, load_verdicts
+    from gitops.release.load import fetch_state
+
+    repository, remote = open_checkout(remote)
+    state, now = fetch_state(repository, remote), datetime.now(UTC)
+    past = load_past(repository, state.tip, remote=remote)
+    verdicts = load_verdicts(repository, past, state)
+    start = since.replace(tzinfo=UTC) if since else None
+    rows = [row.plain() for row in measure(past, state.environments, verdicts, now=now, since=start)]
+    if as_json:
+        bounds = {"since": start.isoformat() if start else None, "until": now.isoformat()}
+        print(json.dumps({**bounds, "environments": rows}, indent=1))
+        return
+    table = Table("environment", "deployments a week", "lead time", "change failure rate", "time to restore")
+    for row in rows:
+        rate = row["change_failure_rate"]
+        table.add_row(
+            row["environment"],
+            f"{row['deployments_per_week']:.2f} ({row['deployments']} in all)",
+            _span(row["lead_time_hours"]),
+            f"{rate:.0%} ({len(row['failed'])} of {row['deployments']})" if rate is not None else "-",
+            _span(row["time_to_restore_hours"])
+            + (f", {row['unrestored']} open" if row["unrestored"] else ""),
+        )
+    OUT.print(table)
+
+
+def _span(hours: dict[str, float] | None) -> str:
+    """Return the median of some times."""
+    if hours is None:
+        return "-"
+    value = hours["median"]
+    return (
+        f"{value * 60:.0f} min" if value < 1 else f"{value:.1f} h" if value < 48 else f"{value / 24:.1f} days"
+    )
+
+
+def _compare(file: Path, entries: list["Entry"]) -> None:
+    from gitops.history import audit as chain
+    from gitops.text import parse
+
+    try:
+        content = parse.file(file, chain.LARGEST)
+        result = chain.compare(chain.read(content), entries)
+    except OSError as error:
+        raise AuditError(
+            f"{file}: {error.strerror}; name an export of gitops audit --json or --csv"
+        ) from error
+    except (ParseError, AuditError) as error:
+        raise AuditError(f"{file}: {error}; name an export of gitops audit --json or --csv") from error
+    for event in result.late:
+        line = f"not in {file}, though dated before its end: {chain.describe(event)}"
+        ERR.print(line, soft_wrap=True, markup=False, style="yellow")
+    if result.parted:
+        line, why = result.parted
+        raise AuditError(f"{file}:{line}: {why}")
+    OUT.print(f"Git has all {result.lines} events of {file}, and {result.newer} newer ones", soft_wrap=True)

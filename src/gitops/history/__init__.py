@@ -1,0 +1,1 @@
+"""The history of the releases, from git alone: its events, its measures, and the present."""

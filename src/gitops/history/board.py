@@ -1,0 +1,253 @@
+"""The board: the state of all environments, the releases that wait, and why, as main and the tags have it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from gitops.dvc.provenance import Provenance
+from gitops.errors import CalendarError, ReleaseError
+from gitops.findings import Finding
+from gitops.git.repository import Commit
+from gitops.history import deployments
+from gitops.history.deployments import Deployment
+from gitops.history.trunk import Past
+from gitops.model.metrics import Interval
+from gitops.promotion.evidence import Evidence
+from gitops.promotion.proposals import due
+from gitops.promotion.rules import judge_release
+from gitops.release import holds
+from gitops.release.environments import Color
+from gitops.release.file import Release
+from gitops.release.holds import Hold
+from gitops.release.state import ReleaseState
+from gitops.release.verdicts import REJECTED, VERIFIED, Verdict
+
+RECORDED = Evidence(
+    provenance=lambda _: Provenance(trained=False),
+    parameter_faults=lambda _, __: (),
+    decisions=lambda _: None,
+)
+"""The evidence that commits record: neither DVC, nor a DVC remote, nor a comparison of models is asked."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A release that could come to an environment.
+
+    Attributes:
+        release: The release.
+        subject: The subject of its commit.
+        reasons: Everything that forbids its promotion now; empty if nothing does.
+        proposal: The commit of the branch that proposes it; None where nobody proposed it.
+
+    """
+
+    release: str
+    subject: str
+    reasons: tuple[Finding, ...] = ()
+    proposal: Commit | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """An environment on the board.
+
+    Attributes:
+        name: The name.
+        title: The name that people read.
+        color: The colour.
+        wave: The wave.
+        after: The environments directly before it.
+        follows: Whether it follows main.
+        release: The declared release; None before the first one.
+        subject: The subject of the commit of the release.
+        deployment: The declaration of the release; None where it has no release.
+        verdict: `verified`, `rejected`, or '' while there is no verdict.
+        verdict_at: The time of the verdict.
+        measured: The accuracy that the environment measured.
+        accuracy: The accuracy that the release records.
+        model: The SHA-256 of the model.
+        holds: All holds of the file.
+        closed: Why the calendar allows no promotion now, and when it does.
+        override: The reason for which it was promoted outside of the calendar.
+        problem: The fault of the release file; the last valid one is shown.
+        waiting: The release that could come; None where there is no other.
+
+    """
+
+    name: str
+    title: str
+    color: Color
+    wave: str
+    after: tuple[str, ...] = ()
+    follows: bool = False
+    release: str | None = None
+    subject: str = ""
+    deployment: Deployment | None = None
+    verdict: str = ""
+    verdict_at: datetime | None = None
+    measured: float | None = None
+    accuracy: Interval | None = None
+    model: str | None = None
+    holds: tuple[Hold, ...] = ()
+    closed: str = ""
+    override: str = ""
+    problem: str = ""
+    waiting: Waiting | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether a hold keeps promotions away."""
+        return any(hold.stands(datetime.now(UTC)) for hold in self.holds)
+
+    def plain(self, now: datetime) -> dict[str, Any]:
+        """Return it as JSON can carry it."""
+        declared, waiting = self.deployment, self.waiting
+        proposal = waiting.proposal if waiting else None
+        return {
+            "environment": self.name,
+            "title": self.title,
+            "wave": self.wave,
+            "after": [*self.after],
+            "release": self.release,
+            "subject": self.subject,
+            "since": declared.at.isoformat() if declared else None,
+            "declared_by": declared.change.commit.author if declared else None,
+            "proposed_by": declared.change.proposed_by if declared else None,
+            "verdict": self.verdict or None,
+            "verdict_at": self.verdict_at.isoformat() if self.verdict_at else None,
+            "measured_accuracy": self.measured,
+            "recorded_accuracy": self.accuracy.__dict__ if self.accuracy else None,
+            "model_sha256": self.model,
+            "holds": [hold.plain(now) for hold in self.holds],
+            "closed": self.closed or None,
+            "override": self.override or None,
+            "problem": self.problem or None,
+            "waiting": None
+            if waiting is None
+            else {
+                "release": waiting.release,
+                "subject": waiting.subject,
+                "reasons": [str(reason) for reason in waiting.reasons],
+                "proposed_by": proposal.author if proposal else None,
+                "proposed_at": proposal.at.isoformat() if proposal else None,
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Board:
+    """All environments at one time, in the order of promotion.
+
+    Attributes:
+        at: The time.
+        main: The newest commit of main.
+        places: The environments.
+        problems: The faults of main itself, and tags that look like verdicts and are not.
+        differences: The lines that tell two releases apart, by both environments.
+
+    """
+
+    at: datetime
+    main: Commit
+    places: tuple[Place, ...]
+    problems: tuple[str, ...] = ()
+    differences: Mapping[tuple[str, str], str] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON can carry it."""
+        return {
+            "at": self.at.isoformat(),
+            "main": {"commit": self.main.id, "at": self.main.at.isoformat(), "subject": self.main.subject},
+            "problems": [*self.problems],
+            "environments": [place.plain(self.at) for place in self.places],
+            "differences": [
+                {"from": first, "to": second, "text": text}
+                for (first, second), text in (self.differences or {}).items()
+            ],
+        }
+
+
+def place(
+    state: ReleaseState,
+    past: Past,
+    environment: str,
+    subjects: Mapping[str, Commit],
+    proposals: Mapping[str, Commit],
+    now: datetime,
+) -> Place:
+    """Return an environment on the board.
+
+    Args:
+        state: The state that main declares, which knows the commits of main.
+        past: The past.
+        environment: The environment.
+        subjects: The commits of releases, by their ids.
+        proposals: The last commits of the branches that propose promotions, by environment.
+        now: The time.
+
+    """
+    declared, verdicts, problem = state.environments[environment], state.verdicts, ""
+    follows = state.environments.follows(environment)
+    present = state.present(environment)
+    release = state.tip if follows else present.commit
+    try:
+        state.declared(environment)
+    except ReleaseError as error:
+        problem = str(error)
+    every = deployments.of_environment(past, state.environments, verdicts, environment)
+    deployment = every[-1] if every and release else None
+    rejection = verdicts.rejected(environment, release)
+    verified = verdicts.verified(environment, release)
+    snapshot = state.snapshot(release) if release else None
+    return Place(
+        name=environment,
+        title=declared.title,
+        color=declared.color,
+        wave=declared.wave,
+        after=state.environments.before(environment),
+        follows=follows,
+        release=release,
+        subject=subjects[release].subject if release and release in subjects else "",
+        deployment=deployment,
+        verdict=REJECTED if rejection else VERIFIED if verified else "",
+        verdict_at=rejection.at if rejection else verified.at if verified else None,
+        measured=_measured(rejection, verified),
+        accuracy=snapshot.metrics.means.get("mean_accuracy") if snapshot else None,
+        model=snapshot.model if snapshot else None,
+        holds=holds.parse(present.hold),
+        closed="" if follows else _closed(state, environment, now),
+        override=present.override or "",
+        problem=problem,
+        waiting=None if follows else _waiting(state, environment, subjects, proposals, now),
+    )
+
+
+def _waiting(
+    state: ReleaseState,
+    environment: str,
+    subjects: Mapping[str, Commit],
+    proposals: Mapping[str, Commit],
+    now: datetime,
+) -> Waiting | None:
+    release = due(state, environment)
+    if release is None or state.has(environment, release):
+        return None
+    judgement = judge_release(state, environment, Release(commit=release), RECORDED, now=now)
+    subject = subjects[release].subject if release in subjects else ""
+    return Waiting(release, subject, judgement.findings, proposals.get(environment))
+
+
+def _measured(rejection: Any, verified: Verdict | None) -> float | None:
+    if rejection is not None:
+        return Verdict.read(rejection).measured_accuracy
+    return verified.measured_accuracy if verified else None
+
+
+def _closed(state: ReleaseState, environment: str, now: datetime) -> str:
+    try:
+        closed = state.main.calendar.closed(environment, now)
+    except CalendarError as error:
+        return str(error)
+    return str(closed) if closed else ""

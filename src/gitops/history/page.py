@@ -1,0 +1,53 @@
+"""Pages as one file without a script, which load nothing and are light or dark as the reader's system is."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC
+from functools import cache
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from gitops.release.environments import TERMINAL
+
+_FOLDER = Path(__file__).parent
+
+
+@cache
+def style() -> str:
+    """Return the style sheet, with the colours of environments."""
+    colors = "".join(f".c-{name} {{ --color: {value}; }}\n" for name, value in TERMINAL.items())
+    return (_FOLDER / "page.css").read_text() + colors
+
+
+def policy() -> str:
+    """Return the Content-Security-Policy of a page: its own style sheet, and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'self'"
+    )
+
+
+def render(name: str, values: Mapping[str, object]) -> str:
+    """Return the HTML of a template. All values are escaped."""
+    # The style sheet is ours, and its digest must be that of the bytes between the tags.
+    return _templates().get_template(name).render(style=Markup(style()), **values)  # noqa: S704
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["minute"] = lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    # The address would be seen by everybody who sees the page.
+    environment.filters["person"] = lambda people: re.sub(r" <[^>]*>", "", people)
+    return environment
