@@ -18,6 +18,8 @@ def lab(tmp_path: Path) -> Lab:
     lab = Lab(tmp_path / "lab")
     lab.train("a")
     lab.release("staging")
+    made = lab.origin.tag(lab.tip, "archive/manual", "Run manual")
+    lab.origin.git("update-ref", "refs/tags/archive/manual", made)
     (lab.clone.path / ".venv").symlink_to(sys.prefix)
     return lab
 
@@ -28,6 +30,7 @@ def test_its_commands_work(lab: Lab) -> None:
     assert [block for block in PAGE.blocks if block.language == "sh"] == blocks
     printed = Place(lab.clone.path, {"PATH": path}).walk(blocks, seconds=120)
     assert "Git has all" in printed
+    assert "Wrote 1 runs to mlruns" in printed
     assert "change failure" in printed
 
 

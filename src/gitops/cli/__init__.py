@@ -29,7 +29,7 @@ _PANELS = {
         releases.merge,
     ),
     "Take over": (adopt.adopt,),
-    "Look back": (history.board, history.audit, history.dora),
+    "Look back": (history.board, history.runs, history.audit, history.dora),
     "Check a change": (review.check, review.scope, review.trial, review.report, review.annotate),
 }
 

@@ -1,6 +1,7 @@
-"""The commands that look at all of the past: `board`, `audit` and `dora`."""
+"""The commands that look at all of the past: `board`, `runs`, `audit` and `dora`."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from gitops.errors import AuditError, GitopsError, ParseError
 if TYPE_CHECKING:
     from gitops.history.audit import Entry
     from gitops.history.board import Place
+    from gitops.history.runs import Run
 
 Since = Annotated[
     datetime | None,
@@ -124,6 +126,99 @@ def audit(
         OUT.print(f"{entry.number:>5} {chain.describe(entry.event)}", soft_wrap=True, markup=False)
     if entries:
         OUT.print(f"The hash of the last line is {entries[-1].hash}", soft_wrap=True)
+
+
+def runs(
+    sort: Annotated[
+        str, typer.Option(metavar="NAME", help="A metric, a parameter, duration, size or at.")
+    ] = "at",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION", help="Such as 'mean_accuracy>=0.9'. Can be repeated.", show_default=False
+        ),
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(metavar="A..B", help="Show the differences of two runs.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page to this file.", show_default=False)
+    ] = None,
+    mlflow: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write a file store of MLflow.", show_default=False),
+    ] = None,
+    remote: Remote = None,
+) -> None:
+    """Show every training and every experiment: parameters, metrics with their intervals, and durations.
+
+    Trainings are the tags `archive/` and the branches `run/`. Experiments are those of `dvc exp`, pushed or
+    in this checkout. The page and `--json` have the trends over the releases of main, too.
+    """
+    from gitops import atomic
+    from gitops.diff.load import load_difference
+    from gitops.history import mlflow as mlflow_store
+    from gitops.history import runs_page
+    from gitops.history.load import load_past
+    from gitops.history.load_runs import fetch_experiments, load_runs
+    from gitops.history.runs import chosen, named, ordered
+    from gitops.history.trends import FILES, candidates, trends
+    from gitops.release.snapshot import Snapshot
+
+    if sum((as_json, html is not None, mlflow is not None, compare is not None)) > 1:
+        raise typer.BadParameter("give one of --json, --html, --mlflow and --compare")
+    repository, remote = open_checkout(remote)
+    repository.fetch(remote)
+    fetch_experiments(repository, remote)
+    tip = repository.resolve(repository.branch_ref(remote, "main"))
+    every = load_runs(repository, remote, tip)
+    if compare is not None:
+        first, dots, second = compare.partition("..")
+        if not dots:
+            raise typer.BadParameter("write --compare A..B")
+        sides = [Snapshot.load(repository, named(every, name).commit) for name in (first, second)]
+        load_difference(repository, *sides, environments=False).show(OUT)
+        return
+    found = ordered(chosen(every, where or []), sort)
+    if mlflow is not None:
+        mlflow_store.export(found, mlflow)
+        OUT.print(f"Wrote {len(found)} runs to {mlflow}", soft_wrap=True)
+        return
+    if not as_json and html is None:
+        _print_runs(found)
+        return
+    commits = candidates(load_past(repository, tip, remote=remote))
+    snapshots = Snapshot.load_all(repository, [commit.commit.id for commit in commits], FILES)
+    over_time = trends(commits, {name: snapshot.metrics for name, snapshot in snapshots.items()})
+    if as_json:
+        plain = {"runs": [run.plain() for run in found], "trends": [trend.plain() for trend in over_time]}
+        print(json.dumps(plain, indent=1))
+        return
+    if html is not None:
+        text = runs_page.render(found, over_time, sort, datetime.now(UTC))
+        try:
+            atomic.write(html, text, mode=0o644)
+        except OSError as error:
+            raise GitopsError(f"{html}: {error.strerror}") from error
+        OUT.print(f"Wrote {html}", soft_wrap=True)
+
+
+def _print_runs(found: Sequence["Run"]) -> None:
+    for run in found:
+        means = run.metrics.means
+        parts = [
+            f"{name.removeprefix('mean_').replace('_', ' ')} {means[name]}"
+            for name in _SHOWN
+            if name in means
+        ]
+        if run.duration is not None:
+            parts.append(f"{run.duration / 60:.1f} min")
+        line = f"{run.at:%Y-%m-%d %H:%M} {run.name} ({run.kind}): {', '.join(parts) or 'no metrics'}"
+        OUT.print(line, soft_wrap=True, markup=False)
+
+
+_SHOWN = ("mean_accuracy", "mean_balanced_accuracy")
 
 
 def dora(

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -47,7 +47,28 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["minute"] = lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    # The address would be seen by everybody who sees the page.
-    environment.filters["person"] = lambda people: re.sub(r" <[^>]*>", "", people)
+    filters = {"minute": _minute, "person": _person, "size": _size, "span": _span}
+    environment.filters.update(filters)  # pyright: ignore[reportUnknownMemberType] Jinja2 has no type for it
     return environment
+
+
+def _minute(at: datetime) -> str:
+    """Return a time for people."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _person(people: str) -> str:
+    """Return the names of people without their addresses, which everybody who has the page would see."""
+    return re.sub(r" <[^>]*>", "", people)
+
+
+def _size(count: int | None) -> str:
+    """Return a number of bytes for people."""
+    return "" if count is None else f"{count / 1e6:.2f} MB"
+
+
+def _span(seconds: float | None) -> str:
+    """Return a duration for people."""
+    if seconds is None:
+        return ""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

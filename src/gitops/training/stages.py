@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path, PurePath
@@ -47,6 +48,7 @@ def run_stage(
 
     """
     provenance.begin()
+    started = time.monotonic()
     with workspace(origin, commit, home) as space:
         # --pull fetches the stage's outputs where this commit already has them.
         force = ["--force"] if _stage(space, stage).dropped else []
@@ -61,7 +63,9 @@ def run_stage(
             if error.command != f"dvc push {stage}":
                 raise
             _push_data(space, stage)
-        return _commit(space, branch, f"{stage}: run for {branch}")
+        # `gitops runs` reads the duration from here.
+        seconds = time.monotonic() - started
+        return _commit(space, branch, f"{stage}: run for {branch} in {seconds:.1f} s")
 
 
 def run_command(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +16,7 @@ from gitops.dvc import run as dvc_run
 from gitops.errors import StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, workspace
+from gitops.history import runs
 from gitops.training import stages
 from tests.support.waiting import wait_for, working_in
 
@@ -91,6 +93,10 @@ def test_a_chain_of_steps_leaves_commits_metrics_and_data(
     assert origin.resolve("run/one") == reported
     assert origin.resolve(f"{reported}~1") == doubled
     assert origin.resolve("main") == start
+    for commit, stage in ((doubled, "double"), (reported, "report")):
+        subject = origin.commit_info(commit).subject
+        assert re.fullmatch(rf"{stage}: run for run/one in [0-9]+\.[0-9] s", subject)
+        assert runs.step(subject) is not None
     assert [path for path in dvc_remote.rglob("*") if path.is_file()], "the outputs are on the DVC remote"
     assert [entry.name for entry in spaces.iterdir()] == [".sweep"]
 
