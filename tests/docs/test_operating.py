@@ -38,6 +38,6 @@ def test_the_kinds_of_events_are_those_that_there_are() -> None:
     source = (ROOT / "src/gitops/history/events.py").read_text()
     text = (ROOT / PAGE.path).read_text()
     kinds = ("change", "release", "rollback", "hold", "unhold", "override", "invalid", "settings")
-    for kind in (*kinds, "environment", "calendar", "keys", "verified", "rejected", "ignored"):
+    for kind in (*kinds, "environment", "calendar", "keys", "verified", "rejected", "approved", "ignored"):
         assert f"`{kind}`" in text
         assert kind in source

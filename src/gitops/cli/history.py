@@ -74,6 +74,7 @@ def _print_place(place: "Place", now: datetime) -> None:
         lines.append(f"since {declared.at:%Y-%m-%d %H:%M} UTC, by {declared.change.commit.author}{by}")
     if place.release:
         lines.append(place.verdict or "no verdict yet")
+    lines += [f"approved by {given.by} {given.at:%Y-%m-%d %H:%M} UTC" for given in place.approvals]
     lines += [f"held: {hold}" for hold in place.holds if hold.stands(now)]
     lines += [f"closed: {place.closed}"] if place.closed else []
     if waiting := place.waiting:
@@ -96,9 +97,9 @@ def audit(
 ) -> None:
     """List all changes, releases, verdicts, holds and overrides, and who made them, from git alone.
 
-    Every commit that main pointed to and every verdict tag is in the list. Each line has the hash of all
-    lines before it. Keep an export where those who may push to main cannot change it: `--verify` compares it
-    with git, and exits with status 1 and the line at which they part.
+    Every commit that main pointed to and every tag of a verdict or an approval is in the list. Each line has
+    the hash of all lines before it. Keep an export where those who may push to main cannot change it:
+    `--verify` compares it with git, and exits with status 1 and the line at which they part.
     """
     from gitops.history import audit as chain
     from gitops.history.events import events

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from gitops.dvc.provenance import Provenance
 from gitops.errors import CalendarError, ReleaseError
 from gitops.findings import Finding
 from gitops.git.repository import Commit
@@ -17,18 +16,12 @@ from gitops.promotion.evidence import Evidence
 from gitops.promotion.proposals import due
 from gitops.promotion.rules import judge_release
 from gitops.release import holds
+from gitops.release.approvals import Given
 from gitops.release.environments import Color
 from gitops.release.file import Release
 from gitops.release.holds import Hold
 from gitops.release.state import ReleaseState
 from gitops.release.verdicts import REJECTED, VERIFIED, Verdict
-
-RECORDED = Evidence(
-    provenance=lambda _: Provenance(trained=False),
-    parameter_faults=lambda _, __: (),
-    decisions=lambda _: None,
-)
-"""The evidence that commits record: neither DVC, nor a DVC remote, nor a comparison of models is asked."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +33,7 @@ class Waiting:
         subject: The subject of its commit.
         reasons: Everything that forbids its promotion now; empty if nothing does.
         proposal: The commit of the branch that proposes it; None where nobody proposed it.
+        approvals: The signed approvals of it.
 
     """
 
@@ -47,6 +41,7 @@ class Waiting:
     subject: str
     reasons: tuple[Finding, ...] = ()
     proposal: Commit | None = None
+    approvals: tuple[Given, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +67,7 @@ class Place:
         closed: Why the calendar allows no promotion now, and when it does.
         override: The reason for which it was promoted outside of the calendar.
         problem: The fault of the release file; the last valid one is shown.
+        approvals: The signed approvals of the release that are not over.
         waiting: The release that could come; None where there is no other.
 
     """
@@ -94,6 +90,7 @@ class Place:
     closed: str = ""
     override: str = ""
     problem: str = ""
+    approvals: tuple[Given, ...] = ()
     waiting: Waiting | None = None
 
     @property
@@ -124,6 +121,7 @@ class Place:
             "closed": self.closed or None,
             "override": self.override or None,
             "problem": self.problem or None,
+            "approvals": [_approval(given) for given in self.approvals],
             "waiting": None
             if waiting is None
             else {
@@ -132,6 +130,7 @@ class Place:
                 "reasons": [str(reason) for reason in waiting.reasons],
                 "proposed_by": proposal.author if proposal else None,
                 "proposed_at": proposal.at.isoformat() if proposal else None,
+                "approvals": [_approval(given) for given in waiting.approvals],
             },
         }
 
@@ -175,6 +174,7 @@ def place(
     environment: str,
     subjects: Mapping[str, Commit],
     proposals: Mapping[str, Commit],
+    evidence: Evidence,
     now: datetime,
 ) -> Place:
     """Return an environment on the board.
@@ -185,6 +185,7 @@ def place(
         environment: The environment.
         subjects: The commits of releases, by their ids.
         proposals: The last commits of the branches that propose promotions, by environment.
+        evidence: The sources that the rules ask.
         now: The time.
 
     """
@@ -220,7 +221,8 @@ def place(
         closed="" if follows else _closed(state, environment, now),
         override=present.override or "",
         problem=problem,
-        waiting=None if follows else _waiting(state, environment, subjects, proposals, now),
+        approvals=_approvals(state, environment, release),
+        waiting=None if follows else _waiting(state, environment, subjects, proposals, evidence, now),
     )
 
 
@@ -229,14 +231,25 @@ def _waiting(
     environment: str,
     subjects: Mapping[str, Commit],
     proposals: Mapping[str, Commit],
+    evidence: Evidence,
     now: datetime,
 ) -> Waiting | None:
     release = due(state, environment)
     if release is None or state.has(environment, release):
         return None
-    judgement = judge_release(state, environment, Release(commit=release), RECORDED, now=now)
+    judgement = judge_release(state, environment, Release(commit=release), evidence, now=now)
     subject = subjects[release].subject if release in subjects else ""
-    return Waiting(release, subject, judgement.findings, proposals.get(environment))
+    approvals = _approvals(state, environment, release)
+    return Waiting(release, subject, judgement.findings, proposals.get(environment), approvals)
+
+
+def _approvals(state: ReleaseState, environment: str, release: str | None) -> tuple[Given, ...]:
+    here = (given for given in state.approvals.given if given.environment == environment)
+    return tuple(given for given in here if state.same(given.release, release))
+
+
+def _approval(given: Given) -> dict[str, str]:
+    return {"by": given.by, "at": given.at.isoformat(), "tag": given.name}
 
 
 def _measured(rejection: Any, verified: Verdict | None) -> float | None:

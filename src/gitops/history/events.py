@@ -10,8 +10,9 @@ from gitops.git.repository import Tag
 from gitops.history.trunk import FileChange, Past, TrunkCommit
 from gitops.release import calendar, holds, keys, signatures
 from gitops.release import file as release_file
+from gitops.release.approvals import APPROVED, Approval
 from gitops.release.file import Release
-from gitops.release.verdicts import Verdict
+from gitops.release.verdicts import REJECTED, VERIFIED, Verdict
 from gitops.text.markdown import one_line
 
 _ENVIRONMENT = re.compile(r"environments/([^/]+)/([^/]+)")
@@ -30,7 +31,7 @@ class Event:
         at: The time that git records, in UTC.
         kind: `change` for each commit of main; `release`, `rollback`, `hold`, `unhold`, `override` and
             `invalid` for a release file; `settings`, `environment`, `calendar` and `keys` for other files
-            that decide about releases; `verified`, `rejected` and `ignored` for a tag.
+            that decide about releases; `verified`, `rejected`, `approved` and `ignored` for a tag.
         environment: The environment.
         release: The release, a full commit id.
         by: The author of the commit of main, who merged or pushed it; of a tag, the tagger.
@@ -66,7 +67,7 @@ class Event:
     @property
     def on_main(self) -> bool:
         """Whether main records it, where nobody can put anything in between later."""
-        return self.kind not in ("verified", "rejected", "ignored")
+        return self.kind not in (VERIFIED, REJECTED, APPROVED, "ignored")
 
 
 def events(past: Past) -> list[Event]:
@@ -163,6 +164,12 @@ def _of_tag(tag: Tag) -> Event:
     at = tag.at.isoformat() if tag.at else ""
     values = {"by": tag.tagger, "source": tag.object_id, "name": one_line(tag.name, longest=_LONGEST)}
     key = keys.signer(tag.signature) or ""
+    if tag.name.startswith(f"{APPROVED}/"):
+        try:
+            approval = Approval.read(tag)
+        except VerdictError as error:
+            return Event(at, "ignored", release=tag.commit, key=key, detail=str(error), **values)
+        return Event(at, APPROVED, approval.environment, approval.release, key=key, **values)
     try:
         verdict = Verdict.read(tag)
     except VerdictError as error:

@@ -10,10 +10,13 @@ from datetime import datetime
 from itertools import combinations
 
 from gitops.diff.load import load_difference
+from gitops.dvc.provenance import Provenance
 from gitops.git.repository import Repository
 from gitops.history.board import Board, Place, place
 from gitops.history.deployments import releases
 from gitops.history.trunk import FileChange, Past, TrunkCommit
+from gitops.promotion.evidence import Evidence
+from gitops.release.approvals import APPROVED
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
 from gitops.release.verdicts import REJECTED, VERIFIED, Verdicts
@@ -25,7 +28,7 @@ _NONE = re.compile(r"0+")
 
 
 def load_past(repository: Repository, tip: str, *, remote: str | None = None) -> Past:
-    """Read all commits that main pointed to up to `tip`, and the verdict tags last fetched from `remote`."""
+    """Read all commits that main pointed to up to `tip`, and the tags last fetched from `remote`."""
     listed = repository.git("rev-list", "--first-parent", "--parents", "--reverse", tip, timeout=_TIMEOUT)
     parents = {commit: before for commit, *before in (line.split() for line in listed.split("\n"))}
     changes = _changes(repository, parents)
@@ -38,7 +41,7 @@ def load_past(repository: Repository, tip: str, *, remote: str | None = None) ->
     files = (change for commit in trunk for change in commit.changes if _RELEASE.fullmatch(change.path))
     ids = dict.fromkeys(name for change in files for name in (change.before, change.after) if name)
     contents = repository.blobs(repository.objects([*ids]), parse.RELEASE.size)
-    tags = repository.tags(f"{VERIFIED}/", f"{REJECTED}/", remote=remote)
+    tags = repository.tags(f"{VERIFIED}/", f"{REJECTED}/", f"{APPROVED}/", remote=remote)
     return Past(trunk, contents, tags)
 
 
@@ -84,15 +87,25 @@ def load_board(repository: Repository, state: ReleaseState, remote: str | None, 
     pushed = {name: commit for name, commit in ids.items() if commit and commit not in state.parents}
     heads = {commit.id: commit for commit in repository.describe([*dict.fromkeys(pushed.values())])}
     proposals = {name: heads[commit] for name, commit in pushed.items()}
-    places = tuple(place(state, past, name, known, proposals, now) for name in names)
+    # Commits record enough for most reasons: DVC, its remote and the comparison of models are not asked.
+    evidence = replace(Evidence.of(repository), provenance=_unasked, decisions=_undecided)
+    places = tuple(place(state, past, name, known, proposals, evidence, now) for name in names)
     problems = [str(fault) for fault in (state.main_fault, state.environments_problem) if fault]
     return Board(
         now,
         known[state.tip],
         places,
-        (*problems, *map(str, state.verdicts.ignored)),
+        (*problems, *map(str, state.verdicts.ignored), *map(str, state.approvals.ignored)),
         _differences(repository, state, places),
     )
+
+
+def _unasked(_: str) -> Provenance:
+    return Provenance(trained=False)
+
+
+def _undecided(_: str) -> None:
+    return None
 
 
 def _differences(

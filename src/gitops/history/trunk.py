@@ -48,7 +48,7 @@ class Past:
     Attributes:
         trunk: The commits that main pointed to, oldest first.
         contents: The contents of release files, by their ids. A missing one is not here.
-        tags: The tags that carry verdicts or look like it.
+        tags: The tags that carry verdicts and approvals, or look like it.
 
     """
 

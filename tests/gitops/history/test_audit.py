@@ -2,6 +2,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from gitops.history import audit
 from gitops.history.audit import Entry, chain, compare
 from gitops.history.events import Event, events
 from gitops.history.load import load_past
+from gitops.release.approvals import Approval
 from tests.support.lab import Lab
 from tests.support.pasts import Writer, ids
 
@@ -43,7 +45,15 @@ STEPS = st.tuples(
     st.dictionaries(st.sampled_from([*PATHS, "é\n.txt", "README"]), RELEASE_FILES, max_size=3),
     st.integers(-5000, 5000),
     st.sampled_from(
-        ["verified/dev/1", "rejected/prod/2", "verified", "verified/x/y/z", "other/1", "archive"]
+        [
+            "verified/dev/1",
+            "rejected/prod/2",
+            "approved/prod/2/ada",
+            "verified",
+            "verified/x/y/z",
+            "other/1",
+            "archive",
+        ]
     ),
 )
 
@@ -88,7 +98,7 @@ def test_it_is_complete_against_what_plain_git_prints(
         for commit in silent:
             parsed = [repository.read(revision, path) for revision in (commit, f"{commit}^")]
             assert {b"# changed\ncommit: null\n", b"commit: null\n"} == set(parsed)
-    folders = ("refs/tags/verified", "refs/tags/rejected")
+    folders = ("refs/tags/verified", "refs/tags/rejected", "refs/tags/approved")
     listed = ("for-each-ref", "--format=%(objectname) %(refname:strip=2)", *folders)
     off_main = Counter(f"{event.source} {event.name}" for event in found if not event.on_main)
     assert off_main == Counter(ids(repository, *listed))
@@ -128,6 +138,11 @@ def test_it_names_who_proposed_and_merged_verified_held_and_overrode_what(lab: L
     lab.declare("prod", f"commit: {first}\noverride: it burns\n")
     lab.land({"environments/prod/settings.env": b"X=1\n", "environments/calendar.yaml": b"windows: []\n"})
     lab.verify("staging", second, "rejected")
+    approval = Approval(environment="prod", release=first, at=datetime.now(UTC))
+    name = f"{approval.folder}ada"
+    tag = lab.origin.tag(first, name, approval.message, at=approval.at)
+    lab.origin.git("update-ref", f"refs/tags/{name}", tag)
+    lab.origin.git("update-ref", f"refs/tags/{approval.folder}eve", tag)
 
     found = [entry.event for entry in entries_of(lab.origin)]
     staging = [event for event in found if event.environment == "staging" and event.release]
@@ -143,6 +158,8 @@ def test_it_names_who_proposed_and_merged_verified_held_and_overrode_what(lab: L
     assert [(event.kind, event.detail) for event in found if event.kind == "override"] == [
         ("override", "it burns")
     ]
+    tags = [(event.kind, event.environment, event.name) for event in found if event.source == tag]
+    assert sorted(tags) == [("approved", "prod", name), ("ignored", "", f"{approval.folder}eve")]
     assert {event.kind for event in found if event.source == lab.tip} == {"change", "settings", "calendar"}
 
 
