@@ -1,9 +1,11 @@
 """A model is loaded only where an earlier environment signed a verdict that names its digest."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
+from gitops import tasks
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import ModelError, RuleError
 from gitops.git.workspace import Origin
@@ -11,6 +13,7 @@ from gitops.release import settings
 from gitops.release.settings import Settings
 from gitops.release.verdicts import Verdict, record
 from gitops.training import vouched
+from serving.cli import prepare
 from tests.support.bundles import Make, version
 from tests.support.lab import Lab
 
@@ -114,3 +117,21 @@ def test_a_verdict_without_a_digest_reads_as_before(lab: Lab) -> None:
     named = given.model_copy(update={"model_sha256": digest("a")})
     assert f'"model_sha256": "{digest("a")}"' in named.message
     assert Verdict.model_validate_json(named.model_dump_json()) == named
+
+
+def test_a_task_loads_no_model_that_nobody_vouches_for(
+    lab: Lab, storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking(lab)
+    commit = lab.train("a")
+    for name, value in {
+        "REQUIRE_SIGNED_MODELS": "true",
+        "VISAGE_ENVIRONMENT": "staging",
+        "VISAGE_HOME": str(tmp_path / "home"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ModelError, match="no signed verdict of dev names the model"):
+        tasks.fetch_model(release=commit)
+    with pytest.raises(ModelError, match="no signed verdict of dev"), prepare(tmp_path / "home")(commit):
+        pass
+    assert not (tmp_path / "home/models").exists()
