@@ -109,7 +109,7 @@ image-facts: ## Print name and sources of the image of a tag (OWNER=me TAG=v1.2.
 bench: setup ## Measure the model of `dvc repro`: training, inference and scoring against their limits
 	@for name in training inference scoring; do $(BIN)/python -m benchmarks.$$name; done
 
-dags-test: setup ## Run each DAG in each environment, without and with a planted fault (8 minutes)
+dags-test: setup ## Run every DAG with every environment's settings, once normally and once with an injected failure (8 minutes)
 	@$(BIN)/python -m infra.dag_smoke_test
 
 demo-drift: setup ## Simulate drift: start the Airflows, train, change main and promote (25 minutes; asks, or YES=1)

@@ -207,7 +207,7 @@ def test_a_model_whose_claim_is_false_gives_way_by_itself(clone: Clone) -> None:
         json.loads(path.read_text()) for path in (clone.path / ".visage").glob("*/**/release/release.json")
     ]
     assert len(states) == 3
-    assert all("rejected it" in state["refused"] for state in states), states
+    assert all(" rejected " in state["refused"] for state in states), states
     logs = [path.read_text() for path in (clone.path / ".visage").glob("*/logs/dag-processor.log")]
     assert [log.count("rejected it") for log in logs] == [1, 1, 1], "said once, not at every refresh"
 

@@ -195,7 +195,7 @@ def test_one_command_puts_the_names_of_a_reader_everywhere(tmp_path: Path) -> No
     path = "environments/prod/kustomization.yaml"
     back = repository.commit_files("HEAD", {path: repository.read(start, path)}, "Bring a placeholder back")
     [found] = adoption.leftovers(repository, back)
-    assert (found.subject, found.remedy) == (path, "fill it in: .venv/bin/gitops adopt OWNER/REPO")
+    assert (found.subject, found.command) == (path, ".venv/bin/gitops adopt OWNER/REPO")
     again = subprocess.run([*gitops, "adopt", name], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (again.returncode, "filled in before" in again.stderr) == (1, True)
 

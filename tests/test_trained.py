@@ -108,12 +108,12 @@ def test_a_candidate_passes_every_hook_and_may_be_merged(trained: Trained) -> No
 
     trained.check_out("origin/main")
     check = ("check", "--without-dvc-remote", "--head")
-    assert "can be merged into main" in gitops(checkout.path, *check, trained.branch)
+    assert "OK to merge " in gitops(checkout.path, *check, trained.branch)
     trained.merge(trained.branch)
     # A change of words, once main has a model
     (checkout.path / "README.md").open("a").write("\nMore words.\n")
     words = trained.commit("Write")
-    assert "can be merged into main" in gitops(checkout.path, *check, words)
+    assert "OK to merge " in gitops(checkout.path, *check, words)
 
 
 def test_releases_rollbacks_and_new_dags_pass_every_hook(trained: Trained) -> None:

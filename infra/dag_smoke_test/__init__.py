@@ -1,1 +1,1 @@
-"""Smoke test: each DAG under `airflow dags test` in each environment, without and with a planted fault."""
+"""Smoke test: each DAG by `airflow dags test` in each environment, with and without an injected failure."""

@@ -50,7 +50,7 @@ def smoke_test(
     ] = None,
     keep: Annotated[bool, typer.Option(help="Keep the folder of the runs")] = False,
 ) -> None:
-    """Run each DAG under airflow dags test in each environment, without and with a planted fault.
+    """Run each DAG under airflow dags test in each environment, normally and with an injected failure.
 
     The runs use the checkout as it is, including uncommitted changes, and the parameters of the profile
     small. If a run does not end as expected, the command prints the last lines of its log and exits with

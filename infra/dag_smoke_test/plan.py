@@ -1,4 +1,4 @@
-"""The runs of each DAG: a successful run, and a run that fails because of a planted fault."""
+"""The runs of each DAG: a successful run, and a run with an injected failure."""
 
 import json
 import shutil

@@ -89,7 +89,7 @@ def drift(span: Span, checks: Sequence[Check]) -> Plot | None:
     moved = sum(bool(check.drifted) for check, _ in found)
     return Plot(
         name="drift",
-        title="Drift: the largest shift of any column, as a multiple of its limit",
+        title="Largest drift of each check (1 = alarm limit)",
         description=f"{len(found)} checks, {moved} with drift. The largest shift is {max(shares):.2f}.",
         head=("Check", "Drift", "Largest shift", "Of its limit"),
         rows=tuple(
@@ -161,9 +161,7 @@ def accuracy(span: Span, checks: Sequence[Check], claimed: Interval | None) -> P
         ),
         dots=dots,
         rules=tuple(rules),
-        legend=_legend(
-            dots, {"calm": "not below the threshold", "bad": "significantly below the threshold (95 %)"}
-        ),
+        legend=_legend(dots, {"calm": "above the threshold", "bad": "significantly below (95 %)"}),
     )
 
 

@@ -145,8 +145,8 @@ def read(paths: EnvironmentPaths) -> Running:
         raise DashboardError(str(error)) from error
     if served is None:
         raise DashboardError(
-            f"{paths.bundle / serving.FILE}: not found. The dag-processor writes it when it first reads git, "
-            f"and the api-server must be able to read it"
+            f"no release information yet: {paths.bundle / serving.FILE} does not exist. It appears seconds "
+            "after the dag-processor starts. If it does not: can the api-server read that folder?"
         )
     bare = repository(paths)
     try:

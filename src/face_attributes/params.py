@@ -311,7 +311,16 @@ def apply_profile(name: str, path: Path = PARAMS_FILE) -> Params:
     """
     overlay_path = path.with_name(f"{path.stem}.{name}{path.suffix}")
     if not overlay_path.is_file():
-        raise ParamsError(f"{overlay_path}: no such overlay; to undo one, run: git restore {path}")
+        prefix, suffix = f"{path.stem}.", path.suffix
+        there = sorted(
+            file.name[len(prefix) : -len(suffix)]
+            for file in path.parent.glob(f"{prefix}*{suffix}")
+            if file != path
+        )
+        raise ParamsError(
+            f'unknown profile "{name}": there is no {overlay_path}. Available: {", ".join(there) or "none"}. '
+            f"To undo a profile: git restore {path}"
+        )
     document = _read(path)
     _merge(document, _read(overlay_path), overlay_path, ())
     params = _checked(_to_plain(document), overlay_path)

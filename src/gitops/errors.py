@@ -12,7 +12,20 @@ from gitops.findings import Finding
 
 
 class GitopsError(Exception):
-    """Base of every error that a user of `gitops` can meet; its text is the one line that they read."""
+    """Base of every error that a user of `gitops` can meet; its text is the one line that they read.
+
+    Args:
+        message: That line.
+        command: The next command, which can be pasted in a checkout; "" where none is known.
+
+    """
+
+    rule = ""
+    """The rule of docs/rules.md that explains it; "" where there is none."""
+
+    def __init__(self, message: str = "", *, command: str = "") -> None:
+        super().__init__(message)
+        self.next_command = command
 
 
 class FindingError(GitopsError):
@@ -22,12 +35,18 @@ class FindingError(GitopsError):
         subject: The file, commit or environment that it is about.
         problem: The fault.
         remedy: The way to repair it.
+        rule: The rule that it breaks; by default that of the class.
+        command: The next command.
 
     """
 
-    def __init__(self, subject: str, problem: str, remedy: str = "") -> None:
-        self.finding = Finding(subject, problem, remedy)
-        super().__init__(str(self.finding))
+    rule = "model-figures"
+
+    def __init__(
+        self, subject: str, problem: str, remedy: str = "", *, rule: str = "", command: str = ""
+    ) -> None:
+        self.finding = Finding(subject, problem, remedy, rule=rule or self.rule, command=command)
+        super().__init__(str(self.finding), command=command)
 
 
 class GitError(GitopsError):
@@ -37,13 +56,19 @@ class GitError(GitopsError):
 class GitTimeoutError(GitError):
     """A git command was stopped because it took too long."""
 
+    rule = "git-remote"
+
 
 class NetworkError(GitError):
     """A git remote could not be reached. Trying again later may help."""
 
+    rule = "git-remote"
+
 
 class PushRejectedError(GitError):
     """A git remote refused a push, for instance because somebody else pushed first."""
+
+    rule = "push-refused"
 
 
 class ParseError(GitopsError):
@@ -65,17 +90,25 @@ class ParseError(GitopsError):
 class CheckoutError(GitopsError):
     """A commit has a file that cannot be made in a checkout."""
 
+    rule = "unusable-files"
+
 
 class ReleaseError(FindingError):
     """A release file is missing or does not name the commit to run."""
+
+    rule = "release-file"
 
 
 class EnvironmentsError(ReleaseError):
     """The environments of a tree are not declared, or do not fit together."""
 
+    rule = "environment"
+
 
 class LicencesError(FindingError):
     """`data/licences.yaml` cannot be used."""
+
+    rule = "licence"
 
 
 class StatementError(GitopsError):
@@ -85,17 +118,25 @@ class StatementError(GitopsError):
 class CalendarError(FindingError):
     """`environments/calendar.yaml` cannot be used."""
 
+    rule = "calendar"
+
 
 class SettingsError(FindingError):
     """A `settings.env`, or a setting of a process, cannot be used."""
+
+    rule = "settings"
 
 
 class VerdictError(GitopsError):
     """A verdict tag cannot be read or recorded."""
 
+    rule = "verdict"
+
 
 class KeyFileError(FindingError):
     """The key of an environment is missing, or cannot be used."""
+
+    rule = "key"
 
 
 class GateError(FindingError):
@@ -105,9 +146,13 @@ class GateError(FindingError):
 class NoModelError(GateError):
     """A commit has no trained model yet, as before the first training."""
 
+    rule = "no-model"
+
 
 class ComparisonError(GitopsError):
     """Two models could not be compared."""
+
+    rule = "comparison"
 
 
 class NotComparableError(ComparisonError):
@@ -123,7 +168,7 @@ class RuleError(GitopsError):
     """
 
     def __init__(self, *findings: Finding) -> None:
-        self.findings = findings
+        self.findings: tuple[Finding, ...] = findings
         super().__init__("\n".join(map(str, findings)))
 
 
@@ -134,21 +179,31 @@ class NothingToDoError(GitopsError):
 class ModelError(FindingError):
     """A model could not be fetched, or is not the one that its release records."""
 
+    rule = "model"
+
 
 class ProvenanceError(FindingError):
     """DVC cannot read the pipeline of a commit."""
+
+    rule = "pipeline"
 
 
 class DagsError(GitopsError):
     """The DAG files of a commit cannot be loaded."""
 
+    rule = "dags"
+
 
 class AirflowError(GitopsError):
     """An Airflow could not be asked, or refused."""
 
+    rule = "airflow"
+
 
 class TrainingError(GitopsError):
     """A training cannot be started, failed, or is not over in time."""
+
+    rule = "training"
 
 
 class StepError(GitopsError):
@@ -156,6 +211,8 @@ class StepError(GitopsError):
 
     `command` is the one that failed, if one did.
     """
+
+    rule = "stage"
 
     def __init__(self, message: str, *, command: str | None = None) -> None:
         super().__init__(message)
@@ -165,9 +222,13 @@ class StepError(GitopsError):
 class StorageError(StepError):
     """The DVC remote does not answer, or does not have the requested object."""
 
+    rule = "dvc-remote"
+
 
 class CandidateError(GitopsError):
     """The results of a run cannot be proposed."""
+
+    rule = "candidate"
 
 
 class AuditError(GitopsError):
@@ -176,3 +237,5 @@ class AuditError(GitopsError):
 
 class ForgeError(GitopsError):
     """A forge could not be asked, or refused."""
+
+    rule = "forge"

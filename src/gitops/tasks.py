@@ -495,7 +495,7 @@ def publish_verdict(*, verdict: Mapping[str, Any]) -> dict[str, str]:
     read = Verdict.model_validate(verdict)
     if read.environment != task_context.environment():
         problem = f"{task_context.environment()} does not sign for {read.environment}"
-        raise RuleError(Finding(read.tag, problem))
+        raise RuleError(Finding(read.tag, problem, rule="verdict"))
     verification.publish(task_context.origin(), read, mirror=task_context.mirror())
     return {"tag": read.tag, "message": read.message, "reason": read.reason}
 

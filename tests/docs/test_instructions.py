@@ -23,7 +23,7 @@ PROPOSAL = re.compile(
     r"(?:\.venv/bin/)?gitops (promote --wave|promote|rollback|hold|unhold) (\S+)(.*--push.*)"
 )
 # What has these commands without the rest of the way: a refusal, whose point it is that it ends there.
-REFUSED = "refused: "
+REFUSED = "Cannot "
 # Commands that change nothing may stand between.
 LOOKS = ("git fetch", "git diff", "git show", "git log")
 PAGES = pages()

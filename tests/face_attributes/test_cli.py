@@ -124,7 +124,7 @@ def test_a_profile(run, workplace):
     assert code == 0
     assert "git restore params.yaml" in out
     assert "profile: small" in (workplace / "params.yaml").read_text()
-    assert "no such overlay" in complaint(run("profile", "tiny"))
+    assert 'unknown profile "tiny"' in complaint(run("profile", "tiny"))
 
 
 def test_drawing(run, workplace):

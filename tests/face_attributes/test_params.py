@@ -157,7 +157,7 @@ def test_a_bad_overlay_changes_nothing(folder, overlay, message):
 
 
 def test_an_unknown_profile_says_how_to_go_back(folder):
-    with pytest.raises(ParamsError, match="no such overlay; to undo one, run: git restore"):
+    with pytest.raises(ParamsError, match=r"Available: small\. To undo a profile: git restore"):
         params.apply_profile("full", folder / "params.yaml")
 
 

@@ -76,7 +76,7 @@ def test_gitops_alone_is_small_and_does_its_work(lab: Lab, tmp_path: Path, extra
     assert importable(commands, checkout) == []
     assert "promote" in run(commands / "gitops", "--help", cwd=checkout)
     found = run(commands / "gitops", "check", "--without-dvc-remote", cwd=checkout)
-    assert "can be merged into main" in found
+    assert "OK to merge " in found
     status = subprocess.run(
         [commands / "gitops", "status"],
         cwd=checkout,

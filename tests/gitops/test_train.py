@@ -195,7 +195,7 @@ def test_what_cannot_be_trained_starts_nothing(lab: Lab, pipeline: FakePipeline,
     assert "narower: no such branch on origin; push it first: git push origin narower" in missing.stderr
     lab.branch("broken", {"dvc.yaml": b"stages: ["})
     broken = train("broken", "--wait")
-    assert broken.stderr.startswith("refused: dvc.yaml: ")
+    assert broken.stderr.startswith("Cannot train broken: unable to read: 'dvc.yaml'")
     lab.clone.git("fetch", "--quiet", "origin")
     lab.clone.git("switch", "--quiet", "narrower")
     lab.clone.git("commit", "--quiet", "--allow-empty", "-m", "Mine", env=lab.clone.identity())

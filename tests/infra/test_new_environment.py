@@ -247,7 +247,7 @@ def test_a_wave_takes_those_that_lack_the_release_and_none_that_is_held(wide: La
         assert wide.release(name) == later
     with pytest.raises(RuleError, match="prod-us is held: on fire"):
         promote_wave(wide.clone, wide.state(), "prod", "origin")
-    with pytest.raises(RuleError, match="dev: follows main"):
+    with pytest.raises(RuleError, match="dev: dev always runs main"):
         promote_wave(wide.clone, wide.state(), "dev", "origin")
     with pytest.raises(GitopsError, match="no such wave; there are dev, qa, staging, prod"):
         promote_wave(wide.clone, wide.state(), "canary", "origin")

@@ -36,7 +36,7 @@ def test_a_candidate(world: World) -> None:
     assert "It changes: " in pull.body
     assert "merged into main" not in pull.body
     (comment,) = (forge.comments[one]["body"] for one in pull.comments)
-    assert comment.startswith("**`candidate/manual-1` can be merged into main. It changes")
+    assert comment.startswith("**OK to merge `candidate/manual-1` into main. It changes")
     assert "Compared with the release of each environment" in comment
     assert "<summary>Gates</summary>" in comment
     checks = world.checks()
@@ -65,7 +65,7 @@ def test_a_candidate_that_fails_a_gate_is_open_for_all_to_see_and_cannot_be_merg
     }
     (pull,) = forge.pulls.values()
     (comment,) = (forge.comments[one]["body"] for one in pull.comments)
-    assert "must not be merged into main" in comment.splitlines()[0]
+    assert "Do not merge " in comment.splitlines()[0]
     assert "It changes: " in comment.splitlines()[0]
     assert "mean accuracy: 0.6" in comment
     assert "fails: mean accuracy" in comment
@@ -136,7 +136,7 @@ def test_from_drifted_images_to_the_merged_candidate(
     assert {name for name, result in world.checks().items() if result == "success"} == {"scope"}
     (pull,) = forge.pulls.values()
     (comment,) = (forge.comments[one]["body"] for one in pull.comments)
-    assert comment.startswith(f"**`{branch}` can be merged into main. It changes")
+    assert comment.startswith(f"**OK to merge `{branch}` into main. It changes")
     assert batch in comment
     assert "Data (" in pull.body
     merge = forge.merge(pull.number, approved_by="somebody")

@@ -26,7 +26,7 @@ def test_a_code_pull_request(world: World) -> None:
     ran = dict.fromkeys(("scope", "lint", "test", "dags", "train"), "success")
     assert checks == ran | {"review": "skipped"}
     (report,) = comments(world, pull.number)
-    assert report.startswith("**`better` can be merged into main. It changes: Code (1).**")
+    assert report.startswith("**OK to merge `better` into main. It changes: Code (1).**")
     assert "On the same small data" in report
     assert "| mean accuracy | 0.7000 | 0.7500 | +0.0500 |" in report
     assert "| job `train` | " in report
@@ -68,11 +68,11 @@ def test_a_job_that_fails_is_what_the_verdict_and_the_report_say(world: World) -
         "::error file=tests/test_x.py,title=tests/test_x.py%3A%3Atest_y::boom; run in a checkout: make test"
     )
     assert shown in world.log("pull request")
-    assert "refused: job test: ended with failure: tests/test_x.py::test_y: boom" in world.log("verdict")
+    assert "job test ended with failure: tests/test_x.py::test_y: boom" in world.log("verdict")
     states = {one["context"]: one["state"] for one in forge.statuses}
     assert states == {"verdict": "failure", "report": "success"}
     (report,) = comments(world, pull.number)
-    assert report.startswith("**`broken` must not be merged into main: 1 problem. It changes no release")
+    assert report.startswith("**Do not merge `broken` into main: 1 problem. It changes no release")
     assert "`job test`: ended with failure: tests/test_x.py::test_y: boom; read" in html.unescape(report)
     assert f"([its page]({forge.url}/acme/visage/actions/runs/" in report
 
@@ -132,7 +132,7 @@ def test_without_cml_the_report_is_one_comment_all_the_same(world: World) -> Non
         assert world.happen() == {"pull request": "success", "verdict": "success"}
         forge.push("refs/heads/words", world.commit({"README.md": b"y\n"}, "Write on", on="words"))
     (report,) = comments(world, pull.number)
-    assert report.startswith("**`words` can be merged into main.")
+    assert report.startswith("**OK to merge `words` into main.")
     assert {one["state"] for one in forge.statuses} == {"success"}
 
 
@@ -143,5 +143,5 @@ def test_where_cml_fails_the_page_has_the_report_and_the_commit_a_failed_status(
     forge.push("refs/heads/words", world.commit({"README.md": b"x\n"}, "Write"))
     forge.open_pull("words", "Write")
     assert world.happen() == {"pull request": "success", "verdict": "failure"}
-    assert " can be merged into main. " in world.last("verdict").results["judge"].summary.splitlines()[0]
+    assert "OK to merge " in world.last("verdict").results["judge"].summary.splitlines()[0]
     assert [one["state"] for one in forge.statuses] == ["success", "failure"]

@@ -93,7 +93,7 @@ def test_a_good_pull_request_is_green_and_runs_what_it_needs(world: World, kind:
     pull = forge.open_pull(kind.branch, kind.name, fork=kind.fork, commit=commit)
     judged(world, commit, kind.jobs, models=kind.models)
     (comment,) = (forge.comments[one]["body"] for one in pull.comments)
-    assert comment.startswith(f"**`{kind.branch}` can be merged into main. It changes")
+    assert comment.startswith(f"**OK to merge `{kind.branch}` into main. It changes")
     # No job that runs proposed code has a secret or may write.
     for name in world.last("pull request").workflow.jobs:
         tokens = [one for one in forge.tokens.values() if one.actor == f"actions:{name}"]

@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from gitops.airflow.client import VERIFY, Access, Airflow
 from gitops.airflow.status import Answer, EnvironmentStatus, row, shown
 from gitops.dvc import provenance
-from gitops.errors import AirflowError
+from gitops.errors import AirflowError, ReleaseError
 from gitops.git.repository import Repository
 from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.proposals import due
 from gitops.release.load import add
+from gitops.release.people import people
 from gitops.release.state import ReleaseState
 from gitops.text import instructions
 from gitops.text.instructions import Meeting
@@ -21,7 +22,7 @@ _MOST_AT_ONCE = 16
 def ask(access: Access | None) -> Answer:
     """Ask one Airflow for its running release."""
     if access is None:
-        return Answer(trouble="not up: the access file does not name it")
+        return Answer(trouble="not running (.visage/access.json does not name it); start it: make up")
     try:
         with Airflow(access, timeout=5, retry=False) as airflow:
             running = airflow.running()
@@ -51,7 +52,9 @@ def collect(
         notice = provenance.notice(repository, commit) if commit and state.snapshot(commit) else None
         coming = waiting.get(name)
         approvals = approved(state, name, coming, evidence) if coming else None
-        rows.append(row(state, name, answer, access.get(name), notice, at, approvals))
+        declared = state.declarations[name]
+        by = None if isinstance(declared, ReleaseError) else people(repository, [declared.by])[declared.by]
+        rows.append(row(state, name, answer, access.get(name), notice, at, approvals, by))
     return rows
 
 

@@ -47,6 +47,7 @@ from gitops.release.signatures import Trust
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, earlier, is_rollback
 from gitops.release.verdicts import Verdicts
+from gitops.text import instructions
 from gitops.training import verification
 
 log = structlog.get_logger(__name__)
@@ -311,8 +312,8 @@ class ReleaseBundle(GitDagBundle):
         """Return why `commit: null` is refused, or None where this environment has run no release yet."""
         if self._ran(state) is None:
             return None
-        path = release_file.path_of(self.environment)
-        return f"{path}: a release is not taken away; run .venv/bin/gitops rollback {self.environment}"
+        path, way = release_file.path_of(self.environment), instructions.propose("rollback", self.environment)
+        return f"{path}: a release is not removed, only replaced; run: {way}"
 
     def _ran(self, state: ReleaseState) -> str | None:
         """Return the release that ran last here, else the last declared commit that can be served."""

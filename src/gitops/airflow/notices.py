@@ -39,7 +39,7 @@ def send_late_notice(context: Mapping[str, Any]) -> None:
         "link": run_link(run["dag_id"], run["dag_run_id"]),
         "runbook": runbooks.link(run["dag_id"], _origin(), release),
     }
-    body = f"It should have ended by {deadline['deadline_time']}; it has not been stopped."
+    body = f"The run is still running after its deadline, {deadline['deadline_time']}. Nothing stopped it."
     send_notice("a run is late", body, facts)
 
 
@@ -83,7 +83,7 @@ def send_notice(subject: str, body: str, facts: Mapping[str, str]) -> None:
     if recipients:
         _send("smtp_default", title, lambda: _mail(recipients, title, text, facts))
     else:
-        log.info("Nothing by smtp_default, as NOTIFY_EMAIL names nobody: %s", title)
+        log.info("Not sent by mail: NOTIFY_EMAIL is empty: %s", title)
     _send("slack_default", title, lambda: _post(title, text, facts))
 
 
@@ -95,12 +95,12 @@ def _send(connection: str, title: str, send: Callable[[], None]) -> None:
     try:
         Connection.get(connection)
     except AirflowNotFoundException:
-        log.info("Nothing by %s, as there is no such connection: %s", connection, title)
+        log.info("Not sent: the connection %s is not set: %s", connection, title)
         return
     try:
         Retrying(stop=stop_after_attempt(_ATTEMPTS), wait=wait_exponential(max=8), reraise=True)(send)
     except Exception as error:  # whatever a mail server or Slack comes up with, the run is not to blame
-        log.error("Nothing by %s, %s: %s: %s", connection, type(error).__name__, error, title)
+        log.error("Not sent by %s: %s: %s: %s", connection, type(error).__name__, error, title)
     else:
         log.info("Sent by %s: %s", connection, title)
 

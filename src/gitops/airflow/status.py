@@ -19,6 +19,7 @@ from gitops.release import checks, holds, keys
 from gitops.release.checks import Check
 from gitops.release.environments import TERMINAL, Color
 from gitops.release.holds import Hold
+from gitops.release.people import People
 from gitops.release.state import ReleaseState, last_good
 from gitops.release.verdicts import Ignored
 from gitops.text import instructions
@@ -81,7 +82,9 @@ class EnvironmentStatus:
 
     None where the environment asks for none, or nothing is due.
     """
-
+    proposed_by: str | None = None
+    """The author of the change that main declares the release by, as the commit names them."""
+    merged_by: str | None = None
     checks: tuple[Check, ...] = ()
     """The checks of the verdict on the declared release."""
 
@@ -101,6 +104,7 @@ def row(
     notice: provenance.Notice | None,
     at: Meeting,
     approvals: Approved | None = None,
+    by: People | None = None,
 ) -> EnvironmentStatus:
     """Compare the answer of an environment with main.
 
@@ -112,6 +116,7 @@ def row(
         notice: The warning about the model of the release that it runs, or else should run.
         at: Where proposals are merged.
         approvals: The approvals of the release that is due, where the environment asks for some.
+        by: The people behind the present declaration.
 
     """
     verdicts, trouble = state.verdicts, answer.trouble
@@ -168,6 +173,8 @@ def row(
         promotion=state.environments[environment].promotion,
         approvals=approvals.plain() if approvals else None,
         checks=verdict.checks if verdict else (),
+        proposed_by=by.proposed if by else None,
+        merged_by=by.merged if by else None,
     )
 
 
@@ -208,17 +215,17 @@ def show(
     """Print the rows as a table, with passwords only on a terminal."""
     # This width fits a terminal of 80 columns, where every commit must be readable in full.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for title in ("", "declared", "runs", "since", "model", "accuracy", "last verification", "in\nsync"):
+    for title in ("", "wanted", "running", "since", "model", "accuracy", "verdict, check", "in\nsync"):
         table.add_column(title, no_wrap=True)
     for row, heading in _with_headings(rows):
         if heading:
             table.add_row(Text(heading, style="dim"))
-        verdict = {True: "verified", False: "rejected", None: "none yet"}[row.verified]
+        verdict = {True: "verified", False: "rejected", None: "pending"}[row.verified]
         states = (verdict if row.declared else "", row.last_run)
         table.add_row(
             Text(row.environment, style=_style(row)),
             _commit(row.declared),
-            "not known" if row.trouble and row.running is None else _commit(row.running),
+            "unknown" if row.trouble and row.running is None else _commit(row.running),
             _age(row.since, now or datetime.now(UTC)) if row.declared else "",
             (row.model_sha256 or "")[:8],
             "" if row.mean_accuracy is None else f"{row.mean_accuracy:.4f}",
@@ -231,7 +238,7 @@ def show(
     for row in rows:
         line = Text(f"{row.environment:<{width}}", style=_style(row))
         known = access.get(row.environment)
-        line.append(row.url or "no address known", style="default")
+        line.append(row.url or "", style="default")
         if known:
             line.append(f"  user {known.username}", style="default")
             if console.is_terminal:
@@ -253,6 +260,9 @@ def show(
         if row.trouble:
             line.append(f"  {row.trouble}", style="red")
         console.print(line, soft_wrap=True)
+        if row.declared and row.proposed_by and row.merged_by:
+            released = f"released {_minute(row.since)}, {People(row.proposed_by, row.merged_by)}"
+            console.print(f"{'':<{width}}{released}", soft_wrap=True, markup=False)
         if row.notice:
             console.print(Text(f"{'':<{width}}{row.notice.text}", style="yellow"), soft_wrap=True)
             console.print(Text(f"{'':<{width}}{row.notice.command}", style="yellow"), soft_wrap=True)
@@ -302,6 +312,10 @@ def _style(row: EnvironmentStatus) -> str:
 
 def _commit(commit: str | None) -> str:
     return commit[:12] if commit else "none"
+
+
+def _minute(at: datetime | None) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M %Z}" if at else "at an unknown time"
 
 
 def _age(since: datetime | None, now: datetime) -> str:

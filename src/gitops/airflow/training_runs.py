@@ -19,7 +19,7 @@ SCHEDULE_DELAY = 8.0
 HEARTBEAT = 60.0
 """Seconds after which a line reports again that a task still runs."""
 _PATIENCE = 60.0
-_UNPAUSED = "gitops train unpaused the DAG for this run and pauses it again after it."
+_UNPAUSED = ".venv/bin/gitops train unpaused the DAG for this run and pauses it again after it."
 
 # The name that Python gives to the error of a stopped task
 _EXCEPTION = re.compile(r"[A-Za-z_.]*(?:Exception|Error): ")

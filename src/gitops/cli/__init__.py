@@ -6,19 +6,26 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gitops.cli import adopt, approvals, history, releases, review, train
+from gitops.cli import adopt, approvals, explain, failure, history, overview, releases, review, train
 from gitops.cli import forge as forge_cli
 from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
 from gitops.cli import keys as keys_cli
+from gitops.cli import log as log_cli
 from gitops.cli import statement as statement_cli
 from gitops.cli import storage as storage_cli
 from gitops.cli.options import ERR, OUT, show_logs
-from gitops.errors import GitopsError, NothingToDoError, RuleError
+from gitops.errors import GitopsError, NothingToDoError
 from gitops.isolation import hide
 
 _PANELS = {
-    "Inspect": (inspect_commands.status, inspect_commands.diff, statement_cli.provenance),
+    "Inspect": (
+        inspect_commands.status,
+        log_cli.log,
+        inspect_commands.diff,
+        statement_cli.provenance,
+        explain.explain,
+    ),
     "Train": (train.train,),
     "Move a release": (
         releases.promote,
@@ -34,28 +41,38 @@ _PANELS = {
 }
 
 
+_TYPED = "gitops.typed"
+# Typer brings its own copy of click, and exports no name for all faults of usage.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+
 class _Group(TyperGroup):
-    """Turns the errors that a user can meet into one line and an exit status."""
+    """Shows the errors that a user can meet, each with the next command, and exits with a status."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[_TYPED] = [*args]
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
+        typed = ctx.meta[_TYPED]
         try:
             return super().invoke(ctx)
         except NothingToDoError as nothing:
             OUT.print(f"Nothing to do: {nothing}", soft_wrap=True, markup=False)
             raise typer.Exit(0) from None
-        except RuleError as error:
-            for finding in error.findings:
-                ERR.print(f"refused: {finding}", soft_wrap=True, markup=False, style="red")
-            raise typer.Exit(1) from None
         except GitopsError as error:
-            ERR.print(f"error: {error}", soft_wrap=True, markup=False, style="red")
+            failure.show(error, *failure.wanted(self, ctx, typed), typed, ERR)
             raise typer.Exit(1) from None
+        except _UsageError as error:
+            if not error.format_message():
+                raise  # a group without a command, which shows its help
+            failure.usage(error.format_message(), *failure.wanted(self, ctx, typed), ERR)
+            raise typer.Exit(error.exit_code) from None
 
 
 app = typer.Typer(
     cls=_Group,
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -68,13 +85,13 @@ follows `main`, the others name a commit.
 A release moves from environment to environment, here dev, staging and prod, by pull requests that change only
 that file:
 
-    gitops status                      show which release runs in each environment
-    gitops train my-change --wait      train a model from a branch
-    gitops diff staging prod           show the differences between two environments
-    gitops promote staging --push      propose the release of dev to staging
-    gitops merge promote/staging       check and merge the proposal, as a forge does
-    gitops rollback prod --push        propose an earlier release to prod
-    gitops merge rollback/prod         check and merge it: prod goes back
+    .venv/bin/gitops status                      show which release runs in each environment
+    .venv/bin/gitops train my-change --wait      train a model from a branch
+    .venv/bin/gitops diff staging prod           show the differences between two environments
+    .venv/bin/gitops promote staging --push      propose the release of dev to staging
+    .venv/bin/gitops merge promote/staging       check and merge the proposal, as a forge does
+    .venv/bin/gitops rollback prod --push        propose an earlier release to prod
+    .venv/bin/gitops merge rollback/prod         check and merge it: prod goes back
 
 Commands read from a git remote and push to it. They do not touch your branches, index and files.""",
 )
@@ -89,6 +106,9 @@ def options(
 ) -> None:
     """Set the options of every command."""
     hide()
+    if ctx.invoked_subcommand is None:
+        overview.show()
+        return
     if verbose:
         show_logs(ctx, logging.DEBUG)
 

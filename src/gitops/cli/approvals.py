@@ -45,7 +45,9 @@ def approve(
         raise NothingToDoError(f"no release is due for {environment}")
     if named not in state.trunk:
         problem = f"{named[:12]} is not on main"
-        raise RuleError(Finding(environment, problem, "name a commit that main pointed to"))
+        raise RuleError(
+            Finding(environment, problem, "name a commit that main pointed to", rule="not-on-main")
+        )
     state, evidence = add(state, repository, [named]), Evidence.of(repository)
     OUT.print(
         describe(repository, state, state.present(environment).commit, named), markup=False, soft_wrap=True
@@ -57,7 +59,8 @@ def approve(
         return
     tag, mine = give(repository, state.lists, state.environments[environment], named)
     if why := refuses(state, environment, named, evidence, mine):
-        raise RuleError(Finding(tag.name, f"would not count: {why}", "let somebody else approve it"))
+        problem = f"would not count: {why}"
+        raise RuleError(Finding(tag.name, problem, "let somebody else approve it", rule="approvals"))
     before = [old.object_id for old in repository.tags(tag.name, remote=remote) if old.name == tag.name]
     reference = f"refs/tags/{tag.name}"
     repository.push(remote, {reference: tag.object_id}, leases={reference: before[0] if before else None})

@@ -26,7 +26,7 @@ app = typer.Typer(
 Set GITHUB_TOKEN. The repository is GITHUB_REPOSITORY (owner/name), or that of the git remote. GitHub Actions
 sets both. On your own machine:
 
-    GITHUB_TOKEN=$(gh auth token) gitops github doctor""",
+    GITHUB_TOKEN=$(gh auth token) .venv/bin/gitops github doctor""",
 )
 
 # A workflow of an earlier release has them under this name.
@@ -264,7 +264,8 @@ def doctor(
     if left := unfinished(items):
         by_command = sum(item.state == "change" for item in left)
         _OUT.print(
-            f"{len(left)} of {len(items)} are missing or different; gitops github setup mends {by_command}"
+            f"{len(left)} of {len(items)} are missing or different; "
+            f".venv/bin/gitops github setup mends {by_command}"
         )
         raise typer.Exit(1)
 
@@ -299,7 +300,7 @@ def make_app(
         f"  install it on this repository alone: {made.page}/installations/new\n"
         f"  gh variable set VISAGE_APP_CLIENT_ID --body {made.client_id} --repo {repository}\n"
         f"  gh secret set VISAGE_APP_PRIVATE_KEY --env proposals --repo {repository} < {out} && rm {out}\n"
-        f"  gitops github setup {repository} --app {made.id}",
+        f"  .venv/bin/gitops github setup {repository} --app {made.id}",
         soft_wrap=True,
         markup=False,
     )

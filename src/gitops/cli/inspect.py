@@ -8,6 +8,7 @@ import typer
 from gitops.cli.context import commit_of, meeting, open_checkout
 from gitops.cli.options import ERR, OUT, Access, LoadDags, Remote
 from gitops.errors import GitopsError
+from gitops.text import instructions
 
 
 def status(
@@ -27,6 +28,7 @@ def status(
     from gitops.airflow.client import ACCESS_FILE, load_access
     from gitops.airflow.status import ignored, show, without_keys
     from gitops.dvc import provenance
+    from gitops.promotion.next_step import next_step
     from gitops.release.load import fetch_state
 
     provenance.begin()
@@ -38,6 +40,10 @@ def status(
         print(json.dumps([row.plain() for row in rows], indent=1))
     else:
         show(rows, known, OUT)
+        if not any(row.way_back for row in rows):
+            step = next_step(state, meeting(repository, remote))
+            OUT.print(f"\n{step.text[:1].upper()}{step.text[1:]}. Next:\n", soft_wrap=True, markup=False)
+            OUT.print(instructions.text(step.commands, "    "), soft_wrap=True, markup=False)
     if state.environments_problem:
         ERR.print(
             f"main: {state.environments_problem}. The last valid environments count until then",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from gitops.cli import completion
+
 if TYPE_CHECKING:
     from gitops.promotion.rules import Judgement
 
@@ -74,7 +76,13 @@ Access = Annotated[
     ),
 ]
 Environment = Annotated[
-    str, typer.Argument(metavar="ENV", help="An environment that takes promotions.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ENV",
+        help="An environment that takes promotions.",
+        show_default=False,
+        autocompletion=completion.environments,
+    ),
 ]
 
 

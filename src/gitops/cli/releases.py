@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gitops.cli import completion
 from gitops.cli.context import comparer, meeting, open_checkout
 from gitops.cli.options import OUT, Environment, Push, Remote, WithoutStorage, show_judgement
 from gitops.text import instructions
@@ -18,7 +19,12 @@ _PAUSE = 5.0
 def promote(
     environment: Annotated[
         str | None,
-        typer.Argument(metavar="[ENV]", help="An environment that takes promotions.", show_default=False),
+        typer.Argument(
+            metavar="[ENV]",
+            help="An environment that takes promotions.",
+            show_default=False,
+            autocompletion=completion.environments,
+        ),
     ] = None,
     wave: Annotated[
         str | None,
@@ -99,7 +105,7 @@ def _await_verdicts(
         missing = list(dict.fromkeys(source for name in names for source in awaited(state, name)))
         if not missing:
             return
-        line = f"Waiting for {' and '.join(missing)} to verify the release; see gitops status"
+        line = f"Waiting for {' and '.join(missing)} to verify the release; see .venv/bin/gitops status"
         if line != printed:
             OUT.print(line, soft_wrap=True)
             printed = line
@@ -196,7 +202,13 @@ def unhold(
 
 def merge(
     branch: Annotated[
-        str, typer.Argument(metavar="BRANCH", help="A branch of the remote.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="BRANCH",
+            help="A branch of the remote.",
+            show_default=False,
+            autocompletion=completion.branches,
+        ),
     ],
     without_storage: WithoutStorage = False,
     remote: Remote = None,

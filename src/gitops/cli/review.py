@@ -72,7 +72,7 @@ def check(
     show_judgement(judgement)
     if judgement.findings:
         raise RefusedError(judgement)
-    OUT.print(f"{commit[:12]}: can be merged into {base}", style="green")
+    OUT.print(f"OK to merge {commit[:12]} into {base}.", style="green")
     if line := note(evidence, result.commit if result else commit, changed, head if head != "HEAD" else base):
         OUT.print(f"Note: {line}", soft_wrap=True, markup=False, style="yellow")
 
@@ -112,10 +112,11 @@ def annotate(
 
 
 def scope(base: Base = "main", head: Head = "HEAD", remote: Remote = None) -> None:
-    """Print which checks a branch needs, by the files that it changes. A change of documents trains nothing.
+    """Print which checks a branch needs, by its changed files. Changes of documents alone skip training.
 
     Prints a line for each check, `test=true` or `test=false`, as GitHub Actions takes them for the outputs of
-    a step, and at last `models=true` if `gitops check` would compare models. The reasons go to stderr.
+    a step, and at last `models=true` if `gitops check` would compare models. Results go to stdout, reasons to
+    stderr.
     """
     from gitops.promotion.scope import CHECKS, compares_models, of_files
     from gitops.release.load import fetch_state

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from gitops.cli import completion
 from gitops.cli.context import open_checkout
 from gitops.cli.options import ERR, OUT, Access, Remote
 from gitops.errors import RuleError, TrainingError
@@ -12,7 +13,13 @@ from gitops.text import instructions
 
 def train(
     branch: Annotated[
-        str, typer.Argument(metavar="BRANCH", help="A branch of the remote.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="BRANCH",
+            help="A branch of the remote.",
+            show_default=False,
+            autocompletion=completion.branches,
+        ),
     ],
     on_main: Annotated[
         bool,

@@ -126,7 +126,7 @@ class Difference:
         for line in lines:
             used += len(line) + 1
             if used > longest:
-                kept.append("... the rest: gitops diff")
+                kept.append("... the rest: .venv/bin/gitops diff")
                 break
             kept.append(line)
         return "\n".join(kept)

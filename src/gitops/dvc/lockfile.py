@@ -49,14 +49,19 @@ class Lock:
         try:
             out = self._output(path)
         except GateError as error:
-            raise ModelError(error.finding.subject, error.finding.problem, error.finding.remedy) from error
+            raise ModelError(
+                error.finding.subject, error.finding.problem, error.finding.remedy, rule=error.finding.rule
+            ) from error
         if out is None:
             raise ModelError(
-                where, f"records no {path}", "only a commit with a trained model can be released"
+                where,
+                f"records no {path}",
+                "only a commit with a trained model can be released",
+                rule="no-model",
             )
         digest, size = str(out.get("md5", "")), str(out.get("size", ""))
         if not re.fullmatch(r"[0-9a-f]{32}", digest):
-            raise ModelError(where, f"{path} has no MD5 digest", "run dvc repro again")
+            raise ModelError(where, f"{path} has no MD5 digest", "run .venv/bin/dvc repro again")
         return Recorded(digest, int(size) if re.fullmatch(r"[0-9]{1,18}", size) else None)
 
     def digest(self, path: str) -> str | None:
@@ -88,7 +93,7 @@ class Lock:
             records = list(_records(self.content, definitions))
         except ParseError as error:
             where = f"{LOCK} in {self.commit[:12]}"
-            raise GateError(where, f"not written by DVC, {error}", "run dvc repro again") from error
+            raise GateError(where, f"not written by DVC, {error}", "run .venv/bin/dvc repro again") from error
         found = [(name, out) for name, made, out in records if made == path]
         if len(found) > 1:
             found = [(name, out) for name, out in found if _base(name) in definitions]

@@ -202,8 +202,10 @@ def _parameter_faults(repository: str, commit: str, main: str) -> tuple[Finding,
     try:
         answer = _reader.ask("faults", repository, [commit, main])
     except ProvenanceError as error:
-        return (Finding(FILE, error.finding.problem, _CORRECT),)
-    return tuple(Finding(file, problem, _CORRECT) for file, problem in _printable(answer["faults"]))
+        return (Finding(FILE, error.finding.problem, _CORRECT, rule="parameters"),)
+    return tuple(
+        Finding(file, problem, _CORRECT, rule="parameters") for file, problem in _printable(answer["faults"])
+    )
 
 
 def _printable(answer: Any) -> Any:

@@ -205,7 +205,7 @@ class Storage:
 
 
 def _absent(problem: str, remedy: str) -> Presence:
-    return Presence(Finding(LOCK, problem, remedy))
+    return Presence(Finding(LOCK, problem, remedy, rule="dvc-remote"))
 
 
 def _look(folder: str, md5: str, target: str | None = None, *, former: bool = False) -> Answer:

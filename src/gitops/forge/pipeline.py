@@ -31,7 +31,7 @@ _WITHOUT = (
     "actions/upload-artifact@",
 )
 _EVERY = "*/10 * * * *"
-_NOTE = "# Generated from {source} by: gitops forge pipeline. Edit that file, and run the command again.\n"
+_NOTE = "# Generated from {source} by .venv/bin/gitops forge pipeline. Edit that file, then run it again.\n"
 
 
 def files(root: Path) -> dict[Path, str]:

@@ -102,7 +102,7 @@ class PlainGit(Forge):
     def protect(self, root: Path, *, dry: bool = False) -> Iterator[tuple[str, str]]:
         """Return the rule that is left to the administrator: git has no rules but those of its hooks."""
         del root, dry
-        yield "main", "left to the server: let only those push to main who merge with gitops merge"
+        yield "main", "left to the server: let only those push to main who merge with .venv/bin/gitops merge"
 
     def _read(self, branch: str) -> PullRequest:
         commit = self._repository.commit_info(self._repository.branch_ref(self._remote, branch))

@@ -162,6 +162,7 @@ def unknown_owners(github: Client) -> list[Finding]:
             f"{error['path']}:{error['line']}",
             f"{error['kind']}: {' '.join(str(error['source']).split())}",
             "name a user or a team who can write here",
+            rule="codeowners",
         )
         for error in errors
     ]

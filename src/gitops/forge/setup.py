@@ -293,7 +293,7 @@ def _rulesets(github: GitHub, wanted: Sequence[Ruleset], app: int | None) -> Ite
         else:
             yield Item(f"ruleset {name}", "change", what, partial(_apply_ruleset, github, made))
     if app is None:
-        text = "give the App ID with --app; gitops github app creates the App"
+        text = "give the App ID with --app; .venv/bin/gitops github app creates the App"
         yield Item(f"ruleset {ruleset.PROMOTIONS}", "person", text)
 
 

@@ -92,7 +92,9 @@ class Comparer:
         if self.repository.read(code, DVC_CONFIG) is None:
             raise NotComparableError(f"{code[:12]} is not under DVC")
         if digest is None:
-            raise ComparisonError(f"dvc.lock in {judged_by.commit[:12]} records no {HOLDOUT}; run dvc repro")
+            raise ComparisonError(
+                f"dvc.lock in {judged_by.commit[:12]} records no {HOLDOUT}; run .venv/bin/dvc repro"
+            )
         # By its inputs, and by the code: a comparison of other code is another one.
         parts = self.repository.object_ids([f"{code}:{path}" for path in _MADE_FROM])
         key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]

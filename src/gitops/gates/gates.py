@@ -198,16 +198,16 @@ def judge(
     )
     rows.append(
         GateResult(
-            "the variant that ships costs no accuracy",
-            f"{parity.variant}, {max(parity.accuracy_loss, 0):.5f} lost",
-            f"at most {parity.max_accuracy_loss:.5f}",
+            "quantisation loss",
+            f"{parity.variant}: {max(parity.accuracy_loss, 0) * 100:.3f} pt",
+            f"at most {parity.max_accuracy_loss * 100:.3f} pt",
             "",
             parity.accuracy_loss <= parity.max_accuracy_loss,
         )
     )
     rows.append(
         GateResult(
-            "exported model is the evaluated one",
+            "ONNX file unchanged since evaluation",
             parity.model_sha256[:12],
             measured.model_sha256[:12],
             "",
@@ -341,7 +341,9 @@ def _as_recorded(
             # Whoever leaves out the decisions must not be judged by less
             own = decisions(model.commit)
             if own is None:
-                raise ComparisonError(f"{model.commit[:12]} has no {DECISIONS}; run dvc repro evaluate")
+                raise ComparisonError(
+                    f"{model.commit[:12]} has no {DECISIONS}; run .venv/bin/dvc repro evaluate"
+                )
             for commit, found in ((model, own), (release, before)):
                 claim = commit.evaluation
                 recorded.require(
@@ -371,7 +373,7 @@ def _accuracies(model: Snapshot, gate: str, release: Snapshot, settings: Setting
         remedy = "configure the DVC remote that has both models: dvc remote add --default NAME URL"
         return GateResult(gate, value, limit, shown, False, remedy)
     if luck is None:
-        limit, remedy = "the 95% interval of both accuracies", "run dvc repro evaluate"
+        limit, remedy = "the 95% interval of both accuracies", "run .venv/bin/dvc repro evaluate"
         return GateResult(gate, f"{value} without an interval", limit, shown, False, remedy)
     floor = incumbent.mean_accuracy - luck - (settings.max_mean_loss if gate != REGRESSION else 0)
     limit = f"at least {floor:.4f} (two standard errors less: {why})"
@@ -551,7 +553,7 @@ def _parts(
         for p, (name, side, part) in ranked
         if _lost(part, p, alpha, len(parts), loss)
     ]
-    shown = worse[:_FEW] or [f"none of {len({name for name, _, _ in parts})}"]
+    shown = worse[:_FEW] or [f"0 of {len({name for name, _, _ in parts})} significantly worse"]
     if len(worse) > _FEW:
         shown.append(f"{len(worse) - _FEW} more")
     if lacking := list(dict.fromkeys(name for side in sides for name in side.comparison.only_incumbent)):

@@ -19,7 +19,7 @@ from gitops.git.repository import Entry, Repository
 from gitops.paths import LOCK
 from gitops.text import instructions
 
-_HISTORY = "(history)"
+_HISTORY = "history"
 _LINK, _SUBMODULE = "120000", "160000"
 _LONGEST_NAME, _LONGEST_LINK = 255, 4096
 _MOST_NAMED = 5
@@ -70,22 +70,37 @@ def merge_result(
     if bases == [head]:
         return MergeResult(main, head, main), []
     if not bases:
-        return None, [Finding(_HISTORY, "this branch shares no history with main", "branch off main")]
-    again = (
-        f"merge main into the branch (git pull --no-rebase {remote or 'origin'} main), or propose it again"
-    )
+        return None, [
+            Finding(
+                _HISTORY,
+                "this branch shares no history with main",
+                "branch off main",
+                rule="no-shared-history",
+            )
+        ]
+    pull = f"git pull --no-rebase {remote or 'origin'} main"
+    again = "merge main into the branch, or propose it again"
     if len(bases) > 1:
         shown = ", ".join(base[:12] for base in sorted(bases)[:_MOST_NAMED])
-        return None, [Finding(_HISTORY, f"this branch left main at {len(bases)} commits ({shown})", again)]
+        problem = f"this branch left main at {len(bases)} commits ({shown})"
+        return None, [Finding(_HISTORY, problem, again, rule="several-bases", command=pull)]
     if broken := list(_broken_objects(repository, main, head)):
         return None, broken
     tree, conflicts = repository.merge_tree(main, head)
     if conflicts:
-        remedy = again
+        remedy, command = again, pull
         if LOCK in conflicts:
             # Nobody can merge two locks.
-            remedy = f"train it on main as it is now: {instructions.train(branch, '--on-main')}"
-        return None, [Finding(_HISTORY, f"conflicts with main in {_named(conflicts)}", remedy)]
+            remedy, command = "train it on main as it is now", instructions.train(branch, "--on-main")
+        return None, [
+            Finding(
+                _HISTORY,
+                f"conflicts with main in {_named(conflicts)}",
+                remedy,
+                rule="conflict",
+                command=command,
+            )
+        ]
     if broken := list(_broken_entries(repository, main, tree)):
         return None, broken
     commit = repository.commit_tree(tree, [main, head], message)
@@ -97,7 +112,12 @@ def _broken_objects(repository: Repository, main: str, head: str) -> Iterator[Fi
     try:
         pack = repository.pack([head], without=[main])
     except GitError as error:
-        yield Finding(_HISTORY, f"git cannot read all that this branch brings: {error}", _ANEW)
+        yield Finding(
+            _HISTORY,
+            f"git cannot read all that this branch brings: {error}",
+            _ANEW,
+            rule="broken-objects",
+        )
         return
     with tempfile.TemporaryDirectory(prefix="gitops-fsck-") as folder:
         file = Path(folder) / "branch.pack"
@@ -106,7 +126,7 @@ def _broken_objects(repository: Repository, main: str, head: str) -> Iterator[Fi
     if done.returncode != 0:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
         problem = re.sub(r"^(?:fatal|error): ", "", next((row for row in lines if "error" in row), lines[-1]))
-        yield Finding(_HISTORY, f"git fsck: {problem[:200]}", _ANEW)
+        yield Finding(_HISTORY, f"git fsck: {problem[:200]}", _ANEW, rule="broken-objects")
 
 
 def _broken_entries(repository: Repository, main: str, tree: str) -> Iterator[Finding]:
@@ -114,21 +134,25 @@ def _broken_entries(repository: Repository, main: str, tree: str) -> Iterator[Fi
     entries = repository.entries(tree)
     known = {(entry.path, entry.mode, entry.object_id) for entry in repository.entries(main)}
     if twice := [path for path, count in Counter(entry.path for entry in entries).items() if count > 1]:
-        yield Finding(_named(twice), "is there twice", _ANEW)
+        yield Finding(_named(twice), "is there twice", _ANEW, rule="unusable-files")
     if alike := _alike(entries, {path for path, *_ in known}):
         right = "rename one: a checkout on macOS or Windows holds one of them only"
-        yield Finding(_named(alike), "differ in upper and lower case or in their accents only", right)
+        problem = "differ in upper and lower case or in their accents only"
+        yield Finding(_named(alike), problem, right, rule="unusable-files")
     if folders := _folders_that_are_files(entries):
-        yield Finding(_named(folders), "is a file and a folder", _ANEW)
+        yield Finding(_named(folders), "is a file and a folder", _ANEW, rule="unusable-files")
     new = [entry for entry in entries if (entry.path, entry.mode, entry.object_id) not in known]
     if submodules := [entry.path for entry in new if entry.mode == _SUBMODULE]:
-        yield Finding(_named(submodules), "is a submodule", "put the files themselves into the repository")
+        right = "put the files themselves into the repository"
+        yield Finding(_named(submodules), "is a submodule", right, rule="unusable-files")
     if long := [entry.path for entry in new if _too_long(entry.path)]:
-        yield Finding(_named(long), "has a name that no checkout can hold", "give it a shorter name")
+        problem = "has a name that no checkout can hold"
+        yield Finding(_named(long), problem, "give it a shorter name", rule="unusable-files")
     links = [entry for entry in entries if entry.mode == _LINK]
     if broken := list(_broken_links(repository, links, entries)):
         right = "let it lead to a file of the repository, or put the file there"
-        yield Finding(_named(broken), "is a link that leads nowhere, or out of the repository", right)
+        problem = "is a link that leads nowhere, or out of the repository"
+        yield Finding(_named(broken), problem, right, rule="unusable-files")
 
 
 def _folders_that_are_files(entries: list[Entry]) -> list[str]:

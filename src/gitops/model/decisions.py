@@ -93,4 +93,6 @@ def of_commit(repository: Repository, commit: str) -> Decisions | None:
     try:
         return record.read(Decisions, content)
     except ParseError as error:
-        raise GateError(f"{DECISIONS} in {commit[:12]}", str(error), "run dvc repro evaluate") from error
+        raise GateError(
+            f"{DECISIONS} in {commit[:12]}", str(error), "run .venv/bin/dvc repro evaluate"
+        ) from error

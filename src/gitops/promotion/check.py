@@ -39,6 +39,7 @@ from gitops.release.may_run import contract_fault
 from gitops.release.signatures import SIGNERS
 from gitops.release.snapshot import DVC_CONFIG, Snapshot
 from gitops.release.state import ReleaseState
+from gitops.text import instructions
 
 _MODEL_FILES = {LOCK, EVALUATION, EXPORT}
 
@@ -91,8 +92,16 @@ def pipeline(evidence: Evidence, main: str, commit: str, changed: Collection[str
     if findings:
         return findings
     for contradiction in evidence.provenance(commit).contradictions:
-        right = f"take {LOCK} whole from one side of the merge, then {train_command('BRANCH')}"
-        findings.append(Finding(LOCK, str(contradiction), right))
+        right = f"take {LOCK} whole from one side of the merge, then train the branch"
+        findings.append(
+            Finding(
+                LOCK,
+                str(contradiction),
+                right,
+                rule="lock-contradiction",
+                command=instructions.train("BRANCH"),
+            )
+        )
     return findings
 
 
@@ -148,20 +157,27 @@ def _environments(
     if not any(path.endswith(f"/{environments.FILE}") for path in files) and any(
         path.endswith(f"/{environments.FILE}") for path in changed
     ):
-        right = f"restore them: git checkout {state.tip[:12]} -- {environments.FOLDER}"
-        findings.append(Finding(environments.FOLDER, f"no {environments.FILE} is left", right))
+        command = f"git checkout {state.tip[:12]} -- {environments.FOLDER}"
+        problem = f"no {environments.FILE} is left"
+        findings.append(
+            Finding(environments.FOLDER, problem, "restore them", rule="environment", command=command)
+        )
     for name in state.environments:
         folder = f"{environments.FOLDER}/{name}"
         if name not in after and any(path.startswith(f"{folder}/") for path in files):
-            remedy = f"restore it, or remove the environment: git rm -r {folder}"
-            findings.append(Finding(environments.path_of(name), "missing", remedy))
+            remedy, path = (
+                f"restore it, or remove the environment: git rm -r {folder}",
+                environments.path_of(name),
+            )
+            command = f"git checkout {state.tip[:12]} -- {path}"
+            findings.append(Finding(path, "missing", remedy, rule="environment", command=command))
     for path in changed:
         _, _, file = path.rpartition("/")
         folder = path.split("/")[1] if path.count("/") == 2 else ""
         ours = path.startswith(f"{environments.FOLDER}/") and file in ("release.yaml", "settings.env")
         if ours and path in files and folder not in after and folder not in state.environments:
-            right = f"there are {', '.join(after)}; make another with make new-environment"
-            findings.append(Finding(path, "no such environment", right))
+            right = f"there are {', '.join(after)}; to make another: make new-environment"
+            findings.append(Finding(path, "no such environment", right, rule="environment"))
     return after, findings
 
 
@@ -177,7 +193,7 @@ def _ports(after: Environments, head: Snapshot) -> list[Finding]:
         holder = taken.setdefault(port, environment)
         if holder != environment:
             rule = f"WEB_PORT: {port} is that of {holder}"
-            findings.append(Finding(settings.path_of(environment), rule, "choose another port"))
+            findings.append(Finding(settings.path_of(environment), rule, "choose another port", rule="port"))
     return findings
 
 
@@ -187,7 +203,9 @@ def _calendar(after: Environments, head: Snapshot) -> list[Finding]:
     except CalendarError as error:
         return [error.finding]
     right = f"there are {', '.join(after)}"
-    return [Finding(calendar.PATH, f"{name}: no such environment", right) for name in unknown]
+    return [
+        Finding(calendar.PATH, f"{name}: no such environment", right, rule="calendar") for name in unknown
+    ]
 
 
 def _policies(after: Environments, head: Snapshot) -> list[Finding]:
@@ -198,14 +216,16 @@ def _policies(after: Environments, head: Snapshot) -> list[Finding]:
         file, needed = environments.path_of(name), after[name].approvals
         if needed > len(people):
             problem = f"approvals: {needed} are asked for, {SIGNERS} lists {len(people) or 'no'} people"
-            findings.append(Finding(file, problem, "list who may approve, or ask for fewer"))
+            findings.append(
+                Finding(file, problem, "list who may approve, or ask for fewer", rule="approvals")
+            )
         try:
             allowed = head.calendar.allows(name)
         except CalendarError:
             continue  # `_calendar` reports it
         if after[name].promotion == "in-windows" and not allowed:
             problem = f"promotion: in-windows, but {calendar.PATH} has no allow window for {name}"
-            findings.append(Finding(file, problem, "add one, or write after-soak"))
+            findings.append(Finding(file, problem, "add one, or write after-soak", rule="calendar"))
     return findings
 
 
@@ -251,17 +271,21 @@ def _release(
         return Judgement.from_findings(error.finding)
     if after is None:
         new = environment not in known
-        remedy = (
-            "add it, with `commit: null`" if new else f"restore it: git checkout {state.tip[:12]} -- {file}"
-        )
-        return Judgement.from_findings(Finding(file, "missing", remedy))
+        remedy = "add it, with `commit: null`" if new else "restore it"
+        command = "" if new else f"git checkout {state.tip[:12]} -- {file}"
+        return Judgement.from_findings(Finding(file, "missing", remedy, rule="release-file", command=command))
     if environment in known and follows != known.follows(environment):
         # Another environment comes first now. There is nothing to promote in the same step.
         if after.commit is None:
             return Judgement()
         problem = f"{environment} followed main, and has verified nothing as a release of its own"
         return Judgement.from_findings(
-            Finding(file, problem, "write `commit: null`; promote into it after the merge")
+            Finding(
+                file,
+                problem,
+                "write `commit: null`; promote into it after the merge",
+                rule="new-environment",
+            )
         )
     if environment not in known and follows:
         return Judgement()
@@ -272,7 +296,9 @@ def _release(
     if others := [path for path in changed if path not in together]:
         shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         remedy = "put the release into a pull request of its own"
-        judgement += Judgement.from_findings(Finding(file, f"changes together with {shown}", remedy))
+        judgement += Judgement.from_findings(
+            Finding(file, f"changes together with {shown}", remedy, rule="release-alone")
+        )
     return judgement
 
 
@@ -311,7 +337,9 @@ def _signatures(state: ReleaseState, after: Environments, change: Change) -> lis
     signers = state.lists.signers
     listed = head.contents[SIGNERS] is not None
     if state.lists.problem:
-        findings.append(Finding(main_line.SUBJECT, state.lists.problem, "see docs/releases.md"))
+        findings.append(
+            Finding(main_line.SUBJECT, state.lists.problem, "see docs/releases.md", rule="signers")
+        )
     to_be_signed: list[str] = []
     for environment in state.environments:
         if _asks(state.main, environment):
@@ -321,28 +349,36 @@ def _signatures(state: ReleaseState, after: Environments, change: Change) -> lis
     for environment in after:
         file, asked = settings.path_of(environment), _asks(head, environment)
         if asked and not listed:
-            findings.append(Finding(file, f"asks for signed releases, but there is no {SIGNERS}", "add it"))
+            problem = f"requires signed releases, but there is no {SIGNERS}"
+            findings.append(Finding(file, problem, f"add {SIGNERS}", rule="signers"))
         if _overrides(head, environment, after) and release_file.path_of(environment) in changed:
             to_be_signed.append(release_file.path_of(environment))
             if not signers:
                 problem = f"override: there is no {SIGNERS} of the people who may write it"
-                findings.append(Finding(release_file.path_of(environment), problem, "wait for a window"))
+                findings.append(
+                    Finding(release_file.path_of(environment), problem, "wait for a window", rule="override")
+                )
         if listed and not asked and environment in after.last_wave:
             findings.append(
-                Finding(file, f"{SIGNERS} lists who may release", "write REQUIRE_SIGNED_RELEASES=true")
+                Finding(
+                    file,
+                    f"{SIGNERS} lists who may release, but {environment} does not require signatures",
+                    "write REQUIRE_SIGNED_RELEASES=true",
+                    rule="signers",
+                )
             )
-    right = "sign it: git config commit.gpgSign true, then propose or commit it again"
+    right, sign = "sign it, then propose or commit it again", "git config commit.gpgSign true"
     for path in dict.fromkeys(to_be_signed):
         if why := change.unsigned.get(path):
-            findings.append(Finding(path, why, right))
+            findings.append(Finding(path, why, right, rule="unsigned", command=sign))
     for path in (SIGNERS, *map(keys.path_of, after)):
         if path not in changed:
             continue
         if why := change.refused.get(path):
-            findings.append(Finding(path, why, right))
+            findings.append(Finding(path, why, right, rule="unsigned", command=sign))
         content = head.contents.get(path) if path != SIGNERS else None
         for problem in KeyList.read(content).problems if content else ():
-            findings.append(Finding(path, problem, "see docs/releases.md"))
+            findings.append(Finding(path, problem, "see docs/releases.md", rule="key"))
     return findings
 
 
@@ -352,7 +388,14 @@ def _storage(changed: Collection[str]) -> list[Finding]:
     if not storage or not _MODEL_FILES & set(changed):
         return []
     problem = "names the DVC remote, and changes together with the model"
-    return [Finding(storage[0], problem, "merge it first, in a pull request of its own")]
+    return [
+        Finding(
+            storage[0],
+            problem,
+            "merge it first, in a pull request of its own",
+            rule="dvc-config-with-model",
+        )
+    ]
 
 
 def _asks(commit: Snapshot, environment: str) -> bool:
@@ -377,10 +420,10 @@ def _settings(after: Environments, environment: str, head: Snapshot) -> list[Fin
         return [error.finding]
     if declared.require_signed_models and after.follows(environment):
         problem = f"REQUIRE_SIGNED_MODELS: no environment verifies a model before {environment}"
-        return [Finding(settings.path_of(environment), problem, "write false")]
+        return [Finding(settings.path_of(environment), problem, "write false", rule="signers")]
     if declared.require_signed_releases and after.follows(environment):
         problem = f"REQUIRE_SIGNED_RELEASES: {environment} follows main, signed or not"
-        return [Finding(settings.path_of(environment), problem, "write false")]
+        return [Finding(settings.path_of(environment), problem, "write false", rule="signers")]
     return []
 
 
@@ -401,6 +444,7 @@ def _model(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Judgement
             EVALUATION,
             f"the model fails a gate: {row}",
             row.remedy or "train a better one at profile full",
+            rule="gate",
         )
         for row in rows
         if not row.ok
@@ -418,7 +462,8 @@ def _edited(head: Snapshot) -> list[Finding]:
         if content is None or recorded is None:
             continue
         if (md5 := hashlib.md5(content, usedforsecurity=False).hexdigest()) != recorded:
-            rule = f"differs from its record in {LOCK} (md5 {md5[:12]}, there {recorded[:12]})"
-            right = f"figures are measured, not edited: run dvc repro, or take it and {LOCK} from one run"
-            findings.append(Finding(path, rule, right))
+            problem = f"does not belong to this {LOCK} (MD5 {md5[:12]} instead of {recorded[:12]})"
+            right = "Was it edited by hand? Restore it, or run .venv/bin/dvc repro"
+            command = f"git checkout main -- {path}"
+            findings.append(Finding(path, problem, right, rule="edited-metrics", command=command))
     return findings

@@ -18,7 +18,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _HOOK = re.compile(r"^(\S.*?)\.{3,}(?:\([^)]*\))?(Passed|Failed|Skipped)$")
 _PLACE = re.compile(r"(?<![\w/.-])([\w.-][\w./-]*\.?[\w-]+:\d+)\b")
 _TEST = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - (.*))?$")
-_REFUSED = re.compile(r"^(?:refused|gitops|make): (.+)$")
+_REFUSED = re.compile(r"^(?:Cannot [^:]+|refused|gitops|make): (.+)$")
 _ENDED = re.compile(r"^##\[error\]|^::error |^exit status \d+$|^Process completed with exit code")
 
 

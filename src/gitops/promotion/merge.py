@@ -12,6 +12,7 @@ from gitops.promotion.evidence import Evidence
 from gitops.promotion.rules import Judgement, RefusedError
 from gitops.release.load import fetch_state
 from gitops.release.state import ReleaseState
+from gitops.text import instructions
 
 PROPOSALS = ("promote/", "promote-wave/", "rollback/", "hold/", "unhold/", "release-hold/", "storage/")
 """The branches that `gitops promote` and its like push; earlier versions called `unhold/` `release-hold/`."""
@@ -65,7 +66,8 @@ def merge(
         reference = repository.branch_ref(remote, branch)
         if branch == main or not repository.has(reference):
             problem = f"no such branch on {remote} that could be merged"
-            raise RuleError(Finding(branch, problem, "push it first"))
+            push_it = instructions.push(remote, branch)
+            raise RuleError(Finding(branch, problem, "push it first", rule="no-such-branch", command=push_it))
         head = repository.resolve(reference)
         if repository.is_ancestor(head, state.tip):
             raise NothingToDoError(f"{branch} is already part of {main}")

@@ -79,10 +79,14 @@ def promote(
     _promotable(state, environment)
     if override is not None:
         if not (override.strip() and override.isprintable()):
-            raise RuleError(Finding(environment, "no reason for the override", "give one line of text"))
+            raise RuleError(
+                Finding(environment, "no reason for the override", "give one line of text", rule="override")
+            )
         if not repository.signs():
-            right = "sign your commits: git config gpg.format ssh, user.signingKey, commit.gpgSign true"
-            raise RuleError(Finding(environment, "an override is signed, and git signs nothing here", right))
+            right = "set gpg.format ssh and user.signingKey too"
+            problem = "an override must be signed, and git signs no commits here"
+            sign = "git config commit.gpgSign true"
+            raise RuleError(Finding(environment, problem, right, rule="override", command=sign))
     due_there = _release_due(state, environment)
     moves = {environment: due_there.model_copy(update={"override": override})}
     return _promote(repository, state, moves, remote, f"promote/{environment}", evidence, now)
@@ -119,7 +123,7 @@ def promote_wave(
     if len({after.commit for after in moves.values()}) > 1:
         releases = ", ".join(f"{name} {(after.commit or '')[:12]}" for name, after in moves.items())
         problem = f"a wave takes one release, but these are due: {releases}"
-        raise RuleError(Finding(wave, problem, "promote one by one"))
+        raise RuleError(Finding(wave, problem, "promote one by one", rule="wave"))
     return _promote(repository, state, moves, remote, f"promote-wave/{wave}", evidence, now)
 
 
@@ -154,7 +158,10 @@ def _release_due(state: ReleaseState, environment: str) -> Release:
     sources = " and ".join(state.environments.before(environment))
     commit = due(state, environment)
     if commit is None:
-        raise NothingToDoError(f"{sources} has no release yet: nothing to promote to {environment}")
+        first = next(name for name in state.environments.before(environment))
+        raise NothingToDoError(
+            f"{sources} has no release to promote to {environment}. First: {instructions.promote(first)[0]}"
+        )
     if state.has(environment, commit):
         raise NothingToDoError(f"{environment} already has the release of {sources}, {commit[:12]}")
     return Release(commit=commit)
@@ -210,15 +217,26 @@ def rollback(
     _promotable(state, environment)
     before = state.present(environment)
     if before.commit is None:
-        raise RuleError(Finding(environment, "has no release yet", "there is nothing to roll back"))
+        raise RuleError(
+            Finding(
+                environment,
+                f"{environment} has no release yet",
+                "there is nothing to return to; promote one",
+                rule="rollback-target",
+                command=instructions.propose("promote", environment),
+            )
+        )
     if to is None:
         good = last_good(state, environment)
         if good is None:
             raise RuleError(
                 Finding(
                     environment,
-                    f"verified no release before {before.commit[:12]}",
-                    f"name one that it ran with --to: {choices(state, environment)}",
+                    f"{before.commit[:12]} is the first verified release of {environment}: "
+                    "there is no older one to return to",
+                    f"name a release that it ran with --to: {choices(state, environment)}",
+                    rule="rollback-target",
+                    command=instructions.propose("rollback", environment, "--to", "COMMIT"),
                 )
             )
         commit = good
@@ -226,7 +244,9 @@ def rollback(
         matches = [commit for commit in state.ran(environment) if commit.startswith(to.lower())]
         if len(matches) != 1 or len(to) < 4:
             remedy = f"--to takes one of: {choices(state, environment)}"
-            raise RuleError(Finding(environment, f"never ran {to}", remedy))
+            raise RuleError(
+                Finding(environment, f"{environment} never ran {to}", remedy, rule="rollback-target")
+            )
         commit = matches[0]
     if commit == before.commit:
         raise NothingToDoError(f"{environment} already has {commit[:12]}")
@@ -266,11 +286,13 @@ def hold(
     """
     _promotable(state, environment)
     if not reason.strip():
-        raise RuleError(Finding(environment, "no reason for the hold", 'give one: --reason "<text>"'))
+        raise RuleError(
+            Finding(environment, "no reason for the hold", 'give one: --reason "<text>"', rule="hold")
+        )
     today = (now or datetime.now(UTC)).astimezone(UTC).date()
     if until is not None and until <= today:
         problem = f"--until {until} is over: it is {today} in UTC"
-        raise RuleError(Finding(environment, problem, "name a later day, or leave --until out"))
+        raise RuleError(Finding(environment, problem, "name a later day, or leave --until out", rule="hold"))
     before, branch = state.present(environment), f"hold/{environment}"
     after = _held(repository, state, environment, remote, branch, before.commit, reason, until, now)
     stands = {(one.reason, one.until) for one in before.holds(now)}
@@ -308,8 +330,9 @@ def unhold(
         lifted = [one for one in found if words.casefold() in str(one).casefold()]
         if len(lifted) != 1:
             problem = f"has {len(lifted) or 'no'} holds" + (f" with {words}" if words else "")
-            commands = " or ".join(instructions.lift(environment, one.reason) for one in found)
-            raise RuleError(Finding(environment, problem, f"name one: {commands}"))
+            commands = [instructions.lift(environment, one.reason) for one in found]
+            remedy = f"name one: {' or '.join(commands)}"
+            raise RuleError(Finding(environment, problem, remedy, rule="hold", command=commands[0]))
     kept = [one for one in before.holds() if one not in lifted]
     after = Release(commit=before.commit, hold=holds.render(kept))
     _obey(judge_release(state, environment, after, Evidence.of(repository)))
@@ -365,8 +388,7 @@ def push(repository: Repository, remote: str, proposal: Proposal) -> None:
         if repository.remote_refs(remote, reference).get(reference) == known:
             raise
         raise PushRejectedError(
-            f"{proposal.branch}: somebody else has just pushed or merged it; run the same again to see what "
-            f"is left to do"
+            f"{proposal.branch} was changed by somebody else meanwhile. Run the command again."
         ) from error
 
 
@@ -433,7 +455,15 @@ def _on_remote(repository: Repository, remote: str, branch: str) -> str | None:
 
 def _promotable(state: ReleaseState, environment: str) -> None:
     if state.environments.follows(state.environments[environment].name):
-        raise RuleError(Finding(environment, "follows main", "merge, or revert, there"))
+        raise RuleError(
+            Finding(
+                environment,
+                f"{environment} always runs main",
+                "to change it, merge into main; to undo a change, revert its commit and merge that",
+                rule="follows-main",
+                command="git log --first-parent --oneline -5",
+            )
+        )
 
 
 def _obey(judgement: Judgement) -> Judgement:

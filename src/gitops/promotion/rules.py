@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from gitops.dvc.provenance import train_command
 from gitops.errors import (
     CalendarError,
     GateError,
     LicencesError,
+    NoModelError,
     ProvenanceError,
     RuleError,
     SettingsError,
@@ -117,20 +117,34 @@ def judge_release(
         return Judgement()
     if environment not in state.environments:
         remedy = "write `commit: null`; promote into it after the merge"
-        return Judgement.from_findings(Finding(file, f"{environment} is not on main yet", remedy))
+        return Judgement.from_findings(
+            Finding(file, f"{environment} is not on main yet", remedy, rule="new-environment")
+        )
     if state.environments.follows(environment):
         return Judgement.from_findings(
-            Finding(file, f"{environment} follows main", "leave it at `follow: main`")
+            Finding(file, f"{environment} follows main", "leave it at `follow: main`", rule="follows-main")
         )
     if after.commit == before.commit:
         return Judgement()  # A hold is set or lifted, which is always allowed.
     if after.commit is None:
-        remedy = f"run {instructions.brief('rollback', environment)}"
-        return Judgement.from_findings(Finding(file, "a release is not taken away", remedy))
+        return Judgement.from_findings(
+            Finding(
+                file,
+                "a release is not removed, only replaced",
+                "go back to an earlier one",
+                rule="release-removed",
+                command=instructions.propose("rollback", environment),
+            )
+        )
     release = state.snapshot(after.commit)
     if release is None:
         return Judgement.from_findings(
-            Finding(file, f"{after.commit} is no commit of this repository", "name a commit of main")
+            Finding(
+                file,
+                f"{after.commit} is no commit of this repository",
+                "name a commit of main",
+                rule="not-on-main",
+            )
         )
     fault = state.may_run(environment, after.commit)
     judgement = Judgement.from_findings(fault) if fault else Judgement()
@@ -143,14 +157,19 @@ def judge_release(
     if after.commit not in state.trunk:
         # Commits that a merged branch brought are on main too, but main never pointed to them.
         remedy = "name a commit that main pointed to"
-        return Judgement.from_findings(Finding(file, f"{after.commit[:12]} is not on main", remedy))
+        return Judgement.from_findings(
+            Finding(file, f"{after.commit[:12]} is not on main", remedy, rule="not-on-main")
+        )
     if after.override is None:
         judgement += Judgement(tuple(_closed(state, environment, now)))
     if state.environments[environment].approvals:
         approvals = approved(state, environment, after.commit, evidence, proposers)
         if not approvals.enough:
             problem = f"{after.commit[:12]} has {approvals} for {environment}"
-            judgement += Judgement.from_findings(Finding(file, problem, approvals.remedy))
+            way = instructions.approve(environment, after.commit)
+            judgement += Judgement.from_findings(
+                Finding(file, problem, approvals.remedy, rule="approvals", command=way)
+            )
     return judgement + _promotion(state, environment, before, release, evidence, now)
 
 
@@ -165,23 +184,30 @@ def _promotion(
     file, commit, short = release_file.path_of(environment), release.commit, release.commit[:12]
     findings: list[Finding] = []
     if standing := before.holds(now):
-        ways = [instructions.lift(environment, hold.reason) for hold in standing[1:]]
-        way = instructions.brief("unhold", environment)
-        if ways:
-            way = f"{' and '.join([instructions.lift(environment, standing[0].reason), *ways])}, each merged"
-        reasons = "; ".join(map(str, standing))
-        findings.append(Finding(file, f"{environment} is held: {reasons}", f"lift it first: {way}"))
+        remedy, way = "lift the hold first", instructions.propose("unhold", environment)
+        if len(standing) > 1:
+            ways = [instructions.lift(environment, hold.reason) for hold in standing]
+            remedy, way = f"lift each hold first: {' and '.join(ways)}, each merged", ways[0]
+        problem = f"{environment} is held: {'; '.join(map(str, standing))}"
+        findings.append(Finding(file, problem, remedy, rule="held", command=way))
     incumbent = state.snapshot(before.commit) if before.commit else None
     if incumbent is not None:
         if state.has(environment, commit):
             findings.append(
-                Finding(file, f"{short} is the release that is there already", "leave the file as it is")
+                Finding(
+                    file,
+                    f"{environment} has the release {short} already",
+                    "leave the file as it is",
+                    rule="already-there",
+                )
             )
             return Judgement(tuple(findings))
         if incumbent.commit in state.parents and not state.is_ancestor(incumbent.commit, commit):
             problem = f"{short} is older than {incumbent.commit[:12]}, which is there now"
-            remedy = f"to go back run {instructions.brief('rollback', environment)}"
-            findings.append(Finding(file, problem, remedy))
+            command = instructions.propose("rollback", environment)
+            findings.append(
+                Finding(file, problem, "to go back, roll back", rule="older-release", command=command)
+            )
     findings += _verified_before(state, environment, commit, now)
     findings += _made_from(evidence, environment, commit)
     presence = evidence.presence(release.lock)
@@ -193,12 +219,20 @@ def _promotion(
         compare = None if presence.finding else evidence.compare
         rows = judge_model(state, environment, release, incumbent, evidence, compare)
     except (GateError, SettingsError, LicencesError) as error:
-        findings.append(Finding(file, str(error), "release a commit that has passed its gates"))
+        findings.append(_without_figures(error, environment, short))
     findings += [
-        Finding(file, f"{short} fails a gate: {row}", row.remedy or "release a better model")
+        Finding(file, f"{short} fails a gate: {row}", row.remedy or "release a better model", rule="gate")
         for row in rows
         if not row.ok
     ]
+    if any(finding.rule == NoModelError.rule and finding.command for finding in findings):
+        # No environment can verify it, and no remote can have its model: one reason is enough.
+        follows = {"not-verified-yet", "dvc-remote"}
+        findings = [
+            finding
+            for finding in findings
+            if finding.rule not in follows and (finding.command or finding.rule != NoModelError.rule)
+        ]
     return Judgement(tuple(findings), {environment: rows} if rows else {}, presence.checked)
 
 
@@ -217,20 +251,23 @@ def _verified_before(
             yield Finding(
                 file,
                 f"{environment} takes the release of {source} ({runs}), not {short}",
-                f"name {runs} or wait",
+                f"name {runs}, or wait until {source} runs {short}",
+                rule="other-release-before",
             )
     missing = False
     for earlier_one in environments.chain(environment):
         if tag := state.verdicts.rejected(earlier_one, commit):
             on_main = environments.follows(earlier_one)
             right = "fix it on main and promote that" if on_main else "promote another release"
-            yield Finding(file, f"{earlier_one} rejected {short} ({tag.name})", right)
+            yield Finding(file, f"{earlier_one} rejected {short} ({tag.name})", right, rule="rejected")
             missing = True
         elif state.verdicts.verified(earlier_one, commit) is None:
             yield Finding(
                 file,
                 f"{earlier_one} has not verified {short} yet",
-                f"wait for verify_release in {earlier_one}, a minute or two: .venv/bin/gitops status",
+                f"wait for verify_release in {earlier_one}, usually under two minutes",
+                rule="not-verified-yet",
+                command=instructions.promote(environment)[0],
             )
             missing = True
     if missing:
@@ -238,7 +275,7 @@ def _verified_before(
     try:
         soak = timedelta(hours=state.settings(environment).min_soak_hours)
     except SettingsError as error:
-        yield Finding(file, str(error), "repair the settings on main first")
+        yield replace(error.finding, remedy=f"{error.finding.remedy}; repair the settings on main first")
         return
     for source in sources:
         age = state.verdicts.age(source, commit, now=now)
@@ -247,7 +284,8 @@ def _verified_before(
             yield Finding(
                 file,
                 f"{source} verified {short} {_hours(age)} ago",
-                f"MIN_SOAK_HOURS of {environment} asks for {_hours(soak)}: wait {_hours(soak - age)}",
+                f"MIN_SOAK_HOURS of {environment} requires {_hours(soak)}: wait {_hours(soak - age)}",
+                rule="soak",
             )
 
 
@@ -260,7 +298,9 @@ def _closed(state: ReleaseState, environment: str, now: datetime | None) -> Iter
         yield replace(error.finding, remedy="repair it on main first")
         return
     if closed:
-        yield Finding(file, f"promotions into {environment} are closed: {closed}", "promote it then")
+        yield Finding(
+            file, f"promotions into {environment} are closed: {closed}", "promote it then", rule="closed"
+        )
 
 
 def _made_from(evidence: Evidence, environment: str, commit: str) -> Iterator[Finding]:
@@ -270,24 +310,31 @@ def _made_from(evidence: Evidence, environment: str, commit: str) -> Iterator[Fi
         made = evidence.provenance(commit)
     except ProvenanceError as error:
         problem = f"{error.finding.subject} of {short}: {error.finding.problem}"
-        yield Finding(file, problem, "repair it on main and promote that")
+        yield Finding(file, problem, "repair it on main and promote that", rule="pipeline")
         return
     # Without a model there is nothing to report; the gates refuse it.
     if made.trained and not made.belongs:
         yield Finding(
             file,
             f"{short} has the model of an earlier commit: {made.summary}",
-            f"{train_command('main')}, merge its candidate and promote that",
+            "train main, merge its candidate and promote that",
+            rule="model-of-another-commit",
+            command=instructions.train("main"),
         )
 
 
 def _rollback(state: ReleaseState, environment: str, before: Release, commit: str) -> Iterator[Finding]:
     file, short = release_file.path_of(environment), commit[:12]
     if before.commit is None:
-        yield Finding(file, f"{environment} has no release to roll back from", "promote one")
+        yield Finding(
+            file, f"{environment} has no release to roll back from", "promote one", rule="rollback-target"
+        )
     if commit not in state.ran(environment):
         yield Finding(
-            file, f"{environment} never ran {short}", f"roll back to one of: {choices(state, environment)}"
+            file,
+            f"{environment} never ran {short}",
+            f"roll back to one of: {choices(state, environment)}",
+            rule="rollback-target",
         )
 
 
@@ -303,7 +350,24 @@ def _licences(
         return  # nobody must wait for a repair of them to go back; the bundle decides
     if forbidden := licences.forbidden(release.source, evidence.batches(release.commit), use):
         problem = f"USE={use}, and {release.commit[:12]} has the model of other data: {forbidden[0]}"
-        yield Finding(release_file.path_of(environment), problem, "go back to another release")
+        yield Finding(
+            release_file.path_of(environment), problem, "go back to another release", rule="licence"
+        )
+
+
+def _without_figures(
+    error: GateError | SettingsError | LicencesError, environment: str, short: str
+) -> Finding:
+    """Return the finding about a release whose figures, or whose environment's settings, cannot be read."""
+    if not isinstance(error, NoModelError):
+        return error.finding
+    return Finding(
+        release_file.path_of(environment),
+        f"{short} has no trained model yet",
+        "train one and merge its candidate, or run make up",
+        rule=error.finding.rule,
+        command=instructions.train("main"),
+    )
 
 
 def choices(state: ReleaseState, environment: str) -> str:

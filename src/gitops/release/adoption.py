@@ -103,9 +103,13 @@ def leftovers(repository: Repository, commit: str) -> list[Finding]:
             wanting.append(path)
         elif _names_something(path, content):
             filled = True
-    remedy = "fill it in: .venv/bin/gitops adopt OWNER/REPO"
+    remedy, command = "fill it in", ".venv/bin/gitops adopt OWNER/REPO"
     problem = "has a placeholder where other files have names"
-    return [Finding(path, problem, remedy) for path in wanting] if filled else []
+    return (
+        [Finding(path, problem, remedy, rule="placeholder", command=command) for path in wanting]
+        if filled
+        else []
+    )
 
 
 def touches(changed: Iterable[str]) -> bool:

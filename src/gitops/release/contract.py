@@ -33,6 +33,6 @@ def needed(content: bytes | None) -> int:
     try:
         return Runtime.model_validate(parse.yaml_value(content, parse.RELEASE)).contract
     except ParseError as error:
-        raise ReleaseError(error.place(PATH), str(error), _REMEDY) from error
+        raise ReleaseError(error.place(PATH), str(error), _REMEDY, rule="runtime-contract") from error
     except ValidationError as error:
-        raise ReleaseError(PATH, "not a contract", _REMEDY) from error
+        raise ReleaseError(PATH, "not a contract", _REMEDY, rule="runtime-contract") from error

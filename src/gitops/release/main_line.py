@@ -62,11 +62,17 @@ def fault(
         commit, short, shown = entry.commit, entry.commit[:12], tip[:12]
         if commit not in commits:
             problem = f"was rewritten: {shown} does not contain {short}, {entry.source}"
-            right = f"restore it: git push --force {remote} {commit}:main"
+            right = f"git push --force {remote} {commit}:main"
         elif commit not in trunk:
             problem = f"a merge that ends in {shown} made {short}, {entry.source}, a side branch"
             right = f"git switch --detach {commit} && git merge --no-ff {tip} && git push {remote} HEAD:main"
         else:
             continue
-        return Finding(SUBJECT, problem, f"{right}; if it was meant: {entry.forget}")
+        return Finding(
+            SUBJECT,
+            problem,
+            f"{right}; if it was meant: {entry.forget}",
+            rule="main-rewritten",
+            command=right,
+        )
     return None

@@ -21,7 +21,7 @@ def may_run(
         commit: The full id of a commit.
         release: Its files; None where it is not here.
         on_main: Whether main has it.
-        rejection: The tag by which the environment rejected it, if it did.
+        rejection: The tag by which the environment rejected it, and its reason, if it did.
 
     """
     if fault := served(environment, commit, release, on_main=on_main):
@@ -32,6 +32,7 @@ def may_run(
         release_file.path_of(environment),
         f"{environment} rejected {commit[:12]} ({rejection})",
         "release another commit, or delete that tag to give it another chance",
+        rule="rejected",
     )
 
 
@@ -55,9 +56,13 @@ def served(
     """
     file = release_file.path_of(environment)
     if release is None or not on_main:
-        return Finding(file, f"{commit[:12]} is not on main", "name a commit that main pointed to")
+        return Finding(
+            file, f"{commit[:12]} is not on main", "name a commit that main pointed to", rule="not-on-main"
+        )
     if not release.has_dags:
-        return Finding(file, f"{commit[:12]} has no folder {DAGS}", "name a commit that has DAGs")
+        return Finding(
+            file, f"{commit[:12]} has no folder {DAGS}", "name a commit that has DAGs", rule="no-dags"
+        )
     return contract_fault(release, offered=offered)
 
 
@@ -70,4 +75,4 @@ def contract_fault(release: Snapshot, *, offered: int = runtime.CONTRACT) -> Fin
     if needed <= offered:
         return None
     problem = f"{release.commit[:12]} needs runtime contract {needed}, this one is {offered}"
-    return Finding(contract.PATH, problem, "roll out a runtime that has it first")
+    return Finding(contract.PATH, problem, "roll out a runtime that has it first", rule="runtime-contract")

@@ -34,13 +34,15 @@ def faults(content: bytes | None, environments: Environments) -> Iterator[Findin
 
     """
     if content is None:
-        yield Finding(CODEOWNERS, "missing", "restore it: nobody would have to approve a change")
+        yield Finding(
+            CODEOWNERS, "missing", "restore it: nobody would have to approve a change", rule="codeowners"
+        )
         return
     try:
         text = parse.text(content, _LARGEST)
     except ParseError as error:
         right = "correct it: GitHub ignores lines that it cannot read"
-        yield Finding(error.place(CODEOWNERS), str(error), right)
+        yield Finding(error.place(CODEOWNERS), str(error), right, rule="codeowners")
         return
     last = environments.last_wave
     allowed = UNOWNED.keys() | {f"/{release_file.path_of(name)}" for name in environments if name not in last}
@@ -50,9 +52,15 @@ def faults(content: bytes | None, environments: Environments) -> Iterator[Findin
         if (words := line.partition("#")[0].split())
     ]
     if not lines or lines[0][1][0] != "*" or len(lines[0][1]) == 1:
-        yield Finding(CODEOWNERS, "does not begin with an owner of everything", "begin with `* OWNER`")
+        yield Finding(
+            CODEOWNERS,
+            "does not begin with an owner of everything",
+            "begin with `* OWNER`",
+            rule="codeowners",
+        )
     for number, (pattern, *owners) in lines[1:]:
         if not owners and pattern not in allowed:
             shown = pattern[:80]
             right = f"name an owner; only {', '.join(sorted(allowed))} may have none"
-            yield Finding(f"{CODEOWNERS}:{number}", f"{shown}: no owner has to approve a change of it", right)
+            problem = f"no owner has to approve a change of {shown}"
+            yield Finding(f"{CODEOWNERS}:{number}", problem, right, rule="codeowners")

@@ -22,6 +22,7 @@ from gitops.release.settings import Settings
 from gitops.release.signatures import Lists
 from gitops.release.snapshot import Snapshot
 from gitops.release.verdicts import Verdicts
+from gitops.text.markdown import one_line
 
 NO_RELEASE = Release(commit=None)
 
@@ -96,7 +97,7 @@ class ReleaseState:
     def may_run(self, environment: str, commit: str) -> Finding | None:
         """Return the reason why a commit may not run in an environment, or None if it may."""
         rejection, on_main = self.verdicts.rejected(environment, commit), self._on_main(environment, commit)
-        tag = rejection.name if rejection else None
+        tag = f"{rejection.name}: {_reason(rejection.message)}" if rejection else None
         return may_run(environment, commit, self.snapshot(commit), on_main=on_main, rejection=tag)
 
     def served(self, environment: str, commit: str) -> Finding | None:
@@ -193,6 +194,12 @@ class ReleaseState:
     def trunk(self) -> frozenset[str]:
         """The commits that main pointed to, one after the other; the first environment ran these."""
         return frozenset(main_line.trunk(self.tip, self.parents))
+
+
+def _reason(message: str) -> str:
+    """Return the reason of a verdict from its message, which begins `rejected in dev: `."""
+    first = one_line(message.partition("\n")[0])
+    return first.partition(": ")[2] or first
 
 
 def last_good(state: ReleaseState, environment: str) -> str | None:

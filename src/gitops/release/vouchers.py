@@ -35,4 +35,4 @@ def fault(
     remedy = f"wait for verify_release in {names}"
     if not earlier:
         problem, remedy = f"{SETTING}: no environment comes before {environment}", "write false"
-    return Finding(path_of(environment), problem, remedy)
+    return Finding(path_of(environment), problem, remedy, rule="unsigned-model")

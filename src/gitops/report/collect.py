@@ -149,9 +149,9 @@ def failed(jobs: Mapping[str, Job], changed: Iterable[str]) -> Iterator[Finding]
     for name, job in jobs.items():
         if job.result not in GOOD:
             problem = ": ".join([f"ended with {job.result}", *filter(None, ["; ".join(job.reasons)])])
-            yield Finding(f"job {name}", problem, "read its log and correct the error", job.url)
+            yield Finding(f"job {name}", problem, "read its log and correct the error", job.url, rule="job")
         elif job.result == SKIPPED and name in needed:
-            yield Finding(f"job {name}", f"was skipped, though {needed[name]} changes", "run it")
+            yield Finding(f"job {name}", f"was skipped, though {needed[name]} changes", "run it", rule="job")
 
 
 def _incumbents(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Iterator[Incumbent]:

@@ -71,8 +71,8 @@ def _verdict(inputs: ReportInputs) -> str:
     if inputs.broken:
         count = len(inputs.broken)
         problems = "1 problem" if count == 1 else f"{count} problems"
-        return f"{source} must not be merged into {target}: {problems}. {_summary(inputs)}"
-    return f"{source} can be merged into {target}. {_summary(inputs)}"
+        return f"Do not merge {source} into {target}: {problems}. {_summary(inputs)}"
+    return f"OK to merge {source} into {target}. {_summary(inputs)}"
 
 
 def _summary(inputs: ReportInputs) -> str:

@@ -120,6 +120,11 @@ def review(branch: str) -> tuple[str, str]:
     return shlex.join([_GITOPS, "check", "--head", branch]), shlex.join([_GITOPS, "merge", branch])
 
 
+def explain(rule: str) -> str:
+    """Return the command that prints the page of a rule."""
+    return shlex.join([_GITOPS, "explain", rule])
+
+
 def push(remote: str, branch: str) -> str:
     """Return the command that pushes a branch of a checkout."""
     return shlex.join(["git", "push", remote, branch])
@@ -178,9 +183,9 @@ def revert(commit: str, parents: int, at: Meeting = LOCAL) -> tuple[str, ...]:
     return (*at.before, " && ".join(steps), *after_push(branch, at))
 
 
-def brief(verb: str, environment: str) -> str:
-    """Return the way of a proposal in half a line, for a refusal that does not know where it is merged."""
-    return f"gitops {verb} {environment} --push, then merge {verb}/{environment}"
+def propose(verb: str, environment: str, *options: str) -> str:
+    """Return the command that pushes a proposal; it prints the ones that merge it."""
+    return shlex.join([_GITOPS, verb, environment, *options, "--push"])
 
 
 def after_push(branch: str, at: Meeting = LOCAL) -> tuple[str, ...]:

@@ -37,7 +37,14 @@ def on_main(repository: Repository, main: str, head: str) -> str:
     """
     base = repository.merge_base(main, head)
     if base is None:
-        raise RuleError(Finding("(history)", "this branch shares no history with main", "branch off main"))
+        raise RuleError(
+            Finding(
+                "history",
+                "this branch shares no history with main",
+                "branch off main",
+                rule="no-shared-history",
+            )
+        )
     paths = [path for path in repository.changed(base, head) if not is_result(path)]
     names = [f"{commit}:{path}" for path in paths for commit in (base, main, head)]
     ids = repository.object_ids(names)
@@ -53,7 +60,7 @@ def on_main(repository: Repository, main: str, head: str) -> str:
     if conflicts:
         shown = ", ".join(conflicts[:_MOST_NAMED])
         remedy = "merge main into the branch, settle them, and train that"
-        raise RuleError(Finding("(history)", f"conflicts with main in {shown}", remedy))
+        raise RuleError(Finding("history", f"conflicts with main in {shown}", remedy, rule="conflict"))
     if not files:
         raise NothingToDoError(f"{head[:12]} brings nothing but the results of a training: train main")
     return repository.commit_files(main, files, f"On main: {repository.commit_info(head).subject}\n")

@@ -51,7 +51,7 @@ def source(environment: str, ref: str, release: str, *, environments: Environmen
         problem = f"{environment} trains its release's own commit, {release[:12]}, and not {shown}"
         places = " or ".join(name for name in environments if environments.trains(name))
         right = f"leave ref empty, or train {shown} in {places or 'an environment with training: true'}"
-        raise RuleError(Finding("ref", problem, right))
+        raise RuleError(Finding("ref", problem, right, rule="training-source"))
     return release
 
 
@@ -102,7 +102,7 @@ def admit(
         else:
             continue
         problem += f", and {environment} runs the code of its release alone"
-        raise RuleError(Finding(commit[:12], problem, "start the run again"))
+        raise RuleError(Finding(commit[:12], problem, "start the run again", rule="training-source"))
 
 
 def storage(repository: Repository, commit: str) -> frozenset[Entry]:
@@ -128,7 +128,8 @@ def admit_storage(commit: str, files: Collection[Entry], trusted: Collection[Ent
     """
     for path in sorted({entry.path for entry in {*files} ^ {*trusted}}):
         right = "merge its change first, or take main's: git restore --source main --staged --worktree .dvc"
-        raise RuleError(Finding(f"{commit[:12]}: {one_line(path)}", "differs from that of main", right))
+        where = f"{one_line(path)} of {commit[:12]}"
+        raise RuleError(Finding(where, "differs from that of main", right, rule="training-source"))
 
 
 def admit_paths(environment: str, release: str, commit: str, changed: Iterable[str]) -> None:

@@ -61,7 +61,7 @@ class Trial:
 
         """
         if not (folder / HEAD).is_dir():
-            raise GitopsError(f"{folder}: no trial there; make one with gitops trial --out {folder}")
+            raise GitopsError(f"{folder}: no trial there; make one: .venv/bin/gitops trial --out {folder}")
         return cls(of_folder(folder / HEAD), of_folder(folder / BASE), load_seconds(folder / TIMING))
 
 

@@ -117,14 +117,14 @@ def test_without_connections_it_is_in_the_log(environments: Sandbox) -> None:
     assert ran.status == 0, ran.output[-3000:]
     assert "told by <a task> & its DAG" in ran.output
     for connection in ("smtp_default", "slack_default"):
-        assert f"Nothing by {connection}, as there is no such connection: [Visage dev]" in ran.output
+        assert f"Not sent: the connection {connection} is not set: [Visage dev]" in ran.output
 
 
 def test_servers_that_do_not_answer_are_one_line_each_and_change_nothing(environments: Sandbox) -> None:
     ran = run(environments, "dev", sinks.connections(port.unused(), port.unused()))
     assert ran.status == 0, ran.output[-3000:]
     for connection in ("smtp_default", "slack_default"):
-        [line] = [line for line in ran.output.splitlines() if f"Nothing by {connection}" in line]
+        [line] = [line for line in ran.output.splitlines() if f"Not sent by {connection}" in line]
         assert "Connection refused" in line
         assert "[Visage dev] talkative: all is well" in line
     assert sinks.TOKEN not in ran.output

@@ -123,10 +123,16 @@ def test_the_engine_of_the_checkout_says_where_it_is(
 @pytest.mark.parametrize(
     ("lock", "says"),
     [
-        (b"{", "not written by DVC, did not find expected node content; run dvc repro again"),
-        (b"stages: {x: 1}\n", "not written by DVC, the stage 'x' is not a mapping; run dvc repro again"),
+        (b"{", "not written by DVC, did not find expected node content; run .venv/bin/dvc repro again"),
+        (
+            b"stages: {x: 1}\n",
+            "not written by DVC, the stage 'x' is not a mapping; run .venv/bin/dvc repro again",
+        ),
         (b"stages: {x: {}}\n", f"records no {MODEL}; only a commit with a trained model can be released"),
-        (f"stages: {{e: {{outs: [{{path: {MODEL}}}]}}}}".encode(), "has no MD5 digest; run dvc repro again"),
+        (
+            f"stages: {{e: {{outs: [{{path: {MODEL}}}]}}}}".encode(),
+            "has no MD5 digest; run .venv/bin/dvc repro again",
+        ),
     ],
 )
 def test_a_lock_that_says_nothing(lab: Lab, lock: bytes, says: str) -> None:

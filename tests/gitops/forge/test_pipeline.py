@@ -26,7 +26,7 @@ def commands(path: Path) -> dict[str, list[str]]:
 
 def test_the_files_are_those_that_the_workflows_give() -> None:
     for path, text in files(ROOT).items():
-        assert (ROOT / path).read_text() == text, "run: gitops forge pipeline"
+        assert (ROOT / path).read_text() == text, "run: .venv/bin/gitops forge pipeline"
     assert sorted(path.name for path in (ROOT / FOLDER).iterdir()) == sorted(
         path.name for path in files(ROOT)
     )

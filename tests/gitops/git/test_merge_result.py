@@ -71,7 +71,7 @@ def test_two_entries_of_one_name_are_refused(lab: Lab, folder: str, name: str) -
     bad = lab.train("a", 0.2, profile="small")
     other = lab.commit({"environments/prod/release.yaml": f"commit: {bad}\n".encode(), "README.md": b"two\n"})
     point(lab, "dup", twice(lab, folder, name, other))
-    assert said(lab, "dup").startswith("(history): git fsck: ")
+    assert said(lab, "dup").startswith("history: git fsck: ")
     assert "duplicateEntries" in said(lab, "dup")
 
 
@@ -138,7 +138,7 @@ def test_the_merge_is_judged_and_not_the_branch(lab: Lab) -> None:
     start = lab.tip
     lab.branch("figures", {"metrics/evaluation.json": model_files("b")["metrics/evaluation.json"]}, on=start)
     lab.land({"metrics/export.json": model_files("c")["metrics/export.json"]})
-    assert "exported model is the evaluated one" in said(lab, "figures")
+    assert "ONNX file unchanged since evaluation" in said(lab, "figures")
 
 
 def test_what_is_pushed_is_the_judged_commit(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ def test_no_attribute_and_no_setting_of_a_checkout_settles_a_conflict(lab: Lab, 
     else:
         (lab.clone.path / where).parent.mkdir(exist_ok=True)
         (lab.clone.path / where).write_text("* merge=union\n")
-    assert said(lab, "other").startswith("(history): conflicts with main in file")
+    assert said(lab, "other").startswith("history: conflicts with main in file")
 
 
 def test_a_folder_that_main_split_is_a_conflict(lab: Lab) -> None:
@@ -240,7 +240,7 @@ def test_a_folder_that_main_split_is_a_conflict(lab: Lab) -> None:
     lab.branch("new", {"z/new.txt": b"new\n"}, on=base)
     moved = {f"{'xy'[index // 2]}{name[1:]}": content for index, (name, content) in enumerate(files.items())}
     lab.land(dict.fromkeys(files) | moved)
-    assert said(lab, "new").startswith("(history): conflicts with main in a folder that one side moved")
+    assert said(lab, "new").startswith("history: conflicts with main in a folder that one side moved")
 
 
 def _order(row: str) -> str:

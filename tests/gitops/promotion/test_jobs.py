@@ -41,6 +41,7 @@ make: *** [Makefile:90: test] Error 1
         (HOOKS, ("no secrets: metrics/evaluation.json:4", "schemas")),
         (TESTS, ("tests/test_a.py::test_b[1]: AssertionError: assert 1 == 2", "tests/test_c.py")),
         ("a\nrefused: environments/prod/release.yaml: held\n", ("environments/prod/release.yaml: held",)),
+        ("a\nCannot promote to prod: prod is held\n  Lift it\nNext: x\n", ("prod is held",)),
         ("make: *** [Makefile:12: test] Error 1\n", ("*** [Makefile:12: test] Error 1",)),
         ("first\nkilled by the runner\n\n##[error]The runner lost power\n", ("killed by the runner",)),
         ("", ()),

@@ -26,7 +26,7 @@ def test_main_as_it_is_known() -> None:
 def test_each_fault_is_a_line_with_both_ways_out() -> None:
     known = [Known(A, "which it pointed to", "forget it")]
     assert str(fault(C, {B, C}, {B, C}, known, "visage")) == (
-        "main: was rewritten: cccccccccccc does not contain aaaaaaaaaaaa, which it pointed to; restore it: "
+        "main: was rewritten: cccccccccccc does not contain aaaaaaaaaaaa, which it pointed to; "
         f"git push --force visage {A}:main; if it was meant: forget it"
     )
     assert str(fault(C, {B, C}, {A, B, C}, known, "visage")) == (

@@ -134,7 +134,7 @@ def test_check_says_it_before_the_merge(lab: Lab, team: dict[str, Path]) -> None
     lab.train("b")
     use(lab, None)
     lab.promote("staging")
-    with pytest.raises(RuleError, match="is not signed with an SSH key; sign it: git config"):
+    with pytest.raises(RuleError, match="is not signed with an SSH key; sign it, then propose"):
         lab.merge("promote/staging")
     use(lab, team["ann"])
     again = lab.promote("staging")
@@ -153,7 +153,7 @@ def test_only_who_is_listed_promotes_outside_of_the_calendar(lab: Lab, team: dic
     lab.verify("dev", lab.tip)
     use(lab, None)
     with pytest.raises(
-        RuleError, match="staging: an override is signed, and git signs nothing here; sign your"
+        RuleError, match="staging: an override must be signed, and git signs no commits here; set"
     ):
         promote(lab.clone, lab.state(), "staging", lab.remote, override="incident 42")
     # Eve's own commit, past the command
@@ -180,7 +180,7 @@ def test_only_those_on_the_list_take_the_demand_back(lab: Lab, team: dict[str, P
     lab.branch("unsigned", lowered)
     (finding,) = check(lab.clone, lab.state(), lab.origin.resolve("unsigned")).findings
     assert str(finding).startswith(f"{STAGING}: ")
-    assert "is not signed with an SSH key; sign it: git config" in str(finding)
+    assert "is not signed with an SSH key; sign it, then propose" in str(finding)
     use(lab, team["ann"])
     lab.origin.git("update-ref", "refs/heads/signed-change", signed_commit(lab, lowered))
     assert check(lab.clone, lab.state(), lab.origin.resolve("signed-change")).findings == ()
@@ -278,7 +278,7 @@ def test_settings_and_list_go_together(lab: Lab, key: Callable[[str], Path]) -> 
         name: "\n".join(map(str, check(lab.clone, lab.state(), lab.origin.resolve(name)).findings))
         for name in ("settings", "list", "both", "dev")
     }
-    assert "asks for signed releases, but there is no environments/allowed_signers" in said["settings"]
+    assert "requires signed releases, but there is no environments/allowed_signers" in said["settings"]
     assert "write REQUIRE_SIGNED_RELEASES=true" in said["list"]
     assert said["both"] == ""
     assert "dev follows main, signed or not; write false" in said["dev"]

@@ -116,7 +116,7 @@ def test_a_head_that_does_not_work_fails(checkout: Repository, tmp_path: Path) -
     out = tmp_path / "out"
     with pytest.raises(StepError, match="no such accuracy"):
         run(checkout, change(checkout, "-1"), None, out)
-    with pytest.raises(GitopsError, match="no trial there; make one with gitops trial"):
+    with pytest.raises(GitopsError, match=r"no trial there; make one: \.venv/bin/gitops trial"):
         Trial.load(out)
 
 

@@ -143,6 +143,8 @@ for content in json.load(sys.stdin):
         (BUNDLE / "release.json").write_text(json.dumps(content))
     print(json.dumps([[alert.category, alert.text] for alert in DASHBOARD_UIALERTS] + [hostname()]))
 """
+CCC = f"`{'c' * 12}`"
+HELP = "Help: [runbook](/visage/runbooks/verify_release/)"
 SERVED: list[tuple[dict[str, object] | None, str, str]] = [
     (None, "info", "**staging** has no release yet"),
     ({"commit": "c" * 40, "refused": None}, "info", f"**staging** runs release `{'c' * 12}`"),
@@ -160,13 +162,19 @@ SERVED: list[tuple[dict[str, object] | None, str, str]] = [
     (
         {"commit": None, "refused": "abc: not on main"},
         "error",
-        "**staging** has no release yet. Refused: abc: not on main",
+        f"**staging** has no release yet; {CCC} is refused: abc: not on main. {HELP}",
+    ),
+    (
+        {"commit": "d" * 40, "refused": "staging rejected it"},
+        "error",
+        f"**staging** keeps running release `{'d' * 12}`; {CCC} is refused: staging rejected it. {HELP}",
     ),
     (
         {"commit": None, "refused": "commit: '![](http://x.example/t.gif)<img src=x>[a](http://b)'"},
         "error",
-        "**staging** has no release yet. Refused: commit: '&#33;&#91;&#93;(http&#58;//x.example/t.gif)"
-        "&#60;img src=x&#62;&#91;a&#93;(http&#58;//b)'",
+        f"**staging** has no release yet; {CCC} is refused: commit: '&#33;&#91;&#93;"
+        "(http&#58;//x.example/t.gif)"
+        f"&#60;img src=x&#62;&#91;a&#93;(http&#58;//b)'. {HELP}",
     ),
     (
         {

@@ -18,6 +18,7 @@ isolation.hide()
 
 ENVIRONMENT = os.environ["VISAGE_ENVIRONMENT"]
 _LONGEST = 500
+_HELP = "Help: [runbook](/visage/runbooks/verify_release/)"
 BUNDLE = Path(os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"]) / "release"
 
 
@@ -41,7 +42,10 @@ def alert() -> UIAlert:
         return UIAlert(text=f"**{ENVIRONMENT}** has no release yet", category="info")
     runs = f"runs release `{served.commit[:12]}`" if served.commit else "has no release yet"
     if served.refused:
-        return UIAlert(text=f"**{ENVIRONMENT}** {runs}. Refused: {_plain(served.refused)}", category="error")
+        keeps = f"keeps running release `{served.commit[:12]}`" if served.commit else runs
+        wanted = f"`{served.declared[:12]}`" if served.declared else "the declared release"
+        text = f"**{ENVIRONMENT}** {keeps}; {wanted} is refused: {_plain(served.refused)}. {_HELP}"
+        return UIAlert(text=text, category="error")
     if served.model_notice:
         notice, command = _plain(served.model_notice), markdown.code(served.next_command, longest=_LONGEST)
         text = f"**{ENVIRONMENT}** {runs}: {notice}. Next: {command}"

@@ -1,0 +1,185 @@
+"""The form of a failure on the command line: your action, the reason why it fails, and the next command.
+
+Cannot promote to staging: dev has not verified 5cd34dbb34b3 yet (environments/staging/release.yaml)
+  Wait for verify_release in dev, usually under two minutes. Rule: .venv/bin/gitops explain not-verified-yet
+Next: .venv/bin/gitops promote staging --push --wait
+"""
+
+import itertools
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from gitops.errors import (
+    AirflowError,
+    FindingError,
+    GitopsError,
+    GitTimeoutError,
+    NetworkError,
+    PushRejectedError,
+    RuleError,
+)
+from gitops.findings import Finding, printable
+from gitops.text.instructions import explain
+
+GITOPS = ".venv/bin/gitops"
+_SAME_AGAIN = (NetworkError, GitTimeoutError, PushRejectedError)
+_PREDICATE = re.compile(
+    r"(?:is|are|has|have|does|differs?|names|was|ended|changes|requires|cannot|lists|missing)\b(?! no\b)"
+)
+_Values = Mapping[str, Any]
+
+
+_UNNAMED = {
+    "environment": "an environment",
+    "branch": "a branch",
+    "rule": "a rule",
+    "name": "a new name",
+    "head": "HEAD",
+    "base": "main",
+}
+
+
+def _promote(values: _Values) -> str:
+    return f"promote to {values.get('environment') or values.get('wave') or 'an environment'}"
+
+
+def _diff(values: _Values) -> str:
+    first, second = values.get("first"), values.get("second")
+    return f"compare {first} with {second}" if first and second else "show the changes"
+
+
+ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
+    "": "run gitops",
+    "status": "show the status",
+    "log": "list the releases of {environment}",
+    "diff": _diff,
+    "provenance": "show the statement about a model",
+    "explain": "explain {rule}",
+    "board": "show the board",
+    "runs": "list the trainings",
+    "audit": "list the changes of releases",
+    "dora": "measure the releases",
+    "train": "train {branch}",
+    "promote": _promote,
+    "approve": "approve a release for {environment}",
+    "rollback": "roll back {environment}",
+    "hold": "hold {environment}",
+    "unhold": "lift a hold of {environment}",
+    "release-hold": "lift a hold of {environment}",
+    "merge": "merge {branch} into main",
+    "adopt": "adopt the repository as {name}",
+    "check": "merge {head} into {base}",
+    "scope": "list the jobs for {head}",
+    "trial": "try the pipeline",
+    "report": "report on {head}",
+    "annotate": "run the check",
+    "keys create": "create the key of {environment}",
+    "storage move": "move the DVC remote to {name}",
+    "forge": "work with the forge",
+    "github": "work with GitHub",
+}
+"""The action of each command, in the words of the person who types it; a group stands for its commands."""
+
+
+def wanted(group: Any, ctx: Any, args: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the action that the person wanted, and the words of the command that they typed.
+
+    Args:
+        group: The group of commands.
+        ctx: Its context.
+        args: All words that were typed after `gitops`.
+
+    """
+    names: list[str] = []
+    values: _Values = {}
+    command, words = group, [*itertools.dropwhile(lambda word: word.startswith("-"), args)]
+    while words and (found := getattr(command, "commands", {}).get(words[0])):
+        names.append(words.pop(0))
+        command = found
+    if names and not hasattr(command, "commands"):
+        values = command.make_context(names[-1], words, parent=ctx, resilient_parsing=True).params
+    for length in range(len(names), 0, -1):
+        action = ACTIONS.get(" ".join(names[:length]))
+        if action is not None:
+            break
+    else:
+        action = ACTIONS[""]
+    return (action(values) if callable(action) else _filled(action, values)), tuple(names)
+
+
+def _filled(action: str, values: _Values) -> str:
+    known = {key: str(value) for key, value in values.items() if value is not None}
+    return action.format_map({**_UNNAMED, **known})
+
+
+def show(
+    error: GitopsError, action: str, names: Sequence[str], typed: Sequence[str], console: Console
+) -> None:
+    """Print an error.
+
+    Args:
+        error: The error.
+        action: The action that the person wanted.
+        names: The words of the command.
+        typed: All words that were typed after `gitops`.
+        console: Where to print.
+
+    """
+    findings = _findings(error)
+    if findings:
+        _show_findings(findings, action, console)
+        return
+    _print(console, f"Cannot {action}: {printable(str(error))}")
+    if error.rule:
+        _print(console, f"  Rule: {explain(error.rule)}")
+    _print(console, f"Next: {_next(error, names, typed)}")
+
+
+def usage(problem: str, action: str, names: Sequence[str], console: Console) -> None:
+    """Print an error in the way that a command was typed."""
+    _print(console, f"Cannot {action}: {printable(problem)}")
+    _print(console, f"Next: {shlex.join([GITOPS, *names, '--help'])}")
+
+
+def _findings(error: GitopsError) -> tuple[Finding, ...]:
+    if isinstance(error, RuleError):
+        return error.findings
+    return (error.finding,) if isinstance(error, FindingError) else ()
+
+
+def _show_findings(findings: Sequence[Finding], action: str, console: Console) -> None:
+    for finding in findings:
+        _print(console, printable(f"Cannot {action}: {_fault(finding)}"))
+        remedy = f"{finding.remedy[:1].upper()}{finding.remedy[1:]}. " if finding.remedy else ""
+        _print(console, printable(f"  {remedy}Rule: {explain(finding.rule)}"))
+    commands = [finding.command for finding in findings if finding.command]
+    _print(console, printable(f"Next: {commands[0] if commands else explain(findings[0].rule)}"))
+
+
+def _fault(finding: Finding) -> str:
+    """Return a sentence. The rules of releases write whole ones; other problems need their subject."""
+    if finding.subject in finding.problem:
+        return finding.problem
+    if _PREDICATE.match(finding.problem):
+        return f"{finding.subject} {finding.problem}"
+    if finding.subject.endswith("/release.yaml") and finding.rule != "release-file":
+        return f"{finding.problem} ({finding.subject})"
+    return f"{finding.subject}: {finding.problem}"
+
+
+def _next(error: GitopsError, names: Sequence[str], typed: Sequence[str]) -> str:
+    if error.next_command:
+        return error.next_command
+    if isinstance(error, _SAME_AGAIN):
+        return shlex.join([GITOPS, *typed])
+    if isinstance(error, AirflowError):
+        return "make status"
+    return explain(error.rule) if error.rule else shlex.join([GITOPS, *names, "--help"])
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False, style="red" if text.startswith("Cannot") else "")
