@@ -1,17 +1,18 @@
-"""The app that the api-server mounts: the page, its static files, the drift reports and the runbooks.
+"""The app that the api-server mounts: the page, its static files, drift reports, runbooks and metrics.
 
-Every route requires a session, including the one for unknown paths.
+Every route requires a session, including the one for unknown paths; only the metrics require a token instead.
 """
 
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from dashboard import checks, colours, model_card, page, running
+from dashboard import checks, colours, metrics, model_card, page, running
 from dashboard.access import may_read
 from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
@@ -42,20 +43,31 @@ def make() -> FastAPI:
     """Return the FastAPI app."""
     page.templates()
     # FastAPI's own pages are turned off because they would not require a session.
-    app = FastAPI(
-        title="Visage", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(may_read)]
-    )
+    app = FastAPI(title="Visage", docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(_secure)
     app.exception_handler(AnyHTTPException)(_refuse)
-    app.get("/", response_class=HTMLResponse)(show)
-    app.get("/reports/{run}/", response_class=HTMLResponse)(report)
-    app.get("/card/", response_class=HTMLResponse)(card)
-    app.get("/groups.jpg")(groups_picture)
-    app.get("/runbooks/{name}/", response_class=HTMLResponse)(runbook)
-    app.get("/static/colours.css")(theme)
-    app.get("/static/{name}")(static)
-    app.get("/{path:path}")(nowhere)
+    app.get("/metrics")(measures)
+    session = [Depends(may_read)]
+    app.get("/", response_class=HTMLResponse, dependencies=session)(show)
+    app.get("/reports/{run}/", response_class=HTMLResponse, dependencies=session)(report)
+    app.get("/card/", response_class=HTMLResponse, dependencies=session)(card)
+    app.get("/groups.jpg", dependencies=session)(groups_picture)
+    app.get("/runbooks/{name}/", response_class=HTMLResponse, dependencies=session)(runbook)
+    app.get("/static/colours.css", dependencies=session)(theme)
+    app.get("/static/{name}", dependencies=session)(static)
+    app.get("/{path:path}", dependencies=session)(nowhere)
     return app
+
+
+def measures(request: Request) -> Response:
+    """Return the metrics to a program that shows the token."""
+    if not metrics.permitted(request.headers.get("authorization", "")):
+        raise HTTPException(401)
+    try:
+        content = metrics.text(EnvironmentPaths.here(), datetime.now(UTC))
+    except DashboardError as error:
+        raise HTTPException(503, str(error)) from error
+    return Response(content, media_type=metrics.CONTENT_TYPE)
 
 
 def show(weeks: str = "") -> str:

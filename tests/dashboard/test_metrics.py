@@ -1,0 +1,155 @@
+import json
+import re
+import subprocess
+from datetime import timedelta
+
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from dashboard import app as pages
+from dashboard import metrics
+from tests.dashboard.world import NOW, ROOT, World
+
+TOKEN = "a-token-that-is-long-enough"
+ALERTS = ROOT / "infra/prometheus/alerts.yaml"
+BOARD = ROOT / "infra/grafana/visage.json"
+
+
+@pytest.fixture
+def client(world: World, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    monkeypatch.setenv(metrics.TOKEN, TOKEN)
+    return TestClient(pages.make(), headers={"Authorization": f"Bearer {TOKEN}"})
+
+
+def collect(client: TestClient) -> dict[str, Metric]:
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    return {family.name: family for family in text_string_to_metric_families(answer.text)}
+
+
+def value(families: dict[str, Metric], name: str, **labels: str) -> float:
+    labels = {"environment": "staging", **labels}
+    [found] = [sample.value for sample in families[name].samples if labels.items() <= sample.labels.items()]
+    return found
+
+
+def busy(world: World) -> str:
+    """Leave something of everything that is measured."""
+    commit = world.release("first")
+    world.serve()
+    world.check(NOW)
+    world.batch(NOW.date(), "a", rows=95, quarantined={"broken": 5})
+    (world.home / "incoming" / "monday").mkdir(parents=True)
+    (world.home / "incoming" / ".partial").mkdir()
+    return commit
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Cookie": f"_token={TOKEN}"},
+    ],
+)
+def test_nobody_gets_them_without_the_token(client: TestClient, headers: dict[str, str]) -> None:
+    client.headers.pop("Authorization")
+    answer = client.get("/metrics", headers=headers)
+    assert answer.status_code == 401
+    assert "visage_" not in answer.text
+
+
+@pytest.mark.parametrize("token", ["", "short"])
+def test_without_a_token_that_is_long_enough_they_are_off(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv(metrics.TOKEN, token)
+    assert client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    monkeypatch.delenv(metrics.TOKEN)
+    assert client.get("/metrics", headers={"Authorization": "Bearer "}).status_code == 401
+
+
+def test_what_an_environment_does_is_measured(client: TestClient, world: World) -> None:
+    commit = busy(world)
+    found = collect(client)
+    [release] = found["visage_release"].samples
+    assert (release.name, release.value) == ("visage_release_info", 1)
+    assert (release.labels["running"], release.labels["declared"]) == (commit, commit)
+    assert value(found, "visage_release_in_sync") == 1
+    assert value(found, "visage_release_verified") == 1
+    assert value(found, "visage_release_rejected") == 0
+    assert value(found, "visage_accuracy_ratio", source="recorded", bound="value") == pytest.approx(0.9)
+    assert value(found, "visage_accuracy_ratio", source="verified", bound="value") == pytest.approx(0.9)
+    assert value(found, "visage_waiting_batches") == 1
+    assert value(found, "visage_scored_images") == 95
+    assert value(found, "visage_quarantined_images") == 5
+    assert value(found, "visage_check_timestamp_seconds") == NOW.timestamp()
+    assert {sample.value for sample in found["visage_part_readable"].samples} == {1}
+
+
+def test_a_rejected_release_and_an_open_alert_show(client: TestClient, world: World) -> None:
+    first = world.release("first")
+    world.serve()
+    second = world.release("second", verdict="rejected")
+    world.serve()
+    world.check(NOW - timedelta(days=1), drift={"drifted": True})
+    found = collect(client)
+    [release] = found["visage_release"].samples
+    assert (release.labels["running"], release.labels["declared"]) == (first, second)
+    assert value(found, "visage_release_in_sync") == 0
+    assert value(found, "visage_release_rejected") == 1
+    assert value(found, "visage_alert_open", alert="drift") == 1
+    assert value(found, "visage_alert_open", alert="accuracy") == 0
+
+
+def test_a_part_that_cannot_be_read_hides_no_other(client: TestClient, world: World) -> None:
+    world.batch(NOW.date(), "a", rows=95)
+    found = collect(client)
+    assert value(found, "visage_part_readable", part="release") == 0
+    assert value(found, "visage_part_readable", part="scores") == 1
+    assert value(found, "visage_scored_images") == 95
+    assert "visage_release" not in found
+
+
+def used(expressions: list[str]) -> set[str]:
+    return {name for text in expressions for name in re.findall(r"\bvisage_[a-z_]+\b", text)}
+
+
+def test_dashboard_and_alerts_use_metrics_that_there_are(client: TestClient, world: World) -> None:
+    busy(world)
+    known = {sample.name for family in collect(client).values() for sample in family.samples}
+    board = json.loads(BOARD.read_text())
+    shown = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    shown += [variable["query"] for variable in board["templating"]["list"]]
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    watched = [rule["expr"] for rule in rules]
+    assert used(shown)
+    assert used(watched)
+    assert used(shown) | used(watched) <= known
+    assert known - used(shown) - used(watched) <= {"visage_release_rejected", "visage_check_images"}
+
+
+def test_every_alert_has_its_runbook() -> None:
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    for rule in rules:
+        page = rule["annotations"]["runbook"]
+        assert (ROOT / page).is_file(), page
+        if page.startswith("docs/runbooks/"):
+            name = page.removeprefix("docs/runbooks/").removesuffix(".md")
+            assert rule["annotations"]["runbook_url"].endswith(f"/visage/runbooks/{name}/")
+
+
+@pytest.mark.system("promtool")
+def test_prometheus_takes_the_rules() -> None:
+    checked = subprocess.run(
+        ["promtool", "check", "rules", str(ALERTS)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "8 rules found" in checked.stdout
