@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import requests
 
-from infra.airflow import prepare
+from infra.airflow import clean, prepare
 from infra.local import files, port, variables, waiting
 from infra.local.database import Database, pools, revision
 from infra.local.errors import EngineError
@@ -31,13 +31,17 @@ COMMANDS = {
 }
 SERVING = "serving"
 """The online service, which is no part of Airflow."""
-PROCESSES = (*COMMANDS, SERVING)
+CLEAN = "clean"
+"""The process that deletes old records and logs once a day."""
+PROCESSES = (*COMMANDS, SERVING, CLEAN)
 # The name of each process in Airflow's health report
 _REPORTED_AS = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 POOLS = Path(__file__).parents[1] / "pools.json"
 """The pools that the DAGs use. Airflow never starts a task of a missing pool."""
 _AIRFLOW = (sys.executable, "-m", "airflow")
 _KEPT_LOG_BYTES = 20 * 1024**2
+_CLEAN_AFTER = 1800
+"""How many seconds after its start the first clean-up begins: the start keeps all cores busy."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +230,12 @@ class Instance:
         service = self.services[name]
         if service.log.exists() and service.log.stat().st_size > _KEPT_LOG_BYTES:
             service.log.replace(service.log.with_suffix(".log.1"))
-        program = [sys.executable, "-m", SERVING] if name == SERVING else [*_AIRFLOW, *COMMANDS[name]]
+        cleaned = ["--daily", str(self.paths.cleaned), "--after", str(_CLEAN_AFTER)]
+        programs = {
+            SERVING: [sys.executable, "-m", SERVING],
+            CLEAN: [sys.executable, clean.__file__, *cleaned, "database", "logs", "output"],
+        }
+        program = programs.get(name) or [*_AIRFLOW, *COMMANDS[name]]
         service.start(program, self._variables, self.paths.root)
         self._launched.append(name)
 

@@ -35,6 +35,11 @@ class EnvironmentPaths:
         return self.root / "logs"
 
     @property
+    def cleaned(self) -> Path:
+        """The file that is touched after each complete clean-up."""
+        return self.root / "cleaned"
+
+    @property
     def secrets(self) -> Path:
         return self.root / "secrets.json"
 

@@ -17,6 +17,7 @@ import dashboard
 import gitops
 import serving
 from gitops.release import keys, settings, signatures
+from infra.airflow import clean
 from infra.local.database import SETTING as DATABASE_SETTING
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
@@ -128,6 +129,9 @@ def derive(
         **PRIVATE_LOGS,
         # After how many seconds a task starts again if its scheduler was killed
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
+        # Days after which records of runs and logs are deleted, as on the other engines
+        "KEEP_RUN_DAYS": "180",
+        "KEEP_LOG_DAYS": "30",
         **variables,
         **{key: user_config.shell[key] for key in _FROM_SHELL if key in user_config.shell},
         **declared,
@@ -139,6 +143,7 @@ def derive(
         # Code of a release sees nothing of this checkout: `.env`, passwords, the data of other environments
         "VISAGE_PRIVATE": str(layout.checkout),
         "AIRFLOW_HOME": str(paths.airflow),
+        "PROCESS_LOG_FOLDER": str(paths.logs),
         "AIRFLOW_CONN_FS_DEFAULT": json.dumps({"conn_type": "fs"}),
         "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(layout.origin)}),
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -189,6 +194,7 @@ def fingerprints(variables: Mapping[str, str], key: str) -> dict[str, str]:
     page = Path(str(dashboard.__file__)).parent
     digests["the package dashboard"] = _digest([*page.rglob("*.py"), *page.rglob("*.html")])
     digests["the package serving"] = _digest(Path(str(serving.__file__)).parent.rglob("*.py"))
+    digests["infra/airflow/clean.py"] = _digest([Path(clean.__file__)])
     digests["infra/local/airflow"] = _digest(ASSETS.rglob("*.py"))
     digests["Airflow"] = importlib.metadata.version("apache-airflow")
     return digests

@@ -104,6 +104,19 @@ def test_it_has_the_pools_that_the_dags_name(running: Running) -> None:
     assert {"training": 1, "scoring": 1, "verification": 1}.items() <= found.items()
 
 
+@pytest.mark.long
+def test_old_records_and_logs_are_deleted_once_a_day(running: Running) -> None:
+    """The process waits for half an hour; here its parts run at once, on the real database."""
+    instance = running.instance
+    process = instance.alive()["clean"]
+    command = process.cmdline()
+    assert command[command.index("--daily") + 1] == str(instance.paths.cleaned)
+    assert command[-3:] == ["database", "logs", "output"]
+    done = captured([*command[:2], *command[-3:]], env={**process.environ()}, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert f"{instance.paths.airflow / 'logs'}: deleted 0 logs" in done.stdout
+
+
 def test_a_command_of_airflow_reaches_it(running: Running) -> None:
     layout = Layout(running.instance.paths.root.parents[1])
     files.write_json(layout.ports, {"dev": running.instance.address.port})
