@@ -258,6 +258,9 @@ def _of_drift(drift: Drift) -> str:
         )
     moved = drift.columns_drifted
     windows = f"{drift.rows} images in {_windows(drift)}"
+    if not moved and drift.joint and drift.joint.differs:
+        most = ", ".join(drift.joint.columns[:3])
+        return f"Drift: {windows} differ together, most of all in {most}{_cost(drift)}"
     if not moved:
         return f"No drift in {windows}{_repeated(drift)}"
     most = sorted(moved, key=lambda name: drift.columns[name].distance, reverse=True)[:3]

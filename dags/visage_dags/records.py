@@ -32,6 +32,13 @@ class Column(Record):
     distance: float
 
 
+class Joint(Record):
+    """The test of all columns and windows together."""
+
+    differs: bool
+    columns: list[str]
+
+
 class Drift(Record):
     """Contents of `drift.json`. `drifted` is None if there is not enough data."""
 
@@ -50,6 +57,8 @@ class Drift(Record):
     drifted: bool | None
     windows: list[dict[str, object]]
     columns_drifted: list[str]
+    joint: Joint | None = None
+    """None without enough data. Earlier releases did not write it."""
     kinds: list[str] = Field(default_factory=list)
     """`images changed` and `answers shifted`. Earlier releases did not write these three."""
     confidence_change: float | None = None

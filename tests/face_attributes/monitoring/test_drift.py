@@ -18,7 +18,7 @@ from face_attributes.evaluation.reference import attributes, reference
 from face_attributes.model.onnx_model import Model
 from face_attributes.monitoring import drift as drifts
 from face_attributes.monitoring import limits, score_files
-from face_attributes.monitoring.drift import drift
+from face_attributes.monitoring.drift import ALPHA, drift
 from face_attributes.monitoring.score import score
 from tests.support.command import captured
 from tests.support.described import fits
@@ -102,7 +102,7 @@ def test_faces_like_those_of_the_reference_have_not_drifted(drawn, known, digest
     assert {row["test"] for name, row in verdict["columns"].items() if name not in names} == {"ks"}
     column = verdict["columns"]["brightness"]
     rate = stats.binom.sf(1, 7, column["p_value_threshold"])
-    assert rate == pytest.approx(0.05 / len(verdict["columns"]), rel=0.01)
+    assert rate == pytest.approx(ALPHA / len(verdict["columns"]), rel=0.01)
     assert column["mean"] == pytest.approx(column["reference_mean"], rel=0.1)
 
 

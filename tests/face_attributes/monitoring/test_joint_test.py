@@ -1,0 +1,119 @@
+"""The joint test on simulated scores: `benchmarks.joint` measures its rates."""
+
+import numpy as np
+import pytest
+
+from benchmarks.joint import Case, days_of, false_alarms, power
+from benchmarks.score_population import Population, tilted
+from benchmarks.weeks import DAYS
+from face_attributes.monitoring.joint_test import Reference, compare
+
+POPULATION = Population(0)
+
+
+def reference(people=2000, each=1, seed=1):
+    images = POPULATION.images(np.random.default_rng(seed), people, each)
+    return Reference.of(images.columns, images.people)
+
+
+@pytest.fixture(scope="module")
+def known():
+    return reference()
+
+
+def week(seed, a_day=100, **more):
+    random = np.random.default_rng(seed)
+    return days_of(random, POPULATION.images(random, DAYS * a_day, **more), a_day)
+
+
+def test_equal_weeks_do_not_differ(known):
+    # One of 100 weeks differs by chance; of 20, more than 2 in 1 of 1,000 trials
+    assert sum(compare(week(seed), known).differs for seed in range(20)) <= 2
+
+
+def test_a_small_change_of_an_attribute_is_found_and_named(known):
+    attribute, found, named = POPULATION.attribute(0.48), 0, 0
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        pool = POPULATION.images(random, 4200)
+        share = POPULATION.shares[attribute] + 0.1
+        result = compare([pool.rows(tilted(random, pool, 200, attribute, share)) for _ in range(DAYS)], known)
+        found += result.differs
+        named += any(name.split("_")[0] == str(attribute) for name in result.columns)
+    assert found >= 5
+    assert named >= found - 1
+
+
+def test_one_bad_day_is_an_incident(known):
+    calm, bright = week(1), week(2, light=2.0)
+    assert compare(bright, known).columns[0] == "statistic_0"
+    assert not compare([*calm[:6], bright[0]], known).differs
+    assert compare([*calm[:5], *bright[:2]], known).differs, "two days are drift"
+
+
+def test_a_shift_that_is_surely_small_does_not_matter():
+    images = POPULATION.images(np.random.default_rng(3), 20_000)
+    result = compare(week(4, 2000, light=0.07), Reference.of(images.columns, images.people))
+    assert result.largest > result.largest_limit, "it is significant"
+    assert not result.differs
+
+
+def test_photographs_of_the_same_people_count_less():
+    once, often = reference(2000), reference(400, each=5)
+    assert (once.people == 0).all()
+    assert often.people.max() > 0.002
+    assert (often.people >= 0).all()
+    images = POPULATION.images(np.random.default_rng(1), 400, each=5)
+    unknown = Reference.of(images.columns, None)
+    assert (unknown.people == 2 / 800).all()
+    few = POPULATION.images(np.random.default_rng(1), 20, each=50)
+    assert Reference.of(few.columns, few.people) is None, "twenty people are too few to permute"
+
+
+def test_equal_input_gives_equal_limits(known):
+    again = reference()
+    assert again.limits == known.limits
+    assert compare(week(5), again) == compare(week(5), known)
+
+
+def test_columns_that_do_not_vary_are_left_out():
+    columns = {
+        "same": np.full(200, 3.0, np.float32),
+        "rare": np.arange(200) < 2,
+        "number": np.random.default_rng(1).normal(size=200).astype(np.float32),
+    }
+    known = Reference.of(columns, None)
+    assert known.names == ["number"]
+    assert not compare([columns, columns], known).differs
+    moved = columns | {"number": columns["number"] + 1}
+    assert compare([moved, moved], known).columns == ["number"]
+    assert Reference.of({"same": columns["same"]}, None) is None
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(100, 500),
+        Case(300, 2000),
+        Case(1000, 2000),
+        Case(10_000, 20_000),
+        Case(1000, 2000, each=5),
+        Case(1000, 2000, each=5, known=False),
+        Case(300, 2000, repeated=0.5),
+    ],
+    ids=str,
+)
+def test_at_most_a_twentieth_of_the_weeks_has_a_false_alarm(case):
+    alarms, _, _ = false_alarms(case, references=25, weeks=4)
+    # At a rate of 5 %, more than 11 of 100 in 1 of 200 trials, if references are no worse than others
+    assert alarms <= 11
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_ten_points_more_of_an_attribute_are_found_in_half_of_the_weeks():
+    columns, joint = power(0.48, 100, references=10, weeks=5)
+    assert joint >= 25
+    assert joint > columns
