@@ -420,7 +420,7 @@ def _settings(after: Environments, environment: str, head: Snapshot) -> list[Fin
         return [error.finding]
     if declared.require_signed_models and after.follows(environment):
         problem = f"REQUIRE_SIGNED_MODELS: no environment verifies a model before {environment}"
-        return [Finding(settings.path_of(environment), problem, "write false", rule="signers")]
+        return [Finding(settings.path_of(environment), problem, "write false", rule="unsigned-model")]
     if declared.require_signed_releases and after.follows(environment):
         problem = f"REQUIRE_SIGNED_RELEASES: {environment} follows main, signed or not"
         return [Finding(settings.path_of(environment), problem, "write false", rule="signers")]

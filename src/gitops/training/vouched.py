@@ -37,4 +37,4 @@ def require(origin: Origin, release: str, *, mirror: Path, settings: Settings | 
             settings.visage_environment, snapshot.model, state.environments, state.verdicts
         )
     if fault is not None:
-        raise ModelError(fault.subject, fault.problem, fault.remedy)
+        raise ModelError(fault.subject, fault.problem, fault.remedy, rule=fault.rule, command=fault.command)
