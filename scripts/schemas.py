@@ -24,6 +24,7 @@ from gitops.release.calendar import CalendarFile
 from gitops.release.contract import Runtime
 from gitops.release.environments import EnvironmentFile
 from gitops.release.file import Release
+from gitops.release.forgotten import Forgotten
 from gitops.release.health import Health
 from gitops.release.licences import Licences
 from gitops.release.serving import Serving
@@ -43,6 +44,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "environment": ("environments/<name>/environment.yaml", EnvironmentFile),
     "evaluation": ("metrics/evaluation.json", Evaluation),
     "export": ("metrics/export.json", Export),
+    "forgotten": ("data/forgotten.json", Forgotten),
     "groups": ("metrics/groups.json", Groups),
     "health": ("health.json of the bundle", Health),
     "late_labels": ("monitoring/<run>/performance.json", records.Performance),

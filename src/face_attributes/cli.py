@@ -231,6 +231,22 @@ def search(
 
 
 @app.command(rich_help_panel=_TOOLS, hidden=True)
+def people() -> None:
+    """Find, erase or leave out the photographs of a person. `gitops forget` starts this command."""
+    from face_attributes.people import rebuild
+    from face_attributes.people import search as people_search
+    from face_attributes.people.wanted import Wanted
+
+    request = json.loads(sys.stdin.read())
+    if request["do"] == "rebuild":
+        os.chdir(request["checkout"])  # DVC finds its repository by the present folder
+        answer = rebuild.rebuild(Path(), Wanted.of(request))
+    else:
+        answer = people_search.search(request, act=request["do"] == "erase")
+    sys.stdout.write(json.dumps(answer))
+
+
+@app.command(rich_help_panel=_TOOLS, hidden=True)
 def online(
     model: Annotated[Path, typer.Option(help="ONNX model of the release")],
     release: Annotated[str, typer.Option(help="Commit to record in the files of scores")],

@@ -3,6 +3,7 @@
 MODEL = "models/model.onnx"
 HOLDOUT = "data/holdout.parquet"
 EVALUATION = "metrics/evaluation.json"
+FORGOTTEN = "data/forgotten.json"
 DECISIONS = "metrics/decisions.json"
 GROUPS = "metrics/groups.json"
 CARD = "metrics/card.json"

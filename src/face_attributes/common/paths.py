@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+# Digests of photographs that are never collected again
+FORGOTTEN = Path("data/forgotten.json")
 RAW = Path("data/raw")
 PEOPLE = Path("data/people.csv")
 # Labelled batches that were appended after the raw data was collected; none at first

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ruamel.yaml import YAML
@@ -18,9 +19,10 @@ from ruamel.yaml.error import YAMLError
 
 from face_attributes.common.errors import DataError
 from face_attributes.common.files import digest_of
-from face_attributes.common.paths import LABELLED
+from face_attributes.common.paths import FORGOTTEN, LABELLED
 from face_attributes.data import celeba, source
 from face_attributes.data.collect import write_images
+from face_attributes.data.forgotten import Forgotten
 from face_attributes.data.labelled_batches import pointer_of, pointers_in, shard_of
 from face_attributes.data.quarantine import Quarantine
 from face_attributes.data.shards import ShardReader, ShardWriter
@@ -46,7 +48,7 @@ Config.load = load_without_autostage
 sys.exit(main(sys.argv[1:]))
 """
 # Our key in `.dvc` files, beside the keys of DVC
-_META, _DIGEST = "meta", "digest"
+_META, _DIGEST, _QUARANTINE = "meta", "digest", "quarantine"
 _ERROR = "ERROR: "
 
 
@@ -108,13 +110,14 @@ def append(
         made = shard_of(place, name)
         prefix = f"{name}/"
         with ShardWriter(made, listing.attributes, one_file=True) as writer:
-            write_images(listing, np.arange(len(listing)), writer, quarantine, params.align, "append", prefix)
+            options = params.align, Forgotten.read(batches.with_name(FORGOTTEN.name)), "append", prefix
+            write_images(listing, np.arange(len(listing)), writer, quarantine, *options)
         reader = ShardReader([made])
         parts = reader.partition_sizes()
-        digest = _digest(reader, prefix)
+        digest = rows_digest(reader, prefix)
         new = _is_new(digest, pointer)
         if new:
-            _track(made, {"images": sum(parts.values()), _DIGEST: digest, "quarantine": quarantine.reasons})
+            track(made, reader, quarantine.reasons)
             # From here on the batch is there, whatever happens: DVC's cache has its file
             pointer_of(made).replace(pointer)
             # Not moved here: DVC removes files with another commit only if it created them itself
@@ -165,7 +168,7 @@ def _lock(descriptor: int, batches: Path) -> None:
         raise DataError(f"{batches}: another append is at work here; try again when it has ended") from None
 
 
-def _digest(reader: ShardReader, prefix: str) -> str:
+def rows_digest(reader: ShardReader, prefix: str) -> str:
     """Return the SHA-256 of the rows as 64 hex digits, whatever the batch is called.
 
     Unlike that of the file it does not change with the library that writes Parquet.
@@ -200,15 +203,32 @@ def _is_new(digest: str, pointer: Path) -> bool:
 
 
 def _recorded_digest(pointer: Path) -> str | None:
+    return _meta(pointer).get(_DIGEST)
+
+
+def _meta(pointer: Path) -> dict[str, Any]:
     try:
-        document = YAML(typ="safe").load(pointer)
-        return document.get(_META, {}).get(_DIGEST)
-    except (YAMLError, AttributeError):
+        return dict(YAML(typ="safe").load(pointer).get(_META, {}))
+    except (YAMLError, AttributeError, TypeError, ValueError):
         raise DataError(f"{pointer}: not a .dvc file that can be read; restore it with git") from None
 
 
-def _track(shard: Path, meta: dict[str, object]) -> None:
-    """Add a shard to DVC, and describe the batch in its `.dvc` file."""
+def recorded_quarantine(pointer: Path) -> dict[str, str]:
+    """Return the reason for each image that a batch left out, as its `.dvc` file records them."""
+    return dict(_meta(pointer).get(_QUARANTINE) or {})
+
+
+def track(shard: Path, reader: ShardReader, reasons: dict[str, str]) -> None:
+    """Add a shard to DVC, and describe the batch in its `.dvc` file.
+
+    Args:
+        shard: The file.
+        reader: The reader of it.
+        reasons: The reason for each image that was left out.
+
+    """
+    digest = rows_digest(reader, f"{shard.stem}/")
+    meta = {"images": sum(reader.partition_sizes().values()), _DIGEST: digest, _QUARANTINE: reasons}
     _dvc("add", shard)
     yaml = YAML()
     pointer = pointer_of(shard)

@@ -4,17 +4,19 @@ import csv
 import io
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from face_attributes.common.celeba_attributes import PARTITIONS, Align
 from face_attributes.common.errors import DataError, ImageError
 from face_attributes.common.files import printable, replacing_folder, write_text
-from face_attributes.common.paths import PEOPLE, RAW
+from face_attributes.common.paths import FORGOTTEN, PEOPLE, RAW
 from face_attributes.common.progress import bar
 from face_attributes.data import celeba, images, source
 from face_attributes.data.alignment import aligned_jpeg
 from face_attributes.data.celeba import Listing
+from face_attributes.data.forgotten import REASON, Forgotten
 from face_attributes.data.parallel import ahead
 from face_attributes.data.quarantine import Quarantine
 from face_attributes.data.quarantine import write as write_reasons
@@ -22,6 +24,14 @@ from face_attributes.data.shards import Rows, ShardWriter
 from face_attributes.params import DataParams
 
 log = logging.getLogger(__name__)
+
+
+class Written(NamedTuple):
+    """The number of images that were written, and the indices of those that somebody asked to delete."""
+
+    images: int
+    forgotten: list[int]
+
 
 _CHUNK = 500  # images between two writes
 _MOST_NAMED = 10
@@ -57,12 +67,15 @@ def collect(params: DataParams, out: Path = RAW) -> None:
             quarantine.add(printable(name), "in the folder, but not in the list")
         with replacing_folder(out) as folder:
             with ShardWriter(folder, listing.attributes) as writer:
-                written = write_images(listing, chosen, writer, quarantine, params.align, "collect")
+                forgotten = Forgotten.read(out.with_name(FORGOTTEN.name))
+                options = params.align, forgotten, "collect"
+                written = write_images(listing, chosen, writer, quarantine, *options)
             write_reasons(folder / "quarantine.csv", quarantine.reasons)
+        chosen = chosen[~np.isin(chosen, written.forgotten)]
         _write_people(listing, chosen, out.with_name(PEOPLE.name))
     counts = np.bincount(listing.partitions[chosen], minlength=len(PARTITIONS))
     parts = ", ".join(f"{count} {name}" for count, name in zip(counts, PARTITIONS, strict=True))
-    log.info(f"collect: {written} images ({parts}, as listed), {len(quarantine)} in quarantine")
+    log.info(f"collect: {written.images} images ({parts}, as listed), {len(quarantine)} in quarantine")
 
 
 def _write_people(listing: Listing, chosen: np.ndarray, path: Path) -> None:
@@ -80,10 +93,13 @@ def write_images(
     writer: ShardWriter,
     quarantine: Quarantine,
     align: Align,
+    forgotten: Forgotten,
     task: str,
     prefix: str = "",
-) -> int:
-    """Align those of the chosen images that can be used, write them, and return how many.
+) -> Written:
+    """Align those of the chosen images that can be used, and write them.
+
+    A photograph that somebody asked to delete is left out, and counted in the log without its name.
 
     Args:
         listing: images and labels.
@@ -91,6 +107,7 @@ def write_images(
         writer: takes the rows.
         quarantine: takes the rest, with reasons.
         align: When to look for a face in an image.
+        forgotten: The photographs that somebody asked to delete.
         task: The label of the progress bar.
         prefix: The prefix of the ids, before the file names.
 
@@ -99,18 +116,25 @@ def write_images(
 
     """
 
-    def read(index: int) -> tuple[int, bytes | ImageError]:
+    def read(index: int) -> tuple[int, bytes | ImageError | None]:
         try:
-            jpeg = aligned_jpeg(images.read(listing.images / listing.ids[index]), align)
+            content = images.read(listing.images / listing.ids[index])
+            if forgotten.has_file(content):
+                return index, None
+            jpeg = aligned_jpeg(content, align)
         except ImageError as error:
             return index, error
-        return index, jpeg
+        return index, None if forgotten.has(jpeg) else jpeg
 
     written = 0
+    left_out: list[int] = []
     good: list[tuple[int, bytes]] = []
     with bar(task, len(chosen), "images") as progress:
         for index, outcome in ahead(read, chosen):
             progress.update()
+            if outcome is None:
+                left_out.append(index)
+                continue
             if isinstance(outcome, ImageError):
                 quarantine.add(listing.ids[index], str(outcome))
                 continue
@@ -124,7 +148,9 @@ def write_images(
             written += len(good)
         if not written:
             raise DataError(f"{listing.images}: not one of {len(chosen)} images can be used")
-    return written
+    if left_out:
+        log.info(f"{task}: {len(left_out)} images are left out: {REASON} ({FORGOTTEN})")
+    return Written(written, left_out)
 
 
 def _rows(listing: Listing, good: list[tuple[int, bytes]], prefix: str) -> Rows:

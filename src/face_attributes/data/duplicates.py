@@ -81,6 +81,20 @@ def find(fingerprints: np.ndarray, ranks: np.ndarray, repeating: Collection[int]
     return repeated
 
 
+def same(fingerprints: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return a bool array (N, M): whether image n is image m, as it is or mirrored.
+
+    Args:
+        fingerprints: uint8 array (N, BYTES).
+        others: uint8 array (M, BYTES).
+
+    """
+    signs = _signs(fingerprints)
+    products = np.concatenate([signs, signs * _MIRROR]) @ _signs(others).T
+    alike = (products >= _BITS - 2 * LIMIT).reshape(2, len(fingerprints), len(others))
+    return np.logical_or(alike[0], alike[1])
+
+
 def _blocks(ranks: np.ndarray) -> Iterator[tuple[int, int, int]]:
     """Yield the start and the end of each block of images, and the rank that all of its images have."""
     bounds = [0, *(np.flatnonzero(np.diff(ranks)) + 1).tolist(), len(ranks)]

@@ -12,6 +12,7 @@ from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
 from gitops.cli import keys as keys_cli
 from gitops.cli import log as log_cli
+from gitops.cli import people as people_cli
 from gitops.cli import statement as statement_cli
 from gitops.cli import storage as storage_cli
 from gitops.cli.options import ERR, OUT, show_logs
@@ -37,6 +38,7 @@ _PANELS = {
     ),
     "Take over": (adopt.adopt,),
     "Look back": (history.board, history.runs, history.audit, history.dora),
+    "People": (people_cli.forget,),
     "Check a change": (review.check, review.scope, review.trial, review.report, review.annotate),
 }
 

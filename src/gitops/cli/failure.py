@@ -77,6 +77,7 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "trial": "try the pipeline",
     "report": "report on {head}",
     "annotate": "run the check",
+    "forget": "forget photographs",
     "keys create": "create the key of {environment}",
     "storage move": "move the DVC remote to {name}",
     "forge": "work with the forge",

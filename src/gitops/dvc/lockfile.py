@@ -74,6 +74,20 @@ class Lock:
         md5 = (self._output(path) or {}).get("md5")
         return md5 if isinstance(md5, str) else None
 
+    def digests(self) -> dict[str, str]:
+        """Return the MD5 digest of each output that it records.
+
+        Raises:
+            GateError: if one of the files cannot be read.
+
+        """
+        try:
+            found = [(path, out.get("md5")) for path, out in outs(self.content, self.pipeline)]
+        except ParseError as error:
+            where = f"{LOCK} in {self.commit[:12]}"
+            raise GateError(where, f"not written by DVC, {error}", "run dvc repro again") from error
+        return {path: digest for path, digest in found if isinstance(digest, str)}
+
     def _output(self, path: str) -> dict[str, parse.Value] | None:
         """Return the record of one output, or None where there is none.
 

@@ -10,23 +10,22 @@ DVC runs in a process of its own, as it is heavy to import (`python -I -m gitops
 # DVC has no types.
 # pyright: reportMissingTypeStubs=false
 
-import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gitops.dvc.place import Place
 from gitops.errors import StorageError
 from gitops.isolation import hide
 
-_OBJECT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}(?:\.dir)?")
 _LEVELS = ("local", "repo", "global", "system")
 _EACH = 1000
 """Objects between two lines of progress."""
@@ -118,55 +117,6 @@ def point(content: bytes | None, name: str, settings: Mapping[str, str]) -> byte
     return "\n".join([*kept, f"['remote \"{name}\"']", *options, ""]).encode()
 
 
-class _Place:
-    """The objects of one DVC remote."""
-
-    def __init__(self, config: Any, name: str) -> None:
-        from dvc.fs import get_cloud_fs  # pyright: ignore[reportUnknownVariableType]
-
-        if name not in config["remote"]:
-            known = ", ".join(config["remote"]) or "none"
-            raise StorageError(
-                f"no DVC remote {name} (there are: {known}); make it: dvc remote add {name} URL"
-            )
-        kind, options, root = cast(tuple[Any, dict[str, Any], str], get_cloud_fs(config, name=name))
-        if options.get("worktree") or options.get("version_aware"):
-            raise StorageError(f"remote {name} keeps versions of the cloud, and not objects by digest")
-        self.url = str(config["remote"][name]["url"])
-        self.local = kind.protocol == "local"
-        self.files = kind(**options)
-        self.base = self.files.join(root, "files", "md5")
-
-    def digests(self) -> Iterator[str]:
-        if not self.files.exists(self.base):
-            return
-        for path in self.files.find(self.base):
-            *_, folder, name = path.replace(os.sep, "/").split("/")
-            if _OBJECT.fullmatch(f"{folder}/{name}"):
-                yield f"{folder}{name}"
-
-    def get(self, digest: str, file: Path) -> bool:
-        """Copy an object to a file; return whether it is there and has its digest."""
-        try:
-            self.files.get_file(self._path(digest), str(file))
-        except FileNotFoundError:
-            return False
-        with file.open("rb") as content:
-            md5 = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        return md5 == digest.removesuffix(".dir")
-
-    def put(self, file: Path, digest: str) -> None:
-        path = self._path(digest)
-        self.files.makedirs(self.files.parent(path))
-        self.files.put_file(str(file), path)
-
-    def has(self, digest: str) -> bool:
-        return bool(self.files.exists(self._path(digest)))
-
-    def _path(self, digest: str) -> str:
-        return str(self.files.join(self.base, digest[:2], digest[2:]))
-
-
 def _move(folder: str, target: str, source: str | None, wanted: list[str]) -> Moved:
     from dvc.config import Config
 
@@ -177,7 +127,7 @@ def _move(folder: str, target: str, source: str | None, wanted: list[str]) -> Mo
     if level is None:
         raise StorageError("no DVC remote is configured here; name the present one: dvc remote default NAME")
     present = str(config["core"]["remote"])
-    old, new = _Place(config, source or present), _Place(config, target)
+    old, new = Place(config, source or present), Place(config, target)
     if old.url == new.url:
         raise StorageError(f"{source or present} and {target} are the same place, {old.url}")
     objects, copied, damaged = 0, 0, list[str]()
@@ -205,7 +155,7 @@ def _move(folder: str, target: str, source: str | None, wanted: list[str]) -> Mo
     )
 
 
-def _copy(old: _Place, new: _Place, digest: str, temporary: Path) -> Literal["there", "copied", "damaged"]:
+def _copy(old: Place, new: Place, digest: str, temporary: Path) -> Literal["there", "copied", "damaged"]:
     file, check = temporary / "object", temporary / "check"
     if new.get(digest, check):
         return "there"
@@ -217,7 +167,7 @@ def _copy(old: _Place, new: _Place, digest: str, temporary: Path) -> Literal["th
     return "copied"
 
 
-def _whole(place: _Place, digest: str, temporary: Path) -> bool:
+def _whole(place: Place, digest: str, temporary: Path) -> bool:
     """Whether an object is there, and those that it lists if it is a folder. They were compared before."""
     if not digest.endswith(".dir"):
         return place.has(digest)

@@ -20,7 +20,7 @@ PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS, DIGESTS = (
 _DVC = "everybody with a key of the DVC remote"
 _GIT = "everybody who may read the repository"
 _ENVIRONMENT = "the tasks of the environment, and who administers its machine"
-_FORGET = "by hand: delete the file, its objects and its copies"
+_FORGET = "`gitops forget`"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ PLACES = (
         (PHOTOGRAPHS, LABELS, NAMES),
         "the stage `collect`, and who administers the machine",
         "until you delete it",
-        "you delete the files",
+        "you delete the files; `collect` takes none of them again",
     ),
     _out("data/raw", (PHOTOGRAPHS, LABELS, NAMES)),
     _out("data/people.csv", (NAMES,)),
@@ -85,6 +85,20 @@ PLACES = (
         "for ever, in each commit",
         "stays: it has eight bytes of a digest for each hold-out photograph",
         out="metrics/decisions.json",
+    ),
+    Place(
+        "`data/forgotten.json` (git)",
+        (DIGESTS,),
+        _GIT,
+        "for ever, or the photograph would be collected again",
+        "stays: it has digests alone",
+    ),
+    Place(
+        "`data/labelled/*.dvc` (git)",
+        (NAMES,),
+        _GIT,
+        "for ever, in each commit",
+        "main's is written without them; earlier commits keep the names of files that could not be used",
     ),
     _home("incoming", (PHOTOGRAPHS, NAMES), "until it is scored"),
     _home("scored", (PHOTOGRAPHS, NAMES), "until you delete it; of the service `SERVING_KEEP_DAYS`"),
@@ -125,21 +139,21 @@ PLACES = (
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
         "the owner of the machine",
         "until `dvc gc`",
-        _FORGET,
+        f"{_FORGET} `--cache`, on each machine",
     ),
     Place(
         "checkouts of people: `data/`, `plots/`",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
         "their owners",
         "until their owners remove it",
-        _FORGET,
+        f"{_FORGET} in the checkout that it runs in; in another one its owner runs it too",
     ),
     Place(
         "backups: `backups/*/home.tar`, `store.tar`",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
         "who may read the folder",
         "until you delete them",
-        "delete the backup, and make another",
+        f"{_FORGET} `--backup`; if another program encrypted it: delete it, and make another",
     ),
     Place(
         "logs and database of Airflow",
@@ -163,9 +177,12 @@ WITHOUT_PEOPLE = frozenset(
         "models/model.onnx",
         "models/model.pt",
         "models/variants",
+        "metrics/card.json",
+        "metrics/card.md",
         "metrics/evaluation.json",
         "metrics/explanations.json",
         "metrics/export.json",
+        "metrics/groups.json",
         "metrics/performance.json",
         "metrics/summary.json",
         "metrics/training.json",
@@ -173,12 +190,13 @@ WITHOUT_PEOPLE = frozenset(
         "plots/calibration.csv",
         "plots/learning_curve.csv",
         "plots/roc.csv",
+        "plots/served_worst.jpg",
         "plots/slices.csv",
         "search/best.json",
         "search/trials.csv",
     }
 )
-"""Outputs of the pipeline with nothing about one person."""
+"""Outputs of the pipeline with nothing about one person; `served_worst.jpg` shows drawn faces alone."""
 
 HOME_WITHOUT_PEOPLE = frozenset({"comparisons", "models", "origin.git", "raw", "serving"})
 """Folders of an environment with nothing about one person; `raw` has drawn faces, `serving` checkouts."""

@@ -16,7 +16,7 @@ from gitops.errors import (
 )
 from gitops.findings import Finding
 from gitops.gates import gates
-from gitops.paths import CODEOWNERS, EVALUATION, EXPORT, LOCK
+from gitops.paths import CODEOWNERS, EVALUATION, EXPORT, FORGOTTEN, LOCK
 from gitops.promotion.change import Change
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.rules import Judgement, judge_model, judge_release
@@ -64,6 +64,7 @@ def judge(state: ReleaseState, change: Change, evidence: Evidence) -> Judgement:
     findings += change.leftovers
     findings += _signatures(state, after, change)
     findings += _storage(changed)
+    findings += _forgotten(state, head, changed)
     if any(snapshot.contents[CODEOWNERS] is not None for snapshot in (state.main, head)):
         findings += owners.faults(head.contents[CODEOWNERS], after)
     judgement += Judgement(tuple(findings))
@@ -235,6 +236,22 @@ def _licences(head: Snapshot) -> list[Finding]:
     except LicencesError as error:
         return [error.finding]
     return []
+
+
+def _forgotten(state: ReleaseState, head: Snapshot, changed: Collection[str]) -> list[Finding]:
+    """Refuse a list of forgotten photographs that no stage could read, or that lacks one of main's."""
+    if FORGOTTEN not in changed:
+        return []
+    try:
+        before, after = state.main.forgotten, head.forgotten
+    except ReleaseError as error:
+        return [error.finding]
+    missing = before.missing_in(after)
+    if not missing:
+        return []
+    problem = f"lacks {missing} digests that main has, so their photographs could come back"
+    command = f"git checkout {state.tip[:12]} -- {FORGOTTEN}"
+    return [Finding(FORGOTTEN, problem, "restore it", rule="forgotten", command=command)]
 
 
 def _ask_early(state: ReleaseState, head: Snapshot, changed: Collection[str], evidence: Evidence) -> None:

@@ -146,8 +146,8 @@ def judge_release(
                 rule="not-on-main",
             )
         )
-    fault = state.may_run(environment, after.commit)
-    judgement = Judgement.from_findings(fault) if fault else Judgement()
+    faults = state.may_run(environment, after.commit), state.lost_data(environment, after.commit)
+    judgement = Judgement.from_findings(*(fault for fault in faults if fault))
     if after.hold is not None:
         findings = (
             *_rollback(state, environment, before, after.commit),

@@ -1,10 +1,11 @@
 """The one decision whether a commit may run in an environment."""
 
 from gitops import runtime
-from gitops.errors import ReleaseError
+from gitops.errors import GateError, ReleaseError
 from gitops.findings import Finding
 from gitops.release import contract
 from gitops.release import file as release_file
+from gitops.release.forgotten import Forgotten
 from gitops.release.snapshot import DAGS, Snapshot
 
 
@@ -76,3 +77,33 @@ def contract_fault(release: Snapshot, *, offered: int = runtime.CONTRACT) -> Fin
         return None
     problem = f"{release.commit[:12]} needs runtime contract {needed}, this one is {offered}"
     return Finding(contract.PATH, problem, "roll out a runtime that has it first", rule="runtime-contract")
+
+
+_NAMED = 3
+
+
+def lost_data(environment: str, release: Snapshot | None, forgotten: Forgotten) -> Finding | None:
+    """Return the reason why main may not declare a release that lost data, or None if it lost none.
+
+    An environment goes on with such a release until it gets another one. But nobody can verify it again, and
+    its model has learnt from photographs that somebody asked to delete.
+
+    Args:
+        environment: The environment.
+        release: The files of the commit; None where it is not here.
+        forgotten: The photographs and objects that were deleted, as main has them.
+
+    """
+    try:
+        lost = forgotten.lost(release.lock) if release else []
+    except GateError:
+        return None  # `served` and the gates name the fault of its lock
+    if release is None or not lost:
+        return None
+    named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
+    return Finding(
+        release_file.path_of(environment),
+        f"{release.commit[:12]} lost data that somebody asked to delete: {named}",
+        "release a commit that was trained without it",
+        rule="lost-data",
+    )

@@ -16,12 +16,13 @@ from gitops.git.repository import Repository
 from gitops.model import evaluation, metrics
 from gitops.model.evaluation import Evaluation, Export
 from gitops.model.metrics import Metrics
-from gitops.paths import CODEOWNERS, DEPENDENCIES, EVALUATION, EXPORT, HOLDOUT, LOCK, PARAMETERS
+from gitops.paths import CODEOWNERS, DEPENDENCIES, EVALUATION, EXPORT, FORGOTTEN, HOLDOUT, LOCK, PARAMETERS
 from gitops.release import calendar, contract, environments, licences, settings
 from gitops.release import file as release_file
 from gitops.release.calendar import Calendar
 from gitops.release.environments import EARLIER, Environments
 from gitops.release.file import RELEASE_PATHS, Release
+from gitops.release.forgotten import Forgotten
 from gitops.release.licences import Licences
 from gitops.release.settings import Settings
 from gitops.release.signatures import SIGNERS
@@ -31,7 +32,7 @@ from gitops.text.record import LARGEST
 DAGS = "dags"
 DVC_CONFIG = ".dvc/config"
 FILES = (
-    *(CODEOWNERS, DEPENDENCIES, DVC_CONFIG, LOCK, PARAMETERS, PIPELINE, SIGNERS, contract.PATH),
+    *(CODEOWNERS, DEPENDENCIES, DVC_CONFIG, FORGOTTEN, LOCK, PARAMETERS, PIPELINE, SIGNERS, contract.PATH),
     *metrics.PATHS,
 )
 """The files that decisions are about, those of environments aside."""
@@ -172,6 +173,11 @@ class Snapshot:
     def export(self) -> Export:
         """How much its exported model differs from the trained one."""
         return evaluation.export(self.contents[EXPORT], self.commit)
+
+    @cached_property
+    def forgotten(self) -> Forgotten:
+        """The photographs that were deleted on request, and the objects that went with them."""
+        return Forgotten.read(self.contents.get(FORGOTTEN))
 
     @property
     def model(self) -> str | None:

@@ -17,7 +17,7 @@ from gitops.release.approvals import NO_APPROVALS, Approvals
 from gitops.release.environments import Environments
 from gitops.release.file import Declaration, Release
 from gitops.release.main_line import Known
-from gitops.release.may_run import may_run, served
+from gitops.release.may_run import lost_data, may_run, served
 from gitops.release.settings import Settings
 from gitops.release.signatures import Lists
 from gitops.release.snapshot import Snapshot
@@ -99,6 +99,14 @@ class ReleaseState:
         rejection, on_main = self.verdicts.rejected(environment, commit), self._on_main(environment, commit)
         tag = f"{rejection.name}: {_reason(rejection.message)}" if rejection else None
         return may_run(environment, commit, self.snapshot(commit), on_main=on_main, rejection=tag)
+
+    def lost_data(self, environment: str, commit: str) -> Finding | None:
+        """Return the reason why main may not declare a release that lost data; None if it lost none."""
+        try:
+            forgotten = self.main.forgotten
+        except ReleaseError as error:
+            return error.finding
+        return lost_data(environment, self.snapshot(commit), forgotten)
 
     def served(self, environment: str, commit: str) -> Finding | None:
         """Return the reason why this runtime cannot serve a commit, whatever its verdict; None if it can."""
@@ -235,5 +243,6 @@ def earlier(state: ReleaseState, environment: str) -> list[str]:
         if commit not in left
         and not state.same(commit, present)
         and state.may_run(environment, commit) is None
+        and state.lost_data(environment, commit) is None
     ]
     return sorted(releases, key=lambda commit: state.verdicts.verified(environment, commit) is None)

@@ -65,7 +65,7 @@ def run_stage(
             _push_data(space, stage)
         # `gitops runs` reads the duration from here.
         seconds = time.monotonic() - started
-        return _commit(space, branch, f"{stage}: run for {branch} in {seconds:.1f} s")
+        return commit_changes(space, branch, f"{stage}: run for {branch} in {seconds:.1f} s")
 
 
 def run_command(
@@ -91,7 +91,7 @@ def run_command(
         call(command, space.path, timeout)
         if data:
             _push_data(space, *data)
-        return _commit(space, branch, message)
+        return commit_changes(space, branch, message)
 
 
 def pull(origin: Origin, commit: str, stages: Sequence[str], *, home: Path) -> str:
@@ -223,7 +223,14 @@ def _push_data(space: Workspace, *targets: str) -> None:
     )(call, ["dvc", "push", *targets], space.path, timedelta(hours=2))
 
 
-def _commit(space: Workspace, branch: str, message: str) -> str:
+def commit_changes(space: Workspace, branch: str, message: str) -> str:
+    """Commit the changes in a workspace, push them to a branch wherever it was, and return the commit.
+
+    Raises:
+        StepError: if the workspace has a repository in it, or the configuration of its git changed.
+        GitError: if the origin refuses.
+
+    """
     repository = space.repository
     if configuration(space.path) != space.configured:
         raise StepError(f"{message}: changed the configuration of git in its checkout; nothing is committed")
