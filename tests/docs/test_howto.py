@@ -17,12 +17,15 @@ from gitops.errors import GitopsError
 from gitops.git.repository import Repository
 from gitops.promotion.scope import of_file
 from gitops.release.load import fetch_state
+from gitops.text.sections import sections
 from tests.docs.pages import ROOT, Block, Page
 from tests.docs.places import Place, clone
 from tests.support.figures import model_files
 from tests.support.lab import Lab
 
 PAGES = {path.stem: Page(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/howto").glob("*.md"))}
+HOW_TO = Page(Path("docs/how-to.md"))
+QUESTIONS, MOST_LINES = 26, 10
 CONTENT = b"not quite ONNX"
 ORPHAN = b"of no commit"
 
@@ -138,6 +141,30 @@ def test_each_page_is_a_screen_and_has_a_test() -> None:
         assert blocks(name), page.path
         assert "test" in of_file(str(page.path)), page.path
         assert f'"{name}"' in here, page.path
+
+
+def test_each_question_has_a_short_answer() -> None:
+    text = (ROOT / HOW_TO.path).read_text()
+    answers = sections(text)
+    assert len(answers) == QUESTIONS
+    for question, answer in answers.items():
+        lines = [
+            line for line in answer.splitlines() if line.strip() and not line.startswith(("<!--", "```"))
+        ]
+        assert len(lines) <= MOST_LINES, question
+        assert "](" in answer or "`" in answer, question
+    assert "docs/how-to.md" in "".join((ROOT / "README.md").read_text().partition("\n## ")[0])
+
+
+def test_the_commands_of_the_questions_work(lab: Lab) -> None:
+    path = os.pathsep.join([str(lab.clone.path / ".venv/bin"), os.environ.get("PATH", os.defpath)])
+    pages = lab.clone.path / "docs"
+    pages.mkdir()
+    shutil.copy(ROOT / "docs/rules.md", pages)
+    found = [block for block in HOW_TO.blocks if block.place == "lab"]
+    printed = Place(lab.clone.path, {"PATH": path}).walk(found, seconds=500)
+    assert "proposed and merged by " in printed
+    assert lab.state().present("staging").holds() == ()
 
 
 def test_a_hotfix(lab: Lab, walk: Callable[..., str], tmp_path: Path) -> None:

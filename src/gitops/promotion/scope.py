@@ -30,6 +30,7 @@ _RULES: tuple[tuple[str, frozenset[str]], ...] = (
     ("docs/data.md", _TEST),
     # The commands of this one are run.
     ("docs/airflow-guide.md", _TEST),
+    ("docs/how-to.md", _TEST),
     ("docs/howto/**", _TEST),
     ("docs/operating.md", _TEST),
     ("docs/**", _NONE),
