@@ -172,7 +172,7 @@ def read(paths: EnvironmentPaths) -> Running:
             contract=served.contract,
             holds=state.present(paths.environment).holds(),
             change=change,
-            verdict=state.verdicts.verified(paths.environment, served.commit),
+            verdict=next(reversed(state.verdicts.every(paths.environment, served.commit)), None),
             rejection=_rejection(rejected) if rejected else None,
             watch=_watch(paths, served.commit),
             back=back,

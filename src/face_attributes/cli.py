@@ -123,20 +123,33 @@ def evaluate(
     model: Annotated[Path | None, typer.Option(help="Model", show_default="models/model.onnx")] = None,
     holdout: Annotated[Path | None, typer.Option(help="Images", show_default="data/holdout.parquet")] = None,
     out: Annotated[Path | None, typer.Option(help="Figures", show_default="metrics/evaluation.json")] = None,
+    details: Annotated[
+        Path | None, typer.Option(help="Folder for decisions.json and latency.json", show_default=False)
+    ] = None,
 ) -> None:
     """Evaluate the exported model on the hold-out set.
 
     Without options, this is the stage, which also writes a summary, the latency and plots. With any option,
-    only the metrics are written.
+    only the metrics are written, and the decisions and the latency if a folder for them is given.
     """
     from face_attributes import params
     from face_attributes.common import paths
+    from face_attributes.common.files import write_json
+    from face_attributes.evaluation import decisions
     from face_attributes.evaluation import evaluate as stage
+    from face_attributes.model import latency
 
     loaded = params.load()
     options = loaded.evaluate
-    if model or holdout or out:
-        stage.evaluate(options, model or paths.MODEL, holdout or paths.HOLDOUT, out or paths.EVALUATION)
+    if model or holdout or out or details:
+        images = holdout or paths.HOLDOUT
+        loaded_model, predictions, _ = stage.evaluate(
+            options, model or paths.MODEL, images, out or paths.EVALUATION
+        )
+        if details:
+            decisions.write(loaded_model, predictions, images, details / "decisions.json")
+            measured = latency.measure([loaded_model], 1)[0]
+            write_json(details / "latency.json", {"format": 1, "p50_ms": measured.p50_ms})
     else:
         stage.run(options, loaded.data.source)
 

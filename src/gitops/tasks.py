@@ -458,7 +458,11 @@ def verify(*, release: str) -> dict[str, Any]:
     from gitops.training import verification
 
     verdict = verification.verify(
-        task_context.origin(), release, task_context.environment(), home=task_context.workspaces()
+        task_context.origin(),
+        release,
+        task_context.environment(),
+        home=task_context.workspaces(),
+        mirror=task_context.mirror(),
     )
     return verdict.model_dump(mode="json")
 
@@ -496,8 +500,8 @@ def publish_verdict(*, verdict: Mapping[str, Any]) -> dict[str, str]:
     if read.environment != task_context.environment():
         problem = f"{task_context.environment()} does not sign for {read.environment}"
         raise RuleError(Finding(read.tag, problem, rule="verdict"))
-    verification.publish(task_context.origin(), read, mirror=task_context.mirror())
-    return {"tag": read.tag, "message": read.message, "reason": read.reason}
+    pushed = verification.publish(task_context.origin(), read, mirror=task_context.mirror())
+    return {"tag": pushed.tag, "message": pushed.message, "reason": pushed.reason}
 
 
 # Notices

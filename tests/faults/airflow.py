@@ -130,7 +130,7 @@ def params(seed: int, accuracy: float = 0.9) -> str:
 class Environment:
     """The Airflow, and the origin, the DVC remote and the data folder that it works with."""
 
-    def __init__(self, folder: Path, name: str = "dev") -> None:
+    def __init__(self, folder: Path, name: str = "dev", **settings: str) -> None:
         self.name = name
         checkout = folder / "checkout"
         checkout.mkdir()
@@ -153,11 +153,15 @@ class Environment:
         self.instance = Instance(self.layout, name, address)
         secrets = secret.load(self.instance.paths.secrets)
         url = self.database.url(name)
-        self.variables = variables.derive(self.layout, name, UserConfig({}, {}), address, secrets, url) | {
-            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-            "ACTIVE_DAGS": "",
-            "TASK_RETRY_SECONDS": "1",
-        }
+        self.variables = (
+            variables.derive(self.layout, name, UserConfig({}, {}), address, secrets, url)
+            | {
+                "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+                "ACTIVE_DAGS": "",
+                "TASK_RETRY_SECONDS": "1",
+            }
+            | settings
+        )
         self.instance.configure("password")
         self.instance.migrate(self.variables, self.database)
         self.instance.provide_pools(self.variables)
@@ -263,11 +267,11 @@ class Environment:
 
 
 @contextmanager
-def environment(folder: Path, name: str = "dev") -> Iterator[Environment]:
+def environment(folder: Path, name: str = "dev", **settings: str) -> Iterator[Environment]:
     """Bring it up in a folder, and end all of it in the end."""
     made: list[Environment] = []
     try:
-        made.append(Environment(folder, name))
+        made.append(Environment(folder, name, **settings))
         yield made[0]
     finally:
         process.end(process.belonging(folder / "checkout" / ".visage"), grace=0)

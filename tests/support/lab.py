@@ -13,6 +13,7 @@ from gitops.release import keys
 from gitops.release.checks import Check
 from gitops.release.keys import PrivateKey
 from gitops.release.load import fetch_state
+from gitops.release.runtimes import Runtime
 from gitops.release.state import ReleaseState
 from gitops.release.verdicts import Verdict, record
 from tests.support.environments import THESE
@@ -115,6 +116,8 @@ class Lab:
         *,
         at: datetime | None = None,
         checks: Sequence[Check] = (),
+        runtime: Runtime | None = None,
+        again: bool = False,
     ) -> Verdict:
         return Verdict.model_validate(
             {
@@ -127,6 +130,8 @@ class Lab:
                 "samples": 2000,
                 "at": at or datetime.now(UTC),
                 "checks": tuple(checks),
+                "runtime": runtime,
+                "again": again,
             }
         )
 
@@ -138,9 +143,11 @@ class Lab:
         *,
         at: datetime | None = None,
         checks: Sequence[Check] = (),
+        runtime: Runtime | None = None,
+        again: bool = False,
     ) -> None:
         self.clone.fetch(self.remote)
-        given = self.verdict(environment, commit, verdict, at=at, checks=checks)
+        given = self.verdict(environment, commit, verdict, at=at, checks=checks, runtime=runtime, again=again)
         record(self.clone, self.remote, given, self.key(environment))
 
     def state(self) -> ReleaseState:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from airflow.dag_processing.bundles.base import BundleVersion
 from airflow.providers.git.bundles.git import GitDagBundle
 from git import Repo
 
-from gitops.airflow import admission, observe
+from gitops.airflow import admission, health_watch
 from gitops.airflow.admission import Admission, Examine
 from gitops.airflow.health_watch import HealthWatch, Observe
 from gitops.dvc import provenance
@@ -34,7 +35,7 @@ from gitops.git import trial_checkout
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
 from gitops.paths import MAIN
-from gitops.release import checks, environments, licences, settings, signatures, vouchers
+from gitops.release import checks, environments, licences, runtimes, settings, signatures, vouchers
 from gitops.release import file as release_file
 from gitops.release import serving as serving_file
 from gitops.release.checks import Check
@@ -42,13 +43,14 @@ from gitops.release.file import Declaration
 from gitops.release.licences import Use
 from gitops.release.load import load_state
 from gitops.release.main_line import Known
+from gitops.release.runtimes import Runtime
 from gitops.release.serving import Serving
 from gitops.release.signatures import Trust
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, earlier, is_rollback
 from gitops.release.verdicts import Verdicts
 from gitops.text import instructions
-from gitops.training import verification
+from gitops.training import reverification, verification
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +94,7 @@ class ReleaseBundle(GitDagBundle):
         subdir: str = "dags",
         git_conn_id: str = "git_default",
         examine: Examine = admission.examine,
-        observe: Observe | None = observe.observe,
+        observe: Observe | None = health_watch.from_database,
         **kwargs: Any,
     ) -> None:
         release_file.path_of(environment)
@@ -299,7 +301,9 @@ class ReleaseBundle(GitDagBundle):
     def _serving(
         self, state: ReleaseState, commit: str | None, declared: str | None, refused: str | None
     ) -> Serving:
-        unverified = commit is not None and state.awaits_verdict(self.environment, commit)
+        unverified = commit is not None and (
+            state.awaits_verdict(self.environment, commit) or self._is_due_again(state, commit)
+        )
         return Serving(
             environment=self.environment,
             commit=commit,
@@ -307,6 +311,16 @@ class ReleaseBundle(GitDagBundle):
             refused=refused,
             unverified=unverified,
         )
+
+    def _is_due_again(self, state: ReleaseState, commit: str) -> bool:
+        """Return whether a verified release is verified again: on another runtime, or after some time."""
+        verdicts, present = state.verdicts.every(self.environment, commit), Runtime.present()
+        if not verdicts:
+            return False
+        due, left = reverification.due(verdicts, present, datetime.now(UTC), exact=runtimes.on_one_machine())
+        if left is not None:
+            self._again = min(self._again, time.monotonic() + left.total_seconds())
+        return due
 
     def _taken_away(self, state: ReleaseState) -> str | None:
         """Return why `commit: null` is refused, or None where this environment has run no release yet."""
@@ -418,7 +432,9 @@ class ReleaseBundle(GitDagBundle):
         if not verdicts.rejected(environment, declared):
             yield from (commit for commit in runs if not verdicts.rejected(environment, commit))
         before = earlier(state, environment)
-        yield from (commit for commit in before if verdicts.verified(environment, commit))
+        # A release that was verified on another runtime alone may be as bad here.
+        here = Runtime.present()
+        yield from (commit for commit in before if verdicts.verified_on(environment, commit, here))
         yield from runs
         yield from before
 

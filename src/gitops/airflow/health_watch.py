@@ -4,22 +4,32 @@ The dag-processor takes a step at every refresh of the bundle. So a release whos
 watched like any other.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from gitops.airflow import disk
 from gitops.airflow.health import Observation, judge
+from gitops.errors import ReleaseError
 from gitops.release import health
 from gitops.release.checks import Check
 from gitops.release.health import Health
 from gitops.release.settings import Settings
 
+log = logging.getLogger(__name__)
+
 Observe = Callable[[Health, datetime], Observation]
+
+
+def from_database(watch: Health, now: datetime) -> Observation:
+    """Return the signs in Airflow's database."""
+    # Here, since every task loads the class of the bundle, and none has the database
+    from gitops.airflow import observe
+
+    return observe.observe(watch, now)
 
 
 class HealthWatch:
@@ -37,11 +47,17 @@ class HealthWatch:
 
     @property
     def present(self) -> Health | None:
-        """The last watch; None before the first."""
-        return health.read(self._folder)
+        """The last watch; None before the first, and where its file is damaged."""
+        try:
+            return health.read(self._folder)
+        except ReleaseError as error:
+            log.warning("%s; the watch ends", error)
+            return None
 
     def known_errors(self) -> list[str] | None:
         """Return the DAG files that cannot be imported now, before another release comes."""
+        from sqlalchemy.exc import SQLAlchemyError
+
         from gitops.airflow import observe
 
         if self._observe is None:

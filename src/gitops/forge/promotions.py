@@ -189,7 +189,7 @@ def describe(repository: Repository, state: ReleaseState, proposal: Proposal, at
         "the release. To go back, in a checkout after `make setup`:",
         f"```sh\n{instructions.text(instructions.roll_back(environment, at))}\n```",
     ]
-    verdicts = ((source, state.verdicts.verified(source, commit)) for source in sources)
+    verdicts = ((source, state.verdicts.latest(source, commit)) for source in sources)
     folds = [
         Fold(f"Checks in {source}: {checks.summary(verdict.checks)}", checks.markdown(verdict.checks))
         for source, verdict in verdicts

@@ -272,6 +272,7 @@ def _verified_before(
             missing = True
     if missing:
         return
+    yield from _on_the_runtime(state, environment, commit)
     try:
         soak = timedelta(hours=state.settings(environment).min_soak_hours)
     except SettingsError as error:
@@ -287,6 +288,23 @@ def _verified_before(
                 f"MIN_SOAK_HOURS of {environment} requires {_hours(soak)}: wait {_hours(soak - age)}",
                 rule="soak",
             )
+
+
+def _on_the_runtime(state: ReleaseState, environment: str, commit: str) -> Iterator[Finding]:
+    """Require a verdict on the runtime that the environment has, by its own last verdict."""
+    needed = state.verdicts.runtime(environment)
+    sources = state.environments.before(environment)
+    if needed is None or any(state.verdicts.verified_on(source, commit, needed) for source in sources):
+        return
+    others = (state.verdicts.every(source, commit) for source in sources)
+    known = [verdicts[-1].runtime for verdicts in others if verdicts and verdicts[-1].runtime]
+    names = " and ".join(sources)
+    yield Finding(
+        release_file.path_of(environment),
+        f"{names} verified {commit[:12]} on {' and '.join(map(str, known))}, and {environment} has {needed}",
+        f"bring {names} and {environment} to one runtime, and wait for the next verdict",
+        rule="other-runtime",
+    )
 
 
 def _closed(state: ReleaseState, environment: str, now: datetime | None) -> Iterator[Finding]:

@@ -121,6 +121,7 @@ class Settings(BaseModel):
     max_model_bytes: int = Field(20_000_000, ge=1, le=10**12)
     min_soak_hours: float = Field(0, ge=0, le=8760)
     health_minutes: float = Field(0, ge=0, le=1440)
+    reverify_hours: float = Field(0, ge=0, le=8760)
     require_signed_releases: bool = False
     require_signed_models: bool = False
     use: Use = "research"
@@ -267,7 +268,7 @@ NAMES = tuple(field.upper() for field in Settings.model_fields)
 _OPTIONAL = (
     *("TASK_SIZES", "SCORING_PART_IMAGES"),
     *("MAX_BALANCED_LOSS", "MAX_GAP_RISE", "MAX_TPR_GAP", "MAX_CONTRADICTIONS"),
-    *("USE", "REQUIRE_SIGNED_MODELS", "HEALTH_MINUTES"),
+    *("USE", "REQUIRE_SIGNED_MODELS", "HEALTH_MINUTES", "REVERIFY_HOURS"),
 )
 
 

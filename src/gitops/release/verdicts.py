@@ -22,6 +22,7 @@ from gitops.release import keys
 from gitops.release.checks import Checks
 from gitops.release.environments import LONGEST_NAME, NAME
 from gitops.release.keys import PrivateKey
+from gitops.release.runtimes import Runtime
 from gitops.release.signatures import Lists, Trust
 from gitops.release.snapshot import Snapshot
 from gitops.text import parse
@@ -69,6 +70,12 @@ class Verdict(BaseModel):
     """The checks of the environment. Earlier versions wrote none."""
     model_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     """The digest of the file that was measured; verdicts of earlier runtimes have none."""
+    runtime: Runtime | None = None
+    """The runtime that it was measured on. Earlier versions did not write it."""
+    latency_ms: float | None = Field(default=None, ge=0, le=1e9)
+    """The milliseconds of one image, the median."""
+    again: bool = False
+    """Whether the environment had verified the release before, on another runtime or long ago."""
 
     @field_validator("release")
     @classmethod
@@ -92,7 +99,10 @@ class Verdict(BaseModel):
 
     @property
     def tag(self) -> str:
-        return tag_name(self.verdict, self.environment, self.release)
+        name = tag_name(self.verdict, self.environment, self.release)
+        if self.again and self.runtime and self.verdict == VERIFIED:
+            return f"{name}-{self.runtime.digest}"
+        return name
 
     @property
     def message(self) -> str:
@@ -105,8 +115,8 @@ class Verdict(BaseModel):
         summary = f"{self.verdict} in {self.environment}: mean accuracy {measured}, {claimed}{reason}"
         figures = self.model_dump(mode="json")
         # Earlier versions know no such keys, and read a verdict without them.
-        left_out = {name for name in ("checks", "model_sha256") if not figures[name]}
-        content = {key: value for key, value in figures.items() if key not in left_out}
+        new = ("checks", "model_sha256", "runtime", "latency_ms", "again")
+        content = {key: value for key, value in figures.items() if value or key not in new}
         return f"{summary}\n\n{json.dumps(content, indent=1)}"
 
     @classmethod
@@ -230,7 +240,9 @@ def _taken(
             f"to give it another chance: git push {remote} --delete refs/tags/{rejection}"
         )
     tags = [tag for tag in repository.tags(verdict.tag, remote=remote) if tag.name == verdict.tag]
-    return None if any(map(counts, tags)) else tags
+    # A verification on the same runtime takes the place of the one before.
+    done = [tag for tag in tags if counts(tag) and not (verdict.again and Verdict.read(tag).at < verdict.at)]
+    return None if done else tags
 
 
 @dataclass(frozen=True)
@@ -238,14 +250,14 @@ class Verdicts:
     """All verdicts that a repository knows about, by release: equal releases share theirs.
 
     Attributes:
-        verifications_by_release: The first verification of each environment and release.
+        verifications_by_release: The verifications of each environment and release, oldest first.
         rejections: The first rejection.
         identities: The identity of each commit that these can be asked about.
         ignored: The tags that are no verdict, by name.
 
     """
 
-    verifications_by_release: Mapping[tuple[str, str], Verdict]
+    verifications_by_release: Mapping[tuple[str, str], tuple[Verdict, ...]]
     rejections: Mapping[tuple[str, str], Tag]
     identities: Mapping[str, str]
     ignored: tuple[Ignored, ...] = ()
@@ -294,14 +306,14 @@ class Verdicts:
         asked = dict.fromkeys([*(tag.commit for tag, _ in counted), *commits])
         none = cls({}, {}, {}, tuple(sorted(ignored, key=lambda tag: tag.name)))
         named = none.adding({**asked, **Snapshot.load_all(repository, asked, ())})
-        verified: dict[tuple[str, str], Verdict] = {}
+        verified: dict[tuple[str, str], tuple[Verdict, ...]] = {}
         rejected: dict[tuple[str, str], Tag] = {}
         for tag, verdict in counted:
             key = (verdict.environment, named.identities[tag.commit])
             if verdict.verdict == REJECTED:
                 rejected.setdefault(key, tag)
             else:
-                verified.setdefault(key, verdict)
+                verified[key] = (*verified.get(key, ()), verdict)
         return replace(named, verifications_by_release=verified, rejections=rejected)
 
     @classmethod
@@ -328,15 +340,42 @@ class Verdicts:
 
     def verified(self, environment: str, commit: str | None) -> Verdict | None:
         """Return the first verification of a release by an environment, or None where there is none."""
+        return next(iter(self.every(environment, commit)), None)
+
+    def every(self, environment: str, commit: str | None) -> tuple[Verdict, ...]:
+        """Return the verifications of a release by an environment, oldest first; none of a rejected one."""
         if commit is None or self.rejected(environment, commit):
-            return None
-        return self.verifications_by_release.get((environment, self.identities[commit]))
+            return ()
+        return self.verifications_by_release.get((environment, self.identities[commit]), ())
+
+    def verified_on(self, environment: str, commit: str | None, runtime: Runtime) -> Verdict | None:
+        """Return the last verification of a release on a runtime, whatever its processor; None without one.
+
+        A verdict of before there were runtimes counts for each.
+        """
+        there = (
+            verdict
+            for verdict in reversed(self.every(environment, commit))
+            if verdict.runtime is None or verdict.runtime.same_image(runtime)
+        )
+        return next(there, None)
+
+    def runtime(self, environment: str) -> Runtime | None:
+        """Return the runtime of the last verdict of an environment; None if none of them names one."""
+        known = (
+            verdict
+            for (where, _), verdicts in self.verifications_by_release.items()
+            for verdict in verdicts
+            if where == environment and verdict.runtime is not None
+        )
+        last = max(known, key=lambda verdict: verdict.at, default=None)
+        return last.runtime if last else None
 
     def verifications(self, environment: str) -> list[Verdict]:
         """Return the first verification of each release that an environment did not reject, oldest first."""
         verified = (
-            verdict
-            for (where, identity), verdict in self.verifications_by_release.items()
+            verdicts[0]
+            for (where, identity), verdicts in self.verifications_by_release.items()
             if where == environment and (where, identity) not in self.rejections
         )
         # Tags of the same second are in no order
@@ -347,9 +386,11 @@ class Verdicts:
         return None if commit is None else self.rejections.get((environment, self.identities[commit]))
 
     def latest(self, environment: str, commit: str | None) -> Verdict | None:
-        """Return the verdict of an environment on a release, be it a rejection; None where it has none."""
+        """Return the last verdict of an environment on a release, be it a rejection; None without one."""
         rejection = self.rejected(environment, commit)
-        return Verdict.read(rejection) if rejection else self.verified(environment, commit)
+        if rejection:
+            return Verdict.read(rejection)
+        return next(reversed(self.every(environment, commit)), None)
 
     def age(self, environment: str, commit: str, *, now: datetime | None = None) -> timedelta | None:
         """Return for how long a release has been verified, or None where it is not."""

@@ -6,19 +6,28 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+from pydantic import Field
+
 from gitops.dvc.run import call
 from gitops.errors import ParseError, StepError
 from gitops.git.workspace import Origin, update_mirror, workspace
+from gitops.model import decisions
+from gitops.model.decisions import Decisions
 from gitops.model.evaluation import Evaluation, evaluation
 from gitops.paths import EVALUATION, HOLDOUT, MODEL
+from gitops.release import checks
 from gitops.release.checks import Check
 from gitops.release.keys import PrivateKey
+from gitops.release.runtimes import Runtime
 from gitops.release.verdicts import REJECTED, VERIFIED, Verdict, Verdicts, record
 from gitops.text import record as records
+from gitops.text.record import Record
+from gitops.training import reverification
 
 # The same model on the same images differs between processors in the last bits of a score, which moves a
 # decision or two in ten thousand; ten times that is another model or another set of images.
 TOLERANCE = 0.002
+_COMMANDS = "src/face_attributes/cli.py"
 
 
 def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> str | None:
@@ -34,15 +43,19 @@ def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> 
     if repository.read(release, EVALUATION) is None:
         return "this release has no model yet"
     verdicts = Verdicts.of_environment(repository, origin.url, environment, commits=(release,))
-    if verdicts.verified(environment, release):
+    verified = verdicts.every(environment, release)
+    if verified and not reverification.due(verified, Runtime.present(), datetime.now(UTC))[0]:
         return f"already verified in {environment}"
     if verdicts.rejected(environment, release):
         return f"already rejected in {environment}"
     return None
 
 
-def publish(origin: Origin, verdict: Verdict, *, mirror: Path, key: PrivateKey | None = None) -> None:
+def publish(origin: Origin, verdict: Verdict, *, mirror: Path, key: PrivateKey | None = None) -> Verdict:
     """Push a verdict as a tag, signed with a key, by default that of this process; again changes nothing.
+
+    Returns:
+        The verdict as it was pushed: a further verification of a release has a tag of its runtime.
 
     Raises:
         GitError: if `origin` cannot be reached or refuses.
@@ -51,13 +64,29 @@ def publish(origin: Origin, verdict: Verdict, *, mirror: Path, key: PrivateKey |
 
     """
     key = key or PrivateKey.of_process()
-    repository = update_mirror(origin, mirror)
+    repository, environment = update_mirror(origin, mirror), verdict.environment
+    known = Verdicts.of_environment(repository, origin.url, environment, commits=(verdict.release,))
+    first = known.verified(environment, verdict.release)
+    if verdict.verdict == VERIFIED and first is not None and first.at != verdict.at:
+        verdict = verdict.model_copy(update={"again": True})
     with origin.session():
         record(repository, origin.url, verdict, key)
+    return verdict
 
 
-def verify(origin: Origin, release: str, environment: str, *, home: Path) -> Verdict:
+class Speed(Record):
+    """Contents of `latency.json` of a verification."""
+
+    p50_ms: float = Field(ge=0, le=1e9)
+
+
+def verify(
+    origin: Origin, release: str, environment: str, *, home: Path, mirror: Path | None = None
+) -> Verdict:
     """Score the hold-out of `release` (40 hex digits) with its model, here, and compare with its claim.
+
+    The decisions are compared with those that the release records, and the latency with that of the
+    verification before, which is read from `mirror`, the environment's own bare copy of `origin`.
 
     A model that cannot be scored at all is rejected; a model that cannot be fetched is no verdict.
 
@@ -70,17 +99,45 @@ def verify(origin: Origin, release: str, environment: str, *, home: Path) -> Ver
         claim = evaluation(space.repository.read(release, EVALUATION), release)
         call(["dvc", "pull", MODEL, HOLDOUT], space.path, timedelta(hours=1))
         out = space.path / "verification.json"
+        details = space.path / "verification"
+        details.mkdir()
         command = ["python", "-m", "face_attributes", "evaluate"]
         options = ["--model", MODEL, "--holdout", HOLDOUT, "--out", str(out)]
+        # A release of before has no such option.
+        detailed = b"--details" in (space.repository.read(release, _COMMANDS) or b"")
+        more = ["--details", str(details)] if detailed else []
         try:
-            call([*command, *options], space.path, timedelta(hours=1))
+            call([*command, *options, *more], space.path, timedelta(hours=1))
         except StepError as error:
             return _verdict(release, environment, claim, None, reason=str(error))
         try:
             measured = records.read(Evaluation, out.read_bytes())
-        except ParseError as error:
+            answers = records.read_file(Decisions, details / "decisions.json") if detailed else None
+            speed = records.read_file(Speed, details / "latency.json").p50_ms if detailed else None
+        except (OSError, ParseError) as error:
             raise StepError(f"the evaluation that {release[:12]} wrote cannot be read: {error}") from error
-    return judge(release, environment, claim, measured)
+        recorded = decisions.of_commit(space.repository, release)
+    found = (
+        reverification.decisions(recorded, answers, TOLERANCE),
+        reverification.latency(speed, _before(origin, release, environment, mirror) if mirror else None),
+    )
+    return _with(judge(release, environment, claim, measured), [check for check in found if check], speed)
+
+
+def _before(origin: Origin, release: str, environment: str, mirror: Path) -> Verdict | None:
+    """Return the last verification of a release here, or else of the last one that was verified here."""
+    repository = update_mirror(origin, mirror)
+    verdicts = Verdicts.of_environment(repository, origin.url, environment, commits=(release,))
+    known = verdicts.every(environment, release) or tuple(verdicts.verifications(environment))
+    return known[-1] if known else None
+
+
+def _with(verdict: Verdict, found: Sequence[Check], milliseconds: float | None) -> Verdict:
+    """Return a verdict with more checks; one that failed makes it a rejection."""
+    failed = checks.failures(found)
+    reason = "; ".join(filter(None, [verdict.reason, failed]))
+    update = {"checks": (*verdict.checks, *found), "latency_ms": milliseconds, "reason": reason}
+    return verdict.model_copy(update=update | ({"verdict": REJECTED} if failed else {}))
 
 
 def judge(release: str, environment: str, claim: Evaluation, measured: Evaluation) -> Verdict:
@@ -101,14 +158,14 @@ def judge(release: str, environment: str, claim: Evaluation, measured: Evaluatio
         limit=f"{claim.mean_accuracy:.4f}, {TOLERANCE} off at most",
         result="failed" if reasons else "passed",
     )
-    return _verdict(release, environment, claim, measured, reason="; ".join(reasons), checks=[check])
+    return _verdict(release, environment, claim, measured, reason="; ".join(reasons), found=[check])
 
 
 def refused(
-    release: str, environment: str, claim: Evaluation | None, reason: str, checks: Sequence[Check]
+    release: str, environment: str, claim: Evaluation | None, reason: str, found: Sequence[Check]
 ) -> Verdict:
     """Return the rejection of a release for a reason other than its accuracy, which was not measured."""
-    return _verdict(release, environment, claim, None, reason=reason, checks=checks)
+    return _verdict(release, environment, claim, None, reason=reason, found=found)
 
 
 def _verdict(
@@ -118,7 +175,7 @@ def _verdict(
     measured: Evaluation | None,
     *,
     reason: str,
-    checks: Sequence[Check] = (),
+    found: Sequence[Check] = (),
 ) -> Verdict:
     return Verdict.model_validate(
         {
@@ -131,7 +188,8 @@ def _verdict(
             "samples": measured.samples if measured else 0,
             "at": datetime.now(UTC),
             "reason": reason,
-            "checks": tuple(checks),
+            "checks": tuple(found),
             "model_sha256": measured.model_sha256 if measured else None,
+            "runtime": Runtime.present(),
         }
     )
