@@ -99,9 +99,9 @@ class Faults:
         log = (self.folder / "worker.log").open("a")
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=self.variables)
 
-    def end(self, worker: subprocess.Popen[str]) -> Mapping[str, str]:
+    def end(self, worker: subprocess.Popen[str], seconds: float = 170) -> Mapping[str, str]:
         """Wait for a worker, and return the commit or the error that it came to."""
-        said, _ = worker.communicate(timeout=170)
+        said, _ = worker.communicate(timeout=seconds)
         lines = said.splitlines()
         assert lines, f"the worker said nothing; its log:\n{(self.folder / 'worker.log').read_text()[-3000:]}"
         return json.loads(lines[-1])

@@ -1,6 +1,7 @@
 """The training loop, which the search runs briefly and often, and the training once and to the end."""
 
 import io
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from face_attributes.training.augmentation import move, moves, relight
 from face_attributes.training.device import Runtime
 from face_attributes.training.group import ALONE, Group
 from face_attributes.training.learner import Learner
+
+log = logging.getLogger(__name__)
 
 _EVALUATION_BATCH = 512
 _STEPS_AHEAD = 4
@@ -86,6 +89,7 @@ def fit(
         saved = checkpoint.read_bytes() if group.first and checkpoint.exists() else b""
         if saved := group.agree(saved):
             _restore(saved, learner, done)
+            log.info(f"{description}: going on after epoch {len(done.curve)} of {params.epochs}")
     steps_per_epoch = math.ceil(len(train) / params.batch_size)
     total_steps = steps_per_epoch * params.epochs
     limit = math.inf if params.max_minutes is None else params.max_minutes * 60
