@@ -30,7 +30,9 @@ _PEOPLE = 30  # at least, of a reference
 _RIDGE = 1.0  # variances of a column
 _OUTLIER = 4.0  # standard deviations: values further off count as this far
 # A shift that stays has most of its size without any one window; an incident has little
-_WITHOUT = 0.6
+_WITHOUT = 0.8
+# Rows of the reference for each column: the correlations of fewer are too uncertain for a test of all columns
+_ROWS_EACH = 5
 _NAMED = 3
 _DIGITS = 4
 
@@ -145,7 +147,8 @@ def compare(windows: Sequence[Mapping[str, np.ndarray]], reference: Reference) -
     far = (np.abs(errors) >= one) & (np.abs(shift) >= reference.least)
     for others in without:
         far &= np.sign(errors) * others >= _WITHOUT * one
-    together = distance >= all_columns and effect >= limits.LEAST
+    enough = len(reference.rows) >= _ROWS_EACH * len(reference.names)
+    together = enough and distance >= all_columns and effect >= limits.LEAST
     least = chance + _WITHOUT * (all_columns - chance)
     together &= all(_distance(others, reference.ridged) >= least for others in without)
     order = np.argsort(-np.abs(errors), kind="stable")
