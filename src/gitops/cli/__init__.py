@@ -37,7 +37,7 @@ _PANELS = {
         releases.merge,
     ),
     "Take over": (adopt.adopt,),
-    "Look back": (history.board, history.runs, history.audit, history.dora),
+    "Look back": (history.board, history.runs, history.audit, history.dora, history.trace),
     "People": (people_cli.forget,),
     "Check a change": (review.check, review.scope, review.trial, review.report, review.annotate),
 }

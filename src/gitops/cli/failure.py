@@ -63,6 +63,7 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "runs": "list the trainings",
     "audit": "list the changes of releases",
     "dora": "measure the releases",
+    "trace": "trace the release",
     "train": "train {branch}",
     "promote": _promote,
     "approve": "approve a release for {environment}",

@@ -1,4 +1,4 @@
-"""The commands that look at all of the past: `board`, `runs`, `audit` and `dora`."""
+"""The commands that look at all of the past: `board`, `runs`, `audit`, `dora` and `trace`."""
 
 import json
 from collections.abc import Sequence
@@ -258,6 +258,51 @@ def dora(
             + (f", {row['unrestored']} open" if row["unrestored"] else ""),
         )
     OUT.print(table)
+
+
+def trace(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCORES|DIGEST|COMMIT", help="A file, a digest or a commit.", show_default=False
+        ),
+    ],
+    home: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The data folder of an environment, whose scores are searched. Can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    remote: Remote = None,
+) -> None:
+    """Show the data, the model, the releases, the environments and the scores that belong together.
+
+    Give a file of scores, the SHA-256 or MD5 of a model, or a commit. The data and its digests are those that
+    `dvc.lock` records. Scores are found in the folders that `--home` names.
+    """
+    from gitops.history.load_trace import load_trace
+    from gitops.release.load import fetch_state
+
+    repository, remote = open_checkout(remote)
+    found = load_trace(repository, fetch_state(repository, remote), remote, name, home or ())
+    if as_json:
+        print(json.dumps(found.plain(), indent=1))
+        return
+    lines = [f"model {found.model}"]
+    lines += [f"data {path} (md5 {digest})" for path, digest in found.data.items()]
+    lines += [
+        f"commit {one.commit.id[:12]} {one.at:%Y-%m-%d %H:%M} {one.commit.subject}" for one in found.commits
+    ]
+    for environment, every in found.deployments.items():
+        for one in every:
+            verdict = "rejected" if one.rejected else "verified" if one.verified else "no verdict"
+            lines.append(f"{environment} {one.release[:12]} since {one.at:%Y-%m-%d %H:%M} UTC, {verdict}")
+    lines += [f"scores {one.path} ({one.summary.rows} images)" for one in found.scores]
+    for line in lines:
+        OUT.print(line, soft_wrap=True, markup=False)
 
 
 def _span(hours: dict[str, float] | None) -> str:
