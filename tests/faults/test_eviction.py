@@ -75,7 +75,7 @@ def evict(faults: Faults, worker: subprocess.Popen[str]) -> None:
 def test_an_evicted_training_goes_on_after_its_last_epoch(faults: Faults, processes: int) -> None:
     commit, alone = start(faults, processes)
     worker = faults.begin(commit, "train")
-    wait_for(lambda: any((faults.folder / "checkpoints").glob("train-*.pt")), seconds=300)
+    wait_for(lambda: any((faults.folder / "checkpoints").glob("train-*.pt")), seconds=900)
     evict(faults, worker)
     assert "run/one" not in faults.origin.git("branch", "--list")
 
