@@ -56,6 +56,7 @@ __all__ = (
     "pull_data",
     "push_data",
     "release",
+    "remove_expired",
     "rollback_instructions",
     "run_command",
     "run_link",
@@ -502,6 +503,34 @@ def publish_verdict(*, verdict: Mapping[str, Any]) -> dict[str, str]:
         raise RuleError(Finding(read.tag, problem, rule="verdict"))
     pushed = verification.publish(task_context.origin(), read, mirror=task_context.mirror())
     return {"tag": pushed.tag, "message": pushed.message, "reason": pushed.reason}
+
+
+# Retention
+
+
+def remove_expired() -> dict[str, Any]:
+    """Remove data that is older than the settings of this environment allow, see `RETENTION_DAYS_SCORED`.
+
+    Returns:
+        `removed`: the number of entries that went, by folder. `kept`: those that somebody still needs.
+        `reason`: why all were kept, or "".
+
+    """
+    from datetime import UTC, datetime
+
+    from gitops.airflow import task_context
+    from gitops.people import expiry
+    from gitops.release.settings import Settings
+
+    line = expiry.remove_expired(
+        task_context.origin(),
+        task_context.environment(),
+        task_context.home(),
+        mirror=task_context.mirror(),
+        settings=Settings.from_environ(),
+        now=datetime.now(UTC),
+    )
+    return dict(line)
 
 
 # Notices

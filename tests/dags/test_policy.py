@@ -34,6 +34,7 @@ HEAVY = {
 DAGS = {
     "ml_pipeline_face_attributes",
     "model_monitoring_and_retraining",
+    "retention",
     "score_faces",
     "verify_release",
 }

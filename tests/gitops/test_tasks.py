@@ -59,6 +59,7 @@ incoming_batches() -> 'AssetWatcher'
 unverified_release() -> 'AssetWatcher'
 """,
     4: """
+remove_expired() -> dict[str, typing.Any]
 watch_health(*, verdict: Any) -> 'BaseOperator'
 """,
 }

@@ -101,18 +101,18 @@ PLACES = (
         "main's is written without them; earlier commits keep the names of files that could not be used",
     ),
     _home("incoming", (PHOTOGRAPHS, NAMES), "until it is scored"),
-    _home("scored", (PHOTOGRAPHS, NAMES), "until you delete it; of the service `SERVING_KEEP_DAYS`"),
-    _home("quarantine", (PHOTOGRAPHS, NAMES), "until you delete it"),
-    _home("scores", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "until you delete it"),
+    _home("scored", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_SCORED`; of the service `SERVING_KEEP_DAYS`"),
+    _home("quarantine", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_QUARANTINE`"),
+    _home("scores", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "`RETENTION_DAYS_SCORES`"),
     _home("parts", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "until the batch is joined"),
-    _home("labels", (LABELS, NAMES), "until you delete it"),
-    _home("labelled", (PHOTOGRAPHS, LABELS, NAMES), "until you delete it"),
-    _home("runs", (PHOTOGRAPHS, LABELS, NAMES), "the newest 200"),
+    _home("labels", (LABELS, NAMES), "`RETENTION_DAYS_LABELS`"),
+    _home("labelled", (PHOTOGRAPHS, LABELS, NAMES), "`RETENTION_DAYS_LABELLED`"),
+    _home("runs", (PHOTOGRAPHS, LABELS, NAMES), "the newest 200, and `RETENTION_DAYS_RUNS`"),
     _home("references", (SCORES, EMBEDDINGS, NAMES), "until you delete it"),
     _home(
         "monitoring",
         (NAMES,),
-        "until you delete it",
+        "`RETENTION_DAYS_REPORTS`",
         "the time: reports have figures, and names of batches; none of a photograph",
     ),
     _home(
@@ -198,7 +198,7 @@ WITHOUT_PEOPLE = frozenset(
 )
 """Outputs of the pipeline with nothing about one person; `served_worst.jpg` shows drawn faces alone."""
 
-HOME_WITHOUT_PEOPLE = frozenset({"comparisons", "models", "origin.git", "raw", "serving"})
+HOME_WITHOUT_PEOPLE = frozenset({"comparisons", "models", "origin.git", "raw", "retention.jsonl", "serving"})
 """Folders of an environment with nothing about one person; `raw` has drawn faces, `serving` checkouts."""
 
 

@@ -131,6 +131,13 @@ class Settings(BaseModel):
     serving_rate: float = Field(100, gt=0, le=1_000_000)
     serving_sample: float = Field(0, ge=0, le=1)
     serving_keep_days: int = Field(0, ge=0, le=3650)
+    retention_days_scored: int = Field(0, ge=0, le=36_500)
+    retention_days_quarantine: int = Field(0, ge=0, le=36_500)
+    retention_days_scores: int = Field(0, ge=0, le=36_500)
+    retention_days_labels: int = Field(0, ge=0, le=36_500)
+    retention_days_labelled: int = Field(0, ge=0, le=36_500)
+    retention_days_runs: int = Field(0, ge=0, le=36_500)
+    retention_days_reports: int = Field(0, ge=0, le=36_500)
     task_sizes: dict[str, TaskSize] = {}
     scoring_part_images: int = Field(20_000, ge=1, le=10_000_000)
 
@@ -269,6 +276,7 @@ _OPTIONAL = (
     *("TASK_SIZES", "SCORING_PART_IMAGES"),
     *("MAX_BALANCED_LOSS", "MAX_GAP_RISE", "MAX_TPR_GAP", "MAX_CONTRADICTIONS"),
     *("USE", "REQUIRE_SIGNED_MODELS", "HEALTH_MINUTES", "REVERIFY_HOURS"),
+    *(name for name in NAMES if name.startswith("RETENTION_DAYS_")),
 )
 
 

@@ -1,0 +1,179 @@
+"""Retention: how long an environment keeps photographs, scores, labels and reports.
+
+A setting of 0 keeps a kind for ever. Nothing goes that somebody still needs: an environment with a hold or an
+open alarm keeps everything, photographs stay until their late labels are gathered, and a labelled batch stays
+until main has it.
+"""
+
+import csv
+import json
+import logging
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from gitops import atomic
+from gitops.text import parse
+
+log = logging.getLogger(__name__)
+
+RECORD = "retention.jsonl"
+_DECISIONS = "monitoring/decisions.jsonl"
+_LONGEST_LINE = 1 << 20
+_KEPT_LINES = 4000
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data: the setting with its days, its folder, and the pattern of its entries."""
+
+    setting: str
+    folder: str
+    pattern: str = "*"
+
+
+KINDS = (
+    Kind("RETENTION_DAYS_SCORED", "scored"),
+    Kind("RETENTION_DAYS_QUARANTINE", "quarantine"),
+    Kind("RETENTION_DAYS_SCORES", "scores", "date=*"),
+    Kind("RETENTION_DAYS_LABELS", "labels"),
+    Kind("RETENTION_DAYS_LABELLED", "labelled"),
+    Kind("RETENTION_DAYS_RUNS", "runs"),
+    Kind("RETENTION_DAYS_REPORTS", "monitoring", "*/"),
+)
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The reasons to keep data whatever its age.
+
+    Attributes:
+        reason: Why nothing goes at all; "" if something may.
+        batches: Labelled batches that main has, which may go.
+
+    """
+
+    reason: str = ""
+    batches: frozenset[str] = frozenset()
+
+
+def sweep(home: Path, days: Mapping[str, int], needed: Needed, now: datetime) -> dict[str, Any]:
+    """Remove data that is older than it may be, and add a line to the record.
+
+    Args:
+        home: The data folder of the environment.
+        days: The days of each setting; 0 keeps.
+        needed: The reasons to keep data.
+        now: The present time.
+
+    Returns:
+        The line: the time, the number of entries that went of each kind, and the reason if all was kept.
+
+    """
+    reason = needed.reason or open_alarm(home)
+    waiting = _waiting(home)
+    removed: dict[str, int] = {}
+    kept: dict[str, int] = {}
+    for kind in KINDS:
+        limit = days.get(kind.setting, 0)
+        for path in _expired(home / kind.folder, kind.pattern, limit, now) if limit and not reason else ():
+            if _is_needed(path, kind.folder, waiting, needed.batches):
+                kept[kind.folder] = kept.get(kind.folder, 0) + 1
+                continue
+            log.info("Removing %s: older than %d days (%s).", path, limit, kind.setting)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            removed[kind.folder] = removed.get(kind.folder, 0) + 1
+    line: dict[str, Any] = {
+        "format": 1,
+        "at": now.astimezone(UTC).isoformat(timespec="seconds"),
+        "removed": removed,
+        "kept": kept,
+        "reason": reason,
+    }
+    _record(home / RECORD, line)
+    return line
+
+
+def open_alarm(home: Path) -> str:
+    """Return the alarms that the last check of monitoring left open, as a reason; "" without one."""
+    path = home / _DECISIONS
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    for line in reversed(lines):
+        try:
+            alarms = json.loads(line).get("alarm", [])
+        except (ValueError, AttributeError):
+            continue  # the check names a damaged line
+        return f"open alarm: {', '.join(map(str, alarms))}" if alarms else ""
+    return ""
+
+
+def _expired(folder: Path, pattern: str, limit: int, now: datetime) -> Iterator[Path]:
+    before = (now - timedelta(days=limit)).astimezone(UTC)
+    for path in sorted(folder.glob(pattern)):
+        # A leading dot marks a batch or a file that still arrives
+        if path.name[0] != "." and _moment(path) < before:
+            yield path
+
+
+def _moment(path: Path) -> datetime:
+    """Return the day in the name of a folder of scores, else when an entry last changed."""
+    try:
+        day = date.fromisoformat(path.name.removeprefix("date="))
+    except ValueError:
+        return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+    # Such a folder ends with its day
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def _is_needed(path: Path, folder: str, waiting: Collection[str], merged: Collection[str]) -> bool:
+    if folder == "scored":
+        return path.name in waiting
+    if folder == "labels":
+        return path.stem in waiting
+    return folder == "labelled" and path.name not in merged
+
+
+def _waiting(home: Path) -> set[str]:
+    """Return the batches with late labels of photographs that are in no labelled batch yet."""
+    gathered = {source for file in (home / "labelled").glob("*/gathered.csv") for source in _column(file, 1)}
+    waiting: set[str] = set()
+    for file in (home / "labels").glob("*"):
+        if file.suffix.lower() not in (".csv", ".txt") or not file.is_file():
+            continue
+        for name in _column(file, 0):
+            batch, _, inner = name.partition("/") if "/" in name else (file.stem, "", name)
+            there = (home / "scored" / batch / inner).is_file()
+            if there and f"{batch}/{inner}" not in gathered:
+                waiting |= {batch, file.stem}
+    return waiting
+
+
+def _column(path: Path, index: int) -> Iterator[str]:
+    text = path.read_bytes().decode("utf-8", "replace")
+    separated = "," in text.partition("\n")[0]
+    rows = csv.reader(text.splitlines()) if separated else (line.split() for line in text.splitlines())
+    yield from (",".join(row[1:]) if index else row[0] for row in rows if len(row) > index)
+
+
+def _record(path: Path, line: Mapping[str, Any]) -> None:
+    """Add a line to the record, of which the newest lines stay."""
+    before = path.read_bytes().splitlines()[-_KEPT_LINES + 1 :] if path.is_file() else []
+    text = json.dumps(line, ensure_ascii=False).encode()
+    atomic.write(path, b"\n".join([*before, text]) + b"\n")
+
+
+def last(path: Path) -> dict[str, Any] | None:
+    """Return the last line of the record; None without one that can be read."""
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    for line in reversed(lines):
+        try:
+            return dict(parse.mapping(json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return None

@@ -1,0 +1,108 @@
+"""A year of an environment in a second: everything is bounded, and nothing goes that somebody needs."""
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gitops.people.retention import KINDS, RECORD, Needed, sweep
+
+DAYS = {kind.setting: 30 for kind in KINDS}
+START = datetime(2026, 1, 1, 3, tzinfo=UTC)
+
+
+def put(path: Path, at: datetime, content: str = "x") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    for entry in (path, path.parent):
+        os.utime(entry, (at.timestamp(), at.timestamp()))
+
+
+def alarm(home: Path, *alarms: str) -> None:
+    file = home / "monitoring" / "decisions.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as record:
+        record.write(json.dumps({"alarm": alarms}) + "\n")
+
+
+def a_day(home: Path, day: datetime) -> None:
+    name = day.date().isoformat()
+    put(home / "scored" / name / "a.jpg", day)
+    put(home / "quarantine" / name / "b.jpg", day)
+    put(home / "scores" / f"date={name}" / f"{name}.parquet", day)
+    put(home / "runs" / name / "commit", day)
+    put(home / "monitoring" / name / "drift.json", day)
+    put(home / "labels" / f"{name}.csv", day, "image_id,Smiling\nnone.jpg,1\n")
+    put(home / "labelled" / f"dev-{name}" / "gathered.csv", day, "image_id,source\n")
+
+
+def counts(home: Path) -> dict[str, int]:
+    return {kind.folder: len(list((home / kind.folder).glob(kind.pattern))) for kind in KINDS}
+
+
+def test_a_year_is_bounded_and_an_incident_stops_it(tmp_path: Path) -> None:
+    most = dict.fromkeys((kind.folder for kind in KINDS), 0)
+    merged: set[str] = set()
+    for number in range(365):
+        day = START + timedelta(days=number)
+        a_day(tmp_path, day)
+        merged.add(f"dev-{day.date().isoformat()}")
+        if number in (100, 120):
+            alarm(tmp_path, *(["drift"] if number == 100 else []))
+        needed = Needed("held: audit" if 200 <= number < 220 else "", frozenset(merged))
+        line = sweep(tmp_path, DAYS, needed, day)
+        if 100 <= number < 120:
+            assert line["reason"] == "open alarm: drift"
+            assert line["removed"] == {}
+        elif 200 <= number < 220:
+            assert line["reason"] == "held: audit"
+            assert line["removed"] == {}
+        most = {folder: max(most[folder], count) for folder, count in counts(tmp_path).items()}
+    # Thirty days and today; twenty more while an incident was open
+    assert set(most.values()) <= {51, 52}
+    assert set(counts(tmp_path).values()) <= {31, 32}
+    record = [json.loads(text) for text in (tmp_path / RECORD).read_text().splitlines()]
+    assert len(record) == 365
+    assert sum(line["removed"].get("scored", 0) for line in record) >= 333
+    assert (tmp_path / "monitoring" / "decisions.jsonl").is_file()
+
+
+def test_without_a_number_everything_stays(tmp_path: Path) -> None:
+    a_day(tmp_path, START)
+    before = counts(tmp_path)
+    assert sweep(tmp_path, {}, Needed(), START + timedelta(days=4000))["removed"] == {}
+    assert counts(tmp_path) == before
+
+
+def test_a_photograph_waits_until_its_label_is_gathered(tmp_path: Path) -> None:
+    later = START + timedelta(days=90)
+    put(tmp_path / "scored" / "upload" / "a.jpg", START)
+    put(tmp_path / "scored" / "other" / "a.jpg", START)
+    put(tmp_path / "labels" / "upload.csv", START, "image_id,Smiling\na.jpg,1\n")
+    line = sweep(tmp_path, DAYS, Needed(), later)
+    assert line["removed"] == {"scored": 1}
+    assert line["kept"] == {"scored": 1, "labels": 1}
+    assert (tmp_path / "scored" / "upload" / "a.jpg").is_file()
+    put(tmp_path / "labelled" / "dev-1" / "gathered.csv", later, "image_id,source\n1.jpg,upload/a.jpg\n")
+    assert sweep(tmp_path, DAYS, Needed(), later)["removed"] == {"scored": 1, "labels": 1}
+
+
+def test_a_labelled_batch_waits_for_main(tmp_path: Path) -> None:
+    later = START + timedelta(days=90)
+    put(tmp_path / "labelled" / "dev-1" / "1.jpg", START)
+    put(tmp_path / "labelled" / ".arriving" / "1.jpg", START)
+    assert sweep(tmp_path, DAYS, Needed(), later)["kept"] == {"labelled": 1}
+    assert sweep(tmp_path, DAYS, Needed(batches=frozenset({"dev-1"})), later)["removed"] == {"labelled": 1}
+    assert (tmp_path / "labelled" / ".arriving" / "1.jpg").is_file()
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"alarm": []}'])
+def test_a_damaged_line_of_monitoring_is_passed_over(tmp_path: Path, damaged: str) -> None:
+    alarm(tmp_path, "accuracy")
+    with (tmp_path / "monitoring" / "decisions.jsonl").open("a") as file:
+        file.write(f"{damaged}\n")
+    closed = damaged == '{"alarm": []}'
+    reason = sweep(tmp_path, DAYS, Needed(), START)["reason"]
+    assert reason == ("" if closed else "open alarm: accuracy")
