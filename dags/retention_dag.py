@@ -1,9 +1,9 @@
 """
 # Retention
 
-Removes photographs, scores, labels and reports that are older than the settings of this environment allow, by
-`RETENTION_DAYS_SCORED`, `_QUARANTINE`, `_SCORES`, `_LABELS`, `_LABELLED`, `_RUNS` and `_REPORTS`. 0 keeps a kind
-for ever.
+Removes photographs, scores, labels and reports that are older than the settings of this environment allow:
+`RETENTION_DAYS_SCORED`, `_QUARANTINE`, `_SCORES`, `_LABELS`, `_LABELLED`, `_RUNS` and `_REPORTS`. With 0, a kind
+is kept for ever.
 
 Nothing goes while the environment has a hold or an open alarm. Photographs stay until their late labels are
 gathered, and a labelled batch stays until main has it.
