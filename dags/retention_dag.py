@@ -2,7 +2,7 @@
 # Retention
 
 Removes photographs, scores, labels and reports that are older than the settings of this environment allow:
-`RETENTION_DAYS_SCORED`, `_QUARANTINE`, `_SCORES`, `_LABELS`, `_LABELLED`, `_RUNS` and `_REPORTS`. With 0, a kind
+`RETENTION_DAYS_SCORED`, `_QUARANTINE`, `_SCORES`, `_LABELS`, `_LABELLED`, `_RUNS`, `_REPORTS`. With 0, a kind
 is kept for ever.
 
 Nothing goes while the environment has a hold or an open alarm. Photographs stay until their late labels are

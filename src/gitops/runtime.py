@@ -1,9 +1,26 @@
 """The runtime: this `gitops`, and the Airflow that it runs in."""
 
+import os
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 CONTRACT = 4
 """The number of the contract that `gitops.tasks` keeps. It grows with each name that is added there."""
+
+
+OWN_RUNNER = "VISAGE_OWN_RUNNER"
+# Each is set by the runners of a forge; those of Forgejo and Gitea set the first one too.
+_RUNNERS = ("GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "TF_BUILD", "BUILDKITE", "TRAVIS")
+
+
+def foreign_runner(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the variable that shows a runner of a forge, or None on a machine or a runner of your own.
+
+    Photographs do not go to a runner that is not yours.
+    """
+    if environ.get(OWN_RUNNER) == "true":
+        return None
+    return next((name for name in _RUNNERS if environ.get(name)), None)
 
 
 def installed(library: str) -> bool:

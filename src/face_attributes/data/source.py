@@ -21,6 +21,9 @@ from face_attributes.params import DataParams, describe
 
 _CELEBA_DIR = "CELEBA_DIR"
 _HOME = "VISAGE_HOME"
+# Each is set by the runners of a forge; those of Forgejo and Gitea set the first one too
+_RUNNERS = ("GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "TF_BUILD", "BUILDKITE", "TRAVIS")
+_OWN_RUNNER = "VISAGE_OWN_RUNNER"
 
 
 @contextmanager
@@ -120,9 +123,15 @@ def celeba_folder() -> Path:
     """Return the folder that CELEBA_DIR names.
 
     Raises:
-        DataError: The variable is not set, or there is no such folder.
+        DataError: The variable is not set, there is no such folder, or this is somebody else's runner.
 
     """
+    runner = next((name for name in _RUNNERS if os.environ.get(name)), None)
+    if runner and os.environ.get(_OWN_RUNNER) != "true":
+        raise DataError(
+            f"data.source is celeba, and {runner} shows a runner of a forge: photographs do not go there; "
+            f"use synthetic, or set {_OWN_RUNNER}=true on a runner of your own"
+        )
     value = os.environ.get(_CELEBA_DIR)
     if not value:
         raise DataError(

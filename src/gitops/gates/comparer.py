@@ -31,7 +31,7 @@ from gitops.model.download import fetch_model
 from gitops.paths import HOLDOUT
 from gitops.private import private_folder
 from gitops.release.snapshot import DVC_CONFIG, Snapshot
-from gitops.runtime import installed
+from gitops.runtime import OWN_RUNNER, foreign_runner, installed
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,11 @@ class Comparer:
         file = self.home / "comparisons" / f"{new}-{old}-{digest}-{key}.json"
         if (file in self._made or not refresh) and (known := _known(file)) is not None:
             return known
+        if judged_by.source == "celeba" and (runner := foreign_runner()):
+            raise NotComparableError(
+                f"photographs do not go to a runner that is not yours ({runner} is set); set "
+                f"{OWN_RUNNER}=true on your own"
+            )
         if not installed("onnxruntime"):
             raise ComparisonError(
                 f"the models of {commit[:12]} and {before[:12]} cannot be compared: the libraries of the "

@@ -166,8 +166,8 @@ PLACES = (
         "runners of a forge",
         (PHOTOGRAPHS, LABELS, NAMES),
         "the forge",
-        "one job: a comparison fetches hold-out sets",
-        "the time: no job keeps them",
+        "one job; with `data.source: celeba` no photograph gets to a runner that is not yours",
+        "the time: no job keeps hold-out sets",
     ),
 )
 """The places, in the order of the page."""

@@ -73,11 +73,12 @@ def erase(sources: Iterable[Source], known: Known, *, given: Iterable[str] = ())
 def rebuild(checkout: Path, known: Known, *, given: Iterable[str] = ()) -> dict[str, Any]:
     """Take known photographs out of the raw data and the labelled batches of a checkout."""
     question: dict[str, Any] = {"do": "rebuild", "given": list(given), "checkout": str(checkout)}
-    return _ask(question, list[Source](), known)
+    return _ask(question, [], known)
 
 
 def _hits(answer: Mapping[str, Any], sources: list[Source]) -> list[Hit]:
-    return [Hit(sources[hit["place"]], hit["path"], hit["rows"]) for hit in answer["hits"]]
+    found: list[dict[str, Any]] = answer["hits"]
+    return [Hit(sources[hit["place"]], hit["path"], hit["rows"]) for hit in found]
 
 
 def _ask(question: Mapping[str, Any], sources: list[Source], known: Known | None) -> dict[str, Any]:

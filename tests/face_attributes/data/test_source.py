@@ -101,3 +101,14 @@ def test_nothing_to_show(celeba_folder, data_params, monkeypatch):
     (folder / "img_align_celeba" / "000001.jpg").write_bytes(b"")
     with pytest.raises(DataError, match="none of 1 images can be used"):
         source.some(data_params(), 5)
+
+
+@pytest.mark.parametrize("runner", ["GITHUB_ACTIONS", "GITLAB_CI"])
+def test_photographs_do_not_go_to_the_runner_of_a_forge(celeba_folder, data_params, monkeypatch, runner):
+    monkeypatch.setenv("CELEBA_DIR", str(celeba_folder()))
+    monkeypatch.setenv(runner, "true")
+    with pytest.raises(DataError, match=f"{runner} shows a runner of a forge"), source.opened(data_params()):
+        pass
+    monkeypatch.setenv("VISAGE_OWN_RUNNER", "true")
+    with source.opened(data_params()) as listing:
+        assert len(listing)

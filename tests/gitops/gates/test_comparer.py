@@ -149,6 +149,20 @@ def test_models_are_not_compared_without_the_libraries_of_the_model_code(
         ask(comparer, works.checkout, new, old)
 
 
+def test_photographs_are_not_fetched_to_the_runner_of_a_forge(
+    works: Works, comparer: Comparer, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    old, new = (Snapshot.load(works.checkout, works.release(name)) for name in (b"old", b"new"))
+    photographs = replace(new, contents={**new.contents, "params.yaml": b"data: {source: celeba}"})
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    with pytest.raises(NotComparableError, match="photographs do not go to a runner that is not yours"):
+        comparer(photographs, old)
+    assert said == []
+    monkeypatch.setenv("VISAGE_OWN_RUNNER", "true")
+    comparer(photographs, old)
+    assert len(said) == 1
+
+
 def test_images_that_the_remote_lost_or_spoilt_fail_the_comparison(works: Works, comparer: Comparer) -> None:
     old, new = works.release(b"old", b"old images"), works.release(b"new", b"new images")
     digest = hashlib.md5(b"old images", usedforsecurity=False).hexdigest()
