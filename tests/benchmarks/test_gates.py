@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gates import ATTRIBUTES, SMILING, Release, World, refusals, steps, year
-from gitops.gates.gates import REGRESSION, Side, compared
+from gitops.gates.gates import MEAN_ALPHA, REGRESSION, Side, compared
 from gitops.release.settings import load
 
 SETTINGS = load("dev")
@@ -27,7 +27,7 @@ def test_a_loss_that_is_surely_small_is_accepted_on_many_images() -> None:
     incumbent, candidates = world.train(np.zeros(ATTRIBUTES)), [world.train(loss) for _ in range(3)]
     for candidate in candidates:
         side = Side(REGRESSION, "the incumbent", world.compare(candidate, incumbent))
-        assert side.comparison.mean_accuracy.p_worse < 0.015
+        assert side.comparison.mean_accuracy.p_worse < MEAN_ALPHA
         assert all(row.ok for row in compared([side], SETTINGS))
 
 
@@ -41,12 +41,11 @@ def test_small_losses_do_not_add_up(step: str, mean: float, worst: float) -> Non
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("step", ["0.05 points in all", "0.1 points in all", "1 point in Smiling"])
+@pytest.mark.parametrize("step", [step for step in steps() if step != "nothing"])
 def test_a_year_loses_at_most_the_limits_on_average(step: str) -> None:
     losses = [year(World(2000, seed), steps()[step], SETTINGS)[1] for seed in range(10)]
-    # Each week has another chance to pass at the limit, so the limit is exceeded a little
-    assert np.mean([loss.mean() for loss in losses]) <= SETTINGS.max_mean_loss + 0.0005
-    assert np.mean([loss.max() for loss in losses]) <= SETTINGS.max_attribute_loss
+    assert np.mean([loss.mean() for loss in losses]) <= SETTINGS.max_mean_loss
+    assert np.mean([loss.max() for loss in losses]) <= SETTINGS.max_attribute_loss + 0.002
     assert max(loss[SMILING] for loss in losses) <= SETTINGS.max_attribute_loss
 
 

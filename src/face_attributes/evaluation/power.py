@@ -12,7 +12,7 @@ import numpy as np
 
 POWER = 0.8
 # The error rates of the gates of a release: `gitops.gates.gates`
-MEAN_ALPHA, ATTRIBUTE_ALPHA = 0.015, 0.02
+MEAN_ALPHA, ATTRIBUTE_ALPHA = 0.01, 0.008
 _DISAGREEMENT = 0.48  # of the errors
 _DEVIATION = 0.78  # of the standard deviation of an image's accuracy
 _NORMAL = NormalDist()

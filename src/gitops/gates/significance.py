@@ -64,6 +64,31 @@ def p_below_zero(difference: float, error: float) -> float:
     return _NORMAL.cdf(difference / error) if error else float(difference >= 0)
 
 
+def together(best: Difference, incumbent: Difference) -> Difference:
+    """Return how far a candidate and the incumbent are from the best release, in the mean of both.
+
+    An incumbent that looks better than the best release counts as equal to it. The error assumes that the
+    best release and the candidate vary equally on the images.
+
+    Args:
+        best: The candidate compared with the best release.
+        incumbent: The candidate compared with the incumbent, on the same images.
+
+    """
+    own = min(best.difference - incumbent.difference, 0.0)
+    mean = (best.difference + own) / 2
+    error = math.sqrt(2 * _standard_error(best) ** 2 + _standard_error(incumbent) ** 2) / 2
+    width = error * _IN_INTERVAL / 2
+    return Difference(
+        accuracy=best.accuracy,
+        incumbent=best.incumbent,
+        difference=mean,
+        low=max(mean - width, -1.0),
+        high=min(mean + width, 1.0),
+        p_worse=p_below_zero(mean, error),
+    )
+
+
 def _standard_error(part: Difference) -> float:
     return (part.high - part.low) / _IN_INTERVAL
 
