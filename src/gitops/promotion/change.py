@@ -70,7 +70,9 @@ class Change:
             },
             refused,
             tuple(adoption.leftovers(repository, commit)) if adoption.touches(changed) else (),
-            approvals.authors(repository, result.main, result.head, signers) if asks else frozenset(),
+            approvals.authors(repository, result.main, result.head, signers, promotion=True)
+            if asks
+            else frozenset(),
         )
 
 

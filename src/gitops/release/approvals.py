@@ -196,11 +196,18 @@ def give(
     return tag, _verified(repository, lists, tag, timedelta(days=environment.approvals_days), moment)
 
 
-def authors(repository: Repository, before: str | None, commit: str, signers: bytes | None) -> frozenset[str]:
+def authors(
+    repository: Repository,
+    before: str | None,
+    commit: str,
+    signers: bytes | None,
+    *,
+    promotion: bool = False,
+) -> frozenset[str]:
     """Return the addresses of everybody who had a part in the commits of a change, in lower case.
 
     They are authors, committers, co-authors, and people of the list of signers whose keys signed a commit.
-    Commits that only move releases, as promotions do, are no part of a change.
+    Commits that only move releases, as promotions do, are no part of the change that a release brings.
 
     Args:
         repository: The repository.
@@ -208,13 +215,15 @@ def authors(repository: Repository, before: str | None, commit: str, signers: by
             the branch that it merged.
         commit: The commit that comes.
         signers: The list of signers.
+        promotion: Whether it is the promotion itself whose authors are asked for.
 
     """
+    paths = () if promotion else _CHANGES
     start = before or repository.object_ids([f"{commit}^1"])[0]
     revisions = [commit, f"^{start}"] if start else [commit]
     form = "%ae%n%ce%n%GS%n%(trailers:key=Co-authored-by,valueonly)"
     with signatures.verifying(signers or b"") as config:
-        options = (f"--format={form}", "--full-history", "--end-of-options", *revisions, "--", *_CHANGES)
+        options = (f"--format={form}", "--full-history", "--end-of-options", *revisions, "--", *paths)
         listed = repository.git("log", *options, config=config, timeout=300)
     found: set[str] = set()
     for line in listed.splitlines():
