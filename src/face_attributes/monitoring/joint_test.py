@@ -152,7 +152,9 @@ def compare(windows: Sequence[Mapping[str, np.ndarray]], reference: Reference) -
     least = chance + _WITHOUT * (all_columns - chance)
     together &= all(_distance(others, reference.ridged) >= least for others in without)
     order = np.argsort(-np.abs(errors), kind="stable")
-    named = [index for index in order if far[index]] or list(order[:_NAMED] if together else ())
+    named: list[int] = [index for index in order.tolist() if far[index]]
+    if together and not named:
+        named = order[:_NAMED].tolist()
     return Joint(
         differs=bool(named),
         columns=[reference.names[index] for index in named],

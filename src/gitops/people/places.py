@@ -1,7 +1,7 @@
 """Places: everywhere that photographs, labels, scores, names or embeddings of people are.
 
-`docs/people.md` has the table that `table` makes of it, retention and `gitops prune` know the folders of an
-environment from it, and a test finds a new output or folder that it does not have.
+`docs/people.md` has the table that `table` makes of it, retention knows the folders of an environment from
+it, and a test finds a new output or folder that it does not have.
 """
 
 from dataclasses import dataclass

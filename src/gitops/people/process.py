@@ -78,7 +78,8 @@ def rebuild(checkout: Path, known: Known, *, given: Iterable[str] = ()) -> dict[
 
 def _hits(answer: Mapping[str, Any], sources: list[Source]) -> list[Hit]:
     found: list[dict[str, Any]] = answer["hits"]
-    return [Hit(sources[hit["place"]], hit["path"], hit["rows"]) for hit in found]
+    places: list[int] = [hit["place"] for hit in found]
+    return [Hit(sources[place], hit["path"], hit["rows"]) for place, hit in zip(places, found, strict=True)]
 
 
 def _ask(question: Mapping[str, Any], sources: list[Source], known: Known | None) -> dict[str, Any]:
