@@ -129,7 +129,10 @@ def test_weeks_that_nobody_offers_are_the_usual_ones(reader: TestClient, world: 
 def test_an_environment_that_is_not_set_up_says_so(
     reader: TestClient, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "release.json: not found. The dag-processor writes it" in reader.get("/").text
+    assert (
+        "release.json does not exist. It appears seconds after the dag-processor starts"
+        in reader.get("/").text
+    )
     monkeypatch.delenv("VISAGE_HOME")
     answer = reader.get("/")
     assert answer.status_code == 200

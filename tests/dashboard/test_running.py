@@ -108,7 +108,7 @@ def test_where_a_forge_shows_the_request(world: World, origin: str, shown: str |
 
 
 def test_a_bundle_that_is_not_there_or_not_readable(world: World) -> None:
-    with pytest.raises(DashboardError, match=r"release\.json: not found"):
+    with pytest.raises(DashboardError, match=r"release\.json does not exist"):
         running.read(EnvironmentPaths.here())
     world.serve()
     (world.storage / "release/bare").rename(world.storage / "gone")

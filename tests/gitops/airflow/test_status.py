@@ -60,10 +60,10 @@ def test_a_model_of_an_earlier_commit_is_told_with_the_next_command(
     assert found["staging"].notice is None
     lines = printed(found, access(fakes), terminal=False).splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith("dev      http"))
-    assert lines[place + 1].strip() == (
+    assert lines[place + 2].strip() == (
         'model of an earlier commit: train. Since then: its command was "make it", is "make it well" (export)'
     )
-    assert lines[place + 2].strip() == ".venv/bin/gitops train main --wait"
+    assert lines[place + 3].strip() == ".venv/bin/gitops train main --wait"
     assert found["dev"].plain()["notice"]["command"] == ".venv/bin/gitops train main --wait"
 
 
@@ -134,7 +134,9 @@ def test_an_airflow_that_does_not_answer(lab: Lab, fakes: dict[str, FakeAirflow]
     assert (found["staging"].running, found["staging"].agree) == (None, False)
     assert "nothing answers there" in (found["staging"].trouble or "")
     assert (found["prod"].agree, found["prod"].trouble) == (False, "dag_processor: unhealthy")
-    assert collect(lab.clone, lab.state(), {})[0].trouble == "not up: the access file does not name it"
+    assert collect(lab.clone, lab.state(), {})[0].trouble == (
+        "not running (.visage/access.json does not name it); start it: make up"
+    )
 
 
 def test_a_release_file_that_is_not_valid(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:

@@ -146,7 +146,7 @@ def test_the_text_is_bounded() -> None:
     text = found.text()
     assert len(text) < 6100
     assert "... and 980 more" in text
-    assert text.endswith("... the rest: gitops diff")
+    assert text.endswith("... the rest: .venv/bin/gitops diff")
 
 
 def test_on_a_terminal() -> None:
