@@ -30,6 +30,8 @@ INSIDE_AIRFLOW = {
     "gitops.airflow.bundle",
     "gitops.airflow.deadline",
     "gitops.airflow.executor",
+    "gitops.airflow.health_task",
+    "gitops.airflow.observe",
     "gitops.airflow.plugin",
     "gitops.airflow.task_logs",
     "gitops.airflow.watch",

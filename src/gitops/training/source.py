@@ -11,7 +11,7 @@ from gitops.release.environments import EARLIER, Environments
 from gitops.text import parse
 from gitops.text.markdown import one_line
 
-_FILES = ("dvc.lock", "params.yaml")
+_FILES = ("dvc.lock", "metrics/card.md", "params.yaml")
 _FOLDERS = ("data/", "metrics/", "models/", "plots/", "search/")
 _KINDS = (".csv", ".dvc", ".gitignore", ".jpg", ".json")
 _FILE_MODES = ("100644", "100755", "")
