@@ -33,6 +33,8 @@ OTHER_PROGRAMS = {
     "infra/local/instance.py": "airflow",
     "infra/local/process.py": "airflow",
     "src/gitops/cli/review.py": "make",
+    "src/gitops/model/sample.py": "face_attributes",
+    "src/gitops/people/process.py": "face_attributes",
 }
 """Modules that run another program alone."""
 

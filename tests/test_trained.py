@@ -147,7 +147,8 @@ def test_a_release_file_passes_every_hook_whatever_the_reason_of_its_hold(traine
 def test_a_secret_is_found_in_every_file_that_visage_commits(trained: Trained) -> None:
     checkout = trained.checkout
     trained.check_out(trained.candidate)
-    names = checkout.git("diff", "--name-only", trained.base, "HEAD").splitlines()
+    changed = checkout.git("diff", "--name-only", trained.base, "HEAD").splitlines()
+    names = [name for name in changed if not name.endswith(".jpg")]
     for name in names:
         path = checkout.path / name
         # On a line of its own, and beside a digest

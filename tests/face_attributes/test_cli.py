@@ -105,7 +105,7 @@ def test_each_stage_minds_its_parameters(run, workplace, edit, command):
     [
         ("prepare", "run the stage collect first"),
         ("tune", "run the stage prepare first"),
-        ("train", "run the stage prepare first"),
+        ("train", "run the stage tune first"),
         ("export", "run the stage train first"),
         ("evaluate", "models/model.onnx: no such file"),
     ],

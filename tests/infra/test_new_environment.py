@@ -186,7 +186,7 @@ def test_make_hands_on_what_it_is_given(tmp_path: Path) -> None:
 def test_releases_pass_the_graph(wide: Lab) -> None:
     assert wide.state().environments.names == WIDE
     commit = wide.train("a")
-    with pytest.raises(NothingToDoError, match="qa has no release yet: nothing to promote to staging"):
+    with pytest.raises(NothingToDoError, match="qa has no release to promote to staging"):
         promote(wide.clone, wide.state(), "staging", "origin")
     states = {
         name: plan(wide.clone, wide.state(), name, "origin").state
@@ -290,7 +290,7 @@ def test_several_before_one_must_all_have_verified_one_release(wide: Lab) -> Non
     merge_all(wide, "perf")
     commit = ready(wide)
     assert plan(wide.clone, wide.state(), "prod-eu", "origin").state == "wait"
-    with pytest.raises(NothingToDoError, match="perf and staging has no release yet"):
+    with pytest.raises(NothingToDoError, match="perf and staging has no release to promote"):
         promote(wide.clone, wide.state(), "prod-eu", "origin")
     wide.merge(wide.promote("perf").branch)
     with pytest.raises(RuleError, match="perf has not verified"):

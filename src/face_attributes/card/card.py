@@ -75,7 +75,7 @@ def make(params: Params) -> dict[str, Any]:
 def _model(evaluation: dict, training: dict, export: dict) -> Values:
     attributes = list(evaluation.get("per_attribute", {}))
     return {
-        "SHA-256": evaluation["model_sha256"],
+        "sha256": evaluation["model_sha256"],
         "profile": evaluation.get("profile"),
         "variant": export.get("variant"),
         "weights": _number(training.get("weights")),

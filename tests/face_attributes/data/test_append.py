@@ -209,7 +209,7 @@ def test_dvc_takes_a_batch_away_with_its_commit_and_brings_it_back(run):
     assert SHARD.is_file()
 
 
-@pytest.mark.parametrize("step", ["write_images", "_digest", "_track", "_dvc"])
+@pytest.mark.parametrize("step", ["write_images", "rows_digest", "track", "_dvc"])
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError("the disk is full")])
 def test_whatever_stops_it_before_the_batch_is_there_leaves_nothing(run, monkeypatch, step, failure):
     before = everything()

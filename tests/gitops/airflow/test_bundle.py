@@ -232,7 +232,10 @@ def test_a_rejected_release_gives_way_to_a_verified_one_alone(lab: Lab, make: Ma
     lab.verify("staging", second, "rejected")
     bundle.refresh()
     assert version(bundle) == second
-    assert f"staging rejected {second[:12]} (rejected/staging/{second[:12]}: mean accuracy" in bundle.serving.refused
+    assert (
+        f"staging rejected {second[:12]} (rejected/staging/{second[:12]}: mean accuracy"
+        in bundle.serving.refused
+    )
     shutil.rmtree(storage)
     bundle = make()
     assert version(bundle) == second
