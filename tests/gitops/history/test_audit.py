@@ -1,4 +1,5 @@
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,6 +25,13 @@ from tests.support.pasts import Writer, ids
 ENVIRONMENTS = ("staging", "prod")
 PATHS = [f"environments/{name}/release.yaml" for name in ENVIRONMENTS]
 FULL = "0123456789abcdef0123456789abcdef01234567"
+
+
+def next_second() -> None:
+    """Wait until the dates of git are later: within a second, a commit comes before a tag."""
+    now = int(time.time())
+    while int(time.time()) == now:
+        time.sleep(0.02)
 
 
 def entries_of(repository: Repository, tip: str = "refs/heads/main") -> list[Entry]:
@@ -123,6 +131,7 @@ def test_it_names_who_proposed_and_merged_verified_held_and_overrode_what(lab: L
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Grace")
     merged = lab.merge("promote/staging")
     lab.verify("staging", first)
+    next_second()
     second = lab.train("b")
     slow, freeze = (
         "too slow (Ada, 2026-01-05 09:00 UTC)",
@@ -172,6 +181,7 @@ def test_an_export_is_compared_with_git(lab: Lab, run: Callable[..., Result], tm
         kept[form].write_text(run(f"--{form}").stdout)
     events_now = json.loads(kept["json"].read_text())
     assert [row["number"] for row in events_now] == [*range(1, len(events_now) + 1)]
+    next_second()
     lab.train("b")
     for file in kept.values():
         result = run("--verify", str(file))
