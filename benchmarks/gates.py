@@ -31,7 +31,8 @@ from gitops.gates.comparison import (
     Size,
     Slice,
 )
-from gitops.gates.gates import ANCHORED, REGRESSION, Side, compared, earliest_of_the_best
+from gitops.gates.gates import earliest_of_the_best
+from gitops.gates.rows import ANCHORED, REGRESSION, Side, compared
 from gitops.release.settings import Settings, load
 
 WEEKS, YEARS = 52, 20

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gates import ATTRIBUTES, SMILING, Release, World, refusals, steps, year
-from gitops.gates.gates import MEAN_ALPHA, REGRESSION, Side, compared
+from gitops.gates.rows import MEAN_ALPHA, REGRESSION, Side, compared
 from gitops.release.settings import load
 
 SETTINGS = load("dev")

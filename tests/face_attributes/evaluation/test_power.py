@@ -3,13 +3,13 @@ import pytest
 from scipy import stats
 
 from face_attributes.evaluation import power
-from gitops.gates import gates, significance
+from gitops.gates import rows, significance
 
 
 def test_the_gates_have_the_same_error_rates() -> None:
     assert (power.MEAN_ALPHA, power.ATTRIBUTE_ALPHA, power.POWER) == (
-        gates.MEAN_ALPHA,
-        gates.ATTRIBUTE_ALPHA,
+        rows.MEAN_ALPHA,
+        rows.ATTRIBUTE_ALPHA,
         significance.POWER,
     )
 

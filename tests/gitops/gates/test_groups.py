@@ -12,7 +12,8 @@ from face_attributes.evaluation import groups as measured
 from face_attributes.evaluation import slices
 from gitops.gates import contradictions, groups, recorded
 from gitops.gates.comparison import Answers, Group
-from gitops.gates.gates import REGRESSION, GateResult, Side, answered, judge
+from gitops.gates.gates import GateResult, judge
+from gitops.gates.rows import REGRESSION, Side, answered
 from gitops.gates.significance import wilson
 from gitops.model.decisions import Decisions
 from gitops.paths import EVALUATION

@@ -14,7 +14,8 @@ from face_attributes.evaluation import slices
 from face_attributes.evaluation.predictions import Predictions
 from gitops.errors import ComparisonError, GateError
 from gitops.gates import recorded
-from gitops.gates.gates import REGRESSION, judge
+from gitops.gates.gates import judge
+from gitops.gates.rows import REGRESSION
 from gitops.model import decisions
 from gitops.model.decisions import Decisions
 from gitops.paths import DECISIONS, EVALUATION
