@@ -21,8 +21,8 @@ from tests.support.trained import Trained
 # The first of them waits for the training, which takes a minute, or ten times that on a busy machine.
 pytestmark = pytest.mark.timeout(900)
 
-# They run pytest; the tests that need many minutes run them too.
-SLOW_HOOKS = "dags,docs"
+# They run pytest, or check the types of every file. The test that needs many minutes runs them too.
+SLOW_HOOKS = "dags,docs,basedpyright"
 # A key's form, put together here so that the hook does not find it in this file.
 AWS = "AKIA" + "QYLPMN5HFIQR7XYA"
 DIGEST = hashlib.sha256(b"a key").hexdigest()

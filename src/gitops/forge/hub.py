@@ -2,6 +2,7 @@
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from gitops.promotion.evidence import Evidence
 from gitops.text import parse
 
 
-class Hub(Client):
+class Hub(Client, ABC):
     """A forge whose addresses are `repos/OWNER/NAME/pulls`, `issues` and `statuses`."""
 
     @classmethod
@@ -28,9 +29,9 @@ class Hub(Client):
         raise ForgeError(f"{cls.variable}: not set; give a token{cls.how_to_get}")
 
     @classmethod
+    @abstractmethod
     def from_environ(cls, remote_url: str = "", name: str = "") -> Self:
         """Take token, repository and address from the environment; `name` and `remote_url` name it too."""
-        raise NotImplementedError
 
     def proposals(self) -> list[PullRequest]:
         """Return the open pull requests into main."""
@@ -79,9 +80,9 @@ class Hub(Client):
             raise
         return ""
 
+    @abstractmethod
     def press_merge(self, pull: PullRequest) -> None:
         """Ask the forge to merge the newest commit of a pull request with a merge commit."""
-        raise NotImplementedError
 
     def comment(self, pull: PullRequest, mark: str, body: str) -> Done:
         """Post a comment, or replace the one of this user that has the same mark."""
@@ -135,16 +136,16 @@ class Hub(Client):
             author=parse.mapping(data["user"]).get("login", ""),
         )
 
+    @abstractmethod
     def _open(self, branch: str = "") -> list[dict[str, Any]]:
         """Return the open pull requests, or at least those from a branch of the repository."""
-        raise NotImplementedError
 
     def _comments(self, number: int) -> list[dict[str, Any]]:
         return list(self.pages(f"issues/{number}/comments"))
 
+    @abstractmethod
     def _wrote(self, user: dict[str, Any]) -> bool:
         """Return whether a comment of a user is this token's own."""
-        raise NotImplementedError
 
 
 def repository_of(url: str, server: str) -> str:
