@@ -6,12 +6,14 @@ until main has it.
 """
 
 import csv
+import errno
 import json
 import logging
 import shutil
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 
 RECORD = "retention.jsonl"
 _DECISIONS = "monitoring/decisions.jsonl"
-_LONGEST_LINE = 1 << 20
+_LONGEST_LABELS = 1 << 16
 _KEPT_LINES = 4000
 
 
@@ -35,10 +37,11 @@ class Kind:
     pattern: str = "*"
 
 
+_SCORES = Kind("RETENTION_DAYS_SCORES", "scores", "date=*")
 KINDS = (
     Kind("RETENTION_DAYS_SCORED", "scored"),
     Kind("RETENTION_DAYS_QUARANTINE", "quarantine"),
-    Kind("RETENTION_DAYS_SCORES", "scores", "date=*"),
+    _SCORES,
     Kind("RETENTION_DAYS_LABELS", "labels"),
     Kind("RETENTION_DAYS_LABELLED", "labelled"),
     Kind("RETENTION_DAYS_RUNS", "runs"),
@@ -79,7 +82,7 @@ def sweep(home: Path, days: Mapping[str, int], needed: Needed, now: datetime) ->
     kept: dict[str, int] = {}
     for kind in KINDS:
         limit = days.get(kind.setting, 0)
-        for path in _expired(home / kind.folder, kind.pattern, limit, now) if limit and not reason else ():
+        for path in _expired(home, kind, limit, now) if limit and not reason else ():
             if _is_needed(path, kind.folder, waiting, needed.batches):
                 kept[kind.folder] = kept.get(kind.folder, 0) + 1
                 continue
@@ -113,22 +116,39 @@ def open_alarm(home: Path) -> str:
     return ""
 
 
-def _expired(folder: Path, pattern: str, limit: int, now: datetime) -> Iterator[Path]:
+def _expired(home: Path, kind: Kind, limit: int, now: datetime) -> Iterator[Path]:
     before = (now - timedelta(days=limit)).astimezone(UTC)
-    for path in sorted(folder.glob(pattern)):
+    for path in sorted((home / kind.folder).glob(kind.pattern)):
         # A leading dot marks a batch or a file that still arrives
-        if path.name[0] != "." and _moment(path) < before:
+        if path.name[0] == ".":
+            continue
+        moment = _day(path) if kind is _SCORES else None
+        if moment < before if moment else not _changed_since(path, before):
             yield path
 
 
-def _moment(path: Path) -> datetime:
-    """Return the day in the name of a folder of scores, else when an entry last changed."""
+def _day(path: Path) -> datetime | None:
+    """Return the end of the day in the name of a folder of scores; None where it names no day."""
     try:
-        day = date.fromisoformat(path.name.removeprefix("date="))
+        return datetime.combine(date.fromisoformat(path.name.removeprefix("date=")), time.max, UTC)
     except ValueError:
-        return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
-    # Such a folder ends with its day
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+        return None
+
+
+def _changed_since(path: Path, moment: datetime) -> bool:
+    """Whether an entry, or anything in it, changed since a moment; a folder has no time of inner folders."""
+    entries = [path]
+    while entries:
+        entry = entries.pop()
+        try:
+            about = entry.lstat()
+            if about.st_mtime >= moment.timestamp():
+                return True
+            if stat.S_ISDIR(about.st_mode):
+                entries += entry.iterdir()
+        except FileNotFoundError:
+            continue  # a task removed it meanwhile
+    return False
 
 
 def _is_needed(path: Path, folder: str, waiting: Collection[str], merged: Collection[str]) -> bool:
@@ -148,16 +168,27 @@ def _waiting(home: Path) -> set[str]:
             continue
         for name in _column(file, 0):
             batch, _, inner = name.partition("/") if "/" in name else (file.stem, "", name)
-            there = (home / "scored" / batch / inner).is_file()
-            if there and f"{batch}/{inner}" not in gathered:
+            if f"{batch}/{inner}" not in gathered and _is_file(home / "scored" / batch / inner):
                 waiting |= {batch, file.stem}
     return waiting
 
 
+def _is_file(path: Path) -> bool:
+    """Whether a file is there. People write these names: one may be longer than a file's can be."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
 def _column(path: Path, index: int) -> Iterator[str]:
-    text = path.read_bytes().decode("utf-8", "replace")
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
     separated = "," in text.partition("\n")[0]
-    rows = csv.reader(text.splitlines()) if separated else (line.split() for line in text.splitlines())
+    # A longer line names no file, and the csv module would refuse its fields
+    lines = [line for line in text.splitlines() if len(line) <= _LONGEST_LABELS]
+    rows = csv.reader(lines) if separated else (line.split() for line in lines)
     yield from (",".join(row[1:]) if index else row[0] for row in rows if len(row) > index)
 
 

@@ -106,3 +106,48 @@ def test_a_damaged_line_of_monitoring_is_passed_over(tmp_path: Path, damaged: st
     closed = damaged == '{"alarm": []}'
     reason = sweep(tmp_path, DAYS, Needed(), START)["reason"]
     assert reason == ("" if closed else "open alarm: accuracy")
+
+
+@pytest.mark.parametrize("name", ["2020-01-01", "20200101", "date=2020-01-01"])
+def test_a_batch_that_has_the_name_of_a_day_is_as_old_as_its_last_change(tmp_path: Path, name: str) -> None:
+    put(tmp_path / "scored" / name / "a.jpg", START)
+    assert sweep(tmp_path, DAYS, Needed(), START + timedelta(days=1))["removed"] == {}
+    assert sweep(tmp_path, DAYS, Needed(), START + timedelta(days=31))["removed"] == {"scored": 1}
+
+
+def test_a_change_deep_in_a_folder_is_a_change_of_it(tmp_path: Path) -> None:
+    later = START + timedelta(days=90)
+    put(tmp_path / "runs" / "slow" / "plots" / "loss.csv", later)
+    put(tmp_path / "runs" / "slow" / "commit", START)
+    put(tmp_path / "runs" / "done" / "commit", START)
+    assert sweep(tmp_path, DAYS, Needed(), later)["removed"] == {"runs": 1}
+    assert (tmp_path / "runs" / "slow" / "plots" / "loss.csv").is_file()
+
+
+@pytest.mark.parametrize("name", ["date=9999-12-31", "date=0001-01-01", "date=soon"])
+def test_an_odd_day_of_scores_stops_nothing(tmp_path: Path, name: str) -> None:
+    put(tmp_path / "scores" / name / "a.parquet", START)
+    put(tmp_path / "scored" / "upload" / "a.jpg", START)
+    removed = sweep(tmp_path, DAYS, Needed(), START + timedelta(days=90))["removed"]
+    assert removed["scored"] == 1
+    assert removed.get("scores", 0) == (name != "date=9999-12-31")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 200_000, "../../a", "b\0c", "*", "/etc/passwd"])
+def test_an_odd_name_in_a_list_of_labels_stops_nothing(tmp_path: Path, name: str) -> None:
+    later = START + timedelta(days=90)
+    put(tmp_path / "scored" / "upload" / "a.jpg", START)
+    put(tmp_path / "scored" / "other" / "a.jpg", START)
+    put(tmp_path / "labels" / "upload.csv", START, f"image_id,Smiling\n{name},1\na.jpg,1\n")
+    line = sweep(tmp_path, DAYS, Needed(), later)
+    assert (line["removed"], line["kept"]) == ({"scored": 1}, {"scored": 1, "labels": 1})
+
+
+def test_a_link_goes_and_its_target_stays(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere" / "a.jpg", START)
+    (tmp_path / "home" / "scored").mkdir(parents=True)
+    link = tmp_path / "home" / "scored" / "link"
+    link.symlink_to(tmp_path / "elsewhere")
+    os.utime(link, (START.timestamp(), START.timestamp()), follow_symlinks=False)
+    assert sweep(tmp_path / "home", DAYS, Needed(), START + timedelta(days=90))["removed"] == {"scored": 1}
+    assert (tmp_path / "elsewhere" / "a.jpg").is_file()
