@@ -4,7 +4,7 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,10 @@ from gitops.cli.options import ERR, OUT, Remote
 from gitops.errors import GitopsError
 from gitops.text import instructions
 
-_LONGEST = 16 << 20
+if TYPE_CHECKING:
+    from gitops.git.repository import Repository
+    from gitops.people.request import Request
+
 _MOST = 20
 
 
@@ -63,25 +66,30 @@ def forget(
     Weights are not unlearned: train the branch. Commits keep the digests of objects that are gone, and
     releases that lost data are not promoted and cannot be rolled back to.
     """
-    from gitops.people.forget import Forget, Request, require_ids
-    from gitops.release.load import fetch_state
+    from gitops.people.alone import alone
+    from gitops.people.request import Request
+    from gitops.private import private_folder
 
     repository, remote = open_checkout(remote)
     state_folder = repository.path / ".visage"
     if "DVC_GLOBAL_CONFIG_DIR" not in os.environ and (state_folder / "dvc-config").is_dir():
         os.environ["DVC_GLOBAL_CONFIG_DIR"] = str(state_folder / "dvc-config")
-    try:
-        lines = ids.read_text("utf-8").splitlines() if ids.stat().st_size <= _LONGEST else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise GitopsError(f"{ids}: cannot be read: {error}") from error
-    names, pictures = require_ids(lines)
-    request = Request(
-        names,
-        pictures,
+    request = Request.read(
+        ids,
         _homes(home, state_folder),
         tuple(cache or (path for path in _caches(repository.path) if path.is_dir())),
         tuple(backup or ()),
     )
+
+    with alone(private_folder(state_folder / "forget")):
+        _forget(repository, remote, request, dry_run=dry_run, proof=proof)
+
+
+def _forget(
+    repository: "Repository", remote: str, request: "Request", *, dry_run: bool, proof: Path | None
+) -> None:
+    from gitops.people.forget import Forget
+    from gitops.release.load import fetch_state
 
     def echo(line: str) -> None:
         OUT.print(line, soft_wrap=True, markup=False)
@@ -90,6 +98,11 @@ def forget(
     work = Forget(repository, remote, request, echo)
     found = work.search()
     _show(found, state.environments, dry_run=dry_run, state=state)
+    unknown = found.unknown(request)
+    for name in unknown[:_MOST]:
+        ERR.print(f"no photograph has the id {name!r}", soft_wrap=True, markup=False, style="yellow")
+    if len(unknown) > _MOST:
+        ERR.print(f"and {len(unknown) - _MOST} more", markup=False, style="yellow")
     if dry_run:
         return
     branch = work.act(found, state.tip)

@@ -8,13 +8,12 @@ when the same command runs again.
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gitops.dvc.objects import Objects, in_folder, members
-from gitops.errors import GitopsError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
 from gitops.paths import FORGOTTEN
@@ -26,6 +25,7 @@ from gitops.people.journal import Journal, path_of
 from gitops.people.places import WITHOUT_PEOPLE
 from gitops.people.process import Hit, Known, Source
 from gitops.people.rebuild import rebuild
+from gitops.people.request import Request
 from gitops.release.forgotten import Forgotten
 
 _DIR = ".dir"
@@ -38,32 +38,6 @@ _MADE = (
     _ARRAYS,
 )
 """Galleries of errors and arrays have no ids: their copies are known by the digests of their objects."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """The photographs to forget, and the places.
-
-    Attributes:
-        ids: Ids of photographs; `<environment>:<id>` is one of that environment alone.
-        pictures: Files of photographs.
-        homes: The data folder of each environment.
-        caches: Caches of DVC.
-        backups: Folders of backups.
-
-    """
-
-    ids: tuple[str, ...]
-    pictures: tuple[Path, ...]
-    homes: Mapping[str, Path]
-    caches: tuple[Path, ...] = ()
-    backups: tuple[Path, ...] = ()
-
-    @property
-    def given(self) -> list[str]:
-        """The request as texts, which are the same whenever it is made again."""
-        digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in self.pictures)
-        return [*self.ids, *(f"picture {digest}" for digest in digests)]
 
 
 @dataclass(frozen=True)
@@ -82,6 +56,15 @@ class Found:
             rows[hit.source.label] += hit.rows
         rows["copies of galleries and arrays"] += len(self.copies)
         return {place: count for place, count in sorted(rows.items()) if count}
+
+    def unknown(self, request: Request) -> list[str]:
+        """Return the ids of a request that no photograph has."""
+        ids: dict[str, list[str]] = self.known.content.get("ids", {})
+        known = {name for names in ids.values() for name in names}
+        known |= {f"{space}:{name}" for space, names in ids.items() for name in names}
+        # A face on a photograph has the id of the photograph, and a number
+        known |= {name.rpartition("#")[0] for name in known}
+        return [name for name in request.ids if name not in known]
 
 
 @dataclass
@@ -104,7 +87,7 @@ class Forget:
 
     def __post_init__(self) -> None:
         self.folder = self.repository.path / ".visage" / "forget"
-        self.journal_path = path_of(self.folder, self.request.given)
+        self.journal_path = path_of(self.folder, self.request.lines)
         self.objects = Objects(self.repository.path)
 
     def search(self) -> Found:
@@ -116,12 +99,8 @@ class Forget:
         }
         with tempfile.TemporaryDirectory(prefix="gitops-forget-") as temporary:
             files = self._files(harmless, Path(temporary))
-            backups = Backup.open_all([*self.request.backups])
-            try:
+            with Backup.opened(self.request.backups) as backups:
                 return self._found(journal, files, backups, records)
-            finally:
-                for backup in backups:
-                    backup.close()
 
     def _found(
         self, journal: Journal, files: dict[str, Path], backups: list[Backup], records: list[Recorded]
@@ -170,7 +149,8 @@ class Forget:
         gone = set(objects)
         for folder in (self.repository.path, *self.request.homes.values()):
             for pattern in _MADE:
-                for path in folder.glob(pattern):
+                # A link of DVC into a cache leads nowhere once its object is removed
+                for path in filter(Path.is_file, folder.glob(pattern)):
                     with path.open("rb") as content:
                         if hashlib.file_digest(content, "md5").hexdigest() in gone:
                             yield path
@@ -232,8 +212,7 @@ class Forget:
         return branch
 
     def _clean_backups(self, journal: Journal, known: Known) -> None:
-        backups = Backup.open_all([*self.request.backups])
-        try:
+        with Backup.opened(self.request.backups) as backups:
             for backup in backups:
                 sources = [*_of_backup(backup, set())]
                 _, hits = process.search(sources, given=self.request.ids, known=known)
@@ -248,9 +227,6 @@ class Forget:
                     path.unlink(missing_ok=True)
                 backup.repack()
                 self.echo(f"written: {backup.archive} without {len(hits)} files, or rows of them")
-        finally:
-            for backup in backups:
-                backup.close()
 
     def prove(self) -> list[str]:
         """Ask every place for every digest again; return a line for each place that still has something."""
@@ -289,26 +265,3 @@ def _galleries_in(folder: Path, objects: Iterable[str]) -> list[Path]:
         for path in folder.glob(f"**/{Path(GALLERY).name}")
         if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() in gone
     ]
-
-
-def require_ids(lines: Iterable[str]) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """Split the lines of a file into ids, and photographs that are files here.
-
-    Raises:
-        GitopsError: There is no line.
-
-    """
-    ids: list[str] = []
-    pictures: list[Path] = []
-    for line in lines:
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        path = Path(text).expanduser()
-        if path.is_file():
-            pictures.append(path)
-        else:
-            ids.append(text)
-    if not (ids or pictures):
-        raise GitopsError("no id and no photograph to forget; write one on each line")
-    return tuple(ids), tuple(pictures)
