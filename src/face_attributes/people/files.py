@@ -25,6 +25,8 @@ SHARDS, TABLE, ARRAY, PICTURE, LIST = "shards", "table", "array", "picture", "li
 _PARQUET, _NUMPY = b"PAR1", b"\x93NUMPY"
 _PICTURES = (b"\xff\xd8", b"\x89PNG", b"RIFF")
 _IDS = (b"image_id", b"id,")
+_MARK = "\ufeff"
+_BEGIN = 4096
 _ROWS = 256
 _LARGEST_LIST = 256 << 20
 _QUARANTINED = b"quarantined"
@@ -33,7 +35,7 @@ _QUARANTINED = b"quarantined"
 def kind(path: Path) -> str:
     """Return the kind of a file, or "" for one that holds no rows about photographs."""
     with path.open("rb") as file:
-        begin = file.read(16)
+        begin = file.read(_BEGIN)
     if begin.startswith(_PARQUET):
         try:
             names = pq.read_schema(path).names
@@ -44,7 +46,9 @@ def kind(path: Path) -> str:
         return ARRAY
     if begin.startswith(_PICTURES) or begin[4:8] == b"ftyp":
         return PICTURE
-    return LIST if begin.startswith(_IDS) or begin.split(b"\n")[0].strip().isdigit() else ""
+    # Those who use a list pass over the mark of an editor, blank lines and quotes too
+    text = begin.removeprefix(_MARK.encode()).lstrip(b'" \t\r\n')
+    return LIST if text.startswith(_IDS) or b"".join(text.splitlines()[:1]).strip().isdigit() else ""
 
 
 def photographs(file: File, only: Callable[[str], bool] | None = None) -> Iterator[tuple[str, bytes]]:
@@ -59,11 +63,21 @@ def photographs(file: File, only: Callable[[str], bool] | None = None) -> Iterat
                     for name, jpeg in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                         if only is None or only(name):
                             yield name, jpeg
-    elif what == PICTURE and file.name and (only is None or only(file.name)):
-        try:
-            yield file.name, images.read(file.path)
-        except ImageError:
-            return  # larger than any image that is scored
+    elif is_photograph(file) and (only is None or only(file.name)):
+        yield file.name, _content(file.path)
+
+
+def is_photograph(file: File) -> bool:
+    """Whether a file has the place of a photograph, whatever is in it: quarantine has other formats."""
+    return bool(file.name) and kind(file.path) not in (SHARDS, TABLE, ARRAY, LIST)
+
+
+def _content(path: Path) -> bytes:
+    """Return a photograph; nothing of a file that is larger than any, which its id alone can name."""
+    try:
+        return images.read(path)
+    except ImageError:
+        return b""
 
 
 def pictures_of_array(path: Path) -> np.ndarray:
@@ -99,8 +113,9 @@ def drop_lines(path: Path, is_wanted: Callable[[str], bool]) -> int:
     dropped = sum(not kept for kept, _ in lines)
     if dropped:
         texts = [text for kept, text in lines if kept]
-        if texts[0].strip().isdigit():
-            texts[0] = f"{int(texts[0]) - dropped}\n"  # the count of CelebA's own lists
+        count = texts[0].removeprefix(_MARK).strip()
+        if count.isdigit():
+            texts[0] = texts[0].replace(count, str(int(count) - dropped), 1)  # of CelebA's own lists
         with replacing(path) as partial:
             partial.write_bytes("".join(texts).encode("utf-8", "surrogateescape"))
     return dropped
@@ -111,10 +126,10 @@ def _lines(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple[bool,
     if path.stat().st_size > _LARGEST_LIST:
         return
     text = path.read_bytes().decode("utf-8", "surrogateescape")
-    separated = "," in text.partition("\n")[0]
+    separated = "," in text.removeprefix(_MARK).lstrip().splitlines()[0]
     for line in io.StringIO(text, newline=""):
         fields = next(csv.reader([line]), []) if separated else line.split()
-        name = fields[0] if fields else ""
+        name = fields[0].strip() if fields else ""
         # `'` is the mark for text that `quarantine.write` puts before a formula
         yield not (is_wanted(name) or is_wanted(name.removeprefix("'"))), line
 

@@ -75,7 +75,7 @@ def search(request: dict[str, Any], *, act: bool = False) -> dict[str, Any]:
             if act:
                 _drop(file, wanted)
     if act:
-        _drop_empty_batches(places)
+        _drop_empty_batches(places, hits)
     return {
         "known": wanted.plain(),
         "hits": [
@@ -149,7 +149,7 @@ def _erase_photographs(places: list[_Place], wanted: Wanted, hits: Hits) -> None
     for place, file in _each(places, "people: photographs"):
         what = files.kind(file.path)
         rows = 0
-        if what == files.PICTURE and file.name:
+        if files.is_photograph(file):
             rows = sum(
                 forgotten.has(content) or wanted.names(name, file.space)
                 for name, content in files.photographs(file)
@@ -165,17 +165,16 @@ def _erase_photographs(places: list[_Place], wanted: Wanted, hits: Hits) -> None
             hits[place.index, place.inner(file)] += rows
 
 
-def _drop_empty_batches(places: list[_Place]) -> None:
-    """Remove labelled batches without a photograph: their lists would be empty."""
-    for place in places:
-        folder = place.path / "labelled"
-        for batch in sorted(folder.iterdir()) if place.kind == "home" and folder.is_dir() else ():
-            if (
-                batch.is_dir()
-                and batch.name[0] != "."
-                and not any(path.is_file() and files.kind(path) == files.PICTURE for path in batch.rglob("*"))
-            ):
-                shutil.rmtree(batch)
+def _drop_empty_batches(places: list[_Place], hits: Hits) -> None:
+    """Remove labelled batches that lost their last photograph: their lists would be empty."""
+    for index, name in {(index, path.split("/")[1]) for index, path in hits if path.startswith("labelled/")}:
+        batch = places[index].path / "labelled" / name
+        if (
+            places[index].kind == "home"
+            and batch.is_dir()
+            and not any(path.is_file() and files.kind(path) == files.PICTURE for path in batch.rglob("*"))
+        ):
+            shutil.rmtree(batch)
 
 
 def _drop(file: File, wanted: Wanted) -> None:

@@ -73,7 +73,7 @@ class Wanted:
 
     def seed(self, content: bytes) -> None:
         """Add a photograph that a person asked for, by its content."""
-        self.digests.add(hashlib.sha256(content).hexdigest())
+        self._file(content)
         for view in views(content):
             self.fingerprints.add(duplicates.fingerprint(view).tobytes())
         self._faces(content)
@@ -81,8 +81,12 @@ class Wanted:
     def found(self, name: str, space: str, content: bytes) -> None:
         """Add a photograph that is one of them, under the id that it has in a space."""
         self.ids.setdefault(space, set()).add(name)
-        self.digests.add(hashlib.sha256(content).hexdigest())
+        self._file(content)
         self._faces(content)
+
+    def _file(self, content: bytes) -> None:
+        if content:  # an empty file is everybody's
+            self.digests.add(hashlib.sha256(content).hexdigest())
 
     def _faces(self, content: bytes) -> None:
         for view in views(content):

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from drawn_faces import SyntheticParams, draw_face
 from face_attributes.data import images
+from face_attributes.data.celeba import read_attributes
 from face_attributes.data.shards import Rows, ShardReader, ShardWriter
 from face_attributes.evaluation.columns import digests
 from face_attributes.people.rebuild import rebuild
@@ -185,3 +187,67 @@ def test_the_shards_without_a_person_are_those_of_a_collection_without_them(tmp_
     shards(expected, [name for name in listed if name != "1.jpg"], [*JPEGS[:1], *JPEGS[2:]])
     assert (raw / "part-00000.parquet").read_bytes() == expected.read_bytes()
     shutil.rmtree(raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "left"),
+    [
+        ("upload.csv", b"\xef\xbb\xbfimage_id,Smiling\none.jpg,1\n", b"\xef\xbb\xbfimage_id,Smiling\n"),
+        ("upload.csv", b'"image_id","Smiling"\n"one.jpg","1"\n', b'"image_id","Smiling"\n'),
+        ("upload.csv", b"\n\r\n image_id,Smiling\n one.jpg ,1\n", b"\n\r\n image_id,Smiling\n"),
+        ("upload.csv", b"image_id,Smiling\rone.jpg,1\r", b"image_id,Smiling\r"),
+        ("upload.txt", b"\xef\xbb\xbf1\r\nSmiling\r\none.jpg 1\r\n", b"\xef\xbb\xbf0\r\nSmiling\r\n"),
+    ],
+    ids=["mark", "quoted", "blanks", "old line ends", "list with a mark"],
+)
+def test_a_list_is_read_as_those_who_use_it_read_it(
+    tmp_path: Path, name: str, content: bytes, left: bytes
+) -> None:
+    file = tmp_path / "labels" / name
+    file.parent.mkdir()
+    file.write_bytes(content)
+    _, ids, _ = read_attributes(file, nested=True)
+    assert ids == ["one.jpg"]
+    found = search(request(tmp_path, "upload/one.jpg"))
+    assert [hit["rows"] for hit in found["hits"]] == [1]
+    search(request(tmp_path, "upload/one.jpg", known=found["known"]), act=True)
+    assert file.read_bytes() == left
+
+
+@pytest.mark.parametrize(
+    "content", [b"BM of another format", b"", b"\0" * (33 << 20)], ids=["format", "empty", "huge"]
+)
+@pytest.mark.parametrize("folder", ["incoming", "scored", "quarantine"])
+def test_a_file_that_is_no_photograph_goes_by_its_id(tmp_path: Path, folder: str, content: bytes) -> None:
+    batch = tmp_path / folder / "upload"
+    batch.mkdir(parents=True)
+    for name in ("me.jpg", "other.jpg"):
+        (batch / name).write_bytes(content + (name.encode() if content else b""))
+    found = search(request(tmp_path, "upload/me.jpg"))
+    assert [hit["path"] for hit in found["hits"]] == [f"{folder}/upload/me.jpg"]
+    search(request(tmp_path, "upload/me.jpg", known=found["known"]), act=True)
+    assert [path.name for path in batch.iterdir()] == ["other.jpg"]
+    assert search(request(tmp_path, known=found["known"]))["hits"] == []
+
+
+def test_batches_of_others_and_links_stay(home: Path, tmp_path: Path) -> None:
+    for name in ("theirs", "empty"):
+        (home / "labelled" / name).mkdir()
+    (home / "labelled/theirs/list_attr_celeba.csv").write_text("image_id,Smiling\nx.jpg,1\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "notes.txt").write_text("notes")
+    (home / "labelled/link").symlink_to(elsewhere)
+    found = search(request(home, "upload/one.jpg"))
+    search(request(home, "upload/one.jpg", known=found["known"]), act=True)
+    assert sorted(path.name for path in (home / "labelled").iterdir()) == ["dev-1", "empty", "link", "theirs"]
+    assert (elsewhere / "notes.txt").is_file()
+
+
+def test_names_that_are_no_text_are_found_and_removed(home: Path) -> None:
+    odd = home / "scored" / os.fsdecode(b"up\xffload") / os.fsdecode(b"m\xfe*.jpg")
+    odd.parent.mkdir()
+    odd.write_bytes(JPEGS[1])
+    found = json.loads(json.dumps(search(request(home, "upload/one.jpg"))))
+    search(request(home, "upload/one.jpg", known=found["known"]), act=True)
+    assert not odd.exists()
