@@ -33,7 +33,7 @@ class Backup:
     @classmethod
     @contextmanager
     def opened(cls, paths: Iterable[Path]) -> Iterator[list[Self]]:
-        """Unpack the archives of folders of backups, and remove what was unpacked in the end.
+        """Unpack the archives of folders of backups, and remove the open folders in the end.
 
         Raises:
             GitopsError: A folder has no archive, one of them is damaged, or another forget has it open.
