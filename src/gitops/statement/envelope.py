@@ -84,7 +84,10 @@ class Envelope(BaseModel):
         """
         if self.payload_type != TYPES[form]:
             raise StatementError(f"the envelope carries {self.payload_type[:80]}, and not {TYPES[form]}")
-        content = base64.b64decode(self.payload)
+        try:
+            content = base64.b64decode(self.payload, validate=True)
+        except binascii.Error as error:
+            raise StatementError("the envelope is not valid: its payload is not base64") from error
         reasons: list[str] = []
         for signature in self.signatures:
             try:

@@ -106,6 +106,14 @@ def test_a_signed_statement_is_verified_and_a_changed_one_is_not(
         Envelope.read(text.encode()).verify(made, wrong, listed)
 
 
+@pytest.mark.parametrize("payload", ["A", "AAAAA", "AA="])
+def test_a_payload_that_is_not_base64_is_refused(lab: Lab, payload: str) -> None:
+    key = lab.key("dev")
+    content = json.loads(str(Envelope.sign({}, "slsa", key))) | {"payload": payload}
+    with pytest.raises(StatementError, match="its payload is not base64"):
+        Envelope.read(json.dumps(content).encode()).verify({}, "slsa", KeyList.read(key.line("dev")))
+
+
 def test_the_signature_is_one_of_no_tag(lab: Lab, materials: Materials) -> None:
     key = lab.key("dev")
     made = slsa.statement(materials)
