@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from gitops.cli.context import open_checkout
-from gitops.cli.options import ERR, OUT, Remote
+from gitops.cli.options import ERR, OUT, Remote, show_line
 from gitops.errors import AuditError, GitopsError, ParseError
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def board(
             atomic.write(html, board_page.render(shown), mode=0o644)
         except OSError as error:
             raise GitopsError(f"{html}: {error.strerror}") from error
-        OUT.print(f"Wrote {html}", soft_wrap=True)
+        show_line(f"Wrote {html}")
         return
     for problem in shown.problems:
-        ERR.print(problem, soft_wrap=True, markup=False, style="red")
+        show_line(problem, ERR, "red")
     for place in shown.places:
         _print_place(place, shown.at)
 
@@ -80,7 +80,8 @@ def _print_place(place: "Place", now: datetime) -> None:
     if waiting := place.waiting:
         lines.append(f"waits: {waiting.release[:12]} {waiting.subject}")
         lines += [f"  {reason}" for reason in waiting.reasons] or ["  no rule forbids it"]
-    OUT.print("\n  ".join(lines), soft_wrap=True, markup=False)
+    for number, line in enumerate(lines):
+        show_line(f"  {line}" if number else line)
 
 
 def audit(
@@ -124,9 +125,9 @@ def audit(
         print(chain.to_json(entries) if as_json else chain.to_csv(entries), end="")
         return
     for entry in entries:
-        OUT.print(f"{entry.number:>5} {chain.describe(entry.event)}", soft_wrap=True, markup=False)
+        show_line(f"{entry.number:>5} {chain.describe(entry.event)}")
     if entries:
-        OUT.print(f"The hash of the last line is {entries[-1].hash}", soft_wrap=True)
+        show_line(f"The hash of the last line is {entries[-1].hash}")
 
 
 def runs(
@@ -184,7 +185,7 @@ def runs(
     found = ordered(chosen(every, where or []), sort)
     if mlflow is not None:
         mlflow_store.export(found, mlflow)
-        OUT.print(f"Wrote {len(found)} runs to {mlflow}", soft_wrap=True)
+        show_line(f"Wrote {len(found)} runs to {mlflow}")
         return
     if not as_json and html is None:
         _print_runs(found)
@@ -202,7 +203,7 @@ def runs(
             atomic.write(html, text, mode=0o644)
         except OSError as error:
             raise GitopsError(f"{html}: {error.strerror}") from error
-        OUT.print(f"Wrote {html}", soft_wrap=True)
+        show_line(f"Wrote {html}")
 
 
 def _print_runs(found: Sequence["Run"]) -> None:
@@ -216,7 +217,7 @@ def _print_runs(found: Sequence["Run"]) -> None:
         if run.duration is not None:
             parts.append(f"{run.duration / 60:.1f} min")
         line = f"{run.at:%Y-%m-%d %H:%M} {run.name} ({run.kind}): {', '.join(parts) or 'no metrics'}"
-        OUT.print(line, soft_wrap=True, markup=False)
+        show_line(line)
 
 
 _SHOWN = ("mean_accuracy", "mean_balanced_accuracy")
@@ -302,7 +303,7 @@ def trace(
             lines.append(f"{environment} {one.release[:12]} since {one.at:%Y-%m-%d %H:%M} UTC, {verdict}")
     lines += [f"scores {one.path} ({one.summary.rows} images)" for one in found.scores]
     for line in lines:
-        OUT.print(line, soft_wrap=True, markup=False)
+        show_line(line)
 
 
 def _span(hours: dict[str, float] | None) -> str:
@@ -330,8 +331,8 @@ def _compare(file: Path, entries: list["Entry"]) -> None:
         raise AuditError(f"{file}: {error}; name an export of gitops audit --json or --csv") from error
     for event in result.late:
         line = f"not in {file}, though dated before its end: {chain.describe(event)}"
-        ERR.print(line, soft_wrap=True, markup=False, style="yellow")
+        show_line(line, ERR, "yellow")
     if result.parted:
         line, why = result.parted
         raise AuditError(f"{file}:{line}: {why}")
-    OUT.print(f"Git has all {result.lines} events of {file}, and {result.newer} newer ones", soft_wrap=True)
+    show_line(f"Git has all {result.lines} events of {file}, and {result.newer} newer ones")

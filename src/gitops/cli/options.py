@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from gitops.cli import completion
+from gitops.findings import printable
 
 if TYPE_CHECKING:
     from gitops.promotion.rules import Judgement
@@ -84,6 +85,11 @@ Environment = Annotated[
         autocompletion=completion.environments,
     ),
 ]
+
+
+def show_line(text: str, console: Console = OUT, style: str = "") -> None:
+    """Print a line with text that anybody may have chosen, such as the name of a branch or a file."""
+    console.print(printable(text), soft_wrap=True, markup=False, style=style)
 
 
 def show_logs(ctx: typer.Context, level: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gitops.cli.context import open_checkout
-from gitops.cli.options import ERR, OUT, Remote
+from gitops.cli.options import ERR, OUT, Remote, show_line
 from gitops.errors import GitopsError
 from gitops.text import instructions
 
@@ -91,23 +91,20 @@ def _forget(
     from gitops.people.forget import Forget
     from gitops.release.load import fetch_state
 
-    def echo(line: str) -> None:
-        OUT.print(line, soft_wrap=True, markup=False)
-
     state = fetch_state(repository, remote)
-    work = Forget(repository, remote, request, echo)
+    work = Forget(repository, remote, request, show_line)
     found = work.search()
     _show(found, state.environments, dry_run=dry_run, state=state)
     unknown = found.unknown(request)
     for name in unknown[:_MOST]:
-        ERR.print(f"no photograph has the id {name!r}", soft_wrap=True, markup=False, style="yellow")
+        show_line(f"no photograph has the id {name!r}", ERR, "yellow")
     if len(unknown) > _MOST:
         ERR.print(f"and {len(unknown) - _MOST} more", markup=False, style="yellow")
     if dry_run:
         return
     branch = work.act(found, state.tip)
     if branch is None:
-        echo("Nothing was found, and nothing was changed.")
+        show_line("Nothing was found, and nothing was changed.")
         return
     left = work.prove()
     places = [*request.homes, "DVC remotes", "caches", "checkout", *(str(path) for path in request.backups)]
@@ -121,13 +118,13 @@ def _forget(
         }
         proof.write_text(json.dumps(about, indent=1) + "\n", "utf-8")
     for line in left[:_MOST]:
-        ERR.print(line, soft_wrap=True, markup=False, style="red")
+        show_line(line, ERR, "red")
     if left:
         raise GitopsError(f"{len(left)} places still have something; run the command again")
     work.close()
-    echo(f"Proof: asked {', '.join(places)} for {len(found.known.digests)} digests, and found none.")
-    echo("The weights of models are not unlearned. Train the branch, and merge its candidate:")
-    echo(f"    {instructions.train(branch)}")
+    show_line(f"Proof: asked {', '.join(places)} for {len(found.known.digests)} digests, and found none.")
+    show_line("The weights of models are not unlearned. Train the branch, and merge its candidate:")
+    show_line(f"    {instructions.train(branch)}")
 
 
 def _show(found: object, environments: object, *, dry_run: bool, state: object) -> None:

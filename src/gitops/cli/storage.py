@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from gitops.cli.context import meeting, open_checkout
-from gitops.cli.options import ERR, OUT, Push, Remote
+from gitops.cli.options import ERR, OUT, Push, Remote, show_line
 from gitops.text import instructions
 
 app = typer.Typer(no_args_is_help=True, help="The DVC remote, which has the models and the data.")
@@ -65,7 +65,7 @@ def move(
     for digest in moved.damaged[:_MOST]:
         ERR.print(f"{digest}: damaged in {moved.source}, not copied", soft_wrap=True, style="red")
     for digest in moved.missing[:_MOST]:
-        ERR.print(f"{wanted[digest]} ({digest}): in neither place", soft_wrap=True, style="yellow")
+        show_line(f"{wanted[digest]} ({digest}): in neither place", ERR, "yellow")
     if moved.damaged and not leave_damaged:
         raise StorageError(
             f"{len(moved.damaged)} objects are damaged; push them from where they were made (dvc push), and "

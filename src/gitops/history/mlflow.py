@@ -5,7 +5,7 @@ https://mlflow.org/docs/latest/self-hosting/architecture/backend-store/ describe
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from gitops.history.runs import Run
 EXPERIMENT = "1"
 _NAME = "visage"
 _FINISHED, _LOCAL = 3, 4
-_LONGEST_VALUE = 6000
+_LONGEST_VALUE, _LONGEST_NAME = 6000, 200
 # MLflow takes more characters; each of these can be part of a file's name everywhere.
 _REFUSED = re.compile(r"[^A-Za-z0-9_. /-]")
 
@@ -112,10 +112,28 @@ def _numbers(run: Run) -> Iterable[tuple[str, float]]:
 
 def _values(folder: Path, values: Mapping[str, str]) -> None:
     folder.mkdir()
-    for name, value in values.items():
-        parts = [part for part in _REFUSED.sub("_", name).split("/") if part.strip(".")]
-        if parts:
-            _write(folder.joinpath(*parts), value)
+    for path, value in zip(_paths(values), values.values(), strict=True):
+        _write(folder / path, value)
+
+
+def _paths(names: Iterable[str]) -> Iterator[str]:
+    """Yield the path of each name. No file has the path of another file, or of its folder."""
+    files, folders = set[str](), set[str]()
+    for name in names:
+        cut = _REFUSED.sub("_", name)[:_LONGEST_NAME]
+        parts = [part for part in cut.split("/") if part.strip(".")]
+        path, mark = "/".join(parts), name
+        while not path or path in files or path in folders or files & {*_above(path)}:
+            mark = hashlib.sha256(f"{mark} {name}".encode()).hexdigest()
+            path = f"{'_'.join(parts)}_{mark[:8]}"
+        files.add(path)
+        folders.update(_above(path))
+        yield path
+
+
+def _above(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    return ("/".join(parts[:length]) for length in range(1, len(parts)))
 
 
 def _write(path: Path, text: str) -> None:

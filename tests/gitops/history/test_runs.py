@@ -179,6 +179,39 @@ def test_an_export_for_mlflow_goes_to_a_new_folder(
     assert [path.parent.name for path in tmp_path.rglob("out")] == ["params"]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a", "a/b"),
+        ("a/b", "a"),
+        ("a?", "a!", "a/b"),
+        ("x" * 300, "x" * 301),
+        ("a/" * 3000,),
+        ("", "..", "/", "a/../b"),
+    ],
+)
+def test_no_name_of_a_parameter_stops_an_export_for_mlflow(tmp_path: Path, names: tuple[str, ...]) -> None:
+    parameters = {name: f"value {number}" for number, name in enumerate(names)}
+    run = Run("x", "experiment", "a" * 40, datetime.now(UTC), parameters=parameters)
+    mlflow.export([run], tmp_path / "store")
+    [folder] = (tmp_path / "store").rglob("params")
+    written = [path.read_text() for path in folder.rglob("*") if path.is_file()]
+    assert sorted(written) == sorted(parameters.values())
+
+
+def test_names_of_branches_and_experiments_are_no_commands_of_a_terminal(
+    past: Lab, run: Callable[..., Result]
+) -> None:
+    training(past, "\u202e\x9b31mone", 0.9, archived=False)
+    past.origin.git("update-ref", f"refs/exps/c0/{'df' * 19}/\u202e\x9b31mtwo", past.tip)
+    shown = run().stdout.split("\n")
+    assert all(line.isprintable() for line in shown)
+    assert {name for name in ("??31mone (", "??31mtwo (") if any(name in line for line in shown)} == {
+        "??31mone (",
+        "??31mtwo (",
+    }
+
+
 READ = """
 import sys
 from mlflow.tracking import MlflowClient

@@ -56,6 +56,17 @@ def test_scores_model_and_commit_lead_to_each_other(
     assert f"dev {second[:12]} since" in shown
 
 
+def test_a_name_of_a_file_is_no_command_of_a_terminal(
+    lab: Lab, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    lab.train("a")
+    file = scored(tmp_path, "monday", FIRST)
+    file.rename(file.with_name("\x1b[31m\udcff.json"))
+    shown = run(FIRST, "--home", str(tmp_path))
+    assert shown.exit_code == 0, shown.exception
+    assert "/?[31m?.json (7 images)" in shown.stdout
+
+
 def test_what_leads_nowhere_is_refused(lab: Lab, run: Callable[..., Result], tmp_path: Path) -> None:
     lab.train("a")
     scores = tmp_path / "x.json"
