@@ -178,6 +178,8 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
         if tuple(next(rows, ())) != _COLUMNS:
             raise AuditError(f"line 1: its columns are not {', '.join(_COLUMNS)}")
         for number, row in enumerate(rows, 2):
+            if len(row) != len(_COLUMNS):
+                raise AuditError(f"line {number}: not an event of an export")
             cells = [cell.removeprefix("'") for cell in row]
             yield number, dict(zip(_COLUMNS, [int(cells[0]), *cells[1:]], strict=True))
     except (ValueError, csv.Error) as error:

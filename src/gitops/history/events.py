@@ -92,7 +92,8 @@ def _of_commit(past: Past, commit: TrunkCommit) -> Iterator[Event]:
             at=commit.at.isoformat(),
             kind=kind,
             by=commit.commit.author,
-            proposed_by=commit.proposed_by,
+            # A merge has any number of parents, and an export is read with a limit for each line.
+            proposed_by=one_line(commit.proposed_by, longest=_LONGEST),
             committer=commit.commit.committer,
             source=commit.commit.id,
             name=commit.commit.subject,

@@ -280,6 +280,36 @@ def test_a_table_with_other_columns_is_refused() -> None:
         audit.read(b"number,at\n1,2\n")
 
 
+def test_a_table_with_an_empty_or_a_short_row_is_refused() -> None:
+    text = audit.to_csv(chain([event(1), event(2)]))
+    for cut in ("\n", "3\n"):
+        with pytest.raises(AuditError, match="line 4: not an event of an export"):
+            audit.read(f"{text}{cut}".encode())
+
+
+HOSTILE = "\x1b]0;x\x07\x1b[31m\u202eevil\x9b31m<b>\r\nnext\u2028line"
+
+
+def test_hostile_names_stay_on_printable_lines_that_are_read_again(tmp_path: Path) -> None:
+    writer = Writer()
+    path = json.dumps("x\n\x1b[31m\u202e")
+    first = writer.commit({path: b""}, message=HOSTILE + "x" * 1_000_000, who="=Ada\x1b[31m\u202e <a@b>")
+    sides = [
+        writer.commit({f"n{number}": b"1"}, on=first, who=f"{f'é{number}' * 60} <x{number}@y>")
+        for number in range(400)
+    ]
+    writer.commit({"b": b"1"}, merged=sides)
+    for name in ("verified/dev/\u202e\x9bx", "rejected/\u202eprod/x", "approved/prod/x/=1+1"):
+        writer.tag(name, first, f"{name}\n\n{json.dumps({'environment': HOSTILE, 'reason': HOSTILE})}")
+    kept = entries_of(writer.into(tmp_path / "origin.git").repository)
+    assert [len(kept), len([entry for entry in kept if not entry.event.on_main])] == [5, 3]
+    for content in (audit.to_json(kept), audit.to_csv(kept)):
+        assert [entry for _, entry in audit.read(content.encode())] == kept
+    for entry in kept:
+        assert audit.describe(entry.event).isprintable()
+        assert all(text.isprintable() for text in entry.event.plain().values())
+
+
 def test_a_clock_that_goes_back_changes_no_order(tmp_path: Path) -> None:
     writer = Writer()
     first = writer.commit({"a": b"1"}, message="First")
