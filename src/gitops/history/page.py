@@ -14,6 +14,7 @@ from markupsafe import Markup
 from gitops.release.environments import TERMINAL
 
 _FOLDER = Path(__file__).parent
+_ADDRESS = re.compile(r"(?<![\w.+-])([\w.+-]+)@[\w.-]+")
 
 
 @cache
@@ -58,8 +59,11 @@ def _minute(at: datetime) -> str:
 
 
 def _person(people: str) -> str:
-    """Return the names of people without their addresses, which everybody who has the page would see."""
-    return re.sub(r" <[^>]*>", "", people)
+    """Return text about people without their addresses, which everybody who has the page would see.
+
+    Of an address without a name, the part before the @ stays.
+    """
+    return _ADDRESS.sub(r"\1", re.sub(r" <[^>]*>", "", people))
 
 
 def _size(count: int | None) -> str:

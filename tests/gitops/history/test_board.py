@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,10 +13,12 @@ from typer.testing import CliRunner, Result
 
 from gitops.cli import app
 from gitops.errors import RuleError
+from gitops.findings import Finding
 from gitops.history import board_page, page
-from gitops.history.board import Board, Place
+from gitops.history.board import Board, Place, Waiting
 from gitops.history.load import load_board
 from gitops.promotion.proposals import hold, promote, push
+from gitops.release.approvals import Given
 from tests.support import browser
 from tests.support.lab import Lab
 
@@ -148,6 +151,18 @@ def test_the_page_has_no_script_and_asks_nobody(lab: Lab) -> None:
     digest = base64.b64encode(hashlib.sha256(between.encode()).digest()).decode()
     assert f"style-src 'sha256-{digest}'" in page.policy()
     assert "ada@example.org" not in text
+
+
+def test_the_page_has_no_address_of_those_who_approved(lab: Lab) -> None:
+    found = board(lab)
+    given = Given("staging", lab.tip, found.at, frozenset({"ada.x@example.org"}), "approved/staging/x/ada")
+    reason = Finding("x", "1 of 2 approvals (ada.x@example.org)", rule="approvals")
+    waiting = Waiting(lab.tip, "", (reason,), None, (given,))
+    places = tuple(replace(place, approvals=(given,), waiting=waiting) for place in found.places)
+    text = board_page.render(replace(found, places=places, problems=("by <ada.x@example.org>",)))
+    assert "@example.org" not in text
+    assert text.count("by ada.x ") == 2 * len(places)
+    assert "1 of 2 approvals (ada.x)" in text
 
 
 @pytest.fixture
