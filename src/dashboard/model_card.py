@@ -90,12 +90,10 @@ def picture(repository: Repository, commit: str) -> bytes | None:
 
     """
     try:
-        content = repository.read(commit, PICTURE)
+        content = repository.read_all([(commit, PICTURE)], _LARGEST_PICTURE)[0]
     except GitopsError as error:
         raise DashboardError(str(error)) from error
-    if content is None or len(content) > _LARGEST_PICTURE or not content.startswith(_JPEG):
-        return None
-    return content
+    return content if content is not None and content.startswith(_JPEG) else None
 
 
 def _worst_first(rows: Mapping[str, Accuracy]) -> tuple[Row, ...]:
