@@ -15,13 +15,17 @@ import ctypes
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 CELEBA = "CELEBA_DIR"
 """The folder of the photographs, which a stage reads."""
@@ -48,6 +52,10 @@ PASSED_ON = (
 
 _LAUNCHER = Path(__file__).with_name("isolation_process.py")
 _PR_SET_DUMPABLE = 4
+_PART, _PARTS = 65_536, 64
+"""How much of its output is kept, the last 4 million characters: code may print without end."""
+_LAST_OUTPUT = 5
+"""Seconds to wait for the end of the output of a command that has ended."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,21 @@ class Isolated:
 
     prefix: tuple[str, ...]
     variables: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended: its exit status, and the last of its output."""
+
+    status: int
+    output: str
+    complaints: str
+
+    @property
+    def last_line(self) -> str:
+        """The last line of its complaints, "" without one."""
+        lines = [line.strip() for line in self.complaints.splitlines() if line.strip()]
+        return lines[-1] if lines else ""
 
 
 def hide() -> None:
@@ -120,6 +143,72 @@ def isolated(
         home = Path(folder).resolve()
         prefix = _prefix(place, home) if namespaces() else ()
         yield Isolated(prefix, variables(extra, home=home))
+
+
+def run(command: Sequence[str], place: Isolated, folder: Path, timeout: float) -> Done:
+    """Run a command in its place, with only the last of its output in memory. No process of it is left.
+
+    Args:
+        command: The program and its arguments.
+        place: The place.
+        folder: The folder in which it starts.
+        timeout: The seconds that it may take.
+
+    Raises:
+        subprocess.TimeoutExpired: if it takes longer.
+
+    """
+    process = subprocess.Popen(
+        [*place.prefix, *command],
+        cwd=folder,
+        env=dict(place.variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    readers = [_Tail(process.stdout), _Tail(process.stderr)]
+    try:
+        status = process.wait(timeout)
+    finally:
+        end_group(process)
+        for reader in readers:
+            # Without namespaces, a process in a session of its own may hold the pipe for longer.
+            reader.join(_LAST_OUTPUT)
+    output, complaints = (reader.text for reader in readers)
+    return Done(status, output, complaints)
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """Kill the remaining processes of a group; its id stays taken as long as any member lives."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+class _Tail(threading.Thread):
+    """Reads a stream to its end, and keeps the last of it."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._parts: deque[str] = deque(maxlen=_PARTS)
+        self.start()
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts)
+
+    def run(self) -> None:
+        with self._stream as stream:
+            while part := stream.read(_PART):
+                self._parts.append(part)
 
 
 @functools.cache

@@ -6,9 +6,12 @@ import re
 import socket
 import subprocess
 import sys
+import tracemalloc
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -19,7 +22,7 @@ from gitops.dvc import run as dvc_run
 from tests.support import sinks
 from tests.support.engine import engine
 from tests.support.lab import ROOT, Lab
-from tests.support.waiting import wait_for
+from tests.support.waiting import alive, wait_for
 
 SECRETS = {
     "AIRFLOW_CONN_GIT_DEFAULT": "s3cret-connection",  # pragma: allowlist secret
@@ -438,3 +441,42 @@ def test_a_link_in_a_home_folder_leads_to_the_data(
     monkeypatch.setenv(variable, str(link))
     dvc_run.call(["sh", "-c", f"cat {link}/1.jpg > seen"], checkout, timedelta(minutes=1))
     assert (checkout / "seen").read_text() == "a face"
+
+
+LOUD = "import sys\nfor _ in range(40):\n    sys.{0}.write('x' * 1_000_000)\n"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_code_that_prints_without_end_takes_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    monkeypatch.setattr(dvc_run.log, "disabled", True)  # since pytest keeps the log
+    loud = [sys.executable, "-c", LOUD.format(stream) + f"print('the end', file=sys.{stream})"]
+    tracemalloc.start()
+    try:
+        with isolation.isolated(isolation.Place()) as place:
+            done = isolation.run(loud, place, tmp_path, timeout=60)
+        dvc_run.call(loud, tmp_path, timedelta(minutes=1))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert done.output.endswith("xthe end\n" if stream == "stdout" else "")
+    assert done.last_line.endswith("xthe end" if stream == "stderr" else "")
+    assert peak < 25_000_000, peak
+
+
+@pytest.mark.parametrize("timeout", [60, 1])
+def test_no_process_of_a_command_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timeout: int
+) -> None:
+    """Where there are no namespaces, whose end would be that of each process in them."""
+    monkeypatch.setattr(isolation, "namespaces", lambda: False)
+    note = tmp_path / "child"
+    own = "time.sleep(600)" if timeout == 1 else ""
+    lines = ("import os, time", "if not (child := os.fork()):", "    time.sleep(600)")
+    code = "\n".join([*lines, f"open({str(note)!r}, 'w').write(str(child))", own])
+    ends = pytest.raises(subprocess.TimeoutExpired) if own else nullcontext()
+    with isolation.isolated(isolation.Place()) as place, ends:
+        isolation.run([sys.executable, "-c", code], place, tmp_path, timeout)
+    process = int(note.read_text())
+    wait_for(lambda: not psutil.pid_exists(process) or not alive(psutil.Process(process)), seconds=10)

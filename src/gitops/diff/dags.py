@@ -188,30 +188,20 @@ def _in_a_process(folder: Path, home: Path) -> Dags:
     place = isolation.Place(writable=(home,), readable=(folder, code))
     try:
         with isolation.isolated(place, variables) as isolated:
-            done = subprocess.run(
-                [*isolated.prefix, sys.executable, "-m", "gitops.diff.dags", str(folder)],
-                cwd=home,
-                env=dict(isolated.variables),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT,
-                start_new_session=True,
-                check=False,
-            )
+            command = [sys.executable, "-m", "gitops.diff.dags", str(folder)]
+            done = isolation.run(command, isolated, home, _TIMEOUT)
     except subprocess.TimeoutExpired as error:
         raise DagsError(
             f"{FOLDER}/: not loaded within {_TIMEOUT} s; a DAG file does work that belongs into a task"
         ) from error
-    answer = done.stdout.rpartition("\n\0")[2]
+    answer = done.output.rpartition("\n\0")[2]
+    reason = done.last_line or f"status {done.status}"
     try:
-        if done.returncode == 0:
+        if done.status == 0:
             return TypeAdapter(Dags).validate_json(answer)
     except ValidationError:
-        done.stderr += "\nwhat it printed cannot be read"
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    raise DagsError(f"{FOLDER}/: cannot be loaded: {lines[-1] if lines else f'status {done.returncode}'}")
+        reason = "its output cannot be read"
+    raise DagsError(f"{FOLDER}/: cannot be loaded: {reason}")
 
 
 def _load(folder: Path) -> Dags:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from gitops import isolation
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 # Before each command, in the log.
 _PROMPT = "$ "
+_LONGEST_LINE = 100_000
 # DVC's own lines around the output of a stage.
 _STAGE_BEGAN, _STAGE_FAILED = ("Running stage", "> "), "ERROR: failed to reproduce"
 
@@ -258,7 +260,8 @@ def _run(
     last = complaint = ""
     try:
         assert process.stdout is not None
-        for line in process.stdout:
+        # Code may print a line without end.
+        for line in iter(partial(process.stdout.readline, _LONGEST_LINE), ""):
             if text := line.rstrip():
                 # DVC prints the problem first, and then a link to its documentation. For a stage that failed
                 # it prints nothing more; the last output of the stage comes before that line.
@@ -273,17 +276,8 @@ def _run(
         status = process.wait()
     finally:
         watchdog.cancel()
-        _end_group(process)
+        isolation.end_group(process)
     if expired.is_set():
         raise StepError(f"{shown}: stopped, it took longer than {timeout}", command=shown)
     if status != 0:
         raise StepError(f"{shown}: exit status {status}: {complaint or last}", command=shown)
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    """Kill the remaining processes of the group; its id stays taken as long as any member lives."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    process.wait()

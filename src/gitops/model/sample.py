@@ -52,7 +52,7 @@ def score(origin: Origin, release: str, *, folder: Path) -> tuple[int, float]:
         variables = {"PYTHONPATH": str(space.path / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
         begin = time.monotonic()
         with isolation.isolated(place, variables) as isolated:
-            problem = _run([*isolated.prefix, *command, *options], isolated, space.path)
+            problem = _run([*command, *options], isolated, space.path)
         seconds = time.monotonic() - begin
     if problem is None and not (out.is_file() and out.stat().st_size):
         problem = "the command wrote no scores"
@@ -63,21 +63,7 @@ def score(origin: Origin, release: str, *, folder: Path) -> tuple[int, float]:
 
 def _run(command: list[str], isolated: isolation.Isolated, folder: Path) -> str | None:
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=dict(isolated.variables),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SCORE.total_seconds(),
-            start_new_session=True,
-            check=False,
-        )
+        done = isolation.run(command, isolated, folder, _SCORE.total_seconds())
     except subprocess.TimeoutExpired:
         return f"no end within {_SCORE.total_seconds():.0f} s"
-    if done.returncode == 0:
-        return None
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return lines[-1] if lines else f"exit status {done.returncode}"
+    return done.last_line or f"exit status {done.status}" if done.status else None

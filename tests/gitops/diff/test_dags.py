@@ -1,12 +1,16 @@
+import tracemalloc
 from pathlib import Path
 
+import psutil
 import pytest
 
+from gitops import isolation
 from gitops.diff import dags
 from gitops.diff.dags import Dag, DagChange, Dags, Task, changes, compare, load
 from gitops.errors import DagsError
 from gitops.git.repository import Repository
 from tests.support.lab import Lab
+from tests.support.waiting import alive, wait_for
 
 OLD = b"""from datetime import timedelta
 from airflow.sdk import DAG, Param, task
@@ -109,3 +113,32 @@ def test_a_path_that_leads_elsewhere(lab: Lab, monkeypatch: pytest.MonkeyPatch, 
 
 def dag(*, file: str = "a.py", tasks: dict[str, Task] | None = None) -> Dag:
     return Dag(file=file, schedule="None", params={}, tasks=tasks or {})
+
+
+@pytest.mark.long
+def test_dag_files_that_print_without_end_take_no_memory(lab: Lab) -> None:
+    code = b"# airflow dag\nimport sys\nfor _ in range(60):\n    sys.stdout.write('x' * 1_000_000)\n"
+    lab.land({"dags/loud.py": code})
+    tracemalloc.start()
+    try:
+        found = load(lab.origin, lab.tip)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.errors == {}
+    assert peak < 30_000_000, peak
+
+
+@pytest.mark.long
+def test_no_process_that_a_dag_file_started_outlives_the_load(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are no namespaces, whose end would be that of each process in them."""
+    monkeypatch.setattr(isolation, "namespaces", lambda: False)
+    monkeypatch.setattr(dags, "_TIMEOUT", 30)
+    note = tmp_path / "child"
+    lines = ("# airflow dag", "import os, time", "if not (child := os.fork()):", "    time.sleep(600)")
+    lab.land({"dags/forks.py": "\n".join([*lines, f"open({str(note)!r}, 'w').write(str(child))\n"]).encode()})
+    load(lab.origin, lab.tip)
+    process = int(note.read_text())
+    wait_for(lambda: not psutil.pid_exists(process) or not alive(psutil.Process(process)), seconds=10)
