@@ -28,7 +28,10 @@ def fault(
         return None
     earlier = environments.chain(environment)
     for name in earlier:
-        if any(verdict.model_sha256 == digest for verdict in verdicts.verifications(name)):
+        # Any of them: the first may be of an earlier runtime, which named no model.
+        releases = [first.release for first in verdicts.verifications(name)]
+        every = (verdict for release in releases for verdict in verdicts.every(name, release))
+        if any(verdict.model_sha256 == digest for verdict in every):
             return None
     names = " or ".join(earlier)
     problem = f"{SETTING}: no signed verdict of {names} names the model {digest[:12]}"

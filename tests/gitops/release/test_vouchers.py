@@ -10,6 +10,7 @@ from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import ModelError, RuleError
 from gitops.git.workspace import Origin
 from gitops.release import settings
+from gitops.release.runtimes import Runtime
 from gitops.release.settings import Settings
 from gitops.release.verdicts import Verdict, record
 from gitops.training import vouched
@@ -61,6 +62,21 @@ def test_a_verdict_of_an_earlier_runtime_names_no_model(lab: Lab) -> None:
     asked = asking(lab)
     origin, mirror = Origin(str(lab.origin.path)), lab.origin.path.parent / "mirror.git"
     commit = lab.train("a")
+    with pytest.raises(ModelError, match="no signed verdict of dev"):
+        vouched.require(origin, commit, mirror=mirror, settings=asked)
+
+
+def test_a_later_verification_vouches_too(lab: Lab) -> None:
+    """The first one is of an earlier runtime, which named no model; a newer one verified it again."""
+    asked = asking(lab)
+    origin, mirror = Origin(str(lab.origin.path)), lab.origin.path.parent / "mirror.git"
+    commit = lab.train("a")
+    named = {"model_sha256": digest("a"), "runtime": Runtime.present(), "again": True}
+    given = lab.verdict("dev", commit)
+    lab.clone.fetch(lab.remote)
+    record(lab.clone, lab.remote, given.model_copy(update=named), lab.key("dev"))
+    vouched.require(origin, commit, mirror=mirror, settings=asked)
+    lab.verify("dev", commit, "rejected")
     with pytest.raises(ModelError, match="no signed verdict of dev"):
         vouched.require(origin, commit, mirror=mirror, settings=asked)
 
