@@ -481,7 +481,10 @@ class ReleaseBundle(GitDagBundle):
         last, state = self.serving, self._judged
         if last is None or state is None or last.commit is None:
             return
-        found = self._health.step(last.commit, [self._said["remote"]] if "remote" in self._said else [])
+        name, commit = self.environment, last.commit
+        judged = bool(state.verdicts.verified(name, commit) or state.verdicts.rejected(name, commit))
+        ill = [self._said["remote"]] if "remote" in self._said else []
+        found = self._health.step(commit, ill, judged=judged)
         if found is None:
             return
         if found.state == "errored":

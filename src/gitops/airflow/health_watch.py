@@ -50,9 +50,8 @@ class HealthWatch:
         """The last watch; None before the first, and where its file is damaged."""
         try:
             return health.read(self._folder)
-        except ReleaseError as error:
-            log.warning("%s; the watch ends", error)
-            return None
+        except ReleaseError:
+            return None  # `step` begins again
 
     def known_errors(self) -> list[str] | None:
         """Return the DAG files that cannot be imported now, before another release comes."""
@@ -90,20 +89,25 @@ class HealthWatch:
         if watch is not None and release not in watch.releases:
             health.write(self._folder, watch.model_copy(update={"releases": [*watch.releases, release]}))
 
-    def step(self, release: str | None, ill: Iterable[str]) -> Health | None:
+    def step(self, release: str, ill: Iterable[str], *, judged: bool) -> Health | None:
         """Look at the environment, and return the watch over a release; None if it is not watched.
 
         Args:
             release: The commit that is served.
             ill: The faults that the caller knows.
+            judged: Whether the environment has a verdict on the release.
 
         """
+        self._repair(release, judged=judged)
         watch = self.present
         if self._observe is None or watch is None or release not in watch.releases:
             return None
         if watch.state in health.FINAL:
             return watch
         now = datetime.now(UTC)
+        if now < watch.since:
+            # The clock was ahead when the watch began, and was set back: no run would count for long.
+            watch = watch.model_copy(update={"since": now, "until": now + (watch.until - watch.since)})
         seen = self._observe(watch, now)
         home = Path(os.environ.get("VISAGE_HOME", self._folder))
         # On Kubernetes the dag-processor does not have the data folder.
@@ -120,3 +124,16 @@ class HealthWatch:
         if fresh != self.present:
             health.write(self._folder, fresh)
         return fresh
+
+    def _repair(self, release: str, *, judged: bool) -> None:
+        """Begin again where the file cannot be read: a verification waits for its result."""
+        if self._observe is None:
+            return
+        try:
+            health.read(self._folder)
+        except ReleaseError as error:
+            log.warning("%s", error)
+            if judged:
+                (self._folder / health.FILE).unlink(missing_ok=True)
+            else:
+                self.begin(release, None, None, ())

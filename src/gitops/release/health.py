@@ -15,7 +15,7 @@ from gitops.text import record
 from gitops.text.record import Moment, Record
 
 FILE = "health.json"
-_REMEDY = "restart the dag-processor, which writes it again"
+_REMEDY = "the dag-processor begins the watch again"
 
 State = Literal["watching", "passed", "failed", "errored"]
 """`failed`: worse because of the release. `errored`: the environment itself is ill, so nothing is known."""

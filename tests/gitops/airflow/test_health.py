@@ -192,6 +192,45 @@ def test_files_that_were_broken_before_the_switch_do_not_count(
     assert watch.known_errors == ["odd.py"]
 
 
+def test_a_clock_that_is_set_back_does_not_stop_the_watch(
+    lab: Lab, make: Make, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEALTH_MINUTES", "60")
+    bundle = make("dev", observe=shown)
+    lab.train("a", verified=False)
+    bundle.refresh()
+    watch = health.read(bundle.base_dir)
+    assert watch is not None
+    ahead = {"since": watch.since + timedelta(days=900), "until": watch.until + timedelta(days=900)}
+    health.write(bundle.base_dir, watch.model_copy(update=ahead))
+    bundle.refresh()
+    again = health.read(bundle.base_dir)
+    assert again is not None
+    assert (again.releases, again.state) == (watch.releases, "watching")
+    assert again.since - watch.since < timedelta(minutes=5)
+    assert again.until - again.since == timedelta(hours=1)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"format": 2}', "\0" * 500])
+def test_a_watch_that_cannot_be_read_begins_again(
+    lab: Lab, make: Make, shown: Shown, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    """After a crash, or where a later runtime wrote the file."""
+    sign_as(lab, "dev", monkeypatch)
+    monkeypatch.setenv("HEALTH_MINUTES", "60")
+    bundle = make("dev", observe=shown)
+    first = lab.train("a", verified=False)
+    bundle.refresh()
+    (bundle.base_dir / health.FILE).write_text(content)
+    bundle.refresh()
+    watch = health.read(bundle.base_dir)
+    assert watch is not None, "else its verification waits for ever"
+    assert (watch.releases, watch.state) == ([first], "watching")
+    shown.now = Observation(now=ALWAYS_FAILS)
+    bundle.refresh()
+    assert "failed runs" in rejection(lab, "dev", first).reason
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(tmp_path))
