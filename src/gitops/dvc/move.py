@@ -11,20 +11,18 @@ DVC runs in a process of its own, as it is heavy to import (`python -I -m gitops
 # pyright: reportMissingTypeStubs=false
 
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gitops.dvc import process
 from gitops.dvc.place import Place
 from gitops.errors import StorageError
-from gitops.isolation import hide
 
 _LEVELS = ("local", "repo", "global", "system")
 _EACH = 1000
@@ -72,22 +70,11 @@ def move(checkout: Path, target: str, wanted: Iterable[str], *, source: str | No
 
     """
     question = {"folder": str(checkout), "target": target, "source": source, "wanted": sorted(set(wanted))}
-    done = subprocess.run(
-        [sys.executable, "-I", "-m", "gitops.dvc.move"],
-        input=json.dumps(question),
-        env=os.environ | {"DVC_NO_ANALYTICS": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    answer = done.stdout.rpartition("\0")[2]
-    if done.returncode != 0:
-        raise StorageError(answer.strip() or f"DVC failed with status {done.returncode}")
+    answer = process.ask("gitops.dvc.move", question)
     try:
-        return Moved.model_validate_json(answer)
+        return Moved.model_validate(answer)
     except ValidationError as error:
-        raise StorageError(f"DVC gave no answer: {answer[:200]}") from error
+        raise StorageError(f"DVC gave no answer: {str(answer)[:200]}") from error
 
 
 def point(content: bytes | None, name: str, settings: Mapping[str, str]) -> bytes:
@@ -177,20 +164,5 @@ def _whole(place: Place, digest: str, temporary: Path) -> bool:
     return all(place.has(str(entry["md5"])) for entry in json.loads(file.read_bytes()))
 
 
-def _answer(move: Callable[[], Moved]) -> int:
-    status, text = 1, ""
-    try:
-        status, text = 0, move().model_dump_json()
-    except StorageError as error:
-        text = str(error)
-    except Exception as error:  # whatever a storage's own library raises
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        text = f"the DVC remote does not answer: {reason}; run the command again"
-    sys.stdout.write(f"\0{text}")
-    return status
-
-
 if __name__ == "__main__":
-    hide()
-    asked = json.loads(sys.stdin.read())
-    sys.exit(_answer(lambda: _move(**asked)))
+    process.answer(lambda question: _move(**question).model_dump(mode="json"))

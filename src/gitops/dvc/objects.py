@@ -7,16 +7,13 @@ DVC runs in a process of its own, as it is heavy to import (`python -I -m gitops
 # pyright: reportMissingTypeStubs=false
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gitops.dvc import process
 from gitops.dvc.place import Place
 from gitops.errors import StorageError
-from gitops.isolation import hide
 
 _PATH = ("files", "md5")
 
@@ -67,19 +64,7 @@ class Objects:
         return tuple(self._ask(question)["damaged"])
 
     def _ask(self, question: Mapping[str, Any]) -> Any:
-        done = subprocess.run(
-            [sys.executable, "-I", "-m", "gitops.dvc.objects"],
-            input=json.dumps({"checkout": str(self.checkout), **question}),
-            env=os.environ | {"DVC_NO_ANALYTICS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        answer = done.stdout.rpartition("\0")[2]
-        if done.returncode != 0:
-            raise StorageError(answer.strip() or f"DVC failed with status {done.returncode}")
-        return json.loads(answer)
+        return process.ask("gitops.dvc.objects", {"checkout": str(self.checkout), **question})
 
 
 def in_folder(folder: Path) -> dict[str, Path]:
@@ -146,19 +131,5 @@ def _fetch(place: Place, digests: Iterable[str], folder: Path) -> dict[str, str]
     return found
 
 
-def _main() -> int:
-    status, text = 1, ""
-    try:
-        status, text = 0, json.dumps(_answer(json.loads(sys.stdin.read())))
-    except StorageError as error:
-        text = str(error)
-    except Exception as error:  # whatever a storage's own library raises
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        text = f"the DVC remote does not answer: {reason}; run the command again"
-    sys.stdout.write(f"\0{text}")
-    return status
-
-
 if __name__ == "__main__":
-    hide()
-    sys.exit(_main())
+    process.answer(_answer)

@@ -1,0 +1,57 @@
+"""A process of DVC, which is heavy to import: a question goes in as JSON, and the answer comes out.
+
+`python -I -m gitops.dvc.<module>` is such a process: its module calls `answer`, and the others call `ask`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gitops.errors import StorageError
+from gitops.isolation import hide
+
+_ERROR = 300
+
+
+def ask(module: str, question: Mapping[str, Any]) -> Any:
+    """Start a process of DVC with a question, and return its answer.
+
+    Raises:
+        StorageError: if a remote is not known, or does not answer.
+
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", module],
+        input=json.dumps(question),
+        env=os.environ | {"DVC_NO_ANALYTICS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    # Libraries may print too
+    text = done.stdout.rpartition("\0")[2]
+    if done.returncode != 0:
+        raise StorageError(text.strip() or f"DVC failed with status {done.returncode}")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise StorageError(f"DVC gave no answer: {text[:_ERROR]}") from error
+
+
+def answer(reply: Callable[[Any], Any]) -> None:
+    """Answer the question of standard input on standard output, and end the process."""
+    hide()
+    status, text = 1, ""
+    try:
+        status, text = 0, json.dumps(reply(json.loads(sys.stdin.read())))
+    except StorageError as error:
+        text = str(error)
+    except Exception as error:  # whatever a storage's own library raises
+        reason = " ".join(str(error).split())[:_ERROR] or type(error).__name__
+        text = f"the DVC remote does not answer: {reason}; run the command again"
+    sys.stdout.write(f"\0{text}")
+    sys.exit(status)
