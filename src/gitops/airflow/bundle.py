@@ -111,7 +111,10 @@ class ReleaseBundle(GitDagBundle):
         self._examine = examine
         self._admitted: Admission = Admission()
         self._health = HealthWatch(self.base_dir, observe)
-        self._objections: dict[str, str] = {}
+        self._refused: dict[str, Admission] = {}
+        """Releases that failed their examination."""
+        self._recorded: set[str] = set()
+        """Those of them whose rejection git has."""
         self._again = math.inf
 
     def __repr__(self) -> str:
@@ -440,6 +443,10 @@ class ReleaseBundle(GitDagBundle):
 
     def _serve(self, bare: Repository, choices: Iterable[Serving]) -> None:
         """Serve the first of `choices` that can be checked out."""
+        # Whoever deletes the tag of a rejection wants the release to be examined again.
+        for commit in self._recorded:
+            del self._refused[commit]
+        self._recorded.clear()
         trouble: str | None = None
         for choice in choices:
             serving = choice.model_copy(update={"refused": choice.refused or trouble})
@@ -474,7 +481,7 @@ class ReleaseBundle(GitDagBundle):
             before = last.commit if last else None
             self._health.begin(str(serving.commit), before, known, self._admitted.checks)
         elif serving.commit and last and state and state.same(last.commit, serving.commit):
-            self._health.go_on(serving.commit)
+            self._health.go_on(str(last.commit), serving.commit)
 
     def _step(self) -> None:
         """Look how the release does, and reject it if it does worse than the one before."""
@@ -482,14 +489,17 @@ class ReleaseBundle(GitDagBundle):
         if last is None or state is None or last.commit is None:
             return
         name, commit = self.environment, last.commit
-        judged = bool(state.verdicts.verified(name, commit) or state.verdicts.rejected(name, commit))
+        verified, rejected = (
+            state.verdicts.verified(name, commit) is not None,
+            state.verdicts.rejected(name, commit) is not None,
+        )
         ill = [self._said["remote"]] if "remote" in self._said else []
-        found = self._health.step(commit, ill, judged=judged)
+        found = self._health.step(commit, ill, verified=verified, rejected=rejected)
         if found is None:
             return
         if found.state == "errored":
             self._say("health", f"{last.commit[:12]}: nothing is known of its health: {found.ill}")
-        if found.state != "failed" or state.verdicts.rejected(self.environment, last.commit):
+        if found.state != "failed" or rejected:
             return
         reason = checks.failures(found.checks)
         if is_rollback(state, self.environment):
@@ -508,20 +518,25 @@ class ReleaseBundle(GitDagBundle):
         runs = last.commit if last else None
         if state is None or state.same(runs, commit) or state.verdicts.verified(self.environment, commit):
             return None
-        if commit not in self._objections:
-            found = self._examine(bare, commit, runs, self.base_dir)
-            if found.trouble:
-                self._again = time.monotonic() + _AGAIN
-                return f"{commit[:12]}: cannot be examined now: {found.trouble}"
-            if not found.objection:
-                self._admitted = found
-                return None
-            self._objections[commit] = found.objection
-            self._reject(bare, commit, found.objection, found.checks)
-        return f"{commit[:12]}: refused before it ran: {self._objections[commit]}"
+        found = self._refused.get(commit) or self._examine(bare, commit, runs, self.base_dir)
+        if found.trouble:
+            self._again = time.monotonic() + _AGAIN
+            return f"{commit[:12]}: cannot be examined now: {found.trouble}"
+        if not found.objection:
+            self._admitted = found
+            return None
+        self._refused[commit] = found
+        if commit not in self._recorded and self._reject(bare, commit, found.objection, found.checks):
+            self._recorded.add(commit)
+        return f"{commit[:12]}: refused before it ran: {found.objection}"
 
-    def _reject(self, bare: Repository, commit: str, reason: str, failed: Sequence[Check]) -> None:
-        """Push the verdict on a release that failed its examination, or does worse than the one before."""
+    def _reject(self, bare: Repository, commit: str, reason: str, failed: Sequence[Check]) -> bool:
+        """Push the verdict on a release that failed its examination, or does worse than the one before.
+
+        Returns:
+            Whether git has it.
+
+        """
         snapshot = Snapshot.load(bare, commit)
         claim = snapshot.evaluation if snapshot.model else None
         verdict = verification.refused(commit, self.environment, claim, reason, failed)
@@ -530,6 +545,9 @@ class ReleaseBundle(GitDagBundle):
             verification.publish(origin, verdict, mirror=self.base_dir / "verdicts")
         except GitopsError as error:
             self._say("verdict", f"{verdict.tag}: not recorded: {error}")
+            return False
+        self._said.pop("verdict", None)
+        return True
 
     @contextmanager
     def _session(self) -> Generator[None]:

@@ -70,10 +70,14 @@ class HealthWatch:
         self, release: str, before: str | None, known: list[str] | None, admitted: Sequence[Check]
     ) -> None:
         """Begin to watch a release that has just taken the place of another one."""
-        if self._observe is None:
-            return
+        if self._observe is not None:
+            health.write(self._folder, self._new(release, before, known, admitted))
+
+    def _new(
+        self, release: str, before: str | None, known: list[str] | None, admitted: Sequence[Check]
+    ) -> Health:
         now = datetime.now(UTC)
-        watch = Health(
+        return Health(
             releases=[release],
             before=before,
             since=now,
@@ -81,28 +85,33 @@ class HealthWatch:
             known_errors=known,
             admitted=list(admitted),
         )
-        health.write(self._folder, watch)
 
-    def go_on(self, release: str) -> None:
-        """Watch another commit of the same release as well."""
+    def go_on(self, before: str, release: str) -> None:
+        """Watch another commit of the same release as well, if the commit before it is watched."""
         watch = self.present
-        if watch is not None and release not in watch.releases:
+        if watch is not None and before in watch.releases and release not in watch.releases:
             health.write(self._folder, watch.model_copy(update={"releases": [*watch.releases, release]}))
 
-    def step(self, release: str, ill: Iterable[str], *, judged: bool) -> Health | None:
+    def step(self, release: str, ill: Iterable[str], *, verified: bool, rejected: bool) -> Health | None:
         """Look at the environment, and return the watch over a release; None if it is not watched.
 
         Args:
             release: The commit that is served.
             ill: The faults that the caller knows.
-            judged: Whether the environment has a verdict on the release.
+            verified: Whether the environment verified the release.
+            rejected: Whether it rejected the release.
 
         """
-        self._repair(release, judged=judged)
+        self._repair(release, judged=verified or rejected)
         watch = self.present
         if self._observe is None or watch is None or release not in watch.releases:
             return None
-        if watch.state in health.FINAL:
+        if watch.state == "failed" and watch.rejected and not rejected:
+            # Somebody deleted the rejection, to give the release another chance.
+            watch = self._new(release, watch.before, watch.known_errors, watch.admitted)
+        elif watch.state in health.FINAL:
+            if rejected and not watch.rejected:
+                health.write(self._folder, watch.model_copy(update={"rejected": True}))
             return watch
         now = datetime.now(UTC)
         if now < watch.since:

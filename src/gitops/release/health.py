@@ -40,6 +40,8 @@ class Health(Record):
     checks: list[Check] = Field(default_factory=list)
     ill: str = ""
     """The faults of the environment."""
+    rejected: bool = False
+    """Whether git has had the rejection of the release."""
 
     @property
     def all_checks(self) -> tuple[Check, ...]:

@@ -10,6 +10,7 @@ import pytest
 from gitops.airflow import admission, disk
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.release import checks
+from gitops.release.checks import Check
 from gitops.release.verdicts import Verdict
 from tests.support.bundles import UNCHECKED, Make, version
 from tests.support.figures import model_files, model_md5
@@ -140,6 +141,24 @@ def test_a_release_that_was_verified_here_needs_no_examination(lab: Lab, make: M
     assert version(make()) == second
     lab.declare("staging", f"commit: {first}\n")
     assert version(make(examine=fail)) == first
+
+
+def test_a_release_is_examined_again_where_its_rejection_is_deleted(
+    lab: Lab, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_as(lab, "dev", monkeypatch)
+    good = version(make("dev"))
+    failed = Check(name="DAG files", value="no library", limit="all load", result="failed")
+    found = [admission.Admission((failed,)), admission.Admission()]
+    bad = lab.train("a", verified=False)
+    bundle = make("dev", examine=lambda *_: found.pop(0))
+    for _ in range(3):
+        bundle.refresh()
+        assert version(bundle) == good
+    assert len(found) == 1, "it is examined once"
+    lab.origin.git("tag", "--delete", f"rejected/dev/{bad[:12]}")
+    bundle.refresh()
+    assert version(bundle) == bad
 
 
 FULL = """\

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from gitops.airflow.bundle import ReleaseBundle
 from gitops.airflow.health import Observation, Record, Scoring, Tally, judge, worse
 from gitops.airflow.health_task import WatchHealth
 from gitops.airflow.watch import HealthOfRelease
@@ -180,6 +181,56 @@ def test_a_watch_ends_with_its_time_and_goes_on_with_an_equal_release(
     watch = health.read(bundle.base_dir)
     assert watch is not None
     assert watch.state == "passed"
+
+
+def failed(
+    lab: Lab, make: Make, shown: Shown, monkeypatch: pytest.MonkeyPatch, environment: str
+) -> tuple[ReleaseBundle, str]:
+    """Return an environment, and its release that has just been rejected for its health."""
+    sign_as(lab, environment, monkeypatch)
+    monkeypatch.setenv("HEALTH_MINUTES", "60")
+    bundle = make(environment, observe=shown)
+    bad = lab.train("b", verified=False)
+    bundle.refresh()
+    shown.now = Observation(now=ALWAYS_FAILS)
+    bundle.refresh()
+    assert "failed runs" in rejection(lab, environment, bad).reason
+    return bundle, bad
+
+
+def test_the_failures_of_a_release_do_not_count_for_the_one_that_comes_back(
+    lab: Lab, make: Make, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A revert on main is the release of before, under another commit."""
+    good = lab.train("a", verified=False)
+    lab.verify("dev", good)
+    bundle, bad = failed(lab, make, shown, monkeypatch, "dev")
+    bundle.refresh()
+    assert version(bundle) == good
+    reverted = lab.train("a", verified=False)
+    assert reverted not in (good, bad)
+    for _ in range(3):
+        bundle.refresh()
+        assert version(bundle) == reverted
+    assert [tag.commit for tag in lab.origin.tags("rejected")] == [bad]
+
+
+def test_a_release_gets_another_chance_where_its_rejection_is_deleted(
+    lab: Lab, make: Make, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the message of `gitops` about it promises; it was never away, as there was no other release."""
+    bundle, bad = failed(lab, make, shown, monkeypatch, "dev")
+    bundle.refresh()
+    assert version(bundle) == bad
+    shown.now = Observation()
+    lab.origin.git("tag", "--delete", f"rejected/dev/{bad[:12]}")
+    for _ in range(3):
+        bundle.refresh()
+    assert version(bundle) == bad
+    assert lab.origin.tags("rejected") == []
+    watch = health.read(bundle.base_dir)
+    assert watch is not None
+    assert watch.state == "watching"
 
 
 def test_files_that_were_broken_before_the_switch_do_not_count(
