@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ruamel.yaml import YAML, YAMLError
 
 from face_attributes.common.errors import DataError
 
 _LARGEST = 65_536
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,11 @@ def read(path: Path) -> dict[str, Terms]:
         data = YAML(typ="safe").load(content)
         return {
             f"{kind} {name}": Terms(
-                str(row["name"]),
-                str(row["licence"]),
-                str(row["url"]) if "url" in row else None,
-                tuple(map(str, row["uses"])),
-                bool(row["photographs"]),
+                _is(str, row["name"]),
+                _is(str, row["licence"]),
+                None if row.get("url") is None else _is(str, row["url"]),
+                tuple(_is(str, use) for use in _is(list, row["uses"])),
+                _is(bool, row["photographs"]),
             )
             for kind, section in (("source", "sources"), ("batch", "batches"))
             for name, row in (data.get(section) or {}).items()
@@ -51,3 +53,9 @@ def read(path: Path) -> dict[str, Terms]:
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         line = " ".join(str(error).split())[:200]
         raise DataError(f"{path}: not valid ({line}); see docs/data.md") from error
+
+
+def _is(kind: type[_T], value: object) -> _T:
+    if not isinstance(value, kind):
+        raise TypeError(f"a {type(value).__name__} in the place of a {kind.__name__}")
+    return value

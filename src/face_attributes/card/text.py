@@ -1,7 +1,10 @@
 """The words of a model card, and its page as Markdown."""
 
+import re
 from collections.abc import Mapping
 
+# With a meaning in Markdown, in the middle of a line; an underscore only beside something else than a word
+_MEANT = re.compile(r"[\\|<>`\[\]*~&@#!]|\b_|_\b")
 NOT_EVALUATED = "not evaluated"
 
 USE: Mapping[str, str] = {
@@ -48,5 +51,4 @@ def _cell(value: str | None) -> str:
     if value is None:
         return NOT_EVALUATED
     # Names come from a file that people edit
-    plain = " ".join(value.split())
-    return plain.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "&#96;")
+    return _MEANT.sub(lambda match: f"&#{ord(match[0])};", " ".join(value.split()))

@@ -30,7 +30,7 @@ class Terms(BaseModel):
     licence: _Text = Field(description="The licence, as an SPDX name or in words.")
     url: _Text | None = Field(None, description="Where the terms are.")
     uses: tuple[Use, ...] = Field(max_length=2, description="The uses that it allows.")
-    photographs: bool = Field(description="Whether it shows people.")
+    photographs: bool = Field(strict=True, description="Whether it shows people.")
 
 
 class Licences(BaseModel):

@@ -1,8 +1,11 @@
+import html
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from face_attributes.card import card, energy, licences, text
 from face_attributes.common.errors import DataError
@@ -109,7 +112,22 @@ def test_damaged_metrics_are_named(folder, tiny, content, says):
         card.run(tiny)
 
 
-@pytest.mark.parametrize("content", ["sources: [", "sources: {celeba: {name: x}}", "[]", "sources: 3"])
+ROW = "sources: {celeba: {name: x, licence: y, uses: [research], photographs: true}}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sources: [",
+        "sources: {celeba: {name: x}}",
+        "[]",
+        "sources: 3",
+        # In YAML 1.2 this is a word, and no word means false
+        ROW.replace("true", "no"),
+        ROW.replace("[research]", "research"),
+        ROW.replace("name: x", "name: [x]"),
+    ],
+)
 def test_damaged_licences_are_named(folder, tiny, content):
     (folder / "data/licences.yaml").write_text(content)
     with pytest.raises(DataError, match=r"data/licences\.yaml: not valid"):
@@ -122,8 +140,28 @@ def test_without_licences_the_terms_are_not_evaluated(folder, tiny):
     assert card.make(tiny)["sections"]["Data"]["licence"] is None
 
 
-def test_names_cannot_break_the_page():
-    assert "| a\\|b &lt;script> |" in text.page({"Data": {"licence": "a|b <script>"}})
+def test_an_empty_address_is_none(folder):
+    path = folder / "data/licences.yaml"
+    path.write_text(ROW.replace("name: x", "name: x, url: null"))
+    assert licences.read(path)["source celeba"].url is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a|b <script>",
+        "![seen](https://elsewhere.example/1.png)",
+        "[a](javascript:b)",
+        "`*~~_a_ &lt; \\",
+        "@ann",
+    ],
+)
+def test_names_show_as_they_are(name):
+    """On a forge, or wherever else Markdown becomes a page."""
+    page = MarkdownIt("gfm-like", {"linkify": False}).render(text.page({"Data": {"licence": name}}))
+    cells = re.findall(r"<td>(.*?)</td>", page)
+    assert [html.unescape(cell) for cell in cells] == ["licence", name]
+    assert "@ann" not in text.page({"Data": {"licence": name}})
 
 
 def test_the_estimate_grows_with_time_and_cores():

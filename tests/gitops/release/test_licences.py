@@ -46,6 +46,10 @@ def test_without_the_file_only_research_is_allowed() -> None:
         (b"[]", "not a mapping of keys to values"),
         (b"sources: {celeba: {name: x}}", "sources.celeba.licence: Field required"),
         (b"sources: {a: {name: x, licence: y, uses: [fun], photographs: true}}", "uses.0: Input should be"),
+        (
+            b"sources: {a: {name: x, licence: y, uses: [], photographs: no}}",
+            "photographs: Input should be a valid boolean",
+        ),
         (b"more: {}", "more: Extra inputs are not permitted"),
     ],
 )
