@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from gitops.promotion.evidence import Evidence
@@ -64,6 +66,8 @@ def approved(
 ) -> Approved:
     """Count the approvals of a release. Its authors, and those of its promotion, cannot approve it.
 
+    Where the environment had the release and left it, as by a rollback, only newer approvals count.
+
     Args:
         state: The state that main declares; it knows the commit.
         environment: The environment.
@@ -81,7 +85,23 @@ def approved(
     if not given:
         return Approved(environment, commit, needed)
     excluded = _excluded(state, environment, commit, evidence, proposers)
-    return Approved(environment, commit, needed, *counted(given, excluded))
+    left = _left(state, environment, commit)
+    newer = [one for one in given if left is None or one.at >= left]
+    kept, reasons = counted(newer, excluded)
+    old = tuple(f"{one.by} approved it before {environment} left it" for one in given if one not in newer)
+    return Approved(environment, commit, needed, kept, tuple(dict.fromkeys([*reasons, *old])))
+
+
+def _left(state: ReleaseState, environment: str, commit: str) -> datetime | None:
+    """Return when an environment last replaced a release by another one; None if it never did."""
+    return next(
+        (
+            newer.at
+            for newer, older in pairwise(state.history(environment))
+            if state.same(older.commit, commit) and not state.same(newer.commit, commit)
+        ),
+        None,
+    )
 
 
 def refuses(

@@ -146,7 +146,6 @@ def test_authors_strangers_and_old_approvals_do_not_count(
 ) -> None:
     asks(lab, "approvals_days: 3")
     lab.verify("dev", lab.tip)
-    lab.release("prod") if False else None
     approve(lab, keys, "ann", days_ago=4)
     assert status(lab).text.count("0 of 2 approvals;") == 1
     (ignored,) = lab.state().approvals.ignored
@@ -165,6 +164,20 @@ def test_authors_strangers_and_old_approvals_do_not_count(
     assert [str(one) for one in lab.state().approvals.ignored] == [
         f"{body.name}: ignored, its message is not that of an approval"
     ]
+
+
+def test_approvals_of_before_a_rollback_do_not_count(lab: Lab, keys: dict[str, Path], release: str) -> None:
+    for name in ("ann", "bob"):
+        approve(lab, keys, name, days_ago=1)
+    assert status(lab).state == "open"
+    lab.declare("staging", f"commit: {release}\n")
+    before = lab.origin.resolve(f"{release}~1")
+    lab.declare("staging", f"commit: {before}\nhold: it is bad\n")
+    lab.declare("staging", f"commit: {before}\n")
+    text = status(lab).text
+    assert "0 of 2 approvals; not counted: bob@example.com approved it before staging left it" in text
+    approve(lab, keys, "ann")
+    assert "1 of 2 approvals (ann@example.com); not counted: bob@example.com approved" in status(lab).text
 
 
 def at() -> datetime:
