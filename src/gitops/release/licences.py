@@ -7,7 +7,7 @@ whichever commit the data is from.
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gitops.errors import LicencesError, ParseError
 from gitops.text import parse
@@ -21,6 +21,19 @@ _Text = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f]([^\x00-\x1f\x7f]*[^\s\x00
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
+def _truth(value: object) -> object:
+    # Only the words of YAML 1.2: `no` is none of them, and the stage `card` would not read it as false
+    words = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+    if isinstance(value, str):
+        if value not in words:
+            raise ValueError("write true or false")
+        return words[value]
+    return value
+
+
+_Truth = Annotated[bool, BeforeValidator(_truth)]
+
+
 class Terms(BaseModel):
     """The terms of one source of data, or of a batch that was appended."""
 
@@ -30,7 +43,7 @@ class Terms(BaseModel):
     licence: _Text = Field(description="The licence, as an SPDX name or in words.")
     url: _Text | None = Field(None, description="Where the terms are.")
     uses: tuple[Use, ...] = Field(max_length=2, description="The uses that it allows.")
-    photographs: bool = Field(strict=True, description="Whether it shows people.")
+    photographs: _Truth = Field(description="Whether it shows people.")
 
 
 class Licences(BaseModel):

@@ -48,7 +48,7 @@ def test_without_the_file_only_research_is_allowed() -> None:
         (b"sources: {a: {name: x, licence: y, uses: [fun], photographs: true}}", "uses.0: Input should be"),
         (
             b"sources: {a: {name: x, licence: y, uses: [], photographs: no}}",
-            "photographs: Input should be a valid boolean",
+            "photographs: Value error, write true or false",
         ),
         (b"more: {}", "more: Extra inputs are not permitted"),
     ],
