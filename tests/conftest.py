@@ -1,6 +1,5 @@
 """What every test shares: a home of its own, and nothing of the machine's settings."""
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from xdist.workermanage import WorkerController
 
 from tests.support import hostile
+from tests.support.once import once
 
 # How long an example takes says more of the machine's load than of the code.
 settings.register_profile(
@@ -123,18 +123,7 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> "Trained":
     """Train a model, once for all tests of all workers (a minute on two cores); no test may change it."""
     from tests.support.trained import Trained, train
 
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder, done = shared / "trained", shared / "trained.done"
-    with (shared / "trained.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            train(folder)
-            done.touch()
-    return Trained(folder)
+    return Trained(once(tmp_path_factory, "trained", train))
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ def test_a_candidate_passes_every_hook_and_may_be_merged(trained: Trained) -> No
     assert "OK to merge " in gitops(checkout.path, *check, words)
 
 
+@pytest.mark.long
 def test_releases_rollbacks_and_new_dags_pass_every_hook(trained: Trained) -> None:
     checkout = trained.checkout
     before = trained.candidate

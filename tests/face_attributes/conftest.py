@@ -1,5 +1,6 @@
 """Faces, and a model that has learnt a little of them, made once for all tests."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from face_attributes.evaluation import evaluate
 from face_attributes.model import export
 from face_attributes.params import Params
 from face_attributes.training import hyperparameters, train
+from tests.support.once import once
 
 FACES = 240
 SHRINK = 6
@@ -104,51 +106,78 @@ class Made:
     """What the stages made of the faces."""
 
     home: Path
-    faces: Path
-    raw: Path
-    prepared: Path
-    holdout: Path
-    sample: Path
-    best: Path
-    weights: Path
-    curve: Path
-    training: Path
-    variants: Path
-    model: Path
-    parity: Path
-    evaluation: Path
+
+    @property
+    def faces(self) -> Path:
+        return self.home / "home/raw"
+
+    @property
+    def raw(self) -> Path:
+        return self.home / "data/raw"
+
+    @property
+    def prepared(self) -> Path:
+        return self.home / "data/prepared"
+
+    @property
+    def holdout(self) -> Path:
+        return self.home / "data/holdout.parquet"
+
+    @property
+    def sample(self) -> Path:
+        return self.home / "data/sample.parquet"
+
+    @property
+    def best(self) -> Path:
+        return self.home / "search/best.json"
+
+    @property
+    def weights(self) -> Path:
+        return self.home / "models/model.pt"
+
+    @property
+    def curve(self) -> Path:
+        return self.home / "plots/learning_curve.csv"
+
+    @property
+    def training(self) -> Path:
+        return self.home / "metrics/training.json"
+
+    @property
+    def variants(self) -> Path:
+        return self.home / "models/variants"
+
+    @property
+    def model(self) -> Path:
+        return self.home / "models/model.onnx"
+
+    @property
+    def parity(self) -> Path:
+        return self.home / "metrics/export.json"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.home / "metrics/evaluation.json"
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, tiny: Params) -> Made:
-    """Run every stage but the search, once."""
-    home = tmp_path_factory.mktemp("made")
-    made = Made(
-        home=home,
-        faces=home / "home/raw",
-        raw=home / "data/raw",
-        prepared=home / "data/prepared",
-        holdout=home / "data/holdout.parquet",
-        sample=home / "data/sample.parquet",
-        best=home / "search/best.json",
-        weights=home / "models/model.pt",
-        curve=home / "plots/learning_curve.csv",
-        training=home / "metrics/training.json",
-        variants=home / "models/variants",
-        model=home / "models/model.onnx",
-        parity=home / "metrics/export.json",
-        evaluation=home / "metrics/evaluation.json",
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VISAGE_HOME", str(home / "home"))
-        draw_folder(tiny.data.synthetic, made.faces, progress=False)
-        collect(tiny.data, made.raw)
-        prepare.prepare(tiny.prepare, made.raw, home / "none", made.prepared, made.holdout, made.sample)
-        hyperparameters.write(made.best, {name: getattr(tiny.train, name) for name in params.SEARCHED})
-        train.train(tiny, made.prepared, made.best, made.weights, made.curve, made.training)
-        export.export(tiny.export, made.weights, made.sample, made.variants, made.model, made.parity)
-        evaluate.evaluate(tiny.evaluate, made.model, made.holdout, made.evaluation)
-    return made
+    """Run every stage but the search, once for all tests of all workers; no test may change it."""
+
+    def run(home: Path) -> None:
+        made = Made(home)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("VISAGE_HOME", str(home / "home"))
+            draw_folder(tiny.data.synthetic, made.faces, progress=False)
+            collect(tiny.data, made.raw)
+            prepare.prepare(tiny.prepare, made.raw, home / "none", made.prepared, made.holdout, made.sample)
+            hyperparameters.write(made.best, {name: getattr(tiny.train, name) for name in params.SEARCHED})
+            train.train(tiny, made.prepared, made.best, made.weights, made.curve, made.training)
+            export.export(tiny.export, made.weights, made.sample, made.variants, made.model, made.parity)
+            with contextlib.chdir(home):
+                evaluate.run(tiny.evaluate, "synthetic")
+
+    return Made(once(tmp_path_factory, "made", run))
 
 
 @pytest.fixture(scope="session")

@@ -148,8 +148,9 @@ def test_figures_of_both_variants(made):
     assert made.model.read_bytes() == (made.variants / f"{figures['variant']}.onnx").read_bytes()
 
 
-def run(made, params, home):
-    export.export(params, made.weights, made.sample, home / "variants", home / "m.onnx", home / "e.json")
+def run(made, params, home, sample=None):
+    sample = sample or made.sample
+    export.export(params, made.weights, sample, home / "variants", home / "m.onnx", home / "e.json")
     return Model(home / "m.onnx"), json.loads((home / "e.json").read_text())
 
 
@@ -216,5 +217,5 @@ def test_a_sample_without_validation_images(made, tiny, tmp_path):
     table = pq.read_table(made.sample)
     pq.write_table(table.filter(pc.equal(table.column("partition"), "train")), tmp_path / "sample.parquet")
     with pytest.raises(DataError, match="holds no validation images; run the stage prepare again"):
-        run(dataclasses.replace(made, sample=tmp_path / "sample.parquet"), tiny.export, tmp_path / "out")
+        run(made, tiny.export, tmp_path / "out", tmp_path / "sample.parquet")
     assert not list((tmp_path / "out").iterdir())

@@ -73,6 +73,7 @@ def test_every_row_of_a_batch_has_one_process(count, size):
     assert rows == list(range(count))
 
 
+@pytest.mark.long
 def test_two_processes_make_the_model_of_one(trained):
     """With dropout, augmentation, and a last batch of which their shares differ in size."""
     one, two = trained("one").train(**SHORT), trained("two").train(**SHORT, processes=2)
