@@ -38,6 +38,7 @@ __all__ = (
     "branch_commit",
     "call",
     "changed_files",
+    "check_storage",
     "checkout_release",
     "deadline",
     "environment",
@@ -511,26 +512,46 @@ def publish_verdict(*, verdict: Mapping[str, Any]) -> dict[str, str]:
 def remove_expired() -> dict[str, Any]:
     """Remove data that is older than the settings of this environment allow, see `RETENTION_DAYS_SCORED`.
 
+    With `RETENTION_DAYS_OBJECTS`, also the branches, tags and objects of trainings that nobody needs.
+
     Returns:
         `removed`: the number of entries that went, by folder. `kept`: those that somebody still needs.
-        `reason`: why all were kept, or "".
+        `reason`: why all were kept, or "". `pruned`, where it prunes: `references` and `objects`.
 
     """
+    from gitops.upkeep import schedule
+
+    return schedule.remove_expired(*_place(), **_now())
+
+
+def check_storage() -> dict[str, int]:
+    """Ask the DVC remote for every object that a kept release of this environment needs.
+
+    Returns:
+        The numbers of `objects`, of those whose bytes were `read`, and of `releases`.
+
+    Raises:
+        StorageError: if one is missing or damaged.
+
+    """
+    from gitops.upkeep import schedule
+
+    return schedule.check_storage(*_place(), **_now())
+
+
+def _place() -> tuple[Any, str, Path]:
+    from gitops.airflow import task_context
+
+    return task_context.origin(), task_context.environment(), task_context.home()
+
+
+def _now() -> dict[str, Any]:
     from datetime import UTC, datetime
 
     from gitops.airflow import task_context
-    from gitops.people import expiry
     from gitops.release.settings import Settings
 
-    line = expiry.remove_expired(
-        task_context.origin(),
-        task_context.environment(),
-        task_context.home(),
-        mirror=task_context.mirror(),
-        settings=Settings.from_environ(),
-        now=datetime.now(UTC),
-    )
-    return dict(line)
+    return {"mirror": task_context.mirror(), "settings": Settings.from_environ(), "now": datetime.now(UTC)}
 
 
 # Notices

@@ -176,13 +176,6 @@ def test_a_hotfix(lab: Lab, walk: Callable[..., str], tmp_path: Path) -> None:
     assert lab.origin.read(lab.tip, "dags/other.py") == b"# not ready\n"
 
 
-def test_garbage_is_collected_and_releases_stay(walk: Callable[..., str], remote: Path) -> None:
-    walk("garbage")
-    assert put(remote, CONTENT).is_file()
-    kept = {path.read_bytes() for path in (remote / "files").rglob("*") if path.is_file()}
-    assert kept == {CONTENT}
-
-
 def test_the_dvc_remote_moves(lab: Lab, walk: Callable[..., str], tmp_path: Path) -> None:
     new = tmp_path / "new"
     new.mkdir()

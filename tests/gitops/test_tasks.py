@@ -62,6 +62,9 @@ unverified_release() -> 'AssetWatcher'
 remove_expired() -> dict[str, typing.Any]
 watch_health(*, verdict: Any) -> 'BaseOperator'
 """,
+    5: """
+check_storage() -> dict[str, int]
+""",
 }
 
 

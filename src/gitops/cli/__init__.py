@@ -15,6 +15,7 @@ from gitops.cli import log as log_cli
 from gitops.cli import people as people_cli
 from gitops.cli import statement as statement_cli
 from gitops.cli import storage as storage_cli
+from gitops.cli import upkeep as upkeep_cli
 from gitops.cli.options import ERR, OUT, show_logs
 from gitops.errors import GitopsError, NothingToDoError
 from gitops.isolation import hide
@@ -39,6 +40,7 @@ _PANELS = {
     "Take over": (adopt.adopt,),
     "Look back": (history.board, history.runs, history.audit, history.dora, history.trace),
     "People": (people_cli.forget,),
+    "Keep it up": (upkeep_cli.prune, upkeep_cli.doctor),
     "Check a change": (review.check, review.scope, review.trial, review.report, review.annotate),
 }
 

@@ -76,8 +76,8 @@ def forget(
         os.environ["DVC_GLOBAL_CONFIG_DIR"] = str(state_folder / "dvc-config")
     request = Request.read(
         ids,
-        _homes(home, state_folder),
-        tuple(cache or (path for path in _caches(repository.path) if path.is_dir())),
+        homes_of(home, state_folder),
+        tuple(cache or (path for path in caches_of(repository.path) if path.is_dir())),
         tuple(backup or ()),
     )
 
@@ -144,7 +144,8 @@ def _show(found: object, environments: object, *, dry_run: bool, state: object) 
             OUT.print(f"  {environment}: {len(lost)} releases lose data{here}", markup=False)
 
 
-def _homes(given: list[str] | None, state: Path) -> dict[str, Path]:
+def homes_of(given: list[str] | None, state: Path) -> dict[str, Path]:
+    """Return the data folders of environments: those that somebody named, or those of the local engine."""
     if given is None:
         return {path.parent.name: path for path in sorted(state.glob("*/data")) if path.is_dir()}
     homes: dict[str, Path] = {}
@@ -156,5 +157,6 @@ def _homes(given: list[str] | None, state: Path) -> dict[str, Path]:
     return homes
 
 
-def _caches(checkout: Path) -> list[Path]:
+def caches_of(checkout: Path) -> list[Path]:
+    """Return the caches of DVC that a checkout may have."""
     return [checkout / ".visage" / "dvc-cache", checkout / ".dvc" / "cache"]

@@ -1,4 +1,4 @@
-"""The objects of the DVC remotes that a checkout names: listed, fetched, put and removed by their digests.
+"""The objects of the DVC remotes that a checkout names, by their digests, and the trash of a remote.
 
 DVC runs in a process of its own, as it is heavy to import (`python -I -m gitops.dvc.objects`).
 """
@@ -7,15 +7,56 @@ DVC runs in a process of its own, as it is heavy to import (`python -I -m gitops
 # pyright: reportMissingTypeStubs=false
 
 import json
+import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gitops.dvc import process
-from gitops.dvc.place import Place
+from gitops.dvc.place import Place, configuration
 from gitops.errors import StorageError
 
 _PATH = ("files", "md5")
+_EVER = "9999-12-31"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object: its digest, its size in bytes, and the time of its last change if the storage tells."""
+
+    digest: str
+    size: int
+    at: float | None
+
+
+@dataclass(frozen=True)
+class Discarded:
+    """An object in the trash: its digest, the day (YYYY-MM-DD) on which it got there, and its size."""
+
+    digest: str
+    day: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Store:
+    """The default remote.
+
+    Attributes:
+        name: Its name.
+        cache: The cache that the settings of DVC name; None where they leave it in each checkout.
+        objects: Its objects.
+        trash: Those of its trash.
+        folders: The objects that are folders and whole, each with the objects of its files.
+
+    """
+
+    name: str
+    cache: Path | None
+    objects: tuple[Stored, ...]
+    trash: tuple[Discarded, ...]
+    folders: Mapping[str, frozenset[str]]
 
 
 class Objects:
@@ -63,6 +104,51 @@ class Objects:
         question = {"do": "damaged", "digests": sorted(digests), "remote": remote, "folder": str(folder)}
         return tuple(self._ask(question)["damaged"])
 
+    def store(self) -> "Store":
+        """Return the objects of the default remote, those of its trash, and the files of its folders.
+
+        Raises:
+            StorageError: if there is none, or it does not answer.
+
+        """
+        found = self._ask({"do": "store"})
+        objects = (Stored(digest, size, at) for digest, (size, at) in found["objects"].items())
+        trash = (Discarded(digest, day, size) for digest, (day, size) in found["trash"].items())
+        cache = Path(found["cache"]) if found["cache"] else None
+        folders = {digest: frozenset(files) for digest, files in found["folders"].items()}
+        return Store(found["name"], cache, tuple(objects), tuple(trash), folders)
+
+    def discard(self, digests: Iterable[str], day: str) -> None:
+        """Move objects of the default remote to its trash of a day, where `dvc` does not see them."""
+        # A folder before its files: DVC takes the files of a folder that is there for granted
+        ordered = sorted(digests, key=lambda digest: (not digest.endswith(".dir"), digest))
+        self._ask({"do": "discard", "digests": ordered, "day": day})
+
+    def recover(self, trash: Iterable["Discarded"]) -> tuple[str, ...]:
+        """Put objects back from the trash of the default remote; return those that are damaged there."""
+        ordered = sorted(trash, key=lambda entry: (entry.digest.endswith(".dir"), entry.digest))
+        return tuple(
+            self._ask({"do": "recover", "days": {one.digest: one.day for one in ordered}})["damaged"]
+        )
+
+    def purge(self, before: str) -> int:
+        """Remove the trash of the default remote of the days before a day; return how many objects it had."""
+        return self._ask({"do": "purge", "before": before})["removed"]
+
+    def read(self, digests: Iterable[str]) -> tuple[str, ...]:
+        """Return the objects of the default remote whose bytes are not those of their digests."""
+        return tuple(self._ask({"do": "read", "digests": sorted(digests)})["damaged"])
+
+    def repair(self, files: Mapping[str, Path]) -> tuple[str, ...]:
+        """Copy files to the default remote, read them again, and return those that did not arrive whole."""
+        ordered = sorted(files, key=lambda digest: (digest.endswith(".dir"), digest))
+        question = {"do": "repair", "files": {digest: str(files[digest]) for digest in ordered}}
+        return tuple(self._ask(question)["damaged"])
+
+    def empty_trash(self) -> int:
+        """Remove the trash of every remote; return the number of its objects."""
+        return self._ask({"do": "empty"})["removed"]
+
     def _ask(self, question: Mapping[str, Any]) -> Any:
         return process.ask("gitops.dvc.objects", {"checkout": str(self.checkout), **question})
 
@@ -90,6 +176,8 @@ def members(path: Path) -> dict[str, str]:
 
 
 def _answer(question: Mapping[str, Any]) -> Any:
+    if question["do"] in _OF_DEFAULT:
+        return _of_default(question)
     from dvc.config import Config
 
     settings = Path(question["checkout"]) / ".dvc"
@@ -110,6 +198,8 @@ def _answer(question: Mapping[str, Any]) -> Any:
                     removed += place.has(digest)
                     place.remove(digest)
             return {"removed": removed}
+        case "empty":
+            return {"removed": sum(place.purge(_EVER) for place in places.values())}
         case "put":
             for digest, path in question["files"].items():
                 places[question["remote"]].put(Path(path), digest)
@@ -118,6 +208,41 @@ def _answer(question: Mapping[str, Any]) -> Any:
             file = Path(question["folder"]) / "object"
             place = places[question["remote"]]
             return {"damaged": [digest for digest in question["digests"] if not place.get(digest, file)]}
+
+
+_OF_DEFAULT = ("store", "discard", "recover", "purge", "read", "repair")
+
+
+def _of_default(question: Mapping[str, Any]) -> Any:
+    config = configuration(Path(question["checkout"]))
+    name = config["core"].get("remote")
+    if name is None:
+        raise StorageError("no DVC remote is configured; name one: dvc remote default NAME")
+    place = Place(config, name)
+    with tempfile.TemporaryDirectory(prefix="gitops-objects-") as temporary:
+        file = Path(temporary) / "object"
+        match question["do"]:
+            case "store":
+                cache = config["cache"].get("dir")
+                listed, trash = place.listed(), place.discarded()
+                folders = [one for one in listed if one.endswith(".dir")]
+                files = {one: [*members(file).values()] for one in folders if place.get(one, file)}
+                return {"name": name, "cache": cache, "objects": listed, "trash": trash, "folders": files}
+            case "discard":
+                for digest in question["digests"]:
+                    place.discard(digest, question["day"])
+                return {}
+            case "recover":
+                days: dict[str, str] = question["days"]
+                return {"damaged": [one for one, day in days.items() if not place.recover(one, day, file)]}
+            case "purge":
+                return {"removed": place.purge(question["before"])}
+            case "repair":
+                for digest, path in question["files"].items():
+                    place.put(Path(path), digest)
+                return {"damaged": [one for one in question["files"] if not place.get(one, file)]}
+            case _:
+                return {"damaged": [one for one in question["digests"] if not place.get(one, file)]}
 
 
 def _fetch(place: Place, digests: Iterable[str], folder: Path) -> dict[str, str]:

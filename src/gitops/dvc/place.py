@@ -6,13 +6,38 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from gitops.errors import StorageError
 
 _OBJECT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}(?:\.dir)?")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_TIMES = ("LastModified", "last_modified", "mtime", "modified", "updated")
+"""The names that storages have for the time of the last change."""
+
+
+def configuration(folder: Path, *, former: bool = False) -> Any:
+    """Return the configuration of DVC that names the present remote.
+
+    A remote that `DVC_GLOBAL_CONFIG_DIR` names comes before the one that the files in `.dvc/` name, unless
+    there is a `config.local`.
+
+    Args:
+        folder: The folder with `.dvc/`.
+        former: Let the files in `.dvc/` count in any case.
+
+    """
+    from dvc.config import Config
+
+    settings = folder / ".dvc"
+    config: Any = Config(dvc_dir=None)
+    ruled = "DVC_GLOBAL_CONFIG_DIR" in os.environ and "remote" in config["core"]
+    if settings.is_dir() and (former or not ruled or (settings / "config.local").is_file()):
+        config = Config(dvc_dir=str(settings))
+    return config
 
 
 class Place:
@@ -34,32 +59,44 @@ class Place:
         self.root = root
         self.files = kind(**options)
         self.base = self.files.join(root, "files", "md5")
+        self.trash = self.files.join(root, "files", "trash")
 
     def digests(self) -> Iterator[str]:
         yield from self.sizes()
 
     def sizes(self) -> dict[str, int]:
         """Return the digest of each object, and its size in bytes."""
+        return {digest: size for digest, (size, _) in self.listed().items()}
+
+    def listed(self) -> dict[str, tuple[int, float | None]]:
+        """Return the digest of each object, its size, and the time of its last change if known."""
         if self.local and not Path(self.root).is_dir():
             raise StorageError(f"{self.root}: no such folder")  # One that is not mounted looks empty.
-        if not self.files.exists(self.base):
-            return {}
-        found: dict[str, int] = {}
+        return {
+            f"{folder}{name}": about
+            for path, about in self._find(self.base)
+            for folder, name in [path.split("/")[-2:]]
+            if _OBJECT.fullmatch(f"{folder}/{name}")
+        }
+
+    def _find(self, folder: str) -> Iterator[tuple[str, tuple[int, float | None]]]:
+        if not self.files.exists(folder):
+            return
         if self.local:
-            listed = {path: Path(path).stat().st_size for path in self.files.find(self.base)}
-        else:
-            about = self.files.fs.find(self.base, detail=True)
-            listed = {path: int(entry.get("size") or 0) for path, entry in about.items()}
-        for path, size in listed.items():
-            *_, folder, name = path.replace(os.sep, "/").split("/")
-            if _OBJECT.fullmatch(f"{folder}/{name}"):
-                found[f"{folder}{name}"] = size
-        return found
+            for path in self.files.find(folder):
+                about = Path(path).stat()
+                yield path.replace(os.sep, "/"), (about.st_size, about.st_mtime)
+            return
+        for path, entry in self.files.fs.find(folder, detail=True).items():
+            yield path, (int(entry.get("size") or 0), _moment(entry))
 
     def get(self, digest: str, file: Path) -> bool:
         """Copy an object to a file; return whether it is there and has its digest."""
+        return self._whole(self.path(digest), digest, file)
+
+    def _whole(self, path: str, digest: str, file: Path) -> bool:
         try:
-            self.files.get_file(self.path(digest), str(file))
+            self.files.get_file(path, str(file))
         except FileNotFoundError:
             return False
         with file.open("rb") as content:
@@ -81,5 +118,59 @@ class Place:
         except FileNotFoundError:
             return
 
+    def discard(self, digest: str, day: str) -> None:
+        """Move an object to the trash of a day (YYYY-MM-DD), if it is there. `dvc` sees no trash."""
+        there = self.files.join(self.trash, day, digest[:2], digest[2:])
+        try:
+            self.files.makedirs(self.files.parent(there))
+            self.files.mv(self.path(digest), there)
+        except FileNotFoundError:
+            return
+
+    def discarded(self) -> dict[str, tuple[str, int]]:
+        """Return the digest of each object in the trash, the latest day of it, and its size."""
+        found: dict[str, tuple[str, int]] = {}
+        for path, (size, _) in sorted(self._find(self.trash)):
+            *_, day, folder, name = path.split("/")
+            if _DAY.fullmatch(day) and _OBJECT.fullmatch(f"{folder}/{name}"):
+                found[f"{folder}{name}"] = (day, size)
+        return found
+
+    def recover(self, digest: str, day: str, file: Path) -> bool:
+        """Put an object back that the trash of a day has, by way of a file; return whether it is whole."""
+        there = self.files.join(self.trash, day, digest[:2], digest[2:])
+        if not self._whole(there, digest, file):
+            return False
+        self.put(file, digest)
+        return True
+
+    def purge(self, before: str) -> int:
+        """Remove the trash of the days before a day; return the number of its objects."""
+        days = {path: path.split("/")[-3] for path, _ in self._find(self.trash)}
+        old = [path for path, day in days.items() if _DAY.fullmatch(day) and day < before]
+        for path in old:
+            try:
+                self.files.remove(path)
+            except FileNotFoundError:
+                continue  # another one removes it too
+        return len(old)
+
     def path(self, digest: str) -> str:
         return str(self.files.join(self.base, digest[:2], digest[2:]))
+
+
+def _moment(entry: Mapping[str, Any]) -> float | None:
+    """Return the time of the last change; None where the storage does not tell."""
+    for name in _TIMES:
+        value = entry.get(name)
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                continue
+        if isinstance(value, datetime):
+            # Storages that name no zone count in UTC
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+    return None

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from gitops.dvc.lockfile import LOCK, Lock
+from gitops.dvc.place import configuration
 from gitops.errors import ModelError, StorageError
 from gitops.findings import Finding
 from gitops.isolation import hide
@@ -210,15 +211,10 @@ def _absent(problem: str, remedy: str) -> Presence:
 
 def _look(folder: str, md5: str, target: str | None = None, *, former: bool = False) -> Answer:
     # Not dvc.repo, which loads all of DVC: this needs one file of one file system.
-    from dvc.config import Config
     from dvc.fs import get_cloud_fs  # pyright: ignore[reportUnknownVariableType]
 
-    settings = Path(folder) / ".dvc"
     try:
-        config: Any = Config(dvc_dir=None)
-        ruled = "DVC_GLOBAL_CONFIG_DIR" in os.environ and "remote" in config["core"]
-        if settings.is_dir() and (former or not ruled or (settings / "config.local").is_file()):
-            config = Config(dvc_dir=str(settings))
+        config = configuration(Path(folder), former=former)
         name: str | None = config["core"].get("remote")
         if name is None:
             return Answer(state="no remote")

@@ -1,8 +1,8 @@
-"""Alone: one forget at a time in a folder."""
+"""Alone: one command at a time in a folder."""
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from gitops.errors import GitopsError
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Generator[None]:
     """Hold a folder for this process; the lock ends with the process, also if it is killed.
 
     Raises:
-        GitopsError: Another forget holds it.
+        GitopsError: Another command holds it.
 
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -22,7 +22,7 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise GitopsError(f"{folder}: another forget works here; wait until it ends") from error
+            raise GitopsError(f"{folder}: another command works here; wait until it ends") from error
         yield
     finally:
         os.close(descriptor)

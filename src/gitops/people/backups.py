@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +32,11 @@ class Backup:
 
     @classmethod
     @contextmanager
-    def opened(cls, paths: Iterable[Path]) -> Iterator[list[Self]]:
+    def opened(cls, paths: Iterable[Path]) -> Generator[list[Self]]:
         """Unpack the archives of folders of backups, and remove the open folders in the end.
 
         Raises:
-            GitopsError: A folder has no archive, one of them is damaged, or another forget has it open.
+            GitopsError: A folder has no archive, one of them is damaged, or another command has it open.
 
         """
         with ExitStack() as stack:

@@ -108,7 +108,7 @@ PLACES = (
     _home("labels", (LABELS, NAMES), "`RETENTION_DAYS_LABELS`"),
     _home("labelled", (PHOTOGRAPHS, LABELS, NAMES), "`RETENTION_DAYS_LABELLED`"),
     _home("runs", (PHOTOGRAPHS, LABELS, NAMES), "the newest 200, and `RETENTION_DAYS_RUNS`"),
-    _home("references", (SCORES, EMBEDDINGS, NAMES), "until you delete it"),
+    _home("references", (SCORES, EMBEDDINGS, NAMES), "the newest 50"),
     _home(
         "monitoring",
         (NAMES,),
@@ -131,14 +131,14 @@ PLACES = (
         "the DVC remote",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
         _DVC,
-        "until `dvc gc`",
+        "`RETENTION_DAYS_OBJECTS` after nobody needs it, and as long in the trash",
         _FORGET,
     ),
     Place(
         "caches of DVC: `.visage/dvc-cache`, `.dvc/cache`, those of workers",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
         "the owner of the machine",
-        "until `dvc gc`",
+        "until `gitops prune`",
         f"{_FORGET} `--cache`, on each machine",
     ),
     Place(

@@ -49,6 +49,11 @@ KINDS = (
 )
 
 
+COPIES = (("models", "*.onnx"), ("references", "*.parquet"), ("comparisons", "*.json"))
+"""Folders of copies, which are fetched or made again when a task needs one."""
+_KEPT_COPIES = 50
+
+
 @dataclass(frozen=True)
 class Needed:
     """The reasons to keep data whatever its age.
@@ -77,21 +82,18 @@ def sweep(home: Path, days: Mapping[str, int], needed: Needed, now: datetime) ->
 
     """
     reason = needed.reason or open_alarm(home)
-    waiting = _waiting(home)
     removed: dict[str, int] = {}
     kept: dict[str, int] = {}
-    for kind in KINDS:
-        limit = days.get(kind.setting, 0)
-        for path in _expired(home, kind, limit, now) if limit and not reason else ():
-            if _is_needed(path, kind.folder, waiting, needed.batches):
-                kept[kind.folder] = kept.get(kind.folder, 0) + 1
-                continue
-            log.info("Removing %s: older than %d days (%s).", path, limit, kind.setting)
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-            removed[kind.folder] = removed.get(kind.folder, 0) + 1
+    for folder, path, stays in due(home, days, needed, now):
+        if stays:
+            kept[folder] = kept.get(folder, 0) + 1
+            continue
+        log.info("Removing %s: older than the settings allow.", path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        removed[folder] = removed.get(folder, 0) + 1
     line: dict[str, Any] = {
         "format": 1,
         "at": now.astimezone(UTC).isoformat(timespec="seconds"),
@@ -101,6 +103,28 @@ def sweep(home: Path, days: Mapping[str, int], needed: Needed, now: datetime) ->
     }
     _record(home / RECORD, line)
     return line
+
+
+def due(
+    home: Path, days: Mapping[str, int], needed: Needed, now: datetime
+) -> Iterator[tuple[str, Path, bool]]:
+    """Yield the data that is older than it may be: its folder, its path, and whether somebody needs it.
+
+    The arguments are those of `sweep`. Of copies, the newest stay. If everything is needed, there is none.
+    """
+    if needed.reason or open_alarm(home):
+        return
+    waiting = _waiting(home)
+    for kind in KINDS:
+        if limit := days.get(kind.setting, 0):
+            for path in _expired(home, kind, limit, now):
+                yield kind.folder, path, _is_needed(path, kind.folder, waiting, needed.batches)
+    yesterday = (now - timedelta(days=1)).timestamp()
+    for folder, pattern in COPIES:
+        times = {path: path.stat().st_mtime for path in (home / folder).glob(pattern)}
+        for path in sorted(times, key=times.__getitem__, reverse=True)[_KEPT_COPIES:]:
+            if times[path] < yesterday:
+                yield folder, path, False
 
 
 def open_alarm(home: Path) -> str:

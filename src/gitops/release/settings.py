@@ -138,6 +138,10 @@ class Settings(BaseModel):
     retention_days_labelled: int = Field(0, ge=0, le=36_500)
     retention_days_runs: int = Field(0, ge=0, le=36_500)
     retention_days_reports: int = Field(0, ge=0, le=36_500)
+    retention_days_objects: int = Field(0, ge=0, le=36_500)
+    retention_days_candidates: int = Field(90, ge=0, le=36_500)
+    retention_runs: int = Field(20, ge=1, le=10_000)
+    retention_releases: int = Field(0, ge=0, le=10_000)
     task_sizes: dict[str, TaskSize] = {}
     scoring_part_images: int = Field(20_000, ge=1, le=10_000_000)
 
@@ -276,7 +280,7 @@ _OPTIONAL = (
     *("TASK_SIZES", "SCORING_PART_IMAGES"),
     *("MAX_BALANCED_LOSS", "MAX_GAP_RISE", "MAX_TPR_GAP", "MAX_CONTRADICTIONS"),
     *("USE", "REQUIRE_SIGNED_MODELS", "HEALTH_MINUTES", "REVERIFY_HOURS"),
-    *(name for name in NAMES if name.startswith("RETENTION_DAYS_")),
+    *(name for name in NAMES if name.startswith("RETENTION_")),
 )
 
 

@@ -125,7 +125,7 @@ def test_a_repack_that_is_killed_goes_on(tmp_path: Path, stop: str, monkeypatch:
 def test_two_at_once_do_not_open_the_same_backup(tmp_path: Path) -> None:
     folder = backup(tmp_path / "backup", ("a.jpg", b"a"))
     with Backup.opened([folder]) as (opened,):
-        with pytest.raises(GitopsError, match="another forget works here"), Backup.opened([folder]):
+        with pytest.raises(GitopsError, match="another command works here"), Backup.opened([folder]):
             pass
         assert (opened.folder / "a.jpg").is_file()
     with Backup.opened([folder, folder]) as opened_once:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from gitops.dvc.objects import in_folder
 from gitops.errors import RuleError
 from gitops.people.erasure import erasure
 from gitops.people.history import Recorded
@@ -131,6 +132,11 @@ def test_three_people_are_removed_from_everywhere(made: Path, tmp_path: Path) ->
         assert "backup/home.tar" in holders, name
         if name != "cleo":
             assert "store/files" in holders, name
+    # A prune took an object with photographs of theirs
+    taken = next(path for path in in_folder(world.store).values() if path.read_bytes().startswith(b"PAR1"))
+    trash = world.store / "files" / "trash" / "2026-01-01" / taken.parent.name / taken.name
+    trash.parent.mkdir(parents=True)
+    trash.write_bytes(taken.read_bytes())
     before = state_of(world.folder)
     shown = gitops(world, "--dry-run")
     assert shown.returncode == 0, shown.stdout
@@ -143,6 +149,7 @@ def test_three_people_are_removed_from_everywhere(made: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stdout
     assert json.loads(proof.read_text())["left"] == []
     assert "000061" not in proof.read_text()
+    assert not trash.exists()
     check_that_they_are_gone(world, done.stdout)
 
 
