@@ -79,6 +79,8 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "report": "report on {head}",
     "annotate": "run the check",
     "forget": "forget photographs",
+    "prune": "remove what nobody needs",
+    "doctor": "check the DVC remote",
     "keys create": "create the key of {environment}",
     "storage move": "move the DVC remote to {name}",
     "forge": "work with the forge",

@@ -23,7 +23,7 @@ _EVER = "9999-12-31"
 
 @dataclass(frozen=True)
 class Stored:
-    """An object: its digest, its size in bytes, and the time of its last change if the storage tells."""
+    """An object: its digest, its size in bytes, and the time of its last change if it is known."""
 
     digest: str
     size: int

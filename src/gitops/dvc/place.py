@@ -160,7 +160,7 @@ class Place:
 
 
 def _moment(entry: Mapping[str, Any]) -> float | None:
-    """Return the time of the last change; None where the storage does not tell."""
+    """Return the time of the last change; None if it is not known."""
     for name in _TIMES:
         value = entry.get(name)
         if isinstance(value, str):

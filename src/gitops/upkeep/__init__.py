@@ -1,1 +1,1 @@
-"""Upkeep: what an installation keeps over years, what it removes, and whether all that it needs is there."""
+"""Upkeep: the things that an installation keeps over years and removes, and the check that all of them are there."""

@@ -108,7 +108,7 @@ class Plan:
 def plan(facts: Facts, policy: Policy, now: datetime) -> Plan:
     """Decide which branches, tags and objects go.
 
-    An object that is younger than `policy.days`, or whose age the storage does not tell, stays: a training
+    An object that is younger than `policy.days`, or whose age is not known, stays: a training
     pushes its objects before the commit that names them. So does one of a cache that the remote never had.
     """
     young = now - timedelta(days=policy.days)

@@ -108,7 +108,7 @@ class Prune:
         if damaged:
             raise StorageError(
                 f"{store.name}: needed objects are damaged in its trash: {', '.join(damaged[:3])}; "
-                "run gitops doctor --repair"
+                "put them back: .venv/bin/gitops doctor --repair"
             )
 
     def _clean_caches(self, due: Plan) -> None:
