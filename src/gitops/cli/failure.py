@@ -79,7 +79,7 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "report": "report on {head}",
     "annotate": "run the check",
     "forget": "forget photographs",
-    "prune": "remove what nobody needs",
+    "prune": "clear unneeded objects",
     "doctor": "check the DVC remote",
     "keys create": "create the key of {environment}",
     "storage move": "move the DVC remote to {name}",

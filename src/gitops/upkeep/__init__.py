@@ -1,1 +1,1 @@
-"""Upkeep: the things that an installation keeps over years and removes, and the check that all of them are there."""
+"""Upkeep: the things that an installation keeps over years, and the check that all of them are there."""
