@@ -46,7 +46,7 @@ def digests(place: Path) -> set[str]:
 
 @dataclass(frozen=True)
 class Trainings:
-    """What trainings leave in a lab, in a DVC remote and in a cache, at any time."""
+    """The results of trainings in a lab, in a DVC remote and in a cache, at any time."""
 
     lab: Lab
     store: Path

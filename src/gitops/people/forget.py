@@ -171,7 +171,7 @@ class Forget:
         journal.write(self.journal_path)
         self.echo("written: the journal of this forget, with names, for its owner alone")
         branch = self._push(journal, main)
-        # No place to look into: what a prune took is on its way out anyway
+        # No search looks there: objects that a prune took are on their way out anyway
         self.objects.empty_trash()
         removed = self.objects.remove(journal.objects)
         self.echo(f"removed: {removed} objects of the DVC remotes")

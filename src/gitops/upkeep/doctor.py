@@ -109,7 +109,7 @@ def examine(
     there = {one.digest: one.size for one in store.objects}
     faults = [Fault(one, "missing") for one in wanted if one.digest not in there]
     present = {one.digest: one for one in wanted if one.digest in there}
-    # Lists of folders are small, and say which files are needed
+    # Lists of folders are small, and name the files that are needed
     chosen = portion({digest: there[digest] for digest in present}, most, day)
     chosen = [*dict.fromkeys([*chosen, *(digest for digest in present if digest.endswith(DIR))])]
     damaged = objects.read(chosen) if chosen else ()

@@ -29,7 +29,7 @@ _MOST = 5
 def remove_expired(
     origin: Origin, environment: str, home: Path, *, mirror: Path, settings: Settings, now: datetime
 ) -> dict[str, Any]:
-    """Remove the data of an environment that is older than it may be, and prune if its settings say so.
+    """Remove the data of an environment that is older than it may be, and prune if its settings ask for it.
 
     Returns:
         The line of the record of data; `pruned` has the numbers of branches and tags, and of objects.
