@@ -21,6 +21,7 @@ from gitops.model.groups import Groups
 from gitops.model.metrics import Performance, Training
 from gitops.release.approvals import Approval
 from gitops.release.calendar import CalendarFile
+from gitops.release.condition import Condition
 from gitops.release.contract import Runtime
 from gitops.release.environments import EnvironmentFile
 from gitops.release.file import Release
@@ -37,6 +38,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "calendar": ("environments/calendar.yaml", CalendarFile),
     "card": ("metrics/card.json", Card),
     "comparison": ("the output of face_attributes compare", Comparison),
+    "condition": ("/visage/condition.json of an Airflow", Condition),
     "decision": ("a line of monitoring/decisions.jsonl", records.Line),
     "decisions": ("metrics/decisions.json", Decisions),
     "drift": ("monitoring/<run>/drift.json", records.Drift),

@@ -16,6 +16,8 @@ from dashboard import checks, colours, metrics, model_card, page, running
 from dashboard.access import may_read
 from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
+from gitops.errors import ReleaseError
+from gitops.release import condition
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ def make() -> FastAPI:
     session = [Depends(may_read)]
     app.get("/", response_class=HTMLResponse, dependencies=session)(show)
     app.get("/reports/{run}/", response_class=HTMLResponse, dependencies=session)(report)
+    app.get("/condition.json", dependencies=session)(state)
     app.get("/card/", response_class=HTMLResponse, dependencies=session)(card)
     app.get("/groups.jpg", dependencies=session)(groups_picture)
     app.get("/runbooks/{name}/", response_class=HTMLResponse, dependencies=session)(runbook)
@@ -88,6 +91,15 @@ def report(run: str) -> str:
     if columns is None:
         raise HTTPException(404, "There is no such report, or it was deleted.")
     return page.render("report.html", title=page.title(), run=run, columns=columns)
+
+
+def state() -> Response:
+    """Return the condition of this environment, for `gitops status`."""
+    try:
+        found = condition.read(EnvironmentPaths.here().bundle)
+    except (DashboardError, ReleaseError) as error:
+        raise HTTPException(503, str(error)) from error
+    return Response(found.model_dump_json(), media_type="application/json")
 
 
 def card() -> str:

@@ -7,6 +7,8 @@ from fastapi.testclient import TestClient
 
 from dashboard import app as pages
 from dashboard.access import may_read
+from gitops.release import health
+from gitops.release.health import Health
 from tests.dashboard.world import NOW, World, column
 
 
@@ -36,7 +38,7 @@ def paths(app: FastAPI, world: World) -> list[str]:
     for route in app.routes:
         values = {"run": run, "name": "style.css", "path": "nowhere/at/all"}
         found.append(re.sub(r"\{(\w+)(:\w+)?\}", r"{\1}", route.path).format(**values))
-    assert len(found) == 9, "a new route is to be tried too"
+    assert len(found) == 10, "a new route is to be tried too"
     names = ("theme.js", "icon.svg", "icon-dark.svg", "nothing.css")
     return [*found, *(f"/static/{name}" for name in names), "/docs", "/redoc", "/openapi.json"]
 
@@ -68,6 +70,18 @@ def test_a_reader_gets_every_part(app: FastAPI, reader: TestClient, world: World
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
+
+
+def test_a_program_gets_the_condition(reader: TestClient, world: World) -> None:
+    commit = world.release("first")
+    world.serve()
+    assert reader.get("/condition.json").json()["health"] is None
+    watch = Health(releases=[commit], before=None, since=NOW, until=NOW, state="errored", ill="disk: full")
+    health.write(world.storage / "release", watch)
+    answer = reader.get("/condition.json").json()
+    assert answer == {"format": 1, "health": "errored", "ill": "disk: full", "refused": ""}
+    (world.storage / "release" / health.FILE).write_text("{")
+    assert reader.get("/condition.json").status_code == 503
 
 
 def test_the_page_itself_runs_no_foreign_line(reader: TestClient, world: World) -> None:

@@ -19,6 +19,7 @@ class FakeAirflow(JsonServer):
         self.logins = 0
         self.not_ready = 0
         self.nonsense = False
+        self.condition: dict[str, Any] | None = None
         self._tokens: set[str] = set()
         super().__init__()
         self.access = Access(
@@ -85,6 +86,8 @@ class FakeAirflow(JsonServer):
             offset, limit = int(query["offset"]), int(query["limit"])
             dags = sorted(self.dags.values(), key=lambda dag: dag["dag_id"])
             return 200, {"dags": dags[offset : offset + limit], "total_entries": len(dags)}
+        if path == "/visage/condition.json":
+            return (404, {"detail": "no page"}) if self.condition is None else (200, self.condition)
         if path == "/api/v2/importErrors":
             return 200, {"import_errors": [], "total_entries": 0}
         if path == "/api/v2/dags/~/dagRuns":

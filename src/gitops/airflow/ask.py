@@ -25,13 +25,18 @@ def ask(access: Access | None) -> Answer:
         return Answer(trouble="not running (.visage/access.json does not name it); start it: make up")
     try:
         with Airflow(access, timeout=5, retry=False) as airflow:
-            running = airflow.running()
+            running, health = airflow.running(), airflow.health()
+            parts = sorted(part for part, state in health.items() if state == "unhealthy")
+            ill = f"{', '.join(parts)}: unhealthy" if parts else None
             if running is None:
-                health = airflow.health()
-                ill = sorted(part for part, state in health.items() if state == "unhealthy")
-                return Answer(trouble=f"{', '.join(ill)}: unhealthy" if ill else None)
+                return Answer(trouble=ill)
             runs = airflow.runs(VERIFY) if any(dag["dag_id"] == VERIFY for dag in airflow.dags()) else []
-            return Answer(running, runs[0].state if runs else None)
+            condition = airflow.condition()
+            if ill:
+                # The process that watches the release may be one of them, and its last result an old one.
+                update = {"health": "errored", "ill": "; ".join(filter(None, [ill, condition.ill]))}
+                condition = condition.model_copy(update=update)
+            return Answer(running, runs[0].state if runs else None, condition=condition)
     except AirflowError as error:
         return Answer(trouble=str(error))
 

@@ -11,7 +11,10 @@ import requests
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from gitops.errors import AirflowError
+from gitops.errors import AirflowError, ParseError
+from gitops.release import condition
+from gitops.release.condition import Condition
+from gitops.text import record
 from gitops.text.parse import is_mapping, mapping, sequence
 
 ACCESS_FILE = Path(".visage/access.json")
@@ -23,6 +26,10 @@ ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 class UnreachableError(AirflowError):
     """Nothing answers at an Airflow's address, or not in time."""
+
+
+class RefusedError(AirflowError):
+    """An Airflow has no such page, or the account may not see it."""
 
 
 class Access(BaseModel):
@@ -114,6 +121,17 @@ class Airflow:
         """Return the state of each component: `metadatabase`, `scheduler`, `triggerer`, `dag_processor`."""
         answer = self.call("GET", "/api/v2/monitor/health", login=False)
         return {name: part.get("status") for name, part in answer.items() if is_mapping(part)}
+
+    def condition(self) -> Condition:
+        """Return the condition of the environment; an empty one where an earlier runtime has no such page."""
+        try:
+            answer = self.call("GET", condition.PATH)
+        except RefusedError:
+            return Condition()
+        try:
+            return record.read(Condition, json.dumps(answer).encode())
+        except ParseError as error:
+            raise AirflowError(f"{self._base}{condition.PATH}: {error}") from error
 
     def dags(self) -> list[dict[str, Any]]:
         """Return all DAGs of the release as Airflow describes them."""
@@ -267,7 +285,8 @@ class Airflow:
             detail = json.dumps(response.json().get("detail"))
         except (ValueError, AttributeError):
             detail = response.reason
-        raise AirflowError(f"{method} {self._base}{path}: HTTP {response.status_code}: {detail}")
+        problem = f"{method} {self._base}{path}: HTTP {response.status_code}: {detail}"
+        raise (RefusedError if response.status_code in (403, 404) else AirflowError)(problem)
 
 
 def readable(entry: Any) -> list[str]:

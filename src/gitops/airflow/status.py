@@ -3,7 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from gitops.errors import CalendarError, ReleaseError
 from gitops.promotion.approved import Approved
 from gitops.release import checks, holds, keys
 from gitops.release.checks import Check
+from gitops.release.condition import Condition
 from gitops.release.environments import TERMINAL, Color
 from gitops.release.holds import Hold
 from gitops.release.people import People
@@ -35,6 +36,7 @@ class Answer:
     running: str | None = None
     last_run: str | None = None
     trouble: str | None = None
+    condition: Condition = field(default_factory=Condition)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,12 @@ class EnvironmentStatus:
     merged_by: str | None = None
     checks: tuple[Check, ...] = ()
     """The checks of the verdict on the declared release."""
+    health: str | None = None
+    """The state of the watch over the running release: watching, passed, failed or errored."""
+    ill: str = ""
+    """The faults of the environment itself, where it is errored."""
+    refused: str = ""
+    """The environment's reason why the declared release does not run."""
 
     def plain(self) -> dict[str, Any]:
         """Return the row as JSON can carry it."""
@@ -175,6 +183,9 @@ def row(
         checks=verdict.checks if verdict else (),
         proposed_by=by.proposed if by else None,
         merged_by=by.merged if by else None,
+        health=answer.condition.health,
+        ill=answer.condition.ill,
+        refused=answer.condition.refused,
     )
 
 
@@ -257,8 +268,10 @@ def show(
         if row.approvals:
             style = "default" if row.approvals["enough"] else "yellow"
             line.append(f"  {row.approvals['commit'][:12]} has {row.approvals['text']}", style=style)
-        if row.trouble:
-            line.append(f"  {row.trouble}", style="red")
+        if row.trouble or row.refused:
+            line.append(f"  {row.trouble or row.refused}", style="red")
+        if row.ill:
+            line.append(f"  errored, no verdict: {row.ill}", style="red")
         console.print(line, soft_wrap=True)
         if row.declared and row.proposed_by and row.merged_by:
             released = f"released {_minute(row.since)}, {People(row.proposed_by, row.merged_by)}"

@@ -46,6 +46,26 @@ def test_no_release_yet_agrees_with_nothing_running(lab: Lab, fakes: dict[str, F
     assert "no release yet" in printed(found, access(fakes), terminal=False)
 
 
+def test_an_environment_that_is_ill_is_errored_with_the_reason(
+    lab: Lab, fakes: dict[str, FakeAirflow]
+) -> None:
+    for name, fake in fakes.items():
+        fake.dag("example", lab.tip)
+        assert rows(lab, fakes)[name].health is None, "an earlier runtime has no such page"
+    fakes["dev"].condition = {"format": 1, "health": "errored", "ill": "disk: full\n[red]", "news": 1}
+    fakes["prod"].condition = {"format": 1, "refused": "c4e6d5e4400c: cannot be examined now: disk: full"}
+    found = rows(lab, fakes)
+    assert (found["dev"].health, found["dev"].plain()["ill"]) == ("errored", "disk: full [red]")
+    lines = printed(found, access(fakes), terminal=False)
+    assert "  errored, no verdict: disk: full [red]" in lines
+    assert "  c4e6d5e4400c: cannot be examined now: disk: full" in lines
+    fakes["staging"].unhealthy.add("dag_processor")
+    found = rows(lab, fakes)
+    assert (found["staging"].health, found["staging"].ill) == ("errored", "dag_processor: unhealthy")
+    fakes["dev"].condition = {"format": 1, "health": "odd"}
+    assert "/visage/condition.json: health: " in str(rows(lab, fakes)["dev"].trouble)
+
+
 def test_a_model_of_an_earlier_commit_is_told_with_the_next_command(
     lab: Lab, fakes: dict[str, FakeAirflow]
 ) -> None:
