@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from dashboard.daily_stats import Batch
 from face_attributes import params
 from gitops.gates.comparison import Comparison
+from gitops.gates.shadows import Figures, Shadowed
 from gitops.model.card import Card
 from gitops.model.decisions import Decisions
 from gitops.model.drift_comparison import DriftComparison
@@ -55,6 +56,8 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "release": ("environments/<name>/release.yaml", Release),
     "runtime": ("dags/runtime.yaml", Runtime),
     "serving": ("release.json of the bundle", Serving),
+    "shadow": ("the output of face_attributes shadow", Figures),
+    "shadowed": ("the message of a tag shadowed/<environment>/<commit>", Shadowed),
     "training": ("metrics/training.json", Training),
     "verdict": ("the message of a tag verified/<environment>/<commit>", Verdict),
 }

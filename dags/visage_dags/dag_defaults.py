@@ -12,6 +12,7 @@ from visage_dags import notices
 TRAINING = "training"
 SCORING = "scoring"
 VERIFICATION = "verification"
+SHADOW = "shadow"
 
 # Airflow fills in an argument of a task that is named as a key of the context; it allows no other default.
 FROM_CONTEXT: Any = None

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import jinja2
 from airflow.configuration import conf
 
-from dashboard import charts, checks, daily_stats, glance, late_labels, model_card, running
+from dashboard import charts, checks, daily_stats, glance, late_labels, model_card, running, shadow
 from dashboard.charts import Spark
 from dashboard.checks import Check, Checks
 from dashboard.daily_stats import DailyStats
@@ -22,6 +22,7 @@ from dashboard.late_labels import LateLabels
 from dashboard.model_card import ModelCard
 from dashboard.plot import Plot, Span
 from dashboard.running import Running
+from dashboard.shadow import Shadow
 from gitops.model.metrics import Interval
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class View:
     paths: Part[EnvironmentPaths]
     running: Part[Running] = field(default_factory=Part[Running])
     card: Part[ModelCard] = field(default_factory=Part[ModelCard])
+    shadow: Part[Shadow] = field(default_factory=Part[Shadow])
     scored: Part[Scored] = field(default_factory=Part[Scored])
     checked: Part[Checked] = field(default_factory=Part[Checked])
     alarms: tuple[Alarm, ...] = ()
@@ -112,6 +114,7 @@ def _renderable(view: View) -> View:
     parts = {
         "running": absent,
         "card": absent,
+        "shadow": absent,
         "scored": absent,
         "checked": absent,
         "alarms": (),
@@ -148,6 +151,10 @@ def look(weeks: int, now: datetime) -> View:
     if runs.value is not None and runs.value.commit is not None:
         commit = runs.value.commit
         model = _part(lambda: model_card.read(running.repository(where), commit))
+    tried: Part[Shadow] = Part()
+    if runs.value is not None and runs.value.shadow is not None:
+        commit_of_shadow = runs.value.shadow
+        tried = _part(lambda: shadow.read(where.home, commit_of_shadow))
     record = _part(lambda: checks.read(where.home))
     found = record.value
     shown = [check for check in found.checks if check.at.date() >= span.since] if found else []
@@ -170,6 +177,7 @@ def look(weeks: int, now: datetime) -> View:
         paths,
         runs,
         model,
+        tried,
         scored,
         Part(trouble=record.trouble)
         if found is None

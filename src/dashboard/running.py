@@ -75,6 +75,8 @@ class Running:
     """The contract of this environment's runtime."""
     holds: tuple[Hold, ...] = ()
     """The reasons that keep promotions away now."""
+    shadow: str | None = None
+    """The commit whose model scores the batches too, if main declares one."""
     change: Change | None = None
     verdict: Verdict | None = None
     rejection: Rejection | None = None
@@ -171,6 +173,7 @@ def read(paths: EnvironmentPaths) -> Running:
             needs=served.needs,
             contract=served.contract,
             holds=state.present(paths.environment).holds(),
+            shadow=state.present(paths.environment).shadow,
             change=change,
             verdict=next(reversed(state.verdicts.every(paths.environment, served.commit)), None),
             rejection=_rejection(rejected) if rejected else None,

@@ -459,6 +459,31 @@ def performance(
     )
 
 
+@app.command(rich_help_panel=_MONITORING)
+def shadow(
+    scores: Annotated[Path, typer.Argument(help="Folder with the scores of the release")],
+    shadow_scores: Annotated[
+        Path, typer.Option("--shadow", help="Folder with the scores of the other model, for the same batches")
+    ],
+    model: Annotated[Path, typer.Option(help="The other model")],
+    incumbent: Annotated[Path, typer.Option(help="The model of the release")],
+    out: Annotated[Path, typer.Option(help="JSON file to write")],
+    labels: Annotated[
+        list[Path] | None, typer.Option(help="Late true attributes, as for performance (repeatable)")
+    ] = None,
+) -> None:
+    """Compare a model that scored the same batches with the model of the release.
+
+    The figures have the agreement for each attribute, how far the distributions of the scores are apart, and
+    the latency of both models here. With a hundred labelled images or more, they also have the comparison by
+    which the gates judge a model.
+    """
+    from face_attributes.monitoring.shadow import shadow as run
+    from face_attributes.monitoring.shadow import told
+
+    print(told(run(scores, shadow_scores, model, incumbent, labels or (), out)))
+
+
 @app.command(rich_help_panel=_TOOLS)
 def draw(
     folder: Annotated[

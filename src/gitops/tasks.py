@@ -53,6 +53,7 @@ __all__ = (
     "on_late_run",
     "parse_yaml",
     "propose",
+    "publish_shadow",
     "publish_verdict",
     "pull_data",
     "push_data",
@@ -65,6 +66,7 @@ __all__ = (
     "runbook",
     "safe_name",
     "setting",
+    "shadow",
     "training_ref",
     "unverified",
     "unverified_release",
@@ -552,6 +554,57 @@ def _now() -> dict[str, Any]:
     from gitops.release.settings import Settings
 
     return {"mirror": task_context.mirror(), "settings": Settings.from_environ(), "now": datetime.now(UTC)}
+
+
+# Shadows
+
+
+def shadow() -> str:
+    """Return the commit whose model this environment has to try beside its release, or ""."""
+    from gitops.airflow import task_context
+    from gitops.release.settings import Settings
+    from gitops.training import shadowing
+
+    commit = shadowing.declared(
+        task_context.origin(),
+        task_context.environment(),
+        mirror=task_context.mirror(),
+        signed=Settings.from_environ().require_signed_releases,
+    )
+    return commit or ""
+
+
+def publish_shadow(
+    *,
+    release: str,
+    incumbent: str,
+    models: Sequence[str],
+    failed: int,
+    reason: str,
+    figures: Mapping[str, Any] | None,
+) -> dict[str, str]:
+    """Sign the report on a shadow with the key of this environment, and push it as a tag.
+
+    Args:
+        release: The commit of the shadow.
+        incumbent: The commit of the release.
+        models: The SHA-256 digests of the model of the shadow, and of that of the release.
+        failed: The number of batches that the shadow could not score.
+        reason: The reason why it could not score the last of them, or "".
+        figures: The output of `python -m face_attributes shadow`; None if it scored no batch.
+
+    Returns:
+        `tag`: its name. `message`: its message.
+
+    """
+    from gitops.airflow import task_context
+    from gitops.training import shadowing
+
+    report = shadowing.report(
+        task_context.environment(), (release, incumbent), models, failed, reason, figures
+    )
+    shadowing.publish(task_context.origin(), report, mirror=task_context.mirror())
+    return {"tag": report.tag, "message": report.message.partition("\n")[0]}
 
 
 # Notices

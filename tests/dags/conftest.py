@@ -14,7 +14,7 @@ from tests.support import dagbag
 ROOT = Path(__file__).resolve().parents[2]
 
 # The DAGs that do not start paused where `parsed` looks at them.
-ACTIVE = {"score_faces", "verify_release"}
+ACTIVE = {"score_faces", "score_shadow", "verify_release"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     with sandbox(ROOT, tmp_path_factory.mktemp("trained")) as made:
-        ran = made.test("dev", TRAINING, conf={"profile": "small"}, seconds=600)
+        ran = made.test("dev", TRAINING, conf={"profile": "small"}, seconds=1500)
         assert ran.status == 0, ran.output[-3000:]
         faces = tmp_path_factory.mktemp("faces") / "drawn"
         made.run(["-m", "face_attributes", "draw", str(faces), "--count", "32", "--seed", "5"])

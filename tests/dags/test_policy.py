@@ -36,6 +36,7 @@ DAGS = {
     "model_monitoring_and_retraining",
     "retention",
     "score_faces",
+    "score_shadow",
     "verify_release",
 }
 
@@ -177,6 +178,9 @@ def test_every_pool_is_declared_and_has_its_tasks(parsed: dict[str, Any]) -> Non
     assert tasks["ml_pipeline_face_attributes.model_training.train"]["pool"] == "training"
     assert tasks["score_faces.score_batch"]["pool"] == "scoring"
     assert tasks["verify_release.score_holdout"]["pool"] == "verification"
+    # What a shadow does waits for its own tasks alone, and no task of the release waits for it.
+    shadow = {name for name, task in tasks.items() if task["pool"] == "shadow"}
+    assert shadow == {"score_shadow.score_batches", "score_shadow.report"}
     assert {name: pool["slots"] for name, pool in declared.items()} == dict.fromkeys(declared, 1)
 
 

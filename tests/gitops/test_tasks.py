@@ -65,6 +65,11 @@ watch_health(*, verdict: Any) -> 'BaseOperator'
     5: """
 check_storage() -> dict[str, int]
 """,
+    6: """
+publish_shadow(*, release: str, incumbent: str, models: Sequence[str], failed: int, reason: str, \
+figures: Mapping[str, typing.Any] | None) -> dict[str, str]
+shadow() -> str
+""",
 }
 
 

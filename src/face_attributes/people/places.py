@@ -76,8 +76,9 @@ def _home(home: Path, environment: str) -> Iterator[File]:
                     yield File(path, environment, batch=batch.name)
                 else:
                     yield File(path, environment, name=f"{batch.name}/{inner}")
-    for path in sorted((home / "scores").glob("date=*/*.parquet")):
-        yield File(path, environment, batch=path.stem)
+    for pattern in ("scores/date=*/*.parquet", "shadows/*/date=*/*.parquet"):
+        for path in sorted(home.glob(pattern)):
+            yield File(path, environment, batch=path.stem)
     for path in sorted((home / "parts").glob("*/*.parquet")):
         yield File(path, environment, batch=path.parent.name.partition(_JOINING)[0])
     for path in sorted((home / "labels").glob("*")):

@@ -6,6 +6,7 @@ from gitops.airflow.client import VERIFY, Access, Airflow
 from gitops.airflow.status import Answer, EnvironmentStatus, row, shown
 from gitops.dvc import provenance
 from gitops.errors import AirflowError, ReleaseError
+from gitops.gates.shadows import Shadowed
 from gitops.git.repository import Repository
 from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
@@ -59,8 +60,18 @@ def collect(
         approvals = approved(state, name, coming, evidence) if coming else None
         declared = state.declarations[name]
         by = None if isinstance(declared, ReleaseError) else people(repository, [declared.by])[declared.by]
-        rows.append(row(state, name, answer, access.get(name), notice, at, approvals, by))
+        tried = _report(state, name, evidence)
+        rows.append(row(state, name, answer, access.get(name), notice, at, approvals, by, tried))
     return rows
+
+
+def _report(state: ReleaseState, environment: str, evidence: Evidence) -> Shadowed | None:
+    """Return the newest report on the shadow that main declares for an environment, or None."""
+    commit = state.present(environment).shadow
+    if commit is None:
+        return None
+    reports = evidence.shadows(state.lists, environment, state.remote)
+    return next((report for report in reports if report.release == commit), None)
 
 
 def _due(state: ReleaseState, environment: str) -> str | None:

@@ -20,6 +20,8 @@ from gitops.text.parse import is_mapping, mapping, sequence
 ACCESS_FILE = Path(".visage/access.json")
 BUNDLE = "release"
 VERIFY = "verify_release"
+SHADOW = "score_shadow"
+"""The DAG of another model than that of the release, which may fail alone."""
 ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 """The states in which runs and tasks stay."""
 

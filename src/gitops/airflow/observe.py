@@ -21,7 +21,7 @@ from sqlalchemy import and_, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from gitops.airflow.client import BUNDLE, VERIFY
+from gitops.airflow.client import BUNDLE, SHADOW, VERIFY
 from gitops.airflow.health import Observation, Record, Scoring, Tally
 from gitops.release.health import Health
 from gitops.text import json_values, parse
@@ -90,7 +90,9 @@ def _record(session: Session, watch: Health, now: datetime, *, new: bool) -> Rec
         ours = and_(DagRun.start_date >= watch.since, DagRun.bundle_version.in_(watch.releases))
     else:
         ours = and_(DagRun.end_date >= watch.since - _BEFORE, DagRun.bundle_version.not_in(watch.releases))
-    active = and_(DagModel.bundle_name == BUNDLE, ~DagModel.is_paused, DagModel.dag_id != VERIFY)
+    # A shadow that fails is no fault of the release beside which it runs.
+    others = DagModel.dag_id.not_in((VERIFY, SHADOW))
+    active = and_(DagModel.bundle_name == BUNDLE, ~DagModel.is_paused, others)
     ran = select(DagRun.dag_id, DagRun.state).join(DagModel, DagModel.dag_id == DagRun.dag_id)
     runs = session.execute(ran.where(active, ours, DagRun.state.in_(_ENDED)).limit(_MOST)).all()
     attempts = [

@@ -14,6 +14,7 @@ from rich.text import Text
 from gitops.airflow.client import Access
 from gitops.dvc import provenance
 from gitops.errors import CalendarError, ReleaseError
+from gitops.gates.shadows import Shadowed
 from gitops.promotion.approved import Approved
 from gitops.release import checks, holds, keys
 from gitops.release.checks import Check
@@ -87,6 +88,8 @@ class EnvironmentStatus:
     proposed_by: str | None = None
     """The author of the change that main declares the release by, as the commit names them."""
     merged_by: str | None = None
+    shadow: dict[str, Any] | None = None
+    """The shadow that main declares, and the newest report on it; None without a shadow."""
     checks: tuple[Check, ...] = ()
     """The checks of the verdict on the declared release."""
     health: str | None = None
@@ -113,6 +116,7 @@ def row(
     at: Meeting,
     approvals: Approved | None = None,
     by: People | None = None,
+    shadow: Shadowed | None = None,
 ) -> EnvironmentStatus:
     """Compare the answer of an environment with main.
 
@@ -125,6 +129,7 @@ def row(
         at: Where proposals are merged.
         approvals: The approvals of the release that is due, where the environment asks for some.
         by: The people behind the present declaration.
+        shadow: The report of the environment on its shadow, where there is one.
 
     """
     verdicts, trouble = state.verdicts, answer.trouble
@@ -186,6 +191,7 @@ def row(
         health=answer.condition.health,
         ill=answer.condition.ill,
         refused=answer.condition.refused,
+        shadow=_shadow(state, environment, shadow),
     )
 
 
@@ -193,6 +199,14 @@ def shown(state: ReleaseState, environment: str, answer: Answer) -> str | None:
     """Return the release whose model the status shows: the running one, or else the declared one."""
     declaration = state.declarations[environment]
     return answer.running or (None if isinstance(declaration, ReleaseError) else declaration.commit)
+
+
+def _shadow(state: ReleaseState, environment: str, report: Shadowed | None) -> dict[str, Any] | None:
+    commit = state.present(environment).shadow
+    if commit is None:
+        return None
+    text = str(report) if report else "no report yet"
+    return {"commit": commit, "text": text, "report": report.model_dump(mode="json") if report else None}
 
 
 def _closed(state: ReleaseState, environment: str) -> str | None:
@@ -268,6 +282,8 @@ def show(
         if row.approvals:
             style = "default" if row.approvals["enough"] else "yellow"
             line.append(f"  {row.approvals['commit'][:12]} has {row.approvals['text']}", style=style)
+        if row.shadow:
+            line.append(f"  shadow {row.shadow['commit'][:12]}: {row.shadow['text']}", style="default")
         if row.trouble or row.refused:
             line.append(f"  {row.trouble or row.refused}", style="red")
         if row.ill:

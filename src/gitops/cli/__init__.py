@@ -35,6 +35,7 @@ _PANELS = {
         releases.rollback,
         releases.hold,
         releases.unhold,
+        releases.shadow,
         releases.merge,
     ),
     "Take over": (adopt.adopt,),

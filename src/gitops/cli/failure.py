@@ -67,6 +67,7 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "train": "train {branch}",
     "promote": _promote,
     "approve": "approve a release for {environment}",
+    "shadow": "try a model beside the release of {environment}",
     "rollback": "roll back {environment}",
     "hold": "hold {environment}",
     "unhold": "lift a hold of {environment}",

@@ -200,6 +200,50 @@ def unhold(
     _finish(repository, remote, proposal, push, commands)
 
 
+def shadow(
+    environment: Environment,
+    commit: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[COMMIT]", help="A commit of main.", show_default="the one that is due for promotion"
+        ),
+    ] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="Propose to end the trial.")] = False,
+    push: Push = False,
+    without_storage: WithoutStorage = False,
+    remote: Remote = None,
+) -> None:
+    """Propose to let an environment try another model beside its release, on its own batches.
+
+    The code of the release runs the model of COMMIT too. Its results are kept apart, and a failure of it
+    stops nothing. The environment answers with the signed tag `shadowed/ENV/COMMIT`.
+    """
+    from gitops.cli.context import commit_of
+    from gitops.dvc.remote import Storage
+    from gitops.errors import NothingToDoError
+    from gitops.promotion.evidence import Evidence
+    from gitops.promotion.proposals import due
+    from gitops.promotion.proposals import shadow as propose
+    from gitops.release.load import add, fetch_state
+
+    if stop and commit is not None:
+        raise typer.BadParameter("--stop takes no COMMIT")
+    repository, remote = open_checkout(remote)
+    state = fetch_state(repository, remote)
+    named = None
+    if not stop:
+        state.environments[environment]  # An unknown name is refused first
+        named = commit_of(repository, remote, commit) if commit else due(state, environment)
+        if named is None:
+            raise NothingToDoError(f"no release is due for {environment}")
+        state = add(state, repository, [named])
+    evidence = Evidence.of(repository, Storage(repository.path, optional=without_storage))
+    proposal = propose(repository, state, environment, remote, named, evidence)
+    show_judgement(proposal.judgement)
+    commands = instructions.shadows(environment, named, meeting(repository, remote))
+    _finish(repository, remote, proposal, push, commands)
+
+
 def merge(
     branch: Annotated[
         str,

@@ -43,7 +43,7 @@ _PERSON = re.compile(rb"^(author|committer|tagger) ([^\n]*?>)[^\n]*$", re.MULTIL
 _SIGNATURE = re.compile(rb"^gpgsig (-----BEGIN [^\n]*(?:\n [^\n]*)*)", re.MULTILINE)
 _LONGEST_COMMIT = 256 * 1024
 _LONGEST_SUBJECT = 200
-_LONGEST_TAG = 16 * 1024
+_LONGEST_TAG = 64 * 1024
 """The longest tag whose message is read. A verdict takes about 600 bytes."""
 
 

@@ -104,6 +104,11 @@ PLACES = (
     _home("scored", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_SCORED`; of the service `SERVING_KEEP_DAYS`"),
     _home("quarantine", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_QUARANTINE`"),
     _home("scores", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "`RETENTION_DAYS_SCORES`"),
+    _home(
+        "shadows",
+        (SCORES, EMBEDDINGS, NAMES, DIGESTS),
+        "until the next shadow, and `RETENTION_DAYS_SCORES`",
+    ),
     _home("parts", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "until the batch is joined"),
     _home("labels", (LABELS, NAMES), "`RETENTION_DAYS_LABELS`"),
     _home("labelled", (PHOTOGRAPHS, LABELS, NAMES), "`RETENTION_DAYS_LABELLED`"),

@@ -42,6 +42,7 @@ KINDS = (
     Kind("RETENTION_DAYS_SCORED", "scored"),
     Kind("RETENTION_DAYS_QUARANTINE", "quarantine"),
     _SCORES,
+    Kind("RETENTION_DAYS_SCORES", "shadows", "*/date=*"),
     Kind("RETENTION_DAYS_LABELS", "labels"),
     Kind("RETENTION_DAYS_LABELLED", "labelled"),
     Kind("RETENTION_DAYS_RUNS", "runs"),

@@ -1,6 +1,6 @@
 """The sources that a judgement asks about models and their origin."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -10,11 +10,14 @@ from gitops.dvc.lockfile import Lock
 from gitops.dvc.provenance import Provenance
 from gitops.dvc.remote import Presence, Storage
 from gitops.findings import Finding
+from gitops.gates import shadows
 from gitops.gates.comparison import Compare
+from gitops.gates.shadows import Shadowed
 from gitops.git.repository import Repository
 from gitops.model import decisions
 from gitops.model.decisions import Decisions
 from gitops.release import approvals, licences
+from gitops.release.signatures import Lists
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Evidence:
         authors: Returns the addresses of the people who had a part in a change: from a commit, or None, to
             another, by a list of signers.
         batches: Returns the labelled batches that a commit has.
+        shadows: Returns the reports of an environment on shadows, by the lists of keys and the remote.
         storage: The DVC remote; None where nobody asks whether a model exists there.
         compare: The comparison of two models; None where only recorded accuracies are compared.
 
@@ -38,6 +42,7 @@ class Evidence:
     decisions: Callable[[str], Decisions | None]
     authors: Callable[[str | None, str, bytes | None], frozenset[str]]
     batches: Callable[[str], tuple[str, ...]]
+    shadows: Callable[[Lists, str, str | None], Sequence[Shadowed]]
     storage: Storage | None = None
     compare: Compare | None = None
 
@@ -52,6 +57,7 @@ class Evidence:
             partial(decisions.of_commit, repository),
             partial(approvals.authors, repository),
             partial(_batches, repository),
+            lambda lists, environment, remote: shadows.reports(repository, lists, environment, remote=remote),
             storage,
             compare,
         )

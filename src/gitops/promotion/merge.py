@@ -14,7 +14,16 @@ from gitops.release.load import fetch_state
 from gitops.release.state import ReleaseState
 from gitops.text import instructions
 
-PROPOSALS = ("promote/", "promote-wave/", "rollback/", "hold/", "unhold/", "release-hold/", "storage/")
+PROPOSALS = (
+    "promote/",
+    "promote-wave/",
+    "rollback/",
+    "hold/",
+    "unhold/",
+    "release-hold/",
+    "shadow/",
+    "storage/",
+)
 """The branches that `gitops promote` and its like push; earlier versions called `unhold/` `release-hold/`."""
 _ATTEMPTS = 2
 

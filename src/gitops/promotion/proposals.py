@@ -334,10 +334,45 @@ def unhold(
             remedy = f"name one: {' or '.join(commands)}"
             raise RuleError(Finding(environment, problem, remedy, rule="hold", command=commands[0]))
     kept = [one for one in before.holds() if one not in lifted]
-    after = Release(commit=before.commit, hold=holds.render(kept))
+    after = Release(commit=before.commit, hold=holds.render(kept), shadow=before.shadow)
     _obey(judge_release(state, environment, after, Evidence.of(repository)))
     subject = f"Lift {'a' if kept else 'the'} hold on {environment}"
     return _propose(repository, state, {environment: after}, remote, f"unhold/{environment}", subject)
+
+
+def shadow(
+    repository: Repository,
+    state: ReleaseState,
+    environment: str,
+    remote: str,
+    commit: str | None,
+    evidence: Evidence | None = None,
+) -> Proposal:
+    """Propose to try the model of a commit beside the release of an environment. Pushes nothing.
+
+    Args:
+        repository: The repository.
+        state: The state that main declares; it knows the commit.
+        environment: The environment.
+        remote: The remote.
+        commit: The commit; None ends the trial.
+        evidence: The sources about models.
+
+    Raises:
+        NothingToDoError: if the environment declares that already.
+        RefusedError: when rules forbid it.
+
+    """
+    _promotable(state, environment)
+    before = state.present(environment)
+    if before.shadow == commit:
+        shown = f"has the shadow {commit[:12]} already" if commit else "has no shadow"
+        raise NothingToDoError(f"{environment} {shown}")
+    after = before.model_copy(update={"shadow": commit, "override": None})
+    judgement = _obey(judge_release(state, environment, after, evidence or Evidence.of(repository)))
+    subject = f"Try {commit[:12]} in {environment}" if commit else f"Stop the shadow of {environment}"
+    moves, branch = {environment: after}, f"shadow/{environment}"
+    return replace(_propose(repository, state, moves, remote, branch, subject), judgement=judgement)
 
 
 def _held(
@@ -357,8 +392,11 @@ def _held(
     for earlier in _proposed(repository, environment, remote, branch):
         if replace(earlier, at=added.at) == added:
             added = earlier
-    kept = [one for one in state.present(environment).holds(now) if one.reason != added.reason]
-    return Release(commit=commit, hold=holds.render([*kept, added]))
+    present = state.present(environment)
+    kept = [one for one in present.holds(now) if one.reason != added.reason]
+    # A shadow is beside one release, and ends with it.
+    shadow = present.shadow if commit == present.commit else None
+    return Release(commit=commit, hold=holds.render([*kept, added]), shadow=shadow)
 
 
 def _proposed(repository: Repository, environment: str, remote: str, branch: str) -> tuple[Hold, ...]:
@@ -415,6 +453,9 @@ def _propose(
         hold = ""
         if present.hold != release.hold:
             hold = f"Hold: {present.hold or 'none'} -> {release.hold or 'none'}\n"
+        if present.shadow != release.shadow:
+            one, other = (commit[:12] if commit else "none" for commit in (present.shadow, release.shadow))
+            hold += f"Shadow: {one} -> {other}\n"
         if release.override is not None:
             hold += f"Outside of the calendar: {release.override}\n"
         text = describe(repository, state, present.commit, release.commit)

@@ -20,6 +20,7 @@ from gitops.gates.comparison import Compare
 from gitops.gates.gates import GateResult
 from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
+from gitops.promotion.shadowed import judge_shadow, shadowed
 from gitops.release import file as release_file
 from gitops.release.file import Release
 from gitops.release.snapshot import Snapshot
@@ -125,7 +126,13 @@ def judge_release(
             Finding(file, f"{environment} follows main", "leave it at `follow: main`", rule="follows-main")
         )
     if after.commit == before.commit:
-        return Judgement()  # A hold is set or lifted, which is always allowed.
+        # A hold is set or lifted, which is always allowed, and a shadow is taken away.
+        if after.shadow in (None, before.shadow):
+            return Judgement()
+        return Judgement(tuple(judge_shadow(state, environment, after, evidence)))
+    if after.shadow is not None:
+        remedy = "take the line `shadow` out: it was beside another release"
+        return Judgement.from_findings(Finding(file, "shadow: the release changes", remedy, rule="shadow"))
     if after.commit is None:
         return Judgement.from_findings(
             Finding(
@@ -210,6 +217,7 @@ def _promotion(
             )
     findings += _verified_before(state, environment, commit, now)
     findings += _made_from(evidence, environment, commit)
+    findings += shadowed(state, environment, release, evidence)
     presence = evidence.presence(release.lock)
     if presence.finding:
         findings.append(replace(presence.finding, subject=file))

@@ -60,6 +60,13 @@ class Release(BaseModel):
         description="The reason for a promotion outside of the calendar. An allowed signer signs its commit.",
     )
 
+    shadow: str | None = Field(
+        default=None,
+        description="The commit whose model scores the batches too, beside that of the release, as "
+        "gitops shadow writes it.",
+        json_schema_extra={"pattern": "^[0-9a-f]{40}$"},
+    )
+
     def holds(self, now: datetime | None = None) -> tuple[Hold, ...]:
         """Return the reasons that keep promotions away now."""
         return holds.standing(self.hold, now)
@@ -139,6 +146,8 @@ def parse(content: bytes, environment: str, *, follows: bool) -> Release:
             raise ReleaseError(path, problem, "revert the change on main")
         if "override" in data:
             raise ReleaseError(path, f"override: {environment} follows main at any time", "take it out")
+        if "shadow" in data:
+            raise ReleaseError(path, f"shadow: {environment} runs whatever main is", "take it out")
         return release
     if "follow" in data:
         raise ReleaseError(path, f"follow: {environment} follows nothing", right)
@@ -146,6 +155,11 @@ def parse(content: bytes, environment: str, *, follows: bool) -> Release:
         raise ReleaseError(path, "no commit", right)
     if release.commit is not None and not is_full_sha(release.commit):
         raise ReleaseError(path, f"commit: {_short(release.commit)} is not a full commit id", right)
+    if "shadow" in data and not (release.shadow and is_full_sha(release.shadow)):
+        shown = _short(release.shadow)
+        raise ReleaseError(
+            path, f"shadow: {shown} is not a full commit id", "write 40 hexadecimal digits, or take it out"
+        )
     if "hold" in data and not (release.hold and release.hold.strip() and release.hold.isprintable()):
         raise ReleaseError(path, "hold: no reason", "write `hold: <reason>` on one line, or take it out")
     if "override" in data and not (
@@ -168,9 +182,11 @@ def render(release: Release, environment: str) -> bytes:
     data: dict[str, str | None] = {"commit": release.commit}
     if release.hold is not None:
         data["hold"] = release.hold
+    if release.shadow is not None:
+        data["shadow"] = release.shadow
     if release.override is not None:
         data["override"] = release.override
-    by = "changed only by gitops promote, rollback, hold and unhold"
+    by = "changed only by gitops promote, rollback, hold, unhold and shadow"
     header = f"{_SCHEMA}# The release of {environment}, {by}.\n"
     lines = (f"{key}: {'null' if value is None else _scalar(value)}\n" for key, value in data.items())
     content = (header + "".join(lines)).encode()

@@ -217,6 +217,19 @@ def last_good(state: ReleaseState, environment: str) -> str | None:
     )
 
 
+def trusted(state: ReleaseState, environment: str, commit: str) -> bool:
+    """Return whether an environment may run a model beside its release.
+
+    Its commit is one that main pointed to, an environment before this one verified it, and this one did not
+    reject it. So no file that nobody merged, and none that was never loaded elsewhere, is loaded here.
+    """
+    return (
+        commit in state.trunk
+        and any(state.verdicts.verified(name, commit) for name in state.environments.chain(environment))
+        and state.verdicts.rejected(environment, commit) is None
+    )
+
+
 def is_rollback(state: ReleaseState, environment: str) -> bool:
     """Return whether an environment has its present release because somebody rolled back to it."""
     changes = (newer for newer, older in pairwise(state.history(environment)) if newer.commit != older.commit)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -152,12 +152,21 @@ def tag_name(verdict: str, environment: str, commit: str) -> str:
     return f"{verdict}/{environment}/{commit[:12]}"
 
 
-def objection(tag: Tag, verdict: Verdict, lists: Lists, now: datetime) -> str | None:
+class Answer(Protocol):
+    """An answer of an environment, which a signed tag carries."""
+
+    @property
+    def environment(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
+
+
+def objection(tag: Tag, verdict: Answer, lists: Lists, now: datetime) -> str | None:
     """Return why a verdict does not count, or None if it does.
 
     Args:
         tag: The tag that carries it.
-        verdict: Its content, from `Verdict.read`.
+        verdict: Its content, such as from `Verdict.read`.
         lists: The keys of the environments.
         now: The present.
 

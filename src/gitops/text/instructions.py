@@ -87,6 +87,16 @@ def approve(environment: str, commit: str) -> str:
     return shlex.join([_GITOPS, "approve", environment, commit[:12], "--push"])
 
 
+def shadow(environment: str, commit: str | None) -> str:
+    """Return the command that proposes to try a model beside a release, or without a commit to stop that."""
+    return shlex.join([_GITOPS, "shadow", environment, commit[:12] if commit else "--stop", "--push"])
+
+
+def shadows(environment: str, commit: str | None, at: Meeting = LOCAL) -> tuple[str, ...]:
+    """Return all the commands for that: from the proposal to seeing that it worked."""
+    return (*at.before, shadow(environment, commit), *after_push(f"shadow/{environment}", at))
+
+
 def promote_wave(wave: str, at: Meeting = LOCAL) -> tuple[str, ...]:
     """Return the commands that promote to all environments of a wave."""
     command = shlex.join([_GITOPS, "promote", "--wave", wave, "--push", "--wait"])

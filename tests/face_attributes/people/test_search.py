@@ -87,6 +87,7 @@ def home(tmp_path: Path) -> Path:
     # Its photograph is gone; the digest of its pixels is left
     scores(day / "gone.parquet", ["nameless.jpg", "two.jpg"], [1, 2], {})
     scores(home / "parts/upload/abc-1-of-2.parquet", ["one.jpg#2", "two.jpg"], [4, 2], {})
+    scores(home / "shadows/0f34dec3e719/date=2026-01-07/upload.parquet", ["one.jpg", "two.jpg"], [1, 2], {})
     return home
 
 
@@ -124,6 +125,7 @@ def test_everything_about_a_photograph_goes_and_the_rest_stays(home: Path) -> No
     day = home / "scores/date=2026-01-07"
     assert names(day / "upload.parquet") == names(day / "gone.parquet") == ["two.jpg"]
     assert names(home / "parts/upload/abc-1-of-2.parquet") == ["two.jpg"]
+    assert names(home / "shadows/0f34dec3e719/date=2026-01-07/upload.parquet") == ["two.jpg"]
     assert not (day / "later.parquet").exists()
     about = pq.read_schema(day / "upload.parquet").metadata
     assert about is not None

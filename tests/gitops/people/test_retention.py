@@ -32,6 +32,7 @@ def a_day(home: Path, day: datetime) -> None:
     put(home / "scored" / name / "a.jpg", day)
     put(home / "quarantine" / name / "b.jpg", day)
     put(home / "scores" / f"date={name}" / f"{name}.parquet", day)
+    put(home / "shadows" / "tried" / f"date={name}" / f"{name}.parquet", day)
     put(home / "runs" / name / "commit", day)
     put(home / "monitoring" / name / "drift.json", day)
     put(home / "labels" / f"{name}.csv", day, "image_id,Smiling\nnone.jpg,1\n")

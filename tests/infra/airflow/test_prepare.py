@@ -56,12 +56,12 @@ def engine(tmp_path: Path) -> Engine:
 def test_the_database_gets_its_tables_and_then_the_pools(engine: Engine) -> None:
     assert engine.prepare("database").returncode == 0
     assert engine.said.read_text().splitlines() == ["db migrate", "pools import"]
-    assert engine.slots == {"training": 1, "scoring": 1, "verification": 1}
+    assert engine.slots == {"training": 1, "scoring": 1, "verification": 1, "shadow": 1}
 
 
 def test_as_many_batches_are_scored_at_a_time_as_the_engine_says(engine: Engine) -> None:
     assert engine.prepare("database", SCORING_SLOTS="3").returncode == 0
-    assert engine.slots == {"training": 1, "scoring": 3, "verification": 1}
+    assert engine.slots == {"training": 1, "scoring": 3, "verification": 1, "shadow": 1}
 
 
 @pytest.mark.parametrize("slots", ["0", "-1", "many", "", "1.5"])

@@ -1,0 +1,205 @@
+"""A shadow from its proposal to the promotion, on real git with signed tags."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitops.errors import NothingToDoError, RuleError, StepError, VerdictError
+from gitops.gates.shadows import Shadowed, reports
+from gitops.git.workspace import Origin
+from gitops.promotion.merge import check
+from gitops.promotion.proposals import hold, promote, push, rollback, shadow
+from gitops.release import file as release_file
+from gitops.training import shadowing
+from tests.support.figures import ATTRIBUTES
+from tests.support.lab import Lab
+
+SETTINGS = "environments/staging/settings.env"
+FILE = "environments/staging/release.yaml"
+
+
+def figures(images: int = 500, *, lost: int = 0) -> dict[str, Any]:
+    """Figures as the command `shadow` writes them; with `lost`, one attribute is worse on labelled images."""
+    share = {"agreement": 0.98, "yes": 0.3, "incumbent_yes": 0.31, "distance": 0.02}
+    count, found = 400, 380
+
+    def part(less: int) -> dict[str, Any]:
+        rare = {"count": count, "others": 600, "found": found - less, "false": 0, "gained": 0}
+        rare |= {"incumbent_found": found, "incumbent_false": 0, "lost": less}
+        difference = -less / 1000
+        spread = 0.004 if less else 0.0
+        return {
+            "accuracy": 0.98 + difference,
+            "incumbent": 0.98,
+            "difference": difference,
+            "low": difference - spread,
+            "high": difference + spread,
+            "p_worse": 0.0 if less else 1.0,
+            "p_worse_holm": 0.0 if less else 1.0,
+            "rare": rare,
+        }
+
+    rows = {name: part(lost if number == 0 else 0) for number, name in enumerate(ATTRIBUTES)}
+    mean = {key: rows[ATTRIBUTES[1]][key] for key in ("accuracy", "incumbent", "difference", "low", "high")}
+    return {
+        "format": 1,
+        "images": images,
+        "batches": 3,
+        "agreement": 0.98,
+        "per_attribute": dict.fromkeys(ATTRIBUTES, share),
+        "only_model": [],
+        "only_incumbent": [],
+        "latency": {"batch_1": {"p50_ms": 2.0, "incumbent_p50_ms": 2.1, "ratio": 0.952}},
+        "labelled": 1000 if lost else 0,
+        "comparison": {
+            "samples": 1000,
+            "resamplings": 10000,
+            "mean_accuracy": {**mean, "p_worse": 1.0},
+            "per_attribute": rows,
+        }
+        if lost
+        else None,
+    }
+
+
+def sha256(lab: Lab, commit: str) -> str:
+    content = lab.origin.read(commit, "metrics/evaluation.json")
+    return json.loads(content or b"")["model_sha256"]
+
+
+def about(
+    lab: Lab, two: tuple[str, str], figures: dict[str, Any] | None, failed: int = 0, reason: str = ""
+) -> Shadowed:
+    first, second = two
+    models = [sha256(lab, second), sha256(lab, first)]
+    return shadowing.report("staging", (second, first), models, failed, reason, figures)
+
+
+def answer(lab: Lab, folder: Path, report: Shadowed, *, by: str = "staging") -> None:
+    shadowing.publish(origin(lab), report, mirror=folder / "mirror.git", key=lab.key(by))
+
+
+def origin(lab: Lab) -> Origin:
+    return Origin(str(lab.origin.path))
+
+
+@pytest.fixture
+def two(lab: Lab) -> tuple[str, str]:
+    """The release of staging, which asks for 200 images of a shadow, and the next release."""
+    lab.train("a")
+    content = lab.origin.read("main", SETTINGS) or b""
+    lab.land({SETTINGS: content.replace(b"SHADOW_IMAGES=0", b"SHADOW_IMAGES=200")})
+    lab.verify("dev", lab.tip)
+    first = lab.release("staging")
+    return first, lab.train("b", 0.91)
+
+
+def test_a_model_is_tried_beside_the_release_before_it_takes_its_place(
+    lab: Lab, two: tuple[str, str], tmp_path: Path
+) -> None:
+    first, second = two
+    with pytest.raises(RuleError) as refused:
+        promote(lab.clone, lab.state(), "staging", lab.remote)
+    assert (
+        f"staging has not tried the model of {second[:12]} beside its own; propose the trial, merge"
+        in str(refused.value)
+    )
+    proposal = shadow(lab.clone, lab.state(), "staging", lab.remote, second)
+    assert f"Shadow: none -> {second[:12]}" in proposal.message
+    push(lab.clone, lab.remote, proposal)
+    lab.merge("shadow/staging")
+    state = lab.state()
+    assert (state.present("staging").commit, state.present("staging").shadow) == (first, second)
+    assert not lab.origin.has("refs/heads/shadow/staging")
+    with pytest.raises(NothingToDoError, match=f"has the shadow {second[:12]} already"):
+        shadow(lab.clone, state, "staging", lab.remote, second)
+    where = {"mirror": tmp_path / "mirror.git"}
+    assert shadowing.declared(origin(lab), "staging", **where, signed=False) == second
+    assert shadowing.declared(origin(lab), "staging", **where, signed=True) is None
+    assert shadowing.declared(origin(lab), "prod", **where, signed=False) is None
+
+    def refusal() -> str:
+        with pytest.raises(RuleError) as error:
+            promote(lab.clone, lab.state(), "staging", lab.remote)
+        return str(error.value)
+
+    def report(failed: int = 0, reason: str = "", **options: int) -> Shadowed:
+        return about(lab, two, figures(**options), failed, reason)
+
+    crashed = about(lab, two, None, 2, "exit\nstatus 139")
+    answer(lab, tmp_path, crashed)
+    due = lab.tip[:12]  # main moved on, and has the same model
+    assert f"the shadow {due} failed on 2 batches: exit status 139" in refusal()
+    answer(lab, tmp_path, report(images=199))
+    assert f"staging tried {due} on 199 images; REQUIRE_SHADOW_IMAGES asks for 200: wait" in refusal()
+    answer(lab, tmp_path, report(lost=40))
+    assert "fails a gate on late labels of staging: no attribute worse" in refusal()
+    answer(lab, tmp_path, report())
+    # Only the newest report stays, and a promotion ends the trial.
+    assert [tag.name for tag in lab.origin.tags("shadowed")] == [f"shadowed/staging/{second[:12]}"]
+    promoted = lab.promote("staging")
+    assert promoted.after.shadow is None
+    assert f"Shadow: {second[:12]} -> none" in promoted.message
+    lab.merge(promoted.branch)
+    assert lab.state().present("staging").commit == promoted.after.commit
+
+
+@pytest.mark.long
+def test_nobody_else_answers_for_an_environment(lab: Lab, two: tuple[str, str], tmp_path: Path) -> None:
+    second = two[1]
+    good = about(lab, two, figures())
+    with pytest.raises(VerdictError, match="main does not list the key of staging"):
+        answer(lab, tmp_path, good, by="prod")
+    made = lab.origin.tag(second, good.tag, good.message, at=good.at, sign=lab.key("prod").sign)
+    lab.origin.git("update-ref", f"refs/tags/{good.tag}", made)
+    state = lab.state()
+    assert reports(lab.clone, state.lists, "staging", remote=lab.remote) == []
+    # An honest one about the same two models, but another commit of them, takes its place and counts.
+    answer(lab, tmp_path, good)
+    assert len(reports(lab.clone, lab.state().lists, "staging", remote=lab.remote)) == 1
+    with pytest.raises(StepError, match="cannot be read: figures"):
+        about(lab, two, {**figures(), "agreement": 2})
+
+
+def test_a_shadow_stays_with_its_release(lab: Lab, two: tuple[str, str]) -> None:
+    first, second = two
+    state = lab.state()
+    declared = release_file.Release(commit=first, shadow=second)
+    lab.declare("staging", release_file.render(declared, "staging").decode())
+    held = hold(lab.clone, lab.state(), "staging", lab.remote, "freeze")
+    assert held.after.shadow == second
+    assert shadow(lab.clone, lab.state(), "staging", lab.remote, None).after == release_file.Release(
+        commit=first
+    )
+    back = lab.commit({"README.md": b"Another\n"})
+
+    def refusal(release: str, tried: str) -> str:
+        content = release_file.render(release_file.Release(commit=release, shadow=tried), "staging")
+        commit = lab.branch("by-hand", {FILE: content})
+        result = check(lab.clone, lab.state(), commit)
+        return "; ".join(map(str, result.findings))
+
+    assert "shadow: the release changes" in refusal(second, second)
+    assert f"shadow: {back[:12]} is not on main" in refusal(first, back)
+    third = lab.train("c", 0.92, verified=False)
+    assert f"shadow: dev has not verified {third[:12]}; wait for dev" in refusal(first, third)
+    assert f"shadow: {first[:12]} has the model of the release" in refusal(first, first)
+    with pytest.raises(NothingToDoError, match="prod has no shadow"):
+        shadow(lab.clone, state, "prod", lab.remote, None)
+    with pytest.raises(RuleError, match="prod has no model to try another one beside"):
+        shadow(lab.clone, state, "prod", lab.remote, second)
+
+
+@pytest.mark.long
+def test_going_back_ends_a_shadow(lab: Lab) -> None:
+    lab.train("a")
+    first = lab.release("staging")
+    lab.train("b")
+    second = lab.release("staging")
+    third = lab.train("c")
+    declared = release_file.Release(commit=second, shadow=third)
+    lab.declare("staging", release_file.render(declared, "staging").decode())
+    assert rollback(lab.clone, lab.state(), "staging", lab.remote).after.shadow is None
+    assert lab.state().ran("staging")[-1] == first
