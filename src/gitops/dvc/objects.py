@@ -48,7 +48,7 @@ class Store:
         cache: The cache that the settings of DVC name; None where they leave it in each checkout.
         objects: Its objects.
         trash: Those of its trash.
-        folders: The objects that are folders and whole, each with the objects of its files.
+        folders: The objects that are folders and whole, in the trash too, each with the objects of its files.
 
     """
 
@@ -225,8 +225,13 @@ def _of_default(question: Mapping[str, Any]) -> Any:
             case "store":
                 cache = config["cache"].get("dir")
                 listed, trash = place.listed(), place.discarded()
-                folders = [one for one in listed if one.endswith(".dir")]
-                files = {one: [*members(file).values()] for one in folders if place.get(one, file)}
+                # Somebody may need one in the trash again: its files come back with it
+                days = {one: day for one, (day, _) in trash.items()} | dict.fromkeys(listed, "")
+                files = {
+                    one: [*members(file).values()]
+                    for one, day in days.items()
+                    if one.endswith(".dir") and place.get(one, file, day=day)
+                }
                 return {"name": name, "cache": cache, "objects": listed, "trash": trash, "folders": files}
             case "discard":
                 for digest in question["digests"]:

@@ -90,11 +90,9 @@ class Place:
         for path, entry in self.files.fs.find(folder, detail=True).items():
             yield path, (int(entry.get("size") or 0), _moment(entry))
 
-    def get(self, digest: str, file: Path) -> bool:
-        """Copy an object to a file; return whether it is there and has its digest."""
-        return self._whole(self.path(digest), digest, file)
-
-    def _whole(self, path: str, digest: str, file: Path) -> bool:
+    def get(self, digest: str, file: Path, *, day: str = "") -> bool:
+        """Copy an object, or one in the trash of a day, to a file; return whether it is there and whole."""
+        path = self._discarded(digest, day) if day else self.path(digest)
         try:
             self.files.get_file(path, str(file))
         except FileNotFoundError:
@@ -120,7 +118,7 @@ class Place:
 
     def discard(self, digest: str, day: str) -> None:
         """Move an object to the trash of a day (YYYY-MM-DD), if it is there. `dvc` sees no trash."""
-        there = self.files.join(self.trash, day, digest[:2], digest[2:])
+        there = self._discarded(digest, day)
         try:
             self.files.makedirs(self.files.parent(there))
             self.files.mv(self.path(digest), there)
@@ -136,10 +134,12 @@ class Place:
                 found[f"{folder}{name}"] = (day, size)
         return found
 
+    def _discarded(self, digest: str, day: str) -> str:
+        return str(self.files.join(self.trash, day, digest[:2], digest[2:]))
+
     def recover(self, digest: str, day: str, file: Path) -> bool:
         """Put an object back that the trash of a day has, by way of a file; return whether it is whole."""
-        there = self.files.join(self.trash, day, digest[:2], digest[2:])
-        if not self._whole(there, digest, file):
+        if not self.get(digest, file, day=day):
             return False
         self.put(file, digest)
         return True

@@ -152,3 +152,21 @@ def test_a_link_goes_and_its_target_stays(tmp_path: Path) -> None:
     os.utime(link, (START.timestamp(), START.timestamp()), follow_symlinks=False)
     assert sweep(tmp_path / "home", DAYS, Needed(), START + timedelta(days=90))["removed"] == {"scored": 1}
     assert (tmp_path / "elsewhere" / "a.jpg").is_file()
+
+
+def test_the_newest_copies_stay_and_those_of_today(tmp_path: Path) -> None:
+    later = START + timedelta(days=200)
+    for number in range(60):
+        for folder, name in (("models", "onnx"), ("references", "parquet"), ("comparisons", "json")):
+            put(tmp_path / folder / f"{number}.{name}", START + timedelta(days=number))
+    put(tmp_path / "models" / "releases" / "note", START)
+    assert sweep(tmp_path, {}, Needed("held"), later)["removed"] == {}
+    line = sweep(tmp_path, {}, Needed(), later)
+    assert line["removed"] == {"models": 10, "references": 10, "comparisons": 10}
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {
+        "releases",
+        *(f"{number}.onnx" for number in range(10, 60)),
+    }
+    for number in range(60):
+        put(tmp_path / "models" / f"new-{number}.onnx", later)
+    assert sweep(tmp_path, {}, Needed(), later)["removed"] == {"models": 50}
