@@ -24,7 +24,17 @@ from infra.local.layout import Layout
 from infra.local.secret import Secrets
 
 # Variables of the user's shell for other Airflows, DVCs or Pythons are not passed on.
-_FOREIGN = ("AIRFLOW", "_AIRFLOW", "DVC_", "GIT_", "GITOPS_", "VISAGE_", "PYTHON", "VIRTUAL_ENV")
+_FOREIGN = (
+    "AIRFLOW",
+    "_AIRFLOW",
+    "DVC_",
+    "GIT_",
+    "GITOPS_",
+    "OPENLINEAGE",
+    "VISAGE_",
+    "PYTHON",
+    "VIRTUAL_ENV",
+)
 _REPORTED = ("AIRFLOW", "DVC_")
 _SAME_HERE = ("DVC_NO_ANALYTICS",)
 _FROM_SHELL = ("CELEBA_DIR",)
@@ -132,6 +142,11 @@ def derive(
         # Days after which records of runs and logs are deleted, as on the other engines
         "KEEP_RUN_DAYS": "180",
         "KEEP_LOG_DAYS": "30",
+        # Events of OpenLineage lie beside the logs, and are deleted with them
+        "OPENLINEAGE__TRANSPORT__TYPE": "file",
+        "OPENLINEAGE__TRANSPORT__LOG_FILE_PATH": str(paths.airflow / "logs/lineage"),
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": environment,
+        "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE": "True",
         **variables,
         **{key: user_config.shell[key] for key in _FROM_SHELL if key in user_config.shell},
         **declared,

@@ -252,7 +252,7 @@ def run_stage(*, commit: str, stage: str, run_id: str, hours: float = 6) -> str:
         CommandError: when the stage or the DVC remote fails. Nothing is committed or pushed then.
 
     """
-    from gitops.airflow import task_context
+    from gitops.airflow import lineage, task_context
     from gitops.training import stages as training_stages
     from gitops.training.candidate import run_branch
 
@@ -263,6 +263,7 @@ def run_stage(*, commit: str, stage: str, run_id: str, hours: float = 6) -> str:
         branch=run_branch(run_id),
         home=task_context.workspaces(),
         timeout=timedelta(hours=hours),
+        report=lineage.report,
     )
 
 

@@ -12,6 +12,7 @@ from gitops.paths import LOCK
 from gitops.text import parse
 
 PIPELINE = "dvc.yaml"
+DATA = "data"
 _TEMPLATE = "${"
 
 
@@ -88,6 +89,30 @@ class Lock:
             raise GateError(where, f"not written by DVC, {error}", "run dvc repro again") from error
         return {path: digest for path, digest in found if isinstance(digest, str)}
 
+    def data_of(self, stage: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the digests of the data that a stage read, and of its outputs, by path.
+
+        Code and parameters are left out: data is an output of a stage, or in the folder `data`.
+
+        Raises:
+            GateError: if one of the files cannot be read.
+
+        """
+        try:
+            definitions = _definitions(self.pipeline)
+            made = list(_records(self.content, definitions))
+            read = list(_records(self.content, definitions, "deps"))
+        except ParseError as error:
+            where = f"{LOCK} in {self.commit[:12]}"
+            raise GateError(where, f"not written by DVC, {error}", "run .venv/bin/dvc repro again") from error
+        data = {path for _, path, _ in made}
+        inputs, outputs = (
+            {path: str(one.get("md5", "")) for name, path, one in records if _base(name) == stage}
+            for records in (read, made)
+        )
+        wanted = {path for path in inputs if path in data or path.startswith(f"{DATA}/")}
+        return {path: digest for path, digest in inputs.items() if path in wanted}, outputs
+
     def _output(self, path: str) -> dict[str, parse.Value] | None:
         """Return the record of one output, or None where there is none.
 
@@ -162,14 +187,14 @@ def _definitions(pipeline: bytes) -> dict[str, parse.Value]:
 
 
 def _records(
-    content: bytes, definitions: dict[str, parse.Value]
+    content: bytes, definitions: dict[str, parse.Value], part: str = "outs"
 ) -> Iterator[tuple[str, str, dict[str, parse.Value]]]:
-    """Yield the stage, the path in the repository, and the record of each output."""
+    """Yield the stage, the path in the repository, and the record of each output, or of each of `deps`."""
     for name, stage in stages(content).items():
         definition = parse.mapping(definitions.get(_base(name)))
         # The stages of a `foreach` have their definition under `do`, those of a `matrix` beside it.
         folder = parse.mapping(definition.get("do", definition)).get("wdir")
-        for out in map(parse.mapping, parse.sequence(stage.get("outs"))):
+        for out in map(parse.mapping, parse.sequence(stage.get(part))):
             if isinstance(path := out.get("path"), str):
                 yield name, normpath(join(folder, path)) if isinstance(folder, str) else path, out
 

@@ -10,13 +10,14 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path, PurePath
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from gitops.dvc import provenance
+from gitops.dvc.lockfile import Lock
 from gitops.dvc.provenance import Step
 from gitops.dvc.run import call, call_dvc, dvc_program, environment
 from gitops.errors import ProvenanceError, StepError
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 _PUSH_ATTEMPTS = 6
 
 
+def _ignore(inputs: dict[str, str], outputs: dict[str, str]) -> None:
+    """Report nothing."""
+
+
 def run_stage(
     origin: Origin,
     commit: str,
@@ -36,11 +41,13 @@ def run_stage(
     branch: str,
     home: Path,
     timeout: timedelta = timedelta(hours=6),
+    report: Callable[[dict[str, str], dict[str, str]], None] = _ignore,
 ) -> str:
     """Run the DVC stage `stage` on `commit` and return the commit (40 hex digits) that holds its results.
 
     Returns `commit` itself where the stage had nothing new to do. `branch` is the run's own branch on
-    `origin`; it is moved to the new commit wherever it was.
+    `origin`; it is moved to the new commit wherever it was. `report` gets the digests of the data that the
+    stage read and wrote, by path.
 
     Raises:
         StepError: if the stage or the DVC remote fails; nothing is then committed or pushed.
@@ -65,7 +72,9 @@ def run_stage(
             _push_data(space, stage)
         # `gitops runs` reads the duration from here.
         seconds = time.monotonic() - started
-        return commit_changes(space, branch, f"{stage}: run for {branch} in {seconds:.1f} s")
+        result = commit_changes(space, branch, f"{stage}: run for {branch} in {seconds:.1f} s")
+        report(*Lock.load(space.repository, result).data_of(stage))
+        return result
 
 
 def run_command(

@@ -71,3 +71,31 @@ def test_a_folder_that_is_a_template_is_named_where_a_record_may_be_in_it() -> N
 def test_a_pipeline_that_cannot_be_read_is_named_and_not_the_lock() -> None:
     with pytest.raises(ModelError, match=r"^dvc\.yaml:2 in 0{12}: "):
         lock(MODEL, ".", "stages: [").recorded(MODEL)
+
+
+def test_the_data_of_a_stage_are_its_inputs_and_outputs_without_code() -> None:
+    records = f"""\
+stages:
+  prepare:
+    cmd: x
+    deps:
+    - {{path: src/code, md5: {OTHER}.dir}}
+    - {{path: raw, md5: {MD5}.dir}}
+    outs: [{{path: arrays, md5: {OTHER}}}]
+  train@a:
+    cmd: x
+    deps:
+    - {{path: ../data/labelled, md5: {MD5}.dir}}
+    - {{path: ../arrays, md5: {OTHER}}}
+    - {{path: ../params.csv, md5: {OTHER}}}
+    outs: [{{path: model.onnx, md5: {MD5}}}, {{path: unknown}}]
+"""
+    pipeline = b"stages: {prepare: {cmd: x}, train: {matrix: {kind: [a]}, wdir: models, cmd: x}}"
+    found = Lock("0" * 40, records.encode(), pipeline)
+    assert found.data_of("train") == (
+        {"data/labelled": f"{MD5}.dir", "arrays": OTHER},
+        {MODEL: MD5, "models/unknown": ""},
+    )
+    assert found.data_of("prepare") == ({}, {"arrays": OTHER})
+    with pytest.raises(GateError, match="not written by DVC"):
+        Lock("0" * 40, b"stages: [", pipeline).data_of("train")

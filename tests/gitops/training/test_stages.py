@@ -13,6 +13,7 @@ import pytest
 from gitops import isolation
 from gitops.dvc import provenance
 from gitops.dvc import run as dvc_run
+from gitops.dvc.lockfile import Lock
 from gitops.errors import StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, workspace
@@ -87,7 +88,18 @@ def test_a_chain_of_steps_leaves_commits_metrics_and_data(
     start, spaces = origin.resolve("main"), tmp_path / "spaces"
     doubled = run(origin, start, "double", spaces)
     # The next step may run elsewhere: the two share nothing but origin and the DVC remote.
-    reported = run(origin, doubled, "report", spaces)
+    data = []
+    reported = stages.run_stage(
+        Origin(str(origin.path)),
+        doubled,
+        "report",
+        branch="run/one",
+        home=spaces,
+        report=lambda *both: data.append(both),
+    )
+    [(inputs, outputs)] = data
+    assert inputs == Lock.load(origin, reported).data_of("double")[1]
+    assert outputs == {"report.json": hashlib.md5(b'{"number": 42}', usedforsecurity=False).hexdigest()}
 
     assert origin.read(reported, "report.json") == b'{"number": 42}'
     assert origin.resolve("run/one") == reported
