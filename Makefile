@@ -19,7 +19,7 @@ unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup setup-gitops setup-gates setup-documents hooks up down clean status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint lint-documents audit audit-packages lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
+.PHONY: help setup setup-gitops setup-gates setup-documents hooks up down clean logs status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint lint-documents audit audit-packages lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -72,6 +72,10 @@ down: setup ## Stop all processes that make up started
 
 clean: setup ## Stop and delete .visage with its git repository, models and data (asks, or YES=1)
 	@$(BIN)/python -m infra.local clean $(if $(YES),--yes)
+
+logs: ## Follow the output of all processes that make up started (of one environment: ENV=prod)
+	@ls .visage/$(or $(ENV),*)/logs/*.log >/dev/null 2>&1 || { echo "make: no logs of $(or $(ENV),any environment) here; run make up first" >&2; exit 1; }
+	@exec tail -n 20 -F .visage/$(or $(ENV),*)/logs/*.log
 
 status: setup ## Show the release of each environment, its age and its accuracy
 	@$(BIN)/gitops status

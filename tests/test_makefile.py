@@ -68,3 +68,27 @@ def test_setup_keeps_the_cache_of_dvc_where_no_other_user_can_write(
     assert made.stat().st_mode & 0o777 == 0o700
     said = captured(["dvc", "doctor"], cwd=tmp_path, check=True).stdout
     assert f"Repo.site_cache_dir: {made}/" in said
+
+
+def test_logs_follow_every_process_of_an_environment(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    done = captured(["make", "logs", "ENV=prod"], cwd=tmp_path)
+    assert done.returncode != 0
+    assert "make: no logs of prod here; run make up first" in done.stderr
+    for name in ("dev", "prod"):
+        folder = tmp_path / ".visage" / name / "logs"
+        folder.mkdir(parents=True)
+        (folder / "scheduler.log").write_text(f"{name} starts\n")
+    following = subprocess.Popen(
+        ["make", "--silent", "logs", "ENV=prod"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert following.stdout
+        lines = iter(following.stdout.readline, "")
+        assert next(line for line in lines if "starts" in line) == "prod starts\n"
+        with (tmp_path / ".visage/prod/logs/scheduler.log").open("a") as log:
+            log.write("prod goes on\n")
+        assert next(line for line in lines if line.strip()) == "prod goes on\n"
+    finally:
+        following.terminate()
+        following.wait(10)
