@@ -69,9 +69,14 @@ class HealthWatch:
     def begin(
         self, release: str, before: str | None, known: list[str] | None, admitted: Sequence[Check]
     ) -> None:
-        """Begin to watch a release that has just taken the place of another one."""
-        if self._observe is not None:
-            health.write(self._folder, self._new(release, before, known, admitted))
+        """Begin to watch a release that has just taken the place of another one, or is the first."""
+        if self._observe is None:
+            return
+        watch = self._new(release, before, known, admitted)
+        if before is None:
+            # There are no earlier runs to compare the first release with, and no release to go back to.
+            watch = watch.model_copy(update={"until": watch.since})
+        health.write(self._folder, watch)
 
     def _new(
         self, release: str, before: str | None, known: list[str] | None, admitted: Sequence[Check]
@@ -145,4 +150,4 @@ class HealthWatch:
             if judged:
                 (self._folder / health.FILE).unlink(missing_ok=True)
             else:
-                self.begin(release, None, None, ())
+                health.write(self._folder, self._new(release, None, None, ()))

@@ -329,3 +329,20 @@ def test_the_task_adds_the_checks_to_the_verdict(lab: Lab) -> None:
     with pytest.raises(AirflowSkipException, match="does not run here any more"):
         task.judge({}, {"state": "replaced", "checks": []})
     assert WatchHealth(task_id="x", verdict=verdict | {"reason": "off"}).execute({})["reason"] == "off"
+
+
+def test_the_first_release_of_an_environment_is_looked_at_once(
+    lab: Lab, make: Make, shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_as(lab, "staging", monkeypatch)
+    monkeypatch.setenv("HEALTH_MINUTES", "60")
+    first, second = lab.train("a"), lab.train("b")
+    lab.declare("staging", f"commit: {first}\n")
+    bundle = make(observe=shown)
+    for release, state in ((first, "passed"), (second, "watching")):
+        lab.declare("staging", f"commit: {release}\n")
+        bundle.refresh()
+        bundle.refresh()
+        watch = health.read(bundle.base_dir)
+        assert watch
+        assert (watch.releases, watch.state) == ([release], state)
