@@ -20,6 +20,7 @@ from gitops.model.drift_comparison import DriftComparison
 from gitops.model.evaluation import Evaluation, Export
 from gitops.model.groups import Groups
 from gitops.model.metrics import Performance, Training
+from gitops.people.retention import Line as RetentionLine
 from gitops.release.approvals import Approval
 from gitops.release.calendar import CalendarFile
 from gitops.release.condition import Condition
@@ -54,6 +55,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "licences": ("data/licences.yaml", Licences),
     "performance": ("metrics/performance.json", Performance),
     "release": ("environments/<name>/release.yaml", Release),
+    "retention": ("a line of retention.jsonl", RetentionLine),
     "runtime": ("dags/runtime.yaml", Runtime),
     "serving": ("release.json of the bundle", Serving),
     "shadow": ("the output of face_attributes shadow", Figures),

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import jinja2
 from airflow.configuration import conf
 
-from dashboard import charts, checks, daily_stats, glance, late_labels, model_card, running, shadow
+from dashboard import charts, checks, daily_stats, glance, late_labels, model_card, retention, running, shadow
 from dashboard.charts import Spark
 from dashboard.checks import Check, Checks
 from dashboard.daily_stats import DailyStats
@@ -21,6 +21,7 @@ from dashboard.glance import Alarm, PageData, Tile
 from dashboard.late_labels import LateLabels
 from dashboard.model_card import ModelCard
 from dashboard.plot import Plot, Span
+from dashboard.retention import Retention
 from dashboard.running import Running
 from dashboard.shadow import Shadow
 from gitops.model.metrics import Interval
@@ -86,6 +87,7 @@ class View:
     shadow: Part[Shadow] = field(default_factory=Part[Shadow])
     scored: Part[Scored] = field(default_factory=Part[Scored])
     checked: Part[Checked] = field(default_factory=Part[Checked])
+    retention: Part[Retention] = field(default_factory=Part[Retention])
     alarms: tuple[Alarm, ...] = ()
     """The alarms, most urgent first."""
     tiles: tuple[Tile, ...] = ()
@@ -117,6 +119,7 @@ def _renderable(view: View) -> View:
         "shadow": absent,
         "scored": absent,
         "checked": absent,
+        "retention": absent,
         "alarms": (),
         "tiles": (),
     }
@@ -182,6 +185,7 @@ def look(weeks: int, now: datetime) -> View:
         Part(trouble=record.trouble)
         if found is None
         else _part(lambda: _checked(where, span, found, shown, claimed)),
+        _part(lambda: retention.read(where.home)),
         (_ALARMS_UNKNOWN,) if alarms.value is None else alarms.value,
         tiles.value or (),
     )

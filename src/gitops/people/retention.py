@@ -15,10 +15,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from gitops import atomic
-from gitops.text import parse
+from gitops.errors import ParseError
+from gitops.text import record
+from gitops.text.record import Count, Moment, Record
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,19 @@ KINDS = (
 COPIES = (("models", "*.onnx"), ("references", "*.parquet"), ("comparisons", "*.json"))
 """Folders of copies, which are fetched or made again when a task needs one."""
 _KEPT_COPIES = 50
+
+
+class Line(Record):
+    """A run of retention: the entries that it removed and those that somebody needs, by folder."""
+
+    format: Literal[1]
+    at: Moment
+    removed: dict[str, Count]
+    kept: dict[str, Count]
+    reason: str
+    """Why everything was kept; "" where it was not."""
+    pruned: dict[Literal["references", "objects"], Count] = Field(default_factory=dict)
+    """The branches and tags, and the objects, that a prune removed; empty where there was none."""
 
 
 @dataclass(frozen=True)
@@ -217,19 +234,28 @@ def _column(path: Path, index: int) -> Iterator[str]:
     yield from (",".join(row[1:]) if index else row[0] for row in rows if len(row) > index)
 
 
+def amend(home: Path, line: Mapping[str, Any]) -> None:
+    """Replace the last line of the record, which this run wrote, by one that has more."""
+    before = (home / RECORD).read_bytes().splitlines()[:-1]
+    _write(home / RECORD, before, line)
+
+
 def _record(path: Path, line: Mapping[str, Any]) -> None:
     """Add a line to the record, of which the newest lines stay."""
-    before = path.read_bytes().splitlines()[-_KEPT_LINES + 1 :] if path.is_file() else []
+    _write(path, path.read_bytes().splitlines()[-_KEPT_LINES + 1 :] if path.is_file() else [], line)
+
+
+def _write(path: Path, before: list[bytes], line: Mapping[str, Any]) -> None:
     text = json.dumps(line, ensure_ascii=False).encode()
     atomic.write(path, b"\n".join([*before, text]) + b"\n")
 
 
-def last(path: Path) -> dict[str, Any] | None:
-    """Return the last line of the record; None without one that can be read."""
-    lines = path.read_bytes().splitlines() if path.is_file() else []
-    for line in reversed(lines):
+def last(home: Path) -> Line | None:
+    """Return the last line of the record of an environment that can be read; None without one."""
+    path = home / RECORD
+    for line in reversed(path.read_bytes().splitlines() if path.is_file() else []):
         try:
-            return dict(parse.mapping(json.loads(line)))
-        except (ValueError, TypeError):
+            return record.read(Line, line)
+        except ParseError:
             continue
     return None

@@ -12,7 +12,7 @@ from gitops.dvc.objects import Objects
 from gitops.errors import StorageError
 from gitops.git.workspace import Origin, update_mirror
 from gitops.people.expiry import remove_expired as remove_data
-from gitops.people.retention import open_alarm
+from gitops.people.retention import amend, open_alarm
 from gitops.release.settings import Settings
 from gitops.upkeep import doctor
 from gitops.upkeep.plan import Policy, kept_releases
@@ -47,6 +47,7 @@ def remove_expired(
                 log.warning("No object goes: %s of a kept release is missing.", due.unknown[0])
             work.act(due, store)
         line["pruned"] = {"references": len(due.references), "objects": len(due.objects)}
+        amend(home, line)
     return line
 
 

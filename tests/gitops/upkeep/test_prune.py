@@ -15,6 +15,7 @@ from gitops.cli import app
 from gitops.dvc.objects import Objects
 from gitops.errors import GitopsError, PushRejectedError
 from gitops.git.workspace import Origin
+from gitops.people import retention
 from gitops.release.settings import Settings
 from gitops.upkeep import schedule
 from gitops.upkeep.doctor import examine, needs
@@ -238,6 +239,9 @@ def test_an_environment_prunes_by_its_settings(made: Trainings, tmp_path: Path) 
     assert schedule.check_storage(origin, "dev", home, settings=settings(0), **place)["objects"] > 0
     line = schedule.remove_expired(origin, "dev", home, settings=settings(14), **place)
     assert line["pruned"] == {"references": 4, "objects": 6}
+    recorded = retention.last(home)
+    assert recorded
+    assert recorded.pruned == line["pruned"]
     assert "run/one" not in made.references("run/")
     lost = made.store / "files" / "md5" / model_md5("two")[:2] / model_md5("two")[2:]
     lost.unlink()
