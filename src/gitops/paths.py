@@ -1,6 +1,8 @@
 """The paths of the files that make a release, and the branch that declares releases."""
 
 MODEL = "models/model.onnx"
+RAW = "data/raw"
+LABELLED = "data/labelled"
 HOLDOUT = "data/holdout.parquet"
 EVALUATION = "metrics/evaluation.json"
 FORGOTTEN = "data/forgotten.json"

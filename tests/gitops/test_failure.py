@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from gitops import errors
 from gitops.cli import app
-from gitops.cli.explain import PAGE
+from gitops.cli.explain import GLOSSARY, PAGE
 from gitops.cli.failure import ACTIONS
 from gitops.text.sections import sections
 from tests.support.lab import ROOT, Lab
@@ -164,7 +164,37 @@ def test_a_refusal_begins_with_the_wish_and_ends_with_a_command(
         ),
         (("status", "--x"), "Cannot show the status: No such option: --x", "status --help", 2),
         (("promte",), "Cannot run gitops: No such command 'promte'", "--help", 2),
-        (("explain", "nope"), "Cannot explain nope: no rule is called nope", "gitops explain", 1),
+        (
+            ("explain", "nope"),
+            "Cannot explain nope: no rule and no word of the glossary",
+            "gitops explain",
+            1,
+        ),
+        (("explain", "errord"), "Cannot explain errord: no rule and no word", "explain errored", 1),
+        (
+            ("promote", "production"),
+            "Cannot promote to production: production: no such environment; did you mean prod?",
+            "explain environment",
+            1,
+        ),
+        (
+            ("check", "--head", "x"),
+            "Cannot merge x into main: x: no branch of origin, and no commit",
+            "git ls-remote --heads origin",
+            1,
+        ),
+        (
+            ("train", "x"),
+            "Cannot train x: x: no such branch on origin; push it first",
+            "git push origin x",
+            1,
+        ),
+        (
+            ("audit", "--since", "today"),
+            "Cannot list the changes of releases: Invalid value for '--since': 'today' is no date",
+            "audit --help",
+            2,
+        ),
         (
             ("merge", "--remote", "x y", "b"),
             "Cannot merge b into main: x y: no such git remote",
@@ -183,7 +213,8 @@ def test_each_failure_has_its_next_command(
 ) -> None:
     monkeypatch.chdir(lab.clone.path)
     (lab.clone.path / "docs").mkdir(exist_ok=True)
-    (lab.clone.path / PAGE).write_text((ROOT / PAGE).read_text())
+    for page in (PAGE, GLOSSARY):
+        (lab.clone.path / page).write_text((ROOT / page).read_text())
     exit_code, lines = _run(*args)
     assert exit_code == code
     assert lines[0].startswith(first)
@@ -199,7 +230,17 @@ def test_explain_prints_a_section_and_lists_all(lab: Lab, monkeypatch: pytest.Mo
     assert missing.stderr.endswith(f"Next: git checkout main -- {PAGE}\n")
     (lab.clone.path / "docs").mkdir()
     (lab.clone.path / PAGE).write_text((ROOT / PAGE).read_text())
-    assert "To do: read the reason." in CliRunner().invoke(app, ["explain", "held"]).stdout
+    assert "To do: read the reason." in CliRunner().invoke(app, ["explain", "HELD"]).stdout
+    assert (
+        "runbook is\ndocs/runbooks/verify_release.md."
+        in CliRunner().invoke(app, ["explain", "rejected"]).stdout
+    )
+    missing = CliRunner().invoke(app, ["explain", "drift"])
+    assert missing.stderr.endswith(f"Next: git checkout main -- {GLOSSARY}\n")
+    (lab.clone.path / GLOSSARY).write_text((ROOT / GLOSSARY).read_text())
+    drift = CliRunner().invoke(app, ["explain", "Drift"]).stdout
+    assert drift.startswith("drift\n\nthe scored images differ")
+    assert drift.endswith("More: docs/monitoring.md\n")
     listed = CliRunner().invoke(app, ["explain"]).stdout.splitlines()
     assert [line.split()[0] for line in listed] == [*RULES]
 
@@ -216,6 +257,13 @@ def test_gitops_alone_shows_where_you_stand(lab: Lab, monkeypatch: pytest.Monkey
     waits = CliRunner().invoke(app, []).stdout
     assert f"Release {commit[:12]} can go to staging" in waits
     assert "    .venv/bin/gitops promote staging --push --wait" in waits.splitlines()
+    assert f"  dev        {commit[:12]} verified" in waits.splitlines()
+    lab.verify("dev", commit, "rejected")
+    CliRunner().invoke(app, ["log", "dev"])  # fetches
+    rejected = CliRunner().invoke(app, []).stdout
+    assert f"  dev        {commit[:12]} rejected" in rejected.splitlines()
+    assert f"Dev rejected {commit[:12]}. Next:" in rejected
+    assert "git switch --create revert-" in rejected
 
 
 @pytest.mark.parametrize(

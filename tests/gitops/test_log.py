@@ -43,6 +43,17 @@ def test_the_log_names_who_proposed_and_who_merged(released: str) -> None:
     assert (empty.exit_code, empty.stdout) == (0, "prod has had no release yet.\n")
 
 
+def test_the_log_has_the_reason_of_a_rejection(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lab.clone.path)
+    lab.train("a")
+    commit = lab.release("staging")
+    lab.verify("staging", commit, "rejected")
+    [row] = json.loads(CliRunner().invoke(app, ["log", "staging", "--json"]).stdout)
+    assert row["verdict"] == "rejected"
+    assert row["reason"]
+    assert f"  rejected: {row['reason']}" in CliRunner().invoke(app, ["log", "staging"]).stdout
+
+
 def test_the_status_names_them_too(released: str) -> None:
     shown = CliRunner().invoke(app, ["status"]).stdout
     assert ", proposed by Ada [31mLovelace, merged by Grace Hopper" in shown

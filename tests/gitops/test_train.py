@@ -192,7 +192,7 @@ def test_a_run_that_takes_too_long_goes_on(pipeline: FakePipeline, train: Train,
 
 def test_what_cannot_be_trained_starts_nothing(lab: Lab, pipeline: FakePipeline, train: Train) -> None:
     missing = train("narower")
-    assert "narower: no such branch on origin; push it first: git push origin narower" in missing.stderr
+    assert "narower: no such branch on origin; push it first\n" in missing.stderr
     lab.branch("broken", {"dvc.yaml": b"stages: ["})
     broken = train("broken", "--wait")
     assert broken.stderr.startswith("Cannot train broken: unable to read: 'dvc.yaml'")
@@ -200,7 +200,9 @@ def test_what_cannot_be_trained_starts_nothing(lab: Lab, pipeline: FakePipeline,
     lab.clone.git("switch", "--quiet", "narrower")
     lab.clone.git("commit", "--quiet", "--allow-empty", "-m", "Mine", env=lab.clone.identity())
     unpushed = train("narrower", "--wait")
-    assert "is not on origin; push it first: git push origin narrower" in unpushed.stderr
+    assert "is not on origin; push it first\n" in unpushed.stderr
+    assert missing.stderr.endswith("\nNext: git push origin narower\n")
+    assert unpushed.stderr.endswith("\nNext: git push origin narrower\n")
     assert {missing.exit_code, broken.exit_code, unpushed.exit_code} == {1}
     assert pipeline.asked == []
 

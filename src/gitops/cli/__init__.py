@@ -71,7 +71,7 @@ class _Group(TyperGroup):
         except _UsageError as error:
             if not error.format_message():
                 raise  # a group without a command, which shows its help
-            failure.usage(error.format_message(), *failure.wanted(self, ctx, typed), ERR)
+            failure.usage(failure.plain(error.format_message()), *failure.wanted(self, ctx, typed), ERR)
             raise typer.Exit(error.exit_code) from None
 
 

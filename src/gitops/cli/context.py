@@ -1,12 +1,13 @@
 """The checkout that a command runs in: its repository, its remote, and the comparer of its models."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
-from gitops.errors import GitopsError
+from gitops.errors import GitError, GitopsError
 from gitops.git.credentials import git_variables
 from gitops.git.repository import Repository, is_full_sha
 from gitops.text.instructions import Meeting, meeting_of
@@ -75,4 +76,10 @@ def commit_of(repository: Repository, remote: str, name: str) -> str:
             return repository.resolve(pushed)
         if is_full_sha(name) and not repository.has(name):
             repository.fetch_refs(remote, name)
-    return repository.resolve(name)
+    try:
+        return repository.resolve(name)
+    except GitError as error:
+        place = f"no branch of {remote}, and " if remote else ""
+        problem = f"{name}: {place}no commit, branch or tag in this checkout"
+        listing = shlex.join(["git", "ls-remote", "--heads", remote]) if remote else "git branch --all"
+        raise GitError(problem, command=listing) from error

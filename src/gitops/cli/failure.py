@@ -144,6 +144,12 @@ def show(
     _print(console, f"Next: {_next(error, names, typed)}")
 
 
+def plain(problem: str) -> str:
+    """Return the sentence of a fault of usage without the words of the library that found it."""
+    text = problem.replace("Value error, ", "")
+    return text.replace("does not match the formats '%Y-%m-%d'", "is no date like 2026-01-31")
+
+
 def usage(problem: str, action: str, names: Sequence[str], console: Console) -> None:
     """Print an error in the way that a command was typed."""
     _print(console, f"Cannot {action}: {printable(problem)}")

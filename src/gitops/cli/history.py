@@ -65,13 +65,17 @@ def board(
 
 
 def _print_place(place: "Place", now: datetime) -> None:
+    from gitops.history.page import without_addresses
+
     release = f"{place.release[:12]} {place.subject}" if place.release else "no release yet"
     lines = [f"{place.name}: {release}"]
     if place.problem:
         lines.append(f"problem: {place.problem}")
     if declared := place.deployment:
-        by = f", proposed by {declared.change.proposed_by}" if declared.change.proposed_by else ""
-        lines.append(f"since {declared.at:%Y-%m-%d %H:%M} UTC, by {declared.change.commit.author}{by}")
+        merged, proposed = declared.change.commit.author, declared.change.proposed_by
+        who = f"proposed by {proposed}, merged by {merged}" if proposed else f"merged by {merged}"
+        who = f"proposed and merged by {merged}" if proposed == merged else who
+        lines.append(f"since {declared.at:%Y-%m-%d %H:%M} UTC, {without_addresses(who)}")
     if place.release:
         lines.append(place.verdict or "no verdict yet")
     lines += [f"approved by {given.by} {given.at:%Y-%m-%d %H:%M} UTC" for given in place.approvals]
@@ -265,7 +269,9 @@ def trace(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="SCORES|DIGEST|COMMIT", help="A file, a digest or a commit.", show_default=False
+            metavar="SCORES|DIGEST|COMMIT|ENV",
+            help="A file, a digest, a commit or an environment.",
+            show_default=False,
         ),
     ],
     home: Annotated[
@@ -281,19 +287,26 @@ def trace(
 ) -> None:
     """Show the data, the model, the releases, the environments and the scores that belong together.
 
-    Give a file of scores, the SHA-256 or MD5 of a model, or a commit. The data and its digests are those that
-    `dvc.lock` records. Scores are found in the folders that `--home` names.
+    Give a file of scores, the SHA-256 or MD5 of a model, a commit, or an environment for the release that it
+    should run. Lines that begin with `images` name the data that the model learned from, and `file` the other
+    outputs that `dvc.lock` records. `dvc get . data/raw --rev COMMIT --out raw` fetches the images. Scores
+    are found in the folders that `--home` names.
     """
     from gitops.history.load_trace import load_trace
     from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
-    found = load_trace(repository, fetch_state(repository, remote), remote, name, home or ())
+    state = fetch_state(repository, remote)
+    start = (state.wanted(name) if name in state.environments else None) or name
+    found = load_trace(repository, state, remote, start, home or ())
     if as_json:
         print(json.dumps(found.plain(), indent=1))
         return
     lines = [f"model {found.model}"]
-    lines += [f"data {path} (md5 {digest})" for path, digest in found.data.items()]
+    lines += [
+        f"{'images' if path in found.images else 'file'} {path} (md5 {digest})"
+        for path, digest in sorted(found.data.items(), key=lambda item: item[0] not in found.images)
+    ]
     lines += [
         f"commit {one.commit.id[:12]} {one.at:%Y-%m-%d %H:%M} {one.commit.subject}" for one in found.commits
     ]

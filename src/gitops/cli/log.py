@@ -51,6 +51,7 @@ def log(
             "change": entry.by,
             "subject": subjects[entry.by],
             "hold": entry.hold,
+            "reason": _rejection(state, name, entry.commit),
         }
         for entry in history
     ]
@@ -66,6 +67,8 @@ def log(
             markup=False,
         )
         OUT.print(f"  {entry.by[:12]} {row['subject']}", soft_wrap=True, markup=False)
+        if row["reason"]:
+            OUT.print(f"  rejected: {row['reason']}", soft_wrap=True, markup=False, style="red")
         if entry.hold:
             OUT.print(f"  held: {' '.join(entry.hold.split())}", soft_wrap=True, markup=False, style="yellow")
 
@@ -74,6 +77,13 @@ def _verdict(state: Any, environment: str, commit: str | None) -> str:
     if state.verdicts.rejected(environment, commit):
         return "rejected"
     return "verified" if state.verdicts.verified(environment, commit) else "not verified"
+
+
+def _rejection(state: Any, environment: str, commit: str | None) -> str | None:
+    from gitops.release.state import reason_of
+
+    tag = state.verdicts.rejected(environment, commit)
+    return reason_of(tag.message) if tag else None
 
 
 def _minute(at: datetime) -> str:

@@ -37,16 +37,16 @@ def show() -> None:
 
 
 def _declared(state: Any, environment: str) -> str:
-    release = state.present(environment)
-    if release.commit is None:
+    commit, holds = state.wanted(environment), state.present(environment).holds()
+    if commit is None or (commit == state.tip and state.main.model is None):
         return "no release yet"
     verdict = "not verified yet"
-    if state.verdicts.rejected(environment, release.commit):
+    if state.verdicts.rejected(environment, commit):
         verdict = "rejected"
-    elif state.verdicts.verified(environment, release.commit):
+    elif state.verdicts.verified(environment, commit):
         verdict = "verified"
-    held = f", held: {'; '.join(map(str, release.holds()))}" if release.holds() else ""
-    return f"{release.commit[:12]} {verdict}{held}"
+    held = f", held: {'; '.join(map(str, holds))}" if holds else ""
+    return f"{commit[:12]} {verdict}{held}"
 
 
 def _next(text: str, *commands: str) -> None:

@@ -137,14 +137,15 @@ def _same(repository: Any, first: str, second: str) -> bool:
 def _pushed(repository: Any, remote: str, branch: str) -> str:
     """Return the commit of a branch of the remote, which must not be behind the branch of the checkout."""
     reference, own = repository.branch_ref(remote, branch), f"refs/heads/{branch}"
-    push = f"push it first: {instructions.push(remote, branch)}"
+    push = instructions.push(remote, branch)
     if not repository.has(reference):
-        raise TrainingError(f"{branch}: no such branch on {remote}; {push}")
+        raise TrainingError(f"{branch}: no such branch on {remote}; push it first", command=push)
     commit: str = repository.resolve(reference)
     if repository.has(own):
         mine = repository.resolve(own)
         if mine != commit and repository.is_ancestor(commit, mine):
-            raise TrainingError(f"{branch}: your commit {mine[:12]} is not on {remote}; {push}")
+            problem = f"{branch}: your commit {mine[:12]} is not on {remote}; push it first"
+            raise TrainingError(problem, command=push)
     return commit
 
 

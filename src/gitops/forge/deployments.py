@@ -32,7 +32,7 @@ def of_state(state: ReleaseState) -> Iterator[Deployment]:
     """Yield the deployment of each environment that has judged the release that main declares for it."""
     environments = state.environments
     for name in environments:
-        commit = state.tip if environments.follows(name) else state.present(name).commit
+        commit = state.wanted(name)
         last = name in environments.last_wave
         if tag := state.verdicts.rejected(name, commit):
             yield Deployment(name, tag.commit, "failure", f"{name} rejected it: {tag.name}", last)

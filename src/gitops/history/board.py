@@ -192,7 +192,7 @@ def place(
     declared, verdicts, problem = state.environments[environment], state.verdicts, ""
     follows = state.environments.follows(environment)
     present = state.present(environment)
-    release = state.tip if follows else present.commit
+    release = state.wanted(environment)
     try:
         state.declared(environment)
     except ReleaseError as error:

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gitops.dvc import lockfile
-from gitops.errors import GitopsError, ParseError
+from gitops.errors import GitError, GitopsError, ParseError
 from gitops.git.repository import Repository
 from gitops.history import deployments, trace
 from gitops.history.load import load_past, load_verdicts
 from gitops.history.trace import Trace
-from gitops.paths import EVALUATION, LOCK, MODEL
+from gitops.paths import EVALUATION, LABELLED, LOCK, MODEL
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
+from gitops.text import parse
 
 _FILES = (EVALUATION, LOCK, lockfile.PIPELINE)
 
@@ -47,7 +48,8 @@ def load_trace(
     }
     declared = {place: [one for one in found if one.release in ids] for place, found in every.items()}
     scores = [found for home in homes for found in trace.scores_of(home, model)]
-    return Trace(model, commits, _data(origin) if origin else {}, declared, scores)
+    data = {**_data(origin), **_labelled(repository, origin.commit)} if origin else {}
+    return Trace(model, commits, data, declared, scores)
 
 
 def _model(repository: Repository, remote: str, name: str, snapshots: dict[str, Snapshot]) -> str:
@@ -62,7 +64,11 @@ def _model(repository: Repository, remote: str, name: str, snapshots: dict[str, 
                 return snapshot.model
         raise GitopsError(f"{name}: main never had a model with this MD5")
     branch = repository.branch_ref(remote, name)
-    commit = repository.resolve(branch if repository.has(branch) else name)
+    try:
+        commit = repository.resolve(branch if repository.has(branch) else name)
+    except GitError as error:
+        problem = f"{name}: no file of scores (.parquet), digest, environment, branch or commit"
+        raise GitopsError(problem, command=".venv/bin/gitops trace main") from error
     model = Snapshot.load_all(repository, [commit], _FILES)[commit].model
     if model is None:
         raise GitopsError(f"{name}: this commit records no model; trace one that does")
@@ -76,3 +82,22 @@ def _data(snapshot: Snapshot) -> dict[str, str]:
     except ParseError:
         return {}  # a lock that cannot be read names nothing; `gitops check` reports it
     return {path: md5 for path, out in outs if isinstance(md5 := out.get("md5"), str)}
+
+
+def _labelled(repository: Repository, commit: str) -> dict[str, str]:
+    """Return the digest of each labelled batch that a commit has."""
+    pointers = [path for path in repository.files(commit, LABELLED) if path.endswith(".dvc")]
+    found: dict[str, str] = {}
+    for path, content in zip(
+        pointers,
+        repository.read_all([(commit, path) for path in pointers], parse.POINTER.size),
+        strict=True,
+    ):
+        try:
+            outs = parse.sequence(parse.mapping(parse.yaml_value(content or b"", parse.POINTER)).get("outs"))
+        except ParseError:
+            continue  # `gitops check` reports a pointer that cannot be read
+        for out in map(parse.mapping, outs):
+            if isinstance(md5 := out.get("md5"), str):
+                found[path.removesuffix(".dvc")] = md5
+    return found

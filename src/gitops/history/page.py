@@ -48,7 +48,7 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = {"minute": _minute, "person": _person, "size": _size, "span": _span}
+    filters = {"minute": _minute, "person": without_addresses, "size": _size, "span": _span}
     environment.filters.update(filters)  # pyright: ignore[reportUnknownMemberType] Jinja2 has no type for it
     return environment
 
@@ -58,7 +58,7 @@ def _minute(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _person(people: str) -> str:
+def without_addresses(people: str) -> str:
     """Return text about people without their addresses, which everybody who has the page would see.
 
     Of an address without a name, the part before the @ stays.

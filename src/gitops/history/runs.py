@@ -1,5 +1,6 @@
 """Runs: every training and every experiment, with its parameters, its metrics and the time that it took."""
 
+import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,7 +150,12 @@ def named(runs: Sequence[Run], name: str) -> Run:
 def _known(runs: Sequence[Run], key: str) -> None:
     names = sorted({name for run in runs for name in run.values})
     if runs and key not in names:
-        raise GitopsError(f"{key}: no run has such a value; there are {', '.join(names)}")
+        near = [name for name in names if key in name] or difflib.get_close_matches(key, names, cutoff=0.4)
+        shown = ", ".join(near[:5] or ("mean_accuracy", "duration", "size", "at"))
+        raise GitopsError(
+            f"{key}: no run has such a value; there are for example {shown}",
+            command=".venv/bin/gitops runs --json",
+        )
 
 
 def _meets(run: Run, key: str, sign: str, value: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from gitops.errors import GitopsError, ParseError
 from gitops.history.deployments import Deployment
 from gitops.history.trunk import TrunkCommit
+from gitops.paths import LABELLED, RAW
 from gitops.text import parse, record
 from gitops.text.record import Count, Digest, Record
 
@@ -39,7 +40,7 @@ class Trace:
     Attributes:
         model: The SHA-256 of the model.
         commits: The commits of main that have it, oldest first.
-        data: The MD5 of each input and output that `dvc.lock` records, by path: images among them.
+        data: The MD5 of each output that `dvc.lock` records, and of each labelled batch, by path.
         deployments: The environments that main declared such a commit for.
         scores: The files of scores that were made with it.
 
@@ -50,6 +51,11 @@ class Trace:
     data: Mapping[str, str]
     deployments: Mapping[str, Sequence[Deployment]]
     scores: Sequence[Scores]
+
+    @property
+    def images(self) -> frozenset[str]:
+        """The paths of the data that the model learned from."""
+        return frozenset(path for path in self.data if path == RAW or path.startswith(f"{LABELLED}/"))
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can carry it."""

@@ -30,7 +30,7 @@ def next_step(state: ReleaseState, at: Meeting = LOCAL, *, now: datetime | None 
         return NextStep(f"{fault.subject} {fault.problem}", (fault.command,))
     environments = state.environments
     for name in environments:
-        commit = state.present(name).commit
+        commit = state.wanted(name)
         if commit and state.verdicts.rejected(name, commit):
             return NextStep(f"{name} rejected {commit[:12]}", _way_back(state, name, commit, at))
     if state.main.model is None:
@@ -45,7 +45,8 @@ def next_step(state: ReleaseState, at: Meeting = LOCAL, *, now: datetime | None 
         verified = f"; {waits} still has to verify it" if waits else ", and verified"
         return NextStep(f"release {commit[:12]} can go to {name}{verified}", instructions.promote(name, at))
     return NextStep(
-        "every environment that is not held has the newest release", ("git switch --create my-change",)
+        "every environment that is not held has the newest release; begin a change of your own",
+        (instructions.begin("my-change", at),),
     )
 
 

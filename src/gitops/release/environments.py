@@ -4,6 +4,7 @@
 main; each other environment takes the releases that the environments in its `after` have verified.
 """
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -192,7 +193,9 @@ class Environments:
 
         """
         if name not in self._by_name:
-            raise EnvironmentsError(name, "no such environment", f"there are {', '.join(self.names)}")
+            near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.4)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise EnvironmentsError(name, f"no such environment{meant}", f"there are {', '.join(self.names)}")
         return self._by_name[name]
 
     @cached_property

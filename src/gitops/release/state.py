@@ -97,7 +97,7 @@ class ReleaseState:
     def may_run(self, environment: str, commit: str) -> Finding | None:
         """Return the reason why a commit may not run in an environment, or None if it may."""
         rejection, on_main = self.verdicts.rejected(environment, commit), self._on_main(environment, commit)
-        tag = f"{rejection.name}: {_reason(rejection.message)}" if rejection else None
+        tag = f"{rejection.name}: {reason_of(rejection.message)}" if rejection else None
         return may_run(environment, commit, self.snapshot(commit), on_main=on_main, rejection=tag)
 
     def lost_data(self, environment: str, commit: str) -> Finding | None:
@@ -167,6 +167,10 @@ class ReleaseState:
             history = self.history(environment)
             return history[0].release if history else NO_RELEASE
 
+    def wanted(self, environment: str) -> str | None:
+        """Return the commit that an environment should run; None before its first release."""
+        return self.tip if self.environments.follows(environment) else self.present(environment).commit
+
     def history(self, environment: str) -> tuple[Declaration, ...]:
         """Return the declarations of an environment on main, newest first."""
         return self.histories.get(environment, ())
@@ -204,7 +208,7 @@ class ReleaseState:
         return frozenset(main_line.trunk(self.tip, self.parents))
 
 
-def _reason(message: str) -> str:
+def reason_of(message: str) -> str:
     """Return the reason of a verdict from its message, which begins `rejected in dev: `."""
     first = one_line(message.partition("\n")[0])
     return first.partition(": ")[2] or first

@@ -120,6 +120,12 @@ def roll_back(
     return _moved("rollback", environment, at, (*named, *why))
 
 
+def begin(branch: str, at: Meeting = LOCAL) -> str:
+    """Return the command that begins a branch from main as it is now."""
+    fetch = shlex.join(["git", "fetch", at.remote])
+    return f"{fetch} && {shlex.join(['git', 'switch', '--create', branch, f'{at.remote}/main'])}"
+
+
 def train(branch: str, *options: str) -> str:
     """Return the command that trains from a branch and waits for the candidate."""
     return shlex.join([_GITOPS, "train", branch, "--wait", *options])
@@ -185,8 +191,7 @@ def revert(commit: str, parents: int, at: Meeting = LOCAL) -> tuple[str, ...]:
     which = "-m 1 " if parents > 1 else ""
     # Joined: a step that fails must not let the next one change another branch.
     steps = (
-        shlex.join(["git", "fetch", at.remote]),
-        shlex.join(["git", "switch", "--create", branch, f"{at.remote}/main"]),
+        begin(branch, at),
         f"git revert --no-edit {which}{commit[:12]}",
         push(at.remote, branch),
     )

@@ -51,9 +51,26 @@ def test_scores_model_and_commit_lead_to_each_other(
         assert staging["verified"] is not None
         assert found["environments"]["prod"] == []
         assert [row["file"] for row in found["scores"]] == [str(monday)]
-    shown = run(second, "--home", str(home)).stdout
+    shown = run("dev", "--home", str(home)).stdout
     assert f"scores {tuesday} (7 images)" in shown
     assert f"dev {second[:12]} since" in shown
+
+
+def test_the_images_that_trained_a_model_come_first(lab: Lab, run: Callable[..., Result]) -> None:
+    batch = "a" * 32
+    pointer = f"outs:\n- md5: {batch}\n  size: 5\n  hash: md5\n  path: monday.parquet\n"
+    lab.land(
+        {
+            "data/labelled/monday.parquet.dvc": pointer.encode(),
+            "data/labelled/bad.dvc": b"[",
+        }
+    )
+    lab.train("a")
+    lines = run("main").stdout.splitlines()
+    assert lines[1:3] == [
+        f"images data/labelled/monday.parquet (md5 {batch})",
+        f"file models/model.onnx (md5 {model_md5('a')})",
+    ]
 
 
 def test_a_name_of_a_file_is_no_command_of_a_terminal(
@@ -75,7 +92,7 @@ def test_what_leads_nowhere_is_refused(lab: Lab, run: Callable[..., Result], tmp
     for name, problem in (
         ("f" * 64, "main never had the model"),
         ("f" * 32, "main never had a model with this MD5"),
-        ("nonsense", "no such commit"),
+        ("nonsense", "no file of scores (.parquet), digest, environment, branch or commit"),
         (start, "records no model"),
         (str(scores), "not the summary of scores"),
         (str(tmp_path / "gone.parquet"), "scoring writes it beside the scores"),
