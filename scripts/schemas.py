@@ -12,9 +12,11 @@ from pydantic import BaseModel
 
 from dashboard.daily_stats import Batch
 from face_attributes import params
+from face_attributes.contract.limits import Contract
 from gitops.gates.comparison import Comparison
 from gitops.gates.shadows import Figures, Shadowed
 from gitops.model.card import Card
+from gitops.model.data import Data
 from gitops.model.decisions import Decisions
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.evaluation import Evaluation, Export
@@ -41,6 +43,8 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "card": ("metrics/card.json", Card),
     "comparison": ("the output of face_attributes compare", Comparison),
     "condition": ("/visage/condition.json of an Airflow", Condition),
+    "contract": ("data/contract.yaml", Contract),
+    "data": ("metrics/data.json", Data),
     "decision": ("a line of monitoring/decisions.jsonl", records.Line),
     "decisions": ("metrics/decisions.json", Decisions),
     "drift": ("monitoring/<run>/drift.json", records.Drift),

@@ -19,6 +19,7 @@ EDITED = [
     *(path for name in ("release", "environment") for path in ROOT.glob(f"environments/*/{name}.yaml")),
     *ROOT.glob("params*.yaml"),
     ROOT / "dags/runtime.yaml",
+    ROOT / "data/contract.yaml",
 ]
 
 

@@ -72,12 +72,13 @@ def prepare() -> None:
     """Decode and shrink the photographs into data/prepared, and write the test part to data/holdout.parquet.
 
     Appended labelled batches are included. Copies of a photograph are left out and counted, even if their
-    name or file differs. data/sample.parquet gets some unchanged images, for the stages export and reference.
+    name, file or cut differs. data/sample.parquet gets some unchanged images, for the stages export and
+    reference. metrics/data.json gets facts about the data. The stage fails if they break data/contract.yaml.
     """
     from face_attributes import params
-    from face_attributes.data.prepare import prepare as run
+    from face_attributes.contract.run import run
 
-    run(params.load().prepare)
+    run(params.load())
 
 
 @app.command(rich_help_panel=_STAGES)
@@ -320,10 +321,10 @@ def append(
     changes: appending the same photographs again does nothing, and other photographs under the same name are
     refused.
 
-    About 80 % of the photographs are for training, 10 % for validation and 10 % for the hold-out set. The
-    part of a photograph depends only on its name. The stage prepare leaves out duplicates of earlier
-    photographs. Photographs without labels and broken files are left out. If the share of broken files
-    exceeds data.max_bad_fraction, the command fails.
+    About 80 % of the photographs are for training, 10 % for validation and 10 % for the hold-out set.
+    Photographs of one person, of one scored batch or of one burst get one part. The stage prepare leaves out
+    duplicates of earlier photographs. Photographs without labels and broken files are left out. If the share
+    of broken files exceeds data.max_bad_fraction, the command fails.
     """
     from face_attributes import params
     from face_attributes.data.append import append as run
@@ -521,8 +522,8 @@ def gallery(
 ) -> None:
     """Draw a contact sheet with faces of the source and their attributes."""
     from face_attributes import params
+    from face_attributes.common import contact_sheet as sheets
     from face_attributes.data import source as sources
-    from face_attributes.evaluation import contact_sheet as sheets
 
     images, ids, labels = sources.some(params.load(source=source).data, count)
     sheets.sheet(images, ids, labels, out)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from face_attributes.card import energy, text
-from face_attributes.card.licences import Terms, read
 from face_attributes.common.errors import DataError
 from face_attributes.common.files import write_json, write_text
+from face_attributes.common.licences import Terms, read
 from face_attributes.common.paths import (
     BEST,
     CARD,

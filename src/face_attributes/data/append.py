@@ -228,13 +228,23 @@ def track(shard: Path, reader: ShardReader, reasons: dict[str, str]) -> None:
 
     """
     digest = rows_digest(reader, f"{shard.stem}/")
-    meta = {"images": sum(reader.partition_sizes().values()), _DIGEST: digest, _QUARANTINE: reasons}
+    rows = reader.partition_sizes()
+    meta = {"images": sum(rows.values()), "rows": rows, "yes": _yes(reader)}
+    meta |= {_DIGEST: digest, _QUARANTINE: reasons}
     _dvc("add", shard)
     yaml = YAML()
     pointer = pointer_of(shard)
     document = yaml.load(pointer)
     document[_META] = meta
     yaml.dump(document, pointer)
+
+
+def _yes(reader: ShardReader) -> dict[str, int]:
+    """Return the number of images with each attribute."""
+    counts = sum(
+        (rows.labels.sum(axis=0) for rows in reader.batches()), np.zeros(len(reader.attributes), int)
+    )
+    return dict(zip(reader.attributes, counts.tolist(), strict=True))
 
 
 def _dvc(command: str, path: Path) -> None:

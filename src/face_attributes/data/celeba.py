@@ -3,12 +3,11 @@
 Read as its authors publish it (`list_attr_celeba.txt`: a count, a header, then -1 or 1 for each attribute)
 or as it is often passed on (`list_attr_celeba.csv`: a header that starts with `image_id`). The partition
 list (`list_eval_partition`, in the same two flavours) may be missing: each image then gets its part by a
-hash of its name, so that it keeps it whatever else is added. The list of people (`identity_CelebA`) may be
-missing too. Any subset of the listed images makes a data set.
+hash of the person on it, or of its name if people are not known, so that it keeps it whatever else is added.
+The list of people (`identity_CelebA`) may be missing too. Any subset of the listed images makes a data set.
 """
 
 import csv
-import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,11 +21,14 @@ from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES, PARTITIO
 from face_attributes.common.errors import DataError, FileError
 from face_attributes.common.files import printable, read_regular
 from face_attributes.common.sampling import choose
+from face_attributes.data import groups
 
 ATTRIBUTES = "list_attr_celeba"
 PARTITION = "list_eval_partition"
 IDENTITY = "identity_CelebA"
 IMAGES = "img_align_celeba"
+# In a folder of gathered images: where each was scored
+SOURCES = "gathered.csv"
 # The archives that are in circulation nest the same files differently
 _LIST_FOLDERS = (".", "Anno", "Eval")
 _IMAGE_FOLDERS = (IMAGES, f"{IMAGES}/{IMAGES}", f"Img/{IMAGES}")
@@ -36,8 +38,6 @@ _VALUES = {"1": True, "-1": False}
 _ID_COLUMN = "image_id"
 # Of all 202,599 photographs, CelebA's own list has 27 MB.
 _LARGEST_LIST = 256 << 20
-# Shares of train and train + validation if no list assigns the parts
-_HASH_SPLIT = (0.8, 0.9)
 
 Line = tuple[int, list[str]]
 Value = TypeVar("Value")
@@ -86,10 +86,11 @@ class Listing:
     def described(self) -> str:
         """Return the sources of the attributes, of the parts and of the people, in one line."""
         attributes, parts, people = (self.lists.get(name) for name in (ATTRIBUTES, PARTITION, IDENTITY))
+        hashed = f"a hash of each {'person' if people else 'name'} (no {PARTITION})"
         return (
             f"{len(self.attributes)} attributes"
             + (f" of {attributes.name}" if attributes else "")
-            + f", parts by {parts.name if parts else f'a hash of each name (no {PARTITION})'}"
+            + f", parts by {parts.name if parts else hashed}"
             + (f", people by {people.name}" if people else f", people not known (no {IDENTITY})")
         )
 
@@ -113,6 +114,8 @@ def read(folder: Path, attributes: Sequence[str]) -> Listing:
     if identity_list is not None:
         people = _listed(listing.ids, read_identity(identity_list), identity_list)
         listing = replace(listing, people=tuple(people))
+        if partition_list is None:
+            listing = replace(listing, partitions=groups.by_person(people))
     found = {ATTRIBUTES: attribute_list, PARTITION: partition_list, IDENTITY: identity_list}
     return replace(listing, lists={name: path for name, path in found.items() if path is not None})
 
@@ -132,7 +135,7 @@ def read_batch(
     """Read a batch: a folder in the CelebA layout, or one that holds the images themselves.
 
     Every attribute of CelebA's that has a column is kept, so that a training that learns more of them later
-    can still read the batch. Each image gets its part by the hash of `name/` and its own name.
+    can still read the batch. Images of one group (see `groups`) get one part.
 
     Args:
         folder: where the images are.
@@ -151,8 +154,11 @@ def read_batch(
     listing = _listing(images, attribute_list, attributes, CELEBA_ATTRIBUTES)
     # A plain folder may hold anything else too, the list itself to begin with
     photographs = tuple(file for file in listing.unlisted if PurePath(file).suffix.lower() in _SUFFIXES)
-    partitions = [hash_partition(f"{name}/{image}") for image in listing.ids]
-    return replace(listing, partitions=np.array(partitions, np.uint8), unlisted=photographs)
+    listing = replace(listing, unlisted=photographs)
+    if identity_list := _find_list(folder, IDENTITY):
+        people = _listed(listing.ids, read_identity(identity_list), identity_list)
+        return replace(listing, people=tuple(people), partitions=groups.by_person(people))
+    return replace(listing, partitions=groups.of_batch(name, listing.ids, read_sources(folder)))
 
 
 def read_attributes(path: Path, nested: bool = False) -> tuple[list[str], list[str], np.ndarray]:
@@ -235,10 +241,14 @@ def read_identity(path: Path) -> dict[str, str]:
     return people
 
 
-def hash_partition(name: str) -> int:
-    """Return the part (0, 1 or 2) of an image that no list assigns, the same for ever."""
-    share = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
-    return sum(share >= bound for bound in _HASH_SPLIT)
+def read_sources(folder: Path) -> dict[str, str]:
+    """Return where each image of a gathered folder was scored; nothing for a folder that was made by hand."""
+    listing = folder / SOURCES
+    if not listing.is_file():
+        return {}
+    with listing.open(newline="", encoding="utf-8") as file:
+        # Earlier releases did not quote the name of an image, which may have a comma in it
+        return {row[0]: ",".join(row[1:]) for row in csv.reader(file) if row and row[0] != _ID_COLUMN}
 
 
 def _attribute_list(folder: Path) -> Path:
@@ -292,7 +302,7 @@ def _listing(images: Path, attribute_list: Path, attributes: Sequence[str], kept
         attributes=names,
         ids=there,
         labels=values[present][:, [columns.index(name) for name in names]],
-        partitions=np.array([hash_partition(name) for name in there], np.uint8),
+        partitions=np.array([groups.hash_partition(name) for name in there], np.uint8),
         absent=len(ids) - len(there),
         unlisted=tuple(sorted(present_names - set(ids))),
     )

@@ -1,7 +1,8 @@
 """Prepare: from shards to the arrays that training reads, and the hold-out set that judges the model.
 
 Each photograph is in one part alone. Of photographs that are the same (see `duplicates`) one stays, with its
-part and its labels, and the others are left out:
+part and its labels, and the others are left out. So is one that shows another cut of a photograph in another
+part (see `crops`):
 
 1. The raw data come before the labelled batches, so a batch never takes a photograph out of them.
 2. The hold-out set comes before the validation part, and that before the training part: a photograph that
@@ -15,6 +16,7 @@ The stage also writes a sample of unchanged training and validation images, for 
 """
 
 import logging
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ from face_attributes.common.files import digest_of, replacing, replacing_folder,
 from face_attributes.common.paths import HOLDOUT, LABELLED, PREPARED, RAW, SAMPLE
 from face_attributes.common.progress import bar
 from face_attributes.common.sampling import choose
-from face_attributes.data import duplicates, images
+from face_attributes.data import crops, duplicates, images
 from face_attributes.data.arrays import INFO, Info, PartWriter
 from face_attributes.data.labelled_batches import pointer_of, training_shards
 from face_attributes.data.parallel import ahead
@@ -50,29 +52,52 @@ class _Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Choice:
+class Choice:
     """Which of N rows stay.
 
     Attributes:
-        ids: their names.
+        attributes: names of the A attributes.
+        ids: the name of each row.
         partitions: the part of each.
-        stays: bool array (N,).
-        left_out: how many are left out because of a photograph in each part.
-        other_labels: how many of them had other labels than the photograph that stays.
+        labels: bool array (N, A).
+        repeated: int array (N,), the row that each of those that are left out repeats; -1 for one that stays.
+        cuts: bool array (N,), whether a row is left out as another cut of a photograph in another part.
 
     """
 
+    attributes: tuple[str, ...]
     ids: Sequence[str]
     partitions: Sequence[str]
-    stays: np.ndarray
-    left_out: dict[str, int]
-    other_labels: int
+    labels: np.ndarray
+    repeated: np.ndarray
+    cuts: np.ndarray
+
+    @property
+    def stays(self) -> np.ndarray:
+        """A bool array (N,), whether each row stays."""
+        return self.repeated < 0
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many rows are left out because of a photograph in each part."""
+        counts = dict.fromkeys(_RANKS, 0)
+        for index in self.repeated[self.repeated >= 0].tolist():
+            counts[self.partitions[index]] += 1
+        return counts
+
+    @property
+    def other_labels(self) -> int:
+        """How many of the rows that are left out had other labels than the photograph that stays."""
+        gone = np.flatnonzero(self.repeated >= 0)
+        return int((self.labels[gone] != self.labels[self.repeated[gone]]).any(axis=1).sum())
 
     def ids_of(self, partition: str) -> Iterator[str]:
+        """Yield the names of the rows of a part that stay."""
         rows = zip(self.ids, self.partitions, self.stays, strict=True)
         return (name for name, part, stays in rows if stays and part == partition)
 
     def sizes(self) -> dict[str, int]:
+        """Return the number of rows of each part that stay."""
         return {part: sum(1 for _ in self.ids_of(part)) for part in PARTITIONS}
 
 
@@ -83,13 +108,16 @@ def prepare(
     out: Path = PREPARED,
     holdout: Path = HOLDOUT,
     sample: Path = SAMPLE,
-) -> None:
+) -> Choice:
     """Write the arrays of the training and validation parts to `out` and the test part to `holdout`.
 
     The rows of `raw` come first, then those of each labelled batch, in order of their names; photographs that
     are there already are left out. So is a labelled batch that lacks an attribute of the raw data, with a
     line in the log. `sample` gets some images of the training part and as many of the
     validation part.
+
+    Returns:
+        The rows, and which of them stay.
 
     Raises:
         DataError: there are no shards, a batch is missing, they do not agree, an id appears twice, an image
@@ -119,13 +147,15 @@ def prepare(
     if info.left_out:
         log.info(
             f"prepare: {info.left_out} photographs are left out, as they are there already: "
-            f"{_listed(choice.left_out)}; {choice.other_labels} of them had other labels, which do not count"
+            f"{_listed(choice.left_out)}; {choice.other_labels} of them had other labels, which do not "
+            f"count, and {choice.cuts.sum()} are another cut of a photograph in another part"
         )
     batches = len(shards) - len([shard for shard in shards if shard.parent == raw])
     log.info(
         f"prepare: {_listed(sizes)} of {raw} and {batches} labelled batches, "
         f"{len(reader.attributes)} attributes"
     )
+    return choice
 
 
 def _agreeing(shards: Sequence[Path], labelled: Path) -> list[Path]:
@@ -165,34 +195,31 @@ def _require_all_parts(sizes: dict[str, int], raw: Path) -> None:
         raise DataError(f"{raw}: no {empty[0]} images; each part needs some, so more images are needed")
 
 
-def _choose(reader: ShardReader, raw_rows: int) -> _Choice:
+def _choose(reader: ShardReader, raw_rows: int) -> Choice:
     """Choose the rows that stay; the first `raw_rows` are those of the raw data."""
 
-    def look(row: _Row) -> tuple[_Row, np.ndarray]:
-        return row._replace(jpeg=b""), duplicates.fingerprint(_decode(row))
+    def look(row: _Row) -> tuple[_Row, np.ndarray, np.ndarray]:
+        pixels = _decode(row)
+        return row._replace(jpeg=b""), duplicates.fingerprint(pixels), crops.thumbnail(pixels)
 
     ids, partitions, labels, fingerprints = [], [], [], []
-    with bar("prepare: fingerprints", sum(reader.partition_sizes().values()), "images") as progress:
-        for row, looked in ahead(look, _rows(reader)):
+    total = sum(reader.partition_sizes().values())
+    with tempfile.TemporaryFile() as file, bar("prepare: fingerprints", total, "images") as progress:
+        # On disk: 200,000 thumbnails have 900 MB
+        thumbnails = np.memmap(file, np.uint8, "w+", shape=(total, crops.HEIGHT, crops.WIDTH))
+        for index, (row, looked, thumbnail) in enumerate(ahead(look, _rows(reader))):
             ids.append(row.id)
             partitions.append(row.partition)
             labels.append(row.labels)
             fingerprints.append(looked)
+            thumbnails[index] = thumbnail
             progress.update()
-    ranks = np.array([_RANKS[part] for part in partitions])
-    ranks[raw_rows:] += len(_RANKS)
-    repeated = duplicates.find(np.stack(fingerprints), ranks, repeating=range(len(_RANKS)))
-    gone = np.flatnonzero(repeated >= 0)
-    left_out = dict.fromkeys(_RANKS, 0)
-    for index in gone:
-        left_out[partitions[repeated[index]]] += 1
-    return _Choice(
-        ids=ids,
-        partitions=partitions,
-        stays=repeated < 0,
-        left_out=left_out,
-        other_labels=sum(not np.array_equal(labels[index], labels[repeated[index]]) for index in gone),
-    )
+        ranks = np.array([_RANKS[part] for part in partitions])
+        ranks[raw_rows:] += len(_RANKS)
+        repeated = duplicates.find(np.stack(fingerprints), ranks, repeating=range(len(_RANKS)))
+        found = crops.find(thumbnails, np.flatnonzero(repeated < 0), partitions, ranks)
+    cuts = found >= 0
+    return Choice(reader.attributes, ids, partitions, np.stack(labels), np.where(cuts, found, repeated), cuts)
 
 
 def _decode(row: _Row) -> np.ndarray:
@@ -208,7 +235,7 @@ def _write(
     folder: Path,
     holdout: Path,
     sample: Path,
-    choice: _Choice,
+    choice: Choice,
 ) -> None:
     def shrink(row: _Row) -> tuple[_Row, np.ndarray | None]:
         if row.partition == _HELD_OUT:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from joblib import cpu_count
 
+from face_attributes.common import contradictions
 from face_attributes.common.errors import ModelError
 from face_attributes.common.files import sha256, write_json
 from face_attributes.common.progress import bar
-from face_attributes.evaluation import bootstrap, contradictions, groups, multiple_testing, slices
+from face_attributes.evaluation import bootstrap, groups, multiple_testing, slices
 from face_attributes.evaluation.metrics import mean_of_defined
 from face_attributes.evaluation.predictions import Predictions, predict_each
 from face_attributes.model import latency

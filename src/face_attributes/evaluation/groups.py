@@ -11,7 +11,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from face_attributes.evaluation import contradictions, slices
+from face_attributes.common import contradictions
+from face_attributes.evaluation import slices
 from face_attributes.evaluation.metrics import calibration_error
 from face_attributes.evaluation.predictions import Predictions
 from face_attributes.evaluation.slices import MINIMUM, Slice

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_curve
 
+from face_attributes.common import contact_sheet
 from face_attributes.common.celeba_attributes import HEIGHT, WIDTH
 from face_attributes.common.files import write_text
 from face_attributes.data import images
 from face_attributes.data.shards import ShardReader
-from face_attributes.evaluation import contact_sheet, groups
+from face_attributes.evaluation import groups
 from face_attributes.evaluation.metrics import reliability
 from face_attributes.evaluation.predictions import Predictions
 from face_attributes.model.onnx_model import Model

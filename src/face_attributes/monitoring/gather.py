@@ -24,7 +24,6 @@ from face_attributes.monitoring.late_labels import LateLabels
 
 MINIMUM = 100  # images: fewer wait for more
 _LIST = f"{celeba.ATTRIBUTES}.csv"
-_SOURCES = "gathered.csv"
 _AGAIN = re.compile(r"(.+)~(\d+)")
 # In a folder that has the name of its scores; see visage_dags.batches
 _ARRIVAL = ".visage-arrival"
@@ -93,7 +92,7 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> GatherResult:
             rows.append([own, *_signs(truth)])
             sources.append([own, image])
         _write_table(partial / _LIST, rows)
-        _write_table(partial / _SOURCES, sources)
+        _write_table(partial / celeba.SOURCES, sources)
     return GatherResult(folder, len(labelled))
 
 
@@ -141,12 +140,7 @@ def _images(scored: Path) -> Iterator[tuple[str, Path]]:
 
 def _images_of(folder: Path) -> list[str]:
     """Return the sources of a gathered folder, or nothing for a folder that was made by hand."""
-    listing = folder / _SOURCES
-    if not listing.is_file():
-        return []
-    with listing.open(newline="", encoding="utf-8") as file:
-        # Earlier releases did not quote the name of an image, which may have a comma in it
-        return [",".join(row[1:]) for row in csv.reader(file)][1:]
+    return list(celeba.read_sources(folder).values())
 
 
 def _write_table(path: Path, rows: Iterable[Iterable[str]]) -> None:

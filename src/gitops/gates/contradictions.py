@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import combinations
 
 HAIR_COLOURS = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")
-# The same pairs as in `face_attributes.evaluation.contradictions`; a test compares them
+# The same pairs as in `face_attributes.common.contradictions`; a test compares them
 PAIRS: tuple[tuple[str, str], ...] = (
     ("No_Beard", "Goatee"),
     ("Bald", "Bangs"),

@@ -15,16 +15,17 @@ from pydantic import Field
 
 from gitops.errors import ParseError
 from gitops.model.card import Card
+from gitops.model.data import Data
 from gitops.model.evaluation import Accuracy, Evaluation, Variants
 from gitops.model.groups import Groups
-from gitops.paths import CARD, EVALUATION, EXPORT, GROUPS, PERFORMANCE
+from gitops.paths import CARD, DATA, EVALUATION, EXPORT, GROUPS, PERFORMANCE
 from gitops.text import json_values, record
 from gitops.text.record import Count, Number, Record
 
 TRAINING = "metrics/training.json"
 CURVE = "plots/learning_curve.csv"
 MEANS = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "mean_f1", "mean_roc_auc")
-PATHS = (EVALUATION, PERFORMANCE, TRAINING, EXPORT, GROUPS, CARD, CURVE)
+PATHS = (EVALUATION, PERFORMANCE, TRAINING, EXPORT, GROUPS, CARD, DATA, CURVE)
 _MOST_EPOCHS = 10_000
 
 
@@ -101,6 +102,8 @@ class Metrics:
     """The rates of each group; earlier releases have none."""
     card: Card | None = None
     """The model card; earlier releases have none."""
+    data: Data | None = None
+    """The facts about its data; earlier releases have none."""
     damaged: dict[str, str] = field(default_factory=dict)
     """The problem with each file that is there and cannot be read."""
 
@@ -167,6 +170,7 @@ def parse(read: Callable[[str], bytes | None]) -> Metrics:
         evaluation=evaluation,
         groups=file(GROUPS, Groups),
         card=file(CARD, Card),
+        data=file(DATA, Data),
         damaged=damaged,
     )
 

@@ -184,6 +184,7 @@ WITHOUT_PEOPLE = frozenset(
         "models/variants",
         "metrics/card.json",
         "metrics/card.md",
+        "metrics/data.json",
         "metrics/evaluation.json",
         "metrics/explanations.json",
         "metrics/export.json",
@@ -193,6 +194,7 @@ WITHOUT_PEOPLE = frozenset(
         "metrics/training.json",
         "plots/attributes.csv",
         "plots/calibration.csv",
+        "plots/data.jpg",
         "plots/learning_curve.csv",
         "plots/roc.csv",
         "plots/served_worst.jpg",
@@ -201,7 +203,7 @@ WITHOUT_PEOPLE = frozenset(
         "search/trials.csv",
     }
 )
-"""Outputs of the pipeline with nothing about one person; `served_worst.jpg` shows drawn faces alone."""
+"""Outputs of the pipeline with nothing about one person; the pictures show drawn faces alone."""
 
 HOME_WITHOUT_PEOPLE = frozenset({"comparisons", "models", "origin.git", "raw", "retention.jsonl", "serving"})
 """Folders of an environment with nothing about one person; `raw` has drawn faces, `serving` checkouts."""

@@ -4,6 +4,7 @@ import hashlib
 import posixpath
 from collections.abc import Collection
 
+from gitops.dvc import parameters
 from gitops.dvc.provenance import train_command
 from gitops.errors import (
     CalendarError,
@@ -16,7 +17,7 @@ from gitops.errors import (
 )
 from gitops.findings import Finding
 from gitops.gates import gates
-from gitops.paths import CODEOWNERS, EVALUATION, EXPORT, FORGOTTEN, LOCK
+from gitops.paths import CODEOWNERS, CONTRACT, CONTRACT_SCHEMA, EVALUATION, EXPORT, FORGOTTEN, LOCK
 from gitops.promotion.change import Change
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.rules import Judgement, judge_model, judge_release
@@ -58,6 +59,8 @@ def judge(state: ReleaseState, change: Change, evidence: Evidence) -> Judgement:
     findings += _policies(after, head)
     if licences.PATH in changed:
         findings += _licences(head)
+    if CONTRACT in changed:
+        findings += _contract(state, head)
     findings += pipeline(evidence, state.tip, head.commit, changed)
     if contract.PATH in changed and (fault := contract_fault(head)):
         findings.append(fault)
@@ -236,6 +239,21 @@ def _licences(head: Snapshot) -> list[Finding]:
     except LicencesError as error:
         return [error.finding]
     return []
+
+
+def _contract(state: ReleaseState, head: Snapshot) -> list[Finding]:
+    """Name each fault of the data contract, judged by the schema of the commit itself."""
+    content = head.contents.get(CONTRACT)
+    if content is None:
+        problem = "missing, so any data would be good enough"
+        command = f"git checkout {state.tip[:12]} -- {CONTRACT}"
+        return [Finding(CONTRACT, problem, "restore it", rule="data-contract", command=command)]
+    try:
+        schema = parameters.load_schema(head.contents.get(CONTRACT_SCHEMA) or b"")
+        faults = parameters.faults(schema, parameters.read(content))
+    except parameters.FaultError as error:
+        faults = [str(error)]
+    return [Finding(CONTRACT, fault, "see docs/data.md", rule="data-contract") for fault in faults]
 
 
 def _forgotten(state: ReleaseState, head: Snapshot, changed: Collection[str]) -> list[Finding]:

@@ -16,7 +16,18 @@ from gitops.git.repository import Repository
 from gitops.model import evaluation, metrics
 from gitops.model.evaluation import Evaluation, Export
 from gitops.model.metrics import Metrics
-from gitops.paths import CODEOWNERS, DEPENDENCIES, EVALUATION, EXPORT, FORGOTTEN, HOLDOUT, LOCK, PARAMETERS
+from gitops.paths import (
+    CODEOWNERS,
+    CONTRACT,
+    CONTRACT_SCHEMA,
+    DEPENDENCIES,
+    EVALUATION,
+    EXPORT,
+    FORGOTTEN,
+    HOLDOUT,
+    LOCK,
+    PARAMETERS,
+)
 from gitops.release import calendar, contract, environments, licences, settings
 from gitops.release import file as release_file
 from gitops.release.calendar import Calendar
@@ -76,7 +87,9 @@ class Snapshot:
         paths = [path for path in listed if path.count("/") == 2 and path.endswith(_OF_AN_ENVIRONMENT)]
         paths = [path for path in paths if path.isprintable()]  # Others are no environments
         read = cls.load_all(
-            repository, [commit], (*FILES, calendar.PATH, licences.PATH, *paths[:_MOST_FILES])
+            repository,
+            [commit],
+            (*FILES, CONTRACT, CONTRACT_SCHEMA, calendar.PATH, licences.PATH, *paths[:_MOST_FILES]),
         )[commit]
         return cls(commit, read.contents, read.identity, read.has_dags, listed)
 

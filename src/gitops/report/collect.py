@@ -20,11 +20,15 @@ from gitops.promotion.jobs import Job
 from gitops.promotion.rules import Judgement, judge_model
 from gitops.promotion.scope import of_files
 from gitops.release import file as release_file
+from gitops.release.licences import BATCHES
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
+from gitops.report import data
+from gitops.text.record import LARGEST
 from gitops.training.trial import Trial
 
 SKIPPED = "skipped"
+_MOST_BATCHES = 8
 GOOD = ("success", SKIPPED)
 """The results of a job that do not block a merge."""
 
@@ -72,6 +76,8 @@ class ReportInputs:
     """A note if the model was made before the change, with the command that trains it."""
     incumbents: tuple[Incumbent, ...] = ()
     """Empty where no environment would get another model."""
+    appended: tuple[data.Appended, ...] = ()
+    """The labelled batches that the change appends, and no training has learned from yet."""
     trial: Trial | None = None
     jobs: Mapping[str, Job] = field(default_factory=dict[str, Job])
     """The other jobs of the run, by name."""
@@ -133,10 +139,20 @@ def gather(
         drift=drift,
         note=note(evidence, head, sorted(changed), name or base),
         incumbents=incumbents,
+        appended=tuple(_appended(repository, head, changed)),
         trial=trial,
         jobs=jobs or {},
         price=price,
     )
+
+
+def _appended(repository: Repository, head: str, changed: Iterable[str]) -> Iterator[data.Appended]:
+    paths = sorted(path for path in changed if path.startswith(f"{BATCHES}/"))[:_MOST_BATCHES]
+    for path, content in zip(
+        paths, repository.read_all([(head, path) for path in paths], LARGEST), strict=True
+    ):
+        if content is not None and (batch := data.appended(path, content)):
+            yield batch
 
 
 def failed(jobs: Mapping[str, Job], changed: Iterable[str]) -> Iterator[Finding]:

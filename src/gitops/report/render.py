@@ -10,7 +10,7 @@ from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.metrics import Interval, Metrics
-from gitops.report import card, fairness, mermaid
+from gitops.report import card, data, fairness, mermaid
 from gitops.report.collect import Incumbent, Move, ReportInputs
 from gitops.text import markdown
 from gitops.text.markdown import Fold, code, plain
@@ -183,6 +183,8 @@ def _folds(inputs: ReportInputs) -> Iterator[Fold]:
     news = before != after
     if news:
         yield Fold("Accuracy per attribute", _accuracies(before.attributes, after.attributes))
+    yield Fold("Rows and shares of the data", data.markdown(before.data, after.data))
+    yield Fold("Appended labelled batches", data.batches(inputs.appended, inputs.before.data))
     if inputs.drift:
         yield Fold("Accuracy per attribute on the drifted batches", _on_drifted(inputs.drift))
     for names, difference in _alike(inputs.moves):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from face_attributes.card import card, energy, licences, text
+from face_attributes.card import card, energy, text
+from face_attributes.common import licences
 from face_attributes.common.errors import DataError
 from tests.support.described import fits
 

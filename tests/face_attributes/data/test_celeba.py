@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from face_attributes.common.errors import DataError
-from face_attributes.data import celeba
+from face_attributes.data import celeba, groups
 
 NAMES = ("Smiling", "Male")
 
@@ -277,12 +277,12 @@ def complaint_of(read, path):
 
 @given(st.text(min_size=1))
 def test_a_hash_splits_for_ever_alike(name):
-    assert celeba.hash_partition(name) == celeba.hash_partition(name)
-    assert celeba.hash_partition(name) in (0, 1, 2)
+    assert groups.hash_partition(name) == groups.hash_partition(name)
+    assert groups.hash_partition(name) in (0, 1, 2)
 
 
 def test_a_hash_splits_eight_to_one_to_one():
-    parts = np.bincount([celeba.hash_partition(f"{index:06d}.jpg") for index in range(5000)]) / 5000
+    parts = np.bincount([groups.hash_partition(f"{index:06d}.jpg") for index in range(5000)]) / 5000
     np.testing.assert_allclose(parts, [0.8, 0.1, 0.1], atol=0.02)
 
 

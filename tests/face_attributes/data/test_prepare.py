@@ -141,9 +141,10 @@ def batch(raw, tmp_path):
     return write
 
 
-def again(jpeg, quality=60, mirrored=False):
-    """The same photograph as another file."""
+def again(jpeg, quality=60, mirrored=False, cut=0):
+    """The same photograph as another file, or `cut` pixels further left."""
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    image = np.concatenate([image[:, :1]] * cut + [image[:, : image.shape[1] - cut]], axis=1)
     image = image[:, ::-1] if mirrored else image
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
@@ -183,6 +184,18 @@ def test_photographs_of_the_hold_out_set_come_in_with_no_batch(
     said = caplog.text
     assert "20 photographs are left out, as they are there already: 20 test, 0 validation, 0 train" in said
     assert "0 of them had other labels" in said
+
+
+def test_another_cut_of_a_photograph_is_left_out_of_other_parts_alone(tiny, raw, batch, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    image, labels = rows_of(raw, "test")[0]
+    rows = [(again(image, 90, True, cut), part, labels) for cut, part in ((9, "train"), (4, "validation"))]
+    labelled = batch("monday", [*rows, (again(image, 90, cut=13), "test", labels)])
+    data = run(tiny, raw, labelled, tmp_path / "out")
+    assert (data.info.train, data.info.validation, data.info.left_out) == (20, 20, 2)
+    assert names(tmp_path / "out/holdout.parquet")[-1] == "monday/2.jpg"
+    assert "2 test, 0 validation, 0 train; 0 of them had other labels" in caplog.text
+    assert "and 2 are another cut" in caplog.text
 
 
 def test_a_photograph_under_two_names_judges_and_is_not_learnt(tiny, raw, batch, jpeg, tmp_path):

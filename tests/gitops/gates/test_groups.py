@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from face_attributes.evaluation import contradictions as of_models
+from face_attributes.common import contradictions as of_models
 from face_attributes.evaluation import groups as measured
 from face_attributes.evaluation import slices
 from gitops.gates import contradictions, groups, recorded

@@ -14,6 +14,7 @@ from gitops.diff.diff import Change, Difference, Section
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.model.card import Card
+from gitops.model.data import Data, Repeated, Yes
 from gitops.model.drift_comparison import PATH, AttributeChange, DriftComparison
 from gitops.model.groups import Contradictions, Gap, Groups
 from gitops.model.metrics import Interval, Metrics, Training
@@ -23,6 +24,7 @@ from gitops.promotion.jobs import Job
 from gitops.promotion.proposals import push, rollback
 from gitops.release.load import load_state
 from gitops.report.collect import Incumbent, Move, ReportInputs, gather
+from gitops.report.data import Appended
 from gitops.report.render import LONGEST, render
 from gitops.training.trial import Trial
 from tests.support.figures import card_file, groups_file, model_files
@@ -68,6 +70,21 @@ GROUPS = st.builds(
     gaps=st.lists(GAPS, max_size=4).map(tuple),
     contradictions=st.none() | st.builds(Contradictions.model_construct, **dict.fromkeys(SHARES, NUMBERS)),
 )
+COUNTS = some(NASTY, st.integers(0, 10**15))
+SHARE_OF = st.fixed_dictionaries(dict.fromkeys(("share", "share_low", "share_high"), st.none() | NUMBERS))
+YES = st.builds(lambda counts, ends: Yes.model_construct(yes=counts, **ends), COUNTS, SHARE_OF)
+DATA = st.builds(
+    Data.model_construct,
+    source=NASTY,
+    rows=COUNTS,
+    batches=COUNTS,
+    shares=some(NASTY, YES),
+    contradictions=st.none(),
+    repeated=st.none()
+    | st.builds(Repeated.model_construct, images=st.integers(0), of=st.integers(0), parts=COUNTS),
+    people=st.none(),
+)
+APPENDED = st.builds(Appended, NASTY, COUNTS, COUNTS)
 CARDS = st.builds(Card.model_construct, sections=some(NASTY, some(NASTY, st.none() | NASTY)))
 FIGURES = st.builds(
     Metrics,
@@ -79,6 +96,7 @@ FIGURES = st.builds(
     slices=some(NASTY, INTERVALS),
     speed=some(NASTY, NUMBERS),
     model_bytes=st.none() | st.integers(0, 10**12),
+    data=st.none() | DATA,
     training=st.builds(Training.model_construct, device=NASTY, epochs=st.integers(0)),
     curve=st.lists(st.tuples(*[NUMBERS] * 4), max_size=80).map(tuple),
 )
@@ -121,6 +139,7 @@ def report_inputs(draw: st.DrawFn) -> ReportInputs:
         proposed=draw(FIGURES),
         drift=draw(st.none() | WORTH),
         incumbents=incumbents,
+        appended=draw(st.lists(APPENDED, max_size=2).map(tuple)),
         trial=draw(st.none() | st.builds(Trial, FIGURES, FIGURES, SECONDS)),
         jobs=draw(JOBS),
         price=draw(st.none() | st.floats(0, 10)),

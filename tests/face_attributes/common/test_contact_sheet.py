@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from face_attributes.evaluation import contact_sheet
+from face_attributes.common import contact_sheet
 
 FACE = np.full((218, 178, 3), (200, 40, 90), np.uint8)
 
