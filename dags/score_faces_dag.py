@@ -15,6 +15,10 @@ second `upload` is kept as `upload~2`, and nothing of the first is overwritten.
 | `scored/<batch>/` | the images, after scoring |
 | `quarantine/<batch>/` | photographs that cannot be read or show no face, with reasons |
 
+If `main` declares a canary, its model scores a share of the batches in place of the release's. A hash of the
+name of the batch decides, so a retry has the same model. A batch that the canary cannot score is scored by
+the release at once, and the environment ends the canary.
+
 A run starts within seconds after a batch arrives. If a batch still waits after ten minutes, another run
 starts. Without a batch, nothing runs. You may also start a run yourself.
 
@@ -23,6 +27,7 @@ Each scored batch is an event of the asset `scores`. The event's extra has `batc
 """
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 from airflow.sdk import Asset, dag, get_current_context, task
@@ -43,7 +48,13 @@ def find_batches() -> list[dict[str, str]]:
 
     names = batches.waiting(context.home())
     logging.getLogger(__name__).info("%d batches wait: %s", len(names), ", ".join(names) or "none")
-    return batches.parts(context.home(), names, tasks.setting(name="SCORING_PART_IMAGES"))
+    home, release = context.home(), context.release()
+    arrivals = {name: batches.arrival(home, name) for name in names}
+    picked = tasks.canary_batches(batches=list(arrivals.values()))
+    return [
+        {**part, "scored_by": picked.get(arrivals[part["batch"]], release)}
+        for part in batches.parts(home, names, tasks.setting(name="SCORING_PART_IMAGES"))
+    ]
 
 
 @task(
@@ -52,15 +63,17 @@ def find_batches() -> list[dict[str, str]]:
     execution_timeout=timedelta(hours=2),
     outlets=[SCORES],
 )
-def score_batch(batch: str, part: str) -> str:
-    """Score a batch, or a part of it; the last part joins them all. Return the path of the batch's scores."""
+def score_batch(batch: str, part: str, scored_by: str) -> str:
+    """Score a batch, or a part of it, with the model of a commit: the release, or its canary.
+
+    The last part joins them all. Return the path of the batch's scores.
+    """
     import logging
     import shutil
-    from pathlib import Path
 
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-    from visage_dags import batches, context, notices
+    from visage_dags import batches, context, notices, shadows
 
     whole = part == "1/1"
     task_context = cast("dict[str, Any]", get_current_context())
@@ -68,6 +81,9 @@ def score_batch(batch: str, part: str) -> str:
     task_context["batch"] = batch if whole else f"{batch} {part}"
     log = logging.getLogger(__name__)
     release, home = context.release(), context.home()
+    arrival = batches.arrival(home, batch)
+    # An attempt before, or the task of another part, may have found that the canary cannot score it.
+    commit = release if shadows.failure(home, scored_by, arrival) else scored_by
     target = batches.scores_path(home, batch)
     if not batches.is_waiting(home, batch):
         if target.is_file():
@@ -75,18 +91,22 @@ def score_batch(batch: str, part: str) -> str:
         raise AirflowFailException(f"{batch}: neither in {home / 'incoming'} nor among the scores")
     folder, quarantine = home / "incoming" / batch, batches.quarantine_path(home, batch)
     results = ["--quarantine", str(quarantine), "--summary", str(batches.summary_path(target))]
-    mine = target if whole else batches.part_path(home, batch, release, part)
+    mine = target if whole else batches.part_path(home, batch, commit, part)
     try:
         if whole or not mine.is_file():
-            model = tasks.fetch_model(release=release)
-            if not model:
-                raise AirflowException(f"{release[:12]}: this release has no model yet; train one")
-            log.info("Scoring %s with release %s, model %s.", batch, release[:12], Path(model).stem[:12])
-            options = ["--model", model, "--release", release, "--out", str(mine)]
-            options += results if whole else ["--part", part]
-            _face_attributes("score", str(folder), *options, minutes=120)
+            options = results if whole else ["--part", part]
+            try:
+                _score(folder, commit, mine, options)
+            except tasks.CommandError as error:
+                if commit == release or batches.is_empty(home, batch):
+                    raise
+                log.error("%s: the canary %s failed, so the release scores it: %s", batch, commit[:12], error)
+                shadows.note_failure(home, commit, arrival, str(error).removeprefix(f"{error.command}: "))
+                commit = release
+                mine = target if whole else batches.part_path(home, batch, commit, part)
+                _score(folder, commit, mine, options)
         if not whole:
-            scored_parts = batches.claim_parts(home, batch, release, part)
+            scored_parts = batches.claim_parts(home, batch, commit, part)
             if not scored_parts:
                 raise AirflowSkipException(
                     f"{batch}: part {part} is scored; the task of the last part joins them"
@@ -107,15 +127,32 @@ def score_batch(batch: str, part: str) -> str:
         "batch": batch,
         "rows": scored.rows,
         "quarantined": scored.quarantined,
-        "release": release,
+        "release": commit,
         "whole": whole,
     }
+    if commit != scored_by:
+        tasks.step_down(canary=scored_by, reason=shadows.failure(home, scored_by, arrival))
     notices.notify(
         f"scored {batch}",
         f"{scored.rows} images are scored: {target}\n{scored.quarantined} are in quarantine: {quarantine}\n"
         f"The images lie in {retired}",
     )
     return str(target)
+
+
+def _score(folder: Path, commit: str, out: Path, options: list[str]) -> None:
+    import logging
+
+    from airflow.sdk.exceptions import AirflowException
+
+    model = tasks.fetch_model(release=commit)
+    if not model:
+        raise AirflowException(f"{commit[:12]}: this release has no model yet; train one")
+    logging.getLogger(__name__).info(
+        "Scoring %s with release %s, model %s.", folder.name, commit[:12], Path(model).stem[:12]
+    )
+    command = ["--model", model, "--release", commit, "--out", str(out), *options]
+    _face_attributes("score", str(folder), *command, minutes=120)
 
 
 def _face_attributes(*arguments: str, minutes: float) -> None:

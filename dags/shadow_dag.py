@@ -2,8 +2,8 @@
 # A shadow
 
 Tries another model beside the release that runs here, on this environment's own batches. `gitops shadow ENV
-COMMIT` proposes it: a line `shadow` in the release file. Without that line, every run ends after its first
-task, skipped.
+COMMIT` proposes it: a line `shadow` in the release file. Without that line, and without a canary, every run
+ends after its first task, skipped.
 
 The code of the release runs the other model, and no code of the shadow's commit runs here. The results lie in
 `shadows/<commit>/`, which monitoring does not read. A batch that the shadow cannot score is counted and noted
@@ -13,6 +13,10 @@ gives way to other processes on its cores.
 The answer is the signed tag `shadowed/<env>/<commit>`: for each attribute how often both models agree and how
 far their scores are apart, the latency of both, the failures, and with late labels the comparison by which
 the gates judge a model.
+
+A canary is compared in the same way: of a batch that it answered, the release's model scores the photographs
+too. If the canary fails, is too slow, or is worse by the gates, this DAG rejects it with a signed tag, and
+the release answers everything again.
 
 A run starts when a batch has been scored, and takes up to 20 batches, the newest first; after an hour it
 leaves the rest to the next run.
@@ -47,26 +51,34 @@ def score_batches() -> dict[str, str]:
     if not (incumbent and model) or incumbent == model:
         raise AirflowSkipException(f"{shadow[:12]} has no other model than the release {release[:12]}")
     shadows.keep_only(home, shadow)
-    waiting = shadows.waiting(home, shadow, Path(incumbent).stem)
-    if not waiting:
+    new, old = Path(model).stem, Path(incumbent).stem
+    by = {old: (model, shadow)}
+    if canary := tasks.canary():
+        by[new] = (incumbent, release)
+    waiting = shadows.waiting(home, shadow, by)
+    if not (waiting or shadows.failures(home, shadow)):
         raise AirflowSkipException(f"the shadow {shadow[:12]} has scored every batch")
     enough = time.monotonic() + timedelta(hours=1).total_seconds()
-    for scores in waiting:
+    for scores, digest in waiting:
         if time.monotonic() > enough:
-            log.warning("The shadow %s is slow: the next run takes the other batches.", shadow[:12])
+            log.warning("%s is slow: the next run takes the other batches.", shadow[:12])
             break
         photographs = shadows.photographs(home, scores)
         out = shadows.scores_path(home, shadow, scores)
         out.parent.mkdir(parents=True, exist_ok=True)
-        options = ["--model", model, "--release", shadow, "--out", str(out)]
+        other, commit = by[digest]
+        options = ["--model", other, "--release", commit, "--out", str(out)]
         try:
             _face_attributes("score", str(photographs), *options, first=("nice", "-n", "10"))
         except tasks.CommandError as error:
             if not photographs.is_dir():
                 continue  # They were removed meanwhile, which is no fault of the shadow.
-            log.error("%s: the shadow %s failed: %s", photographs.name, shadow[:12], error)
-            shadows.note_failure(home, shadow, scores, str(error).removeprefix(f"{error.command}: "))
-    return {"shadow": shadow, "release": release, "model": model, "incumbent": incumbent}
+            log.error("%s: %s failed: %s", photographs.name, commit[:12], error)
+            notes = "failed" if commit == shadow else "unpaired"
+            reason = str(error).removeprefix(f"{error.command}: ")
+            shadows.note_failure(home, shadow, photographs.name, reason, notes=notes)
+    since = canary.get("since", "")
+    return {"shadow": shadow, "release": release, "model": model, "incumbent": incumbent, "since": since}
 
 
 @task(pool=SHADOW, execution_timeout=timedelta(hours=1))
@@ -83,7 +95,8 @@ def report(tried: dict[str, str]) -> None:
         places = [str(home / "scores"), "--shadow", str(shadows.folder(home, shadow))]
         models = ["--model", tried["model"], "--incumbent", tried["incumbent"]]
         labels = ["--labels", str(home / "labels")] if (home / "labels").is_dir() else []
-        _face_attributes("shadow", *places, *models, *labels, "--out", str(out))
+        since = ["--since", tried["since"]] if tried["since"] else []
+        _face_attributes("shadow", *places, *models, *labels, *since, "--out", str(out))
         figures = shadows.figures(out)
     published = tasks.publish_shadow(
         release=shadow,

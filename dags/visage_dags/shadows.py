@@ -1,7 +1,9 @@
 """The files of a shadow: another model that scores the batches of this environment, beside the release.
 
-shadows/<sha12>/date=<day>/<batch>.parquet   the scores of the shadow; its name begins with its commit
+shadows/<sha12>/date=<day>/<batch>.parquet   the scores of the shadow; its name begins with its commit. Of a
+                                             batch that a canary answered, the scores of the release
 shadows/<sha12>/failed/<batch>               the reason why it could not score a batch
+shadows/<sha12>/unpaired/<batch>             the reason why the release could not score a batch of the canary
 shadows/<sha12>/report.json                  how it compares with the release
 
 They lie beside `scores`, so monitoring never reads them.
@@ -9,6 +11,7 @@ They lie beside `scores`, so monitoring never reads them.
 
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +26,30 @@ def folder(home: Path, shadow: str) -> Path:
     return home / "shadows" / shadow[:12]
 
 
-def waiting(home: Path, shadow: str, model_sha256: str) -> list[Path]:
-    """Return files of scores of the release whose batches the shadow has not scored, newest day first.
+def waiting(home: Path, shadow: str, models: Collection[str]) -> list[tuple[Path, str]]:
+    """Return files of scores whose batches the other model has not scored, newest day first.
 
     Args:
         home: The data folder.
-        shadow: The commit of the shadow.
-        model_sha256: The digest of the release's model.
+        shadow: The commit of the shadow, or of the canary.
+        models: The digests of the models whose batches count: that of the release, and of a canary.
+
+    Returns:
+        Each file, and the digest of its model.
 
     """
     mine = folder(home, shadow)
     known = {path.name for path in mine.glob("date=*/*.parquet")}
-    known |= {f"{path.name}.parquet" for path in (mine / "failed").glob("*")}
+    for notes in ("failed", "unpaired"):
+        known |= {f"{path.name}.parquet" for path in (mine / notes).glob("*")}
     days = sorted((home / "scores").glob("date=*"), reverse=True)
     files = (path for day in days for path in sorted(day.glob("*.parquet")) if path.name[0] != ".")
-    found: list[Path] = []
+    found: list[tuple[Path, str]] = []
     for path, _ in zip(files, range(_MOST_SEEN), strict=False):
         if path.name in known or not photographs(home, path).is_dir():
             continue
-        if _model(path) == model_sha256:
-            found.append(path)
+        if (model := _model(path)) in models:
+            found.append((path, model))
             if len(found) == MOST:
                 break
     return found
@@ -58,12 +65,18 @@ def scores_path(home: Path, shadow: str, scores: Path) -> Path:
     return folder(home, shadow) / scores.parent.name / scores.name
 
 
-def note_failure(home: Path, shadow: str, scores: Path, reason: str) -> None:
+def note_failure(home: Path, shadow: str, batch: str, reason: str, *, notes: str = "failed") -> None:
     """Keep the reason why the shadow could not score a batch, with paths as they are in `home`."""
-    note = folder(home, shadow) / "failed" / scores.name.removesuffix(".parquet")
+    note = folder(home, shadow) / notes / batch
     note.parent.mkdir(parents=True, exist_ok=True)
     reason = " ".join(reason.replace(f"{home}/", "").split())
-    note.write_text(reason[:_LONGEST_REASON], "utf-8")
+    note.write_text(reason[:_LONGEST_REASON] or "it failed", "utf-8")
+
+
+def failure(home: Path, shadow: str, batch: str) -> str:
+    """Return the reason why the shadow could not score a batch, or "" if it has not failed."""
+    note = folder(home, shadow) / "failed" / batch
+    return note.read_text("utf-8") if note.is_file() else ""
 
 
 def failures(home: Path, shadow: str) -> list[str]:

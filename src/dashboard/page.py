@@ -155,9 +155,9 @@ def look(weeks: int, now: datetime) -> View:
         commit = runs.value.commit
         model = _part(lambda: model_card.read(running.repository(where), commit))
     tried: Part[Shadow] = Part()
-    if runs.value is not None and runs.value.shadow is not None:
-        commit_of_shadow = runs.value.shadow
-        tried = _part(lambda: shadow.read(where.home, commit_of_shadow))
+    if runs.value is not None and runs.value.trial is not None:
+        commit_of_trial = runs.value.trial
+        tried = _part(lambda: shadow.read(where.home, commit_of_trial))
     record = _part(lambda: checks.read(where.home))
     found = record.value
     shown = [check for check in found.checks if check.at.date() >= span.since] if found else []

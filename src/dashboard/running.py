@@ -75,8 +75,12 @@ class Running:
     """The contract of this environment's runtime."""
     holds: tuple[Hold, ...] = ()
     """The reasons that keep promotions away now."""
-    shadow: str | None = None
-    """The commit whose model scores the batches too, if main declares one."""
+    trial: str | None = None
+    """The commit whose model is tried beside the release, as a shadow or a canary, if main declares one."""
+    share: int | None = None
+    """The share of the batches that it answers, in percent; None of a shadow."""
+    trial_ended: Rejection | None = None
+    """The rejection of the canary, which answers nothing any more."""
     change: Change | None = None
     verdict: Verdict | None = None
     rejection: Rejection | None = None
@@ -158,6 +162,8 @@ def read(paths: EnvironmentPaths) -> Running:
         known = state.environments
         follows = known.follows(paths.environment)
         back = None if follows else last_good(state, paths.environment)
+        present = state.present(paths.environment)
+        ended = state.verdicts.rejected(paths.environment, present.trial)
         members = known.wave(known[paths.environment].wave) if paths.environment in known else ()
         return Running(
             environment=paths.environment,
@@ -172,8 +178,10 @@ def read(paths: EnvironmentPaths) -> Running:
             next_command=served.next_command,
             needs=served.needs,
             contract=served.contract,
-            holds=state.present(paths.environment).holds(),
-            shadow=state.present(paths.environment).shadow,
+            holds=present.holds(),
+            trial=present.trial,
+            share=present.share,
+            trial_ended=_rejection(ended) if ended else None,
             change=change,
             verdict=next(reversed(state.verdicts.every(paths.environment, served.commit)), None),
             rejection=_rejection(rejected) if rejected else None,

@@ -472,6 +472,12 @@ def shadow(
     labels: Annotated[
         list[Path] | None, typer.Option(help="Late true attributes, as for performance (repeatable)")
     ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%dT%H:%M:%S%z"], help="The time from which images count that a canary answered"
+        ),
+    ] = None,
 ) -> None:
     """Compare a model that scored the same batches with the model of the release.
 
@@ -482,7 +488,7 @@ def shadow(
     from face_attributes.monitoring.shadow import shadow as run
     from face_attributes.monitoring.shadow import told
 
-    print(told(run(scores, shadow_scores, model, incumbent, labels or (), out)))
+    print(told(run(scores, shadow_scores, model, incumbent, labels or (), out, since)))
 
 
 @app.command(rich_help_panel=_TOOLS)

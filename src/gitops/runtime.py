@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-CONTRACT = 6
+CONTRACT = 7
 """The number of the contract that `gitops.tasks` keeps. It grows with each name that is added there."""
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from airflow.sdk import AssetWatcher, BaseOperator
     from airflow.sdk.definitions.deadline import DeadlineAlert
 
+    from gitops.release.file import Declaration
+
 __all__ = (
     "CONTRACT",
     "CommandError",
@@ -37,6 +39,8 @@ __all__ = (
     "archive",
     "branch_commit",
     "call",
+    "canary",
+    "canary_batches",
     "changed_files",
     "check_storage",
     "checkout_release",
@@ -67,6 +71,7 @@ __all__ = (
     "safe_name",
     "setting",
     "shadow",
+    "step_down",
     "training_ref",
     "unverified",
     "unverified_release",
@@ -561,18 +566,78 @@ def _now() -> dict[str, Any]:
 
 
 def shadow() -> str:
-    """Return the commit whose model this environment has to try beside its release, or ""."""
+    """Return the commit whose model this environment has to try beside its release, or "".
+
+    That is the shadow, or the canary.
+    """
+    declaration = _trial()
+    return (declaration.release.trial if declaration else None) or ""
+
+
+def canary() -> dict[str, Any]:
+    """Return the canary of this environment: `commit`, `share` in percent, and `since`; {} without one.
+
+    `since` is the time from which that share counts, in the form of ISO 8601.
+    """
+    declaration = _trial()
+    if declaration is None or declaration.release.canary is None:
+        return {}
+    release = declaration.release
+    return {"commit": release.canary, "share": release.share, "since": declaration.at.isoformat()}
+
+
+def canary_batches(*, batches: Sequence[str]) -> dict[str, str]:
+    """Return those of some batches that a canary scores in place of the release, each with its commit.
+
+    The names decide, so a retry gets the same answer. Where nobody knows whether there is a canary, because
+    git or the storage of models does not answer, the release scores all of them.
+    """
+    from gitops.errors import GitopsError
+    from gitops.training import shadowing
+
+    if not batches:
+        return {}
+    try:
+        picked = shadowing.picked(_trial(), batches)
+        for commit in set(picked.values()):
+            fetch_model(release=commit)
+    except GitopsError as error:
+        log.error("The release scores all batches, and its canary none: %s", error)
+        return {}
+    return picked
+
+
+def step_down(*, canary: str, reason: str) -> str:
+    """End a canary that could not score a batch which the release scored; return the name of the tag, or "".
+
+    Where the tag cannot be pushed, the report on the canary tries that again.
+    """
+    from gitops.airflow import task_context
+    from gitops.errors import GitopsError
+    from gitops.release.checks import Check
+    from gitops.training import shadowing
+
+    found = Check(name="batches that the canary cannot score", value=reason, limit="none", result="failed")
+    environment, mirror = task_context.environment(), task_context.mirror()
+    try:
+        verdict = shadowing.step_down(task_context.origin(), environment, canary, [found], mirror=mirror)
+    except GitopsError as error:
+        log.error("The canary %s is not rejected yet: %s", canary[:12], error)
+        return ""
+    return verdict.tag
+
+
+def _trial() -> "Declaration | None":
     from gitops.airflow import task_context
     from gitops.release.settings import Settings
     from gitops.training import shadowing
 
-    commit = shadowing.declared(
+    return shadowing.declared(
         task_context.origin(),
         task_context.environment(),
         mirror=task_context.mirror(),
         signed=Settings.from_environ().require_signed_releases,
     )
-    return commit or ""
 
 
 def publish_shadow(
@@ -595,17 +660,28 @@ def publish_shadow(
         figures: The output of `python -m face_attributes shadow`; None if it scored no batch.
 
     Returns:
-        `tag`: its name. `message`: its message.
+        `tag`: its name. `message`: its message. A canary that is worse is rejected, and both are those of the
+        rejection.
 
     """
     from gitops.airflow import task_context
+    from gitops.release.settings import Settings
     from gitops.training import shadowing
 
+    origin, mirror, present = task_context.origin(), task_context.mirror(), canary()
     report = shadowing.report(
-        task_context.environment(), (release, incumbent), models, failed, reason, figures
+        task_context.environment(),
+        (release, incumbent),
+        models,
+        failed,
+        reason,
+        figures,
+        present["share"] if present and present["commit"] == release else None,
     )
-    shadowing.publish(task_context.origin(), report, mirror=task_context.mirror())
-    return {"tag": report.tag, "message": report.message.partition("\n")[0]}
+    shadowing.publish(origin, report, mirror=mirror)
+    verdict = shadowing.judge(origin, report, Settings.from_environ(), mirror=mirror)
+    tag, message = (verdict.tag, verdict.message) if verdict else (report.tag, report.message)
+    return {"tag": tag, "message": message.partition("\n")[0]}
 
 
 # Notices

@@ -60,6 +60,22 @@ def test_both_models_are_side_by_side_with_a_picture(world: World, tried: str) -
     )
 
 
+def test_a_canary_and_its_end_are_there_too(world: World) -> None:
+    release, commit = world.release("first"), world.train("second")
+    declared = Release(commit=release, canary=commit, share=10)
+    world.lab.declare("staging", release_file.render(declared, "staging").decode())
+    world.serve()
+    left(world, commit, json.dumps(figures() | {"answered": 520}))
+    html = page.show(13, NOW)
+    assert "answers 10 % of the batches in place of that of" in html
+    assert '<th scope="col">Canary</th>' in html
+    assert '<th scope="row">images answered since this share</th><td></td><td>520</td>' in html
+    world.lab.verify("staging", commit, "rejected")
+    world.serve()
+    html = page.show(13, NOW)
+    assert "answers nothing any more: rejected in staging: mean accuracy" in html
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 9}'])
 def test_a_damaged_report_leaves_the_rest(world: World, tried: str, content: str) -> None:
     left(world, tried, content)

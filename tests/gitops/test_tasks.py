@@ -70,6 +70,11 @@ publish_shadow(*, release: str, incumbent: str, models: Sequence[str], failed: i
 figures: Mapping[str, typing.Any] | None) -> dict[str, str]
 shadow() -> str
 """,
+    7: """
+canary() -> dict[str, typing.Any]
+canary_batches(*, batches: Sequence[str]) -> dict[str, str]
+step_down(*, canary: str, reason: str) -> str
+""",
 }
 
 

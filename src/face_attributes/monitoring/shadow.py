@@ -7,6 +7,7 @@ where true attributes are known, also which of them is right more often, by the 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +70,25 @@ class _Attribute:
 
 
 def shadow(
-    scores: Path, shadow_scores: Path, model: Path, incumbent: Path, labels: Iterable[Path], out: Path
+    scores: Path,
+    shadow_scores: Path,
+    model: Path,
+    incumbent: Path,
+    labels: Iterable[Path],
+    out: Path,
+    since: datetime | None = None,
 ) -> dict[str, Any]:
     """Compare the scores of a shadow with those of the release, and write the figures to `out`.
 
     Args:
-        scores: The folder with the files of scores of the release.
-        shadow_scores: The folder with those of the shadow. Batches that have a file in only one of the two do
-            not count.
+        scores: The folder with the files of scores that are used: those of the release, and of a canary.
+        shadow_scores: The folder with those of the other model of the two for the same batches. Batches that
+            have a file in only one of the two do not count.
         model: The model of the shadow.
         incumbent: The model of the release.
         labels: Attribute lists, or folders of them.
         out: JSON file to write.
+        since: The time from which images count that a canary answered.
 
     Returns:
         The content of `out`. `comparison` is None with fewer than MINIMUM labelled images.
@@ -97,9 +105,11 @@ def shadow(
     truths = LateLabels(late_labels.files_in(labels), attributes)
     rows = {name: _Attribute.nothing() for name in attributes}
     labelled: list[pa.Table] = []
-    images = batches = 0
-    for table in _pairs(scores, shadow_scores, old.sha256, new.sha256, attributes):
+    images = batches = answered = 0
+    for path, table in _pairs(scores, shadow_scores, old.sha256, new.sha256, attributes):
         images, batches = images + table.num_rows, batches + 1
+        if since is not None and _is_of(path, new.sha256) and path.stat().st_mtime >= since.timestamp():
+            answered += table.num_rows
         for name, row in rows.items():
             row.add(table, name)
         names = table.column(score_files.NAME).to_pylist()
@@ -115,6 +125,7 @@ def shadow(
         "incumbent_sha256": old.sha256,
         "images": images,
         "batches": batches,
+        "answered": answered,
         "agreement": round(float(np.mean([row["agreement"] for row in shares.values()])), _DIGITS),
         "per_attribute": shares,
         "only_model": [name for name in new.attributes if name not in attributes],
@@ -131,21 +142,28 @@ def shadow(
 
 def _pairs(
     scores: Path, shadow_scores: Path, release_sha256: str, shadow_sha256: str, attributes: Sequence[str]
-) -> Iterable[pa.Table]:
-    """Yield for each batch that both scored the rows that both have."""
+) -> Iterable[tuple[Path, pa.Table]]:
+    """Yield for each batch that both scored the file in `scores`, and the rows that both have."""
     ours = {path.name: path for path in score_files.files_in([scores], score_files.ALL)}
     columns = [*attributes, *(f"{name}_score" for name in attributes)]
     for theirs in score_files.files_in([shadow_scores], score_files.ALL):
         if theirs.name not in ours:
             continue
-        own = _whole(score_files.read([ours[theirs.name]], release_sha256, [*columns, slices.BRIGHTNESS]))
-        other = _whole(score_files.read([theirs], shadow_sha256, columns))
+        # Of a canary, the file in `scores` may be that of either model.
+        both = [ours[theirs.name], theirs]
+        own = _whole(score_files.read(both, release_sha256, [*columns, slices.BRIGHTNESS]))
+        other = _whole(score_files.read(both, shadow_sha256, columns))
         if own is None or other is None:
             continue
         other = other.rename_columns([score_files.NAME, *(f"{_OTHER}{name}" for name in columns)])
         joined = own.join(other, score_files.NAME, join_type="inner").sort_by(score_files.NAME)
         if joined.num_rows:
-            yield joined
+            yield both[0], joined
+
+
+def _is_of(path: Path, model_sha256: str) -> bool:
+    """Return whether a file of scores is of a model."""
+    return any(True for _ in score_files.read([path], model_sha256, []))
 
 
 def _whole(tables: Iterable[pa.Table]) -> pa.Table | None:
@@ -197,7 +215,8 @@ def _milliseconds(ratio: latency.Ratio) -> dict[str, float]:
     return {
         "p50_ms": round(ratio.p50_ms, 3),
         "incumbent_p50_ms": round(ratio.other_p50_ms, 3),
-        "ratio": round(ratio.p50_ms / ratio.other_p50_ms, 3),
+        "ratio": round(ratio.value, 3),
+        "ratio_low": round(ratio.low, 3),
     }
 
 

@@ -66,8 +66,8 @@ def collect(
 
 
 def _report(state: ReleaseState, environment: str, evidence: Evidence) -> Shadowed | None:
-    """Return the newest report on the shadow that main declares for an environment, or None."""
-    commit = state.present(environment).shadow
+    """Return the newest report on the shadow or canary that main declares for an environment, or None."""
+    commit = state.present(environment).trial
     if commit is None:
         return None
     reports = evidence.shadows(state.lists, environment, state.remote)

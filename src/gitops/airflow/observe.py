@@ -130,9 +130,10 @@ def _tallies(rows: Iterable[tuple[str, str]]) -> Mapping[str, Tally]:
 
 def _scoring(session: Session, ours: Any) -> Scoring:
     """Sum up the batches that were scored in one piece; earlier releases did not count their quarantine."""
+    # Batches of a canary show its speed, not that of the release.
     extras = cast("InstrumentedAttribute[Any]", AssetEvent.extra)  # pyright: ignore[reportUnknownMemberType]
     query = (
-        select(extras, TaskInstance.start_date, TaskInstance.end_date)
+        select(extras, TaskInstance.start_date, TaskInstance.end_date, DagRun.bundle_version)
         .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
         .join(
             TaskInstance,
@@ -150,9 +151,12 @@ def _scoring(session: Session, ours: Any) -> Scoring:
     )
     images = quarantined = 0
     seconds = 0.0
-    for extra, start, end in session.execute(query):
+    for extra, start, end, version in session.execute(query):
         content = parse.mapping(extra)
         rows, bad = (json_values.number(content.get(key)) or 0 for key in ("rows", "quarantined"))
+        scored_by = content.get("release")
+        if scored_by is not None and version is not None and scored_by != version:
+            continue
         if content.get("whole") is False or start is None or end is None or rows + bad < 1:
             continue
         images += int(rows)

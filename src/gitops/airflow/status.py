@@ -26,6 +26,7 @@ from gitops.release.state import ReleaseState, last_good
 from gitops.release.verdicts import Ignored
 from gitops.text import instructions
 from gitops.text.instructions import Meeting
+from gitops.text.markdown import one_line
 
 _MOST_IGNORED = 10
 
@@ -89,7 +90,7 @@ class EnvironmentStatus:
     """The author of the change that main declares the release by, as the commit names them."""
     merged_by: str | None = None
     shadow: dict[str, Any] | None = None
-    """The shadow that main declares, and the newest report on it; None without a shadow."""
+    """The shadow or canary that main declares, and the newest report on it; None without one."""
     checks: tuple[Check, ...] = ()
     """The checks of the verdict on the declared release."""
     health: str | None = None
@@ -202,11 +203,23 @@ def shown(state: ReleaseState, environment: str, answer: Answer) -> str | None:
 
 
 def _shadow(state: ReleaseState, environment: str, report: Shadowed | None) -> dict[str, Any] | None:
-    commit = state.present(environment).shadow
+    present = state.present(environment)
+    commit = present.trial
     if commit is None:
         return None
     text = str(report) if report else "no report yet"
-    return {"commit": commit, "text": text, "report": report.model_dump(mode="json") if report else None}
+    name = f"canary {commit[:12]} at {present.share}%" if present.canary else f"shadow {commit[:12]}"
+    ended = state.verdicts.rejected(environment, commit)
+    if ended:
+        text = f"ended, {one_line(ended.message.partition(chr(10))[0])}"
+    return {
+        "commit": commit,
+        "name": name,
+        "share": present.share,
+        "ended": ended.name if ended else None,
+        "text": text,
+        "report": report.model_dump(mode="json") if report else None,
+    }
 
 
 def _closed(state: ReleaseState, environment: str) -> str | None:
@@ -283,7 +296,8 @@ def show(
             style = "default" if row.approvals["enough"] else "yellow"
             line.append(f"  {row.approvals['commit'][:12]} has {row.approvals['text']}", style=style)
         if row.shadow:
-            line.append(f"  shadow {row.shadow['commit'][:12]}: {row.shadow['text']}", style="default")
+            style = "red" if row.shadow["ended"] else "default"
+            line.append(f"  {row.shadow['name']}: {row.shadow['text']}", style=style)
         if row.trouble or row.refused:
             line.append(f"  {row.trouble or row.refused}", style="red")
         if row.ill:

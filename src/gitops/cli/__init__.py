@@ -36,6 +36,7 @@ _PANELS = {
         releases.hold,
         releases.unhold,
         releases.shadow,
+        releases.canary,
         releases.merge,
     ),
     "Take over": (adopt.adopt,),

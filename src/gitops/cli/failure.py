@@ -68,6 +68,7 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "promote": _promote,
     "approve": "approve a release for {environment}",
     "shadow": "try a model beside the release of {environment}",
+    "canary": "let a model answer a share in {environment}",
     "rollback": "roll back {environment}",
     "hold": "hold {environment}",
     "unhold": "lift a hold of {environment}",

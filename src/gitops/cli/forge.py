@@ -226,11 +226,14 @@ def promotions(
 ) -> None:
     """Open, update or close the pull requests that promote: one for each environment, on `promote/ENV`.
 
+    A canary has one on `canary/ENV`, for its next share or for its end.
+
     A promotion is due once the previous environment has verified its release for MIN_SOAK_HOURS hours. A hold
     prevents it. Exits with status 1 if a rule or a gate refuses a promotion that is due.
     """
     from gitops.cli.context import comparer, open_checkout
     from gitops.dvc.remote import Storage
+    from gitops.forge.canary_steps import plan_canary
     from gitops.forge.promotions import anything_due, plan
     from gitops.promotion.evidence import Evidence
     from gitops.release.load import fetch_state
@@ -238,9 +241,10 @@ def promotions(
     repository, remote = open_checkout(remote)
     if due:
         state = fetch_state(repository, remote)
-        statuses = [
-            plan(repository, state, name, remote, judge=False) for name in state.environments.promotable
-        ]
+        names = state.environments.promotable
+        statuses = [plan(repository, state, name, remote, judge=False) for name in names]
+        found = [plan_canary(repository, state, name, remote, judge=False) for name in names]
+        statuses += [status for status in found if status is not None]
         for status in statuses:
             ERR.print(f"{status.environment}: {status.text}", soft_wrap=True, markup=False)
         print(f"due={'true' if anything_due(repository, state, remote, statuses) else 'false'}")
@@ -263,10 +267,20 @@ def _promote(
     """Plan each promotion, and carry it out on a forge; yield each rule that refuses one."""
     from dataclasses import replace
 
+    from gitops.forge.canary_steps import plan_canary
     from gitops.forge.promotions import apply, plan
 
-    for environment in state.environments.promotable:
-        status = plan(repository, state, environment, remote, evidence)
+    planned = [
+        status
+        for environment in state.environments.promotable
+        for status in (
+            plan(repository, state, environment, remote, evidence),
+            plan_canary(repository, state, environment, remote, evidence),
+        )
+        if status is not None
+    ]
+    for status in planned:
+        environment = status.environment
         if forge is not None:
             status = apply(forge, repository, state, remote, status, evidence)
         if status.state == "refused" and forge is not None:

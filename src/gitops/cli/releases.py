@@ -244,6 +244,70 @@ def shadow(
     _finish(repository, remote, proposal, push, commands)
 
 
+def canary(
+    environment: Environment,
+    commit: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[COMMIT]",
+            help="A commit of main.",
+            show_default="the present canary, or the one that is due for promotion",
+        ),
+    ] = None,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT", help="The share of the batches that it answers: 1% to 99%.", show_default="10%"
+        ),
+    ] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="Propose to end the canary.")] = False,
+    push: Push = False,
+    without_storage: WithoutStorage = False,
+    remote: Remote = None,
+) -> None:
+    """Propose to let the model of COMMIT answer a share of the batches of an environment.
+
+    A hash of the name of a batch decides who answers it. The other model scores the batch too, so both are
+    compared on the same images. The environment rejects a canary that fails, is too slow or is worse, and
+    answers everything with its release again. Larger shares are proposed when there is enough evidence.
+    """
+    from gitops.cli.context import commit_of
+    from gitops.dvc.remote import Storage
+    from gitops.errors import NothingToDoError
+    from gitops.promotion.evidence import Evidence
+    from gitops.promotion.proposals import canary as propose
+    from gitops.promotion.proposals import due
+    from gitops.release.load import add, fetch_state
+
+    if stop and (commit is not None or share is not None):
+        raise typer.BadParameter("--stop takes no COMMIT and no --share")
+    percent = None if stop else _percent(share or "10%")
+    repository, remote = open_checkout(remote)
+    state = fetch_state(repository, remote)
+    named = None
+    if not stop:
+        state.environments[environment]  # An unknown name is refused first
+        if commit:
+            named = commit_of(repository, remote, commit)
+        else:
+            named = state.present(environment).canary or due(state, environment)
+        if named is None:
+            raise NothingToDoError(f"no release is due for {environment}")
+        state = add(state, repository, [named])
+    evidence = Evidence.of(repository, Storage(repository.path, optional=without_storage))
+    proposal = propose(repository, state, environment, remote, named, percent, evidence)
+    show_judgement(proposal.judgement)
+    commands = instructions.canaries(environment, named, percent, meeting(repository, remote))
+    _finish(repository, remote, proposal, push, commands)
+
+
+def _percent(text: str) -> int:
+    number = text.strip().removesuffix("%")
+    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= 99):
+        raise typer.BadParameter(f"--share {text[:20]}: a whole number from 1% to 99%")
+    return int(number)
+
+
 def merge(
     branch: Annotated[
         str,

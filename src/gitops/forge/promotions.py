@@ -5,19 +5,20 @@ merges it promotes.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 from gitops.diff.load import load_difference
 from gitops.dvc import provenance
 from gitops.errors import CalendarError, NothingToDoError, RuleError, SettingsError
-from gitops.findings import Finding
+from gitops.forge import canary_steps
 from gitops.forge.interface import Forge
+from gitops.forge.promotion_status import LONGEST, PromotionStatus
 from gitops.git.repository import Repository
 from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.proposals import Proposal, awaited, due, promote, push
+from gitops.release import canaries as shares
 from gitops.release import checks
 from gitops.release import file as release_file
 from gitops.release.load import add
@@ -25,26 +26,6 @@ from gitops.release.state import ReleaseState
 from gitops.text import instructions
 from gitops.text.instructions import Meeting
 from gitops.text.markdown import Fold, code, fit, plain
-
-LONGEST = 60_000
-"""The longest description of a pull request, with some room."""
-
-
-@dataclass(frozen=True)
-class PromotionStatus:
-    """The next action for promotions into one environment, and the reason.
-
-    `open`: propose it. `wait`: not yet, and a pull request that is open may stay. `over`: there is nothing to
-    promote, or a hold prevents it, so the pull request is closed. `refused`: a rule refuses the due
-    promotion.
-    """
-
-    environment: str
-    state: Literal["open", "wait", "over", "refused"]
-    text: str
-    proposal: Proposal | None = None
-    refused: tuple[Finding, ...] = ()
-    """Each rule that forbids it."""
 
 
 def plan(
@@ -80,6 +61,12 @@ def plan(
         if not state.same(there, commit):
             runs = (there or "nothing")[:12]
             return PromotionStatus(environment, "wait", f"{short} is due, but {name} runs {runs}")
+    present = state.present(environment)
+    if present.canary is not None and present.share is not None:
+        tried = state.snapshot(present.canary)
+        if tried is None or not state.same(present.canary, commit) or shares.next_step(present.share):
+            text = f"{short} is due, but the canary {present.canary[:12]} answers {present.share}%"
+            return PromotionStatus(environment, "wait", text)
     missing = awaited(state, environment)
     ages = [age for name in sources if (age := state.verdicts.age(name, commit, now=now)) is not None]
     if missing or len(ages) < len(sources):
@@ -129,7 +116,11 @@ def anything_due(
     repository: Repository, state: ReleaseState, remote: str, statuses: Iterable[PromotionStatus]
 ) -> bool:
     """Return whether a promotion is due, or a branch that promotes exists and may have to change."""
-    branches = [f"refs/heads/promote/{name}" for name in state.environments.promotable]
+    branches = [
+        f"refs/heads/{kind}/{name}"
+        for kind in ("promote", "canary")
+        for name in state.environments.promotable
+    ]
     return any(status.state in ("open", "refused") for status in statuses) or bool(
         repository.remote_refs(remote, *branches)
     )
@@ -147,11 +138,14 @@ def apply(
 
     It is merged where `promotion` of the environment is not `by-hand`.
     """
-    branch = f"promote/{status.environment}"
+    branch = status.branch
     if status.proposal is not None:
         push(repository, remote, status.proposal)
         at = instructions.meeting(repository.remote_url(remote))
-        description = describe(repository, state, status.proposal, at)
+        if status.canary:
+            description = canary_steps.describe(state, status.proposal, evidence or Evidence.of(repository))
+        else:
+            description = describe(repository, state, status.proposal, at)
         kept, done = forge.keep(branch, status.text, description)
         status = replace(status, text=f"{status.text}: {done}, {kept.url}")
         if state.environments[status.environment].promotion == "by-hand":

@@ -53,6 +53,12 @@ class Times(Record):
     p50_ms: Number
     incumbent_p50_ms: Number
     ratio: Number
+    ratio_low: Number | None = None
+
+    @property
+    def at_least(self) -> float:
+        """The lower end of the 95% interval of the ratio, or the ratio where there is no interval."""
+        return self.ratio if self.ratio_low is None else self.ratio_low
 
 
 class Paired(Record):
@@ -64,11 +70,15 @@ class Paired(Record):
 
 
 class Figures(Record):
-    """The output of `python -m face_attributes shadow`."""
+    """The output of `python -m face_attributes shadow`.
+
+    `answered` are the images that the other model scored in place of the release's, at the present share.
+    """
 
     format: Literal[1] = 1
     images: Annotated[int, Field(ge=1)]
     batches: Annotated[int, Field(ge=1)]
+    answered: Count = 0
     agreement: Share
     per_attribute: dict[str, Agreement] = Field(min_length=1)
     only_incumbent: list[str]
@@ -87,6 +97,7 @@ class Shadowed(Record):
         incumbent_sha256: The digest of the model of the release.
         failed: The batches that the shadow could not score.
         reason: Why it could not score the last of them.
+        share: The share of the batches that it scores in place of the release, in percent; None of a shadow.
         figures: The comparison, or None if it scored no batch.
 
     """
@@ -100,6 +111,7 @@ class Shadowed(Record):
     at: Moment
     failed: Count = 0
     reason: str = Field(default="", max_length=_LONGEST_REASON)
+    share: Annotated[int, Field(ge=1, le=99)] | None = None
     figures: Figures | None = None
 
     @property
@@ -111,6 +123,11 @@ class Shadowed(Record):
     def images(self) -> int:
         """The images that both models scored."""
         return self.figures.images if self.figures else 0
+
+    @property
+    def answered(self) -> int:
+        """The images that it scored in place of the release, at the present share."""
+        return self.figures.answered if self.figures else 0
 
     def judge(self, settings: Settings) -> list[GateResult]:
         """Return the rows of the gates by the labelled images; no rows without a comparison."""
@@ -133,6 +150,8 @@ class Shadowed(Record):
     def __str__(self) -> str:
         figures = self.figures
         text = f"{self.images} images"
+        if self.share is not None:
+            text += f", {self.answered} of them answered by the canary"
         if figures is not None:
             text += f", {figures.agreement:.1%} agreement"
             if paired := figures.comparison:
@@ -146,7 +165,8 @@ class Shadowed(Record):
     @property
     def message(self) -> str:
         """The tag's message: one line for people, then the figures as JSON."""
-        summary = f"shadow of {self.incumbent[:12]} in {self.environment}: {one_line(self, longest=400)}"
+        kind = "shadow" if self.share is None else f"canary at {self.share}%"
+        summary = f"{kind} of {self.incumbent[:12]} in {self.environment}: {one_line(self, longest=400)}"
         content = json.dumps(self.model_dump(mode="json"), separators=(",", ":"))
         return f"{summary}\n\n{content}"
 

@@ -86,5 +86,5 @@ def _named(head: Snapshot, changed: Sequence[str]) -> list[str]:
                 release = head.release(folder.partition("/")[2], follows=False)
             except ReleaseError:
                 continue  # reported when that file is judged
-            commits += filter(None, [release.commit, release.shadow]) if release else []
+            commits += filter(None, [release.commit, release.trial]) if release else []
     return commits

@@ -22,6 +22,7 @@ PROPOSALS = (
     "unhold/",
     "release-hold/",
     "shadow/",
+    "canary/",
     "storage/",
 )
 """The branches that `gitops promote` and its like push; earlier versions called `unhold/` `release-hold/`."""

@@ -22,6 +22,8 @@ from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, last_good
 from gitops.text import instructions
 
+_NO_TRIAL = {"shadow": None, "canary": None, "share": None}
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -334,7 +336,7 @@ def unhold(
             remedy = f"name one: {' or '.join(commands)}"
             raise RuleError(Finding(environment, problem, remedy, rule="hold", command=commands[0]))
     kept = [one for one in before.holds() if one not in lifted]
-    after = Release(commit=before.commit, hold=holds.render(kept), shadow=before.shadow)
+    after = before.model_copy(update={"hold": holds.render(kept), "override": None})
     _obey(judge_release(state, environment, after, Evidence.of(repository)))
     subject = f"Lift {'a' if kept else 'the'} hold on {environment}"
     return _propose(repository, state, {environment: after}, remote, f"unhold/{environment}", subject)
@@ -368,11 +370,62 @@ def shadow(
     if before.shadow == commit:
         shown = f"has the shadow {commit[:12]} already" if commit else "has no shadow"
         raise NothingToDoError(f"{environment} {shown}")
-    after = before.model_copy(update={"shadow": commit, "override": None})
-    judgement = _obey(judge_release(state, environment, after, evidence or Evidence.of(repository)))
+    after = before.model_copy(update={**_NO_TRIAL, "shadow": commit, "override": None})
     subject = f"Try {commit[:12]} in {environment}" if commit else f"Stop the shadow of {environment}"
-    moves, branch = {environment: after}, f"shadow/{environment}"
-    return replace(_propose(repository, state, moves, remote, branch, subject), judgement=judgement)
+    return _trial(repository, state, environment, remote, after, f"shadow/{environment}", subject, evidence)
+
+
+def canary(
+    repository: Repository,
+    state: ReleaseState,
+    environment: str,
+    remote: str,
+    commit: str | None,
+    share: int | None,
+    evidence: Evidence | None = None,
+) -> Proposal:
+    """Propose to let the model of a commit answer a share of the batches of an environment. Pushes nothing.
+
+    Args:
+        repository: The repository.
+        state: The state that main declares; it knows the commit.
+        environment: The environment.
+        remote: The remote.
+        commit: The commit; None ends the canary.
+        share: The share in percent; None ends the canary.
+        evidence: The sources about models.
+
+    Raises:
+        NothingToDoError: if the environment declares that already.
+        RefusedError: when rules forbid it.
+
+    """
+    _promotable(state, environment)
+    before = state.present(environment)
+    if (before.canary, before.share) == (commit, share):
+        shown = f"has the canary {commit[:12]} at {share}% already" if commit else "has no canary"
+        raise NothingToDoError(f"{environment} {shown}")
+    after = before.model_copy(update={**_NO_TRIAL, "canary": commit, "share": share, "override": None})
+    if commit:
+        subject = f"Let {commit[:12]} answer {share}% in {environment}"
+    else:
+        subject = f"End the canary of {environment}"
+    return _trial(repository, state, environment, remote, after, f"canary/{environment}", subject, evidence)
+
+
+def _trial(
+    repository: Repository,
+    state: ReleaseState,
+    environment: str,
+    remote: str,
+    after: Release,
+    branch: str,
+    subject: str,
+    evidence: Evidence | None,
+) -> Proposal:
+    judgement = _obey(judge_release(state, environment, after, evidence or Evidence.of(repository)))
+    proposal = _propose(repository, state, {environment: after}, remote, branch, subject)
+    return replace(proposal, judgement=judgement)
 
 
 def _held(
@@ -394,9 +447,9 @@ def _held(
             added = earlier
     present = state.present(environment)
     kept = [one for one in present.holds(now) if one.reason != added.reason]
-    # A shadow is beside one release, and ends with it.
-    shadow = present.shadow if commit == present.commit else None
-    return Release(commit=commit, hold=holds.render([*kept, added]), shadow=shadow)
+    # A shadow or a canary is beside one release, and ends with it.
+    after = present if commit == present.commit else Release(commit=commit)
+    return after.model_copy(update={"hold": holds.render([*kept, added]), "override": None})
 
 
 def _proposed(repository: Repository, environment: str, remote: str, branch: str) -> tuple[Hold, ...]:
@@ -456,6 +509,8 @@ def _propose(
         if present.shadow != release.shadow:
             one, other = (commit[:12] if commit else "none" for commit in (present.shadow, release.shadow))
             hold += f"Shadow: {one} -> {other}\n"
+        if (present.canary, present.share) != (release.canary, release.share):
+            hold += f"Canary: {_canary(present)} -> {_canary(release)}\n"
         if release.override is not None:
             hold += f"Outside of the calendar: {release.override}\n"
         text = describe(repository, state, present.commit, release.commit)
@@ -511,6 +566,10 @@ def _obey(judgement: Judgement) -> Judgement:
     if judgement.findings:
         raise RefusedError(judgement)
     return judgement
+
+
+def _canary(release: Release) -> str:
+    return f"{release.canary[:12]} at {release.share}%" if release.canary else "none"
 
 
 def _short(release: Snapshot | None) -> str:

@@ -20,7 +20,7 @@ from gitops.gates.comparison import Compare
 from gitops.gates.gates import GateResult
 from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
-from gitops.promotion.shadowed import judge_shadow, shadowed
+from gitops.promotion.trials import after_canary, is_smaller, judge_trial, shadowed
 from gitops.release import file as release_file
 from gitops.release.file import Release
 from gitops.release.snapshot import Snapshot
@@ -126,13 +126,17 @@ def judge_release(
             Finding(file, f"{environment} follows main", "leave it at `follow: main`", rule="follows-main")
         )
     if after.commit == before.commit:
-        # A hold is set or lifted, which is always allowed, and a shadow is taken away.
-        if after.shadow in (None, before.shadow):
+        # A hold is set or lifted, which is always allowed, and a shadow or a canary is taken away.
+        if after.trial is None or (after.trial, after.share) == (before.trial, before.share):
             return Judgement()
-        return Judgement(tuple(judge_shadow(state, environment, after, evidence)))
-    if after.shadow is not None:
-        remedy = "take the line `shadow` out: it was beside another release"
-        return Judgement.from_findings(Finding(file, "shadow: the release changes", remedy, rule="shadow"))
+        judgement = Judgement(tuple(judge_trial(state, environment, after, evidence)))
+        if after.canary and not is_smaller(before, after):
+            judgement += Judgement(tuple(_closed(state, environment, now)))
+        return judgement
+    if after.trial is not None:
+        kind = "shadow" if after.shadow else "canary"
+        remedy = f"take the line `{kind}` out: it was beside another release"
+        return Judgement.from_findings(Finding(file, f"{kind}: the release changes", remedy, rule=kind))
     if after.commit is None:
         return Judgement.from_findings(
             Finding(
@@ -218,6 +222,7 @@ def _promotion(
     findings += _verified_before(state, environment, commit, now)
     findings += _made_from(evidence, environment, commit)
     findings += shadowed(state, environment, release, evidence)
+    findings += after_canary(state, environment, release, evidence)
     presence = evidence.presence(release.lock)
     if presence.finding:
         findings.append(replace(presence.finding, subject=file))

@@ -8,10 +8,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gitops.errors import ParseError, ReleaseError
 from gitops.git.repository import Commit, is_full_sha
@@ -36,6 +36,11 @@ _NAME_A_COMMIT = "write `commit: <40 hexadecimal digits>`, or `commit: null` bef
 
 # Editors complete and check the file by it
 _SCHEMA = "# yaml-language-server: $schema=../../schemas/release.schema.json\n"
+
+
+def _number(value: object) -> object:
+    """Return whole numbers as such: the parser gives text."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
 class Release(BaseModel):
@@ -66,6 +71,22 @@ class Release(BaseModel):
         "gitops shadow writes it.",
         json_schema_extra={"pattern": "^[0-9a-f]{40}$"},
     )
+
+    canary: str | None = Field(
+        default=None,
+        description="The commit whose model scores a share of the batches in place of the release's, as "
+        "gitops canary writes it.",
+        json_schema_extra={"pattern": "^[0-9a-f]{40}$"},
+    )
+
+    share: Annotated[int | None, BeforeValidator(_number)] = Field(
+        default=None, ge=1, le=99, description="The share of the batches that the canary scores, in percent."
+    )
+
+    @property
+    def trial(self) -> str | None:
+        """The commit whose model is tried beside the release: the shadow, or the canary."""
+        return self.shadow or self.canary
 
     def holds(self, now: datetime | None = None) -> tuple[Hold, ...]:
         """Return the reasons that keep promotions away now."""
@@ -146,8 +167,9 @@ def parse(content: bytes, environment: str, *, follows: bool) -> Release:
             raise ReleaseError(path, problem, "revert the change on main")
         if "override" in data:
             raise ReleaseError(path, f"override: {environment} follows main at any time", "take it out")
-        if "shadow" in data:
-            raise ReleaseError(path, f"shadow: {environment} runs whatever main is", "take it out")
+        for key in ("shadow", "canary", "share"):
+            if key in data:
+                raise ReleaseError(path, f"{key}: {environment} runs whatever main is", "take it out")
         return release
     if "follow" in data:
         raise ReleaseError(path, f"follow: {environment} follows nothing", right)
@@ -155,11 +177,15 @@ def parse(content: bytes, environment: str, *, follows: bool) -> Release:
         raise ReleaseError(path, "no commit", right)
     if release.commit is not None and not is_full_sha(release.commit):
         raise ReleaseError(path, f"commit: {_short(release.commit)} is not a full commit id", right)
-    if "shadow" in data and not (release.shadow and is_full_sha(release.shadow)):
-        shown = _short(release.shadow)
-        raise ReleaseError(
-            path, f"shadow: {shown} is not a full commit id", "write 40 hexadecimal digits, or take it out"
-        )
+    for key, value in (("shadow", release.shadow), ("canary", release.canary)):
+        if key in data and not (value and is_full_sha(value)):
+            problem = f"{key}: {_short(value)} is not a full commit id"
+            raise ReleaseError(path, problem, "write 40 hexadecimal digits, or take it out")
+    if (release.canary is None) != (release.share is None):
+        lacking = "share" if release.share is None else "canary"
+        raise ReleaseError(path, f"no {lacking}", "write both `canary: <commit>` and `share: <percent>`")
+    if release.canary and release.shadow:
+        raise ReleaseError(path, "both shadow and canary", "keep one: a canary is compared like a shadow")
     if "hold" in data and not (release.hold and release.hold.strip() and release.hold.isprintable()):
         raise ReleaseError(path, "hold: no reason", "write `hold: <reason>` on one line, or take it out")
     if "override" in data and not (
@@ -179,16 +205,21 @@ def render(release: Release, environment: str) -> bytes:
     """Write a release as the content of its file; `parse` gives the same release back."""
     if release.follow:
         return f"{_SCHEMA}# {environment} runs whatever main is.\nfollow: main\n".encode()
-    data: dict[str, str | None] = {"commit": release.commit}
+    data: dict[str, str | int | None] = {"commit": release.commit}
     if release.hold is not None:
         data["hold"] = release.hold
     if release.shadow is not None:
         data["shadow"] = release.shadow
+    if release.canary is not None:
+        data |= {"canary": release.canary, "share": release.share}
     if release.override is not None:
         data["override"] = release.override
-    by = "changed only by gitops promote, rollback, hold, unhold and shadow"
+    by = "changed only by gitops promote, rollback, hold, unhold, shadow and canary"
     header = f"{_SCHEMA}# The release of {environment}, {by}.\n"
-    lines = (f"{key}: {'null' if value is None else _scalar(value)}\n" for key, value in data.items())
+    lines = (
+        f"{key}: {'null' if value is None else _scalar(value) if isinstance(value, str) else value}\n"
+        for key, value in data.items()
+    )
     content = (header + "".join(lines)).encode()
     if parse(content, environment, follows=False) != release:
         raise ReleaseError(path_of(environment), f"{release!r} cannot be written")

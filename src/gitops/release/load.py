@@ -80,7 +80,7 @@ def load_state(
         *approved,
         *_anchors(state),
         *(commit for name in environments for commit in state.ran(name)),
-        *(state.present(name).shadow for name in environments),
+        *(state.present(name).trial for name in environments),
     ]
     return add(state.adding({**read, tip: snapshot}), repository, asked)
 

@@ -126,6 +126,7 @@ class Settings(BaseModel):
     require_signed_models: bool = False
     use: Use = "research"
     require_shadow_images: int = Field(0, ge=0, le=1_000_000_000)
+    canary_images: int = Field(1000, ge=1, le=1_000_000_000)
     serving_port: int = Field(8180, ge=1, le=65535)
     serving_budget_ms: float = Field(100, gt=0, le=60_000)
     serving_queue: int = Field(256, ge=1, le=100_000)
@@ -280,7 +281,8 @@ NAMES = tuple(field.upper() for field in Settings.model_fields)
 _OPTIONAL = (
     *("TASK_SIZES", "SCORING_PART_IMAGES"),
     *("MAX_BALANCED_LOSS", "MAX_GAP_RISE", "MAX_TPR_GAP", "MAX_CONTRADICTIONS"),
-    *("USE", "REQUIRE_SIGNED_MODELS", "HEALTH_MINUTES", "REQUIRE_SHADOW_IMAGES", "REVERIFY_HOURS"),
+    *("USE", "REQUIRE_SIGNED_MODELS", "HEALTH_MINUTES", "REQUIRE_SHADOW_IMAGES", "CANARY_IMAGES"),
+    "REVERIFY_HOURS",
     *(name for name in NAMES if name.startswith("RETENTION_")),
 )
 

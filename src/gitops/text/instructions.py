@@ -97,6 +97,17 @@ def shadows(environment: str, commit: str | None, at: Meeting = LOCAL) -> tuple[
     return (*at.before, shadow(environment, commit), *after_push(f"shadow/{environment}", at))
 
 
+def canary(environment: str, commit: str | None, share: int | None = None) -> str:
+    """Return the command that proposes a canary, or without a commit to end it."""
+    what = [commit[:12], "--share", f"{share}%"] if commit else ["--stop"]
+    return shlex.join([_GITOPS, "canary", environment, *what, "--push"])
+
+
+def canaries(environment: str, commit: str | None, share: int | None, at: Meeting = LOCAL) -> tuple[str, ...]:
+    """Return all the commands for that: from the proposal to seeing that it worked."""
+    return (*at.before, canary(environment, commit, share), *after_push(f"canary/{environment}", at))
+
+
 def promote_wave(wave: str, at: Meeting = LOCAL) -> tuple[str, ...]:
     """Return the commands that promote to all environments of a wave."""
     command = shlex.join([_GITOPS, "promote", "--wave", wave, "--push", "--wait"])

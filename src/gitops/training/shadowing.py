@@ -1,31 +1,39 @@
-"""Shadowing: which model an environment tries beside its release, and how its report gets to git."""
+"""Shadowing: the model that an environment tries beside its release, its report, and its end."""
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gitops.errors import ParseError, ReleaseError, StepError
-from gitops.gates import shadows
+from gitops.errors import GateError, ParseError, ReleaseError, StepError
+from gitops.gates import canaries, shadows
 from gitops.gates.shadows import Shadowed
 from gitops.git.workspace import Origin, update_mirror
-from gitops.release import signatures
+from gitops.model.evaluation import evaluation
+from gitops.paths import EVALUATION
+from gitops.release import canaries as shares
+from gitops.release import checks, signatures
+from gitops.release.checks import Check
+from gitops.release.file import Declaration
 from gitops.release.keys import PrivateKey
 from gitops.release.load import load_state
+from gitops.release.settings import Settings
 from gitops.release.signatures import Trust
 from gitops.release.state import trusted
+from gitops.release.verdicts import Verdict
 from gitops.text import record
 from gitops.text.markdown import one_line
+from gitops.training import verification
 
 log = logging.getLogger(__name__)
 
 _LONGEST_REASON = 300
 
 
-def declared(origin: Origin, environment: str, *, mirror: Path, signed: bool) -> str | None:
-    """Return the commit of the shadow that main declares for an environment; None without one that counts.
+def declared(origin: Origin, environment: str, *, mirror: Path, signed: bool) -> Declaration | None:
+    """Return the declaration of main with a shadow or a canary; None without one that counts.
 
     Args:
         origin: The repository.
@@ -42,9 +50,9 @@ def declared(origin: Origin, environment: str, *, mirror: Path, signed: bool) ->
     try:
         declaration = state.declared(environment)
     except ReleaseError as error:
-        log.warning("No shadow: %s", error)
+        log.warning("No shadow and no canary: %s", error)
         return None
-    commit = declaration.release.shadow
+    commit = declaration.release.trial
     if commit is None:
         return None
     trust = Trust.load(repository, state.tip, state.environments, remote=origin.url)
@@ -54,9 +62,10 @@ def declared(origin: Origin, environment: str, *, mirror: Path, signed: bool) ->
     if objection is None and not trusted(state, environment, commit):
         objection = "main never pointed to it, no environment before verified it, or this one rejected it"
     if objection is not None:
-        log.warning("The shadow %s does not count: %s", commit[:12], objection)
+        kind = "shadow" if declaration.release.shadow else "canary"
+        log.warning("The %s %s does not count: %s", kind, commit[:12], objection)
         return None
-    return commit
+    return declaration
 
 
 def report(
@@ -66,6 +75,7 @@ def report(
     failed: int,
     reason: str,
     figures: Mapping[str, Any] | None,
+    share: int | None = None,
 ) -> Shadowed:
     """Return the report of an environment on a shadow.
 
@@ -76,6 +86,7 @@ def report(
         failed: The number of batches that the shadow could not score.
         reason: Why it could not score the last of them.
         figures: The output of the command `shadow`; None if it scored no batch.
+        share: The share of the batches that a canary scores; None of a shadow.
 
     Raises:
         StepError: if the figures are not those that the command `shadow` writes.
@@ -92,6 +103,7 @@ def report(
         "at": at.isoformat(),
         "failed": failed,
         "reason": one_line(reason, longest=_LONGEST_REASON),
+        "share": share,
         "figures": figures,
     }
     try:
@@ -113,3 +125,54 @@ def publish(origin: Origin, report: Shadowed, *, mirror: Path, key: PrivateKey |
     repository = update_mirror(origin, mirror)
     with origin.session():
         shadows.publish(repository, origin.url, report, key)
+
+
+def picked(declaration: Declaration | None, names: Iterable[str]) -> dict[str, str]:
+    """Return those of some batches that a canary scores, each with its commit."""
+    release = declaration.release if declaration else None
+    if release is None or release.canary is None or release.share is None:
+        return {}
+    return {name: release.canary for name in names if shares.picks(name, release.canary, release.share)}
+
+
+def judge(origin: Origin, report: Shadowed, settings: Settings, *, mirror: Path) -> Verdict | None:
+    """Reject a canary that fails, is too slow, or is worse by the gates; return the verdict, or None."""
+    found = canaries.judge(report, settings)
+    if report.share is None or not any(check.result == "failed" for check in found):
+        return None
+    return step_down(origin, report.environment, report.release, found, mirror=mirror)
+
+
+def step_down(
+    origin: Origin,
+    environment: str,
+    commit: str,
+    found: Sequence[Check],
+    *,
+    mirror: Path,
+    key: PrivateKey | None = None,
+) -> Verdict:
+    """Push the rejection of a canary, signed; from then on the release answers everything.
+
+    Args:
+        origin: The repository.
+        environment: The environment.
+        commit: The commit of the canary.
+        found: The checks, of which one failed.
+        mirror: The folder of the environment's own bare copy of `origin`.
+        key: The key, by default that of this process.
+
+    Raises:
+        GitError: if `origin` cannot be reached or refuses.
+        KeyFileError: if this process has no key.
+        VerdictError: if main does not list the key.
+
+    """
+    content = update_mirror(origin, mirror).read(commit, EVALUATION)
+    try:
+        claim = evaluation(content, commit)
+    except GateError:
+        claim = None  # The claim is no reason to let it go on.
+    reason = f"as a canary: {checks.failures(found)}"
+    verdict = verification.refused(commit, environment, claim, reason, found)
+    return verification.publish(origin, verdict, mirror=mirror, key=key)

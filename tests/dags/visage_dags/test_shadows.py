@@ -23,9 +23,13 @@ def test_batches_of_the_release_wait_until_they_are_scored_or_failed(tmp_path: P
     new = scored(tmp_path, "2026-01-06", "c")
     scored(tmp_path, "2026-01-06", "of-another-model", "other")
     scored(tmp_path, "2026-01-06", "without-photographs", kept=False)
-    assert shadows.waiting(tmp_path, SHADOW, "m") == [new, old]
+    assert shadows.waiting(tmp_path, SHADOW, ["m"]) == [(new, "m"), (old, "m")]
+    both = shadows.waiting(tmp_path, SHADOW, {"m": "", "other": ""})
+    assert [model for _, model in both] == ["m", "other", "m"]
     assert shadows.photographs(tmp_path, old) == tmp_path / "scored" / "a.b"
-    shadows.note_failure(tmp_path, SHADOW, old, f"{tmp_path}/models/m.onnx:\nit crashed")
+    shadows.note_failure(tmp_path, SHADOW, "a.b", f"{tmp_path}/models/m.onnx:\nit crashed")
+    assert shadows.failure(tmp_path, SHADOW, "a.b") == "models/m.onnx: it crashed"
+    assert shadows.failure(tmp_path, SHADOW, "c") == ""
     assert shadows.failures(tmp_path, SHADOW) == ["models/m.onnx: it crashed"]
     assert not shadows.has_scores(tmp_path, SHADOW)
     done = shadows.scores_path(tmp_path, SHADOW, new)
@@ -33,7 +37,13 @@ def test_batches_of_the_release_wait_until_they_are_scored_or_failed(tmp_path: P
     done.parent.mkdir(parents=True)
     done.touch()
     assert shadows.has_scores(tmp_path, SHADOW)
-    assert shadows.waiting(tmp_path, SHADOW, "m") == []
+    assert shadows.waiting(tmp_path, SHADOW, ["m"]) == []
+    # A batch that the canary answered and the release could not score is not tried again, and no failure.
+    answered = scored(tmp_path, "2026-01-07", "d", "canary")
+    assert shadows.waiting(tmp_path, SHADOW, ["m", "canary"]) == [(answered, "canary")]
+    shadows.note_failure(tmp_path, SHADOW, "d", "it crashed", notes="unpaired")
+    assert shadows.waiting(tmp_path, SHADOW, ["m", "canary"]) == []
+    assert len(shadows.failures(tmp_path, SHADOW)) == 1
 
 
 def test_only_the_present_shadow_keeps_its_results(tmp_path: Path) -> None:

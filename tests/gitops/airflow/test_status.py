@@ -3,6 +3,7 @@ import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,10 @@ from rich.console import Console
 from gitops.airflow.ask import collect
 from gitops.airflow.client import Access
 from gitops.airflow.status import EnvironmentStatus, show
+from gitops.release import file as release_file
+from gitops.release.file import Release
 from gitops.text import instructions
+from tests.support import trials
 from tests.support.environments import ENVIRONMENTS
 from tests.support.fake_airflow import FakeAirflow
 from tests.support.lab import CHECKS, Lab
@@ -270,3 +274,24 @@ def test_since_when(lab: Lab, fakes: dict[str, FakeAirflow], monkeypatch: pytest
     assert [row.since.day for row in found.values() if row.since] == [3, 5, found["prod"].since.day]
     assert found["prod"].declared is None
     assert found["staging"].plain()["since"] == "2026-01-05T00:00:00+00:00"
+
+
+def test_a_trial_is_shown_beside_the_release(lab: Lab, fakes: dict[str, FakeAirflow], tmp_path: Path) -> None:
+    lab.train("a")
+    first = lab.release("staging")
+    second = lab.train("b", 0.91)
+    assert rows(lab, fakes)["staging"].shadow is None
+    lab.declare("staging", release_file.render(Release(commit=first, shadow=second), "staging").decode())
+    lines = printed(rows(lab, fakes), access(fakes), terminal=False)
+    assert f"  shadow {second[:12]}: no report yet" in lines
+    canary = Release(commit=first, canary=second, share=10)
+    lab.declare("staging", release_file.render(canary, "staging").decode())
+    trials.answer(lab, tmp_path, trials.about(lab, (first, second), trials.figures(answered=50), share=10))
+    found = rows(lab, fakes)
+    report = "500 images, 50 of them answered by the canary, 98.0% agreement, 0 failed batches"
+    lines = printed(found, access(fakes), terminal=False)
+    assert f"  canary {second[:12]} at 10%: {report}" in lines
+    assert found["staging"].plain()["shadow"]["report"]["figures"]["answered"] == 50
+    lab.verify("staging", second, "rejected")
+    lines = printed(rows(lab, fakes), access(fakes), terminal=False)
+    assert f"  canary {second[:12]} at 10%: ended, rejected in staging: mean accuracy" in lines
