@@ -243,6 +243,8 @@ def test_explain_prints_a_section_and_lists_all(lab: Lab, monkeypatch: pytest.Mo
     assert drift.endswith("More: docs/monitoring.md\n")
     listed = CliRunner().invoke(app, ["explain"]).stdout.splitlines()
     assert [line.split()[0] for line in listed] == [*RULES]
+    [runtime] = [line for line in listed if line.startswith("other-runtime ")]
+    assert not runtime.endswith("such")
 
 
 def test_gitops_alone_shows_where_you_stand(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

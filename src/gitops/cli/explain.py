@@ -45,7 +45,8 @@ def explain(
     if rule is None:
         width = max(map(len, found), default=0)
         for name, text in found.items():
-            first = text.strip().partition("\n")[0].partition(". ")[0].rstrip(".")
+            opening = " ".join(text.strip().partition("\n\n")[0].split())
+            first = opening.partition(". ")[0].rstrip(".")
             OUT.print(f"{name:<{width}}  {first}", soft_wrap=True, markup=False)
         return
     name = "-".join(rule.lower().split())
