@@ -21,7 +21,7 @@ def run(params: Params) -> None:
 
     """
     contract = limits.read(CONTRACT)
-    choice = prepare(params.prepare)
+    choice = prepare(params.prepare, drawn=params.data.source == "synthetic")
     found = facts.measure(choice, PEOPLE, params.data.source, params.profile)
     write_json(DATA, found.to_json())
     shown = sheet.write(SAMPLE, params.data.source, licences.read(LICENCES), DATA_SHEET)

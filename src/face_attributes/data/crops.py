@@ -50,7 +50,13 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     return cv2.resize(grey, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
 
 
-def find(thumbnails: np.ndarray, among: np.ndarray, parts: Sequence[str], ranks: np.ndarray) -> np.ndarray:
+def find(
+    thumbnails: np.ndarray,
+    among: np.ndarray,
+    parts: Sequence[str],
+    ranks: np.ndarray,
+    distinct: np.ndarray | None = None,
+) -> np.ndarray:
     """Return for each of N images the index of the image in another part that it is a cut of, or -1.
 
     Of two images it is the one of the higher rank that gets the index of the other.
@@ -60,11 +66,21 @@ def find(thumbnails: np.ndarray, among: np.ndarray, parts: Sequence[str], ranks:
         among: int array, the indices of the images to compare.
         parts: the part of each image.
         ranks: int array (N,), different for images of different parts.
+        distinct: bool array (N,), the images that are surely no cuts of each other; None for no image.
 
     """
-    own = np.array(parts)[among]
-    members = {part: among[own == part] for part in sorted(set(parts))}
-    pairs = [sorted(pair, key=lambda part: len(members[part])) for pair in combinations(members, 2)]
+    known = np.zeros(len(parts), bool) if distinct is None else distinct
+    own, apart = np.array(parts)[among], known[among]
+    members = {
+        (part, sure): among[(own == part) & (apart == sure)]
+        for part in sorted(set(parts))
+        for sure in (False, True)
+    }
+    pairs = [
+        sorted(pair, key=lambda group: len(members[group]))
+        for pair in combinations(members, 2)
+        if pair[0][0] != pair[1][0] and not (pair[0][1] and pair[1][1])
+    ]
     repeated = np.full(len(parts), -1)
     with bar("prepare: crops", sum(len(members[larger]) for _, larger in pairs), "images") as progress:
         for smaller, larger in pairs:

@@ -108,13 +108,15 @@ def prepare(
     out: Path = PREPARED,
     holdout: Path = HOLDOUT,
     sample: Path = SAMPLE,
+    *,
+    drawn: bool = False,
 ) -> Choice:
     """Write the arrays of the training and validation parts to `out` and the test part to `holdout`.
 
     The rows of `raw` come first, then those of each labelled batch, in order of their names; photographs that
     are there already are left out. So is a labelled batch that lacks an attribute of the raw data, with a
     line in the log. `sample` gets some images of the training part and as many of the
-    validation part.
+    validation part. Where the raw data are `drawn`, they are no cuts of each other.
 
     Returns:
         The rows, and which of them stay.
@@ -129,7 +131,7 @@ def prepare(
     reader.check_ids()
     _require_all_parts(reader.partition_sizes(), raw)
     own = ShardReader([shard for shard in shards if shard.parent == raw])
-    choice = _choose(reader, sum(own.partition_sizes().values()))
+    choice = _choose(reader, sum(own.partition_sizes().values()), drawn=drawn)
     sizes = choice.sizes()
     _require_all_parts(sizes, raw)
     with replacing_folder(out) as folder, replacing(holdout) as held_out, replacing(sample) as sampled:
@@ -195,7 +197,7 @@ def _require_all_parts(sizes: dict[str, int], raw: Path) -> None:
         raise DataError(f"{raw}: no {empty[0]} images; each part needs some, so more images are needed")
 
 
-def _choose(reader: ShardReader, raw_rows: int) -> Choice:
+def _choose(reader: ShardReader, raw_rows: int, *, drawn: bool) -> Choice:
     """Choose the rows that stay; the first `raw_rows` are those of the raw data."""
 
     def look(row: _Row) -> tuple[_Row, np.ndarray, np.ndarray]:
@@ -217,7 +219,8 @@ def _choose(reader: ShardReader, raw_rows: int) -> Choice:
         ranks = np.array([_RANKS[part] for part in partitions])
         ranks[raw_rows:] += len(_RANKS)
         repeated = duplicates.find(np.stack(fingerprints), ranks, repeating=range(len(_RANKS)))
-        found = crops.find(thumbnails, np.flatnonzero(repeated < 0), partitions, ranks)
+        distinct = np.arange(total) < (raw_rows if drawn else 0)
+        found = crops.find(thumbnails, np.flatnonzero(repeated < 0), partitions, ranks, distinct)
     cuts = found >= 0
     return Choice(reader.attributes, ids, partitions, np.stack(labels), np.where(cuts, found, repeated), cuts)
 

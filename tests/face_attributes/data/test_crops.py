@@ -52,3 +52,11 @@ def test_images_of_one_part_and_those_not_asked_about_are_not_compared(faces):
     ranks, parts = np.array([2, 0, 0]), ["train", "test", "test"]
     assert (crops.find(images, np.array([0, 2]), parts, ranks) == -1).all()
     assert crops.find(images, np.arange(3), parts, ranks).tolist() == [1, -1, -1]
+
+
+def test_images_that_are_surely_distinct_are_compared_only_with_others(faces):
+    images = [faces[0], cut(faces[0], 8), cut(faces[1], 8), faces[1]]
+    thumbnails = np.stack([crops.thumbnail(image) for image in images])
+    parts, ranks = ["train", "test", "train", "test"], np.array([2, 0, 5, 0])
+    found = crops.find(thumbnails, np.arange(4), parts, ranks, np.array([True, True, False, True]))
+    assert found.tolist() == [-1, -1, 3, -1]
