@@ -100,9 +100,11 @@ def _known(repository: Repository, commits: Iterable[str]) -> list[str]:
 
 
 def _named(state: ReleaseState) -> Iterable[str]:
-    """Yield the commits that settings and approvals name, and the last one that each environment verified."""
+    """Yield the commits that settings, approvals, shadows and canaries name, and the last verified ones."""
     yield from (one.release for one in state.approvals.given)
     for name in state.environments:
+        if trial := state.present(name).trial:
+            yield trial
         with suppress(SettingsError):  # the gates report them
             if anchor := state.settings(name).anchor_release:
                 yield anchor

@@ -195,6 +195,21 @@ def test_the_trash_is_emptied_after_as_many_days(made: Trainings) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.long
+@pytest.mark.parametrize("lines", ["", "shadow: {0}\n", "canary: {0}\nshare: 10\n"])
+def test_the_model_of_a_shadow_or_a_canary_stays(trainings: Trainings, lines: str) -> None:
+    tried = trainings.release("tried", ago(90))
+    released = trainings.release("released", ago(80), "staging")
+    trainings.release("newest", ago(70))
+    trainings.lab.declare("staging", f"commit: {released}\n{lines.format(tried)}")
+    trainings.at(NOW)
+    trainings.age(60)
+    done = gitops("prune", "--releases", "1", "--yes")
+    assert done.exit_code == 0, done.output
+    kept = {"released", "newest"} | ({"tried"} if lines else set())
+    assert models(trainings.store / "files" / "md5", "tried", "released", "newest") == kept
+
+
 def test_a_branch_that_moved_meanwhile_stays(made: Trainings) -> None:
     work = prune(made, Policy(runs=1))
     due, store = work.plan()
