@@ -10,7 +10,7 @@ from gitops.gates.shadows import Shadowed
 from gitops.git.repository import Repository
 from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
-from gitops.promotion.proposals import due
+from gitops.promotion.proposals import due, runtime_due
 from gitops.release.load import add
 from gitops.release.people import people
 from gitops.release.state import ReleaseState
@@ -79,4 +79,5 @@ def _due(state: ReleaseState, environment: str) -> str | None:
     if not state.environments[environment].approvals:
         return None
     commit = due(state, environment)
-    return None if commit is None or state.has(environment, commit) else commit
+    has = commit is None or state.has(environment, commit, runtime_due(state, environment, commit))
+    return None if has else commit

@@ -9,6 +9,7 @@ from gitops.errors import ReleaseError
 from gitops.findings import Finding
 from gitops.release import file as release_file
 from gitops.release import runtimes
+from gitops.release.file import Declaration
 from gitops.release.runtimes import Runtime
 from gitops.release.serving import Serving
 from gitops.release.state import ReleaseState, earlier
@@ -58,7 +59,7 @@ class Choices:
                 if refused is None and strict:
                     refused = demands.unsigned_declaration(declaration)
                 if refused is None and declared is not None:
-                    refused = demands.model_fault(state, declared)
+                    refused = demands.model_fault(state, declared) or self._other_runtime(declaration)
         except ReleaseError as error:
             refused = refused or str(error)
         if refused is None:
@@ -99,6 +100,20 @@ class Choices:
             instructions.propose("rollback", self._environment),
         )
         return f"{path}: a release is not removed, only replaced; run: {way}"
+
+    def _other_runtime(self, declaration: Declaration) -> str | None:
+        """Return why a release waits for its runtime, or None if this is the one, or one that is as good."""
+        named, here = declaration.release.runtime, runtimes.name_here()
+        commit, environment = declaration.commit, self._environment
+        if named is None or here in (None, named):
+            return None
+        if self._state.verdicts.verified_by_name(environment, commit, str(here)):
+            return None
+        problem = f"{str(commit)[:12]} is for the runtime {runtimes.short(named)}"
+        return (
+            f"{release_file.path_of(environment)}: {problem}, and this Airflow has {runtimes.short(here)}; "
+            "roll that runtime out"
+        )
 
     def _ran(self) -> str | None:
         """Return the release that ran last here, else the last declared commit that can be served."""

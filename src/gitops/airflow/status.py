@@ -16,7 +16,7 @@ from gitops.dvc import provenance
 from gitops.errors import CalendarError, ReleaseError
 from gitops.gates.shadows import Shadowed
 from gitops.promotion.approved import Approved
-from gitops.release import checks, holds, keys
+from gitops.release import checks, holds, keys, runtimes
 from gitops.release.checks import Check
 from gitops.release.condition import Condition
 from gitops.release.environments import TERMINAL, Color
@@ -93,6 +93,8 @@ class EnvironmentStatus:
     """The shadow or canary that main declares, and the newest report on it; None without one."""
     checks: tuple[Check, ...] = ()
     """The checks of the verdict on the declared release."""
+    runtime: str | None = None
+    """The runtime that main declares the release for; None where it names none."""
     health: str | None = None
     """The state of the watch over the running release: watching, passed, failed or errored."""
     ill: str = ""
@@ -189,6 +191,7 @@ def row(
         checks=verdict.checks if verdict else (),
         proposed_by=by.proposed if by else None,
         merged_by=by.merged if by else None,
+        runtime=state.present(environment).runtime,
         health=answer.condition.health,
         ill=answer.condition.ill,
         refused=answer.condition.refused,
@@ -288,6 +291,8 @@ def show(
         for hold in row.holds:
             if not hold["stands"]:
                 line.append(f"  no longer held: {hold['reason']} (until {hold['until']})", style="default")
+        if row.runtime:
+            line.append(f"  runtime {runtimes.short(row.runtime)}", style="default")
         if row.checks:
             line.append(f"  checks: {checks.summary(row.checks)}", style="default")
         if row.closed:

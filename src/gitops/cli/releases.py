@@ -128,10 +128,13 @@ def rollback(
         str | None,
         typer.Option(metavar="TEXT", help="Why; kept in the release file as the hold.", show_default=False),
     ] = None,
+    keep_runtime: Annotated[
+        bool, typer.Option("--keep-runtime", help="Keep the present runtime; only the commit goes back.")
+    ] = False,
     push: Push = False,
     remote: Remote = None,
 ) -> None:
-    """Propose to an environment a release that it ran before.
+    """Propose to an environment a release that it ran before, with the runtime that it had then.
 
     Promotions into that environment are then held until a merged `gitops unhold ENV --push`.
     """
@@ -140,8 +143,11 @@ def rollback(
 
     repository, remote = open_checkout(remote)
     state = fetch_state(repository, remote)
-    proposal = propose(repository, state, environment, remote, to=to, reason=reason)
-    commands = instructions.roll_back(environment, meeting(repository, remote), to=to, reason=reason)
+    proposal = propose(
+        repository, state, environment, remote, to=to, reason=reason, keep_runtime=keep_runtime
+    )
+    at = meeting(repository, remote)
+    commands = instructions.roll_back(environment, at, to=to, reason=reason, keep_runtime=keep_runtime)
     _finish(repository, remote, proposal, push, commands)
 
 

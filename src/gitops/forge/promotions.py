@@ -17,9 +17,9 @@ from gitops.forge.promotion_status import LONGEST, PromotionStatus
 from gitops.git.repository import Repository
 from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
-from gitops.promotion.proposals import Proposal, awaited, due, promote, push
+from gitops.promotion.proposals import Proposal, awaited, due, promote, push, runtime_due
 from gitops.release import canaries as shares
-from gitops.release import checks
+from gitops.release import checks, runtimes
 from gitops.release import file as release_file
 from gitops.release.load import add
 from gitops.release.state import ReleaseState
@@ -52,7 +52,7 @@ def plan(
     if commit is None:
         return PromotionStatus(environment, "wait", f"{source} has no release yet")
     short = commit[:12]
-    if state.has(environment, commit):
+    if state.has(environment, commit, runtime_due(state, environment, commit)):
         return PromotionStatus(environment, "over", f"has the release of {source}, {short}, already")
     for name in sources:
         if tag := state.verdicts.rejected(name, commit):
@@ -183,6 +183,9 @@ def describe(repository: Repository, state: ReleaseState, proposal: Proposal, at
         "the release. To go back, in a checkout after `make setup`:",
         f"```sh\n{instructions.text(instructions.roll_back(environment, at))}\n```",
     ]
+    if proposal.before.runtime != proposal.after.runtime:
+        names = (runtimes.short(one.runtime) for one in (proposal.before, proposal.after))
+        first.insert(1, f"Its runtime changes: {' -> '.join(map(code, names))}.")
     verdicts = ((source, state.verdicts.latest(source, commit)) for source in sources)
     folds = [
         Fold(f"Checks in {source}: {checks.summary(verdict.checks)}", checks.markdown(verdict.checks))

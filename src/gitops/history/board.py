@@ -13,7 +13,7 @@ from gitops.history.deployments import Deployment
 from gitops.history.trunk import Past
 from gitops.model.metrics import Interval
 from gitops.promotion.evidence import Evidence
-from gitops.promotion.proposals import due
+from gitops.promotion.proposals import due, runtime_due
 from gitops.promotion.rules import judge_release
 from gitops.release import holds
 from gitops.release.approvals import Given
@@ -235,9 +235,10 @@ def _waiting(
     now: datetime,
 ) -> Waiting | None:
     release = due(state, environment)
-    if release is None or state.has(environment, release):
+    runtime = runtime_due(state, environment, release)
+    if release is None or state.has(environment, release, runtime):
         return None
-    judgement = judge_release(state, environment, Release(commit=release), evidence, now=now)
+    judgement = judge_release(state, environment, Release(commit=release, runtime=runtime), evidence, now=now)
     subject = subjects[release].subject if release in subjects else ""
     approvals = _approvals(state, environment, release)
     return Waiting(release, subject, judgement.findings, proposals.get(environment), approvals)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from gitops.promotion.proposals import awaited, due
+from gitops.promotion.proposals import awaited, due, runtime_due
 from gitops.release.state import ReleaseState, last_good
 from gitops.text import instructions
 from gitops.text.instructions import LOCAL, Meeting
@@ -37,7 +37,8 @@ def next_step(state: ReleaseState, at: Meeting = LOCAL, *, now: datetime | None 
         return NextStep("main has no trained model yet", (instructions.train("main"),))
     for name in environments.promotable:
         commit = due(state, name)
-        if commit is None or state.has(name, commit) or state.present(name).holds(now):
+        has = commit is None or state.has(name, commit, runtime_due(state, name, commit))
+        if commit is None or has or state.present(name).holds(now):
             continue
         if any(state.verdicts.rejected(source, commit) for source in environments.chain(name)):
             continue

@@ -7,6 +7,7 @@ hand cannot do anything that `gitops promote` would refuse.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from itertools import pairwise
 
 from gitops.diff.load import load_difference
 from gitops.errors import GateError, NothingToDoError, PushRejectedError, ReleaseError, RuleError
@@ -15,7 +16,7 @@ from gitops.git.repository import Repository
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.rules import Judgement, RefusedError, choices, judge_release
 from gitops.release import file as release_file
-from gitops.release import holds, signatures
+from gitops.release import holds, runtimes, signatures
 from gitops.release.file import Release
 from gitops.release.holds import Hold
 from gitops.release.snapshot import Snapshot
@@ -159,14 +160,33 @@ def _promote(
 def _release_due(state: ReleaseState, environment: str) -> Release:
     sources = " and ".join(state.environments.before(environment))
     commit = due(state, environment)
+    runtime = runtime_due(state, environment, commit)
     if commit is None:
         first = next(name for name in state.environments.before(environment))
         raise NothingToDoError(
             f"{sources} has no release to promote to {environment}. First: {instructions.promote(first)[0]}"
         )
-    if state.has(environment, commit):
+    if state.has(environment, commit, runtime):
         raise NothingToDoError(f"{environment} already has the release of {sources}, {commit[:12]}")
-    return Release(commit=commit)
+    return Release(commit=commit, runtime=runtime)
+
+
+def runtime_due(state: ReleaseState, environment: str, commit: str | None) -> str | None:
+    """Return the runtime that a release is promoted with: the one that it has in an environment before.
+
+    The environment that follows main has the one of its last verdict. Where none is named, the environment
+    keeps its own.
+    """
+    for source in state.environments.before(environment):
+        if not state.environments.follows(source):
+            present = state.present(source)
+            if present.runtime and state.same(present.commit, commit):
+                return present.runtime
+        elif verdicts := state.verdicts.every(source, commit):
+            runtime = verdicts[-1].runtime
+            if runtime and runtime.name:
+                return runtime.name
+    return state.present(environment).runtime
 
 
 def due(state: ReleaseState, environment: str) -> str | None:
@@ -207,10 +227,21 @@ def rollback(
     *,
     to: str | None = None,
     reason: str | None = None,
+    keep_runtime: bool = False,
 ) -> Proposal:
     """Propose an earlier release again, and hold promotions until somebody lifts that. Pushes nothing.
 
-    `to` names the commit; without it, it is the last verified one before the present. `reason` is why.
+    The runtime on which the environment had that release comes back with it.
+
+    Args:
+        repository: The repository.
+        state: The state that main declares.
+        environment: The environment.
+        remote: The remote.
+        to: The commit; without it, the last verified one before the present. The present one goes back to
+            the runtime that it had before.
+        reason: The reason.
+        keep_runtime: Whether the present runtime stays.
 
     Raises:
         RuleError: if there is nothing to go back to, or a rule forbids it.
@@ -229,7 +260,8 @@ def rollback(
             )
         )
     if to is None:
-        good = last_good(state, environment)
+        changed = None if keep_runtime else _on_runtime_before(state, environment)
+        good = changed.commit if changed else last_good(state, environment)
         if good is None:
             raise RuleError(
                 Finding(
@@ -250,11 +282,13 @@ def rollback(
                 Finding(environment, f"{environment} never ran {to}", remedy, rule="rollback-target")
             )
         commit = matches[0]
-    if commit == before.commit:
+    runtime = before.runtime if keep_runtime else _runtime_of(state, environment, commit)
+    if (commit, runtime) == (before.commit, before.runtime):
         raise NothingToDoError(f"{environment} already has {commit[:12]}")
     branch = f"rollback/{environment}"
     why = reason if reason and reason.strip() else f"rolled back from {before.commit[:12]}"
-    after = _held(repository, state, environment, remote, branch, commit, why)
+    there = Release(commit=commit, runtime=runtime)
+    after = _held(repository, state, environment, remote, branch, there, why)
     _obey(judge_release(state, environment, after, Evidence.of(repository)))
     subject = f"Roll {environment} back to {commit[:12]}"
     return _propose(repository, state, {environment: after}, remote, branch, subject)
@@ -296,7 +330,7 @@ def hold(
         problem = f"--until {until} is over: it is {today} in UTC"
         raise RuleError(Finding(environment, problem, "name a later day, or leave --until out", rule="hold"))
     before, branch = state.present(environment), f"hold/{environment}"
-    after = _held(repository, state, environment, remote, branch, before.commit, reason, until, now)
+    after = _held(repository, state, environment, remote, branch, before, reason, until, now)
     stands = {(one.reason, one.until) for one in before.holds(now)}
     if all((one.reason, one.until) in stands for one in after.holds(now)):
         raise NothingToDoError(f"{environment} is held for that reason already")
@@ -434,7 +468,7 @@ def _held(
     environment: str,
     remote: str,
     branch: str,
-    commit: str | None,
+    there: Release,
     reason: str,
     until: date | None = None,
     now: datetime | None = None,
@@ -448,8 +482,36 @@ def _held(
     present = state.present(environment)
     kept = [one for one in present.holds(now) if one.reason != added.reason]
     # A shadow or a canary is beside one release, and ends with it.
-    after = present if commit == present.commit else Release(commit=commit)
+    same = (there.commit, there.runtime) == (present.commit, present.runtime)
+    after = present if same else Release(commit=there.commit, runtime=there.runtime)
     return after.model_copy(update={"hold": holds.render([*kept, added]), "override": None})
+
+
+def _runtime_of(state: ReleaseState, environment: str, commit: str) -> str | None:
+    """Return the runtime that an environment had a release on before, as main declared it last."""
+    present = state.present(environment)
+    if commit == present.commit:
+        before = _on_runtime_before(state, environment)
+        return before.runtime if before else present.runtime
+    named = (entry.release.runtime for entry in state.history(environment) if entry.commit == commit)
+    return next(named, present.runtime)
+
+
+def _on_runtime_before(state: ReleaseState, environment: str) -> Release | None:
+    """Return the present release on the runtime that it had before; None if the last change was another one.
+
+    A runtime that somebody rolled back from comes no more.
+    """
+    history, left = [entry.release for entry in state.history(environment)], set[str | None]()
+    for newer, older in pairwise(history):
+        if not state.same(newer.commit, older.commit):
+            break
+        if newer.runtime != older.runtime:
+            if newer.hold is None and older.runtime not in left:
+                verified = state.verdicts.verified(environment, older.commit)
+                return older if verified and older.runtime != history[0].runtime else None
+            left.add(older.runtime)
+    return None
 
 
 def _proposed(repository: Repository, environment: str, remote: str, branch: str) -> tuple[Hold, ...]:
@@ -506,6 +568,8 @@ def _propose(
         hold = ""
         if present.hold != release.hold:
             hold = f"Hold: {present.hold or 'none'} -> {release.hold or 'none'}\n"
+        if present.runtime != release.runtime:
+            hold += f"Runtime: {runtimes.short(present.runtime)} -> {runtimes.short(release.runtime)}\n"
         if present.shadow != release.shadow:
             one, other = (commit[:12] if commit else "none" for commit in (present.shadow, release.shadow))
             hold += f"Shadow: {one} -> {other}\n"

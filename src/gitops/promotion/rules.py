@@ -22,6 +22,7 @@ from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.trials import after_canary, is_smaller, judge_trial, shadowed
 from gitops.release import file as release_file
+from gitops.release import runtimes
 from gitops.release.file import Release
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, earlier
@@ -125,7 +126,7 @@ def judge_release(
         return Judgement.from_findings(
             Finding(file, f"{environment} follows main", "leave it at `follow: main`", rule="follows-main")
         )
-    if after.commit == before.commit:
+    if (after.commit, after.runtime) == (before.commit, before.runtime):
         # A hold is set or lifted, which is always allowed, and a shadow or a canary is taken away.
         if after.trial is None or (after.trial, after.share) == (before.trial, before.share):
             return Judgement()
@@ -161,7 +162,7 @@ def judge_release(
     judgement = Judgement.from_findings(*(fault for fault in faults if fault))
     if after.hold is not None:
         findings = (
-            *_rollback(state, environment, before, after.commit),
+            *_rollback(state, environment, before, after, after.commit),
             *_licences(state, environment, release, evidence),
         )
         return judgement + Judgement(findings)
@@ -181,13 +182,14 @@ def judge_release(
             judgement += Judgement.from_findings(
                 Finding(file, problem, approvals.remedy, rule="approvals", command=way)
             )
-    return judgement + _promotion(state, environment, before, release, evidence, now)
+    return judgement + _promotion(state, environment, before, after.runtime, release, evidence, now)
 
 
 def _promotion(
     state: ReleaseState,
     environment: str,
     before: Release,
+    runtime: str | None,
     release: Snapshot,
     evidence: Evidence,
     now: datetime | None,
@@ -201,9 +203,15 @@ def _promotion(
             remedy, way = f"lift each hold first: {' and '.join(ways)}, each merged", ways[0]
         problem = f"{environment} is held: {'; '.join(map(str, standing))}"
         findings.append(Finding(file, problem, remedy, rule="held", command=way))
+    if before.runtime is not None and runtime is None:
+        problem, right = (
+            "names no runtime any more",
+            f"keep `runtime: {before.runtime}`, or promote another one",
+        )
+        findings.append(Finding(file, problem, right, rule="runtime-removed"))
     incumbent = state.snapshot(before.commit) if before.commit else None
     if incumbent is not None:
-        if state.has(environment, commit):
+        if state.has(environment, commit, runtime):
             findings.append(
                 Finding(
                     file,
@@ -219,7 +227,7 @@ def _promotion(
             findings.append(
                 Finding(file, problem, "to go back, roll back", rule="older-release", command=command)
             )
-    findings += _verified_before(state, environment, commit, now)
+    findings += _verified_before(state, environment, commit, runtime, now)
     findings += _made_from(evidence, environment, commit)
     findings += shadowed(state, environment, release, evidence)
     findings += after_canary(state, environment, release, evidence)
@@ -250,7 +258,7 @@ def _promotion(
 
 
 def _verified_before(
-    state: ReleaseState, environment: str, commit: str, now: datetime | None
+    state: ReleaseState, environment: str, commit: str, runtime: str | None, now: datetime | None
 ) -> Iterator[Finding]:
     """Require the verdict of every environment before this one, and that those directly before it run it."""
     file, short, environments = release_file.path_of(environment), commit[:12], state.environments
@@ -285,7 +293,7 @@ def _verified_before(
             missing = True
     if missing:
         return
-    yield from _on_the_runtime(state, environment, commit)
+    yield from _on_the_runtime(state, environment, commit, runtime)
     try:
         soak = timedelta(hours=state.settings(environment).min_soak_hours)
     except SettingsError as error:
@@ -303,10 +311,19 @@ def _verified_before(
             )
 
 
-def _on_the_runtime(state: ReleaseState, environment: str, commit: str) -> Iterator[Finding]:
-    """Require a verdict on the runtime that the environment has, by its own last verdict."""
-    needed = state.verdicts.runtime(environment)
+def _on_the_runtime(
+    state: ReleaseState, environment: str, commit: str, runtime: str | None
+) -> Iterator[Finding]:
+    """Require a verdict on the runtime that comes, or that the environment has by its own last verdict."""
     sources = state.environments.before(environment)
+    if runtime is not None:
+        if not any(state.verdicts.verified_by_name(source, commit, runtime) for source in sources):
+            names = " and ".join(sources)
+            problem = f"{names} has not verified {commit[:12]} on the runtime {runtimes.short(runtime)}"
+            right = f"wait until {names} runs it, and has verified the release there"
+            yield Finding(release_file.path_of(environment), problem, right, rule="other-runtime")
+        return
+    needed = state.verdicts.runtime(environment)
     if needed is None or any(state.verdicts.verified_on(source, commit, needed) for source in sources):
         return
     others = (state.verdicts.every(source, commit) for source in sources)
@@ -354,8 +371,15 @@ def _made_from(evidence: Evidence, environment: str, commit: str) -> Iterator[Fi
         )
 
 
-def _rollback(state: ReleaseState, environment: str, before: Release, commit: str) -> Iterator[Finding]:
+def _rollback(
+    state: ReleaseState, environment: str, before: Release, after: Release, commit: str
+) -> Iterator[Finding]:
     file, short = release_file.path_of(environment), commit[:12]
+    known = {entry.release.runtime for entry in state.history(environment) if entry.commit == commit}
+    if after.runtime not in known | {before.runtime}:
+        problem = f"{environment} never ran {short} on the runtime {runtimes.short(after.runtime)}"
+        right = f"name {' or '.join(sorted(map(runtimes.short, known))) or runtimes.short(before.runtime)}"
+        yield Finding(file, problem, right, rule="rollback-target")
     if before.commit is None:
         yield Finding(
             file, f"{environment} has no release to roll back from", "promote one", rule="rollback-target"

@@ -5,6 +5,7 @@
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from gitops.errors import ParseError, ReleaseError
 from gitops.git.repository import Commit, is_full_sha
-from gitops.release import environments, holds
+from gitops.release import environments, holds, runtimes
 from gitops.release.holds import Hold
 from gitops.text import parse as parser
 
@@ -58,6 +59,12 @@ class Release(BaseModel):
         default=None,
         description="The reasons why no promotion is allowed for now, as gitops hold writes them: "
         "`REASON (WHO, YYYY-MM-DD HH:MM UTC, until YYYY-MM-DD); ...`. Text without brackets is one reason.",
+    )
+    runtime: str | None = Field(
+        default=None,
+        description="The runtime that the release runs on: the digest of the image (sha256:...), or of "
+        "requirements.lock on the local engine (lock:...). Without it, any.",
+        json_schema_extra={"pattern": runtimes.NAME},
     )
 
     override: str | None = Field(
@@ -170,9 +177,16 @@ def parse(content: bytes, environment: str, *, follows: bool) -> Release:
         for key in ("shadow", "canary", "share"):
             if key in data:
                 raise ReleaseError(path, f"{key}: {environment} runs whatever main is", "take it out")
+        if "runtime" in data:
+            raise ReleaseError(
+                path, f"runtime: {environment} runs the one that its engine has", "take it out"
+            )
         return release
     if "follow" in data:
         raise ReleaseError(path, f"follow: {environment} follows nothing", right)
+    if "runtime" in data and not (release.runtime and re.fullmatch(runtimes.NAME, release.runtime)):
+        problem = f"runtime: {_short(data['runtime'])} is no digest"
+        raise ReleaseError(path, problem, "write `runtime: sha256:<64 hexadecimal digits>`, or take it out")
     if "commit" not in data:
         raise ReleaseError(path, "no commit", right)
     if release.commit is not None and not is_full_sha(release.commit):
@@ -206,6 +220,8 @@ def render(release: Release, environment: str) -> bytes:
     if release.follow:
         return f"{_SCHEMA}# {environment} runs whatever main is.\nfollow: main\n".encode()
     data: dict[str, str | int | None] = {"commit": release.commit}
+    if release.runtime is not None:
+        data["runtime"] = release.runtime
     if release.hold is not None:
         data["hold"] = release.hold
     if release.shadow is not None:

@@ -7,6 +7,7 @@ verdict belongs to a release and to a runtime.
 import hashlib
 import os
 import platform
+import re
 from functools import cache
 from importlib.metadata import distributions, version
 from pathlib import Path
@@ -15,6 +16,11 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from gitops import runtime
+
+VARIABLE = "VISAGE_RUNTIME"
+"""The variable with the name of the runtime of a process, as its engine knows it."""
+NAME = r"^(sha256|lock):[0-9a-f]{64}$"
+"""The name of a runtime in a release file: the digest of an image, or that of requirements.lock."""
 
 _PROCESSOR = Path("/proc/cpuinfo")
 _KERNELS = (
@@ -32,6 +38,7 @@ class Runtime(BaseModel):
         onnxruntime: The version of ONNX Runtime.
         processor: Its features that choose other kernels.
         contract: The contract that it keeps.
+        name: Its name in a release file; None where the engine names none.
 
     """
 
@@ -41,6 +48,7 @@ class Runtime(BaseModel):
     onnxruntime: str = Field(max_length=40)
     processor: str = Field(max_length=200)
     contract: int = Field(ge=0, lt=10_000)
+    name: str | None = Field(None, pattern=NAME)
 
     @classmethod
     def present(cls) -> Self:
@@ -50,19 +58,37 @@ class Runtime(BaseModel):
             onnxruntime=version("onnxruntime"),
             processor=_processor(_PROCESSOR),
             contract=runtime.CONTRACT,
+            name=name_here(),
         )
 
     @property
     def digest(self) -> str:
         """12 hexadecimal digits that differ between runtimes."""
-        return _digest(self.model_dump_json())
+        return _digest(self.model_dump_json(exclude_none=True))
 
     def same_image(self, other: Self) -> bool:
         """Return whether both have the same packages and contract, on whatever processor."""
         return (self.packages, self.contract) == (other.packages, other.contract)
 
     def __str__(self) -> str:
-        return f"ONNX Runtime {self.onnxruntime}, packages {self.packages}, contract {self.contract}"
+        named = f", {short(self.name)}" if self.name else ""
+        return f"ONNX Runtime {self.onnxruntime}, packages {self.packages}, contract {self.contract}{named}"
+
+
+def name_here() -> str | None:
+    """Return the name of the runtime of this process; None where its engine names none, or no valid one."""
+    name = os.environ.get(VARIABLE, "").strip()
+    return name if re.fullmatch(NAME, name) else None
+
+
+def name_of_lock(content: bytes) -> str:
+    """Return the name of the runtime that requirements.lock makes."""
+    return f"lock:{hashlib.sha256(content).hexdigest()}"
+
+
+def short(name: str | None) -> str:
+    """Return the name of a runtime for people."""
+    return name[: name.index(":") + 13] if name else "no runtime named"
 
 
 def on_one_machine() -> bool:

@@ -138,13 +138,16 @@ class ReleaseState:
         verified = [verdict.release for verdict in reversed(self.verdicts.verifications(environment))]
         return list(dict.fromkeys([*declared, *verified]))
 
-    def has(self, environment: str, commit: str | None) -> bool:
-        """Return whether an environment has the release of a commit already.
+    def has(self, environment: str, commit: str | None, runtime: str | None = None) -> bool:
+        """Return whether an environment has the release of a commit already, on a runtime if one is named.
 
         It has not where main has its release no more: after a rewrite of main, the same release comes again
         under another id.
         """
-        present = self.present(environment).commit
+        release = self.present(environment)
+        if runtime is not None and runtime != release.runtime:
+            return False
+        present = release.commit
         return self.same(present, commit) and (present is None or present in self.parents)
 
     def declared(self, environment: str) -> Declaration:

@@ -369,6 +369,15 @@ class Verdicts:
         )
         return next(there, None)
 
+    def verified_by_name(self, environment: str, commit: str | None, name: str) -> Verdict | None:
+        """Return the last verification of a release on the runtime of a name; None without one."""
+        there = (
+            verdict
+            for verdict in reversed(self.every(environment, commit))
+            if verdict.runtime is not None and verdict.runtime.name == name
+        )
+        return next(there, None)
+
     def runtime(self, environment: str) -> Runtime | None:
         """Return the runtime of the last verdict of an environment; None if none of them names one."""
         known = (

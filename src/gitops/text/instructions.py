@@ -115,7 +115,12 @@ def promote_wave(wave: str, at: Meeting = LOCAL) -> tuple[str, ...]:
 
 
 def roll_back(
-    environment: str, at: Meeting = LOCAL, *, to: str | None = None, reason: str | None = None
+    environment: str,
+    at: Meeting = LOCAL,
+    *,
+    to: str | None = None,
+    reason: str | None = None,
+    keep_runtime: bool = False,
 ) -> tuple[str, ...]:
     """Return the commands that bring an environment back to an earlier release.
 
@@ -124,11 +129,13 @@ def roll_back(
         at: Where proposals are merged.
         to: The commit of that release; by default the last one that the environment verified.
         reason: Why; it is kept as the hold.
+        keep_runtime: Whether its present runtime stays.
 
     """
     named = ("--to", to[:12]) if to else ()
     why = ("--reason", reason) if reason else ()
-    return _moved("rollback", environment, at, (*named, *why))
+    kept = ("--keep-runtime",) if keep_runtime else ()
+    return _moved("rollback", environment, at, (*named, *why, *kept))
 
 
 def begin(branch: str, at: Meeting = LOCAL) -> str:

@@ -36,6 +36,11 @@ def test_the_repository_s_own_files_are_valid(environment: str) -> None:
             Release(commit=B, hold="rolled back from 123"),
         ),
         ("prod", f"commit: '{B}'\nhold: 5\n", Release(commit=B, hold="5")),
+        (
+            "prod",
+            f"commit: {B}\nruntime: lock:{A}{'0' * 24}\n",
+            Release(commit=B, runtime=f"lock:{A}{'0' * 24}"),
+        ),
     ],
 )
 def test_reads(environment: str, content: str, release_: Release) -> None:
@@ -56,6 +61,13 @@ def test_reads(environment: str, content: str, release_: Release) -> None:
         ("staging", f"commit: [{A}]\n", "does not fit"),
         ("staging", f"commit: {A}\ncommit: {B}\n", "release.yaml:2: commit is there twice"),
         ("staging", f"commit: {A}\nhodl: x\n", "hodl: unknown key"),
+        ("staging", f"commit: {A}\nruntime: latest\n", "runtime: 'latest' is no digest"),
+        ("staging", f"commit: {A}\nruntime:\n", "runtime: None is no digest"),
+        (
+            "dev",
+            f"follow: main\nruntime: lock:{A}{'0' * 24}\n",
+            "runtime: dev runs the one that its engine has",
+        ),
         ("staging", f"commit: {A}\nfollow: main\n", "both follow and commit"),
         ("staging", "follow: main\n", "staging follows nothing"),
         ("staging", f"commit: {A}\nhold:\n", "hold: no reason"),

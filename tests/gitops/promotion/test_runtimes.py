@@ -1,0 +1,145 @@
+"""The runtime of a release file: promoted with the release, and rolled back with it."""
+
+import pytest
+
+from gitops.airflow.bundle import ReleaseBundle
+from gitops.errors import NothingToDoError, RuleError
+from gitops.forge.promotions import describe, plan
+from gitops.promotion.merge import check
+from gitops.promotion.proposals import Proposal, hold, promote, push, rollback, unhold
+from gitops.release.runtimes import VARIABLE, Runtime
+from gitops.text.instructions import LOCAL
+from tests.support.bundles import Make, version
+from tests.support.lab import Lab
+
+OLD, NEW, OTHER = (f"sha256:{digit * 64}" for digit in "abc")
+
+
+def runtime(name: str) -> Runtime:
+    return Runtime.present().model_copy(update={"name": name})
+
+
+def verify(lab: Lab, environment: str, commit: str, name: str, *, again: bool = False) -> None:
+    lab.verify(environment, commit, runtime=runtime(name), again=again)
+
+
+def move(lab: Lab, proposal: Proposal) -> None:
+    push(lab.clone, lab.remote, proposal)
+    lab.merge(proposal.branch)
+
+
+def present(lab: Lab, environment: str) -> tuple[str | None, str | None]:
+    release = lab.state().present(environment)
+    return release.commit, release.runtime
+
+
+def refusal(lab: Lab, environment: str, content: str) -> str:
+    path = f"environments/{environment}/release.yaml"
+    commit = lab.branch("by-hand", {path: content.encode()})
+    return "; ".join(map(str, check(lab.clone, lab.state(), commit).findings))
+
+
+@pytest.fixture
+def upgraded(lab: Lab) -> tuple[str, str]:
+    """A release that staging and prod run on the old runtime, and a newer one from dev on a new one."""
+    first = lab.train("a", verified=False)
+    verify(lab, "dev", first, OLD)
+    for environment in ("staging", "prod"):
+        move(lab, lab.promote(environment))
+        verify(lab, environment, first, OLD)
+    second = lab.train("b", verified=False)
+    verify(lab, "dev", second, NEW)
+    return first, second
+
+
+def test_a_runtime_goes_with_its_release_from_environment_to_environment(
+    lab: Lab, upgraded: tuple[str, str]
+) -> None:
+    first, second = upgraded
+    assert present(lab, "prod") == (first, OLD)
+    proposal = lab.promote("staging")
+    assert "Runtime: sha256:aaaaaaaaaaaa -> sha256:bbbbbbbbbbbb" in proposal.message
+    assert "runtime changes: `sha256:aaaaaaaaaaaa` -> `sha256:bbbbbbbbbbbb`." in describe(
+        lab.clone, lab.state(), proposal, LOCAL
+    )
+    lab.merge(proposal.branch)
+    assert present(lab, "staging") == (second, NEW)
+    # staging still has the old one when it verifies the release
+    verify(lab, "staging", second, OLD)
+    with pytest.raises(RuleError, match=r"staging has not verified .* on the runtime sha256:bbbb"):
+        promote(lab.clone, lab.state(), "prod", lab.remote)
+    verify(lab, "staging", second, NEW, again=True)
+    move(lab, lab.promote("prod"))
+    assert present(lab, "prod") == (second, NEW)
+    move(lab, hold(lab.clone, lab.state(), "prod", lab.remote, "freeze"))
+    move(lab, unhold(lab.clone, lab.state(), "prod", lab.remote))
+    assert present(lab, "prod") == (second, NEW)
+    move(lab, rollback(lab.clone, lab.state(), "prod", lab.remote))
+    assert present(lab, "prod") == (first, OLD)
+    assert refusal(lab, "prod", f"commit: {second}\nruntime: {OTHER}\nhold: x\n").startswith(
+        f"environments/prod/release.yaml: prod never ran {second[:12]} on the runtime sha256:cccccccccccc"
+    )
+
+
+@pytest.mark.long
+def test_a_runtime_alone_is_promoted_and_rolled_back(lab: Lab, upgraded: tuple[str, str]) -> None:
+    first, _ = upgraded
+    lab.land(
+        {"params.yaml": lab.origin.read(first, "params.yaml"), "dvc.lock": lab.origin.read(first, "dvc.lock")}
+    )
+    again = lab.train("a", verified=False)
+    verify(lab, "dev", again, NEW, again=True)
+    state = lab.state()
+    assert state.same(first, again)
+    assert plan(lab.clone, state, "staging", lab.remote).state == "open"
+    move(lab, lab.promote("staging"))
+    commit, name = present(lab, "staging")
+    assert (lab.state().same(commit, first), name) == (True, NEW)
+    assert plan(lab.clone, lab.state(), "staging", lab.remote).state == "over"
+    verify(lab, "staging", str(commit), NEW, again=True)
+    with pytest.raises(NothingToDoError, match="already has"):
+        rollback(lab.clone, lab.state(), "staging", lab.remote, to=commit, keep_runtime=True)
+    move(lab, rollback(lab.clone, lab.state(), "staging", lab.remote))
+    assert present(lab, "staging") == (first, OLD)
+    with pytest.raises(RuleError, match="no older one to return to"):
+        rollback(lab.clone, lab.state(), "staging", lab.remote)
+
+
+@pytest.mark.long
+def test_a_release_file_keeps_its_runtime(lab: Lab, upgraded: tuple[str, str]) -> None:
+    first, second = upgraded
+    assert "names no runtime any more; keep `runtime: sha256:aaaa" in refusal(
+        lab, "staging", f"commit: {second}\n"
+    )
+    assert "has not verified" in refusal(lab, "staging", f"commit: {second}\nruntime: {OTHER}\n")
+    assert refusal(lab, "staging", f"commit: {second}\nruntime: {NEW}\n") == ""
+    assert "has not verified" in refusal(lab, "staging", f"commit: {first}\nruntime: {OTHER}\n")
+
+
+def test_an_environment_waits_for_the_runtime_of_its_release(
+    lab: Lab, upgraded: tuple[str, str], make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = upgraded
+    monkeypatch.setenv(VARIABLE, OLD)
+    bundle: ReleaseBundle = make()
+    assert (version(bundle), bundle.serving.refused) == (first, None)
+    lab.merge(lab.promote("staging").branch)
+    bundle.refresh()
+    assert version(bundle) == first
+    assert bundle.serving.refused == (
+        f"environments/staging/release.yaml: {second[:12]} is for the runtime sha256:bbbbbbbbbbbb, and this "
+        "Airflow has sha256:aaaaaaaaaaaa; roll that runtime out"
+    )
+    monkeypatch.setenv(VARIABLE, NEW)
+    bundle = make()
+    assert (version(bundle), bundle.serving.refused) == (second, None)
+    # Back, while the new runtime is still there: the release that it verified itself runs on it too
+    move(lab, rollback(lab.clone, lab.state(), "staging", lab.remote))
+    bundle.refresh()
+    assert version(bundle) == second
+    verify(lab, "staging", first, NEW, again=True)
+    bundle.refresh()
+    assert version(bundle) == first
+    # An engine that names no runtime takes each
+    monkeypatch.delenv(VARIABLE)
+    assert make().serving.refused is None
