@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 import dashboard
 import gitops
 import serving
-from gitops.release import keys, settings, signatures
+from gitops.release import keys, runtimes, settings, signatures
 from infra.airflow import clean
 from infra.local.database import SETTING as DATABASE_SETTING
 from infra.local.errors import EngineError
@@ -52,6 +52,7 @@ PRIVATE_LOGS = {
 }
 """Airflow sets the file modes of task logs itself, regardless of the umask."""
 ASSETS = Path(__file__).parent / "airflow"
+_LOCK = Path(__file__).parents[2] / "requirements.lock"
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ def derive(
         "VISAGE_HOME": str(paths.data),
         keys.VARIABLE: str(paths.verifier_key),
         signatures.TRUST_ROOT: str(layout.trust_root),
+        runtimes.VARIABLE: runtimes.name_of_lock(_LOCK.read_bytes()),
         # Code of a release sees nothing of this checkout: `.env`, passwords, the data of other environments
         "VISAGE_PRIVATE": str(layout.checkout),
         "AIRFLOW_HOME": str(paths.airflow),

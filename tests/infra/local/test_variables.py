@@ -14,6 +14,7 @@ from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.variables import Address, UserConfig
 from tests.support.command import captured
+from tests.support.lab import ROOT
 
 ADDRESS = Address("staging.localhost", 9001)
 
@@ -38,6 +39,8 @@ def test_an_environment_gets_its_settings_unchanged_and_its_own_places(layout: L
     assert found["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert found["VISAGE_HOME"] == str(layout.state / "staging/data")
     assert json.loads(found["AIRFLOW_CONN_GIT_DEFAULT"])["host"] == str(layout.origin)
+    lock = hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
+    assert found["VISAGE_RUNTIME"] == f"lock:{lock}"
 
 
 def test_two_environments_share_no_place_and_no_secret(layout: Layout) -> None:
