@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 
 from gitops.errors import GitopsError
+from infra.local import backup as backups
+from infra.local import drill as drills
 from infra.local import engine as engines
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
@@ -147,6 +149,57 @@ def clean(yes: Yes = False) -> None:
         else:
             removed = engine.remove()
         screen.print(f"Removed: {', '.join(removed)}" if removed else "Nothing to remove.")
+
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of a backup.")]
+
+
+@app.command("backup")
+def save(folder: Folder) -> None:
+    """Save git, the DVC remote, and database, keys and data of each environment, into a new folder.
+
+    The environments may be up. The folder has keys and photographs: keep it where nobody else can read it.
+    """
+    screen = Screen(Console(highlight=False))
+    with (
+        _engine(screen, "make up") as engine,
+        exclusive(engine.layout.lock, "backup"),
+        screen.step("Save") as step,
+    ):
+        backups.save(engine.layout, folder)
+        step.done(str(folder))
+
+
+@app.command()
+def restore(folder: Folder) -> None:
+    """Put back the parts that are not there: git, DVC remote, databases, keys, data. Then run make up.
+
+    To get a part from the backup although it is there, move it out of .visage first. Run make down before.
+    """
+    screen = Screen(Console(highlight=False))
+    with (
+        _engine(screen, "make up") as engine,
+        exclusive(engine.layout.lock, "restore"),
+        screen.step("Restore") as step,
+    ):
+        restored = backups.restore(folder, engine.layout)
+        step.done(f"{', '.join(restored)}; run make up")
+
+
+@app.command()
+def drill(folder: Folder) -> None:
+    """Restore a backup into a scratch folder, check every part of it there, and write .visage/drill.json.
+
+    Exits with 1 if a part is not whole. Nothing that runs here is touched.
+    """
+    screen = Screen(Console(highlight=False))
+    with _engine(screen, "make up") as engine:
+        result = drills.drill(folder, engine.layout.drill)
+        for part in result.parts:
+            screen.print(f"{part.name}: {part.text}", *([] if part.ok else ["red"]))
+        if not result.ok:
+            raise EngineError(f"{folder}: cannot be restored whole; save another one")
+        screen.print(f"{folder}: restored and whole, in {result.seconds:,.0f} s")
 
 
 @app.command()

@@ -37,6 +37,7 @@ With the suffix _<ENVIRONMENT>: the database of an environment, with a login of 
 """
 
 SERVICE = "database"
+_DUMP_SECONDS = 3600
 _USER = "visage"
 _DRIVER = "postgresql+psycopg2"
 _OPTIONS = {
@@ -167,6 +168,30 @@ class Embedded:
         ran = self.service.stop(ask=signal.SIGINT, grace=20)
         self._end_backends()
         return ran
+
+    def dump(self, environment: str, file: Path) -> None:
+        """Write the database of an environment to a file.
+
+        Raises:
+            EngineError: PostgreSQL fails.
+
+        """
+        self._client(environment, "pg_dump", "--format=custom", "--no-owner", f"--file={file}")
+
+    def load(self, environment: str, file: Path) -> None:
+        """Fill the empty database of an environment from a file that `dump` wrote.
+
+        Raises:
+            EngineError: PostgreSQL fails.
+
+        """
+        self._client(environment, "pg_restore", "--exit-on-error", "--no-owner", "--no-acl", str(file))
+
+    def _client(self, environment: str, program: str, *arguments: str) -> None:
+        url = make_url(self.url(environment))
+        place = ("--host", str(url.host), "--port", str(url.port), "--username", str(url.username))
+        command = [str(_binaries() / program), *place, "--dbname", str(url.database), *arguments]
+        _run(command, {"PGPASSWORD": str(url.password)}, seconds=_DUMP_SECONDS)
 
     def superuser_url(self, name: str) -> URL:
         """Return the URL of a database with the superuser, whom only the engine uses."""
@@ -395,6 +420,21 @@ def revision(url: str) -> str | None:
     return row[0] if row else None
 
 
+def runs(url: str) -> int:
+    """Return the number of DAG runs in an Airflow database.
+
+    Raises:
+        EngineError: It is no Airflow database.
+
+    """
+    try:
+        with _connect(make_url(url)) as cursor:
+            cursor.execute("SELECT count(*) FROM dag_run")
+            return int(cursor.fetchone()[0])
+    except psycopg2.Error as error:
+        raise EngineError(f"no database of Airflow: {_first_line(error)}") from error
+
+
 def pools(url: str) -> dict[str, int]:
     """Return the slots of each pool in an Airflow database."""
     with _connect(make_url(url)) as cursor:
@@ -451,20 +491,20 @@ def _binaries() -> Path:
     )
 
 
-def _run(command: list[str]) -> str:
+def _run(command: list[str], variables: Mapping[str, str] | None = None, *, seconds: int = 120) -> str:
     name = Path(command[-1] if len(command) == 1 else command[0]).name
     try:
         done = subprocess.run(
             command,
-            env=_plain_environment(),
+            env={**_plain_environment(), **(variables or {})},
             cwd="/",
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise EngineError(f"{name}: did not end within 120 s") from error
+        raise EngineError(f"{name}: did not end within {seconds} s") from error
     if done.returncode != 0:
         lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         raise EngineError(f"{name}: {lines[-1] if lines else f'exit status {done.returncode}'}")

@@ -121,6 +121,11 @@ class Layout:
         return self.state / "access.json"
 
     @property
+    def drill(self) -> Path:
+        """The report of the last drill."""
+        return self.state / "drill.json"
+
+    @property
     def ports(self) -> Path:
         return self.state / "ports.json"
 

@@ -38,6 +38,21 @@ class Origin:
         if self.repository.path.is_dir():
             _guard(self.repository)
             return False
+        # Fetching, unlike pushing, runs no hooks of the checkout and works with a shallow clone.
+        options = ("--no-tags", "--update-shallow", str(self.checkout.path), f"HEAD:{MAIN}")
+        self._make(*options)
+        return True
+
+    def restore(self, bundle: Path) -> None:
+        """Create the repository with the references of a bundle.
+
+        Raises:
+            GitError: The bundle is damaged.
+
+        """
+        self._make(str(bundle.resolve()), "+refs/*:refs/*")
+
+    def _make(self, *source: str) -> None:
         unfinished = self._layout.state / "origin.unfinished"
         if unfinished.exists():
             shutil.rmtree(unfinished)
@@ -49,11 +64,8 @@ class Origin:
         _guard(fresh)
         # Garbage collection is not needed, and would disturb readers.
         fresh.git("config", "gc.auto", "0")
-        # Fetching, unlike pushing, runs no hooks of the checkout and works with a shallow clone.
-        source = str(self.checkout.path)
-        fresh.git("fetch", "--quiet", "--no-tags", "--update-shallow", source, f"HEAD:{MAIN}", timeout=600)
+        fresh.git("fetch", "--quiet", *source, timeout=600)
         unfinished.rename(self.repository.path)
-        return True
 
     def enrol(self, environments: Iterable[str]) -> None:
         """Create the key of each environment, and list its public half on `main`.
