@@ -61,8 +61,8 @@ def save(layout: Layout, target: Path) -> None:
     _pack(partial / STORE, layout.dvc_remote, lambda _: True)
     if layout.trust_root.is_file():
         shutil.copy(layout.trust_root, partial / TRUST_ROOT)
-    lines = [f"{_sha256(path)}  {path.relative_to(partial)}\n" for path in _files(partial)]
-    files.write(partial / SUMS, "".join(lines))
+    for folder in _folders(partial):
+        files.write(folder / SUMS, "".join(f"{_sha256(path)}  {path.name}\n" for path in _files(folder)))
     partial.rename(target)
 
 
@@ -75,14 +75,15 @@ def check(source: Path) -> None:
     """
     if not (source / SUMS).is_file():
         raise EngineError(f"{source}: no backup; it has no {SUMS}")
-    rows = [line.split("  ", 1) for line in (source / SUMS).read_text().splitlines()]
-    listed = {name: digest for digest, name in rows}
-    there = {str(path.relative_to(source)) for path in _files(source)} - {SUMS}
-    if unlike := sorted(listed.keys() ^ there):
-        raise EngineError(f"{source / unlike[0]}: missing, or not in {SUMS}; use another backup")
-    for name, digest in listed.items():
-        if _sha256(source / name) != digest:
-            raise EngineError(f"{source / name}: damaged; use another backup")
+    for folder in _folders(source):
+        sums = folder / SUMS
+        rows = [line.split("  ", 1) for line in sums.read_text().splitlines()] if sums.is_file() else []
+        listed = {name: digest for digest, name in rows}
+        if unlike := sorted(listed.keys() ^ ({path.name for path in _files(folder)} - {SUMS})):
+            raise EngineError(f"{folder / unlike[0]}: missing, or not in {SUMS}; use another backup")
+        for name, digest in listed.items():
+            if _sha256(folder / name) != digest:
+                raise EngineError(f"{folder / name}: damaged; use another backup")
 
 
 def restore(source: Path, layout: Layout) -> list[str]:
@@ -200,8 +201,13 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise EngineError(f"{archive}: cannot be unpacked: {error}") from error
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+def _folders(backup: Path) -> list[Path]:
+    """Return the folders of a backup, each of which has a list of digests: its own, and the environments'."""
+    return [backup, *(path for path in sorted(backup.iterdir()) if path.is_dir())]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_file()]
 
 
 def _sha256(path: Path) -> str:

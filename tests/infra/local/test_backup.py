@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from gitops.paths import MAIN
+from gitops.people.backups import Backup
 from infra.local import backup, database, secret
 from infra.local.database import Embedded
 from infra.local.drill import drill
@@ -89,12 +90,10 @@ def copy(saved: Path, folder: Path) -> Path:
 
 def sign(folder: Path) -> None:
     """Give the files of a backup the digests that they have now."""
-    rows = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n"
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != backup.SUMS
-    ]
-    (folder / backup.SUMS).write_text("".join(rows))
+    for sums in folder.rglob(backup.SUMS):
+        files = [path for path in sums.parent.iterdir() if path.is_file() and path != sums]
+        rows = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+        sums.write_text("".join(rows))
 
 
 @pytest.mark.long
@@ -140,6 +139,20 @@ def test_a_drill_checks_every_part_and_leaves_nothing(saved: Path, tmp_path: Pat
     assert done.parts[-1].text == "2 runs of dev, 3 runs of staging"
     assert json.loads((tmp_path / "drill.json").read_text())["ok"] is True
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.long
+def test_a_forget_writes_a_backup_that_can_be_restored(saved: Path, tmp_path: Path) -> None:
+    source = copy(saved, tmp_path)
+    with Backup.opened([source, source / "dev"]) as opened:
+        for one in opened:
+            (one.folder / "scores" / "a.parquet").unlink(missing_ok=True)
+            one.repack()
+    layout = Layout(tmp_path / "again")
+    layout.checkout.mkdir()
+    backup.restore(source, layout)
+    assert not (layout.paths_of("dev").data / "scores" / "a.parquet").exists()
+    assert (layout.paths_of("staging").data / "scores" / "a.parquet").exists()
 
 
 @pytest.mark.long
