@@ -72,6 +72,7 @@ OBJECTS = 3  # that each training has of its own
 ALL = ("one", "two", "worse", "failed", "goes-on", "garbage")
 
 
+@pytest.mark.long
 def test_the_plan_is_shown_first_and_carried_out_on_request(made: Trainings) -> None:
     before = digests(made.store), made.references("")
     shown = gitops("prune", "--runs", "1")
