@@ -589,8 +589,8 @@ def canary() -> dict[str, Any]:
 def canary_batches(*, batches: Sequence[str]) -> dict[str, str]:
     """Return those of some batches that a canary scores in place of the release, each with its commit.
 
-    The names decide, so a retry gets the same answer. Where nobody knows whether there is a canary, because
-    git or the storage of models does not answer, the release scores all of them.
+    The names decide, so a retry gets the same answer. If git does not answer soon, the last known main
+    counts. If the model of the canary cannot be fetched, the release scores all of them.
     """
     from gitops.errors import GitopsError
     from gitops.training import shadowing
@@ -598,7 +598,7 @@ def canary_batches(*, batches: Sequence[str]) -> dict[str, str]:
     if not batches:
         return {}
     try:
-        picked = shadowing.picked(_trial(), batches)
+        picked = shadowing.picked(_trial(waits=False), batches)
         for commit in set(picked.values()):
             fetch_model(release=commit)
     except GitopsError as error:
@@ -627,7 +627,7 @@ def step_down(*, canary: str, reason: str) -> str:
     return verdict.tag
 
 
-def _trial() -> "Declaration | None":
+def _trial(*, waits: bool = True) -> "Declaration | None":
     from gitops.airflow import task_context
     from gitops.release.settings import Settings
     from gitops.training import shadowing
@@ -637,6 +637,7 @@ def _trial() -> "Declaration | None":
         task_context.environment(),
         mirror=task_context.mirror(),
         signed=Settings.from_environ().require_signed_releases,
+        waits=waits,
     )
 
 

@@ -121,8 +121,13 @@ def resolve(origin: Origin, ref: str, home: Path, *, mirror: Path | None = None)
     return references[reference]
 
 
-def update_mirror(origin: Origin, folder: Path) -> Repository:
+def update_mirror(origin: Origin, folder: Path, *, timeout: float = 300) -> Repository:
     """Bring the bare copy of `origin` in `folder` up to date; make it where it is missing.
+
+    Args:
+        origin: The repository.
+        folder: The folder of the copy.
+        timeout: The seconds of one attempt.
 
     Raises:
         GitError: if `origin` cannot be reached.
@@ -133,7 +138,7 @@ def update_mirror(origin: Origin, folder: Path) -> Repository:
         folder.mkdir(parents=True, exist_ok=True)
         repository.git("init", "--quiet", "--bare", "--initial-branch=main")
     with origin.session():
-        repository.fetch(origin.url)
+        repository.fetch(origin.url, timeout=timeout)
     return repository
 
 

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gitops.errors import GateError, ParseError, ReleaseError, StepError
+from gitops.errors import GateError, GitError, ParseError, ReleaseError, StepError
 from gitops.gates import canaries, shadows
 from gitops.gates.shadows import Shadowed
+from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, update_mirror
 from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION
@@ -30,9 +31,12 @@ from gitops.training import verification
 log = logging.getLogger(__name__)
 
 _LONGEST_REASON = 300
+_SHORT = 20.0  # seconds
 
 
-def declared(origin: Origin, environment: str, *, mirror: Path, signed: bool) -> Declaration | None:
+def declared(
+    origin: Origin, environment: str, *, mirror: Path, signed: bool, waits: bool = True
+) -> Declaration | None:
     """Return the declaration of main with a shadow or a canary; None without one that counts.
 
     Args:
@@ -40,12 +44,13 @@ def declared(origin: Origin, environment: str, *, mirror: Path, signed: bool) ->
         environment: The environment.
         mirror: The folder of the environment's own bare copy of `origin`.
         signed: Whether an allowed signer must have signed the change.
+        waits: Whether to wait for an `origin` that does not answer; otherwise the last known main counts.
 
     Raises:
-        GitError: if `origin` cannot be reached.
+        GitError: if `origin` cannot be reached, and there is no copy or it waits.
 
     """
-    repository = update_mirror(origin, mirror)
+    repository = update_mirror(origin, mirror) if waits else _known(origin, mirror)
     state = load_state(repository, remote=origin.url)
     try:
         declaration = state.declared(environment)
@@ -66,6 +71,18 @@ def declared(origin: Origin, environment: str, *, mirror: Path, signed: bool) ->
         log.warning("The %s %s does not count: %s", kind, commit[:12], objection)
         return None
     return declaration
+
+
+def _known(origin: Origin, mirror: Path) -> Repository:
+    """Return the copy of `origin`, as new as it can be had in a short time."""
+    try:
+        return update_mirror(origin, mirror, timeout=_SHORT)
+    except GitError as error:
+        repository = Repository(mirror)
+        if not repository.has(repository.branch_ref(origin.url, "main")):
+            raise
+        log.warning("main as it was fetched last counts: %s", error)
+        return repository
 
 
 def report(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops.errors import NothingToDoError, RuleError
+from gitops.errors import GitError, NothingToDoError, RuleError
 from gitops.forge.canary_steps import plan_canary
 from gitops.promotion.proposals import canary, promote, push, shadow
 from gitops.release import canaries
@@ -48,6 +48,16 @@ def test_a_canary_grows_by_evidence_and_ends_by_a_signed_tag(
     assert tenth == picked(lab, tmp_path) == dict.fromkeys(tenth, second)
     assert tenth.keys() == {name for name in BATCHES if canaries.picks(name, second, 10)}
     assert 10 <= len(tenth) <= 60
+
+    # A git that does not answer changes nothing, and delays no batch.
+    aside = lab.origin.path.rename(tmp_path / "away.git")
+    stale = shadowing.declared(
+        origin(lab), "staging", mirror=tmp_path / "mirror.git", signed=False, waits=False
+    )
+    assert shadowing.picked(stale, BATCHES) == tenth
+    with pytest.raises(GitError):
+        shadowing.declared(origin(lab), "staging", mirror=tmp_path / "new.git", signed=False, waits=False)
+    aside.rename(lab.origin.path)
 
     def plan() -> tuple[str, str]:
         status = plan_canary(lab.clone, lab.state(), "staging", lab.remote)
