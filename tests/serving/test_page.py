@@ -1,10 +1,7 @@
 """The page in a real browser, with a real service: by keyboard, on a phone, in the dark."""
 
 import base64
-import hashlib
 import json
-import subprocess
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +14,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.serving.conftest import ONE, TWO, plain, png, running
-from tests.support.browser import chrome
+from tests.support.browser import axe_core, chrome, violations
 from tests.support.waiting import wait_for
-
-AXE = "axe-core@4.14.1"
-SHA512 = "1477dafa598d8d065f273d6af302aa203c02e831"  # pragma: allowlist secret
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_no_other_site_may_frame_it(live):
@@ -94,17 +88,7 @@ def test_scored_images_are_found_by_their_attributes(searched):
 
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory):
-    """The source of axe-core, from the registry of npm."""
-    folder = tmp_path_factory.mktemp("axe")
-    subprocess.run(
-        ["npm", "pack", AXE, "--silent", "--pack-destination", folder], check=True, timeout=300, cwd=folder
-    )
-    (archive,) = folder.glob("*.tgz")
-    assert hashlib.sha512(archive.read_bytes()).hexdigest().startswith(SHA512)
-    with tarfile.open(archive) as files:
-        source = files.extractfile("package/axe.min.js")
-        assert source is not None
-        return source.read().decode()
+    return axe_core(tmp_path_factory.mktemp("axe"))
 
 
 @pytest.fixture
@@ -156,8 +140,6 @@ def test_a_photograph_on_the_page(searched, browser, axe, two_faces, tmp_path, w
         .map(one => one.tagName + "." + one.className + "#" + one.id)"""
     assert browser.execute_script(wide) == [], "nothing is wider than the screen"
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-    browser.execute_script(axe)
-    script = "axe.run().then(result => arguments[0](result.violations.map(one => one.id + one.help)))"
-    assert browser.execute_async_script(script) == []
+    assert violations(browser, axe) == []
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert json.loads(browser.execute_script("return JSON.stringify([...document.cookie])")) == []
