@@ -7,8 +7,9 @@ from datetime import date
 from dashboard import plot
 from dashboard.checks import Check
 from dashboard.daily_stats import DailyStats
-from dashboard.plot import Dot, Plot, Scale, Span
+from dashboard.plot import Dot, Exact, Plot, Scale, Span
 from gitops.model.metrics import Interval
+from gitops.text import numbers, times
 
 # Smaller changes do not matter, so the axis must not magnify them.
 _LEAST_SPAN = 0.2
@@ -34,13 +35,15 @@ def volume(span: Span, days: Sequence[DailyStats], width: int) -> Plot | None:
         return None
     unit = _unit(width)
     total, most = sum(day.rows for day in days), max(days, key=lambda day: day.rows)
-    scale = Scale(0, most.rows or 1, _count)
+    scale = Scale(0, most.rows or 1, numbers.tick)
     return Plot(
         name="volume",
         title=f"Images scored per {unit}",
-        description=f"{total:,} images in total. The maximum is {most.rows:,}, {_on(width)} {most.day}.",
+        description=_total(total, most.rows, width, most.day),
         head=(unit.capitalize(), "Batches", "Images"),
-        rows=tuple((f"{day.day}", f"{day.batches:,}", f"{day.rows:,}") for day in reversed(days)),
+        rows=tuple(
+            (f"{day.day}", numbers.count(day.batches), numbers.count(day.rows)) for day in reversed(days)
+        ),
         across=span.ticks(),
         up=scale.ticks(),
         bars=plot.bars(span, scale, [(day.day, day.rows) for day in days], width),
@@ -53,13 +56,17 @@ def quarantine(span: Span, days: Sequence[DailyStats], width: int) -> Plot | Non
         return None
     unit = _unit(width)
     total, most = sum(day.bad for day in days), max(days, key=lambda day: day.bad)
-    scale = Scale(0, most.bad, _count)
+    scale = Scale(0, most.bad, numbers.tick)
     return Plot(
         name="quarantine",
         title=f"Images in quarantine per {unit}",
-        description=f"{total:,} images in total. The maximum is {most.bad:,}, {_on(width)} {most.day}.",
+        description=_total(total, most.bad, width, most.day),
         head=(unit.capitalize(), "In quarantine", "Scored"),
-        rows=tuple((f"{day.day}", f"{day.bad:,}", f"{day.rows:,}") for day in reversed(days) if day.bad),
+        rows=tuple(
+            (f"{day.day}", numbers.count(day.bad), numbers.count(day.rows))
+            for day in reversed(days)
+            if day.bad
+        ),
         across=span.ticks(),
         up=scale.ticks(),
         bars=plot.bars(span, scale, [(day.day, day.bad) for day in days], width),
@@ -82,18 +89,18 @@ def drift(span: Span, checks: Sequence[Check]) -> Plot | None:
             span.x(check.at.date()),
             scale.y(shift.share or 0),
             _kind(check.drifted, alarm=check.alarm is not None),
-            f"{check.at:%Y-%m-%d}: {shift.column}, {shift.share:.2f} of its limit",
+            f"{check.at:%Y-%m-%d}: {shift.column}, {numbers.multiple(shift.share or 0)} of its limit",
         )
         for check, shift in found
     )
-    moved = sum(bool(check.drifted) for check, _ in found)
+    moved, most = sum(bool(check.drifted) for check, _ in found), numbers.multiple(max(shares))
     return Plot(
         name="drift",
-        title="Largest drift of each check (1 = alarm limit)",
-        description=f"{len(found)} checks, {moved} with drift. The largest shift is {max(shares):.2f}.",
+        title="Largest drift of each check; 1 is the limit",
+        description=f"{len(found)} checks, {moved} with drift. The largest shift is {most}.",
         head=("Check", "Drift", "Largest shift", "Of its limit"),
         rows=tuple(
-            (f"{check.at:%Y-%m-%d %H:%M}", drifted(check), shift.column, f"{shift.share:.2f}")
+            (times.element(check.at), drifted(check), shift.column, numbers.multiple(shift.share or 0))
             for check, shift in reversed(found)
         ),
         across=span.ticks(),
@@ -122,13 +129,13 @@ def accuracy(span: Span, checks: Sequence[Check], claimed: Interval | None) -> P
         if end is not None
     ]
     ends += [value for value in (threshold, claimed.value if claimed else None) if value is not None]
-    scale = Scale(min(ends), max(ends), lambda value: f"{value * 100:.4g} %")
+    scale = Scale(min(ends), max(ends), numbers.percent_tick)
     dots = tuple(
         Dot(
             span.x(check.at.date()),
             scale.y(interval.value),
             _kind(check.below, alarm=False),
-            f"{check.at:%Y-%m-%d}: {percent(interval)}",
+            f"{check.at:%Y-%m-%d}: {numbers.interval(interval)}",
         )
         for check, interval in found
     )
@@ -138,16 +145,16 @@ def accuracy(span: Span, checks: Sequence[Check], claimed: Interval | None) -> P
     last = found[-1][1]
     return Plot(
         name="accuracy",
-        title="Mean accuracy on late labels, with 95 % intervals",
-        description=f"{len(found)} checks with enough labels. The last accuracy is {percent(last)}"
-        + (f"; the threshold is {threshold:.2%}." if threshold is not None else "."),
-        head=("Check", "Mean accuracy (95 % interval)", "Labels", "Threshold"),
+        title="Mean accuracy, with 95% intervals",
+        description=f"{len(found)} checks with enough labels. The last accuracy is {numbers.interval(last)}"
+        + (f"; the threshold is {numbers.percent(threshold)}." if threshold is not None else "."),
+        head=("Check", "Mean accuracy (95% interval)", "Labels", "Threshold"),
         rows=tuple(
             (
-                f"{check.at:%Y-%m-%d %H:%M}",
-                percent(interval),
-                "" if check.labels is None else f"{check.labels:,}",
-                "" if check.threshold is None else f"{check.threshold:.2%}",
+                times.element(check.at),
+                numbers.interval(interval),
+                "" if check.labels is None else numbers.count(check.labels),
+                "" if check.threshold is None else numbers.percent(check.threshold),
             )
             for check, interval in reversed(found)
         ),
@@ -161,11 +168,11 @@ def accuracy(span: Span, checks: Sequence[Check], claimed: Interval | None) -> P
         ),
         dots=dots,
         rules=tuple(rules),
-        legend=_legend(dots, {"calm": "above the threshold", "bad": "significantly below (95 %)"}),
+        legend=_legend(dots, {"calm": "above the threshold", "bad": "significantly below (95%)"}),
     )
 
 
-def sparks(weeks: Sequence[DailyStats], reference: Mapping[str, float]) -> list[Spark]:
+def sparks(span: Span, weeks: Sequence[DailyStats], reference: Mapping[str, float]) -> list[Spark]:
     """Return a small plot for each scored attribute, sorted by name."""
     found = []
     for name in sorted({name for week in weeks for name in week.mean_scores}):
@@ -173,22 +180,14 @@ def sparks(weeks: Sequence[DailyStats], reference: Mapping[str, float]) -> list[
         expected = reference.get(name)
         ends = [value for _, value in points] + ([expected] if expected is not None else [])
         margin = max(0.0, _LEAST_SPAN - (max(ends) - min(ends))) / 2 + 0.01
-        low, high = min(ends) - margin, max(ends) + margin
-        first, days = points[0][0], max((points[-1][0] - points[0][0]).days, 1)
-
-        def position(
-            day: date, value: float, first=first, days=days, low=low, high=high
-        ) -> tuple[float, float]:
-            x = (day - first).days / days * plot.WIDTH
-            return round(x, 1), round((high - value) / (high - low) * plot.HEIGHT, 1)
-
-        path = [position(day, value) for day, value in points]
+        scale = Exact(min(ends) - margin, max(ends) + margin)
+        path = [(max(span.x(day), 0.0), scale.y(value)) for day, value in points]
         found.append(
             Spark(
                 name=name,
                 line=plot.line(path),
                 dot=path[-1],
-                reference=None if expected is None else position(first, expected)[1],
+                reference=None if expected is None else scale.y(expected),
                 first=points[0][1],
                 last=points[-1][1],
                 expected=expected,
@@ -207,13 +206,6 @@ def drifted(check: Check) -> str:
     return f"drift ({len(check.moved)} column{'' if len(check.moved) == 1 else 's'})"
 
 
-def percent(interval: Interval) -> str:
-    """Return an accuracy with its interval as text."""
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:.2%}"
-    return f"{interval.value:.2%} ({interval.low:.2%} to {interval.high:.2%})"
-
-
 def _kind(bad: bool | None, *, alarm: bool) -> str:
     return "alarm" if alarm else "bad" if bad else "calm"
 
@@ -223,13 +215,15 @@ def _legend(dots: Sequence[Dot], names: Mapping[str, str]) -> tuple[tuple[str, s
     return tuple((kind, name) for kind, name in names.items() if kind in used)
 
 
+def _total(total: int, most: int, width: int, day: date) -> str:
+    return (
+        f"{numbers.count(total)} images in total. The maximum is {numbers.count(most)}, {_on(width)} {day}."
+    )
+
+
 def _unit(width: int) -> str:
     return "week" if width == 7 else "day"
 
 
 def _on(width: int) -> str:
     return "in the week of" if width == 7 else "on"
-
-
-def _count(value: float) -> str:
-    return f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}"

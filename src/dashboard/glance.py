@@ -12,6 +12,7 @@ from dashboard.checks import Check
 from dashboard.daily_stats import DailyStats
 from dashboard.model_card import ModelCard
 from dashboard.running import Running
+from gitops.text import numbers
 
 BAD, WARN, CALM = "bad", "warn", ""
 _ORDER = (BAD, WARN, CALM)
@@ -45,6 +46,8 @@ class Tile:
     text: str
     kind: str = CALM
     badges: tuple[tuple[str, str], ...] = ()
+    at: datetime | None = None
+    """The time of the value, which follows the text."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,10 @@ def _alarms(data: PageData) -> Iterator[Alarm]:
     runs, last = data.running, data.last
     checks = ("#checks", "Show the checks")
     if data.inaccurate and last is not None:
-        yield Alarm(BAD, "Accuracy is below the threshold.", _reasons(last), "accuracy", checks)
+        labels = ("#labels", "Show the accuracy")
+        yield Alarm(BAD, "Accuracy is below the threshold.", _reasons(last), "accuracy", labels)
     if runs is not None and runs.refused:
-        back = ("#release", "How to roll back")
+        back = ("#roll-back", "How to roll back")
         title = "The declared release is not running here."
         yield Alarm(BAD, title, runs.refused, "verify_release" if runs.rejection else None, back)
     if data.drifting and last is not None:
@@ -133,24 +137,24 @@ def _alarms(data: PageData) -> Iterator[Alarm]:
     if last is not None and last.alarm and not data.inaccurate and not data.drifting:
         yield Alarm(BAD, f"Alarm: {last.alarm}.", _reasons(last), None, checks)
     if data.quarantined > QUARANTINE and data.week is not None:
-        text = f"{data.quarantined:.0%} of the images of the last 7 days could not be used."
+        text = f"{numbers.percent(data.quarantined)} of the images of the last 7 days could not be used."
         yield Alarm(
             WARN, "Many images are in quarantine.", text, "score_faces", ("#scored", "Show the reasons")
         )
     if data.unverified is not None:
-        text = f"It has run for {_long(data.unverified)}. A verification takes minutes."
+        age = numbers.duration(data.unverified.total_seconds())
+        text = f"It has run for {age}. A verification takes minutes."
         yield Alarm(WARN, "The running release has no verdict.", text, "verify_release")
     if data.unchecked is not None:
         due = "A check is due each week."
-        text = f"The last check was {_long(data.unchecked)} ago. {due}"
+        age = numbers.duration(data.unchecked.total_seconds())
+        text = f"The last check was {age} ago. {due}"
         if last is None:
-            text = f"There was no check since the release started {_long(data.unchecked)} ago. {due}"
+            text = f"There was no check since the release started {age} ago. {due}"
         yield Alarm(WARN, "The weekly check is missing.", text, "model_monitoring_and_retraining", checks)
     if runs is not None and runs.holds:
         reasons = "; ".join(map(str, runs.holds))
-        yield Alarm(
-            WARN, "Promotions are on hold.", f"{reasons}.", None, ("#release", "How to lift the hold")
-        )
+        yield Alarm(WARN, "Promotions are on hold.", f"{reasons}.", None, ("#lift", "How to lift the hold"))
 
 
 def _release(data: PageData) -> Tile:
@@ -160,9 +164,7 @@ def _release(data: PageData) -> Tile:
     badges: list[tuple[str, str]] = []
     kind = CALM
     if runs.refused:
-        kind, word = BAD, "rejected" if runs.rejection else "refused"
-        declared = runs.declared[:12] if runs.declared else "the declared release"
-        badges.append((BAD, f"{declared} {word}"))
+        kind = BAD
     if runs.verdict:
         badges.append(("good", "verified"))
     elif not runs.commit:
@@ -177,25 +179,25 @@ def _release(data: PageData) -> Tile:
         kind = kind or WARN
     # If there is a problem, it is the tile's large text, and the running release stands below.
     if runs.refused:
-        figure, text = (
-            badges.pop(0)[1],
-            f"{runs.commit[:12]} is running" if runs.commit else "no release is running",
-        )
-        return Tile("Release", figure, text, kind, tuple(badges) if runs.commit else ())
+        declared = runs.declared[:12] if runs.declared else "the declared release"
+        here = f"{runs.commit[:12]} is running" if runs.commit else "no release is running"
+        word = "rejected" if runs.rejection else "refused"
+        return Tile("Release", word, f"{declared}; {here}", kind, tuple(badges) if runs.commit else ())
     return Tile("Release", runs.commit[:12] if runs.commit else "none", "", kind, tuple(badges))
 
 
 def _accuracy(data: PageData) -> Tile:
     claimed = data.card.figures.means.get("mean_accuracy") if data.card else None
     measured = data.measured
-    if data.inaccurate and measured is not None and measured.accuracy is not None:
-        labels = "" if measured.labels is None else f"on {measured.labels:,} labels, "
-        when = "last check" if measured is data.last else f"check of {measured.at:%Y-%m-%d}"
-        claim = f" (claimed {_percent(claimed.value)})" if claimed else ""
-        return Tile("Accuracy", _percent(measured.accuracy.value), f"{labels}{when}{claim}", BAD)
+    if measured is not None and measured.accuracy is not None:
+        labels = "late labels" if measured.labels is None else f"{numbers.count(measured.labels)} late labels"
+        claim = f" (claimed {numbers.percent(claimed.value)})" if claimed else ""
+        kind = BAD if data.inaccurate else CALM
+        text = f"on {labels}{claim}, check of"
+        return Tile("Accuracy", numbers.percent(measured.accuracy.value), text, kind, at=measured.at)
     if claimed is None:
         return Tile("Accuracy", "none", "no model yet")
-    return Tile("Accuracy", _percent(claimed.value), "on the hold-out set")
+    return Tile("Accuracy", numbers.percent(claimed.value), "on the hold-out set")
 
 
 def _week(data: PageData) -> Tile:
@@ -203,19 +205,27 @@ def _week(data: PageData) -> Tile:
     if week is None:
         return Tile("Last 7 days", "unknown", "")
     if data.quarantined > QUARANTINE:
-        return Tile("Last 7 days", f"{week.bad:,}", f"images in quarantine, {week.rows:,} scored", WARN)
-    return Tile("Last 7 days", f"{week.rows:,}", f"images scored, {week.bad:,} in quarantine")
+        return Tile(
+            "Last 7 days",
+            numbers.count(week.bad),
+            f"images in quarantine, {numbers.count(week.rows)} scored",
+            WARN,
+        )
+    return Tile(
+        "Last 7 days", numbers.count(week.rows), f"images scored, {numbers.count(week.bad)} in quarantine"
+    )
 
 
 def _check(data: PageData) -> Tile:
     if data.last is None:
         text = "there was no check yet" if data.checks is not None else "unknown"
         return Tile("Last check", "none", text, WARN if data.unchecked else CALM)
-    figure, at = drifted(data.last), f"{data.last.at:%Y-%m-%d %H:%M} UTC"
     if data.drifting:
         moved = len(data.last.moved)
-        return Tile("Last check", "drift", f"in {moved} column{'' if moved == 1 else 's'}, {at}", BAD)
-    return Tile("Last check", figure, at, WARN if data.unchecked else CALM)
+        text = f"in {moved} column{'' if moved == 1 else 's'},"
+        return Tile("Last check", "drift", text, BAD, at=data.last.at)
+    kind = WARN if data.unchecked else CALM
+    return Tile("Last check", drifted(data.last), "", kind, at=data.last.at)
 
 
 def _open(check: Check, alarm: str) -> bool:
@@ -224,12 +234,3 @@ def _open(check: Check, alarm: str) -> bool:
 
 def _reasons(check: Check) -> str:
     return "".join(f"{reason}. " for reason in check.reasons).strip()
-
-
-def _percent(value: float) -> str:
-    return f"{value * 100:.1f} %"
-
-
-def _long(age: timedelta) -> str:
-    hours = int(age.total_seconds() // 3600)
-    return f"{hours // 24} days" if hours >= 48 else f"{hours} h"

@@ -11,7 +11,18 @@ from typing import Generic, TypeVar
 import jinja2
 from airflow.configuration import conf
 
-from dashboard import charts, checks, daily_stats, glance, late_labels, model_card, retention, running, shadow
+from dashboard import (
+    charts,
+    checks,
+    daily_stats,
+    glance,
+    late_labels,
+    model_card,
+    plot,
+    retention,
+    running,
+    shadow,
+)
 from dashboard.charts import Spark
 from dashboard.checks import Check, Checks
 from dashboard.daily_stats import DailyStats
@@ -20,11 +31,12 @@ from dashboard.errors import DashboardError
 from dashboard.glance import Alarm, PageData, Tile
 from dashboard.late_labels import LateLabels
 from dashboard.model_card import ModelCard
-from dashboard.plot import Plot, Span
+from dashboard.plot import Mark, Plot, Span
 from dashboard.retention import Retention
 from dashboard.running import Running
 from dashboard.shadow import Shadow
 from gitops.model.metrics import Interval
+from gitops.text import numbers, times
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +46,7 @@ WEEKS = (13, 26, 52)
 """The periods that a reader may choose; the first is the default."""
 _DAILY = 13  # up to this number of weeks, the plots have a bar for each day
 _MOST_REASONS = 12
+_MOST_CHECKS = 60
 _ALARMS_UNKNOWN = Alarm(
     glance.WARN, "The alarms cannot be read.", "The log of the api-server has the reason."
 )
@@ -91,6 +104,8 @@ class View:
     alarms: tuple[Alarm, ...] = ()
     """The alarms, most urgent first."""
     tiles: tuple[Tile, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    """The days on which another release came, for every plot."""
 
 
 def show(weeks: int, now: datetime | None = None) -> str:
@@ -107,7 +122,7 @@ def show(weeks: int, now: datetime | None = None) -> str:
 
 
 def _render_page(view: View) -> str:
-    return render("page.html", view=view, choices=WEEKS)
+    return render("page.html", view=view, choices=WEEKS, most_checks=_MOST_CHECKS)
 
 
 def _renderable(view: View) -> View:
@@ -188,7 +203,18 @@ def look(weeks: int, now: datetime) -> View:
         _part(lambda: retention.read(where.home)),
         (_ALARMS_UNKNOWN,) if alarms.value is None else alarms.value,
         tiles.value or (),
+        _marks(span, weeks, runs.value),
     )
+
+
+def _marks(span: Span, weeks: int, runs: Running | None) -> tuple[Mark, ...]:
+    starts = [(start.at.astimezone(UTC).date(), start.commit[:12]) for start in runs.starts] if runs else []
+    return plot.marks(span, starts, _bar(weeks))
+
+
+def _bar(weeks: int) -> int:
+    """Return the days of a bar in the plots."""
+    return 1 if weeks <= _DAILY else 7
 
 
 def _checked(
@@ -207,13 +233,14 @@ def _checked(
 def _scored(paths: EnvironmentPaths, span: Span, weeks: int, reference: Mapping[str, float]) -> Scored:
     days = daily_stats.read(paths.home, span.since, span.until)
     by_week = daily_stats.weekly(days)
-    bars, width = (days, 1) if weeks <= _DAILY else (by_week, 7)
+    width = _bar(weeks)
+    bars = days if width == 1 else by_week
     total = daily_stats.merge(span.until, days)
     first = datetime.combine(span.until - timedelta(days=6), time()).date()
     return Scored(
         volume=charts.volume(span, [day for day in bars if day.batches], width),
         quarantine=charts.quarantine(span, bars, width),
-        sparks=charts.sparks([week for week in by_week if week.rows], reference),
+        sparks=charts.sparks(span, [week for week in by_week if week.rows], reference),
         reasons=Counter(total.quarantined).most_common(_MOST_REASONS),
         total=total,
         week=daily_stats.merge(span.until, [day for day in days if day.day >= first]),
@@ -253,13 +280,17 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": lambda value: f"{value:,}",
-        "share": lambda value: f"{value:.2%}",
-        "score": lambda value: f"{value:.3f}",
-        "percent": charts.percent,
+        "count": numbers.count,
+        "share": numbers.percent,
+        "score": numbers.score,
+        "percent": numbers.interval,
+        "points": numbers.points,
+        "distance": numbers.distance,
+        "multiple": numbers.multiple,
+        "milliseconds": numbers.milliseconds,
+        "size": numbers.size,
         "drifted": charts.drifted,
-        "minute": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
-        "size": lambda count: f"{count / 1e6:.2f} MB",
+        "minute": times.element,
         "name": lambda word: word.replace("_", " "),
     }
     # Compile them now, so that the first visit does not wait

@@ -34,6 +34,14 @@ class Dot:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A vertical line, such as where another release came. `title` is its tooltip."""
+
+    x: float
+    title: str
+
+
+@dataclass(frozen=True)
 class Plot:
     """A plot. Screen readers read `description`. `head` and `rows` are the table."""
 
@@ -86,6 +94,18 @@ class Span:
         return tuple(Tick(round(at, 2), name) for at, name in zip(places, names, strict=True) if at < 95)
 
 
+@dataclass(frozen=True)
+class Exact:
+    """A vertical axis without labels, from `low` to `high`."""
+
+    low: float
+    high: float
+
+    def y(self, value: float) -> float:
+        """Return the y coordinate of a value."""
+        return round((self.high - value) / (self.high - self.low) * HEIGHT, 1)
+
+
 class Scale:
     """The vertical axis, from `low` to `high`, widened to round numbers."""
 
@@ -133,3 +153,26 @@ def line(points: Sequence[tuple[float, float]]) -> str:
 def whiskers(ranges: Iterable[tuple[float, float, float]]) -> str:
     """Return the SVG path of vertical lines, each given by x, top and bottom."""
     return "".join(f"M{x:g} {top:g}V{bottom:g}" for x, top, bottom in ranges)
+
+
+def marks(span: Span, events: Iterable[tuple[date, str]], days: int) -> tuple[Mark, ...]:
+    """Return a mark for each bar of a plot in which something happened, at the first time in it.
+
+    Args:
+        span: The shown days.
+        events: The day and the name of each event, oldest first. Those outside of the span are left out.
+        days: The width of a bar.
+
+    """
+    bars: dict[int, list[tuple[date, str]]] = {}
+    for day, name in events:
+        if span.since <= day <= span.until:
+            bars.setdefault((day - span.since).days // days, []).append((day, name))
+    return tuple(
+        Mark(span.x(here[0][0]), f"{here[0][0]}: {_named([name for _, name in here])}")
+        for here in bars.values()
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    return f"release {names[0]}" if len(names) == 1 else f"{len(names)} releases, the last is {names[-1]}"

@@ -1,6 +1,7 @@
 """The running release: since when it runs, the change that declared it, its verdict, and the way back."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,6 +50,14 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class Start:
+    """The time at which main declared another release for this environment."""
+
+    at: datetime
+    commit: str
+
+
+@dataclass(frozen=True)
 class Running:
     """The state of an environment. `commit` is None if the environment has no release."""
 
@@ -82,6 +91,8 @@ class Running:
     trial_ended: Rejection | None = None
     """The rejection of the canary, which answers nothing any more."""
     change: Change | None = None
+    starts: tuple[Start, ...] = ()
+    """Each time that main declared another release, oldest first."""
     verdict: Verdict | None = None
     rejection: Rejection | None = None
     """The rejection of the declared release."""
@@ -183,6 +194,7 @@ def read(paths: EnvironmentPaths) -> Running:
             share=present.share,
             trial_ended=_rejection(ended) if ended else None,
             change=change,
+            starts=tuple(_starts(state, paths.environment)),
             verdict=next(reversed(state.verdicts.every(paths.environment, served.commit)), None),
             rejection=_rejection(rejected) if rejected else None,
             watch=_watch(paths, served.commit),
@@ -234,6 +246,15 @@ def _change(repository: Repository, state: ReleaseState, environment: str, commi
     number = request[1] if request else None
     parents = len(state.parents[info.id])
     return Change(info.id, info.at, info.subject, number, parents, _url(repository, info.id, number))
+
+
+def _starts(state: ReleaseState, environment: str) -> Iterator[Start]:
+    """Yield each declaration of another release; identical releases are one."""
+    before: str | None = None
+    for entry in reversed(state.history(environment)):
+        if entry.commit and not state.same(entry.commit, before):
+            before = entry.commit
+            yield Start(entry.at, entry.commit)
 
 
 def _url(repository: Repository, commit: str, request: str | None) -> str | None:

@@ -102,7 +102,7 @@ def test_a_year_below_a_path(
         frame(browser)
         assert len(browser.driver.find_elements(By.CSS_SELECTOR, "figure svg[role=img]")) == 4
         browser.driver.find_element(By.LINK_TEXT, "year").click()
-        browser.wait("a[aria-current][href='?weeks=52#scored']")
+        browser.wait("a[aria-current][href='?weeks=52#labels']")
         # A report opens in the frame, and leads back.
         links = browser.driver.find_elements(By.CSS_SELECTOR, ".checks a[href^='reports/']")
         assert len(links) == 52
@@ -135,7 +135,7 @@ def test_a_year_below_a_path(
 def refuses_strangers(server: Server, world: World) -> None:
     """Fail where any path of the real server gives something to somebody without a session."""
     [run, *_] = sorted(path.parent.name for path in world.home.glob("monitoring/*/drift.json"))
-    names = ("style.css", "theme.js", "icon.svg", "icon-dark.svg", "colours.css")
+    names = ("style.css", "theme.js", "times.js", "icon.svg", "icon-dark.svg", "colours.css")
     report = (f"reports/{run}/", "nowhere", "docs", "openapi.json")
     for path in ("", *report, *(f"static/{name}" for name in names)):
         for headers in ({}, {"Cookie": "_token=forged"}, {"Authorization": "Bearer forged"}):

@@ -43,15 +43,21 @@ def test_where_all_is_well_the_page_is_calm(running: World) -> None:
     assert view.alarms == ()
     assert [tile.kind for tile in view.tiles] == ["", "", "", ""]
     accuracy = next(tile for tile in view.tiles if tile.title == "Accuracy")
-    assert (accuracy.figure, accuracy.text) == ("96.2 %", "on the hold-out set")
+    assert (accuracy.figure, accuracy.text) == ("96.10%", "on 640 late labels (claimed 96.20%), check of")
+
+
+def test_without_late_labels_the_accuracy_is_that_of_the_release(world: World) -> None:
+    world.release("first", 0.951)
+    accuracy = next(tile for tile in look(world).tiles if tile.title == "Accuracy")
+    assert (accuracy.figure, accuracy.text) == ("95.10%", "on the hold-out set")
 
 
 def test_an_accuracy_below_the_threshold_is_the_largest_figure(running: World) -> None:
     running.check(NOW, performance=performance(0.83), alarm=["accuracy"], reasons=["Mean accuracy 83 %"])
     view = look(running)
     first, *others = view.tiles
-    assert (first.title, first.figure, first.kind) == ("Accuracy", "83.0 %", "bad")
-    assert first.text == "on 640 labels, last check (claimed 96.2 %)"
+    assert (first.title, first.figure, first.kind) == ("Accuracy", "83.00%", "bad")
+    assert first.text == "on 640 late labels (claimed 96.20%), check of"
     assert "bad" not in [tile.kind for tile in others]
     assert [(alarm.kind, alarm.runbook) for alarm in view.alarms] == [("bad", "accuracy")]
 
@@ -60,8 +66,8 @@ def test_an_open_alarm_without_new_labels_shows_what_was_measured_last(running: 
     running.check(NOW - timedelta(hours=1), performance=performance(0.83), alarm=["accuracy"])
     running.check(NOW, performance=performance(None), alarm=["accuracy"])
     first = look(running).tiles[0]
-    assert (first.figure, first.kind) == ("83.0 %", "bad")
-    assert "check of 2026-11-25" in first.text
+    assert (first.figure, first.kind) == ("83.00%", "bad")
+    assert first.at == NOW - timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +91,9 @@ def test_a_rejected_release_is_red_and_says_what_runs(running: World) -> None:
     bad = running.release("third", verdict="rejected")
     view = look(running)
     first = view.tiles[0]
-    assert (first.title, first.figure, first.kind) == ("Release", f"{bad[:12]} rejected", "bad")
-    assert first.text.endswith("is running")
+    assert (first.title, first.figure, first.kind) == ("Release", "rejected", "bad")
+    assert first.text.startswith(f"{bad[:12]}; ")
+    assert first.text.endswith(" is running")
     assert [(alarm.kind, alarm.runbook) for alarm in view.alarms] == [("bad", "verify_release")]
 
 
@@ -94,7 +101,7 @@ def test_a_refused_release_file_is_red(running: World) -> None:
     running.serve()
     running.lab.declare("staging", "commit: nonsense\n")
     view = look(running)
-    assert (view.tiles[0].figure, view.tiles[0].kind) == ("the declared release refused", "bad")
+    assert (view.tiles[0].figure, view.tiles[0].kind) == ("refused", "bad")
     assert view.alarms[0].kind == "bad"
 
 

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -10,6 +11,8 @@ from tests.dashboard.world import NOW, World, column, performance
 from tests.support.lab import CHECKS
 
 EPISODES = {"drift": {"id": "a", "since": "2026-11-18T00:00:00+00:00", "state": "goes on"}, "accuracy": None}
+
+SECTIONS = ("release", "labels", "checks", "scored", "model")
 
 
 def show(world: World, weeks: int = 13) -> str:
@@ -47,15 +50,59 @@ def test_a_year(world: World) -> None:
     world.year()
     html = show(world, 52)
     assert html.count("<figure") == 4
-    assert html.count("<h4><time") == 52
+    assert html.count("<h3><time") == 52
     assert html.count('href="reports/scheduled__') == 52
-    assert html.count("<li><h4>") == 38
+    assert html.count("<li><h3>") == 38
     assert ".venv/bin/gitops rollback staging --push\n.venv/bin/gitops merge rollback/staging\n" in html
     assert first[:12] in html
     assert "52 checks, 5 with drift" in html
     assert "92.00% (91.80% to 92.20%)" in html
     for name in ("volume", "quarantine", "drift", "accuracy"):
         assert f'aria-labelledby="{name}-title"' in html
+
+
+def test_numbers_and_times_have_one_form(world: World) -> None:
+    world.release("first", 0.951)
+    world.year()
+    html = re.sub(r"<svg.*?</svg>|<pre>.*?</pre>", "", show(world, 52), flags=re.DOTALL)
+    # The text of tables, without the parameters of the release and the reasons that a check recorded
+    text = re.sub(r"<p>(Mean accuracy|Drift)[^<]*</p>|<details>\s*<summary>54 param.*?</details>", "", html)
+    assert {f"{share} %" for share in re.findall(r"[0-9] %", text)} == set()
+    shares = set(re.findall(r"[0-9.]+%", text)) - {"50%", "75%", "95%", "100%", "0%"}
+    assert len(shares) > 100
+    assert [share for share in shares if not re.fullmatch(r"[0-9]+\.[0-9]{2}%", share)] == []
+    outside = re.sub(r"<time.*?</time>|<code.*?</code>", "", text)
+    assert re.findall(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}", outside) == []
+
+
+def test_another_release_is_marked_in_every_plot(
+    make_world: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world("prod")
+    for days in (40, 20):
+        for role in ("AUTHOR", "COMMITTER"):
+            monkeypatch.setenv(f"GIT_{role}_DATE", f"@{int((NOW - timedelta(days=days)).timestamp())} +0000")
+        commit = world.release(f"release {days}", 0.9 + days / 1000)
+    world.lab.declare("prod", f"commit: {commit}\nhold: no other release\n")
+    html = show(world.year())
+    first, second = (f"{(NOW - timedelta(days=days)).date()}: release " for days in (40, 20))
+    assert html.count("<figure") == 4
+    for drawing in re.findall(r"<svg class=\"area\".*?</svg>\s*</svg>", html, re.DOTALL):
+        lines = re.findall(r"<line class=\"mark\".*?<title>(.*?)</title>", drawing)
+        assert [line.startswith(day) for line, day in zip(lines, (first, second), strict=True)] == [True] * 2
+    assert re.search(f"Another release came: {first}[0-9a-f]{{12}}; {second}{commit[:12]}", html)
+    sparks = re.search(r"<ul class=\"sparks\".*?</ul>", html, re.DOTALL)
+    assert sparks
+    assert sparks[0].count('class="mark"') == 2 * 38
+
+
+def test_the_order_is_that_of_urgency(world: World) -> None:
+    world.release("first", 0.951)
+    world.check(NOW, performance=performance(0.83), alarm=["accuracy"])
+    html = show(world)
+    parts = ['class="alert bad"', 'class="tiles"', *(f'id="{name}"' for name in SECTIONS)]
+    places = [html.index(part) for part in parts]
+    assert places == sorted(places)
 
 
 def test_a_rejected_release_and_an_alarm_are_alerts(world: World) -> None:
@@ -108,7 +155,8 @@ def test_a_model_of_an_earlier_commit_is_told_with_the_next_command(world: World
 def test_a_last_check_that_is_long_ago(world: World) -> None:
     world.check(NOW - timedelta(weeks=20))
     html = show(world)
-    assert "There was no check in these weeks. The last check was at 2026-07-08 12:00 UTC" in html
+    assert "There was no check in these weeks. The last check was at <time" in html
+    assert ">2026-07-08 12:00 UTC</time>" in html
 
 
 def test_one_part_that_cannot_be_read_leaves_the_others(world: World) -> None:

@@ -52,7 +52,7 @@ def test_both_models_are_side_by_side_with_a_picture(world: World, tried: str) -
     html = page.show(13, NOW)
     assert f'<code title="{tried}">{tried[:12]}</code> scores the batches too' in html
     assert "Both models, on 5,200 images of 12 batches" in html
-    assert "<td>1.2 ms</td><td>2.5 ms</td>" in html
+    assert "<td>1.20 ms</td><td>2.50 ms</td>" in html
     assert "fewest first: Bald has 73.10%" in html
     assert re.search('<circle class="point" cx="46[.][12]', html)
     assert html.index(">Bald</th>", html.index('id="shadow"')) < html.index(
@@ -67,7 +67,7 @@ def test_a_canary_and_its_end_are_there_too(world: World) -> None:
     world.serve()
     left(world, commit, json.dumps(figures() | {"answered": 520}))
     html = page.show(13, NOW)
-    assert "answers 10 % of the batches in place of that of" in html
+    assert "answers 10% of the batches in place of that of" in html
     assert '<th scope="col">Canary</th>' in html
     assert '<th scope="row">images answered since this share</th><td></td><td>520</td>' in html
     world.lab.verify("staging", commit, "rejected")
