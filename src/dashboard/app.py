@@ -12,8 +12,9 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from dashboard import checks, colours, metrics, model_card, page, running
+from dashboard import board, checks, colours, metrics, model_card, page, running
 from dashboard.access import may_read
+from dashboard.board import Boards
 from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
 from gitops.errors import ReleaseError
@@ -25,6 +26,7 @@ _STATIC = Path(__file__).parent / "static"
 _TYPES = {
     "style.css": "text/css",
     "theme.js": "text/javascript",
+    "times.js": "text/javascript",
     "icon.svg": "image/svg+xml",
     "icon-dark.svg": "image/svg+xml",
 }
@@ -51,6 +53,8 @@ def make() -> FastAPI:
     app.get("/metrics")(measures)
     session = [Depends(may_read)]
     app.get("/", response_class=HTMLResponse, dependencies=session)(show)
+    boards = Boards()
+    app.get("/board/", response_class=HTMLResponse, dependencies=session)(lambda: environments(boards))
     app.get("/reports/{run}/", response_class=HTMLResponse, dependencies=session)(report)
     app.get("/condition.json", dependencies=session)(state)
     app.get("/card/", response_class=HTMLResponse, dependencies=session)(card)
@@ -77,6 +81,16 @@ def show(weeks: str = "") -> str:
     """Return the page for the chosen number of weeks, or for the default."""
     chosen = int(weeks) if weeks.isascii() and weeks.isdigit() and len(weeks) < 4 else 0
     return page.show(chosen if chosen in page.WEEKS else page.WEEKS[0])
+
+
+def environments(boards: Boards) -> HTMLResponse:
+    """Return the board of all environments."""
+    try:
+        where = EnvironmentPaths.here()
+        shown = boards.read(running.repository(where), datetime.now(UTC))
+    except DashboardError as error:
+        raise HTTPException(503, str(error)) from error
+    return HTMLResponse(board.render(shown, page.title()), headers={"Content-Security-Policy": board.POLICY})
 
 
 def report(run: str) -> str:

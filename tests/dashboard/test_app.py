@@ -38,8 +38,8 @@ def paths(app: FastAPI, world: World) -> list[str]:
     for route in app.routes:
         values = {"run": run, "name": "style.css", "path": "nowhere/at/all"}
         found.append(re.sub(r"\{(\w+)(:\w+)?\}", r"{\1}", route.path).format(**values))
-    assert len(found) == 10, "a new route is to be tried too"
-    names = ("theme.js", "icon.svg", "icon-dark.svg", "nothing.css")
+    assert len(found) == 11, "a new route is to be tried too"
+    names = ("theme.js", "times.js", "icon.svg", "icon-dark.svg", "nothing.css")
     return [*found, *(f"/static/{name}" for name in names), "/docs", "/redoc", "/openapi.json"]
 
 
@@ -137,7 +137,7 @@ def test_weeks_that_nobody_offers_are_the_usual_ones(reader: TestClient, world: 
     world.serve()
     answer = reader.get("/", params={"weeks": weeks})
     assert answer.status_code == 200
-    assert '?weeks=13#scored" aria-current="true"' in answer.text
+    assert '?weeks=13#labels" aria-current="true"' in answer.text
 
 
 def test_an_environment_that_is_not_set_up_says_so(

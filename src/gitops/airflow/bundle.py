@@ -23,6 +23,7 @@ from git import Repo
 
 from gitops.airflow import admission, checkout, health_watch, notice
 from gitops.airflow.admission import Admission, Examine
+from gitops.airflow.board import BoardReferences
 from gitops.airflow.choices import Choices
 from gitops.airflow.demands import EARLIER, Demands
 from gitops.airflow.health_watch import HealthWatch, Observe
@@ -94,6 +95,7 @@ class ReleaseBundle(GitDagBundle):
         """Releases that failed their examination."""
         self._recorded: set[str] = set()
         """Those of them whose rejection git has."""
+        self._board = BoardReferences()
         self._again = math.inf
 
     def __repr__(self) -> str:
@@ -202,6 +204,9 @@ class ReleaseBundle(GitDagBundle):
         elif fetched is not None and fetched.main_fault is None:
             bare.git("update-ref", MAIN, fetched.tip)
             self._accepted = fetched
+        if not self.version:
+            with self.hook.configure_hook_env() if self.hook else nullcontext():
+                self._board.fetch(bare, str(self.repo_url), self.hook.env if self.hook else None)
 
     def _successor(self, bare: Repository) -> ReleaseState | None:
         """Return the state by the fetched main, or None if it is the one that is known here.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gitops.history import page
 from gitops.history.board import Board, Place
+from gitops.history.page import Frame
 
 _WIDTH, _HEIGHT = 220, 74
 _ACROSS, _DOWN = 60, 18
@@ -31,9 +32,9 @@ class Graph:
     height: int
 
 
-def render(board: Board) -> str:
-    """Return the page."""
-    return page.render("board.html.j2", {"board": board, "graph": graph(board)})
+def render(board: Board, frame: Frame | None = None) -> str:
+    """Return the page, as a file of its own, or as a part of a web interface."""
+    return page.render("board.html.j2", {"board": board, "graph": graph(board), "frame": frame})
 
 
 def graph(board: Board) -> Graph:

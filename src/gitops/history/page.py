@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from gitops.release.environments import TERMINAL
+from gitops.text import numbers, times
 
 _FOLDER = Path(__file__).parent
 _ADDRESS = re.compile(r"(?<![\w.+-])([\w.+-]+)@[\w.-]+")
@@ -24,11 +25,23 @@ def style() -> str:
     return (_FOLDER / "page.css").read_text() + colors
 
 
-def policy() -> str:
-    """Return the Content-Security-Policy of a page: its own style sheet, and nothing else."""
+@dataclass(frozen=True)
+class Frame:
+    """The web interface that a page is a part of: its title, and the way to its folder of static files."""
+
+    title: str
+    root: str
+
+
+def policy(*, scripts: bool = False) -> str:
+    """Return the Content-Security-Policy of a page: its own style sheet, and nothing else.
+
+    With `scripts`, those of the server are allowed, too.
+    """
     digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+    own = "script-src 'self'; img-src 'self'; " if scripts else ""
     return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
+        f"default-src 'none'; style-src 'sha256-{digest}'; {own}base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'self'"
     )
 
@@ -48,14 +61,17 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = {"minute": _minute, "person": without_addresses, "size": _size, "span": _span}
+    filters = {
+        "minute": times.element,
+        "person": without_addresses,
+        "percent": numbers.percent,
+        "interval": numbers.interval,
+        "size": numbers.size,
+        "span": numbers.duration,
+        "milliseconds": numbers.milliseconds,
+    }
     environment.filters.update(filters)  # pyright: ignore[reportUnknownMemberType] Jinja2 has no type for it
     return environment
-
-
-def _minute(at: datetime) -> str:
-    """Return a time for people."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def without_addresses(people: str) -> str:
@@ -64,15 +80,3 @@ def without_addresses(people: str) -> str:
     Of an address without a name, the part before the @ stays.
     """
     return _ADDRESS.sub(r"\1", re.sub(r" <[^>]*>", "", people))
-
-
-def _size(count: int | None) -> str:
-    """Return a number of bytes for people."""
-    return "" if count is None else f"{count / 1e6:.2f} MB"
-
-
-def _span(seconds: float | None) -> str:
-    """Return a duration for people."""
-    if seconds is None:
-        return ""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -52,10 +52,10 @@ def trends(commits: Iterable[TrunkCommit], metrics: Mapping[str, Metrics]) -> li
             models.append((commit, found))
     latencies = dict.fromkeys(name for _, found in models for name in found.speed if "median" in name)
     trends = [
-        _trend("mean accuracy", "{:.4f}", models, [found.means.get("mean_accuracy") for _, found in models]),
+        _trend("mean accuracy", "{:.2%}", models, [found.means.get("mean_accuracy") for _, found in models]),
         _trend(
             "mean balanced accuracy",
-            "{:.4f}",
+            "{:.2%}",
             models,
             [found.means.get("mean_balanced_accuracy") for _, found in models],
         ),
