@@ -52,7 +52,7 @@ def test_both_models_are_side_by_side_with_a_picture(world: World, tried: str) -
     html = page.show(13, NOW)
     assert f'<code title="{tried}">{tried[:12]}</code> scores the batches too' in html
     assert "Both models, on 5,200 images of 12 batches" in html
-    assert "<td>1.20 ms</td><td>2.50 ms</td>" in html
+    assert "<td>1.25 ms</td><td>2.51 ms</td>" in html
     assert "fewest first: Bald has 73.10%" in html
     assert re.search('<circle class="point" cx="46[.][12]', html)
     assert html.index(">Bald</th>", html.index('id="shadow"')) < html.index(
