@@ -163,6 +163,12 @@ def test_a_refusal_begins_with_the_wish_and_ends_with_a_command(
             1,
         ),
         (("status", "--x"), "Cannot show the status: No such option: --x", "status --help", 2),
+        (
+            ("doctor", "--read", "x"),
+            "Cannot check the DVC remote: Invalid value for '--read': this is no number",
+            "doctor --help",
+            2,
+        ),
         (("promte",), "Cannot run gitops: No such command 'promte'", "--help", 2),
         (
             ("explain", "nope"),

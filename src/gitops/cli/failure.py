@@ -148,6 +148,9 @@ def show(
 def plain(problem: str) -> str:
     """Return the sentence of a fault of usage without the words of the library that found it."""
     text = problem.replace("Value error, ", "")
+    text = text.replace(
+        "Input should be a valid number, unable to parse string as a number", "this is no number"
+    )
     return text.replace("does not match the formats '%Y-%m-%d'", "is no date like 2026-01-31")
 
 

@@ -427,7 +427,10 @@ def _without_figures(
 
 def choices(state: ReleaseState, environment: str) -> str:
     """Return the releases that an environment can go back to, best first."""
-    return ", ".join(commit[:12] for commit in earlier(state, environment)) or "none, it ran nothing before"
+    return (
+        ", ".join(commit[:12] for commit in earlier(state, environment))
+        or f"none: {environment} has had no other release"
+    )
 
 
 def _hours(span: timedelta) -> str:

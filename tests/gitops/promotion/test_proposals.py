@@ -371,7 +371,7 @@ def test_nothing_to_roll_back(lab: Lab) -> None:
         rollback(lab.clone, lab.state(), "prod", lab.remote)
     lab.train("a")
     lab.release("staging")
-    with pytest.raises(RuleError, match="none, it ran nothing before"):
+    with pytest.raises(RuleError, match="none: staging has had no other release"):
         rollback(lab.clone, lab.state(), "staging", lab.remote)
 
 
