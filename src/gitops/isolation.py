@@ -233,7 +233,7 @@ def _prefix(place: Place, home: Path) -> tuple[str, ...]:
         "hidden": _existing([*_hidden(), *place.hidden]),
         "readable": _existing([*_interpreter(), *place.readable]),
         "writable": _existing([home, *place.writable]),
-        "links": _links([*place.readable, *place.writable]),
+        "links": _links([*_interpreter(), *place.readable, *place.writable]),
     }
     return (sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(folders))
 

@@ -480,3 +480,23 @@ def test_no_process_of_a_command_is_left(
         isolation.run([sys.executable, "-c", code], place, tmp_path, timeout)
     process = int(note.read_text())
     wait_for(lambda: not psutil.pid_exists(process) or not alive(psutil.Process(process)), seconds=10)
+
+
+@needs_namespaces
+def test_an_interpreter_behind_a_link_runs(tmp_path: Path) -> None:
+    """A `.venv` may be a link, in a folder that code of a commit does not see."""
+    venv = tmp_path / ".venv"
+    venv.symlink_to(sys.prefix)
+    code = """
+import sys
+from pathlib import Path
+from gitops import isolation
+home = Path(sys.argv[1])
+home.mkdir()
+with isolation.isolated(isolation.Place(writable=(home,)), {}) as place:
+    done = isolation.run([sys.executable, "-c", "print('it runs')"], place, home, 60)
+print(done.output, done.last_line)
+"""
+    command = [str(venv / "bin" / "python"), "-c", code, str(tmp_path / "home")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "it runs" in done.stdout, done.stdout + done.stderr
