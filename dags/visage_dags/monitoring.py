@@ -19,11 +19,13 @@ from pydantic import ValidationError
 
 from gitops import tasks
 from visage_dags import alerts, records
-from visage_dags.records import Drift, Line, Past, Performance
+from visage_dags.records import Drift, FirstWeeks, Line, Past, Performance
 
 log = logging.getLogger(__name__)
 
 TRAINING = "ml_pipeline_face_attributes"
+# The name of the second reference in drift.json
+FIRST_WEEKS = "first weeks"
 
 # The check of drift takes the latest seven windows of these days: where images come daily, a week. Labels
 # come days after the scores: in a week alone there would be few.
@@ -256,18 +258,32 @@ def _of_drift(drift: Drift) -> str:
             f"in {_windows(drift)} and {drift.reference_rows} in the reference; it takes "
             f"{drift.minimum} of both, and {drift.alarm_after} windows{_repeated(drift)}"
         )
-    moved = drift.columns_drifted
     windows = f"{drift.rows} images in {_windows(drift)}"
-    if not moved and drift.joint and drift.joint.differs:
-        most = ", ".join(drift.joint.columns[:3])
-        return f"Drift: {windows} differ together, most of all in {most}{_cost(drift)}"
-    if not moved:
+    if not drift.drifted:
         return f"No drift in {windows}{_repeated(drift)}"
-    most = sorted(moved, key=lambda name: drift.columns[name].distance, reverse=True)[:3]
-    return (
-        f"Drift: {len(moved)} of {len(drift.columns)} columns moved in {windows}, "
-        f"most of all {', '.join(most)}{_cost(drift)}"
-    )
+    of = drift.first_weeks if drift.first_weeks and drift.raised_by == [FIRST_WEEKS] else drift
+    return f"Drift: {_moved(of, windows, len(drift.columns))}{_since(drift)}{_cost(drift)}"
+
+
+def _moved(of: Drift | FirstWeeks, windows: str, count: int) -> str:
+    """Return the columns that show a drift, those of the largest shift first."""
+    if not of.columns_drifted and of.joint:
+        return f"{windows} differ together, most of all in {', '.join(of.joint.columns[:3])}"
+    most = sorted(of.columns_drifted, key=lambda name: of.columns[name].distance, reverse=True)[:3]
+    return f"{len(of.columns_drifted)} of {count} columns moved in {windows}, most of all {', '.join(most)}"
+
+
+def _since(drift: Drift) -> str:
+    """Return a part of a sentence: which reference the images differ from, if there are two."""
+    first = drift.first_weeks
+    if first is None:
+        return ""
+    weeks = f"the first weeks ({first.since} to {first.until})"
+    if drift.raised_by == [FIRST_WEEKS]:
+        return f"; they differ from {weeks}, and not from the training data"
+    if FIRST_WEEKS in drift.raised_by:
+        return f"; they differ from the training data and from {weeks}"
+    return f"; they differ from the training data, as in {weeks}"
 
 
 def _cost(drift: Drift) -> str:

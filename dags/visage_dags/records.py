@@ -39,6 +39,18 @@ class Joint(Record):
     columns: list[str]
 
 
+class FirstWeeks(Record):
+    """The comparison with the images that the model scored in its first weeks, from `since` to `until`."""
+
+    since: str
+    until: str
+    drifted: bool
+    columns_drifted: list[str]
+    columns: dict[str, Column]
+    """Those that drifted."""
+    joint: Joint | None = None
+
+
 class Drift(Record):
     """Contents of `drift.json`. `drifted` is None if there is not enough data."""
 
@@ -70,6 +82,10 @@ class Drift(Record):
         """Whether the images changed, the answers did not shift, and the accuracy is probably the same."""
         return self.kinds == ["images changed"] and bool(self.probably_harmless)
 
+    raised_by: list[str] = Field(default_factory=list)
+    """The references that raise the alarm: `training`, `first weeks`. Earlier releases did not write it."""
+    first_weeks: FirstWeeks | None = None
+    """None in the first weeks of a model. Earlier releases did not write it."""
     columns: dict[str, Column]
 
 

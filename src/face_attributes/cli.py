@@ -407,8 +407,14 @@ def drift(
             f"{result['minimum']} of both, and {alarm_after} windows"
         )
     elif result["drifted"]:
-        moved = ", ".join(result["columns_drifted"])
-        print(f"drift: {len(result['columns_drifted'])} of {len(result['columns'])} columns drifted: {moved}")
+        since = result["first_weeks"] or {"columns_drifted": []}
+        for name, moved in (
+            ("training", result["columns_drifted"]),
+            ("first weeks", since["columns_drifted"]),
+        ):
+            if name in result["raised_by"]:
+                shown = ", ".join(moved) or "all together"
+                print(f"drift from {name}: {len(moved)} of {len(result['columns'])} columns drifted: {shown}")
     else:
         print(f"drift: none in {len(result['columns'])} columns, {windows}")
 

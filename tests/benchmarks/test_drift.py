@@ -14,7 +14,7 @@ from benchmarks import drift_plot, photographs
 from benchmarks.weeks import Checker, Known, Rates, WeekResult, significant, week
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
 from face_attributes.evaluation.reference import Population
-from face_attributes.monitoring import drift
+from face_attributes.monitoring import drift, limits
 from face_attributes.monitoring.score_files import ALL
 from face_attributes.monitoring.windows import Window
 
@@ -40,7 +40,8 @@ def test_a_week_is_checked_as_monitoring_checks_it(shift: float, people: np.ndar
     windows = [Window(ALL, 150, pa.table(day)) for day in days]
     whole = pa.concat_tables([window.table for window in windows])
     table = pa.table(expected | ({} if people is None else {"person": people}))
-    said = drift._judge(windows, whole, Population("all", table), list(expected), drift.ALARM_AFTER)
+    rule = limits.Rule(drift.ALPHA / len(expected), drift.ALARM_AFTER, drift.LATEST)
+    said = drift._judge(windows, whole, Population("all", table), list(expected), rule)
     assert list(Checker(Known(expected, people)).ours(days)) == said["columns_drifted"]
 
 

@@ -8,9 +8,10 @@ A column differs in a window if two conditions hold. Its distribution differs si
 correction for the number of columns. And its shift is larger than random variation and other people explain
 (see `limits`). A column has drifted if it differs in several windows, because a bad day is an incident.
 Changes that are too small for a window show in all windows together (see `joint_test`).
+
+A second reference are the images of the model's first weeks (see `first_weeks`). Both share one error rate.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from face_attributes.common.files import replacing, write_json
+from face_attributes.common.files import write_json
 from face_attributes.evaluation import reference as references
 from face_attributes.evaluation.reference import Population
-from face_attributes.monitoring import column_tests, cost, joint_test, limits, score_files
+from face_attributes.monitoring import (
+    column_tests,
+    cost,
+    drift_report,
+    first_weeks,
+    joint_test,
+    limits,
+    score_files,
+)
 from face_attributes.monitoring.score_files import ALL, DateRange
 from face_attributes.monitoring.windows import Window, cut
 
@@ -30,6 +39,7 @@ from face_attributes.monitoring.windows import Window, cut
 ALPHA = 0.05 - joint_test.ALPHA
 MINIMUM = references.LEAST  # rows of a window, and of the reference
 AT_MOST = 2000  # rows of a window that are looked at
+OWN = "training"  # the name of the release's own reference
 LATEST = 7  # windows
 ALARM_AFTER = 2  # windows in which a column differs
 
@@ -67,6 +77,7 @@ def drift(
     """
     known = references.read(reference, model_sha256)
     columns = references.watched(known)
+    places = list(places)
     files = score_files.files_in(places, days)
     windows = cut(files, model_sha256, columns, minimum=MINIMUM, at_most=AT_MOST, latest=LATEST)
     enough = [window for window in windows if window.rows >= MINIMUM]
@@ -91,6 +102,8 @@ def drift(
         "kinds": [],
         "confidence_change": None,
         "probably_harmless": None,
+        "raised_by": [],
+        "first_weeks": None,
         "windows": [window.note() for window in windows],
         "columns": {},
     }
@@ -98,18 +111,58 @@ def drift(
         found = pa.concat_tables([window.table for window in windows]).select(columns)
         population = nearest(found, references.populations(known, MINIMUM))
         people = population.people()
+        first = first_weeks.find(places, model_sha256, columns)
+        later = first.later(enough) if first else []
+        # With a second reference, each of both gets half of the error rate
+        share = 0.5 if len(later) >= alarm_after else 1.0
+        own = compare(windows, population, columns, alarm_after, share)
         verdict |= {
             "population": population.name,
             "reference_rows": population.table.num_rows,
             "reference_people": None if people is None else round(limits.effective(people)),
+            **own,
         }
-        verdict |= _judge(windows, found, population, columns, alarm_after)
-        verdict |= _joint(windows, population, columns, verdict)
-        verdict |= _cost(windows, verdict, population.table)
+        raised = [(OWN, own)]
+        if first is not None and len(later) >= alarm_after:
+            since = compare(later, first.population, columns, alarm_after, share)
+            raised.append((first_weeks.NAME, since))
+            moved = {name: since["columns"][name] for name in since["columns_drifted"]}
+            verdict["first_weeks"] = {**first.days.note(), "rows": first.rows, **since, "columns": moved}
+        verdict |= _together(raised)
         if report is not None:
-            _report(found, population.table, verdict, report)
+            drift_report.write(found, population.table, verdict, report)
     write_json(out, verdict)
     return verdict
+
+
+def compare(
+    windows: Sequence[Window], expected: Population, columns: Sequence[str], alarm_after: int, share: float
+) -> dict:
+    """Compare windows with one reference, with a share of the error rate."""
+    found = pa.concat_tables([window.table for window in windows]).select(list(columns))
+    verdict = {"joint": None, "kinds": [], "confidence_change": None, "probably_harmless": None}
+    verdict |= _judge(
+        windows, found, expected, columns, limits.Rule(share * ALPHA / len(columns), alarm_after, LATEST)
+    )
+    verdict |= _joint(windows, expected, columns, verdict, share)
+    return verdict | _cost(windows, verdict, expected.table)
+
+
+def _together(raised: Sequence[tuple[str, dict]]) -> dict:
+    """Return the alarm of all references together: its kinds, and the largest cost."""
+    alarms = [(name, verdict) for name, verdict in raised if verdict["drifted"]]
+    if not alarms:
+        return {"raised_by": []}
+    kinds = [kind for _, verdict in alarms for kind in verdict["kinds"]]
+    changes = [verdict["confidence_change"] for _, verdict in alarms]
+    change = None if None in changes else min(changes)
+    return {
+        "drifted": True,
+        "raised_by": [name for name, _ in alarms],
+        "kinds": list(dict.fromkeys(kinds)),
+        "confidence_change": change,
+        "probably_harmless": None if change is None else cost.harmless(change),
+    }
 
 
 def nearest(found: pa.Table, populations: Sequence[Population]) -> Population:
@@ -168,9 +221,13 @@ def _distance_of_means(found: pa.Table, expected: pa.Table) -> float:
 
 
 def _judge(
-    windows: Sequence[Window], found: pa.Table, expected: Population, names: Sequence[str], alarm_after: int
+    windows: Sequence[Window],
+    found: pa.Table,
+    expected: Population,
+    names: Sequence[str],
+    rule: limits.Rule,
 ) -> dict:
-    people, rule = expected.people(), limits.Rule(ALPHA / len(names), alarm_after, LATEST)
+    people = expected.people()
     notes = [{**window.note(), "columns_drifted": []} for window in windows]
     columns = {}
     for name in names:
@@ -181,7 +238,7 @@ def _judge(
         count = sum(name in note["columns_drifted"] for note in notes)
         p_value, distance = column.test.measure(whole, column.values)
         columns[name] = {
-            "drifted": count >= alarm_after,
+            "drifted": count >= rule.after,
             "windows_drifted": count,
             "test": column.test.p_method,
             "p_value": p_value,
@@ -196,10 +253,12 @@ def _judge(
     return {"drifted": bool(drifted), "columns_drifted": drifted, "windows": notes, "columns": columns}
 
 
-def _joint(windows: Sequence[Window], expected: Population, names: Sequence[str], verdict: dict) -> dict:
+def _joint(
+    windows: Sequence[Window], expected: Population, names: Sequence[str], verdict: dict, share: float
+) -> dict:
     """Return the result of the joint test, and whether it or a column shows drift."""
     columns = {name: _values(expected.table, name) for name in names}
-    reference = joint_test.Reference.of(columns, expected.people())
+    reference = joint_test.Reference.of(columns, expected.people(), share * joint_test.ALPHA)
     if reference is None:
         return {}
     found = [{name: _values(window.table, name) for name in names} for window in windows]
@@ -224,40 +283,6 @@ def _cost(windows: Sequence[Window], verdict: dict, expected: pa.Table) -> dict:
         "confidence_change": round(change, _DIGITS),
         "probably_harmless": cost.harmless(change),
     }
-
-
-def _report(found: pa.Table, expected: pa.Table, verdict: dict, path: Path) -> None:
-    """Write Evidently's report of all windows together, with the tests that the verdict rests on."""
-    # Evidently reads it when it is imported, which takes seconds and so is left to those who need it
-    os.environ["DO_NOT_TRACK"] = "1"
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.metrics import ValueDrift
-
-    column_tests.register()
-    # Drifted columns come first in the report
-    names = sorted(found.column_names, key=lambda name: -verdict["columns"][name]["windows_drifted"])
-    tests = {name: column_tests.of(_values(expected, name)) for name in names}
-    definition = DataDefinition(
-        numerical_columns=[name for name, test in tests.items() if test is column_tests.NUMBERS],
-        categorical_columns=[name for name, test in tests.items() if test is column_tests.SHARES],
-    )
-    current, reference = (
-        Dataset.from_pandas(table.select(names).to_pandas(), data_definition=definition)
-        for table in (found, expected)
-    )
-    metrics = []
-    for name, test in tests.items():
-        row = verdict["columns"][name]
-        metrics += [
-            ValueDrift(column=name, method=test.p_method, threshold=row["p_value_threshold"]),
-            ValueDrift(column=name, method=test.distance_method, threshold=row["distance_threshold"]),
-        ]
-    about = ("release", "model_sha256", "since", "until", "rows", "population")
-    snapshot = Report(metrics, metadata={key: str(verdict[key]) for key in about}, include_tests=True).run(
-        current, reference
-    )
-    with replacing(path) as partial:
-        snapshot.save_html(str(partial))
 
 
 def _values(table: pa.Table, name: str) -> np.ndarray:

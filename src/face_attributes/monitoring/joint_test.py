@@ -95,8 +95,12 @@ class Reference:
     ridged: np.ndarray
 
     @classmethod
-    def of(cls, columns: Mapping[str, np.ndarray], people: np.ndarray | None) -> "Reference | None":
+    def of(
+        cls, columns: Mapping[str, np.ndarray], people: np.ndarray | None, alpha: float = ALPHA
+    ) -> "Reference | None":
         """Learn the limits from the columns of a reference, each (M,), and the person on each image.
+
+        With `alpha`, chance and other people make the test differ at most that often.
 
         Decisions that hardly any image gets, or nearly all, are left out: chance moves their mean in steps.
         None where no column varies, or where the reference shows too few people to permute.
@@ -112,7 +116,8 @@ class Reference:
         correlations = np.atleast_2d(np.corrcoef(rows.T))
         ridged = np.linalg.inv(correlations + _RIDGE * np.eye(len(chosen)))
         added = np.array([limits.between(values, people) for values in chosen.values()])
-        return cls(list(chosen), mean, deviation, rows, least, added, _limits(rows, people, ridged), ridged)
+        found = _limits(rows, people, ridged, alpha)
+        return cls(list(chosen), mean, deviation, rows, least, added, found, ridged)
 
     def shift(self, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the shift of each column of N images (N, C): in standard deviations, and in errors."""
@@ -185,7 +190,9 @@ def _expected(reference: Reference) -> float:
     return float(np.trace(reference.ridged @ np.atleast_2d(np.corrcoef(reference.rows.T))))
 
 
-def _limits(rows: np.ndarray, people: np.ndarray | None, ridged: np.ndarray) -> tuple[float, float]:
+def _limits(
+    rows: np.ndarray, people: np.ndarray | None, ridged: np.ndarray, alpha: float
+) -> tuple[float, float]:
     """Return the limits of the largest shift and of the distance, by permuting blocks of the reference."""
     blocks = np.arange(len(rows)) if people is None else np.unique(people, return_inverse=True)[1]
     chosen = blocks < _AT_MOST * blocks.max(initial=1) / len(rows)  # whole blocks, in any order of the rows
@@ -197,6 +204,6 @@ def _limits(rows: np.ndarray, people: np.ndarray | None, ridged: np.ndarray) -> 
     errors = signs.astype(np.float32) @ sums.astype(np.float32)
     distances = np.einsum("ri,ij,rj->r", errors, ridged, errors, optimize=True)
     return (
-        float(np.quantile(np.abs(errors).max(axis=1), 1 - _LARGEST * ALPHA)),
-        float(np.quantile(distances, 1 - _ALL * ALPHA)),
+        float(np.quantile(np.abs(errors).max(axis=1), 1 - _LARGEST * alpha)),
+        float(np.quantile(distances, 1 - _ALL * alpha)),
     )

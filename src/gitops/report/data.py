@@ -147,4 +147,4 @@ def _moved(before: Yes | None, after: Yes | None) -> str:
         return ""
     points = 100 * (after.share - before.share)
     surely = ends[1] < ends[2] or ends[3] < ends[0]
-    return f"{points:+.1f} points{', more than chance' * surely}" if surely or abs(points) >= 0.05 else ""
+    return f"{points:+.1f} points{', significant (95 %)' * surely}" if surely or abs(points) >= 0.05 else ""

@@ -367,3 +367,27 @@ def test_the_notice_of_a_drift_asks_for_labels() -> None:
     assert asked not in monitoring.message(waiting, "accuracy", **ways)[1]
     over = {**found, "episodes": {"drift": {**found["episodes"]["drift"], "state": "clears"}}}
     assert asked not in monitoring.message(over, "drift", **ways)[1]
+
+
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        (["training", "first weeks"], "of all brightness; they differ from the training data and from"),
+        (["training"], "most of all brightness; they differ from the training data, as in"),
+        (["first weeks"], "most of all noise; they differ from"),
+    ],
+)
+def test_a_drift_names_the_reference_that_raised_it(raised: list[str], says: str) -> None:
+    weeks = {
+        "since": "2025-12-01",
+        "until": "2025-12-14",
+        "drifted": "first weeks" in raised,
+        "columns_drifted": ["noise"] * ("first weeks" in raised),
+        "columns": {"noise": {"distance": 0.4}},
+    }
+    own = ["brightness"] * ("training" in raised)
+    found = drift(*own, drifted=True, raised_by=raised, first_weeks=weeks)
+    reason, *_ = decide(found, performance(), 0).reasons
+    assert says in reason
+    assert "the first weeks (2025-12-01 to 2025-12-14)" in reason
+    assert (", and not from the training data" in reason) is (raised == ["first weeks"])

@@ -48,7 +48,7 @@ def test_rows_and_shares_are_beside_those_before() -> None:
     assert "| train images | 800 | 1,000 |" in text
     assert "| of batch `monday` |  | 200 |" in text
     assert (
-        "| `Smiling` | 50.0% (47.0% to 53.0%) | 75.0% (72.0% to 78.0%) | +25.0 points, more than chance |"
+        "| `Smiling` | 50.0% (47.0% to 53.0%) | 75.0% (72.0% to 78.0%) | +25.0 points, significant (95 %) |"
         in text
     )
     assert "| of them another cut of a photograph | 1 | 1 |" in text
