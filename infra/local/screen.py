@@ -1,5 +1,9 @@
-"""Progress output: a list of steps with their durations, updated live on a terminal and plain elsewhere."""
+"""Progress output: a list of steps with their durations, updated live on a terminal and plain elsewhere.
 
+Where there is no terminal, a step that takes long prints a line now and then.
+"""
+
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from gitops.airflow.training_runs import duration
+from gitops.airflow.training_runs import HEARTBEAT, duration
 
 
 class Step:
@@ -21,6 +25,8 @@ class Step:
         self._screen = screen
         self.title = title
         self.result = ""
+        self.now = ""
+        """The present part of the step; '' if it is not known."""
         self.began = time.monotonic()
 
     @property
@@ -33,7 +39,8 @@ class Step:
         self._screen.print(f"    {line}")
 
     def transient(self, line: str) -> None:
-        """Show a line until the next one. Without a terminal, nothing is shown."""
+        """Show a line until the next one. Without a terminal, the next line that it goes on shows it."""
+        self.now = line.strip()
         self.show(Text(f"    {line}", style="dim"))
 
     def done(self, result: str) -> None:
@@ -46,11 +53,13 @@ class Step:
 
 
 class Screen:
-    """Print steps to `console`."""
+    """Print steps to `console`; without a terminal, a line every `seconds` in which nothing was printed."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, seconds: float = HEARTBEAT) -> None:
         self.console = console
         self._live: Live | None = None
+        self._seconds = seconds
+        self._printed = 0.0
 
     @property
     def interactive(self) -> bool:
@@ -58,6 +67,7 @@ class Screen:
         return self.console.is_terminal
 
     def print(self, line: str, style: str | None = None) -> None:
+        self._printed = time.monotonic()
         self.console.print(Text(line, style=style or ""), soft_wrap=True)
 
     @contextmanager
@@ -73,7 +83,8 @@ class Screen:
                     self.refresh(step, None)
                     yield step
             else:
-                yield step
+                with self._goes_on(step):
+                    yield step
             mark, style = "✓", "green"
         except KeyboardInterrupt:
             mark, style = "■", "yellow"
@@ -88,6 +99,25 @@ class Screen:
                 (f"  ({took})", "dim"),
             )
             self.console.print(line, soft_wrap=True)
+
+    @contextmanager
+    def _goes_on(self, step: Step) -> Iterator[None]:
+        """Print that a step goes on, for as long as the block runs."""
+        over = threading.Event()
+
+        def report() -> None:
+            while not over.wait(max(self._printed + self._seconds - time.monotonic(), 0.01)):
+                if time.monotonic() - self._printed >= self._seconds:
+                    now = f": {step.now}" if step.now else ""
+                    self.print(f"… {step.title}{now}  ({duration(time.monotonic() - step.began)})")
+
+        thread = threading.Thread(target=report, name="goes-on", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def refresh(self, step: Step, content: RenderableType | None) -> None:
         if self._live is None:

@@ -16,7 +16,7 @@ PAUSE = 2.0
 """Seconds between two looks at a run."""
 SCHEDULE_DELAY = 8.0
 """Seconds in which the scheduler adds the run that is due once a DAG is no longer paused."""
-HEARTBEAT = 60.0
+HEARTBEAT = 15.0
 """Seconds after which a line reports again that a task still runs."""
 _PATIENCE = 60.0
 _UNPAUSED = ".venv/bin/gitops train unpaused the DAG for this run and pauses it again after it."

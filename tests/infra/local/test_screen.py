@@ -1,10 +1,12 @@
 import io
+import threading
 
 import pytest
 from rich.console import Console
 
 from gitops.airflow.training_runs import duration
 from infra.local.screen import Screen
+from tests.support.waiting import wait_for
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,19 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
         "    a line [with] brackets that is much longer than the eighty columns of what is no terminal\n"
         "✓ Choose ports  dev 8080  (0 s)\n"
     )
+
+
+def test_without_a_terminal_a_long_step_reports_that_it_goes_on() -> None:
+    output = io.StringIO()
+    with Screen(Console(file=output), seconds=0.2).step("Start dev") as step:
+        step.transient("  prod: first answer")
+        wait_for(lambda: output.getvalue().count("\n") == 3, seconds=20)
+        step.say("a line of its own")
+    lines = output.getvalue().splitlines()
+    assert lines[0] == "… Start dev"
+    assert [line.partition("  (")[0] for line in lines[1:3]] == ["… Start dev: prod: first answer"] * 2
+    assert lines[3:] == ["    a line of its own", "✓ Start dev  (0 s)"]
+    assert "goes-on" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_terminal_shows_what_passes_and_keeps_what_stays() -> None:
