@@ -13,7 +13,10 @@ from tests.docs.pages import Block, Page, pages
 
 START = Path("docs/fr/index.md")
 """The page that lists the pages in French; it has no English twin."""
-TWINS = {Path("docs/fr/guide-airflow.md"): Path("docs/airflow-guide.md")}
+TWINS = {
+    Path("docs/fr/guide-airflow.md"): Path("docs/airflow-guide.md"),
+    Path("docs/fr/tutoriel.md"): Path("docs/tutorial.md"),
+}
 
 
 def differences(english: Page, french: Page) -> list[str]:
