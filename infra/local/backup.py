@@ -39,6 +39,7 @@ def save(layout: Layout, target: Path) -> None:
         EngineError: The folder exists, or there is no engine.
 
     """
+    target = target.resolve()  # the programs of PostgreSQL run elsewhere
     if target.exists():
         raise EngineError(f"{target}: exists; name another folder")
     if not layout.origin.is_dir():
@@ -57,7 +58,7 @@ def save(layout: Layout, target: Path) -> None:
             _pack(folder / PRIVATE, paths.root, lambda path, own=paths: path in _private(own))
             _pack(folder / HOME, paths.data, lambda path: _WORKSPACES not in path.parts)
     # Git before the store: everything that git names was in the store before.
-    Repository(layout.origin).git("bundle", "create", "--quiet", str((partial / BUNDLE).resolve()), "--all")
+    Repository(layout.origin).git("bundle", "create", "--quiet", str(partial / BUNDLE), "--all")
     _pack(partial / STORE, layout.dvc_remote, lambda _: True)
     if layout.trust_root.is_file():
         shutil.copy(layout.trust_root, partial / TRUST_ROOT)
@@ -95,6 +96,7 @@ def restore(source: Path, layout: Layout) -> list[str]:
         EngineError: The backup is damaged, the engine is up, or no part is missing.
 
     """
+    source = source.resolve()
     check(source)
     if belonging(layout.state):
         raise EngineError("the engine is up; run make down")

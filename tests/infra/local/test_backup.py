@@ -1,5 +1,6 @@
 """A backup of the engine, its restore and its drill, with real git, DVC and PostgreSQL."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -74,9 +75,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
 
 @pytest.fixture(scope="module")
 def saved(engine: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("backups") / "monday"
-    backup.save(engine, target)
-    return target
+    folder = tmp_path_factory.mktemp("backups")
+    with contextlib.chdir(folder):
+        backup.save(engine, Path("monday"))
+    return folder / "monday"
 
 
 def copy(saved: Path, folder: Path) -> Path:
@@ -101,7 +103,8 @@ def test_a_restore_has_everything_of_the_engine(engine: Layout, saved: Path, tmp
     assert saved.stat().st_mode & 0o077 == 0
     layout = Layout(tmp_path / "again")
     layout.checkout.mkdir()
-    backup.restore(saved, layout)
+    with contextlib.chdir(saved.parent):
+        backup.restore(Path(saved.name), layout)
     before, after = Origin(engine).repository, Origin(layout).repository
     listed = ("for-each-ref", "--format=%(objectname) %(refname)")
     assert after.git(*listed) == before.git(*listed)
