@@ -407,10 +407,10 @@ def drift(
             f"{result['minimum']} of both, and {alarm_after} windows"
         )
     elif result["drifted"]:
-        since = result["first_weeks"] or {"columns_drifted": []}
+        weeks = result["first_weeks"] or {"columns_drifted": []}
         for name, moved in (
             ("training", result["columns_drifted"]),
-            ("first weeks", since["columns_drifted"]),
+            ("first weeks", weeks["columns_drifted"]),
         ):
             if name in result["raised_by"]:
                 shown = ", ".join(moved) or "all together"

@@ -82,7 +82,7 @@ class Choice:
         """How many rows are left out because of a photograph in each part."""
         counts = dict.fromkeys(_RANKS, 0)
         for index in self.repeated[self.repeated >= 0].tolist():
-            counts[self.partitions[index]] += 1
+            counts[self.partitions[int(index)]] += 1
         return counts
 
     @property
