@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from gitops.errors import GitError, NothingToDoError, RuleError
-from gitops.forge.canary_steps import plan_canary
+from gitops.forge.canary_steps import describe, plan_canary
+from gitops.promotion.evidence import Evidence
 from gitops.promotion.proposals import canary, promote, push, shadow
 from gitops.release import canaries
 from gitops.release import file as release_file
@@ -78,6 +79,11 @@ def test_a_canary_grows_by_evidence_and_ends_by_a_signed_tag(
     assert status is not None
     assert status.proposal is not None
     assert f"Canary: {second[:12]} at 10% -> {second[:12]} at 25%" in status.proposal.message
+    text = describe(lab.state(), status.proposal, Evidence.of(lab.clone))
+    assert (
+        "answer 25% in staging. Merging changes `environments/staging/release.yaml` and nothing else." in text
+    )
+    assert "Checks at 10%: 2 passed" in text
     push(lab.clone, lab.remote, status.proposal)
     lab.merge("canary/staging")
     quarter = picked(lab, tmp_path)
@@ -98,7 +104,11 @@ def test_a_canary_grows_by_evidence_and_ends_by_a_signed_tag(
     assert lab.state().present("staging").share == 25
     assert picked(lab, tmp_path) == {}
     assert plan() == ("open", "End the canary of staging")
-    push(lab.clone, lab.remote, canary(lab.clone, lab.state(), "staging", lab.remote, None, None))
+    ending = canary(lab.clone, lab.state(), "staging", lab.remote, None, None)
+    text = describe(lab.state(), ending, Evidence.of(lab.clone))
+    assert f"staging rejected it (`{verdict.tag}`)" in text
+    assert "| no attribute worse |" in text
+    push(lab.clone, lab.remote, ending)
     lab.merge("canary/staging")
     assert lab.state().present("staging") == Release(commit=two[0])
     assert plan_canary(lab.clone, lab.state(), "staging", lab.remote) is None
