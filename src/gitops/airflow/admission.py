@@ -1,8 +1,8 @@
 """Admission: the checks of a release before it takes the place of another one.
 
 Its DAG files are loaded, and its code and model score a few images, each in an isolated process, see
-`gitops.isolation`. A check that the release before fails too does not count against the new one: then the
-environment is ill, and there is no verdict.
+`gitops.isolation`. A check that the release before fails too, or without one an empty folder of DAG files,
+does not count against the new one: then the environment is ill, and there is no verdict.
 """
 
 from collections.abc import Callable
@@ -79,6 +79,8 @@ def _dags(repository: Repository, release: str, before: str | None) -> Check:
                 dags.load(repository, before)
             except DagsError as other:
                 raise _TroubleError(f"{other}; so do those of {before[:12]}, which runs") from other
+        elif ill := dags.trouble():
+            raise _TroubleError(f"{ill}, even without a file in it") from error
         return Check(name="DAG files", value=str(error), limit=limit, result="failed")
     known = _known_errors(repository, before) if found.errors and before else {}
     new = [f"{dags.FOLDER}/{file}: {why}" for file, why in sorted(found.errors.items()) if file not in known]
@@ -111,6 +113,8 @@ def _model(repository: Repository, release: str, before: str | None, work: Path)
             raise _TroubleError(full) from error
         if before is not None and (same := _fails_before(origin, before, work / "before")):
             raise _TroubleError(f"{same}; the release before, {before[:12]}, fails too") from error
+        if before is None and (ill := dags.trouble()):
+            raise _TroubleError(f"{ill}, even without a file in it") from error
         return (Check(name="sample of images", value=str(error), limit=limit, result="failed"),)
     value = f"{images} images in {seconds:.1f} s"
     return (Check(name="sample of images", value=value, limit=limit, result="passed"),)

@@ -89,6 +89,18 @@ def load(repository: Repository, commit: str) -> Dags:
         return _in_a_process(folder, root / "home")
 
 
+def trouble() -> str | None:
+    """Return why no DAG files can be loaded here at all, whatever is in them; None if they can."""
+    with tempfile.TemporaryDirectory(prefix="gitops-dags-") as temporary:
+        folder = Path(temporary) / FOLDER
+        folder.mkdir()
+        try:
+            _in_a_process(folder, Path(temporary) / "home")
+        except DagsError as error:
+            return str(error)
+    return None
+
+
 def outlines(repository: Repository, before: str, after: str) -> list[DagChange]:
     """Return the changes of the DAG files between two commits, by their syntax. Nothing is executed."""
     paths = [path for path in repository.changed(before, after) if path.startswith(f"{FOLDER}/")]

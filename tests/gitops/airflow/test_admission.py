@@ -174,6 +174,19 @@ print(found.trouble)
 """
 
 
+def test_an_interpreter_that_does_not_start_is_no_fault_of_the_first_release(
+    lab: Lab, tmp_path: Path, dvc_remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = trained(lab, dvc_remote, "good")
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no library >&2\nexit 127\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    found = admission.examine(lab.origin, release, None, tmp_path)
+    assert found.objection == ""
+    assert found.trouble == "dags/: cannot be loaded: no library, even without a file in it"
+
+
 def test_a_full_disk_is_no_verdict(lab: Lab, tmp_path: Path) -> None:
     """On a real disk of 4 MiB, in namespaces of this test's own."""
     small = tmp_path / "small"
