@@ -162,7 +162,8 @@ def test_a_setting_wins_over_an_engine_or_is_refused(tmp_path: Path) -> None:
     declared = settings.load("dev", ROOT).variables
     for name in local.keys() - declared.keys() - settings.REFUSED.keys():
         if name.startswith("AIRFLOW__"):
-            line = f"{name}={'True' if local[name] == 'False' else '60'}"
+            other = {"True": "False", "False": "True"}.get(local[name], "60")
+            line = f"{name}={other}"
             assert told_by_local_engine(tmp_path / name, line)[name] == line.partition("=")[2]
     kept |= local.keys() & settings.REFUSED.keys()
     kept = {name for name in kept - declared.keys() if name.startswith("AIRFLOW__")}

@@ -103,22 +103,24 @@ def worst_errors(model: Model, predictions: Predictions, holdout: Path, count: i
 def served_worst(predictions: Predictions, found: dict, holdout: Path, path: Path, *, drawn: bool) -> None:
     """Draw faces of the groups that the model serves worst: images whose attribute it did not find.
 
-    Git keeps this picture, and may be public, so a photograph is never in it.
+    Git keeps this picture, and may be public, so a photograph is never in it. Images of labelled batches,
+    whose names have a folder, may be photographs whatever the source of the other data is.
 
     Args:
         predictions: The predictions.
         found: The content of `metrics/groups.json`.
         holdout: The hold-out set.
         path: The file to write.
-        drawn: Whether the images are drawn faces.
+        drawn: Whether the images that are of no labelled batch are drawn faces.
 
     """
+    raw = np.array(["/" not in name for name in predictions.ids])
     parts = {part.name: part.images for part in groups.split(predictions)}
     attributes = list(found["per_attribute"])
     chosen: dict[int, list[str]] = {}
     for gap in [gap for gap in found["gaps"] if gap["low"] > 0][:_GAPS]:
         column = attributes.index(gap["attribute"])
-        missed = predictions.truth[:, column] & ~predictions.decisions[:, column] & parts[gap["group"]]
+        missed = raw & predictions.truth[:, column] & ~predictions.decisions[:, column] & parts[gap["group"]]
         surest = sorted(np.flatnonzero(missed), key=lambda row: predictions.probabilities[row, column])
         words = [gap["attribute"], gap["group"], f"{gap['tpr']:.0%} found, {gap['others']:.0%} else"]
         for index in surest[:_FACES]:

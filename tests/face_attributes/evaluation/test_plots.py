@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 from types import SimpleNamespace
 
 import cv2
@@ -6,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from face_attributes.evaluation import plots, summarize
+from face_attributes.common.errors import DataError
+from face_attributes.evaluation import groups, plots, summarize
 from face_attributes.evaluation.predictions import Predictions, predict
 from face_attributes.model.onnx_model import Model
 
@@ -132,3 +134,13 @@ def test_a_faultless_model_has_a_sheet_that_says_so(made, tmp_path, monkeypatch)
     monkeypatch.setattr(plots.contact_sheet, "sheet", lambda images, ids, labels, path: shown.extend(labels))
     plots.worst_errors(model, perfect, made.holdout, 3, tmp_path / "worst.jpg")
     assert shown == [["no error on any image"]]
+
+
+def test_no_image_of_a_labelled_batch_is_in_the_picture_that_git_keeps(predictions, tmp_path):
+    gap = {"attribute": "Smiling", "group": groups.split(predictions)[0].name}
+    found = {"per_attribute": dict.fromkeys(NAMES), "gaps": [gap | {"low": 0.1, "tpr": 0.1, "others": 0.9}]}
+    with pytest.raises(DataError, match="no holdout"):  # it would show some of the others
+        plots.served_worst(predictions, found, tmp_path / "no holdout", tmp_path / "w.jpg", drawn=True)
+    batch = dataclasses.replace(predictions, ids=[f"upload/{name}" for name in predictions.ids])
+    plots.served_worst(batch, found, tmp_path / "no holdout", tmp_path / "w.jpg", drawn=True)
+    assert len(np.unique(cv2.imread(str(tmp_path / "w.jpg"))[:200, 10:170])) < 10
