@@ -10,6 +10,7 @@ from gitops.cli import app
 from gitops.errors import ForgeError
 from gitops.forge.interface import JOBS
 from gitops.forge.ruleset import Ruleset, apply, load, unknown_owners, with_app
+from gitops.gates.shadows import SHADOWED
 from gitops.release.verdicts import REJECTED, VERIFIED
 from tests.support.forge import NAME, Forge
 from tests.support.forge_server import client
@@ -104,7 +105,9 @@ def test_main_takes_merges_alone_and_asks_owners() -> None:
 def test_only_environments_make_verdicts() -> None:
     verdicts = named("verdicts")
     # A star, be it one or two, stands for no slash there, unless it is these four signs.
-    assert verdicts.conditions.ref_name.include == [f"refs/tags/{kind}/**/*" for kind in (VERIFIED, REJECTED)]
+    assert verdicts.conditions.ref_name.include == [
+        f"refs/tags/{kind}/**/*" for kind in (VERIFIED, REJECTED, SHADOWED)
+    ]
     assert {rule.type for rule in verdicts.rules} >= {"creation", "update", "deletion"}
     assert [actor.actor_type for actor in verdicts.bypass_actors] == ["DeployKey"]
 
