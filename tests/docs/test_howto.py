@@ -223,7 +223,7 @@ def test_a_rollback_without_the_forge(lab: Lab, walk: Callable[..., str], tmp_pa
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in the layout of CelebA, with faces that are drawn."""
     folder = tmp_path_factory.mktemp("own") / "photographs"
-    command = [sys.executable, "-m", "face_attributes", "draw", str(folder), "--count", "60", "--seed", "5"]
+    command = [sys.executable, "-m", "face_attributes", "draw", str(folder), "--count", "240", "--seed", "5"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     (folder / "notes.docx").write_bytes(b"")
     return folder

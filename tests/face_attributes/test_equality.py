@@ -78,6 +78,7 @@ def test_a_stage_that_was_killed_anywhere_ends_as_if_it_had_not_been(
 ) -> None:
     place = folder(tmp_path / "place", edit)
     shutil.copytree(made.raw, place / "data/raw")
+    shutil.copy(made.raw.with_name("people.csv"), place / "data")
     kill("prepare", place, most=40)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML, YAMLError
 
+from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
 from face_attributes.common.errors import DataError, FileError
 from face_attributes.common.files import read_regular
 from face_attributes.contract.facts import Facts, interval
@@ -82,9 +83,9 @@ class Contract(_Section):
                     f"max_share_difference: {name} has {found.low:.1%} in {found.lowest} and "
                     f"{found.high:.1%} in {found.highest}, more than {self.max_share_difference:.1%} apart"
                 )
-        for name in self.shares:
-            if name not in facts.shares:
-                yield f"shares.{name}: the data have no such attribute"
+        for name in self.without_attribute(facts):
+            if name not in CELEBA_ATTRIBUTES:
+                yield f"shares.{name}: the data have no such attribute, and CelebA has none"
         images = sum(facts.rows.values())
         for key, what, count, of in (
             ("max_contradictions", "images with contradictory labels", facts.contradictions.images, images),
@@ -99,6 +100,10 @@ class Contract(_Section):
                 f"max_people_in_parts: {facts.people.in_several_parts} people are in more than one part, "
                 f"such as that of {facts.people.example}; must be at most {self.max_people_in_parts}"
             )
+
+    def without_attribute(self, facts: Facts) -> list[str]:
+        """Return the names in `shares` that the data have no attribute for."""
+        return [name for name in self.shares if name not in facts.shares]
 
     @staticmethod
     def _of_share(name: str, key: str, limits: Share, facts: Facts) -> Iterator[str]:

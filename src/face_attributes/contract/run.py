@@ -29,6 +29,8 @@ def run(params: Params) -> None:
     if contract is None:
         log.warning(f"prepare: there is no {CONTRACT}, so any data are good enough")
         return
+    if unused := contract.without_attribute(found):
+        log.info(f"prepare: {CONTRACT}: no limit for {', '.join(unused)}, which these data do not have")
     breaches = list(contract.breaches(found))
     for line in breaches:
         log.error(f"prepare: {CONTRACT}: {line}")

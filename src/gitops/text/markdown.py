@@ -56,6 +56,10 @@ def _entities(line: str) -> str:
     return _MEANT.sub(lambda match: f"&#{ord(match[0])};{_INVISIBLE if match[0] in '@#' else ''}", line)
 
 
+_MOST_TITLES = 12
+"""The parts whose names stand where they were left out."""
+
+
 @dataclass(frozen=True)
 class Fold:
     """A part that is folded until somebody opens it. `body` is Markdown."""
@@ -80,7 +84,10 @@ def fit(first: str, folds: Sequence[Fold], *, longest: int, whole: str = "") -> 
         text = "\n\n".join([first, *map(str, folds[:kept]), *tail]) + "\n"
         if len(text) <= longest:
             return text
-    end = "\n\n" + _left_out([fold.title for fold in folds] + ["the end of the first part"], whole) + "\n"
+    titles = [*(fold.title for fold in folds), "the end of the first part"]
+    ends = [f"\n\n{_left_out(titles, whole, most)}\n" for most in (_MOST_TITLES, 3, 0)]
+    # Titles are as long as the text that they quote.
+    end = next((one for one in ends if len(one) <= longest // 2), ends[-1])
     lines: list[str] = []
     used = len(end)
     for line in first.split("\n"):
@@ -95,7 +102,8 @@ def fit(first: str, folds: Sequence[Fold], *, longest: int, whole: str = "") -> 
     return "\n".join(lines) + end
 
 
-def _left_out(titles: Sequence[str], whole: str) -> str:
-    shown = ", ".join(plain(title, longest=60) for title in titles[:12])
-    more = f" and {len(titles) - 12} more" if len(titles) > 12 else ""
+def _left_out(titles: Sequence[str], whole: str, most: int = _MOST_TITLES) -> str:
+    shown = ", ".join(plain(title, longest=60) for title in titles[:most])
+    rest = len(titles) - most
+    more = (f" and {rest} more" if most else f"{rest} parts") if rest > 0 else ""
     return f"_Left out for length: {shown}{more}.{f' {whole}' if whole else ''}_"

@@ -83,7 +83,10 @@ def contract(**changes):
             {"shares": {"Smiling": {"low": 0.1, "high": 0.4}}},
             "shares.Smiling: Smiling has 50.0% (46.9% to 53.1%), must be 10.0% to 40.0%",
         ),
-        ({"shares": {"Young": {"low": 0.1, "high": 0.4}}}, "shares.Young: the data have no such attribute"),
+        (
+            {"shares": {"Yuong": {"low": 0.1, "high": 0.4}}},
+            "shares.Yuong: the data have no such attribute, and CelebA has none",
+        ),
         (
             {"max_contradictions": 0.05},
             "max_contradictions: 99 of 990 images with contradictory labels (10.0%), must be at most 5.0%",

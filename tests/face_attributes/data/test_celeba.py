@@ -304,24 +304,6 @@ def test_a_batch_may_be_a_plain_folder(celeba_folder, flavour):
     assert plain.labels[:3].tolist() == [[False, False], [False, True], [True, False]]
 
 
-@given(st.sets(st.from_regex(r"[a-z0-9]{1,8}\.jpg", fullmatch=True), min_size=2, max_size=30), st.data())
-def test_an_image_of_a_batch_keeps_its_part_whatever_else_is_there(tmp_path_factory, names, data):
-    folder = tmp_path_factory.mktemp("batch")
-    few = data.draw(st.sets(st.sampled_from(sorted(names)), min_size=1))
-
-    def parts(chosen):
-        for name in chosen:
-            (folder / name).touch()
-        lines = [f"{name},1" for name in data.draw(st.permutations(sorted(chosen)))]
-        (folder / "list_attr_celeba.csv").write_text("\n".join(["image_id,Male", *lines]))
-        listing = celeba.read_batch(folder, ("Male",), "monday")
-        return dict(zip(listing.ids, listing.partitions.tolist(), strict=True))
-
-    before, after = parts(few), parts(names)
-    assert before.keys() == few
-    assert {name: after[name] for name in few} == before
-
-
 def test_a_batch_needs_every_attribute_that_is_learnt(celeba_folder):
     with pytest.raises(DataError, match=r"list_attr_celeba\.txt: no column for Young"):
         celeba.read_batch(celeba_folder(), ("Smiling", "Young"), "monday")
