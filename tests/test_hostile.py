@@ -19,6 +19,7 @@ RUNNERS = {"subprocess", "git", "airflow.providers.git.bundles.git"}
 ELSEWHERE = {
     "src/gitops/dvc/run.py": "tests/gitops/training/test_stages.py",
     "src/gitops/dvc/commands.py": "tests/gitops/training/test_stages.py",
+    "src/gitops/dvc/process.py": "tests/gitops/dvc/test_objects.py",
     "src/gitops/dvc/provenance_process.py": "tests/gitops/dvc/test_provenance.py",
     "src/gitops/git/config.py": "tests/gitops/git/test_repository.py",
 }

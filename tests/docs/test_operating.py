@@ -24,6 +24,7 @@ def lab(tmp_path: Path) -> Lab:
     return lab
 
 
+@pytest.mark.long
 def test_its_commands_work(lab: Lab) -> None:
     path = os.pathsep.join([str(lab.clone.path / ".venv/bin"), os.environ.get("PATH", os.defpath)])
     blocks = [block for block in PAGE.blocks if block.place == "lab"]

@@ -112,6 +112,7 @@ def test_a_connection_to_git_that_makes_no_sense_silences_nobody(
     assert facts["runbook"].endswith("docs/runbooks/talkative.md")
 
 
+@pytest.mark.long
 def test_without_connections_it_is_in_the_log(environments: Sandbox) -> None:
     ran = run(environments, "dev", {"NOTIFY_EMAIL": "team@example.org"})
     assert ran.status == 0, ran.output[-3000:]
@@ -120,6 +121,7 @@ def test_without_connections_it_is_in_the_log(environments: Sandbox) -> None:
         assert f"Not sent: the connection {connection} is not set: [Visage dev]" in ran.output
 
 
+@pytest.mark.long
 def test_servers_that_do_not_answer_are_one_line_each_and_change_nothing(environments: Sandbox) -> None:
     ran = run(environments, "dev", sinks.connections(port.unused(), port.unused()))
     assert ran.status == 0, ran.output[-3000:]

@@ -99,6 +99,7 @@ def test_without_the_setting_nothing_is_asked(lab: Lab) -> None:
     vouched.require(origin, lab.tip, mirror=lab.origin.path.parent / "none", settings=Settings())
 
 
+@pytest.mark.long
 def test_the_bundle_serves_only_a_model_that_is_vouched_for(lab: Lab, make: Make, lines: list[str]) -> None:
     asking(lab)
     first = lab.train("a", verified=False)

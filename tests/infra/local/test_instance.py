@@ -266,6 +266,7 @@ def test_a_process_that_ends_is_told_with_its_last_lines(tmp_path: Path, running
         process.end(process.belonging(layout.state), grace=0)
 
 
+@pytest.mark.long
 def test_changed_settings_start_it_anew(running: Running) -> None:
     changed = running.env | {"AIRFLOW__CORE__PARALLELISM": "1"}
     before = running.instance.alive()
