@@ -156,6 +156,7 @@ def test_each_question_has_a_short_answer() -> None:
     assert "docs/how-to.md" in "".join((ROOT / "README.md").read_text().partition("\n## ")[0])
 
 
+@pytest.mark.long
 def test_the_commands_of_the_questions_work(lab: Lab) -> None:
     path = os.pathsep.join([str(lab.clone.path / ".venv/bin"), os.environ.get("PATH", os.defpath)])
     pages = lab.clone.path / "docs"
@@ -168,6 +169,7 @@ def test_the_commands_of_the_questions_work(lab: Lab) -> None:
     assert lab.state().present("staging").holds() == ()
 
 
+@pytest.mark.long
 def test_a_hotfix(lab: Lab, walk: Callable[..., str], tmp_path: Path) -> None:
     with verified(lab, tmp_path):
         walk("hotfix")

@@ -49,6 +49,7 @@ def changed(copy: Sandbox) -> list[str]:
 MADE = [f"?? dags/{NAME}_dag.py", f"?? docs/runbooks/{NAME}.md", f"?? tests/dags/test_{NAME}_dag.py"]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_it_passes_what_every_commit_has_to(copy: Sandbox) -> None:
     assert changed(copy) == MADE

@@ -183,6 +183,7 @@ def test_make_hands_on_what_it_is_given(tmp_path: Path) -> None:
     assert not (clone / "x").exists()
 
 
+@pytest.mark.long
 def test_releases_pass_the_graph(wide: Lab) -> None:
     assert wide.state().environments.names == WIDE
     commit = wide.train("a")

@@ -303,6 +303,7 @@ def test_a_reference_that_cannot_be_used(drawn, known, digest, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.long
 def test_evidently_sends_nothing(drawn, known, digest, tmp_path):
     program = f"""
 import os, socket, sys
