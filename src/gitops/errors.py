@@ -219,6 +219,10 @@ class StepError(GitopsError):
         self.command = command
 
 
+class KilledError(StepError):
+    """The system killed a command, as it does when memory runs out."""
+
+
 class StorageError(StepError):
     """The DVC remote does not answer, or does not have the requested object."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gitops.airflow import disk
+from gitops import disk
 from gitops.diff import dags
 from gitops.errors import DagsError, GateError, GitError, ModelError, NoModelError, StorageError
 from gitops.git.repository import Repository

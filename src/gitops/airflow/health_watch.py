@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from gitops.airflow import disk
+from gitops import disk
 from gitops.airflow.health import Observation, judge
 from gitops.errors import ReleaseError
 from gitops.release import health

@@ -16,13 +16,15 @@ from pathlib import Path
 
 from gitops import isolation
 from gitops.dvc import commands as dvc_commands
-from gitops.errors import StepError
+from gitops.errors import KilledError, StepError
 
 log = logging.getLogger(__name__)
 
 # Before each command, in the log.
 _PROMPT = "$ "
 _LONGEST_LINE = 100_000
+# The exit statuses of a command, and of one in a shell, that SIGKILL ended.
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 # DVC's own lines around the output of a stage.
 _STAGE_BEGAN, _STAGE_FAILED = ("Running stage", "> "), "ERROR: failed to reproduce"
 
@@ -280,4 +282,5 @@ def _run(
     if expired.is_set():
         raise StepError(f"{shown}: stopped, it took longer than {timeout}", command=shown)
     if status != 0:
-        raise StepError(f"{shown}: exit status {status}: {complaint or last}", command=shown)
+        failure = KilledError if status in _KILLED else StepError
+        raise failure(f"{shown}: exit status {status}: {complaint or last}", command=shown)

@@ -565,20 +565,20 @@ def _propose(
     described: dict[str, list[str]] = {}
     for name, release in moves.items():
         present = state.present(name)
-        hold = ""
+        lines = ""
         if present.hold != release.hold:
-            hold = f"Hold: {present.hold or 'none'} -> {release.hold or 'none'}\n"
+            lines = f"Hold: {present.hold or 'none'} -> {release.hold or 'none'}\n"
         if present.runtime != release.runtime:
-            hold += f"Runtime: {runtimes.short(present.runtime)} -> {runtimes.short(release.runtime)}\n"
+            lines += f"Runtime: {runtimes.short(present.runtime)} -> {runtimes.short(release.runtime)}\n"
         if present.shadow != release.shadow:
             one, other = (commit[:12] if commit else "none" for commit in (present.shadow, release.shadow))
-            hold += f"Shadow: {one} -> {other}\n"
+            lines += f"Shadow: {one} -> {other}\n"
         if (present.canary, present.share) != (release.canary, release.share):
-            hold += f"Canary: {_canary(present)} -> {_canary(release)}\n"
+            lines += f"Canary: {_canary(present)} -> {_canary(release)}\n"
         if release.override is not None:
-            hold += f"Outside of the calendar: {release.override}\n"
+            lines += f"Outside of the calendar: {release.override}\n"
         text = describe(repository, state, present.commit, release.commit)
-        described.setdefault(f"{hold}{text}", []).append(name)
+        described.setdefault(f"{lines}{text}", []).append(name)
     parts = [
         f"In {', '.join(names)}:\n{text}" if len(described) > 1 else text for text, names in described.items()
     ]

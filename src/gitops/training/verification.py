@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pydantic import Field
 
+from gitops import disk
 from gitops.dvc.run import call
-from gitops.errors import ParseError, StepError
+from gitops.errors import KilledError, ParseError, StepError
 from gitops.git.workspace import Origin, update_mirror, workspace
 from gitops.model import decisions
 from gitops.model.decisions import Decisions
@@ -88,10 +89,12 @@ def verify(
     The decisions are compared with those that the release records, and the latency with that of the
     verification before, which is read from `mirror`, the environment's own bare copy of `origin`.
 
-    A model that cannot be scored at all is rejected; a model that cannot be fetched is no verdict.
+    A model that cannot be scored at all is rejected; a model that cannot be fetched is no verdict. Nor is
+    there one if the environment itself is ill: its disk is full, no program starts, or the system killed
+    the evaluation, as it does when memory runs out.
 
     Raises:
-        StepError: if the model or the hold-out cannot be fetched.
+        StepError: if the model or the hold-out cannot be fetched, or the environment is ill.
         GitError: if `origin` cannot be reached.
 
     """
@@ -109,6 +112,8 @@ def verify(
         try:
             call([*command, *options, *more], space.path, timedelta(hours=1))
         except StepError as error:
+            if ill := _illness(space.path, error):
+                raise StepError(f"no verdict on {release[:12]}: {ill}") from error
             return _verdict(release, environment, claim, None, reason=str(error))
         try:
             measured = records.read(Evaluation, out.read_bytes())
@@ -122,6 +127,19 @@ def verify(
         reverification.latency(speed, _before(origin, release, environment, mirror) if mirror else None),
     )
     return _with(judge(release, environment, claim, measured), [check for check in found if check], speed)
+
+
+def _illness(folder: Path, failure: StepError) -> str | None:
+    """Return why a failure in a folder is no fault of the release; None if it may be one."""
+    if full := disk.trouble([folder]):
+        return full
+    if isinstance(failure, KilledError):
+        return f"the system killed the evaluation: {failure}"
+    try:
+        call(["python", "-c", ""], folder, timedelta(minutes=1))
+    except StepError as error:
+        return f"no program starts here: {error}"
+    return None
 
 
 def _before(origin: Origin, release: str, environment: str, mirror: Path) -> Verdict | None:

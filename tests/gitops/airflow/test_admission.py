@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gitops.airflow import admission, disk
+from gitops import disk
+from gitops.airflow import admission
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.release import checks
 from gitops.release.checks import Check

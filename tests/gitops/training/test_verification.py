@@ -1,6 +1,7 @@
 """Verification with a real origin and a real DVC remote; the release's own code is a small stand-in."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gitops import disk, isolation
 from gitops.errors import StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
@@ -21,12 +23,14 @@ ENVIRONMENTS = ("dev", "staging", "prod")
 Releases = Callable[[Evaluation, str], tuple[Origin, str]]
 # What `python -m face_attributes evaluate` of the release says: the figures that the model file itself holds.
 EVALUATE = """\
-import shutil, sys
+import os, shutil, sys
 from pathlib import Path
 
 model, holdout, out = (sys.argv[sys.argv.index(f"--{name}") + 1] for name in ("model", "holdout", "out"))
 if "broken" in Path(model).read_text():
     raise SystemExit(f"{model}: not a model that this ONNX Runtime can read")
+if "killed" in Path(model).read_text():
+    os.kill(os.getpid(), 9)
 assert Path(holdout).read_text() == "images"
 shutil.copyfile(model, out)
 """
@@ -149,6 +153,52 @@ def test_a_model_that_cannot_be_scored_is_rejected(
     mirror = Repository(tmp_path / "mirror.git")
     mirror.fetch(origin.url)
     assert Verdicts.of_environment(mirror, origin.url, "prod").rejected("prod", release)
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk with too little room, as the system states it."""
+    monkeypatch.setattr(disk, "LEAST", 2**62)
+
+
+def no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that leads to a python that does not start."""
+    folder = Path(os.environ["HOME"]) / "bin"
+    folder.mkdir()
+    (folder / "python").write_text("#!/bin/sh\necho no library >&2\nexit 127\n")
+    (folder / "python").chmod(0o755)
+    known = isolation.variables
+
+    def variables(*extra: Any, home: Path) -> dict[str, str]:
+        found = known(*extra, home=home)
+        return found | {"PATH": f"{folder}{os.pathsep}{found['PATH']}"}
+
+    monkeypatch.setattr(isolation, "variables", variables)
+    # In namespaces of its own a command does not see that folder.
+    monkeypatch.setattr(isolation, "namespaces", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("model", "make_ill", "reason"),
+    [
+        ("broken", full_disk, "no verdict on .*: disk: .* free, "),
+        ("killed", lambda _: None, "no verdict on .*: the system killed the evaluation"),
+        ("broken", no_program, "no verdict on .*: no program starts here: .*no library"),
+    ],
+    ids=["disk", "killed", "program"],
+)
+def test_an_ill_environment_gives_no_verdict(
+    tmp_path: Path,
+    dvc_remote: Path,
+    release_of: Releases,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    make_ill: Callable[[pytest.MonkeyPatch], None],
+    reason: str,
+) -> None:
+    origin, release = release_of(figures(), model)
+    make_ill(monkeypatch)
+    with pytest.raises(StepError, match=reason):
+        verify(origin, release, "prod", home=tmp_path / "spaces")
 
 
 def test_a_model_that_cannot_be_fetched_is_no_verdict(
