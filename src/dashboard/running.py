@@ -8,7 +8,8 @@ from datetime import datetime
 from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
 from gitops.errors import GitopsError, ReleaseError
-from gitops.git.repository import Repository, Tag
+from gitops.git.objects import Tag
+from gitops.git.repository import Repository
 from gitops.paths import MAIN
 from gitops.release import checks, health, serving
 from gitops.release.checks import Check

@@ -90,7 +90,7 @@ SHIMS = {
     "gitops.repository": Shim(
         {
             "Repository": "gitops.git.repository:Repository",
-            "is_full_sha": "gitops.git.repository:is_full_sha",
+            "is_full_sha": "gitops.git.objects:is_full_sha",
         },
         ("64ed29e", "babac88"),
     ),

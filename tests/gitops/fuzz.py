@@ -13,7 +13,7 @@ from gitops.dvc import lockfile, parameters
 from gitops.dvc.parameters import FaultError
 from gitops.errors import GitopsError
 from gitops.gates import comparison
-from gitops.git.repository import Tag
+from gitops.git.objects import Tag
 from gitops.model.evaluation import Evaluation
 from gitops.release import environments, settings
 from gitops.release import file as release_file

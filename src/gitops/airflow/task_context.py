@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gitops.errors import SettingsError
-from gitops.git.repository import Repository, is_full_sha
+from gitops.git.objects import is_full_sha
+from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, fetch, resolve
 from gitops.release.environments import EARLIER, Environments
 from gitops.release.settings import Settings

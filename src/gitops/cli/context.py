@@ -9,7 +9,8 @@ from rich.console import Console
 
 from gitops.errors import GitError, GitopsError
 from gitops.git.credentials import git_variables
-from gitops.git.repository import Repository, is_full_sha
+from gitops.git.objects import is_full_sha
+from gitops.git.repository import Repository
 from gitops.text.instructions import Meeting, meeting_of
 
 _ERR = Console(stderr=True, highlight=False)

@@ -15,7 +15,8 @@ from gitops.errors import GitError, ParseError, VerdictError
 from gitops.gates.comparison import Answers, AttributeDifference, Difference
 from gitops.gates.result import GateResult
 from gitops.gates.rows import REGRESSION, Side, answered
-from gitops.git.repository import Repository, Tag
+from gitops.git.objects import Tag
+from gitops.git.repository import Repository
 from gitops.release.environments import LONGEST_NAME, NAME
 from gitops.release.keys import PrivateKey
 from gitops.release.settings import Settings

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from gitops.errors import GitError
 from gitops.findings import Finding
-from gitops.git.repository import Entry, Repository
+from gitops.git.objects import Entry
+from gitops.git.repository import Repository
 from gitops.paths import LOCK
 from gitops.text import instructions
 

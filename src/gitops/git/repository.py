@@ -5,139 +5,37 @@ branches, tags, index and files of the checkout stay as their owner left them.
 """
 
 import hashlib
-import logging
 import os
 import re
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
-
-from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
-from gitops.git import config as git_config
-
-log = logging.getLogger(__name__)
-
-_ADVICE = re.compile(r", call: git ")
-_REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
-_NETWORK = re.compile(
-    r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out)"
-    r"|connection (?:reset|closed)|operation timed out|network is unreachable|no route to host|early eof"
-    r"|rpc failed|hung up unexpectedly|unexpected disconnect|returned error: (?:429|5\d\d)|tls connection"
-    r"|temporary failure|cannot lock ref|unable to create '.*\.lock'",
-    re.IGNORECASE,
+from gitops.errors import GitError, PushRejectedError
+from gitops.git.command import CREDENTIALS, Git
+from gitops.git.objects import (
+    LONGEST_COMMIT,
+    LONGEST_TAG,
+    Commit,
+    Entry,
+    Object,
+    Tag,
+    as_text,
+    is_full_sha,
+    read_commit,
+    read_tag,
 )
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
-_FULL_SHA = re.compile(r"[0-9a-f]{40}")
-_ATTEMPTS = 4
-
-_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-_TIME = re.compile(rb"^(?:committer|tagger) [^\n]*?(-?[0-9]+) [-+][0-9]+$", re.MULTILINE)
-_PERSON = re.compile(rb"^(author|committer|tagger) ([^\n]*?>)[^\n]*$", re.MULTILINE)
-_SIGNATURE = re.compile(rb"^gpgsig (-----BEGIN [^\n]*(?:\n [^\n]*)*)", re.MULTILINE)
-_LONGEST_COMMIT = 256 * 1024
-_LONGEST_SUBJECT = 200
-_LONGEST_TAG = 64 * 1024
-"""The longest tag whose message is read. A verdict takes about 600 bytes."""
 
 
-def is_full_sha(text: str) -> bool:
-    """Whether `text` is a full commit id: 40 lower-case hexadecimal digits."""
-    return _FULL_SHA.fullmatch(text) is not None
-
-
-@dataclass(frozen=True)
-class Tag:
-    """A tag: its name without `refs/tags/`, its own object id, and the commit that it marks.
-
-    `message`, `at` and `tagger` are those of an annotated tag. `signature` is the end of its object, b"" for
-    a tag without one, and `signed` is everything before. `problem` is the reason if it is not an annotated
-    tag on a commit that can be read, or None where it is one.
-    """
-
-    name: str
-    object_id: str
-    commit: str
-    message: str = ""
-    at: datetime | None = None
-    problem: str | None = None
-    signed: bytes = field(default=b"", repr=False)
-    signature: bytes = field(default=b"", repr=False)
-    tagger: str = ""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file of a commit: its path (bytes that are not UTF-8 as `os.fsdecode` gives them), mode and id."""
-
-    path: str
-    mode: str
-    object_id: str
-
-
-@dataclass(frozen=True)
-class Object:
-    """An object: its id, its kind (`blob`, `tree`, `commit` or `tag`) and its size in bytes."""
-
-    id: str
-    kind: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A commit's id, committer time and subject line: one printable line of bounded length.
-
-    `author` and `committer` are such lines too, `NAME <ADDRESS>`. `signature` is the armored signature that
-    it carries, valid or not.
-    """
-
-    id: str
-    at: datetime
-    subject: str
-    author: str = ""
-    committer: str = ""
-    signature: bytes = field(default=b"", repr=False)
-
-
-def moment(seconds: str) -> datetime:
-    """Read a time of git, in seconds since 1970. Every date of a commit or tag is read here.
-
-    Git takes any number, and none at all. A time before 1970 is read as 1970, one after 2100 as 2100.
-    """
-    if not re.fullmatch(r"-?[0-9]+", seconds) or seconds.startswith("-"):
-        return _EARLIEST
-    digits = seconds.lstrip("0")
-    if len(digits) > len(str(int(_LATEST.timestamp()))):
-        return _LATEST
-    return min(datetime.fromtimestamp(int(digits or "0"), UTC), _LATEST)
-
-
-class Repository:
-    """The git repository (bare or not) at `path`.
-
-    Every command has a timeout, never asks a question and never goes through a shell. Commands that talk to
-    a remote are tried again, with growing pauses, when the network fails, and only then.
-
-    Raises:
-        GitError: from every method, with git's own last line, when git fails.
-
-    """
+class Repository(Git):
+    """The git repository (bare or not) at `path`."""
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         # A commit that was once here stays, and to ask git again each time takes most of a command's time.
         self._commits: set[str] = set()
-        self._personal: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Repository({str(self.path)!r})"
 
     @classmethod
     def find(cls, start: Path | str = ".") -> Self:
@@ -145,7 +43,7 @@ class Repository:
         question = ("rev-parse", "--show-object-format", "--is-bare-repository", "--show-toplevel")
         asked = cls(start)
         shown = asked.run(*question)
-        lines = _text(shown.stdout).removesuffix("\n").split("\n", 2)
+        lines = as_text(shown.stdout).removesuffix("\n").split("\n", 2)
         if shown.returncode != 0:
             if lines[1:] == ["true"]:
                 raise GitError(f"{start}: a bare repository, which has no files; run this in a clone of it")
@@ -166,83 +64,6 @@ class Repository:
         parent._remote("clone", "--quiet", *options, "--", url, str(path), timeout=timeout)
         return cls(path)
 
-    def run(
-        self,
-        *args: str,
-        timeout: float = 60,
-        input: bytes | None = None,  # noqa: A002, the name that subprocess gives it
-        env: Mapping[str, str] | None = None,
-        config: Mapping[str, str] | None = None,
-    ) -> subprocess.CompletedProcess[bytes]:
-        """Run `git ARGS` here and return its exit status and bytes, whatever the status.
-
-        `env` are variables, and `config` is configuration, for this command alone.
-        """
-        if self._personal is None and self.path.is_dir():
-            self._personal = git_config.personal(self.path)
-        with git_config.variables(self._personal or "", env, config) as variables:
-            return self._run(args, timeout, input, variables)
-
-    def _run(
-        self, args: tuple[str, ...], timeout: float, data: bytes | None, variables: dict[str, str]
-    ) -> subprocess.CompletedProcess[bytes]:
-        log.debug("%s: git %s", self.path, _CREDENTIALS.sub("", " ".join(" ".join(args).split())))
-        try:
-            process = subprocess.Popen(
-                ["git", *args],
-                cwd=self.path,
-                env=variables,
-                stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # so that a timeout also ends git's own helpers (ssh, https)
-            )
-        except FileNotFoundError as error:
-            missing = "the command git is not installed" if self.path.is_dir() else "no such folder"
-            raise GitError(f"git {args[0]}: {missing} (in {self.path})") from error
-        except NotADirectoryError as error:
-            raise GitError(f"git {args[0]}: not a folder (in {self.path})") from error
-        except ValueError as error:
-            raise GitError(f"git {args[0]}: a name with a NUL in it (in {self.path})") from error
-        try:
-            stdout, stderr = process.communicate(data, timeout=timeout)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise GitTimeoutError(
-                    f"git {args[0]}: no answer within {timeout:g} s (in {self.path})"
-                ) from error
-            raise
-        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-    def git(
-        self,
-        *args: str,
-        timeout: float = 60,
-        input: bytes | str | None = None,  # noqa: A002, the name that subprocess gives it
-        env: Mapping[str, str] | None = None,
-        config: Mapping[str, str] | None = None,
-    ) -> str:
-        """Run `git ARGS` here and return its output, without the final newline."""
-        data = input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input
-        return _text(self._output(*args, timeout=timeout, input=data, env=env, config=config)).removesuffix(
-            "\n"
-        )
-
-    def _output(
-        self,
-        *args: str,
-        timeout: float = 60,
-        input: bytes | None = None,  # noqa: A002, the name that subprocess gives it
-        env: Mapping[str, str] | None = None,
-        config: Mapping[str, str] | None = None,
-    ) -> bytes:
-        result = self.run(*args, timeout=timeout, input=input, env=env, config=config)
-        if result.returncode != 0:
-            raise self._failure(args, result)
-        return result.stdout
-
     def resolve(self, revision: str) -> str:
         """Return the full id of the commit that `revision` names."""
         if revision in self._commits:
@@ -250,7 +71,7 @@ class Repository:
         result = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if result.returncode != 0:
             raise GitError(f"{revision or 'no name'}: no such commit in {self.path}")
-        commit = _text(result.stdout).strip()
+        commit = as_text(result.stdout).strip()
         self._commits.add(commit)
         return commit
 
@@ -370,7 +191,7 @@ class Repository:
             result = self.run(*args, timeout=300, env=env)
         if result.returncode not in (0, 1):
             raise self._failure(args, result)
-        tree, *files = _text(result.stdout).split("\0")
+        tree, *files = as_text(result.stdout).split("\0")
         conflicts = list(dict.fromkeys(filter(None, files)))
         if result.returncode and not conflicts:
             # Of a folder that one side has split git names no file, and goes on as if it had not been.
@@ -422,7 +243,7 @@ class Repository:
         result = self.run(*args)
         if result.returncode not in (0, 1):
             raise self._failure(args, result)
-        return _text(result.stdout).split()
+        return as_text(result.stdout).split()
 
     def merge_base(self, first: str, second: str) -> str | None:
         """Return a best common ancestor of two commits, or None where their histories never met."""
@@ -449,14 +270,14 @@ class Repository:
 
         Git would convert their text to the encoding that they declare.
         """
-        contents = self._contents(self.objects([*commits]), _LONGEST_COMMIT)
+        contents = self._contents(self.objects([*commits]), LONGEST_COMMIT)
         return [
-            _commit(commit, contents[commit] if commit in contents else self._beginning(commit))
+            read_commit(commit, contents[commit] if commit in contents else self._beginning(commit))
             for commit in commits
         ]
 
     def _beginning(self, commit: str) -> bytes:
-        return self._output("cat-file", "commit", commit)[:_LONGEST_COMMIT]
+        return self._output("cat-file", "commit", commit)[:LONGEST_COMMIT]
 
     def commit_info(self, revision: str) -> Commit:
         """Return id, time and subject of one commit."""
@@ -536,16 +357,16 @@ class Repository:
         )
         names = [line.partition(" ")[::2] for line in listed.split("\n") if line]
         objects = self.objects([object_id for object_id, _ in names])
-        contents = self._contents((entry for entry in objects if entry and entry.kind == "tag"), _LONGEST_TAG)
+        contents = self._contents((entry for entry in objects if entry and entry.kind == "tag"), LONGEST_TAG)
         return [
-            _tag(name.removeprefix(prefix), object_id, entry, contents.get(object_id))
+            read_tag(name.removeprefix(prefix), object_id, entry, contents.get(object_id))
             for (object_id, name), entry in zip(names, objects, strict=True)
         ]
 
     def identity(self) -> dict[str, str]:
         """Return the variables that let git commit where nobody has set a name and an address; else none."""
         listed = self.run("config", "--get-regexp", r"^(user|author|committer)\.(name|email)$")
-        configured = {line.split(" ", 1)[0] for line in _text(listed.stdout).splitlines()}
+        configured = {line.split(" ", 1)[0] for line in as_text(listed.stdout).splitlines()}
         return {
             f"GIT_{role.upper()}_{part.upper()}": fallback
             for role in ("author", "committer")
@@ -664,7 +485,7 @@ class Repository:
             elif self.has(reference):
                 self.git("update-ref", "-d", reference)
         entry = self.objects([object_id])[0]
-        return _tag(name, object_id, entry, self._contents([entry], _LONGEST_TAG).get(object_id))
+        return read_tag(name, object_id, entry, self._contents([entry], LONGEST_TAG).get(object_id))
 
     def push(
         self,
@@ -697,7 +518,7 @@ class Repository:
         except PushRejectedError as error:
             if not (obstacle := self._in_the_way(remote, [ref for ref, target in refs.items() if target])):
                 raise
-            shown = _CREDENTIALS.sub("***@", remote)
+            shown = CREDENTIALS.sub("***@", remote)
             raise PushRejectedError(
                 f"git push: '{obstacle[0]}' exists on {shown}, and git keeps no '{obstacle[1]}' beside it; "
                 f"delete it: git push {shown} --delete {obstacle[0]}"
@@ -718,55 +539,6 @@ class Repository:
         listed = self._remote("ls-remote", "--quiet", "--refs", remote, *patterns, timeout=timeout)
         return {name: target for target, name in (line.split("\t") for line in listed.splitlines())}
 
-    def _remote(
-        self,
-        *args: str,
-        timeout: float,
-        env: Mapping[str, str] | None = None,
-        config: Mapping[str, str] | None = None,
-    ) -> str:
-        retrying = Retrying(
-            retry=retry_if_exception_type(NetworkError),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_exponential(multiplier=0.3, max=5),
-            reraise=True,
-        )
-        return retrying(self.git, *args, timeout=timeout, env=env, config=config)
-
-    def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
-        stderr, stdout = _text(result.stderr), _text(result.stdout)
-        lines = _whole_lines(stderr)
-        line = lines[-1] if lines else f"exit status {result.returncode}"
-        kind = GitError
-        refused = [row for row in (*stdout.splitlines(), *lines) if _REJECTION.search(row)]
-        if args[0] == "push" and refused:
-            kind, line = PushRejectedError, " ".join(refused[0].removeprefix("!").split())
-        elif network := [row for row in lines if _NETWORK.search(row)]:
-            kind, line = NetworkError, network[0]
-        elif fatal := [row for row in lines if row.startswith(("fatal: ", "error: "))]:
-            # The last line may only explain it: "Stopping at filesystem boundary".
-            line = fatal[0] if args[0] in ("fetch", "clone", "push", "ls-remote") else fatal[-1]
-            # A line about another one may name the command that helps.
-            advice = next((row for row in lines[lines.index(line) + 1 :] if _ADVICE.search(row)), "")
-            line += f"; {advice}" if advice else ""
-        line = line.removeprefix("fatal: ").removeprefix("error: ")
-        return kind(_CREDENTIALS.sub("***@", f"git {args[0]}: {line} (in {self.path})"))
-
-
-def _whole_lines(text: str) -> list[str]:
-    """Return the lines of an error, those that git indents with the line before, which they end."""
-    lines: list[str] = []
-    for line in filter(str.strip, text.splitlines()):
-        if line.startswith("\t") and lines:
-            lines[-1] += f"{' ' if lines[-1].endswith(':') else ', '}{line.strip()}"
-        else:
-            lines.append(line.strip())
-    return lines
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", errors="replace")
-
 
 def _revision(name: str) -> str:
     """Return the name of a commit or tree, unless git would take it for an option."""
@@ -779,61 +551,3 @@ def _one_line(path: str) -> str:
     if "\n" in path:
         raise GitError(f"{path!r}: a path must not contain a line break")
     return path
-
-
-def _commit(commit: str, content: bytes) -> Commit:
-    header, _, message = content.partition(b"\n\n")
-    time = _TIME.search(header)
-    people = dict(reversed(_PERSON.findall(header)))
-    signature = _SIGNATURE.search(header)
-    return Commit(
-        commit,
-        moment(time[1].decode() if time else ""),
-        _line(message.lstrip(b"\n").partition(b"\n\n")[0]),
-        _line(people.get(b"author", b"")),
-        _line(people.get(b"committer", b"")),
-        signature[1].replace(b"\n ", b"\n") + b"\n" if signature else b"",
-    )
-
-
-def _line(data: bytes) -> str:
-    """Return text of a commit or tag as one printable line of bounded length."""
-    text = _text(data[: 4 * _LONGEST_SUBJECT])
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.split())[:_LONGEST_SUBJECT]
-
-
-def _tag(name: str, object_id: str, entry: Object | None, content: bytes | None) -> Tag:
-    if entry is None:
-        return Tag(name, object_id, object_id, problem="its object is missing")
-    if entry.kind != "tag":
-        marks = "" if entry.kind == "commit" else f" on a {entry.kind}"
-        return Tag(name, object_id, object_id, problem=f"a lightweight tag{marks}")
-    if content is None:
-        return Tag(name, object_id, object_id, problem=f"{entry.size:,} bytes long")
-    # Where git itself divides it: at the last line that begins a signature.
-    end = content.rfind(b"\n-----BEGIN SSH SIGNATURE-----\n") + 1 or len(content)
-    signed, signature = content[:end], content[end:]
-    header, _, message = signed.partition(b"\n\n")
-    target = re.match(rb"object ([0-9a-f]{40,64})\ntype ([a-z]+)\n", header)
-    time = _TIME.search(header)
-    problem = None
-    if target is None:
-        problem = "not written by git"
-    elif target[2] != b"commit":
-        problem = f"a tag on a {target[2].decode()}"
-    try:
-        text = message.decode("utf-8")
-    except UnicodeDecodeError:
-        text, problem = _text(message), problem or "not UTF-8 text"
-    return Tag(
-        name,
-        object_id,
-        target[1].decode() if target else object_id,
-        text.rstrip("\n"),
-        moment(time[1].decode() if time else ""),
-        problem,
-        signed,
-        signature,
-        _line(person[2]) if (person := _PERSON.search(header)) else "",
-    )

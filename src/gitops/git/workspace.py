@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 
 from gitops.errors import GitError
-from gitops.git.repository import Repository, is_full_sha
+from gitops.git.objects import is_full_sha
+from gitops.git.repository import Repository
 
 log = logging.getLogger(__name__)
 

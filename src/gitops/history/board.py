@@ -7,7 +7,7 @@ from typing import Any
 
 from gitops.errors import CalendarError, ReleaseError
 from gitops.findings import Finding
-from gitops.git.repository import Commit
+from gitops.git.objects import Commit
 from gitops.history import deployments
 from gitops.history.deployments import Deployment
 from gitops.history.trunk import Past

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from gitops.errors import ReleaseError, VerdictError
-from gitops.git.repository import Tag
+from gitops.git.objects import Tag
 from gitops.history.trunk import FileChange, Past, TrunkCommit
 from gitops.release import calendar, holds, keys, signatures
 from gitops.release import file as release_file

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gitops.git.repository import Commit, Tag
+from gitops.git.objects import Commit, Tag
 
 
 @dataclass(frozen=True)

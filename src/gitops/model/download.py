@@ -11,7 +11,8 @@ from gitops import atomic
 from gitops.dvc.lockfile import Lock, Recorded
 from gitops.dvc.remote import Storage
 from gitops.errors import GitError, ModelError
-from gitops.git.repository import Repository, is_full_sha
+from gitops.git.objects import is_full_sha
+from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, Workspace, fetch, resolve, workspace
 from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, LOCK, MODEL

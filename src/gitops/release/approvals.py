@@ -15,7 +15,8 @@ from typing import Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gitops.errors import ParseError, VerdictError
-from gitops.git.repository import Repository, Tag, is_full_sha
+from gitops.git.objects import Tag, is_full_sha
+from gitops.git.repository import Repository
 from gitops.release import signatures
 from gitops.release.environments import LONGEST_NAME, NAME, Environment, Environments
 from gitops.release.signatures import Lists

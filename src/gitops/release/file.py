@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gitops.errors import ParseError, ReleaseError
-from gitops.git.repository import Commit, is_full_sha
+from gitops.git.objects import Commit, is_full_sha
 from gitops.release import environments, holds, runtimes
 from gitops.release.holds import Hold
 from gitops.text import parse as parser

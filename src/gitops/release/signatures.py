@@ -22,7 +22,8 @@ from typing import Literal
 
 from gitops.errors import GitError
 from gitops.git.merge_result import MergeResult
-from gitops.git.repository import Repository, is_full_sha
+from gitops.git.objects import is_full_sha
+from gitops.git.repository import Repository
 from gitops.release import keys
 from gitops.release.file import Declaration, path_of
 from gitops.release.keys import KeyList

@@ -17,7 +17,8 @@ from typing import Literal, Protocol, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gitops.errors import GitError, ParseError, PushRejectedError, VerdictError
-from gitops.git.repository import Repository, Tag, is_full_sha
+from gitops.git.objects import Tag, is_full_sha
+from gitops.git.repository import Repository
 from gitops.release import keys
 from gitops.release.checks import Checks
 from gitops.release.environments import LONGEST_NAME, NAME

@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 from gitops.errors import ParseError, RuleError
 from gitops.findings import Finding
-from gitops.git.repository import Entry, Repository
+from gitops.git.objects import Entry
+from gitops.git.repository import Repository
 from gitops.release.environments import EARLIER, Environments
 from gitops.text import parse
 from gitops.text.markdown import one_line

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from gitops.dvc.lockfile import PIPELINE
-from gitops.git.repository import Entry, Repository
+from gitops.git.objects import Entry
+from gitops.git.repository import Repository
 from gitops.paths import LOCK, MODEL
 from gitops.people.history import LABELLED, outs_of
 

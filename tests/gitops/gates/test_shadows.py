@@ -10,7 +10,8 @@ import pytest
 
 from gitops.errors import VerdictError
 from gitops.gates.shadows import Shadowed
-from gitops.git.repository import Repository, Tag
+from gitops.git.objects import Tag
+from gitops.git.repository import Repository
 from tests.support.figures import ATTRIBUTES
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)

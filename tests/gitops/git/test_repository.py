@@ -4,7 +4,7 @@ import pytest
 from werkzeug import Request, Response
 
 from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
-from gitops.git import repository
+from gitops.git import command
 from gitops.git.repository import Repository
 from tests.support.http import serving
 from tests.support.lab import Lab
@@ -234,7 +234,7 @@ def test_the_network_is_tried_again_and_passwords_are_not_repeated(
         monkeypatch.delenv(name, raising=False)
     with serving(busy) as url, pytest.raises(NetworkError) as caught:
         lab.clone.fetch(f"{url.replace('//', '//user:hunter2@')}/x.git")
-    assert len(asked) == repository._ATTEMPTS
+    assert len(asked) == command._ATTEMPTS
     assert "hunter2" not in str(caught.value)
     assert "503" in str(caught.value)
 

@@ -1,0 +1,172 @@
+"""The plain `git` command: how it is started, how it fails, and when it is tried again."""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
+from gitops.git import config as git_config
+from gitops.git.objects import as_text
+
+log = logging.getLogger(__name__)
+
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+"""A name and a password in a URL, which no message may show."""
+
+_ADVICE = re.compile(r", call: git ")
+_REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
+_NETWORK = re.compile(
+    r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out)"
+    r"|connection (?:reset|closed)|operation timed out|network is unreachable|no route to host|early eof"
+    r"|rpc failed|hung up unexpectedly|unexpected disconnect|returned error: (?:429|5\d\d)|tls connection"
+    r"|temporary failure|cannot lock ref|unable to create '.*\.lock'",
+    re.IGNORECASE,
+)
+_ATTEMPTS = 4
+
+
+class Git:
+    """The `git` command in the folder `path`.
+
+    Every command has a timeout, never asks a question and never goes through a shell. Commands that talk to
+    a remote are tried again, with growing pauses, when the network fails, and only then.
+
+    Raises:
+        GitError: from every method, with git's own last line, when git fails.
+
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._personal: str | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    def run(
+        self,
+        *args: str,
+        timeout: float = 60,
+        input: bytes | None = None,  # noqa: A002, the name that subprocess gives it
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run `git ARGS` here and return its exit status and bytes, whatever the status.
+
+        `env` are variables, and `config` is configuration, for this command alone.
+        """
+        if self._personal is None and self.path.is_dir():
+            self._personal = git_config.personal(self.path)
+        with git_config.variables(self._personal or "", env, config) as variables:
+            return self._run(args, timeout, input, variables)
+
+    def _run(
+        self, args: tuple[str, ...], timeout: float, data: bytes | None, variables: dict[str, str]
+    ) -> subprocess.CompletedProcess[bytes]:
+        log.debug("%s: git %s", self.path, CREDENTIALS.sub("", " ".join(" ".join(args).split())))
+        try:
+            process = subprocess.Popen(
+                ["git", *args],
+                cwd=self.path,
+                env=variables,
+                stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # so that a timeout also ends git's own helpers (ssh, https)
+            )
+        except FileNotFoundError as error:
+            missing = "the command git is not installed" if self.path.is_dir() else "no such folder"
+            raise GitError(f"git {args[0]}: {missing} (in {self.path})") from error
+        except NotADirectoryError as error:
+            raise GitError(f"git {args[0]}: not a folder (in {self.path})") from error
+        except ValueError as error:
+            raise GitError(f"git {args[0]}: a name with a NUL in it (in {self.path})") from error
+        try:
+            stdout, stderr = process.communicate(data, timeout=timeout)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise GitTimeoutError(
+                    f"git {args[0]}: no answer within {timeout:g} s (in {self.path})"
+                ) from error
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def git(
+        self,
+        *args: str,
+        timeout: float = 60,
+        input: bytes | str | None = None,  # noqa: A002, the name that subprocess gives it
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run `git ARGS` here and return its output, without the final newline."""
+        data = input.encode("utf-8", "surrogateescape") if isinstance(input, str) else input
+        return as_text(self._output(*args, timeout=timeout, input=data, env=env, config=config)).removesuffix(
+            "\n"
+        )
+
+    def _output(
+        self,
+        *args: str,
+        timeout: float = 60,
+        input: bytes | None = None,  # noqa: A002, the name that subprocess gives it
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> bytes:
+        result = self.run(*args, timeout=timeout, input=input, env=env, config=config)
+        if result.returncode != 0:
+            raise self._failure(args, result)
+        return result.stdout
+
+    def _remote(
+        self,
+        *args: str,
+        timeout: float,
+        env: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> str:
+        retrying = Retrying(
+            retry=retry_if_exception_type(NetworkError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_exponential(multiplier=0.3, max=5),
+            reraise=True,
+        )
+        return retrying(self.git, *args, timeout=timeout, env=env, config=config)
+
+    def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
+        stderr, stdout = as_text(result.stderr), as_text(result.stdout)
+        lines = _whole_lines(stderr)
+        line = lines[-1] if lines else f"exit status {result.returncode}"
+        kind = GitError
+        refused = [row for row in (*stdout.splitlines(), *lines) if _REJECTION.search(row)]
+        if args[0] == "push" and refused:
+            kind, line = PushRejectedError, " ".join(refused[0].removeprefix("!").split())
+        elif network := [row for row in lines if _NETWORK.search(row)]:
+            kind, line = NetworkError, network[0]
+        elif fatal := [row for row in lines if row.startswith(("fatal: ", "error: "))]:
+            # The last line may only explain it: "Stopping at filesystem boundary".
+            line = fatal[0] if args[0] in ("fetch", "clone", "push", "ls-remote") else fatal[-1]
+            # A line about another one may name the command that helps.
+            advice = next((row for row in lines[lines.index(line) + 1 :] if _ADVICE.search(row)), "")
+            line += f"; {advice}" if advice else ""
+        line = line.removeprefix("fatal: ").removeprefix("error: ")
+        return kind(CREDENTIALS.sub("***@", f"git {args[0]}: {line} (in {self.path})"))
+
+
+def _whole_lines(text: str) -> list[str]:
+    """Return the lines of an error, those that git indents with the line before, which they end."""
+    lines: list[str] = []
+    for line in filter(str.strip, text.splitlines()):
+        if line.startswith("\t") and lines:
+            lines[-1] += f"{' ' if lines[-1].endswith(':') else ', '}{line.strip()}"
+        else:
+            lines.append(line.strip())
+    return lines
