@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ruamel.yaml import YAML
 
-from gitops.promotion.proposals import promote, rollback, unhold
+from gitops.promotion.holds import unhold
+from gitops.promotion.promotions import promote
+from gitops.promotion.rollbacks import rollback
 from gitops.release import file as release_file
 from gitops.release.file import Release
 from tests.support.command import captured

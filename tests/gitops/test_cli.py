@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from gitops.cli import app, releases
 from gitops.diff.load import load_difference
-from gitops.promotion import proposals
-from gitops.promotion.proposals import awaited
+from gitops.promotion import due
+from gitops.promotion.due import awaited
 from gitops.release.snapshot import Snapshot
 from gitops.text import instructions
 from tests.gitops import poison
@@ -145,7 +145,7 @@ def test_a_promotion_can_wait_for_the_verdict(lab: Lab, run, monkeypatch: pytest
             lab.verify("dev", commit)
         return awaited(state, environment)
 
-    monkeypatch.setattr(proposals, "awaited", verify)
+    monkeypatch.setattr(due, "awaited", verify)
     done = run("promote", "staging", "--push", "--wait")
     assert done.exit_code == 0, done.output
     assert done.output.count("Waiting for dev to verify the release") == 1

@@ -13,7 +13,8 @@ from gitops.airflow.ask import collect
 from gitops.errors import GitopsError, NothingToDoError, RuleError
 from gitops.forge.promotions import plan
 from gitops.promotion.merge import check
-from gitops.promotion.proposals import promote, promote_wave, push
+from gitops.promotion.promotions import promote, promote_wave
+from gitops.promotion.proposals import push
 from gitops.release import keys, settings
 from gitops.release.environments import Color, Environments
 from infra import new_environment

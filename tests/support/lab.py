@@ -8,7 +8,8 @@ from typing import Any
 
 from gitops.git.repository import Repository
 from gitops.promotion.merge import merge
-from gitops.promotion.proposals import Proposal, promote, push
+from gitops.promotion.promotions import promote
+from gitops.promotion.proposals import Proposal, push
 from gitops.release import keys
 from gitops.release.checks import Check
 from gitops.release.keys import PrivateKey

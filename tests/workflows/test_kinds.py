@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gitops.git.repository import Repository
-from gitops.promotion.proposals import rollback
+from gitops.promotion.rollbacks import rollback
 from gitops.release.load import fetch_state
 from tests.support.figures import model_files
 from tests.support.forge import NAME, Event

@@ -9,8 +9,8 @@ from gitops.errors import AirflowError, ReleaseError
 from gitops.gates.shadows import Shadowed
 from gitops.git.repository import Repository
 from gitops.promotion.approved import approved
+from gitops.promotion.due import due, runtime_due
 from gitops.promotion.evidence import Evidence
-from gitops.promotion.proposals import due, runtime_due
 from gitops.release.load import add
 from gitops.release.people import people
 from gitops.release.state import ReleaseState

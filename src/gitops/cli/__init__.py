@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from gitops.cli import adopt, approvals, explain, failure, history, overview, releases, review, train
+from gitops.cli import adopt, approvals, explain, failure, history, overview, releases, review, train, trials
 from gitops.cli import forge as forge_cli
 from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
@@ -35,8 +35,8 @@ _PANELS = {
         releases.rollback,
         releases.hold,
         releases.unhold,
-        releases.shadow,
-        releases.canary,
+        trials.shadow,
+        trials.canary,
         releases.merge,
     ),
     "Take over": (adopt.adopt,),

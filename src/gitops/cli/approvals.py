@@ -31,8 +31,9 @@ def approve(
     from gitops.errors import NothingToDoError, RuleError
     from gitops.findings import Finding
     from gitops.promotion.approved import approved, refuses
+    from gitops.promotion.due import due
     from gitops.promotion.evidence import Evidence
-    from gitops.promotion.proposals import describe, due
+    from gitops.promotion.proposals import describe
     from gitops.release.approvals import give
     from gitops.release.load import add, fetch_state
 

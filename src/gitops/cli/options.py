@@ -11,7 +11,7 @@ from gitops.cli import completion
 from gitops.findings import printable
 
 if TYPE_CHECKING:
-    from gitops.promotion.rules import Judgement
+    from gitops.promotion.judgement import Judgement
 
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)

@@ -58,9 +58,9 @@ def promote(
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
     from gitops.promotion.evidence import Evidence
-    from gitops.promotion.proposals import promote as propose
-    from gitops.promotion.proposals import promote_wave
-    from gitops.promotion.rules import RefusedError
+    from gitops.promotion.judgement import RefusedError
+    from gitops.promotion.promotions import promote as propose
+    from gitops.promotion.promotions import promote_wave
     from gitops.release.load import fetch_state
 
     if override is not None and wave is not None:
@@ -86,7 +86,7 @@ def promote(
         show_judgement(refused.judgement)
         raise
     show_judgement(proposal.judgement)
-    _finish(repository, remote, proposal, push, commands_of(name, meeting(repository, remote)))
+    finish(repository, remote, proposal, push, commands_of(name, meeting(repository, remote)))
 
 
 def _await_verdicts(
@@ -95,7 +95,7 @@ def _await_verdicts(
     """Wait until every verdict is there. After `seconds`, return anyway: the rules name the problem."""
     import time
 
-    from gitops.promotion.proposals import awaited
+    from gitops.promotion.due import awaited
     from gitops.release.load import fetch_state
 
     deadline, printed = time.monotonic() + seconds, ""
@@ -138,7 +138,7 @@ def rollback(
 
     Promotions into that environment are then held until a merged `gitops unhold ENV --push`.
     """
-    from gitops.promotion.proposals import rollback as propose
+    from gitops.promotion.rollbacks import rollback as propose
     from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
@@ -148,7 +148,7 @@ def rollback(
     )
     at = meeting(repository, remote)
     commands = instructions.roll_back(environment, at, to=to, reason=reason, keep_runtime=keep_runtime)
-    _finish(repository, remote, proposal, push, commands)
+    finish(repository, remote, proposal, push, commands)
 
 
 def hold(
@@ -170,7 +170,7 @@ def hold(
 
     An environment can have several holds, each with its reason. Rollbacks stay possible.
     """
-    from gitops.promotion.proposals import hold as propose
+    from gitops.promotion.holds import hold as propose
     from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
@@ -179,7 +179,7 @@ def hold(
     proposal = propose(repository, state, environment, remote, reason, until=end)
     at = meeting(repository, remote)
     commands = instructions.hold(environment, at, reason=reason, until=end.isoformat() if end else None)
-    _finish(repository, remote, proposal, push, commands)
+    finish(repository, remote, proposal, push, commands)
 
 
 def unhold(
@@ -196,122 +196,14 @@ def unhold(
     remote: Remote = None,
 ) -> None:
     """Propose to lift a hold of an environment, after a rollback for example. Its other holds stay."""
-    from gitops.promotion.proposals import unhold as propose
+    from gitops.promotion.holds import unhold as propose
     from gitops.release.load import fetch_state
 
     repository, remote = open_checkout(remote)
     state = fetch_state(repository, remote)
     proposal = propose(repository, state, environment, remote, reason=reason)
     commands = instructions.unhold(environment, meeting(repository, remote), reason=reason)
-    _finish(repository, remote, proposal, push, commands)
-
-
-def shadow(
-    environment: Environment,
-    commit: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[COMMIT]", help="A commit of main.", show_default="the one that is due for promotion"
-        ),
-    ] = None,
-    stop: Annotated[bool, typer.Option("--stop", help="Propose to end the trial.")] = False,
-    push: Push = False,
-    without_storage: WithoutStorage = False,
-    remote: Remote = None,
-) -> None:
-    """Propose to let an environment try another model beside its release, on its own batches.
-
-    The code of the release runs the model of COMMIT too. Its results are kept apart, and a failure of it
-    stops nothing. The environment answers with the signed tag `shadowed/ENV/COMMIT`.
-    """
-    from gitops.cli.context import commit_of
-    from gitops.dvc.remote import Storage
-    from gitops.errors import NothingToDoError
-    from gitops.promotion.evidence import Evidence
-    from gitops.promotion.proposals import due
-    from gitops.promotion.proposals import shadow as propose
-    from gitops.release.load import add, fetch_state
-
-    if stop and commit is not None:
-        raise typer.BadParameter("--stop takes no COMMIT")
-    repository, remote = open_checkout(remote)
-    state = fetch_state(repository, remote)
-    named = None
-    if not stop:
-        state.environments[environment]  # An unknown name is refused first
-        named = commit_of(repository, remote, commit) if commit else due(state, environment)
-        if named is None:
-            raise NothingToDoError(f"no release is due for {environment}")
-        state = add(state, repository, [named])
-    evidence = Evidence.of(repository, Storage(repository.path, optional=without_storage))
-    proposal = propose(repository, state, environment, remote, named, evidence)
-    show_judgement(proposal.judgement)
-    commands = instructions.shadows(environment, named, meeting(repository, remote))
-    _finish(repository, remote, proposal, push, commands)
-
-
-def canary(
-    environment: Environment,
-    commit: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[COMMIT]",
-            help="A commit of main.",
-            show_default="the present canary, or the one that is due for promotion",
-        ),
-    ] = None,
-    share: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PERCENT", help="The share of the batches that it answers: 1% to 99%.", show_default="10%"
-        ),
-    ] = None,
-    stop: Annotated[bool, typer.Option("--stop", help="Propose to end the canary.")] = False,
-    push: Push = False,
-    without_storage: WithoutStorage = False,
-    remote: Remote = None,
-) -> None:
-    """Propose to let the model of COMMIT answer a share of the batches of an environment.
-
-    A hash of the name of a batch decides who answers it. The other model scores the batch too, so both are
-    compared on the same images. The environment rejects a canary that fails, is too slow or is worse, and
-    answers everything with its release again. Larger shares are proposed when there is enough evidence.
-    """
-    from gitops.cli.context import commit_of
-    from gitops.dvc.remote import Storage
-    from gitops.errors import NothingToDoError
-    from gitops.promotion.evidence import Evidence
-    from gitops.promotion.proposals import canary as propose
-    from gitops.promotion.proposals import due
-    from gitops.release.load import add, fetch_state
-
-    if stop and (commit is not None or share is not None):
-        raise typer.BadParameter("--stop takes no COMMIT and no --share")
-    percent = None if stop else _percent(share or "10%")
-    repository, remote = open_checkout(remote)
-    state = fetch_state(repository, remote)
-    named = None
-    if not stop:
-        state.environments[environment]  # An unknown name is refused first
-        if commit:
-            named = commit_of(repository, remote, commit)
-        else:
-            named = state.present(environment).canary or due(state, environment)
-        if named is None:
-            raise NothingToDoError(f"no release is due for {environment}")
-        state = add(state, repository, [named])
-    evidence = Evidence.of(repository, Storage(repository.path, optional=without_storage))
-    proposal = propose(repository, state, environment, remote, named, percent, evidence)
-    show_judgement(proposal.judgement)
-    commands = instructions.canaries(environment, named, percent, meeting(repository, remote))
-    _finish(repository, remote, proposal, push, commands)
-
-
-def _percent(text: str) -> int:
-    number = text.strip().removesuffix("%")
-    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= 99):
-        raise typer.BadParameter(f"--share {text[:20]}: a whole number from 1% to 99%")
-    return int(number)
+    finish(repository, remote, proposal, push, commands)
 
 
 def merge(
@@ -350,7 +242,8 @@ def merge(
             OUT.print(line, soft_wrap=True, markup=False, style="yellow")
 
 
-def _finish(repository: Any, remote: str, proposal: Any, push: bool, commands: Sequence[str]) -> None:
+def finish(repository: Any, remote: str, proposal: Any, push: bool, commands: Sequence[str]) -> None:
+    """Print a proposal and the commands that are left; push it if that was asked for."""
     from gitops.promotion.proposals import push as push_proposal
 
     OUT.print(

@@ -52,10 +52,10 @@ def check(
     from gitops.dvc import provenance
     from gitops.dvc.remote import Storage
     from gitops.git.merge_result import merge_result
-    from gitops.promotion.check import note
     from gitops.promotion.evidence import Evidence
+    from gitops.promotion.judgement import Judgement, RefusedError
     from gitops.promotion.merge import judge_result
-    from gitops.promotion.rules import Judgement, RefusedError
+    from gitops.promotion.pipeline import note
     from gitops.release.load import fetch_state
     from gitops.report.collect import failed
 

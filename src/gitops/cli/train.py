@@ -58,8 +58,8 @@ def train(
     from gitops.airflow import training_runs
     from gitops.airflow.client import ACCESS_FILE, Airflow, load_access
     from gitops.dvc import provenance
-    from gitops.promotion.check import unreadable
     from gitops.promotion.evidence import Evidence
+    from gitops.promotion.pipeline import unreadable
     from gitops.release.load import fetch_state
     from gitops.training.candidate import candidate_branch
 

@@ -5,7 +5,8 @@ from gitops.forge.promotion_status import LONGEST, PromotionStatus
 from gitops.gates import canaries
 from gitops.git.repository import Repository
 from gitops.promotion.evidence import Evidence
-from gitops.promotion.proposals import Proposal, canary
+from gitops.promotion.proposals import Proposal
+from gitops.promotion.trial_proposals import propose_trial
 from gitops.promotion.trials import report_about
 from gitops.release import canaries as shares
 from gitops.release import checks
@@ -50,7 +51,7 @@ def plan_canary(
     if not judge:
         return PromotionStatus(environment, "open", shown, canary=True)
     try:
-        proposal = canary(repository, state, environment, remote, commit, share, evidence)
+        proposal = propose_trial(repository, state, environment, remote, "canary", commit, share, evidence)
     except RuleError as error:
         return PromotionStatus(environment, "wait", str(error), canary=True)
     subject = proposal.message.partition("\n")[0]

@@ -16,8 +16,10 @@ from gitops.forge.interface import Forge
 from gitops.forge.promotion_status import LONGEST, PromotionStatus
 from gitops.git.repository import Repository
 from gitops.promotion.approved import approved
+from gitops.promotion.due import awaited, due, runtime_due
 from gitops.promotion.evidence import Evidence
-from gitops.promotion.proposals import Proposal, awaited, due, promote, push, runtime_due
+from gitops.promotion.promotions import promote
+from gitops.promotion.proposals import Proposal, push
 from gitops.release import canaries as shares
 from gitops.release import checks, runtimes
 from gitops.release import file as release_file

@@ -12,8 +12,8 @@ from gitops.history import deployments
 from gitops.history.deployments import Deployment
 from gitops.history.trunk import Past
 from gitops.model.metrics import Interval
+from gitops.promotion.due import due, runtime_due
 from gitops.promotion.evidence import Evidence
-from gitops.promotion.proposals import due, runtime_due
 from gitops.promotion.rules import judge_release
 from gitops.release import holds
 from gitops.release.approvals import Given

@@ -9,7 +9,7 @@ from gitops.git.repository import Repository
 from gitops.promotion.change import Change
 from gitops.promotion.check import judge
 from gitops.promotion.evidence import Evidence
-from gitops.promotion.rules import Judgement, RefusedError
+from gitops.promotion.judgement import Judgement, RefusedError
 from gitops.release.load import fetch_state
 from gitops.release.state import ReleaseState
 from gitops.text import instructions

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from gitops.promotion.proposals import awaited, due, runtime_due
+from gitops.promotion.due import awaited, due, runtime_due
 from gitops.release.state import ReleaseState, last_good
 from gitops.text import instructions
 from gitops.text.instructions import LOCAL, Meeting

@@ -1,17 +1,14 @@
 """The rules that a change of a release file obeys, whoever made it and however."""
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Self
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from gitops.errors import (
     CalendarError,
     GateError,
     LicencesError,
     NoModelError,
-    ProvenanceError,
-    RuleError,
     SettingsError,
 )
 from gitops.findings import Finding
@@ -20,48 +17,16 @@ from gitops.gates.comparison import Compare
 from gitops.gates.gates import GateResult
 from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
+from gitops.promotion.judgement import Judgement
+from gitops.promotion.pipeline import made_from
 from gitops.promotion.trials import after_canary, is_smaller, judge_trial, shadowed
+from gitops.promotion.verified import verified_before
 from gitops.release import file as release_file
 from gitops.release import runtimes
 from gitops.release.file import Release
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState, earlier
 from gitops.text import instructions
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The result of judging a change.
-
-    Attributes:
-        findings: Everything that forbids it.
-        gates: The results of the gates, for each environment that would get another model.
-        models_checked: False where the existence of a model was not checked, as no DVC remote is configured.
-
-    """
-
-    findings: tuple[Finding, ...] = ()
-    gates: Mapping[str, tuple[GateResult, ...]] = field(default_factory=dict[str, tuple[GateResult, ...]])
-    models_checked: bool = True
-
-    def __add__(self, other: "Judgement") -> "Judgement":
-        return Judgement(
-            (*self.findings, *other.findings),
-            {**self.gates, **other.gates},
-            self.models_checked and other.models_checked,
-        )
-
-    @classmethod
-    def from_findings(cls, *findings: Finding) -> Self:
-        return cls(findings)
-
-
-class RefusedError(RuleError):
-    """A change that rules forbid, with its whole judgement."""
-
-    def __init__(self, judgement: Judgement) -> None:
-        super().__init__(*judgement.findings)
-        self.judgement = judgement
 
 
 def judge_model(
@@ -135,7 +100,7 @@ def judge_release(
             judgement += Judgement(tuple(_closed(state, environment, now)))
         return judgement
     if after.trial is not None:
-        kind = "shadow" if after.shadow else "canary"
+        kind = after.trial_kind
         remedy = f"take the line `{kind}` out: it was beside another release"
         return Judgement.from_findings(Finding(file, f"{kind}: the release changes", remedy, rule=kind))
     if after.commit is None:
@@ -227,8 +192,8 @@ def _promotion(
             findings.append(
                 Finding(file, problem, "to go back, roll back", rule="older-release", command=command)
             )
-    findings += _verified_before(state, environment, commit, runtime, now)
-    findings += _made_from(evidence, environment, commit)
+    findings += verified_before(state, environment, commit, runtime, now)
+    findings += made_from(evidence, environment, commit)
     findings += shadowed(state, environment, release, evidence)
     findings += after_canary(state, environment, release, evidence)
     presence = evidence.presence(release.lock)
@@ -257,86 +222,6 @@ def _promotion(
     return Judgement(tuple(findings), {environment: rows} if rows else {}, presence.checked)
 
 
-def _verified_before(
-    state: ReleaseState, environment: str, commit: str, runtime: str | None, now: datetime | None
-) -> Iterator[Finding]:
-    """Require the verdict of every environment before this one, and that those directly before it run it."""
-    file, short, environments = release_file.path_of(environment), commit[:12], state.environments
-    sources = environments.before(environment)
-    for source in sources:
-        # The environment that follows main ran whatever main was, one commit after the other.
-        there = commit if environments.follows(source) else state.present(source).commit
-        # Of several environments each may have the same release under a commit of its own.
-        if there != commit and not (len(sources) > 1 and state.same(there, commit)):
-            runs = there[:12] if there else "nothing yet"
-            yield Finding(
-                file,
-                f"{environment} takes the release of {source} ({runs}), not {short}",
-                f"name {runs}, or wait until {source} runs {short}",
-                rule="other-release-before",
-            )
-    missing = False
-    for earlier_one in environments.chain(environment):
-        if tag := state.verdicts.rejected(earlier_one, commit):
-            on_main = environments.follows(earlier_one)
-            right = "fix it on main and promote that" if on_main else "promote another release"
-            yield Finding(file, f"{earlier_one} rejected {short} ({tag.name})", right, rule="rejected")
-            missing = True
-        elif state.verdicts.verified(earlier_one, commit) is None:
-            yield Finding(
-                file,
-                f"{earlier_one} has not verified {short} yet",
-                f"wait for verify_release in {earlier_one}, usually under two minutes",
-                rule="not-verified-yet",
-                command=instructions.promote(environment)[0],
-            )
-            missing = True
-    if missing:
-        return
-    yield from _on_the_runtime(state, environment, commit, runtime)
-    try:
-        soak = timedelta(hours=state.settings(environment).min_soak_hours)
-    except SettingsError as error:
-        yield replace(error.finding, remedy=f"{error.finding.remedy}; repair the settings on main first")
-        return
-    for source in sources:
-        age = state.verdicts.age(source, commit, now=now)
-        # Without a soak no clock is compared: those of two machines are never quite equal.
-        if soak and age is not None and age < soak:
-            yield Finding(
-                file,
-                f"{source} verified {short} {_hours(age)} ago",
-                f"MIN_SOAK_HOURS of {environment} requires {_hours(soak)}: wait {_hours(soak - age)}",
-                rule="soak",
-            )
-
-
-def _on_the_runtime(
-    state: ReleaseState, environment: str, commit: str, runtime: str | None
-) -> Iterator[Finding]:
-    """Require a verdict on the runtime that comes, or that the environment has by its own last verdict."""
-    sources = state.environments.before(environment)
-    if runtime is not None:
-        if not any(state.verdicts.verified_by_name(source, commit, runtime) for source in sources):
-            names = " and ".join(sources)
-            problem = f"{names} has not verified {commit[:12]} on the runtime {runtimes.short(runtime)}"
-            right = f"wait until {names} runs it, and has verified the release there"
-            yield Finding(release_file.path_of(environment), problem, right, rule="other-runtime")
-        return
-    needed = state.verdicts.runtime(environment)
-    if needed is None or any(state.verdicts.verified_on(source, commit, needed) for source in sources):
-        return
-    others = (state.verdicts.every(source, commit) for source in sources)
-    known = [verdicts[-1].runtime for verdicts in others if verdicts and verdicts[-1].runtime]
-    names = " and ".join(sources)
-    yield Finding(
-        release_file.path_of(environment),
-        f"{names} verified {commit[:12]} on {' and '.join(map(str, known))}, and {environment} has {needed}",
-        f"bring {names} and {environment} to one runtime, and wait for the next verdict",
-        rule="other-runtime",
-    )
-
-
 def _closed(state: ReleaseState, environment: str, now: datetime | None) -> Iterator[Finding]:
     """Refuse a promotion outside of the windows of main's calendar."""
     file = release_file.path_of(environment)
@@ -348,26 +233,6 @@ def _closed(state: ReleaseState, environment: str, now: datetime | None) -> Iter
     if closed:
         yield Finding(
             file, f"promotions into {environment} are closed: {closed}", "promote it then", rule="closed"
-        )
-
-
-def _made_from(evidence: Evidence, environment: str, commit: str) -> Iterator[Finding]:
-    """Refuse a release whose model was made from another commit's parameters, code or data."""
-    file, short = release_file.path_of(environment), commit[:12]
-    try:
-        made = evidence.provenance(commit)
-    except ProvenanceError as error:
-        problem = f"{error.finding.subject} of {short}: {error.finding.problem}"
-        yield Finding(file, problem, "repair it on main and promote that", rule="pipeline")
-        return
-    # Without a model there is nothing to report; the gates refuse it.
-    if made.trained and not made.belongs:
-        yield Finding(
-            file,
-            f"{short} has the model of an earlier commit: {made.summary}",
-            "train main, merge its candidate and promote that",
-            rule="model-of-another-commit",
-            command=instructions.train("main"),
         )
 
 
@@ -431,7 +296,3 @@ def choices(state: ReleaseState, environment: str) -> str:
         ", ".join(commit[:12] for commit in earlier(state, environment))
         or f"none: {environment} has had no other release"
     )
-
-
-def _hours(span: timedelta) -> str:
-    return f"{span.total_seconds() / 3600:.1f} h"

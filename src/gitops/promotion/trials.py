@@ -23,10 +23,9 @@ def judge_trial(
 
     Only its model runs, by the code of the release. So it needs no runtime.
     """
-    kind = "shadow" if after.shadow else "canary"
-    findings = tuple(_beside(state, environment, after, evidence, kind))
+    findings = tuple(_beside(state, environment, after, evidence))
     yield from findings
-    if kind == "canary" and not findings:
+    if after.canary and not findings:
         yield from _share(state, environment, after, evidence)
 
 
@@ -77,7 +76,7 @@ def after_canary(
     canary = state.snapshot(present.canary)
     if canary is None or canary.model != release.model:
         problem = f"{environment} tries the canary {present.canary[:12]}, which has another model"
-        way = instructions.canary(environment, None)
+        way = instructions.trial("canary", environment, None)
         yield Finding(file, problem, "end it first", rule="canary", command=way)
     elif (step := shares.next_step(present.share)) is not None:
         problem = f"the canary {present.canary[:12]} answers {present.share}%"
@@ -86,10 +85,8 @@ def after_canary(
         yield from _enough(state, environment, canary, evidence)
 
 
-def _beside(
-    state: ReleaseState, environment: str, after: Release, evidence: Evidence, kind: str
-) -> Iterator[Finding]:
-    file, commit = release_file.path_of(environment), after.trial or ""
+def _beside(state: ReleaseState, environment: str, after: Release, evidence: Evidence) -> Iterator[Finding]:
+    file, commit, kind = release_file.path_of(environment), after.trial or "", after.trial_kind
     short, trial = commit[:12], state.snapshot(commit)
     release = state.snapshot(after.commit) if after.commit else None
     if release is None or release.model is None:
@@ -160,7 +157,10 @@ def shadowed(
     report = report_on(state, environment, release, evidence)
     if report is None:
         problem = f"{environment} has not tried the model of {short} beside its own"
-        remedy, way = "propose the trial, merge it and wait", instructions.shadow(environment, release.commit)
+        remedy, way = (
+            "propose the trial, merge it and wait",
+            instructions.trial("shadow", environment, release.commit),
+        )
         yield Finding(file, problem, remedy, rule="shadow", command=way)
         return
     if report.images < needed:

@@ -31,6 +31,9 @@ RELEASE_PATHS = (
 )
 """The identity of a release: two commits with the same contents here are the same release."""
 
+TrialKind = Literal["shadow", "canary"]
+"""A shadow answers no batch, a canary answers a share of them."""
+
 _FOLLOW = "write `follow: main`"
 _NAME_A_COMMIT = "write `commit: <40 hexadecimal digits>`, or `commit: null` before the first release"
 
@@ -94,6 +97,11 @@ class Release(BaseModel):
     def trial(self) -> str | None:
         """The commit whose model is tried beside the release: the shadow, or the canary."""
         return self.shadow or self.canary
+
+    @property
+    def trial_kind(self) -> TrialKind:
+        """The kind of that trial."""
+        return "shadow" if self.shadow else "canary"
 
     def holds(self, now: datetime | None = None) -> tuple[Hold, ...]:
         """Return the reasons that keep promotions away now."""

@@ -14,10 +14,12 @@ from gitops.model import drift_comparison
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.metrics import Metrics
 from gitops.promotion.change import Change
-from gitops.promotion.check import judge, note
+from gitops.promotion.check import judge
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.jobs import Job
-from gitops.promotion.rules import Judgement, judge_model
+from gitops.promotion.judgement import Judgement
+from gitops.promotion.pipeline import note
+from gitops.promotion.rules import judge_model
 from gitops.promotion.scope import of_files
 from gitops.release import file as release_file
 from gitops.release.licences import BATCHES

@@ -87,25 +87,19 @@ def approve(environment: str, commit: str) -> str:
     return shlex.join([_GITOPS, "approve", environment, commit[:12], "--push"])
 
 
-def shadow(environment: str, commit: str | None) -> str:
-    """Return the command that proposes to try a model beside a release, or without a commit to stop that."""
-    return shlex.join([_GITOPS, "shadow", environment, commit[:12] if commit else "--stop", "--push"])
+def trial(kind: str, environment: str, commit: str | None, share: int | None = None) -> str:
+    """Return the command that proposes a shadow or a canary, or without a commit to end it."""
+    part = ["--share", f"{share}%"] if share else []
+    what = [commit[:12], *part] if commit else ["--stop"]
+    return shlex.join([_GITOPS, kind, environment, *what, "--push"])
 
 
-def shadows(environment: str, commit: str | None, at: Meeting = LOCAL) -> tuple[str, ...]:
+def trials(
+    kind: str, environment: str, commit: str | None, share: int | None = None, at: Meeting = LOCAL
+) -> tuple[str, ...]:
     """Return all the commands for that: from the proposal to seeing that it worked."""
-    return (*at.before, shadow(environment, commit), *after_push(f"shadow/{environment}", at))
-
-
-def canary(environment: str, commit: str | None, share: int | None = None) -> str:
-    """Return the command that proposes a canary, or without a commit to end it."""
-    what = [commit[:12], "--share", f"{share}%"] if commit else ["--stop"]
-    return shlex.join([_GITOPS, "canary", environment, *what, "--push"])
-
-
-def canaries(environment: str, commit: str | None, share: int | None, at: Meeting = LOCAL) -> tuple[str, ...]:
-    """Return all the commands for that: from the proposal to seeing that it worked."""
-    return (*at.before, canary(environment, commit, share), *after_push(f"canary/{environment}", at))
+    command = trial(kind, environment, commit, share)
+    return (*at.before, command, *after_push(f"{kind}/{environment}", at))
 
 
 def promote_wave(wave: str, at: Meeting = LOCAL) -> tuple[str, ...]:

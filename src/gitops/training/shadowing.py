@@ -67,8 +67,7 @@ def declared(
     if objection is None and not trusted(state, environment, commit):
         objection = "main never pointed to it, no environment before verified it, or this one rejected it"
     if objection is not None:
-        kind = "shadow" if declaration.release.shadow else "canary"
-        log.warning("The %s %s does not count: %s", kind, commit[:12], objection)
+        log.warning("The %s %s does not count: %s", declaration.release.trial_kind, commit[:12], objection)
         return None
     return declaration
 

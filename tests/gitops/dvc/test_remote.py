@@ -12,7 +12,7 @@ from gitops.dvc.remote import MODEL, Presence, Storage
 from gitops.errors import RuleError
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.merge import check, merge
-from gitops.promotion.proposals import promote
+from gitops.promotion.promotions import promote
 from tests.support.figures import model_files
 from tests.support.lab import Lab
 

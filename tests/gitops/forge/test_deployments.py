@@ -1,7 +1,8 @@
 """Deployments on GitHub, of the verdicts of environments."""
 
 from gitops.forge.deployments import Deployment, keep, of_state
-from gitops.promotion.proposals import push, rollback
+from gitops.promotion.proposals import push
+from gitops.promotion.rollbacks import rollback
 from tests.support.forge import Forge
 from tests.support.forge_server import client
 from tests.support.lab import Lab

@@ -6,7 +6,8 @@ import pytest
 
 from gitops.git.repository import Repository
 from gitops.promotion.merge import check
-from gitops.promotion.proposals import promote, rollback
+from gitops.promotion.promotions import promote
+from gitops.promotion.rollbacks import rollback
 from gitops.release.load import fetch_state
 from tests.support.lab import Lab
 

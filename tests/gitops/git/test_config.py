@@ -8,7 +8,9 @@ import pytest
 from gitops.errors import GitError
 from gitops.git.repository import Repository
 from gitops.promotion.merge import merge
-from gitops.promotion.proposals import promote, push, rollback
+from gitops.promotion.promotions import promote
+from gitops.promotion.proposals import push
+from gitops.promotion.rollbacks import rollback
 from tests.support.lab import Lab
 
 HOSTILE = """

@@ -6,7 +6,8 @@ from gitops.errors import RuleError
 from gitops.git.merge_result import merge_result
 from gitops.git.repository import Repository
 from gitops.promotion.merge import check, merge
-from gitops.promotion.proposals import push, rollback
+from gitops.promotion.proposals import push
+from gitops.promotion.rollbacks import rollback
 from tests.gitops import poison
 from tests.support.figures import model_files
 from tests.support.lab import Lab

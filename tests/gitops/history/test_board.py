@@ -17,7 +17,9 @@ from gitops.findings import Finding
 from gitops.history import board_page, page
 from gitops.history.board import Board, Place, Waiting
 from gitops.history.load import load_board
-from gitops.promotion.proposals import hold, promote, push
+from gitops.promotion.holds import hold
+from gitops.promotion.promotions import promote
+from gitops.promotion.proposals import push
 from gitops.release.approvals import Given
 from tests.support import browser
 from tests.support.lab import Lab

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 from gitops.cli import app
 from gitops.history.dora import Delivery, measure
 from gitops.history.load import load_past, load_verdicts
-from gitops.promotion.proposals import push, rollback
+from gitops.promotion.proposals import push
+from gitops.promotion.rollbacks import rollback
 from tests.support.lab import Lab
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(days=28)

@@ -16,7 +16,7 @@ from gitops.dvc.objects import in_folder
 from gitops.errors import RuleError
 from gitops.people.erasure import erasure
 from gitops.people.history import Recorded
-from gitops.promotion.proposals import rollback
+from gitops.promotion.rollbacks import rollback
 from tests.support import people
 from tests.support.people import BATCH, ENVIRONMENTS, World
 

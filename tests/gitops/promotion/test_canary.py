@@ -7,7 +7,9 @@ import pytest
 from gitops.errors import GitError, NothingToDoError, RuleError
 from gitops.forge.canary_steps import describe, plan_canary
 from gitops.promotion.evidence import Evidence
-from gitops.promotion.proposals import canary, promote, push, shadow
+from gitops.promotion.promotions import promote
+from gitops.promotion.proposals import push
+from gitops.promotion.trial_proposals import propose_trial
 from gitops.release import canaries
 from gitops.release import file as release_file
 from gitops.release.checks import Check
@@ -28,7 +30,11 @@ def two(lab: Lab) -> tuple[str, str]:
 
 
 def start(lab: Lab, second: str, share: int) -> None:
-    push(lab.clone, lab.remote, canary(lab.clone, lab.state(), "staging", lab.remote, second, share))
+    push(
+        lab.clone,
+        lab.remote,
+        propose_trial(lab.clone, lab.state(), "staging", lab.remote, "canary", second, share),
+    )
     lab.merge("canary/staging")
 
 
@@ -70,7 +76,7 @@ def test_a_canary_grows_by_evidence_and_ends_by_a_signed_tag(
         f"the canary {second[:12]} answers 10%; it has answered 0 of 1000 images at 10%",
     )
     with pytest.raises(RuleError, match="it has answered 0 of 1000 images at 10%; wait for CANARY_IMAGES"):
-        canary(lab.clone, lab.state(), "staging", lab.remote, second, 25)
+        propose_trial(lab.clone, lab.state(), "staging", lab.remote, "canary", second, 25)
     with pytest.raises(RuleError, match="answers 10%; its next step is 25%"):
         promote(lab.clone, lab.state(), "staging", lab.remote)
     answer(lab, tmp_path, about(lab, two, figures(9000, answered=1000), share=10))
@@ -94,7 +100,7 @@ def test_a_canary_grows_by_evidence_and_ends_by_a_signed_tag(
     worse = about(lab, two, figures(9000, answered=1000, lost=40), share=25)
     answer(lab, tmp_path, worse)
     with pytest.raises(RuleError, match=r"does worse: .*no attribute worse"):
-        canary(lab.clone, lab.state(), "staging", lab.remote, second, 50)
+        propose_trial(lab.clone, lab.state(), "staging", lab.remote, "canary", second, 50)
     found = [Check(name="latency", value="10 times", limit="at most 2", result="failed")]
     mirror, key = tmp_path / "mirror.git", lab.key("staging")
     verdict = shadowing.step_down(origin(lab), "staging", second, found, mirror=mirror, key=key)
@@ -104,7 +110,7 @@ def test_a_canary_grows_by_evidence_and_ends_by_a_signed_tag(
     assert lab.state().present("staging").share == 25
     assert picked(lab, tmp_path) == {}
     assert plan() == ("open", "End the canary of staging")
-    ending = canary(lab.clone, lab.state(), "staging", lab.remote, None, None)
+    ending = propose_trial(lab.clone, lab.state(), "staging", lab.remote, "canary", None, None)
     text = describe(lab.state(), ending, Evidence.of(lab.clone))
     assert f"staging rejected it (`{verdict.tag}`)" in text
     assert "| no attribute worse |" in text
@@ -113,7 +119,7 @@ def test_a_canary_grows_by_evidence_and_ends_by_a_signed_tag(
     assert lab.state().present("staging") == Release(commit=two[0])
     assert plan_canary(lab.clone, lab.state(), "staging", lab.remote) is None
     with pytest.raises(RuleError, match="staging rejected"):
-        canary(lab.clone, lab.state(), "staging", lab.remote, second, 1)
+        propose_trial(lab.clone, lab.state(), "staging", lab.remote, "canary", second, 1)
 
 
 @pytest.mark.long
@@ -139,17 +145,17 @@ def test_after_the_last_step_comes_the_promotion(lab: Lab, two: tuple[str, str],
 def test_less_is_always_allowed_and_two_at_once_are_not(lab: Lab, two: tuple[str, str]) -> None:
     second = two[1]
     start(lab, second, 10)
-    lower = canary(lab.clone, lab.state(), "staging", lab.remote, second, 5)
+    lower = propose_trial(lab.clone, lab.state(), "staging", lab.remote, "canary", second, 5)
     assert lower.after.share == 5
     with pytest.raises(NothingToDoError, match="at 10% already"):
-        canary(lab.clone, lab.state(), "staging", lab.remote, second, 10)
+        propose_trial(lab.clone, lab.state(), "staging", lab.remote, "canary", second, 10)
     third = lab.train("c", 0.92)
     with pytest.raises(RuleError, match=f"staging tries the canary {second[:12]}, which has another model"):
         promote(lab.clone, lab.state(), "staging", lab.remote)
-    tried = shadow(lab.clone, lab.state(), "staging", lab.remote, third)
+    tried = propose_trial(lab.clone, lab.state(), "staging", lab.remote, "shadow", third)
     assert tried.after == Release(commit=two[0], shadow=third)
     with pytest.raises(RuleError, match="prod has no model"):
-        canary(lab.clone, lab.state(), "prod", lab.remote, second, 10)
+        propose_trial(lab.clone, lab.state(), "prod", lab.remote, "canary", second, 10)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ from gitops.findings import Finding
 from gitops.gates.comparison import Comparison
 from gitops.git.repository import Repository
 from gitops.paths import EVALUATION, EXPORT
-from gitops.promotion.check import note
 from gitops.promotion.evidence import Evidence
+from gitops.promotion.holds import unhold
 from gitops.promotion.merge import check, merge
-from gitops.promotion.proposals import push, rollback, unhold
+from gitops.promotion.pipeline import note
+from gitops.promotion.proposals import push
+from gitops.promotion.rollbacks import rollback
 from gitops.promotion.rules import judge_release
 from gitops.release.file import Release
 from gitops.release.snapshot import Snapshot

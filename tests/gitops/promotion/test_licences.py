@@ -75,7 +75,7 @@ def test_nobody_goes_back_to_such_a_model(commercial: Lab) -> None:
     commercial.land({"params.yaml": DRAWN})
     second = commercial.train("b", 0.91)
     commercial.declare("staging", f"commit: {second}\n")
-    from gitops.promotion.proposals import rollback
+    from gitops.promotion.rollbacks import rollback
 
     state = commercial.state()
     with pytest.raises(RuleError, match="USE=commercial"):

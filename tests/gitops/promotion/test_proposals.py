@@ -8,8 +8,11 @@ import pytest
 from gitops.errors import EnvironmentsError, NothingToDoError, PushRejectedError, RuleError
 from gitops.git.repository import Repository
 from gitops.promotion.evidence import Evidence
+from gitops.promotion.holds import hold, unhold
 from gitops.promotion.merge import merge
-from gitops.promotion.proposals import Proposal, describe, hold, promote, push, rollback, unhold
+from gitops.promotion.promotions import promote
+from gitops.promotion.proposals import Proposal, describe, push
+from gitops.promotion.rollbacks import rollback
 from gitops.promotion.rules import judge_release
 from gitops.release.file import Release
 from gitops.release.load import fetch_state

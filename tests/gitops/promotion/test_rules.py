@@ -11,9 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gitops.errors import NothingToDoError, RuleError
 from gitops.promotion.evidence import Evidence
+from gitops.promotion.holds import unhold
+from gitops.promotion.judgement import Judgement
 from gitops.promotion.merge import check
-from gitops.promotion.proposals import Proposal, promote, push, rollback, unhold
-from gitops.promotion.rules import Judgement, judge_release
+from gitops.promotion.promotions import promote
+from gitops.promotion.proposals import Proposal, push
+from gitops.promotion.rollbacks import rollback
+from gitops.promotion.rules import judge_release
 from gitops.release import file as release_file
 from gitops.release.file import Release
 from gitops.release.load import add

@@ -5,8 +5,11 @@ import pytest
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import NothingToDoError, RuleError
 from gitops.forge.promotions import describe, plan
+from gitops.promotion.holds import hold, unhold
 from gitops.promotion.merge import check
-from gitops.promotion.proposals import Proposal, hold, promote, push, rollback, unhold
+from gitops.promotion.promotions import promote
+from gitops.promotion.proposals import Proposal, push
+from gitops.promotion.rollbacks import rollback
 from gitops.release.runtimes import VARIABLE, Runtime
 from gitops.text.instructions import LOCAL
 from tests.support.bundles import Make, version

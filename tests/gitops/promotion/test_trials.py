@@ -6,8 +6,12 @@ import pytest
 
 from gitops.errors import NothingToDoError, RuleError, StepError, VerdictError
 from gitops.gates.shadows import Shadowed, reports
+from gitops.promotion.holds import hold
 from gitops.promotion.merge import check
-from gitops.promotion.proposals import hold, promote, push, rollback, shadow
+from gitops.promotion.promotions import promote
+from gitops.promotion.proposals import push
+from gitops.promotion.rollbacks import rollback
+from gitops.promotion.trial_proposals import propose_trial
 from gitops.release import file as release_file
 from gitops.training import shadowing
 from tests.support.lab import Lab
@@ -38,7 +42,7 @@ def test_a_model_is_tried_beside_the_release_before_it_takes_its_place(
         f"staging has not tried the model of {second[:12]} beside its own; propose the trial, merge"
         in str(refused.value)
     )
-    proposal = shadow(lab.clone, lab.state(), "staging", lab.remote, second)
+    proposal = propose_trial(lab.clone, lab.state(), "staging", lab.remote, "shadow", second)
     assert f"Shadow: none -> {second[:12]}" in proposal.message
     push(lab.clone, lab.remote, proposal)
     lab.merge("shadow/staging")
@@ -46,7 +50,7 @@ def test_a_model_is_tried_beside_the_release_before_it_takes_its_place(
     assert (state.present("staging").commit, state.present("staging").shadow) == (first, second)
     assert not lab.origin.has("refs/heads/shadow/staging")
     with pytest.raises(NothingToDoError, match=f"has the shadow {second[:12]} already"):
-        shadow(lab.clone, state, "staging", lab.remote, second)
+        propose_trial(lab.clone, state, "staging", lab.remote, "shadow", second)
     where = {"mirror": tmp_path / "mirror.git"}
     found = shadowing.declared(origin(lab), "staging", **where, signed=False)
     assert found is not None
@@ -105,9 +109,8 @@ def test_a_shadow_stays_with_its_release(lab: Lab, two: tuple[str, str]) -> None
     lab.declare("staging", release_file.render(declared, "staging").decode())
     held = hold(lab.clone, lab.state(), "staging", lab.remote, "freeze")
     assert held.after.shadow == second
-    assert shadow(lab.clone, lab.state(), "staging", lab.remote, None).after == release_file.Release(
-        commit=first
-    )
+    ended = propose_trial(lab.clone, lab.state(), "staging", lab.remote, "shadow", None)
+    assert ended.after == release_file.Release(commit=first)
     back = lab.commit({"README.md": b"Another\n"})
 
     def refusal(release: str, tried: str) -> str:
@@ -122,9 +125,9 @@ def test_a_shadow_stays_with_its_release(lab: Lab, two: tuple[str, str]) -> None
     assert f"shadow: dev has not verified {third[:12]}; wait for dev" in refusal(first, third)
     assert f"shadow: {first[:12]} has the model of the release" in refusal(first, first)
     with pytest.raises(NothingToDoError, match="prod has no shadow"):
-        shadow(lab.clone, state, "prod", lab.remote, None)
+        propose_trial(lab.clone, state, "prod", lab.remote, "shadow", None)
     with pytest.raises(RuleError, match="prod has no model to try another one beside"):
-        shadow(lab.clone, state, "prod", lab.remote, second)
+        propose_trial(lab.clone, state, "prod", lab.remote, "shadow", second)
 
 
 @pytest.mark.long

@@ -18,7 +18,7 @@ from gitops.forge.interface import Status
 from gitops.forge.plain import PlainGit
 from gitops.forge.promotions import PromotionStatus, apply, plan
 from gitops.promotion.merge import check
-from gitops.promotion.proposals import promote
+from gitops.promotion.promotions import promote
 from gitops.release.approvals import Approvals, give
 from gitops.release.signatures import SIGNERS
 from tests.support.forge import Forge

@@ -5,7 +5,8 @@ import pytest
 from gitops.errors import ReleaseError, RuleError
 from gitops.paths import FORGOTTEN
 from gitops.promotion.merge import check
-from gitops.promotion.proposals import promote, rollback
+from gitops.promotion.promotions import promote
+from gitops.promotion.rollbacks import rollback
 from gitops.release.forgotten import Forgotten
 from tests.support.figures import model_md5
 from tests.support.lab import Lab

@@ -8,7 +8,8 @@ import pytest
 from gitops.errors import NothingToDoError, RuleError
 from gitops.git.repository import Repository
 from gitops.promotion.merge import check
-from gitops.promotion.proposals import promote, rollback
+from gitops.promotion.promotions import promote
+from gitops.promotion.rollbacks import rollback
 from gitops.release.load import fetch_state
 from gitops.release.main_line import Known, fault
 from tests.support.figures import model_files

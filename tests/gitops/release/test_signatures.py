@@ -10,8 +10,11 @@ import pytest
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import RuleError
 from gitops.git.repository import Repository
+from gitops.promotion.holds import unhold
 from gitops.promotion.merge import check
-from gitops.promotion.proposals import promote, push, rollback, unhold
+from gitops.promotion.promotions import promote
+from gitops.promotion.proposals import push
+from gitops.promotion.rollbacks import rollback
 from gitops.release import signatures
 from gitops.release.keys import path_of
 from gitops.release.load import fetch_state

@@ -21,7 +21,8 @@ from gitops.model.metrics import Interval, Metrics, Training
 from gitops.paths import CARD as CARD_FILE
 from gitops.paths import GROUPS as GROUPS_FILE
 from gitops.promotion.jobs import Job
-from gitops.promotion.proposals import push, rollback
+from gitops.promotion.proposals import push
+from gitops.promotion.rollbacks import rollback
 from gitops.release.load import load_state
 from gitops.report.collect import Incumbent, Move, ReportInputs, gather
 from gitops.report.data import Appended

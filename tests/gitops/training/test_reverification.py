@@ -8,7 +8,7 @@ import pytest
 
 from gitops.errors import RuleError
 from gitops.model.decisions import Answer, Decisions
-from gitops.promotion.proposals import promote
+from gitops.promotion.promotions import promote
 from gitops.release import runtimes
 from gitops.release.runtimes import Runtime
 from gitops.release.verdicts import Verdict
