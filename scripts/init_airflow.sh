@@ -79,8 +79,9 @@ else
     mv "$unfinished" "$origin"
     say "$origin: made, its main is your commit $(git rev-parse --short=12 HEAD)"
 fi
-# As a forge does: no broken objects, and a main that only grows.
+# As a forge does: no broken objects, no huge pushes, and a main that only grows.
 git -C "$origin" config receive.fsckObjects true
+git -C "$origin" config receive.maxInputSize 1g
 git -C "$origin" config receive.denyDeleteCurrent refuse
 mkdir -p "$origin/hooks"
 cp infra/git/update "$origin/hooks/update"

@@ -5,6 +5,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from gitops.git import incoming
 from gitops.git.repository import Repository
 from gitops.paths import EVALUATION, MAIN
 from gitops.release.enrol import enrol
@@ -158,6 +159,8 @@ class Origin:
 def _guard(repository: Repository) -> None:
     """Make a bare repository refuse broken objects, and pushes that rewrite or delete main."""
     repository.git("config", "receive.fsckObjects", "true")
+    # Everybody who fetches has this limit too. Data belong into DVC.
+    repository.git("config", "receive.maxInputSize", str(incoming.MOST))
     # Git's default, which a user's own configuration could change. HEAD is main.
     repository.git("config", "receive.denyDeleteCurrent", "refuse")
     # The hook below guards main, and many people's own configuration names another folder of hooks.

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from dashboard.errors import DashboardError
 from gitops.airflow.board import REMOTE
+from gitops.airflow.board import repository as board_repository
 from gitops.errors import GitopsError
 from gitops.git.repository import Repository
 from gitops.history import board_page, page
@@ -35,23 +36,26 @@ class Boards:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: _Read | None = None
+        self._repository: Repository | None = None
 
-    def read(self, repository: Repository, now: datetime) -> Board:
-        """Return the board.
+    def read(self, bare: Repository, now: datetime) -> Board:
+        """Return the board, by the bundle's copy of the repository.
 
         Raises:
             DashboardError: The repository cannot be read, or has nothing of other environments yet.
 
         """
-        space = repository.namespace(REMOTE)
         with self._lock:
-            last = self._last
+            repository, last = board_repository(bare), self._last
+            if self._repository is not None and self._repository.path == repository.path:
+                repository = self._repository  # it knows the user's configuration of git
+            self._repository, space = repository, repository.namespace(REMOTE)
             try:
-                references = repository.git("for-each-ref", "--format=%(objectname) %(refname)", f"{space}/")
-                if not references:
+                if not (repository.path / "HEAD").is_file():
                     raise DashboardError(
                         "no board yet. The dag-processor fetches it within a minute after its start"
                     )
+                references = repository.git("for-each-ref", "--format=%(objectname) %(refname)", f"{space}/")
                 if last and last.references == references and timedelta() <= now - last.board.at < _FRESH:
                     return last.board
                 state = load_state(repository, remote=REMOTE)

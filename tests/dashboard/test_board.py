@@ -1,5 +1,6 @@
 """The board of all environments, from the copy that the bundle of one of them keeps."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from dashboard.board import Boards
 from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
 from dashboard.running import repository
-from gitops.airflow.board import BoardReferences
+from gitops.airflow.board import REMOTE, BoardReferences
+from gitops.airflow.board import repository as board_repository
+from gitops.git import incoming
 from gitops.git.repository import Repository
 from tests.dashboard.world import NOW, World
 
@@ -30,7 +33,7 @@ def reader(world: World) -> TestClient:
 def test_each_environment_shows_all_of_them(reader: TestClient, world: World) -> None:
     world.serve()
     answer = reader.get("/board/")
-    assert answer.status_code == 200
+    assert answer.status_code == 200, answer.text[-1500:]
     assert answer.headers["Content-Security-Policy"] == board.POLICY
     assert "script-src 'self'" in board.POLICY
     assert "'unsafe" not in board.POLICY
@@ -71,10 +74,12 @@ def test_git_works_once_until_something_changes(
 def test_a_fetch_that_fails_leaves_the_last_board(world: World) -> None:
     world.serve()
     bare = repository(EnvironmentPaths.here())
-    before = bare.git("for-each-ref")
+    kept = board_repository(bare)
+    before = kept.git("for-each-ref")
+    assert "refs/gitops/board/tags/verified/dev/" in before
     BoardReferences().fetch(bare, str(world.home / "nowhere"), None)
-    assert bare.git("for-each-ref") == before
-    Repository(bare.path).git("update-ref", "-d", "refs/gitops/board/heads/main")
+    assert kept.git("for-each-ref") == before
+    kept.git("update-ref", "-d", "refs/gitops/board/heads/main")
     with pytest.raises(DashboardError, match="has no branch main"):
         Boards().read(bare, NOW)
     empty = Repository(world.home / "empty")
@@ -82,3 +87,27 @@ def test_a_fetch_that_fails_leaves_the_last_board(world: World) -> None:
     empty.git("init", "--quiet", "--bare", ".")
     with pytest.raises(DashboardError, match="no board yet"):
         Boards().read(empty, NOW)
+
+
+@pytest.mark.usefixtures("reader")
+def test_a_large_branch_fills_no_disk_and_reaches_nothing_that_decides(world: World) -> None:
+    world.serve()
+    bare = repository(EnvironmentPaths.here())
+    kept, decides = board_repository(bare), bare.git("for-each-ref")
+    shown = kept.git("for-each-ref")
+    most = 1024**2
+    url = str(world.lab.origin.path)
+    world.lab.branch("promote/junk", {"junk": os.urandom(3 * most)})
+    for _ in range(3):
+        BoardReferences(most).fetch(bare, url, None)
+        assert incoming.size(kept.path) < 2 * most
+    assert kept.git("for-each-ref") == shown
+    # One after the other, each small enough
+    for _ in range(4):
+        world.lab.branch("promote/junk", {"junk": os.urandom(most // 2)}, on=world.lab.tip)
+        BoardReferences(most).fetch(bare, url, None)
+        assert incoming.size(kept.path) < 2 * most
+    assert kept.has(f"{kept.namespace(REMOTE)}/heads/promote/junk")
+    assert Boards().read(bare, NOW).places
+    assert bare.git("for-each-ref") == decides
+    assert not [*bare.path.rglob("tmp_*")]

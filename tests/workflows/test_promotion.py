@@ -32,7 +32,7 @@ def open_pull(world: World, environment: str) -> Pull | None:
 def test_two_promotions_that_end_in_prod(world: World) -> None:
     forge = world.forge
     release = released(world)
-    assert world.happen() == {"promote": "success"}, world.log("promote")
+    assert world.happen() == {"model": "success", "promote": "success"}, world.log("promote")
     assert "staging: dev has not verified" in world.log("promote")
     assert forge.pulls == {}
 

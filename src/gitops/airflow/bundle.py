@@ -126,6 +126,9 @@ class ReleaseBundle(GitDagBundle):
     def _update(self) -> None:
         with self.lock():
             bare = self._bare()
+            if "remote" not in self._said:
+                with self.hook.configure_hook_env() if self.hook else nullcontext():
+                    self._board.fetch(bare, str(self.repo_url), self.hook.env if self.hook else None)
             refs = bare.git("for-each-ref", "--format=%(objectname) %(refname)")
             if refs == self._seen and time.monotonic() < self._again:
                 return
@@ -204,9 +207,6 @@ class ReleaseBundle(GitDagBundle):
         elif fetched is not None and fetched.main_fault is None:
             bare.git("update-ref", MAIN, fetched.tip)
             self._accepted = fetched
-        if not self.version:
-            with self.hook.configure_hook_env() if self.hook else nullcontext():
-                self._board.fetch(bare, str(self.repo_url), self.hook.env if self.hook else None)
 
     def _successor(self, bare: Repository) -> ReleaseState | None:
         """Return the state by the fetched main, or None if it is the one that is known here.

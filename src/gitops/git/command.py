@@ -12,6 +12,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
 from gitops.git import config as git_config
+from gitops.git import incoming
 from gitops.git.objects import as_text
 
 log = logging.getLogger(__name__)
@@ -56,23 +57,30 @@ class Git:
         input: bytes | None = None,  # noqa: A002, the name that subprocess gives it
         env: Mapping[str, str] | None = None,
         config: Mapping[str, str] | None = None,
+        most: int | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run `git ARGS` here and return its exit status and bytes, whatever the status.
 
-        `env` are variables, and `config` is configuration, for this command alone.
+        `env` are variables, and `config` is configuration, for this command alone. It writes no file of more
+        than `most` bytes.
         """
         if self._personal is None and self.path.is_dir():
             self._personal = git_config.personal(self.path)
         with git_config.variables(self._personal or "", env, config) as variables:
-            return self._run(args, timeout, input, variables)
+            return self._run(args, timeout, input, variables, most)
 
     def _run(
-        self, args: tuple[str, ...], timeout: float, data: bytes | None, variables: dict[str, str]
+        self,
+        args: tuple[str, ...],
+        timeout: float,
+        data: bytes | None,
+        variables: dict[str, str],
+        most: int | None,
     ) -> subprocess.CompletedProcess[bytes]:
         log.debug("%s: git %s", self.path, CREDENTIALS.sub("", " ".join(" ".join(args).split())))
         try:
             process = subprocess.Popen(
-                ["git", *args],
+                incoming.command(args, most),
                 cwd=self.path,
                 env=variables,
                 stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
@@ -132,6 +140,7 @@ class Git:
         timeout: float,
         env: Mapping[str, str] | None = None,
         config: Mapping[str, str] | None = None,
+        most: int | None = None,
     ) -> str:
         retrying = Retrying(
             retry=retry_if_exception_type(NetworkError),
@@ -139,7 +148,24 @@ class Git:
             wait=wait_exponential(multiplier=0.3, max=5),
             reraise=True,
         )
-        return retrying(self.git, *args, timeout=timeout, env=env, config=config)
+        if most is None:
+            return retrying(self.git, *args, timeout=timeout, env=env, config=config)
+        return retrying(self._bounded, args, timeout, env, most)
+
+    def _bounded(
+        self, args: tuple[str, ...], timeout: float, env: Mapping[str, str] | None, most: int
+    ) -> str:
+        with incoming.room(self.path, most) as room:
+            result = self.run(*args, timeout=timeout, env=env, most=room)
+            if incoming.too_large(as_text(result.stderr)):
+                where = CREDENTIALS.sub("***@", args[args.index("--") + 1])
+                raise GitError(
+                    f"git {args[0]}: {where} sends more than {room / 1024**2:.0f} MiB at once; delete its "
+                    f"branch or tag with a large file, or make room (in {self.path})"
+                )
+            if result.returncode != 0:
+                raise self._failure(args, result)
+        return as_text(result.stdout)
 
     def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
         stderr, stdout = as_text(result.stderr), as_text(result.stdout)

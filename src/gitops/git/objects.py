@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+LARGEST_COMMIT = 16 * 1024**2
+"""The largest commit whose beginning is read. Git holds a commit in memory as a whole."""
 LONGEST_COMMIT = 256 * 1024
 """The longest commit that is read whole, in bytes."""
 LONGEST_TAG = 64 * 1024

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Self
 
 from gitops.errors import GitError, PushRejectedError
+from gitops.git import incoming
 from gitops.git.command import CREDENTIALS, Git
 from gitops.git.objects import (
+    LARGEST_COMMIT,
     LONGEST_COMMIT,
     LONGEST_TAG,
     Commit,
@@ -268,9 +270,12 @@ class Repository(Git):
     def describe(self, commits: Collection[str]) -> list[Commit]:
         """Read commits, given by their full ids, as they are stored.
 
-        Git would convert their text to the encoding that they declare.
+        Git would convert their text to the encoding that they declare. A commit that does not fit into memory
+        has no date, as one before 1970, and no text.
         """
-        contents = self._contents(self.objects([*commits]), LONGEST_COMMIT)
+        objects = self.objects([*commits])
+        huge = {entry.id: b"" for entry in objects if entry and entry.size > LARGEST_COMMIT}
+        contents = huge | self._contents(objects, LONGEST_COMMIT)
         return [
             read_commit(commit, contents[commit] if commit in contents else self._beginning(commit))
             for commit in commits
@@ -318,8 +323,14 @@ class Repository(Git):
         env: Mapping[str, str] | None = None,
         timeout: float = 300,
         options: Sequence[str] = (),
+        most: int = incoming.MOST,
     ) -> None:
-        """Fetch exactly these reference specifications, and drop references that the remote no longer has."""
+        """Fetch exactly these reference specifications, and drop references that the remote no longer has.
+
+        Raises:
+            GitError: also if they bring more than `most` bytes, or than half of the room on the disk.
+
+        """
         self._remote(
             "fetch",
             "--quiet",
@@ -330,17 +341,20 @@ class Repository(Git):
             "--no-auto-maintenance",
             "--refmap=",  # leaves refs/remotes/ as the owner of the checkout last fetched it
             *options,
+            "--",
             remote,
             *specs,
             timeout=timeout,
             env=env,
+            most=most,
         )
 
     def fetch_commit(self, remote: str, commit: str, *, timeout: float = 600) -> None:
         """Bring one commit, without its history, from `remote`; no reference comes to name it."""
         if not is_full_sha(commit):
             raise GitError(f"{commit[:80]!r}: not a full commit id, 40 hexadecimal digits")
-        self._remote("fetch", "--quiet", "--no-tags", "--depth", "1", remote, commit, timeout=timeout)
+        args = ("fetch", "--quiet", "--no-tags", "--depth", "1", "--", remote, commit)
+        self._remote(*args, timeout=timeout, most=incoming.MOST)
 
     def tags(self, *patterns: str, remote: str | None = None) -> list[Tag]:
         """Return tags: the repository's own, or those last fetched from `remote`.

@@ -13,12 +13,14 @@ from pathlib import Path
 import psutil
 
 from gitops.errors import GitError
+from gitops.git import incoming
 from gitops.git.objects import is_full_sha
 from gitops.git.repository import Repository
 
 log = logging.getLogger(__name__)
 
 _LOCK_SUFFIX = ".lock"
+_LARGEST_MIRROR = 2 * incoming.MOST
 
 
 @dataclass(frozen=True)
@@ -135,11 +137,15 @@ def update_mirror(origin: Origin, folder: Path, *, timeout: float = 300) -> Repo
 
     """
     repository = Repository(folder)
+    if incoming.size(folder) > _LARGEST_MIRROR:
+        # Of branches that are gone, perhaps. The next fetch has a limit of its own.
+        shutil.rmtree(folder)
     if not (folder / "HEAD").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         repository.git("init", "--quiet", "--bare", "--initial-branch=main")
     with origin.session():
         repository.fetch(origin.url, timeout=timeout)
+    repository.git("-c", "gc.autoDetach=false", "gc", "--auto", "--quiet", timeout=300)
     return repository
 
 

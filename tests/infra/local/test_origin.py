@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gitops.git import incoming
 from gitops.git.repository import Repository
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
@@ -181,6 +182,7 @@ def test_main_is_neither_rewritten_nor_deleted_nor_broken(origin: Origin, layout
     if old:
         (origin.repository.path / "hooks/update").unlink()
         origin.repository.git("config", "--unset", "receive.fsckObjects")
+        origin.repository.git("config", "--unset", "receive.maxInputSize")
         assert origin.prepare() is False
     checkout = Repository(layout.checkout)
     tip = origin.repository.resolve("main")
@@ -192,6 +194,10 @@ def test_main_is_neither_rewritten_nor_deleted_nor_broken(origin: Origin, layout
     twice = checkout.git("mktree", input=f"100644 blob {blob}\tx\n100644 blob {blob}\tx\n")
     broken = checkout.commit_tree(twice, [tip], "Twice")
     assert "duplicateEntries" in _pushed(layout.checkout, f"{broken}:refs/heads/twice")
+    assert origin.repository.git("config", "receive.maxInputSize") == str(incoming.MOST)
+    origin.repository.git("config", "receive.maxInputSize", "100000")
+    large = checkout.commit_files(tip, {"x": os.urandom(200_000)}, "Large")
+    assert "exceeds maximum allowed size" in _pushed(layout.checkout, f"{large}:refs/heads/large")
     better = checkout.commit_files(tip, {"x": b"x"}, "Better")
     for spec in (
         f"{better}:refs/heads/main",
