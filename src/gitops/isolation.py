@@ -5,7 +5,7 @@ A stage, a comparison or a DAG file is code that somebody proposed. It gets
 - the variables that `variables` names, and no other;
 - a home and a folder for temporary files of its own;
 - where Linux permits user namespaces, a view of the machine of its own: no network but a loopback, no other
-  processes, an empty home folder and `/run`, and only its own folders to write to.
+  processes, an empty home folder and `/run`, and only its own folders to write to; and a limit of processes.
 
 `hide` closes the memory and the variables of the calling process to other processes of the same user. Where
 there are no namespaces, that is the protection of those.
@@ -49,6 +49,9 @@ PASSED_ON = (
     "VISAGE_HOME",
 )
 """The variables that code of a commit may see. None of them holds a secret."""
+
+PROCESSES = 4096
+"""The most processes and threads at a time. A training has some for each core and network."""
 
 _LAUNCHER = Path(__file__).with_name("isolation_process.py")
 _PR_SET_DUMPABLE = 4
@@ -234,6 +237,7 @@ def _prefix(place: Place, home: Path) -> tuple[str, ...]:
         "readable": _existing([*_interpreter(), *place.readable]),
         "writable": _existing([home, *place.writable]),
         "links": _links([*_interpreter(), *place.readable, *place.writable]),
+        "processes": PROCESSES,
     }
     return (sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(folders))
 

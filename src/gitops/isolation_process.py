@@ -1,9 +1,10 @@
 """Start a command in Linux namespaces of its own: `python -I -S isolation_process.py FOLDERS COMMAND...`.
 
 FOLDERS is a JSON object. `hidden`, `readable` and `writable` are lists of paths, see `gitops.isolation`;
-`links` has the real path of each path that leads over a link. The command has the user's own number, no
-privileges, no network but a loopback of its own, no other processes, and a file system that it can only read,
-but for its own folders. The rest of a hidden folder is empty for it.
+`links` has the real path of each path that leads over a link, and `processes` is the most processes at a
+time. The command has the user's own number, no privileges, no network but a loopback of its own, no other
+processes, and a file system that it can only read, but for its own folders. The rest of a hidden folder is
+empty for it.
 
 Run as a file, since it must not load anything: it is the first process of each stage.
 """
@@ -13,6 +14,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -34,6 +36,8 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 # A folder that is always there, and below which nothing is shown or hidden.
 _NEW_ROOT = "/proc"
 _SHARED_MEMORY = "/dev/shm"
+_OWN_PIDS = (6, 14)
+"""The first Linux in which each namespace has a highest process number of its own, and not the machine."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,7 +54,7 @@ def main(arguments: list[str]) -> int:
         return _status(os.waitpid(first, 0)[1])
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _raise_loopback()
-    _arrange(folders, folders.pop("links"))
+    _arrange(folders, folders.pop("links"), folders.pop("processes"))
     _leave_keyring()
     _give_up_privileges()
     try:
@@ -72,18 +76,29 @@ def main(arguments: list[str]) -> int:
             os._exit(_status(status))
 
 
+def _limit(processes: int, highest: Path) -> None:
+    """Limit the processes and threads of the command. The first limit does not hold for root."""
+    most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    most = processes if most == resource.RLIM_INFINITY else min(processes, most)
+    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+    release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+    if release >= _OWN_PIDS:
+        highest.write_text(str(processes))
+
+
 def _raise_loopback() -> None:
     """Let processes of the command talk to each other, such as those that train one network together."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
         fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
 
 
-def _arrange(folders: dict[str, list[str]], links: dict[str, str]) -> None:
+def _arrange(folders: dict[str, list[str]], links: dict[str, str], processes: int) -> None:
     """Make the command's view of the file system, and move there."""
     root = _NEW_ROOT
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     _mount("/", root, None, _MS_BIND | _MS_REC)
     _mount("proc", f"{root}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    _limit(processes, Path(f"{root}/proc/sys/kernel/pid_max"))
     _set_attributes(root, _ATTR_RDONLY | _ATTR_NOSUID)
     _mount("tmpfs", f"{root}{_SHARED_MEMORY}", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
     # A folder before those in it; where a folder is both hidden and shown, it is shown.

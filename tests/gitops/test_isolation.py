@@ -500,3 +500,35 @@ print(done.output, done.last_line)
     command = [str(venv / "bin" / "python"), "-c", code, str(tmp_path / "home")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert "it runs" in done.stdout, done.stdout + done.stderr
+
+
+MANY = """\
+import os, sys, time
+
+for number in range(int(sys.argv[1])):
+    try:
+        if not os.fork():
+            time.sleep(60)
+            os._exit(0)
+    except OSError as error:
+        print(error.strerror, number)
+        break
+else:
+    print("all")
+"""
+
+
+@pytest.mark.parametrize(("wanted", "gets"), [(1000, "Resource temporarily unavailable"), (100, "all")])
+def test_a_stage_has_a_limit_of_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: int, gets: str
+) -> None:
+    if not isolation.namespaces():
+        pytest.skip("this machine permits no user namespaces")
+    if os.geteuid() == 0 and tuple(map(int, re.findall(r"[0-9]+", os.uname().release)[:2])) < (6, 14):
+        pytest.skip("before Linux 6.14 nothing limits root")
+    monkeypatch.setattr(isolation, "PROCESSES", 400)
+    with isolation.isolated(isolation.Place(writable=(tmp_path,)), temporary=tmp_path) as isolated:
+        done = isolation.run(["python", "-S", "-c", MANY, str(wanted)], isolated, tmp_path, 60)
+    assert done.output.startswith(gets), done
+    if wanted > 400:
+        assert int(done.output.split()[-1]) <= 400
