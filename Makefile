@@ -77,8 +77,8 @@ logs: ## Follow the output of all processes that make up started (of one environ
 	@ls .visage/$(or $(ENV),*)/logs/*.log >/dev/null 2>&1 || { echo "make: no logs of $(or $(ENV),any environment) here; run make up first" >&2; exit 1; }
 	@exec tail -n 20 -F .visage/$(or $(ENV),*)/logs/*.log
 
-status: setup ## Show the release of each environment, its age and its accuracy
-	@$(BIN)/gitops status
+status: setup ## Show the release of each environment, its age and its accuracy, and each process that ended
+	@$(BIN)/python -m infra.local status
 
 # A process for each core, up to four: each loads PyTorch and Airflow. Each process begins with a folder of its own, so
 # that the fixtures of a folder are made once, and takes over tests of other folders at the end.

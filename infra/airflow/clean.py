@@ -3,7 +3,6 @@
 clean.py database   records of runs that are older than KEEP_RUN_DAYS, as `airflow db clean` deletes them;
                     the last run of each DAG stays
 clean.py logs       logs of Airflow that nobody wrote to for KEEP_LOG_DAYS
-clean.py output     output of processes in PROCESS_LOG_FOLDER: of a larger file, the last 20 MB stay
 clean.py pods       on Kubernetes: pods of tasks that ended more than a day ago, or waited for twelve hours
 
 --daily FILE        do it now, and then once a day; touch FILE after each day on which all parts succeeded
@@ -20,7 +19,6 @@ from pathlib import Path
 
 _TIMEOUT = 3600
 _DAY = 86_400
-_KEPT_BYTES = 20 * 1024**2
 
 
 class CleanError(Exception):
@@ -81,23 +79,6 @@ def logs(now: datetime) -> None:
     print(f"{folder}: deleted {count} logs, {size:,} bytes")
 
 
-def output(_: datetime) -> None:
-    """Shorten the output of processes that run, which append to it. Lines of this moment may be lost."""
-    for path in sorted(Path(os.environ["PROCESS_LOG_FOLDER"]).glob("*.log")):
-        with path.open("r+b") as log:
-            size = log.seek(0, os.SEEK_END)
-            if size <= _KEPT_BYTES:
-                continue
-            log.seek(size - _KEPT_BYTES)
-            earlier = path.with_suffix(".log.1")
-            partial = earlier.with_suffix(".partial")
-            partial.touch(mode=0o600)
-            partial.write_bytes(log.read())
-            partial.replace(earlier)
-            log.truncate(0)
-        print(f"{path}: shortened, {size:,} bytes")
-
-
 def pods(_: datetime) -> None:
     """Delete pods of tasks that are left over."""
     namespace = os.environ["AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE"]
@@ -107,7 +88,7 @@ def pods(_: datetime) -> None:
     )
 
 
-PARTS = {"database": database, "logs": logs, "output": output, "pods": pods}
+PARTS = {"database": database, "logs": logs, "pods": pods}
 
 
 def main(arguments: list[str]) -> int:

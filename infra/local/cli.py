@@ -204,10 +204,16 @@ def drill(folder: Folder) -> None:
 
 @app.command()
 def status() -> None:
-    """Show the release of each environment (the same as gitops status)."""
+    """Show the release of each environment, and each process that ended since make up.
+
+    Exits with 1 if an environment does not run its declared release, or a process is down.
+    """
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make status") as engine:
-        raise typer.Exit(_status(engine))
+        shown = _status(engine)
+        for line in engine.ended():
+            screen.print(line, style="yellow")
+        raise typer.Exit(shown or int(engine.is_incomplete()))
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
@@ -306,7 +312,7 @@ def _stop(engine: Engine, screen: Screen) -> None:
 def _status(engine: Engine) -> int:
     """Run `gitops status`. Return 1 if an environment does not run its declared release."""
     shown = subprocess.run(
-        [sys.executable, "-m", "gitops", "status", "--remote", "visage"],
+        [sys.executable, "-m", "gitops", "status"],
         cwd=engine.layout.checkout,
         # Without a terminal, the table would be cut to 80 columns.
         env={**os.environ, **({} if sys.stdout.isatty() else {"COLUMNS": "140"})},

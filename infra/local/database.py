@@ -9,7 +9,6 @@ import os
 import pwd
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -28,7 +27,8 @@ from sqlalchemy.exc import ArgumentError
 from infra.local import files, port, waiting
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
-from infra.local.process import Service, end
+from infra.local.process import end
+from infra.local.service import Service
 
 SETTING = "VISAGE_DATABASE_URL"
 """Setting: a server to use instead of the embedded one, with a login that may create roles and databases.
@@ -38,6 +38,7 @@ With the suffix _<ENVIRONMENT>: the database of an environment, with a login of 
 
 SERVICE = "database"
 _DUMP_SECONDS = 3600
+_RECOVERY_SECONDS = 60
 _USER = "visage"
 _DRIVER = "postgresql+psycopg2"
 _OPTIONS = {
@@ -115,7 +116,12 @@ class Embedded:
         self.data = layout.database / "data"
         self._connection = layout.database / "connection.json"
         self.service = Service(
-            SERVICE, layout.state, layout.records / "database.json", layout.logs / "database.log"
+            SERVICE,
+            layout.state,
+            layout.records / "database.json",
+            layout.logs / "database.log",
+            stop_signal="INT",
+            grace=20,
         )
 
     def start(self) -> str:
@@ -125,10 +131,11 @@ class Embedded:
             EngineError: The server does not start.
 
         """
-        if self.service.find() is not None and self._answers():
+        # After a crash, the server reads its log before it answers.
+        if self.service.find() is not None and waiting.wait_until(self._answers, seconds=_RECOVERY_SECONDS):
             return "running"
         found = "dead" if self.service.died() else "stopped"
-        self.service.stop(ask=signal.SIGINT)
+        self.service.stop()
         self._end_backends()
         binaries, identity = _binaries(), _Identity.current()
         if not (self.data / "PG_VERSION").exists():
@@ -165,7 +172,7 @@ class Embedded:
         _create_with_role(server, target, None if like is None else f"visage_{like}")
 
     def stop(self) -> bool:
-        ran = self.service.stop(ask=signal.SIGINT, grace=20)
+        ran = self.service.stop()
         self._end_backends()
         return ran
 
@@ -245,7 +252,7 @@ class Embedded:
         def settled() -> str | None:
             if self._answers():
                 return "answers"
-            return "ended" if self.service.find() is None else None
+            return "ended" if self.service.find() is None or self.service.restarts() else None
 
         outcome = waiting.wait_until(settled, seconds=60, pause=0.2)
         if outcome == "ended":

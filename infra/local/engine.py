@@ -14,12 +14,25 @@ from gitops.release import settings
 from gitops.release.environments import Environments
 from gitops.release.load import load_state
 from infra.airflow import prepare
-from infra.local import credentials_file, database, files, machine, port, process, secret, variables, waiting
+from infra.local import (
+    credentials_file,
+    database,
+    files,
+    machine,
+    port,
+    process,
+    secret,
+    supervisor,
+    variables,
+    waiting,
+)
 from infra.local.errors import EngineError
 from infra.local.instance import PROCESSES, Instance, wait
 from infra.local.layout import Layout
 from infra.local.origin import Origin
 from infra.local.screen import Step
+from infra.local.service import Service
+from infra.local.supervisor import Supervisor
 from infra.local.variables import Address, UserConfig
 
 _SECONDS = 5
@@ -234,6 +247,24 @@ class Engine:
         behind = [row.environment for row in rows if not row.agree]
         step.done(f"out of sync: {', '.join(behind)}" if behind else "all in sync")
 
+    def ended(self) -> list[str]:
+        """Return lines about each process that ended since make up started it."""
+        return [line for service in self._services() for line in service.report()]
+
+    def is_incomplete(self) -> bool:
+        """Whether a process that make up started is down now."""
+        return any(service.died() for service in self._services())
+
+    def _services(self) -> list[Service]:
+        """Return all services that were started here and not stopped since."""
+        environments = [
+            service
+            for name in self._started()
+            for service in Instance(self.layout, name, Address("", 0)).services.values()
+        ]
+        own = database.Embedded(self.layout).service
+        return [service for service in (own, *environments) if service.record.exists()]
+
     def at_work(self) -> list[str]:
         """Return a line for each run that a stop interrupts, and for each Airflow that does not answer.
 
@@ -278,12 +309,13 @@ class Engine:
         rest = [
             other
             for other in process.belonging(self.layout.state)
-            if process.service_of(other) != database.SERVICE
+            if process.service_of(other) not in (database.SERVICE, supervisor.SERVICE)
         ]
         stopped += [f"process {other.pid}, left by {process.service_of(other)}" for other in rest]
         process.end(rest)
         if database.Embedded(self.layout).stop():
             stopped.append(database.SERVICE)
+        Supervisor(self.layout.state).end()
         if left := process.belonging(self.layout.state):
             numbers = ", ".join(str(other.pid) for other in left)
             raise EngineError(f"process {numbers}: still running; run make down again")

@@ -18,8 +18,8 @@ from infra.local import files, port, variables, waiting
 from infra.local.database import Database, pools, revision
 from infra.local.errors import EngineError
 from infra.local.layout import EnvironmentPaths, Layout
-from infra.local.process import Service
 from infra.local.screen import Step
+from infra.local.service import Service
 from infra.local.variables import Address
 
 COMMANDS = {
@@ -39,7 +39,6 @@ _REPORTED_AS = {"scheduler": "scheduler", "dag-processor": "dag_processor", "tri
 POOLS = Path(__file__).parents[1] / "pools.json"
 """The pools that the DAGs use. Airflow never starts a task of a missing pool."""
 _AIRFLOW = (sys.executable, "-m", "airflow")
-_KEPT_LOG_BYTES = 20 * 1024**2
 _CLEAN_AFTER = 1800
 """How many seconds after its start the first clean-up begins: the start keeps all cores busy."""
 
@@ -81,14 +80,13 @@ class Instance:
         return {name: process for name, process in processes.items() if process is not None}
 
     def require(self) -> None:
-        """Check that all processes are running.
+        """Check that all processes are running, or are about to start again.
 
         Raises:
-            EngineError: Processes ended. The message names them.
+            EngineError: Processes ended, and nobody starts them again. The message names them.
 
         """
-        alive = self.alive()
-        if dead := [name for name in PROCESSES if name not in alive]:
+        if dead := [name for name, service in self.services.items() if service.lost()]:
             raise EngineError(
                 f"{self.environment}: {', '.join(dead)} ended; make up restarts and continues from here "
                 f"(logs: {self.paths.logs})"
@@ -218,7 +216,7 @@ class Instance:
         """
         for name in self._launched:
             service = self.services[name]
-            if service.find() is None:
+            if service.find() is None or service.restarts():
                 last = "\n".join(f"    {line}" for line in service.last_lines())
                 raise EngineError(f"{service.name} ended; its log is {service.log}, its last lines:\n{last}")
         trouble = self.trouble()
@@ -228,12 +226,10 @@ class Instance:
 
     def _launch(self, name: str) -> None:
         service = self.services[name]
-        if service.log.exists() and service.log.stat().st_size > _KEPT_LOG_BYTES:
-            service.log.replace(service.log.with_suffix(".log.1"))
         cleaned = ["--daily", str(self.paths.cleaned), "--after", str(_CLEAN_AFTER)]
         programs = {
             SERVING: [sys.executable, "-m", SERVING],
-            CLEAN: [sys.executable, clean.__file__, *cleaned, "database", "logs", "output"],
+            CLEAN: [sys.executable, clean.__file__, *cleaned, "database", "logs"],
         }
         program = programs.get(name) or [*_AIRFLOW, *COMMANDS[name]]
         service.start(program, self._variables, self.paths.root)

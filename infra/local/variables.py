@@ -160,7 +160,6 @@ def derive(
         # Code of a release sees nothing of this checkout: `.env`, passwords, the data of other environments
         "VISAGE_PRIVATE": str(layout.checkout),
         "AIRFLOW_HOME": str(paths.airflow),
-        "PROCESS_LOG_FOLDER": str(paths.logs),
         "AIRFLOW_CONN_FS_DEFAULT": json.dumps({"conn_type": "fs"}),
         "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(layout.origin)}),
         "AIRFLOW__API__HOST": "127.0.0.1",

@@ -16,6 +16,7 @@ from infra.local.database import Embedded
 from infra.local.instance import Instance, wait
 from infra.local.layout import Layout
 from infra.local.screen import Screen, Step
+from infra.local.supervisor import Supervisor
 from infra.local.variables import Address, UserConfig
 from tests.support import checkout
 from tests.support.sinks import Sinks
@@ -61,5 +62,5 @@ def engine(
         access = Access(url=address.url, username="airflow", password="pass word")
         yield Engine(instance, access, url)
     finally:
+        Supervisor(layout.state).end()
         process.end(process.belonging(layout.state), grace=0)
-        database.stop()

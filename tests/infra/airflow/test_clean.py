@@ -88,25 +88,6 @@ def test_one_part_that_fails_does_not_stop_another(tmp_path: Path) -> None:
     assert not old.exists()
 
 
-def test_output_of_a_process_that_runs_is_shortened(tmp_path: Path) -> None:
-    folder, most = tmp_path / "output", 20 * 1024**2
-    folder.mkdir()
-    small, large = folder / "scheduler.log", folder / "triggerer.log"
-    small.write_bytes(b"a line\n")
-    large.write_bytes(b"first\n" + b"x" * most)
-    with large.open("ab") as appended:
-        done = clean(tmp_path, "output", PROCESS_LOG_FOLDER=str(folder))
-        assert (done.returncode, done.stderr) == (0, "")
-        appended.write(b"next\n")
-    assert large.read_bytes() == b"next\n", "the process goes on in the same file"
-    assert (folder / "triggerer.log.1").read_bytes() == b"x" * most
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "scheduler.log",
-        "triggerer.log",
-        "triggerer.log.1",
-    ]
-
-
 def test_the_first_time_can_wait(tmp_path: Path) -> None:
     began = time.monotonic()
     assert clean(tmp_path, "logs", "--after", "1").returncode == 0

@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from infra.local.layout import Layout
-from infra.local.process import Service, belonging, end
+from infra.local.process import belonging, end
+from infra.local.service import Service
 from tests.support.checkout import make_checkout
 
 PATIENT = "import time; time.sleep(600)"

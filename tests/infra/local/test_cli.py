@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,11 +15,14 @@ from typer.testing import CliRunner
 
 from gitops.git.repository import Repository
 from infra.local import cli, port, process
+from infra.local.instance import Instance
 from infra.local.layout import Layout
 from infra.local.lock import exclusive
-from infra.local.process import Service
+from infra.local.service import Service
+from infra.local.variables import Address
 from tests.support.command import captured
 from tests.support.fake_airflow import FakeAirflow
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -102,6 +106,21 @@ def test_clean_removes_the_state_and_the_remote(runner: CliRunner, layout: Layou
     assert result.exit_code == 0
     assert f"Removed: the git remote visage, {layout.state}" in result.output
     assert not layout.state.exists()
+
+
+def test_status_prints_a_process_that_ended_with_its_last_lines(
+    runner: CliRunner,
+    layout: Layout,
+    start: Callable[..., psutil.Process],
+) -> None:
+    scheduler = replace(Instance(layout, "prod", Address("", 0)).services["scheduler"], retries=0)
+    start(scheduler, "print('no such table: dag_run'); raise SystemExit(3)")
+    wait_for(scheduler.lost)
+    result = runner.invoke(cli.app, ["status"])
+    assert result.exit_code == 1
+    said = result.output.replace("\n", "")
+    assert "prod/scheduler: ended; run make up; its log is" in said
+    assert result.output.endswith("\n    no such table: dag_run\n")
 
 
 def answer(layout: Layout, said: str, *command: str) -> tuple[int, str]:

@@ -1,5 +1,7 @@
 import io
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,8 +18,8 @@ from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.instance import Instance
 from infra.local.layout import Layout
-from infra.local.process import Service
 from infra.local.screen import Screen, Step
+from infra.local.service import Service
 from infra.local.variables import Address
 from tests.support.checkout import commit
 from tests.support.environments import ENVIRONMENTS
@@ -60,7 +62,7 @@ def test_a_port_that_another_program_has_is_refused_before_anything_starts(
 ) -> None:
     number = port.unused()
     code = f"import socket, time; s = socket.create_server(('127.0.0.1', {number})); time.sleep(600)"
-    other = start(service("someone else"), code)
+    other = start(service("someone/else"), code)
     wait_for(lambda: port.listens(other, number))
     ports = {"VISAGE_DEV_PORT": str(port.unused()), "VISAGE_STAGING_PORT": str(port.unused())}
     with pytest.raises(EngineError, match=rf"port {number} \(prod\): taken by process {other.pid} "):
@@ -143,17 +145,18 @@ def test_stop_ends_everything_that_carries_the_mark_and_says_what(
     layout: Layout, start: Start, service: Callable[[str], Service], step: Step
 ) -> None:
     scheduler = start(service("dev/scheduler"))
-    dying = start(service("prod/scheduler"), WITH_ORPHAN)
-    dying.wait(20)
+    dying = replace(service("prod/scheduler"), retries=0)
+    start(dying, WITH_ORPHAN)
+    wait_for(dying.lost)
     # Between a fork and the next program a process shows no environment, and so no mark.
     wait_for(lambda: service("prod/scheduler").leftovers(), seconds=20)
     (orphan,) = service("prod/scheduler").leftovers()
-    stray = start(service("up"))
+    stray = psutil.Popen(["sleep", "600"], env=process.marks(layout.state, "dev/airflow"))
     stopped = engine(layout).stop(step)
     assert set(stopped) == {
         "dev/scheduler",
         "leftovers of prod/scheduler",
-        f"process {stray.pid}, left by up",
+        f"process {stray.pid}, left by dev/airflow",
     }
     assert process.belonging(layout.state) == []
     assert not alive(scheduler)
@@ -165,8 +168,13 @@ def test_stop_leaves_another_checkout_alone(
     layout: Layout, start: Start, service: Callable[[str], Service], step: Step, tmp_path: Path
 ) -> None:
     mine = start(service("dev/scheduler"))
-    engine(Layout(tmp_path / "other")).stop(step)
+    other = Layout(tmp_path / "other")
+    theirs = Instance(other, "dev", Address("", 0)).services["scheduler"]
+    theirs.start(["sleep", "600"], {"PATH": os.defpath}, tmp_path)
+    assert engine(other).stop(step) == ["dev/scheduler"]
+    assert process.belonging(other.state) == []
     assert alive(mine)
+    assert service("dev/scheduler").find() == mine
 
 
 def test_stop_does_not_need_what_start_needs(layout: Layout, step: Step) -> None:

@@ -17,7 +17,7 @@ import requests
 from rich.console import Console
 
 from gitops.airflow.client import Access, Airflow
-from infra.local import files, port, process, secret, variables
+from infra.local import files, port, process, secret, supervisor, variables
 from infra.local.database import Embedded
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
@@ -25,6 +25,7 @@ from infra.local.instance import PROCESSES, Instance, wait
 from infra.local.layout import Layout
 from infra.local.lock import exclusive
 from infra.local.screen import Screen, Step
+from infra.local.supervisor import Supervisor
 from infra.local.variables import Address, UserConfig
 from tests.support.checkout import make_checkout
 from tests.support.command import captured
@@ -72,8 +73,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         access = Access(url=address.url, username="airflow", password="pass word")
         yield Running(instance, env, access)
     finally:
+        Supervisor(layout.state).end()
         process.end(process.belonging(layout.state), grace=0)
-        database.stop()
         held.close()
         os.umask(before)
 
@@ -111,8 +112,8 @@ def test_old_records_and_logs_are_deleted_once_a_day(running: Running) -> None:
     process = instance.alive()["clean"]
     command = process.cmdline()
     assert command[command.index("--daily") + 1] == str(instance.paths.cleaned)
-    assert command[-3:] == ["database", "logs", "output"]
-    done = captured([*command[:2], *command[-3:]], env={**process.environ()}, timeout=300)
+    assert command[-2:] == ["database", "logs"]
+    done = captured([*command[:2], *command[-2:]], env={**process.environ()}, timeout=300)
     assert done.returncode == 0, done.stderr
     assert f"{instance.paths.airflow / 'logs'}: deleted 0 logs" in done.stdout
 
@@ -220,19 +221,43 @@ def test_what_runs_is_left_alone(running: Running) -> None:
 
 
 @pytest.mark.parametrize("name", ["dag-processor", "scheduler"])
-def test_a_killed_process_alone_is_started_again(running: Running, name: str) -> None:
+def test_a_killed_process_alone_comes_back_by_itself(running: Running, name: str) -> None:
+    engine = Engine(Layout(running.instance.paths.root.parents[1]), os.environ)
     before = running.instance.alive()
     before[name].kill()
-    wait_for(lambda: name not in running.instance.alive())
-    assert running.instance.trouble() == f"{name} is starting"
-    with pytest.raises(EngineError, match=f"dev: {name} ended; make up restarts"):
-        running.instance.require()
-    started = running.instance.start(running.env, os.environ, key="key")
-    assert started.missing == started.found_dead == (name,)
-    wait([running.instance], a_step(), seconds=400)
+    wait_for(lambda: running.instance.alive().get(name) not in (None, before[name]))
+    running.instance.require()
+    wait_for(lambda: running.instance.trouble() is None, seconds=400)
     after = running.instance.alive()
     assert after["api-server"] == before["api-server"]
-    assert after[name] != before[name]
+    [line] = [line for line in engine.ended() if line.startswith(f"dev/{name}: ")]
+    assert line.startswith(f"dev/{name}: ended, and was started again, once; the last time ")
+    assert not engine.is_incomplete()
+
+
+def test_a_killed_database_comes_back_by_itself(running: Running) -> None:
+    layout = Layout(running.instance.paths.root.parents[1])
+    before = running.instance.alive()
+    server = Embedded(layout).service.find()
+    assert server is not None
+    server.kill()
+    wait_for(lambda: running.instance.trouble() is not None)
+    wait_for(lambda: running.instance.trouble() is None, seconds=400)
+    assert running.instance.alive()["api-server"] == before["api-server"]
+
+
+def test_without_supervisord_a_command_is_refused_and_a_start_brings_all_back(running: Running) -> None:
+    layout = Layout(running.instance.paths.root.parents[1])
+    before = running.instance.alive()
+    process.end(process.belonging(layout.state, supervisor.SERVICE), grace=0)
+    with pytest.raises(EngineError, match=r"dev: api-server, scheduler, .* ended; make up restarts"):
+        running.instance.require()
+    assert Engine(layout, os.environ).is_incomplete()
+    assert Embedded(layout).start() == "dead"
+    started = running.instance.start(running.env, os.environ, key="key")
+    assert started.missing == started.found_dead == PROCESSES
+    wait([running.instance], a_step(), seconds=400)
+    assert not any(leader.is_running() for leader in before.values())
 
 
 def test_a_port_of_another_program_is_named(tmp_path: Path, running: Running) -> None:
