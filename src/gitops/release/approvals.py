@@ -95,7 +95,7 @@ class Given:
         environment: The environment.
         release: The commit of the release.
         at: The date of its tag.
-        people: The addresses of the person who signed it, as the list has them, in lower case.
+        people: All addresses of the person who signed it, as the list has them, in lower case.
         name: The name of its tag.
 
     """
@@ -171,6 +171,7 @@ def _verified(repository: Repository, lists: Lists, tag: Tag, valid_for: timedel
     if _PATTERN.search(signer):
         raise VerdictError(f"{signer[:80]} in {signatures.SIGNERS} is nobody's address; list one for each")
     people = frozenset(signer.lower().split(","))
+    people = people.union(*(person for person in signatures.people(lists.signers or b"") if person & people))
     return Given(approval.environment, approval.release, approval.at, people, tag.name)
 
 

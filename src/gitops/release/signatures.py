@@ -33,6 +33,7 @@ TRUST_ROOT = "VISAGE_TRUST_ROOT"
 """The trust root of a process: a commit, or the absolute path of a file that holds it."""
 
 _LARGEST = 65_536
+_KEY_TYPE = re.compile(r"(?:ssh|ecdsa|sk)-")
 # Asked once for each tag.
 _read = lru_cache(maxsize=64)(KeyList.read)
 _GOOD = re.compile(r'^Good "git" signature for (\S+) with \S+ key \S+$', re.MULTILINE)
@@ -247,10 +248,22 @@ def signed(repository: Repository, commit: str) -> bool:
     return "\ngpgsig -----BEGIN SSH SIGNATURE-----\n" in header
 
 
-def people(signers: bytes) -> frozenset[str]:
-    """Return the entries of a list of signers: the addresses of a person, as each line begins with them."""
-    lines = (line.split() for line in signers.decode("utf-8", "replace").splitlines())
-    return frozenset(words[0].lower() for words in lines if words and not words[0].startswith("#"))
+def people(signers: bytes) -> frozenset[frozenset[str]]:
+    """Return the people of a list of signers, each as the set of their addresses.
+
+    Lines that have an address or a key in common are those of one person.
+    """
+    persons: list[frozenset[str]] = []
+    for line in signers.decode("utf-8", "replace").splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        kind = next((place for place, word in enumerate(words) if _KEY_TYPE.match(word)), len(words))
+        # An address has no blank, so the key cannot be taken for one.
+        names = frozenset(words[0].lower().split(",")) | {" ".join(words[kind : kind + 2])}
+        same = [person for person in persons if person & names]
+        persons = [person for person in persons if person not in same] + [names.union(*same)]
+    return frozenset(frozenset(name for name in person if " " not in name) for person in persons)
 
 
 def _lists(content: bytes) -> bool:

@@ -20,7 +20,7 @@ from gitops.forge.promotions import PromotionStatus, apply, plan
 from gitops.promotion.merge import check
 from gitops.promotion.promotions import promote
 from gitops.release.approvals import Approvals, give
-from gitops.release.signatures import SIGNERS
+from gitops.release.signatures import SIGNERS, people
 from tests.support.forge import Forge
 from tests.support.forge_server import client, serve
 from tests.support.lab import ROOT, Lab
@@ -164,6 +164,44 @@ def test_authors_strangers_and_old_approvals_do_not_count(
     assert [str(one) for one in lab.state().approvals.ignored] == [
         f"{body.name}: ignored, its message is not that of an approval"
     ]
+
+
+def test_a_person_with_two_keys_or_two_addresses_is_one(
+    lab: Lab, keys: dict[str, Path], release: str
+) -> None:
+    def line(addresses: str, name: str) -> str:
+        return f"{addresses} {keys[name].with_suffix('.pub').read_text()}"
+
+    # Ann has two keys. A third line, with a key of before, shows that they are of one person.
+    lines = [line("ann@example.com", "ann"), line("ann@home.example", "bob"), line("cid@example.com", "cid")]
+    lines.append(line("dot@example.com", "dot"))
+    other = line("Ann@Home.example,ann@example.com", "eve")
+    for listed, state in ((lines, "open"), ([*lines, other], "1 of 2 approvals")):
+        use(lab, keys, "dot")  # only people on the list change it, and authors approve nothing
+        lab.clone.fetch(lab.remote)
+        changed = lab.clone.commit_files(lab.tip, {SIGNERS: "".join(listed).encode()}, "List", sign=True)
+        lab.clone.push(lab.remote, {"refs/heads/main": changed})
+        for name in ("ann", "bob"):
+            approve(lab, keys, name)
+        assert state in (status(lab).state, status(lab).text.partition(", and has ")[2].partition(" (")[0])
+    approve(lab, keys, "cid")
+    assert status(lab, "gus@example.com").state == "open"
+    # Nobody approves a promotion of theirs under another address, nor with another key.
+    assert "1 of 2 approvals (cid@example.com)" in status(lab, "ann@home.example").text
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        ("a@x ssh-ed25519 A\nb@x ssh-ed25519 B\n", [["a@x"], ["b@x"]]),
+        ("a@x,b@x ssh-ed25519 A\nB@X ssh-ed25519 B\n", [["a@x", "b@x"]]),
+        ("a@x ssh-ed25519 A\nb@x ssh-ed25519 B\nb@x,a@x ssh-ed25519 C\n", [["a@x", "b@x"]]),
+        ('a@x ssh-ed25519 A a\nb@x namespaces="git" ssh-ed25519 A b\n', [["a@x", "b@x"]]),
+        ("# a@x ssh-ed25519 A\n\na@x sk-ssh-ed25519@openssh.com A\n", [["a@x"]]),
+    ],
+)
+def test_lines_of_one_person_have_an_address_or_a_key_in_common(listed: str, found: list[list[str]]) -> None:
+    assert sorted(map(sorted, people(listed.encode()))) == found
 
 
 def test_approvals_of_before_a_rollback_do_not_count(lab: Lab, keys: dict[str, Path], release: str) -> None:
