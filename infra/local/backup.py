@@ -131,7 +131,7 @@ def _environment(source: Path, layout: Layout) -> Iterator[str]:
     if not paths.secrets.exists():
         # The one that decides comes last
         with tempfile.TemporaryDirectory(dir=paths.root) as folder:
-            _unpack(source / PRIVATE, Path(folder))
+            unpack(source / PRIVATE, Path(folder))
             for path in sorted(_private(paths), key=paths.secrets.__eq__):
                 if (fresh := Path(folder) / path.name).is_file():
                     fresh.replace(path)
@@ -161,7 +161,7 @@ def _place(archive: Path, folder: Path, part: str) -> list[str]:
         return []
     partial = folder.with_name(f"{folder.name}.restoring")
     shutil.rmtree(partial, ignore_errors=True)
-    _unpack(archive, partial)
+    unpack(archive, partial)
     if folder.is_dir():
         folder.rmdir()
     partial.rename(folder)
@@ -194,7 +194,13 @@ def _pack(archive: Path, folder: Path, wanted: Callable[[Path], bool]) -> None:
                     continue  # a task removed it meanwhile
 
 
-def _unpack(archive: Path, folder: Path) -> None:
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a part of a backup.
+
+    Raises:
+        EngineError: It is damaged, or has a file that would land elsewhere.
+
+    """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(archive) as content:

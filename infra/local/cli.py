@@ -213,7 +213,12 @@ def status() -> None:
         shown = _status(engine)
         for line in engine.ended():
             screen.print(line, style="yellow")
-        raise typer.Exit(shown or int(engine.is_incomplete()))
+        saved = engine.schedule.last()
+        if saved is not None:
+            fault = next((f"{part.name}: {part.text}" for part in saved.parts if not part.ok), "")
+            state = f"not whole; {fault}" if fault else "restored and whole"
+            screen.print(f"Weekly backup of {saved.at}: {saved.backup}: {state}", "yellow" if fault else "")
+        raise typer.Exit(shown or int(engine.is_incomplete() or (saved is not None and not saved.ok)))
 
 
 @app.command(context_settings={"allow_interspersed_args": False})

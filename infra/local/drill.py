@@ -1,4 +1,8 @@
-"""A drill: a backup restored into a scratch folder, each part of it checked there, and a report."""
+"""A drill: a backup restored into a scratch folder, each part of it checked there, and a report.
+
+A backup of the local engine has every part. That of one environment, as `scripts/backup.sh` writes it, has
+git, the DVC remote and the keys only if they are on the same machine.
+"""
 
 import tempfile
 import time
@@ -22,9 +26,12 @@ from infra.local import backup, database, files
 from infra.local.database import Embedded
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
+from infra.local.origin import Origin
 
 _EVERYTHING = 1 << 62
 _MOST = 3
+_SCRATCH = "drill"
+"""The name of the database into which that of a single environment is restored."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,25 @@ class Drill:
     ok: bool
     parts: tuple[Part, ...]
 
+    @classmethod
+    def read(cls, report: Path) -> "Drill | None":
+        """Return the last drill that wrote a report, or None if there was none."""
+        content = files.read_json(report)
+        if content is None:
+            return None
+        return cls(**{**content, "parts": tuple(Part(**part) for part in content["parts"])})
 
-def drill(source: Path, report: Path, *, scratch: Path | None = None) -> Drill:
+
+def drill(
+    source: Path, report: Path, *, scratch: Path | None = None, save: Callable[[], str] | None = None
+) -> Drill:
     """Restore a backup into a scratch folder, check it there, remove the folder, and write the report.
 
     Args:
         source: The backup.
         report: The file for the report.
         scratch: The folder for the scratch folder; by default that for temporary files.
+        save: Makes the backup first, if it is given.
 
     """
     began, parts = time.monotonic(), list[Part]()
@@ -67,7 +85,11 @@ def drill(source: Path, report: Path, *, scratch: Path | None = None) -> Drill:
 
     with tempfile.TemporaryDirectory(prefix="visage-drill-", dir=scratch) as temporary:
         layout = Layout(Path(temporary))
-        if part("restore", lambda: _restore(source, layout)):
+        if save is not None and not part("save", save):
+            pass
+        elif (source / backup.DATABASE).is_file():
+            _one_environment(source, layout, part)
+        elif part("restore", lambda: _restore(source, layout)):
             part("git", lambda: _git(layout))
             part("DVC remote", lambda: _storage(layout))
             for name in backup.environments(layout):
@@ -82,6 +104,64 @@ def drill(source: Path, report: Path, *, scratch: Path | None = None) -> Drill:
     )
     files.write_json(report, asdict(done))
     return done
+
+
+def _one_environment(source: Path, layout: Layout, part: Callable[[str, Callable[[], str]], bool]) -> None:
+    there = {path.name for path in source.iterdir()}
+    if not part("digests", lambda: _digests(source)):
+        return
+    if backup.HOME in there:
+        part("data", lambda: _unpacked(source / backup.HOME, layout.checkout / "home"))
+    if backup.BUNDLE in there and part("git", lambda: _git_of(source, layout)):
+        if backup.STORE in there:
+            part("DVC remote", lambda: _storage_of(source, layout))
+        if backup.PRIVATE in there:
+            part("key", lambda: _key_of(source, layout))
+    part("database", lambda: _database(source, layout))
+
+
+def _digests(source: Path) -> str:
+    backup.check(source)
+    return f"{sum(1 for path in source.iterdir()) - 1:,} files"
+
+
+def _unpacked(archive: Path, folder: Path) -> str:
+    backup.unpack(archive, folder)
+    return f"{sum(1 for path in folder.rglob('*') if path.is_file()):,} files"
+
+
+def _git_of(source: Path, layout: Layout) -> str:
+    Origin(layout).restore(source / backup.BUNDLE)
+    return _git(layout)
+
+
+def _storage_of(source: Path, layout: Layout) -> str:
+    backup.unpack(source / backup.STORE, layout.dvc_remote)
+    Origin(layout).configure_dvc()
+    return _storage(layout)
+
+
+def _key_of(source: Path, layout: Layout) -> str:
+    private = layout.checkout / "private"
+    backup.unpack(source / backup.PRIVATE, private)
+    repository, state = _state(layout)
+    key = PrivateKey.load(private / "verifier_key")
+    for name in state.environments:
+        listed = repository.read(state.tip, keys.path_of(name)) or b""
+        if key.line(name).split()[-1] in listed.split():
+            return f"main lists it for {name}"
+    raise GitopsError("main lists the key for no environment")
+
+
+def _database(source: Path, layout: Layout) -> str:
+    server = Embedded(layout)
+    server.start()
+    try:
+        server.provide(_SCRATCH)
+        server.load(_SCRATCH, source / backup.DATABASE)
+        return f"{database.runs(server.url(_SCRATCH)):,} runs"
+    finally:
+        server.stop()
 
 
 def _restore(source: Path, layout: Layout) -> str:

@@ -30,6 +30,7 @@ from infra.local.errors import EngineError
 from infra.local.instance import PROCESSES, Instance, wait
 from infra.local.layout import Layout
 from infra.local.origin import Origin
+from infra.local.schedule import Schedule
 from infra.local.screen import Step
 from infra.local.service import Service
 from infra.local.supervisor import Supervisor
@@ -50,6 +51,7 @@ class Engine:
         self.layout = layout
         self.shell = shell
         self.origin = Origin(layout)
+        self.schedule = Schedule(layout)
 
     @cached_property
     def user_config(self) -> UserConfig:
@@ -169,6 +171,7 @@ class Engine:
             if started.found_dead:
                 step.say(f"{name}: {', '.join(started.found_dead)} had died: restarted")
         credentials_file.write(self.layout.access, addresses, passwords)
+        self.schedule.provide(self.user_config.engine.get(variables.BACKUPS), self.shell)
         wait(instances, step)
         # The first answer of an Airflow takes seconds, because it loads modules for it.
         for name, known in load_access(self.layout.access).items():
@@ -262,8 +265,8 @@ class Engine:
             for name in self._started()
             for service in Instance(self.layout, name, Address("", 0)).services.values()
         ]
-        own = database.Embedded(self.layout).service
-        return [service for service in (own, *environments) if service.record.exists()]
+        own = (database.Embedded(self.layout).service, self.schedule.service)
+        return [service for service in (*own, *environments) if service.record.exists()]
 
     def at_work(self) -> list[str]:
         """Return a line for each run that a stop interrupts, and for each Airflow that does not answer.
@@ -294,9 +297,12 @@ class Engine:
         """
         stopped = []
         services = [
-            service
-            for name in self._started()
-            for service in Instance(self.layout, name, Address("", 0)).services.values()
+            self.schedule.service,
+            *(
+                service
+                for name in self._started()
+                for service in Instance(self.layout, name, Address("", 0)).services.values()
+            ),
         ]
         step.transient("asking all processes to end")
         for service in services:

@@ -126,6 +126,11 @@ class Layout:
         return self.state / "drill.json"
 
     @property
+    def weekly(self) -> Path:
+        """The report of the last weekly backup and its drill."""
+        return self.state / "weekly.json"
+
+    @property
     def ports(self) -> Path:
         return self.state / "ports.json"
 

@@ -45,6 +45,9 @@ _PORT = re.compile(r"VISAGE_[A-Z0-9_]+_PORT")
 CHOSEN = "VISAGE_ENVIRONMENTS"
 """Setting: the environments that make up starts, separated by commas."""
 
+BACKUPS = "VISAGE_BACKUPS"
+"""Setting: the folder of the weekly backups. Without it, there are none."""
+
 USERNAME = "airflow"
 PRIVATE_LOGS = {
     "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
@@ -226,7 +229,7 @@ def changed(now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
 
 
 def _is_engine_setting(key: str) -> bool:
-    return key == CHOSEN or key.startswith(DATABASE_SETTING) or bool(_PORT.fullmatch(key))
+    return key in (CHOSEN, BACKUPS) or key.startswith(DATABASE_SETTING) or bool(_PORT.fullmatch(key))
 
 
 def _digest(paths: Iterable[Path]) -> str:

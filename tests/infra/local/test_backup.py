@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg2
@@ -16,13 +17,16 @@ from gitops.paths import MAIN
 from gitops.people.backups import Backup
 from infra.local import backup, database, secret
 from infra.local.database import Embedded
-from infra.local.drill import drill
+from infra.local.drill import Drill, drill
 from infra.local.errors import EngineError
 from infra.local.layout import Layout
 from infra.local.origin import Origin
 from infra.local.process import belonging, end
+from infra.local.schedule import Schedule
+from infra.local.weekly import due, save_and_drill
 from tests.support.checkout import make_checkout
 from tests.support.figures import model_files, model_md5
+from tests.support.waiting import wait_for
 
 NAMES = ("dev", "staging")
 
@@ -93,9 +97,13 @@ def copy(saved: Path, folder: Path) -> Path:
 def sign(folder: Path) -> None:
     """Give the files of a backup the digests that they have now."""
     for sums in folder.rglob(backup.SUMS):
-        files = [path for path in sums.parent.iterdir() if path.is_file() and path != sums]
-        rows = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
-        sums.write_text("".join(rows))
+        sign_one(sums.parent)
+
+
+def sign_one(folder: Path) -> None:
+    files = [path for path in folder.iterdir() if path.is_file() and path.name != backup.SUMS]
+    rows = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (folder / backup.SUMS).write_text("".join(rows))
 
 
 @pytest.mark.long
@@ -173,6 +181,50 @@ def test_a_drill_names_what_a_backup_lacks(saved: Path, tmp_path: Path) -> None:
     assert "does not list the key" in faults["keys of dev"]
 
 
+def flat(saved: Path, folder: Path, *parts: str) -> Path:
+    """Make a backup of staging alone, as that of Docker Compose or Kubernetes."""
+    folder.mkdir()
+    for part in parts:
+        own = saved / "staging" / part
+        shutil.copy(own if own.exists() else saved / part, folder / part)
+    sign_one(folder)
+    return folder
+
+
+@pytest.mark.long
+def test_a_drill_takes_the_backup_of_one_environment(saved: Path, tmp_path: Path) -> None:
+    common, own = (backup.BUNDLE, backup.STORE), (backup.DATABASE, backup.HOME, backup.PRIVATE)
+    done = drill(flat(saved, tmp_path / "compose", *common, *own), tmp_path / "drill.json")
+    assert {part.name: part.text for part in done.parts if part.name not in ("git", "DVC remote")} == {
+        "digests": "5 files",
+        "data": "1 files",
+        "key": "main lists it for staging",
+        "database": "3 runs",
+    }
+    assert done.ok, done.parts
+    assert len(done.parts) == 6
+    there = drill(flat(saved, tmp_path / "kubernetes", backup.DATABASE, backup.HOME), tmp_path / "drill.json")
+    assert there.ok, there.parts
+    assert [part.name for part in there.parts] == ["digests", "data", "database"]
+
+
+@pytest.mark.long
+def test_a_drill_names_what_the_backup_of_one_environment_lacks(saved: Path, tmp_path: Path) -> None:
+    common, own = (backup.BUNDLE, backup.STORE), (backup.DATABASE, backup.HOME, backup.PRIVATE)
+    source = flat(saved, tmp_path / "backup", *common, *own)
+    for name in (backup.STORE, backup.PRIVATE):
+        with tarfile.open(source / name, "w"):
+            pass
+    (source / backup.DATABASE).write_bytes((source / backup.DATABASE).read_bytes()[:500])
+    sign_one(source)
+    done = drill(source, tmp_path / "drill.json")
+    faults = {part.name: part.text for part in done.parts if not part.ok}
+    assert set(faults) == {"DVC remote", "key", "database"}
+    assert "pg_restore" in faults["database"]
+    (source / backup.HOME).unlink()
+    assert "home.tar: missing" in drill(source, tmp_path / "drill.json").parts[0].text
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     "name", [backup.BUNDLE, backup.STORE, f"dev/{backup.DATABASE}", f"dev/{backup.HOME}"]
@@ -230,7 +282,7 @@ def test_a_restore_that_was_killed_goes_on(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for owner, name in ((backup, "_unpack"), (Embedded, "load"), (Origin, "restore")):
+    for owner, name in ((backup, "unpack"), (Embedded, "load"), (Origin, "restore")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, killed)
             with pytest.raises(KeyboardInterrupt):
@@ -243,3 +295,86 @@ def test_a_restore_that_was_killed_goes_on(
         assert [database.runs(server.url(name)) for name in NAMES] == [2, 3]
     finally:
         server.stop()
+
+
+NOW = datetime(2026, 11, 1, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("ok", "days", "expected"), [(True, 6, False), (True, 7, True), (False, 1, True)])
+def test_a_backup_is_due_after_a_week_and_after_a_fault_the_next_day(
+    ok: bool, days: int, expected: bool
+) -> None:
+    last = Drill((NOW - timedelta(days=days)).isoformat(), "", 1.0, ok, ())
+    assert due(last, NOW) is expected
+    assert due(None, NOW) is True
+
+
+@pytest.mark.long
+def test_a_weekly_backup_keeps_the_newest_whole_ones_and_reports_a_fault(
+    engine: Layout, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    for day in range(4):
+        (folder / f"2026-10-0{day + 1}T030000Z").mkdir(parents=True)
+    for left in ("visage-drill-killed", "2026-10-05T030000Z.partial", "2026-10-05T030000Z.faulty", "mine"):
+        (folder / left).mkdir()
+    assert save_and_drill(engine, folder, NOW).ok
+    whole = [f"2026-10-0{day}T030000Z" for day in (2, 3, 4)]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *whole,
+        "2026-10-05T030000Z.faulty",
+        "2026-11-01T030000Z",
+        "mine",
+    ]
+    model = engine.dvc_remote / "files" / "md5" / model_md5("a")[:2] / model_md5("a")[2:]
+    model.unlink()
+    try:
+        assert not save_and_drill(engine, folder, NOW + timedelta(days=7)).ok
+    finally:
+        model.write_bytes(b"a")
+    last = Drill.read(engine.weekly)
+    assert last is not None
+    assert [part.name for part in last.parts if not part.ok] == ["DVC remote"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *whole,
+        "2026-11-01T030000Z",
+        "2026-11-08T030000Z.faulty",
+        "mine",
+    ]
+
+
+@pytest.mark.long
+def test_the_engine_saves_by_itself_where_a_setting_names_a_folder(engine: Layout, tmp_path: Path) -> None:
+    schedule = Schedule(engine)
+    engine.weekly.unlink(missing_ok=True)
+    assert schedule.last() is None
+    try:
+        schedule.provide(str(tmp_path / "backups"), {})
+        first = schedule.service.find()
+        wait_for(lambda: schedule.last() is not None, seconds=300)
+        last = schedule.last()
+        assert last is not None
+        assert last.ok, last.parts
+        assert Path(last.backup).parent == tmp_path / "backups"
+        schedule.provide(str(tmp_path / "backups"), {})
+        assert schedule.service.find() == first
+        schedule.provide(str(tmp_path / "elsewhere"), {})
+        assert schedule.service.find() != first
+        schedule.provide(None, {})
+        assert schedule.service.find() is None
+    finally:
+        schedule.service.stop()
+
+
+@pytest.mark.long
+def test_a_drill_that_is_stopped_leaves_no_process_and_no_folder(engine: Layout, tmp_path: Path) -> None:
+    schedule = Schedule(engine)
+    folder = tmp_path / "backups"
+    engine.weekly.unlink(missing_ok=True)
+    schedule.provide(str(folder), {})
+    wait_for(lambda: any(folder.glob("visage-drill-*/.visage/processes/database.json")), seconds=300)
+    [scratch] = folder.glob("visage-drill-*/.visage")
+    wait_for(lambda: belonging(scratch), seconds=60)
+    schedule.service.stop()
+    assert belonging(scratch) == []
+    assert not scratch.exists()

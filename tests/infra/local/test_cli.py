@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -14,10 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from gitops.git.repository import Repository
-from infra.local import cli, port, process
+from infra.local import cli, files, port, process
+from infra.local.drill import Drill, Part
 from infra.local.instance import Instance
 from infra.local.layout import Layout
 from infra.local.lock import exclusive
+from infra.local.schedule import Schedule
 from infra.local.service import Service
 from infra.local.variables import Address
 from tests.support.command import captured
@@ -121,6 +123,21 @@ def test_status_prints_a_process_that_ended_with_its_last_lines(
     said = result.output.replace("\n", "")
     assert "prod/scheduler: ended; run make up; its log is" in said
     assert result.output.endswith("\n    no such table: dag_run\n")
+
+
+@pytest.mark.parametrize(("ok", "state"), [(True, "restored and whole"), (False, "not whole; git: no main")])
+def test_status_prints_the_result_of_the_weekly_backup(
+    runner: CliRunner, layout: Layout, ok: bool, state: str
+) -> None:
+    schedule = Schedule(layout)
+    files.write_json(schedule.service.record, {})
+    parts = (Part("restore", True, "3 files"), Part("git", ok, "no main"))
+    files.write_json(
+        layout.weekly, asdict(Drill("2026-11-01T03:00:00+00:00", "/mnt/backups/a", 1.0, ok, parts))
+    )
+    result = runner.invoke(cli.app, ["status"])
+    assert result.exit_code == 1
+    assert result.output.endswith(f"Weekly backup of 2026-11-01T03:00:00+00:00: /mnt/backups/a: {state}\n")
 
 
 def answer(layout: Layout, said: str, *command: str) -> tuple[int, str]:
