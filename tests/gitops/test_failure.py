@@ -150,6 +150,22 @@ def test_a_refusal_begins_with_the_wish_and_ends_with_a_command(
     ]
 
 
+def test_a_command_in_a_remedy_can_be_pasted(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody ran `git pull` before `git push`: main's own commits became a side branch."""
+    before = lab.train("a")
+    monkeypatch.chdir(lab.clone.path)
+    lab.state()
+    mine = lab.commit({"README.md": b"mine"}, on=f"{before}^")
+    pulled = lab.origin.commit_tree(f"{mine}^{{tree}}", [mine, before], "Merge branch 'main'")
+    lab.origin.git("update-ref", "refs/heads/main", pulled)
+    _, lines = _run("promote", "staging")
+    command = lines[-1].removeprefix("Next: ")
+    assert lines[-2].startswith(f"  {command}; if it was meant: git ")
+    for part in command.split(" && "):
+        lab.clone.git(*shlex.split(part)[1:], env=lab.clone.identity())
+    assert lab.state().main_fault is None
+
+
 @pytest.mark.parametrize(
     ("args", "first", "following", "code"),
     [

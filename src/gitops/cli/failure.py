@@ -169,10 +169,18 @@ def _findings(error: GitopsError) -> tuple[Finding, ...]:
 def _show_findings(findings: Sequence[Finding], action: str, console: Console) -> None:
     for finding in findings:
         _print(console, printable(f"Cannot {action}: {_fault(finding)}"))
-        remedy = f"{finding.remedy[:1].upper()}{finding.remedy[1:]}. " if finding.remedy else ""
-        _print(console, printable(f"  {remedy}Rule: {explain(finding.rule)}"))
+        _print(console, printable(f"  {_remedy(finding)}Rule: {explain(finding.rule)}"))
     commands = [finding.command for finding in findings if finding.command]
     _print(console, printable(f"Next: {commands[0] if commands else explain(findings[0].rule)}"))
+
+
+def _remedy(finding: Finding) -> str:
+    """Return a sentence; a command at its beginning stays as it has to be typed."""
+    if not finding.remedy:
+        return ""
+    is_command = finding.command and finding.remedy.startswith(finding.command)
+    first = finding.remedy[0] if is_command else finding.remedy[0].upper()
+    return f"{first}{finding.remedy[1:]}. "
 
 
 def _fault(finding: Finding) -> str:

@@ -14,13 +14,13 @@ from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedE
 from gitops.git import config as git_config
 from gitops.git import incoming
 from gitops.git.objects import as_text
+from gitops.git.reason import lines_of, reason
 
 log = logging.getLogger(__name__)
 
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 """A name and a password in a URL, which no message may show."""
 
-_ADVICE = re.compile(r", call: git ")
 _REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
 _NETWORK = re.compile(
     r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out)"
@@ -169,30 +169,15 @@ class Git:
 
     def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
         stderr, stdout = as_text(result.stderr), as_text(result.stdout)
-        lines = _whole_lines(stderr)
-        line = lines[-1] if lines else f"exit status {result.returncode}"
+        lines = lines_of(stderr) or [f"exit status {result.returncode}"]
         kind = GitError
         refused = [row for row in (*stdout.splitlines(), *lines) if _REJECTION.search(row)]
         if args[0] == "push" and refused:
             kind, line = PushRejectedError, " ".join(refused[0].removeprefix("!").split())
         elif network := [row for row in lines if _NETWORK.search(row)]:
             kind, line = NetworkError, network[0]
-        elif fatal := [row for row in lines if row.startswith(("fatal: ", "error: "))]:
+        else:
             # The last line may only explain it: "Stopping at filesystem boundary".
-            line = fatal[0] if args[0] in ("fetch", "clone", "push", "ls-remote") else fatal[-1]
-            # A line about another one may name the command that helps.
-            advice = next((row for row in lines[lines.index(line) + 1 :] if _ADVICE.search(row)), "")
-            line += f"; {advice}" if advice else ""
+            line = reason(lines, first=args[0] in ("fetch", "clone", "push", "ls-remote"))
         line = line.removeprefix("fatal: ").removeprefix("error: ")
         return kind(CREDENTIALS.sub("***@", f"git {args[0]}: {line} (in {self.path})"))
-
-
-def _whole_lines(text: str) -> list[str]:
-    """Return the lines of an error, those that git indents with the line before, which they end."""
-    lines: list[str] = []
-    for line in filter(str.strip, text.splitlines()):
-        if line.startswith("\t") and lines:
-            lines[-1] += f"{' ' if lines[-1].endswith(':') else ', '}{line.strip()}"
-        else:
-            lines.append(line.strip())
-    return lines

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gitops.errors import GitError
+from gitops.git.reason import lines_of, reason
 
 _OURS = {
     # Set at each command, as the variable below names a file of grafts.
@@ -100,8 +101,8 @@ def personal(folder: Path) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return ""  # the command itself fails with the reason
     if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
-        raise GitError(f"git config: {lines[-1].removeprefix('fatal: ')} (in {folder})")
+        lines = lines_of(done.stderr.decode("utf-8", "replace")) or ["no reason given"]
+        raise GitError(f"git config: {reason(lines)} (in {folder})")
     fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")
     entries = zip(fields[::2], fields[1::2], strict=False)
     return "".join(_line(entry) for scope, entry in entries if scope in _SCOPES and _is_personal(entry))

@@ -154,6 +154,14 @@ def test_a_configuration_that_git_cannot_read_is_named(lab: Lab, isolated_home: 
         Repository(lab.clone.path).resolve("HEAD")
 
 
+def test_a_configuration_that_includes_itself_is_named(lab: Lab, isolated_home: Path) -> None:
+    file = isolated_home / ".gitconfig"
+    file.write_text(f"[include]\n\tpath = {file}\n")
+    expected = rf"maximum include depth \(10\) while including {file}; .* includes itself; take that line out"
+    with pytest.raises(GitError, match=expected):
+        Repository(lab.clone.path).resolve("HEAD")
+
+
 def test_nothing_of_the_configuration_is_left_behind(
     lab: Lab, isolated_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,8 +51,26 @@ def test_an_error_that_git_explains_is_the_error(lab: Lab) -> None:
 def test_lines_that_git_indents_belong_to_the_error(lab: Lab) -> None:
     lab.clone.git("config", "core.repositoryFormatVersion", "1")
     lab.clone.git("config", "extensions.someday", "x")
-    with pytest.raises(GitError, match=r"unknown repository extension found: someday \(in "):
+    with pytest.raises(GitError, match=r"extension found: someday; this git is older .* newer one \(in "):
         lab.clone.git("status")
+
+
+def test_a_worktree_that_was_moved_names_the_command_that_mends_it(lab: Lab, tmp_path: Path) -> None:
+    lab.clone.git("worktree", "add", "--quiet", str(tmp_path / "linked"))
+    moved = tmp_path / "moved"
+    lab.clone.path.rename(moved)
+    with pytest.raises(GitError, match=r"was moved; in that repository: git worktree repair <this folder>"):
+        Repository.find(tmp_path / "linked")
+    Repository(moved).git("worktree", "repair", str(tmp_path / "linked"))
+    assert Repository.find(tmp_path / "linked").resolve("HEAD") == lab.tip
+
+
+def test_a_remote_with_other_ids_is_refused_with_the_reason(lab: Lab, tmp_path: Path) -> None:
+    other = Repository(tmp_path)
+    other.git("init", "--quiet", "--object-format=sha256", "--template=")
+    other.git("update-ref", "refs/heads/main", other.commit_files(None, {"a": b""}, "A"))
+    with pytest.raises(GitError, match=r"mismatched algorithms.*; its ids are SHA-256.*--object-format=sha1"):
+        lab.clone.fetch(str(tmp_path))
 
 
 def test_the_command_that_git_advises_is_in_the_line(lab: Lab) -> None:
