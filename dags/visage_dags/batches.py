@@ -53,6 +53,10 @@ def waiting(home: Path) -> list[str]:
     for entry in sorted(incoming.iterdir()):
         if entry.name[0] == ".":
             continue
+        if entry.is_symlink():
+            # Unusable files are moved to the quarantine, and here they are somebody else's.
+            log.warning("%s: left alone: a link; move or copy the folder itself here", shown(entry))
+            continue
         if not entry.is_dir():
             log.warning("%s: left alone: not a folder; put images into a folder of their own", shown(entry))
             continue
@@ -115,7 +119,7 @@ def _claimed(home: Path, note: Path) -> str | None:
     """Return the name that a folder got, or None if it has none or its images are kept under that name."""
     if note.is_symlink() or not note.is_file():
         return None
-    name = note.read_bytes()[:1000].decode("utf-8", "replace").strip()
+    name = note.read_bytes()[:1000].decode("utf-8", "replace").removesuffix("\n")
     mine = re.fullmatch(rf"{re.escape(note.parent.name)}(~\d+)?", name)
     return name if mine and not (home / "scored" / name).exists() else None
 

@@ -66,6 +66,47 @@ def test_a_folder_name_that_comes_again_overwrites_nothing(tmp_path: Path) -> No
     assert names == {"a~4", "a~2~2"}
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        (" lead", "trail ", "a b"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("Monday", "monday", "MONDAY"),
+        ("*", "[x]", "?", "-rf", "$(x)", "100%", "date=2026-01-01", "a.parquet", "null", "CON"),
+    ],
+)
+def test_scores_images_and_quarantine_of_a_batch_have_one_name(tmp_path: Path, names: tuple[str, ...]) -> None:
+    kept: list[str] = []
+    for _ in range(2):
+        for name in names:
+            drop(tmp_path, name)
+        assert batches.waiting(tmp_path) == sorted(names)
+        for name in names:
+            quarantine = batches.quarantine_path(tmp_path, name)
+            retired = score(tmp_path, name)
+            assert quarantine.name == retired.name
+            kept.append(retired.name)
+    assert len({*kept}) == 2 * len(names)
+    assert sorted(path.stem for path in (tmp_path / "scores").glob("*/*")) == sorted(kept)
+
+
+def test_a_link_is_named_and_the_folder_that_it_leads_to_stays_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drop(tmp_path, "a")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "notes.txt").write_text("not an image")
+    for name, target in (("linked", theirs), ("all", tmp_path), ("b", "a"), ("gone", "nowhere")):
+        (tmp_path / "incoming" / name).symlink_to(target)
+    assert batches.waiting(tmp_path) == ["a"]
+    assert [path.name for path in theirs.iterdir()] == ["notes.txt"]
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path}/incoming/{name}: left alone: a link; move or copy the folder itself here"
+        for name in ("all", "b", "gone", "linked")
+    ]
+
+
 @pytest.mark.parametrize("left", ["scored/a", "quarantine/a", "scores/date=2026-01-01/a.json"])
 def test_a_name_is_taken_by_whatever_is_left_of_it(tmp_path: Path, left: str) -> None:
     (tmp_path / left).mkdir(parents=True)
