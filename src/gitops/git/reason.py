@@ -5,7 +5,7 @@ import re
 _ADVICE = re.compile(r", call: git ")
 _REMEDIES = (
     (
-        r"unknown repository extensions? found|unknown (?:ref storage|hash algorithm)|expected git repo version",
+        r"unknown repository extension|unknown (?:ref storage|hash algorithm)|expected git repo version",
         "this git is older than the one that made the repository; install a newer one",
     ),
     (

@@ -533,9 +533,11 @@ class Repository(Git):
             if not (obstacle := self._in_the_way(remote, [ref for ref, target in refs.items() if target])):
                 raise
             shown = CREDENTIALS.sub("***@", remote)
+            delete = f"git push {shown} --delete {obstacle[0]}"
             raise PushRejectedError(
                 f"git push: '{obstacle[0]}' exists on {shown}, and git keeps no '{obstacle[1]}' beside it; "
-                f"delete it: git push {shown} --delete {obstacle[0]}"
+                f"delete it: {delete}",
+                command=delete,
             ) from error
 
     def _in_the_way(self, remote: str, refs: Iterable[str]) -> tuple[str, str] | None:

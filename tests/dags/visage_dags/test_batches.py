@@ -75,7 +75,9 @@ def test_a_folder_name_that_comes_again_overwrites_nothing(tmp_path: Path) -> No
         ("*", "[x]", "?", "-rf", "$(x)", "100%", "date=2026-01-01", "a.parquet", "null", "CON"),
     ],
 )
-def test_scores_images_and_quarantine_of_a_batch_have_one_name(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_scores_images_and_quarantine_of_a_batch_have_one_name(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
     kept: list[str] = []
     for _ in range(2):
         for name in names:

@@ -47,7 +47,8 @@ def _kinds(lab: Lab, folder: Path, old: str) -> Iterator[Path]:
     plain.git("config", "extensions.worktreeConfig", "true")
     plain.git("worktree", "add", "--quiet", str(folder / "worktree"))
     worktree = Repository(folder / "worktree")
-    for key, value in {"core.sparseCheckout": "true", "core.quotePath": "false", "diff.external": "x"}.items():
+    settings = {"core.sparseCheckout": "true", "core.quotePath": "false", "diff.external": "x"}
+    for key, value in settings.items():
         worktree.git("config", "--worktree", key, value)
     yield worktree.path
 

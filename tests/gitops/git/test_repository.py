@@ -65,6 +65,16 @@ def test_a_worktree_that_was_moved_names_the_command_that_mends_it(lab: Lab, tmp
     assert Repository.find(tmp_path / "linked").resolve("HEAD") == lab.tip
 
 
+@pytest.mark.parametrize("taken", ["promote", "promote/staging/mine"])
+def test_a_branch_that_is_in_the_way_of_another_is_named(lab: Lab, taken: str) -> None:
+    lab.origin.git("update-ref", f"refs/heads/{taken}", lab.tip)
+    wanted = {"refs/heads/promote/staging": lab.tip}
+    with pytest.raises(PushRejectedError, match=f"'refs/heads/{taken}' exists on origin") as caught:
+        lab.clone.push("origin", wanted)
+    lab.clone.git(*caught.value.next_command.split()[1:])
+    lab.clone.push("origin", wanted)
+
+
 def test_a_remote_with_other_ids_is_refused_with_the_reason(lab: Lab, tmp_path: Path) -> None:
     other = Repository(tmp_path)
     other.git("init", "--quiet", "--object-format=sha256", "--template=")
