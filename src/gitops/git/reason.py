@@ -1,4 +1,4 @@
-"""The reason that git gives for a failure, as one line, and what to do about it."""
+"""The reason that git gives for a failure, and the remedy, as one line."""
 
 import re
 
@@ -23,7 +23,7 @@ _REMEDIES = (
         "a configuration of git includes itself; take that line out of the file",
     ),
 )
-"""What to do, where git itself does not mention it."""
+"""The remedies that git itself does not mention."""
 
 
 def lines_of(text: str) -> list[str]:
@@ -41,10 +41,10 @@ def lines_of(text: str) -> list[str]:
 
 
 def reason(lines: list[str], *, first: bool = False) -> str:
-    """Return the line that says why git failed, without its mark, and what to do.
+    """Return the line with the reason of a failure, without its mark, and the remedy.
 
     Args:
-        lines: What git wrote, from `lines_of`.
+        lines: The error output of git, from `lines_of`.
         first: Whether the first fault is the cause, as it is with remotes, rather than the last.
 
     """
