@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -57,9 +57,11 @@ def up(
 
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make up") as engine:
-        with _up(engine, screen, "make up") as addresses:
+        run = FirstRun(engine, screen)
+        beside = run.drawing if first_run else nullcontext
+        with _up(engine, screen, "make up", beside) as addresses:
             if first_run:
-                FirstRun(engine, screen).run(seconds=minutes * 60)
+                run.run(seconds=minutes * 60)
         _status(engine)
         screen.print("")
         first = next(iter(addresses.values()))
@@ -96,8 +98,8 @@ def demo_drift(
         if not yes and not _agreed("make demo-drift"):
             screen.print("Nothing was changed.")
             raise typer.Exit(1)
-        with _up(engine, screen, "make demo-drift") as addresses:
-            demo = Demo(engine, screen)
+        demo = Demo(engine, screen)
+        with _up(engine, screen, "make demo-drift", demo.drawing) as addresses:
             demo.run(seconds=minutes * 60)
             demo.play(seconds=minutes * 60)
         _status(engine)
@@ -258,8 +260,16 @@ def _engine(screen: Screen, command: str) -> Iterator[Engine]:
 
 
 @contextmanager
-def _up(engine: Engine, screen: Screen, name: str) -> Iterator[Mapping[str, Address]]:
-    """Start the environments, run the block, and wait until each runs its declared release."""
+def _up(
+    engine: Engine,
+    screen: Screen,
+    name: str,
+    beside: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[Mapping[str, Address]]:
+    """Start the environments, run the block, and wait until each runs its declared release.
+
+    `beside` makes a context in which they start.
+    """
     with screen.step("Check this machine") as step:
         engine.check(step)
     with exclusive(engine.layout.lock, name):
@@ -270,7 +280,7 @@ def _up(engine: Engine, screen: Screen, name: str) -> Iterator[Mapping[str, Addr
             )
         with screen.step("Prepare origin (git remote visage) and the DVC remote") as step:
             engine.prepare_origin(step)
-        with screen.step(f"Start {listed(engine.names)}") as step:
+        with beside(), screen.step(f"Start {listed(engine.names)}") as step:
             engine.start(addresses, step)
         yield addresses
         with screen.step("Compare running releases with main") as step:

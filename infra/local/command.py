@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from infra.local.errors import EngineError
 from infra.local.screen import Step
@@ -57,12 +58,7 @@ def run(
                 step.transient(f"  {text}") if transient and step.interactive else step.say(f"  {text}")
         process.wait()
     except BaseException:
-        _signal(process, signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            _signal(process, signal.SIGKILL)
-            process.wait()
+        end(process)
         raise
     finally:
         watchdog.cancel()
@@ -72,7 +68,17 @@ def run(
         raise EngineError(f"{shown}: exit status {process.returncode}: {last.strip()}")
 
 
-def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
+def end(process: "subprocess.Popen[Any]") -> None:
+    """End the process group of `process`: with SIGTERM, and with SIGKILL after ten seconds."""
+    _signal(process, signal.SIGTERM)
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        _signal(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal(process: "subprocess.Popen[Any]", number: signal.Signals) -> None:
     """Send a signal to the whole process group, because the command may have started other processes."""
     try:
         os.killpg(process.pid, number)

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +46,33 @@ class FirstRun:
         self._screen = screen
         self._environment = self._command_environment()
 
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Draw raw images while the block starts the environments, with the time that it leaves.
+
+        What the block's end interrupts, the step that draws continues.
+        """
+        commit = self._state().tip
+        data = self._data(commit)
+        if self._origin.has_model() or self._candidates() or data["source"] != "synthetic":
+            yield
+            return
+        arguments = self._draw(data["synthetic"])
+        with self._code(commit) as (folder, environment):
+            process = subprocess.Popen(
+                ["nice", "-n", "10", sys.executable, "-m", "face_attributes", *arguments],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            try:
+                yield
+            finally:
+                command.end(process)
+
     def run(self, *, seconds: float) -> None:
         """Take a model to the last environment. A training run may take `seconds`.
 
@@ -64,12 +93,12 @@ class FirstRun:
 
     def _draw_raw_images(self, step: Step) -> None:
         commit = self._state().tip
-        data = self._params(commit)["data"]
+        data = self._data(commit)
         if data["source"] != "synthetic":
             step.done(_celeba_folder(self._engine))
             return
-        folder = self._layout.paths_of(self._root).data / "raw"
-        arguments = ["draw", str(folder), *_drawing_options(data["synthetic"])]
+        arguments = self._draw(data["synthetic"])
+        folder = Path(arguments[1])
         try:
             self._face_attributes(commit, arguments, step, seconds=4 * 3600)
         except EngineError:
@@ -79,6 +108,11 @@ class FirstRun:
             shutil.rmtree(folder)
             self._face_attributes(commit, arguments, step, seconds=4 * 3600)
         step.done(f"{data['synthetic']['count']} drawn faces in {folder}")
+
+    def _draw(self, synthetic: Mapping[str, Any]) -> list[str]:
+        """Return the command that draws the raw images; its second word is their folder."""
+        folder = self._layout.paths_of(self._root).data / "raw"
+        return ["draw", str(folder), *_drawing_options(synthetic)]
 
     def _train(self, seconds: float) -> None:
         training = self._training()
@@ -240,26 +274,39 @@ class FirstRun:
             self._face_attributes(commit, ["draw", str(faces), *options], step, seconds=600)
             (faces / "img_align_celeba").rename(incoming)
 
-    def _params(self, commit: str) -> dict[str, Any]:
+    def _data(self, commit: str) -> Mapping[str, Any]:
+        """Return the section `data` of the parameters of a commit."""
         content = self._origin.repository.read(commit, "params.yaml")
-        if content is None:
-            raise EngineError(f"params.yaml: missing in {commit[:12]} on main of visage")
-        return dict(yaml.safe_load(content))
+        try:
+            data = yaml.safe_load(content or b"")["data"]
+            if data["source"] == "synthetic":
+                _drawing_options(data["synthetic"])
+        except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+            raise EngineError(
+                f"params.yaml: not valid in {commit[:12]} on main of visage; see .venv/bin/gitops check"
+            ) from error
+        return dict(data)
 
     def _face_attributes(self, commit: str, arguments: list[str], step: Step, *, seconds: float) -> None:
         """Run the command line of the release `commit`, which may differ from the checkout."""
-        with tempfile.TemporaryDirectory(prefix="visage-") as name:
-            folder = Path(name)
-            self._origin.unpack(commit, folder, *_CODE)
+        with self._code(commit) as (folder, environment):
             command.run(
                 [sys.executable, "-m", "face_attributes", *arguments],
                 step,
                 folder=folder,
-                environment={**self._environment, "PYTHONPATH": str(folder / "src")},
+                environment=environment,
                 shown=" ".join(["python -m face_attributes", *arguments]),
                 seconds=seconds,
                 transient=True,
             )
+
+    @contextmanager
+    def _code(self, commit: str) -> Iterator[tuple[Path, Mapping[str, str]]]:
+        """Yield a folder with the model code of a commit, and the variables with which it runs."""
+        with tempfile.TemporaryDirectory(prefix="visage-") as name:
+            folder = Path(name)
+            self._origin.unpack(commit, folder, *_CODE)
+            yield folder, {**self._environment, "PYTHONPATH": str(folder / "src")}
 
     def _gitops(self, arguments: list[str], step: Step) -> None:
         command.run(
@@ -289,7 +336,7 @@ class FirstRun:
         }
 
 
-def _drawing_options(synthetic: dict[str, Any]) -> list[str]:
+def _drawing_options(synthetic: Mapping[str, Any]) -> list[str]:
     """Return the options of `draw` for the faces of params.yaml."""
     options = []
     for key, value in synthetic.items():

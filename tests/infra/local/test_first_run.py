@@ -1,8 +1,10 @@
 import io
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +14,7 @@ from gitops.airflow import training_runs
 from gitops.git.repository import Repository
 from gitops.release.keys import PrivateKey, path_of
 from gitops.release.verdicts import Verdict, record
-from infra.local import credentials_file, first_run
+from infra.local import credentials_file, first_run, waiting
 from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.first_run import FirstRun
@@ -270,6 +272,37 @@ def test_faces_of_other_parameters_are_drawn_anew(lab: Lab) -> None:
         lab.first_run._draw_raw_images(step)
     assert (raw / "img_align_celeba/000001.jpg").exists()
     assert not (raw / "other").exists()
+
+
+def drawing(folder: Path) -> list[psutil.Process]:
+    """Return the processes that draw into a folder."""
+    running = psutil.process_iter(["cmdline"])
+    return [process for process in running if str(folder) in (process.info["cmdline"] or ())]
+
+
+def test_faces_are_drawn_beside_the_start_and_no_longer(lab: Lab) -> None:
+    drawn = lab.layout.paths_of("dev").data / "raw/img_align_celeba"
+    endless = DRAW + "import time\nwhile True: time.sleep(0.1)\n"
+    lab.push("main", {"src/face_attributes/__main__.py": endless})
+    with lab.first_run.drawing():
+        assert waiting.wait_until((drawn / "000001.jpg").exists, seconds=60, pause=0.05)
+        [process] = drawing(drawn.parent)
+        assert process.nice() > os.nice(0)
+    assert not drawing(drawn.parent)
+
+
+def test_no_faces_are_drawn_early_for_a_main_with_a_model(lab: Lab) -> None:
+    lab.trained()
+    with lab.first_run.drawing():
+        assert not drawing(lab.layout.paths_of("dev").data / "raw")
+
+
+@pytest.mark.parametrize("params", ["data: [", "data: synthetic", "", "data: {source: synthetic}"])
+def test_parameters_that_are_not_valid_are_one_line(lab: Lab, params: str) -> None:
+    lab.push("main", {"params.yaml": params})
+    problem = r"params\.yaml: not valid in .* see \.venv/bin/gitops check"
+    with pytest.raises(EngineError, match=problem), lab.first_run.drawing():
+        pass
 
 
 def test_photographs_are_not_drawn_but_looked_for(lab: Lab, tmp_path: Path) -> None:
