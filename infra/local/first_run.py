@@ -50,7 +50,7 @@ class FirstRun:
     def drawing(self) -> Iterator[None]:
         """Draw raw images while the block starts the environments, with the time that it leaves.
 
-        What the block's end interrupts, the step that draws continues.
+        The step that draws continues from there.
         """
         commit = self._state().tip
         data = self._data(commit)
