@@ -35,10 +35,13 @@ setup-gitops: $(STAMP) .venv/dvc-site-cache ## Make .venv with only gitops, in s
 setup-documents: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops and the checks of documents: no Airflow, no PyTorch
 setup-gates: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops and the libraries that compare models: no Airflow, no PyTorch
 
+# The form of all failures: your action and the reason, then the next command. The line after it is make's own.
+failed = { printf 'Cannot %s\nNext: %s\n' $(1) $(2) >&2; exit 1; }
+
 define make_venv
-@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH; Visage needs Python 3.11 (set PYTHON=...)" >&2; exit 1; }
+@command -v $(PYTHON) >/dev/null || $(call failed,"make .venv: $(PYTHON) is not on PATH; Visage needs Python 3.11","make setup PYTHON=/path/to/python3.11")
 @test -x $(BIN)/python || $(PYTHON) -m venv .venv
-@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "make: .venv is not Python 3.11; remove it and run make setup again" >&2; exit 1; }
+@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || $(call failed,"make .venv: the one that is here is not Python 3.11","rm -r .venv && make setup")
 $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement infra/uv.txt
 endef
 
@@ -74,7 +77,7 @@ clean: setup ## Stop and delete .visage with its git repository, models and data
 	@$(BIN)/python -m infra.local clean $(if $(YES),--yes)
 
 logs: ## Follow the output of all processes that make up started (of one environment: ENV=prod)
-	@ls .visage/$(or $(ENV),*)/logs/*.log >/dev/null 2>&1 || { echo "make: no logs of $(or $(ENV),any environment) here; run make up first" >&2; exit 1; }
+	@ls .visage/$(or $(ENV),*)/logs/*.log >/dev/null 2>&1 || $(call failed,"follow the logs: $(or $(ENV),any environment) has none here","make up")
 	@exec tail -n 20 -F .visage/$(or $(ENV),*)/logs/*.log
 
 status: setup ## Show the release of each environment, its age and its accuracy, and each process that ended
@@ -175,9 +178,13 @@ lock: ## Update requirements.lock from every pyproject.toml, with the hashes of 
 	sed -i.bak -E '/^torch==/,/^    # via/{/--hash=/d; s/^(torch==[0-9.]+).*/\1/;}' requirements.lock && rm requirements.lock.bak
 
 lock-uv: ## Update infra/uv.txt to another version of uv (UV=0.13.9)
-	@test -n "$(UV)" || { echo "make: name the version: make lock-uv UV=0.13.9" >&2; exit 1; }
+	@test -n "$(UV)" || $(call failed,"update uv: no version is named","make lock-uv UV=0.13.9")
 	{ head -n 1 infra/uv.txt; echo "uv==$(UV)" | $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --universal -; } > infra/uv.txt.new
 	mv infra/uv.txt.new infra/uv.txt
 
 airflow-options: setup ## Update the list of options of Airflow and its providers, after make lock
 	$(BIN)/python -m gitops.release.airflow_options
+
+# Any other word is a mistake in typing.
+.DEFAULT:
+	@$(call failed,"make $@: no such target","make help")

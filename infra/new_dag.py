@@ -1,16 +1,17 @@
 """Create a DAG with its test and its runbook: `python -m infra.new_dag NAME`, or `make new-dag`."""
 
-import argparse
 import ast
 import builtins
 import keyword
 import re
-import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Annotated, ClassVar
 
+import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from gitops.text.command_line import Command
 from infra.local import files
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -106,16 +107,23 @@ def _ids(path: Path) -> set[str]:
     return {str(call.args[0].value) for call in calls if call.args and isinstance(call.args[0], ast.Constant)}
 
 
-def main() -> None:
+class _Command(Command):
+    program = ".venv/bin/python -m infra.new_dag"
+    actions: ClassVar = {"": "create the DAG"}
+    following: ClassVar = {"": "make new-dag NAME=count_faces"}
+    expected = (NewDagError,)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(cls=_Command)
+def main(
+    name: Annotated[str, typer.Argument(help="The id of the DAG, in lower case, such as count_faces.")],
+) -> None:
     """Create a DAG with the common defaults, its test and its runbook."""
-    parser = argparse.ArgumentParser(prog="python -m infra.new_dag", description=main.__doc__)
-    parser.add_argument("name", help="the id of the DAG, in lower case, such as count_faces")
-    name = parser.parse_args().name
-    try:
-        check(name, CHECKOUT / "dags")
-        dag_file, test_file, runbook = write(CHECKOUT, name)
-    except NewDagError as error:
-        sys.exit(f"new-dag: {error}")
+    check(name, CHECKOUT / "dags")
+    dag_file, test_file, runbook = write(CHECKOUT, name)
     print(f"Created {dag_file}, {test_file} and {runbook}. Edit them, then")
     print(f"  check:  .venv/bin/python -m pytest tests/dags/test_policy.py {test_file}")
     print(f"  run:    .venv/bin/python -m infra.dag_smoke_test --dag {name}")
@@ -123,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -1,19 +1,19 @@
 """Create an environment: `python -m infra.new_environment NAME --after NAME`, or `make new-environment`."""
 
-import argparse
 import json
 import re
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, ClassVar, get_args
 
-from gitops.errors import GitopsError
+import typer
+
 from gitops.release import environments, settings
 from gitops.release.environments import Color, Environment, Environments
 from gitops.release.file import Release, render
 from gitops.release.settings import Settings
+from gitops.text.command_line import Command
 from infra.local import files
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -173,29 +173,35 @@ def _overlay(checkout: Path, model: str, name: str, port: int) -> str:
     return re.sub(r"(BASE_URL=)\S+", rf"\g<1>http://{name}.localhost:{port}", text)
 
 
-def main() -> None:
+class _Command(Command):
+    program = ".venv/bin/python -m infra.new_environment"
+    actions: ClassVar = {"": "create the environment"}
+    following: ClassVar = {"": "make new-environment NAME=qa AFTER=dev"}
+    expected = (NewEnvironmentError,)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(cls=_Command)
+def main(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and dashes, such as qa.")],
+    after: Annotated[str, typer.Option(help="The environments before it, separated by commas.")] = "",
+    wave: Annotated[str, typer.Option(help="The wave; by default a new wave.")] = "",
+    title: Annotated[str, typer.Option(help="The displayed name.")] = "",
+) -> None:
     """Create an environment: its position in the promotion order, settings, release file and overlay."""
-    parser = argparse.ArgumentParser(prog="python -m infra.new_environment", description=main.__doc__)
-    parser.add_argument("name", help="lower-case letters, digits and dashes, such as qa")
-    parser.add_argument("--after", default="", help="the environments before it, separated by commas")
-    parser.add_argument("--wave", default="", help="the wave; by default a new wave")
-    parser.add_argument("--title", default="", help="the displayed name")
-    arguments = parser.parse_args()
-    after = [one.strip() for one in arguments.after.split(",") if one.strip()]
-    try:
-        made = make(CHECKOUT, arguments.name, after, arguments.wave, arguments.title)
-        write(CHECKOUT, made)
-    except (NewEnvironmentError, GitopsError) as error:
-        sys.exit(f"new-environment: {error}")
-    name = arguments.name
+    before = [one.strip() for one in after.split(",") if one.strip()]
+    made = make(CHECKOUT, name, before, wave, title)
+    write(CHECKOUT, made)
     print(f"Created {', '.join(made)}. Check the settings, then")
     print(
         f"  order:   write `after: [{name}]` into the environment.yaml of the environments that come after it"
     )
     print("  propose: commit them on a branch, and merge the branch: .venv/bin/gitops check --head BRANCH")
-    print(f"  start:   VISAGE_ENVIRONMENTS={','.join((*after, name))} make up")
+    print(f"  start:   VISAGE_ENVIRONMENTS={','.join((*before, name))} make up")
     print(f"  promote: .venv/bin/gitops promote {name} --push --wait")
 
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -74,7 +74,7 @@ def test_logs_follow_every_process_of_an_environment(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     done = captured(["make", "logs", "ENV=prod"], cwd=tmp_path)
     assert done.returncode != 0
-    assert "make: no logs of prod here; run make up first" in done.stderr
+    assert "Cannot follow the logs: prod has none here\nNext: make up\n" in done.stderr
     for name in ("dev", "prod"):
         folder = tmp_path / ".visage" / name / "logs"
         folder.mkdir(parents=True)

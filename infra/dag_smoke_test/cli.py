@@ -7,20 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from gitops.errors import GitopsError
 from gitops.release.environments import Environments
+from gitops.text.command_line import Command
 from infra.dag_smoke_test.plan import FIRST, OTHERS, PLANS, TRAINING, Plan, Prepare, land_model, restore
 from infra.dag_smoke_test.sandbox import CommandResult, Sandbox, sandbox
 from infra.local.errors import EngineError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _LAST_LINES = 40
+
+
+class _Command(Command):
+    program = ".venv/bin/python -m infra.dag_smoke_test"
+    actions: ClassVar = {"": "run the DAGs"}
+    expected = (EngineError,)
+
 
 app = typer.Typer(
     name="python -m infra.dag_smoke_test",
@@ -42,7 +49,7 @@ class Row:
     good: bool
 
 
-@app.command()
+@app.command(cls=_Command)
 def smoke_test(
     dag: Annotated[list[str] | None, typer.Option(help="Run only this DAG (repeatable)")] = None,
     environment: Annotated[
@@ -57,20 +64,13 @@ def smoke_test(
     status 1.
     """
     console = Console(width=None if sys.stdout.isatty() else 110)
-    try:
-        known = Environments.from_folder(CHECKOUT)
-    except GitopsError as error:
-        raise typer.BadParameter(str(error)) from None
+    known = Environments.from_folder(CHECKOUT)
     chosen = tuple(environment or known)
     if unknown := [name for name in chosen if name not in known]:
-        raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(known)}")
+        raise EngineError(f"{', '.join(unknown)}: no such environment; there are {', '.join(known)}")
     with _folder(keep) as folder, _ending_at_signals():
-        try:
-            with sandbox(CHECKOUT, folder) as made:
-                rows = list(_rows(made, _dags(dag), chosen, console))
-        except (EngineError, GitopsError) as error:
-            console.print(str(error), style="red", highlight=False, markup=False)
-            raise typer.Exit(1) from None
+        with sandbox(CHECKOUT, folder) as made:
+            rows = list(_rows(made, _dags(dag), chosen, console))
         console.print(_table(rows))
         if keep:
             console.print(f"logs and all other files: {folder}", highlight=False)

@@ -43,7 +43,7 @@ def save(layout: Layout, target: Path) -> None:
     if target.exists():
         raise EngineError(f"{target}: exists; name another folder")
     if not layout.origin.is_dir():
-        raise EngineError(f"{layout.state}: no engine to save; run make up")
+        raise EngineError(f"{layout.state}: no engine to save", command="make up")
     if not (layout.database / "data").is_dir():
         raise EngineError(
             f"{layout.database}: the database is on another server; save it with that server's tools"
@@ -99,7 +99,7 @@ def restore(source: Path, layout: Layout) -> list[str]:
     source = source.resolve()
     check(source)
     if belonging(layout.state):
-        raise EngineError("the engine is up; run make down")
+        raise EngineError("the engine is up", command="make down")
     private_folder(layout.state)
     origin = Origin(layout)
     restored = [

@@ -4,15 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 from rich.console import Console
 
-from gitops.errors import GitopsError
+from gitops.text.command_line import Group
 from infra.local import backup as backups
 from infra.local import drill as drills
 from infra.local import engine as engines
@@ -24,8 +24,36 @@ from infra.local.screen import Screen, listed
 from infra.local.variables import Address
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+_CHECK, _PORTS, _COMPARE = "Check this machine", "Choose ports", "Compare running releases with main"
+
+
+class _Group(Group):
+    program = ".venv/bin/python -m infra.local"
+    expected = (EngineError,)
+    actions: ClassVar = {
+        "": "run the local engine",
+        "up": "start the environments",
+        "demo-drift": "play the drift",
+        "down": "stop the environments",
+        "clean": "delete the environments",
+        "backup": "save the environments",
+        "restore": "restore the environments",
+        "drill": "try the backup",
+        "status": "show the status",
+        "airflow": "run a command of Airflow",
+    }
+    following: ClassVar = {
+        "up": "make up",
+        "demo-drift": "make demo-drift",
+        "down": "make down",
+        "clean": "make clean",
+        "status": "make status",
+        "airflow": "make status",
+    }
+
 
 app = typer.Typer(
+    cls=_Group,
     name="python -m infra.local",
     no_args_is_help=True,
     add_completion=False,
@@ -59,7 +87,8 @@ def up(
     with _engine(screen, "make up") as engine:
         run = FirstRun(engine, screen)
         beside = run.drawing if first_run else nullcontext
-        with _up(engine, screen, "make up", beside) as addresses:
+        titles = FirstRun.titles(engine.environments.root, engine.names) if first_run else []
+        with _up(engine, screen, "make up", titles, beside) as addresses:
             if first_run:
                 run.run(seconds=minutes * 60)
         _status(engine)
@@ -99,7 +128,8 @@ def demo_drift(
             screen.print("Nothing was changed.")
             raise typer.Exit(1)
         demo = Demo(engine, screen)
-        with _up(engine, screen, "make demo-drift", demo.drawing) as addresses:
+        titles = Demo.titles(engine.environments.root, engine.names)
+        with _up(engine, screen, "make demo-drift", titles, demo.drawing) as addresses:
             demo.run(seconds=minutes * 60)
             demo.play(seconds=minutes * 60)
         _status(engine)
@@ -241,16 +271,13 @@ def airflow(
 
 @contextmanager
 def _engine(screen: Screen, command: str) -> Iterator[Engine]:
-    """Yield the engine. Print expected errors as one line and set the exit status."""
+    """Yield the engine. An interruption says what goes on."""
     os.umask(UMASK)
     # SIGTERM and SIGHUP end this command in the same orderly way as Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
         yield engines.of(CHECKOUT)
-    except (EngineError, GitopsError) as error:
-        screen.print(f"error: {error}", style="red")
-        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         screen.print(
             f"Interrupted. Processes keep running. {command} continues from here; make down stops them.",
@@ -264,26 +291,35 @@ def _up(
     engine: Engine,
     screen: Screen,
     name: str,
+    titles: Sequence[str],
     beside: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[Mapping[str, Address]]:
     """Start the environments, run the block, and wait until each runs its declared release.
 
-    `beside` makes a context in which they start.
+    Args:
+        engine: The engine.
+        screen: Where to print.
+        name: The command, for the lock.
+        titles: The titles of the steps in the block.
+        beside: Makes a context in which they start.
+
     """
-    with screen.step("Check this machine") as step:
+    origin, start = "Prepare origin (git remote visage) and the DVC remote", f"Start {listed(engine.names)}"
+    screen.plan((_CHECK, _PORTS, origin, start, *titles, _COMPARE))
+    with screen.step(_CHECK) as step:
         engine.check(step)
     with exclusive(engine.layout.lock, name):
-        with screen.step("Choose ports") as step:
+        with screen.step(_PORTS) as step:
             addresses = engine.addresses()
             step.done(
                 ", ".join(f"{environment} {address.port}" for environment, address in addresses.items())
             )
-        with screen.step("Prepare origin (git remote visage) and the DVC remote") as step:
+        with screen.step(origin) as step:
             engine.prepare_origin(step)
-        with beside(), screen.step(f"Start {listed(engine.names)}") as step:
+        with beside(), screen.step(start) as step:
             engine.start(addresses, step)
         yield addresses
-        with screen.step("Compare running releases with main") as step:
+        with screen.step(_COMPARE) as step:
             engine.await_agreement(step)
 
 
@@ -300,7 +336,8 @@ def _agreed(command: str) -> bool:
     """
     if not _terminal():
         raise EngineError(
-            f"nothing was changed: there is no terminal to ask for confirmation; run: {command} YES=1"
+            "nothing was changed: there is no terminal to ask for confirmation",
+            command=f"{command} YES=1",
         )
     try:
         return typer.confirm("Continue?", default=False)

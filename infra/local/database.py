@@ -204,7 +204,7 @@ class Embedded:
         """Return the URL of a database with the superuser, whom only the engine uses."""
         connection = files.read_json(self._connection)
         if connection is None:
-            raise EngineError(f"{self._connection}: missing; run make clean, then make up")
+            raise EngineError(f"{self._connection}: missing", command="make clean && make up")
         return URL.create(_DRIVER, _USER, connection["password"], "127.0.0.1", connection["port"], name)
 
     def _initialise(self, binaries: Path, identity: "_Identity") -> None:
@@ -236,8 +236,8 @@ class Embedded:
         ours = _run([str(binaries / "postgres"), "--version"]).split()[-1]
         if ours.split(".")[0] != there:
             raise EngineError(
-                f"{self.data}: made by PostgreSQL {there}, and this is PostgreSQL {ours}; "
-                "run make clean, then make up"
+                f"{self.data}: made by PostgreSQL {there}, and this is PostgreSQL {ours}",
+                command="make clean && make up",
             )
 
     def _answers(self) -> bool:

@@ -7,6 +7,7 @@ week.
 """
 
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -32,6 +33,18 @@ CHANGE = ("--light", "0.45", "--noise", "12")
 SEED = 9000
 CLEARS = "clears"  # the state of a resolved alarm in the record
 _SCHEDULE_DELAY = 10.0  # seconds after which a scheduler has added a due run
+
+_SHOW = "Show the candidate"
+_MERGE_IT = "Merge it"
+_AFTER = "Score two more days in different light, with labels"
+_CLEARED = "Check: the alarm has cleared"
+_USUAL = "Score two days of faces in the usual light"
+_QUIET = "Check: no drift"
+_OTHER = "Score four days of faces in different light, and add labels"
+_RAISED = "Check: the alarm is raised, and a training started"
+_LEARN = "Train on the drifted images"
+_AGAIN = "Train with the same images on the current main, in dev"
+_UNPAUSE, _MOVE_ON = "Unpause the training in {}", "Promote it to {}, which verifies it"
 
 
 def plan(engine: Engine) -> list[str]:
@@ -63,7 +76,7 @@ def require_unplayed(engine: Engine) -> None:
 
     """
     if any((episode := line.episodes.get("drift")) and episode.state == CLEARS for line in _record(engine)):
-        raise EngineError("the demo is complete: its alarm has cleared; run make clean first")
+        raise EngineError("the demo is complete: its alarm has cleared", command="make clean")
 
 
 def _record(engine: Engine) -> list[Line]:
@@ -73,6 +86,14 @@ def _record(engine: Engine) -> list[Line]:
 
 class Demo(FirstRun):
     """The steps after `make up`. After an interruption, completed steps are skipped."""
+
+    @staticmethod
+    def titles(root: str, names: Sequence[str]) -> list[str]:
+        """Return the titles of all steps, in order, as those of the first run."""
+        last = names[-1]
+        before = [_USUAL, _QUIET, _OTHER, _UNPAUSE.format(last), _RAISED, _LEARN, _SHOW, _AGAIN, _MERGE_IT]
+        moves = [_MOVE_ON.format(name) for name in names if name != root]
+        return [*FirstRun.titles(root, names), *before, *moves, _AFTER, _CLEARED]
 
     def play(self, *, seconds: float) -> None:
         """Run all steps. The training may take `seconds`.
@@ -90,18 +111,18 @@ class Demo(FirstRun):
         branch = candidate_branch(run)
         if branch not in self._origin.branches("candidate/"):
             self._learn(run, seconds)
-        with self._screen.step("Show the candidate") as step:
+        with self._screen.step(_SHOW) as step:
             step.done(self._improvement(branch, step))
         if not self._origin.merged(branch):
             branch = self._landable(branch)
         if not self._origin.merged(branch):
-            with self._screen.step("Merge it") as step:
+            with self._screen.step(_MERGE_IT) as step:
                 self._gitops(["merge", branch], step)
         for environment in self._engine.names[1:]:
             self._move_on(environment, branch)
-        with self._screen.step("Score two more days in different light, with labels") as step:
+        with self._screen.step(_AFTER) as step:
             self._days("after", AFTER, CHANGE, step)
-        with self._screen.step("Check: the alarm has cleared") as step:
+        with self._screen.step(_CLEARED) as step:
             after = self._check(step)
             self._expect(after, [], step)
             self._pause(MONITORING)
@@ -111,15 +132,15 @@ class Demo(FirstRun):
         """Score faces in different light, and return the line of the check that detects them."""
         data = self._layout.paths_of(self._last).data
         if not (data / "labels").exists():
-            with self._screen.step("Score two days of faces in the usual light") as step:
+            with self._screen.step(_USUAL) as step:
                 self._days("calm", CALM, (), step, labelled=False)
-            with self._screen.step("Check: no drift") as step:
+            with self._screen.step(_QUIET) as step:
                 self._expect(self._check(step), [], step)
-        with self._screen.step("Score four days of faces in different light, and add labels") as step:
+        with self._screen.step(_OTHER) as step:
             self._days("drifted", DRIFTED_DAYS, CHANGE, step)
-        with self._screen.step(f"Unpause the training in {self._last}") as step:
+        with self._screen.step(_UNPAUSE.format(self._last)) as step:
             self._release_schedule(TRAINING, step)
-        with self._screen.step("Check: the alarm is raised, and a training started") as step:
+        with self._screen.step(_RAISED) as step:
             line = self._check(step)
             self._expect(line, ["drift"], step)
         if line.triggered is None:
@@ -127,7 +148,7 @@ class Demo(FirstRun):
         return line
 
     def _learn(self, run: str, seconds: float) -> None:
-        with self._screen.step("Train on the drifted images") as step:
+        with self._screen.step(_LEARN) as step:
             access, paths = self._access()[self._last], self._layout.paths_of(self._last)
             require = self._instance(self._last).require
             Training(access, paths, active=True, require=require).follow(run, step, seconds=seconds)
@@ -143,7 +164,7 @@ class Demo(FirstRun):
         _, conflicts = repository.merge_tree(repository.resolve(MAIN), head)
         if not conflicts:
             return branch
-        with self._screen.step("Train with the same images on the current main, in dev") as step:
+        with self._screen.step(_AGAIN) as step:
             self._gitops(["train", branch, "--on-main", "--wait"], step)
             inputs = repository.resolve(f"refs/heads/{branch_of(branch)}")
             for candidate in self._origin.branches("candidate/"):
@@ -154,7 +175,7 @@ class Demo(FirstRun):
 
     def _move_on(self, environment: str, branch: str) -> None:
         """Promote the merged candidate, unless that was done, and wait until it is verified."""
-        with self._screen.step(f"Promote it to {environment}, which verifies it") as step:
+        with self._screen.step(_MOVE_ON.format(environment)) as step:
             present = self._state().present(environment).commit
             if present is None or not self._origin.repository.is_ancestor(f"refs/heads/{branch}", present):
                 for before in self._engine.environments.chain(environment):

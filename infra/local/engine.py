@@ -217,10 +217,12 @@ class Engine:
             raise EngineError(f"{environment}: no such environment; there are {there}")
         ports = files.read_json(self.layout.ports)
         if ports is None:
-            raise EngineError(f"{environment}: nothing was started in {self.layout.checkout}; run make up")
+            raise EngineError(
+                f"{environment}: nothing was started in {self.layout.checkout}", command="make up"
+            )
         if environment not in ports:
             start = f"{variables.CHOSEN}={','.join([*ports, environment])} make up"
-            raise EngineError(f"{environment}: not started in {self.layout.checkout}; run {start}")
+            raise EngineError(f"{environment}: not started in {self.layout.checkout}", command=start)
         address = Address(settings.load(environment, self.layout.checkout).web_host, ports[environment])
         instance = Instance(self.layout, environment, address)
         instance.require()
@@ -324,7 +326,7 @@ class Engine:
         Supervisor(self.layout.state).end()
         if left := process.belonging(self.layout.state):
             numbers = ", ".join(str(other.pid) for other in left)
-            raise EngineError(f"process {numbers}: still running; run make down again")
+            raise EngineError(f"process {numbers}: still running", command="make down")
         return stopped
 
     def remove(self) -> list[str]:

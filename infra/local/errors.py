@@ -2,7 +2,17 @@
 
 
 class EngineError(Exception):
-    """The engine cannot continue. The user reads the message."""
+    """The engine cannot continue. The user reads the message.
+
+    Args:
+        message: The problem, its place and the remedy.
+        command: The next command, which can be pasted; "" for the one that was typed, or its help.
+
+    """
+
+    def __init__(self, message: str, *, command: str = "") -> None:
+        super().__init__(message)
+        self.next_command = command
 
 
 class BusyError(EngineError):

@@ -1,11 +1,12 @@
 """The first run: a model from raw images to the last environment, with the commands that a team uses."""
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,9 @@ FIRST_BATCH = "first-faces"
 BATCH_SIZE = 64
 PAUSE = 2.0  # seconds between two checks of an environment
 BATCH_SEED = 20
+_RAW, _MERGE = "Raw images", "Merge the candidate into main"
+_TRAIN, _PROMOTE = "Train a model in {}", "Promote to {}"
+_WAIT, _SCORE = "Wait for {} to run and verify it", "Score new faces in {}"
 _CODE = ("src/face_attributes", "params.yaml")
 
 
@@ -85,6 +89,19 @@ class FirstRun:
             self._promote(environment)
         self._score()
 
+    @staticmethod
+    def titles(root: str, names: Sequence[str]) -> list[str]:
+        """Return the titles of all steps, in order.
+
+        Args:
+            root: The environment that follows main.
+            names: The started environments.
+
+        """
+        pairs = [(_PROMOTE.format(name), _WAIT.format(name)) for name in names if name != root]
+        trained = [_RAW, _TRAIN.format(root), _MERGE, _WAIT.format(root)]
+        return [*trained, *itertools.chain(*pairs), _SCORE.format(names[-1])]
+
     def _state(self) -> ReleaseState:
         return load_state(self._origin.repository)
 
@@ -121,12 +138,12 @@ class FirstRun:
             return
         candidate = next((branch for branch in self._candidates() if self._is_current(branch)), None)
         if candidate is None:
-            with self._screen.step("Raw images") as step:
+            with self._screen.step(_RAW) as step:
                 self._draw_raw_images(step)
-            with self._screen.step(f"Train a model in {self._root}") as step:
+            with self._screen.step(_TRAIN.format(self._root)) as step:
                 candidate = self._candidate(training, step, seconds)
                 step.done(candidate)
-        with self._screen.step("Merge the candidate into main") as step:
+        with self._screen.step(_MERGE) as step:
             self._gitops(["merge", candidate], step)
 
     def _training(self) -> Training:
@@ -184,7 +201,7 @@ class FirstRun:
         return self._state().same(repository.resolve(f"{candidate}^"), repository.resolve(MAIN))
 
     def _promote(self, environment: str) -> None:
-        title = f"Promote to {environment}"
+        title = _PROMOTE.format(environment)
         before_it = self._engine.environments.chain(environment)
         if absent := [name for name in before_it if name not in self._engine.names]:
             with self._screen.step(title) as step:
@@ -203,7 +220,7 @@ class FirstRun:
         state = self._state()
         if state.verdicts.verified(environment, state.declared(environment).commit):
             return
-        with self._screen.step(f"Wait for {environment} to run and verify it") as step:
+        with self._screen.step(_WAIT.format(environment)) as step:
             self._await_verdict(environment, step)
 
     def _await_verdict(self, environment: str, step: Step, seconds: float = 900) -> None:
@@ -254,7 +271,7 @@ class FirstRun:
         commit = state.tip if follows else state.present(environment).commit
         if commit is None or any((data / "scores").rglob("*.parquet")):
             return
-        with self._screen.step(f"Score new faces in {environment}") as step:
+        with self._screen.step(_SCORE.format(environment)) as step:
             incoming = data / "incoming" / FIRST_BATCH
             if not incoming.exists():
                 self._deliver(commit, incoming, step)

@@ -1,6 +1,7 @@
 """Checks of the machine and the checkout, before the engine changes anything."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,14 +26,16 @@ def check(checkout: Path) -> str:
     if sys.version_info[:2] != PYTHON:
         there = ".".join(map(str, sys.version_info[:2]))
         raise EngineError(
-            f"Python {there}: Visage needs Python 3.11; run make setup, which makes .venv with it"
+            f"Python {there}: Visage needs Python 3.11",
+            command="make setup",
         )
     git = git_version()
     head = _head(checkout)
     free = shutil.disk_usage(checkout).free
     if free < FREE_BYTES:
         raise EngineError(
-            f"{checkout}: {free / 1024**3:.1f} GiB free, {FREE_BYTES / 1024**3:.0f} GiB needed; free space"
+            f"{checkout}: {free / 1024**3:.1f} GiB free, {FREE_BYTES / 1024**3:.0f} GiB needed",
+            command=f"df -h {shlex.quote(str(checkout))}",
         )
     return f"Python {sys.version.split()[0]}, git {git}, commit {head[:12]}, {free / 1024**3:.0f} GiB free"
 
@@ -79,5 +82,6 @@ def _head(checkout: Path) -> str:
         return repository.resolve("HEAD")
     except GitError as error:
         raise EngineError(
-            f"{checkout}: no commit yet; commit first, because a release is a commit"
+            f"{checkout}: no commit yet; a release is a commit",
+            command="git add --all && git commit",
         ) from error

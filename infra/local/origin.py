@@ -101,8 +101,8 @@ class Origin:
         if present != url:
             if not present.endswith("/.visage/origin.git"):
                 raise EngineError(
-                    f"the git remote {REMOTE} of this checkout is {present}; "
-                    f"give it another name: git remote rename {REMOTE} NAME"
+                    f"the git remote {REMOTE} of this checkout is {present}; give it another name",
+                    command=f"git remote rename {REMOTE} {REMOTE}-before",
                 )
             self.checkout.git("remote", "set-url", REMOTE, url)
         self.checkout.git("config", f"remote.{REMOTE}.trustRoot", str(self._layout.trust_root))

@@ -5,7 +5,7 @@ Where there is no terminal, a step that takes long prints a line now and then.
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -60,6 +60,19 @@ class Screen:
         self._live: Live | None = None
         self._seconds = seconds
         self._printed = 0.0
+        self._began = time.monotonic()
+        self._plan: tuple[str, ...] = ()
+
+    def plan(self, titles: Iterable[str]) -> None:
+        """Count the steps with these titles from now on; a step that is not needed leaves its number out."""
+        self._plan = tuple(titles)
+
+    def place(self, title: str, *, passed: bool = True) -> str:
+        """Return the place of a step in the plan, and the time since the command began; "" without a plan."""
+        if title not in self._plan:
+            return ""
+        place = f"step {self._plan.index(title) + 1} of {len(self._plan)}"
+        return f"{place}, {duration(time.monotonic() - self._began)} in all" if passed else place
 
     @property
     def interactive(self) -> bool:
@@ -76,7 +89,8 @@ class Screen:
         step = Step(self, title)
         mark, style = "✗", "red"
         if not self.interactive:
-            self.print(f"… {title}")
+            place = self.place(title, passed=False)
+            self.print(f"… {title}{f'  ({place})' if place else ''}")
         try:
             if self.interactive:
                 with Live(console=self.console, refresh_per_second=8, transient=True) as self._live:
@@ -96,7 +110,7 @@ class Screen:
                 (mark, style),
                 f" {title}",
                 (f"  {step.result}" if step.result else ""),
-                (f"  ({took})", "dim"),
+                (f"  ({_joined(took, self.place(title))})", "dim"),
             )
             self.console.print(line, soft_wrap=True)
 
@@ -109,7 +123,8 @@ class Screen:
             while not over.wait(max(self._printed + self._seconds - time.monotonic(), 0.01)):
                 if time.monotonic() - self._printed >= self._seconds:
                     now = f": {step.now}" if step.now else ""
-                    self.print(f"… {step.title}{now}  ({duration(time.monotonic() - step.began)})")
+                    took = duration(time.monotonic() - step.began)
+                    self.print(f"… {step.title}{now}  ({_joined(took, self.place(step.title))})")
 
         thread = threading.Thread(target=report, name="goes-on", daemon=True)
         thread.start()
@@ -123,7 +138,7 @@ class Screen:
         if self._live is None:
             return
         block = Table.grid()
-        block.add_row(Spinner("dots", _Title(step)))
+        block.add_row(Spinner("dots", _Title(step, self)))
         if content is not None:
             block.add_row(content)
         self._live.update(block)
@@ -134,10 +149,16 @@ class _Title:
     """The title of a step with its duration so far."""
 
     step: Step
+    screen: Screen
 
     def __rich__(self) -> Text:
         elapsed = duration(time.monotonic() - self.step.began)
-        return Text.assemble(f" {self.step.title}", (f"  {elapsed}", "dim"))
+        place = self.screen.place(self.step.title)
+        return Text.assemble(f" {self.step.title}", (f"  {_joined(elapsed, place)}", "dim"))
+
+
+def _joined(took: str, place: str) -> str:
+    return f"{took}; {place}" if place else took
 
 
 def listed(names: Sequence[str]) -> str:

@@ -7,12 +7,14 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.main
 
 from face_attributes.common.celeba_attributes import Align
 from face_attributes.common.errors import FaceAttributesError
+from face_attributes.common.failures import failure
 from face_attributes.common.files import own_temporary_folder, printable
 from face_attributes.common.own_code import start_own_code
 
@@ -30,13 +32,16 @@ app = typer.Typer(
         "repository; it reads params.yaml. "
         "`score` applies a trained model to a folder of images. `append` adds photographs whose true "
         "attributes arrived later to the training data. `drift` and `performance` monitor a model.\n\n"
-        "To try all stages in a minute or two: python -m face_attributes profile small, then dvc repro."
+        "To try all stages in a minute or two: .venv/bin/python -m face_attributes profile small, then "
+        ".venv/bin/dvc repro."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="markdown",
 )
+# Typer brings its own copy of click, and exports no name for all faults of usage.
+_UsageError: Any = typer.BadParameter.__bases__[0]
 _STAGES, _MONITORING, _TOOLS = "Stages", "Monitoring", "Tools"
 
 
@@ -425,7 +430,7 @@ def performance(
     labels: Annotated[
         list[Path],
         typer.Option(
-            help="Late true attributes: <batch>.csv with the columns image_id and the attributes "
+            help="Late true attributes: BATCH.csv with the columns image_id and the attributes "
             "(-1 or 1), or a folder of such files (repeatable)"
         ),
     ],
@@ -582,19 +587,29 @@ def _print_bad(reasons: dict[str, str]) -> None:
 
 
 def main() -> None:
-    """Run the command line. Print expected errors as one line, and exit with status 1."""
+    """Run the command line. Print an expected error in the form of `failures`, and exit with status 1."""
     # Threads that wait by spinning take cores from other threads: on a busy machine, training
     # is three times slower with them. PyTorch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    typed = sys.argv[1:]
     try:
         start_own_code()
         with own_temporary_folder():
-            app()
+            status = typer.main.get_command(app).main(typed, app.info.name, standalone_mode=False)
+    except _UsageError as error:
+        problem = error.format_message()  # none where the help was shown
+        if problem:
+            print(failure(typed, problem), file=sys.stderr)
+        sys.exit(error.exit_code)
     except FaceAttributesError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(failure(typed, error, error.next_command), file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         remedy = f"; make room in {Path.cwd()} and in the folder for temporary files, and run it again"
-        print(f"error: {error}{remedy if full else ''}", file=sys.stderr)
+        print(
+            failure(typed, f"{error}{remedy if full else ''}", "df -h . /tmp" if full else ""),
+            file=sys.stderr,
+        )
         sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)

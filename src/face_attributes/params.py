@@ -317,10 +317,11 @@ def apply_profile(name: str, path: Path = PARAMS_FILE) -> Params:
             for file in path.parent.glob(f"{prefix}*{suffix}")
             if file != path
         )
-        raise ParamsError(
+        problem = (
             f'unknown profile "{name}": there is no {overlay_path}. Available: {", ".join(there) or "none"}. '
             f"To undo a profile: git restore {path}"
         )
+        raise ParamsError(problem, command=".venv/bin/python -m face_attributes profile small")
     document = _read(path)
     _merge(document, _read(overlay_path), overlay_path, ())
     params = _checked(_to_plain(document), overlay_path)

@@ -77,6 +77,10 @@ class Place:
     hidden: tuple[Path, ...] = ()
 
 
+NEXT = "Next: "
+"""The beginning of the line with the next command, which code of a release prints after its failure."""
+
+
 @dataclass(frozen=True)
 class Isolated:
     """How to start a command: put `prefix` before it, and give it `variables` alone."""
@@ -95,9 +99,14 @@ class Done:
 
     @property
     def last_line(self) -> str:
-        """The last line of its complaints, "" without one."""
-        lines = [line.strip() for line in self.complaints.splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        """The last line of its complaints that is no next command, "" without one."""
+        return last_line(self.complaints)
+
+
+def last_line(complaints: str) -> str:
+    """Return the last line of a command's complaints that is no next command, "" without one."""
+    lines = [line.strip() for line in complaints.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if not line.startswith(NEXT)), "")
 
 
 def hide() -> None:

@@ -10,13 +10,12 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 import uvicorn
@@ -24,7 +23,7 @@ import uvloop
 
 from gitops import isolation
 from gitops.airflow import task_context
-from gitops.errors import GitopsError, ReleaseError
+from gitops.errors import ReleaseError
 from gitops.git.repository import Repository
 from gitops.git.workspace import workspace
 from gitops.model import download
@@ -32,9 +31,11 @@ from gitops.paths import MAIN
 from gitops.release.load import load_state
 from gitops.release.settings import Settings
 from gitops.text import brand
+from gitops.text.command_line import Command
 from gitops.training import vouched
 from serving import app as web
 from serving.clients import Clients, Token, TokenFile
+from serving.errors import StartError
 from serving.kept import Kept
 from serving.limits import BoundedProtocol
 from serving.others import Others
@@ -47,11 +48,17 @@ _STORAGE = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"
 _PATIENCE = 30.0  # seconds
 _CONNECTIONS = 512
 
+
+class _Command(Command):
+    program = ".venv/bin/python -m serving"
+    actions: ClassVar = {"": "start the service"}
+
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 log = logging.getLogger(__name__)
 
 
-@app.command()
+@app.command(cls=_Command)
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port", show_default="SERVING_PORT")] = None,
@@ -72,9 +79,8 @@ def serve(
         storage = os.environ.get(_STORAGE)
         if not storage:
             raise ValueError(f"{_STORAGE}: not set; the service runs with the variables of its Airflow")
-    except (GitopsError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    except ValueError as error:
+        raise StartError(str(error)) from None
     keep = ["--keep", str(home / "scored")] if settings.serving_keep_days else []
     releases = Releases(Path(storage) / "release", prepare(home), ["--scores", str(home / "scores"), *keep])
     queue = Queue(releases.respond, settings.serving_budget_ms / 1000, settings.serving_queue, _PATIENCE)
@@ -94,8 +100,8 @@ def serve(
     try:
         listener = listen(host, port or settings.serving_port)
     except OSError as error:
-        print(f"error: {host}, port {port or settings.serving_port}: {error.strerror}", file=sys.stderr)
-        raise SystemExit(1) from None
+        taken = f"{host}, port {port or settings.serving_port}: {error.strerror}; choose another with --port"
+        raise StartError(taken) from None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_service(service, listener, kept))
 

@@ -1,5 +1,7 @@
 """Refusals: each has a status of HTTP, and a message of one line with the problem and the remedy."""
 
+from gitops.errors import GitopsError
+
 
 class RefusedError(Exception):
     """A request that gets no answer of the model.
@@ -14,6 +16,10 @@ class RefusedError(Exception):
         super().__init__(message)
         self.status = status
         self.wait = wait
+
+
+class StartError(GitopsError):
+    """The service cannot start with these settings, or at this address."""
 
 
 class WorkerError(Exception):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
+from gitops import isolation
 from serving.errors import RefusedError
 from serving.releases import Releases
 
@@ -79,8 +80,8 @@ class Search:
                     await process.wait()
         try:
             if process.returncode:
-                lines = problem.decode(errors="replace").strip().splitlines()
-                raise RefusedError(422, (lines or ["the search failed"])[-1][:300])
+                reason = isolation.last_line(problem.decode(errors="replace"))
+                raise RefusedError(422, (reason or "the search failed")[:300])
             return SearchAnswer.model_validate_json(output)
         except ValidationError:
             raise RefusedError(503, "the search of this release gave no answer", 30) from None

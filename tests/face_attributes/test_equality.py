@@ -179,8 +179,9 @@ def test_a_full_disk_is_one_line_and_leaves_all_as_it_was(
         )
         assert done.returncode == 1, done.stderr
         assert "Traceback" not in done.stderr, done.stderr
-        *_, last = done.stderr.strip().splitlines()
-        assert last.startswith("error: "), done.stderr
+        *_, last, following = done.stderr.strip().splitlines()
+        assert last.startswith("Cannot "), done.stderr
+        assert following == "Next: df -h . /tmp"
         assert "No space left on device" in last
         found = digests(left / "place")
         assert {name: found.get(name) for name in digests(before)} == digests(before)

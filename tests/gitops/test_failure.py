@@ -218,6 +218,20 @@ def test_a_command_in_a_remedy_can_be_pasted(lab: Lab, monkeypatch: pytest.Monke
             2,
         ),
         (
+            ("promote", "staging", "--override"),
+            "Cannot promote to staging: Option '--override' requires an argument.",
+            "promote --help",
+            2,
+        ),
+        (("log", "staging", "-n", "0"), "Cannot list the releases of staging: Inv", "log --help", 2),
+        (("--bogus",), "Cannot run gitops: No such option: --bogus", "--help", 2),
+        (("merge", "main"), "Cannot merge main into main: main is the branch", "ls-remote", 1),
+        (("runs", "--compare", "a"), "Cannot list the trainings: --compare a: name two", "gitops runs", 1),
+        (("forget", "--ids", "none"), "Cannot forget photographs: none: cannot be read", ">> none", 1),
+        (("forge", "candidate", "x"), "Cannot propose x: x: no such branch on origin", "ls-remote", 1),
+        (("github", "doctor", "a/b"), "Cannot compare the settings on GitHub: GITHUB_TOKEN", "gh auth", 1),
+        (("train", "main", "--access", "/none"), "Cannot train main: /none: names no Airflow", "make up", 1),
+        (
             ("merge", "--remote", "x y", "b"),
             "Cannot merge b into main: x y: no such git remote",
             "merge --help",
@@ -237,12 +251,19 @@ def test_each_failure_has_its_next_command(
     (lab.clone.path / "docs").mkdir(exist_ok=True)
     for page in (PAGE, GLOSSARY):
         (lab.clone.path / page).write_text((ROOT / page).read_text())
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
     exit_code, lines = _run(*args)
     assert exit_code == code
     assert lines[0].startswith(first)
     assert lines[-1].startswith("Next: ")
     assert following in lines[-1]
-    assert shlex.split(lines[-1].removeprefix("Next: "))[0] in (".venv/bin/gitops", "git", "make")
+    assert shlex.split(lines[-1].removeprefix("Next: "))[0] in (
+        ".venv/bin/gitops",
+        "git",
+        "make",
+        "echo",
+        "export",
+    )
 
 
 def test_explain_prints_a_section_and_lists_all(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,15 +79,18 @@ def examine(copy: Sandbox, *options: str, seconds: float = 350) -> "subprocess.C
 def test_a_refusal_is_one_line_and_leaves_nothing(copy: Sandbox, name: str) -> None:
     done = make(copy, name)
     assert (done.returncode, done.stdout) == (1, "")
-    [line] = done.stderr.splitlines()
-    assert line.startswith(f"new-dag: {name}") or name == "Not-Good"
+    line, following = done.stderr.splitlines()
+    assert line.startswith(f"Cannot create the DAG: {name}") or name == "Not-Good"
+    assert following == "Next: make new-dag NAME=count_faces"
     assert changed(copy) == MADE
 
 
 def test_make_hands_the_name_on_as_it_is() -> None:
     done = captured(["make", "--silent", "new-dag", "NAME=it's $$(touch x); y"], cwd=ROOT)
     assert done.returncode != 0
-    assert done.stderr.startswith('new-dag: "it\'s $(touch x); y": a name has lower-case letters')
+    assert done.stderr.startswith(
+        'Cannot create the DAG: "it\'s $(touch x); y": a name has lower-case letters'
+    )
 
 
 @pytest.mark.parametrize("name", ["a", "dag_of_a_test", "a" * 60])

@@ -180,7 +180,10 @@ def test_make_hands_on_what_it_is_given(tmp_path: Path) -> None:
     assert "VISAGE_ENVIRONMENTS=staging,prod-eu make up" in done.stdout
     refused = run("NAME=$$(touch x)", "AFTER=dev")
     assert refused.returncode != 0
-    assert "new-environment: '$(touch x)': no such environment, and no name for one" in refused.stderr
+    assert (
+        "Cannot create the environment: '$(touch x)': no such environment, and no name for one"
+        in refused.stderr
+    )
     assert not (clone / "x").exists()
 
 

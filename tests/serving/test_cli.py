@@ -122,6 +122,7 @@ def test_it_does_not_start_without_what_it_needs(tmp_path, changes, arguments, r
     command = [sys.executable, "-m", "serving", *arguments]
     done = subprocess.run(command, env=known, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ")
+    line, following = done.stderr.splitlines()
+    assert line.startswith("Cannot start the service: ")
+    assert following == "Next: .venv/bin/python -m serving --help"
     assert reason in line

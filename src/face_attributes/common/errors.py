@@ -2,7 +2,20 @@
 
 
 class FaceAttributesError(Exception):
-    """Base class of all expected errors. The user reads the message."""
+    """Base class of all expected errors. The user reads the message.
+
+    Args:
+        message: The problem, its place and the remedy.
+        command: The next command, which can be pasted in a checkout; by default that of the class, and of
+            most classes the help of the command that failed.
+
+    """
+
+    next_command = ""
+
+    def __init__(self, message: str = "", *, command: str = "") -> None:
+        super().__init__(message)
+        self.next_command = command or self.next_command
 
 
 def first_line(error: Exception) -> str:
@@ -12,6 +25,8 @@ def first_line(error: Exception) -> str:
 
 class ParamsError(FaceAttributesError):
     """`params.yaml` or an overlay cannot be used."""
+
+    next_command = "git diff params.yaml"
 
 
 class DataError(FaceAttributesError):
@@ -29,9 +44,13 @@ class ImageError(FaceAttributesError):
 class SearchError(FaceAttributesError):
     """The search for hyperparameters failed."""
 
+    next_command = ".venv/bin/dvc repro"
+
 
 class TrainingError(FaceAttributesError):
     """The training stopped. It can go on from its checkpoint."""
+
+    next_command = ".venv/bin/dvc repro"
 
 
 class ModelError(FaceAttributesError):

@@ -19,6 +19,7 @@ from gitops.cli import upkeep as upkeep_cli
 from gitops.cli.options import ERR, OUT, show_logs
 from gitops.errors import GitopsError, NothingToDoError
 from gitops.isolation import hide
+from gitops.text.command_line import UsageError
 
 _PANELS = {
     "Inspect": (
@@ -48,8 +49,6 @@ _PANELS = {
 
 
 _TYPED = "gitops.typed"
-# Typer brings its own copy of click, and exports no name for all faults of usage.
-_UsageError: Any = typer.BadParameter.__bases__[0]
 
 
 class _Group(TyperGroup):
@@ -58,6 +57,13 @@ class _Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[_TYPED] = [*args]
         return super().parse_args(ctx, args)
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
+        try:
+            return super().make_context(info_name, args, *rest, **extra)
+        except UsageError as error:
+            failure.usage(error.format_message(), failure.ACTIONS[""], (), ERR)  # type: ignore[arg-type]
+            raise typer.Exit(error.exit_code) from None
 
     def invoke(self, ctx: Any) -> Any:
         typed = ctx.meta[_TYPED]
@@ -69,10 +75,9 @@ class _Group(TyperGroup):
         except GitopsError as error:
             failure.show(error, *failure.wanted(self, ctx, typed), typed, ERR)
             raise typer.Exit(1) from None
-        except _UsageError as error:
-            if not error.format_message():
-                raise  # a group without a command, which shows its help
-            failure.usage(failure.plain(error.format_message()), *failure.wanted(self, ctx, typed), ERR)
+        except UsageError as error:
+            if problem := error.format_message():  # else the help of a group was shown
+                failure.usage(problem, *failure.wanted(self, ctx, typed), ERR)
             raise typer.Exit(error.exit_code) from None
 
 

@@ -23,6 +23,7 @@ from gitops.errors import (
     RuleError,
 )
 from gitops.findings import Finding, printable
+from gitops.text import command_line
 from gitops.text.instructions import explain
 
 GITOPS = ".venv/bin/gitops"
@@ -83,6 +84,23 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "forget": "forget photographs",
     "prune": "clear unneeded objects",
     "doctor": "check the DVC remote",
+    "github deployments": "show the deployments on GitHub",
+    "github dependencies": "propose the dependencies on GitHub",
+    "github run": "read the run of GitHub",
+    "github attestation": "write the statement for GitHub",
+    "github identity": "write the token of this job",
+    "github rulesets": "update the rulesets on GitHub",
+    "github setup": "set up the repository on GitHub",
+    "github doctor": "compare the settings on GitHub",
+    "github app": "create the App on GitHub",
+    "github candidate": "propose {branch}",
+    "github promotions": "propose the promotions",
+    "forge sync": "bring the forge up to date",
+    "forge proposals": "list the pull requests",
+    "forge rules": "apply the branch rules",
+    "forge pipeline": "write the pipeline",
+    "forge candidate": "propose {branch}",
+    "forge promotions": "propose the promotions",
     "keys create": "create the key of {environment}",
     "storage move": "move the DVC remote to {name}",
     "forge": "work with the forge",
@@ -107,7 +125,12 @@ def wanted(group: Any, ctx: Any, args: Sequence[str]) -> tuple[str, tuple[str, .
         names.append(words.pop(0))
         command = found
     if names and not hasattr(command, "commands"):
-        values = command.make_context(names[-1], words, parent=ctx, resilient_parsing=True).params
+        given = command.make_context(names[-1], [*words], parent=ctx, resilient_parsing=True).params
+        # With a fault in an option, no argument is read.
+        argument = next((one.name for one in command.params if one.param_type_name == "argument"), None)
+        if argument and given.get(argument) is None and words and not words[0].startswith("-"):
+            given[argument] = words[0]
+        values = given
     for length in range(len(names), 0, -1):
         action = ACTIONS.get(" ".join(names[:length]))
         if action is not None:
@@ -145,18 +168,9 @@ def show(
     _print(console, f"Next: {_next(error, names, typed)}")
 
 
-def plain(problem: str) -> str:
-    """Return the sentence of a fault of usage without the words of the library that found it."""
-    text = problem.replace("Value error, ", "")
-    text = text.replace(
-        "Input should be a valid number, unable to parse string as a number", "this is no number"
-    )
-    return text.replace("does not match the formats '%Y-%m-%d'", "is no date like 2026-01-31")
-
-
 def usage(problem: str, action: str, names: Sequence[str], console: Console) -> None:
     """Print an error in the way that a command was typed."""
-    _print(console, f"Cannot {action}: {printable(problem)}")
+    _print(console, f"Cannot {action}: {printable(command_line.plain(problem))}")
     _print(console, f"Next: {shlex.join([GITOPS, *names, '--help'])}")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gitops.cli.options import ERR, OUT, WithoutStorage
-from gitops.errors import GitopsError, RuleError
+from gitops.errors import ForgeError, GitopsError, RuleError
 from gitops.findings import Finding
 
 if TYPE_CHECKING:
@@ -194,7 +194,8 @@ def candidate(
     repository, remote = open_checkout(remote)
     state = fetch_state(repository, remote)
     # A branch that does not exist is refused before a token is asked for.
-    repository.resolve(repository.branch_ref(remote, branch))
+    if not repository.has(repository.branch_ref(remote, branch)):
+        raise ForgeError(f"{branch}: no such branch on {remote}", command=f"git ls-remote --heads {remote}")
     _propose(_open(repository, remote, kind), repository, state, remote, branch)
 
 

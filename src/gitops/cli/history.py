@@ -182,7 +182,9 @@ def runs(
     if compare is not None:
         first, dots, second = compare.partition("..")
         if not dots:
-            raise typer.BadParameter("write --compare A..B")
+            raise GitopsError(
+                f"--compare {compare}: name two trainings, as A..B", command=".venv/bin/gitops runs"
+            )
         sides = [Snapshot.load(repository, named(every, name).commit) for name in (first, second)]
         load_difference(repository, *sides, environments=False).show(OUT)
         return

@@ -76,7 +76,7 @@ def train(
     if broken := unreadable(Evidence.of(repository), state.tip, commit):
         raise RuleError(*broken)
     if known is None:
-        raise TrainingError(f"{path}: names no Airflow of {environment}; start the environments: make up")
+        raise TrainingError(f"{path}: names no Airflow of {environment}", command="make up")
 
     def echo(line: str) -> None:
         OUT.print(line, soft_wrap=True, markup=False)

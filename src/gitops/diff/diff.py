@@ -43,6 +43,18 @@ class Change:
     after: str = ""
     note: str = ""
 
+    @property
+    def short(self) -> "Change":
+        """The change for a person: of two JSON texts, the value that differs, which no width cuts off."""
+        if not self.before.startswith(("{", "[")) or not self.after.startswith(("{", "[")):
+            return self
+        old, new = (files.flat(text.strip("[]").encode()) for text in (self.before, self.after))
+        names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        if not names or "(cannot be read)" in names:
+            return Change(self.what, note="another JSON text")
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        return Change(self.what, note=f"JSON: {names[0]}{more}")
+
     def __str__(self) -> str:
         if not (self.before or self.after):
             return f"{self.what}: {self.note}"
@@ -70,7 +82,7 @@ class Section:
                 *([markdown.code(change.before), markdown.code(change.after)] if pairs else []),
                 *([markdown.plain(change.note)] if notes else []),
             ]
-            for change in self.changes[:most]
+            for change in (change.short for change in self.changes[:most])
         ]
         more = f"\n\n... and {len(self.changes) - most} more" if len(self.changes) > most else ""
         return markdown.table(columns, rows) + more
@@ -118,7 +130,7 @@ class Difference:
                 lines.append(f"{section.title}: {len(section.changes)}")
                 continue
             lines.append(f"{section.title}:")
-            lines += [f"  {markdown.one_line(change)}" for change in section.changes[:most]]
+            lines += [f"  {markdown.one_line(change.short)}" for change in section.changes[:most]]
             if len(section.changes) > most:
                 lines.append(f"  ... and {len(section.changes) - most} more")
         kept: list[str] = []
@@ -158,7 +170,7 @@ class Difference:
             table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
             for _ in range(4 if pairs else 2):
                 table.add_column(overflow="fold")
-            for change in section.changes:
+            for change in (change.short for change in section.changes):
                 shown = [_brief(change.before, "red"), _brief(change.after, "green")] if pairs else []
                 table.add_row(_brief(change.what), *shown, _brief(change.note))
             console.print(table)

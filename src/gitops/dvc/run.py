@@ -273,7 +273,8 @@ def _run(
                     complaint = text
                 elif text.startswith(f"{_PROMPT}dvc "):
                     shown = text.removeprefix(_PROMPT)
-                last = text
+                if not text.startswith(isolation.NEXT):
+                    last = text
                 log.info("%s", text)
         status = process.wait()
     finally:

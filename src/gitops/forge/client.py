@@ -51,6 +51,7 @@ class Client:
     variable: ClassVar[str]
     """The environment variable of the token."""
     how_to_get: ClassVar[str] = ""
+    get_it: ClassVar[str] = ""
     scheme: ClassVar[str] = "Bearer"
     page_size: ClassVar[tuple[str, int]] = ("per_page", 100)
     """The parameter with the number of items of a page, and the most that the forge takes."""

@@ -29,6 +29,7 @@ class GitHub(Hub):
     forge: ClassVar = "GitHub"
     variable: ClassVar = "GITHUB_TOKEN"
     how_to_get: ClassVar = ", for instance that of gh auth token"
+    get_it: ClassVar = "export GITHUB_TOKEN=$(gh auth token)"
     headers: ClassVar = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 
     def __init__(self, repository: str, token: str, *, api: str = API, pause: float = 1) -> None:

@@ -26,7 +26,7 @@ class Hub(Client, ABC):
         """
         if token := os.environ.get(cls.variable):
             return token
-        raise ForgeError(f"{cls.variable}: not set; give a token{cls.how_to_get}")
+        raise ForgeError(f"{cls.variable}: not set; give a token{cls.how_to_get}", command=cls.get_it)
 
     @classmethod
     @abstractmethod

@@ -1,6 +1,7 @@
 """The request of a `forget`: photographs, by their ids or as files, and the places to look into."""
 
 import errno
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,8 @@ class Request:
         except ParseError as error:
             raise GitopsError(f"{file}: {error}; split it, and forget each part") from error
         except OSError as error:
-            raise GitopsError(f"{file}: cannot be read: {error.strerror}") from error
+            problem = f"{file}: cannot be read: {error.strerror}; write a photograph on each line"
+            raise GitopsError(problem, command=f"echo PHOTOGRAPH >> {shlex.quote(str(file))}") from error
         lines = tuple(_lines(text))
         if not lines:
             raise GitopsError(f"{file}: no id and no photograph to forget; write one on each line")

@@ -74,7 +74,11 @@ def merge(
     for attempt in range(1, _ATTEMPTS + 1):
         state = fetch_state(repository, remote, main=main)
         reference = repository.branch_ref(remote, branch)
-        if branch == main or not repository.has(reference):
+        if branch == main:
+            problem, remedy = "is the branch that others are merged into", "name the branch to merge"
+            branches = f"git ls-remote --heads {remote}"
+            raise RuleError(Finding(branch, problem, remedy, rule="no-such-branch", command=branches))
+        if not repository.has(reference):
             problem = f"no such branch on {remote} that could be merged"
             push_it = instructions.push(remote, branch)
             raise RuleError(Finding(branch, problem, "push it first", rule="no-such-branch", command=push_it))

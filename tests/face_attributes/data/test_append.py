@@ -399,7 +399,8 @@ def test_bad_input_is_one_line_and_changes_nothing(command, celeba_folder, harm,
         harm(folder)
     code, out, err = command(folder, *options)
     assert (code, out) == (1, "")
-    assert err.startswith("error: ")
-    assert message in err
-    assert err.count("\n") == 1
+    line, following = err.splitlines()
+    assert line.startswith("Cannot append the photographs: ")
+    assert message in line
+    assert following == "Next: .venv/bin/python -m face_attributes append --help"
     assert everything() == before

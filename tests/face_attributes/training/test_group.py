@@ -161,9 +161,10 @@ class Stage:
 def test_a_lost_process_ends_the_run_and_the_next_one_goes_on(made, tmp_path, edit):
     whole, lost = Stage(tmp_path / "whole", made, edit), Stage(tmp_path / "lost", made, edit)
     expected = whole.finish(whole.start())
-    [line] = lost.lose(lost.start())
+    line, following = lost.lose(lost.start())
+    assert following == "Next: .venv/bin/dvc repro"
     assert re.fullmatch(
-        r"error: train: process [12] of 2 was lost \(SIGKILL\); run the stage train again: "
+        r"Cannot train the model: train: process [12] of 2 was lost \(SIGKILL\); run the stage train again: "
         "it continues after the last epoch",
         line,
     )

@@ -220,7 +220,8 @@ def test_two_commands_do_not_race(runner: CliRunner, layout: Layout, command: st
     with exclusive(layout.lock, "make up"):
         result = runner.invoke(cli.app, [*command.split()])
     assert result.exit_code == 1
-    assert f"error: make up (process {os.getpid()}) is running here" in result.output
+    assert f": make up (process {os.getpid()}) is running here" in result.stderr
+    assert result.stderr.splitlines()[-1] == f"Next: make {command.split()[0]}"
     assert layout.state.exists()
 
 
@@ -229,30 +230,37 @@ def test_an_error_is_one_line(runner: CliRunner, layout: Layout) -> None:
     path.write_text(path.read_text().replace("WEB_PORT=8082", "WEB_PORT=many"))
     result = runner.invoke(cli.app, ["up"])
     assert result.exit_code == 1
-    error = [line for line in result.output.splitlines() if line.startswith("error: ")]
-    assert len(error) == 1
-    assert "environments/prod/settings.env" in error[0]
-    assert "WEB_PORT" in error[0]
+    error, following = result.stderr.splitlines()
+    assert error.startswith("Cannot start the environments: ")
+    assert "environments/prod/settings.env" in error
+    assert "WEB_PORT" in error
+    assert following == "Next: make up"
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "said", "following"),
     [
-        ("qa", "error: qa: no such environment; there are dev, staging, prod"),
-        ("dev", "error: dev: nothing was started in "),
+        ("qa", "qa: no such environment; there are dev, staging, prod", "make status"),
+        ("dev", "dev: nothing was started in ", "make up"),
     ],
 )
 def test_a_command_of_airflow_needs_an_environment_that_is_up(
-    runner: CliRunner, environment: str, said: str
+    runner: CliRunner, environment: str, said: str, following: str
 ) -> None:
     result = runner.invoke(cli.app, ["airflow", environment, "dags", "list", "--help"])
     assert result.exit_code == 1
-    assert result.output.startswith(said)
-    assert result.output.count("\n") == 1
+    line, last = result.stderr.splitlines()
+    assert line.startswith(f"Cannot run a command of Airflow: {said}")
+    assert last == f"Next: {following}"
 
 
 def test_a_command_line_that_is_wrong_exits_with_2(runner: CliRunner) -> None:
-    assert runner.invoke(cli.app, ["upp"]).exit_code == 2
+    result = runner.invoke(cli.app, ["upp"])
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "Cannot run the local engine: No such command 'upp'. Did you mean 'up'?",
+        "Next: .venv/bin/python -m infra.local --help",
+    ]
 
 
 def test_the_module_runs_as_a_command() -> None:
