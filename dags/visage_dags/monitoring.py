@@ -34,7 +34,7 @@ DRIFT_DAYS, LABEL_DAYS = 28, 28
 LABELS = "100 to 200"
 # Each has 8 MB.
 REPORTS = 12
-_NAMES = {alerts.DRIFT: "drift", alerts.ACCURACY: "accuracy below the threshold"}
+_NAMES = {alerts.DRIFT: "drift", alerts.ACCURACY: "accuracy too low"}
 
 # Keys of a result that the line of the record has elsewhere, or leaves to the evidence.
 _ELSEWHERE = {"format", "release", "model_sha256", "columns", "columns_drifted", "per_attribute", "slices"}
@@ -314,21 +314,11 @@ def _of_performance(performance: Performance) -> str:
             f"{performance.since} to {performance.until} have one; it takes {performance.minimum}"
         )
     low, high = performance.mean_accuracy_low, performance.mean_accuracy_high
-    claimed = performance.claimed_accuracy
-    floor = f"{_below(performance.below_threshold)} {performance.threshold:.2%}"
-    own = (
-        ""
-        if claimed is None
-        else (
-            f", and {_below(performance.below_release)} the release's own {claimed:.2%} by more than "
-            f"{100 * performance.max_loss:g} points"
-        )
-    )
-    return (
-        f"Mean accuracy {performance.mean_accuracy:.2%} ({low:.2%} to {high:.2%}) on "
-        f"{performance.images} late labels is {floor}{own}"
-    )
-
-
-def _below(is_below: bool | None) -> str:
-    return "below" if is_below else "not below"
+    interval = f"{performance.mean_accuracy:.2%} ({low:.2%} to {high:.2%})"
+    measured = f"Accuracy {interval} on {performance.images:,} late labels"
+    limits = {f"the limit is {performance.threshold:.2%}": performance.below_threshold}
+    if (claimed := performance.claimed_accuracy) is not None:
+        loss = f"the release had {claimed:.2%} and may lose {100 * performance.max_loss:g} points"
+        limits[loss] = performance.below_release
+    broken = [limit for limit, below in limits.items() if below]
+    return f"{measured} is {'too low' if broken else 'high enough'}: {', and '.join(broken or limits)}"

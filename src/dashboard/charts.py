@@ -168,7 +168,7 @@ def accuracy(span: Span, checks: Sequence[Check], claimed: Interval | None) -> P
         ),
         dots=dots,
         rules=tuple(rules),
-        legend=_legend(dots, {"calm": "above the threshold", "bad": "significantly below (95%)"}),
+        legend=_legend(dots, {"calm": "no alarm", "bad": "too low, beyond chance"}),
     )
 
 

@@ -126,14 +126,17 @@ def _alarms(data: PageData) -> Iterator[Alarm]:
     checks = ("#checks", "Show the checks")
     if data.inaccurate and last is not None:
         labels = ("#labels", "Show the accuracy")
-        yield Alarm(BAD, "Accuracy is below the threshold.", _reasons(last), "accuracy", labels)
+        yield Alarm(BAD, "The model is wrong too often.", _reasons(last, drift=False), "accuracy", labels)
     if runs is not None and runs.refused:
         back = ("#roll-back", "How to roll back")
-        title = "The declared release is not running here."
-        yield Alarm(BAD, title, runs.refused, "verify_release" if runs.rejection else None, back)
+        title = "The release that main declares does not run here."
+        here = f"{runs.commit[:12]} goes on here." if runs.commit else "No release runs here."
+        reason = runs.refused.removeprefix(f"environments/{runs.environment}/release.yaml: ")
+        yield Alarm(
+            BAD, title, f"{here} {_sentence(reason)}", "verify_release" if runs.rejection else None, back
+        )
     if data.drifting and last is not None:
-        text = "" if data.inaccurate else _reasons(last)
-        yield Alarm(BAD, "The scored images have drifted.", text, "drift", checks)
+        yield Alarm(BAD, "The photographs have changed.", _reasons(last, drift=True), "drift", checks)
     if last is not None and last.alarm and not data.inaccurate and not data.drifting:
         yield Alarm(BAD, f"Alarm: {last.alarm}.", _reasons(last), None, checks)
     if data.quarantined > QUARANTINE and data.week is not None:
@@ -153,8 +156,8 @@ def _alarms(data: PageData) -> Iterator[Alarm]:
             text = f"There was no check since the release started {age} ago. {due}"
         yield Alarm(WARN, "The weekly check is missing.", text, "model_monitoring_and_retraining", checks)
     if runs is not None and runs.holds:
-        reasons = "; ".join(map(str, runs.holds))
-        yield Alarm(WARN, "Promotions are on hold.", f"{reasons}.", None, ("#lift", "How to lift the hold"))
+        reasons = " ".join(_sentence(str(hold)) for hold in runs.holds)
+        yield Alarm(WARN, "Promotions are on hold.", reasons, None, ("#lift", "How to lift the hold"))
 
 
 def _release(data: PageData) -> Tile:
@@ -232,5 +235,11 @@ def _open(check: Check, alarm: str) -> bool:
     return alarm in (check.alarm or "").split(", ")
 
 
-def _reasons(check: Check) -> str:
-    return "".join(f"{reason}. " for reason in check.reasons).strip()
+def _reasons(check: Check, *, drift: bool | None = None) -> str:
+    """Return the reasons of a check; with `drift`, those about drift, or the others."""
+    reasons = [one for one in check.reasons if drift is None or one.startswith("Drift") == drift]
+    return " ".join(map(_sentence, reasons))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

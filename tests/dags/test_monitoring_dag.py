@@ -289,14 +289,14 @@ def test_labels_that_belie_the_model_lead_to_a_training(environment: Environment
     assert line["decision"] == "retrain"
     calm, reason = line["reasons"]
     assert calm == "No drift in 600 images in 2 windows"
-    assert reason.startswith("Mean accuracy 66.67%")
+    assert reason.startswith("Accuracy 66.67%")
     assert reason.endswith(
-        "on 300 late labels is below 85.00%, and below the release's own 90.00% by more than 2 points"
+        "on 300 late labels is too low: the limit is 85.00%, and the release had 90.00% and may lose 2 points"
     )
     assert line["drift"]["drifted"] is False
     assert environment.trainings() == [(line["triggered"], {"profile": "full"})]
     assert reason in said
-    assert "accuracy below the threshold; a retraining waits" in said
+    assert "accuracy too low; a retraining waits" in said
 
 
 def test_when_all_is_well_nothing_is_trained(environment: Environment) -> None:

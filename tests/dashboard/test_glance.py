@@ -1,5 +1,6 @@
 """What is wrong comes first and is the largest; where all is well, the page stays calm."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -53,13 +54,16 @@ def test_without_late_labels_the_accuracy_is_that_of_the_release(world: World) -
 
 
 def test_an_accuracy_below_the_threshold_is_the_largest_figure(running: World) -> None:
-    running.check(NOW, performance=performance(0.83), alarm=["accuracy"], reasons=["Mean accuracy 83 %"])
+    running.check(
+        NOW, performance=performance(0.83), alarm=["accuracy"], reasons=["Accuracy 83 %", "Drift: x"]
+    )
     view = look(running)
     first, *others = view.tiles
     assert (first.title, first.figure, first.kind) == ("Accuracy", "83.00%", "bad")
     assert first.text == "on 640 late labels (claimed 96.20%), check of"
     assert "bad" not in [tile.kind for tile in others]
     assert [(alarm.kind, alarm.runbook) for alarm in view.alarms] == [("bad", "accuracy")]
+    assert view.alarms[0].text == "Accuracy 83 %."
 
 
 def test_an_open_alarm_without_new_labels_shows_what_was_measured_last(running: World) -> None:
@@ -95,6 +99,7 @@ def test_a_rejected_release_is_red_and_says_what_runs(running: World) -> None:
     assert first.text.startswith(f"{bad[:12]}; ")
     assert first.text.endswith(" is running")
     assert [(alarm.kind, alarm.runbook) for alarm in view.alarms] == [("bad", "verify_release")]
+    assert re.match(rf"[0-9a-f]{{12}} goes on here. Staging rejected {bad[:12]} ", view.alarms[0].text)
 
 
 def test_a_refused_release_file_is_red(running: World) -> None:

@@ -113,9 +113,9 @@ def test_a_rejected_release_and_an_alarm_are_alerts(world: World) -> None:
     world.check(NOW, drift=drift, reasons=["Drift: Male moved"], alarm=["drift"], episodes=EPISODES)
     html = show(world)
     assert html.count('role="alert"') == 2
-    assert "The declared release is not running here." in html
+    assert "The release that main declares does not run here." in html
     assert '<span class="badge bad">rejected</span>' in html
-    assert "The scored images have drifted.</strong> Drift: Male moved." in html
+    assert "The photographs have changed.</strong> Drift: Male moved." in html
     assert '<a href="runbooks/drift/">What to do</a>' in html
     assert "drift (1 column)" in html
     assert '<span class="badge bad">alarm: drift</span>' in html

@@ -66,7 +66,7 @@ def go_wrong(world: World) -> None:
         performance=performance(0.83),
         alarm=["accuracy", "drift"],
         reasons=[
-            "Mean accuracy 83.00% (82.00% to 84.00%) on 640 images is below 85.00%",
+            "Accuracy 83.00% (82.00% to 84.00%) on 640 late labels is too low: the limit is 85.00%",
             "Drift: 7 of 43 columns moved in 9,041 images, most of all 5_o_Clock_Shadow_score",
         ],
     )

@@ -135,7 +135,7 @@ class World:
                     "decision": "retrain" if week == 41 else "skip",
                     "reasons": [
                         "Drift: 4 of 43 columns moved in 9,041 images, most of all 5_o_Clock_Shadow_score",
-                        "Mean accuracy 84.2% is below 85%",
+                        "Accuracy 84.20% on 640 late labels is too low: the limit is 85.00%",
                     ],
                     "triggered": f"monitoring__{line['run_id']}" if week == 41 else None,
                 }
