@@ -21,7 +21,7 @@ from gitops.text import parse
 
 PATH = f"{FOLDER}/calendar.yaml"
 
-_RIGHT = "see docs/promotion.md, or take the file out"
+_RIGHT = "see docs/promotion-rules.md, or take the file out"
 _MOST = 100
 _AHEAD = timedelta(days=366)
 """How far ahead a window is looked for."""
