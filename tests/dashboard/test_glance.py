@@ -115,7 +115,7 @@ def test_a_hold_is_amber(running: World) -> None:
         "staging", f"commit: {running.lab.state().present('staging').commit}\nhold: on fire\n"
     )
     view = look(running)
-    assert [(alarm.kind, alarm.text) for alarm in view.alarms] == [("warn", "on fire.")]
+    assert [(alarm.kind, alarm.text) for alarm in view.alarms] == [("warn", "On fire.")]
     assert (view.tiles[0].title, view.tiles[0].kind) == ("Release", "warn")
 
 

@@ -184,7 +184,7 @@ def test_the_demo_begins_without_a_terminal_only_where_that_is_said(
     result = runner.invoke(cli.app, ["demo-drift"])
     assert result.exit_code == 1
     assert (
-        "nothing was changed: there is no terminal to ask for confirmation; run: make demo-drift YES=1"
+        "nothing was changed: there is no terminal to ask for confirmation\nNext: make demo-drift YES=1"
         in result.output
     )
     assert not layout.state.exists()
@@ -198,7 +198,7 @@ def test_clean_without_a_terminal_deletes_only_where_that_is_said(runner: CliRun
     result = runner.invoke(cli.app, ["clean"])
     assert result.exit_code == 1
     assert (
-        "nothing was changed: there is no terminal to ask for confirmation; run: make clean YES=1"
+        "nothing was changed: there is no terminal to ask for confirmation\nNext: make clean YES=1"
         in result.output
     )
     assert (layout.state / "prod/data").is_dir()
