@@ -271,7 +271,7 @@ def airflow(
 
 @contextmanager
 def _engine(screen: Screen, command: str) -> Iterator[Engine]:
-    """Yield the engine. An interruption says what goes on."""
+    """Yield the engine. After an interruption, print how to continue."""
     os.umask(UMASK)
     # SIGTERM and SIGHUP end this command in the same orderly way as Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -168,7 +168,7 @@ def accuracy(span: Span, checks: Sequence[Check], claimed: Interval | None) -> P
         ),
         dots=dots,
         rules=tuple(rules),
-        legend=_legend(dots, {"calm": "no alarm", "bad": "too low, beyond chance"}),
+        legend=_legend(dots, {"calm": "no alarm", "bad": "significantly too low"}),
     )
 
 

@@ -15,6 +15,7 @@ from gitops import errors
 from gitops.cli import app
 from gitops.cli.explain import GLOSSARY, PAGE
 from gitops.cli.failure import ACTIONS
+from gitops.forge.github import GitHub
 from gitops.text.sections import sections
 from tests.support.lab import ROOT, Lab
 
@@ -229,7 +230,7 @@ def test_a_command_in_a_remedy_can_be_pasted(lab: Lab, monkeypatch: pytest.Monke
         (("runs", "--compare", "a"), "Cannot list the trainings: --compare a: name two", "gitops runs", 1),
         (("forget", "--ids", "none"), "Cannot forget photographs: none: cannot be read", ">> none", 1),
         (("forge", "candidate", "x"), "Cannot propose x: x: no such branch on origin", "ls-remote", 1),
-        (("github", "doctor", "a/b"), "Cannot compare the settings on GitHub: GITHUB_TOKEN", "gh auth", 1),
+        (("github", "doctor", "a/b"), "Cannot compare the settings on GitHub: /", "explain forge", 1),
         (("train", "main", "--access", "/none"), "Cannot train main: /none: names no Airflow", "make up", 1),
         (
             ("merge", "--remote", "x y", "b"),
@@ -264,6 +265,13 @@ def test_each_failure_has_its_next_command(
         "echo",
         "export",
     )
+
+
+def test_a_missing_token_ends_with_the_way_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    with pytest.raises(errors.ForgeError, match="GITHUB_TOKEN: not set") as refused:
+        GitHub.token()
+    assert refused.value.next_command == "export GITHUB_TOKEN=$(gh auth token)"
 
 
 def test_explain_prints_a_section_and_lists_all(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
