@@ -11,7 +11,7 @@ import numpy as np
 
 from drawn_faces import DRAWN_ATTRIBUTES, SyntheticParams, render
 from drawn_faces.population import sample
-from face_attributes.data.parallel import BATCH
+from face_attributes.data.parallel import BATCH, ahead
 from face_attributes.model.onnx_model import Model
 
 STEP, SIDE = 12, 32  # pixels: between two squares, and of a square
@@ -63,7 +63,7 @@ def shares(model: Model, faces: int) -> dict[str, dict[str, float | None]]:
 
     """
     known = [name for name in model.attributes if name in DRAWN_ATTRIBUTES]
-    return {name: _share(model, name, range(faces)) for name in known}
+    return dict(zip(known, ahead(lambda name: _share(model, name, range(faces)), known), strict=True))
 
 
 def _share(model: Model, attribute: str, indices: Iterable[int]) -> dict[str, float | None]:
@@ -72,8 +72,10 @@ def _share(model: Model, attribute: str, indices: Iterable[int]) -> dict[str, fl
     for index in indices:
         picture, region = drawn_region(attribute, index)
         sizes.append(region.mean())
+        if not model.decide(model.predict(picture[None]))[0, place]:
+            continue
         counts = maps(model, picture)[:, :, place]
-        if counts.sum() > 0 and model.decide(model.predict(picture[None]))[0, place]:
+        if counts.sum() > 0:
             inside.append(float((counts * _centers(region)).sum() / counts.sum()))
     return {
         "share": round(float(np.mean(inside)), 4) if inside else None,
