@@ -17,6 +17,7 @@ from dashboard.access import may_read
 from dashboard.board import Boards
 from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
+from dashboard.metrics import Releases
 from gitops.errors import ReleaseError
 from gitops.release import condition
 
@@ -50,7 +51,12 @@ def make() -> FastAPI:
     app = FastAPI(title="Visage", docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(_secure)
     app.exception_handler(AnyHTTPException)(_refuse)
-    app.get("/metrics")(measures)
+    releases = Releases()
+
+    def measure(request: Request) -> Response:
+        return measures(request, releases)
+
+    app.get("/metrics")(measure)
     session = [Depends(may_read)]
     app.get("/", response_class=HTMLResponse, dependencies=session)(show)
     boards = Boards()
@@ -66,12 +72,12 @@ def make() -> FastAPI:
     return app
 
 
-def measures(request: Request) -> Response:
+def measures(request: Request, releases: Releases) -> Response:
     """Return the metrics to a program that shows the token."""
     if not metrics.permitted(request.headers.get("authorization", "")):
         raise HTTPException(401)
     try:
-        content = metrics.text(EnvironmentPaths.here(), datetime.now(UTC))
+        content = metrics.text(EnvironmentPaths.here(), datetime.now(UTC), releases)
     except DashboardError as error:
         raise HTTPException(503, str(error)) from error
     return Response(content, media_type=metrics.CONTENT_TYPE)

@@ -136,6 +136,11 @@ class Checks:
     checks: tuple[Check, ...]
     damaged: tuple[tuple[int, str], ...]
 
+    @property
+    def is_newest_damaged(self) -> bool:
+        """Whether the last line of the record is damaged."""
+        return bool(self.damaged) and self.damaged[-1][0] >= len(self.checks) + len(self.damaged)
+
 
 def read(home: Path, since: datetime | None = None) -> Checks:
     """Return the checks of an environment, from `since` on; no checks where there is no record yet."""

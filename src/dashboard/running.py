@@ -206,6 +206,21 @@ def read(paths: EnvironmentPaths) -> Running:
         raise DashboardError(str(error)) from error
 
 
+def fingerprint(paths: EnvironmentPaths) -> tuple[bytes, str]:
+    """Return a value that changes when the result of `read` may: the served release and all references.
+
+    Raises:
+        DashboardError: The file or the repository cannot be read.
+
+    """
+    file = paths.bundle / serving.FILE
+    try:
+        served = file.read_bytes() if file.is_file() else b""
+        return served, repository(paths).git("for-each-ref", "--format=%(objectname) %(refname)")
+    except GitopsError as error:
+        raise DashboardError(str(error)) from error
+
+
 def _rejection(tag: Tag) -> Rejection:
     return Rejection(tag.name, tag.at, tag.message.partition("\n")[0], Verdict.read(tag).checks)
 

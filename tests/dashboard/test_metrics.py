@@ -1,7 +1,9 @@
 import json
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import yaml
@@ -10,8 +12,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from dashboard import app as pages
-from dashboard import metrics
-from tests.dashboard.world import NOW, ROOT, World
+from dashboard import metrics, running
+from tests.dashboard.world import NOW, ROOT, World, check_line, merged
 
 TOKEN = "a-token-that-is-long-enough"
 ALERTS = ROOT / "infra/prometheus/alerts.yaml"
@@ -116,6 +118,81 @@ def test_a_part_that_cannot_be_read_hides_no_other(client: TestClient, world: Wo
     assert value(found, "visage_part_readable", part="scores") == 1
     assert value(found, "visage_scored_images") == 95
     assert "visage_release" not in found
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"performance": {"threshold": float("nan"), "mean_accuracy": float("inf")}},
+        {"drift": {"rows": 10**400}},
+        {"at": "0001-01-01T00:00:00"},
+    ],
+)
+def test_a_check_that_cannot_be_read_is_no_silent_one(
+    client: TestClient, world: World, damage: dict[str, Any]
+) -> None:
+    world.check(NOW - timedelta(days=7))
+    line = merged(check_line(NOW, "monitoring/x"), damage)
+    with (world.home / "monitoring/decisions.jsonl").open("a") as record:
+        record.write(json.dumps(line) + "\n")
+    found = collect(client)
+    assert value(found, "visage_check_timestamp_seconds") == (NOW - timedelta(days=7)).timestamp()
+    assert value(found, "visage_part_readable", part="checks") == 0
+    world.check(NOW + timedelta(days=7))
+    assert value(collect(client), "visage_part_readable", part="checks") == 1
+
+
+def test_a_batch_that_cannot_be_read_is_no_silent_one(client: TestClient, world: World) -> None:
+    world.batch(NOW.date(), "a", rows=95)
+    world.batch(NOW.date(), "b").write_text("{")
+    found = collect(client)
+    assert value(found, "visage_scored_images") == 95
+    assert value(found, "visage_part_readable", part="scores") == 0
+
+
+@pytest.mark.parametrize("name", ['a"} 1\nvisage_fake{x="y"} 7\n# EOF\n', "a\\", '"'])
+def test_a_label_cannot_leave_its_quotes(
+    client: TestClient, world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    world.batch(NOW.date(), "a", rows=95)
+    monkeypatch.setenv("VISAGE_ENVIRONMENT", name)
+    found = collect(client)
+    assert value(found, "visage_scored_images", environment=name) == 95
+    assert "visage_fake" not in found
+
+
+def test_ignored_tags_of_any_number_and_date_change_nothing(client: TestClient, world: World) -> None:
+    commit = world.release("first")
+    mark = b'from %s\ntagger Q" <q> 99999999999999 +0000\ndata 23\n{"verdict": "rejected"}\n'
+    names = [f"rejected/staging/{commit[:length]}" for length in range(7, 41)]
+    names += [f"rejected/staging/{commit[:12]}-{number}" for number in range(2, 500)]
+    names += [f"rejected/staging/{'f' * 200}"]
+    tags = b"".join(f"tag {name}\n".encode() + mark % commit.encode() for name in names)
+    world.lab.origin.git("fast-import", "--quiet", "--date-format=raw-permissive", input=tags)
+    world.serve()
+    found = collect(client)
+    assert value(found, "visage_release_verified") == 1
+    assert value(found, "visage_release_rejected") == 0
+    assert value(found, "visage_part_readable", part="release") == 1
+    assert len(client.get("/metrics").content) < 5000
+
+
+def test_a_release_is_read_once_by_all_who_ask_until_something_changes(
+    client: TestClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, calls = running.read, []
+    monkeypatch.setattr(running, "read", lambda paths: (calls.append(1), read(paths))[1])
+    first = world.release("first", verdict=None)
+    world.serve()
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: client.get("/metrics").text, range(8)))
+    assert len(set(answers)) == 1
+    assert len(calls) == 1
+    assert value(collect(client), "visage_release_verified") == 0
+    world.lab.verify("staging", first)
+    world.serve()
+    assert value(collect(client), "visage_release_verified") == 1
+    assert len(calls) == 2
 
 
 def used(expressions: list[str]) -> set[str]:
