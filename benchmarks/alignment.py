@@ -1,6 +1,6 @@
 """How well faces are found and aligned in photographs, and the accuracy that automatic alignment costs.
 
-    python -m benchmarks.alignment [--photographs FOLDER] [--update docs/data.md]
+    python -m benchmarks.alignment [--photographs FOLDER] [--update docs/photographs.md]
 
 Needs the model that `dvc repro` makes. Each face of the hold-out set is turned, scaled and shifted into a
 scene of 640x480 pixels, so the right places of its eyes are known. The model sees each scene aligned by these

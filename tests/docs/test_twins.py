@@ -14,7 +14,9 @@ from tests.docs.pages import Block, Page, pages
 START = Path("docs/fr/index.md")
 """The page that lists the pages in French; it has no English twin."""
 TWINS = {
+    Path("docs/fr/ecrire-un-dag.md"): Path("docs/write-a-dag.md"),
     Path("docs/fr/guide-airflow.md"): Path("docs/airflow-guide.md"),
+    Path("docs/fr/reglages-airflow.md"): Path("docs/airflow-settings.md"),
     Path("docs/fr/tutoriel.md"): Path("docs/tutorial.md"),
 }
 
@@ -78,8 +80,18 @@ def _targets(page: Page, other: Page) -> list[str]:
             target = _plain(page.path.parent / path)
             # Each leads to the other.
             twin = target == other.path.as_posix()
-            found.append("the twin" if twin else target + (f"#{anchor}" if anchor else ""))
+            found.append("the twin" if twin else _common(target, unquote(anchor)))
     return found
+
+
+def _common(target: str, anchor: str) -> str:
+    """A link to a page that exists in both languages, or to a heading of it, said the same for both."""
+    path = Path(target)
+    english = TWINS.get(path, path)
+    if english in TWINS.values() and anchor:
+        anchors = [heading.anchor for heading in Page(path).headings]
+        anchor = f"heading {anchors.index(anchor)}" if anchor in anchors else anchor
+    return english.as_posix() + (f"#{anchor}" if anchor else "")
 
 
 def _plain(path: Path) -> str:

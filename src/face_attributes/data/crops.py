@@ -10,7 +10,7 @@ model that learnt from the other. The search has two steps:
    are the same photograph if these correlate by DETAIL, and all that both images show by LIMIT. Two faces
    may have like features, hardly ever before a like background.
 
-docs/data.md has the recall and the false positives.
+docs/photographs.md has the recall and the false positives.
 """
 
 from collections.abc import Iterator, Sequence

@@ -15,8 +15,9 @@ ROOT = Path(__file__).resolve().parents[3]
     ("path", "checks"),
     [
         ("README.md", ""),
-        ("docs/data.md", "lint test"),
+        ("docs/drawn-faces.md", "lint test"),
         ("docs/airflow-guide.md", "lint test"),
+        ("docs/write-a-dag.md", "lint test"),
         ("docs/howto/hotfix.md", "lint test"),
         ("environments/prod/release.yaml", ""),
         ("environments/prod/settings.env", "lint test dags"),
