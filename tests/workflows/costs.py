@@ -1,4 +1,4 @@
-"""Measures the jobs of each kind of pull request, and prints the table of docs/github-setup.md.
+"""Measures the jobs of each kind of pull request, and prints the table of docs/github-workflows.md.
 
     .venv/bin/python -m tests.workflows.costs [KIND ...]
 

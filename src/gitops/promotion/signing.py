@@ -20,7 +20,7 @@ def unsigned_changes(state: ReleaseState, after: Environments, change: Change) -
     listed = head.contents[SIGNERS] is not None
     if state.lists.problem:
         findings.append(
-            Finding(main_line.SUBJECT, state.lists.problem, "see docs/releases.md", rule="signers")
+            Finding(main_line.SUBJECT, state.lists.problem, "see docs/signatures.md", rule="signers")
         )
     to_be_signed: list[str] = []
     for environment in state.environments:
@@ -60,7 +60,7 @@ def unsigned_changes(state: ReleaseState, after: Environments, change: Change) -
             findings.append(Finding(path, why, right, rule="unsigned", command=sign))
         content = head.contents.get(path) if path != SIGNERS else None
         for problem in KeyList.read(content).problems if content else ():
-            findings.append(Finding(path, problem, "see docs/releases.md", rule="key"))
+            findings.append(Finding(path, problem, "see docs/signatures.md", rule="key"))
     return findings
 
 
