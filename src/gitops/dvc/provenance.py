@@ -147,13 +147,14 @@ class Output:
 
 @dataclass(frozen=True)
 class Step:
-    """A stage as DVC resolves it: its inputs, its outputs, and whether it was ever run.
+    """A stage as DVC resolves it: its outputs, and whether it was ever run.
 
+    `pulls` are the targets of `dvc pull` that bring the inputs which DVC keeps and the commit records.
     `dropped` is True if its record has inputs or outputs that `dvc.yaml` no longer lists. DVC then takes the
     stage for unchanged, and needs `--force` to run it.
     """
 
-    deps: tuple[str, ...]
+    pulls: tuple[str, ...]
     outs: tuple[Output, ...]
     recorded: bool
     dropped: bool
@@ -174,7 +175,7 @@ def _pipeline(repository: str, commit: str) -> dict[str, Step]:
     stages = _reader.ask("pipeline", repository, [commit])
     return {
         name: Step(
-            tuple(stage["deps"]),
+            tuple(stage["pulls"]),
             tuple(Output(*out) for out in stage["outs"]),
             stage["recorded"],
             stage["dropped"],

@@ -21,7 +21,7 @@ import select
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
 from functools import cached_property
@@ -273,11 +273,13 @@ def pipeline(objects: _Objects) -> dict[str, Any]:
     try:
         repo = _Commit(objects).repo
         stages: dict[str, Any] = {}
+        outs = [(stage, out) for stage in repo.index.stages for out in stage.outs if out.use_cache]
         for stage in repo.index.stages:
             if stage.is_data_source:
                 continue
+            deps = [dep for dep in stage.deps if type(dep) is not ParamsDependency]
             stages[_address(repo, stage)] = {
-                "deps": [_path(dep) for dep in stage.deps if type(dep) is not ParamsDependency],
+                "pulls": list(dict.fromkeys(_pulls(repo, deps, outs))),
                 "outs": [[_path(out), out.use_cache, out.hash_info.value] for out in stage.outs],
                 "recorded": any(item.hash_info for item in (*stage.deps, *stage.outs)),
                 "dropped": bool(_dropped(stage, stage.dvcfile.stages.lockfile_data.get(stage.name))),
@@ -287,6 +289,18 @@ def pipeline(objects: _Objects) -> dict[str, Any]:
     except Exception as error:  # DVC raises many types for files that it did not write
         raise _unreadable(error) from error
     return stages
+
+
+def _pulls(repo: Any, deps: Iterable[Any], outs: Sequence[tuple[Any, Any]]) -> Iterator[str]:
+    """Yield the targets of `dvc pull` for the inputs of a stage: outputs, parts of these, `.dvc` files."""
+    for dep in deps:
+        for stage, out in outs:
+            if not out.hash_info or out is dep:
+                continue
+            if dep.fs_path == out.fs_path or dep.fs.isin(dep.fs_path, out.fs_path):
+                yield _address(repo, stage) if stage.is_data_source else _path(dep)
+            elif dep.fs.isin(out.fs_path, dep.fs_path):
+                yield _address(repo, stage) if stage.is_data_source else _path(out)
 
 
 def _address(repo: Any, stage: Any) -> str:

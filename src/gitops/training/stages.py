@@ -152,21 +152,13 @@ def push(origin: Origin, commit: str, stages: Sequence[str], *, home: Path) -> s
 
 
 def _tracked_inputs(space: Workspace, stage: str) -> list[str]:
-    """The inputs of a stage that DVC tracks: outputs of stages, and `.dvc` files in its input folders.
+    """The targets of `dvc pull` that bring the inputs of a stage.
 
     `dvc repro --pull --single-item` takes an input that is not there for unchanged, and, where nothing else
-    has changed, the stage for up to date. It does not fetch files that are missing in a folder that exists.
+    has changed, the stage for up to date, even one that never ran. It does not fetch files that are missing
+    in a folder that exists.
     """
-    pipeline = _pipeline(space)
-    paths = _stage(space, stage).deps
-    # Without any path, git lists everything.
-    files = space.repository.git("ls-files", "-z", "--", *paths).split("\0") if paths else []
-    made = {out.path for stage in pipeline.values() for out in stage.outs if out.md5}
-    return [
-        *(file for file in files if file.endswith(".dvc")),
-        # An output that git keeps is there already.
-        *(path for path in paths if path in made and path not in files),
-    ]
+    return list(_stage(space, stage).pulls)
 
 
 def _pipeline(space: Workspace) -> dict[str, Step]:
@@ -187,7 +179,7 @@ def _stage(space: Workspace, stage: str) -> Step:
     if not found:
         raise StepError(f"dvc.yaml of {space.commit[:12]}: has no stage {stage}")
     return Step(
-        tuple(path for step in found for path in step.deps),
+        tuple(target for step in found for target in step.pulls),
         tuple(out for step in found for out in step.outs),
         recorded=any(step.recorded for step in found),
         dropped=any(step.dropped for step in found),

@@ -545,3 +545,47 @@ def test_git_executes_nothing_of_a_repository_that_a_stage_makes(origin: Reposit
             message="Batch",
         )
     assert not mark.exists()
+
+
+PARTS = """\
+stages:
+  export:
+    cmd: mkdir -p made && cat number.txt > made/a.txt && echo same > made/b.txt
+    deps: [number.txt]
+    outs: [made]
+  evaluate:
+    cmd: cat made/a.txt given/c.txt > figures.json
+    deps: [made/a.txt, given/c.txt]
+    outs:
+      - figures.json: {cache: false}
+  count:
+    cmd: ls given > count.json
+    deps: [given]
+    outs:
+      - count.json: {cache: false}
+"""
+
+
+def test_a_part_of_a_folder_that_dvc_keeps_is_an_input_like_any_other(
+    origin: Repository, dvc_remote: Path, tmp_path: Path
+) -> None:
+    checkout = Repository.clone(str(origin.path), tmp_path / "user")
+    (checkout.path / "dvc.yaml").write_text(PARTS)
+    found = []
+    for number in ("1\n", "2\n"):
+        (checkout.path / "number.txt").write_text(number)
+        (checkout.path / "given").mkdir(exist_ok=True)
+        (checkout.path / "given/c.txt").write_text(f"given {number}")
+        (checkout.path / f"given/{number.strip()}").touch()
+        subprocess.run(["dvc", "add", "--quiet", "given"], cwd=checkout.path, check=True, timeout=60)
+        subprocess.run(["dvc", "push", "--quiet"], cwd=checkout.path, check=True, timeout=60)
+        checkout.git("add", "--all")
+        checkout.git("commit", "--quiet", "--message=Given", env=checkout.identity())
+        commit = checkout.resolve("HEAD")
+        origin.git("fetch", "--quiet", str(checkout.path), f"+{commit}:refs/heads/main")
+        for stage in ("export", "evaluate", "count"):
+            commit = run(origin, commit, stage, tmp_path / "spaces")
+        found.append([origin.read(commit, name) for name in ("figures.json", "count.json")])
+        checkout.fetch("origin")
+        checkout.git("reset", "--quiet", "--hard", commit)
+    assert found == [[b"1\ngiven 1\n", b"1\nc.txt\n"], [b"2\ngiven 2\n", b"1\n2\nc.txt\n"]]
