@@ -187,6 +187,19 @@ def test_the_dvc_remote_moves(lab: Lab, walk: Callable[..., str], tmp_path: Path
     assert {path.read_bytes() for path in new.rglob("*") if path.is_file()} == {CONTENT, ORPHAN}
 
 
+def test_space_is_freed_and_no_release_loses_a_model(
+    lab: Lab, walk: Callable[..., str], remote: Path
+) -> None:
+    git(lab, "switch", "--quiet", "--detach", "HEAD~4")  # before the model
+    cache = lab.clone.path / ".dvc/cache"
+    files = {content: put(cache, content) for content in (CONTENT, b"faces", ORPHAN)}
+    lost = put(remote, CONTENT)
+    lost.unlink()
+    assert "put back: 2 objects" in walk("dvc-gc")
+    assert [content for content, file in files.items() if file.exists()] == [CONTENT, b"faces"]
+    assert lost.read_bytes() == CONTENT
+
+
 def test_main_that_was_renamed(lab: Lab, walk: Callable[..., str]) -> None:
     tip = lab.tip
     lab.origin.git("symbolic-ref", "HEAD", "refs/heads/trunk")
