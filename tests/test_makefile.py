@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -92,3 +93,27 @@ def test_logs_follow_every_process_of_an_environment(tmp_path: Path) -> None:
     finally:
         following.terminate()
         following.wait(10)
+
+
+def test_settings_of_a_user_send_no_package_elsewhere(tmp_path: Path) -> None:
+    """Recipes put packages into .venv, whatever a person has set for their own installations."""
+    theirs = {"PIP_USER": "1", "PIP_TARGET": "/t", "PIP_PREFIX": "/p", "PIP_ROOT": "/r", "PYTHONHOME": "/h"}
+    command = ["make", "--silent", "--eval", "show: ; @env", "show"]
+    shown = captured(command, cwd=ROOT, env=os.environ | theirs, check=True).stdout.splitlines()
+    assert "PIP_USER=0" in shown
+    assert [line for line in shown if line.split("=")[0] in theirs] == ["PIP_USER=0"]
+
+
+def test_a_checkout_has_the_line_ends_of_unix_on_every_system(tmp_path: Path) -> None:
+    windows = ["-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
+    files = [
+        "dvc.yaml",
+        "params.yaml",
+        "scripts/up.sh",
+        "environments/dev/settings.env",
+        ".ci/run",
+        "Makefile",
+    ]
+    command = ["git", *windows, "checkout-index", "--force", f"--prefix={tmp_path}/", "--", *files]
+    captured(command, cwd=ROOT, check=True)
+    assert [name for name in files if b"\r" in (tmp_path / name).read_bytes()] == []

@@ -161,6 +161,22 @@ def test_ruff_finds_nothing_that_airflow_removed_or_advises_against() -> None:
     )
 
 
+def test_ruff_finds_a_dag_in_the_manner_of_airflow_2(tmp_path: Path) -> None:
+    (tmp_path / "nightly.py").write_text(
+        "from airflow import DAG\n"
+        "from airflow.operators.bash_operator import BashOperator\n"
+        "from airflow.utils.dates import days_ago\n"
+        'with DAG("nightly", start_date=days_ago(1), schedule_interval="@daily") as dag:\n'
+        '    BashOperator(task_id="ls", bash_command="ls")\n'
+    )
+    options = ["--select", "AIR", "--preview", "--isolated", "--output-format", "concise"]
+    command = [sys.executable, "-m", "ruff", "check", *options, "nightly.py"]
+    done = captured(command, cwd=tmp_path)
+    assert done.returncode == 1
+    for removed in ("bash_operator", "days_ago", "schedule_interval"):
+        assert removed in done.stdout
+
+
 def test_every_dag_has_its_tasks_and_no_cycle(parsed: dict[str, Any]) -> None:
     for dag_id, dag in parsed["dags"].items():
         upstream = {name: task["upstream"] for name, task in dag["tasks"].items()}

@@ -1,5 +1,6 @@
 import csv
 import logging
+import os
 
 import cv2
 import numpy as np
@@ -74,6 +75,15 @@ def test_bad_files_go_to_quarantine_and_the_rest_goes_on(folder, data_params, tm
     assert reasons["extra.jpg"] == "in the folder, but not in the list"
     assert len(reasons) == 4
     assert [name for name, _ in rows_of(tmp_path / "raw")] == [f"{n:06d}.jpg" for n in range(4, 61)]
+
+
+def test_a_name_that_is_not_utf8_costs_one_entry(folder, data_params, tmp_path):
+    images = os.fsencode(folder / "img_align_celeba")
+    with open(images + b"/ren\xe9.jpg", "wb") as file:  # noqa: PTH123, a path of bytes
+        file.write(b"unlisted")
+    collect(data_params(), tmp_path / "raw")
+    assert len(rows_of(tmp_path / "raw")) == 60
+    assert quarantined(tmp_path / "raw") == {"ren\\xe9.jpg": "in the folder, but not in the list"}
 
 
 def test_photographs_as_they_come_are_aligned(folder, data_params, tmp_path):
