@@ -53,21 +53,36 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> GatherResult:
         out: folder of labelled batches that wait to become training data.
         name: of the new one.
 
+    A list that is malformed, or contradicts one before it, is left out and named in the log, and the others
+    are used. So is a list of which no image was scored.
+
     Raises:
-        DataError: a list is malformed, or two lists contradict each other.
+        DataError: no attribute has a column in every list.
 
     """
     folder = out / name
     if folder.exists():
         return GatherResult(folder, len(_images_of(folder)))
-    lists = late_labels.files_in([labels]) if labels.is_dir() else []
+    files = late_labels.files_in([labels]) if labels.is_dir() else []
     late_labels.name_unread([labels])
+    lists = dict(_readable(files))
     if not lists:
         return GatherResult(None, 0)
-    attributes = _common(lists)
-    truths = LateLabels(lists, attributes)
+    attributes = _common(labels, list(lists.values()))
+    truths = LateLabels([], attributes)
+    for path in lists:
+        try:
+            truths.add(path)
+        except DataError as error:
+            _leave_out(error)
     present = {image for batch in out.glob("*") for image in _images_of(batch)} if out.is_dir() else set()
     images = dict(_images(scored))
+    for path, example in truths.unused(images).items():
+        log.info(
+            "labels: %s: no scored image has one of its labels, such as that of %s",
+            printable(str(path)),
+            printable(example),
+        )
     doubtful = _doubtful(images, truths)
     if doubtful:
         log.warning(
@@ -96,12 +111,24 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> GatherResult:
     return GatherResult(folder, len(labelled))
 
 
-def _common(lists: list[Path]) -> list[str]:
+def _readable(files: Iterable[Path]) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the lists that can be read, with the names of their columns."""
+    for path in files:
+        try:
+            yield path, celeba.read_attributes(path, nested=True)[0]
+        except DataError as error:
+            _leave_out(error)
+
+
+def _leave_out(error: DataError) -> None:
+    log.error("labels: a list is left out, the others are not: %s", error)
+
+
+def _common(labels: Path, columns: list[list[str]]) -> list[str]:
     """Return the attributes that every list has a column for, in the order of the first."""
-    columns = [celeba.read_attributes(path, nested=True)[0] for path in lists]
     common = [name for name in columns[0] if all(name in some for some in columns)]
     if not common:
-        raise DataError(f"{lists[0].parent}: no attribute has a column in every list")
+        raise DataError(f"{labels}: no attribute has a column in every list")
     return common
 
 

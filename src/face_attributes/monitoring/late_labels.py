@@ -38,11 +38,7 @@ def files_in(places: Iterable[Path]) -> list[Path]:
     files: set[Path] = set()
     for place in places:
         if place.is_dir():
-            files.update(
-                path
-                for path in place.iterdir()
-                if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-            )
+            files.update(path for path in place.iterdir() if _fault(path) is None)
         elif place.is_file():
             files.add(place)
         else:
@@ -54,11 +50,19 @@ def name_unread(places: Iterable[Path]) -> None:
     """Log each file or folder directly in the folders among `places` that `files_in` leaves out."""
     for place in places:
         for path in sorted(place.iterdir()) if place.is_dir() else ():
-            if path.is_dir() or path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
-                kinds = " or ".join(_SUFFIXES)
-                log.warning(
-                    "labels: %s is not read: its name does not end in %s", printable(str(path)), kinds
-                )
+            if fault := _fault(path):
+                log.warning("labels: %s is not read: %s", printable(str(path)), fault)
+
+
+def _fault(path: Path) -> str | None:
+    """Return the reason why something in a folder is no list, or None if it is one by its name."""
+    if path.is_dir():
+        return "it is a folder; put the lists themselves here"
+    if path.name.startswith("."):
+        return "its name begins with a dot"
+    if path.suffix.lower() not in _SUFFIXES:
+        return f"its name does not end in {' or '.join(_SUFFIXES)}"
+    return None
 
 
 class LateLabels:
@@ -71,31 +75,53 @@ class LateLabels:
             DataError: a list is malformed or lacks an attribute, or two lists contradict each other.
 
         """
+        self._attributes = attributes
         self._by_name: dict[str, Label] = {}
         self._count = 0
         for path in files:
-            columns, ids, values = celeba.read_attributes(path, nested=True)
-            missing = [name for name in attributes if name not in columns]
-            if missing:
-                raise DataError(f"{path}: no column for {missing[0]}, which the model predicts")
-            self._count += len(ids)
-            rows = values[:, [columns.index(name) for name in attributes]]
-            for name, truth in zip(ids, rows, strict=True):
-                self._add(f"{path.stem}/{name.removeprefix(f'{path.stem}/')}", Label(truth, path))
-                if "/" in name:
-                    self._add(name, Label(truth, path))
+            self.add(path)
 
     def __len__(self) -> int:
         return self._count
+
+    def add(self, path: Path) -> None:
+        """Add the labels of a list: all of them, or none.
+
+        Raises:
+            DataError: as when the lists are read at once.
+
+        """
+        columns, ids, values = celeba.read_attributes(path, nested=True)
+        missing = [name for name in self._attributes if name not in columns]
+        if missing:
+            raise DataError(f"{path}: no column for {missing[0]}, which the model predicts")
+        labels: dict[str, Label] = {}
+        for name, truth in zip(
+            ids, values[:, [columns.index(name) for name in self._attributes]], strict=True
+        ):
+            own = f"{path.stem}/{name.removeprefix(f'{path.stem}/')}"
+            for known in dict.fromkeys([own, name] if "/" in name else [own]):
+                label = labels.setdefault(known, Label(truth, path))
+                self._compare(known, label, truth, path)
+                if known in self._by_name:
+                    self._compare(known, self._by_name[known], truth, path)
+        self._by_name |= {name: label for name, label in labels.items() if name not in self._by_name}
+        self._count += len(ids)
+
+    def unused(self, images: Iterable[str]) -> dict[Path, str]:
+        """Return the lists of which no label is of one of `images`, with one of their names."""
+        lists = {label.source: name for name, label in reversed(self._by_name.items())}
+        for image in images:
+            if label := self._by_name.get(image):
+                lists.pop(label.source, None)
+        return lists
 
     def find(self, name: str) -> np.ndarray | None:
         """Return the true attributes (A,) of the image `<batch>/<path>`, or None without a label."""
         label = self._by_name.get(name)
         return None if label is None else label.truth
 
-    def _add(self, name: str, label: Label) -> None:
-        before = self._by_name.setdefault(name, label)
-        if not np.array_equal(before.truth, label.truth):
-            raise DataError(
-                f"{label.source}: contradicts {before.source} about {name}; correct or remove a label"
-            )
+    @staticmethod
+    def _compare(name: str, before: Label, truth: np.ndarray, source: Path) -> None:
+        if not np.array_equal(before.truth, truth):
+            raise DataError(f"{source}: contradicts {before.source} about {name}; correct or remove a label")

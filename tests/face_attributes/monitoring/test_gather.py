@@ -114,11 +114,15 @@ def test_a_list_of_windows_is_read_and_anything_else_is_named(place, tmp_path, c
     place("monday")
     (tmp_path / "labels/monday.csv").rename(tmp_path / "labels/monday.CSV")
     (tmp_path / "labels/monday.xlsx").touch()
-    (tmp_path / "labels/more").mkdir()
+    (tmp_path / "labels/.late.csv").touch()
+    for name in ("more", "old.csv"):
+        (tmp_path / "labels" / name).mkdir()
     assert run(tmp_path, "prod-1").images == 4
     assert [line.rpartition("/")[2] for line in caplog.messages] == [
+        ".late.csv is not read: its name begins with a dot",
         "monday.xlsx is not read: its name does not end in .csv or .txt",
-        "more is not read: its name does not end in .csv or .txt",
+        "more is not read: it is a folder; put the lists themselves here",
+        "old.csv is not read: it is a folder; put the lists themselves here",
     ]
 
 
@@ -144,7 +148,35 @@ def test_lists_that_cannot_be_used_are_named(place, tmp_path):
     place("tuesday", attributes=("Male",))
     with pytest.raises(DataError, match="labels: no attribute has a column in every list"):
         run(tmp_path, "prod-1")
-    (tmp_path / "labels/tuesday.csv").write_text("image_id,Smiling\n1.jpg,yes\n")
-    with pytest.raises(DataError, match=r"tuesday\.csv:2: Smiling is 'yes', must be -1 or 1"):
-        run(tmp_path, "prod-1")
     assert not (tmp_path / "labelled/prod-1").exists()
+
+
+def test_a_list_that_cannot_be_used_stops_no_other(place, tmp_path, caplog):
+    place("monday", attributes=("Smiling",))
+    faults = {
+        "bad": ("image_id,Smiling\n1.jpg,yes\n", "bad.csv:2: Smiling is 'yes', must be -1 or 1"),
+        "empty": ("", "empty.csv: ends before its header"),
+        "other": (
+            "image_id,Smiling\nmonday/1.jpg,1\nmonday/1.jpg,-1\n",
+            "other.csv: monday/1.jpg is listed twice",
+        ),
+    }
+    for name, (content, _) in faults.items():
+        (tmp_path / f"labels/{name}.csv").write_text(content)
+    (tmp_path / "labels/week.csv").write_text("image_id,Smiling\nfriday/1.jpg,1\n")
+    with caplog.at_level("INFO"):
+        assert run(tmp_path, "prod-1").images == 4
+    for _, fault in faults.values():
+        assert f"labels: a list is left out, the others are not: {tmp_path}/labels/{fault}" in caplog.text
+    assert "week.csv: no scored image has one of its labels, such as that of " in caplog.text
+
+
+def test_of_two_lists_that_contradict_each_other_the_second_is_left_out(place, tmp_path, caplog):
+    place("monday", attributes=("Smiling",))
+    with (tmp_path / "labels/monday.csv").open(newline="") as file:
+        names = [row["image_id"] for row in csv.DictReader(file)]
+    with (tmp_path / "labels/tuesday.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image_id", "Smiling"], *([f"monday/{name}", "-1"] for name in names)])
+    assert run(tmp_path, "prod-1").images == 4
+    assert "the others are not: " in caplog.text
+    assert "tuesday.csv: contradicts " in caplog.text
