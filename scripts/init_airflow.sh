@@ -13,7 +13,7 @@ Make this machine ready to run an environment of environments/ (default: dev) wi
   2. write .env from .env.example, with generated secrets and your user's number (existing lines stay)
   3. make .compose/: the git repository and the store of models that the environments share, and add the
      repository to this checkout as the git remote compose (run by root: also to git's safe.directory)
-  4. build the image, or pull the one that VISAGE_IMAGE in .env names
+  4. build the image, or pull the one that VISAGE_IMAGE in .env and the release file name
   5. make the key with which the environment signs its verdicts, and list it on main of .compose/origin.git
   6. start the database and bring it to this Airflow's tables
 
@@ -103,9 +103,16 @@ if ! git remote get-url compose >/dev/null 2>&1; then
 fi
 
 # --- The image, the database
-if [ -n "$(setting VISAGE_IMAGE)" ]; then
-    docker image inspect "$(setting VISAGE_IMAGE)" >/dev/null 2>&1 || docker pull "$(setting VISAGE_IMAGE)"
+image=$(image_of "$environment")
+if [ -n "$image" ]; then
+    docker image inspect "$image" >/dev/null 2>&1 || docker pull "$image"
 else
+    lock=lock:$(sha256sum <requirements.lock | cut -d ' ' -f 1)
+    case $(named_runtime "$environment") in
+        "" | "$lock") ;;
+        *) say "environments/$environment/release.yaml names another runtime than this checkout has:" \
+            "$environment keeps its present release until you have checked out the commit of that requirements.lock" ;;
+    esac
     say "building the image"
     LOCK_SHA256=$(sha256sum <requirements.lock | cut -d ' ' -f 1) REVISION=$(git rev-parse HEAD) \
         compose "$environment" build --quiet airflow-init

@@ -33,9 +33,41 @@ setting() {
     sed -n "s/^$1=//p" .env | tail -n 1
 }
 
+# Print the runtime that the release file of an environment names, or nothing. Without a repository of your own, main is
+# that of .compose/origin.git; with one, it is that of this checkout.
+named_runtime() {
+    local file=environments/$1/release.yaml origin=.compose/origin.git
+    if [ -d "$origin" ] && grep -q '^AIRFLOW_CONN_GIT_DEFAULT=.*/opt/visage/origin.git' .env; then
+        git -C "$origin" show "main:$file"
+    else
+        cat "$file"
+    fi | sed -n 's/^runtime: *//p'
+}
+
+# Print the image of an environment: that of VISAGE_IMAGE in .env, with the digest that the release file names.
+image_of() {
+    local image runtime last
+    image=${VISAGE_IMAGE:-$(setting VISAGE_IMAGE)}
+    runtime=$(named_runtime "$1")
+    case $runtime in
+        sha256:*)
+            [ -n "$image" ] ||
+                fail "environments/$1/release.yaml names the image $runtime: name its repository with VISAGE_IMAGE in .env"
+            image=${image%@*}
+            last=${image##*/}
+            printf '%s@%s\n' "${image%"$last"}${last%%:*}" "$runtime"
+            ;;
+        *) printf '%s\n' "$image" ;;
+    esac
+}
+
 # Docker Compose for one environment: compose ENVIRONMENT ARGUMENT...
 compose() {
-    local environment=$1
+    local environment=$1 image runtime
     shift
-    VISAGE_ENVIRONMENT=$environment "${compose_command[@]}" "$@"
+    image=$(image_of "$environment")
+    runtime=$(named_runtime "$environment")
+    # The name of an image that was built here is that of its lock, which it knows itself.
+    case $runtime in sha256:*) export VISAGE_RUNTIME=$runtime ;; esac
+    VISAGE_IMAGE=$image VISAGE_ENVIRONMENT=$environment "${compose_command[@]}" "$@"
 }

@@ -121,6 +121,12 @@ class CalendarError(FindingError):
     rule = "calendar"
 
 
+class ManifestsError(FindingError):
+    """The manifests of an environment cannot be put together or rendered."""
+
+    rule = "manifests"
+
+
 class SettingsError(FindingError):
     """A `settings.env`, or a setting of a process, cannot be used."""
 

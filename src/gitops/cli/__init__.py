@@ -12,6 +12,7 @@ from gitops.cli import github as github_cli
 from gitops.cli import inspect as inspect_commands
 from gitops.cli import keys as keys_cli
 from gitops.cli import log as log_cli
+from gitops.cli import manifests as manifests_cli
 from gitops.cli import people as people_cli
 from gitops.cli import statement as statement_cli
 from gitops.cli import storage as storage_cli
@@ -26,6 +27,7 @@ _PANELS = {
         inspect_commands.status,
         log_cli.log,
         inspect_commands.diff,
+        manifests_cli.manifests,
         statement_cli.provenance,
         explain.explain,
     ),

@@ -72,6 +72,7 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "canary": "let a model answer a share in {environment}",
     "rollback": "roll back {environment}",
     "hold": "hold {environment}",
+    "manifests": "show the manifests of {environment}",
     "unhold": "lift a hold of {environment}",
     "release-hold": "lift a hold of {environment}",
     "merge": "merge {branch} into main",

@@ -77,6 +77,7 @@ def sync(without_storage: WithoutStorage = False, remote: _Remote = "origin", ki
         if branch not in known:
             _propose(forge, repository, state, remote, branch)
     refused = list(_promote(forge, repository, state, remote, evidence))
+    _deploy(repository, state, remote)
     _judge(forge, repository, state, remote, evidence)
     if refused:
         raise RuleError(*refused)
@@ -227,13 +228,15 @@ def promotions(
 ) -> None:
     """Open, update or close the pull requests that promote: one for each environment, on `promote/ENV`.
 
-    A canary has one on `canary/ENV`, for its next share or for its end.
+    A canary has one on `canary/ENV`, for its next share or for its end. The branches `deploy/ENV` get the
+    manifests of the releases that main declares now.
 
     A promotion is due once the previous environment has verified its release for MIN_SOAK_HOURS hours. A hold
     prevents it. Exits with status 1 if a rule or a gate refuses a promotion that is due.
     """
     from gitops.cli.context import comparer, open_checkout
     from gitops.dvc.remote import Storage
+    from gitops.forge import manifest_branches
     from gitops.forge.canary_steps import plan_canary
     from gitops.forge.promotions import anything_due, plan
     from gitops.promotion.evidence import Evidence
@@ -246,16 +249,31 @@ def promotions(
         statuses = [plan(repository, state, name, remote, judge=False) for name in names]
         found = [plan_canary(repository, state, name, remote, judge=False) for name in names]
         statuses += [status for status in found if status is not None]
-        for status in statuses:
-            ERR.print(f"{status.environment}: {status.text}", soft_wrap=True, markup=False)
-        print(f"due={'true' if anything_due(repository, state, remote, statuses) else 'false'}")
+        branches = [*manifest_branches.plan(repository, state, remote)]
+        for one in (*statuses, *branches):
+            ERR.print(f"{one.environment}: {one.text}", soft_wrap=True, markup=False)
+        stale = any(branch.commit for branch in branches)
+        print(f"due={'true' if stale or anything_due(repository, state, remote, statuses) else 'false'}")
         return
     forge = None if dry else _open(repository, remote, kind)
     storage = Storage(repository.path, optional=without_storage)
     state = fetch_state(repository, remote)
     evidence = Evidence.of(repository, storage, comparer(repository, remote))
-    if refused := list(_promote(forge, repository, state, remote, evidence)):
+    refused = list(_promote(forge, repository, state, remote, evidence))
+    if not dry:
+        _deploy(repository, state, remote)
+    if refused:
         raise RuleError(*refused)
+
+
+def _deploy(repository: "Repository", state: "ReleaseState", remote: str) -> None:
+    """Push the manifests of each environment whose release or settings have changed."""
+    from gitops.forge import manifest_branches
+
+    for branch in manifest_branches.plan(repository, state, remote):
+        if branch.commit:
+            manifest_branches.push(repository, remote, branch)
+        OUT.print(f"{branch.name}: {branch.text}", soft_wrap=True, markup=False)
 
 
 def _promote(

@@ -79,16 +79,16 @@ def diff(
     load_dags: LoadDags = False,
     remote: Remote = None,
 ) -> None:
-    """Show the differences in DAGs, parameters, data, dependencies, model, speed and settings.
+    """Show the differences in DAGs, parameters, data, dependencies, model, manifests and settings.
 
-    `gitops diff staging prod` compares the declared releases of two environments, `gitops diff A B` two
-    commits, and `gitops diff` shows the changes of HEAD since it left main. DAG files are compared by their
-    syntax, and nothing of either side is executed. With `--load-dags` Airflow loads them, isolated from your
-    variables, and where the system permits it from your files, processes and network.
+    `gitops diff staging prod` compares the declared releases and runtimes of two environments, `gitops diff A
+    B` two commits, and `gitops diff` shows the changes of HEAD since it left main. DAG files are compared by
+    their syntax, and nothing of either side is executed. With `--load-dags` Airflow loads them, isolated from
+    your variables, and where the system permits it from your files, processes and network.
     """
     from dataclasses import replace
 
-    from gitops.diff.diff import between_settings
+    from gitops.diff.diff import between_runtimes, between_settings
     from gitops.diff.load import load_difference
     from gitops.release.load import fetch_state, load_state
     from gitops.release.snapshot import Snapshot
@@ -106,8 +106,9 @@ def diff(
         before, after = (load(_named(repository, state, remote, name)) for name in (first, second))
         difference = load_difference(repository, before, after, load_dags=load_dags, environments=not both)
         if both and first != second:
+            runtime = between_runtimes(state, first, second)
             between = between_settings(state.main, first, second)
-            difference = replace(difference, sections=(*difference.sections, between))
+            difference = replace(difference, sections=(*difference.sections, runtime, between))
     else:
         commit = commit_of(repository, remote, head)
         start = repository.merge_base(state.tip, commit)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from gitops.cli import completion
 from gitops.findings import printable
+from gitops.text import instructions
 
 if TYPE_CHECKING:
     from gitops.promotion.judgement import Judgement
@@ -109,11 +110,14 @@ def show_logs(ctx: typer.Context, level: int) -> None:
 
 
 def show_judgement(judgement: "Judgement") -> None:
-    """Print the results of the gates, and a line where the existence of a model was not checked."""
+    """Print the results of the gates, migrations, and a line where no model was looked for."""
     from gitops.gates.gates import table
 
     for environment, rows in judgement.gates.items():
         OUT.print(table(rows, f"The gates of {environment}"))
+    for migrated in judgement.migrations:
+        OUT.print(f"{migrated}:", soft_wrap=True, markup=False, style="yellow")
+        OUT.print(instructions.text(migrated.commands, indent="    "), soft_wrap=True, markup=False)
     if not judgement.models_checked:
         ERR.print(
             "Not checked: whether the model exists, as no DVC remote is configured here",

@@ -13,13 +13,15 @@ from gitops.diff.dags import DagChange
 from gitops.dvc.lockfile import PIPELINE
 from gitops.errors import EnvironmentsError, SettingsError
 from gitops.model.metrics import Interval, Metrics
-from gitops.paths import DEPENDENCIES, LOCK, MODEL, PARAMETERS
-from gitops.release import settings
+from gitops.paths import DEPENDENCIES, LOCK, MANIFESTS, MODEL, PARAMETERS
+from gitops.release import runtimes, settings
 from gitops.release.file import path_of
 from gitops.release.snapshot import FILES, Snapshot
+from gitops.release.state import ReleaseState
 from gitops.text import markdown
 
 DATA = "data/"
+_MANIFESTS = f"{MANIFESTS}/"
 PARTS = ("Accuracy per attribute", "Accuracy per slice")
 SETTINGS = "Settings"
 _LABELS = {
@@ -214,6 +216,7 @@ def compare(
         "Speed": _speed(old.metrics, new.metrics),
         **({SETTINGS: _settings(old, new)} if environments else {}),
         "Code": _code(changed.paths),
+        "Manifests": (Change(path, note="changed") for path in changed.paths if path.startswith(_MANIFESTS)),
     }
     sections = tuple(Section(title, tuple(changes)) for title, changes in parts.items())
     return Difference(before and before.commit, after and after.commit, sections)
@@ -223,6 +226,14 @@ def between_settings(main: Snapshot, first: str, second: str) -> Section:
     """Compare how two environments run, by the settings that main declares for them."""
     changes = _mappings(*(_variables(main, environment) for environment in (first, second)))
     return Section(f"Settings of {first} and {second}", tuple(changes))
+
+
+def between_runtimes(state: ReleaseState, first: str, second: str) -> Section:
+    """Compare the runtimes that the release files of two environments name."""
+    names = [state.present(name).runtime for name in (first, second)]
+    versions = [state.verdicts.airflow(name) or "" for name in names]
+    rows = (("runtime", [runtimes.short(name) for name in names]), ("Airflow", versions))
+    return Section("Runtime", tuple(Change(what, *sides) for what, sides in rows if sides[0] != sides[1]))
 
 
 def _dags(before: Snapshot | None, after: Snapshot | None, changed: Changed) -> Iterator[Change]:

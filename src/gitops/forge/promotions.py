@@ -4,13 +4,14 @@ A person could do the same: the pull request has the commit of `gitops promote`,
 merges it promotes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from gitops.diff import manifests
 from gitops.diff.load import load_difference
 from gitops.dvc import provenance
-from gitops.errors import CalendarError, NothingToDoError, RuleError, SettingsError
+from gitops.errors import CalendarError, ManifestsError, NothingToDoError, RuleError, SettingsError
 from gitops.forge import canary_steps
 from gitops.forge.interface import Forge
 from gitops.forge.promotion_status import LONGEST, PromotionStatus
@@ -18,6 +19,7 @@ from gitops.git.repository import Repository
 from gitops.promotion.approved import approved
 from gitops.promotion.due import awaited, due, runtime_due
 from gitops.promotion.evidence import Evidence
+from gitops.promotion.migrations import migration
 from gitops.promotion.promotions import promote
 from gitops.promotion.proposals import Proposal, push
 from gitops.release import canaries as shares
@@ -27,7 +29,7 @@ from gitops.release.load import add
 from gitops.release.state import ReleaseState
 from gitops.text import instructions
 from gitops.text.instructions import Meeting
-from gitops.text.markdown import Fold, code, fit, plain
+from gitops.text.markdown import Fold, code, fenced, fit, plain
 
 
 def plan(
@@ -188,6 +190,9 @@ def describe(repository: Repository, state: ReleaseState, proposal: Proposal, at
     if proposal.before.runtime != proposal.after.runtime:
         names = (runtimes.short(one.runtime) for one in (proposal.before, proposal.after))
         first.insert(1, f"Its runtime changes: {' -> '.join(map(code, names))}.")
+    if migrated := migration(state, environment, proposal.before, proposal.after):
+        commands = fenced(instructions.text(migrated.commands), "sh")
+        first.insert(2, f"**{plain(str(migrated))}.** Before you merge:\n\n{commands}")
     verdicts = ((source, state.verdicts.latest(source, commit)) for source in sources)
     folds = [
         Fold(f"Checks in {source}: {checks.summary(verdict.checks)}", checks.markdown(verdict.checks))
@@ -198,6 +203,23 @@ def describe(repository: Repository, state: ReleaseState, proposal: Proposal, at
     difference = load_difference(repository, before, after, environments=False)
     if before is not None:
         folds.append(Fold("Changes in " + environment, difference.markdown().rstrip()))
+        folds += _manifests(repository, state, proposal)
     else:
         first.insert(1, f"It is the first release of {environment}, so everything in it is new.")
     return fit("\n\n".join(first), folds, longest=LONGEST)
+
+
+def _manifests(repository: Repository, state: ReleaseState, proposal: Proposal) -> Iterator[Fold]:
+    """Yield the difference of the manifests of an environment, where something changes."""
+    title = f"Manifests of {proposal.environment}"
+    try:
+        sides = [
+            manifests.assemble(repository, state.tip, proposal.environment, release)
+            for release in (proposal.before, proposal.after)
+        ]
+        changes = manifests.difference(*sides)
+    except ManifestsError as error:
+        yield Fold(title, plain(str(error)))
+        return
+    if changes:
+        yield Fold(title, fenced(changes, "diff"))

@@ -7,6 +7,7 @@ from typing import Self
 from gitops.errors import RuleError
 from gitops.findings import Finding
 from gitops.gates.gates import GateResult
+from gitops.promotion.migrations import Migration
 
 
 @dataclass(frozen=True)
@@ -17,18 +18,21 @@ class Judgement:
         findings: Everything that forbids it.
         gates: The results of the gates, for each environment that would get another model.
         models_checked: False where the existence of a model was not checked, as no DVC remote is configured.
+        migrations: Other versions of Airflow that it brings, which forbid nothing.
 
     """
 
     findings: tuple[Finding, ...] = ()
     gates: Mapping[str, tuple[GateResult, ...]] = field(default_factory=dict[str, tuple[GateResult, ...]])
     models_checked: bool = True
+    migrations: tuple[Migration, ...] = ()
 
     def __add__(self, other: "Judgement") -> "Judgement":
         return Judgement(
             (*self.findings, *other.findings),
             {**self.gates, **other.gates},
             self.models_checked and other.models_checked,
+            (*self.migrations, *other.migrations),
         )
 
     @classmethod

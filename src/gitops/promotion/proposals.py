@@ -11,11 +11,13 @@ from gitops.diff.load import load_difference
 from gitops.errors import GateError, PushRejectedError
 from gitops.git.repository import Repository
 from gitops.promotion.judgement import Judgement, RefusedError
+from gitops.promotion.migrations import migration
 from gitops.release import file as release_file
 from gitops.release import runtimes, signatures
 from gitops.release.file import Release
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
+from gitops.text import instructions
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def propose(
             lines = f"Hold: {present.hold or 'none'} -> {release.hold or 'none'}\n"
         if present.runtime != release.runtime:
             lines += f"Runtime: {runtimes.short(present.runtime)} -> {runtimes.short(release.runtime)}\n"
+        if migrated := migration(state, name, present, release):
+            lines += f"{migrated}\n{instructions.text(migrated.commands, indent='    ')}\n"
         if present.shadow != release.shadow:
             one, other = (commit[:12] if commit else "none" for commit in (present.shadow, release.shadow))
             lines += f"Shadow: {one} -> {other}\n"

@@ -18,6 +18,7 @@ from gitops.gates.gates import GateResult
 from gitops.promotion.approved import approved
 from gitops.promotion.evidence import Evidence
 from gitops.promotion.judgement import Judgement
+from gitops.promotion.migrations import migration
 from gitops.promotion.pipeline import made_from
 from gitops.promotion.trials import after_canary, is_smaller, judge_trial, shadowed
 from gitops.promotion.verified import verified_before
@@ -124,7 +125,10 @@ def judge_release(
             )
         )
     faults = state.may_run(environment, after.commit), state.lost_data(environment, after.commit)
-    judgement = Judgement.from_findings(*(fault for fault in faults if fault))
+    migrated = migration(state, environment, before, after)
+    judgement = Judgement(
+        tuple(fault for fault in faults if fault), migrations=(migrated,) if migrated else ()
+    )
     if after.hold is not None:
         findings = (
             *_rollback(state, environment, before, after, after.commit),

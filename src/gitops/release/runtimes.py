@@ -9,7 +9,7 @@ import os
 import platform
 import re
 from functools import cache
-from importlib.metadata import distributions, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Self
 
@@ -39,6 +39,7 @@ class Runtime(BaseModel):
         processor: Its features that choose other kernels.
         contract: The contract that it keeps.
         name: Its name in a release file; None where the engine names none.
+        airflow: The version of Airflow, which decides the form of the database. Earlier versions wrote none.
 
     """
 
@@ -49,6 +50,7 @@ class Runtime(BaseModel):
     processor: str = Field(max_length=200)
     contract: int = Field(ge=0, lt=10_000)
     name: str | None = Field(None, pattern=NAME)
+    airflow: str | None = Field(None, pattern=r"^[0-9][0-9A-Za-z.+-]*$", max_length=40)
 
     @classmethod
     def present(cls) -> Self:
@@ -59,12 +61,18 @@ class Runtime(BaseModel):
             processor=_processor(_PROCESSOR),
             contract=runtime.CONTRACT,
             name=name_here(),
+            airflow=_airflow(),
         )
 
     @property
     def digest(self) -> str:
         """12 hexadecimal digits that differ between runtimes."""
-        return _digest(self.model_dump_json(exclude_none=True))
+        # `packages` has the version of Airflow too.
+        return _digest(self.model_dump_json(exclude_none=True, exclude={"airflow"}))
+
+    def same(self, other: Self) -> bool:
+        """Return whether both are one runtime, on the same processor."""
+        return self.digest == other.digest
 
     def same_image(self, other: Self) -> bool:
         """Return whether both have the same packages and contract, on whatever processor."""
@@ -94,6 +102,13 @@ def short(name: str | None) -> str:
 def on_one_machine() -> bool:
     """Return whether every task runs on this machine: on Kubernetes each may have another processor."""
     return "KUBERNETES_SERVICE_HOST" not in os.environ
+
+
+def _airflow() -> str | None:
+    try:
+        return version("apache-airflow-core")
+    except PackageNotFoundError:
+        return None
 
 
 @cache

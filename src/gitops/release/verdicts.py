@@ -390,6 +390,16 @@ class Verdicts:
         last = max(known, key=lambda verdict: verdict.at, default=None)
         return last.runtime if last else None
 
+    def airflow(self, name: str | None) -> str | None:
+        """Return the version of Airflow in the runtime of a name; None if no verdict names it."""
+        versions = (
+            verdict.runtime.airflow
+            for verdicts in self.verifications_by_release.values()
+            for verdict in verdicts
+            if verdict.runtime and verdict.runtime.name == name and verdict.runtime.airflow
+        )
+        return next(versions, None) if name else None
+
     def verifications(self, environment: str) -> list[Verdict]:
         """Return the first verification of each release that an environment did not reject, oldest first."""
         verified = (

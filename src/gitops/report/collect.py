@@ -118,6 +118,7 @@ def gather(
     changed = set(repository.changed(start, head))
     before, after = (Snapshot.load(repository, commit) for commit in (start, head))
     broken = [*judgement.findings, *failed(jobs or {}, changed)]
+    notes = [*map(str, judgement.migrations), note(evidence, head, sorted(changed), name or base)]
     moves, proposed, drift, incumbents = (), Metrics(), None, ()
     if "dvc.lock" in changed:
         proposed = after.metrics
@@ -139,7 +140,7 @@ def gather(
         moves=moves,
         proposed=proposed,
         drift=drift,
-        note=note(evidence, head, sorted(changed), name or base),
+        note="; ".join(filter(None, notes)) or None,
         incumbents=incumbents,
         appended=tuple(_appended(repository, head, changed)),
         trial=trial,

@@ -190,6 +190,28 @@ def lift(environment: str, reason: str) -> str:
     return shlex.join([_GITOPS, "unhold", environment, "--reason", reason, "--push"])
 
 
+def back_up(environment: str, runtime: str | None) -> tuple[str, ...]:
+    """Return the commands that save an environment, for the engines that name their runtime so."""
+    if runtime and runtime.startswith("sha256:"):
+        dump = shlex.join(["pg_dump", "--format=custom", f"--file={environment}.dump"])
+        return (f'{dump} --dbname="$DATABASE_URL"  # Kubernetes', _compose_backup(environment))
+    local = f".venv/bin/python -m infra.local backup backups/before-{environment}"
+    return (f"{local}  # local engine", _compose_backup(environment))
+
+
+def _compose_backup(environment: str) -> str:
+    return f"{shlex.join(['scripts/backup.sh', environment])}  # Docker Compose"
+
+
+def downgrade(environment: str, version: str, runtime: str | None) -> str:
+    """Return the command that changes the database of an environment back to a version of Airflow."""
+    change = ["airflow", "db", "downgrade", "--to-version", version, "--yes"]
+    if runtime and runtime.startswith("sha256:"):
+        pod = ["kubectl", "-n", f"visage-{environment}", "exec", "deployment/airflow-scheduler", "--"]
+        return f"{shlex.join([*pod, *change])}  # Kubernetes"
+    return shlex.join(change)
+
+
 def revert(commit: str, parents: int, at: Meeting = LOCAL) -> tuple[str, ...]:
     """Return the commands that take a change of main back, which is how dev goes back.
 

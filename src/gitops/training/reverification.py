@@ -29,7 +29,7 @@ def due(
         verdict
         for verdict in verdicts
         if verdict.runtime is None
-        or (verdict.runtime == present if exact else verdict.runtime.same_image(present))
+        or (verdict.runtime.same(present) if exact else verdict.runtime.same_image(present))
     ]
     if not same:
         return True, None

@@ -67,6 +67,7 @@ def test_every_kind_of_change(lab: Lab) -> None:
             "params.yaml": b"profile: full\ntrain:\n  learning_rate: 0.2\n  space: {low: 1}\n",
             "data/labelled/monday.parquet.dvc": b"outs: [{md5: abcdef0123456789, size: 10, path: x}]\n",
             "src/face_attributes/new.py": b"",
+            "infra/kubernetes/base/task.yaml": b"",
             path: settings,
             "environments/staging/release.yaml": b"commit: null\nhold: wait\n",
         },
@@ -103,6 +104,7 @@ def test_every_kind_of_change(lab: Lab) -> None:
             "prod: MIN_SOAK_HOURS: 0 -> 24",
         ],
         "Code": ["src/face_attributes: changed: new.py"],
+        "Manifests": ["infra/kubernetes/base/task.yaml: changed"],
     }
 
 

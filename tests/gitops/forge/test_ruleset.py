@@ -39,7 +39,7 @@ def test_what_an_image_a_training_and_a_promotion_leave_is_not_anybodys_to_write
     assert branches == ["refs/heads/candidate/**/*", "refs/heads/run/**/*"]
     assert (rules, actors) == ({"creation", "update"}, [environments, maintainers, administrators])
     branches, rules, actors = bound("promotions")
-    assert branches == ["refs/heads/promote/**/*", "refs/heads/promote-wave/**/*"]
+    assert branches == ["refs/heads/promote/**/*", "refs/heads/promote-wave/**/*", "refs/heads/deploy/**/*"]
     assert (rules, actors) == ({"creation", "update"}, [maintainers, administrators])
 
 

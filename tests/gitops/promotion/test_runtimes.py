@@ -1,8 +1,11 @@
 """The runtime of a release file: promoted with the release, and rolled back with it."""
 
+from importlib.metadata import version
+
 import pytest
 
 from gitops.airflow.bundle import ReleaseBundle
+from gitops.diff.diff import between_runtimes
 from gitops.errors import NothingToDoError, RuleError
 from gitops.forge.promotions import describe, plan
 from gitops.promotion.holds import hold, unhold
@@ -11,8 +14,11 @@ from gitops.promotion.promotions import promote
 from gitops.promotion.proposals import Proposal, push
 from gitops.promotion.rollbacks import rollback
 from gitops.release.runtimes import VARIABLE, Runtime
+from gitops.report.collect import gather
+from gitops.report.render import render
 from gitops.text.instructions import LOCAL
-from tests.support.bundles import Make, version
+from tests.support.bundles import Make
+from tests.support.bundles import version as version_of
 from tests.support.lab import Lab
 
 OLD, NEW, OTHER = (f"sha256:{digit * 64}" for digit in "abc")
@@ -125,24 +131,81 @@ def test_an_environment_waits_for_the_runtime_of_its_release(
     first, second = upgraded
     monkeypatch.setenv(VARIABLE, OLD)
     bundle: ReleaseBundle = make()
-    assert (version(bundle), bundle.serving.refused) == (first, None)
+    assert (version_of(bundle), bundle.serving.refused) == (first, None)
     lab.merge(lab.promote("staging").branch)
     bundle.refresh()
-    assert version(bundle) == first
+    assert version_of(bundle) == first
     assert bundle.serving.refused == (
         f"environments/staging/release.yaml: {second[:12]} is for the runtime sha256:bbbbbbbbbbbb, and this "
         "Airflow has sha256:aaaaaaaaaaaa; roll that runtime out"
     )
     monkeypatch.setenv(VARIABLE, NEW)
     bundle = make()
-    assert (version(bundle), bundle.serving.refused) == (second, None)
+    assert (version_of(bundle), bundle.serving.refused) == (second, None)
     # Back, while the new runtime is still there: the release that it verified itself runs on it too
     move(lab, rollback(lab.clone, lab.state(), "staging", lab.remote))
     bundle.refresh()
-    assert version(bundle) == second
+    assert version_of(bundle) == second
     verify(lab, "staging", first, NEW, again=True)
     bundle.refresh()
-    assert version(bundle) == first
+    assert version_of(bundle) == first
     # An engine that names no runtime takes each
     monkeypatch.delenv(VARIABLE)
     assert make().serving.refused is None
+
+
+def airflow(lab: Lab, environment: str, commit: str, name: str, version: str, *, again: bool = False) -> None:
+    lab.verify(
+        environment, commit, runtime=runtime(name).model_copy(update={"airflow": version}), again=again
+    )
+
+
+def test_a_promotion_to_another_airflow_names_the_migration(lab: Lab) -> None:
+    first = lab.train("a", verified=False)
+    airflow(lab, "dev", first, OLD, "3.1.0")
+    move(lab, lab.promote("staging"))
+    airflow(lab, "staging", first, OLD, "3.1.0")
+    second = lab.train("b", verified=False)
+    airflow(lab, "dev", second, NEW, "3.3.2")
+    proposal = lab.promote("staging")
+    line = "Airflow 3.1.0 -> 3.3.2 in staging: the database is migrated; going back needs a backup"
+    dump = 'pg_dump --format=custom --file=staging.dump --dbname="$DATABASE_URL"'
+    assert f"{line}\n    {dump}" in proposal.message
+    assert "scripts/backup.sh staging" in proposal.message
+    assert [str(one) for one in proposal.judgement.migrations] == [line]
+    assert f"**{line}.** Before you merge:" in describe(lab.clone, lab.state(), proposal, LOCAL)
+    # The check of the pull request, which reads main and the branch alone.
+    push(lab.clone, lab.remote, proposal)
+    judgement = check(lab.clone, lab.state(), proposal.commit)
+    assert (judgement.findings, [str(one) for one in judgement.migrations]) == ((), [line])
+    inputs = gather(lab.clone, lab.state(), proposal.commit)
+    assert line in render(inputs)
+    lab.merge(proposal.branch)
+    airflow(lab, "staging", second, NEW, "3.3.2")
+    back = rollback(lab.clone, lab.state(), "staging", lab.remote)
+    assert back.after.runtime == OLD
+    assert "its database was migrated; change it back, or restore a backup, before you merge" in back.message
+    assert "airflow db downgrade --to-version 3.1.0 --yes" in back.message
+    # The same Airflow in another image migrates nothing.
+    kept = rollback(lab.clone, lab.state(), "staging", lab.remote, keep_runtime=True, to=first)
+    assert "Airflow" not in kept.message
+
+
+def test_a_difference_lists_the_runtimes(lab: Lab, upgraded: tuple[str, str]) -> None:
+    airflow(lab, "prod", upgraded[0], OLD, "3.1.0", again=True)
+    airflow(lab, "staging", lab.state().present("staging").commit or "", NEW, "3.3.2", again=True)
+    lab.declare("staging", f"commit: {upgraded[0]}\nruntime: {NEW}\n")
+    section = between_runtimes(lab.state(), "prod", "staging")
+    assert [str(change) for change in section.changes] == [
+        "runtime: sha256:aaaaaaaaaaaa -> sha256:bbbbbbbbbbbb",
+        "Airflow: 3.1.0 -> 3.3.2",
+    ]
+    assert between_runtimes(lab.state(), "prod", "prod").changes == ()
+
+
+def test_the_version_of_airflow_is_no_other_runtime() -> None:
+    present = runtime(OLD)
+    assert present.airflow == version("apache-airflow-core")
+    before = present.model_copy(update={"airflow": None})
+    assert (present.same(before), present.digest) == (True, before.digest)
+    assert not present.same(runtime(NEW))

@@ -473,37 +473,16 @@ def test_external_secrets_bring_every_secret_that_a_pod_is_given(
     assert not objects(manifests, "Secret")
 
 
-def test_argo_cd_rolls_out_the_image_that_a_release_file_names(tmp_path: Path) -> None:
-    """With the template as Argo CD fills it in; Argo CD itself is not here."""
-    documents = list(yaml.safe_load_all((ROOT / "infra/argocd/applicationset.yaml").read_text()))
-    [applications] = [one for one in documents if one["kind"] == "ApplicationSet"]
-    name = f"sha256:{'a' * 64}"
-    lines = applications["spec"]["templatePatch"].splitlines()
-    conditions = [line.strip() for line in lines if line.strip().startswith("{{-")]
-    assert conditions == ['{{- if hasPrefix "sha256:" (toString (index . "runtime")) }}', "{{- end }}"]
-    kept = "\n".join(line for line in lines if line.strip() not in conditions)
-    change = yaml.safe_load(kept.replace("{{ .runtime }}", name))["spec"]["source"]["kustomize"]
-    [image] = change["images"]
-    old, _, new = image.partition("=")
-    named = {"name": old, "newName": new.partition("@")[0], "digest": name}
-    more = yaml.safe_dump({"images": [named], "patches": change["patches"]})
-    manifests = patched(tmp_path, more, "staging")
-    images = {one["image"] for who, pod in pods(manifests) if who != "photographs" for one in containers(pod)}
-    assert images == {new}
-    [(key, engine)] = [one for one in objects(manifests, "ConfigMap").items() if one[0].startswith("engine-")]
-    assert engine["data"]["VISAGE_RUNTIME"] == name
-    assert key not in rendered("staging"), "so the pods roll, and those of tasks know it too"
-    assert f"name: {key}" in yaml.safe_dump(objects(manifests, "PodTemplate")["task"])
-
-
-def test_argo_cd_makes_an_application_of_each_environment_from_main() -> None:
+def test_argo_cd_makes_an_application_of_the_branch_of_each_environment() -> None:
     documents = list(yaml.safe_load_all((ROOT / "infra/argocd/applicationset.yaml").read_text()))
     [applications] = [one for one in documents if one["kind"] == "ApplicationSet"]
     [generator] = applications["spec"]["generators"]
     [pattern] = generator["git"]["files"]
     assert sorted(path.parent.name for path in ROOT.glob(pattern["path"])) == sorted(ENVIRONMENTS)
     source = applications["spec"]["template"]["spec"]["source"]
-    assert source["targetRevision"] == generator["git"]["revision"] == "main"
+    assert generator["git"]["revision"] == "main"
+    assert source == {**source, "targetRevision": "deploy/{{ .path.basename }}", "path": "."}
+    assert "templatePatch" not in applications["spec"]
     policy = applications["spec"]["template"]["spec"]["syncPolicy"]
     assert policy["automated"] == {"prune": True, "selfHeal": True}
     # Else the settings that pods run with go before the pods do: their wave is an early one.
