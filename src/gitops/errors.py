@@ -188,6 +188,10 @@ class ModelError(FindingError):
     rule = "model"
 
 
+class UnfinishedModelError(ModelError):
+    """The scoring of a sample took too long, or the system killed it. The machine may be the reason."""
+
+
 class ProvenanceError(FindingError):
     """DVC cannot read the pipeline of a commit."""
 
@@ -198,6 +202,10 @@ class DagsError(GitopsError):
     """The DAG files of a commit cannot be loaded."""
 
     rule = "dags"
+
+
+class UnfinishedDagsError(DagsError):
+    """Loading DAG files took too long, or the system killed it. The machine may be the reason."""
 
 
 class AirflowError(GitopsError):
@@ -227,6 +235,10 @@ class StepError(GitopsError):
 
 class KilledError(StepError):
     """The system killed a command, as it does when memory runs out."""
+
+
+class TimeLimitError(StepError):
+    """A command took longer than it may."""
 
 
 class StorageError(StepError):

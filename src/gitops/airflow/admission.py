@@ -2,25 +2,40 @@
 
 Its DAG files are loaded, and its code and model score a few images, each in an isolated process, see
 `gitops.isolation`. A check that the release before fails too, or without one an empty folder of DAG files,
-does not count against the new one: then the environment is ill, and there is no verdict.
+does not count against the new one: then the environment is ill, and there is no verdict. A check that takes
+too long, or that the system kills, is made twice; a first release, with nothing to compare, is not blamed.
 """
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from gitops import disk
 from gitops.diff import dags
-from gitops.errors import DagsError, GateError, GitError, ModelError, NoModelError, StorageError
+from gitops.errors import (
+    DagsError,
+    GateError,
+    GitError,
+    ModelError,
+    NoModelError,
+    StorageError,
+    UnfinishedDagsError,
+    UnfinishedModelError,
+)
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
 from gitops.model import sample
 from gitops.release import checks
 from gitops.release.checks import Check
 
+log = logging.getLogger(__name__)
+
 _MOST_NAMED = 3
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -72,15 +87,15 @@ def examine(repository: Repository, release: str, before: str | None, folder: Pa
 def _dags(repository: Repository, release: str, before: str | None) -> Check:
     limit = "all load"
     try:
-        found = dags.load(repository, release)
+        found = _twice(lambda: dags.load(repository, release))
     except DagsError as error:
         if before is not None:
             try:
                 dags.load(repository, before)
             except DagsError as other:
                 raise _TroubleError(f"{other}; so do those of {before[:12]}, which runs") from other
-        elif ill := dags.trouble():
-            raise _TroubleError(f"{ill}, even without a file in it") from error
+        else:
+            _require_evidence(error)
         return Check(name="DAG files", value=str(error), limit=limit, result="failed")
     known = _known_errors(repository, before) if found.errors and before else {}
     new = [f"{dags.FOLDER}/{file}: {why}" for file, why in sorted(found.errors.items()) if file not in known]
@@ -90,6 +105,24 @@ def _dags(repository: Repository, release: str, before: str | None) -> Check:
         return Check(name="DAG files", value=value, limit=limit, result="failed")
     value = f"{len(found.dags)} DAGs" + (f", {len(known)} files as broken as before" if known else "")
     return Check(name="DAG files", value=value, limit=limit, result="passed")
+
+
+def _twice(check: Callable[[], Result]) -> Result:
+    """Make a check, and once more if it took too long or was killed."""
+    try:
+        return check()
+    except (UnfinishedDagsError, UnfinishedModelError) as error:
+        log.warning("%s; trying it again", error)
+        return check()
+
+
+def _require_evidence(error: Exception) -> None:
+    """Refuse to blame a first release for a failure that this machine may be the reason of."""
+    if isinstance(error, (UnfinishedDagsError, UnfinishedModelError)):
+        why = "tried twice, and there is no release before to compare with"
+        raise _TroubleError(f"{error}; {why}") from error
+    if ill := dags.trouble():
+        raise _TroubleError(f"{ill}, even without a file in it") from error
 
 
 def _known_errors(repository: Repository, before: str) -> dict[str, str]:
@@ -103,7 +136,8 @@ def _model(repository: Repository, release: str, before: str | None, work: Path)
     """Return the check of the model; none for a release without one."""
     origin, limit = Origin(str(repository.path)), "all scored"
     try:
-        images, seconds = sample.score(origin, release, folder=work / "new")
+        folders = iter((work / "new", work / "again"))
+        images, seconds = _twice(lambda: sample.score(origin, release, folder=next(folders)))
     except NoModelError:
         return ()
     except (StorageError, GitError) as error:
@@ -113,8 +147,8 @@ def _model(repository: Repository, release: str, before: str | None, work: Path)
             raise _TroubleError(full) from error
         if before is not None and (same := _fails_before(origin, before, work / "before")):
             raise _TroubleError(f"{same}; the release before, {before[:12]}, fails too") from error
-        if before is None and (ill := dags.trouble()):
-            raise _TroubleError(f"{ill}, even without a file in it") from error
+        if before is None:
+            _require_evidence(error)
         return (Check(name="sample of images", value=str(error), limit=limit, result="failed"),)
     value = f"{images} images in {seconds:.1f} s"
     return (Check(name="sample of images", value=value, limit=limit, result="passed"),)

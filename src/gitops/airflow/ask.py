@@ -37,7 +37,9 @@ def ask(access: Access | None) -> Answer:
                 # The process that watches the release may be one of them, and its last result an old one.
                 update = {"health": "errored", "ill": "; ".join(filter(None, [ill, condition.ill]))}
                 condition = condition.model_copy(update=update)
-            return Answer(running, runs[0].state if runs else None, condition=condition)
+            last = runs[0] if runs else None
+            failed = last is not None and (last.state, last.bundle_version) == ("failed", running)
+            return Answer(running, last.state if last else None, condition=condition, failed=failed)
     except AirflowError as error:
         return Answer(trouble=str(error))
 

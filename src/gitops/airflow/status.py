@@ -29,6 +29,7 @@ from gitops.text.instructions import Meeting
 from gitops.text.markdown import one_line
 
 _MOST_IGNORED = 10
+_UNFINISHED = "the last run of verify_release failed without a verdict; its log has the reason"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Answer:
     last_run: str | None = None
     trouble: str | None = None
     condition: Condition = field(default_factory=Condition)
+    failed: bool = False
+    """Whether the last verification of the running release failed."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ def row(
         merged_by=by.merged if by else None,
         runtime=state.present(environment).runtime,
         health=answer.condition.health,
-        ill=answer.condition.ill,
+        ill=answer.condition.ill or (_UNFINISHED if answer.failed and verified is None else ""),
         refused=answer.condition.refused,
         shadow=_shadow(state, environment, shadow),
     )

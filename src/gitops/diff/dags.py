@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gitops import isolation
 from gitops.diff import outline
-from gitops.errors import DagsError
+from gitops.errors import DagsError, UnfinishedDagsError
 from gitops.git.repository import Repository
 from gitops.runtime import installed
 
@@ -72,7 +72,8 @@ def load(repository: Repository, commit: str) -> Dags:
     """Load the DAG files of a commit.
 
     Raises:
-        DagsError: if the process that loads them fails or takes too long.
+        DagsError: if the process that loads them fails.
+        UnfinishedDagsError: if it takes too long, or the system kills it.
 
     """
     paths = repository.files(commit, f"{FOLDER}/")
@@ -203,9 +204,11 @@ def _in_a_process(folder: Path, home: Path) -> Dags:
             command = [sys.executable, "-m", "gitops.diff.dags", str(folder)]
             done = isolation.run(command, isolated, home, _TIMEOUT)
     except subprocess.TimeoutExpired as error:
-        raise DagsError(
+        raise UnfinishedDagsError(
             f"{FOLDER}/: not loaded within {_TIMEOUT} s; a DAG file does work that belongs into a task"
         ) from error
+    if done.status in isolation.KILLED:
+        raise UnfinishedDagsError(f"{FOLDER}/: the system killed the process that loads them")
     answer = done.output.rpartition("\n\0")[2]
     reason = done.last_line or f"status {done.status}"
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gitops import isolation
 from gitops.dvc import commands as dvc_commands
-from gitops.errors import KilledError, StepError
+from gitops.errors import KilledError, StepError, TimeLimitError
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 _PROMPT = "$ "
 _LONGEST_LINE = 100_000
 # The exit statuses of a command, and of one in a shell, that SIGKILL ended.
-_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 # DVC's own lines around the output of a stage.
 _STAGE_BEGAN, _STAGE_FAILED = ("Running stage", "> "), "ERROR: failed to reproduce"
 
@@ -281,7 +280,7 @@ def _run(
         watchdog.cancel()
         isolation.end_group(process)
     if expired.is_set():
-        raise StepError(f"{shown}: stopped, it took longer than {timeout}", command=shown)
+        raise TimeLimitError(f"{shown}: stopped, it took longer than {timeout}", command=shown)
     if status != 0:
-        failure = KilledError if status in _KILLED else StepError
+        failure = KilledError if status in isolation.KILLED else StepError
         raise failure(f"{shown}: exit status {status}: {complaint or last}", command=shown)

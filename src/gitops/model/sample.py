@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from gitops import isolation
-from gitops.errors import ModelError
+from gitops.errors import ModelError, UnfinishedModelError
 from gitops.git.workspace import Origin, workspace
 from gitops.model.download import fetch_model
 from gitops.paths import MODEL
@@ -33,6 +33,7 @@ def score(origin: Origin, release: str, *, folder: Path) -> tuple[int, float]:
 
     Raises:
         ModelError: if the release cannot score the sample, or its model is not the recorded one.
+        UnfinishedModelError: if the scoring takes too long, or the system kills it.
         NoModelError: if the release has no model yet.
         StorageError: if the DVC remote does not give the model.
         GitError: if `origin` does not have the commit.
@@ -52,18 +53,22 @@ def score(origin: Origin, release: str, *, folder: Path) -> tuple[int, float]:
         variables = {"PYTHONPATH": str(space.path / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
         begin = time.monotonic()
         with isolation.isolated(place, variables) as isolated:
-            problem = _run([*command, *options], isolated, space.path)
+            problem, unfinished = _run([*command, *options], isolated, space.path)
         seconds = time.monotonic() - begin
     if problem is None and not (out.is_file() and out.stat().st_size):
         problem = "the command wrote no scores"
     if problem:
-        raise ModelError(MODEL, f"cannot score {count} images: {problem}")
+        error = UnfinishedModelError if unfinished else ModelError
+        raise error(MODEL, f"cannot score {count} images: {problem}")
     return count, seconds
 
 
-def _run(command: list[str], isolated: isolation.Isolated, folder: Path) -> str | None:
+def _run(command: list[str], isolated: isolation.Isolated, folder: Path) -> tuple[str | None, bool]:
+    """Return why a command failed, or None; and whether it was stopped before its end."""
     try:
         done = isolation.run(command, isolated, folder, _SCORE.total_seconds())
     except subprocess.TimeoutExpired:
-        return f"no end within {_SCORE.total_seconds():.0f} s"
-    return done.last_line or f"exit status {done.status}" if done.status else None
+        return f"no end within {_SCORE.total_seconds():.0f} s", True
+    if done.status in isolation.KILLED:
+        return "the system killed it", True
+    return (done.last_line or f"exit status {done.status}") if done.status else None, False

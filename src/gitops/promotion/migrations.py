@@ -38,7 +38,7 @@ class Migration:
         return (*saved, instructions.downgrade(self.environment, self.after, self.runtime))
 
     def __str__(self) -> str:
-        text = f"Airflow {self.before} -> {self.after} in {self.environment}"
+        text = f"{self.environment} goes from Airflow {self.before} to {self.after}"
         if self.goes_back:
             return f"{text}: its database was migrated; change it back, or restore a backup, before you merge"
         return f"{text}: the database is migrated; going back needs a backup"

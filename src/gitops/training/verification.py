@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gitops import disk
 from gitops.dvc.run import call
-from gitops.errors import KilledError, ParseError, StepError
+from gitops.errors import KilledError, ParseError, StepError, TimeLimitError
 from gitops.git.workspace import Origin, update_mirror, workspace
 from gitops.model import decisions
 from gitops.model.decisions import Decisions
@@ -90,8 +90,8 @@ def verify(
     verification before, which is read from `mirror`, the environment's own bare copy of `origin`.
 
     A model that cannot be scored at all is rejected; a model that cannot be fetched is no verdict. Nor is
-    there one if the environment itself is ill: its disk is full, no program starts, or the system killed
-    the evaluation, as it does when memory runs out.
+    there one if the environment itself is ill: its disk is full, no program starts, the evaluation takes too
+    long, or the system killed it, as it does when memory runs out. The next run tries again.
 
     Raises:
         StepError: if the model or the hold-out cannot be fetched, or the environment is ill.
@@ -135,6 +135,8 @@ def _illness(folder: Path, failure: StepError) -> str | None:
         return full
     if isinstance(failure, KilledError):
         return f"the system killed the evaluation: {failure}"
+    if isinstance(failure, TimeLimitError):
+        return f"the evaluation took too long here: {failure}"
     try:
         call(["python", "-c", ""], folder, timedelta(minutes=1))
     except StepError as error:

@@ -10,6 +10,7 @@ import pytest
 from gitops import disk
 from gitops.airflow import admission
 from gitops.airflow.bundle import ReleaseBundle
+from gitops.diff import dags
 from gitops.release import checks
 from gitops.release.checks import Check
 from gitops.release.verdicts import Verdict
@@ -186,6 +187,32 @@ def test_an_interpreter_that_does_not_start_is_no_fault_of_the_first_release(
     found = admission.examine(lab.origin, release, None, tmp_path)
     assert found.objection == ""
     assert found.trouble == "dags/: cannot be loaded: no library, even without a file in it"
+
+
+def test_a_first_release_is_not_blamed_for_a_machine_that_is_too_slow(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dags, "_TIMEOUT", 0.05)
+    found = admission.examine(lab.origin, lab.tip, None, tmp_path)
+    assert found.objection == ""
+    assert "dags/: not loaded within 0.05 s" in str(found.trouble)
+    assert str(found.trouble).endswith("tried twice, and there is no release before to compare with")
+    assert [record.message for record in caplog.records if record.message.endswith("trying it again")]
+
+
+KILLED = DAG + b"import os\nos.kill(os.getpid(), 9)\n"
+
+
+@pytest.mark.long
+def test_what_the_system_kills_is_compared_with_the_release_before(lab: Lab, tmp_path: Path) -> None:
+    good = lab.tip
+    bad = lab.land({"dags/odd.py": KILLED})
+    first = admission.examine(lab.origin, bad, None, tmp_path)
+    assert first.objection == ""
+    assert "dags/: the system killed the process that loads them; tried twice" in str(first.trouble)
+    # The release before loads here at the same time, so it is the release.
+    later = admission.examine(lab.origin, bad, good, tmp_path)
+    assert (later.trouble, "the system killed the process" in later.objection) == (None, True)
 
 
 def test_a_full_disk_is_no_verdict(lab: Lab, tmp_path: Path) -> None:

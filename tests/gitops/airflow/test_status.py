@@ -70,6 +70,24 @@ def test_an_environment_that_is_ill_is_errored_with_the_reason(
     assert "/visage/condition.json: health: " in str(rows(lab, fakes)["dev"].trouble)
 
 
+def test_a_verification_that_failed_without_a_verdict_is_errored(
+    lab: Lab, fakes: dict[str, FakeAirflow]
+) -> None:
+    commit = lab.train("a", verified=False)
+    fakes["dev"].dag("verify_release", commit)
+    fakes["dev"].run("verify_release", "failed")
+    reason = "the last run of verify_release failed without a verdict; its log has the reason"
+    found = rows(lab, fakes)
+    assert (found["dev"].verified, found["dev"].ill) == (None, reason)
+    assert f"errored, no verdict: {reason}" in printed(found, access(fakes), terminal=False)
+    lab.verify("dev", commit, "rejected")
+    assert rows(lab, fakes)["dev"].ill == ""
+    # A failed run of the release before is no news about this one.
+    later = lab.train("b", verified=False)
+    fakes["dev"].dag("example", later, parsed="2026-01-02T00:00:00Z")
+    assert rows(lab, fakes)["dev"].ill == ""
+
+
 def test_a_model_of_an_earlier_commit_is_told_with_the_next_command(
     lab: Lab, fakes: dict[str, FakeAirflow]
 ) -> None:

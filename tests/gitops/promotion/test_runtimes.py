@@ -168,7 +168,7 @@ def test_a_promotion_to_another_airflow_names_the_migration(lab: Lab) -> None:
     second = lab.train("b", verified=False)
     airflow(lab, "dev", second, NEW, "3.3.2")
     proposal = lab.promote("staging")
-    line = "Airflow 3.1.0 -> 3.3.2 in staging: the database is migrated; going back needs a backup"
+    line = "staging goes from Airflow 3.1.0 to 3.3.2: the database is migrated; going back needs a backup"
     dump = 'pg_dump --format=custom --file=staging.dump --dbname="$DATABASE_URL"'
     assert f"{line}\n    {dump}" in proposal.message
     assert "scripts/backup.sh staging" in proposal.message

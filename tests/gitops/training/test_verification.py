@@ -3,7 +3,8 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gitops.git.workspace import Origin
 from gitops.model.evaluation import Evaluation
 from gitops.release.keys import PrivateKey, path_of
 from gitops.release.verdicts import VERIFIED, Verdicts
+from gitops.training import verification
 from gitops.training.verification import TOLERANCE, judge, pending, publish, verify
 
 RELEASE = "a" * 40
@@ -23,12 +25,14 @@ ENVIRONMENTS = ("dev", "staging", "prod")
 Releases = Callable[[Evaluation, str], tuple[Origin, str]]
 # What `python -m face_attributes evaluate` of the release says: the figures that the model file itself holds.
 EVALUATE = """\
-import os, shutil, sys
+import os, shutil, sys, time
 from pathlib import Path
 
 model, holdout, out = (sys.argv[sys.argv.index(f"--{name}") + 1] for name in ("model", "holdout", "out"))
 if "broken" in Path(model).read_text():
     raise SystemExit(f"{model}: not a model that this ONNX Runtime can read")
+if "slow" in Path(model).read_text():
+    time.sleep(300)
 if "killed" in Path(model).read_text():
     os.kill(os.getpid(), 9)
 assert Path(holdout).read_text() == "images"
@@ -177,14 +181,25 @@ def no_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "namespaces", lambda: False)
 
 
+def little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation may take two seconds; the download before it may take as long as ever."""
+    given = verification.call
+
+    def call(command: Sequence[str], folder: Path, timeout: timedelta) -> None:
+        given(command, folder, timedelta(seconds=2) if "evaluate" in command else timeout)
+
+    monkeypatch.setattr(verification, "call", call)
+
+
 @pytest.mark.parametrize(
     ("model", "make_ill", "reason"),
     [
         ("broken", full_disk, "no verdict on .*: disk: .* free, "),
         ("killed", lambda _: None, "no verdict on .*: the system killed the evaluation"),
+        ("slow", little_time, "no verdict on .*: the evaluation took too long here: .*longer than 0:00:02"),
         ("broken", no_program, "no verdict on .*: no program starts here: .*no library"),
     ],
-    ids=["disk", "killed", "program"],
+    ids=["disk", "killed", "time", "program"],
 )
 def test_an_ill_environment_gives_no_verdict(
     tmp_path: Path,
