@@ -1,6 +1,7 @@
 """The routes: a simple one for photographs, and the Open Inference Protocol (v2) for pixels."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from starlette.datastructures import Headers
 
 from gitops.model.evaluation import Evaluation
 from serving import page
+from serving.canary import Canary
 from serving.clients import Client, Clients
 from serving.errors import RefusedError
 from serving.limits import Bounded
@@ -43,6 +45,7 @@ class Service:
         sample: The share of answers that goes to the files of scores.
         others: Knows other releases, to compare with.
         search: Searches scored images.
+        canary: Another model, which answers a share of the photographs.
         colors: The style sheet with the colors of the environment.
 
     """
@@ -55,6 +58,7 @@ class Service:
     others: Others
     search: Search
     colors: str
+    canary: Canary
 
     @property
     def release(self) -> Release:
@@ -68,6 +72,28 @@ class Service:
         if release is None:
             raise RefusedError(503, f"no release answers: {self.releases.problem}", 5)
         return release
+
+    async def ask(self, items: Sequence[Item], key: bytes | None = None) -> list[tuple[Answer, Release]]:
+        """Answer items by the release, or by its canary.
+
+        Args:
+            items: The items.
+            key: Decides about all of them together; without it each content decides about its item.
+
+        Raises:
+            RefusedError: Too many items wait, or it takes too long.
+
+        """
+        picked = [self.canary.picks(item.content if key is None else key) for item in items]
+        chosen = [item for item, one in zip(items, picked, strict=True) if one]
+        theirs = await self.canary.ask(chosen) if chosen else []
+        if theirs is None:
+            picked, theirs = [False] * len(items), []
+        left = [item for item, one in zip(items, picked, strict=True) if not one]
+        ours = await self.queue.ask(left) if left else []
+        self.canary.answered_by_release(len(left))
+        both = {True: iter(theirs), False: iter(ours)}
+        return [next(both[one]) for one in picked]
 
     def item(self, content: bytes | memoryview, kind: str) -> Item:
         """Return an item to ask about."""
@@ -124,6 +150,21 @@ class Prediction(BaseModel):
     photographs: list[PhotographAnswer]
 
 
+class CanaryAnswer(BaseModel):
+    """A model that answers a share of the photographs in place of the release's.
+
+    `answered` are the photographs and faces of tensors that it answered, `by_release` those that the release
+    answered meanwhile, and `failed` those that it failed on: the release answered them.
+    """
+
+    release: str
+    share: int = Field(description="In percent")
+    answered: int
+    by_release: int
+    failed: int
+    problem: str | None = Field(description="Why it answers nothing, if it does not")
+
+
 class ReleaseAnswer(BaseModel):
     """The release that answers, and its evaluation on images that no training saw."""
 
@@ -133,6 +174,7 @@ class ReleaseAnswer(BaseModel):
     attributes: list[str]
     problem: str | None = Field(description="Why the declared release does not answer, if it does not")
     evaluation: Evaluation | None
+    canary: CanaryAnswer | None = Field(description="The canary that main declares, if it does")
 
 
 class OtherRelease(BaseModel):
@@ -276,6 +318,21 @@ async def release(service: _Service, _: _Client) -> ReleaseAnswer:
         attributes=current.model.attributes,
         problem=service.releases.problem,
         evaluation=service.releases.evaluation,
+        canary=_canary(service.canary),
+    )
+
+
+def _canary(canary: Canary) -> CanaryAnswer | None:
+    if canary.share is None:
+        return None
+    count = canary.count
+    return CanaryAnswer(
+        release=canary.share.commit,
+        share=canary.share.percent,
+        answered=count.canary,
+        by_release=count.release,
+        failed=count.failed,
+        problem=canary.problem,
     )
 
 
@@ -290,7 +347,7 @@ async def predict(
         raise RefusedError(413, f"{len(files)} files, more than {FILES}")
     contents = [await file.read(LARGEST_FILE + 1) for file in files]
     service.clients.spend(client.name, len(files))
-    answers = await service.queue.ask([service.item(content, "photograph") for content in contents])
+    answers = await service.ask([service.item(content, "photograph") for content in contents])
     return Prediction(
         photographs=[
             _photograph(file.filename or "", answer, release)
@@ -405,9 +462,10 @@ async def infer(request: Request, service: _Service, client: _Client, name: _Nam
     header, faces = _tensor(await request.body(), request.headers)
     service.clients.spend(client.name, len(faces))
     items = [service.item(face, "pixels") for face in faces]
-    answers = await service.queue.ask(items)
+    key = b"".join(faces)
+    answers = await service.ask(items, key)
     while len({release.commit for _, release in answers}) > 1:
-        answers = await service.queue.ask(items)  # the release changed meanwhile; a tensor is of one model
+        answers = await service.ask(items, key)  # the release changed meanwhile; a tensor is of one model
     rows = [answer.faces[0].probabilities for answer, _ in answers]
     release = answers[0][1]
     tensor = OutputTensor(name="probabilities", datatype="FP32", shape=[len(rows), len(rows[0])])

@@ -31,9 +31,9 @@ from gitops.paths import MAIN
 from gitops.release.load import load_state
 from gitops.release.settings import Settings
 from gitops.text import brand
-from gitops.text.command_line import Command
-from gitops.training import vouched
+from gitops.training import shadowing, vouched
 from serving import app as web
+from serving.canary import Canary, PrepareModel, Share
 from serving.clients import Clients, Token, TokenFile
 from serving.errors import StartError
 from serving.kept import Kept
@@ -86,6 +86,13 @@ def serve(
     queue = Queue(releases.respond, settings.serving_budget_ms / 1000, settings.serving_queue, _PATIENCE)
     clients = Clients(tokens, settings.serving_rate, max(web.FILES, round(10 * settings.serving_rate)))
     others = Others(lambda: declared(Path(storage) / "release"), prepare(home, answers=False))
+    canary = Canary(
+        lambda: declared_canary(settings),
+        releases,
+        prepare_model(home),
+        ["--scores", str(home / "scores"), *keep],
+        home / "shadows",
+    )
     service = web.Service(
         environment,
         releases,
@@ -95,6 +102,7 @@ def serve(
         others,
         Search(home, releases),
         brand.css(theme()),
+        canary,
     )
     kept = Kept(home / "scored", settings.serving_keep_days)
     try:
@@ -145,6 +153,7 @@ async def run_service(service: web.Service, listener: socket.socket, kept: Kept)
             service.releases.watch(),
             service.queue.run(),
             service.others.expire(),
+            service.canary.watch(),
             kept.expire(),
         )
     ]
@@ -158,6 +167,7 @@ async def run_service(service: web.Service, listener: socket.socket, kept: Kept)
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await service.others.close()
+        await service.canary.close()
         await service.releases.close()
 
 
@@ -190,6 +200,50 @@ def declared(bundle: Path) -> dict[str, list[str]]:
     return found
 
 
+def declared_canary(settings: Settings) -> Share | None:
+    """Return the canary that main declares and that counts in this environment; None without one.
+
+    Raises:
+        GitopsError: The repository cannot be read, and there is no copy of it.
+
+    """
+    declaration = shadowing.declared(
+        task_context.origin(),
+        task_context.environment(),
+        mirror=task_context.mirror(),
+        signed=settings.require_signed_releases,
+        waits=False,
+    )
+    release = declaration.release if declaration else None
+    if release is None or release.canary is None or release.share is None:
+        return None
+    return Share(release.canary, release.share)
+
+
+def prepare_model(home: Path) -> PrepareModel:
+    """Return a function that checks out a release, and fetches the model of another commit for its code."""
+
+    @contextmanager
+    def prepared(release: str, model_of: str) -> Iterator[Prepared]:
+        with _prepared(home, release, model_of, (home / "scores", home / "scored")) as found:
+            yield found
+
+    return prepared
+
+
+@contextmanager
+def _prepared(home: Path, commit: str, model_of: str, written: tuple[Path, ...]) -> Iterator[Prepared]:
+    origin = task_context.origin()
+    vouched.require(origin, model_of, mirror=task_context.mirror())
+    model = download.fetch_model(origin, model_of, cache=home / "models")
+    # The bundle has admitted the release that it serves, and `declared` the others
+    with (
+        workspace(replace(origin, admit=None), commit, home / "serving") as space,
+        isolate(space.path, model, written) as release,
+    ):
+        yield release
+
+
 def prepare(home: Path, *, answers: bool = True) -> Prepare:
     """Return a function that fetches and checks out a release.
 
@@ -202,14 +256,7 @@ def prepare(home: Path, *, answers: bool = True) -> Prepare:
 
     @contextmanager
     def prepared(commit: str) -> Iterator[Prepared]:
-        origin = task_context.origin()
-        vouched.require(origin, commit, mirror=task_context.mirror())
-        model = download.fetch_model(origin, commit, cache=home / "models")
-        # The bundle has admitted the release that it serves, and `declared` the others
-        with (
-            workspace(replace(origin, admit=None), commit, home / "serving") as space,
-            isolate(space.path, model, written) as release,
-        ):
+        with _prepared(home, commit, commit, written) as release:
             yield release
 
     return prepared

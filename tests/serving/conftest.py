@@ -19,6 +19,7 @@ from gitops.release import serving as serving_file
 from gitops.text import brand
 from serving import app as web
 from serving import cli
+from serving.canary import Canary, Share
 from serving.clients import Clients, Token
 from serving.kept import Kept
 from serving.others import Others
@@ -64,6 +65,8 @@ class Running:
     home: Path
     bundle: Path
     service: web.Service
+    shares: list[Share]
+    """The canary that main declares, at the end; none at the beginning."""
 
     def serve(self, commit: str | None) -> None:
         """Declare a release, as the bundle does."""
@@ -109,6 +112,13 @@ def running(
         with cli.isolate(ROOT, models[commit], (home / "scores", home / "scored")) as release:
             yield release
 
+    @contextmanager
+    def other_model(release: str, model_of: str) -> Iterator[Prepared]:
+        assert release in models
+        with prepared(model_of) as found:
+            yield found
+
+    shares: list[Share] = []
     started = threading.Event()
     found: dict[str, object] = {}
 
@@ -120,9 +130,11 @@ def running(
             clients = Clients(lambda: tokens or {}, rate, 32 if rate < 1e6 else 10**6)
             others = Others(lambda: {ONE: ["prod"], TWO: ["dev", "staging"]}, prepared)
             colors = brand.css({})
-            service = web.Service(
-                "dev", releases, queue, clients, sample, others, Search(home, releases), colors
+            canary = Canary(
+                lambda: shares[-1] if shares else None, releases, other_model, options, home / "shadows", 0.1
             )
+            search = Search(home, releases)
+            service = web.Service("dev", releases, queue, clients, sample, others, search, colors, canary)
             listener = cli.listen("127.0.0.1", 0)
             found.update(service=service, port=listener.getsockname()[1], loop=asyncio.get_running_loop())
             found["task"] = asyncio.current_task()
@@ -140,7 +152,7 @@ def running(
     service = found["service"]
     assert isinstance(service, web.Service)
     try:
-        yield Running(f"http://127.0.0.1:{found['port']}", home, bundle, service)
+        yield Running(f"http://127.0.0.1:{found['port']}", home, bundle, service, shares)
     finally:
         loop, task = found["loop"], found["task"]
         assert isinstance(loop, asyncio.AbstractEventLoop)

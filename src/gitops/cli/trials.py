@@ -48,20 +48,19 @@ def canary(
     ] = None,
     share: Annotated[
         str | None,
-        typer.Option(
-            metavar="PERCENT", help="The share of the batches that it answers: 1% to 99%.", show_default="10%"
-        ),
+        typer.Option(metavar="PERCENT", help="The share that it answers: 1% to 99%.", show_default="10%"),
     ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Propose to end the canary.")] = False,
     push: Push = False,
     without_storage: WithoutStorage = False,
     remote: Remote = None,
 ) -> None:
-    """Propose to let the model of COMMIT answer a share of the batches of an environment.
+    """Propose to let the model of COMMIT answer a share of the batches and online requests of an environment.
 
-    A hash of the name of a batch decides who answers it. The other model scores the batch too, so both are
-    compared on the same images. The environment rejects a canary that fails, is too slow or is worse, and
-    answers everything with its release again. Larger shares are proposed when there is enough evidence.
+    A hash of the name of a batch, or of a photograph, decides who answers it. The other model scores the
+    batch too, so both are compared on the same images. The environment rejects a canary that fails, is too
+    slow or is worse, and answers everything with its release again. Larger shares are proposed when there is
+    enough evidence.
     """
     if stop and (commit is not None or share is not None):
         raise typer.BadParameter("--stop takes no COMMIT and no --share")

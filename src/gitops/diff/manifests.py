@@ -89,8 +89,9 @@ def _image(environment: str, overlay: bytes) -> str:
         raise ManifestsError(error.place(path), str(error), "repair it") from error
     images = content.get("images") if isinstance(content, dict) else None
     for image in images if isinstance(images, list) else []:
-        if isinstance(image, dict) and image.get("name") == IMAGE and isinstance(image.get("newName"), str):
-            return image["newName"]
+        name = image.get("newName") if isinstance(image, dict) and image.get("name") == IMAGE else None
+        if isinstance(name, str):
+            return name
     return IMAGE
 
 
@@ -144,7 +145,7 @@ def render(files: Files) -> str:
 
 
 def difference(before: Files, after: Files) -> str:
-    """Return what changes in the rendered manifests, as a diff; "" if nothing does.
+    """Return the difference of the rendered manifests; "" without one.
 
     Where no Kustomize is here, the files that it would build are compared.
 
@@ -154,10 +155,10 @@ def difference(before: Files, after: Files) -> str:
     """
     if before == after:
         return ""
+    lines: list[str] = []
     if can_render():
         lines = _lines("manifests", render(before) if before else "", render(after) if after else "")
     else:
-        lines = []
         for path in sorted(before.keys() | after.keys()):
             old, new = (side.get(path, b"").decode("utf-8", "replace") for side in (before, after))
             lines += _lines(path, old, new)

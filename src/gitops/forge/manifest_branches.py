@@ -22,7 +22,7 @@ class ManifestBranch:
         environment: The environment.
         commit: The commit that the branch should point to; None where it stays as it is.
         before: The commit that it points to on the remote; None where there is no branch.
-        text: What is done about it, and why.
+        text: The action, and the reason.
 
     """
 

@@ -84,13 +84,16 @@ class Release(BaseModel):
 
     canary: str | None = Field(
         default=None,
-        description="The commit whose model scores a share of the batches in place of the release's, as "
-        "gitops canary writes it.",
+        description="The commit whose model answers a share of the batches and online requests in place of "
+        "the release's, as gitops canary writes it.",
         json_schema_extra={"pattern": "^[0-9a-f]{40}$"},
     )
 
     share: Annotated[int | None, BeforeValidator(_number)] = Field(
-        default=None, ge=1, le=99, description="The share of the batches that the canary scores, in percent."
+        default=None,
+        ge=1,
+        le=99,
+        description="The share that the canary answers, in percent.",
     )
 
     @property

@@ -191,10 +191,12 @@ def test_a_promotion_to_another_airflow_names_the_migration(lab: Lab) -> None:
     assert "Airflow" not in kept.message
 
 
-def test_a_difference_lists_the_runtimes(lab: Lab, upgraded: tuple[str, str]) -> None:
-    airflow(lab, "prod", upgraded[0], OLD, "3.1.0", again=True)
-    airflow(lab, "staging", lab.state().present("staging").commit or "", NEW, "3.3.2", again=True)
-    lab.declare("staging", f"commit: {upgraded[0]}\nruntime: {NEW}\n")
+def test_a_difference_lists_the_runtimes(lab: Lab) -> None:
+    commit = lab.train("a", verified=False)
+    airflow(lab, "dev", commit, OLD, "3.1.0")
+    airflow(lab, "dev", commit, NEW, "3.3.2", again=True)
+    for environment, name in (("prod", OLD), ("staging", NEW)):
+        lab.declare(environment, f"commit: {commit}\nruntime: {name}\n")
     section = between_runtimes(lab.state(), "prod", "staging")
     assert [str(change) for change in section.changes] == [
         "runtime: sha256:aaaaaaaaaaaa -> sha256:bbbbbbbbbbbb",
