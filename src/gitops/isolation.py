@@ -50,6 +50,8 @@ PASSED_ON = (
 )
 """The variables that code of a commit may see. None of them holds a secret."""
 
+PROCESSES = 4096
+"""The most processes and threads at a time. A training has some for each core and network."""
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 """The statuses of a command that the system killed, as it does when memory runs out."""
 

@@ -31,6 +31,7 @@ from gitops.paths import MAIN
 from gitops.release.load import load_state
 from gitops.release.settings import Settings
 from gitops.text import brand
+from gitops.text.command_line import Command
 from gitops.training import shadowing, vouched
 from serving import app as web
 from serving.canary import Canary, PrepareModel, Share
