@@ -1,6 +1,7 @@
 """What holds for every workflow, before any is run."""
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -148,6 +149,21 @@ def test_only_main_saves_large_caches() -> None:
             assert used != "actions/cache"
             if used == "actions/cache/save" and step["with"]["path"] != ".visage/trials":
                 assert path.stem == "scheduled" or "github.ref == 'refs/heads/main'" in step["if"]
+
+
+def test_the_lists_of_versions_are_in_no_cache(tmp_path: Path) -> None:
+    """They are a tenth of it, and uv asks for them anew in any case."""
+    steps = steps_of(ROOT / ".github/actions/setup/action.yml")
+    names = [step.get("run") or step.get("uses", "").partition("@")[0] for step in steps]
+    assert names[-2:] == ["make trim-cache", "actions/cache/save"]
+    assert steps[-2]["if"] == steps[-1]["if"]
+    assert steps[-2]["env"]["UV_CACHE_DIR"] == steps[-1]["with"]["path"]
+    for name in ("simple-v28/pypi/numpy.rkyv", "archive-v0/numpy"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    environment = os.environ | {"UV_CACHE_DIR": str(tmp_path)}
+    captured(["make", "trim-cache"], cwd=ROOT, env=environment, check=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["archive-v0"]
 
 
 @pytest.mark.parametrize(
