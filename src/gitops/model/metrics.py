@@ -20,6 +20,7 @@ from gitops.model.evaluation import Accuracy, Evaluation, Variants
 from gitops.model.groups import Groups
 from gitops.paths import CARD, DATA, EVALUATION, EXPORT, GROUPS, PERFORMANCE
 from gitops.text import json_values, record
+from gitops.text import parse as parser
 from gitops.text.record import Count, Number, Record
 
 TRAINING = "metrics/training.json"
@@ -27,6 +28,8 @@ CURVE = "plots/learning_curve.csv"
 MEANS = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "mean_f1", "mean_roc_auc")
 PATHS = (EVALUATION, PERFORMANCE, TRAINING, EXPORT, GROUPS, CARD, DATA, CURVE)
 _MOST_EPOCHS = 10_000
+_LARGEST = 4 * 1024**2
+"""The bytes of the largest file of a folder that is read."""
 
 
 class Training(Record):
@@ -112,12 +115,21 @@ class Metrics:
 
 
 def of_folder(folder: Path) -> Metrics:
-    """Return the metrics of a folder that holds `metrics/` and `plots/`, or the files of both themselves."""
+    """Return the metrics of a folder that holds `metrics/` and `plots/`, or the files of both themselves.
+
+    They may be anybody's. Links are not followed: they could lead to a file of the process that reads them.
+    """
 
     def read(path: str) -> bytes | None:
         for file in (folder / path, folder / Path(path).name):
-            if file.is_file():
-                return file.read_bytes()
+            if not file.parent.resolve().is_relative_to(folder.resolve()):
+                raise ParseError("leads out of its folder")
+            try:
+                return parser.file(file, _LARGEST)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise ParseError(str(error.strerror)) from error
         return None
 
     return parse(read)
@@ -131,8 +143,8 @@ def parse(read: Callable[[str], bytes | None]) -> Metrics:
     damaged: dict[str, str] = {}
 
     def file(path: str, kind: type[_Kind]) -> _Kind | None:
-        content = read(path)
         try:
+            content = read(path)
             return None if content is None else record.read(kind, content)
         except ParseError as error:
             damaged[path] = str(error)
@@ -153,8 +165,11 @@ def parse(read: Callable[[str], bytes | None]) -> Metrics:
     curve: tuple[tuple[float, float | None, float | None, float | None], ...] = ()
     try:
         curve = tuple(_curve(read(CURVE) or b""))
-    except (ValueError, csv.Error) as error:
+    except ParseError as error:
         damaged[CURVE] = str(error)
+    except (ValueError, csv.Error):
+        # Without the reason, which repeats the content
+        damaged[CURVE] = "not the numbers of epochs"
     return Metrics(
         sha256=evaluation and evaluation.model_sha256,
         profile=evaluation and evaluation.profile,

@@ -19,13 +19,14 @@ from typing import Self
 from pydantic import TypeAdapter, ValidationError
 
 from gitops.dvc.run import call, call_dvc
-from gitops.errors import GitopsError, StepError
+from gitops.errors import GitopsError, ParseError, StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, workspace
 from gitops.model.metrics import Metrics, of_folder
 from gitops.paths import LOCK
 from gitops.private import private_folder
 from gitops.release.file import RELEASE_PATHS
+from gitops.text import parse
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ _MADE_FROM = (
     "data",
 )
 _PICTURES = ("*.jpg", "*.png")
+_LARGEST = 65_536
 _MINUTE = timedelta(minutes=1)
 
 
@@ -62,6 +64,9 @@ class Trial:
         """
         if not (folder / HEAD).is_dir():
             raise GitopsError(f"{folder}: no trial there; make one: .venv/bin/gitops trial --out {folder}")
+        for side in (HEAD, BASE):
+            if not (folder / side).resolve().is_relative_to(folder.resolve()):
+                raise GitopsError(f"{folder / side}: leads out of {folder}")
         return cls(of_folder(folder / HEAD), of_folder(folder / BASE), load_seconds(folder / TIMING))
 
 
@@ -73,7 +78,9 @@ def load_seconds(path: Path) -> dict[str, float]:
 
     """
     try:
-        return TypeAdapter(dict[str, float]).validate_json(path.read_bytes())
+        return TypeAdapter(dict[str, float]).validate_json(parse.file(path, _LARGEST))
+    except ParseError as error:
+        raise GitopsError(f"{path}: {error}") from error
     except OSError as error:
         raise GitopsError(f"{path}: {error.strerror}") from error
     except ValidationError as error:

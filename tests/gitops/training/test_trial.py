@@ -1,4 +1,5 @@
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -123,6 +124,57 @@ def test_a_head_that_does_not_work_fails(checkout: Repository, tmp_path: Path) -
 def test_a_trial_that_takes_too_long_fails(checkout: Repository, tmp_path: Path) -> None:
     with pytest.raises(StepError, match="dvc repro: stopped, it took longer than"):
         run(checkout, checkout.resolve("main"), None, tmp_path / "out", timeout=timedelta(seconds=0.05))
+
+
+def _downloaded(folder: Path) -> Path:
+    """Make the artifact of a trial, as a pull request hands it over: anybody's files."""
+    for side in ("head", "base"):
+        (folder / side).mkdir(parents=True)
+        evaluation = {"profile": "small", "mean_accuracy": 0.5, "samples": 9, "model_sha256": "a" * 64}
+        (folder / side / "evaluation.json").write_text(json.dumps(evaluation | {"majority_accuracy": 0.4}))
+        (folder / side / "learning_curve.csv").write_text("epoch,train_loss\n1,1\n")
+    (folder / "timing.json").write_text('{"head": 1}')
+    return folder
+
+
+def test_an_artifact_leads_to_no_file_of_the_judge(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text('epoch,train_loss\n7,1\n{"head": 7}')
+    folder = _downloaded(tmp_path / "trial")
+    assert Trial.load(folder).head.curve == ((1.0, 1.0, None, None),)
+    (folder / "head/learning_curve.csv").unlink()
+    (folder / "head/learning_curve.csv").symlink_to(secret)
+    loaded = Trial.load(folder).head
+    assert loaded.curve == ()
+    assert loaded.damaged == {"plots/learning_curve.csv": "not a regular file"}
+    outside = tmp_path / "outside"
+    (folder / "head/metrics").symlink_to(tmp_path)
+    assert "leads out of its folder" in Trial.load(folder).head.damaged["metrics/evaluation.json"]
+    (folder / "base").rename(outside)
+    (folder / "base").symlink_to(outside)
+    with pytest.raises(GitopsError, match="base: leads out of"):
+        Trial.load(folder)
+    (folder / "base").unlink()
+    (folder / "timing.json").unlink()
+    (folder / "timing.json").symlink_to(secret)
+    with pytest.raises(GitopsError, match=r"timing\.json: not a regular file"):
+        Trial.load(folder)
+
+
+def test_an_artifact_takes_no_memory(tmp_path: Path) -> None:
+    """A few kB of a zip file can be gigabytes."""
+    folder = _downloaded(tmp_path / "trial")
+    for name in ("head/evaluation.json", "head/learning_curve.csv", "timing.json"):
+        with (folder / name).open("r+b") as file:
+            file.truncate(20 * 1024**3)
+    with pytest.raises(GitopsError, match=r"timing\.json: larger than"):
+        Trial.load(folder)
+    (folder / "timing.json").write_text('{"head": 1}')
+    damaged = Trial.load(folder).head.damaged
+    assert sorted(damaged) == ["metrics/evaluation.json", "plots/learning_curve.csv"]
+    assert all("larger than" in problem for problem in damaged.values())
+    os.mkfifo(folder / "base/performance.json")
+    assert Trial.load(folder).base.damaged == {"metrics/performance.json": "not a regular file"}
 
 
 def test_times_that_make_no_sense(tmp_path: Path) -> None:
