@@ -59,7 +59,7 @@ endef
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints requirements.lock --editable 'src/gitops[s3]' $(if $(filter %-gates,$@),--editable src/face_attributes) $(if $(filter %-documents,$@),--group documents)
 	@touch $@
 
-# uv asks for the lists of versions anew in any case, and they are a tenth of the cache.
+# uv asks for the lists of versions again in any case, and they are a tenth of the cache.
 trim-cache: ## Take the lists of versions out of the cache of uv that UV_CACHE_DIR names
 	@test -n "$$UV_CACHE_DIR" || { echo "make: set UV_CACHE_DIR" >&2; exit 1; }
 	@rm -rf "$$UV_CACHE_DIR"/simple-*

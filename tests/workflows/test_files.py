@@ -152,7 +152,7 @@ def test_only_main_saves_large_caches() -> None:
 
 
 def test_the_lists_of_versions_are_in_no_cache(tmp_path: Path) -> None:
-    """They are a tenth of it, and uv asks for them anew in any case."""
+    """They are a tenth of it, and uv asks for them again in any case."""
     steps = steps_of(ROOT / ".github/actions/setup/action.yml")
     names = [step.get("run") or step.get("uses", "").partition("@")[0] for step in steps]
     assert names[-2:] == ["make trim-cache", "actions/cache/save"]

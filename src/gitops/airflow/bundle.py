@@ -97,6 +97,7 @@ class ReleaseBundle(GitDagBundle):
         """Those of them whose rejection git has."""
         self._board = BoardReferences()
         self._again = math.inf
+        self._unnoticed = True
 
     def __repr__(self) -> str:
         return (
@@ -124,18 +125,25 @@ class ReleaseBundle(GitDagBundle):
         self._step()
 
     def _update(self) -> None:
+        bare = Repository(self.bare_repo_path)
+        with bare.reading():
+            self._follow(bare)
+
+    def _follow(self, bare: Repository) -> None:
         with self.lock():
-            bare = self._bare()
+            self._bring(bare)
             if "remote" not in self._said:
                 with self.hook.configure_hook_env() if self.hook else nullcontext():
                     self._board.fetch(bare, str(self.repo_url), self.hook.env if self.hook else None)
             refs = bare.git("for-each-ref", "--format=%(objectname) %(refname)")
-            if refs == self._seen and time.monotonic() < self._again:
-                return
-            self._again = math.inf
-            choices = self._choices(bare)
-            waiting = iter(choices)
-            first = next(waiting)
+            known = refs == self._seen and time.monotonic() < self._again
+            self._again = self._again if known else math.inf
+            choices = None if known else self._choices(bare)
+            waiting = iter(choices or ())
+            first = next(waiting, None)
+        if choices is None or first is None:
+            self._notice(bare)
+            return
         # A release is examined without the lock: tasks that begin meanwhile need the copy.
         self._serve(bare, chain([first], waiting))
         self._again = min(self._again, time.monotonic() + choices.due_in)
@@ -157,23 +165,22 @@ class ReleaseBundle(GitDagBundle):
         """
         repository = Repository(self.bare_repo_path)
         if not (self.version and checkout.usable(repository) and repository.has(self.version)):
-            repository = self._bare()
+            self._bring(repository)
         self.bare_repo = Repo(repository.path)
 
     def _fetch_bare_repo(self) -> None:
         self._fetch(Repository(self.bare_repo_path))
 
-    def _bare(self) -> Repository:
-        """Return the copy of the remote, brought up to date where the remote answers.
+    def _bring(self, bare: Repository) -> None:
+        """Bring the copy of the remote up to date where the remote answers.
 
         Raises:
             GitError: if there is no copy yet and none can be made.
 
         """
-        bare = Repository(self.bare_repo_path)
         if not checkout.usable(bare):
             checkout.make_bare(bare.path, str(self.repo_url), str(self.subdir), self._fetch)
-            return bare
+            return
         try:
             self._fetch(bare)
         except GitError as error:
@@ -181,7 +188,6 @@ class ReleaseBundle(GitDagBundle):
         else:
             if self._said.pop("remote", None):
                 log.info("%s answers again", self.repo_url)
-        return bare
 
     def _fetch(self, bare: Repository) -> None:
         verdicts = [
@@ -361,7 +367,8 @@ class ReleaseBundle(GitDagBundle):
 
     def _record(self, bare: Repository, serving: Serving) -> None:
         before = self.serving
-        serving = notice.added(bare, serving, before)
+        serving = notice.kept(bare, self._judged, serving, before)
+        self._unnoticed = self._unnoticed or before is None or before.commit != serving.commit
         if before != serving:
             serving_file.write(self.base_dir, serving)
         shown = f"release {serving.commit[:12]}" if serving.commit else "no release"
@@ -371,6 +378,13 @@ class ReleaseBundle(GitDagBundle):
             self._said.pop("release", None)
             if before is None or before.commit != serving.commit:
                 log.info("%s runs %s", self.environment, shown)
+
+    def _notice(self, bare: Repository) -> None:
+        """Add the notice to the release that is served, at the first refresh after it came."""
+        last = self.serving
+        if self._unnoticed and last is not None:
+            serving_file.write(self.base_dir, notice.added(bare, last))
+        self._unnoticed = False
 
     def _say(self, subject: str, message: str) -> None:
         """Log a message, once for as long as it stays the same."""

@@ -4,13 +4,15 @@ from gitops.dvc import provenance
 from gitops.git.repository import Repository
 from gitops.release.serving import Serving
 from gitops.release.snapshot import Snapshot
+from gitops.release.state import ReleaseState
 
 
-def added(bare: Repository, serving: Serving, before: Serving | None) -> Serving:
-    """Return the release with its notice, which is found out once for each release.
+def kept(bare: Repository, state: ReleaseState | None, serving: Serving, before: Serving | None) -> Serving:
+    """Return a release with the contract that it needs, and the notice that it already has.
 
     Args:
         bare: The copy of the repository.
+        state: The state that main declares, which knows most releases.
         serving: The release.
         before: The release that was served before.
 
@@ -20,8 +22,14 @@ def added(bare: Repository, serving: Serving, before: Serving | None) -> Serving
     if before is not None and before.commit == serving.commit:
         known = before.model_dump(include={"model_notice", "next_command", "needs"})
         return serving.model_copy(update=known)
+    known = state.snapshots.get(serving.commit) if state else None
+    return serving.model_copy(update={"needs": (known or Snapshot.load(bare, serving.commit)).contract})
+
+
+def added(bare: Repository, serving: Serving) -> Serving:
+    """Return a release with its notice, which takes longer than to serve the release."""
+    if serving.commit is None:
+        return serving
     notice = provenance.notice(bare, serving.commit)
-    update: dict[str, object] = {"needs": Snapshot.load(bare, serving.commit).contract}
-    if notice is not None:
-        update |= {"model_notice": notice.text, "next_command": notice.command}
-    return serving.model_copy(update=update)
+    text, command = (notice.text, notice.command) if notice else (None, None)
+    return serving.model_copy(update={"model_notice": text, "next_command": command})

@@ -41,10 +41,36 @@ ALL_BYTES = 512 << 20
 IDLE = 20.0
 """Seconds without a question after which this process ends."""
 
-# Modules that are loaded once, for all questions
+# Modules that are loaded once, for all questions: DVC loads many of them only when it needs them
 _LOADED = (
-    *("dvc.dvcfile", "dvc.fs.git", "dvc.ignore", "dvc.repo.index", "dvc.utils.serialize"),
-    *("dvc_data.hashfile.tree", "dvc_data.index", "jsonschema", "networkx", "pygtrie", "referencing"),
+    *(
+        "dvc.cachemgr",
+        "dvc.data_cloud",
+        "dvc.dvcfile",
+        "dvc.fs.git",
+        "dvc.ignore",
+        "dvc.lock",
+        "dvc.repo.artifacts",
+    ),
+    *("dvc.repo.datasets", "dvc.repo.graph", "dvc.repo.index", "dvc.repo.metrics", "dvc.repo.params"),
+    *(
+        "dvc.repo.plots",
+        "dvc.repo.stage",
+        "dvc.repo.trie",
+        "dvc.scm",
+        "dvc.utils.serialize",
+        "dvc.utils.strictyaml",
+    ),
+    *(
+        "configobj",
+        "dvc_data.hashfile.tree",
+        "dvc_data.index",
+        "jsonschema",
+        "networkx",
+        "platformdirs",
+        "pygtrie",
+    ),
+    *("referencing", "ruamel.yaml", "scmrepo.fs"),
 )
 _ABSENT = "git lacks files of this commit here; in a partial clone: git fetch --refetch --no-filter origin"
 _TOO_MUCH = "this file, or one that it names, takes too long or too much memory"

@@ -5,7 +5,8 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -35,7 +36,7 @@ _ATTEMPTS = 4
 class Git:
     """The `git` command in the folder `path`.
 
-    Every command has a timeout, never asks a question and never goes through a shell. Commands that talk to
+    Every command has a timeout, never asks a question, and no shell reads its words. Commands that talk to
     a remote are tried again, with growing pauses, when the network fails, and only then.
 
     Raises:
@@ -64,10 +65,18 @@ class Git:
         `env` are variables, and `config` is configuration, for this command alone. It writes no file of more
         than `most` bytes.
         """
+        with self.variables(env, config) as variables:
+            return self._run(args, timeout, input, variables, most)
+
+    @contextmanager
+    def variables(
+        self, env: Mapping[str, str] | None = None, config: Mapping[str, str] | None = None
+    ) -> Generator[dict[str, str]]:
+        """Provide the variables of a command here, as `run` takes them."""
         if self._personal is None and self.path.is_dir():
             self._personal = git_config.personal(self.path)
         with git_config.variables(self._personal or "", env, config) as variables:
-            return self._run(args, timeout, input, variables, most)
+            yield variables
 
     def _run(
         self,

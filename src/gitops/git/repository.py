@@ -8,10 +8,12 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from gitops.errors import GitError, PushRejectedError
 from gitops.git import incoming
@@ -29,6 +31,9 @@ from gitops.git.objects import (
     read_commit,
     read_tag,
 )
+from gitops.git.reader import Reader, ReaderError
+
+Answer = TypeVar("Answer")
 
 
 class Repository(Git):
@@ -38,6 +43,8 @@ class Repository(Git):
         super().__init__(path)
         # A commit that was once here stays, and to ask git again each time takes most of a command's time.
         self._commits: set[str] = set()
+        self._reader: Reader | None = None
+        self._reads_in: int | None = None
 
     @classmethod
     def find(cls, start: Path | str = ".") -> Self:
@@ -66,6 +73,39 @@ class Repository(Git):
         parent._remote("clone", "--quiet", *options, "--", url, str(path), timeout=timeout)
         return cls(path)
 
+    @contextmanager
+    def reading(self) -> Generator[None]:
+        """Let one process of git answer all questions about objects, in this thread, until the end."""
+        if self._reads_in is not None or not self.path.is_dir():
+            yield
+            return
+        with self.variables() as variables:
+            try:
+                self._reader = Reader(self.path, variables)
+            except OSError:
+                self._reader = None  # each command fails with the reason
+            self._reads_in = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._reads_in = None
+                self._close_reader()
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _asked(self, ask: Callable[[Reader], Answer]) -> Answer | None:
+        """Return the answer of the process of `reading`; None without one that answers."""
+        if self._reader is None or self._reads_in != threading.get_ident():
+            return None
+        try:
+            return ask(self._reader)
+        except ReaderError:
+            self._close_reader()
+            return None
+
     def resolve(self, revision: str) -> str:
         """Return the full id of the commit that `revision` names."""
         if revision in self._commits:
@@ -79,7 +119,10 @@ class Repository(Git):
 
     def has(self, revision: str) -> bool:
         """Whether `revision` names a commit that is present here."""
-        return self.run("cat-file", "-e", f"{_revision(revision)}^{{commit}}").returncode == 0
+        name = f"{_revision(revision)}^{{commit}}"
+        if "\n" not in name and (answers := self._asked(lambda reader: reader.info([name]))) is not None:
+            return answers[0] is not None
+        return self.run("cat-file", "-e", name).returncode == 0
 
     def read(self, commit: str, path: str) -> bytes | None:
         """Return the content of the file `path` in `commit`, or None where it has no such file."""
@@ -109,7 +152,10 @@ class Repository(Git):
         """Return objects by name, as `object_ids` does."""
         if not names:
             return []
-        query = "".join(f"{_one_line(name)}\n" for name in names)
+        lines = [_one_line(name) for name in names]
+        if (answers := self._asked(lambda reader: reader.info(lines))) is not None:
+            return [answer and Object(*answer) for answer in answers]
+        query = "".join(f"{line}\n" for line in lines)
         lines = self.git("cat-file", "--batch-check", input=query).split("\n")
         matches = (re.fullmatch(r"([0-9a-f]{40,64}) ([a-z]+) ([0-9]+)", line) for line in lines)
         return [Object(match[1], match[2], int(match[3])) if match else None for match in matches]
@@ -133,7 +179,11 @@ class Repository(Git):
         """Yield the kind and the content of objects by name. A missing object has an empty kind."""
         if not names:
             return
-        query = "".join(f"{_one_line(name)}\n" for name in names)
+        lines = [_one_line(name) for name in names]
+        if (answers := self._asked(lambda reader: reader.contents(lines))) is not None:
+            yield from (answer or ("", b"") for answer in answers)
+            return
+        query = "".join(f"{line}\n" for line in lines)
         rest = self._output("cat-file", "--batch", input=query.encode())
         for _ in names:
             header, _, rest = rest.partition(b"\n")
@@ -396,7 +446,8 @@ class Repository(Git):
     def addresses(self) -> tuple[str, str]:
         """Return the e-mail addresses under which git commits here, in lower case: author and committer."""
         names = ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
-        idents = [self.git("var", name, env=self.identity()) for name in names]
+        identity = self.identity()
+        idents = [self.git("var", name, env=identity) for name in names]
         author, committer = (ident.rpartition(" <")[2].partition(">")[0].lower() for ident in idents)
         return author, committer
 

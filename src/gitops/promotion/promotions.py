@@ -56,7 +56,8 @@ def promote(
             raise RuleError(Finding(environment, problem, right, rule="override", command=sign))
     due_there = release_due(state, environment)
     moves = {environment: due_there.model_copy(update={"override": override})}
-    return _promote(repository, state, moves, remote, f"promote/{environment}", evidence, now)
+    with repository.reading():
+        return _promote(repository, state, moves, remote, f"promote/{environment}", evidence, now)
 
 
 def promote_wave(
@@ -91,7 +92,8 @@ def promote_wave(
         releases = ", ".join(f"{name} {(after.commit or '')[:12]}" for name, after in moves.items())
         problem = f"a wave takes one release, but these are due: {releases}"
         raise RuleError(Finding(wave, problem, "promote one by one", rule="wave"))
-    return _promote(repository, state, moves, remote, f"promote-wave/{wave}", evidence, now)
+    with repository.reading():
+        return _promote(repository, state, moves, remote, f"promote-wave/{wave}", evidence, now)
 
 
 def _promote(

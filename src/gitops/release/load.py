@@ -96,6 +96,13 @@ def fetch_state(
 ) -> ReleaseState:
     """Fetch from `remote` first, and remember the commit of main if nothing is wrong with it."""
     repository.fetch(remote)
+    with repository.reading():
+        return _remembered(repository, remote, main, commits)
+
+
+def _remembered(
+    repository: Repository, remote: str, main: str, commits: Iterable[str | None]
+) -> ReleaseState:
     reference = f"{repository.namespace(remote)}/known/{main}"
     known = None
     if before := repository.object_ids([reference])[0]:

@@ -316,6 +316,7 @@ def test_what_cannot_be_checked_out_is_refused(
         assert says in one.serving.refused
     assert sorted(path.name for path in (storage / "release").iterdir()) == [
         "bare",
+        "board.git",
         "release.json",
         "tracking_repo",
     ]
@@ -447,6 +448,7 @@ def test_a_first_start_without_the_remote_fails_in_one_line(lab: Lab, make: Make
     assert dags(make()) == set()
     assert sorted(path.name for path in (storage / "release").iterdir()) == [
         "bare",
+        "board.git",
         "release.json",
         "tracking_repo",
     ]
@@ -550,15 +552,20 @@ def test_a_moved_origin_is_followed(lab: Lab, make: Make, monkeypatch: pytest.Mo
 
 def test_it_is_recorded_once_that_a_model_is_of_an_earlier_commit(lab: Lab, make: Make) -> None:
     bundle = make("dev")
+    assert bundle.serving.model_notice is None, "the release is served first"
+    bundle.refresh()
     assert "no model yet" in (bundle.serving.model_notice or "")
     lab.train("a")
+    bundle.refresh()
     bundle.refresh()
     assert (bundle.serving.model_notice, bundle.serving.next_command) == (None, None)
     lab.land({"dvc.yaml": (lab.origin.read("main", "dvc.yaml") or b"").replace(b"make it", b"make it well")})
     bundle.refresh()
+    bundle.refresh()
     assert "model of an earlier commit: train" in (bundle.serving.model_notice or "")
     assert bundle.serving.next_command == ".venv/bin/gitops train main --wait"
     lab.land({"dvc.yaml": b"stages: ["})
+    bundle.refresh()
     bundle.refresh()
     assert bundle.serving.commit == lab.tip, "a pipeline that cannot be read does not stop the DAGs"
     assert "not known" in (bundle.serving.model_notice or "")
