@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from dashboard.daily_stats import Batch
+from dashboard.processes import Starts
 from face_attributes import params
 from face_attributes.contract.limits import Contract
 from gitops.gates.comparison import Comparison
@@ -64,6 +65,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "serving": ("release.json of the bundle", Serving),
     "shadow": ("the output of face_attributes shadow", Figures),
     "shadowed": ("the message of a tag shadowed/<environment>/<commit>", Shadowed),
+    "starts": (".visage/processes/<program>.starts", Starts),
     "training": ("metrics/training.json", Training),
     "verdict": ("the message of a tag verified/<environment>/<commit>", Verdict),
 }

@@ -9,6 +9,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dashboard.processes import Starts
+from gitops.text import record
 from infra.local import files
 from infra.local.process import belonging, end, marks
 
@@ -19,8 +21,9 @@ def main(name: str, state: Path) -> None:
     service = plan["service"]
     end(belonging(state, service), grace=0)
     starts = state / "processes" / f"{name}.starts"
-    count = (files.read_json(starts) or {"count": 0})["count"] + 1
-    files.write_json(starts, {"count": count, "last": datetime.now(UTC).isoformat(timespec="seconds")})
+    count = record.read_file(Starts, starts).count + 1 if starts.exists() else 1
+    now = datetime.now(UTC).replace(microsecond=0)
+    files.write(starts, Starts(service=service, count=count, last=now).model_dump_json() + "\n")
     os.chdir(plan["folder"])
     program, *arguments = plan["command"]
     os.execvpe(program, [program, *arguments], {**plan["environment"], **marks(state, service)})  # noqa: S606 (no shell is wanted)

@@ -3,25 +3,18 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import psutil
 
+from dashboard.processes import Restarts, Starts
+from gitops.text import record
 from infra.local import files, waiting
 from infra.local.errors import EngineError
 from infra.local.process import belonging, end, living
 from infra.local.supervisor import Program, Supervisor
 
 _SPAWN_SECONDS = 10
-
-
-@dataclass(frozen=True)
-class Restarts:
-    """How often a service was started again since it was started on purpose, and when it last was."""
-
-    count: int
-    last: datetime
 
 
 @dataclass(frozen=True)
@@ -93,10 +86,11 @@ class Service:
 
     def restarts(self) -> Restarts | None:
         """Return how often the service was started again; None if it runs since it was started."""
-        starts = files.read_json(self._starts)
-        if starts is None or starts["count"] < 2:
+        try:
+            starts = record.read_file(Starts, self._starts)
+        except FileNotFoundError:
             return None
-        return Restarts(starts["count"] - 1, datetime.fromisoformat(starts["last"]))
+        return Restarts(self.name, starts.count - 1, starts.last) if starts.count > 1 else None
 
     def report(self) -> list[str]:
         """Return lines for people if the service ended since it was started on purpose."""
@@ -108,8 +102,7 @@ class Service:
             return [f"{self.name}: ended{times}; {outlook}; its log is {self.log}, its last lines:", *last]
         if restarts:
             last = restarts.last.astimezone().isoformat(" ", "seconds")
-            times = "once" if restarts.count == 1 else f"{restarts.count} times"
-            return [f"{self.name}: ended, and was started again, {times}; the last time {last}"]
+            return [f"{self.name}: ended, and was started again, {restarts.times}; the last time {last}"]
         return []
 
     def leftovers(self) -> list[psutil.Process]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 import dashboard
+import dashboard.processes
 import gitops
 import serving
 from gitops.release import keys, runtimes, settings, signatures
@@ -163,6 +164,7 @@ def derive(
         # Code of a release sees nothing of this checkout: `.env`, passwords, the data of other environments
         "VISAGE_PRIVATE": str(layout.checkout),
         "AIRFLOW_HOME": str(paths.airflow),
+        dashboard.processes.FOLDER: str(layout.records),
         "AIRFLOW_CONN_FS_DEFAULT": json.dumps({"conn_type": "fs"}),
         "AIRFLOW_CONN_GIT_DEFAULT": json.dumps({"conn_type": "git", "host": str(layout.origin)}),
         "AIRFLOW__API__HOST": "127.0.0.1",

@@ -11,6 +11,7 @@ from dashboard.charts import drifted
 from dashboard.checks import Check
 from dashboard.daily_stats import DailyStats
 from dashboard.model_card import ModelCard
+from dashboard.processes import Restarts
 from dashboard.running import Running
 from gitops.text import numbers
 
@@ -21,6 +22,8 @@ VERDICT_DUE = timedelta(hours=1)
 """The maximum duration of a verification; the deadline of its DAG has passed by then."""
 CHECK_DUE = timedelta(days=14)
 """The maximum age of the last check. Checks are weekly, so two are missing by then."""
+_RESTARTED = timedelta(days=1)
+"""For how long a process that was started again is an alarm."""
 QUARANTINE = 0.05
 """An alarm is raised if more than this share of a week's images is in quarantine."""
 
@@ -61,6 +64,10 @@ class PageData:
     """Statistics of the last seven days."""
     checks: tuple[Check, ...] | None = None
     """Newest first."""
+    restarts: tuple[Restarts, ...] = ()
+    """The processes that ended and were started again."""
+    restarts_trouble: str = ""
+    """The reason why these are not known."""
 
     @property
     def last(self) -> Check | None:
@@ -155,6 +162,17 @@ def _alarms(data: PageData) -> Iterator[Alarm]:
         if last is None:
             text = f"There was no check since the release started {age} ago. {due}"
         yield Alarm(WARN, "The weekly check is missing.", text, "model_monitoring_and_retraining", checks)
+    if data.restarts_trouble:
+        yield Alarm(WARN, "Nobody knows whether processes ended.", _sentence(data.restarts_trouble))
+    if recent := [one for one in data.restarts if data.now - one.last < _RESTARTED]:
+        text = "; ".join(
+            f"{one.process}: {one.times}, the last one "
+            f"{numbers.duration((data.now - one.last).total_seconds())} ago"
+            for one in recent
+        )
+        yield Alarm(
+            WARN, "Processes ended, and were started again.", f"{text}. make logs shows their output."
+        )
     if runs is not None and runs.holds:
         reasons = " ".join(_sentence(str(hold)) for hold in runs.holds)
         yield Alarm(WARN, "Promotions are on hold.", reasons, None, ("#lift", "How to lift the hold"))

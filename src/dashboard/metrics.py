@@ -18,11 +18,12 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from dashboard import checks, daily_stats, model_card, running
+from dashboard import checks, daily_stats, model_card, processes, running
 from dashboard.checks import Check
 from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
 from dashboard.glance import PageData
+from dashboard.processes import Restarts
 from dashboard.running import Running
 from gitops.model.metrics import Interval
 
@@ -134,6 +135,8 @@ class _Environment(Collector):
             if waiting.since is not None:
                 name, what = "waiting_batch_timestamp_seconds", "When the oldest waiting batch came"
                 yield self._gauge(name, what, waiting.since.timestamp())
+        restarts = self._part("processes", lambda: processes.read(paths.environment))
+        yield from _restarts(paths.environment, restarts or ())
         family = GaugeMetricFamily(
             "visage_part_readable",
             "1 if a part of the metrics could be read; otherwise its metrics are missing or incomplete",
@@ -247,6 +250,19 @@ def _distance(environment: str, last: Check) -> Iterator[Metric]:
         labels=("environment",),
     )
     family.add_metric((environment,), share)
+    yield family
+
+
+def _restarts(environment: str, restarts: tuple[Restarts, ...]) -> Iterator[Metric]:
+    if not restarts:
+        return
+    family = GaugeMetricFamily(
+        "visage_process_restarts",
+        "How often a process of the local engine ended and was started again since make up",
+        labels=("environment", "process"),
+    )
+    for one in restarts:
+        family.add_metric((environment, one.process), one.count)
     yield family
 
 

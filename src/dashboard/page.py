@@ -19,6 +19,7 @@ from dashboard import (
     late_labels,
     model_card,
     plot,
+    processes,
     retention,
     running,
     shadow,
@@ -179,12 +180,15 @@ def look(weeks: int, now: datetime) -> View:
     claimed = model.value.figures.means.get("mean_accuracy") if model.value else None
     reference = next((check.reference for check in shown if check.reference), {})
     scored = _part(lambda: _scored(where, span, weeks, reference))
+    restarts = _part(lambda: processes.read(where.environment))
     known = PageData(
         now,
         runs.value,
         model.value,
         scored.value.week if scored.value else None,
         record.value.checks if record.value else None,
+        restarts.value or (),
+        restarts.trouble or "",
     )
     alarms, tiles = _part(lambda: glance.alarms(known)), _part(lambda: glance.tiles(known))
     return View(

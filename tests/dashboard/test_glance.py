@@ -2,11 +2,14 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from dashboard import page
+from dashboard import page, processes
+from dashboard.glance import WARN
 from dashboard.page import View
+from dashboard.processes import Starts
 from tests.dashboard.world import NOW, World, column, performance
 
 DRIFT = {"drifted": True, "columns": {"Male_score": column(0.4)}}
@@ -117,6 +120,22 @@ def test_a_hold_is_amber(running: World) -> None:
     view = look(running)
     assert [(alarm.kind, alarm.text) for alarm in view.alarms] == [("warn", "On fire.")]
     assert (view.tiles[0].title, view.tiles[0].kind) == ("Release", "warn")
+
+
+def test_a_process_that_was_started_again_is_amber_for_a_day(
+    running: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(processes.FOLDER, str(tmp_path))
+    note = tmp_path / "staging-scheduler.starts"
+    for last, shown in ((NOW - timedelta(hours=2), True), (NOW - timedelta(hours=25), False)):
+        note.write_text(Starts(service="staging/scheduler", count=4, last=last).model_dump_json())
+        found = [alarm for alarm in look(running).alarms if alarm.title.startswith("Processes ended")]
+        assert bool(found) is shown
+        if shown:
+            assert found[0].kind == WARN
+            assert found[0].text.startswith("scheduler: 3 times, the last one 2 h ago.")
+    note.write_text("{")
+    assert any(alarm.title == "Nobody knows whether processes ended." for alarm in look(running).alarms)
 
 
 def test_a_release_without_a_verdict_is_amber_after_an_hour(world: World) -> None:

@@ -12,7 +12,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from dashboard import app as pages
-from dashboard import metrics, running
+from dashboard import metrics, processes, running
+from dashboard.processes import Starts
 from tests.dashboard.world import NOW, ROOT, World, check_line, merged
 
 TOKEN = "a-token-that-is-long-enough"
@@ -23,6 +24,7 @@ BOARD = ROOT / "infra/grafana/visage.json"
 @pytest.fixture
 def client(world: World, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     monkeypatch.setenv(metrics.TOKEN, TOKEN)
+    monkeypatch.setenv(processes.FOLDER, str(world.home.parent / "processes"))
     return TestClient(pages.make(), headers={"Authorization": f"Bearer {TOKEN}"})
 
 
@@ -47,7 +49,15 @@ def busy(world: World) -> str:
     world.batch(NOW.date(), "a", rows=95, quarantined={"broken": 5})
     (world.home / "incoming" / "monday").mkdir(parents=True)
     (world.home / "incoming" / ".partial").mkdir()
+    started(world, "staging/scheduler", 3)
     return commit
+
+
+def started(world: World, service: str, count: int) -> None:
+    """Note how often a process was started, as the launcher of the local engine does."""
+    note = world.home.parent / "processes" / f"{service.replace('/', '-')}.starts"
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(Starts(service=service, count=count, last=NOW).model_dump_json())
 
 
 @pytest.mark.parametrize(
@@ -94,6 +104,18 @@ def test_what_an_environment_does_is_measured(client: TestClient, world: World) 
     assert value(found, "visage_quarantined_images") == 5
     assert value(found, "visage_check_timestamp_seconds") == NOW.timestamp()
     assert {sample.value for sample in found["visage_part_readable"].samples} == {1}
+
+
+def test_a_process_that_was_started_again_is_counted(client: TestClient, world: World) -> None:
+    started(world, "staging/scheduler", 3)
+    started(world, "staging/triggerer", 1)
+    started(world, "staging-2/scheduler", 9)
+    [sample] = collect(client)["visage_process_restarts"].samples
+    assert (sample.labels, sample.value) == ({"environment": "staging", "process": "scheduler"}, 2)
+    (world.home.parent / "processes/staging-serving.starts").write_text("{")
+    found = collect(client)
+    assert "visage_process_restarts" not in found
+    assert value(found, "visage_part_readable", part="processes") == 0
 
 
 def test_a_rejected_release_and_an_open_alert_show(client: TestClient, world: World) -> None:
@@ -229,4 +251,4 @@ def test_prometheus_takes_the_rules() -> None:
         ["promtool", "check", "rules", str(ALERTS)], capture_output=True, text=True, timeout=60, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "8 rules found" in checked.stdout
+    assert "9 rules found" in checked.stdout
