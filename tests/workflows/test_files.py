@@ -48,6 +48,7 @@ WRITES = {
     "verdict.judge": {"id-token"},
     "verdict.comment": {"pull-requests", "statuses"},
     "image.image": {"attestations", "id-token", "packages"},
+    "image.release": {"contents"},
 }
 # GitHub takes these from the commit that somebody pushed or proposed.
 FOREIGN = {"event", "image", "pull-request"}
@@ -68,7 +69,7 @@ def test_a_step_is_one_command_that_a_person_can_run_too(where: str, line: str) 
     elif words[: len(CML)] == CML:
         assert where == "verdict.yml"
     elif words[0] in ("cat", "gh"):
-        assert words[0] == "cat" or words[1] in ("api", "pr")
+        assert words[0] == "cat" or words[1] in ("api", "pr", "release")
     else:
         assert words[0] == GITOPS
         _resolves(words[1:])
@@ -109,6 +110,14 @@ def test_each_job_has_a_limit_and_the_least_grants(path: Path) -> None:
         for step in job["steps"]:
             if "checkout" in step.get("uses", ""):
                 assert step["with"]["persist-credentials"] is False
+
+
+def test_a_version_is_published_with_the_digest_of_its_image() -> None:
+    job = Workflow(FOLDER / "workflows/image.yml").jobs["release"]
+    (step,) = job["steps"]  # nothing of the tag's commit runs with the right to write
+    assert step["run"].startswith('gh release create "$TAG" --verify-tag ')
+    assert "needs.image.outputs.digest" in step["env"]["NOTES"]
+    assert job["needs"] == ["image"]
 
 
 def test_what_can_write_never_checks_out_what_is_proposed() -> None:
