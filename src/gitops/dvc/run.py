@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 # Before each command, in the log.
 _PROMPT = "$ "
 _LONGEST_LINE = 100_000
-# The exit statuses of a command, and of one in a shell, that SIGKILL ended.
+_CONFIGURATION = "config file error"
 # DVC's own lines around the output of a stage.
 _STAGE_BEGAN, _STAGE_FAILED = ("Running stage", "> "), "ERROR: failed to reproduce"
 
@@ -281,6 +281,10 @@ def _run(
         isolation.end_group(process)
     if expired.is_set():
         raise TimeLimitError(f"{shown}: stopped, it took longer than {timeout}", command=shown)
+    if _CONFIGURATION in complaint:
+        # DVC names no file.
+        theirs = Path(os.environ.get("DVC_GLOBAL_CONFIG_DIR", "~/.config/dvc"), "config")
+        complaint += f"; DVC reads .dvc/config, .dvc/config.local and {theirs}: correct them"
     if status != 0:
         failure = KilledError if status in isolation.KILLED else StepError
         raise failure(f"{shown}: exit status {status}: {complaint or last}", command=shown)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ from face_attributes import cli
 from face_attributes.common.errors import DataError
 from face_attributes.data import append
 from tests.support.command import captured
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 IDENTITY = {
@@ -283,6 +285,23 @@ def test_only_one_at_a_time(run):
     finally:
         os.close(lock)
     assert run().new
+
+
+@pytest.mark.long
+def test_a_batch_is_appended_while_dvc_runs_a_stage(run):
+    Path("slow").mkdir()
+    Path("slow/dvc.yaml").write_text(
+        "stages:\n  wait:\n    cmd: touch began && sleep 20\n    outs: [began]\n"
+    )
+    stage = subprocess.Popen(["dvc", "repro", "--quiet", "slow/dvc.yaml"])
+    try:
+        wait_for(lambda: Path("slow/began").exists(), seconds=60)
+        assert run().new
+        must("dvc", "status", "prepare")
+        assert stage.poll() is None, "the stage ended before"
+    finally:
+        status = stage.wait(120)
+    assert status == 0
 
 
 def test_too_many_broken_images(run):

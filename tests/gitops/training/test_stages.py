@@ -547,6 +547,18 @@ def test_git_executes_nothing_of_a_repository_that_a_stage_makes(origin: Reposit
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("content", ["[core\nremote = x\n", "[mine]\nx = 1\n"])
+def test_the_files_of_a_configuration_that_dvc_cannot_read_are_named(
+    origin: Repository, isolated_home: Path, tmp_path: Path, content: str
+) -> None:
+    file = isolated_home / "dvc/config"
+    file.write_text(content)
+    with pytest.raises(
+        StepError, match=rf"config file error: .*; DVC reads \.dvc/config, .* and {file}: corr"
+    ):
+        run(origin, origin.resolve("main"), "double", tmp_path / "spaces")
+
+
 PARTS = """\
 stages:
   export:
