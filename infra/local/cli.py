@@ -286,6 +286,18 @@ def _engine(screen: Screen, command: str) -> Iterator[Engine]:
         raise typer.Exit(130) from None
 
 
+def plan(names: Sequence[str], titles: Sequence[str]) -> list[str]:
+    """Return the titles of all steps of `make up`, in order.
+
+    Args:
+        names: The started environments.
+        titles: Those of the steps while they run.
+
+    """
+    origin = "Prepare origin (git remote visage) and the DVC remote"
+    return [_CHECK, _PORTS, origin, f"Start {listed(names)}", *titles, _COMPARE]
+
+
 @contextmanager
 def _up(
     engine: Engine,
@@ -304,8 +316,8 @@ def _up(
         beside: Makes a context in which they start.
 
     """
-    origin, start = "Prepare origin (git remote visage) and the DVC remote", f"Start {listed(engine.names)}"
-    screen.plan((_CHECK, _PORTS, origin, start, *titles, _COMPARE))
+    _, _, origin, start, *_ = steps = plan(engine.names, titles)
+    screen.plan(steps)
     with screen.step(_CHECK) as step:
         engine.check(step)
     with exclusive(engine.layout.lock, name):

@@ -99,7 +99,7 @@ def test_nothing_comes_from_elsewhere(site: Path) -> None:
 
 
 def test_no_mark_of_a_block_is_shown(site: Path) -> None:
-    html = (site / "airflow-guide.html").read_text()
+    html = (site / "write-a-dag.html").read_text()
     shown = re.sub(r"<!--.*?-->", "", html, flags=re.DOTALL)
     assert "place: engine" not in shown
     assert "airflow dags list-import-errors" in re.sub(r"<[^>]+>", "", shown)

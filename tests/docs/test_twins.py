@@ -17,6 +17,8 @@ TWINS = {
     Path("docs/fr/ecrire-un-dag.md"): Path("docs/write-a-dag.md"),
     Path("docs/fr/guide-airflow.md"): Path("docs/airflow-guide.md"),
     Path("docs/fr/reglages-airflow.md"): Path("docs/airflow-settings.md"),
+    Path("docs/fr/runbooks/accuracy.md"): Path("docs/runbooks/accuracy.md"),
+    Path("docs/fr/runbooks/drift.md"): Path("docs/runbooks/drift.md"),
     Path("docs/fr/tutoriel.md"): Path("docs/tutorial.md"),
 }
 

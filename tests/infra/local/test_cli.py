@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from gitops.git.repository import Repository
 from infra.local import cli, files, port, process
 from infra.local.drill import Drill, Part
+from infra.local.first_run import FirstRun
 from infra.local.instance import Instance
 from infra.local.layout import Layout
 from infra.local.lock import exclusive
@@ -24,6 +25,7 @@ from infra.local.service import Service
 from infra.local.variables import Address
 from tests.support.command import captured
 from tests.support.fake_airflow import FakeAirflow
+from tests.support.lab import ROOT
 from tests.support.waiting import wait_for
 
 
@@ -261,6 +263,14 @@ def test_a_command_line_that_is_wrong_exits_with_2(runner: CliRunner) -> None:
         "Cannot run the local engine: No such command 'upp'. Did you mean 'up'?",
         "Next: .venv/bin/python -m infra.local --help",
     ]
+
+
+@pytest.mark.parametrize("page", ["docs/tutorial.md", "docs/fr/tutoriel.md"])
+def test_the_tutorial_shows_the_steps_in_their_order(page: str) -> None:
+    block = (ROOT / page).read_text().split("```text\n")[1].split("```")[0]
+    shown = [line[2:].split("  ")[0] for line in block.splitlines() if line[:2] in ("✓ ", "… ")]
+    names = ("dev", "staging", "prod")
+    assert list(dict.fromkeys(shown)) == cli.plan(names, FirstRun.titles("dev", names))
 
 
 def test_the_module_runs_as_a_command() -> None:
