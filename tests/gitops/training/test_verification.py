@@ -19,6 +19,7 @@ from gitops.release.keys import PrivateKey, path_of
 from gitops.release.verdicts import VERIFIED, Verdicts
 from gitops.training import verification
 from gitops.training.verification import TOLERANCE, judge, pending, publish, verify
+from tests.gitops.training.test_reverification import answers
 
 RELEASE = "a" * 40
 ENVIRONMENTS = ("dev", "staging", "prod")
@@ -157,6 +158,51 @@ def test_a_model_that_cannot_be_scored_is_rejected(
     mirror = Repository(tmp_path / "mirror.git")
     mirror.fetch(origin.url)
     assert Verdicts.of_environment(mirror, origin.url, "prod").rejected("prod", release)
+
+
+# What the evaluation of a release says about single images, with --details
+DETAILS = """
+details = Path(sys.argv[sys.argv.index("--details") + 1])
+(details / "decisions.json").write_text({decisions!r})
+(details / "latency.json").write_text('{{"p50_ms": {milliseconds}}}')
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("milliseconds", "changed", "reason"),
+    [
+        (2, 0, ""),
+        (200, 0, "latency of one image: 200.00 ms (20 ms at most)"),
+        (2, 10, "changed decisions: 10 of 2000: Smiling 10 (0.2% at most)"),
+    ],
+    ids=["as before", "slow", "another runtime"],
+)
+def test_a_right_accuracy_is_not_enough(
+    tmp_path: Path,
+    dvc_remote: Path,
+    release_of: Releases,
+    milliseconds: float,
+    changed: int,
+    reason: str,
+) -> None:
+    origin, release = release_of(figures(), figures().model_dump_json())
+    bare = Repository(Path(origin.url))
+    recorded, given = (
+        answers([True] * number + [False] * (1000 - number), [False] * 1000).model_dump_json()
+        for number in (0, changed)
+    )
+    code = EVALUATE + DETAILS.format(decisions=given, milliseconds=milliseconds)
+    files: dict[str, bytes | None] = {
+        "src/face_attributes/__main__.py": code.encode(),
+        "src/face_attributes/cli.py": b'options = ["--details"]\n',
+        "metrics/decisions.json": recorded.encode(),
+    }
+    release = bare.commit_files(release, files, "Details")
+    bare.git("update-ref", "refs/heads/main", release)
+    verdict = verify(origin, release, "prod", home=tmp_path / "spaces")
+    assert (verdict.measured_accuracy, verdict.reason) == (0.93, reason)
+    assert verdict.verdict == ("rejected" if reason else "verified")
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
