@@ -397,9 +397,9 @@ async def search(
     lacks: Annotated[list[str], Query(max_length=8, description="Attributes that it has not")] = _NO_NAMES,
     most: Annotated[int, Query(ge=1, le=100)] = 24,
 ) -> SearchAnswer:
-    """Search the scored images of this environment, the newest first."""
+    """Search the scored images of this environment, the newest first. Who saw photographs is recorded."""
     service.clients.spend(client.name, EXPLAINED)
-    return await service.search(has, lacks, most)
+    return await service.search(client.name, has, lacks, most)
 
 
 def _photograph(name: str, answer: Answer, release: Release) -> PhotographAnswer:

@@ -1,8 +1,12 @@
 """Search of scored images: a short process of the release, `python -m face_attributes search`."""
 
 import asyncio
+import json
+import logging
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
@@ -11,6 +15,10 @@ from gitops import isolation
 from serving.errors import RefusedError
 from serving.releases import Releases
 
+log = logging.getLogger(__name__)
+
+READINGS = "readings"
+"""The folder, in the data folder of an environment, of the records of who saw photographs."""
 _SECONDS = 60.0
 _AT_ONCE = 2
 _LARGEST = 32 << 20  # bytes
@@ -42,8 +50,10 @@ class Search:
         self._releases = releases
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def __call__(self, has: Sequence[str], lacks: Sequence[str], most: int) -> SearchAnswer:
-        """Return faces with some attributes and without others.
+    async def __call__(
+        self, client: str, has: Sequence[str], lacks: Sequence[str], most: int
+    ) -> SearchAnswer:
+        """Return faces with some attributes and without others, and record that `client` saw them.
 
         Raises:
             RefusedError: No release answers, there is no such attribute, or the search fails.
@@ -82,6 +92,44 @@ class Search:
             if process.returncode:
                 reason = isolation.last_line(problem.decode(errors="replace"))
                 raise RefusedError(422, (reason or "the search failed")[:300])
-            return SearchAnswer.model_validate_json(output)
+            answer = SearchAnswer.model_validate_json(output)
         except ValidationError:
             raise RefusedError(503, "the search of this release gave no answer", 30) from None
+        pictures = Counter(face.batch for face in answer.faces if face.picture is not None)
+        try:
+            if pictures:
+                record(self._home, client, has, lacks, pictures, datetime.now(UTC))
+        except OSError as error:
+            log.error("The record of readings: %s", error)
+            raise RefusedError(503, "the photographs cannot be shown: nobody could record it", 60) from None
+        return answer
+
+
+def record(
+    home: Path,
+    client: str,
+    has: Sequence[str],
+    lacks: Sequence[str],
+    pictures: Mapping[str, int],
+    now: datetime,
+) -> None:
+    """Add a line to the day's record of who saw photographs; `pictures` counts them by batch.
+
+    The record has no name of a photograph, so that nobody is found by it.
+
+    Raises:
+        OSError: The line cannot be written.
+
+    """
+    line = {
+        "format": 1,
+        "at": now.isoformat(timespec="seconds"),
+        "client": client,
+        "has": [*has],
+        "lacks": [*lacks],
+        "pictures": dict(pictures),
+    }
+    folder = home / READINGS
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / f"{now:%Y-%m-%d}.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,19 @@ def test_scored_images_are_found_by_their_attributes(searched):
     refused = requests.get(f"{searched.url}/search", params={"has": "Nonsense"}, timeout=60)
     assert refused.status_code == 422
     assert "no attribute of this release" in refused.json()["error"]
+    (line,) = [json.loads(line) for path in searched.home.glob("readings/*.jsonl") for line in path.open()]
+    assert datetime.fromisoformat(line.pop("at")) <= datetime.now(UTC)
+    saw = {"has": ["Red"], "lacks": ["Green"], "pictures": {"monday": 1}}
+    assert line == {"format": 1, "client": "127.0.0.1", **saw}
+
+
+def test_no_photograph_is_shown_that_nobody_can_record(searched):
+    shutil.rmtree(searched.home / "readings", ignore_errors=True)
+    (searched.home / "readings").write_text("in the way")
+    hidden = requests.get(f"{searched.url}/search", params={"has": "Red", "lacks": "Green"}, timeout=60)
+    assert hidden.status_code == 503
+    assert "nobody could record it" in hidden.json()["error"]
+    (searched.home / "readings").unlink()
 
 
 @pytest.fixture(scope="module")

@@ -121,6 +121,12 @@ PLACES = (
         "the time: reports have figures, and names of batches; none of a photograph",
     ),
     _home(
+        "readings",
+        (NAMES,),
+        "`RETENTION_DAYS_REPORTS`",
+        "the time: it has names of clients and batches; none of a photograph",
+    ),
+    _home(
         "workspaces",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES),
         "minutes to hours: one step, or longer after a kill",

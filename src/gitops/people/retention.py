@@ -51,6 +51,7 @@ KINDS = (
     Kind("RETENTION_DAYS_LABELLED", "labelled"),
     Kind("RETENTION_DAYS_RUNS", "runs"),
     Kind("RETENTION_DAYS_REPORTS", "monitoring", "*/"),
+    Kind("RETENTION_DAYS_REPORTS", "readings"),
 )
 
 

@@ -35,6 +35,7 @@ def a_day(home: Path, day: datetime) -> None:
     put(home / "shadows" / "tried" / f"date={name}" / f"{name}.parquet", day)
     put(home / "runs" / name / "commit", day)
     put(home / "monitoring" / name / "drift.json", day)
+    put(home / "readings" / f"{name}.jsonl", day)
     put(home / "labels" / f"{name}.csv", day, "image_id,Smiling\nnone.jpg,1\n")
     put(home / "labelled" / f"dev-{name}" / "gathered.csv", day, "image_id,source\n")
 
