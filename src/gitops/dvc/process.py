@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from gitops.errors import StorageError
@@ -42,6 +43,14 @@ def ask(module: str, question: Mapping[str, Any]) -> Any:
         raise StorageError(f"DVC gave no answer: {text[:_ERROR]}") from error
 
 
+def with_files(reason: str) -> str:
+    """Return a reason of DVC, with the files of its configuration where one cannot be read: it names none."""
+    if "config file error" not in reason:
+        return reason
+    theirs = Path(os.environ.get("DVC_GLOBAL_CONFIG_DIR", "~/.config/dvc"), "config")
+    return f"{reason}; DVC reads .dvc/config, .dvc/config.local and {theirs}: correct them"
+
+
 def answer(reply: Callable[[Any], Any]) -> None:
     """Answer the question of standard input on standard output, and end the process."""
     hide()
@@ -52,6 +61,6 @@ def answer(reply: Callable[[Any], Any]) -> None:
         text = str(error)
     except Exception as error:  # whatever a storage's own library raises
         reason = " ".join(str(error).split())[:_ERROR] or type(error).__name__
-        text = f"the DVC remote does not answer: {reason}; run the command again"
+        text = f"the DVC remote does not answer: {with_files(reason)}; run the command again"
     sys.stdout.write(f"\0{text}")
     sys.exit(status)

@@ -28,6 +28,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from gitops.dvc.lockfile import LOCK, Lock
 from gitops.dvc.place import configuration
+from gitops.dvc.process import with_files
 from gitops.errors import ModelError, StorageError
 from gitops.findings import Finding
 from gitops.isolation import hide
@@ -191,7 +192,7 @@ class Storage:
             lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
             raise StorageError(f"DVC failed: {lines[-1]}") from error
         if answer.state == "unreachable":
-            raise StorageError(f"the DVC remote does not answer: {answer.detail}")
+            raise StorageError(f"the DVC remote does not answer: {with_files(answer.detail)}")
         return answer
 
     def _engine(self) -> dict[str, str]:

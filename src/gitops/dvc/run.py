@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gitops import isolation
 from gitops.dvc import commands as dvc_commands
+from gitops.dvc.process import with_files
 from gitops.errors import KilledError, StepError, TimeLimitError
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 # Before each command, in the log.
 _PROMPT = "$ "
 _LONGEST_LINE = 100_000
-_CONFIGURATION = "config file error"
 # DVC's own lines around the output of a stage.
 _STAGE_BEGAN, _STAGE_FAILED = ("Running stage", "> "), "ERROR: failed to reproduce"
 
@@ -281,10 +281,6 @@ def _run(
         isolation.end_group(process)
     if expired.is_set():
         raise TimeLimitError(f"{shown}: stopped, it took longer than {timeout}", command=shown)
-    if _CONFIGURATION in complaint:
-        # DVC names no file.
-        theirs = Path(os.environ.get("DVC_GLOBAL_CONFIG_DIR", "~/.config/dvc"), "config")
-        complaint += f"; DVC reads .dvc/config, .dvc/config.local and {theirs}: correct them"
     if status != 0:
         failure = KilledError if status in isolation.KILLED else StepError
-        raise failure(f"{shown}: exit status {status}: {complaint or last}", command=shown)
+        raise failure(f"{shown}: exit status {status}: {with_files(complaint or last)}", command=shown)

@@ -214,3 +214,16 @@ def test_where_no_place_has_it_the_present_one_is_named(
     dvc_remote.rename(tmp_path / "gone")
     with pytest.raises(StorageError, match=f"{place}: no such folder"):
         fetch_model(Origin(str(origin.path)), release, cache=tmp_path / "cache")
+
+
+def test_a_configuration_that_dvc_cannot_read_is_named_with_its_files(
+    moved: tuple[Repository, str, Path], dvc_remote: Path, tmp_path: Path
+) -> None:
+    origin, release, _ = moved
+    dvc_remote.rename(tmp_path / "gone")
+    tip = origin.commit_files(origin.resolve("main"), {".dvc/config": b"[core\n"}, "Broken")
+    origin.git("update-ref", "refs/heads/main", tip)
+    with pytest.raises(
+        StorageError, match=r"config file error: .*; DVC reads \.dvc/config, .*: correct them"
+    ):
+        fetch_model(Origin(str(origin.path)), release, cache=tmp_path / "cache")
