@@ -19,38 +19,47 @@ If `main` declares a canary, its model scores a share of the batches in place of
 name of the batch decides, so a retry has the same model. A batch that the canary cannot score is scored by
 the release at once, and the environment ends the canary.
 
+To score batches of a bad release again, start a run with `rescore` set to `previous`, once a good release
+runs here. It takes all batches that the model before this one scored last, as far as their photographs are
+kept. The notice of each has the number of decisions that changed. The new scores replace the earlier ones,
+under the same day.
+
 A run starts within seconds after a batch arrives. If a batch still waits after ten minutes, another run
 starts. Without a batch, nothing runs. You may also start a run yourself.
 
 Each scored batch is an event of the asset `scores`. The event's extra has `batch`, `rows`, `quarantined`,
-`release`, and `whole`, which is false for a batch that was scored in parts.
+`release`, and `whole`, which is false for a batch that was scored in parts. A batch that was scored again has
+`changed` too: how many decisions differ from the earlier ones.
 """
 
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from airflow.sdk import Asset, dag, get_current_context, task
+from airflow.sdk import Asset, Param, dag, get_current_context, task
 
 from gitops import tasks
-from visage_dags.dag_defaults import SCORING, default_dag_args
+from visage_dags.dag_defaults import FROM_CONTEXT, SCORING, default_dag_args
 
 SCORES = Asset(name="scores", uri="visage://scores")
 INCOMING = Asset(name="incoming", uri="visage://incoming", watchers=[tasks.incoming_batches()])
 
 
 @task
-def find_batches() -> list[dict[str, str]]:
+def find_batches(params: dict[str, Any] = FROM_CONTEXT) -> list[dict[str, str]]:
     """Return the batches that wait to be scored; of a large one, its parts."""
     import logging
 
-    from visage_dags import batches, context
+    from visage_dags import batches, context, rescoring
 
-    names = batches.waiting(context.home())
-    logging.getLogger(__name__).info("%d batches wait: %s", len(names), ", ".join(names) or "none")
     home, release = context.home(), context.release()
+    if params["rescore"] == "previous":
+        rescoring.bring_back(home, Path(_model(release)).stem)
+    names = batches.waiting(home)
+    logging.getLogger(__name__).info("%d batches wait: %s", len(names), ", ".join(names) or "none")
     arrivals = {name: batches.arrival(home, name) for name in names}
-    picked = tasks.canary_batches(batches=list(arrivals.values()))
+    fresh = [arrival for name, arrival in arrivals.items() if not rescoring.is_again(home, name)]
+    picked = tasks.canary_batches(batches=fresh)
     return [
         {**part, "scored_by": picked.get(arrivals[part["batch"]], release)}
         for part in batches.parts(home, names, tasks.setting(name="SCORING_PART_IMAGES"))
@@ -73,7 +82,7 @@ def score_batch(batch: str, part: str, scored_by: str) -> str:
 
     from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-    from visage_dags import batches, context, notices, shadows
+    from visage_dags import batches, context, notices, rescoring, shadows
 
     whole = part == "1/1"
     task_context = cast("dict[str, Any]", get_current_context())
@@ -118,9 +127,11 @@ def score_batch(batch: str, part: str, scored_by: str) -> str:
             raise
         # The next attempt, and every later run, would fail the same way.
         retired = batches.retire(home, batch)
+        rescoring.end(retired)
         raise AirflowFailException(f"{error}; its files are in {quarantine} and {retired}") from error
-    scored = batches.outcome(target)
+    scored, change = batches.outcome(target), rescoring.compare(home, batch, target)
     retired = batches.retire(home, batch)
+    rescoring.end(retired)
     if not whole:
         shutil.rmtree(mine)
     task_context["outlet_events"][SCORES].extra = {
@@ -129,12 +140,15 @@ def score_batch(batch: str, part: str, scored_by: str) -> str:
         "quarantined": scored.quarantined,
         "release": commit,
         "whole": whole,
+        **({} if change is None else {"changed": change.changed.total()}),
     }
     if commit != scored_by:
         tasks.step_down(canary=scored_by, reason=shadows.failure(home, scored_by, arrival))
+    told = "" if change is None else f"{change}\n"
     notices.notify(
-        f"scored {batch}",
-        f"{scored.rows} images are scored: {target}\n{scored.quarantined} are in quarantine: {quarantine}\n"
+        f"scored {batch}" if change is None else f"scored {batch} again",
+        f"{told}{scored.rows} images are scored: {target}\n"
+        f"{scored.quarantined} are in quarantine: {quarantine}\n"
         f"The images lie in {retired}",
     )
     return str(target)
@@ -143,16 +157,21 @@ def score_batch(batch: str, part: str, scored_by: str) -> str:
 def _score(folder: Path, commit: str, out: Path, options: list[str]) -> None:
     import logging
 
-    from airflow.sdk.exceptions import AirflowException
-
-    model = tasks.fetch_model(release=commit)
-    if not model:
-        raise AirflowException(f"{commit[:12]}: this release has no model yet; train one")
+    model = _model(commit)
     logging.getLogger(__name__).info(
         "Scoring %s with release %s, model %s.", folder.name, commit[:12], Path(model).stem[:12]
     )
     command = ["--model", model, "--release", commit, "--out", str(out), *options]
     _face_attributes("score", str(folder), *command, minutes=120)
+
+
+def _model(commit: str) -> str:
+    from airflow.sdk.exceptions import AirflowException
+
+    model = tasks.fetch_model(release=commit)
+    if not model:
+        raise AirflowException(f"{commit[:12]}: this release has no model yet; train one")
+    return model
 
 
 def _face_attributes(*arguments: str, minutes: float) -> None:
@@ -166,6 +185,13 @@ def _face_attributes(*arguments: str, minutes: float) -> None:
     **default_dag_args("score_faces", due=timedelta(hours=3)),
     description="Scores incoming batches with the release's model",
     schedule=[INCOMING],
+    params={
+        "rescore": Param(
+            "none",
+            enum=["none", "previous"],
+            description="previous: score the batches of the model before this one again",
+        )
+    },
     tags=["visage", "scoring"],
     doc_md=__doc__,
 )

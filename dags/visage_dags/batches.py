@@ -115,6 +115,11 @@ def _claim(home: Path, folder: Path) -> str:
     return name
 
 
+def claim_again(scored: Path) -> None:
+    """Let a scored batch keep its name when its folder is moved back to `incoming`."""
+    (scored / _ARRIVAL).write_text(f"{scored.name}\n", "utf-8")
+
+
 def _claimed(home: Path, note: Path) -> str | None:
     """Return the name that a folder got, or None if it has none or its images are kept under that name."""
     if note.is_symlink() or not note.is_file():

@@ -95,6 +95,29 @@ def test_a_large_batch_is_scored_in_parts_and_joined_once(trained: Trained) -> N
     assert list((home(trained) / "parts").iterdir()) == []
 
 
+def test_batches_of_a_bad_release_are_scored_again_and_compared(trained: Trained) -> None:
+    deliver(trained, "sunday")
+    assert trained.environments.test("staging", "score_faces").status == 0
+    [file] = (home(trained) / "scores").rglob("sunday.parquet")
+    table = pq.read_table(file)
+    flipped = [not value for value in table["Smiling"].to_pylist()]
+    bad = table.set_column(table.schema.get_field_index("Smiling"), "Smiling", [flipped])
+    marks = {key: value for key, value in pq.read_metadata(file).metadata.items() if key != b"ARROW:schema"}
+    pq.write_table(bad.replace_schema_metadata(marks), file)
+    summary = file.with_suffix(".json")
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"model_sha256": "b" * 64}))
+    before = len(events(trained))
+    ran = trained.environments.test("staging", "score_faces", conf={"rescore": "previous"})
+    assert ran.status == 0, ran.output[-3000:]
+    assert pq.read_table(file).equals(table)
+    [event] = events(trained)[before:]
+    assert (event["batch"], event["changed"]) == ("sunday", 32)
+    assert "[Visage staging] score_faces: scored sunday again" in ran.output
+    decisions = 32 * sum(name.endswith("_score") for name in table.column_names)
+    assert f"32 of {decisions:,} decisions differ from the earlier ones: Smiling 32" in ran.output
+    assert not list((home(trained) / "scored/sunday").glob(".visage-before*"))
+
+
 def test_nothing_waits_nothing_happens(trained: Trained) -> None:
     before = len(events(trained))
     ran = trained.environments.test("staging", "score_faces")
