@@ -222,8 +222,8 @@ def test_merge_refuses_what_check_refuses(lab: Lab) -> None:
     lab.branch("edit", {"environments/staging/release.yaml": b"x: 1\n"})
     with pytest.raises(RuleError, match="x: unknown key"):
         lab.merge("edit")
-    for branch in ("nope", "main"):
-        with pytest.raises(RuleError, match=f"{branch}: no such branch"):
+    for branch, reason in (("nope", "no such branch"), ("main", "is the branch that others are merged into")):
+        with pytest.raises(RuleError, match=f"{branch}: {reason}"):
             lab.merge(branch)
     assert lab.tip == before
 
