@@ -10,6 +10,7 @@ import pytest
 from infra.local.layout import Layout
 from infra.local.process import belonging, end
 from infra.local.service import Service
+from infra.local.supervisor import Supervisor
 from tests.support.checkout import make_checkout
 
 PATIENT = "import time; time.sleep(600)"
@@ -20,6 +21,7 @@ def layout(tmp_path: Path) -> Iterator[Layout]:
     """A checkout with one commit: the settings of this repository, and a DAG folder."""
     layout = Layout(make_checkout(tmp_path / "checkout"))
     yield layout
+    Supervisor(layout.state).end()
     end(belonging(layout.state), grace=0)
 
 

@@ -207,6 +207,7 @@ def test_a_half_written_address_is_named(service: Make, layout: Layout) -> None:
     broken.write_text('"/tm')
     with pytest.raises(EngineError, match=re.escape(f"{broken}: not JSON")):
         service("dev/scheduler").find()
+    broken.unlink()
 
 
 def test_stop_ends_children_in_groups_of_their_own(service: Make, start: Start, layout: Layout) -> None:
