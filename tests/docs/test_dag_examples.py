@@ -15,8 +15,9 @@ from tests.docs.pages import ROOT, Block, Page
 from tests.support import dagbag
 from tests.support.command import captured
 
-GUIDE = [Page(Path(f"docs/{name}.md")) for name in ("airflow-guide", "write-a-dag", "airflow-settings")]
-BLOCKS = [block for page in GUIDE for block in page.blocks if block.language == "python"]
+GUIDE = Page(Path("docs/airflow-guide.md"))
+PAGES = [GUIDE, Page(Path("docs/write-a-dag.md")), Page(Path("docs/airflow-settings.md"))]
+BLOCKS = [block for page in PAGES for block in page.blocks if block.language == "python"]
 DAGS = [block for block in BLOCKS if block.mark.startswith("dag:")]
 TASKS = [block for block in BLOCKS if block.mark == "tasks"]
 OF_EVERY_DAG = (
