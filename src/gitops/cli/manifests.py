@@ -1,10 +1,16 @@
 """The command `manifests`."""
 
+from typing import Annotated
+
+import typer
+
 from gitops.cli.context import open_checkout
-from gitops.cli.options import Environment, Remote
+from gitops.cli.options import Remote
+
+_Environment = Annotated[str, typer.Argument(metavar="ENV", help="An environment.", show_default=False)]
 
 
-def manifests(environment: Environment, remote: Remote = None) -> None:
+def manifests(environment: _Environment, remote: Remote = None) -> None:
     """Print the manifests of an environment on Kubernetes: those of its release, with the settings of main.
 
     kubectl or kustomize renders them. For a cluster without Argo CD: `gitops manifests prod | kubectl apply
