@@ -100,7 +100,7 @@ PLACES = (
         "for ever, in each commit",
         "main's is written without them; earlier commits keep the names of files that could not be used",
     ),
-    _home("incoming", (PHOTOGRAPHS, NAMES), "until it is scored"),
+    _home("incoming", (PHOTOGRAPHS, SCORES, EMBEDDINGS, NAMES), "until it is scored"),
     _home("scored", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_SCORED`; of the service `SERVING_KEEP_DAYS`"),
     _home("quarantine", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_QUARANTINE`"),
     _home("scores", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "`RETENTION_DAYS_SCORES`"),

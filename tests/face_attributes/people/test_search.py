@@ -86,6 +86,8 @@ def home(tmp_path: Path) -> Path:
     scores(day / "later.parquet", ["again.jpg"], [3], {})
     # Its photograph is gone; the digest of its pixels is left
     scores(day / "gone.parquet", ["nameless.jpg", "two.jpg"], [1, 2], {})
+    # Earlier scores of a batch that waits to be scored again
+    scores(home / "incoming/new/.visage-before.parquet", ["me.jpg", "you.jpg"], [1, 2], {})
     scores(home / "parts/upload/abc-1-of-2.parquet", ["one.jpg#2", "two.jpg"], [4, 2], {})
     scores(home / "shadows/0f34dec3e719/date=2026-01-07/upload.parquet", ["one.jpg", "two.jpg"], [1, 2], {})
     return home
@@ -132,6 +134,13 @@ def test_everything_about_a_photograph_goes_and_the_rest_stays(home: Path) -> No
     assert json.loads(about[b"quarantined"]) == {"x.jpg": "corrupt"}
     assert json.loads((day / "upload.json").read_text())["rows"] == 1
     assert search(request(home, *ids, known=found["known"]))["hits"] == []
+
+
+def test_earlier_scores_of_a_batch_that_waits_go_too(home: Path) -> None:
+    found = search(request(home, "new/me.jpg"))
+    search(request(home, "new/me.jpg", known=found["known"]), act=True)
+    assert not (home / "incoming/new/me.jpg").exists()
+    assert names(home / "incoming/new/.visage-before.parquet") == ["you.jpg"]
 
 
 def test_an_id_of_one_environment_is_not_one_of_another(home: Path) -> None:
