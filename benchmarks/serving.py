@@ -44,6 +44,7 @@ from face_attributes.data.parallel import BATCH
 from face_attributes.model.onnx_model import Model
 from gitops.release import serving as serving_file
 from serving import app, cli
+from serving.canary import Canary
 from serving.clients import Clients
 from serving.kept import Kept
 from serving.others import Others
@@ -225,7 +226,10 @@ def _run(home: Path, prepared: Prepare, listener: socket.socket, stop: threading
         releases = Releases(home, prepared, ["--scores", str(home / "scores")])
         queue = Queue(releases.respond, BUDGET, 2048, 60)
         clients, others = Clients(dict, 1e9, 10**9), Others(dict, prepared)
-        service = app.Service("dev", releases, queue, clients, 0, others, Search(home, releases), "")
+        # No canary is declared, so none is prepared
+        canary = Canary(lambda: None, releases, lambda release, _: prepared(release), [], home / "shadows")
+        search = Search(home, releases)
+        service = app.Service("dev", releases, queue, clients, 0, others, search, "", canary)
         serving = asyncio.create_task(cli.run_service(service, listener, Kept(home / "scored", 0)))
         await asyncio.to_thread(stop.wait)
         serving.cancel()
