@@ -21,6 +21,7 @@ ELSEWHERE = {
     "src/gitops/dvc/commands.py": "tests/gitops/training/test_stages.py",
     "src/gitops/dvc/process.py": "tests/gitops/dvc/test_objects.py",
     "src/gitops/dvc/provenance_process.py": "tests/gitops/dvc/test_provenance.py",
+    "src/gitops/git/command.py": "tests/gitops/git/test_repository.py",
     "src/gitops/git/config.py": "tests/gitops/git/test_repository.py",
 }
 """Modules that are tested by the tests of others."""
@@ -32,8 +33,10 @@ OTHER_PROGRAMS = {
     "infra/local/cli.py": "gitops",
     "infra/local/database.py": "postgres",
     "infra/local/instance.py": "airflow",
-    "infra/local/process.py": "airflow",
+    "infra/local/first_run.py": "face_attributes",
+    "infra/local/supervisor.py": "supervisord",
     "src/gitops/cli/review.py": "make",
+    "src/gitops/diff/manifests.py": "kubectl",
     "src/gitops/model/sample.py": "face_attributes",
     "src/gitops/people/process.py": "face_attributes",
 }

@@ -46,11 +46,12 @@ class World:
             set_variable(name, value)
         self.home.mkdir()
 
-    def serve(self) -> "World":
-        """Let the bundle look what is declared, as the dag-processor does."""
-        ReleaseBundle(
-            name="release", environment=self.environment, refresh_interval=10, **UNCHECKED
-        ).initialize()
+    def serve(self, *, again: bool = False) -> "World":
+        """Let the bundle look what is declared, as the dag-processor does; `again`, once more."""
+        bundle = ReleaseBundle(name="release", environment=self.environment, refresh_interval=10, **UNCHECKED)
+        bundle.initialize()
+        if again:
+            bundle.refresh()
         return self
 
     def train(self, name: str, accuracy: float = 0.9) -> str:

@@ -150,7 +150,7 @@ def test_owners_whom_github_does_not_know(forge: Forge, monkeypatch: pytest.Monk
     monkeypatch.setenv("GITHUB_REPOSITORY", NAME)
     monkeypatch.setenv("GITHUB_TOKEN", forge.token("admin", {"administration": "write", "contents": "read"}))
     done = CliRunner().invoke(app, ["github", "rulesets"])
-    assert (done.exit_code, f"Cannot work with GitHub: {line}" in done.stderr) == (1, True)
+    assert (done.exit_code, f"Cannot update the rulesets on GitHub: {line}" in done.stderr) == (1, True)
     forge.owner_errors = []
     assert CliRunner().invoke(app, ["github", "rulesets"]).exit_code == 0
     assert CliRunner().invoke(app, ["github", "rulesets", "--dry-run"]).exit_code == 0

@@ -144,7 +144,9 @@ def test_the_command(past: Lab, run: Callable[..., Result], tmp_path: Path) -> N
     compared = run("--compare", "first..second")
     assert "0.9000" in compared.stdout
     assert "0.9200" in compared.stdout
-    assert run("--compare", "first").exit_code == 2
+    alone = run("--compare", "first")
+    assert alone.exit_code == 1
+    assert "\nNext: " in alone.stderr
     assert run("--compare", "first..fourth").exit_code == 1
     page = tmp_path / "runs.html"
     assert run("--html", str(page)).exit_code == 0
