@@ -14,7 +14,7 @@ message has the metrics. An environment stops running a release that it rejected
 release that it verified. A promotion requires the verified tags of the environments before.
 
 An environment verifies a release, or an equal one, once. A run starts within seconds after the release begins
-to run here. If there is no verdict after ten minutes, another run starts. A run of a release with a verdict
+to run here. If there is no verdict after 15 seconds, another run starts. A run of a release with a verdict
 ends after `find_release`, skipped.
 """
 

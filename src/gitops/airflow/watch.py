@@ -92,7 +92,13 @@ class IncomingBatches(Watch):
 
 
 class UnverifiedRelease(Watch):
-    """Watches for a release that has no verdict of this environment."""
+    """Watches for a release that has no verdict of this environment.
+
+    The first run may begin before Airflow has parsed the files of the release. It is then a run of the
+    release before, which has a verdict, and only the next run verifies.
+    """
+
+    again = 15
 
     def work(self) -> dict[str, str]:
         """Return the release that runs here, if it waits for its verdict."""

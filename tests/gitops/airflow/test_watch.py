@@ -135,3 +135,15 @@ def test_a_release_without_a_verdict_starts_a_run(home: Path) -> None:
 def test_the_triggerer_makes_a_watcher_from_its_record(watcher: AssetWatcher) -> None:
     classpath, arguments = watcher.trigger.serialize()
     assert isinstance(pkgutil.resolve_name(classpath)(**arguments), Watch)
+
+
+def test_a_run_that_began_before_the_release_was_parsed_is_followed_by_another_soon(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert UnverifiedRelease.again <= 15
+    monkeypatch.setattr(UnverifiedRelease, "again", 0.1)
+    bundle = home / "bundles/release"
+    bundle.mkdir(parents=True)
+    serving.write(bundle, Serving(environment="dev", commit=SHA, declared=SHA, unverified=True))
+    with watching(UnverifiedRelease()) as events:
+        assert [events.next(), events.next()] == [[SHA[:12]], [SHA[:12]]]
