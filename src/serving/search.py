@@ -22,13 +22,14 @@ READINGS = "readings"
 _SECONDS = 60.0
 _AT_ONCE = 2
 _LARGEST = 32 << 20  # bytes
+_PART = 1 << 16  # bytes
 
 
 class Found(BaseModel):
     """A scored face; `picture` is a JPEG in base64, null if its photograph is not kept."""
 
     id: str
-    batch: str
+    batch: str = Field(max_length=4096)
     day: str | None
     release: str | None
     attributes: dict[str, float]
@@ -77,11 +78,10 @@ class Search:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                limit=_LARGEST,
             )
             try:
                 async with asyncio.timeout(_SECONDS):
-                    output, problem = await process.communicate()
+                    output, problem = await outputs(process, _LARGEST)
             except TimeoutError:
                 raise RefusedError(503, f"the search took longer than {_SECONDS:.0f} s", 30) from None
             finally:
@@ -103,6 +103,38 @@ class Search:
             log.error("The record of readings: %s", error)
             raise RefusedError(503, "the photographs cannot be shown: nobody could record it", 60) from None
         return answer
+
+
+async def outputs(process: asyncio.subprocess.Process, most: int) -> tuple[bytes, bytes]:
+    """Wait for a process; return its output and the end of its complaints.
+
+    Code of a release writes both, so neither is kept without a bound.
+
+    Raises:
+        RefusedError: The output has more than `most` bytes.
+
+    """
+    assert process.stdout is not None
+    assert process.stderr is not None
+    complaints = asyncio.create_task(_end(process.stderr))
+    try:
+        output = bytearray()
+        while part := await process.stdout.read(_PART):
+            output += part
+            if len(output) > most:
+                raise RefusedError(503, f"the search answered more than {most >> 20} MiB", 30)
+        problem = await complaints
+    finally:
+        complaints.cancel()
+    await process.wait()
+    return bytes(output), problem
+
+
+async def _end(stream: asyncio.StreamReader) -> bytes:
+    end = b""
+    while part := await stream.read(_PART):
+        end = (end + part)[-_PART:]
+    return end
 
 
 def record(

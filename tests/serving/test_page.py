@@ -1,8 +1,10 @@
 """The page in a real browser, with a real service: by keyboard, on a phone, in the dark."""
 
+import asyncio
 import base64
 import json
 import shutil
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from serving.errors import RefusedError
+from serving.search import outputs
 from tests.serving.conftest import ONE, TWO, plain, png, running
 from tests.support.browser import axe_core, chrome, violations
 from tests.support.waiting import wait_for
@@ -99,6 +103,33 @@ def test_no_photograph_is_shown_that_nobody_can_record(searched):
     assert hidden.status_code == 503
     assert "nobody could record it" in hidden.json()["error"]
     (searched.home / "readings").unlink()
+
+
+def search_of(code: str) -> tuple[bytes, bytes]:
+    async def searched() -> tuple[bytes, bytes]:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=pipe, stderr=pipe)
+        try:
+            return await outputs(process, 1 << 20)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    return asyncio.run(searched())
+
+
+def test_a_search_without_end_takes_no_memory():
+    with pytest.raises(RefusedError, match="more than 1 MiB"):
+        search_of("while True: print('x' * 65536)")
+
+
+def test_complaints_without_end_take_no_memory():
+    output, complaints = search_of(
+        "import sys; print(1); [sys.stderr.write('x' * 65536) for _ in range(200)]"
+    )
+    assert output == b"1\n"
+    assert complaints == b"x" * 65536
 
 
 @pytest.fixture(scope="module")
