@@ -58,7 +58,8 @@ KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 _LAUNCHER = Path(__file__).with_name("isolation_process.py")
 _PR_SET_DUMPABLE = 4
 _PART, _PARTS = 65_536, 64
-"""How much of its output is kept, the last 4 million characters: code may print without end."""
+MOST = _PART * _PARTS
+"""How many characters of its output are kept, the last ones: code may print without end."""
 _LAST_OUTPUT = 5
 """Seconds to wait for the end of the output of a command that has ended."""
 

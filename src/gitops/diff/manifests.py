@@ -5,7 +5,6 @@ together as a folder that Kustomize builds: by Argo CD from the branch `deploy/<
 """
 
 import difflib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from gitops import isolation
 from gitops.errors import ManifestsError, ParseError
 from gitops.git.repository import Repository
 from gitops.paths import MANIFESTS
@@ -123,25 +123,24 @@ def render(files: Files) -> str:
             file = Path(folder, path)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        # It fetches bases of other repositories where a file names one; it gets no key for that.
-        variables = {"PATH": os.environ.get("PATH", ""), "HOME": folder}
-        try:
-            done = subprocess.run(
-                [*command, folder],
-                capture_output=True,
-                text=True,
-                env=variables,
-                timeout=_TIMEOUT,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            problem = f"Kustomize takes longer than {_TIMEOUT:.0f} s"
-            raise ManifestsError("manifests", problem, "try it again") from error
-    if done.returncode:
-        lines = done.stderr.replace(f"{folder}/", "").strip().splitlines() or ["it gives no reason"]
-        problem = f"Kustomize refuses them: {lines[-1][:300]}"
+        # A base may name another repository. Kustomize would fetch it with the keys of this machine's user,
+        # and Argo CD would build another one than the commit fixes: in its place here it has no network.
+        program = Path(command[0])
+        with isolation.isolated(isolation.Place(readable=(Path(folder), program.resolve()))) as place:
+            try:
+                done = isolation.run(
+                    [str(program.resolve()), *command[1:], folder], place, Path("/"), _TIMEOUT
+                )
+            except subprocess.TimeoutExpired as error:
+                problem = f"Kustomize takes longer than {_TIMEOUT:.0f} s"
+                raise ManifestsError("manifests", problem, "try it again") from error
+    if done.status:
+        reason = done.complaints.replace(f"{folder}/", "").strip().splitlines() or ["it gives no reason"]
+        problem = f"Kustomize refuses them: {reason[-1][:300]}"
         raise ManifestsError("manifests", problem, "repair them on main")
-    return done.stdout
+    if len(done.output) >= isolation.MOST:
+        raise ManifestsError("manifests", f"more than {isolation.MOST:,} characters", "shorten them on main")
+    return done.output
 
 
 def difference(before: Files, after: Files) -> str:

@@ -11,6 +11,7 @@ from gitops.diff import manifests
 from gitops.errors import ManifestsError
 from gitops.forge import manifest_branches
 from gitops.forge.promotions import describe, plan
+from gitops.git.repository import Repository
 from gitops.promotion.proposals import push
 from gitops.promotion.rollbacks import rollback
 from gitops.release.file import Release
@@ -157,6 +158,20 @@ def test_manifests_that_kustomize_refuses_are_named(cluster: Lab) -> None:
     files = {"kustomization.yaml": b"resources: [missing.yaml]\n"}
     with pytest.raises(ManifestsError, match=r"Kustomize refuses them: .*missing\.yaml"):
         manifests.render(files)
+
+
+@with_kubectl
+def test_a_base_of_another_repository_is_not_fetched(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    repository = Repository(other)
+    repository.git("init", "--quiet", "--initial-branch=main")
+    private = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: private}\n"
+    files = {"kustomization.yaml": b"resources: [private.yaml]\n", "private.yaml": private}
+    repository.git("update-ref", "refs/heads/main", repository.commit_files(None, files, "Private"))
+    overlay = f"resources: ['file://{other}/.git//?ref=main']\n".encode()
+    with pytest.raises(ManifestsError, match="Kustomize refuses them"):
+        manifests.render({"kustomization.yaml": overlay})
 
 
 def test_without_kustomize_the_files_are_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
