@@ -119,9 +119,14 @@ def search_of(code: str) -> tuple[bytes, bytes]:
     return asyncio.run(searched())
 
 
-def test_a_search_without_end_takes_no_memory():
+@pytest.mark.parametrize("code", ["while True: print('x' * 65536)", "print('x' * (1 << 20))"])
+def test_an_answer_that_is_too_long_is_refused(code):
     with pytest.raises(RefusedError, match="more than 1 MiB"):
-        search_of("while True: print('x' * 65536)")
+        search_of(code)
+
+
+def test_an_answer_of_the_largest_size_is_taken():
+    assert search_of("print('x' * ((1 << 20) - 1))")[0].endswith(b"x\n")
 
 
 def test_complaints_without_end_take_no_memory():
