@@ -17,6 +17,7 @@ from gitops.release.file import Declaration
 from gitops.release.health import Health
 from gitops.release.holds import Hold
 from gitops.release.load import load_state
+from gitops.release.people import People, people
 from gitops.release.state import ReleaseState, last_good
 from gitops.release.verdicts import Verdict
 from gitops.text import instructions
@@ -28,7 +29,7 @@ _REQUEST = re.compile(r"(?<![\w/])#(\d+)\b")
 
 @dataclass(frozen=True)
 class Change:
-    """The commit of main that declared a release, and its pull request if the subject names one."""
+    """The commit of main that declared a release, its people, and the pull request that its subject names."""
 
     commit: str
     at: datetime
@@ -36,6 +37,7 @@ class Change:
     request: str | None
     parents: int
     """The number of parents. A revert of a merge must name one, and a root commit cannot be reverted."""
+    people: People
     url: str | None
     """The web address of the pull request or else the commit, or None if it is unknown."""
 
@@ -261,7 +263,8 @@ def _change(repository: Repository, state: ReleaseState, environment: str, commi
     request = _REQUEST.search(info.subject)
     number = request[1] if request else None
     parents = len(state.parents[info.id])
-    return Change(info.id, info.at, info.subject, number, parents, _url(repository, info.id, number))
+    who = people(repository, [info.id])[info.id]
+    return Change(info.id, info.at, info.subject, number, parents, who, _url(repository, info.id, number))
 
 
 def _starts(state: ReleaseState, environment: str) -> Iterator[Start]:

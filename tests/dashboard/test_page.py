@@ -180,3 +180,8 @@ def test_late_labels_stand_beside_what_the_release_claims(world: World) -> None:
     _, _, table = html.partition("Slices of the labelled images")
     row = next(line for line in table.splitlines() if 'scope="row">Young<' in line)
     assert row.count("%") >= 6, "both accuracies have their intervals"
+
+
+def test_the_page_names_who_brought_the_release(world: World) -> None:
+    world.release("first")
+    assert f"”, proposed and merged by {world.lab.clone.author()}" in show(world)

@@ -28,6 +28,7 @@ def test_a_verified_release_its_request_and_the_way_back(world: World) -> None:
     assert found.change.request == "41"
     assert found.change.subject == "Merge pull request #41 from visage/promote/staging"
     assert found.change.commit == world.lab.tip
+    assert str(found.change.people) == f"proposed and merged by {world.lab.clone.author()}"
     assert found.back == first
     assert found.way_back.splitlines() == [
         "export GITOPS_REMOTE=origin",
