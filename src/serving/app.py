@@ -271,15 +271,21 @@ async def client_of(request: Request, service: Annotated[Service, Depends(servic
 _Service = Annotated[Service, Depends(service_of)]
 
 
-async def searcher_of(client: Annotated[Client, Depends(client_of)]) -> Client:
+async def uploader_of(client: Annotated[Client, Depends(client_of)]) -> Client:
+    """Return the client of a request that brings photographs."""
+    client.require("uploader")
+    return client
+
+
+async def reader_of(client: Annotated[Client, Depends(client_of)]) -> Client:
     """Return the client of a request for images that others sent."""
-    if not client.search:
-        raise RefusedError(403, "your token has no right to search; its line needs the word search")
+    client.require("reader")
     return client
 
 
 _Client = Annotated[Client, Depends(client_of)]
-_Searcher = Annotated[Client, Depends(searcher_of)]
+_Uploader = Annotated[Client, Depends(uploader_of)]
+_Reader = Annotated[Client, Depends(reader_of)]
 _Named = Annotated[str, Path(pattern=f"^{NAME}$")]
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem} for status in (400, 401, 403, 404, 408, 413, 422, 429, 503)
@@ -339,7 +345,7 @@ def _canary(canary: Canary) -> CanaryAnswer | None:
 @routes.post("/predict", tags=["photographs"])
 async def predict(
     service: _Service,
-    client: _Client,
+    client: _Uploader,
     files: Annotated[list[UploadFile], File(description="JPEG, PNG, WebP or HEIC", min_length=1)],
 ) -> Prediction:
     """Find the faces in photographs, and answer the attributes of each."""
@@ -358,7 +364,7 @@ async def predict(
 
 @routes.post("/explain", tags=["photographs"])
 async def explain(
-    service: _Service, client: _Client, file: Annotated[UploadFile, File(description="A photograph")]
+    service: _Service, client: _Uploader, file: Annotated[UploadFile, File(description="A photograph")]
 ) -> PhotographAnswer:
     """Answer a photograph as /predict does, with a map for each attribute of each face."""
     content = await file.read(LARGEST_FILE + 1)
@@ -378,7 +384,7 @@ async def releases(service: _Service, _: _Client) -> list[OtherRelease]:
 @routes.post("/compare", tags=["photographs"])
 async def compare(
     service: _Service,
-    client: _Client,
+    client: _Uploader,
     release: Annotated[str, Query(pattern="^[0-9a-f]{40}$", description="One of /releases")],
     file: Annotated[UploadFile, File(description="A photograph")],
 ) -> PhotographAnswer:
@@ -392,7 +398,7 @@ async def compare(
 @routes.get("/search", tags=["photographs"])
 async def search(
     service: _Service,
-    client: _Searcher,
+    client: _Reader,
     has: Annotated[list[str], Query(max_length=8, description="Attributes of a face")] = _NO_NAMES,
     lacks: Annotated[list[str], Query(max_length=8, description="Attributes that it has not")] = _NO_NAMES,
     most: Annotated[int, Query(ge=1, le=100)] = 24,
@@ -457,7 +463,7 @@ async def metadata(service: _Service, _: _Client, name: _Named) -> ModelMetadata
         }
     },
 )
-async def infer(request: Request, service: _Service, client: _Client, name: _Named) -> Response:
+async def infer(request: Request, service: _Service, client: _Uploader, name: _Named) -> Response:
     """Answer the attributes of aligned faces. The data of the tensors may be binary."""
     header, faces = _tensor(await request.body(), request.headers)
     service.clients.spend(client.name, len(faces))

@@ -10,33 +10,51 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Literal, get_args
 
 from serving.errors import RefusedError
 
 log = logging.getLogger(__name__)
 
-_LINE = re.compile(r"([A-Za-z0-9._-]{1,64}) ([A-Za-z0-9._~+/=-]{16,256})( search)?")
+Role = Literal["uploader", "reader", "operator"]
+"""An uploader sends photographs, a reader searches those of others, an operator asks for the releases."""
+
+_ROLES = "|".join(get_args(Role))
+_LINE = re.compile(rf"([A-Za-z0-9._-]{{1,64}}) ([A-Za-z0-9._~+/=-]{{16,256}})((?: (?:{_ROLES})){{0,3}})")
+_FORM = "`client token`, or `client token uploader reader operator` with one or more of these roles"
 _CLIENTS = 10_000  # whose rates are remembered
 
 
 @dataclass(frozen=True)
 class Token:
-    """The SHA-256 of a client's token, and whether the client may see images that others sent."""
+    """The SHA-256 of a client's token, and the roles of the client."""
 
     digest: str
-    search: bool = False
+    roles: frozenset[str] = frozenset({"uploader"})
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client: its name, or its address, and whether it may see images that others sent."""
+    """A client: its name, or its address, and its roles."""
 
     name: str
-    search: bool
+    roles: frozenset[str]
+
+    def require(self, role: Role) -> None:
+        """Check that the client has a role.
+
+        Raises:
+            RefusedError: It has not.
+
+        """
+        if role not in self.roles:
+            raise RefusedError(403, f"your token is of no {role}; its line needs the word {role}")
 
 
 def read_tokens(path: Path) -> dict[str, Token]:
-    """Return each client's token, from a file with a line `client token` or `client token search` for each.
+    """Return each client's token, from a file with a line for each: its name, its token and its roles.
+
+    Without a role, the client is an uploader.
 
     Raises:
         ValueError: The file cannot be read or has a line of another form, or others may read it.
@@ -55,10 +73,10 @@ def read_tokens(path: Path) -> dict[str, Token]:
         match = _LINE.fullmatch(line)
         if match is None or match[1] in tokens:
             raise ValueError(
-                f"{path}:{number}: not `client token` or `client token search`, each client once, "
-                "with 16 to 256 characters in a token"
+                f"{path}:{number}: not {_FORM}, each client once, with 16 to 256 characters in a token"
             )
-        tokens[match[1]] = Token(hashlib.sha256(match[2].encode()).hexdigest(), bool(match[3]))
+        roles = frozenset(match[3].split()) or frozenset({"uploader"})
+        tokens[match[1]] = Token(hashlib.sha256(match[2].encode()).hexdigest(), roles)
     if not tokens:
         raise ValueError(f"{path}: has no token; write a line `client token`")
     return tokens
@@ -110,7 +128,7 @@ class Clients:
         """Make the clients.
 
         Args:
-            tokens: Returns the present token of each client. Without any, everybody may ask and search.
+            tokens: Returns the present token of each client. Without any, everybody has all roles.
             rate: Photographs a second of each client in the long run.
             burst: Photographs that a client may send at once after a pause.
             clock: Returns seconds.
@@ -131,13 +149,13 @@ class Clients:
         """
         tokens = self._tokens()
         if not tokens:
-            return Client(address, search=True)
+            return Client(address, frozenset(get_args(Role)))
         scheme, _, secret = authorization.partition(" ")
         digest = hashlib.sha256(secret.encode()).hexdigest()
         found = [name for name, token in tokens.items() if hmac.compare_digest(token.digest, digest)]
         if scheme.lower() != "bearer" or not found:
             raise RefusedError(401, "send the header Authorization: Bearer, with your token")
-        return Client(found[0], tokens[found[0]].search)
+        return Client(found[0], tokens[found[0]].roles)
 
     def spend(self, client: str, photographs: int) -> None:
         """Count photographs of a client.

@@ -10,6 +10,7 @@ from serving.errors import RefusedError
         ("", "has no token"),
         ("shop\n", "tokens:1: not `client token`"),
         ("shop short\n", "tokens:1: not `client token`"),
+        ("shop 0123456789abcdef admin\n", "tokens:1: not `client token`"),
         ("shop 0123456789abcdef\nshop 0123456789abcdeg\n", "tokens:2: not `client token`"),
     ],
 )
@@ -23,9 +24,16 @@ def test_a_file_of_tokens_that_cannot_be_used(tmp_path, text, reason):
 
 def test_a_file_of_tokens_that_others_may_read(tmp_path):
     path = tmp_path / "tokens"
-    path.write_text("# clients\nshop 0123456789abcdef\nowner 0123456789abcdeg search\n")
+    path.write_text(
+        "# clients\nshop 0123456789abcdef\nowner 0123456789abcdeg reader operator\n"
+        "both 0123456789abcdeh uploader reader\n"
+    )
     path.chmod(0o600)
-    assert {name: token.search for name, token in read_tokens(path).items()} == {"shop": False, "owner": True}
+    assert {name: set(token.roles) for name, token in read_tokens(path).items()} == {
+        "shop": {"uploader"},
+        "owner": {"reader", "operator"},
+        "both": {"uploader", "reader"},
+    }
     path.chmod(0o604)
     with pytest.raises(ValueError, match="others may read it; run chmod 600"):
         read_tokens(path)

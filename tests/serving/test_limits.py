@@ -21,7 +21,8 @@ def guarded(tmp_path_factory, models):
     """A service with a client, a low rate and a short queue."""
     tokens = {
         "shop": Token(hashlib.sha256(b"0123456789abcdef").hexdigest()),
-        "owner": Token(hashlib.sha256(b"0123456789abcdeg").hexdigest(), search=True),
+        "owner": Token(hashlib.sha256(b"0123456789abcdeg").hexdigest(), frozenset({"reader"})),
+        "watch": Token(hashlib.sha256(b"0123456789abcdeh").hexdigest(), frozenset({"operator"})),
     }
     with running(tmp_path_factory.mktemp("guarded") / "home", models, tokens=tokens, rate=1) as service:
         service.serve(ONE)
@@ -42,15 +43,32 @@ def test_a_client_needs_its_token(guarded):
     assert guarded.predict(png(plain(1)), headers=TOKEN).status_code == 200
 
 
-def test_only_a_client_with_the_right_searches(guarded):
-    refused = requests.get(f"{guarded.url}/search", headers=TOKEN, timeout=60)
-    assert refused.status_code == 403
-    assert "no right to search" in refused.json()["error"]
-    owner = {"Authorization": "Bearer 0123456789abcdeg"}
-    assert requests.get(f"{guarded.url}/search", headers=owner, timeout=60).json() == {
-        "faces": [],
-        "files": 0,
+def test_a_client_does_what_its_role_allows(guarded):
+    calls = {
+        "release": lambda headers: requests.get(f"{guarded.url}/release", headers=headers, timeout=60),
+        "releases": lambda headers: requests.get(f"{guarded.url}/releases", headers=headers, timeout=60),
+        "search": lambda headers: requests.get(f"{guarded.url}/search", headers=headers, timeout=60),
+        "predict": lambda headers: guarded.predict(png(plain(1)), headers=headers),
     }
+    for name in ("explain", "compare"):
+        calls[name] = lambda headers, name=name: requests.post(
+            f"{guarded.url}/{name}",
+            params={"release": ONE},
+            files={"file": png(plain(1))},
+            headers=headers,
+            timeout=60,
+        )
+    everybody = {"release", "releases"}
+    for token, allowed in (
+        ("0123456789abcdef", everybody | {"predict", "explain", "compare"}),
+        ("0123456789abcdeg", everybody | {"search"}),
+        ("0123456789abcdeh", everybody),
+    ):
+        headers = {"Authorization": f"Bearer {token}"}
+        statuses = {name: call(headers).status_code for name, call in calls.items()}
+        assert {name for name, status in statuses.items() if status != 403} == allowed, statuses
+    refused = calls["search"](TOKEN)
+    assert refused.json()["error"] == "your token is of no reader; its line needs the word reader"
 
 
 def test_more_than_the_rate_is_told_when_to_come_back(guarded):
