@@ -10,9 +10,9 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export ORT_DISABLE_TELEMETRY := 1
-# Where a user's own settings send packages elsewhere; .venv is the place here.
+# A user's own settings may send packages elsewhere, or bring the code of another checkout. .venv has both here.
 export PIP_USER := 0
-unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONPATH
 
 # The lock pins torch by version alone. The CPU wheel comes from a folder of wheels where PIP_FIND_LINKS names
 # one, else from PyTorch's own index; TORCH_BACKEND=auto picks a CUDA build on a machine with a GPU.
@@ -30,6 +30,9 @@ DISTRIBUTIONS := $(wildcard src/*/pyproject.toml)
 # In a .venv that has everything, less is there too.
 LESS := $(if $(wildcard .venv/.installed),,$(filter setup-gitops setup-gates setup-documents,$(MAKECMDGOALS:lint-documents=setup-documents)))
 STAMP := .venv/.$(or $(firstword $(LESS)),installed)
+# The programs of .venv name its folder: in a checkout that was moved or copied, they start nothing, or the code of
+# another checkout.
+MOVED := $(shell [ -L .venv ] || [ ! -e $(BIN)/gitops ] || [ "$$(sed -nE '1,3s@^[^/]*(/.*)/python.*@\1@p' $(BIN)/gitops)" -ef $(BIN) ] || echo moved)
 
 setup-gitops: $(STAMP) .venv/dvc-site-cache ## Make .venv with only gitops, in seconds: no Airflow, no PyTorch
 setup-documents: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops and the checks of documents: no Airflow, no PyTorch
@@ -39,6 +42,8 @@ setup-gates: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops and the lib
 failed = { printf 'Cannot %s\nNext: %s\n' $(1) $(2) >&2; exit 1; }
 
 define make_venv
+@test ! -L .venv || $(call failed,"make .venv: it is a link to that of another checkout","rm .venv && make setup")
+$(if $(MOVED),@rm -r .venv)
 @command -v $(PYTHON) >/dev/null || $(call failed,"make .venv: $(PYTHON) is not on PATH; Visage needs Python 3.11","make setup PYTHON=/path/to/python3.11")
 @test -x $(BIN)/python || $(PYTHON) -m venv .venv
 @$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || $(call failed,"make .venv: the one that is here is not Python 3.11","rm -r .venv && make setup")
@@ -46,6 +51,9 @@ $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashe
 endef
 
 # The stamp is the last thing written: an interrupted installation is done again.
+.venv/.installed .venv/.setup-gitops .venv/.setup-gates .venv/.setup-documents: $(MOVED)
+.PHONY: moved
+
 .venv/.installed: infra/uv.txt requirements.lock pyproject.toml $(DISTRIBUTIONS)
 	$(make_venv)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(UV_TORCH) --requirements requirements.lock

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.workermanage import WorkerController
 
+import gitops
 from tests.support import hostile
 from tests.support.once import once
 
@@ -43,6 +44,11 @@ FOREIGN = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give a home to modules as they are loaded, and to what tests share: Airflow makes folders there."""
+    own = config.rootpath / "src/gitops"
+    if own.is_dir() and not own.samefile(Path(gitops.__file__).parent):
+        raise pytest.UsageError(
+            f"this is the .venv of {Path(gitops.__file__).parents[2]}; run make setup here"
+        )
     folder = tempfile.TemporaryDirectory(prefix="visage-tests-", ignore_cleanup_errors=True)
     patch = pytest.MonkeyPatch()
     isolate(patch, Path(folder.name))

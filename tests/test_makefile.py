@@ -98,10 +98,37 @@ def test_logs_follow_every_process_of_an_environment(tmp_path: Path) -> None:
 def test_settings_of_a_user_send_no_package_elsewhere(tmp_path: Path) -> None:
     """Recipes put packages into .venv, whatever a person has set for their own installations."""
     theirs = {"PIP_USER": "1", "PIP_TARGET": "/t", "PIP_PREFIX": "/p", "PIP_ROOT": "/r", "PYTHONHOME": "/h"}
+    theirs["PYTHONPATH"] = "/first/src"
     command = ["make", "--silent", "--eval", "show: ; @env", "show"]
     shown = captured(command, cwd=ROOT, env=os.environ | theirs, check=True).stdout.splitlines()
     assert "PIP_USER=0" in shown
     assert [line for line in shown if line.split("=")[0] in theirs] == ["PIP_USER=0"]
+
+
+def test_the_venv_of_another_checkout_is_not_used(tmp_path: Path) -> None:
+    """Its programs name their folder: they run the code of that checkout, or nothing."""
+    checkout = tmp_path / "my visage"
+    programs = checkout / ".venv/bin"
+    programs.mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", checkout)
+    for name in ("infra/uv.txt", "requirements.lock", "pyproject.toml", ".venv/.installed"):
+        (checkout / name).parent.mkdir(exist_ok=True)
+        (checkout / name).touch()
+
+    def steps() -> str:
+        return captured(["make", "--just-print", "setup"], cwd=checkout, check=True).stdout
+
+    (programs / "gitops").write_text(f"""#!/bin/sh\n'''exec' "{programs}/python" "$0" "$@"\n' '''\n""")
+    assert "rm -r .venv" not in steps()
+    (programs / "gitops").write_text("#!/somewhere/else/.venv/bin/python\n")
+    assert "rm -r .venv\n" in steps()
+    (checkout / ".venv").rename(tmp_path / "first")
+    (checkout / ".venv").symlink_to(tmp_path / "first")
+    assert "rm -r .venv" not in steps()
+    os.utime(tmp_path / "first/.installed", (0, 0))
+    refused = captured(["make", "setup"], cwd=checkout).stderr
+    assert "Cannot make .venv: it is a link to that of another checkout" in refused
+    assert "Next: rm .venv && make setup\n" in refused
 
 
 def test_a_checkout_has_the_line_ends_of_unix_on_every_system(tmp_path: Path) -> None:

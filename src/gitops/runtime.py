@@ -1,8 +1,10 @@
 """The runtime: this `gitops`, and the Airflow that it runs in."""
 
+import filecmp
 import os
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 
 CONTRACT = 7
 """The number of the contract that `gitops.tasks` keeps. It grows with each name that is added there."""
@@ -21,6 +23,26 @@ def foreign_runner(environ: Mapping[str, str] = os.environ) -> str | None:
     if environ.get(OWN_RUNNER) == "true":
         return None
     return next((name for name in _RUNNERS if environ.get(name)), None)
+
+
+def other_code(folder: Path) -> str:
+    """Return why this `gitops` may not work in a folder: its checkout has other code; "" if it may.
+
+    The `gitops` of an image, which is installed without a checkout, works everywhere.
+    """
+    own = Path(__file__).parent
+    around = (place for place in (folder, *folder.parents) if (place / "src/gitops/__main__.py").is_file())
+    checkout = next(around, None)
+    if own.parent.name != "src" or checkout is None or (checkout / "src/gitops").samefile(own):
+        return ""
+    names = [str(path.relative_to(own)) for path in own.rglob("*.py")]
+    _, different, missing = filecmp.cmpfiles(own, checkout / "src/gitops", names, shallow=False)
+    if not different and not missing:
+        return ""
+    return (
+        f"this gitops is that of {own.parents[1]}, and {checkout} has another; run make setup there, use the "
+        "programs in its .venv, and unset PYTHONPATH"
+    )
 
 
 def installed(library: str) -> bool:

@@ -15,10 +15,17 @@ _PROGRAM = Path("src/face_attributes/__main__.py")
 
 
 def start_own_code() -> None:
-    """Run the command line with the code below the current folder and exit, if this is other code."""
-    if not _PROGRAM.is_file() or _PROGRAM.samefile(Path(__file__).parents[1] / _PROGRAM.name):
+    """Run the command line with the code of the checkout around this folder and exit, if this is other code.
+
+    Only the folder itself counts where `PYTHONPATH` names the code: a release that an engine runs may lie in
+    the checkout of its user.
+    """
+    here = Path.cwd()
+    around = () if "PYTHONPATH" in os.environ else here.parents
+    program = next((folder / _PROGRAM for folder in (here, *around) if (folder / _PROGRAM).is_file()), None)
+    if program is None or program.samefile(Path(__file__).parents[1] / _PROGRAM.name):
         return
-    source = str(_PROGRAM.parents[1].resolve())
+    source = str(program.parents[1])
     sys.path.insert(0, source)
     # For the processes that a command starts
     os.environ["PYTHONPATH"] = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,6 +1,7 @@
 """The command `gitops`."""
 
 import logging
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ from gitops.cli import upkeep as upkeep_cli
 from gitops.cli.options import ERR, OUT, show_logs
 from gitops.errors import GitopsError, NothingToDoError
 from gitops.isolation import hide
+from gitops.runtime import other_code
 from gitops.text.command_line import UsageError
 
 _PANELS = {
@@ -119,6 +121,8 @@ def options(
 ) -> None:
     """Set the options of every command."""
     hide()
+    if problem := other_code(Path.cwd()):
+        raise GitopsError(problem, command="make setup")
     if ctx.invoked_subcommand is None:
         overview.show()
         return

@@ -1,6 +1,6 @@
 """A process of DVC, which is heavy to import: a question goes in as JSON, and the answer comes out.
 
-`python -I -m gitops.dvc.<module>` is such a process: its module calls `answer`, and the others call `ask`.
+A module of `gitops.dvc` is such a process: it calls `answer`, and the others call `ask`.
 """
 
 import json
@@ -17,6 +17,16 @@ from gitops.isolation import hide
 _ERROR = 300
 
 
+def isolated(module: str) -> list[str]:
+    """Return the command of a module of this `gitops`, to which no folder of the caller lends modules.
+
+    `python -I -m` would run the `gitops` of the virtual environment, which may be that of another checkout.
+    """
+    source = str(Path(__file__).parents[2])
+    run = f"runpy.run_module({module!r}, run_name='__main__')"
+    return [sys.executable, "-I", "-c", f"import runpy, sys; sys.path.insert(0, {source!r}); {run}"]
+
+
 def ask(module: str, question: Mapping[str, Any]) -> Any:
     """Start a process of DVC with a question, and return its answer.
 
@@ -25,7 +35,7 @@ def ask(module: str, question: Mapping[str, Any]) -> Any:
 
     """
     done = subprocess.run(
-        [sys.executable, "-I", "-m", module],
+        isolated(module),
         input=json.dumps(question),
         env=os.environ | {"DVC_NO_ANALYTICS": "1"},
         stdout=subprocess.PIPE,

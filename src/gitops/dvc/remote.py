@@ -4,8 +4,8 @@ Data can move. So the present settings name the remote, and the places that they
 an object is not there. `DVC_GLOBAL_CONFIG_DIR` of the process is a setting of the environment: a remote that
 it names comes before the one that the configuration in a commit names.
 
-DVC runs in a process of its own (`python -I -m gitops.dvc.remote JSON`): it is slow to load, and a process
-that waits for a remote can be ended.
+DVC runs in a process of its own, with a question as JSON on its command line: it is slow to load, and a
+process that waits for a remote can be ended.
 """
 
 # DVC has no types.
@@ -28,7 +28,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from gitops.dvc.lockfile import LOCK, Lock
 from gitops.dvc.place import configuration
-from gitops.dvc.process import with_files
+from gitops.dvc.process import isolated, with_files
 from gitops.errors import ModelError, StorageError
 from gitops.findings import Finding
 from gitops.isolation import hide
@@ -175,7 +175,7 @@ class Storage:
         question = {"folder": str(place), "md5": md5, "target": target and str(target), "former": former}
         try:
             done = subprocess.run(
-                [sys.executable, "-I", "-m", "gitops.dvc.remote", json.dumps(question)],
+                [*isolated("gitops.dvc.remote"), json.dumps(question)],
                 env=os.environ | self._engine() | {"DVC_NO_ANALYTICS": "1"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

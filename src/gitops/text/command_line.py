@@ -9,6 +9,7 @@ Next: make up
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import typer
@@ -16,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from gitops.errors import GitopsError
 from gitops.findings import printable
+from gitops.runtime import other_code
 
 _PLAINER = {
     "Value error, ": "",
@@ -80,6 +82,8 @@ class _OneForm:
         name = next((word for word in typed if word in self.actions), "")
         help_page = shlex.join([*shlex.split(self.program), *([name] if name else []), "--help"])
         try:
+            if problem := other_code(Path.cwd()):
+                raise GitopsError(problem, command="make setup")
             program: Any = super()
             extra["windows_expand_args"] = windows_expand_args
             status: Any = program.main(typed, prog_name, complete_var, standalone_mode=False, **extra)

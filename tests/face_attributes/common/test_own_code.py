@@ -26,4 +26,6 @@ def test_the_code_of_the_checkout_runs(tmp_path: Path) -> None:
     assert "THE NEW CODE" in run(tmp_path, "-E")
     assert "THE NEW CODE" in run(tmp_path, PYTHONPATH=str(ROOT / "src"))
     assert "THE NEW CODE" not in run(ROOT)
-    assert "THE NEW CODE" not in run(code)
+    assert "THE NEW CODE" in run(code)
+    # A release lies in the checkout of the user of an engine
+    assert "THE NEW CODE" not in run(code, PYTHONPATH=str(ROOT / "src"))
