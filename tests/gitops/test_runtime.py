@@ -30,7 +30,9 @@ def run(folder: Path, *arguments: str, path: str | None = None) -> "subprocess.C
     return captured([sys.executable, *arguments], cwd=folder, env=variables)
 
 
-@pytest.mark.parametrize("program", [("gitops", "explain"), ("infra.local", "status")])
+@pytest.mark.parametrize(
+    "program", [("gitops", "explain"), pytest.param(("infra.local", "status"), marks=pytest.mark.long)]
+)
 def test_other_code_is_refused_in_a_second_checkout(second: Path, program: Sequence[str]) -> None:
     assert "has another; run make setup there" not in run(second, "-m", *program).stderr
     with (second / "src/gitops/paths.py").open("a") as file:
