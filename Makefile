@@ -13,6 +13,8 @@ export ORT_DISABLE_TELEMETRY := 1
 # A user's own settings may send packages elsewhere, or bring the code of another checkout. .venv has both here.
 export PIP_USER := 0
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONPATH
+# The programs that build a distribution come from the lock too, with their digests.
+export UV_BUILD_CONSTRAINT := requirements.lock
 
 # The lock pins torch by version alone. The CPU wheel comes from a folder of wheels where PIP_FIND_LINKS names
 # one, else from PyTorch's own index; TORCH_BACKEND=auto picks a CUDA build on a machine with a GPU.

@@ -77,22 +77,43 @@ def test_every_package_has_the_digests_of_its_files() -> None:
         assert "--require-hashes --requirement" in (ROOT / file).read_text()
 
 
-@pytest.mark.parametrize("option", ["--requirements", "--constraints"])
+def test_the_programs_that_build_a_distribution_are_locked_too() -> None:
+    """They run in every job, those with keys too, before anything of this repository."""
+    locked = {Requirement(name.rstrip("\\ ")).name: name for name in pins("requirements.lock")}
+    for path in PROJECTS[1:]:
+        for one in tomllib.loads((ROOT / path).read_text())["build-system"]["requires"]:
+            assert locked[Requirement(one).name] == one, f"{path} builds with {one}"
+    assert "editables" in locked, "hatchling asks for it to build an editable distribution"
+    assert "export UV_BUILD_CONSTRAINT := requirements.lock\n" in (ROOT / "Makefile").read_text()
+    assert "UV_BUILD_CONSTRAINT=/build/requirements.lock" in (ROOT / "infra/airflow/Dockerfile").read_text()
+
+
+def _wheel(folder: Path, name: str, code: str = "") -> Path:
+    path, info = folder / f"{name}-1-py3-none-any.whl", f"{name}-1.dist-info"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{name}.py", code)
+        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{info}/RECORD", "")
+    return path
+
+
+@pytest.mark.parametrize("option", ["--requirements", "--constraints", "--build-constraints"])
 def test_a_file_with_another_digest_is_not_installed(tmp_path: Path, option: str) -> None:
-    """As setup installs the lock, and as the image and the small installations use it as constraints."""
-    wheel = tmp_path / "thing-1-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as file:
-        file.writestr("thing.py", "")
-        file.writestr("thing-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1\n")
-        file.writestr(
-            "thing-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        file.writestr("thing-1.dist-info/RECORD", "")
+    """As setup installs the lock, as the small installations use it, and as all use it to build."""
+    built, project = _wheel(tmp_path, "built"), tmp_path / "project"
+    build = f"import shutil\ndef build_wheel(folder, *_):\n    shutil.copy({str(built)!r}, folder)\n"
+    wheel = _wheel(tmp_path, "thing", f"{build}    return {built.name!r}\n")
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["thing"]\nbuild-backend = "thing"\n'
+        '[project]\nname = "built"\nversion = "1"\n'
+    )
     right = hashlib.sha256(wheel.read_bytes()).hexdigest()
     for digest, status in ((right, 0), ("0" * 64, 1)):
         lock = tmp_path / "lock.txt"
         lock.write_text(f"thing==1 --hash=sha256:{digest}\n")
-        what = [] if option == "--requirements" else ["thing"]
+        what = {"--requirements": [], "--constraints": ["thing"], "--build-constraints": [project]}[option]
         done = subprocess.run(
             [
                 *(Path(sys.executable).with_name("uv"), "pip", "install", "--no-index", "--offline"),
