@@ -79,6 +79,18 @@ def test_the_branch_goes_after_the_merge(world: World) -> None:
     assert world.happen("event", "candidate") == {"event": "skipped", "candidate": "skipped"}
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("branch", "workflow"), [("candidate/manual-4", "candidate"), ("words", "promote")])
+def test_a_workflow_of_a_fork_with_the_name_of_ours_starts_nothing(
+    world: World, branch: str, workflow: str
+) -> None:
+    forge = world.forge
+    commit = world.commit({"docs/news.md": b"News.\n"}, "Write")
+    forge.open_pull(branch, "Write", fork="stranger/visage", commit=commit)
+    world.start(world.workflow("event"), forge.events.pop()).end("success")
+    assert world.happen(workflow) == {workflow: "skipped"}
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.long
 def test_a_candidate_as_a_training_makes_it_passes_the_lint_that_is_run_for_it(

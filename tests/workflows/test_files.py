@@ -112,6 +112,21 @@ def test_each_job_has_a_limit_and_the_least_grants(path: Path) -> None:
                 assert step["with"]["persist-credentials"] is False
 
 
+def test_cml_reports_nothing_to_its_makers_and_uploads_nothing() -> None:
+    (step,) = [step for path in FILES for step in steps_of(path) if "cml comment" in step.get("run", "")]
+    assert step["env"]["ITERATIVE_DO_NOT_TRACK"] == "1"
+    assert "--publish=false" in step["run"].split()
+
+
+def test_an_artifact_is_kept_for_a_week() -> None:
+    kept = [step["with"]["retention-days"] for path in FILES for step in steps_of(path) if _uploads(step)]
+    assert kept == [7] * 3
+
+
+def _uploads(step: dict[str, Any]) -> bool:
+    return step.get("uses", "").startswith("actions/upload-artifact@")
+
+
 def test_a_version_is_published_with_the_digest_of_its_image() -> None:
     job = Workflow(FOLDER / "workflows/image.yml").jobs["release"]
     (step,) = job["steps"]  # nothing of the tag's commit runs with the right to write
@@ -141,13 +156,42 @@ def test_a_job_with_a_secret_runs_the_code_of_main_alone() -> None:
             asked.add(path.stem)
             refs = {step["with"].get("ref") for step in job["steps"] if "checkout" in step.get("uses", "")}
             assert refs == {"main"}, f"{path.stem}.{name}"
-            # A cache or an artifact that other code wrote would be code, or the result of a check.
+            # A cache or an artifact that other code wrote would be code, or the result of a check. Whatever
+            # runs on main, such as a package of the lock, may write a cache that every job of main reads.
             for step in job["steps"]:
                 used = step.get("uses", "").partition("@")[0]
                 assert not used.startswith("actions/cache"), f"{path.stem}.{name}"
+                assert not used.startswith("$/") or step["with"]["cache"] == "false", f"{path.stem}.{name}"
                 assert used != "actions/download-artifact" or step["with"]["name"] in ("trial", "lock")
     assert asked == {"candidate", "dependencies", "model", "promote", "verdict"}
     assert not asked & FOREIGN
+
+
+def test_without_a_cache_the_setup_neither_restores_nor_saves_one() -> None:
+    steps = [step for step in steps_of(ACTIONS[0]) if "/cache/" in step.get("uses", "")]
+    assert len(steps) == 2
+    for step in steps:
+        assert re.match(r"inputs\.cache == 'true'( && |$)", step["if"])
+        assert "||" not in step["if"]
+
+
+def test_a_pull_request_saves_one_cache_which_only_its_own_runs_restore() -> None:
+    """GitHub keeps the caches of a pull request from all others, but whoever runs on main writes for all."""
+    saved = {
+        (path.stem, step["with"]["path"])
+        for path in FILES
+        for step in steps_of(path)
+        if step.get("uses", "").startswith("actions/cache/save")
+    }
+    assert {name for name, _ in saved} == {"pull-request", "scheduled"}
+    assert {place for name, place in saved if name == "pull-request"} == {".visage/trials"}
+    # Of what runs on main, nothing else runs a pull request's code.
+    for path in FILES:
+        if path.stem != "pull-request":
+            assert "pull_request" not in Workflow(path).on
+            assert "head_sha" not in json.dumps(
+                [step for step in steps_of(path) if "checkout" in step.get("uses", "")]
+            )
 
 
 def test_only_main_saves_large_caches() -> None:
