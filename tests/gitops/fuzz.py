@@ -8,18 +8,27 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from dashboard import checks
-from gitops.diff import files
+from gitops.diff import files, outline
 from gitops.dvc import lockfile, parameters
 from gitops.dvc.parameters import FaultError
 from gitops.errors import GitopsError
+from gitops.forge import dependencies
 from gitops.gates import comparison
-from gitops.git.objects import Tag
+from gitops.gates.shadows import Shadowed
+from gitops.git.objects import Object, Tag, read_commit, read_tag
+from gitops.history import audit
 from gitops.model.evaluation import Evaluation
-from gitops.release import environments, settings
+from gitops.release import contract, environments, settings
 from gitops.release import file as release_file
+from gitops.release.approvals import Approval
 from gitops.release.calendar import Calendar
+from gitops.release.forgotten import Forgotten
+from gitops.release.keys import KeyList
+from gitops.release.licences import Licences
 from gitops.release.serving import Serving
 from gitops.release.verdicts import Verdict
+from gitops.report.data import appended
+from gitops.statement.envelope import Envelope
 from gitops.text import json_values, parse, record
 
 _LOCK = b"schema: '2.0'\nstages:\n  a:\n    cmd: x\n    outs: [{path: b, md5: c}]\n"
@@ -35,9 +44,20 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "parameters_shown": files.flat,
     "pointer": files.tracked,
     "pins": files.pins,
-    "verdict": lambda content: Verdict.read(
-        Tag("verified/prod/aaaaaaaaaaaa", "b" * 40, "a" * 40, content.decode("utf-8", "replace"))
-    ),
+    "commit": lambda content: read_commit("a" * 40, content),
+    "verdict": lambda content: Verdict.read(_tag("verified/prod/aaaaaaaaaaaa", content)),
+    "approval": lambda content: Approval.read(_tag("approved/prod/aaaaaaaaaaaa/ann", content)),
+    "shadowed": lambda content: Shadowed.read(_tag("shadowed/prod/aaaaaaaaaaaa", content)),
+    "keys": KeyList.read,
+    "signature": lambda content: KeyList().objection(b"", content),
+    "envelope": Envelope.read,
+    "audit": audit.read,
+    "outline": outline.read,
+    "batch": lambda content: appended("data/labelled/a.dvc", content),
+    "licences": Licences.read,
+    "forgotten": Forgotten.read,
+    "contract": contract.needed,
+    "packages": dependencies.check,
     "evaluation": lambda content: record.read(Evaluation, content),
     "comparison": lambda content: comparison.parse(content, "comparison.json"),
     "serving": lambda content: record.read(Serving, content),
@@ -47,6 +67,10 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "yaml": lambda content: parse.yaml_value(content, parse.LOCK),
     "json": lambda content: parse.json_value(content, parse.VERDICT),
 }
+
+
+def _tag(name: str, content: bytes) -> Tag:
+    return read_tag(name, "b" * 40, Object("b" * 40, "tag", len(content)), content)
 
 
 def one(read: Callable[[bytes], object], content: bytes) -> None:

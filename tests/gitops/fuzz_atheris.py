@@ -4,7 +4,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["gitops"]):
+with atheris.instrument_imports(include=["gitops", "dashboard"]):
     from tests.gitops.fuzz import READERS, one
 
 if __name__ == "__main__":

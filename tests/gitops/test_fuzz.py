@@ -1,27 +1,101 @@
 """The readers under a fuzzer that follows the code: ten minutes each."""
 
+import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from gitops.gates.shadows import Shadowed
+from gitops.history import audit
+from gitops.history.events import Event
+from gitops.release.approvals import Approval
+from gitops.release.keys import PrivateKey
+from gitops.release.serving import Serving
+from gitops.statement.envelope import Envelope
+from tests.dashboard.world import check_line
 from tests.gitops.fuzz import READERS
+from tests.gitops.release.test_calendar import OFFICE
+from tests.support.figures import COMPARISON, measured, model_files
+from tests.support.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "600"))
-CORPUS = {
-    "release": "environments/prod/release.yaml",
-    "environment": "environments/prod/environment.yaml",
-    "settings": "environments/prod/settings.env",
-    "parameters": "params.yaml",
-    "parameters_shown": "params.yaml",
-    "parameters_schema": "schemas/params.schema.json",
-    "lock": "dvc.yaml",
-    "yaml": "dvc.yaml",
-    "pins": "infra/uv.txt",
+
+
+def _file(name: str) -> bytes:
+    return (ROOT / name).read_bytes()[:16_000]
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _tag(name: str, message: str) -> bytes:
+    header = f"object {COMMIT}\ntype commit\ntag {name}\ntagger Ann <ann@acme> {int(AT.timestamp())} +0000"
+    return f"{header}\n\n{message}\n".encode()
+
+
+def _key(of: Callable[[PrivateKey], bytes]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return of(PrivateKey.create(Path(folder) / "key"))
+
+
+COMMIT, AT = "a" * 40, datetime(2026, 1, 1, tzinfo=UTC)
+_VERDICT = Lab.verdict("prod", COMMIT, at=AT)
+_APPROVAL = Approval(environment="prod", release=COMMIT, at=AT)
+_SHADOWED = Shadowed(
+    environment="prod",
+    release=COMMIT,
+    incumbent="b" * 40,
+    model_sha256="c" * 64,
+    incumbent_sha256="d" * 64,
+    at=AT,
+)
+_COLUMN = {"distance": 0.02, "distance_threshold": 0.1, "reference_mean": 0.5}
+SEEDS = {
+    "release": _file("environments/prod/release.yaml"),
+    "environment": _file("environments/prod/environment.yaml"),
+    "calendar": OFFICE,
+    "settings": _file("environments/prod/settings.env"),
+    "lock": model_files("model")["dvc.lock"],
+    "pipeline": _file("dvc.yaml"),
+    "parameters": _file("params.yaml"),
+    "parameters_schema": _file("schemas/params.schema.json"),
+    "parameters_shown": _file("params.yaml"),
+    "pointer": b"outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  size: 10\n  nfiles: 3\n  path: raw\n",
+    "pins": _file("infra/uv.txt"),
+    "commit": b"tree 0\nauthor Ann <ann@acme> 1 +0000\ncommitter Ann <ann@acme> 1 +0000\n\nWords\n",
+    "verdict": _tag(_VERDICT.tag, _VERDICT.message),
+    "approval": _tag(f"{_APPROVAL.folder}ann", _APPROVAL.message),
+    "shadowed": _tag(_SHADOWED.tag, _SHADOWED.message),
+    "keys": _key(lambda key: key.line("prod")),
+    "signature": _key(lambda key: key.sign(b"")),
+    "envelope": _key(lambda key: str(Envelope.sign({"_type": "a"}, "slsa", key)).encode()),
+    "audit": audit.to_json(audit.chain([Event("2026-01-01T00:00:00Z", "change", release=COMMIT)])).encode(),
+    "outline": b'with DAG("a", schedule="@daily"):\n    @task(retries=2)\n    def b(): ...\n',
+    "batch": b"meta:\n  rows: {train: 3}\n  yes: {Smiling: 2}\nouts:\n- md5: 0\n  path: a\n",
+    "licences": _file("data/licences.yaml"),
+    "forgotten": _file("data/forgotten.json"),
+    "contract": _file("dags/runtime.yaml"),
+    "packages": _file("infra/uv.txt"),
+    "evaluation": measured("model")["metrics/evaluation.json"],
+    "comparison": _json(COMPARISON),
+    "serving": Serving(environment="prod", commit=COMMIT, declared=COMMIT).model_dump_json().encode(),
+    "decisions": _json(check_line(AT, "a")),
+    "evidence": _json({"columns": {"brightness": _COLUMN}}),
+    "date": b"2026-01-01",
+    "yaml": _file("dvc.yaml"),
+    "json": _VERDICT.message.partition("\n\n")[2].encode(),
 }
+"""A text that each reader takes. Without one a fuzzer never gets past the first key."""
+WORDS = ("!!int", "&a", "*a", "<<", "1e999", "NaN", "null", "true", "[]", "{}")
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(SECONDS + 300)]
 
@@ -38,14 +112,29 @@ def atheris(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", READERS)
 def test_no_input_breaks_a_reader(atheris: Path, tmp_path: Path, name: str) -> None:
-    corpus = tmp_path / "corpus"
+    seed, corpus, words = SEEDS[name], tmp_path / "corpus", tmp_path / "words"
+    READERS[name](seed)
     corpus.mkdir()
-    if name in CORPUS:
-        (corpus / "seed").write_bytes((ROOT / CORPUS[name]).read_bytes()[:16_000])
+    (corpus / "seed").write_bytes(seed)
+    found = {
+        *re.findall(r"\w+", seed.decode()),
+        "!!int",
+        "&a",
+        "*a",
+        "<<",
+        "1e999",
+        "NaN",
+        "null",
+        "true",
+        "[]",
+        "{}",
+    }
+    words.write_text("".join(f'"{word}"\n' for word in sorted(found)))
     done = subprocess.run(
         [
             *(sys.executable, "-m", "tests.gitops.fuzz_atheris", name, str(corpus)),
             *(f"-max_total_time={SECONDS}", "-timeout=20", "-rss_limit_mb=2048", "-max_len=20000"),
+            f"-dict={words}",
             f"-artifact_prefix={tmp_path}/",
         ],
         cwd=ROOT,
