@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -192,7 +192,16 @@ def _propose(folder: Path, base: str, run: str, batch: str) -> str:
     place, home, branch = Origin(str(folder / "origin.git")), folder / "spaces", run_branch(run)
     for message, command, made, needed in steps:
         commit = run_command(
-            place, commit, command, branch=branch, home=home, message=message, data=made, needs=needed
+            place,
+            commit,
+            command,
+            branch=branch,
+            home=home,
+            message=message,
+            data=made,
+            needs=needed,
+            # All stages at once, perhaps on a busy machine
+            timeout=timedelta(minutes=30),
         )
     proposed = propose(place, base, commit, run_id=run, home=home)
     assert proposed == candidate_branch(run)

@@ -52,7 +52,6 @@ def test_a_new_repository_is_set_up_at_once_and_then_left_alone(forge: Forge, tm
     assert forge.settings[""]["allow_squash_merge"] is False
     assert forge.settings[""]["delete_branch_on_merge"] is True
     assert forge.settings["actions/permissions"]["sha_pinning_required"] is True
-    assert forge.settings["immutable-releases"] == {"enabled": True}
     assert forge.policies == {name: [{"name": "main"}] for name in ("models", "proposals")}
     assert len(forge.rulesets) == len(load(ROOT / ".github/rulesets"))
     assert [key["title"] for key in forge.keys] == ["dev", "staging", "prod"]
@@ -81,6 +80,29 @@ def test_a_new_repository_is_set_up_at_once_and_then_left_alone(forge: Forge, tm
     done = run("doctor", *options)
     assert done.exit_code == 1
     assert 'allowed_actions: "all" -> "selected"' in done.stdout
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        # SECURITY.md sends people to *Report a vulnerability*.
+        ("private-vulnerability-reporting", {"enabled": True}),
+        ("automated-security-fixes", {"enabled": True}),
+        ("immutable-releases", {"enabled": True}),
+        ("vulnerability-alerts", {}),
+        ("code-scanning/default-setup", {"state": "configured"}),
+        # Without it, an organisation refuses every deploy key.
+        ("/orgs/acme", {"deploy_keys_enabled_for_repositories": True}),
+    ],
+)
+def test_features_that_are_off_in_a_new_repository_are_switched_on(
+    forge: Forge, path: str, wanted: dict[str, object]
+) -> None:
+    before = forge.settings.get(path)
+    run("setup", NAME, "--yes")
+    assert forge.settings[path] != before
+    assert forge.settings[path].items() >= wanted.items()
 
 
 @pytest.mark.usefixtures("checkout")

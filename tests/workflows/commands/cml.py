@@ -22,6 +22,8 @@ def main(arguments: list[str]) -> None:
     files = [one for one in arguments[2:] if not one.startswith("--")]
     if set(options) != OPTIONS or options["--publish"] != "false" or len(files) != 1:
         sys.exit(f"cml: {arguments}: would upload what the report links to, or is not understood")
+    if not os.environ.get("ITERATIVE_DO_NOT_TRACK"):
+        sys.exit("cml: would tell its makers who you are")
     target = re.fullmatch(r"pr/(\d+)", options["--target"])
     if not target:
         sys.exit(f"cml: {options['--target']}: no pull request")
