@@ -38,7 +38,7 @@ STEPS = {
 
 @dataclass(frozen=True)
 class Setup:
-    """Seconds of processor of a target of `make setup`, without and with a cache, and the bytes of the cache."""
+    """Seconds of processor of a target of `make setup` without and with a cache, and bytes of the cache."""
 
     cold: float
     warm: float

@@ -55,7 +55,7 @@ def test_any_bytes_are_plain_values_or_one_line(content: bytes, limits: parse.Li
             json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(TEXT)
 def test_any_bytes_are_a_file_of_this_repository_or_one_error(content: bytes) -> None:
     """Each reader of text that anybody may push, by its own entry."""
