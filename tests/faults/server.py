@@ -40,6 +40,14 @@ def git_daemon(folder: Path, log: Path) -> Server:
     return Server([str(program), *options, f"--port={number}", f"--base-path={folder}"], number, log)
 
 
+S3_CLIENT = {
+    "AWS_ACCESS_KEY_ID": "user",
+    "AWS_SECRET_ACCESS_KEY": "password",
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",  # rclone's server does not know the newer checksums
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
 def s3(folder: Path, log: Path, *options: str) -> Server:
     """Serve the folders in `folder` as buckets."""
     number = port.unused()

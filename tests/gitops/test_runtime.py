@@ -50,8 +50,8 @@ def test_other_code_is_refused_in_a_second_checkout(second: Path, program: Seque
 
 def test_a_process_of_dvc_runs_the_code_that_started_it(second: Path) -> None:
     (second / "src/gitops/dvc/objects.py").write_text("print('THE NEW CODE')\n")
-    program = "import subprocess; from gitops.dvc.process import isolated; "
-    program += "subprocess.run(isolated('gitops.dvc.objects'), check=True)"
+    program = "import subprocess; from gitops.dvc.process import own_module; "
+    program += "subprocess.run(own_module('gitops.dvc.objects'), check=True)"
     assert run(second, "-c", program, path=str(second / "src")).stdout == "THE NEW CODE\n"
 
 

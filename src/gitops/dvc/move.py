@@ -21,10 +21,9 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gitops.dvc import process
-from gitops.dvc.place import Place
+from gitops.dvc.place import Place, level
 from gitops.errors import StorageError
 
-_LEVELS = ("local", "repo", "global", "system")
 _EACH = 1000
 """Objects between two lines of progress."""
 
@@ -106,15 +105,21 @@ def point(content: bytes | None, name: str, settings: Mapping[str, str]) -> byte
 
 def _move(folder: str, target: str, source: str | None, wanted: list[str]) -> Moved:
     from dvc.config import Config
+    from dvc.config_schema import RelPath
 
     settings = Path(folder) / ".dvc"
     config: Any = Config(dvc_dir=str(settings) if settings.is_dir() else None)
-    levels = [level for level in _LEVELS if level in config.files]
-    level = next((level for level in levels if config.load_one(level)["core"].get("remote")), None)
-    if level is None:
+    named_in = level(config)
+    if named_in is None:
         raise StorageError("no DVC remote is configured here; name the present one: dvc remote default NAME")
     present = str(config["core"]["remote"])
     old, new = Place(config, source or present), Place(config, target)
+    address = config["remote"][target]["url"]
+    if named_in == "repo" and isinstance(address, RelPath):
+        raise StorageError(
+            f"the address of {target} is relative, and each checkout has another place; name the whole path: "
+            f"dvc remote modify {target} url {Path(address).resolve()}"
+        )
     if old.url == new.url:
         raise StorageError(f"{source or present} and {target} are the same place, {old.url}")
     objects, copied, damaged = 0, 0, list[str]()
@@ -136,8 +141,8 @@ def _move(folder: str, target: str, source: str | None, wanted: list[str]) -> Mo
         copied=copied,
         damaged=tuple(damaged),
         missing=tuple(missing),
-        level=cast(Any, level),
-        file=str(config.files[level]),
+        level=cast(Any, named_in),
+        file=str(config.files[named_in]),
         settings={key: str(value) for key, value in shared.get("remote", {}).get(target, {}).items()},
     )
 

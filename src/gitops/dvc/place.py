@@ -6,12 +6,16 @@
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from gitops.errors import StorageError
+
+LEVELS = ("local", "repo", "global", "system")
+"""The configurations of DVC, the strongest first."""
 
 _OBJECT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}(?:\.dir)?")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -40,6 +44,28 @@ def configuration(folder: Path, *, former: bool = False) -> Any:
     return config
 
 
+def level(config: Any) -> str | None:
+    """Return the configuration of DVC that names the present remote, as DVC calls it."""
+    levels = [level for level in LEVELS if level in config.files]
+    return next((level for level in levels if config.load_one(level)["core"].get("remote")), None)
+
+
+def folder_problem(config: Any, name: str, root: str) -> str:
+    """Return why the folder `root` of the remote `name` cannot be used; "" if it can."""
+    from dvc.config_schema import RelPath
+
+    whole = f"name the whole path: dvc remote modify {name} url /PATH"
+    if root.startswith("file:"):
+        return f"{root}: DVC takes an address with file: as a folder of the checkout; {whole}"
+    if Path(root).is_dir():
+        return ""  # One that is not mounted looks empty.
+    if isinstance(config["remote"][name]["url"], RelPath):
+        return (
+            f"{root}: no such folder; the address is relative, and each checkout has another place; {whole}"
+        )
+    return f"{root}: no such folder"
+
+
 class Place:
     """The objects of one DVC remote."""
 
@@ -56,7 +82,8 @@ class Place:
             raise StorageError(f"remote {name} keeps versions of the cloud, and not objects by digest")
         self.url = str(config["remote"][name]["url"])
         self.local = kind.protocol == "local"
-        self.root = root
+        if self.local and (problem := folder_problem(config, name, root)):
+            raise StorageError(problem)
         self.files = kind(**options)
         self.base = self.files.join(root, "files", "md5")
         self.trash = self.files.join(root, "files", "trash")
@@ -70,8 +97,6 @@ class Place:
 
     def listed(self) -> dict[str, tuple[int, float | None]]:
         """Return the digest of each object, its size, and the time of its last change if known."""
-        if self.local and not Path(self.root).is_dir():
-            raise StorageError(f"{self.root}: no such folder")  # One that is not mounted looks empty.
         return {
             f"{folder}{name}": about
             for path, about in self._find(self.base)
@@ -174,3 +199,22 @@ def _moment(entry: Mapping[str, Any]) -> float | None:
         if isinstance(value, (int, float)):
             return float(value)
     return None
+
+
+def _problem() -> str:
+    """Return why the remote of the checkout in this folder cannot be used; "" if it can."""
+    from dvc.config import Config
+    from dvc.fs import get_cloud_fs  # pyright: ignore[reportUnknownVariableType]
+
+    config: Any = Config(dvc_dir=".dvc")
+    if (name := config["core"].get("remote")) is None:
+        return "none is configured; make one: dvc remote add --default NAME URL"
+    kind, options, root = cast(tuple[Any, dict[str, Any], str], get_cloud_fs(config, name=name))
+    if kind.protocol == "local":
+        return folder_problem(config, name, root)
+    kind(**options).exists(root)  # An object store has no folders, so only an error counts.
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(_problem() or 0)

@@ -17,7 +17,7 @@ from gitops.isolation import hide
 _ERROR = 300
 
 
-def isolated(module: str) -> list[str]:
+def own_module(module: str) -> list[str]:
     """Return the command of a module of this `gitops`, to which no folder of the caller lends modules.
 
     `python -I -m` would run the `gitops` of the virtual environment, which may be that of another checkout.
@@ -35,7 +35,7 @@ def ask(module: str, question: Mapping[str, Any]) -> Any:
 
     """
     done = subprocess.run(
-        isolated(module),
+        own_module(module),
         input=json.dumps(question),
         env=os.environ | {"DVC_NO_ANALYTICS": "1"},
         stdout=subprocess.PIPE,

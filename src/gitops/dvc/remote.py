@@ -27,8 +27,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from gitops.dvc.lockfile import LOCK, Lock
-from gitops.dvc.place import configuration
-from gitops.dvc.process import isolated, with_files
+from gitops.dvc.place import configuration, folder_problem
+from gitops.dvc.process import own_module, with_files
 from gitops.errors import ModelError, StorageError
 from gitops.findings import Finding
 from gitops.isolation import hide
@@ -175,7 +175,7 @@ class Storage:
         question = {"folder": str(place), "md5": md5, "target": target and str(target), "former": former}
         try:
             done = subprocess.run(
-                [*isolated("gitops.dvc.remote"), json.dumps(question)],
+                [*own_module("gitops.dvc.remote"), json.dumps(question)],
                 env=os.environ | self._engine() | {"DVC_NO_ANALYTICS": "1"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -226,9 +226,8 @@ def _look(folder: str, md5: str, target: str | None = None, *, former: bool = Fa
                 f"remote {name} keeps versions of the cloud; Visage needs one that keeps objects by digest"
             )
             return Answer(state="unreachable", detail=detail)
-        # A folder that is not mounted looks empty.
-        if kind.protocol == "local" and not Path(root).is_dir():
-            return Answer(state="unreachable", detail=f"{root}: no such folder")
+        if kind.protocol == "local" and (problem := folder_problem(config, name, root)):
+            return Answer(state="unreachable", detail=problem + _named_in(folder))
         files = kind(**options)
         path = files.join(root, "files", "md5", md5[:2], md5[2:])
         info = files.info(path)
@@ -245,8 +244,13 @@ def _look(folder: str, md5: str, target: str | None = None, *, former: bool = Fa
         return Answer(state="missing")
     except Exception as error:  # whatever a storage's own library raises
         text = " ".join(str(error).split())
-        return Answer(state="unreachable", detail=text[:300] or type(error).__name__)
+        return Answer(state="unreachable", detail=(text[:300] or type(error).__name__) + _named_in(folder))
     return Answer(state="there", size=size, md5=digest)
+
+
+def _named_in(folder: str) -> str:
+    own = Path(folder) / ".dvc/config.local"
+    return f" ({own} comes before .dvc/config)" if own.is_file() else ""
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gitops import isolation
 from gitops.dvc import commands as dvc_commands
-from gitops.dvc.process import with_files
+from gitops.dvc.process import own_module, with_files
 from gitops.errors import KilledError, StepError, TimeLimitError
 
 log = logging.getLogger(__name__)
@@ -114,18 +114,9 @@ def storage_problem(folder: Path) -> str:
 
     DVC runs in a process of its own, as it is heavy to import.
     """
-    # An object store has no folders, so there only an error counts; a folder must exist.
-    script = (
-        "from dvc.repo import Repo\n"
-        "remote = Repo().cloud.get_remote()\n"
-        "if not remote.fs.exists(remote.path) and remote.fs.protocol == 'local':\n"
-        "    raise SystemExit(f'{remote.path}: no such folder')\n"
-    )
-    # -I, or Python would look for modules in the checkout first.
-    command = [sys.executable, "-I", "-c", script]
     try:
         done = subprocess.run(
-            command,
+            own_module("gitops.dvc.place"),
             cwd=folder,
             env=environment(folder),
             capture_output=True,

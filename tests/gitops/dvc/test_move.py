@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from gitops.dvc.move import point
 from gitops.dvc.remote import MODEL, Storage
 from gitops.git.workspace import Origin
 from gitops.model.download import fetch_model
+from tests.faults import server
 from tests.support.figures import model_files
 from tests.support.lab import Lab
 
@@ -32,6 +34,10 @@ def put(place: Path, content: bytes, suffix: str = "") -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     return file
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(place)): file.read_bytes() for file in place.rglob("*") if file.is_file()}
 
 
 @pytest.fixture
@@ -120,6 +126,18 @@ def test_a_remote_that_is_not_there(places: tuple[Path, Path], run: Callable[...
     assert "old and old are the same place" in run("storage", "move", "old").stderr
 
 
+def test_a_relative_address_is_not_proposed(
+    lab: Lab, places: tuple[Path, Path], run: Callable[..., Result]
+) -> None:
+    new = places[1]
+    command = ["dvc", "remote", "modify", "new", "url", os.path.relpath(new, lab.clone.path)]
+    subprocess.run(command, cwd=lab.clone.path, check=True, capture_output=True, timeout=120)
+    refused = run("storage", "move", "new", "--push")
+    assert "the address of new is relative, and each checkout has another place" in refused.stderr
+    assert f"dvc remote modify new url {new}" in refused.stderr
+    assert list(new.iterdir()) == []
+
+
 def test_settings_outside_the_repository_are_named(
     lab: Lab, places: tuple[Path, Path], run: Callable[..., Result]
 ) -> None:
@@ -150,3 +168,38 @@ def test_the_configuration_names_the_new_place(before: bytes | None, tmp_path: P
     assert point(point(before, "new", {"url": "/new"}), "new", {"url": "/new"}) == point(
         before, "new", {"url": "/new"}
     )
+
+
+@pytest.mark.long
+def test_objects_go_from_a_folder_to_s3_and_back(
+    lab: Lab,
+    places: tuple[Path, Path],
+    run: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old, new = places
+    bucket = tmp_path / "served/bucket"
+    bucket.mkdir(parents=True)
+    storage = server.s3(bucket.parent, tmp_path / "s3.log")
+    for name, value in server.S3_CLIENT.items():
+        monkeypatch.setenv(name, value)
+    for command in (
+        ["add", "s3", "s3://bucket/dvc"],
+        ["modify", "s3", "endpointurl", f"http://127.0.0.1:{storage.port}"],
+    ):
+        subprocess.run(["dvc", "remote", *command], cwd=lab.clone.path, check=True, timeout=120)
+    storage.start()
+    try:
+        for source, target in (("old", "s3"), ("s3", "new")):
+            shown = run("storage", "move", target, "--from", source)
+            assert shown.exit_code == 0, shown.output
+            assert f"{target} has 4 of the 4 objects of {source}" in shown.output
+            assert "2 of 2 outputs of the releases" in shown.output
+    finally:
+        storage.kill()
+    assert contents(new) == contents(old)
+    refused = run("storage", "move", "new", "--from", "s3")
+    assert refused.exit_code == 1
+    assert len(refused.stderr.splitlines()) == 3
+    assert "Could not connect to the endpoint URL" in refused.stderr

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gitops.dvc import remote as storage
+from gitops.dvc import run as dvc_run
 from gitops.dvc.lockfile import Lock
 from gitops.dvc.remote import MODEL, Presence, Storage
 from gitops.errors import RuleError
@@ -83,6 +84,33 @@ def test_a_remote_that_does_not_answer_is_not_none(lab: Lab, dvc_remote: Path) -
     dvc_remote.rmdir()
     said = objection(lab, trained(), optional=True)
     assert f"the DVC remote does not answer: {dvc_remote}: no such folder; try again when it answers" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (
+            "../../none",
+            "no such folder; the address is relative, and each checkout has another place; name the",
+        ),
+        (
+            "file:///srv/models",
+            "DVC takes an address with file: as a folder of the checkout; name the whole path",
+        ),
+    ],
+)
+def test_an_address_that_only_looks_whole_is_named(lab: Lab, url: str, problem: str) -> None:
+    folder = lab.clone.path / ".dvc"
+    folder.mkdir()
+    config = f"[core]\n    remote = mine\n['remote \"mine\"']\n    url = {url}\n"
+    (folder / "config.local").write_text(config)
+    said = objection(lab, trained())
+    assert problem in said
+    assert "whole path: dvc remote modify mine url /PATH" in said
+    assert f"({folder}/config.local comes before .dvc/config)" in said
+    (folder / "config.local").rename(folder / "config")
+    assert problem in dvc_run.storage_problem(lab.clone.path)
+    assert "config.local" not in objection(lab, trained())
 
 
 def test_a_remote_that_takes_too_long(lab: Lab, dvc_remote: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,12 +22,7 @@ def test_objects_behind_s3_go_and_come_back(
     storage = server.s3(bucket.parent, tmp_path / "s3.log", "--dir-cache-time", "1s")
     storage.start()
     try:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "user",
-            "AWS_SECRET_ACCESS_KEY": "password",
-            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
+        for name, value in server.S3_CLIENT.items():
             monkeypatch.setenv(name, value)
         config = isolated_home / "dvc" / "config"
         config.parent.mkdir()
