@@ -17,6 +17,7 @@ from face_attributes.contract.limits import Contract
 from gitops.gates.comparison import Comparison
 from gitops.gates.shadows import Figures, Shadowed
 from gitops.model.card import Card
+from gitops.model.cost import Cost
 from gitops.model.data import Data
 from gitops.model.decisions import Decisions
 from gitops.model.drift_comparison import DriftComparison
@@ -45,6 +46,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "comparison": ("the output of face_attributes compare", Comparison),
     "condition": ("/visage/condition.json of an Airflow", Condition),
     "contract": ("data/contract.yaml", Contract),
+    "cost": ("the trailer Cost of a step's commit", Cost),
     "data": ("metrics/data.json", Data),
     "decision": ("a line of monitoring/decisions.jsonl", records.Line),
     "decisions": ("metrics/decisions.json", Decisions),

@@ -213,6 +213,8 @@ def runs(
 
 
 def _print_runs(found: Sequence["Run"]) -> None:
+    from gitops.model import cost
+
     for run in found:
         means = run.metrics.means
         parts = [
@@ -222,8 +224,12 @@ def _print_runs(found: Sequence["Run"]) -> None:
         ]
         if run.duration is not None:
             parts.append(f"{run.duration / 60:.1f} min")
+        if run.cost:
+            parts.append(f"{run.cost.total.cpu_seconds / 60:.1f} min of processors")
         line = f"{run.at:%Y-%m-%d %H:%M} {run.name} ({run.kind}): {', '.join(parts) or 'no metrics'}"
         show_line(line)
+    if spent := cost.total(run.cost for run in found if run.cost):
+        show_line(f"Together: {cost.line(spent)}")
 
 
 _SHOWN = ("mean_accuracy", "mean_balanced_accuracy")

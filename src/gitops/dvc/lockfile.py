@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from posixpath import basename, join, normpath
 from typing import Self
 
@@ -14,6 +15,8 @@ from gitops.text import parse
 PIPELINE = "dvc.yaml"
 DATA = "data"
 _TEMPLATE = "${"
+_SIZE = re.compile(r"[0-9]{1,15}")
+_MOST_BYTES = 10**15
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,24 @@ class Lock:
     commit: str
     content: bytes
     pipeline: bytes
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Self:
+        """Read those of a checkout, as a stage left them.
+
+        Raises:
+            GateError: if one of them is no regular file, or too large.
+
+        """
+        content: list[bytes] = []
+        for name in (LOCK, PIPELINE):
+            try:
+                content.append(parse.file(folder / name, parse.LOCK.size))
+            except FileNotFoundError:
+                content.append(b"")
+            except (ParseError, OSError) as error:
+                raise GateError(name, str(error), "repair it") from error
+        return cls("the checkout", *content)
 
     @classmethod
     def load(cls, repository: Repository, commit: str) -> Self:
@@ -63,7 +84,7 @@ class Lock:
         digest, size = str(out.get("md5", "")), str(out.get("size", ""))
         if not re.fullmatch(r"[0-9a-f]{32}", digest):
             raise ModelError(where, f"{path} has no MD5 digest", "run .venv/bin/dvc repro again")
-        return Recorded(digest, int(size) if re.fullmatch(r"[0-9]{1,18}", size) else None)
+        return Recorded(digest, int(size) if _SIZE.fullmatch(size) else None)
 
     def digest(self, path: str) -> str | None:
         """Return the MD5 digest that it records of an output, or None if it records none.
@@ -98,6 +119,23 @@ class Lock:
             GateError: if one of the files cannot be read.
 
         """
+        read, made = self._data_of(stage)
+        inputs, outputs = (
+            {path: str(one.get("md5", "")) for path, one in records.items()} for records in (read, made)
+        )
+        return inputs, outputs
+
+    def bytes_of(self, stage: str) -> tuple[int, int]:
+        """Return the size of the data that a stage read, and of its outputs; else as `data_of`."""
+        read, made = (
+            sum(int(size) for one in records.values() if _SIZE.fullmatch(size := str(one.get("size", ""))))
+            for records in self._data_of(stage)
+        )
+        return min(read, _MOST_BYTES), min(made, _MOST_BYTES)
+
+    def _data_of(
+        self, stage: str
+    ) -> tuple[dict[str, dict[str, parse.Value]], dict[str, dict[str, parse.Value]]]:
         try:
             definitions = _definitions(self.pipeline)
             made = list(_records(self.content, definitions))
@@ -107,11 +145,10 @@ class Lock:
             raise GateError(where, f"not written by DVC, {error}", "run .venv/bin/dvc repro again") from error
         data = {path for _, path, _ in made}
         inputs, outputs = (
-            {path: str(one.get("md5", "")) for name, path, one in records if _base(name) == stage}
-            for records in (read, made)
+            {path: one for name, path, one in records if _base(name) == stage} for records in (read, made)
         )
         wanted = {path for path in inputs if path in data or path.startswith(f"{DATA}/")}
-        return {path: digest for path, digest in inputs.items() if path in wanted}, outputs
+        return {path: one for path, one in inputs.items() if path in wanted}, outputs
 
     def _output(self, path: str) -> dict[str, parse.Value] | None:
         """Return the record of one output, or None where there is none.

@@ -16,7 +16,8 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzin
 _TIME = re.compile(rb"^(?:committer|tagger) [^\n]*?(-?[0-9]+) [-+][0-9]+$", re.MULTILINE)
 _PERSON = re.compile(rb"^(author|committer|tagger) ([^\n]*?>)[^\n]*$", re.MULTILINE)
 _SIGNATURE = re.compile(rb"^gpgsig (-----BEGIN [^\n]*(?:\n [^\n]*)*)", re.MULTILINE)
-_LONGEST_SUBJECT = 200
+_COST = re.compile(rb"^Cost: (\{[^\n]*\})$", re.MULTILINE)
+_LONGEST_SUBJECT, _LONGEST_TRAILERS = 200, 20_000
 
 
 def is_full_sha(text: str) -> bool:
@@ -67,7 +68,7 @@ class Commit:
     """A commit's id, committer time and subject line: one printable line of bounded length.
 
     `author` and `committer` are such lines too, `NAME <ADDRESS>`. `signature` is the armored signature that
-    it carries, valid or not.
+    it carries, valid or not. `cost` is the value of its trailer `Cost`, "" without one.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Commit:
     author: str = ""
     committer: str = ""
     signature: bytes = field(default=b"", repr=False)
+    cost: str = field(default="", repr=False)
 
 
 def moment(seconds: str) -> datetime:
@@ -97,6 +99,7 @@ def read_commit(commit: str, content: bytes) -> Commit:
     time = _TIME.search(header)
     people = dict(reversed(_PERSON.findall(header)))
     signature = _SIGNATURE.search(header)
+    cost = _COST.search(message[-_LONGEST_TRAILERS:])
     return Commit(
         commit,
         moment(time[1].decode() if time else ""),
@@ -104,6 +107,7 @@ def read_commit(commit: str, content: bytes) -> Commit:
         _line(people.get(b"author", b"")),
         _line(people.get(b"committer", b"")),
         signature[1].replace(b"\n ", b"\n") + b"\n" if signature else b"",
+        as_text(cost[1]) if cost else "",
     )
 
 

@@ -11,6 +11,7 @@ from gitops.git.objects import Commit
 from gitops.history import deployments
 from gitops.history.deployments import Deployment
 from gitops.history.trunk import Past
+from gitops.model.cost import StageCost
 from gitops.model.metrics import Interval
 from gitops.promotion.due import due, runtime_due
 from gitops.promotion.evidence import Evidence
@@ -69,6 +70,7 @@ class Place:
         problem: The fault of the release file; the last valid one is shown.
         approvals: The signed approvals of the release that are not over.
         waiting: The release that could come; None where there is no other.
+        cost: The cost of the run that made the model; None where its commit does not have it.
 
     """
 
@@ -92,6 +94,7 @@ class Place:
     problem: str = ""
     approvals: tuple[Given, ...] = ()
     waiting: Waiting | None = None
+    cost: StageCost | None = None
 
     @property
     def held(self) -> bool:
@@ -122,6 +125,7 @@ class Place:
             "override": self.override or None,
             "problem": self.problem or None,
             "approvals": [_approval(given) for given in self.approvals],
+            "cost": self.cost.model_dump() if self.cost else None,
             "waiting": None
             if waiting is None
             else {
@@ -145,6 +149,7 @@ class Board:
         places: The environments.
         problems: The faults of main itself, and tags that look like verdicts and are not.
         differences: The lines that tell two releases apart, by both environments.
+        cost: The cost of the trainings whose models main got in the last 30 days; None if it is not known.
 
     """
 
@@ -153,6 +158,7 @@ class Board:
     places: tuple[Place, ...]
     problems: tuple[str, ...] = ()
     differences: Mapping[tuple[str, str], str] | None = None
+    cost: StageCost | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can carry it."""
@@ -160,6 +166,7 @@ class Board:
             "at": self.at.isoformat(),
             "main": {"commit": self.main.id, "at": self.main.at.isoformat(), "subject": self.main.subject},
             "problems": [*self.problems],
+            "cost_of_30_days": self.cost.model_dump() if self.cost else None,
             "environments": [place.plain(self.at) for place in self.places],
             "differences": [
                 {"from": first, "to": second, "text": text}

@@ -6,7 +6,7 @@ However long main is, git is asked a fixed number of times.
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import combinations
 
 from gitops.diff.load import load_difference
@@ -15,6 +15,8 @@ from gitops.git.repository import Repository
 from gitops.history.board import Board, Place, place
 from gitops.history.deployments import releases
 from gitops.history.trunk import FileChange, Past, TrunkCommit
+from gitops.model import cost
+from gitops.model.cost import Cost, StageCost
 from gitops.promotion.evidence import Evidence
 from gitops.release.approvals import APPROVED
 from gitops.release.snapshot import Snapshot
@@ -89,15 +91,27 @@ def load_board(repository: Repository, state: ReleaseState, remote: str | None, 
     proposals = {name: heads[commit] for name, commit in pushed.items()}
     # Commits record enough for most reasons: DVC, its remote and the comparison of models are not asked.
     evidence = replace(Evidence.of(repository), provenance=_unasked, decisions=_undecided)
-    places = tuple(place(state, past, name, known, proposals, evidence, now) for name in names)
+    places = [place(state, past, name, known, proposals, evidence, now) for name in names]
+    spent = {one.release: cost.of_commit(repository, one.release) for one in places if one.release}
+    places = [
+        replace(one, cost=made.total) if (made := spent.get(one.release or "")) else one for one in places
+    ]
     problems = [str(fault) for fault in (state.main_fault, state.environments_problem) if fault]
     return Board(
         now,
         known[state.tip],
-        places,
+        tuple(places),
         (*problems, *map(str, state.verdicts.ignored), *map(str, state.approvals.ignored)),
         _differences(repository, state, places),
+        _spent(past, now - timedelta(days=30)),
     )
+
+
+def _spent(past: Past, since: datetime) -> StageCost | None:
+    """Return the cost of the runs whose results main got since a time."""
+    recent = (one for commit in past.trunk if commit.at >= since for one in (commit.commit, *commit.merged))
+    # A branch that was squashed left its last commit on main, and may have been merged too.
+    return cost.total({known.run: known for one in recent if (known := Cost.of(one.cost))}.values())
 
 
 def _unasked(_: str) -> Provenance:

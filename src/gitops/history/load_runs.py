@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from gitops.diff import files
 from gitops.git.repository import Repository
 from gitops.history.runs import Kind, Run, step
+from gitops.model.cost import Cost
 from gitops.paths import PARAMETERS
 from gitops.release.snapshot import Snapshot
 
@@ -53,6 +54,7 @@ def load_runs(repository: Repository, remote: str, tip: str) -> list[Run]:
             files.flat(snapshots[commit].contents[PARAMETERS] or b""),
             snapshots[commit].metrics,
             _seconds(steps, commit),
+            Cost.of(here[commit].cost, f"{_RUN}{name}"),
         )
         for (kind, name), commit in found.items()
         if commit in snapshots  # a tag may mark anything

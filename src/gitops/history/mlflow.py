@@ -106,6 +106,8 @@ def _numbers(run: Run) -> Iterable[tuple[str, float]]:
                 yield f"{name}{end}", float(value)
     yield from ((f"milliseconds/{name}", value) for name, value in run.metrics.speed.items())
     yield from ((f"seconds/{stage}", value) for stage, value in run.seconds.items())
+    for stage, cost in run.cost.stages.items() if run.cost else ():
+        yield from ((f"cost/{stage}/{name}", float(value)) for name, value in cost if value is not None)
     if run.metrics.model_bytes is not None:
         yield "model_bytes", float(run.metrics.model_bytes)
 

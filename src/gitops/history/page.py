@@ -11,6 +11,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from gitops.model import cost
 from gitops.release.environments import TERMINAL
 from gitops.text import numbers, times
 
@@ -69,6 +70,7 @@ def _templates() -> jinja2.Environment:
         "size": numbers.size,
         "span": numbers.duration,
         "milliseconds": numbers.milliseconds,
+        "cost": cost.line,
     }
     environment.filters.update(filters)  # pyright: ignore[reportUnknownMemberType] Jinja2 has no type for it
     return environment

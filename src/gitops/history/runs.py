@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 from gitops.errors import GitopsError
+from gitops.model.cost import Cost
 from gitops.model.metrics import Interval, Metrics
 
 Kind = Literal["training", "unfinished", "experiment"]
 
+_COSTS = ("cpu_seconds", "gpu_seconds", "peak_bytes", "read_bytes", "written_bytes")
 _STEP = re.compile(r"(?P<stage>[A-Za-z0-9_-]+): run for run/\S+(?: in (?P<seconds>[0-9]+(?:\.[0-9]+)?) s)?")
 _CONDITION = re.compile(r"(?P<key>[^<>=!]+?)\s*(?P<sign><=|>=|!=|=|<|>)\s*(?P<value>.*)")
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
@@ -37,6 +39,7 @@ class Run:
         parameters: The values of `params.yaml`, by dotted names.
         metrics: The metrics.
         seconds: The seconds of each stage, where its commit has them.
+        cost: The measured cost of each stage; None for experiments, and for runs of earlier versions.
 
     """
 
@@ -48,6 +51,7 @@ class Run:
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
     metrics: Metrics = field(default_factory=Metrics)
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    cost: Cost | None = None
 
     @property
     def duration(self) -> float | None:
@@ -62,6 +66,7 @@ class Run:
             "size": self.metrics.model_bytes,
             **{name: interval.value for name, interval in self.metrics.means.items()},
             **self.metrics.speed,
+            **{name: getattr(self.cost.total, name) for name in _COSTS if self.cost},
         }
         words = {"name": self.name, "kind": self.kind, "commit": self.commit, "at": self.at.isoformat()}
         return {
@@ -80,6 +85,7 @@ class Run:
             "author": self.author,
             "duration_seconds": self.duration,
             "seconds": dict(self.seconds),
+            "cost": self.cost.model_dump()["stages"] if self.cost else None,
             "model_sha256": self.metrics.sha256,
             "model_bytes": self.metrics.model_bytes,
             "metrics": {name: _interval(value) for name, value in self.metrics.means.items()},

@@ -1,14 +1,17 @@
 """The page of runs and of the trends over the releases of main, as one HTML file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from gitops.history import page
 from gitops.history.runs import Run
 from gitops.history.trends import Point, Trend
+from gitops.model import cost
 
 _WIDTH, _HEIGHT, _MARGIN = 320, 90, 6
+_CURVES = (("training loss", "{:.4f}"), ("validation loss", "{:.4f}"), ("validation accuracy", "{:.2%}"))
+_MOST_EPOCHS = 60
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,28 @@ def render(runs: Sequence[Run], trends: Sequence[Trend], key: str, at: datetime)
 
     """
     drawings = [draw(trend) for trend in trends if len(trend.points) > 1]
-    return page.render("runs.html.j2", {"runs": runs, "trends": drawings, "key": key, "at": at})
+    curves = {run.commit: [draw(curve) for curve in _curves(run)] for run in runs}
+    spent = cost.total(run.cost for run in runs if run.cost)
+    values = {"runs": runs, "trends": drawings, "curves": curves, "cost": spent, "key": key, "at": at}
+    return page.render("runs.html.j2", values)
+
+
+def _curves(run: Run) -> Iterator[Trend]:
+    """Yield the learning curve of a run: each of its columns that has two epochs or more."""
+    rows = run.metrics.curve
+    every = max(len(rows) // _MOST_EPOCHS, 1)
+    for column, (title, form) in enumerate(_CURVES, 1):
+        points = [
+            Point(f"epoch {row[0]:g}", run.at, value)
+            for number, row in enumerate(rows)
+            if (value := row[column]) is not None and (number % every == 0 or number == len(rows) - 1)
+        ]
+        if len(points) > 1:
+            yield Trend(title, form, tuple(points))
 
 
 def draw(trend: Trend) -> Drawing:
-    """Return the coordinates of a trend: a step for each release, and its range from top to bottom."""
+    """Return the coordinates of a trend: a step for each point, and its range from top to bottom."""
     ends = [
         value for point in trend.points for value in (point.low, point.value, point.high) if value is not None
     ]

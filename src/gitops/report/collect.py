@@ -10,7 +10,8 @@ from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.git.merge_result import merge_result
 from gitops.git.repository import Repository
-from gitops.model import drift_comparison
+from gitops.model import cost, drift_comparison
+from gitops.model.cost import Cost
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.metrics import Metrics
 from gitops.promotion.change import Change
@@ -81,6 +82,8 @@ class ReportInputs:
     appended: tuple[data.Appended, ...] = ()
     """The labelled batches that the change appends, and no training has learned from yet."""
     trial: Trial | None = None
+    cost: Cost | None = None
+    """The cost of the run that made the proposed model."""
     jobs: Mapping[str, Job] = field(default_factory=dict[str, Job])
     """The other jobs of the run, by name."""
     price: float | None = None
@@ -119,9 +122,10 @@ def gather(
     before, after = (Snapshot.load(repository, commit) for commit in (start, head))
     broken = [*judgement.findings, *failed(jobs or {}, changed)]
     notes = [*map(str, judgement.migrations), note(evidence, head, sorted(changed), name or base)]
-    moves, proposed, drift, incumbents = (), Metrics(), None, ()
+    moves, proposed, spent, drift, incumbents = (), Metrics(), None, None, ()
     if "dvc.lock" in changed:
         proposed = after.metrics
+        spent = cost.of_commit(repository, head)
         drift = drift_comparison.of_commit(repository, head, proposed.sha256)
         incumbents = tuple(_incumbents(state, after, evidence))
     else:
@@ -144,6 +148,7 @@ def gather(
         incumbents=incumbents,
         appended=tuple(_appended(repository, head, changed)),
         trial=trial,
+        cost=spent,
         jobs=jobs or {},
         price=price,
     )

@@ -8,6 +8,7 @@ from gitops.diff.diff import PARTS, SETTINGS, Difference
 from gitops.errors import GitopsError
 from gitops.findings import Finding
 from gitops.gates import gates
+from gitops.model import cost
 from gitops.model.drift_comparison import DriftComparison
 from gitops.model.metrics import Interval, Metrics
 from gitops.report import card, data, fairness, mermaid
@@ -303,6 +304,10 @@ def _timing(inputs: ReportInputs, metrics: Metrics) -> str:
         if (value := getattr(metrics.training, name)) is not None
     ]
     moved = [markdown.table(["", ""], rows) if rows else "", _cost(seconds.values(), inputs.price)]
+    if inputs.cost:
+        stages = {**inputs.cost.stages, "sum": inputs.cost.total}
+        costs = [[code(name), *cost.cells(stage)] for name, stage in stages.items()]
+        moved.append(f"The run that trained the model:\n\n{markdown.table(['', *cost.COLUMNS], costs)}")
     return "\n\n".join(filter(None, moved))
 
 

@@ -13,6 +13,7 @@ from gitops.gates.gates import GateResult
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, fetch, resolve, update_mirror, workspace
 from gitops.model import decisions, drift_comparison
+from gitops.model.cost import Cost
 from gitops.model.evaluation import evaluation
 from gitops.paths import EVALUATION, LOCK, PERFORMANCE
 from gitops.release import licences
@@ -199,6 +200,8 @@ def _squash(repository: Repository, base: str, result: str, run_id: str) -> str:
     )
     if drift := drift_comparison.of_commit(repository, result, metrics.model_sha256):
         message += f"{drift}\n"
+    if cost := Cost.of(repository.commit_info(result).cost, run_branch(run_id)):
+        message += f"\n{cost.trailer}\n"
     # The dates of the run's last step make the commit, and so its id, the same at every retry.
     date = repository.commit_info(result).at.isoformat()
     dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}

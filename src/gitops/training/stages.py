@@ -8,9 +8,11 @@ A retry starts again from the same input, so a step can be run any number of tim
 import json
 import logging
 import os
+import resource
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path, PurePath
 
@@ -22,11 +24,13 @@ from gitops.dvc.provenance import Step
 from gitops.dvc.run import call, call_dvc, dvc_program, environment
 from gitops.errors import ProvenanceError, StepError
 from gitops.git.workspace import Origin, Workspace, configuration, workspace
+from gitops.model.cost import Cost, StageCost
 
 log = logging.getLogger(__name__)
 
 # `dvc push` leaves out files that have arrived, so another attempt is cheap; in all two minutes of pauses.
 _PUSH_ATTEMPTS = 6
+_DEVICES = Path("/dev")
 
 
 def _ignore(inputs: dict[str, str], outputs: dict[str, str]) -> None:
@@ -55,7 +59,7 @@ def run_stage(
 
     """
     provenance.begin()
-    started = time.monotonic()
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with workspace(origin, commit, home) as space:
         # --pull fetches the stage's outputs where this commit already has them.
         force = ["--force"] if _stage(space, stage).dropped else []
@@ -72,7 +76,9 @@ def run_stage(
             _push_data(space, stage)
         # `gitops runs` reads the duration from here.
         seconds = time.monotonic() - started
-        result = commit_changes(space, branch, f"{stage}: run for {branch} in {seconds:.1f} s")
+        subject = f"{stage}: run for {branch} in {seconds:.1f} s"
+        cost = {stage: _cost(Lock.of_folder(space.path).bytes_of(stage), seconds, before)}
+        result = commit_changes(space, branch, subject, cost)
         report(*Lock.load(space.repository, result).data_of(stage))
         return result
 
@@ -224,8 +230,36 @@ def _push_data(space: Workspace, *targets: str) -> None:
     )(call, ["dvc", "push", *targets], space.path, timedelta(hours=2))
 
 
-def commit_changes(space: Workspace, branch: str, message: str) -> str:
+def _cost(sizes: tuple[int, int], seconds: float, before: resource.struct_rusage) -> StageCost:
+    """Return the cost of a stage, by the processes that this one has waited for since `before`."""
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    gpus = gpus_seen()
+    return StageCost(
+        seconds=round(seconds, 1),
+        cpu_seconds=round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        # Of all of them so far: a task is a process of its own, with one stage.
+        peak_bytes=after.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        read_bytes=sizes[0],
+        written_bytes=sizes[1],
+        gpu_seconds=round(seconds * gpus, 1) if gpus else None,
+    )
+
+
+def gpus_seen() -> int:
+    """Return the number of NVIDIA's GPUs that a stage sees."""
+    there = len([*_DEVICES.glob("nvidia[0-9]*")])
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return there
+    return min(there, len([one for one in chosen.split(",") if one.strip() not in ("", "-1")]))
+
+
+def commit_changes(
+    space: Workspace, branch: str, message: str, cost: Mapping[str, StageCost] | None = None
+) -> str:
     """Commit the changes in a workspace, push them to a branch wherever it was, and return the commit.
+
+    The commit gets the cost of its stages, and that of the commits before it on the same branch.
 
     Raises:
         StepError: if the workspace has a repository in it, or the configuration of its git changed.
@@ -241,6 +275,8 @@ def commit_changes(space: Workspace, branch: str, message: str) -> str:
     if not repository.git("status", "--porcelain"):
         log.info("Nothing changed: %s stands.", space.commit)
         return space.commit
+    earlier = Cost.of(repository.commit_info(space.commit).cost, branch)
+    spent = (earlier or Cost(run=branch)).adding(cost or {})
     repository.git(
         "-c",
         "commit.gpgSign=false",
@@ -248,7 +284,7 @@ def commit_changes(space: Workspace, branch: str, message: str) -> str:
         "--quiet",
         "--no-verify",
         "-m",
-        message,
+        f"{message}\n\n{spent.trailer}" if spent.stages else message,
         env=repository.identity(),
     )
     commit = repository.resolve("HEAD")

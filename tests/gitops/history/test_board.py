@@ -3,7 +3,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,11 +17,13 @@ from gitops.findings import Finding
 from gitops.history import board_page, page
 from gitops.history.board import Board, Place, Waiting
 from gitops.history.load import load_board
+from gitops.model.cost import Cost, StageCost
 from gitops.promotion.holds import hold
 from gitops.promotion.promotions import promote
 from gitops.promotion.proposals import push
 from gitops.release.approvals import Given
 from tests.support import browser
+from tests.support.figures import model_files
 from tests.support.lab import Lab
 
 HOSTILE = "</style><script>alert(1)</script> & \"quotes\" javascript:'x'"
@@ -78,6 +80,36 @@ def test_what_each_environment_has_since_when_and_by_whom(lab: Lab) -> None:
     assert staging.accuracy is not None
     assert staging.accuracy.value == 0.9
     assert (prod.release, prod.deployment, prod.verdict) == (None, None, "")
+
+
+def test_the_cost_of_a_model_is_that_of_the_run_that_made_it(lab: Lab) -> None:
+    def trained(name: str, run: str, seconds: float) -> str:
+        stage = StageCost(seconds=9, cpu_seconds=seconds, peak_bytes=10**9, read_bytes=1, written_bytes=1)
+        message = f"Candidate\n\n{Cost(run=run, stages={'train': stage}).trailer}\n"
+        commit = lab.commit(model_files(name), message=message)
+        lab.origin.git("update-ref", f"refs/heads/candidate/{name}", commit)
+        return commit
+
+    trained("c", "run/c", 3600)
+    lab.clone.fetch("origin")
+    lab.merge("candidate/c")
+    assert [place.cost for place in places(lab).values()][1:] == [None, None]
+    trained("d", "run/d", 1800)
+    lab.clone.fetch("origin")
+    lab.merge("candidate/d")
+    lab.land({"README.md": b"more"})
+    shown = board(lab)
+    spent = shown.places[0].cost
+    assert spent is not None
+    assert spent.cpu_seconds == 1800
+    assert shown.cost is not None
+    assert shown.cost.cpu_seconds == 5400
+    text = board_page.render(shown)
+    assert "30 min of processors" in text
+    assert "in the last 30 days took 90 min of processors" in text
+    assert shown.plain()["cost_of_30_days"]["cpu_seconds"] == 5400
+    later = load_board(lab.clone, lab.state(), "origin", datetime.now(UTC) + timedelta(days=31))
+    assert later.cost is None
 
 
 def test_what_waits_and_why_is_what_a_promotion_meets(lab: Lab) -> None:

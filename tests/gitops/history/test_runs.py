@@ -15,18 +15,30 @@ from gitops.errors import GitopsError
 from gitops.history import mlflow, runs_page
 from gitops.history.load_runs import fetch_experiments, load_runs
 from gitops.history.runs import Run, chosen, named, ordered, step
+from gitops.model.cost import Cost, StageCost
 from tests.support.figures import measured
 from tests.support.lab import Lab
 
 EXPERIMENT = "c0" + "de" * 19
+TRAIN = StageCost(
+    seconds=90.5, cpu_seconds=170, peak_bytes=2 * 10**9, read_bytes=10**8, written_bytes=10**7, gpu_seconds=90
+)
+EVALUATE = StageCost(seconds=9.5, cpu_seconds=10, peak_bytes=10**9, read_bytes=10**6, written_bytes=10**5)
 
 
-def training(lab: Lab, name: str, accuracy: float, *, archived: bool = True, rate: str = "0.1") -> str:
-    """Leave a training run in git, as its steps do: a commit for each stage, and the tag of the archive."""
+def training(
+    lab: Lab, name: str, accuracy: float, *, archived: bool = True, rate: str = "0.1", of: str = ""
+) -> str:
+    """Leave a training run in git, as its steps do: a commit for each stage, and the tag of the archive.
+
+    `of` is another run whose cost the last commit has.
+    """
     parameters = f"profile: full\ntrain:\n  learning_rate: {rate}\n".encode()
     trained = lab.commit({"params.yaml": parameters}, message=f"train: run for run/{name} in 90.5 s")
     files = measured(name, accuracy)
-    commit = lab.commit(files, on=trained, message=f"evaluate: run for run/{name} in 9.5 s")
+    message = f"evaluate: run for run/{name} in 9.5 s"
+    spent = Cost(run=f"run/{of or name}", stages={"train": TRAIN, "evaluate": EVALUATE})
+    commit = lab.commit(files, on=trained, message=f"{message}\n\n{spent.trailer}\n")
     lab.origin.git("update-ref", f"refs/heads/run/{name}", commit)
     if archived:
         made = lab.origin.tag(commit, f"archive/{name}", f"Run {name}: mean accuracy {accuracy}")
@@ -69,6 +81,46 @@ def test_every_training_and_experiment_is_found(past: Lab) -> None:
     assert second.metrics.means["mean_accuracy"].low == pytest.approx(0.918)
     assert runs["of-mine"].duration is None
     assert not runs["of-mine"].metrics
+
+
+def test_the_cost_of_each_stage_is_summed_and_that_of_another_run_is_not(past: Lab) -> None:
+    training(past, "again", 0.9, of="first")
+    runs = found(past)
+    spent = runs["first"].cost
+    assert spent is not None
+    assert spent.stages == {"train": TRAIN, "evaluate": EVALUATE}
+    assert spent.total.model_dump() == {
+        "seconds": 100,
+        "cpu_seconds": 180,
+        "peak_bytes": 2 * 10**9,
+        "read_bytes": 101 * 10**6,
+        "written_bytes": 10**7 + 10**5,
+        "gpu_seconds": 90,
+    }
+    assert {name for name, run in runs.items() if run.cost} == {"first", "second", "third"}
+    assert {run.name for run in chosen([*runs.values()], ["cpu_seconds>=180"])} == {
+        "first",
+        "second",
+        "third",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[" * 100_000,
+        '{"run": "run/x", "stages": {"train": {"seconds": -1}}}',
+        '{"run": "run/x", "stages": {"train": {"seconds": 1e99}}}',
+        '{"run": "run/x", "stages": {"<b>": {}}}',
+        '{"run": "run/x", "stages": {}, "more": "' + "x" * 20_000 + '"}',
+        '{"format": 2, "run": "run/x", "stages": {}}',
+    ],
+)
+def test_a_cost_that_nobody_measured_is_none(text: str) -> None:
+    assert Cost.of(text) is None
+    assert Cost.of('{"run": "run/x", "stages": {}}') == Cost(run="run/x")
 
 
 def test_a_tag_on_no_commit_of_a_run_is_shown_without_durations(past: Lab) -> None:
@@ -132,7 +184,10 @@ def test_the_command(past: Lab, run: Callable[..., Result], tmp_path: Path) -> N
     assert shown.exit_code == 0
     lines = shown.stdout.splitlines()
     assert "second (training): accuracy 0.9200 (0.9180 to 0.9220)" in lines[0]
-    assert lines[0].endswith("1.7 min")
+    assert lines[0].endswith("1.7 min, 3.0 min of processors")
+    assert lines[-1] == (
+        "Together: 6 min of processors, 3 min of GPUs, 2000.00 MB of memory, 202.00 MB read, 20.20 MB written"
+    )
     plain = json.loads(run("--json").stdout)
     assert {row["name"] for row in plain["runs"]} >= {"first", "wide-net"}
     accuracy = plain["trends"][0]
@@ -152,7 +207,11 @@ def test_the_command(past: Lab, run: Callable[..., Result], tmp_path: Path) -> N
     assert run("--html", str(page)).exit_code == 0
     text = page.read_text()
     assert "<script" not in text
-    assert text.count("<polyline") == 5
+    # Five trends, and three curves of each of the four runs with results
+    assert text.count("<polyline") == 5 + 3 * 4
+    assert "Those with a measured cost took 9 min of processors, 270 s" not in text
+    assert "Those with a measured cost took 9 min of processors, 4 min of GPUs, 2000.00 MB of memory" in text
+    assert "dvc plots diff" in text
     assert "http" not in text
 
 

@@ -14,6 +14,7 @@ from gitops.diff.diff import Change, Difference, Section
 from gitops.findings import Finding
 from gitops.gates import gates
 from gitops.model.card import Card
+from gitops.model.cost import Cost, StageCost
 from gitops.model.data import Data, Repeated, Yes
 from gitops.model.drift_comparison import PATH, AttributeChange, DriftComparison
 from gitops.model.groups import Contradictions, Gap, Groups
@@ -101,6 +102,17 @@ FIGURES = st.builds(
     training=st.builds(Training.model_construct, device=NASTY, epochs=st.integers(0)),
     curve=st.lists(st.tuples(*[NUMBERS] * 4), max_size=80).map(tuple),
 )
+COSTS = st.builds(
+    Cost.model_construct,
+    stages=some(
+        NASTY,
+        st.builds(
+            StageCost.model_construct,
+            **dict.fromkeys(("seconds", "cpu_seconds", "gpu_seconds"), st.floats(0, 1e9)),
+            **dict.fromkeys(("peak_bytes", "read_bytes", "written_bytes"), st.integers(0, 10**15)),
+        ),
+    ),
+)
 ROWS = st.builds(gates.GateResult, NASTY, NASTY, NASTY, NASTY, st.booleans())
 CHANGES = st.lists(st.builds(Change, NASTY, NASTY, NASTY, NASTY), max_size=5).map(tuple)
 SECTIONS = st.builds(Section, st.sampled_from(["DAGs", "Data", "Settings"]) | NASTY, CHANGES)
@@ -142,6 +154,7 @@ def report_inputs(draw: st.DrawFn) -> ReportInputs:
         incumbents=incumbents,
         appended=draw(st.lists(APPENDED, max_size=2).map(tuple)),
         trial=draw(st.none() | st.builds(Trial, FIGURES, FIGURES, SECONDS)),
+        cost=draw(st.none() | COSTS),
         jobs=draw(JOBS),
         price=draw(st.none() | st.floats(0, 10)),
     )
@@ -258,6 +271,22 @@ def test_another_model_is_held_against_every_incumbent(lab: Lab, run) -> None:
     text = run("--head", "candidate/c").stdout
     assert " into main: 2 problems." in text.splitlines()[0]
     assert "fails: mean accuracy" in text
+
+
+def test_the_cost_of_the_training_of_a_new_model(lab: Lab, run) -> None:
+    stage = StageCost(
+        seconds=90.5, cpu_seconds=170, peak_bytes=2 * 10**9, read_bytes=10**8, written_bytes=10**7
+    )
+    spent = Cost(run="run/b", stages={"train": stage, "evaluate": stage})
+    commit = lab.commit(model_files("b", 0.95), message=f"Candidate\n\n{spent.trailer}\n")
+    commit = lab.commit({"docs/b.md": b"about it"}, on=commit)
+    lab.origin.git("update-ref", "refs/heads/candidate/b", commit)
+    _, _, folded = run("--head", "candidate/b").stdout.partition("The run that trained the model:")
+    assert "| `train` | 90 s | 3 min |  | 2000.00 MB | 100.00 MB | 10.00 MB |" in folded
+    assert "| `sum` | 3 min | 6 min |  | 2000.00 MB | 200.00 MB | 20.00 MB |" in folded
+    lab.branch("words", {"docs/x.md": b"x"}, on=commit)
+    lab.origin.git("update-ref", "refs/heads/main", commit)
+    assert "trained the model" not in run("--head", "words").stdout
 
 
 def trial_of(folder: Path, **accuracies: float) -> Path:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from gitops.errors import CandidateError, GateError, SettingsError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin
+from gitops.model.cost import Cost, StageCost
 from gitops.release import settings
 from gitops.training.candidate import candidate_branch, judge, propose, slug
 from tests.support.figures import model_files
@@ -73,6 +74,22 @@ def test_says_what_it_is_worth_on_what_drifted(origin: Repository, tmp_path: Pat
     branch = propose_run(origin, tmp_path / "spaces", result="run/y")
     message = origin.git("show", "--no-patch", "--format=%B", str(branch))
     assert message.splitlines()[-1].startswith("On 160 held-out images of prod-2026-01-07: 0.9410, where the")
+
+
+def test_it_has_the_cost_of_its_run_alone(origin: Repository, tmp_path: Path) -> None:
+    stage = StageCost(seconds=9, cpu_seconds=8, peak_bytes=7, read_bytes=6, written_bytes=5)
+    for number, run in enumerate((f"run/{slug(RUN)}", "run/other")):
+        spent = Cost(run=run, stages={"train": stage})
+        files = {"metrics/evaluation.json": json.dumps(METRICS | {"samples": 600 + number}).encode()}
+        result = origin.commit_files("run/x", files, f"evaluate\n\n{spent.trailer}\n")
+        origin.git("update-ref", "refs/heads/run/y", result)
+        branch = propose_run(origin, tmp_path / "spaces", result="run/y")
+        assert branch is not None
+        assert Cost.of(origin.commit_info(branch).cost) == (None if number else spent)
+        assert origin.git("show", "--no-patch", "--format=%(trailers:only)", branch).strip() == (
+            "" if number else spent.trailer
+        )
+        origin.git("update-ref", "-d", f"refs/heads/{branch}")
 
 
 def test_a_retry_proposes_the_same_commit(origin: Repository, tmp_path: Path) -> None:

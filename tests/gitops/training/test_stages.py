@@ -18,6 +18,7 @@ from gitops.errors import StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, workspace
 from gitops.history import runs
+from gitops.model.cost import Cost
 from gitops.training import stages
 from tests.support.waiting import wait_for, working_in
 
@@ -109,8 +110,60 @@ def test_a_chain_of_steps_leaves_commits_metrics_and_data(
         subject = origin.commit_info(commit).subject
         assert re.fullmatch(rf"{stage}: run for run/one in [0-9]+\.[0-9] s", subject)
         assert runs.step(subject) is not None
+    # The last commit has the cost of both, and only this run has it.
+    spent = Cost.of(origin.commit_info(reported).cost, "run/one")
+    assert spent is not None
+    assert [*spent.stages] == ["double", "report"]
+    assert Cost.of(origin.commit_info(doubled).cost) == spent.model_copy(
+        update={"stages": {"double": spent.stages["double"]}}
+    )
+    assert Cost.of(origin.commit_info(reported).cost, "run/two") is None
+    double, report = spent.stages.values()
+    assert (double.written_bytes, report.read_bytes, report.written_bytes) == (3, 3, 14)
+    for stage in (double, report):
+        assert 0.1 < stage.cpu_seconds < 100
+        assert 10**7 < stage.peak_bytes < 10**10
+        assert stage.gpu_seconds is None
     assert [path for path in dvc_remote.rglob("*") if path.is_file()], "the outputs are on the DVC remote"
     assert [entry.name for entry in spaces.iterdir()] == [".sweep"]
+
+
+def test_the_processors_and_the_memory_of_a_stage_are_measured(
+    origin: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = Repository.clone(str(origin.path), tmp_path / "user")
+    work = "import time\nheld = bytearray(600_000_000)\nwhile time.process_time() < 3:\n    pass"
+    (checkout.path / "src/report.py").write_text(f"{work}\nopen('report.json', 'w').write('{{}}')\n")
+    checkout.git("commit", "--quiet", "--all", "--message=Work", env=checkout.identity())
+    checkout.push("origin", {"refs/heads/main": checkout.resolve("HEAD")})
+    doubled = run(origin, origin.resolve("main"), "double", tmp_path / "spaces")
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        (devices / name).touch()
+    monkeypatch.setattr(stages, "_DEVICES", devices)
+    worked = run(origin, doubled, "report", tmp_path / "spaces")
+    spent = Cost.of(origin.commit_info(worked).cost)
+    assert spent is not None
+    double, report = spent.stages.values()
+    assert double.gpu_seconds is None
+    assert report.cpu_seconds > 3
+    assert report.peak_bytes > 600_000_000
+    assert report.gpu_seconds == pytest.approx(2 * report.seconds, abs=0.11)
+
+
+@pytest.mark.parametrize(("chosen", "count"), [(None, 2), ("", 0), ("-1", 0), ("0", 1), ("0,1,2", 2)])
+def test_a_stage_is_charged_for_the_gpus_that_it_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None, count: int
+) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(stages, "_DEVICES", tmp_path)
+    if chosen is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert stages.gpus_seen() == count
 
 
 def test_a_retry_starts_from_the_same_commit_and_replaces_the_first_try(
