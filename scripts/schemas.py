@@ -36,6 +36,7 @@ from gitops.release.health import Health
 from gitops.release.licences import Licences
 from gitops.release.serving import Serving
 from gitops.release.verdicts import Verdict
+from gitops.training.experiments import Experiments
 from visage_dags import records
 
 RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
@@ -54,6 +55,7 @@ RECORDS: dict[str, tuple[str, type[BaseModel]]] = {
     "drifted": ("metrics/drifted.json", DriftComparison),
     "environment": ("environments/<name>/environment.yaml", EnvironmentFile),
     "evaluation": ("metrics/evaluation.json", Evaluation),
+    "experiments": ("experiments.yaml", Experiments),
     "export": ("metrics/export.json", Export),
     "forgotten": ("data/forgotten.json", Forgotten),
     "groups": ("metrics/groups.json", Groups),

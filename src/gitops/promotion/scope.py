@@ -46,6 +46,8 @@ _RULES: tuple[tuple[str, frozenset[str]], ...] = (
     ("src/face_attributes/**", _PIPELINE),
     ("params*.yaml", _PIPELINE),
     ("dvc.yaml", _PIPELINE),
+    # The parameters that `gitops trial` compares
+    ("experiments.yaml", frozenset({"train"})),
     ("data/**", _PIPELINE),
     ("requirements.lock", _ALL),
     ("Makefile", _PIPELINE),

@@ -15,6 +15,7 @@ from gitops.report import card, data, fairness, mermaid
 from gitops.report.collect import Incumbent, Move, ReportInputs
 from gitops.text import markdown
 from gitops.text.markdown import Fold, code, plain
+from gitops.training.trial import Trial
 
 LONGEST = 65_000
 """The longest comment on a pull request, with some room."""
@@ -55,6 +56,7 @@ def _first_screen(inputs: ReportInputs) -> Iterator[str]:
     if inputs.trial:
         yield "On the same small data set, which shows whether the change works, not how good the model is:"
         yield _metrics(inputs.trial.base, inputs.trial.head, inputs.base, inputs.head, speed=False)
+        yield _experiments(inputs.trial)
         if inputs.trial.base:
             yield "Only differences that are marked significant are more than noise."
         if not inputs.trial.base:
@@ -122,6 +124,23 @@ def _metrics(before: Metrics, after: Metrics, base: str, head: str, *, speed: bo
         same = "the same" if old == new else "another model" if old else "the first model"
         rows.append(["model", code(old), code(new), same])
     return markdown.table(["", code(base), code(head), ""], rows)
+
+
+def _experiments(trial: Trial) -> str:
+    """Return the table of the runs of `experiments.yaml`, each compared with the branch as it is."""
+    if not trial.experiments:
+        return ""
+    names = [*dict.fromkeys(name for one, _ in trial.experiments for name in one.values)]
+    present = trial.head.means.get("mean_accuracy")
+    rows: list[list[str]] = []
+    for one, metrics in trial.experiments:
+        accuracy, balanced = (metrics.means.get(name) for name in ("mean_accuracy", "mean_balanced_accuracy"))
+        result = [str(accuracy or ""), _moved(present, accuracy), str(balanced or ""), _took(one.seconds)]
+        failed = [f"failed: {plain(one.problem or 'without metrics', longest=200)}", "", "", ""]
+        values = [code(one.values.get(name, "")) for name in names]
+        rows.append([*values, *(result if accuracy and not one.problem else failed)])
+    columns = [*map(code, names), "mean accuracy", "against this branch", "balanced accuracy", "time"]
+    return f"The experiments of this branch, on the same small data:\n\n{markdown.table(columns, rows)}"
 
 
 def _speeds(before: Metrics, after: Metrics) -> list[list[str]]:

@@ -28,6 +28,8 @@ from gitops.release.load import load_state
 from gitops.report.collect import Incumbent, Move, ReportInputs, gather
 from gitops.report.data import Appended
 from gitops.report.render import LONGEST, render
+from gitops.training import experiments
+from gitops.training.experiments import Experiment
 from gitops.training.trial import Trial
 from tests.support.figures import card_file, groups_file, model_files
 from tests.support.lab import Lab
@@ -102,6 +104,18 @@ FIGURES = st.builds(
     training=st.builds(Training.model_construct, device=NASTY, epochs=st.integers(0)),
     curve=st.lists(st.tuples(*[NUMBERS] * 4), max_size=80).map(tuple),
 )
+EXPERIMENTS = st.lists(
+    st.tuples(
+        st.builds(
+            Experiment.model_construct,
+            values=some(NASTY, NASTY),
+            seconds=st.floats(0, 1e6),
+            problem=st.just("") | NASTY,
+        ),
+        FIGURES,
+    ),
+    max_size=3,
+).map(tuple)
 COSTS = st.builds(
     Cost.model_construct,
     stages=some(
@@ -153,7 +167,7 @@ def report_inputs(draw: st.DrawFn) -> ReportInputs:
         drift=draw(st.none() | WORTH),
         incumbents=incumbents,
         appended=draw(st.lists(APPENDED, max_size=2).map(tuple)),
-        trial=draw(st.none() | st.builds(Trial, FIGURES, FIGURES, SECONDS)),
+        trial=draw(st.none() | st.builds(Trial, FIGURES, FIGURES, SECONDS, EXPERIMENTS)),
         cost=draw(st.none() | COSTS),
         jobs=draw(JOBS),
         price=draw(st.none() | st.floats(0, 10)),
@@ -336,6 +350,29 @@ def test_a_run_on_small_data(lab: Lab, run, tmp_path: Path) -> None:
     assert "| job `lint` | 30.0 s |" in text
     assert "3 minutes, 0.75 US dollars, as GitHub counts them" in text
     assert "OK to merge <code>fe&#124;ature</code> into main" in text
+
+
+def test_experiments_are_one_table(lab: Lab, run, tmp_path: Path) -> None:
+    folder = trial_of(
+        tmp_path / "trial", base=0.7, head=0.75, **{"experiments/0": 0.8, "experiments/2": 0.75}
+    )
+    made = [
+        Experiment(values={"train.epochs": "5", "train.rate": "0.1"}, seconds=60.5),
+        Experiment(
+            values={"train.epochs": "9", "train.rate": "0.1"}, problem="params.yaml: train.epochs: | 9"
+        ),
+        Experiment(values={"train.epochs": "2", "train.rate": "0.1"}, seconds=30),
+    ]
+    experiments.write(folder, made)
+    text = run("--trial", str(folder)).stdout.partition("<details>")[0]
+    rows = text.partition("The experiments of this branch")[2].splitlines()[2:7]
+    assert rows[0] == (
+        "| `train.epochs` | `train.rate` | mean accuracy | against this branch | balanced accuracy | time |"
+    )
+    gained = "0.8000 (0.7825 to 0.8175) | +0.0500, significant (95 %) | 0.7500 | 1.0 min |"
+    assert rows[2] == f"| `5` | `0.1` | {gained}"
+    assert rows[3].startswith("| `9` | `0.1` | failed: params.yaml: train.epochs:")
+    assert rows[4] == "| `2` | `0.1` | 0.7500 (0.7310 to 0.7690) |  | 0.7500 | 30.0 s |"
 
 
 def test_a_base_that_could_not_be_tried(lab: Lab, run, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from gitops.errors import GitopsError, StepError
 from gitops.git.repository import Repository
+from gitops.training import experiments
+from gitops.training.experiments import Experiment, Experiments
 from gitops.training.trial import Trial, load_seconds, run
 
 # The real pipeline takes a minute at its smallest; this one has its shape.
@@ -16,6 +18,7 @@ from pathlib import Path
 accuracy = float(Path("data/accuracy").read_text())
 if accuracy < 0:
     sys.exit("no such accuracy")
+accuracy += float(Path("params.yaml").read_text().rpartition("gain:")[2] or 0)
 print("ran", accuracy)
 for folder in ("metrics", "plots"):
     Path(folder).mkdir(exist_ok=True)
@@ -26,10 +29,20 @@ Path("plots/learning_curve.csv").write_text("epoch,train_loss,validation_loss,va
 Path("plots/worst_errors.jpg").write_bytes(b"a photograph")
 Path("model").write_text("model")
 """
+PROFILE = """import sys
+from pathlib import Path
+
+if sys.argv[-1] == "small":
+    Path("params.yaml").write_text("profile: small\\ntrain:\\n  gain: 0\\n")
+else:
+    overlay = Path(f"params.{sys.argv[-1]}.yaml")
+    assert not overlay.is_symlink()
+    Path("params.yaml").write_text("profile: small\\n" + overlay.read_text())
+"""
 DVC = """stages:
   all:
     cmd: python stage.py
-    params: [profile]
+    params: [profile, train]
     deps: [data/accuracy, stage.py]
     outs:
       - model
@@ -47,14 +60,14 @@ def checkout(tmp_path: Path) -> Repository:
     files = {
         ".dvc/config": b"[core]\n    analytics = false\n",
         ".gitignore": b"/.dvc/cache\n/.visage\n/model\n",
-        "params.yaml": b"profile: full\n",
+        "params.yaml": b"profile: full\ntrain:\n  gain: 0\n",
         "params.small.yaml": b"profile: small\n",
         "stage.py": STAGE.encode(),
         "dvc.yaml": DVC.encode(),
         "data/accuracy": b"0.5",
         # Only so much of it as a trial calls.
         "src/face_attributes/__init__.py": b"",
-        "src/face_attributes/__main__.py": b"open('params.yaml', 'w').write('profile: small\\n')\n",
+        "src/face_attributes/__main__.py": PROFILE.encode(),
     }
     commit = repository.commit_files(None, files, "Start")
     repository.git("update-ref", "refs/heads/main", commit)
@@ -126,6 +139,73 @@ def test_a_trial_that_takes_too_long_fails(checkout: Repository, tmp_path: Path)
         run(checkout, checkout.resolve("main"), None, tmp_path / "out", timeout=timedelta(seconds=0.05))
 
 
+def test_each_combination_of_the_matrix_is_run_once(
+    checkout: Repository, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    base, out = checkout.resolve("main"), tmp_path / "out"
+    matrix = b"matrix:\n  train.gain: [0.125, -1]\n  train.a: [x]\n"
+    head = checkout.commit_files(base, {"experiments.yaml": matrix}, "Ask")
+    # A link in the place of the file with the parameters: what it leads to stays as it is
+    blob = checkout.git("hash-object", "-w", "--stdin", input="stage.py")
+    tree = checkout.git("ls-tree", head) + f"\n120000 blob {blob}\tparams.experiments.yaml\n"
+    head = checkout.commit_tree(checkout.git("mktree", input=tree), [base], "Link")
+    run(checkout, head, base, out)
+    trial = Trial.load(out)
+    assert [one.values for one, _ in trial.experiments] == [
+        {"train.gain": "0.125", "train.a": "x"},
+        {"train.gain": "-1", "train.a": "x"},
+    ]
+    assert [metrics.means["mean_accuracy"].value for _, metrics in trial.experiments[:1]] == [0.625]
+    assert "mean_accuracy" not in trial.experiments[1][1].means  # an accuracy of -0.5 is none
+    assert caplog.text.count("ran 0.5") == 1
+    # The next push changes something else: nothing is run again. Once merged, the matrix is no news.
+    more = checkout.commit_files(head, {"README.md": b"words"}, "Write")
+    run(checkout, more, base, out)
+    assert len(Trial.load(out).experiments) == 2
+    assert caplog.text.count("ran 0.625") == 1
+    run(checkout, more, head, out)
+    assert Trial.load(out).experiments == ()
+
+
+def test_an_experiment_that_fails_is_in_the_list(checkout: Repository, tmp_path: Path) -> None:
+    files = {"experiments.yaml": b"matrix: {train.gain: [x, 0.25]}\n"}
+    head = checkout.commit_files(checkout.resolve("main"), files, "Ask")
+    run(checkout, head, None, tmp_path / "out")
+    [(failed, nothing), (passed, metrics)] = Trial.load(tmp_path / "out").experiments
+    assert "could not convert string to float" in failed.problem
+    assert not nothing
+    assert (passed.problem, metrics.means["mean_accuracy"].value) == ("", 0.75)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "must hold sections"),
+        (b"matrix: {}", "matrix: Dictionary should have at least 1 item"),
+        (b"matrix: {train.epochs: []}", "matrix.train.epochs"),
+        (b"matrix: {train.epochs: 3}", "matrix.train.epochs"),
+        (b"matrix: {train.epochs: [[3]]}", "matrix.train.epochs"),
+        (b"matrix: {train.epochs: [.nan]}", "matrix.train.epochs"),
+        (b"matrix: {../x: [3]}", "matrix"),
+        (b"matrix: {train: [3], train.epochs: [3]}", "train and train.epochs"),
+        (b"matrix: {a: [1, 2, 3], b: [1, 2, 3]}", "has 9 combinations"),
+        (b"matrix: {a: [1]}\nmore: 1", "more: Extra inputs"),
+        (b"matrix: {a: [1], a: [2]}", "a"),
+        (b"\xff", "not UTF-8"),
+        (b"x" * 200_000, "larger than"),
+    ],
+)
+def test_a_matrix_that_cannot_be_read_is_refused_on_one_line(content: bytes, problem: str) -> None:
+    with pytest.raises(GitopsError) as refused:
+        Experiments.parse(content)
+    text = str(refused.value)
+    assert text.startswith("experiments.yaml: ")
+    assert problem in text
+    assert "\n" not in text
+    assert len(text) < 400
+
+
 def _downloaded(folder: Path) -> Path:
     """Make the artifact of a trial, as a pull request hands it over: anybody's files."""
     for side in ("head", "base"):
@@ -155,6 +235,15 @@ def test_an_artifact_leads_to_no_file_of_the_judge(tmp_path: Path) -> None:
     with pytest.raises(GitopsError, match="base: leads out of"):
         Trial.load(folder)
     (folder / "base").unlink()
+    experiments.write(folder, [Experiment(values={})])
+    (folder / "experiments").mkdir()
+    (folder / "experiments/0").symlink_to(outside)
+    with pytest.raises(GitopsError, match="experiments/0: leads out of"):
+        Trial.load(folder)
+    (folder / "experiments.json").write_text("{}")
+    with pytest.raises(GitopsError, match="not a list of experiments"):
+        Trial.load(folder)
+    (folder / "experiments.json").unlink()
     (folder / "timing.json").unlink()
     (folder / "timing.json").symlink_to(secret)
     with pytest.raises(GitopsError, match=r"timing\.json: not a regular file"):
