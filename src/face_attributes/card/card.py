@@ -22,6 +22,7 @@ from face_attributes.common.paths import (
     GROUPS,
     LABELLED,
     LICENCES,
+    SEARCH,
     TRAINING,
 )
 from face_attributes.params import Params
@@ -67,7 +68,7 @@ def make(params: Params) -> dict[str, Any]:
             "Export": _export(export),
             "Limits": {**_limits(evaluation), **text.limits(source)},
             "Explanations": _explanations(explanations),
-            "Time and energy": _energy(params, training),
+            "Time and energy": _energy(params, training, _read(SEARCH)),
         },
     }
 
@@ -200,20 +201,27 @@ def _explanations(explanations: dict) -> Values:
     }
 
 
-def _energy(params: Params, training: dict) -> Values:
-    seconds, cores, memory = (training.get(name) for name in ("seconds", "cores", "memory_gb"))
-    used = None if cores is None else min(cores, params.train.threads)
-    estimate = None
-    if training.get("device") == "cpu" and seconds is not None and used and memory is not None:
-        estimate = f"{energy.kilowatt_hours(seconds, used, memory):.3g} kWh, an estimate"
+def _energy(params: Params, training: dict, search: dict) -> Values:
+    threads = params.train.threads
     return {
-        "training time": None if seconds is None else f"{seconds / 60:.1f} minutes",
-        "cores": _number(used),
-        "memory": None if memory is None else f"{memory:.1f} GB",
-        "energy of the training": estimate,
-        "energy of the search": None,
+        **_spent("training", training, threads),
+        **_spent("search", search, threads * params.tune.parallel),
         "formula": f"time x (cores x {energy.WATTS_PER_CORE:g} W + GB x {energy.WATTS_PER_GIGABYTE:g} W) x "
         f"{energy.OVERHEAD:g}: Lannelongue et al., Green Algorithms, Advanced Science 8 (2021), 2100707",
+    }
+
+
+def _spent(work: str, cost: dict, threads: int) -> Values:
+    seconds, cores, memory = (cost.get(name) for name in ("seconds", "cores", "memory_gb"))
+    used = None if cores is None else min(cores, threads)
+    estimate = None
+    if cost.get("device") == "cpu" and seconds is not None and used and memory is not None:
+        estimate = f"{energy.kilowatt_hours(seconds, used, memory):.3g} kWh, an estimate"
+    return {
+        f"time of the {work}": None if seconds is None else f"{seconds / 60:.1f} minutes",
+        f"cores of the {work}": _number(used),
+        f"memory of the {work}": None if memory is None else f"{memory:.1f} GB",
+        f"energy of the {work}": estimate,
     }
 
 

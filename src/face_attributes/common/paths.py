@@ -17,6 +17,7 @@ REFERENCE = Path("data/reference.parquet")
 
 BEST = Path("search/best.json")
 TRIALS = Path("search/trials.csv")
+SEARCH = Path("metrics/search.json")
 
 WEIGHTS = Path("models/model.pt")
 VARIANTS = Path("models/variants")

@@ -2,16 +2,13 @@
 
 import copy
 import logging
-import sys
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import cpu_count
 
-from face_attributes.common import checkpoints
+from face_attributes.common import checkpoints, cost
 from face_attributes.common.files import digest_of, write_json, write_text
 from face_attributes.common.paths import BEST, CURVE, PREPARED, TRAINING, WEIGHTS
 from face_attributes.data import arrays
@@ -22,8 +19,6 @@ from face_attributes.training import hyperparameters, loop, thresholds
 from face_attributes.training.device import Runtime, choose
 
 log = logging.getLogger(__name__)
-
-_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
 def train(
@@ -115,9 +110,7 @@ def _train(
             "processes": group.size,
             "precision": runtime.precision,
             "bfloat16_gain": runtime.gain,
-            "seconds": round(fitted.seconds, 1),
-            "cores": cpu_count(),
-            "memory_gb": round(getrusage(RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES / 1e9, 2),
+            **cost.measured(fitted.seconds),
             "images_per_second": float(f"{fitted.images / max(fitted.seconds, 1e-9):.2g}"),
         },
     )

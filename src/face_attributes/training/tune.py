@@ -22,10 +22,10 @@ from pathlib import Path
 
 import torch
 
-from face_attributes.common import checkpoints
+from face_attributes.common import checkpoints, cost
 from face_attributes.common.errors import SearchError
-from face_attributes.common.files import write_text
-from face_attributes.common.paths import BEST, PREPARED, TRIALS
+from face_attributes.common.files import write_json, write_text
+from face_attributes.common.paths import BEST, PREPARED, SEARCH, TRIALS
 from face_attributes.data import arrays
 from face_attributes.params import SEARCHED, TrainParams, TuneParams
 from face_attributes.training import hyperparameters as training_hyperparameters
@@ -48,8 +48,9 @@ def tune(
     folder: Path = PREPARED,
     out: Path = BEST,
     table: Path = TRIALS,
+    metrics: Path = SEARCH,
 ) -> None:
-    """Run the search; write the best hyperparameters to `out` and a line for each trial to `table`.
+    """Run the search; write the best hyperparameters, a line for each trial, and the cost of the search.
 
     Raises:
         SearchError: every trial failed, or a process of the search is lost.
@@ -87,6 +88,8 @@ def tune(
                 _report(trial, params.trials)
     winner = trials.best(done)
     write_text(table, trials.table(done))
+    spent = cost.measured(trials.seconds(done, params.parallel), params.parallel)
+    write_json(metrics, {"format": 1, "device": runtime.device.type, "trials": len(done), **spent})
     training_hyperparameters.write(
         out,
         winner.hyperparameters,

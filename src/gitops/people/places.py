@@ -196,6 +196,7 @@ WITHOUT_PEOPLE = frozenset(
         "metrics/export.json",
         "metrics/groups.json",
         "metrics/performance.json",
+        "metrics/search.json",
         "metrics/summary.json",
         "metrics/training.json",
         "plots/attributes.csv",

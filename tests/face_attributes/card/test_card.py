@@ -27,6 +27,7 @@ EVALUATION = {
         "Wearing_Necklace": {"accuracy": 0.87, "majority_accuracy": 0.88, "recall": 0.08},
     },
 }
+SEARCH = {"device": "cpu", "seconds": 1800, "cores": 2, "memory_gb": 4, "trials": 6}
 TRAINING = {"device": "cpu", "seconds": 3600, "cores": 2, "memory_gb": 4, "epochs": 6, "train_images": 6400}
 GROUPS = {
     "minimum": 30,
@@ -55,6 +56,7 @@ def folder(tmp_path, monkeypatch):
         "metrics/export.json": {"variant": "int8", "max_difference": 1e-6, "decisions_changed": 0},
         "metrics/groups.json": GROUPS,
         "metrics/explanations.json": {"mean_share": None, "mean_region": None},
+        "metrics/search.json": SEARCH,
         "search/best.json": {"learning_rate": 0.004, "width": 16},
     }
     for name, content in files.items():
@@ -82,10 +84,11 @@ def test_a_card_has_the_data_the_results_and_the_limits(folder, tiny):
     assert "Smiling of Male: 0.1000" in sections["Groups of people"]["largest gaps of the true positive rate"]
     # One of the cores, as train.threads has it, and 4 GB for an hour: (12 + 4 x 0.3725) W x 1.67
     assert sections["Time and energy"]["energy of the training"] == "0.0225 kWh, an estimate"
+    assert sections["Time and energy"]["energy of the search"] == "0.0113 kWh, an estimate"
 
 
 def test_every_field_is_on_the_page_and_the_open_ones_say_so(folder, tiny):
-    for name in ("explanations", "groups", "training"):
+    for name in ("explanations", "groups", "search", "training"):
         (folder / f"metrics/{name}.json").write_text("{}")
     card.run(tiny)
     sections = json.loads((folder / "metrics/card.json").read_text())["sections"]

@@ -55,7 +55,14 @@ class Search:
     def run(self, folder="search", **changes):
         params = self.tiny.tune.model_copy(update=changes)
         out = self.home / folder
-        tune.tune(params, self.tiny.train, self.made.prepared, out / "best.json", out / "trials.csv")
+        tune.tune(
+            params,
+            self.tiny.train,
+            self.made.prepared,
+            out / "best.json",
+            out / "trials.csv",
+            out / "search.json",
+        )
         return (out / "best.json").read_text(), (out / "trials.csv").read_text()
 
 
@@ -89,6 +96,9 @@ def test_the_best_trial_wins(search):
     found = json.loads(written)
     assert found["trial"] == int(winner["trial"])
     assert found["trials"] == len(rows) == 12
+    cost = json.loads((search.home / "search" / "search.json").read_text())
+    assert (cost["device"], cost["trials"]) == ("cpu", 12)
+    assert min(cost["cores"], cost["memory_gb"]) > 0 <= cost["seconds"]
     assert f"{found['learning_rate']:.6g}" == winner["learning_rate"]
     assert hyperparameters.read(search.home / "search/best.json") == search.tried[found["trial"] - 1]
     highest = [float(row["best_so_far"]) for row in rows]
@@ -160,7 +170,7 @@ def test_minutes_end_it_also_across_a_resumption(search, monkeypatch):
 def test_a_real_search(tiny, made, home):
     params = tiny.tune.model_copy(update={"trials": 2, "epochs": 1})
     out = home / "search"
-    tune.tune(params, tiny.train, made.prepared, out / "best.json", out / "trials.csv")
+    tune.tune(params, tiny.train, made.prepared, out / "best.json", out / "trials.csv", out / "search.json")
     rows = list(csv.DictReader((out / "trials.csv").open()))
     assert [row["outcome"] for row in rows] == ["finished", "finished"]
     assert 0 < float(rows[0]["accuracy"]) < 1
@@ -241,11 +251,13 @@ def test_real_trials_beside_each_other(tiny, made, home):
     for folder in ("one", "two"):
         params = tiny.tune.model_copy(update={"trials": 4, "epochs": 1, "parallel": 2})
         out = home / folder
-        tune.tune(params, tiny.train, made.prepared, out / "best.json", out / "trials.csv")
+        tune.tune(
+            params, tiny.train, made.prepared, out / "best.json", out / "trials.csv", out / "search.json"
+        )
         results.append((out / "trials.csv").read_text())
     assert results[0] == results[1]
     alone = tiny.tune.model_copy(update={"trials": 1, "epochs": 1})
-    tune.tune(alone, tiny.train, made.prepared, home / "best.json", home / "trials.csv")
+    tune.tune(alone, tiny.train, made.prepared, home / "best.json", home / "trials.csv", home / "search.json")
     assert results[0].startswith((home / "trials.csv").read_text()), "a process changes no trial"
 
 
@@ -266,6 +278,6 @@ def test_a_lost_process_of_the_search(tiny, made, home):
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(SearchError, match="a process of the search was lost; run the stage tune again"):
-        tune.tune(params, tiny.train, made.prepared, home / "best.json", home / "trials.csv")
+        tune.tune(params, tiny.train, made.prepared, *(home / name for name in ("a.json", "b.csv", "c.json")))
     killer.join()
     assert ended.is_set()
