@@ -17,7 +17,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -29,6 +29,8 @@ _ARRIVAL = ".visage-arrival"
 _JOINING = ".joining-"
 MOST_PARTS = 1000
 """Airflow makes at most 1,024 tasks of one list."""
+_MOST_LEVELS = 30
+_MOST_NAMED = 20
 _LONGEST_NAME = 180
 """Bytes of a folder name: the names of files that are made from it are longer."""
 
@@ -45,27 +47,41 @@ def waiting(home: Path) -> list[str]:
     """Return the names of the waiting batches, sorted. A leading dot marks a batch that is still arriving.
 
     Each one gets the name of its arrival. A folder whose name is not UTF-8, or cannot be printed, is renamed.
-    A batch that cannot be prepared like this is left out with its reason, and the others are returned.
+    A batch that cannot be prepared like this is left out with its reason, and the others are returned. There
+    are no more than Airflow takes: the next run returns the rest.
     """
     incoming = home / "incoming"
     incoming.mkdir(parents=True, exist_ok=True)
+    entries = sorted(entry for entry in incoming.iterdir() if entry.name[0] != ".")
+    others = _claims(home, incoming)
     names: list[str] = []
-    for entry in sorted(incoming.iterdir()):
-        if entry.name[0] == ".":
-            continue
+    left: dict[Path, str] = {}
+    for number, entry in enumerate(entries):
+        if len(names) == MOST_PARTS:
+            log.warning(
+                "%d batches are enough for a run; the next one reads the other %d entries of %s",
+                number,
+                len(entries) - number,
+                incoming,
+            )
+            break
         if entry.is_symlink():
             # Unusable files are moved to the quarantine, and here they are somebody else's.
-            log.warning("%s: left alone: a link; move or copy the folder itself here", shown(entry))
+            left[entry] = "left alone: a link; move or copy the folder itself here"
             continue
         if not entry.is_dir():
-            log.warning("%s: left alone: not a folder; put images into a folder of their own", shown(entry))
+            left[entry] = "left alone: not a folder; put images into a folder of their own"
             continue
         try:
             folder = _named_as_text(entry)
-            _claim(home, folder)
+            others[folder] = _claim(home, folder, others)
             names.append(folder.name)
         except OSError as error:
-            log.error("%s: cannot be scored: %s; make it writable", shown(entry), error.strerror)
+            left[entry] = f"cannot be scored: {error.strerror}; make it writable"
+    for entry, reason in list(left.items())[:_MOST_NAMED]:
+        log.warning("%s: %s", shown(entry), reason)
+    if len(left) > _MOST_NAMED:
+        log.warning("%s: %d more entries are left alone", incoming, len(left) - _MOST_NAMED)
     return sorted(names)
 
 
@@ -101,17 +117,23 @@ def _numbered(name: str) -> Iterator[str]:
 def arrival(home: Path, batch: str) -> str:
     """Return the name of the arrival of a batch: of the waiting one, else of the first one of that name."""
     folder = home / "incoming" / batch
-    return _claim(home, folder) if folder.is_dir() else batch
+    if not folder.is_dir():
+        return batch
+    return _claimed(home, folder / _ARRIVAL) or _claim(home, folder, _claims(home, folder.parent))
 
 
-def _claim(home: Path, folder: Path) -> str:
+def _claims(home: Path, incoming: Path) -> dict[Path, str]:
+    """Return the names of the arrivals of waiting folders that have one."""
+    notes = incoming.glob(f"*/{_ARRIVAL}")
+    return {note.parent: name for note in notes if (name := _claimed(home, note))}
+
+
+def _claim(home: Path, folder: Path, claims: Mapping[Path, str]) -> str:
     """Return the name of the arrival of a waiting folder; give it one where it has none."""
-    note = folder / _ARRIVAL
-    if name := _claimed(home, note):
-        return name
-    others = {_claimed(home, path) for path in folder.parent.glob(f"*/{_ARRIVAL}") if path != note}
-    name = next(name for name in _numbered(folder.name) if not _is_used(home, name, others))
-    note.write_text(f"{name}\n", "utf-8")
+    if folder in claims:
+        return claims[folder]
+    name = next(name for name in _numbered(folder.name) if not _is_used(home, name, claims.values()))
+    (folder / _ARRIVAL).write_text(f"{name}\n", "utf-8")
     return name
 
 
@@ -129,7 +151,7 @@ def _claimed(home: Path, note: Path) -> str | None:
     return name if mine and not (home / "scored" / name).exists() else None
 
 
-def _is_used(home: Path, name: str, others: Collection[str | None]) -> bool:
+def _is_used(home: Path, name: str, others: Collection[str]) -> bool:
     places = (home / "scored" / name, home / "quarantine" / name)
     return name in others or any(map(os.path.lexists, places)) or bool(_files_of(home, name))
 
@@ -143,11 +165,15 @@ def _files_of(home: Path, name: str) -> list[Path]:
 
 def photographs(home: Path, batch: str) -> int:
     """Return the number of files of a waiting batch that are not hidden."""
-    number = 0
-    for _, folders, files in os.walk(home / "incoming" / batch):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        number += sum(not name.startswith(".") for name in files)
-    return number
+    return sum(1 for _ in _files(home / "incoming" / batch))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a batch that are not hidden. Scoring reads no folder that lies deeper."""
+    for place, folders, files in os.walk(folder):
+        deep = place.removeprefix(str(folder)).count(os.sep) >= _MOST_LEVELS
+        folders[:] = [name for name in folders if not (deep or name.startswith("."))]
+        yield from (Path(place, name) for name in files if not name.startswith("."))
 
 
 def parts(home: Path, names: Collection[str], images: int) -> list[dict[str, str]]:
@@ -218,10 +244,7 @@ def is_waiting(home: Path, batch: str) -> bool:
 def is_empty(home: Path, batch: str) -> bool:
     """Return whether a waiting batch has no images, because all are in quarantine or it came empty."""
     folder = home / "incoming" / batch
-    return folder.is_dir() and not any(
-        entry.is_file() and not any(part.startswith(".") for part in entry.relative_to(folder).parts)
-        for entry in folder.rglob("*")
-    )
+    return folder.is_dir() and not any(path.is_file() for path in _files(folder))
 
 
 def outcome(scores: Path) -> Outcome:

@@ -20,6 +20,8 @@ from face_attributes.common.errors import FileError
 _CHUNK = 1 << 20
 _PARTIAL = ".partial"
 _LONGEST_NAME = 200
+_LONGEST_FILE_NAME = 255
+"""Bytes, which file systems have room for."""
 _CAREFULLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """How a file is opened that somebody else put there: a link is not followed, and a pipe does not wait."""
 
@@ -57,6 +59,29 @@ def read_regular(path: Path, largest: int) -> bytes:
     return content
 
 
+def below(folder: Path, onerror: Callable[[OSError], None]) -> Iterator[Path]:
+    """Yield all entries below a folder that are no folders, however deep they lie. Links are not followed.
+
+    Args:
+        folder: The folder.
+        onerror: Called for each folder that cannot be read.
+
+    """
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    path = place / entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(path)
+                    else:
+                        yield path
+        except OSError as error:
+            onerror(error)
+
+
 def printable(name: str) -> str:
     """Return the name of a file that somebody else chose as one line of text that UTF-8 can hold.
 
@@ -82,7 +107,9 @@ def free_name(path: Path, taken: Path | None = None) -> Path:
     """Return `path`, or `<name>~2` and so on beside it where a file is there, or it is the path `taken`."""
     target, number = path, 2
     while os.path.lexists(target) or target == taken:
-        target, number = path.with_name(f"{path.name}~{number}"), number + 1
+        suffix = f"~{number}"
+        name = os.fsdecode(os.fsencode(path.name)[: _LONGEST_FILE_NAME - len(suffix)])
+        target, number = path.with_name(name + suffix), number + 1
     return target
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from face_attributes.common.errors import DataError
-from face_attributes.common.files import printable, replacing_folder, write_text
+from face_attributes.common.files import below, printable, replacing_folder, write_text
 from face_attributes.data import celeba
 from face_attributes.monitoring import late_labels
 from face_attributes.monitoring.late_labels import LateLabels
@@ -155,7 +155,7 @@ def _images(scored: Path) -> Iterator[tuple[str, Path]]:
         if folder.is_dir() and number > latest.get(batch, (0, folder))[0]:
             latest[batch] = number, folder
     for batch, (_, folder) in sorted(latest.items()):
-        for path in sorted(folder.rglob("*")):
+        for path in sorted(below(folder, _left_out)):
             name = path.relative_to(folder)
             if (
                 path.is_file()
@@ -163,6 +163,10 @@ def _images(scored: Path) -> Iterator[tuple[str, Path]]:
                 and not any(part.startswith(".") for part in name.parts)
             ):
                 yield f"{batch}/{name.as_posix()}", path
+
+
+def _left_out(error: OSError) -> None:
+    log.warning("%s: left out: %s", printable(str(error.filename)), error.strerror)
 
 
 def _images_of(folder: Path) -> list[str]:

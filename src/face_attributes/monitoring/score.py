@@ -43,6 +43,10 @@ _LIST = "quarantine.csv"
 _ROW_GROUP = 50  # batches
 _BATCHES_AHEAD = 8
 PARQUET: dict[str, Any] = {"compression": "zstd", "use_dictionary": ["model_sha256", "release"]}
+_MOST_LEVELS = 30
+_LONGEST_PATH = 2000
+"""Bytes of a folder whose files are read. The system opens no path of 4,096."""
+_CLOSED = f"a folder that cannot be read, or has {_MOST_LEVELS} folders above it; move it up"
 _NUMBERED = re.compile(r".+#\d+")  # the id of one of several faces
 _FACE = (
     pa.field("face", pa.int16()),
@@ -192,7 +196,8 @@ def is_scores(path: Path) -> bool:
 def _names(folder: Path, hidden: list[str] | None = None) -> Iterator[str]:
     """Yield the paths of all files within the folder, in order. Hidden ones are added to `hidden` instead.
 
-    A folder that cannot be read, and a link to one, are among them: they are files that cannot be used.
+    A folder that cannot be read or lies too deep, and a link to one, are among them, as files that cannot
+    be used.
     """
     closed: list[str] = []
     for place, folders, files in os.walk(folder, onerror=lambda error: closed.append(error.filename)):
@@ -201,8 +206,12 @@ def _names(folder: Path, hidden: list[str] | None = None) -> Iterator[str]:
             hidden.extend(left_out)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         # A link to a folder is not followed, and is named like any other file that cannot be used.
-        links = [name for name in folders if Path(place, name).is_symlink()]
-        for name in sorted([*files, *links]):
+        closed_here = [name for name in folders if Path(place, name).is_symlink()]
+        levels = place.removeprefix(str(folder)).count(os.sep)
+        if levels >= _MOST_LEVELS or len(os.fsencode(place)) > _LONGEST_PATH:
+            closed_here = folders.copy()
+            folders.clear()
+        for name in sorted([*files, *closed_here]):
             if not name.startswith("."):
                 yield Path(place, name).relative_to(folder).as_posix()
         yield from (Path(name).relative_to(folder).as_posix() for name in closed if Path(name) != folder)
@@ -248,7 +257,9 @@ class Scorer:
                     raise ImageError("its name is not UTF-8; rename it")
                 faces = self._faces(name)
             except ImageError as error:
-                bad[name] = str(error)
+                path = self._folder / name
+                closed = path.is_dir() and not path.is_symlink()
+                bad[name] = _CLOSED if closed else str(error)
                 continue
             for face in self.numbered(name, faces):
                 waiting.append(face)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from face_attributes.common.files import below
 from face_attributes.people.wanted import DATA, Wanted
 
 _WAITING = ("incoming", "scored", "quarantine")
@@ -68,7 +69,7 @@ def _checkout(path: Path) -> Iterator[File]:
 def _home(home: Path, environment: str) -> Iterator[File]:
     for folder in _WAITING:
         for batch in _folders(home / folder):
-            for path in sorted(batch.rglob("*")):
+            for path in sorted(below(batch, _refuse)):
                 if not _regular(path):
                     continue
                 inner = path.relative_to(batch).as_posix()
@@ -85,7 +86,7 @@ def _home(home: Path, environment: str) -> Iterator[File]:
         if _regular(path) and path.suffix.lower() in _LISTS:
             yield File(path, environment, batch=path.stem)
     for batch in _folders(home / "labelled"):
-        for path in sorted(batch.rglob("*")):
+        for path in sorted(below(batch, _refuse)):
             if _regular(path) and path.suffix.lower() in _LISTS:
                 yield File(path, batch=batch.name)
             elif _regular(path):
@@ -94,6 +95,10 @@ def _home(home: Path, environment: str) -> Iterator[File]:
         yield File(path, whole=True)
     for space in _folders(home / "workspaces"):
         yield from _checkout(space)
+
+
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 def _folders(path: Path) -> list[Path]:

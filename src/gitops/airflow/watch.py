@@ -20,6 +20,8 @@ from gitops.errors import GitopsError
 from gitops.release import health, serving
 
 _SECONDS = 5
+_MOST_LISTED = 100
+"""Airflow's database keeps each event."""
 AGAIN = 600
 """Seconds after which work that still waits starts another run, because the run for it may have failed. They
 double each time."""
@@ -40,7 +42,7 @@ class Watch(BaseEventTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", {}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield an event each time when a run should start. Its payload lists the work."""
+        """Yield an event each time when a run should start. Its payload lists the first of the work."""
         known: Mapping[str, str] = {}
         pause, due = self.again, 0.0
         while True:
@@ -50,7 +52,7 @@ class Watch(BaseEventTrigger):
             if new or (work and time.monotonic() >= due):
                 due = time.monotonic() + pause
                 pause = min(2 * pause, self.longest)
-                yield TriggerEvent(sorted(work.values()))
+                yield TriggerEvent(sorted(work.values())[:_MOST_LISTED])
             known = work
             await asyncio.sleep(self.seconds)
 

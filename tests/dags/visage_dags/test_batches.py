@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,29 @@ def test_what_cannot_be_scored_is_named_and_stops_no_other(
     assert "closed: cannot be scored: Permission denied" in caplog.text
 
 
+@pytest.mark.long
+def test_a_hundred_thousand_entries_are_read_once_and_named_in_a_few_lines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    for number in range(100_000):
+        os.mknod(incoming / f"{number}.jpg")
+    for number in range(batches.MOST_PARTS + 200):
+        (incoming / f"batch {number:04}").mkdir()
+    began = time.process_time()
+    names = batches.waiting(tmp_path)
+    assert len(batches.parts(tmp_path, names, 20_000)) == len(names) == batches.MOST_PARTS
+    assert time.process_time() - began < 10
+    assert "1000 batches are enough for a run; the next one reads the other 200 entries" in caplog.text
+    assert len(caplog.records) < 30
+    assert "99980 more entries are left alone" in caplog.text
+    assert sum(len(record.getMessage()) for record in caplog.records) < 10_000
+    for name in names[:200]:
+        batches.retire(tmp_path, name)
+    assert len(batches.waiting(tmp_path)) == batches.MOST_PARTS
+
+
 def test_a_batch_without_an_image_is_empty_and_one_that_is_gone_is_not(tmp_path: Path) -> None:
     drop(tmp_path, "a")
     assert not batches.is_empty(tmp_path, "a")
@@ -172,6 +197,21 @@ def test_a_batch_without_an_image_is_empty_and_one_that_is_gone_is_not(tmp_path:
     assert batches.is_empty(tmp_path, "a")
     batches.retire(tmp_path, "a")
     assert not batches.is_empty(tmp_path, "a"), "another one scored it and took it away"
+
+
+def test_a_tree_that_is_too_deep_stops_no_batch(tmp_path: Path) -> None:
+    drop(tmp_path, "a")
+    here = os.open(tmp_path / "incoming/a", os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("b", dir_fd=here)
+        inner = os.open("b", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    assert batches.parts(tmp_path, batches.waiting(tmp_path), 4) == [{"batch": "a", "part": "1/1"}]
+    (tmp_path / "incoming/a/1.jpg").unlink()
+    assert batches.is_empty(tmp_path, "a")
+    subprocess.run(["rm", "-r", tmp_path / "incoming"], check=True)  # Python cannot
 
 
 def test_a_large_batch_is_cut_into_parts_of_which_none_has_too_many_images(tmp_path: Path) -> None:

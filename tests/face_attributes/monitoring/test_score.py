@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -319,6 +320,42 @@ def test_a_name_that_is_not_utf8_costs_one_entry(folder, made, tmp_path):
     assert json.loads((tmp_path / "scores.json").read_text())["rows"] == 70
     assert quarantine.read(place / "quarantine.csv") == bad
     assert (place / f"{LATIN}.jpg").read_bytes() == good.read_bytes()
+
+
+def nest(folder, name, levels):
+    """Make folders within each other, which no path may be long enough to reach."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=here)
+        inner = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(os.open("1.jpg", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+
+
+@pytest.mark.parametrize(("name", "levels"), [("a", 1500), ("L" * 250, 30)])
+def test_a_tree_that_is_too_deep_costs_one_entry(folder, made, tmp_path, name, levels):
+    nest(folder, name, levels)
+    place, again = tmp_path / "quarantine", tmp_path / "again.parquet"
+    scored, bad = score(folder, made.model, tmp_path / "scores.parquet", None, place)
+    assert scored == 70
+    ((deep, reason),) = quarantine.read(place / "quarantine.csv").items()
+    assert set(bad) == {deep}
+    assert "a folder that cannot be read, or has 30 folders above it; move it up" in reason
+    assert (place / deep).is_dir()
+    assert score(folder, made.model, again) == (70, {})
+    subprocess.run(["rm", "-r", place, folder], check=True)  # Python cannot
+
+
+def test_a_file_with_the_longest_name_is_kept_beside_one_of_the_same_name(folder, made, tmp_path):
+    place, name = tmp_path / "quarantine", "x" * 251 + ".jpg"
+    for content in (b"one", b"two"):
+        (folder / name).write_bytes(content)
+        assert score(folder, made.model, tmp_path / "scores.parquet", None, place)[0] == 70
+    files = sorted(path for path in place.iterdir() if path.name != "quarantine.csv")
+    assert sorted(path.read_bytes() for path in files) == [b"one", b"two"]
+    assert sorted(quarantine.read(place / "quarantine.csv")) == sorted(path.name for path in files)
 
 
 def test_the_list_of_the_quarantine_never_shares_a_name_with_a_file_there(folder, made, tmp_path):
