@@ -9,8 +9,8 @@ import csv
 import errno
 import json
 import logging
-import shutil
 import stat
+import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -109,7 +109,8 @@ def sweep(home: Path, days: Mapping[str, int], needed: Needed, now: datetime) ->
             continue
         log.info("Removing %s: older than the settings allow.", path)
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            # Somebody may have sent folders within folders, deeper than Python follows.
+            subprocess.run(["rm", "-rf", "--", str(path)], check=True)
         else:
             path.unlink()
         removed[folder] = removed.get(folder, 0) + 1
@@ -189,8 +190,10 @@ def _changed_since(path: Path, moment: datetime) -> bool:
                 return True
             if stat.S_ISDIR(about.st_mode):
                 entries += entry.iterdir()
-        except FileNotFoundError:
-            continue  # a task removed it meanwhile
+        except OSError as error:
+            # A task removed it meanwhile, or no path leads there.
+            if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+                raise
     return False
 
 

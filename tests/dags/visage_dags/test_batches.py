@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.nest import nest
 from visage_dags import batches
 
 
@@ -201,15 +202,9 @@ def test_a_batch_without_an_image_is_empty_and_one_that_is_gone_is_not(tmp_path:
 
 def test_a_tree_that_is_too_deep_stops_no_batch(tmp_path: Path) -> None:
     drop(tmp_path, "a")
-    here = os.open(tmp_path / "incoming/a", os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("b", dir_fd=here)
-        inner = os.open("b", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    os.close(here)
-    assert batches.parts(tmp_path, batches.waiting(tmp_path), 4) == [{"batch": "a", "part": "1/1"}]
     (tmp_path / "incoming/a/1.jpg").unlink()
+    nest(tmp_path / "incoming/a", "b", 1500)
+    assert batches.parts(tmp_path, batches.waiting(tmp_path), 4) == [{"batch": "a", "part": "1/1"}]
     assert batches.is_empty(tmp_path, "a")
     subprocess.run(["rm", "-r", tmp_path / "incoming"], check=True)  # Python cannot
 

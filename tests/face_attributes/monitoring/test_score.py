@@ -19,6 +19,7 @@ from face_attributes.data.image_statistics import STATISTICS
 from face_attributes.model.onnx_model import Model
 from face_attributes.monitoring.score import score
 from tests.support.described import fits
+from tests.support.nest import nest
 from tests.support.scenes import Place, scene
 
 ABOUT = ["digest", "face", "box", "score", "model_sha256", "release"]
@@ -320,18 +321,6 @@ def test_a_name_that_is_not_utf8_costs_one_entry(folder, made, tmp_path):
     assert json.loads((tmp_path / "scores.json").read_text())["rows"] == 70
     assert quarantine.read(place / "quarantine.csv") == bad
     assert (place / f"{LATIN}.jpg").read_bytes() == good.read_bytes()
-
-
-def nest(folder, name, levels):
-    """Make folders within each other, which no path may be long enough to reach."""
-    here = os.open(folder, os.O_RDONLY)
-    for _ in range(levels):
-        os.mkdir(name, dir_fd=here)
-        inner = os.open(name, os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    os.close(os.open("1.jpg", os.O_CREAT | os.O_WRONLY, dir_fd=here))
-    os.close(here)
 
 
 @pytest.mark.parametrize(("name", "levels"), [("a", 1500), ("L" * 250, 30)])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gitops.people.retention import KINDS, RECORD, Needed, sweep
+from tests.support.nest import nest
 
 DAYS = {kind.setting: 30 for kind in KINDS}
 START = datetime(2026, 1, 1, 3, tzinfo=UTC)
@@ -124,6 +125,16 @@ def test_a_change_deep_in_a_folder_is_a_change_of_it(tmp_path: Path) -> None:
     put(tmp_path / "runs" / "done" / "commit", START)
     assert sweep(tmp_path, DAYS, Needed(), later)["removed"] == {"runs": 1}
     assert (tmp_path / "runs" / "slow" / "plots" / "loss.csv").is_file()
+
+
+@pytest.mark.parametrize(("name", "levels"), [("a", 1500), ("L" * 250, 30)])
+def test_a_tree_that_is_too_deep_for_python_goes_too(tmp_path: Path, name: str, levels: int) -> None:
+    folder = tmp_path / "quarantine/old"
+    folder.mkdir(parents=True)
+    nest(folder, name, levels)
+    later = datetime.now(UTC) + timedelta(days=90)
+    assert sweep(tmp_path, DAYS, Needed(), later)["removed"] == {"quarantine": 1}
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("name", ["date=9999-12-31", "date=0001-01-01", "date=soon"])
