@@ -5,6 +5,7 @@ import os
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from drawn_faces import SyntheticParams, draw_face
 from face_attributes.common.errors import DataError
@@ -101,6 +102,17 @@ def test_photographs_as_they_come_are_aligned(folder, data_params, tmp_path):
     assert quarantined(tmp_path / "raw") == {
         "000001.jpg": "640x480 pixels, not 178x218; align it, or use align: auto"
     }
+
+
+def test_a_photograph_that_lies_on_its_side_is_learnt_upright(folder, data_params, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    file = folder / "img_align_celeba/000001.jpg"
+    upright = Image.open(file).convert("RGB")
+    upright.transpose(Image.Transpose.ROTATE_180).save(file, quality=95, subsampling=0, exif=exif)
+    collect(data_params(), tmp_path / "raw")
+    learnt = dict(rows_of(tmp_path / "raw"))["000001.jpg"]
+    assert np.abs(images.decode(learnt).astype(int) - np.asarray(upright)).mean() < 3
 
 
 def test_a_subset_of_the_listed_images_is_a_data_set(folder, data_params, tmp_path, caplog):

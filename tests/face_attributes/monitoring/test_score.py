@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from face_attributes.common.errors import DataError, FileError, ModelError
 from face_attributes.data import images, quarantine
@@ -151,7 +152,8 @@ def test_labels_find_the_faces_of_a_photograph(made, tmp_path):
     (table,) = score_files.read([out], Model(made.model).sha256, ["Male"], digests=True)
     names = table.column(score_files.NAME).to_pylist()
     assert names == ["monday/two.png#1", "monday/two.png#2"]
-    assert [None if found.find(name) is None else bool(found.find(name)[0]) for name in names] == [
+    truths = [found.find(name) for name in names]
+    assert [None if truth is None else bool(truth[0]) for truth in truths] == [
         None,
         False,
     ]
@@ -321,6 +323,26 @@ def test_a_name_that_is_not_utf8_costs_one_entry(folder, made, tmp_path):
     assert json.loads((tmp_path / "scores.json").read_text())["rows"] == 70
     assert quarantine.read(place / "quarantine.csv") == bad
     assert (place / f"{LATIN}.jpg").read_bytes() == good.read_bytes()
+
+
+def test_a_photograph_that_lies_on_its_side_is_scored_upright(folder, made, tmp_path):
+    """Viewers turn it as EXIF says, so nobody knows how it lies in the file."""
+    upright = Image.open(next(folder.glob("*.jpg")))
+    lying = {
+        3: Image.Transpose.ROTATE_180,
+        6: Image.Transpose.ROTATE_90,
+        8: Image.Transpose.ROTATE_270,
+    }
+    turned = tmp_path / "turned"
+    turned.mkdir()
+    upright.save(turned / "1.png")
+    for orientation, way in lying.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        upright.transpose(way).save(turned / f"{orientation}.png", exif=exif)
+    out = tmp_path / "scores.parquet"
+    assert score(turned, made.model, out) == (4, {})
+    assert len(set(pq.read_table(out).column("digest").to_pylist())) == 1
 
 
 @pytest.mark.parametrize(("name", "levels"), [("a", 1500), ("L" * 250, 30)])
