@@ -39,6 +39,7 @@ OTHER_PROGRAMS = {
     "src/gitops/diff/manifests.py": "kubectl",
     "src/gitops/model/sample.py": "face_attributes",
     "src/gitops/people/process.py": "face_attributes",
+    "src/gitops/people/retention.py": "rm",
 }
 """Modules that run another program alone."""
 
