@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 fail() { printf 'pin_images.sh: %s\n' "$*" >&2; exit 1; }
 command -v docker >/dev/null || fail "docker: not on PATH; see https://docs.docker.com/engine/install/"
 
-files=(infra/airflow/Dockerfile infra/compose/services.yml)
+files=(infra/airflow/Dockerfile infra/compose/services.yml infra/kubernetes/drill/drill.yaml)
 images=$(grep -hoE '(python|postgres|redis):[0-9][a-z0-9.-]*' "${files[@]}" | sort -u)
 for image in $images; do
     digest=$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$image") ||

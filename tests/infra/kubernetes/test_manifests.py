@@ -183,6 +183,7 @@ SECRETS = {
     },
     "airflow-triggerer": {"airflow", "airflow-notices"},
     "airflow-clean": {"airflow"},
+    "airflow-drill": {"airflow"},
     # Neither the database nor Airflow's keys
     "task": {"airflow-git", "airflow-storage", "airflow-notices", "airflow-verifier"},
     "photographs": set(),
@@ -202,7 +203,7 @@ def test_each_pod_has_the_secrets_that_it_needs(tmp_path: Path) -> None:
 
 
 def test_pods_reach_the_database_if_they_have_its_password(tmp_path: Path) -> None:
-    manifests = with_celery(tmp_path)
+    manifests = with_components(tmp_path, "celery", "drill")
     [expression] = objects(manifests, "NetworkPolicy")["to-database"]["spec"]["podSelector"][
         "matchExpressions"
     ]
