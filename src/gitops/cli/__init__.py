@@ -48,7 +48,14 @@ _PANELS = {
     "Look back": (history.board, history.runs, history.audit, history.dora, history.trace),
     "People": (people_cli.forget,),
     "Keep it up": (upkeep_cli.prune, upkeep_cli.doctor),
-    "Check a change": (review.check, review.scope, review.trial, review.report, review.annotate),
+    "Check a change": (
+        review.check,
+        review.scope,
+        review.trial,
+        review.packages,
+        review.report,
+        review.annotate,
+    ),
 }
 
 

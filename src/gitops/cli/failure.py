@@ -80,6 +80,7 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "check": "merge {head} into {base}",
     "scope": "list the jobs for {head}",
     "trial": "try the pipeline",
+    "packages": "measure the packages",
     "report": "report on {head}",
     "annotate": "run the check",
     "forget": "forget photographs",

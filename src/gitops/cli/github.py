@@ -65,22 +65,36 @@ def deployments(remote: _Remote = "origin") -> None:
 @app.command()
 def dependencies(
     lock: Annotated[Path, typer.Argument(metavar="FILE", help="The new lock.", show_default=False)],
+    measured: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The folder with `before` and `after` of gitops packages.", show_default=False
+        ),
+    ] = None,
     remote: _Remote = "origin",
 ) -> None:
-    """Open the pull request with a new requirements.lock, or bring the open one up to date."""
+    """Open the pull request with a new requirements.lock, or bring the open one up to date.
+
+    With `--measured` its text has the changes in decisions, speed and size.
+    """
     from gitops.cli.context import open_checkout
     from gitops.errors import GitopsError
     from gitops.forge.dependencies import propose
     from gitops.forge.github import GitHub
     from gitops.release.load import fetch_state
+    from gitops.report import packages
+    from gitops.training.packages import Measured
 
     repository, remote = open_checkout(remote)
+    text = ""
+    if measured is not None:
+        text = packages.render(*(Measured.load(measured / side) for side in ("before", "after")))
     try:
         content = lock.read_bytes()
     except OSError as error:
         raise GitopsError(f"{lock}: {error.strerror}") from error
     github = GitHub.from_environ(repository.remote_url(remote))
-    done = propose(github, repository, fetch_state(repository, remote).tip, remote, content)
+    done = propose(github, repository, fetch_state(repository, remote).tip, remote, content, text)
     _OUT.print(f"requirements.lock: {done}", soft_wrap=True, markup=False)
 
 

@@ -1,4 +1,4 @@
-"""The commands that judge a change: `check`, `scope`, `trial` and `report`."""
+"""The commands that judge a change: `check`, `scope`, `trial`, `packages` and `report`."""
 
 import logging
 from pathlib import Path
@@ -169,6 +169,44 @@ def trial(
         timeout=timedelta(minutes=minutes),
         announce=lambda message: ERR.print(message, soft_wrap=True, markup=False),
     )
+
+
+def packages(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Leave the results there.", show_default=False)],
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The results with other packages, to compare with.", show_default=False
+        ),
+    ] = None,
+    head: Head = "HEAD",
+    minutes: Annotated[float, typer.Option(help="The longest that the pipeline may take.", min=1)] = 60,
+) -> None:
+    """Run the pipeline of a commit on small data with the packages that are installed here.
+
+    Run it before and after `make lock` and `make setup`. The second time, `--before` names the first results:
+    the model of then answers the same images with the packages of now, and a table shows the changes in
+    decisions, speed and size.
+    """
+    from datetime import timedelta
+
+    from gitops.git.repository import Repository
+    from gitops.report.packages import render
+    from gitops.training.packages import Measured, measure
+
+    show_logs(ctx, logging.INFO)
+    repository = Repository.find()
+    measure(
+        repository,
+        repository.resolve(head),
+        out,
+        before=before,
+        timeout=timedelta(minutes=minutes),
+        announce=lambda message: ERR.print(message, soft_wrap=True, markup=False),
+    )
+    if before is not None:
+        print(render(Measured.load(before), Measured.load(out)))
 
 
 def report(

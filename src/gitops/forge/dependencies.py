@@ -17,8 +17,9 @@ _LINE = re.compile(
     """
 )
 _BODY = """\
-Newer versions of the locked packages, as `make lock` resolves them. The checks run with these versions:
-`train` compares the pipeline on small data before and after.
+Newer versions of the locked packages, as `make lock` resolves them. The checks run with these versions.
+
+{measured}
 
 | package | main | this branch |
 |---|---|---|
@@ -39,7 +40,9 @@ def check(content: bytes) -> None:
             )
 
 
-def propose(forge: Forge, repository: Repository, main: str, remote: str, content: bytes) -> str:
+def propose(
+    forge: Forge, repository: Repository, main: str, remote: str, content: bytes, measured: str = ""
+) -> str:
     """Open or update the pull request with a new lock, or close it if main has the same.
 
     Args:
@@ -48,6 +51,7 @@ def propose(forge: Forge, repository: Repository, main: str, remote: str, conten
         main: The newest commit of main.
         remote: The remote.
         content: The new lock.
+        measured: The changes in decisions, speed and size, as Markdown.
 
     Returns:
         The result, for a person.
@@ -71,7 +75,7 @@ def propose(forge: Forge, repository: Repository, main: str, remote: str, conten
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-    body = _BODY + "\n".join(rows) + "\n"
+    body = _BODY.format(measured=measured) + "\n".join(rows) + "\n"
     kept, done = forge.keep(BRANCH, "Update the locked packages", body)
     return f"{done}, {kept.url}"
 

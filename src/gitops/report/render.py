@@ -55,14 +55,14 @@ def _first_screen(inputs: ReportInputs) -> Iterator[str]:
         yield f"Note: {plain(inputs.note, longest=600)}."
     if inputs.trial:
         yield "On the same small data set, which shows whether the change works, not how good the model is:"
-        yield _metrics(inputs.trial.base, inputs.trial.head, inputs.base, inputs.head, speed=False)
+        yield metrics_table(inputs.trial.base, inputs.trial.head, inputs.base, inputs.head, speed=False)
         yield _experiments(inputs.trial)
         if inputs.trial.base:
             yield "Only differences that are marked significant are more than noise."
         if not inputs.trial.base:
             yield f"{code(inputs.base)} could not be tried, so there is nothing to compare with."
     elif not inputs.moves and inputs.before != inputs.after:
-        yield _metrics(inputs.before, inputs.after, inputs.base, inputs.head)
+        yield metrics_table(inputs.before, inputs.after, inputs.base, inputs.head)
     if inputs.incumbents:
         yield _against(inputs)
     if inputs.drift:
@@ -108,7 +108,8 @@ def _findings(broken: Sequence[Finding]) -> Iterator[str]:
         yield f"- ... and {len(broken) - _MOST_FINDINGS} more"
 
 
-def _metrics(before: Metrics, after: Metrics, base: str, head: str, *, speed: bool = True) -> str:
+def metrics_table(before: Metrics, after: Metrics, base: str, head: str, *, speed: bool = True) -> str:
+    """Return the means, the speed and the size of two models, and their differences."""
     rows: list[list[str]] = []
     for name, label in _LABELS.items():
         old, new = before.means.get(name), after.means.get(name)
@@ -118,7 +119,7 @@ def _metrics(before: Metrics, after: Metrics, base: str, head: str, *, speed: bo
     old, new = before.model_bytes, after.model_bytes
     if old or new:
         sizes = [f"{size / 1000:,.0f} kB" if size else "" for size in (old, new)]
-        rows.append(["size of the model", *sizes, _ratio(old, new)])
+        rows.append(["size of the model", *sizes, ratio(old, new)])
     old, new = ((metrics.sha256 or "")[:12] for metrics in (before, after))
     if old or new:
         same = "the same" if old == new else "another model" if old else "the first model"
@@ -147,7 +148,7 @@ def _speeds(before: Metrics, after: Metrics) -> list[list[str]]:
     rows: list[list[str]] = []
     for name in dict.fromkeys([*before.speed, *after.speed][:20]):
         old, new = before.speed.get(name), after.speed.get(name)
-        rows.append([plain(name), *("" if v is None else f"{v:g} ms" for v in (old, new)), _ratio(old, new)])
+        rows.append([plain(name), *("" if v is None else f"{v:g} ms" for v in (old, new)), ratio(old, new)])
     return rows
 
 
@@ -349,7 +350,8 @@ def _moved(old: Interval | None, new: Interval | None) -> str:
     return f"{new.value - old.value:+.4f}{', significant (95 %)' if old.apart(new) else ''}"
 
 
-def _ratio(old: float | None, new: float | None) -> str:
+def ratio(old: float | None, new: float | None) -> str:
+    """Return how much larger a number has become, in percent; "" if it is not known or rounds to nothing."""
     if not old or new is None:
         return ""
     text = f"{new / old - 1:+.0%}"

@@ -125,7 +125,7 @@ def load(folder: Path) -> list[Experiment]:
     except (ParseError, OSError) as error:
         raise GitopsError(f"{path}: {error}") from error
     except ValidationError as error:
-        raise GitopsError(f"{path}: not a list of experiments; run gitops trial again") from error
+        raise GitopsError(f"{path}: not a list of experiments; run .venv/bin/gitops trial again") from error
 
 
 def problem(error: GitopsError) -> str:

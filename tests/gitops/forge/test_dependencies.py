@@ -40,7 +40,8 @@ def test_one_pull_request_that_is_updated_and_closed(lab: Lab, hub: Forge) -> No
     github = client(hub, **{"pull-requests": "write", "contents": "write"})
 
     def proposed(content: bytes) -> str:
-        return propose(github, lab.clone, lab.state().tip, "origin", content).partition(",")[0]
+        tip = lab.state().tip
+        return propose(github, lab.clone, tip, "origin", content, "Measured.").partition(",")[0]
 
     assert proposed(OLD) == "up to date"
     assert hub.pulls == {}
@@ -48,6 +49,7 @@ def test_one_pull_request_that_is_updated_and_closed(lab: Lab, hub: Forge) -> No
     (pull,) = hub.pulls.values()
     assert "| typer | 1.0 | 1.1 |" in pull.body
     assert "torch" not in pull.body
+    assert "\nMeasured.\n" in pull.body
     head = hub.head(pull)
     assert lab.origin.changed(lab.tip, head) == [LOCK]
     assert proposed(NEW) == "left as it is"
