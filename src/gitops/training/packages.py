@@ -1,4 +1,4 @@
-"""Packages: what an upgrade of the locked packages changes, measured on small data.
+"""Packages: the effect of an upgrade of the locked packages, measured on small data.
 
 `measure` runs once with the packages of before, and once with the newer ones.
 """
