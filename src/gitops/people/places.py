@@ -17,9 +17,9 @@ PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS, DIGESTS = (
 )
 """The kinds of data. A name identifies a photograph or a person: an id, a path, a number."""
 
-_DVC = "everybody with a key of the DVC remote"
-_GIT = "everybody who may read the repository"
-_ENVIRONMENT = "the tasks of the environment, and who administers its machine"
+_DVC = "DVC keys"
+_GIT = "repository"
+_ENVIRONMENT = "environment"
 _FORGET = "`gitops forget`"
 
 
@@ -47,21 +47,21 @@ class Place:
     home: str = ""
 
 
-def _out(path: str, holds: tuple[str, ...], kept: str = "for ever, by digest", erase: str = _FORGET) -> Place:
+def _out(path: str, holds: tuple[str, ...], kept: str = "for ever", erase: str = _FORGET) -> Place:
     return Place(f"`{path}` (DVC)", holds, _DVC, kept, erase, out=path)
 
 
 def _home(name: str, holds: tuple[str, ...], kept: str, erase: str = _FORGET) -> Place:
-    return Place(f"`{name}/` of an environment", holds, _ENVIRONMENT, kept, erase, home=name)
+    return Place(f"`{name}/`", holds, _ENVIRONMENT, kept, erase, home=name)
 
 
 PLACES = (
     Place(
         "the folder that `CELEBA_DIR` names",
         (PHOTOGRAPHS, LABELS, NAMES),
-        "the stage `collect`, and who administers the machine",
+        "`collect`, administrators",
         "until you delete it",
-        "you delete the files; `collect` takes none of them again",
+        "delete the files",
     ),
     _out("data/raw", (PHOTOGRAPHS, LABELS, NAMES)),
     _out("data/people.csv", (NAMES,)),
@@ -75,66 +75,66 @@ PLACES = (
         "`models/` (DVC)",
         (),
         _DVC,
-        "for ever, by digest",
-        "a training without the person: weights are not unlearned",
+        "for ever",
+        "train without the person",
     ),
     Place(
         "`metrics/decisions.json` (git)",
         (LABELS, SCORES, DIGESTS),
         _GIT,
-        "for ever, in each commit",
-        "stays: it has eight bytes of a digest for each hold-out photograph",
+        "for ever",
+        "stays: eight bytes of each digest",
         out="metrics/decisions.json",
     ),
     Place(
         "`data/forgotten.json` (git)",
         (DIGESTS,),
         _GIT,
-        "for ever, or the photograph would be collected again",
-        "stays: it has digests alone",
+        "for ever",
+        "stays",
     ),
     Place(
         "`data/labelled/*.dvc` (git)",
         (NAMES,),
         _GIT,
-        "for ever, in each commit",
-        "main's is written without them; earlier commits keep the names of files that could not be used",
+        "for ever",
+        "main loses them; earlier commits keep names of unusable files",
     ),
-    _home("incoming", (PHOTOGRAPHS, SCORES, EMBEDDINGS, NAMES), "until it is scored"),
-    _home("scored", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_SCORED`; of the service `SERVING_KEEP_DAYS`"),
+    _home("incoming", (PHOTOGRAPHS, SCORES, EMBEDDINGS, NAMES), "until scored"),
+    _home("scored", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_SCORED`, `SERVING_KEEP_DAYS`"),
     _home("quarantine", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_QUARANTINE`"),
     _home("scores", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "`RETENTION_DAYS_SCORES`"),
     _home(
         "shadows",
         (SCORES, EMBEDDINGS, NAMES, DIGESTS),
-        "until the next shadow, and `RETENTION_DAYS_SCORES`",
+        "next shadow, `RETENTION_DAYS_SCORES`",
     ),
-    _home("parts", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "until the batch is joined"),
+    _home("parts", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "until joined"),
     _home("labels", (LABELS, NAMES), "`RETENTION_DAYS_LABELS`"),
     _home("labelled", (PHOTOGRAPHS, LABELS, NAMES), "`RETENTION_DAYS_LABELLED`"),
-    _home("runs", (PHOTOGRAPHS, LABELS, NAMES), "the newest 200, and `RETENTION_DAYS_RUNS`"),
-    _home("references", (SCORES, EMBEDDINGS, NAMES), "the newest 50"),
+    _home("runs", (PHOTOGRAPHS, LABELS, NAMES), "newest 200, `RETENTION_DAYS_RUNS`"),
+    _home("references", (SCORES, EMBEDDINGS, NAMES), "newest 50"),
     _home(
         "monitoring",
         (NAMES,),
         "`RETENTION_DAYS_REPORTS`",
-        "the time: reports have figures, and names of batches; none of a photograph",
+        "time: names of batches",
     ),
     _home(
         "readings",
         (NAMES,),
         "`RETENTION_DAYS_REPORTS`",
-        "the time: it has names of clients and batches; none of a photograph",
+        "time: names of clients and batches",
     ),
     _home(
         "workspaces",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES),
-        "minutes to hours: one step, or longer after a kill",
+        "one step",
     ),
     Place(
         "memory of the online service",
         (PHOTOGRAPHS, SCORES),
-        "the process of the release",
+        "its process",
         "one request",
         "nothing stays",
     ),
@@ -142,43 +142,43 @@ PLACES = (
         "the DVC remote",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
         _DVC,
-        "`RETENTION_DAYS_OBJECTS` after nobody needs it, and as long in the trash",
+        "`RETENTION_DAYS_OBJECTS` unneeded, as long in the trash",
         _FORGET,
     ),
     Place(
-        "caches of DVC: `.visage/dvc-cache`, `.dvc/cache`, those of workers",
+        "`.visage/dvc-cache`, `.dvc/cache`, workers' caches",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
-        "the owner of the machine",
+        "the machine's owner",
         "until `gitops prune`",
-        f"{_FORGET} `--cache`, on each machine",
+        f"{_FORGET} `--cache` on each machine",
     ),
     Place(
-        "checkouts of people: `data/`, `plots/`",
+        "people's checkouts",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
-        "their owners",
-        "until their owners remove it",
-        f"{_FORGET} in the checkout that it runs in; in another one its owner runs it too",
+        "owners",
+        "until removed",
+        f"{_FORGET} in each",
     ),
     Place(
-        "backups: `backups/*/home.tar`, `store.tar`",
+        "backups",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
-        "who may read the folder",
-        "until you delete them",
-        f"{_FORGET} `--backup`; if another program encrypted it: delete it, and make another",
+        "readers of the folder",
+        "until deleted",
+        f"{_FORGET} `--backup`; an encrypted one: make another",
     ),
     Place(
-        "logs and database of Airflow",
+        "Airflow's logs and database",
         (NAMES,),
-        "who may log in to the environment",
+        "users",
         "`KEEP_LOG_DAYS`, `KEEP_RUN_DAYS`",
-        "the time: a log may name a file that could not be used",
+        "time: names of unusable files",
     ),
     Place(
         "runners of a forge",
         (PHOTOGRAPHS, LABELS, NAMES),
         "the forge",
-        "one job; with `data.source: celeba` no photograph gets to a runner that is not yours",
-        "the time: no job keeps hold-out sets",
+        "one job",
+        "time",
     ),
 )
 """The places, in the order of the page."""
@@ -232,7 +232,7 @@ def table() -> str:
         (place.where, ", ".join(place.holds) or "none", place.readers, place.kept, place.erase)
         for place in PLACES
     ]
-    head = ["| place | holds | who reads it | how long | how to erase a person |", "|---|---|---|---|---|"]
+    head = ["| place | holds | readers | kept | erase by |", "|---|---|---|---|---|"]
     return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
