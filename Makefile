@@ -21,7 +21,7 @@ export UV_BUILD_CONSTRAINT := requirements.lock
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup setup-gitops setup-gates setup-documents trim-cache hooks up down clean logs status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs lint lint-documents audit audit-packages lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
+.PHONY: help setup setup-gitops setup-gates setup-documents trim-cache hooks up down clean logs status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs pictures lint lint-documents audit audit-packages lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -143,6 +143,9 @@ new-dag: setup ## Create a DAG with the common defaults, its test and its runboo
 
 new-environment: setup ## Create an environment: order, settings, overlay, port, colour (NAME=qa AFTER=dev, WAVE=...)
 	@$(BIN)/python -m infra.new_environment '--after=$(subst ','\'',$(AFTER))' '--wave=$(subst ','\'',$(WAVE))' '--title=$(subst ','\'',$(TITLE))' -- '$(subst ','\'',$(NAME))'
+
+pictures: setup ## Take the pictures of the documents from what make up runs here (NAMES="visage loop")
+	@$(BIN)/python -m tests.pictures $(NAMES)
 
 docs: setup ## Build the documentation into site/; fails on a broken link
 	@$(BIN)/zensical build --strict --clean

@@ -254,11 +254,11 @@ def news(line: dict[str, Any]) -> list[str]:
 def _of_drift(drift: Drift) -> str:
     if not drift.enough_data:
         return (
-            f"Not enough data to see drift: {drift.rows} images of {drift.since} to {drift.until} "
-            f"in {_windows(drift)} and {drift.reference_rows} in the reference; it takes "
+            f"Not enough data to see drift: {drift.rows:,} images of {drift.since} to {drift.until} "
+            f"in {_windows(drift)} and {drift.reference_rows:,} in the reference; it takes "
             f"{drift.minimum} of both, and {drift.alarm_after} windows{_repeated(drift)}"
         )
-    windows = f"{drift.rows} images in {_windows(drift)}"
+    windows = f"{drift.rows:,} images in {_windows(drift)}"
     if not drift.drifted:
         return f"No drift in {windows}{_repeated(drift)}"
     of = drift.first_weeks if drift.first_weeks and drift.raised_by == [FIRST_WEEKS] else drift

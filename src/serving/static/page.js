@@ -20,7 +20,7 @@ function make(name, attributes, ...children) {
   return element;
 }
 
-const percent = (value, digits = 0) => `${(100 * value).toFixed(digits)} %`;
+const percent = (value, digits = 0) => `${(100 * value).toFixed(digits)}%`;
 const spaced = (name) => name.replaceAll("_", " ");
 
 async function ask(path, options = {}) {
@@ -168,7 +168,7 @@ function sureness(face) {
     return "The release has no evaluation on images like this one.";
   }
   const light = face.light === "medium" ? "of medium brightness" : `as ${face.light} as this one`;
-  const low = slice.accuracy_low == null ? "" : ` (95 % interval ${percent(slice.accuracy_low, 1)} to ${percent(slice.accuracy_high, 1)})`;
+  const low = slice.accuracy_low == null ? "" : ` (95% interval ${percent(slice.accuracy_low, 1)} to ${percent(slice.accuracy_high, 1)})`;
   return `On ${slice.count} hold-out images ${light}, ${percent(slice.accuracy, 1)} of the answers are right${low}.`;
 }
 
