@@ -144,7 +144,7 @@ new-dag: setup ## Create a DAG with the common defaults, its test and its runboo
 new-environment: setup ## Create an environment: order, settings, overlay, port, colour (NAME=qa AFTER=dev, WAVE=...)
 	@$(BIN)/python -m infra.new_environment '--after=$(subst ','\'',$(AFTER))' '--wave=$(subst ','\'',$(WAVE))' '--title=$(subst ','\'',$(TITLE))' -- '$(subst ','\'',$(NAME))'
 
-pictures: setup ## Take the pictures of the documents from what make up runs here (NAMES="visage loop")
+pictures: setup ## Take the pictures of the documents from the running engine (NAMES="visage loop")
 	@$(BIN)/python -m tests.pictures $(NAMES)
 
 docs: setup ## Build the documentation into site/; fails on a broken link

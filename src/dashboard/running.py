@@ -3,20 +3,22 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dashboard.environment_paths import EnvironmentPaths
 from dashboard.errors import DashboardError
+from gitops.airflow import board
 from gitops.errors import GitopsError, ReleaseError
 from gitops.git.objects import Tag
 from gitops.git.repository import Repository
 from gitops.paths import MAIN
 from gitops.release import checks, health, serving
+from gitops.release.approvals import Approvals
 from gitops.release.checks import Check
 from gitops.release.file import Declaration
 from gitops.release.health import Health
 from gitops.release.holds import Hold
-from gitops.release.load import load_state
+from gitops.release.load import add, load_state
 from gitops.release.people import People, people
 from gitops.release.state import ReleaseState, last_good
 from gitops.release.verdicts import Verdict
@@ -40,6 +42,14 @@ class Change:
     people: People
     url: str | None
     """The web address of the pull request or else the commit, or None if it is unknown."""
+
+
+@dataclass(frozen=True)
+class Approval:
+    """An approval of the running release that is not over."""
+
+    by: str
+    until: datetime
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,7 @@ class Running:
     trial_ended: Rejection | None = None
     """The rejection of the canary, which answers nothing any more."""
     change: Change | None = None
+    approvals: tuple[Approval, ...] = ()
     starts: tuple[Start, ...] = ()
     """Each time that main declared another release, oldest first."""
     verdict: Verdict | None = None
@@ -197,6 +208,7 @@ def read(paths: EnvironmentPaths) -> Running:
             share=present.share,
             trial_ended=_rejection(ended) if ended else None,
             change=change,
+            approvals=tuple(_approvals(bare, state, paths.environment, served.commit)),
             starts=tuple(_starts(state, paths.environment)),
             verdict=next(reversed(state.verdicts.every(paths.environment, served.commit)), None),
             rejection=_rejection(rejected) if rejected else None,
@@ -218,9 +230,34 @@ def fingerprint(paths: EnvironmentPaths) -> tuple[bytes, str]:
     file = paths.bundle / serving.FILE
     try:
         served = file.read_bytes() if file.is_file() else b""
-        return served, repository(paths).git("for-each-ref", "--format=%(objectname) %(refname)")
+        bare = repository(paths)
+        known = [bare, *_approved(bare)]
+        return served, "".join(one.git("for-each-ref", "--format=%(objectname) %(refname)") for one in known)
     except GitopsError as error:
         raise DashboardError(str(error)) from error
+
+
+def _approved(bare: Repository) -> Iterator[Repository]:
+    """Yield the repository with the approvals of all environments, once the bundle has made it."""
+    found = board.repository(bare)
+    if (found.path / "HEAD").is_file():
+        yield found
+
+
+def _approvals(
+    bare: Repository, state: ReleaseState, environment: str, commit: str | None
+) -> Iterator[Approval]:
+    """Yield who approved a release, without the domain of their addresses, and until when that counts."""
+    if environment not in state.environments or not state.environments[environment].approvals:
+        return
+    counts_for = timedelta(days=state.environments[environment].approvals_days)
+    for repository in _approved(bare):
+        given = Approvals.load(repository, state.lists, state.environments, remote=board.REMOTE).given
+        here = [one for one in given if one.environment == environment]
+        known = add(state, bare, [one.release for one in here])
+        for one in here:
+            if known.same(one.release, commit):
+                yield Approval(min(one.people).partition("@")[0], one.at + counts_for)
 
 
 def _rejection(tag: Tag) -> Rejection:
