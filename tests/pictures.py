@@ -55,7 +55,7 @@ TYPED = (
     ".venv/bin/gitops merge promote/staging",
     ".venv/bin/gitops promote prod --push --wait",
     ".venv/bin/gitops merge promote/prod",
-    ".venv/bin/gitops status",
+    ".venv/bin/gitops log prod",
 )
 """The commands of the recording."""
 STYLE = """body{font:14px/1.6 sans-serif;margin:12px;width:882px;color:#1f2328;background:#fff}
@@ -266,10 +266,11 @@ def animated(lines: Sequence[Line], picture: bytes) -> str:
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {inner + top + 12}" role="img"
  aria-label="A terminal: a change of a DAG is merged, promoted to staging and to prod; then the page of prod">
 <rect width="{width}" height="{inner + top + 12}" rx="8" fill="#0d1117"/>
-<svg y="{top}" width="{width}" height="{inner}" viewBox="-12 -14 {width} {inner}">
+<clipPath id="screen"><rect y="{top}" width="{width}" height="{inner}"/></clipPath>
+<g clip-path="url(#screen)"><g transform="translate(12 {top + 14})">
 <g font-family="monospace" font-size="13"><animateTransform attributeName="transform" type="translate"
  values="{";".join(scrolls)}" keyTimes="{";".join(times)}" calcMode="discrete" dur="{SECONDS}s"
- repeatCount="indefinite"/>{"".join(texts)}</g></svg>
+ repeatCount="indefinite"/>{"".join(texts)}</g></g></g>
 <image x="12" y="{top}" width="{width - 24}" height="{inner}" opacity="0" preserveAspectRatio="xMidYMin slice"
  href="data:image/png;base64,{page}">{_switch("opacity", f"{(SECONDS - 10) / SECONDS:.4f}")}</image>
 </svg>

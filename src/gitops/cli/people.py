@@ -147,7 +147,9 @@ def _show(found: object, environments: object, *, dry_run: bool, state: object) 
 def homes_of(given: list[str] | None, state: Path) -> dict[str, Path]:
     """Return the data folders of environments: those that somebody named, or those of the local engine."""
     if given is None:
-        return {path.parent.name: path for path in sorted(state.glob("*/data")) if path.is_dir()}
+        # The engine's PostgreSQL has a folder of that name too.
+        found = (path for path in sorted(state.glob("*/data")) if not (path / "PG_VERSION").exists())
+        return {path.parent.name: path for path in found if path.is_dir()}
     homes: dict[str, Path] = {}
     for text in given:
         name, equals, folder = text.partition("=")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gitops.cli.people import homes_of
 from gitops.errors import GitopsError
 from gitops.people.erasure import erasure
 from gitops.people.forget import Found
@@ -78,3 +79,10 @@ def test_an_id_that_no_photograph_has_is_named(tmp_path: Path) -> None:
     found = Found(known, (), erasure((), {}, ()), ())
     asked = request(tmp_path, b"1.jpg\ndev:upload/me.jpg\nprod:upload/me.jpg\n2.jpg\n")
     assert found.unknown(asked) == ["prod:upload/me.jpg", "2.jpg"]
+
+
+def test_the_database_of_the_engine_is_no_environment(tmp_path: Path) -> None:
+    for name in ("dev", "database"):
+        (tmp_path / name / "data").mkdir(parents=True)
+    (tmp_path / "database/data/PG_VERSION").write_text("15\n")
+    assert homes_of(None, tmp_path) == {"dev": tmp_path / "dev/data"}
