@@ -38,6 +38,7 @@ from gitops.release import serving as serving_file
 from gitops.release.checks import Check
 from gitops.release.load import load_state
 from gitops.release.main_line import Known
+from gitops.release.runtimes import Runtime
 from gitops.release.serving import Serving
 from gitops.release.signatures import Trust
 from gitops.release.snapshot import Snapshot
@@ -230,9 +231,9 @@ class ReleaseBundle(GitDagBundle):
 
     def _load(self, bare: Repository, main: str, known: Known | None = None) -> ReleaseState:
         last, self._tags = self.serving, _tags(bare)
-        self._state = load_state(
-            bare, main=main, known=known, commits=[last.commit if last else None], earlier=self._state
-        )
+        commits = [last.commit if last else None]
+        state = load_state(bare, main=main, known=known, commits=commits, earlier=self._state)
+        self._state = state.on(self.environment, Runtime.present())
         return self._state
 
     def _choices(self, bare: Repository) -> Choices:

@@ -86,7 +86,13 @@ class Choices:
         verdicts, present = self._state.verdicts.every(self._environment, commit), Runtime.present()
         if not verdicts:
             return False
-        due, left = reverification.due(verdicts, present, datetime.now(UTC), exact=runtimes.on_one_machine())
+        due, left = reverification.due(
+            verdicts,
+            present,
+            datetime.now(UTC),
+            exact=runtimes.on_one_machine(),
+            doubted=self._state.verdicts.doubted(self._environment, commit),
+        )
         if left is not None:
             self.due_in = min(self.due_in, left.total_seconds())
         return due

@@ -151,9 +151,10 @@ def row(
     verified = None
     if verdicts.rejected(environment, declared):
         verified = False
-        trouble = (
-            trouble or f"{environment} rejected {(declared or '')[:12]}; it runs its last verified release"
-        )
+        instead = "it runs its last verified release"
+        if state.same(declared, answer.running):
+            instead = "it goes on, as there is no verified one to return to"
+        trouble = trouble or f"{environment} rejected {(declared or '')[:12]}; {instead}"
     elif verdicts.verified(environment, declared):
         verified = True
     accuracy, needs = None, None

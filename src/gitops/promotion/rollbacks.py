@@ -111,7 +111,8 @@ def _on_runtime_before(state: ReleaseState, environment: str) -> Release | None:
             break
         if newer.runtime != older.runtime:
             if newer.hold is None and older.runtime not in left:
-                verified = state.verdicts.verified(environment, older.commit)
+                there = state.on(environment, older.runtime)
+                verified = there.verdicts.verified(environment, older.commit)
                 return older if verified and older.runtime != history[0].runtime else None
             left.add(older.runtime)
     return None

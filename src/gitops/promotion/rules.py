@@ -79,6 +79,7 @@ def judge_release(
         now: The time at which a soak is measured; by default the present.
 
     """
+    state = state.on(environment, after.runtime)
     before = state.present(environment)
     file = release_file.path_of(environment)
     if after == before:

@@ -18,6 +18,7 @@ from gitops.release.environments import Environments
 from gitops.release.file import Declaration, Release
 from gitops.release.main_line import Known
 from gitops.release.may_run import lost_data, may_run, served
+from gitops.release.runtimes import Runtime
 from gitops.release.settings import Settings
 from gitops.release.signatures import Lists
 from gitops.release.snapshot import Snapshot
@@ -69,6 +70,10 @@ class ReleaseState:
         """Return this state with more commits, so that it can be asked about them."""
         verdicts = self.verdicts.adding(snapshots)
         return replace(self, snapshots={**self.snapshots, **snapshots}, verdicts=verdicts)
+
+    def on(self, environment: str, runtime: Runtime | str | None) -> Self:
+        """Return this state, asked about a runtime of an environment, or its name; None changes nothing."""
+        return replace(self, verdicts=self.verdicts.on(environment, runtime)) if runtime else self
 
     def snapshot(self, commit: str) -> Snapshot | None:
         """Return the files of a commit that was read, given by its full id; None where it is not here."""

@@ -3,14 +3,15 @@
 A verdict is an annotated tag on the release's commit, `verified/<env>/<sha12>` or `rejected/<env>/<sha12>`,
 whose message carries the figures as JSON. The environment signs it, and only a key in
 `environments/<env>/verifiers` on main makes it count. Its time is the date of the tag. A rejection outweighs
-a verification. A tag in any other form is no verdict, whoever made it: it is ignored, and `gitops status`
-names it.
+a verification. If the environment had verified the release on other runtimes alone, the tag has the digest of
+the runtime at its end, and the rejection is one on this runtime: on the others, the release may still run. A
+tag in any other form is no verdict, whoever made it: it is ignored, and `gitops status` names it.
 """
 
 import json
 import logging
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol, Self
 
@@ -76,7 +77,8 @@ class Verdict(BaseModel):
     latency_ms: float | None = Field(default=None, ge=0, le=1e9)
     """The milliseconds of one image, the median."""
     again: bool = False
-    """Whether the environment had verified the release before, on another runtime or long ago."""
+    """Whether the environment had verified the release before, on another runtime or long ago. A rejection
+    then counts on its own runtime."""
 
     @field_validator("release")
     @classmethod
@@ -101,7 +103,7 @@ class Verdict(BaseModel):
     @property
     def tag(self) -> str:
         name = tag_name(self.verdict, self.environment, self.release)
-        if self.again and self.runtime and self.verdict == VERIFIED:
+        if self.again and self.runtime:
             return f"{name}-{self.runtime.digest}"
         return name
 
@@ -262,15 +264,20 @@ class Verdicts:
     Attributes:
         verifications_by_release: The verifications of each environment and release, oldest first.
         rejections: The first rejection.
+        rejections_on_runtimes: Rejections on one runtime, oldest first.
         identities: The identity of each commit that these can be asked about.
         ignored: The tags that are no verdict, by name.
+        runtimes: The runtime, or its name, for which these are asked about an environment. For another
+            environment, the last verdict counts.
 
     """
 
     verifications_by_release: Mapping[tuple[str, str], tuple[Verdict, ...]]
     rejections: Mapping[tuple[str, str], Tag]
+    rejections_on_runtimes: Mapping[tuple[str, str], tuple[tuple[Tag, Verdict], ...]]
     identities: Mapping[str, str]
     ignored: tuple[Ignored, ...] = ()
+    runtimes: Mapping[str, Runtime | str] = field(default_factory=dict[str, Runtime | str])
 
     @classmethod
     def load(
@@ -314,17 +321,25 @@ class Verdicts:
             else:
                 ignored.append(Ignored(tag.name, reason))
         asked = dict.fromkeys([*(tag.commit for tag, _ in counted), *commits])
-        none = cls({}, {}, {}, tuple(sorted(ignored, key=lambda tag: tag.name)))
+        none = cls({}, {}, {}, {}, tuple(sorted(ignored, key=lambda tag: tag.name)))
         named = none.adding({**asked, **Snapshot.load_all(repository, asked, ())})
         verified: dict[tuple[str, str], tuple[Verdict, ...]] = {}
         rejected: dict[tuple[str, str], Tag] = {}
+        on_runtimes: dict[tuple[str, str], tuple[tuple[Tag, Verdict], ...]] = {}
         for tag, verdict in counted:
             key = (verdict.environment, named.identities[tag.commit])
-            if verdict.verdict == REJECTED:
-                rejected.setdefault(key, tag)
-            else:
+            if verdict.verdict == VERIFIED:
                 verified[key] = (*verified.get(key, ()), verdict)
-        return replace(named, verifications_by_release=verified, rejections=rejected)
+            elif verdict.again:
+                on_runtimes[key] = (*on_runtimes.get(key, ()), (tag, verdict))
+            else:
+                rejected.setdefault(key, tag)
+        return replace(
+            named,
+            verifications_by_release=verified,
+            rejections=rejected,
+            rejections_on_runtimes=on_runtimes,
+        )
 
     @classmethod
     def of_environment(
@@ -335,10 +350,18 @@ class Verdicts:
         main: str = "main",
         commits: Iterable[str] = (),
     ) -> Self:
-        """Read an environment's own verdicts, last fetched from `remote` with its whole main."""
+        """Read an environment's own verdicts, last fetched from `remote` with its whole main.
+
+        They are asked about the runtime of this process.
+        """
         tip = repository.resolve(repository.branch_ref(remote, main))
         lists = Trust.load(repository, tip, (environment,), remote=remote).lists
-        return cls.load(repository, lists, remote=remote, environment=environment, commits=commits)
+        found = cls.load(repository, lists, remote=remote, environment=environment, commits=commits)
+        return found.on(environment, Runtime.present())
+
+    def on(self, environment: str, runtime: Runtime | str) -> Self:
+        """Return these, asked about a runtime of an environment, or its name."""
+        return replace(self, runtimes={**self.runtimes, environment: runtime})
 
     def adding(self, snapshots: Mapping[str, Snapshot | None]) -> Self:
         """Return these with more commits that they can be asked about.
@@ -405,14 +428,34 @@ class Verdicts:
         verified = (
             verdicts[0]
             for (where, identity), verdicts in self.verifications_by_release.items()
-            if where == environment and (where, identity) not in self.rejections
+            if where == environment and self._rejection((where, identity)) is None
         )
         # Tags of the same second are in no order
         return sorted(verified, key=lambda verdict: verdict.at)
 
     def rejected(self, environment: str, commit: str | None) -> Tag | None:
         """Return the tag by which an environment rejected a release, or None where it did not."""
-        return None if commit is None else self.rejections.get((environment, self.identities[commit]))
+        return None if commit is None else self._rejection((environment, self.identities[commit]))
+
+    def _rejection(self, key: tuple[str, str]) -> Tag | None:
+        if tag := self.rejections.get(key):
+            return tag
+        runtime, verified = self.runtimes.get(key[0]), self.verifications_by_release.get(key, ())
+
+        def counts(rejection: Verdict) -> bool:
+            if isinstance(runtime, Runtime):
+                return rejection.runtime is not None and rejection.runtime.same_image(runtime)
+            if runtime is not None:
+                return rejection.runtime is not None and rejection.runtime.name == runtime
+            return all(verdict.at <= rejection.at for verdict in verified)
+
+        found = reversed(self.rejections_on_runtimes.get(key, ()))
+        return next((tag for tag, rejection in found if counts(rejection)), None)
+
+    def doubted(self, environment: str, commit: str) -> datetime | None:
+        """Return when an environment rejected a release last on another runtime; None if it did not."""
+        found = self.rejections_on_runtimes.get((environment, self.identities[commit]))
+        return found[-1][1].at if found else None
 
     def latest(self, environment: str, commit: str | None) -> Verdict | None:
         """Return the last verdict of an environment on a release, be it a rejection; None without one."""

@@ -14,7 +14,12 @@ _MOST_NAMED = 5
 
 
 def due(
-    verdicts: Sequence[Verdict], present: Runtime, now: datetime, *, exact: bool = True
+    verdicts: Sequence[Verdict],
+    present: Runtime,
+    now: datetime,
+    *,
+    exact: bool = True,
+    doubted: datetime | None = None,
 ) -> tuple[bool, timedelta | None]:
     """Return whether a release that was verified is verified again, and if not, the time until it may be.
 
@@ -23,6 +28,7 @@ def due(
         present: The runtime.
         now: The present time.
         exact: Whether another processor is another runtime.
+        doubted: When the environment rejected the release on another runtime.
 
     """
     same = [
@@ -31,12 +37,13 @@ def due(
         if verdict.runtime is None
         or (verdict.runtime.same(present) if exact else verdict.runtime.same_image(present))
     ]
-    if not same:
+    last = max((verdict.at for verdict in same), default=None)
+    if last is None or (doubted is not None and doubted > last):
         return True, None
     hours = Settings.from_environ().reverify_hours
     if not hours:
         return False, None
-    left = max(verdict.at for verdict in same) + timedelta(hours=hours) - now
+    left = last + timedelta(hours=hours) - now
     return left <= timedelta(), max(left, timedelta())
 
 

@@ -45,7 +45,8 @@ def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> 
         return "this release has no model yet"
     verdicts = Verdicts.of_environment(repository, origin.url, environment, commits=(release,))
     verified = verdicts.every(environment, release)
-    if verified and not reverification.due(verified, Runtime.present(), datetime.now(UTC))[0]:
+    present, doubted = Runtime.present(), verdicts.doubted(environment, release)
+    if verified and not reverification.due(verified, present, datetime.now(UTC), doubted=doubted)[0]:
         return f"already verified in {environment}"
     if verdicts.rejected(environment, release):
         return f"already rejected in {environment}"
@@ -56,7 +57,8 @@ def publish(origin: Origin, verdict: Verdict, *, mirror: Path, key: PrivateKey |
     """Push a verdict as a tag, signed with a key, by default that of this process; again changes nothing.
 
     Returns:
-        The verdict as it was pushed: a further verification of a release has a tag of its runtime.
+        The verdict as it was pushed: a further verification of a release has a tag of its runtime, and so has
+        a rejection on a runtime on which the environment never verified it.
 
     Raises:
         GitError: if `origin` cannot be reached or refuses.
@@ -67,8 +69,14 @@ def publish(origin: Origin, verdict: Verdict, *, mirror: Path, key: PrivateKey |
     key = key or PrivateKey.of_process()
     repository, environment = update_mirror(origin, mirror), verdict.environment
     known = Verdicts.of_environment(repository, origin.url, environment, commits=(verdict.release,))
-    first = known.verified(environment, verdict.release)
-    if verdict.verdict == VERIFIED and first is not None and first.at != verdict.at:
+    earlier, runtime = known.every(environment, verdict.release), verdict.runtime
+    if verdict.verdict == VERIFIED:
+        again = bool(earlier) and earlier[0].at != verdict.at
+    else:
+        # Where it was verified as well, the runtime is not the reason.
+        there = [one.runtime for one in earlier if one.runtime is not None]
+        again = bool(there) and runtime is not None and not any(map(runtime.same_image, there))
+    if again:
         verdict = verdict.model_copy(update={"again": True})
     with origin.session():
         record(repository, origin.url, verdict, key)

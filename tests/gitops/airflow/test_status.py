@@ -144,7 +144,10 @@ def test_a_rejected_release_does_not_agree(lab: Lab, fakes: dict[str, FakeAirflo
     fakes["dev"].dag("example", old)
     row = rows(lab, fakes)["dev"]
     assert (row.verified, row.agree) == (False, False)
-    assert "dev rejected" in (row.trouble or "")
+    assert row.trouble == f"dev rejected {bad[:12]}; it runs its last verified release"
+    fakes["dev"].dag("example", bad)
+    trouble = rows(lab, fakes)["dev"].trouble
+    assert trouble == f"dev rejected {bad[:12]}; it goes on, as there is no verified one to return to"
 
 
 def test_who_sees_a_rejected_release_can_paste_the_way_back(lab: Lab, fakes: dict[str, FakeAirflow]) -> None:

@@ -1,6 +1,7 @@
 """The runtime of a release file: promoted with the release, and rolled back with it."""
 
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -8,15 +9,18 @@ from gitops.airflow.bundle import ReleaseBundle
 from gitops.diff.diff import between_runtimes
 from gitops.errors import NothingToDoError, RuleError
 from gitops.forge.promotions import describe, plan
+from gitops.git.workspace import Origin
 from gitops.promotion.holds import hold, unhold
 from gitops.promotion.merge import check
 from gitops.promotion.promotions import promote
 from gitops.promotion.proposals import Proposal, push
 from gitops.promotion.rollbacks import rollback
 from gitops.release.runtimes import VARIABLE, Runtime
+from gitops.release.verdicts import Verdict
 from gitops.report.collect import gather
 from gitops.report.render import render
 from gitops.text.instructions import LOCAL
+from gitops.training import verification
 from tests.support.bundles import Make
 from tests.support.bundles import version as version_of
 from tests.support.lab import Lab
@@ -211,3 +215,39 @@ def test_the_version_of_airflow_is_no_other_runtime() -> None:
     before = present.model_copy(update={"airflow": None})
     assert (present.same(before), present.digest) == (True, before.digest)
     assert not present.same(runtime(NEW))
+
+
+def test_a_release_that_fails_on_another_runtime_alone_comes_back_with_its_own(
+    lab: Lab, upgraded: tuple[str, str], make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A new ONNX Runtime changes its decisions: that is no reason against it on the old one."""
+    first, _ = upgraded
+    monkeypatch.setenv(VARIABLE, OLD)
+    packages = Runtime.present().packages
+    moved = runtime(NEW).model_copy(update={"packages": packages[::-1]})
+    lab.declare("staging", f"commit: {first}\nruntime: {NEW}\n")
+    verdict = lab.verdict("staging", first, "rejected", runtime=moved)
+
+    def publish(verdict: Verdict) -> Verdict:
+        origin = Origin(str(lab.origin.path))
+        return verification.publish(origin, verdict, mirror=tmp_path / "mirror", key=lab.key("staging"))
+
+    pushed = publish(verdict)
+    assert pushed.tag == f"rejected/staging/{first[:12]}-{moved.digest}"
+    assert lab.state().verdicts.rejected("staging", first), "it is the last verdict"
+    # The way back brings the release and its runtime, and nothing refuses it.
+    move(lab, rollback(lab.clone, lab.state(), "staging", lab.remote))
+    assert present(lab, "staging") == (first, OLD)
+    # On the old runtime it runs, and is verified once more.
+    bundle: ReleaseBundle = make()
+    assert (version_of(bundle), bundle.serving.refused, bundle.serving.unverified) == (first, None, True)
+    again = lab.verdict("staging", first, runtime=runtime(OLD))
+    publish(again)
+    assert lab.state().verdicts.rejected("staging", first) is None
+    bundle.refresh()
+    assert not bundle.serving.unverified
+    # A rejection on the runtime on which it was verified counts everywhere.
+    worse = lab.verdict("staging", first, "rejected", runtime=runtime(OLD))
+    pushed = publish(worse)
+    assert pushed.tag == f"rejected/staging/{first[:12]}"
+    assert lab.state().on("staging", NEW).verdicts.rejected("staging", first)
