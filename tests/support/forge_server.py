@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
+from urllib.parse import unquote
 
 from werkzeug import Request, Response
 
@@ -37,7 +38,7 @@ def _rest(forge: Forge, request: Request) -> Response:
     token = forge.tokens.get(authorization.removeprefix("Bearer ").removeprefix("token "))
     asked = forges.Request(
         request.method,
-        request.path.removeprefix(forge.api),
+        _path(request).removeprefix(forge.api),
         {key: values[-1] for key, values in request.args.lists()},
         json.loads(request.data) if request.data and request.mimetype == "application/json" else None,
         token.actor if token else "nobody",
@@ -51,6 +52,12 @@ def _rest(forge: Forge, request: Request) -> Response:
     if data is None or isinstance(data, bytes | str):
         return Response(data, status)
     return Response(json.dumps(data), status, content_type="application/json")
+
+
+def _path(request: Request) -> str:
+    """Return the path; a slash in a name stays as %2F, since forges divide a path before they decode it."""
+    raw = request.environ["REQUEST_URI"].partition("?")[0]
+    return unquote(raw.replace("%2F", "%252F"))
 
 
 def _git(forge: Forge, request: Request) -> Response:

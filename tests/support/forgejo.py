@@ -8,6 +8,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from tests.support.forge import NAME, Forge, Pull, Refusal, Request, Token, checked
 
@@ -110,12 +111,12 @@ class Forgejo(Forge):
                 self.protections[body["rule_name"]] = body
                 return body
             case ["GET", "branch_protections", name]:
-                if name not in self.protections:
+                if unquote(name) not in self.protections:
                     raise Refusal(404, "Not Found")
-                return self.protections[name]
+                return self.protections[unquote(name)]
             case ["PATCH", "branch_protections", name]:
-                self.protections[name] |= body
-                return self.protections[name]
+                self.protections[unquote(name)] |= body
+                return self.protections[unquote(name)]
             case _:
                 raise Refusal(404, f"Not Found: {method} {path}")
 

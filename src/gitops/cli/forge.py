@@ -136,7 +136,19 @@ def proposals(remote: _Remote = "origin", kind: _Forge = None) -> None:
 
 
 @app.command()
-def rules(dry: _Dry = False, remote: _Remote = "origin", kind: _Forge = None) -> None:
+def rules(
+    user: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who alone pushes deploy/**, on Forgejo and Gitea.",
+            show_default="the present one, or that of the token",
+        ),
+    ] = None,
+    dry: _Dry = False,
+    remote: _Remote = "origin",
+    kind: _Forge = None,
+) -> None:
     """Apply the branch rules of the checkout (`.github/rulesets`), as far as the forge has them.
 
     With --dry-run, exits with status 1 if something would change. `gitops github setup` does more on GitHub.
@@ -144,7 +156,7 @@ def rules(dry: _Dry = False, remote: _Remote = "origin", kind: _Forge = None) ->
     from gitops.cli.context import open_checkout
 
     repository, remote = open_checkout(remote)
-    done = dict(_open(repository, remote, kind).protect(repository.path, dry=dry))
+    done = dict(_open(repository, remote, kind).protect(repository.path, user=user, dry=dry))
     for name, result in done.items():
         OUT.print(f"{name}: {result}", soft_wrap=True, markup=False)
     if dry and {"missing", "different"} & set(done.values()):

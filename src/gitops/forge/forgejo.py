@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from urllib.parse import quote
 
 from gitops.errors import ForgeError
 from gitops.forge import ruleset
@@ -21,6 +22,8 @@ from gitops.promotion.jobs import Job
 from gitops.text.parse import is_mapping
 
 PATH = "/api/v1"
+DEPLOYMENTS = "deploy/**"
+"""The branches with the manifests of environments."""
 _JOB = re.compile(r"pull request / (\w+) \(pull_request\)")
 _SKIPPED = re.compile(r"(?:has been )?skipped", re.IGNORECASE)
 _SERVER = re.compile(r"(?:https?|ssh)://(?:[^@/]*@)?([^/:]+)(?::\d+)?/|(?:[^@/]*@)([^/:]+):")
@@ -74,10 +77,17 @@ class Forgejo(Hub):
         """Merge it, as long as nobody pushed to it."""
         self.post(f"pulls/{pull.number}/merge", {"Do": "merge", "head_commit_id": pull.head})
 
-    def protect(self, root: Path, *, dry: bool = False) -> Iterator[tuple[str, str]]:
-        """Apply the ruleset `main` of a checkout, as far as a branch protection can.
+    def protect(self, root: Path, *, user: str | None = None, dry: bool = False) -> Iterator[tuple[str, str]]:
+        """Apply the ruleset `main` of a checkout, as far as a branch protection can, and that of manifests.
 
-        Merges are merge commits, and a merge that `gitops merge` pushes closes its pull request.
+        Merges are merge commits, and a merge that `gitops merge` pushes closes its pull request. The branches
+        `promote/**` stay open: a proposal is pushed by force, which no protected branch takes.
+
+        Args:
+            root: The checkout.
+            user: Who pushes the branches `deploy/**`; by default the present one, or that of the token.
+            dry: Whether to change nothing.
+
         """
         merges = {
             "allow_merge_commits": True,
@@ -93,24 +103,36 @@ class Forgejo(Hub):
                 # Of these two no answer shows the present value.
                 self.patch("", {**merges, "allow_manual_merge": True, "autodetect_manual_merge": True})
             yield "merges", "different" if dry else "changed"
-        wanted = _protection(ruleset.load(root / RULESETS))
-        name = wanted["rule_name"]
-        path = f"branch_protections/{name}"
+        yield "main", self._protect("main", _protection(ruleset.load(root / RULESETS)), dry=dry)
+        known = (self._protected(DEPLOYMENTS) or {}).get("push_whitelist_usernames")
+        manifests = {
+            "enable_push": True,
+            "enable_push_whitelist": True,
+            "push_whitelist_usernames": [user] if user else known or [self._login],
+            "push_whitelist_deploy_keys": False,
+        }
+        yield DEPLOYMENTS, self._protect(DEPLOYMENTS, manifests, dry=dry)
+
+    def _protected(self, name: str) -> Any:
+        """Return the branch protection of a name, or None."""
         try:
-            present = self.get(path)
+            return self.get(f"branch_protections/{quote(name, safe='')}")
         except AnswerError as error:
             if error.status != 404:
                 raise
+            return None
+
+    def _protect(self, name: str, wanted: Mapping[str, Any], *, dry: bool) -> str:
+        present = self._protected(name)
+        if present is None:
             if not dry:
-                self.post("branch_protections", wanted)
-            yield name, "missing" if dry else "made"
-            return
+                self.post("branch_protections", {"rule_name": name, **wanted})
+            return "missing" if dry else "made"
         if ruleset.covers(present, wanted):
-            yield name, "up to date"
-            return
+            return "up to date"
         if not dry:
-            self.patch(path, {key: value for key, value in wanted.items() if key != "rule_name"})
-        yield name, "different" if dry else "changed"
+            self.patch(f"branch_protections/{quote(name, safe='')}", wanted)
+        return "different" if dry else "changed"
 
     def _open(self, branch: str = "") -> list[dict[str, Any]]:
         del branch  # Forgejo has no such filter
@@ -149,7 +171,6 @@ def _protection(rulesets: list[ruleset.Ruleset]) -> dict[str, Any]:
     if VERDICT not in contexts:
         raise ForgeError(f"{RULESETS}/main.json: does not ask for the status {VERDICT}")
     return {
-        "rule_name": "main",
         "enable_push": False,
         "required_approvals": reviews["required_approving_review_count"],
         "dismiss_stale_approvals": reviews["dismiss_stale_reviews_on_push"],

@@ -64,8 +64,9 @@ class GitHub(Hub):
         """Merge it, as long as nobody pushed to it."""
         self.put(f"pulls/{pull.number}/merge", {"sha": pull.head, "merge_method": "merge"})
 
-    def protect(self, root: Path, *, dry: bool = False) -> Iterator[tuple[str, str]]:
+    def protect(self, root: Path, *, user: str | None = None, dry: bool = False) -> Iterator[tuple[str, str]]:
         """Apply the rulesets of a checkout, without the one that needs the App."""
+        del user
         return ruleset.apply(self, ruleset.with_app(ruleset.load(root / RULESETS), None), dry=dry)
 
     def open_from(self, owner: str, branch: str) -> list[dict[str, Any]]:

@@ -107,6 +107,13 @@ class Forge(Protocol):
         """Return who approves the newest commit of a pull request."""
         ...
 
-    def protect(self, root: Path, *, dry: bool = False) -> Iterator[tuple[str, str]]:
-        """Apply the branch rules that a checkout has, and yield the name and the result of each."""
+    def protect(self, root: Path, *, user: str | None = None, dry: bool = False) -> Iterator[tuple[str, str]]:
+        """Apply the branch rules that a checkout has, and yield the name and the result of each.
+
+        Args:
+            root: The checkout.
+            user: Who pushes the branches `deploy/**`, where the forge names users.
+            dry: Whether to change nothing.
+
+        """
         ...

@@ -99,9 +99,9 @@ class PlainGit(Forge):
         signed = signers is not None and verify(self._repository, pull.head, signers) is None
         return [pull.author] if signed else []
 
-    def protect(self, root: Path, *, dry: bool = False) -> Iterator[tuple[str, str]]:
+    def protect(self, root: Path, *, user: str | None = None, dry: bool = False) -> Iterator[tuple[str, str]]:
         """Return the rule that is left to the administrator: git has no rules but those of its hooks."""
-        del root, dry
+        del root, user, dry
         yield "main", "left to the server: let only those push to main who merge with .venv/bin/gitops merge"
 
     def _read(self, branch: str) -> PullRequest:

@@ -172,16 +172,32 @@ def test_jobs_of_github_are_over_once_each_has_ended(lab: Lab, hub: Hub, github:
 
 def test_the_rules_of_main_become_a_branch_protection(lab: Lab, forgejo: Forgejo) -> None:
     forge = open_forge(lab.clone, lab.remote, "forgejo")
-    assert dict(forge.protect(ROOT, dry=True)) == {"merges": "different", "main": "missing"}
+    missing = {"merges": "different", "main": "missing", "deploy/**": "missing"}
+    assert dict(forge.protect(ROOT, dry=True)) == missing
     assert forgejo.protections == {}
-    assert dict(forge.protect(ROOT)) == {"merges": "changed", "main": "made"}
+    assert dict(forge.protect(ROOT)) == {"merges": "changed", "main": "made", "deploy/**": "made"}
     rules = forgejo.protections["main"]
     assert (rules["status_check_contexts"], rules["required_approvals"]) == (["verdict"], 1)
     assert forgejo.settings[""]["allow_squash_merge"] is False
-    assert dict(forge.protect(ROOT)) == {"merges": "up to date", "main": "up to date"}
+    assert set(dict(forge.protect(ROOT)).values()) == {"up to date"}
     forgejo.protections["main"]["required_approvals"] = 0
-    assert dict(forge.protect(ROOT)) == {"merges": "up to date", "main": "changed"}
+    assert dict(forge.protect(ROOT)) == {"merges": "up to date", "main": "changed", "deploy/**": "up to date"}
     assert forgejo.protections["main"]["required_approvals"] == 1
+
+
+def test_the_user_of_the_timer_alone_pushes_the_manifests(lab: Lab, forgejo: Forgejo) -> None:
+    forge = open_forge(lab.clone, lab.remote, "forgejo")
+    assert dict(forge.protect(ROOT, user="visage"))["deploy/**"] == "made"
+    rules = forgejo.protections["deploy/**"]
+    assert (rules["enable_push"], rules["enable_push_whitelist"]) == (True, True)
+    assert (rules["push_whitelist_usernames"], rules["push_whitelist_deploy_keys"]) == (["visage"], False)
+    # Whoever does not name the user leaves it.
+    assert dict(forge.protect(ROOT))["deploy/**"] == "up to date"
+    rules["push_whitelist_usernames"] = ["visage", "stranger"]
+    assert dict(forge.protect(ROOT, user="visage"))["deploy/**"] == "changed"
+    assert forgejo.protections["deploy/**"]["push_whitelist_usernames"] == ["visage"]
+    rules["enable_push_whitelist"] = False
+    assert dict(forge.protect(ROOT, dry=True))["deploy/**"] == "different"
 
 
 @pytest.mark.parametrize(
