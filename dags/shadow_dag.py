@@ -18,8 +18,9 @@ A canary is compared in the same way: of a batch that it answered, the release's
 too. If the canary fails, is too slow, or is worse by the gates, this DAG rejects it with a signed tag, and
 the release answers everything again.
 
-A run starts when a batch has been scored, and takes up to 20 batches, the newest first; after an hour it
-leaves the rest to the next run.
+A run starts when a batch has been scored, and also within half a minute after a trial began, or the online
+service kept photographs or noted a failure of its canary. It takes up to 20 batches, the newest first; after
+an hour it leaves the rest to the next run. Batches that are left start one after ten minutes.
 """
 
 from datetime import timedelta
@@ -30,6 +31,7 @@ from gitops import tasks
 from visage_dags.dag_defaults import SHADOW, default_dag_args
 
 SCORES = Asset(name="scores", uri="visage://scores")
+UNTRIED = Asset(name="untried", uri="visage://untried", watchers=[tasks.untried_batches()])
 
 
 @task(multiple_outputs=False, pool=SHADOW, execution_timeout=timedelta(hours=3))
@@ -119,7 +121,7 @@ def _face_attributes(*arguments: str, first: tuple[str, ...] = ()) -> None:
 @dag(
     **default_dag_args("score_shadow", due=timedelta(hours=6)),
     description="Tries the model of another commit beside the release, on this environment's own batches",
-    schedule=[SCORES],
+    schedule=(SCORES | UNTRIED),
     tags=["visage", "scoring"],
     doc_md=__doc__,
 )

@@ -73,6 +73,7 @@ __all__ = (
     "shadow",
     "step_down",
     "training_ref",
+    "untried_batches",
     "unverified",
     "unverified_release",
     "verify",
@@ -605,6 +606,15 @@ def canary_batches(*, batches: Sequence[str]) -> dict[str, str]:
         log.error("The release scores all batches, and its canary none: %s", error)
         return {}
     return picked
+
+
+def untried_batches() -> "AssetWatcher":
+    """Return the watcher that starts a run when a shadow or a canary has not scored a batch that exists."""
+    from airflow.sdk import AssetWatcher
+
+    from gitops.airflow.watch import UntriedBatches
+
+    return AssetWatcher(name="untried_batches", trigger=UntriedBatches())
 
 
 def step_down(*, canary: str, reason: str) -> str:

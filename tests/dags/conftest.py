@@ -10,6 +10,7 @@ import pytest
 from infra.dag_smoke_test.plan import TRAINING, land_model
 from infra.dag_smoke_test.sandbox import Sandbox, sandbox
 from tests.support import dagbag
+from tests.support.planted import Ground
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +25,12 @@ class Trained:
     environments: Sandbox
     release: str
     faces: Path
+
+    @property
+    def ground(self) -> Ground:
+        """Where other models are planted."""
+        layout, origin = self.environments.layout, self.environments.origin.repository
+        return Ground(origin, layout.dvc_remote, layout.paths_of("dev").verifier_key, self.release)
 
 
 @pytest.fixture(scope="session")

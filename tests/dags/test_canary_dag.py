@@ -1,6 +1,5 @@
 """A canary beside a release, as `airflow dags test` runs it, with models that were really trained."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -8,10 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from gitops.release import canaries
-from gitops.release.file import Release
 from gitops.release.load import load_state
-from tests.dags import planted
 from tests.dags.conftest import Trained
+from tests.support import planted
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]
 
@@ -34,8 +32,9 @@ def test_a_canary_answers_its_share_and_ends_when_it_fails(trained: Trained, tmp
         (file,) = (home / "scores").rglob(f"{name}.parquet")
         return set(pq.read_table(file)["release"].to_pylist())
 
-    loaded = planted.never_the_first(planted.model_of(trained))
-    commit = planted.plant(trained, loaded.SerializeToString(), "prod", share=SHARE)
+    ground = trained.ground
+    commit = ground.plant(planted.with_threshold(ground.model, 0, 2.0))
+    ground.declare("prod", commit=trained.release, canary=commit, share=SHARE)
     mine, other = named(commit, "mine", picked=True), named(commit, "other", picked=False)
     deliver(mine)
     deliver(other)
@@ -44,10 +43,11 @@ def test_a_canary_answers_its_share_and_ends_when_it_fails(trained: Trained, tmp
     assert (scored(mine), scored(other)) == ({commit}, {trained.release})
     ran = environments.test("prod", "score_shadow")
     assert ran.status == 0, ran.output[-3000:]
-    report = planted.reported(trained, commit, "prod")
+    report = ground.report(commit, "prod")
+    assert report is not None
     assert (report.share, report.answered, report.images, report.failed) == (SHARE, 32, 64, 0)
     assert report.figures is not None
-    name = json.loads(next(e.value for e in loaded.metadata_props if e.key == "attributes"))[0]
+    name = planted.attributes(ground.model)[0]
     rows = report.figures.per_attribute
     assert rows[name].yes == 0
     assert {row.agreement for key, row in rows.items() if key != name} == {1.0}
@@ -57,7 +57,8 @@ def test_a_canary_answers_its_share_and_ends_when_it_fails(trained: Trained, tmp
     assert releases == {mine: {trained.release}, other: {commit}}
 
     # One that cannot score anything: the release does, in the same task, and prod rejects the canary.
-    broken = planted.plant(trained, b"no ONNX file", "prod", share=SHARE)
+    broken = ground.plant(b"no ONNX file")
+    ground.declare("prod", commit=trained.release, canary=broken, share=SHARE)
     first, second = (named(broken, word, picked=True) for word in ("first", "second"))
     deliver(first)
     ran = environments.test("prod", "score_faces")
@@ -73,4 +74,4 @@ def test_a_canary_answers_its_share_and_ends_when_it_fails(trained: Trained, tmp
     assert ran.status == 0, ran.output[-3000:]
     assert scored(second) == {trained.release}
     assert "so the release scores it" not in ran.output
-    planted.declare(trained, "prod", Release(commit=trained.release))
+    ground.declare("prod", commit=trained.release)

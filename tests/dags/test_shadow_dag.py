@@ -1,14 +1,13 @@
 """A shadow beside a release, as `airflow dags test` runs it, with models that were really trained."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from tests.dags import planted
 from tests.dags.conftest import Trained
+from tests.support import planted
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]
 
@@ -24,18 +23,20 @@ def test_a_shadow_scores_the_same_batches_and_harms_nothing(trained: Trained, tm
     assert "main declares no shadow for this environment" in nothing.output
 
     # A model that answers otherwise about one attribute
-    loaded = planted.never_the_first(planted.model_of(trained))
-    commit = planted.plant(trained, loaded.SerializeToString(), "staging")
+    ground = trained.ground
+    commit = ground.plant(planted.with_threshold(ground.model, 0, 2.0))
+    ground.declare("staging", commit=trained.release, shadow=commit)
     ran = trained.environments.test("staging", "score_shadow")
     assert ran.status == 0, ran.output[-3000:]
-    report = planted.reported(trained, commit, "staging")
+    report = ground.report(commit, "staging")
+    assert report is not None
     assert report.incumbent == trained.release
     assert (report.failed, report.images >= 32) == (0, True)
     assert report.figures is not None
     (tried,) = (home / "shadows" / commit[:12]).rglob("shadowed.parquet")
     own, other = pq.read_table(scores), pq.read_table(tried)
     assert set(other["release"].to_pylist()) == {commit}
-    name = json.loads(next(e.value for e in loaded.metadata_props if e.key == "attributes"))[0]
+    name = planted.attributes(ground.model)[0]
     assert not any(other[name].to_pylist())
     rest = [row.agreement for key, row in report.figures.per_attribute.items() if key != name]
     assert rest == [1.0] * len(rest)
@@ -45,10 +46,12 @@ def test_a_shadow_scores_the_same_batches_and_harms_nothing(trained: Trained, tm
     assert "has scored every batch" in again.output
 
     # One that crashes: it is no model at all. The results of the one before it go.
-    broken = planted.plant(trained, b"no ONNX file", "staging")
+    broken = ground.plant(b"no ONNX file")
+    ground.declare("staging", commit=trained.release, shadow=broken)
     crashed = trained.environments.test("staging", "score_shadow")
     assert crashed.status == 0, crashed.output[-3000:]
-    report = planted.reported(trained, broken, "staging")
+    report = ground.report(broken, "staging")
+    assert report is not None
     assert report.figures is None
     assert report.failed >= 1
     assert "not a readable ONNX file" in report.reason

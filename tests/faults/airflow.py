@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -100,7 +100,8 @@ if command == "evaluate":
 """
 
 
-def _files(path: Path) -> None:
+def _make(path: Path) -> None:
+    path.mkdir()
     for name in ("dags", "environments"):
         shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
     # A test starts its runs itself
@@ -116,6 +117,11 @@ def _files(path: Path) -> None:
     (path / "dvc.yaml").write_text(_PIPELINE)
     (path / "params.yaml").write_text(params(0))
     (path / "params.small.yaml").write_text("profile: small\n")
+    repository = Repository(path)
+    repository.git("init", "--quiet", "--initial-branch=main", ".")
+    subprocess.run(["dvc", "init", "--quiet"], cwd=path, check=True, timeout=60)
+    repository.git("add", "--all")
+    repository.git("commit", "--quiet", "-m", "Start", env=repository.identity())
 
 
 def _replace(file: Path, old: str, new: str) -> None:
@@ -130,20 +136,25 @@ def params(seed: int, accuracy: float = 0.9) -> str:
 class Environment:
     """The Airflow, and the origin, the DVC remote and the data folder that it works with."""
 
-    def __init__(self, folder: Path, name: str = "dev", **settings: str) -> None:
+    def __init__(
+        self, folder: Path, name: str = "dev", *, enrolled: Sequence[str] = (), **settings: str
+    ) -> None:
+        """Start it. Main lists new keys of the environments `enrolled`.
+
+        `folder` is empty, or has a repository `checkout`, and a DVC remote `store`, to begin with.
+        """
         self.name = name
         checkout = folder / "checkout"
-        checkout.mkdir()
-        _files(checkout)
-        repository = Repository(checkout)
-        repository.git("init", "--quiet", "--initial-branch=main", ".")
-        subprocess.run(["dvc", "init", "--quiet"], cwd=checkout, check=True, timeout=60)
-        repository.git("add", "--all")
-        repository.git("commit", "--quiet", "-m", "Start", env=repository.identity())
+        if not checkout.exists():
+            _make(checkout)
         self.layout = Layout(checkout)
         bare = Origin(self.layout)
         bare.prepare()
         bare.configure_dvc()
+        if (folder / "store").is_dir():
+            shutil.copytree(folder / "store", self.layout.dvc_remote, dirs_exist_ok=True)
+        if enrolled:
+            bare.enrol(enrolled)
         self.origin = bare.repository
         if name != "dev":
             self.declare(self.origin.resolve("main"))
@@ -267,11 +278,13 @@ class Environment:
 
 
 @contextmanager
-def environment(folder: Path, name: str = "dev", **settings: str) -> Iterator[Environment]:
+def environment(
+    folder: Path, name: str = "dev", *, enrolled: Sequence[str] = (), **settings: str
+) -> Iterator[Environment]:
     """Bring it up in a folder, and end all of it in the end."""
     made: list[Environment] = []
     try:
-        made.append(Environment(folder, name, **settings))
+        made.append(Environment(folder, name, enrolled=enrolled, **settings))
         yield made[0]
     finally:
         process.end(process.belonging(folder / "checkout" / ".visage"), grace=0)

@@ -75,6 +75,9 @@ canary() -> dict[str, typing.Any]
 canary_batches(*, batches: Sequence[str]) -> dict[str, str]
 step_down(*, canary: str, reason: str) -> str
 """,
+    8: """
+untried_batches() -> 'AssetWatcher'
+""",
 }
 
 

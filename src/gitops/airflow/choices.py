@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import TypedDict
 
 from gitops.airflow.demands import Demands
 from gitops.errors import ReleaseError
@@ -15,6 +16,11 @@ from gitops.release.serving import Serving
 from gitops.release.state import ReleaseState, earlier
 from gitops.text import instructions
 from gitops.training import reverification
+
+
+class _Trial(TypedDict, total=False):
+    trial: str
+    trial_models: tuple[str, ...]
 
 
 class Choices:
@@ -79,7 +85,17 @@ class Choices:
             declared=declared,
             refused=refused,
             unverified=unverified,
+            **self._trial(commit),
         )
+
+    def _trial(self, commit: str | None) -> _Trial:
+        state, environment = self._state, self._environment
+        declared, release = state.present(environment), state.snapshot(commit) if commit else None
+        tried = state.snapshot(declared.trial) if declared.trial else None
+        if release is None or tried is None or state.verdicts.rejected(environment, tried.commit):
+            return {}
+        models = (release.model, tried.model if declared.canary else None)
+        return {"trial": tried.commit, "trial_models": tuple(model for model in models if model)}
 
     def _is_due_again(self, commit: str) -> bool:
         """Return whether a verified release is verified again: on another runtime, or after some time."""

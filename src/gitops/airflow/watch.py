@@ -9,6 +9,7 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from airflow.dag_processing.bundles.base import get_bundle_storage_root_path
@@ -16,8 +17,10 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from gitops.airflow import task_context
 from gitops.airflow.client import BUNDLE
-from gitops.errors import GitopsError
+from gitops.errors import GitopsError, ParseError
 from gitops.release import health, serving
+from gitops.text import record
+from gitops.text.record import Record
 
 _SECONDS = 5
 _MOST_LISTED = 100
@@ -27,6 +30,8 @@ AGAIN = 600
 double each time."""
 LONGEST = 3600
 """Seconds that work waits for another run at most."""
+_MOST_BATCHES = 1000
+"""How many batches are looked at, the newest first."""
 
 
 class Watch(BaseEventTrigger):
@@ -108,6 +113,44 @@ class UnverifiedRelease(Watch):
         if served is None or served.commit is None or not served.unverified:
             return {}
         return {served.commit: served.commit[:12]}
+
+
+class _Summary(Record):
+    model_sha256: str
+
+
+class UntriedBatches(Watch):
+    """Watches for batches that a shadow or a canary has not scored, and for failures of a canary online."""
+
+    seconds = 30
+
+    def work(self) -> dict[str, str]:
+        """Return the batches whose photographs are here, and the notes of the online service."""
+        served = serving.read(get_bundle_storage_root_path() / BUNDLE)
+        if served is None or served.trial is None:
+            return {}
+        home = task_context.home()
+        folder = home / "shadows" / served.trial[:12]
+        known = {path.stem for path in folder.glob("date=*/*.parquet")}
+        known |= {path.name for notes in ("failed", "unpaired") for path in (folder / notes).glob("*")}
+        summaries = sorted((home / "scores").glob("date=*/*.json"), reverse=True)[:_MOST_BATCHES]
+        found = [
+            path.stem
+            for path in summaries
+            if path.stem not in known
+            and (home / "scored" / path.stem).is_dir()
+            and _model_of(path) in served.trial_models
+        ]
+        found += [path.name for path in (folder / "failed").glob("online-*")]
+        return dict(zip(found, found, strict=True))
+
+
+def _model_of(summary: Path) -> str | None:
+    """Return the digest of the model in the summary of a batch; None if it cannot be read."""
+    try:
+        return record.read_file(_Summary, summary).model_sha256
+    except (OSError, ParseError):
+        return None
 
 
 class HealthOfRelease(BaseTrigger):

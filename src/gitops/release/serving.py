@@ -33,6 +33,10 @@ class Serving(Record):
     """The contract that the release needs."""
     unverified: bool = False
     """Whether the release waits for the verdict of this environment."""
+    trial: str | None = None
+    """The commit of the shadow or the canary beside the release, as long as it was not rejected."""
+    trial_models: tuple[str, ...] = ()
+    """The digests of the models whose batches are compared with it: that of the release, and of a canary."""
 
 
 def read(folder: Path) -> Serving | None:

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import pkgutil
 import time
@@ -12,18 +13,20 @@ from airflow.sdk import AssetWatcher
 from airflow.triggers.base import TriggerEvent
 
 from gitops import tasks
-from gitops.airflow.watch import IncomingBatches, UnverifiedRelease, Watch
+from gitops.airflow.watch import IncomingBatches, UntriedBatches, UnverifiedRelease, Watch
 from gitops.release import serving
 from gitops.release.serving import Serving
 
 SHA = "0123456789" * 4
+TRIED = SHA[::-1]
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VISAGE_HOME", str(tmp_path))
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(tmp_path / "bundles"))
-    monkeypatch.setattr(Watch, "seconds", 0.01)
+    for watch in (Watch, UntriedBatches):
+        monkeypatch.setattr(watch, "seconds", 0.01)
     return tmp_path
 
 
@@ -131,7 +134,56 @@ def test_a_release_without_a_verdict_starts_a_run(home: Path) -> None:
         serve(commit=SHA[::-1], unverified=True)
 
 
-@pytest.mark.parametrize("watcher", [tasks.incoming_batches(), tasks.unverified_release()], ids=str)
+def test_a_trial_starts_on_the_batches_that_exist_and_on_each_new_one(home: Path) -> None:
+    bundle, folder = home / "bundles/release", home / "shadows" / TRIED[:12]
+    bundle.mkdir(parents=True)
+
+    def scored(name: str, model: str = "a" * 64) -> None:
+        summary = home / "scores/date=2026-01-05" / f"{name}.json"
+        summary.parent.mkdir(parents=True, exist_ok=True)
+        (home / "scored" / name).mkdir(parents=True)
+        summary.write_text(json.dumps({"batch": name, "model_sha256": model}))
+
+    def serve(trial: str | None) -> None:
+        models = ("a" * 64,) if trial else ()
+        record = Serving(environment="dev", commit=SHA, declared=SHA, trial=trial, trial_models=models)
+        serving.write(bundle, record)
+
+    scored("monday")
+    serve(None)
+    with watching(UntriedBatches()) as events:
+        assert events.none_for(0.1)
+    serve(TRIED)
+    with watching(UntriedBatches()) as events:
+        assert events.next() == ["monday"]
+        scored("online-0123-20260105T101010")
+        assert events.next() == ["monday", "online-0123-20260105T101010"]
+    # Results, and batches that cannot be tried, are no work.
+    (folder / "date=2026-01-05").mkdir(parents=True)
+    (folder / "date=2026-01-05/monday.parquet").touch()
+    for notes, name in (("failed", "bad"), ("unpaired", "worse")):
+        (folder / notes).mkdir()
+        (folder / notes / name).touch()
+        scored(name)
+    scored("of-another-model", "b" * 64)
+    scored("without-photographs")
+    (home / "scored/without-photographs").rmdir()
+    (home / "scores/date=2026-01-05/damaged.json").write_text("{")
+    (home / "scored/damaged").mkdir()
+    with watching(UntriedBatches()) as events:
+        assert events.next() == ["online-0123-20260105T101010"]
+        (folder / "date=2026-01-05/online-0123-20260105T101010.parquet").touch()
+        # The online service notes that its canary fails.
+        (folder / "failed/online-20260105T111111").touch()
+        assert events.next() == ["online-20260105T111111"]
+        serve(None)
+    with watching(UntriedBatches()) as events:
+        assert events.none_for(0.1)
+
+
+@pytest.mark.parametrize(
+    "watcher", [tasks.incoming_batches(), tasks.unverified_release(), tasks.untried_batches()], ids=str
+)
 def test_the_triggerer_makes_a_watcher_from_its_record(watcher: AssetWatcher) -> None:
     classpath, arguments = watcher.trigger.serialize()
     assert isinstance(pkgutil.resolve_name(classpath)(**arguments), Watch)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import NothingToDoError, RuleError, StepError, VerdictError
 from gitops.gates.shadows import Shadowed, reports
 from gitops.promotion.holds import hold
@@ -14,8 +15,9 @@ from gitops.promotion.rollbacks import rollback
 from gitops.promotion.trial_proposals import propose_trial
 from gitops.release import file as release_file
 from gitops.training import shadowing
+from tests.support.bundles import Make
 from tests.support.lab import Lab
-from tests.support.trials import about, answer, figures, origin
+from tests.support.trials import about, answer, figures, origin, sha256
 
 SETTINGS = "environments/staging/settings.env"
 FILE = "environments/staging/release.yaml"
@@ -141,3 +143,19 @@ def test_going_back_ends_a_shadow(lab: Lab) -> None:
     lab.declare("staging", release_file.render(declared, "staging").decode())
     assert rollback(lab.clone, lab.state(), "staging", lab.remote).after.shadow is None
     assert lab.state().ran("staging")[-1] == first
+
+
+def test_the_environment_records_the_trial_that_waits_for_batches(
+    lab: Lab, two: tuple[str, str], make: Make
+) -> None:
+    first, second = two
+    bundle: ReleaseBundle = make()
+    assert bundle.serving.trial is None
+    models = [sha256(lab, commit) for commit in two]
+    for line, compared in ((f"shadow: {second}", models[:1]), (f"canary: {second}\nshare: 10", models)):
+        lab.declare("staging", f"commit: {first}\n{line}\n")
+        bundle.refresh()
+        assert (bundle.serving.trial, list(bundle.serving.trial_models)) == (second, compared)
+    lab.verify("staging", second, "rejected")
+    bundle.refresh()
+    assert (bundle.serving.commit, bundle.serving.trial) == (first, None)
