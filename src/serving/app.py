@@ -1,6 +1,8 @@
 """The routes: a simple one for photographs, and the Open Inference Protocol (v2) for pixels."""
 
+import os
 import secrets
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -154,11 +156,14 @@ class CanaryAnswer(BaseModel):
     """A model that answers a share of the photographs in place of the release's.
 
     `answered` are the photographs and faces of tensors that it answered, `by_release` those that the release
-    answered meanwhile, and `failed` those that it failed on: the release answered them.
+    answered meanwhile, and `failed` those that it failed on: the release answered them. All three are of the
+    process `counted_by` alone, since it began; the report of the environment counts the sampled photographs
+    of all processes.
     """
 
     release: str
     share: int = Field(description="In percent")
+    counted_by: str = Field(description="The host, such as a pod, and the process that counted")
     answered: int
     by_release: int
     failed: int
@@ -335,6 +340,7 @@ def _canary(canary: Canary) -> CanaryAnswer | None:
     return CanaryAnswer(
         release=canary.share.commit,
         share=canary.share.percent,
+        counted_by=f"{socket.gethostname()} {os.getpid()}",
         answered=count.canary,
         by_release=count.release,
         failed=count.failed,

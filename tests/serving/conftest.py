@@ -105,7 +105,7 @@ def running(
 ) -> Iterator[Running]:
     """Run a service in a thread of its own, until the end of the block."""
     bundle = home / "bundles"
-    bundle.mkdir(parents=True)
+    bundle.mkdir(parents=True, exist_ok=True)  # Pods share it
 
     @contextmanager
     def prepared(commit: str) -> Iterator[Prepared]:

@@ -84,12 +84,23 @@ def test_a_tensor_is_of_one_model(tried: Running) -> None:
     assert found == [TWO if picked(pixels.tobytes(), TWO, 50) else ONE for pixels in tensors]
 
 
-def test_the_same_functions_as_for_batches_compare_both(tmp_path: Path, models: dict[str, Path]) -> None:
-    home = tmp_path / "home"
-    with running(home, models, sample=1.0) as service:
-        start(service, TWO, 50)
-        wait_for(lambda: service.service.canary.worker is not None, seconds=120)
-        by = answered_by(service, *photographs())
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_the_same_functions_as_for_batches_compare_both_and_sum_up_pods(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    home, by = tmp_path / "home", list[str]()
+    with running(home, models, sample=1.0) as one, running(home, models, sample=1.0) as other:
+        for service, part in ((one, photographs()[:30]), (other, photographs()[30:])):
+            start(service, TWO, 50)
+            wait_for(lambda canary=service.service.canary: canary.worker is not None, seconds=120)
+            own = answered_by(service, *part)
+            found = about(service)
+            assert found is not None
+            # Whoever asks sees the figures of the pod that answers.
+            assert (found["answered"], found["by_release"]) == (own.count(TWO), own.count(ONE))
+            assert str(found["counted_by"]).endswith(f" {os.getpid()}")
+            by += own
     # As score_shadow does: the model that did not answer scores the photographs that were kept.
     beside = home / "shadows" / TWO[:12]
     for scores in (home / "scores").glob("date=*/*.parquet"):
