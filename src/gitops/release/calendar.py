@@ -181,7 +181,8 @@ class Calendar:
             for window in self.file.windows
             if not window.environments or environment in window.environments
         ]
-        first = fault = _fault(windows, at.astimezone(zone), zone)
+        at = at.astimezone(UTC)
+        first = fault = _fault(windows, at, zone)
         if first is None:
             return None
         for _ in range(_STEPS):
@@ -190,7 +191,7 @@ class Calendar:
             opens = fault.until
             fault = _fault(windows, opens, zone)
             if fault is None:
-                return Closed(first.reason, opens)
+                return Closed(first.reason, opens.astimezone(zone))
         return Closed(first.reason, None)
 
 
@@ -216,17 +217,24 @@ def _fault(windows: Sequence[Window], at: datetime, zone: ZoneInfo) -> _Fault | 
 
 
 def _covers(window: Window, at: datetime, zone: ZoneInfo) -> datetime | None:
-    """Return the end of a window that covers a time, or None."""
+    """Return the end of a window that covers a time, or None. Both are in UTC, as clocks are put back."""
     if window.cron is None or window.hours is None:
         start, end = _once(window, zone)
         return end if start <= at < end else None
-    # A window that opens at this very minute covers it.
-    times = croniter(window.cron, at + timedelta(microseconds=1), max_years_between_matches=5)
-    try:
-        start = times.get_prev(datetime)
-    except ValueError:
-        return None  # a day that no month has
-    end = (start.astimezone(UTC) + timedelta(hours=window.hours)).astimezone(zone)
+    wall, repeated = _clock(at, zone)
+    # A window that opens at this very minute covers it. Before the clock was put back, it showed more.
+    latest = wall + (repeated if at == _moments(wall, zone)[-1] else timedelta())
+    times = croniter(window.cron, latest + timedelta(microseconds=1), max_years_between_matches=5)
+    starts: list[datetime] = []
+    for _ in range(_STEPS):
+        try:
+            shown = times.get_prev(datetime)
+        except ValueError:
+            break  # a day that no month has
+        starts += [start for start in _moments(shown, zone) if start <= at]
+        if starts and shown <= wall:
+            break
+    end = max(starts) + timedelta(hours=window.hours) if starts else at
     return end if at < end else None
 
 
@@ -234,16 +242,46 @@ def _next(window: Window, at: datetime, zone: ZoneInfo) -> datetime | None:
     if window.cron is None:
         start, _ = _once(window, zone)
         return start if start > at else None
-    try:
-        return croniter(window.cron, at, max_years_between_matches=5).get_next(datetime)
-    except ValueError:
-        return None
+    wall, repeated = _clock(at, zone)
+    times = croniter(window.cron, wall - repeated, max_years_between_matches=5)
+    starts: list[datetime] = []
+    for _ in range(_STEPS):
+        try:
+            shown = times.get_next(datetime)
+        except ValueError:
+            break
+        enough = bool(starts) and shown > wall
+        starts += [start for start in _moments(shown, zone) if start > at]
+        if enough:
+            break  # One more, as a time that the clock skips comes later than the next
+    return min(starts, default=None)
+
+
+def _clock(at: datetime, zone: ZoneInfo) -> tuple[datetime, timedelta]:
+    """Return what the clock of a zone shows at a time, and how long it shows the same a second time."""
+    wall = at.astimezone(zone).replace(tzinfo=None)
+    moments = _moments(wall, zone)
+    return wall, moments[-1] - moments[0]
+
+
+def _moments(wall: datetime, zone: ZoneInfo) -> list[datetime]:
+    """Return the times, in UTC, at which the clock of a zone shows `wall`.
+
+    When the clock is put back, it shows a time twice. A time that it skips counts as later by the same span.
+    """
+    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return sorted({first, second}) if first.astimezone(zone).replace(tzinfo=None) == wall else [first]
 
 
 def _once(window: Window, zone: ZoneInfo) -> tuple[datetime, datetime]:
     if window.start is None or window.end is None:
         raise ValueError("the window repeats")
-    return window.start.replace(tzinfo=zone), window.end.replace(tzinfo=zone)
+    # On a night when the clock changes, it covers what the clock shows, and never less.
+    starts, ends = (
+        [wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
+        for wall in (window.start, window.end)
+    )
+    return min(starts), max(ends)
 
 
 def _problem(error: Any) -> str:

@@ -1,4 +1,6 @@
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -125,3 +127,35 @@ def test_it_opens_when_it_says(at: datetime, day: int, hour: int, hours: float) 
         assert calendar.closed("prod", found.opens - timedelta(minutes=1)) or found.opens - at < timedelta(
             minutes=1
         )
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        # At 03:00 the clock is put back: it shows each time from 02:00 to 03:00 twice.
+        ("cron: 0 2 * * *, hours: 1", ["02:00+0200", "03:00+0100"]),
+        ("cron: 30 2 * * *, hours: 1", ["02:30+0200", "03:30+0100"]),
+        ("cron: 30 1 * * *, hours: 1", ["01:30+0200", "02:30+0200"]),
+        ("cron: 30 1 * * *, hours: 2", ["01:30+0200", "02:30+0100"]),
+        ("cron: 0 2-3 * * *, hours: 0.5", ["02:00+0200", "02:30+0200", "02:00+0100", "02:30+0100"]),
+        ("start: 2027-10-31 01:30, end: 2027-10-31 02:30", ["01:30+0200", "02:30+0100"]),
+        ("start: 2027-10-31 02:30, end: 2027-10-31 03:30", ["02:30+0200", "03:30+0100"]),
+    ],
+)
+def test_a_window_is_there_in_the_night_when_the_clock_is_put_back(times: str, expected: list[str]) -> None:
+    for rule in ("allow", "deny"):
+        calendar = Calendar.read(
+            f"time_zone: Europe/Zurich\nwindows: [{{rule: {rule}, reason: night, {times}}}]".encode()
+        )
+        moments = [datetime(2027, 10, 30, 22, tzinfo=UTC) + timedelta(minutes=step) for step in range(300)]
+        is_closed = [calendar.closed("prod", at) is not None for at in moments]
+        assert is_closed[0] == (rule == "allow")
+        states = zip(moments, is_closed, strict=True)
+        changes = [after for (_, before), (after, now) in pairwise(states) if now != before]
+        shown = [f"{at.astimezone(ZoneInfo('Europe/Zurich')):%H:%M%z}" for at in changes]
+        assert shown[: len(expected)] == expected
+        for at in moments:
+            found = calendar.closed("prod", at)
+            if found is not None and found.opens is not None:
+                assert found.opens.astimezone(UTC) > at
+                assert calendar.closed("prod", found.opens) is None
