@@ -70,11 +70,7 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> GatherResult:
         return GatherResult(None, 0)
     attributes = _common(labels, list(lists.values()))
     truths = LateLabels([], attributes)
-    for path in lists:
-        try:
-            truths.add(path)
-        except DataError as error:
-            _leave_out(error)
+    truths.add_usable(lists)
     present = {image for batch in out.glob("*") for image in _images_of(batch)} if out.is_dir() else set()
     images = dict(_images(scored))
     for path, example in truths.unused(images).items():
@@ -117,11 +113,7 @@ def _readable(files: Iterable[Path]) -> Iterator[tuple[Path, list[str]]]:
         try:
             yield path, celeba.read_attributes(path, nested=True)[0]
         except DataError as error:
-            _leave_out(error)
-
-
-def _leave_out(error: DataError) -> None:
-    log.error("labels: a list is left out, the others are not: %s", error)
+            late_labels.name_left_out(error)
 
 
 def _common(labels: Path, columns: list[list[str]]) -> list[str]:

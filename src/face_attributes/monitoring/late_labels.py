@@ -54,6 +54,11 @@ def name_unread(places: Iterable[Path]) -> None:
                 log.warning("labels: %s is not read: %s", printable(str(path)), fault)
 
 
+def name_left_out(error: DataError) -> None:
+    """Log why a list is not used."""
+    log.error("labels: a list is left out, the others are not: %s", error)
+
+
 def _fault(path: Path) -> str | None:
     """Return the reason why something in a folder is no list, or None if it is one by its name."""
     if path.is_dir():
@@ -107,6 +112,14 @@ class LateLabels:
                     self._compare(known, self._by_name[known], truth, path)
         self._by_name |= {name: label for name, label in labels.items() if name not in self._by_name}
         self._count += len(ids)
+
+    def add_usable(self, paths: Iterable[Path]) -> None:
+        """Add lists. One that is malformed, lacks an attribute or contradicts an earlier one is logged."""
+        for path in paths:
+            try:
+                self.add(path)
+            except DataError as error:
+                name_left_out(error)
 
     def unused(self, images: Iterable[str]) -> dict[Path, str]:
         """Return the lists of which no label is of one of `images`, with one of their names."""

@@ -86,7 +86,7 @@ def shadow(
             have a file in only one of the two do not count.
         model: The model of the shadow.
         incumbent: The model of the release.
-        labels: Attribute lists, or folders of them.
+        labels: Attribute lists, or folders of them. One that cannot be used is left out and named in the log.
         out: JSON file to write.
         since: The time from which images count that a canary answered.
 
@@ -102,7 +102,8 @@ def shadow(
     attributes = [name for name in new.attributes if name in old.attributes]
     if not attributes:
         raise ModelError(f"{model}: has no attribute in common with {incumbent}")
-    truths = LateLabels(late_labels.files_in(labels), attributes)
+    truths = LateLabels([], attributes)
+    truths.add_usable(late_labels.files_in(labels))
     rows = {name: _Attribute.nothing() for name in attributes}
     labelled: list[pa.Table] = []
     images = batches = answered = 0

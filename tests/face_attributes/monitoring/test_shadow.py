@@ -116,6 +116,21 @@ def test_equal_numbers_of_images_are_compared_once(
     assert again["samples"] == 100
 
 
+def test_a_list_that_cannot_be_used_stops_no_comparison(
+    made, scored: Path, tmp_path: Path, few_runs: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A canary would go on unjudged as long as somebody's list is wrong."""
+    usual = compare(made, scored, tmp_path / "usual.json", scored / "labels")
+    labels = tmp_path / "labels"
+    shutil.copytree(scored / "labels", labels)
+    (labels / "broken.csv").write_text("image_id,Smiling\n1.jpg,perhaps\n")
+    (labels / "few.csv").write_text("image_id,Smiling\n1.jpg,1\n")
+    found = compare(made, scored, tmp_path / "report.json", labels)
+    assert found["comparison"] == usual["comparison"]
+    for name in ("broken.csv", "few.csv"):
+        assert f"a list is left out, the others are not: {labels / name}" in caplog.text
+
+
 def test_without_labels_there_is_no_comparison(made, scored: Path, tmp_path: Path, few_runs: None) -> None:
     figures = compare(made, scored, tmp_path / "report.json")
     assert (figures["labelled"], figures["comparison"]) == (0, None)
