@@ -18,6 +18,7 @@ INPUT, OUTPUT, EMBEDDING = "images", "probabilities", "embedding"
 ATTRIBUTES, THRESHOLDS, PROFILE, VARIANT = "attributes", "thresholds", "profile", "variant"
 DATA_DIGEST, PARAMS_DIGEST = "data_digest", "params_digest"
 _FOREIGN = "not a face-attribute model"
+_AT_MOST = 1.01
 
 onnxruntime.set_default_logger_severity(3)  # its warnings are about graph details that nobody here can act on
 
@@ -98,13 +99,22 @@ class Model:
             raise ModelError(f"{path}: {_FOREIGN}: its inputs and outputs are {ends}, not {expected}")
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Return float32 probabilities (N, A) of uint8 RGB images (N, 218, 178, 3)."""
+        """Return float32 probabilities (N, A) of uint8 RGB images (N, 218, 178, 3).
+
+        Raises:
+            ModelError: An answer is no probability.
+
+        """
         return self._run([OUTPUT], images)[0]
 
     def describe(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (N, A) of uint8 RGB images (N, 218, 178, 3), and their embedding (N, E).
 
         The embedding is a float32 projection of the output of the network's last layer but one.
+
+        Raises:
+            ModelError: An answer is no probability.
+
         """
         if not self.embedding:
             return self.predict(images), np.empty((len(images), 0), np.float32)
@@ -113,7 +123,11 @@ class Model:
 
     def _run(self, outputs: Sequence[str], images: np.ndarray) -> list[np.ndarray]:
         # A session of other models may also return sparse tensors, lists and dictionaries.
-        return cast("list[np.ndarray]", self._session.run(outputs, {INPUT: images}))
+        found = cast("list[np.ndarray]", self._session.run(outputs, {INPUT: images}))
+        # Not a number is in no range. An int8 model may round 1 up a little.
+        if not ((found[0] >= 0) & (found[0] <= _AT_MOST)).all():
+            raise ModelError(f"the model {self.sha256[:12]} gives answers that are no probabilities")
+        return found
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the bool decisions (N, A) for probabilities (N, A)."""

@@ -123,3 +123,19 @@ def test_a_model_leaves_nothing_in_the_home_of_its_user(made, isolated_home, tmp
     assert done.returncode == 0, done.stderr
     left = [path for folder in (isolated_home, tmp_path) for path in folder.rglob("*") if path.is_file()]
     assert left == []
+
+
+@pytest.mark.parametrize("operator", ["Log", "Exp"])
+def test_answers_that_are_no_probabilities_are_refused(made, tmp_path, operator):
+    """The logarithm of a number below 0 is not a number, and the exponential of one over 0 is over 1."""
+    proto = onnx.load(made.model)
+    for node in proto.graph.node:
+        node.output[:] = ["usual" if name == "probabilities" else name for name in node.output]
+        node.input[:] = ["usual" if name == "probabilities" else name for name in node.input]
+    shift = np.array(-2 if operator == "Log" else 2, np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(shift, "shift"))
+    proto.graph.node.append(onnx.helper.make_node("Add", ["usual", "shift"], ["shifted"]))
+    proto.graph.node.append(onnx.helper.make_node(operator, ["shifted"], ["probabilities"]))
+    onnx.save(proto, tmp_path / "odd.onnx")
+    with pytest.raises(ModelError, match="gives answers that are no probabilities"):
+        Model(tmp_path / "odd.onnx").predict(np.zeros((2, 218, 178, 3), np.uint8))
