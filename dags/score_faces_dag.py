@@ -16,8 +16,8 @@ second `upload` is kept as `upload~2`, and nothing of the first is overwritten.
 | `quarantine/<batch>/` | photographs that cannot be read or show no face, with reasons |
 
 If `main` declares a canary, its model scores a share of the batches in place of the release's. A hash of the
-name of the batch decides, so a retry has the same model. A batch that the canary cannot score is scored by
-the release at once, and the environment ends the canary.
+name of the batch decides, so a retry has the same model. A batch that the canary cannot score, or not within
+40 minutes, is scored by the release at once, and the environment ends the canary.
 
 To score batches of a bad release again, start a run with `rescore` set to `previous`, once a good release
 runs here. It takes all batches that the model before this one scored last, as far as their photographs are
@@ -42,6 +42,8 @@ from gitops import tasks
 from visage_dags.dag_defaults import FROM_CONTEXT, SCORING, default_dag_args
 
 SCORES = Asset(name="scores", uri="visage://scores")
+_MINUTES, _CANARY_MINUTES = 120, 40
+"""How long the scoring of a batch, or of a part of it, may take: a canary that does not end leaves time."""
 INCOMING = Asset(name="incoming", uri="visage://incoming", watchers=[tasks.incoming_batches()])
 
 
@@ -69,7 +71,7 @@ def find_batches(params: dict[str, Any] = FROM_CONTEXT) -> list[dict[str, str]]:
 @task(
     map_index_template="{{ batch }}",
     pool=SCORING,
-    execution_timeout=timedelta(hours=2),
+    execution_timeout=timedelta(minutes=_MINUTES + 10),
     outlets=[SCORES],
 )
 def score_batch(batch: str, part: str, scored_by: str) -> str:
@@ -105,7 +107,8 @@ def score_batch(batch: str, part: str, scored_by: str) -> str:
         if whole or not mine.is_file():
             options = results if whole else ["--part", part]
             try:
-                _score(folder, commit, mine, options)
+                minutes = _MINUTES if commit == release else _CANARY_MINUTES
+                _score(folder, commit, mine, options, minutes)
             except tasks.CommandError as error:
                 if commit == release or batches.is_empty(home, batch):
                     raise
@@ -113,7 +116,7 @@ def score_batch(batch: str, part: str, scored_by: str) -> str:
                 shadows.note_failure(home, commit, arrival, str(error).removeprefix(f"{error.command}: "))
                 commit = release
                 mine = target if whole else batches.part_path(home, batch, commit, part)
-                _score(folder, commit, mine, options)
+                _score(folder, commit, mine, options, _MINUTES - _CANARY_MINUTES)
         if not whole:
             scored_parts = batches.claim_parts(home, batch, commit, part)
             if not scored_parts:
@@ -154,7 +157,7 @@ def score_batch(batch: str, part: str, scored_by: str) -> str:
     return str(target)
 
 
-def _score(folder: Path, commit: str, out: Path, options: list[str]) -> None:
+def _score(folder: Path, commit: str, out: Path, options: list[str], minutes: float) -> None:
     import logging
 
     model = _model(commit)
@@ -162,7 +165,7 @@ def _score(folder: Path, commit: str, out: Path, options: list[str]) -> None:
         "Scoring %s with release %s, model %s.", folder.name, commit[:12], Path(model).stem[:12]
     )
     command = ["--model", model, "--release", commit, "--out", str(out), *options]
-    _face_attributes("score", str(folder), *command, minutes=120)
+    _face_attributes("score", str(folder), *command, minutes=minutes)
 
 
 def _model(commit: str) -> str:
