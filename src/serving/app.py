@@ -1,6 +1,7 @@
 """The routes: a simple one for photographs, and the Open Inference Protocol (v2) for pixels."""
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ HEIGHT, WIDTH = 218, 178
 FILES = 16  # in a request
 EXPLAINED = 8  # photographs that an explanation, a comparison or a search counts as
 LARGEST_FILE, LARGEST = 32 << 20, 64 << 20  # bytes of a photograph, and of a request
+LARGEST_JSON = 4 << 20  # bytes: while JSON is read, nobody else is answered
 _PIXELS = HEIGHT * WIDTH * 3
 _LENGTH = "Inference-Header-Content-Length"
 _NO_NAMES: list[str] = []
@@ -270,7 +272,8 @@ async def service_of(request: Request) -> Service:
 async def client_of(request: Request, service: Annotated[Service, Depends(service_of)]) -> Client:
     """Return the client of a request."""
     address = request.client.host if request.client else ""
-    return service.clients.identify(request.headers.get("authorization", ""), address)
+    headers = request.headers
+    return service.clients.identify(headers.get("authorization", ""), address, headers.get("host", ""))
 
 
 _Service = Annotated[Service, Depends(service_of)]
@@ -500,9 +503,12 @@ async def infer(request: Request, service: _Service, client: _Uploader, name: _N
 def _tensor(body: bytes, headers: Headers) -> tuple[InferenceRequest, list[memoryview]]:
     """Return the request and the pixels of each face, from JSON or with binary data behind it."""
     length = headers.get(_LENGTH, "")
-    if length and (not length.isascii() or not length.isdigit() or int(length) > len(body)):
+    if length and (not re.fullmatch("[0-9]{1,9}", length) or int(length) > len(body)):
         raise RefusedError(400, f"{_LENGTH}: not the length of the JSON in this request")
     end = int(length) if length else len(body)
+    if end > LARGEST_JSON:
+        problem = f"more than {LARGEST_JSON >> 20} MiB of JSON; send the pixels as binary data"
+        raise RefusedError(413, problem)
     try:
         header = InferenceRequest.model_validate_json(body[:end])
     except ValueError as error:

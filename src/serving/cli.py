@@ -4,7 +4,6 @@ The environment's settings and folders come from the variables that its Airflow 
 """
 
 import asyncio
-import ipaddress
 import json
 import logging
 import os
@@ -35,7 +34,7 @@ from gitops.text.command_line import Command
 from gitops.training import shadowing, vouched
 from serving import app as web
 from serving.canary import Canary, PrepareModel, Share
-from serving.clients import Clients, Token, TokenFile
+from serving.clients import Clients, Token, TokenFile, is_loopback
 from serving.errors import StartError
 from serving.kept import Kept
 from serving.limits import BoundedProtocol
@@ -74,7 +73,7 @@ def serve(
     try:
         settings = Settings.from_environ()
         tokens = TokenFile(Path(os.environ[TOKENS])) if os.environ.get(TOKENS) else dict[str, Token]
-        if not tokens() and not _is_loopback(host):
+        if not tokens() and not is_loopback(host):
             raise ValueError(f"{host}: others can reach this address; {TOKENS} must name a file of tokens")
         home, environment = task_context.home(), task_context.environment()
         storage = os.environ.get(_STORAGE)
@@ -271,10 +270,3 @@ def isolate(checkout: Path, model: Path, written: tuple[Path, ...]) -> Iterator[
     variables = {"PYTHONPATH": str(checkout / "src"), "PYTHONUNBUFFERED": "1"}
     with isolation.isolated(isolation.Place(written, (checkout, model)), variables) as place:
         yield Prepared(checkout, model, place)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import ipaddress
 import logging
 import math
 import re
@@ -22,6 +23,7 @@ Role = Literal["uploader", "reader", "operator"]
 _ROLES = "|".join(get_args(Role))
 _LINE = re.compile(rf"([A-Za-z0-9._-]{{1,64}}) ([A-Za-z0-9._~+/=-]{{16,256}})((?: (?:{_ROLES})){{0,3}})")
 _FORM = "`client token`, or `client token uploader reader operator` with one or more of these roles"
+_HOST = re.compile(r"(?:\[([^]]*)\]|([^:]*))(?::[0-9]*)?")
 _CLIENTS = 10_000  # whose rates are remembered
 
 
@@ -49,6 +51,14 @@ class Client:
         """
         if role not in self.roles:
             raise RefusedError(403, f"your token is of no {role}; its line needs the word {role}")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address, or a name, is that of this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def read_tokens(path: Path) -> dict[str, Token]:
@@ -140,15 +150,26 @@ class Clients:
         self._clock = clock
         self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def identify(self, authorization: str, address: str) -> Client:
+    def identify(self, authorization: str, address: str, host: str) -> Client:
         """Return the client of a request.
 
+        Args:
+            authorization: The header of that name.
+            address: The address of the client.
+            host: The header of that name.
+
         Raises:
-            RefusedError: There are tokens, and it has none of them.
+            RefusedError: There are tokens, and it has none of them. Or there are none, and its browser found
+                this service by another name: whoever owns that name may let it mean this machine, and then
+                his page reads the answers.
 
         """
         tokens = self._tokens()
         if not tokens:
+            named = _HOST.fullmatch(host.lower())
+            name = (named[1] or named[2]) if named else ""
+            if not (is_loopback(name) or name.endswith(".localhost")):
+                raise RefusedError(403, "ask for localhost: without tokens, no other name is answered")
             return Client(address, frozenset(get_args(Role)))
         scheme, _, secret = authorization.partition(" ")
         digest = hashlib.sha256(secret.encode()).hexdigest()

@@ -68,18 +68,45 @@ def test_a_token_is_added_and_revoked_without_a_restart(tmp_path, caplog):
 
     write(f"shop {'a' * 16}\n")
     clients = Clients(TokenFile(path), rate=2, burst=10)
-    assert clients.identify(f"Bearer {'a' * 16}", "").name == "shop"
+    assert clients.identify(f"Bearer {'a' * 16}", "", "service.example").name == "shop"
 
     write(f"desk {'b' * 16}\n")
-    assert clients.identify(f"Bearer {'b' * 16}", "").name == "desk"
+    assert clients.identify(f"Bearer {'b' * 16}", "", "service.example").name == "desk"
     with pytest.raises(RefusedError):
-        clients.identify(f"Bearer {'a' * 16}", "")
+        clients.identify(f"Bearer {'a' * 16}", "", "service.example")
 
     write("")
-    assert clients.identify(f"Bearer {'b' * 16}", "").name == "desk"
+    assert clients.identify(f"Bearer {'b' * 16}", "", "service.example").name == "desk"
     assert "has no token" in caplog.text
     path.unlink()
-    assert clients.identify(f"Bearer {'b' * 16}", "").name == "desk"
+    assert clients.identify(f"Bearer {'b' * 16}", "", "service.example").name == "desk"
     write(f"shop {'c' * 16}\n")
     with pytest.raises(RefusedError):
-        clients.identify(f"Bearer {'b' * 16}", "")
+        clients.identify(f"Bearer {'b' * 16}", "", "service.example")
+
+
+@pytest.mark.parametrize(
+    ("host", "answered"),
+    [
+        ("localhost:8180", True),
+        ("127.0.0.1", True),
+        ("127.0.0.1:8180", True),
+        ("[::1]:8180", True),
+        ("[::1]", True),
+        ("Dev.LocalHost:8180", True),
+        ("pages.example:8180", False),
+        ("localhost.pages.example", False),
+        ("127.0.0.1.pages.example:8180", False),
+        ("10.0.0.7:8180", False),
+        ("[", False),
+        ("", False),
+    ],
+)
+def test_without_tokens_only_this_machine_by_its_name_is_answered(host, answered):
+    """The page of a site whose name begins to mean 127.0.0.1 is of the same origin for its browser."""
+    clients = Clients(dict, 1, 1)
+    if answered:
+        assert clients.identify("", "127.0.0.1", host).roles
+        return
+    with pytest.raises(RefusedError, match="ask for localhost"):
+        clients.identify("", "127.0.0.1", host)

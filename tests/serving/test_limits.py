@@ -87,6 +87,26 @@ def test_a_page_of_another_site_is_refused(live):
     assert "Access-Control-Allow-Origin" not in done.headers
 
 
+def test_a_page_whose_name_came_to_mean_this_machine_is_refused(live):
+    headers = {"Host": "pages.example:8180", "Sec-Fetch-Site": "same-origin"}
+    assert requests.get(f"{live.url}/search", headers=headers, timeout=60).status_code == 403
+    assert live.predict(png(plain(1)), headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1e3", "\u0663", "2147483648"])
+def test_a_length_that_is_none_is_refused(live, length):
+    headers = {"Inference-Header-Content-Length": length.encode()}
+    url = f"{live.url}/v2/models/face_attributes/infer"
+    assert requests.post(url, data=b"{}", headers=headers, timeout=60).status_code == 400
+
+
+def test_too_much_json_is_refused_unread(live):
+    body = b'{"inputs": [' + b"0," * (3 << 20)
+    refused = requests.post(f"{live.url}/v2/models/face_attributes/infer", data=body, timeout=60)
+    assert refused.status_code == 413
+    assert refused.json()["error"] == "more than 4 MiB of JSON; send the pixels as binary data"
+
+
 def test_too_many_files(live):
     assert live.predict(*[b"x"] * 17).status_code == 413
     assert requests.post(f"{live.url}/predict", timeout=10).status_code == 422
