@@ -27,7 +27,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -52,6 +52,8 @@ from face_attributes.monitoring.score import PARQUET, Scorer, metadata
 FORMAT = 1
 _LENGTH = 8  # bytes
 _ROWS, _SECONDS = 1000, 60.0  # after which sampled rows are written
+_WITHIN = 10.0  # seconds in which the photographs of a request are begun
+_LATE = "not read in time, beside other large photographs; send fewer at once"
 
 Item = tuple[dict[str, Any], bytes | memoryview]
 
@@ -93,10 +95,9 @@ def answer_all(
     _send(answers, _json(description))
     with ThreadPoolExecutor(cpu_count()) as pool:
         while (items := _receive(requests, memory)) is not None:
-            found = list(pool.map(_faces, items))
-            answered = [
-                _described(loaded, item, faces) for (item, _), faces in zip(items, found, strict=True)
-            ]
+            until = monotonic() + _WITHIN
+            found = list(pool.map(partial(_faces, until=until), items))
+            answered = [_described(loaded, item, faces) for item, faces in zip(items, found, strict=True)]
             _send(answers, _json({"answers": answered}), _probabilities(loaded, found))
             samples.add(items, found)
     samples.write()
@@ -140,8 +141,11 @@ def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, allow_nan=False).encode()
 
 
-def _faces(item: Item) -> list[AlignedFace] | ImageError:
+def _faces(item: Item, until: float) -> list[AlignedFace] | ImageError:
     described, content = item
+    # Beside enough large photographs the service would take this process for one that hangs
+    if monotonic() >= until:
+        return ImageError(_LATE)
     try:
         if described["kind"] == "photograph":
             return faces_of(bytes(content), "auto")
@@ -150,10 +154,10 @@ def _faces(item: Item) -> list[AlignedFace] | ImageError:
         return error
 
 
-def _described(model: Model, item: dict[str, Any], faces: list[AlignedFace] | ImageError) -> dict[str, Any]:
+def _described(model: Model, item: Item, faces: list[AlignedFace] | ImageError) -> dict[str, Any]:
     if isinstance(faces, ImageError):
         return {"error": str(faces)}
-    return {"faces": [_face(model, item, face) for face in faces]}
+    return {"faces": [_face(model, item[0], face) for face in faces]}
 
 
 def _face(model: Model, item: dict[str, Any], face: AlignedFace) -> dict[str, Any]:
