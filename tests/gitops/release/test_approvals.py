@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,10 @@ from gitops.errors import RuleError
 from gitops.forge.interface import Status
 from gitops.forge.plain import PlainGit
 from gitops.forge.promotions import PromotionStatus, apply, plan
-from gitops.promotion.merge import check
+from gitops.promotion.merge import check, merge
 from gitops.promotion.promotions import promote
+from gitops.promotion.proposals import push
+from gitops.release import approvals
 from gitops.release.approvals import Approvals, give
 from gitops.release.signatures import SIGNERS, people
 from tests.support.forge import Forge
@@ -330,3 +332,27 @@ def test_a_forge_merges_what_its_rules_let_it(lab: Lab, hub: Forge) -> None:
     assert step().endswith("; merged")
     state = lab.state()
     assert state.same(state.present("staging").commit, found)
+
+
+def test_an_approval_that_is_over_at_the_merge_does_not_count(
+    lab: Lab, keys: dict[str, Path], release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counted when the pull request was checked."""
+    asks(lab, "approvals_days: 3")
+    lab.verify("dev", lab.tip)
+    approve(lab, keys, "ann", days_ago=2)
+    approve(lab, keys, "bob")
+    use(lab, keys, "cid")
+    proposal = promote(lab.clone, lab.state(), "staging", lab.remote)
+    push(lab.clone, lab.remote, proposal)
+    assert check(lab.clone, lab.state(), proposal.commit).findings == ()
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(days=2)
+
+    monkeypatch.setattr(approvals, "datetime", Later)
+    with pytest.raises(RuleError, match=r"has 1 of 2 approvals \(bob@example.com\)"):
+        merge(lab.clone, lab.remote, proposal.branch)
+    assert lab.state().present("staging").commit is None

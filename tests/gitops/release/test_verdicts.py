@@ -9,6 +9,7 @@ from gitops.airflow.status import without_keys
 from gitops.errors import GitopsError, PushRejectedError, VerdictError
 from gitops.git.repository import Repository
 from gitops.release.keys import PrivateKey
+from gitops.release.runtimes import Runtime
 from gitops.release.verdicts import Verdict, Verdicts, record
 from tests.gitops import poison
 from tests.support.lab import Lab
@@ -347,3 +348,39 @@ def test_what_was_not_measured_can_be_recorded(lab: Lab) -> None:
         "rejected in staging: mean accuracy not measured, 0.9000 claimed: it broke"
     )
     assert Verdict.read(tag) == verdict
+
+
+def test_a_verdict_on_one_runtime_under_the_name_of_another_does_not_count(lab: Lab) -> None:
+    """Whoever may push tags replays what an environment signed about another runtime."""
+    commit = lab.train("a")
+    old = Runtime.present()
+    new = old.model_copy(update={"packages": old.packages[::-1]})
+    lab.verify("staging", commit, runtime=old)
+    lab.verify("staging", commit, "rejected", runtime=new, again=True)
+    lab.verify("staging", commit, runtime=old.model_copy(update={"contract": 99}), again=True)
+    tags = {tag.name: tag.object_id for tag in lab.origin.tags("verified/staging", "rejected/staging")}
+    assert len(tags) == 3
+    name = f"{{}}/staging/{commit[:12]}"
+    # The rejection on one runtime as one on all, on the old one, and as a verification
+    signed = tags[f"{name.format('rejected')}-{new.digest}"]
+    replayed = [
+        name.format("rejected"),
+        f"{name.format('rejected')}-{old.digest}",
+        "verified/staging/" + "0" * 12,
+    ]
+    # A verification elsewhere as one on the new runtime
+    other = next(
+        object_id for tag, object_id in tags.items() if tag.startswith(f"{name.format('verified')}-")
+    )
+    for reference, object_id in [
+        *((one, signed) for one in replayed),
+        (f"{name.format('verified')}-{new.digest}", other),
+    ]:
+        lab.origin.git("update-ref", f"refs/tags/{reference}", object_id)
+    verdicts = load(lab)
+    assert len(verdicts.ignored) == 4
+    assert verdicts.on("staging", old).rejected("staging", commit) is None
+    rejection = verdicts.on("staging", new).rejected("staging", commit)
+    assert rejection is not None
+    assert rejection.object_id == signed
+    assert verdicts.on("staging", new).verified_on("staging", commit, new) is None
