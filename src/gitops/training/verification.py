@@ -1,6 +1,7 @@
 """Verification: an environment scores its release's own hold-out set and records whether the claim holds."""
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -29,6 +30,8 @@ from gitops.training import reverification
 # decision or two in ten thousand; ten times that is another model or another set of images.
 TOLERANCE = 0.002
 _COMMANDS = "src/face_attributes/cli.py"
+_DETAILED = re.compile(rb"^    details: Annotated\[", re.MULTILINE)
+"""The option of the evaluation, which has the name of its parameter."""
 
 
 def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> str | None:
@@ -115,7 +118,7 @@ def verify(
         command = ["python", "-m", "face_attributes", "evaluate"]
         options = ["--model", MODEL, "--holdout", HOLDOUT, "--out", str(out)]
         # A release of before has no such option.
-        detailed = b"--details" in (space.repository.read(release, _COMMANDS) or b"")
+        detailed = _DETAILED.search(space.repository.read(release, _COMMANDS) or b"") is not None
         more = ["--details", str(details)] if detailed else []
         try:
             call([*command, *options, *more], space.path, timedelta(hours=1))

@@ -21,6 +21,7 @@ from gitops.training import verification
 from gitops.training.verification import TOLERANCE, judge, pending, publish, verify
 from tests.gitops.training.test_reverification import answers
 
+ROOT = Path(__file__).parents[3]
 RELEASE = "a" * 40
 ENVIRONMENTS = ("dev", "staging", "prod")
 Releases = Callable[[Evaluation, str], tuple[Origin, str]]
@@ -195,7 +196,8 @@ def test_a_right_accuracy_is_not_enough(
     code = EVALUATE + DETAILS.format(decisions=given, milliseconds=milliseconds)
     files: dict[str, bytes | None] = {
         "src/face_attributes/__main__.py": code.encode(),
-        "src/face_attributes/cli.py": b'options = ["--details"]\n',
+        # The real one, as a release has it
+        "src/face_attributes/cli.py": (ROOT / "src/face_attributes/cli.py").read_bytes(),
         "metrics/decisions.json": recorded.encode(),
     }
     release = bare.commit_files(release, files, "Details")
