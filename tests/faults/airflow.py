@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sql
+from pydantic import SecretStr
 from rich.console import Console
 
 from gitops.airflow.client import Access, Run
@@ -177,7 +178,9 @@ class Environment:
         self.instance.migrate(self.variables, self.database)
         self.instance.provide_pools(self.variables)
         self.start()
-        self.airflow = Runs(Access(url=address.url, username="airflow", password="password"), timeout=60)
+        self.airflow = Runs(
+            Access(url=address.url, username="airflow", password=SecretStr("password")), timeout=60
+        )
         self.home = self.instance.paths.data
 
     def start(self) -> None:

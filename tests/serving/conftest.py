@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -78,7 +79,7 @@ class Running:
         current = self.service.releases.current
         return current is not None and current.commit == commit
 
-    def predict(self, *contents: bytes, **options: object) -> requests.Response:
+    def predict(self, *contents: bytes, **options: Any) -> requests.Response:
         files = [("files", (f"{index}.png", content)) for index, content in enumerate(contents)]
         return requests.post(f"{self.url}/predict", files=files, timeout=60, **options)
 

@@ -7,12 +7,19 @@ from typing import Any
 from gitops.airflow.admission import Admission
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.git.repository import Repository
+from gitops.release.serving import Serving
 
 Make = Callable[..., ReleaseBundle]
 
 
 def version(bundle: ReleaseBundle) -> str:
     return bundle.get_current_version().version
+
+
+def serving(bundle: ReleaseBundle) -> Serving:
+    """Return the record of the release that a bundle serves."""
+    assert bundle.serving is not None
+    return bundle.serving
 
 
 def admit(repository: Repository, release: str, before: str | None, folder: Path) -> Admission:

@@ -104,11 +104,12 @@ class Forgejo(Hub):
                 self.patch("", {**merges, "allow_manual_merge": True, "autodetect_manual_merge": True})
             yield "merges", "different" if dry else "changed"
         yield "main", self._protect("main", _protection(ruleset.load(root / RULESETS)), dry=dry)
-        known = (self._protected(DEPLOYMENTS) or {}).get("push_whitelist_usernames")
+        known: Mapping[str, Any] = self._protected(DEPLOYMENTS) or {}
+        users: list[str] = [user] if user else known.get("push_whitelist_usernames") or [self._login]
         manifests = {
             "enable_push": True,
             "enable_push_whitelist": True,
-            "push_whitelist_usernames": [user] if user else known or [self._login],
+            "push_whitelist_usernames": users,
             "push_whitelist_deploy_keys": False,
         }
         yield DEPLOYMENTS, self._protect(DEPLOYMENTS, manifests, dry=dry)

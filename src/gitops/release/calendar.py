@@ -258,7 +258,7 @@ def _next(window: Window, at: datetime, zone: ZoneInfo) -> datetime | None:
 
 
 def _clock(at: datetime, zone: ZoneInfo) -> tuple[datetime, timedelta]:
-    """Return what the clock of a zone shows at a time, and how long it shows the same a second time."""
+    """Return the time on the clock of a zone, and how much later the clock shows it a second time."""
     wall = at.astimezone(zone).replace(tzinfo=None)
     moments = _moments(wall, zone)
     return wall, moments[-1] - moments[0]
@@ -276,7 +276,7 @@ def _moments(wall: datetime, zone: ZoneInfo) -> list[datetime]:
 def _once(window: Window, zone: ZoneInfo) -> tuple[datetime, datetime]:
     if window.start is None or window.end is None:
         raise ValueError("the window repeats")
-    # On a night when the clock changes, it covers what the clock shows, and never less.
+    # In a night when the clock changes, it covers each moment at which the clock shows a time within it.
     starts, ends = (
         [wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
         for wall in (window.start, window.end)

@@ -2,6 +2,7 @@ import hashlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,7 +65,7 @@ def test_no_file(tmp_path):
         Model(tmp_path / "model.onnx")
 
 
-def foreign(opset=18, ir=9, shape=("batch", 218, 178, 3), **metadata):
+def foreign(opset: int = 18, ir: int = 9, shape=("batch", 218, 178, 3), **metadata: Any) -> bytes:
     kind = onnx.TensorProto.FLOAT
     values = [onnx.helper.make_tensor_value_info(name, kind, shape) for name in ("images", "probabilities")]
     graph = onnx.helper.make_graph(
@@ -75,7 +76,7 @@ def foreign(opset=18, ir=9, shape=("batch", 218, 178, 3), **metadata):
     return proto.SerializeToString()
 
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "attributes": '["Male"]',
     "thresholds": "[0.5]",
     "profile": "full",
@@ -103,7 +104,7 @@ def test_another_projects_model(tmp_path, metadata, message):
 
 
 @pytest.mark.parametrize("newer", [{"ir": 99}, {"opset": 99}])
-def test_a_file_for_a_newer_runtime(tmp_path, newer):
+def test_a_file_for_a_newer_runtime(tmp_path: Path, newer: dict[str, Any]) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(foreign(**newer, **GOOD))
     with pytest.raises(ModelError, match=r"ONNX Runtime \d+\.\d+\.\d+ is too old for it") as caught:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -114,7 +115,7 @@ def test_notes_of_two_at_the_same_moment_are_both_kept(lab: Lab, monkeypatch: py
     first, second = forge.proposals()
     push, others = lab.clone.push, [second]
 
-    def late(*args: object, **options: object) -> None:
+    def late(*args: Any, **options: Any) -> None:
         if others:
             forge.comment(others.pop(), "report", "B\n")
         push(*args, **options)

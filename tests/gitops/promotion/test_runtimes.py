@@ -21,7 +21,7 @@ from gitops.report.collect import gather
 from gitops.report.render import render
 from gitops.text.instructions import LOCAL
 from gitops.training import verification
-from tests.support.bundles import Make
+from tests.support.bundles import Make, serving
 from tests.support.bundles import version as version_of
 from tests.support.lab import Lab
 
@@ -135,17 +135,17 @@ def test_an_environment_waits_for_the_runtime_of_its_release(
     first, second = upgraded
     monkeypatch.setenv(VARIABLE, OLD)
     bundle: ReleaseBundle = make()
-    assert (version_of(bundle), bundle.serving.refused) == (first, None)
+    assert (version_of(bundle), serving(bundle).refused) == (first, None)
     lab.merge(lab.promote("staging").branch)
     bundle.refresh()
     assert version_of(bundle) == first
-    assert bundle.serving.refused == (
+    assert serving(bundle).refused == (
         f"environments/staging/release.yaml: {second[:12]} is for the runtime sha256:bbbbbbbbbbbb, and this "
         "Airflow has sha256:aaaaaaaaaaaa; roll that runtime out"
     )
     monkeypatch.setenv(VARIABLE, NEW)
     bundle = make()
-    assert (version_of(bundle), bundle.serving.refused) == (second, None)
+    assert (version_of(bundle), serving(bundle).refused) == (second, None)
     # Back, while the new runtime is still there: the release that it verified itself runs on it too
     move(lab, rollback(lab.clone, lab.state(), "staging", lab.remote))
     bundle.refresh()
@@ -155,7 +155,7 @@ def test_an_environment_waits_for_the_runtime_of_its_release(
     assert version_of(bundle) == first
     # An engine that names no runtime takes each
     monkeypatch.delenv(VARIABLE)
-    assert make().serving.refused is None
+    assert serving(make()).refused is None
 
 
 def airflow(lab: Lab, environment: str, commit: str, name: str, version: str, *, again: bool = False) -> None:
@@ -240,12 +240,12 @@ def test_a_release_that_fails_on_another_runtime_alone_comes_back_with_its_own(
     assert present(lab, "staging") == (first, OLD)
     # On the old runtime it runs, and is verified once more.
     bundle: ReleaseBundle = make()
-    assert (version_of(bundle), bundle.serving.refused, bundle.serving.unverified) == (first, None, True)
+    assert (version_of(bundle), serving(bundle).refused, serving(bundle).unverified) == (first, None, True)
     again = lab.verdict("staging", first, runtime=runtime(OLD))
     publish(again)
     assert lab.state().verdicts.rejected("staging", first) is None
     bundle.refresh()
-    assert not bundle.serving.unverified
+    assert not serving(bundle).unverified
     # A rejection on the runtime on which it was verified counts everywhere.
     worse = lab.verdict("staging", first, "rejected", runtime=runtime(OLD))
     pushed = publish(worse)

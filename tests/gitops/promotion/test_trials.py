@@ -15,7 +15,7 @@ from gitops.promotion.rollbacks import rollback
 from gitops.promotion.trial_proposals import propose_trial
 from gitops.release import file as release_file
 from gitops.training import shadowing
-from tests.support.bundles import Make
+from tests.support.bundles import Make, serving
 from tests.support.lab import Lab
 from tests.support.trials import about, answer, figures, origin, sha256
 
@@ -53,13 +53,13 @@ def test_a_model_is_tried_beside_the_release_before_it_takes_its_place(
     assert not lab.origin.has("refs/heads/shadow/staging")
     with pytest.raises(NothingToDoError, match=f"has the shadow {second[:12]} already"):
         propose_trial(lab.clone, state, "staging", lab.remote, "shadow", second)
-    where = {"mirror": tmp_path / "mirror.git"}
-    found = shadowing.declared(origin(lab), "staging", **where, signed=False)
+    mirror = tmp_path / "mirror.git"
+    found = shadowing.declared(origin(lab), "staging", mirror=mirror, signed=False)
     assert found is not None
     assert found.release.trial == second
     assert shadowing.picked(found, ["a", "b"]) == {}
-    assert shadowing.declared(origin(lab), "staging", **where, signed=True) is None
-    assert shadowing.declared(origin(lab), "prod", **where, signed=False) is None
+    assert shadowing.declared(origin(lab), "staging", mirror=mirror, signed=True) is None
+    assert shadowing.declared(origin(lab), "prod", mirror=mirror, signed=False) is None
 
     def refusal() -> str:
         with pytest.raises(RuleError) as error:
@@ -150,12 +150,12 @@ def test_the_environment_records_the_trial_that_waits_for_batches(
 ) -> None:
     first, second = two
     bundle: ReleaseBundle = make()
-    assert bundle.serving.trial is None
+    assert serving(bundle).trial is None
     models = [sha256(lab, commit) for commit in two]
     for line, compared in ((f"shadow: {second}", models[:1]), (f"canary: {second}\nshare: 10", models)):
         lab.declare("staging", f"commit: {first}\n{line}\n")
         bundle.refresh()
-        assert (bundle.serving.trial, list(bundle.serving.trial_models)) == (second, compared)
+        assert (serving(bundle).trial, list(serving(bundle).trial_models)) == (second, compared)
     lab.verify("staging", second, "rejected")
     bundle.refresh()
-    assert (bundle.serving.commit, bundle.serving.trial) == (first, None)
+    assert (serving(bundle).commit, serving(bundle).trial) == (first, None)
