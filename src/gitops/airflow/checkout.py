@@ -75,16 +75,24 @@ def place(bare: Repository, tracking: Repository, target: str, dags: Path, *, re
         GitError: when git fails.
 
     """
-    fresh = not (tracking.path.is_dir() and tracking.has("HEAD"))
-    if fresh or repair or tracking.resolve("HEAD") != target:
-        trial_checkout.make(bare, target, bare.path.parent)
-        if fresh:
+    present = _present(tracking)
+    if repair or present != target:
+        trial_checkout.make(bare, target, bare.path.parent, None if repair else present)
+        if present is None:
             _make(bare, tracking.path)
-        _check_out(bare, tracking, target)
+        _check_out(bare, tracking, target, present)
         # Airflow parses a file again at once when it is newer, else only now and then: a release that changes
         # no DAG file would be a while in showing.
         for file in dags.rglob("*.py"):
             os.utime(file, follow_symlinks=False)
+
+
+def _present(tracking: Repository) -> str | None:
+    """Return the commit that is checked out, or None where there is no checkout that git can read."""
+    if not tracking.path.is_dir():
+        return None
+    found = tracking.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    return found.stdout.decode().strip() or None if found.returncode == 0 else None
 
 
 def _make(bare: Repository, path: Path) -> None:
@@ -95,12 +103,12 @@ def _make(bare: Repository, path: Path) -> None:
         fresh.path.replace(path)
 
 
-def _check_out(bare: Repository, tracking: Repository, target: str) -> None:
+def _check_out(bare: Repository, tracking: Repository, target: str, present: str | None) -> None:
     # Held by nobody: every process that writes here holds the bundle's lock, as this one does.
     (tracking.path / ".git" / "index.lock").unlink(missing_ok=True)
     tracking.fetch_refs(str(bare.path), f"+{MAIN}:refs/remotes/origin/main", f"+{EMPTY}:{EMPTY}")
     # One step from release to release: a DAG file is never parsed in the state of a third commit.
-    before = tracking.resolve("HEAD")
+    before = present or tracking.resolve("HEAD")
     try:
         tracking.git("checkout", "--quiet", "--force", "--detach", target, timeout=300)
     except GitError:

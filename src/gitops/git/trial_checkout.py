@@ -1,5 +1,6 @@
 """A trial checkout: whether every file of a commit can be made here, before it takes the place of another."""
 
+import os
 import stat
 import tempfile
 from pathlib import Path
@@ -7,9 +8,18 @@ from pathlib import Path
 from gitops.errors import CheckoutError
 from gitops.git.repository import Repository
 
+_LINK = "120000"
 
-def make(repository: Repository, commit: str, folder: Path) -> None:
+
+def make(bare: Repository, commit: str, folder: Path, present: str | None = None) -> None:
     """Check `commit` out into a new folder under `folder`, look at every file, and remove it again.
+
+    Args:
+        bare: A repository without a checkout.
+        commit: The commit.
+        folder: The folder, on the disk of the checkout.
+        present: A commit that is checked out on that disk. The files that `commit` shares with it are not
+            made again, unless `commit` has links, which may lead to any of them.
 
     Raises:
         CheckoutError: naming a file that differs from the commit: one that is missing, one of two with
@@ -17,18 +27,26 @@ def make(repository: Repository, commit: str, folder: Path) -> None:
         GitError: when git fails.
 
     """
+    entries, seen = bare.entries(commit), set[str]()
+    for entry in entries:
+        if entry.path in seen:
+            raise CheckoutError(f"{_shown(entry.path)} is there twice")
+        seen.add(entry.path)
+    if present and bare.has(present) and all(entry.mode != _LINK for entry in entries):
+        known = set(bare.entries(present))
+        entries = [entry for entry in entries if entry not in known]
     with tempfile.TemporaryDirectory(dir=folder, prefix=".trial-", ignore_cleanup_errors=True) as trial:
         root = Path(trial).resolve() / "files"
         root.mkdir()
-        index = {"GIT_INDEX_FILE": str(root.with_name("index")), "GIT_WORK_TREE": str(root)}
-        git_dir = {"GIT_DIR": repository.git("rev-parse", "--absolute-git-dir")}
-        repository.git("read-tree", commit, env=index | git_dir, timeout=300)
-        made = repository.run("checkout-index", "--all", "--quiet", env=index | git_dir, timeout=300)
-        seen: set[str] = set()
-        for entry in repository.entries(commit):
-            if entry.path in seen:
-                raise CheckoutError(f"{_shown(entry.path)} is there twice")
-            seen.add(entry.path)
+        variables = {
+            "GIT_DIR": str(bare.path.resolve()),
+            "GIT_INDEX_FILE": str(root.with_name("index")),
+            "GIT_WORK_TREE": str(root),
+        }
+        bare.git("read-tree", commit, env=variables, timeout=300)
+        names = b"".join(os.fsencode(entry.path) + b"\0" for entry in entries)
+        made = bare.run("checkout-index", "--quiet", "-z", "--stdin", env=variables, input=names, timeout=300)
+        for entry in entries:
             _look(root, entry.path, entry.mode)
         if made.returncode != 0:
             lines = made.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
@@ -44,7 +62,7 @@ def _look(root: Path, name: str, mode: str) -> None:
         kind = path.lstat().st_mode
     except OSError as error:
         raise CheckoutError(f"{shown}: {error.strerror}") from error
-    if mode != "120000":
+    if mode != _LINK:
         if not stat.S_ISREG(kind):
             raise CheckoutError(f"{shown} is no regular file")
         return
