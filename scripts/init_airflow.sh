@@ -54,7 +54,13 @@ provide POSTGRES_PASSWORD "$(made_up)"
 provide REDIS_PASSWORD "$(made_up)"
 provide AWS_ACCESS_KEY_ID "visage-$(made_up | cut -c 1-12)"
 provide AWS_SECRET_ACCESS_KEY "$(made_up)"
-provide AIRFLOW_CONN_GIT_DEFAULT '{"conn_type": "git", "host": "/opt/visage/origin.git"}'
+# Earlier versions mounted the folder into every container.
+if grep -q '^AIRFLOW_CONN_GIT_DEFAULT=.*"/opt/visage/origin.git"' .env; then
+    sed 's#"/opt/visage/origin.git"#"git://git/origin.git"#' .env >.env.partial
+    mv .env.partial .env
+    added+=(AIRFLOW_CONN_GIT_DEFAULT)
+fi
+provide AIRFLOW_CONN_GIT_DEFAULT '{"conn_type": "git", "host": "git://git/origin.git"}'
 chmod 600 .env
 if [ ${#added[@]} = 0 ]; then say ".env: complete"; else say ".env: wrote ${added[*]}"; fi
 

@@ -28,6 +28,8 @@ from typing import Any
 
 POOLS = Path(__file__).with_name("pools.json")
 USERNAME = "airflow"
+SERVICE, FOLDER = "git://git/origin.git", "/opt/visage/origin.git"
+"""The repository of Docker Compose: its address, and the folder of it that this program alone has."""
 USERS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"
 ROLES = ("viewer", "user", "op", "admin")
 """The roles of Airflow's simple auth manager. FAB has the same, with a capital letter."""
@@ -81,7 +83,8 @@ def make_verifier(folder: Path, environment: str, host: str) -> str:
     Args:
         folder: The folder of the secrets.
         environment: The environment.
-        host: The git repository. If it is a folder, it belongs to this server: the key is listed on its main.
+        host: The git repository. If it is a folder, or the service of Docker Compose, it is on this server:
+            the key is listed on its main.
 
     Returns:
         A report for the person who started it.
@@ -96,6 +99,7 @@ def make_verifier(folder: Path, environment: str, host: str) -> str:
 
     key = PrivateKey.create(folder / "verifier_key")
     trust_root = folder / "trust_root"
+    host = FOLDER if host == SERVICE else host
     if not Path(host).is_dir():
         if not trust_root.exists():
             write(trust_root, "")

@@ -37,7 +37,7 @@ setting() {
 # that of .compose/origin.git; with one, it is that of this checkout.
 named_runtime() {
     local file=environments/$1/release.yaml origin=.compose/origin.git
-    if [ -d "$origin" ] && grep -q '^AIRFLOW_CONN_GIT_DEFAULT=.*/opt/visage/origin.git' .env; then
+    if [ -d "$origin" ] && grep -q '^AIRFLOW_CONN_GIT_DEFAULT=.*git://git/origin.git' .env; then
         git -C "$origin" show "main:$file"
     else
         cat "$file"

@@ -46,8 +46,8 @@ def meeting(url: str) -> Meeting:
     """
     if url.endswith("/.visage/origin.git"):
         return LOCAL
-    # Containers know the repository of Docker Compose by another path.
-    if url.endswith(("/.compose/origin.git", "/opt/visage/origin.git")):
+    # Containers know the repository of Docker Compose by another address.
+    if url.endswith("/.compose/origin.git") or url == "git://git/origin.git":
         return COMPOSE
     if match := _GITHUB.fullmatch(url):
         return Meeting("origin", (_remote("origin"),), forge=True, web=f"https://{match[1]}/{match[2]}")

@@ -30,7 +30,7 @@ def test_options_can_be_pasted() -> None:
     [
         ("/home/me/visage/.visage/origin.git", LOCAL),
         ("/srv/visage/.compose/origin.git", COMPOSE),
-        ("/opt/visage/origin.git", COMPOSE),
+        ("git://git/origin.git", COMPOSE),
     ],
 )
 def test_the_engines_repositories_are_known(url: str, there: instructions.Meeting) -> None:

@@ -66,6 +66,16 @@ def test_a_folder_of_an_earlier_version_is_closed(server: Path) -> None:
     assert (server / ".compose").stat().st_mode & 0o777 == 0o700
 
 
+def test_the_address_of_the_repository_in_an_earlier_version_is_replaced(server: Path) -> None:
+    initialise(server)
+    env = server / ".env"
+    now = env.read_text()
+    assert '"host": "git://git/origin.git"' in now
+    env.write_text(now.replace("git://git/origin.git", "/opt/visage/origin.git"))
+    initialise(server)
+    assert sorted(env.read_text().splitlines()) == sorted(now.splitlines())
+
+
 def test_a_process_of_a_container_writes_for_its_own_user(tmp_path: Path) -> None:
     (line,) = re.findall(r"^ENTRYPOINT (.*)$", (ROOT / "infra/airflow/Dockerfile").read_text(), re.MULTILINE)
     init, end, *rest = json.loads(line)

@@ -75,10 +75,10 @@ def test_main_of_the_shared_repository_counts(server: Path) -> None:
     content = f"commit: {'2' * 40}\nruntime: {NAME}\n".encode()
     commit = origin.commit_files(None, {"environments/prod/release.yaml": content}, "Start")
     origin.git("update-ref", "refs/heads/main", commit)
-    own = 'AIRFLOW_CONN_GIT_DEFAULT={"conn_type": "git", "host": "/opt/visage/origin.git"}\n'
+    own = 'AIRFLOW_CONN_GIT_DEFAULT={"conn_type": "git", "host": "git://git/origin.git"}\n'
     (server / ".env").write_text(f"VISAGE_IMAGE=visage-airflow\n{own}")
     assert shown(server).stdout == f"visage-airflow@{NAME} {NAME} prod\n"
-    other = own.replace("/opt/visage/origin.git", "https://git.example/visage.git")
+    other = own.replace("git://git/origin.git", "https://git.example/visage.git")
     (server / ".env").write_text(f"VISAGE_IMAGE=visage-airflow\n{other}")
     assert shown(server).stdout == "visage-airflow unnamed prod\n"
 

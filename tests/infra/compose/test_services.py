@@ -36,6 +36,7 @@ def test_the_files_are_what_the_specification_of_compose_allows() -> None:
 
 def test_the_services_have_the_names_of_the_guide() -> None:
     assert set(SERVICES) == {
+        "git",
         "postgres",
         "s3",
         "redis",
@@ -102,6 +103,16 @@ def test_a_service_starts_when_what_it_needs_is_ready(service: dict[str, Any]) -
 def test_no_image_is_the_latest(service: dict[str, Any]) -> None:
     assert re.search(r":-[a-z-]+:[a-z0-9.-]+(@sha256:[0-9a-f]{64})?}$", service["image"])
     assert "latest" not in service["image"]
+
+
+def test_no_process_that_runs_a_release_has_the_folder_whose_hooks_git_runs_on_the_server() -> None:
+    def mounts(service: dict[str, Any]) -> bool:
+        return any("origin" in str(one.get("source")) for one in service.get("volumes", ()))
+
+    assert {name for name, service in SERVICES.items() if mounts(service)} == {"git", "airflow-init"}
+    for name in AIRFLOW:
+        if name != "airflow-init":
+            assert SERVICES[name]["depends_on"]["git"] == {"condition": "service_healthy"}
 
 
 def test_no_secret_is_in_the_files() -> None:

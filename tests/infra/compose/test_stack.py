@@ -29,6 +29,7 @@ GITOPS = str(Path(sys.executable).with_name("gitops"))
 VARIABLE = "tested"
 SMALL = '{"profile": "small"}'
 SERVICES = (
+    "git",
     "postgres",
     "s3",
     *(f"airflow-{name}" for name in ("webserver", "scheduler", "dag-processor", "triggerer")),
