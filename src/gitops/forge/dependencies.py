@@ -11,7 +11,7 @@ BRANCH = "update/python"
 _LINE = re.compile(
     r"""(?x)
     \s*\#.* |                                        # a comment
-    [A-Za-z0-9][\w.-]*==[\w.+!-]+(\s*;[^\\]*?)?(\s\\)? |  # a version, with a marker
+    [A-Za-z0-9][\w.-]*==[\w.+!-]+(\s*;[\w\s.'"<>=!()]*)?(\s\\)? |  # a version, with a marker
     \s+--hash=sha256:[0-9a-f]{64}(\s\\)? |            # a digest
     \s*
     """

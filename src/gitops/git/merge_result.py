@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gitops.errors import GitError
 from gitops.findings import Finding
+from gitops.git import trial_checkout
 from gitops.git.objects import Entry
 from gitops.git.repository import Repository
 from gitops.paths import LOCK
@@ -149,6 +150,9 @@ def _broken_entries(repository: Repository, main: str, tree: str) -> Iterator[Fi
     if long := [entry.path for entry in new if _too_long(entry.path)]:
         problem = "has a name that no checkout can hold"
         yield Finding(_named(long), problem, "give it a shorter name", rule="unusable-files")
+    if rewriting := trial_checkout.rewriting(repository, new):
+        right = "remove working-tree-encoding and ident: the files that run would not be the reviewed ones"
+        yield Finding(_named(rewriting), "rewrites files on checkout", right, rule="unusable-files")
     links = [entry for entry in entries if entry.mode == _LINK]
     if broken := list(_broken_links(repository, links, entries)):
         right = "let it lead to a file of the repository, or put the file there"

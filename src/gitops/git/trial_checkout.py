@@ -1,14 +1,19 @@
 """A trial checkout: whether every file of a commit can be made here, before it takes the place of another."""
 
 import os
+import re
 import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from gitops.errors import CheckoutError
+from gitops.git.objects import Entry
 from gitops.git.repository import Repository
 
 _LINK = "120000"
+_ATTRIBUTES, _LARGEST = ".gitattributes", 100_000
+_REWRITES = re.compile(rb"^[^#\n]*\s(working-tree-encoding|ident)\b", re.MULTILINE)
 
 
 def make(bare: Repository, commit: str, folder: Path, present: str | None = None) -> None:
@@ -32,6 +37,8 @@ def make(bare: Repository, commit: str, folder: Path, present: str | None = None
         if entry.path in seen:
             raise CheckoutError(f"{_shown(entry.path)} is there twice")
         seen.add(entry.path)
+    if odd := rewriting(bare, entries):
+        raise CheckoutError(f"{_shown(odd[0])} rewrites files")
     if present and bare.has(present) and all(entry.mode != _LINK for entry in entries):
         known = set(bare.entries(present))
         entries = [entry for entry in entries if entry not in known]
@@ -51,6 +58,13 @@ def make(bare: Repository, commit: str, folder: Path, present: str | None = None
         if made.returncode != 0:
             lines = made.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
             raise CheckoutError(lines[-1])
+
+
+def rewriting(repository: Repository, entries: Sequence[Entry]) -> list[str]:
+    """Return the files of attributes by which git puts another content into a checkout than was reviewed."""
+    files = [entry for entry in entries if entry.path.rpartition("/")[2] == _ATTRIBUTES]
+    contents = repository.contents(files, _LARGEST)
+    return [path for path, content in contents.items() if content is None or _REWRITES.search(content)]
 
 
 def _look(root: Path, name: str, mode: str) -> None:

@@ -4,6 +4,7 @@ The last line that fits a path counts, so one line without an owner takes the ow
 fits. Only files that Visage itself commits, and that other rules judge, may go without.
 """
 
+import re
 from collections.abc import Iterator
 
 from gitops.errors import ParseError
@@ -14,6 +15,9 @@ from gitops.release.environments import Environments
 from gitops.text import parse
 
 _LARGEST = 65_536
+# As GitHub divides a line, and as it knows an owner. Python's own blanks and line ends are more.
+_BLANKS = re.compile(r"[ \t]+")
+_OWNER = re.compile(r"@[A-Za-z0-9][\w.-]*(/[\w.-]+)?|[\w.+-]+@[\w.-]+", re.ASCII)
 UNOWNED = {
     "/data/labelled/*.dvc": "a labelled batch, of which the gates judge the model that learnt from it",
     "/dvc.lock": "the results of a training, which the gates judge",
@@ -48,9 +52,14 @@ def faults(content: bytes | None, environments: Environments) -> Iterator[Findin
     allowed = UNOWNED.keys() | {f"/{release_file.path_of(name)}" for name in environments if name not in last}
     lines = [
         (number, words)
-        for number, line in enumerate(text.splitlines(), start=1)
-        if (words := line.partition("#")[0].split())
+        for number, line in enumerate(text.split("\n"), start=1)
+        if (words := _BLANKS.split(line.partition("#")[0].strip(" \t\r"))) != [""]
     ]
+    for number, (_, *owners) in lines:
+        if odd := [owner for owner in owners if not _OWNER.fullmatch(owner)]:
+            problem = f"no name of an owner: {ascii(odd[0])[:80]}; GitHub ignores the line"
+            right = "write @user, @organisation/team or an address, with blanks between"
+            yield Finding(f"{CODEOWNERS}:{number}", problem, right, rule="codeowners")
     if not lines or lines[0][1][0] != "*" or len(lines[0][1]) == 1:
         yield Finding(
             CODEOWNERS,

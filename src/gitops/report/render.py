@@ -101,7 +101,7 @@ def _summary(inputs: ReportInputs) -> str:
 def _findings(broken: Sequence[Finding]) -> Iterator[str]:
     for finding in broken[:_MOST_FINDINGS]:
         # The page is an address of the forge itself; anything else is no link.
-        page = f" ([its page]({finding.page}))" if _LINK.fullmatch(finding.page) else ""
+        page = f" ([log of the job]({finding.page}))" if _LINK.fullmatch(finding.page) else ""
         line = f"- {code(finding.subject)}: {plain(finding.problem, longest=600)}; {plain(finding.remedy)}"
         yield line + page
     if len(broken) > _MOST_FINDINGS:

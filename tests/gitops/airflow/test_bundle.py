@@ -289,6 +289,10 @@ def _with_entry(lab: Lab, *entries: str) -> str:
         (lambda lab: _with_link(lab, "shared.py", "/etc/passwd"), "leads out of the repository"),
         (lambda lab: _with_link(lab, "shared.py", "../../../release.json"), "link that leads"),
         (lambda lab: lab.land({f"dags/{'x' * 300}.py": b""}), "File name too long"),
+        (
+            lambda lab: lab.land({"dags/.gitattributes": b"*.py working-tree-encoding=UTF-7\n"}),
+            "dags/.gitattributes rewrites files",
+        ),
         (lambda lab: _with_entry(lab, f"160000 commit {lab.tip}\tsub"), "dags/sub is a submodule"),
         (
             lambda lab: _with_entry(
@@ -297,7 +301,7 @@ def _with_entry(lab: Lab, *entries: str) -> str:
             "dags/example.py is there twice",
         ),
     ],
-    ids=["dangling", "loop", "outside", "upward", "long name", "submodule", "twice"],
+    ids=["dangling", "loop", "outside", "upward", "long name", "encoding", "submodule", "twice"],
 )
 def test_what_cannot_be_checked_out_is_refused(
     lab: Lab, make: Make, storage: Path, make_odd: Callable[[Lab], str], says: str

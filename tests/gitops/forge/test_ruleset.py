@@ -11,6 +11,7 @@ from gitops.errors import ForgeError
 from gitops.forge.interface import JOBS
 from gitops.forge.ruleset import Ruleset, apply, load, unknown_owners, with_app
 from gitops.gates.shadows import SHADOWED
+from gitops.release.approvals import APPROVED
 from gitops.release.verdicts import REJECTED, VERIFIED
 from tests.support.forge import NAME, Forge
 from tests.support.forge_server import client
@@ -32,15 +33,26 @@ def test_what_an_image_a_training_and_a_promotion_leave_is_not_anybodys_to_write
     administrators, maintainers, environments = "RepositoryRole 5", "RepositoryRole 2", "DeployKey None"
     everything = {"creation", "update", "deletion", "non_fast_forward"}
     assert bound("versions") == (["refs/tags/v*"], everything, [administrators])
-    assert bound("archive") == (["refs/tags/archive/**/*"], {"creation"}, [environments])
+    archives = ["refs/tags/archive/**/*", "refs/tags/archive"]
+    assert bound("archive") == (archives, {"creation"}, [environments])
     # The record of trainings is kept: nobody changes it.
     assert bound("records") == (["refs/tags/archive/**/*"], everything - {"creation"}, [])
     branches, rules, actors = bound("candidates")
-    assert branches == ["refs/heads/candidate/**/*", "refs/heads/run/**/*"]
+    assert set(branches) >= {"refs/heads/candidate/**/*", "refs/heads/run/**/*"}
     assert (rules, actors) == ({"creation", "update"}, [environments, maintainers, administrators])
     branches, rules, actors = bound("promotions")
-    assert branches == ["refs/heads/promote/**/*", "refs/heads/promote-wave/**/*", "refs/heads/deploy/**/*"]
+    assert set(branches) >= {f"refs/heads/{one}/**/*" for one in ("promote", "promote-wave", "deploy")}
     assert (rules, actors) == ({"creation", "update"}, [maintainers, administrators])
+
+
+def test_nobody_takes_the_name_of_a_folder_of_references() -> None:
+    """Git holds no `rejected/dev/...` beside a tag `rejected`: who makes that, keeps each rejection out."""
+    included = {name for one in load(RULESETS) for name in one.conditions.ref_name.include}
+    folders = {name.removesuffix("/**/*") for name in included if name.endswith("/**/*")}
+    assert len(folders) == 9
+    assert folders <= included
+    # A person publishes an approval, approved/<environment>/<release>/<who>. Its folders are nobody's.
+    assert {f"refs/tags/{APPROVED}{below}" for below in ("", "/*", "/*/*")} <= included
 
 
 def test_the_app_may_push_what_it_proposes_or_nothing_keeps_it_from_that() -> None:
@@ -105,9 +117,9 @@ def test_main_takes_merges_alone_and_asks_owners() -> None:
 def test_only_environments_make_verdicts() -> None:
     verdicts = named("verdicts")
     # A star, be it one or two, stands for no slash there, unless it is these four signs.
-    assert verdicts.conditions.ref_name.include == [
+    assert set(verdicts.conditions.ref_name.include) >= {
         f"refs/tags/{kind}/**/*" for kind in (VERIFIED, REJECTED, SHADOWED)
-    ]
+    }
     assert {rule.type for rule in verdicts.rules} >= {"creation", "update", "deletion"}
     assert [actor.actor_type for actor in verdicts.bypass_actors] == ["DeployKey"]
 

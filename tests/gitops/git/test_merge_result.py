@@ -186,6 +186,7 @@ def test_a_branch_is_not_merged_into_a_main_that_was_set_back_meanwhile(
         ("120000 blob {itself}\tlink", "link: is a link that leads nowhere"),
         ("120000 blob {git}\tlink", "link: is a link that leads nowhere"),
         ("100644 blob {blob}\t" + "x" * 256, "x: has a name that no checkout can hold"),
+        ("100644 blob {encoding}\t.gitattributes", ".gitattributes: rewrites files on checkout"),
         ("100644 blob {blob}\t.git", "git fsck: "),
         ("100644 blob {blob}\t..", "git fsck: "),
     ],
@@ -201,6 +202,7 @@ def test_what_no_checkout_can_hold_is_refused(lab: Lab, row: str, says: str) -> 
         "outside": blob(b"../outside"),
         "itself": blob(b"link/x"),
         "git": blob(b".git/config"),
+        "encoding": blob(b"# a comment\n*.py text\tworking-tree-encoding=UTF-7\n"),
     }
     made = tree(lab.origin, sorted([*rows(lab.origin, lab.tip), row.format(**names)], key=_order))
     point(lab, "odd", lab.origin.commit_tree(made, [lab.tip], "Odd"))

@@ -483,6 +483,11 @@ OWNERS = b"""* @us
         (b"/dags/ @us\n", "does not begin with an owner of everything; begin with `* OWNER`"),
         (b"*\n", "does not begin with an owner of everything"),
         (b"# nobody\n", "does not begin with an owner of everything"),
+        # GitHub ignores a line whose owner is no name, and ends lines and words as no other reader does.
+        (b"* owners\n", "CODEOWNERS:1: no name of an owner: 'owners'; GitHub ignores the line"),
+        ("# words\u2028* @us\n".encode(), "does not begin with an owner of everything"),
+        ("*\u00a0@us\n".encode(), "does not begin with an owner of everything"),
+        (OWNERS + "/dags/ @us\u00a0@them\n".encode(), "CODEOWNERS:5: no name of an owner"),
         (b"\xff", "not UTF-8 text"),
         (None, "CODEOWNERS: missing; restore it"),
     ],

@@ -418,7 +418,7 @@ def test_a_job_that_failed_is_named_with_its_reason_and_its_page(run, tmp_path: 
     (tmp_path / "jobs.json").write_text(json.dumps({"lint": failed}))
     text = run("--jobs", str(tmp_path / "jobs.json")).stdout
     assert "- `job lint`: ended with failure: no secrets: metrics/a.json:4; " in text
-    assert f"read its log and correct the error ([its page]({page}))" in text
+    assert f"read its log and correct the error ([log of the job]({page}))" in text
     assert "<b>" not in text
 
 
