@@ -52,9 +52,12 @@ class Server:
 
 @contextmanager
 def serve(
-    folder: Path, environment: str, own: Mapping[str, str], database: Path, path: str = ""
+    folder: Path, environment: str, own: Mapping[str, str], database: Path, path: str = "", *options: str
 ) -> Iterator[Server]:
-    """Run an api-server with the settings of an environment; `database` is made where it is not there."""
+    """Run an api-server with the settings of an environment; `database` is made where it is not there.
+
+    `options` are options of its command line.
+    """
     server = Server(port.unused(), path, folder / "api-server.log")
     home = folder / "airflow"
     (home / "config").mkdir(parents=True)
@@ -87,7 +90,7 @@ def serve(
         subprocess.run(accounts, env=environ, check=True, timeout=300, capture_output=True)
     with server.log.open("wb") as log:
         process = subprocess.Popen(
-            [*_AIRFLOW, "api-server"], env=environ, stdout=log, stderr=log, start_new_session=True
+            [*_AIRFLOW, "api-server", *options], env=environ, stdout=log, stderr=log, start_new_session=True
         )
     try:
         wait_for(lambda: _answers(server, process), seconds=120)

@@ -1,6 +1,7 @@
 """FAB's auth manager in a real api-server: one setting, and the users of the settings with their roles."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "VISAGE_HOME": str(folder / "home"),
         "HOME": os.environ["HOME"],
     }
-    with serve(folder, "prod", own, folder / "airflow.db") as found:
+    # As on Kubernetes, behind a proxy that people reach by https
+    with serve(folder, "prod", own, folder / "airflow.db", "", "--proxy-headers") as found:
         yield found
 
 
@@ -58,6 +60,22 @@ def test_a_wrong_password_and_no_login_are_refused(server: Server) -> None:
 
 def test_no_password_is_in_the_log(server: Server) -> None:
     assert "assword for user" not in server.log.read_text()
+
+
+@pytest.mark.parametrize(("scheme", "secure"), [("https", True), ("http", False)])
+def test_behind_tls_a_browser_sends_the_cookie_of_a_login_by_tls_alone(
+    server: Server, scheme: str, secure: bool
+) -> None:
+    address, session = f"{server.url}/auth/login/", requests.Session()
+    session.headers |= {"X-Forwarded-Proto": scheme, "Referer": f"{scheme}://localhost:{server.port}/"}
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', session.get(address, timeout=30).text)
+    assert token
+    form = {"username": "airflow", "password": PASSWORDS["airflow"], "csrf_token": token[1]}
+    session.post(address, data=form, allow_redirects=False, timeout=30)
+    # The page to which a login leads
+    answer = session.get(f"{server.url}/auth/", allow_redirects=False, timeout=30)
+    (cookie,) = [one for one in answer.cookies if one.name == "_token"]
+    assert cookie.secure is secure
 
 
 @pytest.mark.system("chromium", "chromedriver")

@@ -74,7 +74,7 @@ def test_a_job_that_fails_is_what_the_verdict_and_the_report_say(world: World) -
     (report,) = comments(world, pull.number)
     assert report.startswith("**Do not merge `broken` into main: 1 problem. It changes no release")
     assert "`job test`: ended with failure: tests/test_x.py::test_y: boom; read" in html.unescape(report)
-    assert f"([its page]({forge.url}/acme/visage/actions/runs/" in report
+    assert f"([log of the job]({forge.url}/acme/visage/actions/runs/" in report
 
 
 def test_a_branch_that_rewrites_the_judge_is_judged_by_main(world: World) -> None:
