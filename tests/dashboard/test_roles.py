@@ -67,7 +67,7 @@ def test_behind_tls_a_browser_sends_the_cookie_of_a_login_by_tls_alone(
     server: Server, scheme: str, secure: bool
 ) -> None:
     address, session = f"{server.url}/auth/login/", requests.Session()
-    session.headers |= {"X-Forwarded-Proto": scheme, "Referer": f"{scheme}://localhost:{server.port}/"}
+    session.headers.update({"X-Forwarded-Proto": scheme, "Referer": f"{scheme}://localhost:{server.port}/"})
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', session.get(address, timeout=30).text)
     assert token
     form = {"username": "airflow", "password": PASSWORDS["airflow"], "csrf_token": token[1]}
