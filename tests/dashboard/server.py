@@ -14,6 +14,7 @@ from pathlib import Path
 import requests
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from gitops.release import settings
@@ -138,7 +139,7 @@ class Browser:
         self.driver.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
         self.wait("[data-testid=nav-sidebar]")
 
-    def wait(self, selector: str, seconds: float = 60) -> webdriver.remote.webelement.WebElement:
+    def wait(self, selector: str, seconds: float = 60) -> WebElement:
         """Return the first element that matches, once it is shown."""
 
         def shown(driver: webdriver.Chrome) -> object:

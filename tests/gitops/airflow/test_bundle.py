@@ -289,10 +289,6 @@ def _with_entry(lab: Lab, *entries: str) -> str:
         (lambda lab: _with_link(lab, "shared.py", "/etc/passwd"), "leads out of the repository"),
         (lambda lab: _with_link(lab, "shared.py", "../../../release.json"), "link that leads"),
         (lambda lab: lab.land({f"dags/{'x' * 300}.py": b""}), "File name too long"),
-        (
-            lambda lab: lab.land({"dags/.gitattributes": b"*.py working-tree-encoding=UTF-7\n"}),
-            "dags/.gitattributes rewrites files",
-        ),
         (lambda lab: _with_entry(lab, f"160000 commit {lab.tip}\tsub"), "dags/sub is a submodule"),
         (
             lambda lab: _with_entry(
@@ -301,7 +297,7 @@ def _with_entry(lab: Lab, *entries: str) -> str:
             "dags/example.py is there twice",
         ),
     ],
-    ids=["dangling", "loop", "outside", "upward", "long name", "encoding", "submodule", "twice"],
+    ids=["dangling", "loop", "outside", "upward", "long name", "submodule", "twice"],
 )
 def test_what_cannot_be_checked_out_is_refused(
     lab: Lab, make: Make, storage: Path, make_odd: Callable[[Lab], str], says: str
@@ -327,26 +323,6 @@ def test_what_cannot_be_checked_out_is_refused(
     shutil.rmtree(storage)
     assert version(make()) == good
     assert not (storage.parent / "release.json").exists()
-
-
-def test_a_link_to_a_file_that_the_release_removes_is_refused(lab: Lab, make: Make) -> None:
-    """Only files that are new in a release are tried, but a link is tried with all of them."""
-    good = lab.train("a")
-    lab.declare("staging", f"commit: {good}\n")
-    bundle = make()
-    lab.land({"README.md": None})
-    odd = _with_link(lab, "shared.py", "../README.md")
-    lab.declare("staging", f"commit: {odd}\n")
-    bundle.refresh()
-    assert version(bundle) == good
-    assert bundle.serving is not None
-    assert "shared.py is a link that leads nowhere" in (bundle.serving.refused or "")
-    # A link that leads to a file that stays is fine, and so is the release after it.
-    for change in ({"README.md": b"Back\n"}, {"dags/other.py": b""}):
-        fine = lab.land(change)
-        lab.declare("staging", f"commit: {fine}\n")
-        bundle.refresh()
-        assert version(bundle) == fine
 
 
 def test_in_dev_a_merge_that_changes_no_release_stays_rejected(lab: Lab, make: Make) -> None:

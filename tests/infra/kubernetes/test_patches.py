@@ -68,6 +68,8 @@ def test_people_come_by_https(kind: str, tmp_path: Path) -> None:
     assert "airflow.example.com" not in manifests
     [engine] = [one["data"] for name, one in objects(manifests, "ConfigMap").items() if "engine" in name]
     assert engine["AIRFLOW__API__BASE_URL"] == "https://airflow.example.org"
+    # The cookie of its session, whatever the proxy forwards
+    assert engine["AIRFLOW__FAB__COOKIE_SECURE"] == "True"
     pod = pod_of(objects(manifests, "Deployment")["airflow-api-server"])
     assert pod
     [container] = pod["containers"]

@@ -1,0 +1,48 @@
+"""The checkout of a release by a bundle: only new files are tried, and nothing rewrites a file."""
+
+from tests.support.bundles import Make, version
+from tests.support.lab import Lab
+
+
+def _with_link(lab: Lab, name: str, target: str) -> str:
+    """Put a commit with a link in the folder of the DAGs on main."""
+    blob = lab.origin.git("hash-object", "-w", "--stdin", input=target.encode())
+    listed = lab.origin.git("ls-tree", f"{lab.tip}:dags")
+    folder = lab.origin.git("mktree", input=f"{listed}\n120000 blob {blob}\t{name}\n".encode())
+    rows = [row for row in lab.origin.git("ls-tree", lab.tip).split("\n") if not row.endswith("\tdags")]
+    tree = lab.origin.git("mktree", input="\n".join([*rows, f"040000 tree {folder}\tdags", ""]).encode())
+    commit = lab.origin.commit_tree(tree, [lab.tip], "Link")
+    lab.origin.git("update-ref", "refs/heads/main", commit)
+    return commit
+
+
+def _refused(lab: Lab, make: Make, odd: str, good: str) -> str:
+    """Declare a release that cannot be checked out; return the reason."""
+    bundle = make()
+    assert version(bundle) == good
+    lab.declare("staging", f"commit: {odd}\n")
+    bundle.refresh()
+    assert version(bundle) == good
+    return (bundle.serving and bundle.serving.refused) or ""
+
+
+def test_a_link_is_tried_with_the_files_that_the_release_before_had(lab: Lab, make: Make) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    lab.land({"README.md": None})
+    odd = _with_link(lab, "shared.py", "../README.md")
+    assert "shared.py is a link that leads nowhere" in _refused(lab, make, odd, good)
+    # A link that leads to a file that stays is fine, and so is the release after it.
+    bundle = make()
+    for change in ({"README.md": b"Back\n"}, {"dags/other.py": b""}):
+        fine = lab.land(change)
+        lab.declare("staging", f"commit: {fine}\n")
+        bundle.refresh()
+        assert version(bundle) == fine
+
+
+def test_attributes_by_which_git_rewrites_the_reviewed_files_are_refused(lab: Lab, make: Make) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    odd = lab.land({"dags/.gitattributes": b"# words\n*.py text\tworking-tree-encoding=UTF-7\n"})
+    assert "dags/.gitattributes rewrites files" in _refused(lab, make, odd, good)
