@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import requests
 from selenium import webdriver
@@ -142,9 +143,9 @@ class Browser:
     def wait(self, selector: str, seconds: float = 60) -> WebElement:
         """Return the first element that matches, once it is shown."""
 
-        def shown(driver: webdriver.Chrome) -> object:
+        def shown(driver: webdriver.Chrome) -> WebElement | Literal[False]:
             return next(
-                (one for one in driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()), None
+                (one for one in driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()), False
             )
 
         return WebDriverWait(self.driver, seconds).until(shown)

@@ -1,5 +1,7 @@
 """What is merged is what was judged, with branches that git itself would not make."""
 
+from typing import Any
+
 import pytest
 
 from gitops.errors import RuleError
@@ -167,7 +169,7 @@ def test_a_branch_is_not_merged_into_a_main_that_was_set_back_meanwhile(
     lab.branch("feature", {"new": b"x"})
     real = module.judge
 
-    def judge(state: object, result: object, *more: object) -> object:
+    def judge(state: Any, result: Any, *more: Any) -> object:
         point(lab, "main", start)
         return real(state, result, *more)
 
@@ -283,7 +285,7 @@ def test_links_that_lead_somewhere_pass(lab: Lab) -> None:
     ids=["encoding", "long subject", "bytes", "far", "negative", "no date"],
 )
 def test_an_odd_commit_is_merged_or_refused_in_one_line(
-    lab: Lab, options: dict[str, object], merges: bool | None
+    lab: Lab, options: dict[str, Any], merges: bool | None
 ) -> None:
     odd = poison.commit(
         lab.origin, lab.origin.git("rev-parse", lab.commit({"new": b"x"}) + "^{tree}"), [lab.tip], **options

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from typing import Any
 
 import pytest
 
@@ -252,7 +253,7 @@ def test_merge_starts_again_once_when_main_moved(lab: Lab, monkeypatch: pytest.M
     pushed: list[str] = []
     real = Repository.push
 
-    def race(self: Repository, *args: object, **options: object) -> None:
+    def race(self: Repository, *args: Any, **options: Any) -> None:
         if not pushed:
             pushed.append(lab.land({"README.md": b"somebody else\n"}))
         real(self, *args, **options)
@@ -288,7 +289,7 @@ def test_a_comparison_that_fails_is_not_blamed_on_the_model(lab: Lab) -> None:
     lab.train("a")
     head = lab.branch("candidate/b", model_files("b"))
 
-    def compare(*_: object) -> Comparison:
+    def compare(model: Snapshot, incumbent: Snapshot, holdout: str = "") -> Comparison:
         raise ComparisonError("the DVC remote is down")
 
     judgement = check(lab.clone, lab.state(), head, Evidence.of(lab.clone, compare=compare))
@@ -304,7 +305,7 @@ def test_a_promotion_is_compared_with_what_the_environment_runs(lab: Lab) -> Non
     second = lab.train("b")
     asked: list[tuple[str, str]] = []
 
-    def compare(model: Snapshot, incumbent: Snapshot) -> Comparison:
+    def compare(model: Snapshot, incumbent: Snapshot, holdout: str = "") -> Comparison:
         asked.append((model.commit, incumbent.commit))
         raise ComparisonError("the DVC remote is down")
 

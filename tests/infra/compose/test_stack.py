@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -231,7 +232,7 @@ def test_two_workers_score_what_waits(stack: Stack) -> None:
     )
     drop = "for one in 1 2 3 4 5 6; do cp -r drawn/img_align_celeba incoming/.b$one; done"
     begin = "for one in 1 2 3 4 5 6; do mv incoming/.b$one incoming/b$one; done"
-    celery = {"AIRFLOW_EXECUTOR": "CeleryExecutor", "AIRFLOW_WORKERS": "2"}
+    celery: dict[str, Any] = {"AIRFLOW_EXECUTOR": "CeleryExecutor", "AIRFLOW_WORKERS": "2"}
     up = ["--profile", "celery", "up", "--detach", "--wait", "--wait-timeout", "300"]
     stack.compose(*up, **celery)
     assert stack.states() == dict.fromkeys((*SERVICES, "redis", "airflow-worker"), "healthy")
