@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import requests
 from selenium import webdriver
@@ -143,12 +142,14 @@ class Browser:
     def wait(self, selector: str, seconds: float = 60) -> WebElement:
         """Return the first element that matches, once it is shown."""
 
-        def shown(driver: webdriver.Chrome) -> WebElement | Literal[False]:
+        def shown(driver: webdriver.Chrome) -> WebElement | None:
             return next(
-                (one for one in driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()), False
+                (one for one in driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()), None
             )
 
-        return WebDriverWait(self.driver, seconds).until(shown)
+        element = WebDriverWait(self.driver, seconds).until(shown)
+        assert element
+        return element
 
     def complaints(self) -> list[str]:
         """Return what the page has complained of in the console since this was last asked."""

@@ -289,7 +289,7 @@ def test_a_comparison_that_fails_is_not_blamed_on_the_model(lab: Lab) -> None:
     lab.train("a")
     head = lab.branch("candidate/b", model_files("b"))
 
-    def compare(model: Snapshot, incumbent: Snapshot, holdout: str = "") -> Comparison:
+    def compare(model: Snapshot, incumbent: Snapshot, **_: object) -> Comparison:
         raise ComparisonError("the DVC remote is down")
 
     judgement = check(lab.clone, lab.state(), head, Evidence.of(lab.clone, compare=compare))
@@ -305,7 +305,7 @@ def test_a_promotion_is_compared_with_what_the_environment_runs(lab: Lab) -> Non
     second = lab.train("b")
     asked: list[tuple[str, str]] = []
 
-    def compare(model: Snapshot, incumbent: Snapshot, holdout: str = "") -> Comparison:
+    def compare(model: Snapshot, incumbent: Snapshot, **_: object) -> Comparison:
         asked.append((model.commit, incumbent.commit))
         raise ComparisonError("the DVC remote is down")
 
