@@ -3,7 +3,8 @@
     python -m tests.pictures [--dark FOLDER] [NAME ...]
 
 `airflow`, `visage`, `trigger` and `serving` need a running engine, `refused` a release that dev rejected,
-and `checks` an alarm in prod (`make demo-drift`). The reports come from a laboratory. `loop` records a change
+and `checks` an alarm in prod (`make demo-drift`). The page names who released, so start the engine in a clone
+with `git config user.name "Ada Lovelace"`. The reports come from a laboratory. `loop` records a change
 on its way to prod, so it commits to main and promotes. `--dark` keeps a dark picture of each page too.
 """
 
@@ -42,11 +43,14 @@ from tests.support.scenes import Place, scene
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs/pictures"
+ACCESS = ROOT / ".visage/access.json"
 SECONDS, ROWS, COLUMNS = 60, 27, 110
 """The length of the recording, and the size of its terminal."""
 REPORTS = {"report": "good", "report-code": "fork", "promotion": "promotion"}
 PAGES = ("airflow", "visage", "trigger", "serving", "refused", "checks")
 CHANGE = "Look for drift every day"
+PERSON = "Ada Lovelace"
+"""Who releases in the pictures."""
 TYPED = (
     """sed -i 's/schedule="@weekly"/schedule="@daily"/' dags/monitoring_dag.py""",
     f'git commit --quiet --all --message "{CHANGE}" && git push --quiet visage HEAD:refs/heads/recorded',
@@ -85,11 +89,10 @@ class Camera:
         self.driver = chrome(profile)
         self.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
         self._dark = dark
-        self._access = json.loads((ROOT / ".visage/access.json").read_text())
 
     def open(self, environment: str, path: str, width: int, height: int, *, dark: bool = False) -> None:
         """Open a page of an environment's Airflow, logged in."""
-        access = self._access[environment]
+        access = json.loads(ACCESS.read_text())[environment]
         login = {"username": access["username"], "password": access["password"]}
         token = requests.post(f"{access['url']}/auth/token", json=login, timeout=30)
         token.raise_for_status()
@@ -301,7 +304,7 @@ def loop(camera: Camera) -> None:
     with worktree() as folder:
         variables = {
             "COLUMNS": str(COLUMNS),
-            "GITOPS_ACCESS": str(ROOT / ".visage/access.json"),
+            "GITOPS_ACCESS": str(ACCESS),
             "DVC_GLOBAL_CONFIG_DIR": str(ROOT / ".visage/dvc-config"),
         }
         lines = []
@@ -328,6 +331,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     names = options.names or [*PAGES, *REPORTS]
+    git = ["git", "-C", str(ROOT), "config", "user.name"]
+    name = subprocess.run(git, check=False, capture_output=True, text=True).stdout.strip()
+    if not {*names} <= {*REPORTS}:
+        if name != PERSON:
+            parser.exit(
+                2, f'Cannot take pictures: they show your name\nNext: git config user.name "{PERSON}"\n'
+            )
+        if not ACCESS.exists():
+            parser.exit(2, "Cannot take pictures: no engine runs here\nNext: make up\n")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         camera = Camera(folder / "profile", options.dark)

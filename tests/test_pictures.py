@@ -16,6 +16,15 @@ def test_a_recording_has_each_line_with_its_time(tmp_path):
         list(recorded(["false"], tmp_path, {}))
 
 
+def test_no_picture_names_a_person_who_exists(monkeypatch, capsys):
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "user.name")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "Somebody")
+    with pytest.raises(SystemExit, match="2"):
+        pictures.main(["visage"])
+    assert 'git config user.name "Ada Lovelace"' in capsys.readouterr().err
+
+
 def test_waits_are_shortened():
     waited = [Line(0, "$ a"), Line(100, "b"), Line(101, "c")]
     assert [line.at for line in hurried(waited, 49)] == [0, 2, 3]

@@ -26,7 +26,7 @@ FAILED = Job(
 
 def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield a name and a report of every kind."""
-    lab.verify("dev", lab.land(measured("first", 0.95), message="Model first"))
+    lab.verify("dev", lab.land(measured("first", 0.95), message="Model first"), accuracy=0.95)
     lab.release("staging")
     lab.release("prod")
     lab.land({"params.yaml": b"profile: full\ntrain:\n  learning_rate: 0.05\n"})
@@ -53,7 +53,7 @@ def gallery(lab: Lab, folder: Path) -> Iterator[tuple[str, str]]:
     lab.branch("patch-1", code)
     yield "fork", told("patch-1", jobs=JOBS, trial=trial)
     yield "broken", told("patch-1", jobs=JOBS | {"test": FAILED}, trial=trial)
-    lab.verify("dev", lab.land(good, message="Model second"))
+    lab.verify("dev", lab.land(good, message="Model second"), accuracy=0.97)
     lab.promote("staging")
     yield "promotion", told("promote/staging", jobs=WORDS)
 

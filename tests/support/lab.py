@@ -119,14 +119,15 @@ class Lab:
         checks: Sequence[Check] = (),
         runtime: Runtime | None = None,
         again: bool = False,
+        accuracy: float = 0.9,
     ) -> Verdict:
         return Verdict.model_validate(
             {
                 "verdict": verdict,
                 "environment": environment,
                 "release": commit,
-                "claimed_accuracy": 0.9,
-                "measured_accuracy": 0.9,
+                "claimed_accuracy": accuracy,
+                "measured_accuracy": accuracy,
                 "onnxruntime": "1.0",
                 "samples": 2000,
                 "at": at or datetime.now(UTC),
@@ -146,9 +147,19 @@ class Lab:
         checks: Sequence[Check] = (),
         runtime: Runtime | None = None,
         again: bool = False,
+        accuracy: float = 0.9,
     ) -> None:
         self.clone.fetch(self.remote)
-        given = self.verdict(environment, commit, verdict, at=at, checks=checks, runtime=runtime, again=again)
+        given = self.verdict(
+            environment,
+            commit,
+            verdict,
+            at=at,
+            checks=checks,
+            runtime=runtime,
+            again=again,
+            accuracy=accuracy,
+        )
         record(self.clone, self.remote, given, self.key(environment))
 
     def state(self) -> ReleaseState:
