@@ -7,6 +7,7 @@ from typer.testing import CliRunner, Result
 from gitops.cli import app
 from gitops.forge.github import GitHub
 from gitops.forge.promotions import PromotionStatus, apply, describe, plan
+from gitops.model.cost import Cost, StageCost
 from gitops.text import instructions
 from tests.support.figures import model_files
 from tests.support.forge import NAME, Forge
@@ -186,13 +187,18 @@ def test_the_remote_on_github_is_not_that_of_the_engine(lab: Lab, run, tmp_path:
 def test_a_candidate_by_the_command(lab: Lab, hub: Forge, run) -> None:
     """Its description has facts that stay true; whether it may be merged is for the report."""
     base = lab.tip
-    made = lab.commit(model_files("x"), message="Candidate: x\n\nTrained by run manual <1>.\n")
+    stage = StageCost(seconds=9, cpu_seconds=60, peak_bytes=10**9, read_bytes=1, written_bytes=1)
+    spent = Cost(run="run/x", stages={"train": stage})
+    message = f"Candidate: x\n\nTrained by run manual <1>.\n\n{spent.trailer}\n"
+    made = lab.commit(model_files("x"), message=message)
     lab.origin.git("update-ref", "refs/heads/candidate/x", made)
     assert "candidate/x: opened, http" in run("candidate", "candidate/x").stdout
     (pull,) = hub.pulls.values()
     assert pull.title == "Candidate: x"
     assert "Trained by run manual &#60;1&#62;." in pull.body
     assert f"trained from `{base[:12]}` of main" in pull.body
+    assert "The training took 60 s of processors, 1000.00 MB of memory" in pull.body
+    assert "Cost:" not in pull.body
     assert "Model (" in pull.body
     assert "can be merged" not in pull.body
     assert "candidate/x: left as it is" in run("candidate", "candidate/x").stdout
