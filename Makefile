@@ -21,7 +21,7 @@ export UV_BUILD_CONSTRAINT := requirements.lock
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup setup-gitops setup-gates setup-documents trim-cache hooks up down clean logs status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift new-dag new-environment docs pictures lint lint-documents audit audit-packages lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
+.PHONY: help setup setup-gitops setup-gates setup-documents trim-cache hooks up down clean logs status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift demo-year new-dag new-environment docs pictures lint lint-documents audit audit-packages lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -137,6 +137,9 @@ dags-test: setup ## Run every DAG with every environment's settings, once normal
 
 demo-drift: setup ## Simulate drift: start the Airflows, train, change main and promote (25 minutes; asks, or YES=1)
 	@$(BIN)/python -m infra.local demo-drift $(if $(YES),--yes)
+
+demo-year: setup ## Simulate 52 weeks of releases on a fake clock, and print sizes, times and counts (10 minutes)
+	@$(BIN)/python -m pytest --quiet -p no:cacheprovider tests/gitops/upkeep/test_year.py
 
 new-dag: setup ## Create a DAG with the common defaults, its test and its runbook (make new-dag NAME=count_faces)
 	@$(BIN)/python -m infra.new_dag -- '$(subst ','\'',$(NAME))'

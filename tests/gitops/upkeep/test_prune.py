@@ -18,8 +18,7 @@ from gitops.git.workspace import Origin
 from gitops.people import retention
 from gitops.release.settings import Settings
 from gitops.upkeep import schedule
-from gitops.upkeep.doctor import examine, needs
-from gitops.upkeep.plan import MARKS, Policy, kept_releases
+from gitops.upkeep.plan import Policy
 from gitops.upkeep.prune import Prune
 from tests.support.figures import model_md5
 from tests.support.lab import Lab
@@ -263,45 +262,3 @@ def test_an_environment_prunes_by_its_settings(made: Trainings, tmp_path: Path) 
     lost.unlink()
     with pytest.raises(GitopsError, match=r"models/model.onnx of [0-9a-f]{12}, which dev ran"):
         schedule.check_storage(origin, "dev", home, settings=settings(14), **place)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1500)
-def test_a_year_of_releases_is_bounded(trainings: Trainings) -> None:
-    """52 weeks: a training each, of which a third is released, a third not merged, and some fail."""
-    policy = Policy(days=14, runs=6, releases=4, candidate_days=60)
-    sizes: list[dict[str, int]] = []
-    released: list[str] = []
-    for week in range(52):
-        at, name = ago(7 * (52 - week)), f"week-{week}"
-        trainings.run(name, at, ends=week % 5 != 4)
-        if week % 3 == 0:
-            trainings.release(
-                name, at + timedelta(days=1), *(["staging", "prod"] if week % 2 else ["staging"])
-            )
-            released.append(name)
-        elif week % 3 == 1:
-            trainings.candidate(name, at)
-        if week % 4 == 3:
-            work = prune(trainings, policy, at + timedelta(days=2))
-            work.act(*work.plan())
-            names = trainings.references("")
-            sizes.append(
-                {
-                    "store": len(digests(trainings.store / "files" / "md5")),
-                    "trash": len(digests(trainings.store / "files" / "trash")),
-                    "cache": len(digests(trainings.cache)),
-                    "branches and tags": sum(not f"refs/tags/{one}".startswith(MARKS) for one in names),
-                }
-            )
-            facts, store = work.facts()
-            wanted = needs(facts, kept_releases(facts, policy))
-            found = examine(work.objects, wanted, store, most=0, day=NOW.date())
-            assert found.faults == ()
-    # prod takes four releases in half a year; from then on nothing grows, but for the rhythm of the weeks
-    third = len(sizes) // 3
-    for name in sizes[0]:
-        middle, last = (max(one[name] for one in part) for part in (sizes[third:-third], sizes[-third:]))
-        assert last <= middle + 2 * OBJECTS, (name, [one[name] for one in sizes])
-    assert sizes[-1]["store"] < 52 * OBJECTS / 2
-    assert models(trainings.store / "files" / "md5", *released[-3:]) == set(released[-3:])
