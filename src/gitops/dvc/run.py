@@ -84,12 +84,15 @@ def call_dvc(
             _run(dvc_program(commands, folder, place), shown, folder, timeout, environment(folder))
             return
         inner = isolation.Isolated((), place.variables)
-        program = [*place.prefix, *dvc_program(commands, folder, inner)]
+        program = [*place.prefix, *dvc_program(commands, folder, inner, cache)]
         _run(program, shown, folder, timeout, place.variables)
 
 
 def dvc_program(
-    commands: Sequence[Sequence[str]], folder: Path, place: isolation.Isolated | None = None
+    commands: Sequence[Sequence[str]],
+    folder: Path,
+    place: isolation.Isolated | None = None,
+    cache: Path | None = None,
 ) -> list[str]:
     """Return the program that runs DVC commands, which imports nothing of the checkout.
 
@@ -97,12 +100,14 @@ def dvc_program(
         commands: The commands, each without the word dvc.
         folder: The checkout.
         place: Where the commands of stages run; without it, a command that runs a stage fails.
+        cache: A folder for DVC's cache, beside those of the configuration.
 
     """
     stages = {"prefix": place.prefix, "variables": dict(place.variables)} if place else None
     arguments = {
         "folder": str(folder),
-        "caches": [str(path) for path in _caches(folder)],
+        # DVC links outputs from them
+        "caches": [str(path) for path in (*_caches(folder), *([cache] if cache else []))],
         "commands": [list(command) for command in commands],
         "stages": stages,
     }

@@ -168,6 +168,13 @@ def test_each_combination_of_the_matrix_is_run_once(
     assert Trial.load(out).experiments == ()
 
 
+def test_a_stage_may_read_what_dvc_linked_from_the_cache(checkout: Repository, tmp_path: Path) -> None:
+    more = b"  last:\n    cmd: cat model > copy\n    deps: [model]\n    outs: [copy]\n"
+    head = checkout.commit_files(checkout.resolve("main"), {"dvc.yaml": DVC.encode() + more}, "Go on")
+    run(checkout, head, None, tmp_path / "out")
+    assert Trial.load(tmp_path / "out").head
+
+
 def test_an_experiment_that_fails_is_in_the_list(checkout: Repository, tmp_path: Path) -> None:
     files = {"experiments.yaml": b"matrix: {train.gain: [x, 0.25]}\n"}
     head = checkout.commit_files(checkout.resolve("main"), files, "Ask")
