@@ -125,11 +125,18 @@ def with_threshold(model: bytes, index: int, threshold: float) -> bytes:
     return loaded.SerializeToString()
 
 
-def slower(model: bytes, times: float) -> bytes:
-    """Return a model with the same answers, whose call for one image takes `times` as long, or longer."""
-    base = milliseconds(model)
+def slower(model: bytes, times: float, least: float) -> bytes:
+    """Return a model with the same answers, whose call for one image takes much longer.
+
+    Args:
+        model: The model.
+        times: How many times as long it takes at least.
+        least: The milliseconds that it takes at least.
+
+    """
+    least = max(least, times * milliseconds(model))
     layers = 1
-    while milliseconds(made := _with_idle_layers(model, layers)) < times * base:
+    while milliseconds(made := _with_idle_layers(model, layers)) < least:
         layers *= 2
     return made
 
