@@ -12,13 +12,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ruamel.yaml import YAML
 
+from gitops.git.workspace import Origin
 from gitops.promotion.holds import unhold
 from gitops.promotion.promotions import promote
 from gitops.promotion.rollbacks import rollback
 from gitops.release import file as release_file
 from gitops.release.file import Release
+from gitops.training.verification import verify
+from tests.support import planted
 from tests.support.command import captured
-from tests.support.trained import Trained
+from tests.support.planted import Ground
+from tests.support.trained import Trained, dvc
 
 # The first of them waits for the training, which takes a minute, or ten times that on a busy machine.
 pytestmark = pytest.mark.timeout(900)
@@ -229,3 +233,29 @@ def test_lint_and_the_tests_of_a_repository_that_has_released(trained: Trained) 
     trained.merge(trained.push(rollback(trained.checkout, trained.state(), "staging", "origin")))
     run("make", "lint")
     run(".venv/bin/python", "-m", "pytest", "--quiet", "-m", "not system and not long", *OWN_FILES)
+
+
+@pytest.mark.long
+def test_the_evaluation_of_a_release_gives_its_decisions_and_its_latency(
+    trained_once: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that answers as well and takes ten times as long is rejected by what it really takes."""
+    trained = trained_once.copy_whole(tmp_path / "trained")
+    release, origin = trained.candidate, trained.origin
+    origin.git("update-ref", "refs/heads/main", release)
+    ground = Ground(origin, trained.folder / "store", trained.folder / "keys" / "dev", release)
+    place = Origin(str(origin.path))
+    with dvc(trained.folder):
+        monkeypatch.setenv("MAX_LATENCY_MS", "10000")
+        verdict = verify(place, release, "dev", home=tmp_path / "spaces")
+        checks = {check.name: check for check in verdict.checks}
+        assert verdict.verdict == "verified", verdict.reason
+        assert checks["changed decisions"].value.startswith("0 of ")
+        assert verdict.latency_ms is not None
+        limit = 4 * verdict.latency_ms
+        monkeypatch.setenv("MAX_LATENCY_MS", str(limit))
+        slow = ground.plant(planted.slower(ground.model, 10, 3 * limit))
+        rejection = verify(place, slow, "dev", home=tmp_path / "spaces")
+    assert rejection.measured_accuracy == verdict.measured_accuracy, "it answers as well"
+    assert rejection.verdict == "rejected"
+    assert rejection.reason.startswith("latency of one image: ")
