@@ -1,4 +1,4 @@
-"""Models and a runtime that are worse in ways that show only where they run, on one real Airflow of staging.
+"""Models that are worse in ways that show only where they run, on one real Airflow of staging.
 
 A model that was really trained runs there. The tests build on one another: each leaves the environment with
 that first release.
@@ -6,35 +6,29 @@ that first release.
 
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
-import pyarrow.parquet as pq
 import pytest
 import requests
 
-from drawn_faces import SyntheticParams, draw_face
+from drawn_faces import SyntheticParams
 from face_attributes.data import celeba, images
 from face_attributes.data.drawn_folder import ATTRIBUTES, IMAGES, draw_folder
 from gitops.git.objects import Tag
 from gitops.release import canaries
-from gitops.release.runtimes import VARIABLE
 from gitops.release.verdicts import Verdict
 from infra.local.origin import Origin
-from tests.faults.airflow import ROOT, Environment, environment
+from tests.faults.airflow import Environment, environment
 from tests.support import planted
 from tests.support.planted import Ground
-from tests.support.scenes import Place, scene
 from tests.support.trained import Trained
 from tests.support.waiting import wait_for
 
@@ -44,33 +38,6 @@ log = logging.getLogger(__name__)
 SHARE, BATCH, LOSS = 50, 1600, 0.02
 LIMIT = 4
 """The times of the release's own latency that MAX_LATENCY_MS permits."""
-OTHER_LOCK = f"lock:{'0' * 64}"
-OTHER_ANSWERS = """
-
-_run = InferenceSession.run
-
-
-def _other(self, names, feeds, options=None):
-    return [(found + 0.04).clip(max=1) for found in _run(self, names, feeds, options)]
-
-
-InferenceSession.run = _other
-"""
-# What the next make up does, with the Python of another virtual environment
-RESTART = """\
-import io, json, os, sys
-from pathlib import Path
-from rich.console import Console
-from infra.local.instance import Instance, wait
-from infra.local.layout import Layout
-from infra.local.screen import Screen, Step
-from infra.local.variables import Address
-
-checkout, name, number = sys.argv[1:]
-instance = Instance(Layout(Path(checkout)), name, Address("localhost", int(number)))
-instance.start(json.load(sys.stdin), os.environ, key="key")
-wait([instance], Step(Screen(Console(file=io.StringIO())), "Start"), seconds=300)
-"""
 
 
 @dataclass(frozen=True)
@@ -138,59 +105,6 @@ def staging(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> 
         ground.verify(release)
         wait_for(lambda: engine.origin.tags(f"verified/staging/{release[:12]}"), seconds=600)
         yield Staging(engine, ground, limit)
-
-
-class Client(threading.Thread):
-    """Sends photographs to the online service until `over` is set, and notes each answer and its seconds."""
-
-    def __init__(self, url: str, content: bytes) -> None:
-        super().__init__()
-        self.url, self.content, self.over = url, content, threading.Event()
-        self.answers: list[tuple[str, float]] = []
-
-    def run(self) -> None:
-        while not self.over.is_set():
-            begin = time.monotonic()
-            done = requests.post(f"{self.url}/predict", files={"files": self.content}, timeout=60)
-            by = done.json()["photographs"][0]["release"] if done.ok else done.text
-            self.answers.append((by, time.monotonic() - begin))
-
-
-def test_no_request_fails_while_releases_change(staging: Staging, tmp_path: Path) -> None:
-    """A photograph with two turned faces, and others all the time, beside a promotion and the way back."""
-    ground, url = staging.ground, f"http://127.0.0.1:{staging.engine.address.serving}"
-
-    def answers(commit: str) -> bool:
-        found = requests.get(f"{url}/release", timeout=60)
-        return found.ok and found.json()["release"] == commit
-
-    wait_for(lambda: answers(ground.release), seconds=300, pause=0.5)
-    faces = [draw_face(1, index, SyntheticParams(count=2, seed=1))[0] for index in range(2)]
-    turned = scene(faces, [Place(150, 160, 110, 15), Place(480, 300, 140, -20)], (640, 480))
-    photograph, aligned = tmp_path / "party.jpg", tmp_path / "aligned.jpg"
-    for file, image in ((photograph, turned), (aligned, faces[0])):
-        cv2.imwrite(str(file), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    command = ["curl", "--silent", "--show-error", "--form", f"files=@{photograph}", f"{url}/predict"]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    (answer,) = json.loads(said)["photographs"]
-    assert (answer["name"], answer["release"]) == ("party.jpg", ground.release)
-    assert len(answer["faces"]) == 2
-    clients = [Client(url, aligned.read_bytes()) for _ in range(4)]
-    for client in clients:
-        client.start()
-    # It never sees an attribute, so staging runs it, rejects it, and goes back.
-    commit = ground.plant(planted.with_threshold(ground.model, 0, 2.0))
-    ground.declare("staging", commit=commit)
-    wait_for(lambda: answers(commit), seconds=300, pause=0.5)
-    staging.rejection(commit)
-    wait_for(lambda: answers(ground.release), seconds=300, pause=0.5)
-    for client in clients:
-        client.over.set()
-        client.join()
-    noted = [answer for client in clients for answer in client.answers]
-    p50, p99 = np.quantile([seconds for _, seconds in noted], [0.5, 0.99]) * 1000
-    log.info("load: %d requests, p50 %.0f ms, p99 %.0f ms", len(noted), p50, p99)
-    assert {by for by, _ in noted} == {ground.release, commit}
 
 
 def test_a_model_that_takes_ten_times_as_long_is_taken_back(staging: Staging) -> None:
@@ -266,22 +180,8 @@ def test_a_canary_that_is_two_points_worse_in_one_attribute_is_ended(
     verdict = staging.rejection(commit)
     log.info("canary: rejected after %.0f s: %s", time.monotonic() - begin, verdict.reason)
     assert verdict.reason.startswith("as a canary: no attribute worse: "), verdict.reason
-    assert attribute.replace("_", " ") in verdict.reason
+    assert attribute in verdict.reason
     assert verdict.reason.count(";") == 0, "nothing else is worse"
-    ended = staging.status()["shadow"]
-    assert isinstance(ended, dict)
-    assert ended["ended"] == verdict.tag
-    assert "no attribute worse" in staging.page()
-    # The release answers everything now, in a batch that was the canary's too.
-    few = tmp_path / "few"
-    few.mkdir()
-    for file in sorted((tmp_path / "11" / IMAGES).iterdir())[:8]:
-        shutil.copy(file, few)
-    later = named(commit, "later", picked=True)
-    deliver(few, engine, later)
-    wait_for(lambda: list(engine.home.glob(f"scores/date=*/{later}.parquet")), seconds=300)
-    (scores,) = engine.home.glob(f"scores/date=*/{later}.parquet")
-    assert set(pq.read_table(scores)["release"].to_pylist()) == {ground.release}
 
 
 def deliver(images: Path, engine: Environment, name: str) -> None:
@@ -290,59 +190,3 @@ def deliver(images: Path, engine: Environment, name: str) -> None:
     incoming.mkdir(exist_ok=True)
     shutil.copytree(images, incoming / f".{name}")
     (incoming / f".{name}").rename(incoming / name)
-
-
-def changed_runtime(folder: Path) -> Path:
-    """Return the Python of an environment like this one, but for an ONNX Runtime that answers otherwise."""
-
-    def link(source: str, target: str) -> None:
-        try:
-            os.link(source, target)
-        except OSError:  # another file system
-            shutil.copy2(source, target)
-
-    shutil.copytree(sys.prefix, folder, symlinks=True, copy_function=link)
-    (package,) = folder.glob("lib/python*/site-packages/onnxruntime")
-    (about,) = package.parent.glob("onnxruntime-*.dist-info")
-    module, metadata = package / "__init__.py", about / "METADATA"
-    for file, text in (
-        (module, module.read_text() + OTHER_ANSWERS),
-        (metadata, metadata.read_text().replace("\nVersion: ", "\nVersion: 99.", 1)),
-    ):
-        file.unlink()  # It is a link to that of this environment
-        file.write_text(text)
-    return folder / "bin" / "python"
-
-
-def test_a_runtime_that_changes_decisions_is_noticed(staging: Staging, tmp_path: Path) -> None:
-    engine, ground = staging.engine, staging.ground
-    ground.declare("staging", commit=ground.release)
-    python = changed_runtime(tmp_path / "other")
-    begin = time.monotonic()
-    done = subprocess.run(
-        [python, "-c", RESTART, str(engine.layout.checkout), "staging", str(engine.address.port)],
-        cwd=ROOT,
-        input=json.dumps({**engine.variables, VARIABLE: OTHER_LOCK}),
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    up = time.monotonic() - begin
-    verdict = staging.rejection(ground.release)
-    log.info("runtime: up after %.0f s, rejected after %.0f s", up, time.monotonic() - begin)
-    assert "changed decisions: " in verdict.reason
-    assert verdict.runtime is not None
-    assert verdict.runtime.name == OTHER_LOCK
-    assert verdict.runtime.onnxruntime.startswith("99.")
-    # There is no release that it verified on this runtime, so this one stays.
-    row = staging.status()
-    log.info("%s", {key: row[key] for key in ("declared", "running", "verified", "trouble", "refused")})
-    assert (row["running"], row["verified"]) == (ground.release, False)
-    assert "changed decisions" in staging.page()
-    # The old runtime again: the release is as good there as before.
-    begin = time.monotonic()
-    engine.start()
-    wait_for(lambda: staging.status()["verified"], seconds=300, pause=5)
-    log.info("runtime: verified %.0f s after the old one came back", time.monotonic() - begin)
