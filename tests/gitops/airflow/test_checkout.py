@@ -34,11 +34,12 @@ def test_a_link_is_tried_with_the_files_that_the_release_before_had(lab: Lab, ma
     assert "shared.py is a link that leads nowhere" in _refused(lab, make, odd, good)
     # A link that leads to a file that stays is fine, and so is the release after it.
     bundle = make()
-    for change in ({"README.md": b"Back\n"}, {"dags/other.py": b""}):
-        fine = lab.land(change)
-        lab.declare("staging", f"commit: {fine}\n")
+    lab.land({"dags/shared.py": None})
+    fine = _with_link(lab, "shared.py", "example.py")
+    for commit in (fine, lab.land({"dags/other.py": b""})):
+        lab.declare("staging", f"commit: {commit}\n")
         bundle.refresh()
-        assert version(bundle) == fine
+        assert version(bundle) == commit
 
 
 def test_attributes_by_which_git_rewrites_the_reviewed_files_are_refused(lab: Lab, make: Make) -> None:
