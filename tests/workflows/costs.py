@@ -82,7 +82,7 @@ def jobs(kind: Kind, folder: Path) -> Iterator[tuple[str, float, list[str]]]:
     """Run a kind under act; yield each job with its seconds and the targets that it sets up."""
     with serve(Forge(folder / "github")) as forge:
         world = World(forge, folder)
-        # The files of a model here are no training's, and do not pass. A real candidate is in test_candidate.py.
+        # The model of these kinds is no training's, and does not pass; test_candidate.py has a real one.
         if not kind.models:
             world.replace("lint-documents", REAL_LINT_DOCUMENTS)
         commit = world.commit(kind.files, f"Change: {kind.name}")
