@@ -61,7 +61,8 @@ def setups(folder: Path) -> dict[str, Setup]:
         for target in chain:
             packed = ["sh", "-c", f"tar -C '{folder}/uv-{number}-{target}' -c . | zstd -3 | wc -c"]
             size = int(subprocess.run(packed, check=True, capture_output=True, timeout=900).stdout)
-            found[target] = Setup(*took[target], size)
+            cold, warm = took[target]
+            found[target] = Setup(cold, warm, size)
     return found
 
 
