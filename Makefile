@@ -12,7 +12,12 @@ export DO_NOT_TRACK := 1
 export ORT_DISABLE_TELEMETRY := 1
 # A user's own settings may send packages elsewhere, or bring the code of another checkout. .venv has both here.
 export PIP_USER := 0
-unexport PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONPATH
+unexport CDPATH PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONSAFEPATH
+# Where packages come from, and how to get there, is a person's choice; which ones are installed, and where, is not.
+THEIRS := %_CACHE_DIR %_CERT %_CONFIG_FILE %_FIND_LINKS %_INDEX_URL %_KEYRING_PROVIDER %_TIMEOUT PIP_NO_INDEX PIP_PROXY \
+	PIP_RETRIES PIP_TRUSTED_HOST UV_CONCURRENT% UV_DEFAULT_INDEX UV_INDEX% UV_INSECURE_HOST UV_LINK_MODE UV_NATIVE_TLS \
+	UV_OFFLINE UV_SYSTEM_CERTS
+unexport $(filter-out PIP_USER $(THEIRS),$(filter PIP_% UV_%,$(.VARIABLES)))
 # The programs that build a distribution come from the lock too, with their digests.
 export UV_BUILD_CONSTRAINT := requirements.lock
 

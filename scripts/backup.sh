@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Saves an environment, and the files that environments share, into a folder; scripts/restore.sh restores it.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'TEXT'

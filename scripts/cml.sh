@@ -2,7 +2,7 @@
 # Download CML, which posts reports, to .venv/bin/cml: the release and the SHA-256 of infra/cml.txt, or nothing.
 # With --pin, write the SHA-256 of that release into infra/cml.txt instead.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd "$(dirname "$0")/.."
 
 read -r version digest < <(grep --invert-match '^#' infra/cml.txt)
 url="https://github.com/iterative/cml/releases/download/v$version/cml-linux-x64"

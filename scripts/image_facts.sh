@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the name and the sources of the image of a tag, as lines for GITHUB_OUTPUT; make image-facts calls it.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd "$(dirname "$0")/.."
 
 owner=${OWNER:?say whose registry, as in OWNER=visage}
 tag=${TAG:?say the tag, as in TAG=v1.2.3}

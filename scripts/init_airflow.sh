@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes this machine ready for `docker compose up -d`. You can run it again at any time: it adds missing parts.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'TEXT'

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes the digest of each base image behind its tag, in every file that names the image.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd "$(dirname "$0")/.."
 
 fail() { printf 'pin_images.sh: %s\n' "$*" >&2; exit 1; }
 command -v docker >/dev/null || fail "docker: not on PATH; see https://docs.docker.com/engine/install/"

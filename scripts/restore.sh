@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Restores an environment from a backup of scripts/backup.sh.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'TEXT'

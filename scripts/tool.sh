@@ -3,7 +3,7 @@
 # then with the code of this checkout.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tool=$root/.venv/bin/$1
 if [[ ! -x $tool ]]; then
   # Outside of a repository there is no main worktree.

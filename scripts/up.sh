@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings one environment up on this server; make compose calls it.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+CDPATH='' cd "$(dirname "$0")/.."
 
 fail() { printf 'up.sh: %s\n' "$*" >&2; exit 1; }
 # shellcheck source=scripts/lib/compose.sh

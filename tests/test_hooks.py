@@ -1,5 +1,6 @@
 """The hooks that look for what must not be in the repository find it."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -212,3 +213,6 @@ def test_a_second_worktree_uses_the_tools_of_the_first(tmp_path: Path) -> None:
     (first / ".venv/bin/show").chmod(0o755)
     assert captured([str(second / TOOL), "show", "it"], cwd=tmp_path).stdout == f"{second}/src it\n"
     assert captured([str(first / TOOL), "show", "it"], cwd=tmp_path).stdout == " it\n"
+    # A shell prints where `cd` leads with it, and looks there first
+    found = captured([TOOL, "show", "it"], cwd=first, env=os.environ | {"CDPATH": f"{second}:."})
+    assert found.stdout == " it\n"

@@ -98,10 +98,13 @@ def test_logs_follow_every_process_of_an_environment(tmp_path: Path) -> None:
 def test_settings_of_a_user_send_no_package_elsewhere(tmp_path: Path) -> None:
     """Recipes put packages into .venv, whatever a person has set for their own installations."""
     theirs = {"PIP_USER": "1", "PIP_TARGET": "/t", "PIP_PREFIX": "/p", "PIP_ROOT": "/r", "PYTHONHOME": "/h"}
-    theirs["PYTHONPATH"] = "/first/src"
+    theirs |= {"PYTHONPATH": "/first/src", "PYTHONSAFEPATH": "1", "CDPATH": "/c", "PIP_CONSTRAINT": "/none"}
+    theirs |= {"UV_OVERRIDE": "/none", "UV_EXCLUDE_NEWER": "2020-01-01", "UV_NO_BINARY": "1"}
+    kept = {"PIP_INDEX_URL=i", "PIP_FIND_LINKS=/w", "UV_CACHE_DIR=/c", "UV_INDEX=i", "PIP_DEFAULT_TIMEOUT=9"}
+    choices = dict(line.split("=") for line in kept)
     command = ["make", "--silent", "--eval", "show: ; @env", "show"]
-    shown = captured(command, cwd=ROOT, env=os.environ | theirs, check=True).stdout.splitlines()
-    assert "PIP_USER=0" in shown
+    shown = captured(command, cwd=ROOT, env=os.environ | theirs | choices, check=True).stdout.splitlines()
+    assert {"PIP_USER=0", *kept} <= {*shown}
     assert [line for line in shown if line.split("=")[0] in theirs] == ["PIP_USER=0"]
 
 

@@ -16,6 +16,7 @@ import pytest
 from gitops.errors import GitopsError
 from gitops.git.repository import Repository
 from gitops.promotion.scope import of_file
+from gitops.release.file import RELEASE_PATHS
 from gitops.release.load import fetch_state
 from gitops.text.sections import sections
 from tests.docs.pages import ROOT, Block, Page
@@ -167,6 +168,11 @@ def test_the_commands_of_the_questions_work(lab: Lab) -> None:
     printed = Place(lab.clone.path, {"PATH": path}).walk(found, seconds=500)
     assert "proposed and merged by " in printed
     assert lab.state().present("staging").holds() == ()
+
+
+def test_a_hotfix_takes_all_of_the_release() -> None:
+    restored = blocks("hotfix")[0].text.partition(" -- ")[2].replace("\\", "").split()
+    assert {*restored} == {*RELEASE_PATHS, "metrics"}
 
 
 @pytest.mark.long
