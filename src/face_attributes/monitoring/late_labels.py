@@ -16,6 +16,7 @@ from face_attributes.common.files import printable
 from face_attributes.data import celeba
 
 _SUFFIXES = (".csv", ".txt")
+_MOST_NAMED = 20
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +48,14 @@ def files_in(places: Iterable[Path]) -> list[Path]:
 
 
 def name_unread(places: Iterable[Path]) -> None:
-    """Log each file or folder directly in the folders among `places` that `files_in` leaves out."""
+    """Log the entries of the folders among `places` that `files_in` leaves out, or the first of them."""
     for place in places:
-        for path in sorted(place.iterdir()) if place.is_dir() else ():
-            if fault := _fault(path):
-                log.warning("labels: %s is not read: %s", printable(str(path)), fault)
+        entries = sorted(place.iterdir()) if place.is_dir() else ()
+        faults = [(path, fault) for path in entries if (fault := _fault(path))]
+        for path, fault in faults[:_MOST_NAMED]:
+            log.warning("labels: %s is not read: %s", printable(str(path)), fault)
+        if len(faults) > _MOST_NAMED:
+            log.warning("labels: %d more entries of %s are not read", len(faults) - _MOST_NAMED, place)
 
 
 def name_left_out(error: DataError) -> None:

@@ -31,6 +31,7 @@ _NETWORK = re.compile(
     re.IGNORECASE,
 )
 _ATTEMPTS = 4
+_MOST_LINES, _LONGEST_REASON = 20, 400
 
 
 class Git:
@@ -182,7 +183,10 @@ class Git:
         kind = GitError
         refused = [row for row in (*stdout.splitlines(), *lines) if _REJECTION.search(row)]
         if args[0] == "push" and refused:
-            kind, line = PushRejectedError, " ".join(refused[0].removeprefix("!").split())
+            # A forge or a hook has the reason: "GH006: Protected branch update failed"
+            theirs = [row.removeprefix("remote: ") for row in lines if row.startswith("remote: ")]
+            kind, line = PushRejectedError, " ".join([refused[0].removeprefix("!"), *theirs][:_MOST_LINES])
+            line = " ".join(line.split())[:_LONGEST_REASON]
         elif network := [row for row in lines if _NETWORK.search(row)]:
             kind, line = NetworkError, network[0]
         else:

@@ -48,7 +48,8 @@ def reason(lines: list[str], *, first: bool = False) -> str:
         first: Whether the first fault is the cause, as it is with remotes, rather than the last.
 
     """
-    faults = [line for line in lines if line.startswith(("fatal: ", "error: "))]
+    # "git: 'remote-htp' is not a git command", and then a list of similar ones
+    faults = [line for line in lines if line.startswith(("fatal: ", "error: ", "git: "))]
     line = (faults[0] if first else faults[-1]) if faults else lines[-1]
     # A line about another one may name the command that helps.
     advice = next((row for row in lines[lines.index(line) + 1 :] if _ADVICE.search(row)), "")

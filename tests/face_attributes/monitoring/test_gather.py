@@ -124,6 +124,11 @@ def test_a_list_of_windows_is_read_and_anything_else_is_named(place, tmp_path, c
         "more is not read: it is a folder; put the lists themselves here",
         "old.csv is not read: it is a folder; put the lists themselves here",
     ]
+    for number in range(1000):
+        (tmp_path / f"labels/z{number}.xlsx").touch()
+    caplog.clear()
+    run(tmp_path, "prod-2")
+    assert [line for line in caplog.messages if "not read" in line][-1].startswith("labels: 984 more entries")
 
 
 def test_images_are_linked_where_that_is_possible(place, tmp_path, monkeypatch):

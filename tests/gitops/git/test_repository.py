@@ -75,6 +75,11 @@ def test_a_branch_that_is_in_the_way_of_another_is_named(lab: Lab, taken: str) -
     lab.clone.push("origin", wanted)
 
 
+def test_an_address_of_no_protocol_is_named(lab: Lab) -> None:
+    with pytest.raises(GitError, match="'remote-htp' is not a git command"):
+        lab.clone.fetch("htp://example.org/visage.git")
+
+
 def test_a_remote_with_other_ids_is_refused_with_the_reason(lab: Lab, tmp_path: Path) -> None:
     other = Repository(tmp_path)
     other.git("init", "--quiet", "--object-format=sha256", "--template=")

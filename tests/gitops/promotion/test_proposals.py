@@ -472,7 +472,9 @@ def test_a_push_that_is_not_allowed_is_not_blamed_on_others(lab: Lab) -> None:
     proposal = promote(lab.clone, state, "staging", lab.remote)
     hook = lab.origin.path / "hooks" / "pre-receive"
     hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.write_text("#!/bin/sh\necho 'POLICY 17: name a ticket' >&2\nyes x | head -n 9999 >&2\nexit 1\n")
     hook.chmod(0o755)
-    with pytest.raises(PushRejectedError, match="pre-receive hook declined"):
+    with pytest.raises(
+        PushRejectedError, match=r"pre-receive hook declined\) POLICY 17: name a ticket x.{,400}$"
+    ):
         push(lab.clone, lab.remote, proposal)
