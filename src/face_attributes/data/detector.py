@@ -26,6 +26,8 @@ SHA256 = {
 }
 SMALLEST = 36  # pixels, the height of the smallest face that is looked for
 
+_ALIGNED = np.array([31.4, 66.8, 146.6, 182.0])
+"""The square box, in pixels, that it finds around the face of an aligned image."""
 _PROPOSAL = 12  # pixels, the window of the first network
 _SHRINK = 0.709  # between two scales: half the area
 _THRESHOLDS = (0.6, 0.7, 0.9)
@@ -87,6 +89,16 @@ def _run(name: str, pixels: np.ndarray) -> list[np.ndarray]:
     network = session(name)
     values = (pixels.transpose(0, 2, 1, 3).astype(np.float32) - 127.5) / 128
     return cast("list[np.ndarray]", network.run(None, {network.get_inputs()[0].name: values}))
+
+
+def likeness(images: np.ndarray) -> np.ndarray:
+    """Return the chance of a face (N,) at the place that it has in aligned images.
+
+    Args:
+        images: uint8 array (N, 218, 178, 3), RGB.
+
+    """
+    return _run("onet", np.stack([_crop(image, _ALIGNED, 48) for image in images]))[-1][:, 1]
 
 
 def _proposals(image: np.ndarray) -> np.ndarray:

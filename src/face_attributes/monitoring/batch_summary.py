@@ -12,6 +12,8 @@ from face_attributes.common.files import write_json
 
 _DAY = "date="
 _DIGITS = 6
+LIKE = 0.5
+"""The least certainty of the detector about an image that is like an aligned face."""
 
 
 def is_summary(path: Path) -> bool:
@@ -28,6 +30,7 @@ class Summary:
 
     def __init__(self, attributes: Sequence[str]) -> None:
         self.rows = 0
+        self.unlike = 0
         self._attributes = tuple(attributes)
         self._scores = dict.fromkeys(attributes, 0.0)
         self._positive = dict.fromkeys(attributes, 0)
@@ -35,6 +38,8 @@ class Summary:
     def add(self, rows: pa.RecordBatch) -> None:
         """Add scored rows; they have for each attribute a decision and a column `<attribute>_score`."""
         self.rows += rows.num_rows
+        if "score" in rows.schema.names:  # files of earlier releases have none
+            self.unlike += pc.sum(pc.less(rows.column("score"), LIKE)).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue] made at import
         for name in self._attributes:
             self._scores[name] += pc.sum(rows.column(f"{name}_score").cast(pa.float64())).as_py()  # pyright: ignore[reportAttributeAccessIssue] made at import
             self._positive[name] += pc.sum(rows.column(name)).as_py()  # pyright: ignore[reportAttributeAccessIssue] made at import

@@ -31,10 +31,11 @@ from face_attributes.common.files import check_output, free_name, is_text, move,
 from face_attributes.common.progress import bar
 from face_attributes.data import images, quarantine
 from face_attributes.data.alignment import AlignedFace, faces_of
+from face_attributes.data.detector import Face, likeness
 from face_attributes.data.parallel import BATCH, ahead
 from face_attributes.evaluation import columns as monitoring_columns
 from face_attributes.model.onnx_model import Model
-from face_attributes.monitoring.batch_summary import Summary, is_summary
+from face_attributes.monitoring.batch_summary import LIKE, Summary, is_summary
 from face_attributes.monitoring.part import Part
 
 log = logging.getLogger(__name__)
@@ -135,6 +136,14 @@ def score(
             raise _gone(folder)
         if summary is not None:
             figures.write(summary, out, loaded.sha256, release, bad)
+        if figures.unlike:
+            log.warning(
+                "score: %d of %d faces are unlike an aligned face (score below %g); look at them, or use "
+                "--align always",
+                figures.unlike,
+                figures.rows,
+                LIKE,
+            )
         if not figures.rows:
             raise none_usable(folder, total, bad, quarantine_folder)
     if quarantine_folder is not None:
@@ -296,11 +305,21 @@ class Scorer:
             pa.array(monitoring_columns.digests(pixels), pa.binary(monitoring_columns.DIGEST_BYTES)),
             pa.array([number for _, number, _ in faces], _FACE[0].type),
             pa.array([face and list(face.box) for face in found], _FACE[1].type),
-            pa.array([face and face.score for face in found], _FACE[2].type),
+            pa.array(self._likeness(pixels, found), _FACE[2].type),
             pa.array([self.model.sha256] * len(faces), pa.string()),
             pa.array([self.release] * len(faces), pa.string()),
         ]
         return pa.record_batch(columns, schema=self.schema)
+
+    @staticmethod
+    def _likeness(pixels: np.ndarray, found: Sequence[Face | None]) -> list[float]:
+        """Return the certainty of the detector; of an image that came aligned, at the place of the face."""
+        scores = [0.0 if face is None else face.score for face in found]
+        came = [index for index, face in enumerate(found) if face is None]
+        if came:
+            for index, chance in zip(came, likeness(pixels[came]), strict=True):
+                scores[index] = round(float(chance), 4)
+        return scores
 
     def _buffer(self) -> np.ndarray:
         """Return this thread's place for the pixels of a batch; fresh memory for each would cost time."""

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,8 +83,9 @@ class Place:
             raise StorageError(f"remote {name} keeps versions of the cloud, and not objects by digest")
         self.url = str(config["remote"][name]["url"])
         self.local = kind.protocol == "local"
-        if self.local and (problem := folder_problem(config, name, root)):
-            raise StorageError(problem)
+        self._problem = partial(folder_problem, config, name, root)
+        if root.startswith("file:"):
+            raise StorageError(self._problem())
         self.files = kind(**options)
         self.base = self.files.join(root, "files", "md5")
         self.trash = self.files.join(root, "files", "trash")
@@ -97,6 +99,8 @@ class Place:
 
     def listed(self) -> dict[str, tuple[int, float | None]]:
         """Return the digest of each object, its size, and the time of its last change if known."""
+        if self.local and (problem := self._problem()):
+            raise StorageError(problem)
         return {
             f"{folder}{name}": about
             for path, about in self._find(self.base)

@@ -60,7 +60,8 @@ def test_each_image_has_scores_decisions_and_statistics(folder, made, tmp_path):
         assert row[f"{name}_score"] == pytest.approx(expected[name], abs=1e-5)
         assert row[name] == (row[f"{name}_score"] >= model.thresholds[index])
     assert row["model_sha256"] == model.sha256
-    assert (row["face"], row["box"], row["score"]) == (1, None, None), "it came aligned"
+    assert (row["face"], row["box"]) == (1, None), "it came aligned"
+    assert 0.5 < row["score"] <= 1
     assert (probabilities[0] == [row[f"{name}_score"] for name in model.attributes]).all()
     assert row["release"] == RELEASE
     assert row["brightness"] == pytest.approx(image.mean(), abs=10)
@@ -323,6 +324,33 @@ def test_a_name_that_is_not_utf8_costs_one_entry(folder, made, tmp_path):
     assert json.loads((tmp_path / "scores.json").read_text())["rows"] == 70
     assert quarantine.read(place / "quarantine.csv") == bad
     assert (place / f"{LATIN}.jpg").read_bytes() == good.read_bytes()
+
+
+def test_what_is_no_aligned_face_is_marked_and_counted(folder, made, tmp_path, caplog):
+    """Its attributes look as certain as those of a face."""
+    face = np.asarray(Image.open(next(folder.glob("*.jpg"))))
+    far = cv2.resize(cv2.copyMakeBorder(face, 109, 109, 89, 89, cv2.BORDER_REPLICATE), (178, 218))
+    noise = np.random.default_rng(1).integers(0, 255, face.shape, np.uint8)
+    odd = {
+        "black": face * 0,
+        "white": face * 0 + 255,
+        "noise": noise,
+        "far": far,
+        "low": np.roll(face, 110, 0),
+    }
+    for name, pixels in odd.items():
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    Image.fromarray(np.roll(face, 15, 1)).save(folder / "shifted.png")
+    out = tmp_path / "scores.parquet"
+    assert score(folder, made.model, out) == (76, {})
+    marked = {
+        row["id"]: row["score"] < 0.5 for row in pq.read_table(out, columns=["id", "score"]).to_pylist()
+    }
+    unlike = {name for name, mark in marked.items() if mark}
+    assert unlike >= {f"{name}.png" for name in odd}
+    assert not marked["shifted.png"]
+    assert len(unlike) <= 8  # a few drawn faces too
+    assert f"score: {len(unlike)} of 76 faces are unlike an aligned face (score below 0.5)" in caplog.text
 
 
 def test_a_photograph_that_lies_on_its_side_is_scored_upright(folder, made, tmp_path):
