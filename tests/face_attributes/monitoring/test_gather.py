@@ -1,5 +1,6 @@
 import csv
 import os
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,13 @@ def run(tmp_path, name):
     return gather(tmp_path / "scored", tmp_path / "labels", tmp_path / "labelled", name)
 
 
+def made(tmp_path, name) -> Path:
+    """Gather, and return the folder."""
+    folder = run(tmp_path, name).folder
+    assert folder is not None
+    return folder
+
+
 def images(folder):
     return sorted(path.name for path in folder.glob("*.jpg"))
 
@@ -43,11 +51,12 @@ def test_images_with_labels_become_a_folder_that_append_takes(place, tmp_path):
     place("tuesday", images=3, labels=3, attributes=("Male", "Young", "Smiling"))
     found = run(tmp_path, "prod-1")
     assert found == GatherResult(tmp_path / "labelled/prod-1", 7)
-    assert images(found.folder) == [f"{number:06d}.jpg" for number in range(1, 8)]
-    columns, ids, values = celeba.read_attributes(found.folder / "list_attr_celeba.csv")
-    assert (columns, ids) == (["Smiling", "Male"], images(found.folder))
+    folder = tmp_path / "labelled/prod-1"
+    assert images(folder) == [f"{number:06d}.jpg" for number in range(1, 8)]
+    columns, ids, values = celeba.read_attributes(folder / "list_attr_celeba.csv")
+    assert (columns, ids) == (["Smiling", "Male"], images(folder))
     assert values.all()
-    listing = celeba.read_batch(found.folder, ["Smiling", "Male"], "prod-1")
+    listing = celeba.read_batch(folder, ["Smiling", "Male"], "prod-1")
     assert (len(listing), listing.unlisted) == (7, ())
 
 
@@ -69,7 +78,7 @@ def test_of_a_batch_that_came_again_the_later_images_are_meant(place, tmp_path):
     first = place("monday")
     again = place("monday~2")
     (tmp_path / "labels/monday~2.csv").unlink()
-    found = run(tmp_path, "prod-1").folder
+    found = made(tmp_path, "prod-1")
     read = {path.read_bytes() for path in found.glob("*.jpg")}
     assert read == {path.read_bytes() for path in again.rglob("[0-9]*.JPG")}
     assert read.isdisjoint(path.read_bytes() for path in first.rglob("[0-9]*.JPG"))
@@ -82,15 +91,17 @@ def arrive(folder):
 
 def test_arrivals_of_one_name_are_told_apart(place, tmp_path, caplog):
     first, again = place("monday"), place("monday~2")
-    arrive(first), arrive(again)
-    found = run(tmp_path, "prod-1").folder
+    arrive(first)
+    arrive(again)
+    found = made(tmp_path, "prod-1")
     read = {path.read_bytes() for path in found.glob("*.jpg")}
     assert read == {path.read_bytes() for folder in (first, again) for path in folder.rglob("[0-9]*.JPG")}
 
 
 def test_a_label_that_may_mean_either_of_two_arrivals_is_left_out(place, tmp_path, caplog):
     first, again = place("monday", images=9, labels=9), place("monday~2", images=2)
-    arrive(first), arrive(again)
+    arrive(first)
+    arrive(again)
     (tmp_path / "labels/monday~2.csv").unlink()
     assert run(tmp_path, "prod-1").images == 7
     assert "gather: 2 labels are left out, such as that of monday/0, ä.JPG" in caplog.text
@@ -103,7 +114,7 @@ def test_names_with_commas_and_line_breaks_are_gathered_once(place, tmp_path):
         csv.writer(file).writerows([["image_id", "Smiling"], *([name, "1"] for name in odd)])
     for number, name in enumerate(odd):
         (folder / name).write_bytes(b"%d" % number)
-    found = run(tmp_path, "prod-1").folder
+    found = made(tmp_path, "prod-1")
     _, ids, _ = celeba.read_attributes(found / "list_attr_celeba.csv")
     assert sorted(ids) == sorted(path.name for path in found.glob("0*"))
     assert len(ids) == 4
@@ -133,7 +144,7 @@ def test_a_list_of_windows_is_read_and_anything_else_is_named(place, tmp_path, c
 
 def test_images_are_linked_where_that_is_possible(place, tmp_path, monkeypatch):
     source = place("monday")
-    target = run(tmp_path, "prod-1").folder / "000001.jpg"
+    target = made(tmp_path, "prod-1") / "000001.jpg"
     assert any(target.samefile(path) for path in source.rglob("[0-9]*.JPG"))
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("another file system")))
     place("tuesday")

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from werkzeug import Request, Response
@@ -276,7 +277,7 @@ def test_a_remote_that_is_none_is_not_tried_again(lab: Lab, monkeypatch: pytest.
     calls: list[str] = []
     real = Repository.run
 
-    def count(self: Repository, *args: str, **options: object) -> object:
+    def count(self: Repository, *args: str, **options: Any) -> object:
         calls.append(args[0])
         return real(self, *args, **options)
 
