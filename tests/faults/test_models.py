@@ -1,4 +1,4 @@
-"""Models that are worse in ways that show only where they run, on one real Airflow of staging.
+"""Models and a runtime that are worse only where they run, on one real Airflow of staging.
 
 A model that was really trained runs there. The tests build on one another: each leaves the environment with
 that first release.
@@ -6,6 +6,7 @@ that first release.
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -24,9 +25,10 @@ from face_attributes.data import celeba, images
 from face_attributes.data.drawn_folder import ATTRIBUTES, IMAGES, draw_folder
 from gitops.git.objects import Tag
 from gitops.release import canaries
+from gitops.release.runtimes import VARIABLE
 from gitops.release.verdicts import Verdict
 from infra.local.origin import Origin
-from tests.faults.airflow import Environment, environment
+from tests.faults.airflow import ROOT, Environment, environment
 from tests.support import planted
 from tests.support.planted import Ground
 from tests.support.trained import Trained
@@ -38,6 +40,33 @@ log = logging.getLogger(__name__)
 SHARE, BATCH, LOSS = 50, 1600, 0.02
 LIMIT = 4
 """The times of the release's own latency that MAX_LATENCY_MS permits."""
+OTHER_LOCK = f"lock:{'0' * 64}"
+OTHER_ANSWERS = """
+
+_run = InferenceSession.run
+
+
+def _other(self, names, feeds, options=None):
+    return [(found + 0.04).clip(max=1) for found in _run(self, names, feeds, options)]
+
+
+InferenceSession.run = _other
+"""
+# What the next make up does, with the Python of another virtual environment
+RESTART = """\
+import io, json, os, sys
+from pathlib import Path
+from rich.console import Console
+from infra.local.instance import Instance, wait
+from infra.local.layout import Layout
+from infra.local.screen import Screen, Step
+from infra.local.variables import Address
+
+checkout, name, number = sys.argv[1:]
+instance = Instance(Layout(Path(checkout)), name, Address("localhost", int(number)))
+instance.start(json.load(sys.stdin), os.environ, key="key")
+wait([instance], Step(Screen(Console(file=io.StringIO())), "Start"), seconds=300)
+"""
 
 
 @dataclass(frozen=True)
@@ -190,3 +219,59 @@ def deliver(images: Path, engine: Environment, name: str) -> None:
     incoming.mkdir(exist_ok=True)
     shutil.copytree(images, incoming / f".{name}")
     (incoming / f".{name}").rename(incoming / name)
+
+
+def changed_runtime(folder: Path) -> Path:
+    """Return the Python of an environment like this one, but for an ONNX Runtime that answers otherwise."""
+
+    def link(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:  # another file system
+            shutil.copy2(source, target)
+
+    shutil.copytree(sys.prefix, folder, symlinks=True, copy_function=link)
+    (package,) = folder.glob("lib/python*/site-packages/onnxruntime")
+    (about,) = package.parent.glob("onnxruntime-*.dist-info")
+    module, metadata = package / "__init__.py", about / "METADATA"
+    for file, text in (
+        (module, module.read_text() + OTHER_ANSWERS),
+        (metadata, metadata.read_text().replace("\nVersion: ", "\nVersion: 99.", 1)),
+    ):
+        file.unlink()  # It is a link to that of this environment
+        file.write_text(text)
+    return folder / "bin" / "python"
+
+
+def test_a_runtime_that_changes_decisions_is_noticed(staging: Staging, tmp_path: Path) -> None:
+    engine, ground = staging.engine, staging.ground
+    ground.declare("staging", commit=ground.release)
+    python = changed_runtime(tmp_path / "other")
+    begin = time.monotonic()
+    done = subprocess.run(
+        [python, "-c", RESTART, str(engine.layout.checkout), "staging", str(engine.address.port)],
+        cwd=ROOT,
+        input=json.dumps({**engine.variables, VARIABLE: OTHER_LOCK}),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    up = time.monotonic() - begin
+    verdict = staging.rejection(ground.release)
+    log.info("runtime: up after %.0f s, rejected after %.0f s", up, time.monotonic() - begin)
+    assert "changed decisions: " in verdict.reason
+    assert verdict.runtime is not None
+    assert verdict.runtime.name == OTHER_LOCK
+    assert verdict.runtime.onnxruntime.startswith("99.")
+    # There is no release that it verified on this runtime, so this one stays.
+    row = staging.status()
+    log.info("%s", {key: row[key] for key in ("declared", "running", "verified", "trouble", "refused")})
+    assert (row["running"], row["verified"]) == (ground.release, False)
+    assert "changed decisions" in staging.page()
+    # The old runtime again: the release is as good there as before.
+    begin = time.monotonic()
+    engine.start()
+    wait_for(lambda: staging.status()["verified"], seconds=300, pause=5)
+    log.info("runtime: verified %.0f s after the old one came back", time.monotonic() - begin)
