@@ -192,7 +192,7 @@ def test_what_is_not_known_is_no_reason_to_train() -> None:
     assert decision == Decision(
         False,
         (
-            "Not enough data to see drift: 30 images of 2026-01-01 to 2026-01-07 in 1 window and 2000 "
+            "Not enough data to see drift: 30 images of 2026-01-01 to 2026-01-07 in 1 window and 2,000 "
             "in the reference; it takes 100 of both, and 2 windows",
             "Not enough labels to judge accuracy: 30 images of 2025-12-11 to 2026-01-07 have one; "
             "it takes 100",
