@@ -129,7 +129,8 @@ def test_a_file_with_another_digest_is_not_installed(tmp_path: Path, option: str
 
 
 def test_the_digests_of_images_are_written_where_the_images_are_named(tmp_path: Path) -> None:
-    for name in ("scripts/pin_images.sh", "infra/airflow/Dockerfile", "infra/compose/services.yml"):
+    files = ("infra/airflow/Dockerfile", "infra/compose/services.yml", "infra/kubernetes/drill/drill.yaml")
+    for name in ("scripts/pin_images.sh", *files):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "scripts/pin_images.sh").chmod(0o755)
