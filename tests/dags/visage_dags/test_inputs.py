@@ -59,8 +59,8 @@ def _called(node: ast.Call, path: Path) -> Iterator[tuple[str, str]]:
     name = ast.unparse(node.func)
     last = name.rpartition(".")[2]
     first = _text(node.args[0]) if node.args else None
-    if node.args and ast.unparse(node.args[0]).startswith(("f'GIT_", "'DVC_", "'PATH'")):
-        return  # variables of git, DVC and the system
+    if node.args and ast.unparse(node.args[0]).startswith(("f'GIT_", "'DVC_", "'CUDA_", "'PATH'")):
+        return  # variables of git, DVC, CUDA and the system
     if name in ("os.environ.get", "os.getenv", "os.environ.setdefault", "os.environ.pop"):
         yield "variable", first or f"{path}:{node.lineno}: not a plain name"
     elif name == "Variable.get":
