@@ -157,7 +157,7 @@ class Lock:
         that.
 
         Raises:
-            GateError: if one of the files cannot be read.
+            GateError: if one of the files cannot be read, or two stages of a loop differ in the record.
 
         """
         try:
@@ -174,7 +174,16 @@ class Lock:
         if len(found) > 1:
             found = [(name, out) for name, out in found if _base(name) in definitions]
         if found:
-            return found[0][1]
+            (name, record), *others = found
+            for other, differing in others:
+                # Only DVC knows which of them the loop still has.
+                if differing != record:
+                    raise GateError(
+                        f"{LOCK} in {self.commit[:12]}",
+                        f"{name} and {other} both record {path}, with different digests",
+                        f"delete the record of the one that {PIPELINE} no longer has",
+                    )
+            return record
         for name, made, _ in records:
             if _TEMPLATE in made and basename(made) == basename(path):
                 raise GateError(
@@ -229,11 +238,17 @@ def _records(
     """Yield the stage, the path in the repository, and the record of each output, or of each of `deps`."""
     for name, stage in stages(content).items():
         definition = parse.mapping(definitions.get(_base(name)))
+        is_loop = not definition.keys().isdisjoint(("foreach", "matrix"))
+        # Left behind by a stage that became a loop, or by a loop that became a stage; DVC takes no notice.
+        if definition and is_loop != ("@" in name):
+            continue
         # The stages of a `foreach` have their definition under `do`, those of a `matrix` beside it.
-        folder = parse.mapping(definition.get("do", definition)).get("wdir")
+        folder = parse.mapping(definition.get("do", definition)).get("wdir", "")
         for out in map(parse.mapping, parse.sequence(stage.get(part))):
             if isinstance(path := out.get("path"), str):
-                yield name, normpath(join(folder, path)) if isinstance(folder, str) else path, out
+                whole = join(folder, path) if isinstance(folder, str) else path
+                # A template may stand for several folders, so `..` leads to an unknown place.
+                yield name, whole if _TEMPLATE in whole else normpath(whole), out
 
 
 def _base(name: str) -> str:

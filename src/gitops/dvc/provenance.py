@@ -115,7 +115,8 @@ def of_commit(repository: Repository, commit: str) -> Provenance:
         commit: Any commit, also one that no branch has, such as a merge that was only computed.
 
     Raises:
-        ProvenanceError: if DVC cannot read `dvc.yaml`, `dvc.lock` or a file that they name.
+        ProvenanceError: if DVC cannot read `dvc.yaml`, `dvc.lock` or a file that they name, or if no release
+            could fetch the model that they describe.
 
     """
     return _of_commit(str(repository.path.resolve()), repository.resolve(commit))
@@ -221,8 +222,10 @@ def _printable(answer: Any) -> Any:
 def _records_model(repository: str, commit: str) -> bool:
     try:
         Lock.load(Repository(repository), commit).recorded(MODEL)
-    except ModelError:
-        return False
+    except ModelError as error:
+        if error.finding.rule == "no-model":
+            return False
+        raise ProvenanceError(error.finding.subject, error.finding.problem, error.finding.remedy) from error
     return True
 
 

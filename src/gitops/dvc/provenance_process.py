@@ -267,11 +267,25 @@ def lineage(objects: _Objects) -> dict[str, Any]:
             if changes:
                 answer["stages"].append({"name": _address(repo, stage), "changes": changes})
             answer["contradictions"] += _contradictions(repo, stage, producers)
+        if f"{_ROOT}/{MODEL}" in producers:
+            _fetchable(repo, *producers[f"{_ROOT}/{MODEL}"])
     except UnreadableError:
         raise
     except Exception as error:  # DVC raises many types for files that it did not write
         raise _unreadable(error) from error
     return answer
+
+
+def _fetchable(repo: Any, stage: Any, out: Any) -> None:
+    """Refuse a model that `dvc push` would leave out, or bring to another place than the default remote."""
+    options = {
+        "cache: false": not out.use_cache,
+        "push: false": not out.can_push,
+        f"remote: {out.remote}": out.remote is not None,
+    }
+    for option in (option for option, given in options.items() if given):
+        problem = f"{MODEL} has {option}, so no release could fetch it from the DVC remote; remove {option}"
+        raise UnreadableError(repo.fs.relpath(stage.path, _ROOT), problem)
 
 
 def _around(index: Any, producers: dict[str, Any], path: str) -> set[Any]:

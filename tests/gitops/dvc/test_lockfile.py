@@ -66,6 +66,37 @@ def test_a_folder_that_is_a_template_is_named_where_a_record_may_be_in_it() -> N
     with pytest.raises(GateError, match="the wdir of export is a template"):
         found.digest(MODEL)
     assert found.digest("data/holdout.parquet") is None
+    with pytest.raises(GateError, match="the wdir of export is a template"):
+        lock("../models/model.onnx", "${folder}").digest(MODEL)
+
+
+@pytest.mark.parametrize(
+    ("names", "definition", "digest"),
+    [
+        (("export", "export@b"), "{foreach: [b], do: {cmd: x}}", OTHER),
+        (("export", "export@b"), "{matrix: {kind: [b]}, cmd: x}", OTHER),
+        (("export@a", "export"), "{cmd: x}", OTHER),
+        (("export@a", "export@b"), "{foreach: [b], do: {cmd: x}}", None),
+    ],
+)
+def test_a_record_from_before_a_loop_changed_is_never_taken_for_the_present_one(
+    names: tuple[str, str], definition: str, digest: str | None
+) -> None:
+    records = ", ".join(
+        f"{name}: {{cmd: x, outs: [{{path: ./{MODEL}, md5: {md5}}}]}}"
+        for name, md5 in zip(names, (MD5, OTHER), strict=True)
+    )
+    pipeline = f"stages: {{export: {definition}}}"
+    found = Lock("0" * 40, f"stages: {{{records}}}".encode(), pipeline.encode())
+    if digest:
+        assert found.digest(MODEL) == digest
+    else:
+        with pytest.raises(
+            GateError, match=rf"^dvc\.lock.*: export@a and export@b both record {MODEL}, .*; del"
+        ):
+            found.digest(MODEL)
+    same = Lock("0" * 40, found.content.replace(OTHER.encode(), MD5.encode()), found.pipeline)
+    assert same.digest(MODEL) == MD5
 
 
 def test_a_pipeline_that_cannot_be_read_is_named_and_not_the_lock() -> None:

@@ -497,3 +497,31 @@ def test_a_value_that_cannot_be_read_is_a_fault_of_its_file(work: Work, value: s
     (fault,) = parameter_faults(work.repository, commit, commit)
     assert fault.subject == "params.yaml"
     assert "too much memory" not in fault.problem
+
+
+@pytest.mark.parametrize("option", ["cache: false", "push: false", "remote: other"])
+def test_a_model_that_no_release_could_fetch_is_refused(work: Work, option: str) -> None:
+    shipped = "outs:\n    - ${shipped}"
+    edited = work.edited("dvc.yaml", shipped, f"{shipped}: {{{option}}}")
+    with pytest.raises(
+        ProvenanceError, match=rf"^dvc\.yaml: models/model\.onnx has {option}, .*; remove"
+    ) as caught:
+        of_commit(work.repository, work.commit(edited))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ("'2.0'", "'1.0'", "schema"),
+        ("'2.0'", "2.0", "schema"),
+        ("schema: '2.0'\n", "", "schema"),
+        ("stages:\n", "more: 1\nstages:\n", "more"),
+        ("    cmd: cat data", "    note: x\n    cmd: cat data", "note"),
+        ("  train:\n", "  evaluate:\n", "evaluate"),
+    ],
+)
+def test_a_lock_that_dvc_would_not_read_is_refused(work: Work, before: str, after: str, problem: str) -> None:
+    edited = work.edited("dvc.lock", before, after, 1)
+    with pytest.raises(ProvenanceError, match=rf"^dvc\.lock: .*{problem}"):
+        of_commit(work.repository, work.commit(edited))
