@@ -45,6 +45,7 @@ _DEEPEST = 50
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Width = Annotated[int, Field(ge=4, le=128)]
+Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class _Section(BaseModel):
@@ -144,7 +145,7 @@ class TuneParams(_Section):
     trials: int = Field(ge=1, le=1000)
     minutes: float | None = Field(gt=0)
     images: int = Field(ge=10)
-    epochs: int = Field(ge=1)
+    epochs: Epochs
     seed: Seed
     space: SpaceParams
     # Files of earlier releases lack it
@@ -155,7 +156,7 @@ class TrainParams(_Section):
     """The parameters of the training."""
 
     seed: Seed
-    epochs: int = Field(ge=1)
+    epochs: Epochs
     max_minutes: float | None = Field(gt=0)
     batch_size: int = Field(ge=2, le=65536)
     learning_rate: float = Field(gt=0, le=_LARGEST_LEARNING_RATE)

@@ -29,6 +29,7 @@ from face_attributes.data.shards import ShardReader, ShardWriter
 from face_attributes.params import DataParams
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_OTHER = re.compile(r"[^A-Za-z0-9._-]+")
 # Beside the batches, not among them: prepare depends on all that is there
 _WORKPLACE = ".labelled.partial"
 _TIMEOUT = 3600  # seconds; DVC copies the file into its cache
@@ -99,7 +100,7 @@ def append(
         ParamsError: an attribute is asked for that the source does not have.
 
     """
-    name = _checked(_like(folder.resolve().name) if name is None else name)
+    name = batch_name(folder, name)
     shard = shard_of(batches, name)
     pointer = pointer_of(shard)
     listing = celeba.read_batch(folder, source.wanted(params), name, attribute_list)
@@ -125,12 +126,20 @@ def append(
     return AppendResult(pointer, new, parts, quarantine.reasons, listing.absent, len(listing.unlisted))
 
 
-def _like(folder: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder).strip("-._")[:100]
-    return folder if _NAME.fullmatch(folder) or not name else name
+def batch_name(folder: Path, name: str | None = None) -> str:
+    """Return the name of the batch of a folder.
 
+    Args:
+        folder: The folder of the photographs.
+        name: The name that somebody chose; by default that of the folder, with `-` for what it may not have.
 
-def _checked(name: str) -> str:
+    Raises:
+        DataError: a batch cannot have it.
+
+    """
+    if name is None:
+        own = folder.resolve().name
+        name = own if _NAME.fullmatch(own) else _OTHER.sub("-", own).strip("-._")[:100] or own
     if not _NAME.fullmatch(name):
         raise DataError(
             f"{name!r} cannot be the name of a batch: at most 100 letters, digits, '-', '_' and '.', "

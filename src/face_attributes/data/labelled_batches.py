@@ -3,9 +3,11 @@
 Git holds the `.dvc` file and DVC the Parquet file, so a checkout may have the one without the other.
 """
 
+import shlex
 from pathlib import Path
 
 from face_attributes.common.errors import DataError
+from face_attributes.common.files import printable
 
 _POINTER = ".dvc"
 
@@ -40,15 +42,15 @@ def training_shards(raw: Path, folder: Path) -> list[Path]:
     missing = [path for path in batches if not path.is_file()]
     if missing:
         raise DataError(
-            f"{missing[0]}: the file of this labelled batch is not here"
+            f"{printable(str(missing[0]))}: the file of this labelled batch is not here"
             f"{f', nor are those of {len(missing) - 1} more' * (len(missing) > 1)}; "
-            f"run dvc pull {' '.join(str(pointer_of(path)) for path in missing[:5])}"
+            f"run dvc pull {shlex.join(printable(str(pointer_of(path))) for path in missing[:5])}"
             f"{' ...' * (len(missing) > 5)}"
         )
     strays = sorted(set(folder.glob("*.parquet")) - set(batches))
     if strays:
         raise DataError(
-            f"{strays[0]}: is no labelled batch of this commit, which has no {pointer_of(strays[0]).name}; "
-            "run dvc checkout, or move it away"
+            f"{printable(str(strays[0]))}: is no labelled batch of this commit, which has no "
+            f"{printable(pointer_of(strays[0]).name)}; run dvc checkout, or move it away"
         )
     return [*collected, *batches]

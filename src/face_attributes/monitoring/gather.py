@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from face_attributes.common.errors import DataError
-from face_attributes.common.files import below, printable, replacing_folder, write_text
+from face_attributes.common.files import below, is_text, printable, replacing_folder, write_text
 from face_attributes.data import celeba
 from face_attributes.monitoring import late_labels
 from face_attributes.monitoring.late_labels import LateLabels
@@ -57,10 +57,12 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> GatherResult:
     are used. So is a list of which no image was scored.
 
     Raises:
-        DataError: no attribute has a column in every list.
+        DataError: no attribute has a column in every list, or a file is in the place of the folder.
 
     """
     folder = out / name
+    if folder.is_file():
+        raise DataError(f"{folder}: a file, where the folder of a labelled batch belongs; move it away")
     if folder.exists():
         return GatherResult(folder, len(_images_of(folder)))
     files = late_labels.files_in([labels]) if labels.is_dir() else []
@@ -142,6 +144,9 @@ def _images(scored: Path) -> Iterator[tuple[str, Path]]:
     """Yield `<batch>/<path>` and the file of each image that was scored."""
     latest: dict[str, tuple[int, Path]] = {}
     for folder in scored.iterdir() if scored.is_dir() else ():
+        if not is_text(folder.name):
+            log.warning("%s: left out: its name is not UTF-8; rename it", printable(str(folder)))
+            continue
         again = None if (folder / _ARRIVAL).exists() else _AGAIN.fullmatch(folder.name)
         batch, number = (again[1], int(again[2])) if again else (folder.name, 1)
         if folder.is_dir() and number > latest.get(batch, (0, folder))[0]:
@@ -150,7 +155,8 @@ def _images(scored: Path) -> Iterator[tuple[str, Path]]:
         for path in sorted(below(folder, _left_out)):
             name = path.relative_to(folder)
             if (
-                path.is_file()
+                is_text(name.as_posix())
+                and path.is_file()
                 and not path.is_symlink()
                 and not any(part.startswith(".") for part in name.parts)
             ):

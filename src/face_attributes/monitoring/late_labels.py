@@ -5,6 +5,7 @@ their paths within it; a file of any other name, and that one too, may name an i
 """
 
 import logging
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,11 @@ def _fault(path: Path) -> str | None:
     return None
 
 
+def _composed(name: str) -> str:
+    """Return the name as most systems write it: that of a file of macOS may have its accents apart."""
+    return unicodedata.normalize("NFC", name)
+
+
 class LateLabels:
     """The labels of all lists, by image; as many as the lists have lines."""
 
@@ -109,7 +115,7 @@ class LateLabels:
             ids, values[:, [columns.index(name) for name in self._attributes]], strict=True
         ):
             own = f"{path.stem}/{name.removeprefix(f'{path.stem}/')}"
-            for known in dict.fromkeys([own, name] if "/" in name else [own]):
+            for known in dict.fromkeys(map(_composed, [own, name] if "/" in name else [own])):
                 label = labels.setdefault(known, Label(truth, path))
                 self._compare(known, label, truth, path)
                 if known in self._by_name:
@@ -129,13 +135,13 @@ class LateLabels:
         """Return the lists of which no label is of one of `images`, with one of their names."""
         lists = {label.source: name for name, label in reversed(self._by_name.items())}
         for image in images:
-            if label := self._by_name.get(image):
+            if label := self._by_name.get(_composed(image)):
                 lists.pop(label.source, None)
         return lists
 
     def find(self, name: str) -> np.ndarray | None:
         """Return the true attributes (A,) of the image `<batch>/<path>`, or None without a label."""
-        label = self._by_name.get(name)
+        label = self._by_name.get(_composed(name))
         return None if label is None else label.truth
 
     @staticmethod

@@ -97,9 +97,12 @@ def score(
     if not folder.is_dir():
         problem = "a file, not a folder of images" if folder.exists() else "no such folder"
         raise DataError(f"{folder}: {problem}")
-    for place in (out, quarantine_folder, summary):
+    listed = None if quarantine_folder is None else (quarantine_folder / _LIST).resolve()
+    for place in (model, out, quarantine_folder, summary):
         if place is not None and place.resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{place}: must lie outside {folder}, or it would be scored next time")
+            raise DataError(f"{place}: must lie outside {folder}, or it would be scored as a photograph")
+        if place is not None and place.resolve() == listed:
+            raise FileError(f"{place}: is the list of the quarantine; name another file")
     check_output(out, {"the model": model}, is_scores)
     if summary is not None:
         check_output(summary, {"the model": model, "the file of scores": out}, is_summary)
@@ -392,14 +395,16 @@ def _batches(names: Iterator[str]) -> Iterator[list[str]]:
 def move_unusable(folder: Path, bad: Mapping[str, str], place: Path) -> None:
     """Move bad files to the quarantine, and add them to its list. Nothing that is there is overwritten.
 
-    A file that has the name of another one there, or of the list, gets a number.
+    A file that has the name of another one there, or of the list, gets a number; so does a folder.
     """
     if not bad:
         return
     table = place / _LIST
     reasons: dict[str, str] = {}
     for name, reason in bad.items():
-        target = free_name(place / name, taken=table)
+        top, slash, rest = name.partition("/")
+        own = f"{top}~2/{rest}" if slash and top == _LIST else name
+        target = free_name(place / own, taken=table)
         try:
             move(folder / name, target)
             listed = target.relative_to(place).as_posix()

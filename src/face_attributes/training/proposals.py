@@ -17,7 +17,7 @@ import numpy as np
 from hyperopt import JOB_STATE_DONE, STATUS_FAIL, STATUS_OK, Trials, fmin, hp, space_eval, tpe
 from hyperopt.exceptions import AllTrialsFailed
 
-from face_attributes.params import SEARCHED, SpaceParams, TrainParams
+from face_attributes.params import SEARCHED, Range, SpaceParams, TrainParams
 from face_attributes.training.trials import Trial
 
 # Random trials before the estimator has something to go by
@@ -51,8 +51,16 @@ def propose(
 
 
 def values(point: dict[str, float], space: SpaceParams) -> dict[str, float]:
-    """Return the hyperparameters of a point."""
-    return space_eval(_space(space), {name: _hyperopt_value(name, point[name]) for name in point})
+    """Return the hyperparameters of a point, each inside the space."""
+    found: dict[str, float] = space_eval(
+        _space(space), {name: _hyperopt_value(name, point[name]) for name in point}
+    )
+    for name, value in found.items():
+        interval = getattr(space, name)
+        # The exponential of the logarithm of a limit may lie just outside of it
+        if isinstance(interval, Range):
+            found[name] = min(max(value, interval.low), interval.high)
+    return found
 
 
 def _suggest(trials: Sequence[Trial], space: SpaceParams, random: np.random.Generator) -> dict[str, float]:

@@ -119,7 +119,7 @@ def run(checkout, celeba_folder, data_params):
     def go(name="monday", **options):
         return append.append(data_params(), folder, name, **options)
 
-    go.folder = folder
+    go.folder, go.params = folder, data_params()
     go.images = folder / "img_align_celeba"
     return go
 
@@ -204,6 +204,41 @@ def test_the_same_again_is_no_news_and_anything_else_is_refused(run, jpeg):
         run()
     assert (everything(), POINTER.read_bytes()) == before
     assert run("tuesday").new
+
+
+def test_folders_whose_names_become_the_same_are_told_apart(run):
+    spaced = run.folder.rename(run.folder.with_name("my batch"))
+    first = append.append(run.params, spaced)
+    assert first.pointer.name == "my-batch.parquet.dvc"
+    dashed = spaced.rename(spaced.with_name("my-batch"))
+    assert not append.append(run.params, dashed).new
+    (dashed / "img_align_celeba/000001.jpg").unlink()
+    with pytest.raises(
+        DataError, match=r"my-batch\.parquet\.dvc: .* other content, .* choose another --name"
+    ):
+        append.append(run.params, dashed)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("größe", "gr-e"),
+        ("..x", "x"),
+        ("-rf", "rf"),
+        ("a\nb", "a-b"),
+        ("a" * 150, "a" * 100),
+        ("a\udcffb", "a-b"),
+    ],
+)
+def test_an_odd_folder_gives_a_name_that_a_batch_can_have(folder, name):
+    assert append.batch_name(Path(folder)) == name
+
+
+@pytest.mark.parametrize("folder", ["日本", "...", " ", "/"])
+def test_a_folder_without_a_letter_of_ascii_needs_a_name(folder):
+    with pytest.raises(DataError, match="give it another one with --name") as error:
+        append.batch_name(Path(folder))
+    assert "\n" not in str(error.value)
 
 
 def test_a_batch_that_was_not_pulled_is_there_all_the_same(run):

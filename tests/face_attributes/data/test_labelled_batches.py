@@ -1,3 +1,5 @@
+import shlex
+
 import pytest
 
 from face_attributes.common.errors import DataError
@@ -59,3 +61,20 @@ def test_a_file_that_git_does_not_know_is_not_read(raw, batches):
     (batches / "monday.parquet.dvc").unlink()
     with pytest.raises(DataError, match=r"monday\.parquet: is no labelled batch of this commit"):
         labelled_batches.training_shards(raw, batches)
+
+
+@pytest.mark.parametrize("name", ["my batch", "it's", "-rf", "a$(b)"])
+def test_the_command_that_brings_a_batch_names_it_as_a_shell_takes_it(raw, batches, name):
+    pointer = batches / f"{name}.parquet.dvc"
+    pointer.touch()
+    with pytest.raises(DataError) as error:
+        labelled_batches.training_shards(raw, batches)
+    assert shlex.split(str(error.value).rpartition("; run ")[2]) == ["dvc", "pull", str(pointer)]
+
+
+def test_a_stray_file_is_named_on_one_line(raw, batches):
+    (batches / "a\nb\udcff.parquet").touch()
+    with pytest.raises(DataError, match=r"a\\nb\\xff\.parquet: is no labelled batch") as error:
+        labelled_batches.training_shards(raw, batches)
+    assert "\n" not in str(error.value)
+    str(error.value).encode()

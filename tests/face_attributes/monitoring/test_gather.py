@@ -1,5 +1,6 @@
 import csv
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,43 @@ def test_of_two_lists_that_contradict_each_other_the_second_is_left_out(place, t
     assert run(tmp_path, "prod-1").images == 4
     assert "the others are not: " in caplog.text
     assert "tuesday.csv: contradicts " in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "a\nb", "-rf", "x.csv", "~2", "%41", "a,b", "=1+1", "a\\b", "x" * 200]
+)
+def test_an_odd_name_of_a_batch_is_a_name_like_any_other(place, tmp_path, name):
+    place(name)
+    folder = made(tmp_path, "prod-1")
+    assert len(images(folder)) == 4
+    sources = celeba.read_sources(folder).values()
+    assert {source.rpartition("/")[0].removesuffix("/deep") for source in sources} == {name}
+    assert run(tmp_path, "prod-2").images == 0
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_list_of_another_system_has_the_accents_of_its_batch(place, tmp_path, form):
+    place(unicodedata.normalize(form, "größe"))
+    other = "NFD" if form == "NFC" else "NFC"
+    for path in (tmp_path / "labels").iterdir():
+        path.write_text(unicodedata.normalize(other, path.read_text()))
+        path.rename(path.with_name(unicodedata.normalize(other, path.name)))
+    assert run(tmp_path, "prod-1").images == 4
+
+
+def test_a_batch_whose_name_is_not_utf8_costs_one_line(place, tmp_path, caplog):
+    place("a\udcffb")
+    place("monday")
+    assert run(tmp_path, "prod-1").images == 4
+    assert [line for line in caplog.messages if "rename it" in line] == [
+        f"{tmp_path}/scored/a\\xffb: left out: its name is not UTF-8; rename it"
+    ]
+
+
+def test_a_file_in_the_place_of_the_new_batch_is_named(place, tmp_path):
+    place("monday")
+    (tmp_path / "labelled").mkdir()
+    (tmp_path / "labelled/prod-1").write_text("mine")
+    with pytest.raises(DataError, match=r"prod-1: a file, where .* belongs; move it away"):
+        run(tmp_path, "prod-1")
+    assert (tmp_path / "labelled/prod-1").read_text() == "mine"

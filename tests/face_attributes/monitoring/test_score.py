@@ -412,6 +412,36 @@ def test_the_list_of_the_quarantine_never_shares_a_name_with_a_file_there(folder
     assert set(quarantine.read(place / "quarantine.csv")) == {"new.jpg", "new.jpg~2", "quarantine.csv~2"}
 
 
+def test_a_folder_with_the_name_of_the_list_keeps_its_files_under_the_name_that_is_listed(
+    folder, made, tmp_path
+):
+    place, inner = tmp_path / "quarantine", folder / "quarantine.csv"
+    for content in (b"one", b"two"):
+        (inner / "deep").mkdir(parents=True, exist_ok=True)
+        (inner / "bad.jpg").write_bytes(content)
+        (inner / "deep/bad.jpg").write_bytes(content)
+        score(folder, made.model, tmp_path / "scores.parquet", None, place)
+    listed = quarantine.read(place / "quarantine.csv")
+    assert len(listed) == 4
+    assert sorted((place / name).read_bytes() for name in listed) == [b"one", b"one", b"two", b"two"]
+
+
+@pytest.mark.parametrize("option", ["out", "summary"])
+def test_no_result_has_the_name_of_the_quarantines_list(folder, made, tmp_path, option):
+    place = tmp_path / "quarantine"
+    places = {"out": tmp_path / "scores.parquet", option: place / "quarantine.csv"}
+    with pytest.raises(FileError, match=r"quarantine\.csv: is the list of the quarantine; name another"):
+        score(folder, made.model, quarantine_folder=place, **places)
+    assert not place.exists()
+
+
+def test_a_model_among_the_photographs_is_not_put_into_quarantine(folder, made, tmp_path):
+    model = Path(shutil.copy(made.model, folder / "model.onnx"))
+    with pytest.raises(DataError, match=r"model\.onnx: must lie outside"):
+        score(folder, model, tmp_path / "scores.parquet", None, tmp_path / "quarantine")
+    assert model.read_bytes() == made.model.read_bytes()
+
+
 def test_another_table_in_place_of_the_list_is_kept(folder, made, tmp_path):
     place = tmp_path / "quarantine"
     place.mkdir()

@@ -281,3 +281,15 @@ def test_a_lost_process_of_the_search(tiny, made, home):
         tune.tune(params, tiny.train, made.prepared, *(home / name for name in ("a.json", "b.csv", "c.json")))
     killer.join()
     assert ended.is_set()
+
+
+def test_a_value_at_the_end_of_the_space_is_inside_of_it(tiny):
+    """The exponential of the logarithm of 10 is more than 10, which no training takes."""
+    interval = tiny.tune.space.weight_decay.model_copy(update={"low": 9.999999999999998, "high": 10.0})
+    space = tiny.tune.space.model_copy(update={"weight_decay": interval})
+    train = tiny.train.model_copy(update={"weight_decay": 10.0})
+    (point,) = proposals.propose([], 0, 1, space, train, seed=1)
+    assert np.exp(np.log(10.0)) > 10
+    for weight_decay in (np.log(interval.low), np.log(10.0), np.exp(np.log(10.0))):
+        found = proposals.values(point | {"weight_decay": float(weight_decay)}, space)
+        assert interval.low <= found["weight_decay"] <= 10
