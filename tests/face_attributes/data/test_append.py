@@ -44,6 +44,7 @@ SHARD = Path("data/labelled/monday.parquet")
 def negative(image: bytes) -> bytes:
     """Return another photograph of the same size: the duplicate of a photograph is left out of training."""
     pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
     return cv2.imencode(".jpg", 255 - pixels)[1].tobytes()
 
 
@@ -111,17 +112,21 @@ def checkout(templates, tmp_path, tmp_path_factory, isolated_home, edit, monkeyp
     return tmp_path / "checkout"
 
 
+class Run:
+    """Appends a folder of photographs as the batch monday."""
+
+    def __init__(self, folder, params):
+        self.folder = folder
+        self.images = folder / "img_align_celeba"
+        self.params = params
+
+    def __call__(self, name="monday", **options):
+        return append.append(self.params, self.folder, name, **options)
+
+
 @pytest.fixture
 def run(checkout, celeba_folder, data_params):
-    """Return a function that appends the folder as the batch monday."""
-    folder = celeba_folder()
-
-    def go(name="monday", **options):
-        return append.append(data_params(), folder, name, **options)
-
-    go.folder, go.params = folder, data_params()
-    go.images = folder / "img_align_celeba"
-    return go
+    return Run(celeba_folder(), data_params())
 
 
 def test_a_users_autostage_leaves_nothing_in_the_index(run, isolated_home):

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -88,7 +89,7 @@ MD5 = "ab" * 16
 EVIL = "['remote \"evil\"']\nurl = URL\n"
 
 
-def write(folder: Path, files: dict[str, str | None]) -> None:
+def write(folder: Path, files: Mapping[str, str | None]) -> None:
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +126,7 @@ class Work:
     def __init__(self, source: Path, folder: Path) -> None:
         self.repository = Repository.clone(str(source), folder, "--template=")
 
-    def commit(self, files: dict[str, str | None]) -> str:
+    def commit(self, files: Mapping[str, str | None]) -> str:
         write(self.repository.path, files)
         self.repository.git("add", "--all")
         self.repository.git("commit", "--quiet", "-m", "Change", env=self.repository.identity())
@@ -138,7 +139,7 @@ class Work:
         assert before in self.read(name)
         return {name: self.read(name).replace(before, after, count)}
 
-    def changes(self, files: dict[str, str | None]) -> dict[str, tuple[str, ...]]:
+    def changes(self, files: Mapping[str, str | None]) -> dict[str, tuple[str, ...]]:
         found = of_commit(self.repository, self.commit(files))
         return {stage.name: stage.changes for stage in found.stale}
 
@@ -246,11 +247,11 @@ def test_to_freeze_a_stage_of_the_model_hides_nothing(work: Work) -> None:
     ],
 )
 def test_what_dvc_yaml_drops_is_held_against_the_record(
-    work: Work, stage: str, part: str, kept: list[object], name: str, files: dict[str, str | None]
+    work: Work, stage: str, part: str, kept: list[object], name: str, files: Mapping[str, str | None]
 ) -> None:
     pipeline = yaml.safe_load(work.read("dvc.yaml"))
     pipeline["stages"][stage][part] = kept
-    found = work.changes({"dvc.yaml": yaml.safe_dump(pipeline)} | files)
+    found = work.changes({"dvc.yaml": yaml.safe_dump(pipeline)} | dict(files))
     assert f"its record has {name}, which dvc.yaml does not give it any more" in found[stage]
 
 
@@ -332,12 +333,12 @@ def test_dvc_itself_says_the_same_with_the_data_in_the_checkout(made: Path, tmp_
     ],
 )
 def test_what_dvc_cannot_read_is_told_in_a_line(
-    work: Work, files: dict[str, str | None], file: str, says: str
+    work: Work, files: Mapping[str, str | None], file: str, says: str
 ) -> None:
     # Every stage has a record, so that none is passed over.
     lock = "schema: '2.0'\nstages:\n  a: {cmd: x}\n  c: {cmd: y}\n"
     with pytest.raises(ProvenanceError) as caught:
-        of_commit(work.repository, work.commit({"dvc.lock": lock} | files))
+        of_commit(work.repository, work.commit({"dvc.lock": lock} | dict(files)))
     assert caught.value.finding.subject == file
     assert says in caught.value.finding.problem
     assert "\n" not in str(caught.value)
@@ -358,7 +359,7 @@ def test_what_dvc_cannot_read_is_told_in_a_line(
         {".dvc/config": f"[core]\nremote = evil\n{EVIL}"},
     ],
 )
-def test_nobody_is_contacted_for_what_a_commit_says(work: Work, files: dict[str, str | None]) -> None:
+def test_nobody_is_contacted_for_what_a_commit_says(work: Work, files: Mapping[str, str | None]) -> None:
     came = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
