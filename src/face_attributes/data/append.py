@@ -131,7 +131,7 @@ def batch_name(folder: Path, name: str | None = None) -> str:
 
     Args:
         folder: The folder of the photographs.
-        name: The name that somebody chose; by default that of the folder, with `-` for what it may not have.
+        name: The name that somebody chose; by default that of the folder, with `-` for other characters.
 
     Raises:
         DataError: a batch cannot have it.
