@@ -86,7 +86,8 @@ def _suggest(trials: Sequence[Trial], space: SpaceParams, random: np.random.Gene
 def _space(space: SpaceParams) -> dict[str, Any]:
     def log(name: str) -> Any:
         interval = getattr(space, name)
-        return hp.loguniform(name, math.log(interval.low), math.log(interval.high))
+        low = math.log(interval.low)
+        return hp.loguniform(name, low, max(math.log(interval.high), math.nextafter(low, math.inf)))
 
     return {
         "learning_rate": log("learning_rate"),

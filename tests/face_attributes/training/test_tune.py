@@ -293,3 +293,13 @@ def test_a_value_at_the_end_of_the_space_is_inside_of_it(tiny):
     for weight_decay in (np.log(interval.low), np.log(10.0), np.exp(np.log(10.0))):
         found = proposals.values(point | {"weight_decay": float(weight_decay)}, space)
         assert interval.low <= found["weight_decay"] <= 10
+
+
+def test_the_narrowest_interval_is_searched(tiny):
+    low, high = 0.002, 0.0020000000000000005
+    assert np.log(low) == np.log(high)
+    interval = tiny.tune.space.learning_rate.model_copy(update={"low": low, "high": high})
+    space = tiny.tune.space.model_copy(update={"learning_rate": interval})
+    train = tiny.train.model_copy(update={"learning_rate": low})
+    for point in proposals.propose([], 0, 3, space, train, seed=1):
+        assert low <= proposals.values(point, space)["learning_rate"] <= high

@@ -292,6 +292,7 @@ def test_a_model_that_no_stage_makes_is_nobodys(work: Work) -> None:
     assert found["dvc.yaml"] == ("no stage makes models/model.onnx",)
 
 
+@pytest.mark.long
 def test_dvc_itself_says_the_same_with_the_data_in_the_checkout(made: Path, tmp_path: Path) -> None:
     work = Work(made, tmp_path / "work")
     leave = shutil.ignore_patterns(".git")
