@@ -117,6 +117,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10, help="for each row")
     arguments = parser.parse_args()
+    if not MODEL.exists():
+        parser.exit(2, f"Cannot measure the service: {MODEL}: no such file\nNext: .venv/bin/dvc repro\n")
     os.sched_setaffinity(0, HTTP_CORES)
     print(
         "| requests | clients | images/s | without service | share | by CPU | p50 ms | p99 ms | refused |\n"
