@@ -10,17 +10,19 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
 import requests
 
-from drawn_faces import SyntheticParams
+from drawn_faces import SyntheticParams, draw_face
 from face_attributes.data import celeba, images
 from face_attributes.data.drawn_folder import ATTRIBUTES, IMAGES, draw_folder
 from gitops.git.objects import Tag
@@ -31,6 +33,7 @@ from infra.local.origin import Origin
 from tests.faults.airflow import ROOT, Environment, environment
 from tests.support import planted
 from tests.support.planted import Ground
+from tests.support.scenes import Place, scene
 from tests.support.trained import Trained
 from tests.support.waiting import wait_for
 
@@ -134,6 +137,59 @@ def staging(trained_once: Trained, tmp_path_factory: pytest.TempPathFactory) -> 
         ground.verify(release)
         wait_for(lambda: engine.origin.tags(f"verified/staging/{release[:12]}"), seconds=600)
         yield Staging(engine, ground, limit)
+
+
+class Client(threading.Thread):
+    """Sends photographs to the online service until `over` is set, and notes each answer and its seconds."""
+
+    def __init__(self, url: str, content: bytes) -> None:
+        super().__init__()
+        self.url, self.content, self.over = url, content, threading.Event()
+        self.answers: list[tuple[str, float]] = []
+
+    def run(self) -> None:
+        while not self.over.wait(0.05):  # four of them stay below SERVING_RATE
+            begin = time.monotonic()
+            done = requests.post(f"{self.url}/predict", files={"files": self.content}, timeout=60)
+            by = done.json()["photographs"][0]["release"] if done.ok else done.text
+            self.answers.append((by, time.monotonic() - begin))
+
+
+def test_no_request_fails_while_releases_change(staging: Staging, tmp_path: Path) -> None:
+    """A photograph with two turned faces, and others all the time, beside a promotion and the way back."""
+    ground, url = staging.ground, f"http://127.0.0.1:{staging.engine.address.serving}"
+
+    def answers(commit: str) -> bool:
+        found = requests.get(f"{url}/release", timeout=60)
+        return found.ok and found.json()["release"] == commit
+
+    wait_for(lambda: answers(ground.release), seconds=300, pause=0.5)
+    faces = [draw_face(1, index, SyntheticParams(count=2, seed=1))[0] for index in range(2)]
+    turned = scene(faces, [Place(150, 160, 110, 15), Place(480, 300, 140, -20)], (640, 480))
+    photograph, aligned = tmp_path / "party.jpg", tmp_path / "aligned.jpg"
+    for file, image in ((photograph, turned), (aligned, faces[0])):
+        cv2.imwrite(str(file), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    command = ["curl", "--silent", "--show-error", "--form", f"files=@{photograph}", f"{url}/predict"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    (answer,) = json.loads(said)["photographs"]
+    assert (answer["name"], answer["release"]) == ("party.jpg", ground.release)
+    assert len(answer["faces"]) == 2
+    clients = [Client(url, aligned.read_bytes()) for _ in range(4)]
+    for client in clients:
+        client.start()
+    # It never sees an attribute, so staging runs it, rejects it, and goes back.
+    commit = ground.plant(planted.with_threshold(ground.model, 0, 2.0))
+    ground.declare("staging", commit=commit)
+    wait_for(lambda: answers(commit), seconds=300, pause=0.5)
+    staging.rejection(commit)
+    wait_for(lambda: answers(ground.release), seconds=300, pause=0.5)
+    for client in clients:
+        client.over.set()
+        client.join()
+    noted = [answer for client in clients for answer in client.answers]
+    p50, p99 = np.quantile([seconds for _, seconds in noted], [0.5, 0.99]) * 1000
+    log.info("load: %d requests, p50 %.0f ms, p99 %.0f ms", len(noted), p50, p99)
+    assert {by for by, _ in noted} == {ground.release, commit}
 
 
 def test_a_model_that_takes_ten_times_as_long_is_taken_back(staging: Staging) -> None:
