@@ -13,7 +13,8 @@ from gitops.git.repository import Repository
 
 _LINK = "120000"
 _ATTRIBUTES, _LARGEST = ".gitattributes", 100_000
-_REWRITES = re.compile(rb"^[^#\n]*\s(working-tree-encoding|ident)\b", re.MULTILINE)
+_REWRITES = re.compile(rb"^[ \t\r]*[^#\s][^\n]*\s(working-tree-encoding|ident)\b", re.MULTILINE)
+"""A line that begins with a number sign is a comment; behind a pattern, the sign is part of it."""
 
 
 def make(bare: Repository, commit: str, folder: Path, present: str | None = None) -> None:
@@ -62,7 +63,8 @@ def make(bare: Repository, commit: str, folder: Path, present: str | None = None
 
 def rewriting(repository: Repository, entries: Sequence[Entry]) -> list[str]:
     """Return the files of attributes by which git puts another content into a checkout than was reviewed."""
-    files = [entry for entry in entries if entry.path.rpartition("/")[2] == _ATTRIBUTES]
+    # A system that takes no notice of capitals finds it under any of its names
+    files = [entry for entry in entries if entry.path.rpartition("/")[2].lower() == _ATTRIBUTES]
     contents = repository.contents(files, _LARGEST)
     return [path for path, content in contents.items() if content is None or _REWRITES.search(content)]
 
