@@ -121,7 +121,7 @@ class Camera:
 
     def keep(self, name: str, of: str = "html", height: int | None = None, *, dark: bool = False) -> None:
         """Write the picture of an element, at most this high."""
-        time.sleep(2)  # for charts and fonts
+        time.sleep(2)  # Charts and fonts arrive later than the element, and nothing tells when they have
         box = self.driver.execute_script(
             "const r = document.querySelector(arguments[0]).getBoundingClientRect();"
             "return {x: r.x + scrollX, y: r.y + scrollY, width: r.width, height: r.height, scale: 1}",
@@ -147,14 +147,11 @@ class Camera:
 def page(camera: Camera, name: str, folder: Path) -> None:
     """Take the picture of one page."""
     for dark in camera.shades():
-        if name == "airflow":
-            camera.open("prod", "/", 1000, 900, dark=dark)
+        if name in ("airflow", "refused"):
+            environment, height = {"airflow": ("prod", 374), "refused": ("dev", 268)}[name]
+            camera.open(environment, "/", 1000, 900, dark=dark)
             camera.find("[data-testid=nav-sidebar]")
-            camera.keep(name, height=374, dark=dark)
-        elif name == "refused":
-            camera.open("dev", "/", 1000, 900, dark=dark)
-            camera.find("[data-testid=nav-sidebar]")
-            camera.keep(name, height=268, dark=dark)
+            camera.keep(name, height=height, dark=dark)
         elif name == "visage":
             camera.open("prod", "/visage/", 1000, 900, dark=dark)
             camera.find("#release")

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from gitops import compatibility
+from gitops.training.verification import knows_details
 from tests.support import dagbag
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,14 +48,14 @@ def git(*arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, timeout=60).stdout
 
 
-def released() -> list[str]:
-    """Return every commit that changed the DAGs, the latest first; none in a shallow clone."""
+def released(path: str) -> list[str]:
+    """Return every commit that changed a path, the latest first; none in a shallow clone."""
     if git("rev-parse", "--is-shallow-repository").strip() == b"true":
         return []
-    return git("log", "--format=%H", "--diff-filter=ACMRD", "HEAD", "--", "dags").decode().split()
+    return git("log", "--format=%H", "--diff-filter=ACMRD", "HEAD", "--", path).decode().split()
 
 
-COMMITS = released()
+COMMITS = released("dags")
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +199,15 @@ def test_a_name_that_no_release_needs_is_not_there() -> None:
     with pytest.raises(ImportError):
         import_module("gitops.no_such")
     assert not hasattr(gitops.model, "no_such")
+
+
+def test_the_evaluation_of_each_release_is_asked_for_details_only_if_it_has_them() -> None:
+    """How a release is verified depends on the commands that it has."""
+    answers: set[bool] = set()
+    for commit in released("src/face_attributes/cli.py"):
+        content = git("show", f"{commit}:src/face_attributes/cli.py")
+        functions = [node for node in ast.walk(ast.parse(content)) if isinstance(node, ast.FunctionDef)]
+        has = any(one.name == "evaluate" and "details" in str(ast.dump(one.args)) for one in functions)
+        assert knows_details(content) == has, commit
+        answers.add(has)
+    assert answers in (set(), {True, False})

@@ -17,9 +17,9 @@ PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS, DIGESTS = (
 )
 """The kinds of data. A name identifies a photograph or a person: an id, a path, a number."""
 
-_DVC = "DVC keys"
-_GIT = "repository"
-_ENVIRONMENT = "environment"
+_DVC = "everybody with a key of the DVC remote"
+_GIT = "everybody who may read the repository"
+_ENVIRONMENT = "the tasks of the environment, and who administers its machine"
 _FORGET = "`gitops forget`"
 
 
@@ -47,21 +47,21 @@ class Place:
     home: str = ""
 
 
-def _out(path: str, holds: tuple[str, ...], kept: str = "for ever", erase: str = _FORGET) -> Place:
+def _out(path: str, holds: tuple[str, ...], kept: str = "for ever, by digest", erase: str = _FORGET) -> Place:
     return Place(f"`{path}` (DVC)", holds, _DVC, kept, erase, out=path)
 
 
 def _home(name: str, holds: tuple[str, ...], kept: str, erase: str = _FORGET) -> Place:
-    return Place(f"`{name}/`", holds, _ENVIRONMENT, kept, erase, home=name)
+    return Place(f"`{name}/` of an environment", holds, _ENVIRONMENT, kept, erase, home=name)
 
 
 PLACES = (
     Place(
         "the folder that `CELEBA_DIR` names",
         (PHOTOGRAPHS, LABELS, NAMES),
-        "`collect`, administrators",
+        "the stage `collect`, and who administers the machine",
         "until you delete it",
-        "delete the files",
+        "you delete the files; `collect` takes none of them again",
     ),
     _out("data/raw", (PHOTOGRAPHS, LABELS, NAMES)),
     _out("data/people.csv", (NAMES,)),
@@ -75,66 +75,66 @@ PLACES = (
         "`models/` (DVC)",
         (),
         _DVC,
-        "for ever",
-        "train without the person",
+        "for ever, by digest",
+        "a training without the person: weights are not unlearned",
     ),
     Place(
         "`metrics/decisions.json` (git)",
         (LABELS, SCORES, DIGESTS),
         _GIT,
-        "for ever",
-        "stays: eight bytes of each digest",
+        "for ever, in each commit",
+        "stays: it has eight bytes of a digest for each hold-out photograph",
         out="metrics/decisions.json",
     ),
     Place(
         "`data/forgotten.json` (git)",
         (DIGESTS,),
         _GIT,
-        "for ever",
-        "stays",
+        "for ever, or the photograph would be collected again",
+        "stays: it has digests alone",
     ),
     Place(
         "`data/labelled/*.dvc` (git)",
         (NAMES,),
         _GIT,
-        "for ever",
-        "main loses them; earlier commits keep names of unusable files",
+        "for ever, in each commit",
+        "main's is written without them; earlier commits keep the names of files that could not be used",
     ),
-    _home("incoming", (PHOTOGRAPHS, SCORES, EMBEDDINGS, NAMES), "until scored"),
-    _home("scored", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_SCORED`, `SERVING_KEEP_DAYS`"),
+    _home("incoming", (PHOTOGRAPHS, SCORES, EMBEDDINGS, NAMES), "until it is scored"),
+    _home("scored", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_SCORED`; of the service `SERVING_KEEP_DAYS`"),
     _home("quarantine", (PHOTOGRAPHS, NAMES), "`RETENTION_DAYS_QUARANTINE`"),
     _home("scores", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "`RETENTION_DAYS_SCORES`"),
     _home(
         "shadows",
         (SCORES, EMBEDDINGS, NAMES, DIGESTS),
-        "next shadow, `RETENTION_DAYS_SCORES`",
+        "until the next shadow, and `RETENTION_DAYS_SCORES`",
     ),
-    _home("parts", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "until joined"),
+    _home("parts", (SCORES, EMBEDDINGS, NAMES, DIGESTS), "until the batch is joined"),
     _home("labels", (LABELS, NAMES), "`RETENTION_DAYS_LABELS`"),
     _home("labelled", (PHOTOGRAPHS, LABELS, NAMES), "`RETENTION_DAYS_LABELLED`"),
-    _home("runs", (PHOTOGRAPHS, LABELS, NAMES), "newest 200, `RETENTION_DAYS_RUNS`"),
-    _home("references", (SCORES, EMBEDDINGS, NAMES), "newest 50"),
+    _home("runs", (PHOTOGRAPHS, LABELS, NAMES), "the newest 200, and `RETENTION_DAYS_RUNS`"),
+    _home("references", (SCORES, EMBEDDINGS, NAMES), "the newest 50"),
     _home(
         "monitoring",
         (NAMES,),
         "`RETENTION_DAYS_REPORTS`",
-        "time: names of batches",
+        "the time: reports have figures, and names of batches; none of a photograph",
     ),
     _home(
         "readings",
         (NAMES,),
         "`RETENTION_DAYS_REPORTS`",
-        "time: names of clients and batches",
+        "the time: it has names of clients and batches; none of a photograph",
     ),
     _home(
         "workspaces",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES),
-        "one step",
+        "minutes to hours: one step, or longer after a kill",
     ),
     Place(
         "memory of the online service",
         (PHOTOGRAPHS, SCORES),
-        "its process",
+        "the process of the release",
         "one request",
         "nothing stays",
     ),
@@ -142,43 +142,43 @@ PLACES = (
         "the DVC remote",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
         _DVC,
-        "`RETENTION_DAYS_OBJECTS` unneeded, as long in the trash",
+        "`RETENTION_DAYS_OBJECTS` after nobody needs it, and as long in the trash",
         _FORGET,
     ),
     Place(
-        "`.visage/dvc-cache`, `.dvc/cache`, workers' caches",
+        "caches of DVC: `.visage/dvc-cache`, `.dvc/cache`, those of workers",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
-        "the machine's owner",
+        "the owner of the machine",
         "until `gitops prune`",
-        f"{_FORGET} `--cache` on each machine",
+        f"{_FORGET} `--cache`, on each machine",
     ),
     Place(
-        "people's checkouts",
+        "checkouts of people: `data/`, `plots/`",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
-        "owners",
-        "until removed",
-        f"{_FORGET} in each",
+        "their owners",
+        "until their owners remove it",
+        f"{_FORGET} in the checkout that it runs in; in another one its owner runs it too",
     ),
     Place(
-        "backups",
+        "backups: `backups/*/home.tar`, `store.tar`",
         (PHOTOGRAPHS, LABELS, SCORES, NAMES, EMBEDDINGS),
-        "readers of the folder",
-        "until deleted",
-        f"{_FORGET} `--backup`; an encrypted one: make another",
+        "who may read the folder",
+        "until you delete them",
+        f"{_FORGET} `--backup`; if another program encrypted it: delete it, and make another",
     ),
     Place(
-        "Airflow's logs and database",
+        "logs and database of Airflow",
         (NAMES,),
-        "users",
+        "who may log in to the environment",
         "`KEEP_LOG_DAYS`, `KEEP_RUN_DAYS`",
-        "time: names of unusable files",
+        "the time: a log may name a file that could not be used",
     ),
     Place(
         "runners of a forge",
         (PHOTOGRAPHS, LABELS, NAMES),
         "the forge",
-        "one job",
-        "time",
+        "one job; with `data.source: celeba` no photograph gets to a runner that is not yours",
+        "the time: no job keeps hold-out sets",
     ),
 )
 """The places, in the order of the page."""
@@ -232,7 +232,7 @@ def table() -> str:
         (place.where, ", ".join(place.holds) or "none", place.readers, place.kept, place.erase)
         for place in PLACES
     ]
-    head = ["| place | holds | readers | kept | erase by |", "|---|---|---|---|---|"]
+    head = ["| place | holds | who reads it | how long | how to erase a person |", "|---|---|---|---|---|"]
     return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 

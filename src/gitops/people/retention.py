@@ -110,7 +110,9 @@ def sweep(home: Path, days: Mapping[str, int], needed: Needed, now: datetime) ->
         log.info("Removing %s: older than the settings allow.", path)
         if path.is_dir() and not path.is_symlink():
             # Somebody may have sent folders within folders, deeper than Python follows.
-            subprocess.run(["rm", "-rf", "--", str(path)], check=True)
+            done = subprocess.run(["rm", "-rf", "--", str(path)], check=False, capture_output=True, text=True)
+            if done.returncode:
+                raise OSError(errno.EIO, (done.stderr.splitlines() or ["rm failed"])[0], str(path))
         else:
             path.unlink()
         removed[folder] = removed.get(folder, 0) + 1

@@ -132,7 +132,8 @@ def run(
     found: list[Experiment] = []
     for number, values in enumerate(matrix):
         named = experiments.texts(values)
-        announce(f"Experiment {number + 1} of {len(matrix)}: {named}")
+        shown = ", ".join(f"{name}={value}" for name, value in named.items())
+        announce(f"Experiment {number + 1} of {len(matrix)}: {shown}")
         target = out / experiments.FOLDER / str(number)
         try:
             found.append(

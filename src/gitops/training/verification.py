@@ -34,6 +34,11 @@ _DETAILED = re.compile(rb"^    details: Annotated\[", re.MULTILINE)
 """The option of the evaluation, which has the name of its parameter."""
 
 
+def knows_details(commands: bytes) -> bool:
+    """Return whether the evaluation of a release has the option `--details`, by the file of its commands."""
+    return _DETAILED.search(commands) is not None
+
+
 def pending(origin: Origin, release: str, environment: str, *, mirror: Path) -> str | None:
     """Return why there is nothing to verify, or None where `release` waits for its verdict in `environment`.
 
@@ -118,7 +123,7 @@ def verify(
         command = ["python", "-m", "face_attributes", "evaluate"]
         options = ["--model", MODEL, "--holdout", HOLDOUT, "--out", str(out)]
         # A release of before has no such option.
-        detailed = _DETAILED.search(space.repository.read(release, _COMMANDS) or b"") is not None
+        detailed = knows_details(space.repository.read(release, _COMMANDS) or b"")
         more = ["--details", str(details)] if detailed else []
         try:
             call([*command, *options, *more], space.path, timedelta(hours=1))
