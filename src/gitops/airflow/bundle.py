@@ -223,14 +223,15 @@ class ReleaseBundle(GitDagBundle):
         main, fetched = bare.object_ids([MAIN, _INCOMING])
         if main is None or fetched in (None, main):
             return None
-        same = self._state and self._state.tip == main and self._tags == _tags(bare)
-        known = self._state if self._state and same else self._load(bare, MAIN)
+        tags = _tags(bare)
+        same = self._state and self._state.tip == main and self._tags == tags
+        known = self._state if self._state and same else self._load(bare, MAIN, tags)
         # On a new machine the first main may have been the wrong one. It binds nobody.
         before = None if known.main_fault else Known(known.tip, "which it pointed to", f"rm -r {bare.path}")
-        return self._load(bare, _INCOMING, before)
+        return self._load(bare, _INCOMING, tags, before)
 
-    def _load(self, bare: Repository, main: str, known: Known | None = None) -> ReleaseState:
-        last, self._tags = self.serving, _tags(bare)
+    def _load(self, bare: Repository, main: str, tags: str, known: Known | None = None) -> ReleaseState:
+        last, self._tags = self.serving, tags
         commits = [last.commit if last else None]
         state = load_state(bare, main=main, known=known, commits=commits, earlier=self._state)
         self._state = state.on(self.environment, Runtime.present())
@@ -238,7 +239,7 @@ class ReleaseBundle(GitDagBundle):
 
     def _choices(self, bare: Repository) -> Choices:
         # A main that was just accepted has been read with the verdicts that were fetched with it.
-        state, self._accepted = self._accepted or self._load(bare, MAIN), None
+        state, self._accepted = self._accepted or self._load(bare, MAIN, _tags(bare)), None
         self._judged = state
         demands = Demands(self.environment, bare, Trust.load(bare, state.tip, state.environments))
         successor = self._successor(bare)

@@ -14,6 +14,9 @@ from gitops.paths import MAIN
 EMPTY = "refs/gitops/empty"
 """A commit without a release, which is served before the first one."""
 
+_MOST_PACKS = 50
+"""The packs from which `git gc --auto` joins them."""
+
 # Fixed, so that the empty release has the same id everywhere.
 _NOBODY = {
     f"GIT_{role}_{part}": value
@@ -88,8 +91,11 @@ def place(bare: Repository, tracking: Repository, target: str, dags: Path, *, re
 
 
 def _present(tracking: Repository) -> str | None:
-    """Return the commit that is checked out, or None where there is no checkout that git can read."""
-    if not tracking.path.is_dir():
+    """Return the commit that is checked out, or None where there is no checkout that git can read.
+
+    A checkout with objects of its own, as earlier versions made, does not count: it gets no later commits.
+    """
+    if not (tracking.path / ".git/objects/info/alternates").is_file():
         return None
     found = tracking.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     return found.stdout.decode().strip() or None if found.returncode == 0 else None
@@ -97,7 +103,8 @@ def _present(tracking: Repository) -> str | None:
 
 def _make(bare: Repository, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=bare.path.parent, prefix=".tracking-") as folder:
-        fresh = Repository.clone(str(bare.path), Path(folder) / "clone", "--no-checkout")
+        # It borrows the objects of the copy, so no commit has to be brought to it.
+        fresh = Repository.clone(str(bare.path), Path(folder) / "clone", "--no-checkout", "--shared")
         fresh.git("config", "core.hooksPath", "/dev/null")
         shutil.rmtree(path, ignore_errors=True)
         fresh.path.replace(path)
@@ -106,7 +113,6 @@ def _make(bare: Repository, path: Path) -> None:
 def _check_out(bare: Repository, tracking: Repository, target: str, present: str | None) -> None:
     # Held by nobody: every process that writes here holds the bundle's lock, as this one does.
     (tracking.path / ".git" / "index.lock").unlink(missing_ok=True)
-    tracking.fetch_refs(str(bare.path), f"+{MAIN}:refs/remotes/origin/main", f"+{EMPTY}:{EMPTY}")
     # One step from release to release: a DAG file is never parsed in the state of a third commit.
     before = present or tracking.resolve("HEAD")
     try:
@@ -116,5 +122,6 @@ def _check_out(bare: Repository, tracking: Repository, target: str, present: str
         tracking.git("checkout", "--quiet", "--force", "--detach", before, timeout=300)
         raise
     tracking.git("clean", "--quiet", "-ffdx", timeout=300)
-    for repository in (bare, tracking):
-        repository.git("-c", "gc.autoDetach=false", "gc", "--auto", "--quiet", timeout=300)
+    # Each fetch adds a pack, and a reader looks into each of them.
+    if len(list((bare.path / "objects/pack").glob("*.pack"))) > _MOST_PACKS:
+        bare.git("-c", "gc.autoDetach=false", "gc", "--auto", "--quiet", timeout=300)

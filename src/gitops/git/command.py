@@ -47,7 +47,7 @@ class Git:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._personal: str | None = None
+        self._configured: git_config.Configured | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -67,17 +67,32 @@ class Git:
         than `most` bytes.
         """
         with self.variables(env, config) as variables:
-            return self._run(args, timeout, input, variables, most)
+            done = self._run(args, timeout, input, variables, most)
+        if args[0] == "config":
+            self._configured = None
+        return done
 
     @contextmanager
     def variables(
         self, env: Mapping[str, str] | None = None, config: Mapping[str, str] | None = None
     ) -> Generator[dict[str, str]]:
         """Provide the variables of a command here, as `run` takes them."""
-        if self._personal is None and self.path.is_dir():
-            self._personal = git_config.personal(self.path)
-        with git_config.variables(self._personal or "", env, config) as variables:
+        with git_config.variables(self._configuration().personal, env, config) as variables:
             yield variables
+
+    def setting(self, name: str) -> str:
+        """Return a value of the repository's own configuration; empty where it has none.
+
+        Args:
+            name: The name as git lists it: section and key in lower case.
+
+        """
+        return self._configuration().own.get(name, "")
+
+    def _configuration(self) -> git_config.Configured:
+        if self._configured is None and self.path.is_dir():
+            self._configured = git_config.read(self.path)
+        return self._configured or git_config.Configured()
 
     def _run(
         self,

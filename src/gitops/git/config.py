@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gitops.errors import GitError
@@ -75,14 +76,25 @@ _ALWAYS = {
 }
 
 
-def personal(folder: Path) -> str:
-    """Read the part of the user's and the system's configuration that is passed on, as a configuration file.
+@dataclass(frozen=True)
+class Configured:
+    """The configuration that git finds for a folder.
+
+    Attributes:
+        personal: The part of the user's and the system's that is passed on, as a configuration file.
+        own: The last value of each name in the repository's own.
+
+    """
+
+    personal: str = ""
+    own: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def read(folder: Path) -> Configured:
+    """Read the configuration for a folder, which is empty where there is no git, or no such folder.
 
     Args:
         folder: The folder that git will run in: a configuration may include files for some folders only.
-
-    Returns:
-        The content of the file; empty where there is nothing to pass on, no git, or no such folder.
 
     Raises:
         GitError: when git cannot read the configuration.
@@ -99,13 +111,21 @@ def personal(folder: Path) -> str:
             check=False,
         )
     except (FileNotFoundError, NotADirectoryError):
-        return ""  # the command itself fails with the reason
+        return Configured()  # the command itself fails with the reason
     if done.returncode != 0:
         lines = lines_of(done.stderr.decode("utf-8", "replace")) or ["no reason given"]
         raise GitError(f"git config: {reason(lines)} (in {folder})")
     fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")
-    entries = zip(fields[::2], fields[1::2], strict=False)
-    return "".join(_line(entry) for scope, entry in entries if scope in _SCOPES and _is_personal(entry))
+    entries = list(zip(fields[::2], fields[1::2], strict=False))
+    return Configured(
+        "".join(_line(entry) for scope, entry in entries if scope in _SCOPES and _is_personal(entry)),
+        {
+            name: value
+            for scope, entry in entries
+            if scope == "local"
+            for name, _, value in [entry.partition("\n")]
+        },
+    )
 
 
 @contextmanager
@@ -115,7 +135,7 @@ def variables(
     """Provide the variables of one git command.
 
     Args:
-        content: The user's part of the configuration, from `personal`.
+        content: The user's part of the configuration, from `read`.
         env: Variables of this command alone.
         config: Configuration of this command alone.
 
@@ -142,7 +162,7 @@ def applied(folder: Path) -> Generator[None]:
 
     """
     before = dict(os.environ)
-    with variables(personal(folder)) as ours:
+    with variables(read(folder).personal) as ours:
         os.environ.clear()
         os.environ.update(ours)
         try:

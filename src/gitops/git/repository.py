@@ -110,10 +110,14 @@ class Repository(Git):
         """Return the full id of the commit that `revision` names."""
         if revision in self._commits:
             return revision
-        result = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-        if result.returncode != 0:
+        name = f"{revision}^{{commit}}"
+        if "\n" not in name and (answers := self._asked(lambda reader: reader.info([name]))) is not None:
+            commit = answers[0][0] if answers[0] else ""
+        else:
+            result = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", name)
+            commit = as_text(result.stdout).strip() if result.returncode == 0 else ""
+        if not commit:
             raise GitError(f"{revision or 'no name'}: no such commit in {self.path}")
-        commit = as_text(result.stdout).strip()
         self._commits.add(commit)
         return commit
 

@@ -169,8 +169,9 @@ def configured_root(repository: Repository, remote: str | None) -> str | None:
     """Return the trust root: that of the process, or of the remote in the configuration of the checkout."""
     value = os.environ.get(TRUST_ROOT, "")
     if not value:
-        name = "visage.trustRoot" if remote is None else f"remote.{remote}.trustRoot"
-        value = repository.run("config", "--local", "--get", name).stdout.decode("utf-8", "replace").strip()
+        value = repository.setting(
+            "visage.trustroot" if remote is None else f"remote.{remote}.trustroot"
+        ).strip()
     if not value.startswith("/"):
         return value or None
     try:

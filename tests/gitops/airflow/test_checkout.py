@@ -1,5 +1,8 @@
 """The checkout of a release by a bundle: only new files are tried, and nothing rewrites a file."""
 
+import shutil
+
+from gitops.git.repository import Repository
 from tests.support.bundles import Make, version
 from tests.support.lab import Lab
 
@@ -47,3 +50,35 @@ def test_attributes_by_which_git_rewrites_the_reviewed_files_are_refused(lab: La
     lab.declare("staging", f"commit: {good}\n")
     odd = lab.land({"dags/.gitattributes": b"# words\n*.py text\tworking-tree-encoding=UTF-7\n"})
     assert "dags/.gitattributes rewrites files" in _refused(lab, make, odd, good)
+
+
+def test_a_checkout_borrows_its_objects_and_one_that_has_its_own_is_made_again(lab: Lab, make: Make) -> None:
+    first = lab.train("a")
+    lab.declare("staging", f"commit: {first}\n")
+    bundle = make()
+    checkout = bundle.path.parent
+    objects = checkout / ".git" / "objects"
+    assert list((objects / "pack").iterdir()) == []
+    # As an earlier version of Visage left it.
+    shutil.rmtree(checkout)
+    Repository.clone(str(bundle.bare_repo_path), checkout)
+    second = lab.land({"dags/new.py": b""})
+    lab.declare("staging", f"commit: {second}\n")
+    bundle.refresh()
+    assert version(bundle) == second
+    assert (checkout / "dags/new.py").is_file()
+    assert list((objects / "pack").iterdir()) == []
+
+
+def test_the_packs_of_many_fetches_are_joined(lab: Lab, make: Make) -> None:
+    bundle = make("dev")
+    packs = bundle.bare_repo_path / "objects" / "pack"
+    lab.land({"README.md": b"Words\n"})
+    bundle.refresh()
+    pack = next(packs.glob("*.pack"))
+    for number in range(50):
+        for suffix in (".pack", ".idx"):
+            shutil.copy(pack.with_suffix(suffix), packs / f"pack-{number:040x}{suffix}")
+    lab.land({"README.md": b"More words\n"})
+    bundle.refresh()
+    assert len(list(packs.glob("*.pack"))) == 1
