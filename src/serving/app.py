@@ -13,13 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 
 from gitops.model.evaluation import Evaluation
 from serving import page
 from serving.canary import Canary
 from serving.clients import Client, Clients
 from serving.errors import RefusedError
-from serving.limits import Bounded
+from serving.limits import Bounded, answer_refusal
 from serving.others import Others
 from serving.queue import Queue, Release
 from serving.releases import Releases
@@ -77,10 +78,13 @@ class Service:
             raise RefusedError(503, f"no release answers: {self.releases.problem}", 5)
         return release
 
-    async def ask(self, items: Sequence[Item], key: bytes | None = None) -> list[tuple[Answer, Release]]:
+    async def ask(
+        self, client: Client, items: Sequence[Item], key: bytes | None = None
+    ) -> list[tuple[Answer, Release]]:
         """Answer items by the release, or by its canary.
 
         Args:
+            client: Who asks.
             items: The items.
             key: Decides about all of them together; without it each content decides about its item.
 
@@ -90,11 +94,11 @@ class Service:
         """
         picked = [self.canary.picks(item.content if key is None else key) for item in items]
         chosen = [item for item, one in zip(items, picked, strict=True) if one]
-        theirs = await self.canary.ask(chosen) if chosen else []
+        theirs = await self.canary.ask(chosen, client.name) if chosen else []
         if theirs is None:
             picked, theirs = [False] * len(items), []
         left = [item for item, one in zip(items, picked, strict=True) if not one]
-        ours = await self.queue.ask(left) if left else []
+        ours = await self.queue.ask(left, client.name) if left else []
         self.canary.answered_by_release(len(left))
         both = {True: iter(theirs), False: iter(ours)}
         return [next(both[one]) for one in picked]
@@ -263,17 +267,25 @@ class InferenceResponse(BaseModel):
 
 async def service_of(request: Request) -> Service:
     """Return the service, and refuse a request that a page of another site sent."""
-    site = request.headers.get("sec-fetch-site", "same-origin")
-    if site not in ("same-origin", "none"):
-        raise RefusedError(403, "requests of other sites' pages are refused")
+    _refuse_other_sites(request)
     return request.app.state.service
 
 
 async def client_of(request: Request, service: Annotated[Service, Depends(service_of)]) -> Client:
     """Return the client of a request."""
+    return _identify(request, service.clients)
+
+
+def _refuse_other_sites(request: Request) -> None:
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    if site not in ("same-origin", "none"):
+        raise RefusedError(403, "requests of other sites' pages are refused")
+
+
+def _identify(request: Request, clients: Clients) -> Client:
     address = request.client.host if request.client else ""
     headers = request.headers
-    return service.clients.identify(headers.get("authorization", ""), address, headers.get("host", ""))
+    return clients.identify(headers.get("authorization", ""), address, headers.get("host", ""))
 
 
 _Service = Annotated[Service, Depends(service_of)]
@@ -362,7 +374,7 @@ async def predict(
         raise RefusedError(413, f"{len(files)} files, more than {FILES}")
     contents = [await file.read(LARGEST_FILE + 1) for file in files]
     service.clients.spend(client.name, len(files))
-    answers = await service.ask([service.item(content, "photograph") for content in contents])
+    answers = await service.ask(client, [service.item(content, "photograph") for content in contents])
     return Prediction(
         photographs=[
             _photograph(file.filename or "", answer, release)
@@ -378,8 +390,8 @@ async def explain(
     """Answer a photograph as /predict does, with a map for each attribute of each face."""
     content = await file.read(LARGEST_FILE + 1)
     service.clients.spend(client.name, EXPLAINED)
-    item = Item(content, "photograph", "", sampled=False, explained=True)
-    ((answer, release),) = await service.queue.ask([item])
+    item = Item(content, "photograph", secrets.token_hex(8), sampled=False, explained=True)
+    ((answer, release),) = await service.queue.ask([item], client.name)
     return _photograph(file.filename or "", answer, release)
 
 
@@ -478,9 +490,10 @@ async def infer(request: Request, service: _Service, client: _Uploader, name: _N
     service.clients.spend(client.name, len(faces))
     items = [service.item(face, "pixels") for face in faces]
     key = b"".join(faces)
-    answers = await service.ask(items, key)
+    answers = await service.ask(client, items, key)
     while len({release.commit for _, release in answers}) > 1:
-        answers = await service.ask(items, key)  # the release changed meanwhile; a tensor is of one model
+        # The release changed meanwhile, and a tensor is of one model
+        answers = await service.ask(client, items, key)
     rows = [answer.faces[0].probabilities for answer, _ in answers]
     release = answers[0][1]
     tensor = OutputTensor(name="probabilities", datatype="FP32", shape=[len(rows), len(rows[0])])
@@ -552,14 +565,20 @@ def make(service: Service) -> FastAPI:
     app.state.service = service
     app.include_router(routes)
     page.add(app, service.environment, service.colors)
-    app.add_middleware(Bounded, largest=LARGEST)
+
+    def name_of(request: Request) -> str:
+        _refuse_other_sites(request)
+        return _identify(request, service.clients).name
+
+    app.add_middleware(Bounded, largest=LARGEST, identify=name_of)
 
     @app.exception_handler(RefusedError)
     async def refuse(_: Request, refusal: RefusedError) -> Response:
-        headers = {} if refusal.wait is None else {"Retry-After": str(refusal.wait)}
-        if refusal.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        return JSONResponse({"error": str(refusal)}, refusal.status, headers)
+        return answer_refusal(refusal)
+
+    @app.exception_handler(HTTPException)
+    async def fail(_: Request, error: HTTPException) -> Response:
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

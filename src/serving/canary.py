@@ -18,7 +18,7 @@ from gitops.release import canaries
 from serving.errors import RefusedError, WorkerError
 from serving.queue import Queue, Release
 from serving.releases import Prepared, Releases, start
-from serving.worker import Answer, Item, Worker
+from serving.worker import Answer, Item, Replies, Worker
 
 log = logging.getLogger(__name__)
 
@@ -117,11 +117,11 @@ class Canary:
             return False
         return canaries.picks(hashlib.sha256(content).hexdigest(), share.commit, share.percent)
 
-    async def ask(self, items: Sequence[Item]) -> list[tuple[Answer, Release]] | None:
+    async def ask(self, items: Sequence[Item], client: str) -> list[tuple[Answer, Release]] | None:
         """Return the answers of the canary; None if it fails, and the release has to answer."""
         running = self._running
         try:
-            answers = await self._queue.ask(items)
+            answers = await self._queue.ask(items, client)
         except RefusedError as error:
             self._add(failed=len(items))
             if running is not None and running is self._running and running[0].ended:
@@ -179,11 +179,11 @@ class Canary:
         share = self._share.percent if self._share else 0
         log.info("The canary %s answers %d%%, by the code of %s.", commit[:12], share, release[:12])
 
-    async def _respond(self, items: Sequence[Item]) -> tuple[list[Answer], Release]:
+    async def _respond(self, items: Sequence[Item], within: float) -> tuple[Replies, Release]:
         if self._running is None:
             raise RefusedError(503, f"no canary answers: {self.problem}")
         worker, release, _ = self._running
-        return await worker.answer(items), release
+        return await worker.answer(items, within), release
 
     async def _fail(self, commit: str, reason: str) -> None:
         """Let the release answer everything until main declares another canary, and note the reason."""

@@ -70,7 +70,11 @@ class Others:
             async with self._lock:
                 self._asked = monotonic()
                 worker, release = await self._run(commit)
-                return await worker.answer(items), release
+                found = [await reply for reply in (await worker.answer(items)).replies]
+                answers = [answer for answer in found if answer is not None]
+                if len(answers) < len(items):
+                    raise WorkerError("its process left out an answer")
+                return answers, release
         except (GitopsError, OSError, WorkerError) as error:
             await self.close()
             raise RefusedError(503, f"release {commit[:12]}: {error}", 30) from None

@@ -15,7 +15,7 @@ from gitops.release import serving as serving_file
 from gitops.text import record
 from serving.errors import RefusedError, WorkerError
 from serving.queue import Release
-from serving.worker import Answer, Item, Worker
+from serving.worker import Item, Replies, Worker
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +105,8 @@ class Releases:
         """The evaluation of the release that answers."""
         return self._evaluation
 
-    async def respond(self, items: Sequence[Item]) -> tuple[list[Answer], Release]:
-        """Answer a batch, and return the release that did so.
+    async def respond(self, items: Sequence[Item], within: float) -> tuple[Replies, Release]:
+        """Answer a batch within some seconds, and return the release that does so.
 
         Raises:
             RefusedError: There is no release.
@@ -118,7 +118,7 @@ class Releases:
         if worker is None or release is None:
             raise RefusedError(503, f"no release answers: {self.problem}", 5)
         try:
-            return await worker.answer(items), release
+            return await worker.answer(items, within), release
         except WorkerError as error:
             await self._restart(worker, release.commit, error)
             raise

@@ -17,7 +17,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from time import monotonic
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -26,10 +27,12 @@ from serving.errors import WorkerError
 
 AHEAD = 2  # batches that a process may have: it takes one up while the answers of the other are sent
 ROOM = (32 << 20) + 4096  # bytes of the contents of a batch
+_Result = TypeVar("_Result")
 _LENGTH = 8  # bytes
 _LARGEST = 64 << 20  # bytes of an answer
 _START, _ANSWER, _STOP = 60.0, 60.0, 30.0  # seconds
 _NO_ANSWER = "its process sent a message that is no answer"
+_SLOW = f"its process took longer than {_ANSWER:.0f} s"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Item:
     Attributes:
         content: A file's content; or uint8 RGB (218, 178, 3). At most ROOM bytes.
         kind: `photograph` or `pixels`.
-        name: The id of the item in files of scores.
+        name: The id of the item, which no other one has; files of scores have it too.
         sampled: Whether the answer goes to the files of scores.
         explained: Whether each face gets maps.
 
@@ -78,22 +81,48 @@ class Answer:
     error: str | None = None
 
 
+Reply = asyncio.Future[Answer | None]
+"""The answer to an item. None means that the worker has not begun with it, so you ask again."""
+
+
+@dataclass(frozen=True)
+class Replies:
+    """The replies to the items of a request.
+
+    Attributes:
+        seconds: That the worker took for them, without those in which it answered the request before.
+
+    """
+
+    replies: list[Reply]
+    seconds: float
+
+
 class _Described(BaseModel):
     faces: list[Place] = []
     error: str | None = None
+    late: bool = False
+    again: bool = False
 
 
 class _Answers(BaseModel):
+    late: str | None = None
     answers: list[_Described]
 
 
 class Model(BaseModel):
-    """The model of a worker, as its first message describes it."""
+    """The model of a worker, as its first message describes it.
+
+    Attributes:
+        cores: How many photographs it reads at the same time. Releases that answer nothing late have 1.
+
+    """
 
     format: Literal[1]
     model_sha256: str
     attributes: list[str]
     thresholds: list[float]
+    cores: int = Field(1, ge=1, le=4096)
 
 
 class Memory:
@@ -136,8 +165,13 @@ class Worker:
         self._process = process
         self._memory = memory
         self._turns = asyncio.Semaphore(AHEAD)
-        # Both let tasks in by the order in which they came, so each task gets the answer to its own request
-        self._sending, self._receiving = asyncio.Lock(), asyncio.Lock()
+        self._sending = asyncio.Lock()
+        # The requests that were sent, and the items that are answered late
+        self._sent: deque[tuple[Sequence[Item], float, asyncio.Future[Replies]]] = deque()
+        self._answered = 0.0  # when the last request was answered
+        self._late: dict[str, Reply] = {}
+        self._error: WorkerError | None = None
+        self._reader = asyncio.create_task(self._read())
         self.model = model
 
     @property
@@ -185,8 +219,13 @@ class Worker:
                 raise WorkerError("its first message is not that of a worker") from None
             raise
 
-    async def answer(self, items: Sequence[Item]) -> list[Answer]:
-        """Return the answer to each item. Their contents have at most ROOM bytes together.
+    async def answer(self, items: Sequence[Item], within: float | None = None) -> Replies:
+        """Return the reply to each item.
+
+        Args:
+            items: The items. Their contents have at most ROOM bytes together.
+            within: Seconds after which the replies to photographs that take longer are still open; None waits
+                for all of them.
 
         Raises:
             WorkerError: The process ended.
@@ -194,15 +233,22 @@ class Worker:
         """
         async with self._turns:
             part = self._memory.free.popleft()
+            replies: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
             try:
                 async with self._sending:
-                    await self._send(items, part)
-                async with self._receiving:
-                    return await self._answers(len(items))
+                    if self._error is not None:
+                        raise self._error
+                    self._sent.append((items, monotonic(), replies))
+                    await self._send(items, part, within)
+                async with asyncio.timeout(_ANSWER):
+                    return await replies
+            except TimeoutError:
+                _kill(self._process)
+                raise WorkerError(_SLOW) from None
             finally:
                 self._memory.free.append(part)
 
-    async def _send(self, items: Sequence[Item], part: int) -> None:
+    async def _send(self, items: Sequence[Item], part: int, within: float | None) -> None:
         starts = self._memory.put(part, [item.content for item in items])
         described = [
             {
@@ -215,38 +261,77 @@ class Worker:
             }
             for item, start in zip(items, starts, strict=True)
         ]
-        request = json.dumps({"items": described}).encode()
+        request = json.dumps({"items": described, "within": within}).encode()
         stdin = self._process.stdin
         assert stdin is not None
         try:
             stdin.write(len(request).to_bytes(_LENGTH) + request)
             await stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
-            raise WorkerError(_ended(await self._process.wait())) from None
+            return  # the reader reports how the process ended
 
-    async def _answers(self, count: int) -> list[Answer]:
+    async def _read(self) -> None:
+        """Take the answers, until the process ends."""
         try:
-            async with asyncio.timeout(_ANSWER):
-                answers = _Answers.model_validate_json(await _receive(self._process)).answers
-                numbers = array("f", await _receive(self._process))
-        except TimeoutError:
+            while True:
+                self._take(await _receive(self._process), await _receive(self._process))
+        except WorkerError as error:
+            self._error = error
+        except (ValueError, LookupError):
             _kill(self._process)
-            raise WorkerError(f"its process took longer than {_ANSWER:.0f} s") from None
-        except ValueError:
-            _kill(self._process)
-            raise WorkerError(_NO_ANSWER) from None
-        width, faces = len(self.model.attributes), sum(len(answer.faces) for answer in answers)
-        if len(answers) != count or len(numbers) != faces * width or not math.isfinite(sum(numbers)):
-            _kill(self._process)
-            raise WorkerError(_NO_ANSWER)
-        rows = iter(range(0, len(numbers), width))
-        return [
+            self._error = WorkerError(_NO_ANSWER)
+        open_replies = [*(replies for *_, replies in self._sent), *self._late.values()]
+        self._sent.clear()
+        self._late.clear()
+        for reply in open_replies:
+            if not reply.done():
+                reply.set_exception(self._error)
+
+    def _take(self, document: bytes, numbers: bytes) -> None:
+        """Give the answers in a message to those who wait for them.
+
+        Raises:
+            ValueError: It is no answer.
+            LookupError: Nobody asked.
+
+        """
+        message = _Answers.model_validate_json(document)
+        rows, width = array("f", numbers), len(self.model.attributes)
+        faces = sum(len(answer.faces) for answer in message.answers)
+        if len(rows) != faces * width or not math.isfinite(sum(rows)):
+            raise ValueError
+        starts = iter(range(0, len(rows), width))
+        answers = [
             Answer(
-                tuple(Face(face, numbers[(row := next(rows)) : row + width]) for face in answer.faces),
+                tuple(Face(face, rows[(row := next(starts)) : row + width]) for face in answer.faces),
                 answer.error,
             )
-            for answer in answers
+            for answer in message.answers
         ]
+        if message.late is not None:
+            (answer,) = answers
+            _set(self._late.pop(message.late), answer)
+            return
+        items, start, replies = self._sent.popleft()
+        found = [
+            self._reply(item, described, answer)
+            for item, described, answer in zip(items, message.answers, answers, strict=True)
+        ]
+        start, self._answered = max(start, self._answered), monotonic()
+        _set(replies, Replies(found, self._answered - start))
+
+    def _reply(self, item: Item, described: _Described, answer: Answer) -> Reply:
+        loop = asyncio.get_running_loop()
+        reply: Reply = loop.create_future()
+        if not described.late:
+            reply.set_result(None if described.again else answer)
+            return reply
+        if item.name in self._late:
+            raise ValueError
+        self._late[item.name] = reply
+        expiry = loop.call_later(_ANSWER, _kill, self._process)
+        reply.add_done_callback(lambda _: expiry.cancel())
+        return reply
 
     async def stop(self) -> None:
         """Answer the requests that were sent, and let the process write its samples and end."""
@@ -260,6 +345,7 @@ class Worker:
         except TimeoutError:
             _kill(self._process)
             await self._process.wait()
+        await self._reader
         self._memory.close()
 
     def kill(self) -> None:
@@ -277,6 +363,11 @@ async def _receive(process: asyncio.subprocess.Process) -> bytes:
         return await process.stdout.readexactly(length)
     except asyncio.IncompleteReadError:
         raise WorkerError(_ended(await process.wait())) from None
+
+
+def _set(future: "asyncio.Future[_Result]", result: _Result) -> None:
+    if not future.done():
+        future.set_result(result)
 
 
 def _ended(status: int) -> str:

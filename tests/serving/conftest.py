@@ -103,6 +103,7 @@ def running(
     rate: float = 1e6,
     capacity: int = 256,
     sample: float = 0.0,
+    budget: float = 10.0,  # so that no request is refused on a busy machine
 ) -> Iterator[Running]:
     """Run a service in a thread of its own, until the end of the block."""
     bundle = home / "bundles"
@@ -127,7 +128,7 @@ def running(
         async def main() -> None:
             options = ["--scores", str(home / "scores"), "--keep", str(home / "scored")]
             releases = Releases(bundle, prepared, options)
-            queue = Queue(releases.respond, 0.1, capacity, 30)
+            queue = Queue(releases.respond, budget, capacity, 30)
             clients = Clients(lambda: tokens or {}, rate, 32 if rate < 1e6 else 10**6)
             others = Others(lambda: {ONE: ["prod"], TWO: ["dev", "staging"]}, prepared)
             colors = brand.css({})

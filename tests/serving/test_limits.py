@@ -43,6 +43,13 @@ def test_a_client_needs_its_token(guarded):
     assert guarded.predict(png(plain(1)), headers=TOKEN).status_code == 200
 
 
+def test_the_body_of_a_client_that_nobody_knows_is_not_read(guarded):
+    with connected(guarded) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n")
+        client.settimeout(10)
+        assert client.recv(1000).startswith(b"HTTP/1.1 401")
+
+
 def test_a_client_does_what_its_role_allows(guarded):
     calls = {
         "release": lambda headers: requests.get(f"{guarded.url}/release", headers=headers, timeout=60),
@@ -120,7 +127,9 @@ def test_a_photograph_that_is_too_large_is_refused_and_the_others_are_answered(l
 
 def test_too_large_a_body_is_refused_with_and_without_its_length(live):
     with connected(live) as client:
-        client.sendall(f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {65 << 20}\r\n\r\n".encode())
+        client.sendall(
+            f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {65 << 20}\r\n\r\n".encode()
+        )
         assert b" 413 " in client.recv(1000).splitlines()[0]
 
     def pieces():
@@ -132,6 +141,16 @@ def test_too_large_a_body_is_refused_with_and_without_its_length(live):
     with contextlib.suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         assert requests.post(url, data=pieces(), timeout=60).status_code == 413
     assert live.predict(png(plain(1))).status_code == 200
+
+
+def test_a_client_has_half_of_the_memory_for_requests_at_most(guarded, monkeypatch):
+    monkeypatch.setattr(limits, "LARGEST_HELD", 2 << 20)
+    url = f"{guarded.url}/v2/models/face_attributes/infer"
+    refused = requests.post(url, data=bytes(3 << 19), headers=TOKEN, timeout=60)
+    assert refused.status_code == 429
+    assert refused.json()["error"] == "too many bytes wait for an answer; try again"
+    for _ in range(3):  # What was answered counts no longer
+        assert requests.post(url, data=bytes(1 << 19), headers=TOKEN, timeout=60).status_code == 400
 
 
 def connected(service):
@@ -149,9 +168,75 @@ def test_a_slow_head_is_cut_off(live, monkeypatch, start):
         assert time.monotonic() - begun < 20
 
 
+@pytest.mark.parametrize("part", [b"a" * 1000, b"\r\nX: a" * 200])
+def test_a_head_without_end_is_cut_off(live, part):
+    with connected(live) as client, contextlib.suppress(ConnectionError):
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")
+        for _ in range(2000):
+            client.sendall(part)
+            time.sleep(0.0005)
+        pytest.fail("two megabytes were taken")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Content-Length: +5",
+        b"Content-Length: 5, 5",
+        b"Transfer-Encoding: xchunked",
+        b"Transfer-Encoding : chunked",
+        b"X: a\r\n b",
+        b"X: a\0b",
+    ],
+)
+def test_a_request_that_a_proxy_may_read_in_another_way_is_refused(live, head):
+    hidden = b"0\r\n\r\nGET /release HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connected(live) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n" + hidden)
+        client.settimeout(10)
+        answer = b"".join(iter(lambda: client.recv(1000), b""))
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "count"),
+    [
+        (b'name="files"; filename="a"', 2000),
+        (b'name="other"', 2000),
+        (b'name="files"; filename="' + b"a" * 100_000 + b'"', 1),
+    ],
+)
+def test_a_form_of_very_many_parts_or_with_a_long_head_is_refused(live, part, count):
+    body = (b"--x\r\nContent-Disposition: form-data; " + part + b"\r\n\r\ny\r\n") * count + b"--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    with contextlib.suppress(requests.ConnectionError):
+        refused = requests.post(f"{live.url}/predict", data=body, headers=headers, timeout=60)
+        assert refused.status_code == 400
+        assert refused.json().keys() == {"error"}
+    assert live.predict(png(plain(1))).status_code == 200
+
+
+def test_no_address_is_fetched(live):
+    """Otherwise whoever may ask could reach what this machine reaches."""
+    for options in (
+        {"json": {"urls": ["http://127.0.0.1/"]}},
+        {"data": {"files": "http://169.254.169.254/"}},
+    ):
+        assert requests.post(f"{live.url}/predict", timeout=10, **options).status_code == 422
+
+
+def test_an_unknown_path_has_an_error_in_the_same_form(live):
+    refused = requests.get(f"{live.url}/static/..%2f..%2fetc/passwd", timeout=10)
+    assert (refused.status_code, refused.json()) == (404, {"error": "Not Found"})
+
+
 def test_a_slow_body_is_cut_off(live, monkeypatch):
     monkeypatch.setattr(limits, "BODY", 1.0)
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
     head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
     with connected(live) as client:
         client.sendall(head + b"--x")

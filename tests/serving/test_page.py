@@ -179,6 +179,18 @@ def test_a_photograph_on_the_page(searched, browser, axe, two_faces, tmp_path, w
     assert len(browser.find_elements(By.CSS_SELECTOR, ".face")) == 2
     assert len(browser.find_elements(By.CSS_SELECTOR, ".box")) == 2
     assert ONE[:12] in one("#caption").text
+    browser.execute_async_script(
+        """const file = document.getElementById("file").files[0], [done] = arguments, asked = window.fetch;
+        let answer;
+        window.fetch = (...request) =>
+            new Promise((resolve) => { answer = () => resolve(asked(...request)); });
+        choose(new File(["slow"], "slow.png"));
+        window.fetch = asked;
+        choose(file);
+        setTimeout(() => { answer(); setTimeout(done, 3000); }, 100);"""
+    )
+    until("#caption")
+    assert "party.png: 2 faces" in one("#caption").text, "the answer to an earlier photograph comes too late"
     one(".why button").send_keys(Keys.ENTER)
     until("canvas[aria-label]")
     one("#compare button").send_keys(Keys.ENTER)

@@ -1,11 +1,13 @@
 """The service as clients see it: real HTTP, a real worker, a real model."""
 
+import hashlib
 import json
 import os
 import signal
 import threading
 import time
 
+import cv2
 import numpy as np
 import psutil
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ import pytest
 import requests
 
 from serving import cli
+from serving.clients import Token
 from tests.serving.conftest import ATTRIBUTES, BROKEN, ONE, ROOT, TWO, plain, png, running
 from tests.support.waiting import wait_for
 
@@ -158,6 +161,44 @@ def test_nothing_is_lost_but_the_requests_in_the_killed_process(tmp_path, models
     assert len(errors) <= clients, "each client has one request in the killed process"
     assert all(text == "its process ended with signal 9; try again" for text in errors)
     assert {release for status, release in answers if status == 200} == {ONE, TWO}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_client_with_large_photographs_does_not_slow_another(tmp_path, models, two_faces):
+    """A photograph of 12 million pixels takes as long as some hundred aligned ones."""
+    tokens = {name: Token(hashlib.sha256(name.encode() * 4).hexdigest()) for name in ("phone", "shop")}
+    large = png(cv2.resize(cv2.imdecode(np.frombuffer(two_faces, np.uint8), cv2.IMREAD_COLOR), (4032, 3024)))
+    times, statuses, over = [], [], threading.Event()
+    with running(tmp_path / "home", models, tokens=tokens, budget=0.1) as service:
+
+        def send(name, *contents):
+            start = time.monotonic()
+            done = service.predict(*contents, headers={"Authorization": f"Bearer {name * 4}"})
+            return done, time.monotonic() - start
+
+        def phone():
+            while not over.is_set():
+                statuses.append(send("phone", *[large] * 4)[0].status_code)
+
+        service.serve(ONE)
+        wait_for(lambda: service.answers(ONE), seconds=120)
+        _, alone = send("phone", large)
+        threads = [threading.Thread(target=phone) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        time.sleep(1)
+        for _ in range(100):
+            done, took = send("shop", png(plain(1)))
+            if done.status_code == 200:
+                times.append(took)
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert 200 in statuses
+    assert len(times) > 80
+    assert np.median(times) < alone / 4, "before, each one waited for several of the large ones"
+    assert max(times) < alone
 
 
 def test_no_request_fails_while_the_release_changes(tmp_path, models):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 32 << 20
 MAX_PIXELS = 50_000_000  # a phone's largest photographs have 48 million
+MAX_SIDE = 65_535  # pixels, as in a JPEG: an image of one column takes ten times the memory of a square one
 MAX_SCANS = 64  # of a JPEG: cameras write ten, and each one costs the time of a whole decoding
 LONGEST = 4096  # pixels, the longer side of an image that is decoded
 
@@ -68,6 +69,8 @@ def decode(content: bytes) -> np.ndarray:
 
 
 def _check_size(width: int, height: int) -> None:
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"{width}x{height} pixels, a side of more than {MAX_SIDE}")
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width}x{height} pixels, more than {MAX_PIXELS // 10**6} million")
 
@@ -161,7 +164,9 @@ def _to_rgb(image: "Image", profile: bytes | None) -> "Image":
     from PIL import Image
 
     if image.mode.startswith("I"):  # grey in 16 bits
-        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+        grey, clear = np.asarray(image), image.info.get("transparency")
+        eight = (grey.astype(np.uint32) >> 8).astype(np.uint8)
+        return Image.fromarray(eight if clear is None else np.where(grey == clear, 255, eight)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -12,6 +12,10 @@ first one has an answer for each item, and the second one the probabilities, flo
 
     {"answers": [{"faces": [{"box": [...], "score": 0.99, "light": "dark"}]}, {"error": "..."}]}
 
+If a request has `"within": <seconds>`, a large photograph holds up no other one. An item that is not begun by
+then is answered by `{"again": true}`, and one that is not ready soon after it by `{"late": true}`. The latter
+gets two messages of its own once it is ready; the first one of them names it: `"late": "<id>"`.
+
 `light` is the third of the hold-out set, by its brightness, that a face of a photograph belongs to. If an
 item has `"explained": true`, each face also has `picture`, a JPEG in base64, and `maps`: for each attribute
 rows of whole numbers, how many percent the probability changes if that part of the picture is covered.
@@ -25,13 +29,18 @@ import json
 import mmap
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from time import monotonic
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,10 +61,19 @@ from face_attributes.monitoring.score import PARQUET, Scorer, metadata
 FORMAT = 1
 _LENGTH = 8  # bytes
 _ROWS, _SECONDS = 1000, 60.0  # after which sampled rows are written
-_WITHIN = 10.0  # seconds in which the photographs of a request are begun
+_WITHIN = 10.0  # seconds in which the photographs of a request without `within` are begun
 _LATE = "not read in time, beside other large photographs; send fewer at once"
+_LOOK = 0.01  # seconds
 
 Item = tuple[dict[str, Any], bytes | memoryview]
+
+
+@dataclass(frozen=True)
+class Read:
+    """The answer to an item as the first message has it, and its faces."""
+
+    described: dict[str, Any]
+    faces: tuple[AlignedFace, ...] = ()
 
 
 def answer_all(
@@ -86,21 +104,29 @@ def answer_all(
     # By itself, ONNX Runtime takes a thread for each core of the machine, even if a container may use two
     loaded = Model(model, threads=cpu_count())
     samples = Samples(Scorer(scores, loaded, release, "auto"), scores, keep)
+    _warm(loaded)
     description = {
         "format": FORMAT,
         "model_sha256": loaded.sha256,
         "attributes": list(loaded.attributes),
         "thresholds": loaded.thresholds.tolist(),
+        "cores": cpu_count(),
     }
     _send(answers, _json(description))
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        while (items := _receive(requests, memory)) is not None:
-            until = monotonic() + _WITHIN
-            found = list(pool.map(partial(_faces, until=until), items))
-            answered = [_described(loaded, item, faces) for item, faces in zip(items, found, strict=True)]
-            _send(answers, _json({"answers": answered}), _probabilities(loaded, found))
-            samples.add(items, found)
+    conversation = Conversation(loaded, samples, answers)
+    while (request := _receive(requests, memory)) is not None:
+        conversation.answer(*request)
+    conversation.end()
     samples.write()
+
+
+def _warm(model: Model) -> None:
+    """Load all that a photograph takes, so that the first one after a change of release waits for nothing."""
+    black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    model.predict(black[None])
+    # It has no face, and a runtime of an earlier release has no Pillow
+    with suppress(ImageError, ImportError):
+        faces_of(cv2.imencode(".png", black)[1].tobytes(), "always")
 
 
 def shared_memory(descriptor: int) -> memoryview:
@@ -115,20 +141,20 @@ def standard_streams() -> tuple[BinaryIO, BinaryIO]:
     return sys.stdin.buffer, answers
 
 
-def _receive(requests: BinaryIO, memory: memoryview) -> list[Item] | None:
+def _receive(requests: BinaryIO, memory: memoryview) -> tuple[list[Item], float | None] | None:
     length = requests.read(_LENGTH)
     if not length:
         return None
     document = requests.read(int.from_bytes(length))
     if len(document) < int.from_bytes(length):
         raise DataError("the service ended in the middle of a message")
-    items = []
-    for item in json.loads(document)["items"]:
+    request, items = json.loads(document), []
+    for item in request["items"]:
         content = memory[item["start"] : item["start"] + item["bytes"]]
         # The service may overwrite the memory as soon as it has the answers
         lasting = item["sampled"] or item["kind"] == "photograph"
         items.append((item, bytes(content) if lasting else content))
-    return items
+    return items, request.get("within")
 
 
 def _send(stream: BinaryIO, *messages: bytes) -> None:
@@ -141,33 +167,115 @@ def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, allow_nan=False).encode()
 
 
-def _faces(item: Item, until: float) -> list[AlignedFace] | ImageError:
-    described, content = item
-    # Beside enough large photographs the service would take this process for one that hangs
-    if monotonic() >= until:
-        return ImageError(_LATE)
+@contextmanager
+def ending() -> Iterator[None]:
+    """End the process if a thread fails, as it ends if the main thread does; the service starts another."""
     try:
+        yield
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+class Conversation:
+    """Answers requests. Items that take long are answered later, from threads of their own."""
+
+    def __init__(self, model: Model, samples: "Samples", answers: BinaryIO) -> None:
+        self._model = model
+        self._samples = samples
+        self._answers = answers
+        self._cores = cpu_count()
+        self._pool = ThreadPoolExecutor(self._cores)
+        # Guards the stream and the number of late items
+        self._turn = threading.Condition()
+        self._late = 0
+
+    def answer(self, items: list[Item], within: float | None) -> None:
+        """Answer a request.
+
+        Args:
+            items: The items.
+            within: Seconds after which the answer leaves, without the items that are not ready; None waits.
+
+        """
+        replies = [self._begin(item) for item in items]
+        futures = [reply for reply in replies if isinstance(reply, Future)]
+        late: set[Future[Read]] = set()
+        if wait(futures, _WITHIN if within is None else within).not_done:
+            # The threads that are busy end with their photograph, and the next request gets others
+            self._pool.shutdown(wait=within is None, cancel_futures=True)
+            self._pool = ThreadPoolExecutor(self._cores)
+            if within is not None:
+                late = self._left(futures, within / 2)
+        unread = Read({"error": _LATE} if within is None else {"again": True})
+        reads = [
+            reply
+            if isinstance(reply, Read)
+            else Read({"late": True})
+            if reply in late
+            else unread
+            if reply.cancelled()
+            else reply.result()
+            for reply in replies
+        ]
+        self._reply({}, reads, late=len(late))
+        for item, reply, read in zip(items, replies, reads, strict=True):
+            if isinstance(reply, Future) and reply in late:
+                reply.add_done_callback(lambda done, item=item: self._finish(item, done))
+            else:
+                self._samples.add(item, read)
+
+    def end(self) -> None:
+        """Wait for the late items."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._late == 0)
+
+    def _begin(self, item: Item) -> "Read | Future[Read]":
+        described, content = item
         if described["kind"] == "photograph":
-            return faces_of(bytes(content), "auto")
-        return [AlignedFace(np.frombuffer(content, np.uint8).reshape(HEIGHT, WIDTH, 3))]
+            return self._pool.submit(_read, self._model, described, bytes(content))
+        face = AlignedFace(np.frombuffer(content, np.uint8).reshape(HEIGHT, WIDTH, 3))
+        return Read({"faces": [{"box": None, "score": None}]}, (face,))
+
+    def _left(self, futures: "list[Future[Read]]", seconds: float) -> "set[Future[Read]]":
+        """Return the items that are late after some seconds; with earlier ones, at most two for each core."""
+        left = wait([future for future in futures if not future.cancelled()], seconds).not_done
+        while left and self._late + len(left) > 2 * self._cores:
+            left = wait(left, _LOOK).not_done
+        return left
+
+    def _finish(self, item: Item, done: "Future[Read]") -> None:
+        with ending():
+            read = done.result()
+            self._reply({"late": item[0]["id"]}, [read], late=-1)
+            self._samples.add(item, read)
+
+    def _reply(self, head: dict[str, Any], reads: list[Read], late: int) -> None:
+        document = _json(head | {"answers": [read.described for read in reads]})
+        probabilities = _probabilities(self._model, [face for read in reads for face in read.faces])
+        with self._turn:
+            _send(self._answers, document, probabilities)
+            self._late += late
+            self._turn.notify_all()
+
+
+def _read(model: Model, described: dict[str, Any], content: bytes) -> Read:
+    try:
+        faces = faces_of(content, "auto")
     except ImageError as error:
-        return error
+        return Read({"error": str(error)})
+    explained = bool(described.get("explained"))
+    return Read({"faces": [_face(model, face, explained) for face in faces]}, tuple(faces))
 
 
-def _described(model: Model, item: Item, faces: list[AlignedFace] | ImageError) -> dict[str, Any]:
-    if isinstance(faces, ImageError):
-        return {"error": str(faces)}
-    return {"faces": [_face(model, item[0], face) for face in faces]}
-
-
-def _face(model: Model, item: dict[str, Any], face: AlignedFace) -> dict[str, Any]:
+def _face(model: Model, face: AlignedFace, explained: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
         "box": face.found and list(face.found.box),
         "score": face.found and face.found.score,
+        "light": _light(face.pixels),
     }
-    if item["kind"] == "photograph":
-        described["light"] = _light(face.pixels)
-    if item.get("explained"):
+    if explained:
         changes = np.round(occlusion.maps(model, face.pixels) * 100).astype(int)
         described["maps"] = {
             name: changes[:, :, index].tolist() for index, name in enumerate(model.attributes)
@@ -195,45 +303,59 @@ def _terciles() -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _probabilities(model: Model, found: list[list[AlignedFace] | ImageError]) -> bytes:
-    pixels = [face.pixels for faces in found if not isinstance(faces, ImageError) for face in faces]
+def _probabilities(model: Model, faces: list[AlignedFace]) -> bytes:
+    pixels = [face.pixels for face in faces]
     batches = [np.stack(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
     return b"".join(model.predict(batch).astype("=f4").tobytes() for batch in batches)
 
 
 class Samples:
-    """Collects sampled faces, and writes them as files of scores, some at a time."""
+    """Collects sampled faces, and writes them as files of scores: some at a time, or after a minute."""
 
     def __init__(self, scorer: Scorer, scores: Path, keep: Path | None) -> None:
         self._scorer = scorer
         self._scores = scores
         self._keep = keep
+        self._turn = threading.RLock()
         self._rows: list[pa.RecordBatch] = []
         self._name = ""
-        self._since = 0.0
+        self._timer = threading.Timer(_SECONDS, self._due)
 
-    def add(self, items: list[Item], found: list[list[AlignedFace] | ImageError]) -> None:
-        """Add the faces of the sampled items. A photograph that was refused has none."""
-        for (item, content), faces in zip(items, found, strict=True):
-            if item["sampled"] and not isinstance(faces, ImageError):
-                self._add(item["id"], bytes(content) if item["kind"] == "photograph" else None, faces)
-        if self._rows and (len(self._rows) >= _ROWS or monotonic() - self._since > _SECONDS):
+    def add(self, item: Item, read: Read) -> None:
+        """Add the faces of an item if it is sampled. One that was refused has none."""
+        described, content = item
+        if not described["sampled"] or not read.faces:
+            return
+        name = described["id"]
+        with self._turn:
+            if not self._rows:
+                self._begin()
+            self._rows.append(self._scorer.rows(self._scorer.numbered(name, list(read.faces))))
+            if self._keep is not None and described["kind"] == "photograph":
+                with replacing(self._keep / self._name / name) as partial:
+                    partial.write_bytes(content)
+            if len(self._rows) >= _ROWS:
+                self.write()
+
+    def _begin(self) -> None:
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        self._name = f"online-{self._scorer.release[:12] if self._scorer.release else ''}-{moment}"
+        self._timer = threading.Timer(_SECONDS, self._due)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _due(self) -> None:
+        with ending():
             self.write()
-
-    def _add(self, name: str, content: bytes | None, faces: list[AlignedFace]) -> None:
-        if not self._rows:
-            self._since = monotonic()
-            moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-            self._name = f"online-{self._scorer.release[:12] if self._scorer.release else ''}-{moment}"
-        self._rows.append(self._scorer.rows(self._scorer.numbered(name, faces)))
-        if self._keep is not None and content is not None:
-            with replacing(self._keep / self._name / name) as partial:
-                partial.write_bytes(content)
 
     def write(self) -> None:
         """Write the collected rows to a file of scores, and its summary. Without rows, write nothing."""
-        if not self._rows:
-            return
+        with self._turn:
+            self._timer.cancel()
+            if self._rows:
+                self._write()
+
+    def _write(self) -> None:
         scorer, summary = self._scorer, Summary(self._scorer.model.attributes)
         path = self._scores / f"date={datetime.now(UTC).date().isoformat()}" / f"{self._name}.parquet"
         with replacing(path) as partial:

@@ -6,7 +6,8 @@ const MOST = 8; // attributes of a comparison that are shown at once
 const byId = (id) => document.getElementById(id);
 let token = "";
 let release = null;
-let photograph = null; // the chosen file, and its answer
+let chosen = null; // the file that was chosen last
+let photograph = null; // a file, and its answer
 
 function make(name, attributes, ...children) {
   const svg = ["svg", "rect", "line"].includes(name);
@@ -215,6 +216,7 @@ function drawBoxes(faces) {
 }
 
 async function show(file) {
+  chosen = file;
   byId("faces").replaceChildren();
   byId("comparison").replaceChildren();
   byId("compare").hidden = true;
@@ -224,6 +226,9 @@ async function show(file) {
   byId("photograph").hidden = false;
   byId("caption").textContent = file.name;
   const [answer] = (await send("predict", "files", file)).photographs;
+  if (file !== chosen) {
+    return; // a larger photograph is answered after one that was chosen later
+  }
   photograph = { file, answer };
   if (answer.error) {
     throw new Error(answer.error);
