@@ -54,6 +54,7 @@ from typing import Any
 from airflow.providers.standard.sensors.filesystem import FileSensor
 from airflow.sdk import Param, TaskGroup, dag, task
 
+from visage_dags import context, search
 from visage_dags.dag_defaults import FROM_CONTEXT, TRAINING, default_dag_args
 
 
@@ -65,7 +66,7 @@ def check_environment(params: dict[str, Any] = FROM_CONTEXT, run_id: str = FROM_
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     from gitops import tasks
-    from visage_dags import context, readiness
+    from visage_dags import readiness
 
     log = logging.getLogger(__name__)
     try:
@@ -93,7 +94,7 @@ def check_environment(params: dict[str, Any] = FROM_CONTEXT, run_id: str = FROM_
 
 def raw_data(source: str) -> str:
     """Return the file to wait for. The waiting task calls this, since folders differ between machines."""
-    from visage_dags import context, readiness
+    from visage_dags import readiness
 
     return readiness.raw_data_pattern(source, context.CHECKOUT)
 
@@ -112,7 +113,7 @@ def append_labelled(commit: str, run_id: str = FROM_CONTEXT, dag_run: Any = FROM
     import logging
 
     from gitops import tasks
-    from visage_dags import context, labelled, notices
+    from visage_dags import labelled, notices
 
     log = logging.getLogger(__name__)
     labelled.gather(context.home(), tasks.environment(), dag_run.run_after.date(), context.CHECKOUT)
@@ -156,6 +157,20 @@ def run_stage(commit: str, stage: str, run_id: str = FROM_CONTEXT) -> str:
     return tasks.run_stage(commit=commit, stage=stage, run_id=run_id)
 
 
+@task(execution_timeout=timedelta(hours=6), multiple_outputs=False)
+def trial(commit: str, number: int, earlier: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    """Run one trial of the search on `commit`, and return its record."""
+    return dict(search.run(commit, number, earlier))
+
+
+@task(execution_timeout=timedelta(hours=6), pool=TRAINING)
+def tune(commit: str, rounds: list[list[dict[str, Any]]], run_id: str = FROM_CONTEXT) -> str:
+    """Run the DVC stage tune, which runs the trials that `rounds` lack; return the commit with its results."""
+    from gitops import tasks
+
+    return tasks.run_stage_given(commit=commit, stage="tune", run_id=run_id, given=search.given(rounds))
+
+
 @task(execution_timeout=timedelta(hours=6), pool=TRAINING)
 def evaluate(commit: str, run_id: str = FROM_CONTEXT) -> str:
     """Run the DVC stages evaluate and card on `commit` and return the commit that holds their results."""
@@ -183,7 +198,7 @@ def compare_drifted(base: str, result: str, run_id: str = FROM_CONTEXT) -> str:
     import logging
 
     from gitops import tasks
-    from visage_dags import context, labelled
+    from visage_dags import labelled
 
     log = logging.getLogger(__name__)
     batches = labelled.added(base, result)
@@ -228,7 +243,6 @@ def gates(result: str, params: dict[str, Any] = FROM_CONTEXT) -> str:
     from airflow.sdk.exceptions import AirflowFailException
 
     from gitops import tasks
-    from visage_dags import context
 
     log = logging.getLogger(__name__)
     incumbent = context.release()
@@ -313,7 +327,11 @@ def ml_pipeline_face_attributes() -> None:
         prepared = run_stage.override(task_id="prepare")(collected, "prepare")
     check_raw_data >> pulled
     with TaskGroup("hyperparameter_optimization"):
-        tuned = run_stage.override(task_id="tune")(prepared, "tune")
+        rounds: list[Any] = []
+        for number, trials in enumerate(search.rounds(context.CHECKOUT), start=1):
+            with TaskGroup(f"round_{number}"):
+                rounds.append(trial.partial(commit=prepared, earlier=list(rounds)).expand(number=trials))
+        tuned = tune(prepared, rounds)
     with TaskGroup("model_training"):
         trained = run_stage.override(task_id="train")(tuned, "train")
         exported = run_stage.override(task_id="export")(trained, "export")

@@ -99,6 +99,20 @@ def tune() -> None:
     run(loaded.tune, loaded.train)
 
 
+@app.command(rich_help_panel=_STAGES, hidden=True)
+def trial(
+    number: Annotated[int, typer.Argument(min=0)],
+    earlier: Annotated[Path, typer.Option(help="Records of earlier trials")],
+    out: Annotated[Path, typer.Option(help="File to write")],
+) -> None:
+    """Run one trial of the search, as the training pipeline does where tune.parallel is over 1."""
+    from face_attributes import params
+    from face_attributes.training.trial_run import run_alone
+
+    loaded = params.load()
+    run_alone(number, loaded.tune, loaded.train, earlier, out)
+
+
 @app.command(rich_help_panel=_STAGES)
 def train() -> None:
     """Train the model with search/best.json into models/model.pt.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-CONTRACT = 8
+CONTRACT = 9
 """The number of the contract that `gitops.tasks` keeps. It grows with each name that is added there."""
 
 

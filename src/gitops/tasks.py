@@ -65,8 +65,10 @@ __all__ = (
     "remove_expired",
     "rollback_instructions",
     "run_command",
+    "run_for_result",
     "run_link",
     "run_stage",
+    "run_stage_given",
     "runbook",
     "safe_name",
     "setting",
@@ -258,6 +260,22 @@ def run_stage(*, commit: str, stage: str, run_id: str, hours: float = 6) -> str:
         CommandError: when the stage or the DVC remote fails. Nothing is committed or pushed then.
 
     """
+    return run_stage_given(commit=commit, stage=stage, run_id=run_id, given={}, hours=hours)
+
+
+def run_stage_given(
+    *, commit: str, stage: str, run_id: str, given: Mapping[str, str], hours: float = 6
+) -> str:
+    """Run one DVC stage as `run_stage`, with files that it may read and that are not committed.
+
+    Args:
+        commit: The commit.
+        stage: The stage.
+        run_id: The DAG run, whose branch is moved to the new commit.
+        given: The texts of the files, by their paths in the repository.
+        hours: The time that the stage may take.
+
+    """
     from gitops.airflow import lineage, task_context
     from gitops.training import stages as training_stages
     from gitops.training.candidate import run_branch
@@ -269,6 +287,7 @@ def run_stage(*, commit: str, stage: str, run_id: str, hours: float = 6) -> str:
         branch=run_branch(run_id),
         home=task_context.workspaces(),
         timeout=timedelta(hours=hours),
+        given=given,
         report=lineage.report,
     )
 
@@ -310,6 +329,44 @@ def run_command(
         home=task_context.workspaces(),
         message=message,
         data=data,
+        needs=needs,
+        timeout=timedelta(minutes=minutes),
+    )
+
+
+def run_for_result(
+    *,
+    commit: str,
+    command: Sequence[str],
+    result: str,
+    given: Mapping[str, str],
+    needs: Sequence[str] = (),
+    minutes: float = 10,
+) -> Any:
+    """Run a command in a checkout of a commit, and return the JSON document that it writes.
+
+    Args:
+        commit: The commit.
+        command: The program and its arguments.
+        result: The path of the document in the checkout. Nothing is committed.
+        given: The texts of files that the command reads, by their paths.
+        needs: DVC targets that the command reads, which are pulled before it.
+        minutes: The time that the command may take.
+
+    Raises:
+        CommandError: when the command or the DVC remote fails, or the document cannot be read.
+
+    """
+    from gitops.airflow import task_context
+    from gitops.training import stages as training_stages
+
+    return training_stages.run_for_result(
+        task_context.origin(),
+        commit,
+        command,
+        home=task_context.workspaces(),
+        result=result,
+        given=given,
         needs=needs,
         timeout=timedelta(minutes=minutes),
     )

@@ -70,6 +70,8 @@ def watch(event, arguments):
     if event == "open":
         path = str(arguments[0])
         told = not path.endswith((".py", ".pyc", ".so")) and not path.isdigit()
+        # The training pipeline has a task for each trial of its release
+        told = told and (path, arguments[1]) != (params, "r")
     else:
         told = event.partition(".")[0] in FAMILIES or event in EVENTS
     if watching and told and not libraries_own():
@@ -83,6 +85,7 @@ def clock():
     with open("/proc/self/schedstat") as file:
         return now - int(file.read().split()[1]) / 1e9
 
+params = os.path.join(os.path.dirname(os.path.dirname(sys.argv[1])), "params.yaml")
 name = os.path.basename(sys.argv[1]).removesuffix(".py")
 began = clock()
 sys.addaudithook(watch)
@@ -270,7 +273,10 @@ CODE = {
     "release.checkout": "read, not run",
     "run_command.command": "written in the DAG, which is the release's",
     "run_command.commit": "admitted: outside of `training: true` it has the code of the release",
+    "run_for_result.command": "written in the DAG, which is the release's",
+    "run_for_result.commit": "admitted: outside of `training: true` it has the code of the release",
     "run_stage.commit": "admitted: outside of `training: true` it has the code of the release",
+    "run_stage_given.commit": "admitted: outside of `training: true` it has the code of the release",
     "runbook.checkout": "read, not run",
     "training_ref.ref": "decided: outside of `training: true` it is the release",
 }

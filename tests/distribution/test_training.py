@@ -3,10 +3,18 @@
 The tests build on one another: each leaves both workers' machines as they are.
 """
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
+from gitops.git.repository import Repository
 from gitops.training.candidate import run_branch
 from infra.local.task import ENDED
 from infra.local.training import DAG
@@ -112,3 +120,61 @@ def test_a_training_outlives_the_machine_that_works_on_it(
     assert cluster.origin.tree_id(run_branch(run), "metrics/evaluation.json")
     spaces = workers[survivor].data / "workspaces"
     assert_undamaged(cluster.origin, cluster.store / BUCKET, spaces)
+
+
+def test_the_trials_of_a_search_are_spread_over_both_and_make_the_search_of_one_machine(
+    cluster: Cluster, workers: dict[str, Machine], tmp_path: Path
+) -> None:
+    content = yaml.safe_load(cluster.origin.read("main", "params.yaml") or b"")
+    small = yaml.safe_load(cluster.origin.read("main", "params.small.yaml") or b"")
+    # Another search than those whose results are on the store by now
+    content["tune"] |= {"trials": 5, "parallel": 2, "seed": 3}
+    small["tune"] |= {"trials": 5, "epochs": 3}
+    changed = {"params.yaml": content, "params.small.yaml": small}
+    files = {name: yaml.safe_dump(params).encode() for name, params in changed.items()}
+    cluster.move_main(cluster.origin.commit_files("main", files, "Search two at a time"))
+    for machine in workers.values():  # Both work again
+        if not cluster.running(machine.name):
+            cluster.start_worker(machine)
+    run = train(cluster)
+
+    def searching() -> list[str]:
+        assert cluster.airflow.run(DAG, run).state not in ENDED, cluster.trouble(DAG, run)
+        return [
+            name
+            for name in workers
+            if any("trial" in command and "--earlier" in command for command in cluster.commands(name))
+        ]
+
+    wait_for(lambda: len(searching()) == 2, seconds=1500, pause=0.3)
+    victim = searching()[0]
+    cluster.kill(victim)
+    cluster.start_worker(workers[victim])
+    assert_success(cluster, run)
+
+    group = "hyperparameter_optimization"
+    tasks = [one for one in cluster.attempts(DAG, run) if one["task_id"].startswith(f"{group}.round_")]
+    rounds = sorted((one["task_id"], one["map_index"]) for one in tasks)
+    sizes = ((1, 2), (2, 2), (3, 1))
+    assert rounds == [(f"{group}.round_{n}.trial", index) for n, size in sizes for index in range(size)]
+    assert {one["hostname"] for one in tasks} == set(workers)
+    assert [one["try_number"] for one in tasks if one["task_id"].endswith("round_1.trial")].count(2) == 1
+
+    # One machine, two processes
+    checkout = Repository.clone(str(cluster.origin.path), tmp_path / "checkout", "--branch", run_branch(run))
+    done = [(checkout.path / name).read_text() for name in ("search/best.json", "search/trials.csv")]
+    lock = yaml.safe_load((checkout.path / "dvc.lock").read_text())
+    [prepared] = [out for out in lock["stages"]["prepare"]["outs"] if out["path"] == "data/prepared"]
+    _fetch(cluster.store / BUCKET / "files/md5", prepared["md5"], checkout.path / "data/prepared")
+    alone = [sys.executable, "-m", "face_attributes", "tune"]
+    environment = os.environ | {"PYTHONPATH": str(checkout.path / "src"), "VISAGE_HOME": str(tmp_path)}
+    subprocess.run(alone, cwd=checkout.path, env=environment, check=True, timeout=900)
+    assert [(checkout.path / name).read_text() for name in ("search/best.json", "search/trials.csv")] == done
+
+
+def _fetch(objects: Path, digest: str, folder: Path) -> None:
+    """Copy a folder from the DVC remote."""
+    for entry in json.loads((objects / digest[:2] / digest[2:]).read_text()):
+        target = folder / entry["relpath"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(objects / entry["md5"][:2] / entry["md5"][2:], target)

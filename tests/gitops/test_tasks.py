@@ -78,6 +78,11 @@ step_down(*, canary: str, reason: str) -> str
     8: """
 untried_batches() -> 'AssetWatcher'
 """,
+    9: """
+run_for_result(*, commit: str, command: Sequence[str], result: str, given: Mapping[str, str], \
+needs: Sequence[str] = (), minutes: float = 10) -> Any
+run_stage_given(*, commit: str, stage: str, run_id: str, given: Mapping[str, str], hours: float = 6) -> str
+""",
 }
 
 

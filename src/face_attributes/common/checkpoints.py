@@ -19,6 +19,7 @@ _CODE = (
     "training/learner",
     "training/loop",
     "training/proposals",
+    "training/trial_run",
     "training/trials",
     "training/tune",
     "training/whole_batch",

@@ -73,7 +73,7 @@ def fit(
         params: how to train; all but `precision` and `device` count.
         runtime: device and precision.
         checkpoint: where to save the state after each epoch, and to go on from if it is there.
-        keep_going: asked after each epoch; False ends the training.
+        keep_going: asked after each epoch, those before a restart too; False ends the training.
         description: The label of the progress bar.
         group: The processes that train together. All return the same.
 
@@ -90,6 +90,8 @@ def fit(
         if saved := group.agree(saved):
             _restore(saved, learner, done)
             log.info(f"{description}: going on after epoch {len(done.curve)} of {params.epochs}")
+    if not all(keep_going(row) for row in done.curve):
+        return done
     steps_per_epoch = math.ceil(len(train) / params.batch_size)
     total_steps = steps_per_epoch * params.epochs
     limit = math.inf if params.max_minutes is None else params.max_minutes * 60

@@ -39,6 +39,12 @@ def save(path: Path, trials: Sequence[Trial]) -> None:
     write_json(path, [asdict(trial) for trial in trials])
 
 
+def merge(trials: Sequence[Trial], more: Sequence[Trial]) -> list[Trial]:
+    """Return trials by their numbers, each once."""
+    found = {trial.number: trial for trial in (*more, *trials)}
+    return [found[number] for number in sorted(found)]
+
+
 def best(trials: Sequence[Trial]) -> Trial:
     """Return the trial with the highest accuracy.
 
@@ -59,6 +65,11 @@ def seconds(trials: Sequence[Trial], parallel: int) -> float:
         number = trial.number // parallel
         rounds[number] = max(rounds.get(number, 0.0), trial.seconds)
     return sum(rounds.values())
+
+
+def over(trials: Sequence[Trial], parallel: int, minutes: float | None) -> bool:
+    """Return whether the minutes of a search are over after these trials. The first round always runs."""
+    return bool(trials) and minutes is not None and seconds(trials, parallel) >= minutes * 60
 
 
 def table(trials: Sequence[Trial]) -> str:

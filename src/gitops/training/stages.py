@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path, PurePath
+from typing import Any
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
@@ -22,9 +23,10 @@ from gitops.dvc import provenance
 from gitops.dvc.lockfile import Lock
 from gitops.dvc.provenance import Step
 from gitops.dvc.run import call, call_dvc, dvc_program, environment
-from gitops.errors import ProvenanceError, StepError
+from gitops.errors import ParseError, ProvenanceError, StepError
 from gitops.git.workspace import Origin, Workspace, configuration, workspace
 from gitops.model.cost import Cost, StageCost
+from gitops.text import parse
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +47,15 @@ def run_stage(
     branch: str,
     home: Path,
     timeout: timedelta = timedelta(hours=6),
+    given: Mapping[str, str] | None = None,
     report: Callable[[dict[str, str], dict[str, str]], None] = _ignore,
 ) -> str:
     """Run the DVC stage `stage` on `commit` and return the commit (40 hex digits) that holds its results.
 
     Returns `commit` itself where the stage had nothing new to do. `branch` is the run's own branch on
-    `origin`; it is moved to the new commit wherever it was. `report` gets the digests of the data that the
-    stage read and wrote, by path.
+    `origin`; it is moved to the new commit wherever it was. `given` are texts of files that the stage may
+    read and that are not committed, by path. `report` gets the digests of the data that the stage read and
+    wrote, by path.
 
     Raises:
         StepError: if the stage or the DVC remote fails; nothing is then committed or pushed.
@@ -68,12 +72,15 @@ def run_stage(
             commands.insert(0, ["pull", *tracked])
         if any(out.cached for out in _stage(space, stage).outs):
             commands.append(["push", stage])
+        files = _give(space, given or {})
         try:
             call_dvc(commands, space.path, timeout)
         except StepError as error:
             if error.command != f"dvc push {stage}":
                 raise
             _push_data(space, stage)
+        for path in files:
+            path.unlink(missing_ok=True)
         # `gitops runs` reads the duration from here.
         seconds = time.monotonic() - started
         subject = f"{stage}: run for {branch} in {seconds:.1f} s"
@@ -107,6 +114,55 @@ def run_command(
         if data:
             _push_data(space, *data)
         return commit_changes(space, branch, message)
+
+
+def run_for_result(
+    origin: Origin,
+    commit: str,
+    command: Sequence[str],
+    *,
+    home: Path,
+    result: str,
+    given: Mapping[str, str],
+    needs: Sequence[str] = (),
+    timeout: timedelta = timedelta(minutes=10),
+) -> Any:
+    """Run `command` on `commit` and return the JSON document that it writes to `result`; commit nothing.
+
+    `given` are texts of files that the command reads, by path; `needs` are DVC targets that it reads, to be
+    pulled from the DVC remote.
+
+    Raises:
+        StepError: if the command or the DVC remote fails, or the document cannot be read.
+        GitError: if `origin` cannot be reached.
+
+    """
+    with workspace(origin, commit, home) as space:
+        if needs:
+            call(["dvc", "pull", *needs], space.path, timeout)
+        _give(space, given)
+        call(command, space.path, timeout)
+        try:
+            return parse.json_value(parse.file(space.path / result, parse.RESULT.size), parse.RESULT)
+        except (OSError, ParseError) as error:
+            raise StepError(f"{' '.join(command)}: {result}: cannot be read: {error}") from error
+
+
+def _give(space: Workspace, given: Mapping[str, str]) -> list[Path]:
+    """Write files into a checkout, and return their paths.
+
+    Raises:
+        StepError: if the commit has such a file, or a link in its place.
+
+    """
+    paths = {space.path / name: text for name, text in given.items()}
+    for path, text in paths.items():
+        if not path.resolve().is_relative_to(space.path.resolve()) or path.exists():
+            name = path.relative_to(space.path)
+            raise StepError(f"{name}: in the way in {space.commit[:12]}; remove it there")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return list(paths)
 
 
 def pull(origin: Origin, commit: str, stages: Sequence[str], *, home: Path) -> str:

@@ -41,7 +41,7 @@ def test_a_seed_gives_one_model(tiny, data):
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_killed_training_goes_on_as_if_it_had_not_been(tiny, data, tmp_path, half):
+def test_a_killed_training_goes_on_as_if_it_had_not_been(tiny, data, tmp_path, half, monkeypatch):
     runtime = Runtime(torch.device("cpu"), bfloat16=half)
     whole = fit(data.train, data.validation, options(tiny), runtime)
 
@@ -60,16 +60,26 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(tiny, data, tmp_path, h
             checkpoint=checkpoint,
             keep_going=killed_after_two,
         )
-    seen = []
-    resumed = fit(
-        data.train,
-        data.validation,
-        options(tiny),
-        runtime,
-        checkpoint=checkpoint,
-        keep_going=lambda row: seen.append(row.epoch) or True,
-    )
-    assert seen == [3]
+    seen, trained = [], []
+    real = loop.batches
+    monkeypatch.setattr(loop, "batches", lambda *given: trained.append(given[2] + 1) or real(*given))
+
+    def resume(last=math.inf):
+        return fit(
+            data.train,
+            data.validation,
+            options(tiny),
+            runtime,
+            checkpoint=checkpoint,
+            keep_going=lambda row: seen.append(row.epoch) or row.epoch < last,
+        )
+
+    # Killed before the answer to its second epoch, which ends it
+    assert [row.epoch for row in resume(last=2).curve] == seen == [1, 2]
+    assert not trained
+    seen.clear()
+    resumed = resume()
+    assert (seen, trained) == ([1, 2, 3], [3])
     assert same(resumed.network, whole.network)
     assert resumed.curve == whole.curve
     assert resumed.images == whole.images

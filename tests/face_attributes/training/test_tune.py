@@ -11,7 +11,7 @@ import pytest
 
 from face_attributes.common.errors import SearchError
 from face_attributes.params import SEARCHED
-from face_attributes.training import hyperparameters, loop, proposals, trials, tune
+from face_attributes.training import hyperparameters, loop, proposals, trial_run, trials, tune
 from face_attributes.training.trials import Trial
 from tests.support.waiting import wait_for
 
@@ -37,9 +37,10 @@ class Search:
         self.fail_at = ()
         self.kill_at = None
         self.delay = lambda number: 0
-        monkeypatch.setattr(tune, "fit", self.fit)
+        monkeypatch.setattr(trial_run, "fit", self.fit)
 
-    def fit(self, train, validation, params, runtime, *, keep_going, description):
+    def fit(self, train, validation, params, runtime, *, checkpoint, keep_going, description):
+        started = time.monotonic()
         number = int(description.removeprefix("trial "))
         time.sleep(self.delay(number))
         if number == self.kill_at:
@@ -51,6 +52,7 @@ class Search:
         for epoch in range(1, params.epochs + 1):
             if not keep_going(loop.Epoch(epoch, 0.5, 0.5, score - 0.1 / epoch)):
                 break
+        return loop.FitResult(network=None, seconds=time.monotonic() - started)
 
     def run(self, folder="search", **changes):
         params = self.tiny.tune.model_copy(update=changes)
@@ -62,8 +64,19 @@ class Search:
             out / "best.json",
             out / "trials.csv",
             out / "search.json",
+            self.home / "trials.json",
         )
         return (out / "best.json").read_text(), (out / "trials.csv").read_text()
+
+    def run_elsewhere(self, numbers, **changes):
+        """Run trials as commands, each with the records of those before; return the last record."""
+        params = self.tiny.tune.model_copy(update=changes)
+        given, out = self.home / "trials.json", self.home / "trial.json"
+        for number in numbers:
+            trial_run.run_alone(number, params, self.tiny.train, given, out, self.made.prepared)
+            records = json.loads(given.read_text()) if given.exists() else []
+            given.write_text(json.dumps([json.loads(out.read_text()), *records]))
+        return json.loads(out.read_text())
 
 
 @pytest.fixture
@@ -158,7 +171,7 @@ def test_a_search_whose_trials_all_fail(search):
 
 def test_minutes_end_it_also_across_a_resumption(search, monkeypatch):
     clock = iter(range(0, 100_000, 20))  # each trial takes twenty seconds
-    monkeypatch.setattr(tune.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(trial_run.time, "monotonic", lambda: next(clock))
     search.kill_at = 2
     with pytest.raises(KeyboardInterrupt):
         search.run(trials=50, minutes=1.0)
@@ -207,6 +220,67 @@ def test_a_killed_round_goes_on_with_the_trials_that_it_lacks(search, threads, k
         search.run("resumed", trials=9, parallel=4)
     search.kill_at = None
     assert search.run("resumed", trials=9, parallel=4) == whole
+
+
+@pytest.mark.parametrize(("parallel", "order"), [(1, range(9)), (3, (2, 0, 1, 4, 5, 3, 8, 6, 7))])
+def test_trials_that_ran_elsewhere_make_the_search_of_one_machine(search, threads, parallel, order):
+    here = search.run("here", trials=9, parallel=parallel)
+    search.tried = []
+    search.run_elsewhere(order, trials=9, parallel=parallel)
+    assert len(search.tried) == 9
+    assert search.run("elsewhere", trials=9, parallel=parallel) == here
+    assert len(search.tried) == 9, "the stage runs none again"
+    if parallel == 1:
+        assert [round(values["learning_rate"], 9) for values in search.tried] == SEQUENCE
+
+
+def test_the_stage_runs_the_trials_that_it_lacks(search, threads):
+    here = search.run("here", trials=9, parallel=3)
+    search.run_elsewhere([1, 0, 2, 5], trials=9, parallel=3)
+    search.tried = []
+    assert search.run("elsewhere", trials=9, parallel=3) == here
+    assert len(search.tried) == 9 - 4
+
+
+def test_trials_of_another_search_do_not_count(search, threads):
+    search.run_elsewhere(range(3), trials=3, parallel=3, seed=99)
+    search.tried = []
+    assert search.run_elsewhere([3], trials=4, parallel=3) == {}, "it lacks those of its own first round"
+    search.run(trials=3, parallel=3)
+    assert len(search.tried) == 3
+
+
+def test_a_trial_that_the_search_does_not_have_runs_nowhere(search, monkeypatch):
+    assert search.run_elsewhere([3], trials=3, parallel=4) == {}
+    clock = iter(range(0, 100_000, 40))  # each trial takes forty seconds
+    monkeypatch.setattr(trial_run.time, "monotonic", lambda: next(clock))
+    search.run_elsewhere([0, 1], trials=9, parallel=2, minutes=0.5)
+    assert len(search.tried) == 2
+    assert search.run_elsewhere([2], trials=9, parallel=2, minutes=0.5) == {}
+    assert len(search.tried) == 2
+
+
+def test_a_killed_trial_goes_on_after_its_last_epoch(tiny, made, home, monkeypatch):
+    params, out = tiny.tune.model_copy(update={"epochs": 3}), home / "trial.json"
+
+    def run():
+        trial_run.run_alone(0, params, tiny.train, home / "none.json", out, made.prepared)
+        return {**json.loads(out.read_text())["trial"], "seconds": 0}
+
+    whole, real, epochs = run(), loop.batches, []
+
+    def batches(part, options, epoch, *rest):
+        epochs.append(epoch)
+        if epochs == [0, 1]:
+            raise KeyboardInterrupt
+        return real(part, options, epoch, *rest)
+
+    monkeypatch.setattr(loop, "batches", batches)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert run() == whole
+    assert epochs == [0, 1, 1, 2]
+    assert not list((home / "home/checkpoints").iterdir())
 
 
 def finished(number, tiny, accuracy):

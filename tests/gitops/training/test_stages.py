@@ -275,6 +275,77 @@ def test_a_command_is_a_step_too(origin: Repository, tmp_path: Path) -> None:
     assert origin.resolve("run/two") == changed
 
 
+READ = "from pathlib import Path; Path('out.json').write_text({})"
+
+
+def result_of(origin: Repository, home: Path, program: str, commit: str = "main", **given: str) -> object:
+    return stages.run_for_result(
+        Origin(str(origin.path)),
+        origin.resolve(commit),
+        ["python", "-c", program],
+        home=home,
+        result="out.json",
+        given={f"new/{name}": text for name, text in given.items()},
+    )
+
+
+def test_a_command_may_have_a_result_instead_of_a_commit(origin: Repository, tmp_path: Path) -> None:
+    before = origin.git("for-each-ref")
+    found = result_of(origin, tmp_path / "spaces", READ.format("Path('new/a').read_text()"), a='{"x": [1.5]}')
+    assert found == {"x": [1.5]}
+    assert origin.git("for-each-ref") == before
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("pass", "No such file"),
+        (READ.format("'NaN'"), "NaN is not a number of JSON"),
+        (READ.format("'1' * 100000"), "larger than 65,536 bytes"),
+        ("import os; os.symlink('dvc.yaml', 'out.json')", "not a regular file"),
+    ],
+)
+def test_a_result_that_cannot_be_read_is_one_line(
+    origin: Repository, tmp_path: Path, program: str, reason: str
+) -> None:
+    with pytest.raises(StepError, match=rf"out\.json: cannot be read: .*{reason}") as caught:
+        result_of(origin, tmp_path / "spaces", program)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["100644", "120000"])
+def test_a_file_that_is_given_replaces_none_and_leaves_no_checkout(
+    origin: Repository, tmp_path: Path, mode: str
+) -> None:
+    """A commit has such a file, or a link in the place of its folder."""
+    path = "new/a" if mode == "100644" else "new"
+    blob = origin.git("hash-object", "-w", "--stdin", input=str(tmp_path))
+    index = {"GIT_INDEX_FILE": str(tmp_path / "index")}
+    origin.git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}", env=index)
+    tree = origin.git("write-tree", env=index)
+    commit = origin.git("commit-tree", tree, "-m", "Be in the way", env=origin.identity())
+    origin.git("update-ref", "refs/heads/main", commit)
+    with pytest.raises(StepError, match="new/a: in the way in "):
+        result_of(origin, tmp_path / "spaces", "pass", a="text")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_that_is_given_to_a_stage_is_not_committed(origin: Repository, tmp_path: Path) -> None:
+    pipeline = PIPELINE.replace("open('number.txt')", "open('given.txt')")
+    commit = origin.commit_files(origin.resolve("main"), {"dvc.yaml": pipeline.encode()}, "Read another file")
+    origin.git("update-ref", "refs/heads/main", commit)
+    done = stages.run_stage(
+        Origin(str(origin.path)),
+        commit,
+        "double",
+        branch="run/one",
+        home=tmp_path / "spaces",
+        given={"given.txt": "4"},
+    )
+    assert list(origin.changed(commit, done)) == [".gitignore", "dvc.lock"]
+    assert hashlib.md5(b"8\n", usedforsecurity=False).hexdigest() in str(origin.read(done, "dvc.lock"))
+
+
 def test_the_data_that_a_command_makes_goes_to_the_dvc_remote(
     origin: Repository, dvc_remote: Path, tmp_path: Path
 ) -> None:
