@@ -35,6 +35,20 @@ class Cluster:
     pods: list[dict[str, Any]] = field(default_factory=list)
 
 
+def _selected(pods: list[dict[str, Any]], query: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """Return the pods whose labels a selector of equalities takes. All wait to start."""
+    if query.get("fieldSelector") == ["status.phase==Succeeded"]:
+        return []
+    found = pods
+    for term in query.get("labelSelector", [""])[0].split(","):
+        name, equal, value = term.partition("=")
+        if name.endswith("!"):
+            found = [pod for pod in found if pod["metadata"]["labels"].get(name[:-1]) != value]
+        elif equal:
+            found = [pod for pod in found if pod["metadata"]["labels"].get(name) == value]
+    return found
+
+
 @contextmanager
 def cluster(folder: Path, template: dict[str, Any]) -> Iterator[Cluster]:
     """Serve it on the loopback.
@@ -67,9 +81,17 @@ def cluster(folder: Path, template: dict[str, Any]) -> Iterator[Cluster]:
                         "kind": "PodList",
                         "apiVersion": "v1",
                         "metadata": {"resourceVersion": "1"},
-                        "items": [],
+                        "items": _selected(made.pods, parse_qs(address.query)),
                     },
                 )
+
+        def do_PATCH(self) -> None:
+            change = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            name = urlsplit(self.path).path.rpartition("/")[2]
+            [pod] = [pod for pod in made.pods if pod["metadata"]["name"] == name]
+            for field_, values in change["metadata"].items():
+                pod["metadata"][field_] |= values
+            self._answer(200, pod)
 
         def do_POST(self) -> None:
             pod = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -2,7 +2,9 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from tests.infra.kubernetes.rendering import objects, rendered
 
 pytestmark = pytest.mark.system("kubectl")
 
+DAG = "ml_pipeline_face_attributes"
 OPTIONS = "AIRFLOW__KUBERNETES_EXECUTOR__"
 
 
@@ -25,18 +28,25 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def executor(served: Cluster) -> Iterator[KubernetesExecutor]:
+@contextmanager
+def started(served: Cluster, job: int) -> Iterator[KubernetesExecutor]:
+    """The executor of a scheduler."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(f"{OPTIONS}IN_CLUSTER", "False")
         patch.setenv(f"{OPTIONS}CONFIG_FILE", str(served.config))
         patch.setenv(f"{OPTIONS}NAMESPACE", "visage-prod")
         patch.setenv(f"{OPTIONS}POD_TEMPLATE_FILE", str(served.config.with_name("task.yaml")))
         made = KubernetesExecutor()
-        made.job_id = 1
+        made.job_id = job
         made.start()
         yield made
         made.end()
+
+
+@pytest.fixture(scope="module")
+def executor(served: Cluster) -> Iterator[KubernetesExecutor]:
+    with started(served, 1) as made:
+        yield made
 
 
 def pod_of(executor: KubernetesExecutor, served: Cluster, dag_id: str, task_id: str) -> dict[str, Any]:
@@ -62,7 +72,7 @@ def pod_of(executor: KubernetesExecutor, served: Cluster, dag_id: str, task_id: 
 
 
 def test_a_task_s_pod_is_the_environment_s_template(executor: KubernetesExecutor, served: Cluster) -> None:
-    pod = pod_of(executor, served, "ml_pipeline_face_attributes", "model_training.train")
+    pod = pod_of(executor, served, DAG, "model_training.train")
     template = served.template["template"]
     [container], [declared] = pod["spec"]["containers"], template["spec"]["containers"]
     assert pod["metadata"]["namespace"] == "visage-prod"
@@ -92,7 +102,7 @@ def test_a_task_with_a_size_has_it_and_the_rest_of_the_template(
     monkeypatch.setenv("TASK_SIZES", '{"train":{"cpu":8,"gpu":1}}')
     monkeypatch.setattr("gitops.airflow.executor._FRESH", 0)
     served.template["template"]["spec"]["tolerations"] = [{"key": "training", "operator": "Exists"}]
-    pod = pod_of(executor, served, "ml_pipeline_face_attributes", "model_training.train")
+    pod = pod_of(executor, served, DAG, "model_training.train")
     [container], [declared] = pod["spec"]["containers"], served.template["template"]["spec"]["containers"]
     for part in ("limits", "requests"):
         wanted = declared["resources"][part] | {"cpu": "8", "nvidia.com/gpu": "1"}
@@ -100,8 +110,25 @@ def test_a_task_with_a_size_has_it_and_the_rest_of_the_template(
     assert container["image"] == declared["image"]
     assert container["securityContext"] == declared["securityContext"]
     assert [one["key"] for one in pod["spec"]["tolerations"]] == ["training", "nvidia.com/gpu"]
-    other = pod_of(executor, served, "ml_pipeline_face_attributes", "gates")
+    other = pod_of(executor, served, DAG, "gates")
     assert other["spec"]["containers"][0]["resources"] == declared["resources"]
+
+
+def test_a_scheduler_adopts_the_pods_of_one_that_is_gone(
+    executor: KubernetesExecutor, served: Cluster
+) -> None:
+    pod = pod_of(executor, served, DAG, "model_training.train")
+    assert pod["metadata"]["labels"]["airflow-worker"] == "1"
+    training, lost = (
+        SimpleNamespace(queued_by_job_id=1, key=TaskInstanceKey(DAG, task, "manual__1", 1, -1))
+        for task in ("model_training.train", "model_training.export")
+    )
+    orphans: Any = [training, lost]
+    with started(served, 2) as heir:
+        assert heir.try_adopt_task_instances(orphans) == [lost]
+        assert heir.running == {training.key}
+        heir.running.clear()  # or its end waits for the pod
+    assert pod["metadata"]["labels"]["airflow-worker"] == "2"
 
 
 def test_the_last_template_serves_while_kubernetes_does_not_answer(
