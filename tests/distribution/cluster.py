@@ -18,7 +18,7 @@ import psutil
 from gitops.airflow.client import Access, UnreachableError
 from gitops.git.repository import Repository
 from gitops.release import settings
-from infra.local import port, process, secret, variables
+from infra.local import port, process, secret, variables, waiting
 from infra.local.task import Runs
 from infra.local.training import DAG
 from tests.distribution import servers
@@ -112,9 +112,11 @@ class Cluster:
     def move_main(self, commit: str) -> None:
         """Make a commit the head of main, and wait until it is what runs."""
         self.origin.git("update-ref", "refs/heads/main", commit)
-        wait_for(
-            lambda: {dag["bundle_version"] for dag in self.airflow.dags()} == {commit}, seconds=120, pause=1
-        )
+
+        def runs() -> bool | None:
+            return {dag["bundle_version"] for dag in self.airflow.dags()} == {commit} or None
+
+        assert waiting.wait_until(runs, seconds=300, pause=1), self._last_output()
 
     def _derive(self, web: int) -> dict[str, str]:
         secrets = secret.load(self.folder / "secrets.json")
@@ -222,12 +224,15 @@ class Cluster:
     def trouble(self, dag: str, run: str) -> str:
         """Say what a run has come to, and what every process has said last."""
         states = {one.name: (one.state, one.attempt) for one in self.airflow.tasks(dag, run)}
+        return f"{states}\n{self._last_output()}"
+
+    def _last_output(self) -> str:
         logs = [
             *sorted(self._output.glob("*.log")),
             *sorted(self.folder.glob("*/airflow/logs/dag_id=*/**/*.log")),
         ]
         tails = [f"--- {log.relative_to(self.folder)}\n{log.read_text()[-1500:]}" for log in logs[-12:]]
-        return f"{states}\n" + "\n".join(tails)
+        return "\n".join(tails)
 
     def _answers(self) -> bool:
         log = (self._output / "api-server.log").read_text()[-3000:]
