@@ -1,6 +1,7 @@
 """Every example of docs/kubernetes-patches.md is valid, and does what it is for."""
 
 import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,24 @@ def test_logs_in_a_bucket_need_no_claim(tmp_path: Path) -> None:
     manifests = made_with(tmp_path, "remote-logs")
     assert objects(manifests, "PersistentVolumeClaim").keys() == {"home", "bundles"}
     assert "claimName: logs" not in manifests
+
+
+def test_the_image_can_have_the_providers_that_the_page_names() -> None:
+    [(option, others)] = re.findall(r"`--build-arg EXTRAS=([a-z-]+)` \(([^)]*)\)", PAGE)
+    named = {option, *re.findall(r"`([a-z-]+)`", others)}
+    assert named == {"amazon", "google", "microsoft-azure"}
+    assert named <= set(metadata.metadata("apache-airflow").get_all("Provides-Extra") or ())
+
+
+def test_pods_of_tasks_reach_what_gives_them_an_identity(tmp_path: Path) -> None:
+    policy = objects(made_with(tmp_path, "workload-identity"), "NetworkPolicy")["to-identity"]["spec"]
+    [expression] = policy["podSelector"]["matchExpressions"]
+    assert "task" in expression["values"]
+    [rule] = policy["egress"]
+    # The metadata server of Google, and the agent of EKS Pod Identity
+    addresses = {peer["ipBlock"]["cidr"] for peer in rule["to"]}
+    assert {"169.254.169.254/32", "169.254.170.23/32"} <= addresses
+    assert 80 in [port["port"] for port in rule["ports"]]
 
 
 def test_volumes_of_one_node_keep_all_pods_together(tmp_path: Path) -> None:
