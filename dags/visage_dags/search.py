@@ -25,7 +25,10 @@ Record = Mapping[str, Any]
 
 def rounds(release_root: Path) -> list[list[int]]:
     """Return the numbers of the trials of each round by params.yaml; none if one trial runs at a time."""
-    params = tasks.parse_yaml(text=(release_root / "params.yaml").read_text("utf-8"))
+    path = release_root / "params.yaml"
+    if not path.is_file():
+        return []  # The files of DAGs alone
+    params = tasks.parse_yaml(text=path.read_text("utf-8"))
     source = params["data"]["source"]
     trials, parallel = (_number(params["tune"].get(name), source) for name in ("trials", "parallel"))
     if parallel == 1:

@@ -22,6 +22,7 @@ from gitops import isolation
 from gitops.diff import outline
 from gitops.errors import DagsError, UnfinishedDagsError
 from gitops.git.repository import Repository
+from gitops.paths import PARAMETERS
 from gitops.runtime import installed
 
 FOLDER = "dags"
@@ -76,7 +77,8 @@ def load(repository: Repository, commit: str) -> Dags:
         UnfinishedDagsError: if it takes too long, or the system kills it.
 
     """
-    paths = repository.files(commit, f"{FOLDER}/")
+    # DAG files may read the parameters beside their folder.
+    paths = repository.files(commit, f"{FOLDER}/", PARAMETERS)
     if odd := [path for path in paths if {"..", ".git"} & set(path.split("/"))]:
         raise DagsError(f"{odd[0]}: no path that git itself would write; remove it")
     with tempfile.TemporaryDirectory(prefix="gitops-dags-") as temporary:
@@ -198,7 +200,7 @@ def _in_a_process(folder: Path, home: Path) -> Dags:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     home.mkdir()
-    place = isolation.Place(writable=(home,), readable=(folder, code))
+    place = isolation.Place(writable=(home,), readable=(folder, folder.with_name(PARAMETERS), code))
     try:
         with isolation.isolated(place, variables) as isolated:
             command = [sys.executable, "-m", "gitops.diff.dags", str(folder)]

@@ -105,6 +105,15 @@ def test_an_interpreter_that_ends(lab: Lab) -> None:
         load(lab.origin, commit)
 
 
+def test_dag_files_read_the_parameters_of_their_commit(lab: Lab) -> None:
+    code = b"""from pathlib import Path
+from airflow.sdk import DAG
+
+DAG(Path(__file__).parents[1].joinpath("params.yaml").read_text().strip())
+"""
+    assert [*load(lab.origin, lab.commit({"dags/a.py": code, "params.yaml": b"first\n"})).dags] == ["first"]
+
+
 def test_a_path_that_leads_elsewhere(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Repository, "files", lambda *_: ["dags/../../x.py"])
     with pytest.raises(DagsError, match=r"dags/\.\./\.\./x\.py: no path that git itself would write"):
