@@ -111,7 +111,8 @@ from airflow.sdk import DAG
 
 DAG(Path(__file__).parents[1].joinpath("params.yaml").read_text().strip())
 """
-    assert [*load(lab.origin, lab.commit({"dags/a.py": code, "params.yaml": b"first\n"})).dags] == ["first"]
+    commit = lab.commit({"dags/a.py": code, "params.yaml": b"first\n"})
+    assert "first" in load(lab.origin, commit).dags
 
 
 def test_a_path_that_leads_elsewhere(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
