@@ -1,6 +1,7 @@
 """Each engine (the local one, Docker Compose, Kubernetes) has everything that the DAGs need of it."""
 
 import inspect
+import json
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -47,6 +48,22 @@ def executors() -> dict[str, set[str]]:
             for one in filter(None, names.split(",")):
                 found.setdefault(one, set()).add(name)
     return found
+
+
+def test_an_idle_environment_starts_as_few_pods_as_the_page_states(parsed: dict[str, Any]) -> None:
+    active = settings.load("prod", ROOT).variables["ACTIVE_DAGS"].split(",")
+    planned = {dag: parsed["dags"][dag] for dag in active if parsed["dags"][dag]["schedule"].startswith("@")}
+    assert {dag: found["schedule"] for dag, found in planned.items()} == {"retention": "@daily"}
+    clean, *_ = yaml.safe_load_all((KUBERNETES / "base/clean.yaml").read_text())
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", clean["spec"]["schedule"]), "once a day"
+    tasks = len(planned["retention"]["tasks"])
+    [bundle] = json.loads(
+        settings.load("prod", ROOT).variables["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"]
+    )
+    looks = 24 * 3600 // bundle["kwargs"]["refresh_interval"]
+    page = " ".join((ROOT / "docs/kubernetes.md").read_text().split())
+    assert f"{tasks + 1} pods a day: the {tasks} tasks of the DAG `retention`, and `airflow-clean`" in page
+    assert f"asks git for news {looks:,} times a day" in page
 
 
 def executor_class(name: str) -> Any:
