@@ -4,12 +4,14 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Set
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from kubernetes.utils import parse_quantity
 
 from gitops.release import settings
 from tests.infra.kubernetes.rendering import (
@@ -120,6 +122,23 @@ def test_containers_have_limits_and_ask_for_no_more(environment: str) -> None:
                 assert container["resources"][part].keys() == {"cpu", "memory"} | disk, (
                     f"{name}: {container['name']}"
                 )
+
+
+def test_an_environment_requests_as_much_as_the_page_states() -> None:
+    page = " ".join((ROOT / "docs/kubernetes.md").read_text().split())
+    cpu, memory = re.findall(r"One environment requests ([\d.]+) CPU and (\d+) GiB", page)[0]
+    standing = {"cpu": Decimal(0), "memory": Decimal(0)}
+    scaled = objects(rendered("prod"), "HorizontalPodAutoscaler")
+    for name, one in objects(rendered("prod"), "Deployment").items():
+        least = scaled[name]["spec"]["minReplicas"] if name in scaled else one["spec"].get("replicas", 1)
+        for container in one["spec"]["template"]["spec"]["containers"]:
+            for resource, amount in container["resources"]["requests"].items():
+                standing[resource] += least * parse_quantity(amount)
+    assert standing == {"cpu": Decimal(cpu), "memory": int(memory) * 1024**3}
+    [task] = objects(rendered("prod"), "PodTemplate").values()
+    asked = task["template"]["spec"]["containers"][0]["resources"]["requests"]
+    assert f"A task requests {asked['cpu']} CPU, {asked['memory'][:-2]} GiB of memory" in page
+    assert f"and {asked['ephemeral-storage'][:-2]} GiB of disk" in page
 
 
 @every_environment
