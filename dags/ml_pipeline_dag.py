@@ -165,7 +165,7 @@ def trial(commit: str, number: int, earlier: list[list[dict[str, Any]]]) -> dict
 
 @task(execution_timeout=timedelta(hours=6), pool=TRAINING)
 def tune(commit: str, rounds: list[list[dict[str, Any]]], run_id: str = FROM_CONTEXT) -> str:
-    """Run the DVC stage tune, which runs the trials that `rounds` lack; return the commit with its results."""
+    """Run the DVC stage tune, which runs the trials that `rounds` lack, and return the new commit."""
     from gitops import tasks
 
     return tasks.run_stage_given(commit=commit, stage="tune", run_id=run_id, given=search.given(rounds))

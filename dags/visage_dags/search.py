@@ -2,7 +2,7 @@
 
 A round has `tune.parallel` trials, which run at the same time. A trial needs the trials of earlier rounds.
 Each task hands its record on in Airflow's database, so workers need no common disk. The stage `tune` gets all
-records, runs what they lack, and chooses. So it has the same result as without these tasks.
+records, runs the trials that they lack, and chooses. So it has the same result as without these tasks.
 """
 
 import json

@@ -140,13 +140,10 @@ def test_the_trials_of_a_search_are_spread_over_both_and_make_the_search_of_one_
 
     def searching() -> list[str]:
         assert cluster.airflow.run(DAG, run).state not in ENDED, cluster.trouble(DAG, run)
-        return [
-            name
-            for name in workers
-            if any("trial" in command and "--earlier" in command for command in cluster.commands(name))
-        ]
+        running = [one for one in cluster.attempts(DAG, run) if one["state"] == "running"]
+        return [one["hostname"] for one in running if one["task_id"].endswith("round_1.trial")]
 
-    wait_for(lambda: len(searching()) == 2, seconds=1500, pause=0.3)
+    wait_for(lambda: sorted(searching()) == sorted(workers), seconds=1500, pause=0.3)
     victim = searching()[0]
     cluster.kill(victim)
     cluster.start_worker(workers[victim])

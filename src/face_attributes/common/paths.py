@@ -18,8 +18,6 @@ REFERENCE = Path("data/reference.parquet")
 BEST = Path("search/best.json")
 TRIALS = Path("search/trials.csv")
 SEARCH = Path("metrics/search.json")
-# Trials of the search that ran as commands; ignored by git and unknown to DVC
-GIVEN = Path("models/checkpoints/trials.json")
 
 WEIGHTS = Path("models/model.pt")
 VARIANTS = Path("models/variants")

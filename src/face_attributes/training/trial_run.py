@@ -27,6 +27,8 @@ from face_attributes.training.trials import Trial, over
 
 log = logging.getLogger(__name__)
 
+# Records of trials for the stage; ignored by git and unknown to DVC
+GIVEN = Path("models/checkpoints/trials.json")
 _VALIDATION_IMAGES = 4000
 # A trial is stopped early only after a few others, which show the usual values
 _OTHERS = 3

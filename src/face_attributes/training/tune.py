@@ -21,7 +21,7 @@ from pathlib import Path
 from face_attributes.common import cost
 from face_attributes.common.errors import SearchError
 from face_attributes.common.files import write_json, write_text
-from face_attributes.common.paths import BEST, GIVEN, PREPARED, SEARCH, TRIALS
+from face_attributes.common.paths import BEST, PREPARED, SEARCH, TRIALS
 from face_attributes.data import arrays
 from face_attributes.params import TrainParams, TuneParams
 from face_attributes.training import hyperparameters as training_hyperparameters
@@ -41,7 +41,7 @@ def tune(
     out: Path = BEST,
     table: Path = TRIALS,
     metrics: Path = SEARCH,
-    elsewhere: Path = GIVEN,
+    elsewhere: Path = trial_run.GIVEN,
 ) -> None:
     """Run the search; write the best hyperparameters, a line for each trial, and the cost of the search.
 
