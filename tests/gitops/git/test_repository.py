@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -290,3 +291,19 @@ def test_a_remote_that_is_none_is_not_tried_again(lab: Lab, monkeypatch: pytest.
 def test_clone_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(GitError, match="does not exist"):
         Repository.clone(str(tmp_path / "nothing"), tmp_path / "clone")
+
+
+def test_an_interruption_right_after_the_end_of_git_stays_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path)
+    repository.git("init", "--quiet")
+
+    def interrupted(process: "subprocess.Popen[bytes]", *_: Any, **__: Any) -> Any:
+        monkeypatch.undo()
+        process.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        repository.git("status")
