@@ -243,8 +243,22 @@ def namespaces() -> bool:
     return done.returncode == 0
 
 
-def _prefix(place: Place, home: Path) -> tuple[str, ...]:
+def service_prefix(place: Place, home: Path) -> tuple[str, ...]:
+    """Return the words before the command of a service that runs code of a commit in a place of its own.
+
+    It keeps the network of the machine, and may run commands in places of their own in turn.
+
+    Args:
+        place: The folders of the service.
+        home: An existing folder for its HOME and temporary files.
+
+    """
+    return _prefix(place, home, service=True)
+
+
+def _prefix(place: Place, home: Path, *, service: bool = False) -> tuple[str, ...]:
     folders: dict[str, object] = {
+        "service": service,
         "hidden": _existing([*_hidden(), *place.hidden]),
         "readable": _existing([*_interpreter(), *place.readable]),
         "writable": _existing([home, *place.writable]),

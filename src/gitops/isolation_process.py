@@ -4,7 +4,7 @@ FOLDERS is a JSON object. `hidden`, `readable` and `writable` are lists of paths
 `links` has the real path of each path that leads over a link, and `processes` is the most processes at a
 time. The command has the user's own number, no privileges, no network but a loopback of its own, no other
 processes, and a file system that it can only read, but for its own folders. The rest of a hidden folder is
-empty for it.
+empty for it. With `service` it keeps the network, and may isolate commands of its own in turn.
 
 Run as a file, since it must not load anything: it is the first process of each stage.
 """
@@ -36,6 +36,7 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 # A folder that is always there, and below which nothing is shown or hidden.
 _NEW_ROOT = "/proc"
 _SHARED_MEMORY = "/dev/shm"
+_NOBODY = 65534
 _OWN_PIDS = (6, 14)
 """The first Linux in which each namespace has a highest process number of its own, and not the machine."""
 
@@ -46,15 +47,19 @@ def main(arguments: list[str]) -> int:
     """Run the command, and return its exit status, or 128 and the number of the signal that ended it."""
     folders, command, here = json.loads(arguments[0]), arguments[1:], Path.cwd()
     user, group = os.geteuid(), os.getegid()
-    _checked("unshare", _libc.unshare(sum(_NEW.values())))
+    service = folders.pop("service")
+    _checked("unshare", _libc.unshare(sum(_NEW.values()) - service * _NEW["network"]))
     Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    # The isolated commands of a service have a number of their own in turn, which Linux denies to root.
+    seen = _NOBODY if service and user == 0 else user
+    Path("/proc/self/uid_map").write_text(f"{seen} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     if first := os.fork():
         return _status(os.waitpid(first, 0)[1])
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _raise_loopback()
-    _arrange(folders, folders.pop("links"), folders.pop("processes"))
+    if not service:
+        _raise_loopback()
+    _arrange(folders, folders.pop("links"), folders.pop("processes"), service)
     _leave_keyring()
     _give_up_privileges()
     try:
@@ -92,14 +97,19 @@ def _raise_loopback() -> None:
         fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
 
 
-def _arrange(folders: dict[str, list[str]], links: dict[str, str], processes: int) -> None:
+def _arrange(folders: dict[str, list[str]], links: dict[str, str], processes: int, service: bool) -> None:
     """Make the command's view of the file system, and move there."""
     root = _NEW_ROOT
+    proc = f"{root}/proc"
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     _mount("/", root, None, _MS_BIND | _MS_REC)
-    _mount("proc", f"{root}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-    _limit(processes, Path(f"{root}/proc/sys/kernel/pid_max"))
+    _mount("proc", proc, "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    _limit(processes, Path(f"{proc}/sys/kernel/pid_max"))
     _set_attributes(root, _ATTR_RDONLY | _ATTR_NOSUID)
+    if service:
+        # Below a folder that is read-only for ever, Linux mounts no other one for the isolated commands.
+        _checked("umount2", _libc.umount2(os.fsencode(proc), _MNT_DETACH))
+        _mount("proc", proc, "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     _mount("tmpfs", f"{root}{_SHARED_MEMORY}", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
     # A folder before those in it; where a folder is both hidden and shown, it is shown.
     steps = [(path, kind) for kind in ("hidden", "readable", "writable") for path in folders[kind]]
