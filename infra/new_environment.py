@@ -91,7 +91,9 @@ def make(checkout: Path, name: str, after: list[str], wave: str, title: str) -> 
     made = {
         f"{folder}/{environments.FILE}": _environment_file(declared),
         f"{folder}/release.yaml": render(Release(commit=None), name).decode(),
-        f"{folder}/settings.env": _settings(checkout, known[model], declared, max(ports) + 1),
+        f"{folder}/settings.env": settings_like(
+            (checkout / settings.path_of(model)).read_text("utf-8"), known[model], declared, max(ports) + 1
+        ),
         f"{folder}/kustomization.yaml": _overlay(checkout, model, name, max(ports) + 1),
     }
     environments.read(made[f"{folder}/{environments.FILE}"].encode(), name)
@@ -144,9 +146,18 @@ def _environment_file(environment: Environment) -> str:
     )
 
 
-def _settings(checkout: Path, model: Environment, environment: Environment, port: int) -> str:
+def settings_like(text: str, model: Environment, environment: Environment, port: int, **extra: str) -> str:
+    """Return the settings of a new environment.
+
+    Args:
+        text: The settings of another environment.
+        model: That environment.
+        environment: The new environment.
+        port: The port of its web interface.
+        extra: Other values that it gets.
+
+    """
     name = environment.name
-    text = (checkout / settings.path_of(model.name)).read_text("utf-8")
     values = {
         "VISAGE_ENVIRONMENT": name,
         "WEB_HOST": f"{name}.localhost",
@@ -155,6 +166,7 @@ def _settings(checkout: Path, model: Environment, environment: Environment, port
         "DEFAULT_PASSWORD": "",
         "AIRFLOW__API__INSTANCE_NAME": f"Visage {name}",
         "AIRFLOW__API__THEME": theme(environment.color),
+        **extra,
     }
     for key, value in values.items():
         text = re.sub(rf"^{key}=.*$", lambda _, line=f"{key}={value}": line, text, flags=re.MULTILINE)

@@ -22,6 +22,7 @@ from infra.local.lock import exclusive
 from infra.local.process import UMASK
 from infra.local.screen import Screen, listed
 from infra.local.variables import Address
+from infra.preview.local import LocalHost
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _CHECK, _PORTS, _COMPARE = "Check this machine", "Choose ports", "Compare running releases with main"
@@ -330,6 +331,7 @@ def _up(
             engine.prepare_origin(step)
         with beside(), screen.step(start) as step:
             engine.start(addresses, step)
+            LocalHost(engine.layout, engine.shell).provide()
         yield addresses
         with screen.step(_COMPARE) as step:
             engine.await_agreement(step)
@@ -367,7 +369,7 @@ def _print_at_work(engine: Engine, screen: Screen) -> bool:
 
 def _stop(engine: Engine, screen: Screen) -> None:
     with screen.step("Stop everything") as step:
-        stopped = engine.stop(step)
+        stopped = [*LocalHost(engine.layout, engine.shell).stop(step), *engine.stop(step)]
         step.done(f"{len(stopped)} processes" if stopped else "no process was running")
         for name in stopped:
             step.say(name)

@@ -47,9 +47,11 @@ _FIRST = 3
 class Engine:
     """The implementation of `up`, `down` and `clean`."""
 
-    def __init__(self, layout: Layout, shell: Mapping[str, str]) -> None:
+    def __init__(self, layout: Layout, shell: Mapping[str, str], prefix: tuple[str, ...] = ()) -> None:
+        """Run the processes of `layout` with variables of `shell`, and with `prefix` before each command."""
         self.layout = layout
         self.shell = shell
+        self._prefix = prefix
         self.origin = Origin(layout)
         self.schedule = Schedule(layout)
 
@@ -147,7 +149,7 @@ class Engine:
         }
         urls = {name: self.database.url(name) for name in self.names}
         first = self.names[0]
-        instances = [Instance(self.layout, name, addresses[name]) for name in self.names]
+        instances = [Instance(self.layout, name, addresses[name], self._prefix) for name in self.names]
         environments = {
             name: variables.derive(
                 self.layout, name, self.user_config, addresses[name], secrets[name], urls[name]

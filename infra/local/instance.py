@@ -58,9 +58,13 @@ class StartResult:
 class Instance:
     """The Airflow of one environment."""
 
-    def __init__(self, layout: Layout, environment: str, address: Address) -> None:
+    def __init__(
+        self, layout: Layout, environment: str, address: Address, prefix: tuple[str, ...] = ()
+    ) -> None:
+        """Run an environment at an address, with the words of `prefix` before each command."""
         self.environment = environment
         self.address = address
+        self._prefix = prefix
         self.paths: EnvironmentPaths = layout.paths_of(environment)
         self.services = {
             name: Service(
@@ -232,7 +236,7 @@ class Instance:
             CLEAN: [sys.executable, clean.__file__, *cleaned, "database", "logs"],
         }
         program = programs.get(name) or [*_AIRFLOW, *COMMANDS[name]]
-        service.start(program, self._variables, self.paths.root)
+        service.start([*self._prefix, *program], self._variables, self.paths.root)
         self._launched.append(name)
 
     def trouble(self) -> str | None:

@@ -37,7 +37,7 @@ class EnvironmentPaths:
     @property
     def cleaned(self) -> Path:
         """The file that is touched after each complete clean-up."""
-        return self.root / "cleaned"
+        return self.airflow / "cleaned"
 
     @property
     def secrets(self) -> Path:
@@ -129,6 +129,11 @@ class Layout:
     def weekly(self) -> Path:
         """The report of the last weekly backup and its drill."""
         return self.state / "weekly.json"
+
+    @property
+    def previews(self) -> Path:
+        """The folder with a folder for each preview of a branch."""
+        return self.state / "previews"
 
     @property
     def ports(self) -> Path:

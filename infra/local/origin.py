@@ -44,6 +44,11 @@ class Origin:
         self._make(*options)
         return True
 
+    def make_empty(self) -> None:
+        """Create the repository without any commit, unless it exists."""
+        if not self.repository.path.is_dir():
+            self._make()
+
     def restore(self, bundle: Path) -> None:
         """Create the repository with the references of a bundle.
 
@@ -65,7 +70,8 @@ class Origin:
         _guard(fresh)
         # Garbage collection is not needed, and would disturb readers.
         fresh.git("config", "gc.auto", "0")
-        fresh.git("fetch", "--quiet", *source, timeout=600)
+        if source:
+            fresh.git("fetch", "--quiet", *source, timeout=600)
         unfinished.rename(self.repository.path)
 
     def enrol(self, environments: Iterable[str]) -> None:
@@ -117,15 +123,21 @@ class Origin:
             self.checkout.git("update-ref", "-d", reference)
         return present
 
-    def configure_dvc(self) -> None:
-        """Write the DVC configuration for all processes of the engine."""
+    def configure_dvc(self, remote: Path | None = None) -> None:
+        """Write the DVC configuration for all processes of the engine.
+
+        Args:
+            remote: The folder of the DVC remote; by default that of this engine.
+
+        """
         layout = self._layout
-        for folder in (layout.dvc_remote, layout.dvc_cache, layout.dvc_site_cache):
+        remote = remote or layout.dvc_remote
+        for folder in (remote, layout.dvc_cache, layout.dvc_site_cache):
             folder.mkdir(parents=True, exist_ok=True)
         files.write(
             layout.dvc_config / "config",
             "[core]\n    remote = storage\n    analytics = false\n    check_update = false\n"
-            f'[\'remote "storage"\']\n    url = "{layout.dvc_remote}"\n'
+            f'[\'remote "storage"\']\n    url = "{remote}"\n'
             f'[cache]\n    dir = "{layout.dvc_cache}"\n    type = "hardlink,symlink"\n',
         )
 

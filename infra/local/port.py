@@ -59,8 +59,10 @@ def is_free(port: int) -> bool:
     )
 
 
-def unused() -> int:
+def unused(*above: int) -> int:
     """Return a free port that the system does not use for outgoing connections.
+
+    The ports that are by one of `above` higher are free too.
 
     A server binds it seconds later, and a database again after each restart of the machine. By then, an
     outgoing connection may use a port that the system had proposed.
@@ -71,7 +73,7 @@ def unused() -> int:
     """
     for _ in range(_TRIES):
         port = secrets.choice(_NO_CONNECTIONS)
-        if is_free(port):
+        if all(map(is_free, (port, *(port + distance for distance in above)))):
             return port
     first, last = _NO_CONNECTIONS[0], _NO_CONNECTIONS[-1]
     raise EngineError(f"ports {first} to {last}: {_TRIES} chosen at random are all taken; stop some servers")

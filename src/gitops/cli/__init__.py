@@ -15,6 +15,7 @@ from gitops.cli import keys as keys_cli
 from gitops.cli import log as log_cli
 from gitops.cli import manifests as manifests_cli
 from gitops.cli import people as people_cli
+from gitops.cli import preview as preview_cli
 from gitops.cli import statement as statement_cli
 from gitops.cli import storage as storage_cli
 from gitops.cli import upkeep as upkeep_cli
@@ -141,6 +142,7 @@ for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
 app.command("release-hold", hidden=True)(releases.unhold)  # its earlier name
+app.add_typer(preview_cli.app, name="preview", rich_help_panel="Check a change")
 app.add_typer(keys_cli.app, name="keys", rich_help_panel="Keys")
 app.add_typer(storage_cli.app, name="storage", rich_help_panel="Storage")
 app.add_typer(forge_cli.app, name="forge", rich_help_panel="Forges")

@@ -32,6 +32,7 @@ _RESERVED = (
     "gates",
     "lock",
     "logs",
+    "previews",
     "processes",
     "trials",
 )

@@ -133,6 +133,32 @@ def admit_storage(commit: str, files: Collection[Entry], trusted: Collection[Ent
         raise RuleError(Finding(where, "differs from that of main", right, rule="training-source"))
 
 
+def previewed(repository: Repository, remote: str, branch: str, main: str) -> str:
+    """Return the commit that a preview of a branch runs.
+
+    Only people who may push to the repository have branches there, so a preview takes such a branch, and
+    no fork, pull request or commit by its id. Another DVC remote than that of main is refused.
+
+    Args:
+        repository: The checkout, with everything that was fetched from `remote`.
+        remote: The remote.
+        branch: The branch.
+        main: The commit of main.
+
+    Raises:
+        RuleError: when there is no such branch, or it names other storage.
+
+    """
+    reference = f"refs/heads/{branch}"
+    commit = repository.remote_refs(remote, reference).get(reference)
+    if commit is None:
+        right = "push it to this repository; the branch of a fork gets no preview"
+        raise RuleError(Finding(one_line(branch), f"no such branch on {remote}", right, rule="preview"))
+    repository.fetch(remote)
+    admit_storage(commit, storage(repository, commit), storage(repository, main))
+    return commit
+
+
 def admit_paths(environment: str, release: str, commit: str, changed: Iterable[str]) -> None:
     """Do as `admit` for DAGs of releases that pass only the paths of the changed files."""
     admit(environment, release, commit, [Changed(path, "") for path in changed])

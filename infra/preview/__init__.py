@@ -1,0 +1,1 @@
+"""Previews: environments that run a branch for some hours, apart from all others."""
