@@ -26,7 +26,7 @@ export UV_BUILD_CONSTRAINT := requirements.lock
 TORCH_BACKEND ?= cpu
 UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-backend $(TORCH_BACKEND))
 
-.PHONY: help setup setup-gitops setup-gates setup-documents trim-cache hooks up down clean logs status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift demo-year new-dag new-environment docs pictures lint lint-documents audit audit-packages lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
+.PHONY: help setup setup-gitops setup-gates setup-documents hooks up down clean logs status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift demo-year new-dag new-environment docs pictures lint lint-documents audit audit-packages lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
@@ -73,11 +73,6 @@ endef
 	$(make_venv)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints requirements.lock --editable 'src/gitops[s3]' $(if $(filter %-gates,$@),--editable src/face_attributes) $(if $(filter %-documents,$@),--group documents)
 	@touch $@
-
-# uv asks for the lists of versions again in any case, and they are a tenth of the cache.
-trim-cache: ## Take the lists of versions out of the cache of uv that UV_CACHE_DIR names
-	@test -n "$$UV_CACHE_DIR" || { echo "make: set UV_CACHE_DIR" >&2; exit 1; }
-	@rm -rf "$$UV_CACHE_DIR"/simple-*
 
 # By default DVC keeps this cache where every user of the machine may write, and unpickles the files in it.
 .venv/dvc-site-cache: | $(STAMP)

@@ -2,22 +2,24 @@
 
     .venv/bin/python -m tests.workflows.costs [KIND ...]
 
-Measured here: every step that is not replaced under act, each target of `make setup` with a cold and a warm
-cache, and `make lint-documents`. Taken from `TAKEN`: the targets that act replaces. Calculated: the time that
-bytes take.
+Measured here: every step that is not replaced under act, each target of `make setup`, and
+`make lint-documents`. Taken from `TAKEN`: the targets that act replaces. Calculated: the time that bytes
+take.
+A kind that was measured at the same commit is not measured again (`.visage/costs/`).
 """
 
+import json
 import math
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.support.command import captured
 from tests.support.forge import NAME, Forge
 from tests.support.forge_server import serve
 from tests.workflows.conftest import REAL_LINT_DOCUMENTS, ROOT, World
@@ -25,10 +27,10 @@ from tests.workflows.test_kinds import KINDS, Kind
 
 TAKEN = {"lint": 90, "review": 20, "test": 700, "dags": 480, "train": 130}
 """Seconds of the targets that take minutes, on two quiet cores, without their setup."""
-RESTORED = 50e6
-"""Bytes of a cache or of packages that a runner fetches in a second."""
-WHEEL = 22_000_000
-"""Bytes of uv, which each setup downloads."""
+RECEIVED = 50e6
+"""Bytes of packages that a runner receives in a second."""
+Job = tuple[str, float, list[str]]
+"""A job with its seconds and the targets that it sets up."""
 CHAINS = (("setup-gitops", "setup-documents"), ("setup-gitops", "setup-gates"), ("setup",))
 STEPS = {
     "Install the checks of documents, metrics and release files": "setup-documents",
@@ -36,33 +38,19 @@ STEPS = {
 }
 
 
-@dataclass(frozen=True)
-class Setup:
-    """Seconds of processor of a target of `make setup` without and with a cache, and bytes of the cache."""
-
-    cold: float
-    warm: float
-    size: int
-
-
-def setups(folder: Path) -> dict[str, Setup]:
-    """Measure each target of `make setup`."""
-    found: dict[str, Setup] = {}
+def setups(folder: Path) -> dict[str, tuple[float, float]]:
+    """Measure each target of `make setup`: seconds of processor, and bytes of the packages, compressed."""
+    found: dict[str, tuple[float, float]] = {}
     for number, chain in enumerate(CHAINS):
         clone = folder / str(number)
         _run(["git", "clone", "--quiet", str(ROOT), str(clone)], folder)
-        took: dict[str, list[float]] = defaultdict(list)
-        for _ in ("cold", "warm"):
-            _run(["rm", "-rf", ".venv"], clone)
-            for target in chain:
-                cache = str(folder / f"uv-{number}-{target}")
-                took[target].append(_run(["make", target], clone, UV_CACHE_DIR=cache))
-                _run(["make", "trim-cache"], clone, UV_CACHE_DIR=cache)
         for target in chain:
-            packed = ["sh", "-c", f"tar -C '{folder}/uv-{number}-{target}' -c . | zstd -3 | wc -c"]
+            packages = folder / f"uv-{number}-{target}"
+            took = _run(["make", target], clone, UV_CACHE_DIR=str(packages))
+            packed = ["sh", "-c", f"tar -C '{packages}' --exclude='./simple-*' -c . | zstd -3 | wc -c"]
             size = int(subprocess.run(packed, check=True, capture_output=True, timeout=900).stdout)
-            cold, warm = took[target]
-            found[target] = Setup(cold, warm, size)
+            found[target] = (took, size)
+            shutil.rmtree(packages)
     return found
 
 
@@ -79,8 +67,8 @@ def _processor() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def jobs(kind: Kind, folder: Path) -> Iterator[tuple[str, float, list[str]]]:
-    """Run a kind under act; yield each job with its seconds and the targets that it sets up."""
+def jobs(kind: Kind, folder: Path) -> Iterator[Job]:
+    """Run a kind under act, and yield each job."""
     with serve(Forge(folder / "github")) as forge:
         world = World(forge, folder)
         # The model of these kinds is no training's, and does not pass; test_candidate.py has a real one.
@@ -105,39 +93,43 @@ def jobs(kind: Kind, folder: Path) -> Iterator[tuple[str, float, list[str]]]:
 
 def main(names: list[str]) -> None:
     """Print the table."""
+    commit = captured(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True).stdout.strip()
+    kept = ROOT / ".visage" / "costs" / f"{commit}.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    known = json.loads(kept.read_text()) if kept.exists() else {}
     with tempfile.TemporaryDirectory(prefix="visage-costs-") as folder:
-        known = setups(Path(folder))
-        print("| step | processor | with its cache | cache |\n|---|---|---|---|")
-        for target, one in known.items():
-            print(f"| `make {target}` | {one.cold:.0f} s | {one.warm:.0f} s | {one.size / 1e6:.0f} MB |")
-        print("\n| kind | jobs | until the verdict | sum of the jobs | minutes billed | caches | fetched |")
-        print("|---|---|---|---|---|---|---|")
+        if "setups" not in known:
+            known["setups"] = setups(Path(folder))
+            kept.write_text(json.dumps(known))
+        print("| step | processor | packages |\n|---|---|---|")
+        for target, (took, size) in known["setups"].items():
+            print(f"| `make {target}` | {took:.0f} s | {size / 1e6:.0f} MB |")
+        print("\n| kind | jobs | until the verdict | sum of the jobs | minutes billed | packages |")
+        print("|---|---|---|---|---|---|")
         for number, kind in enumerate(KINDS):
             if names and kind.name not in names:
                 continue
-            home = Path(folder) / f"kind-{number}"
-            home.mkdir()
-            print(_row(kind, list(jobs(kind, home)), known), flush=True)
+            if kind.name not in known:
+                home = Path(folder) / f"kind-{number}"
+                home.mkdir()
+                known[kind.name] = list(jobs(kind, home))
+                kept.write_text(json.dumps(known))
+            print(_row(kind, known[kind.name], known["setups"]), flush=True)
 
 
-def _row(kind: Kind, ran: list[tuple[str, float, list[str]]], known: dict[str, Setup]) -> str:
+def _row(kind: Kind, ran: Sequence[Job], known: Mapping[str, tuple[float, float]]) -> str:
     took: dict[str, float] = {}
-    fetched, caches = 0.0, set[str]()
+    fetched = 0.0
     for name, seconds, targets in ran:
-        # A job with a key takes no cache.
-        processor = sum(known[target].cold if name == "judge" else known[target].warm for target in targets)
-        size = sum(known[target].size for target in targets)
-        caches |= set(targets) if name != "judge" else set()
-        fetched += size + WHEEL * bool(targets)
-        took[name] = seconds + processor + size / RESTORED
+        size = sum(known[target][1] for target in targets)
+        fetched += size
+        took[name] = seconds + sum(known[target][0] for target in targets) + size / RECEIVED
     side_by_side = max((seconds for name, seconds in took.items() if name in TAKEN), default=0)
     until = took["scope"] + side_by_side + took["judge"]
-    total = sum(took.values())
     billed = sum(math.ceil(seconds / 60) for seconds in took.values())
-    kept = sum(known[target].size for target in caches)
     names = ", ".join(f"`{name}`" for name in took)
     return (
-        f"| {kind.name} | {names} | {_time(until)} | {_time(total)} | {billed} | {kept / 1e6:.0f} MB "
+        f"| {kind.name} | {names} | {_time(until)} | {_time(sum(took.values()))} | {billed} "
         f"| {fetched / 1e6:.0f} MB |"
     )
 
