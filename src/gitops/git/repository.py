@@ -35,6 +35,9 @@ from gitops.git.reader import Reader, ReaderError
 
 Answer = TypeVar("Answer")
 
+_MOST_REFERENCES = 1000
+"""The files of references from which they are packed."""
+
 
 class Repository(Git):
     """The git repository (bare or not) at `path`."""
@@ -402,6 +405,16 @@ class Repository(Git):
             env=env,
             most=most,
         )
+        self._pack_references()
+
+    def _pack_references(self) -> None:
+        """Put references into one file if there are many, as of somebody who pushes thousands of tags.
+
+        Git opens the file of each reference for every list of them, and packs them only with `git gc`.
+        """
+        git = self.path if (self.path / "objects").is_dir() else self.path / ".git"
+        if sum(len(files) for _, _, files in os.walk(git / "refs")) > _MOST_REFERENCES:
+            self.git("pack-refs", "--all", timeout=300)
 
     def fetch_commit(self, remote: str, commit: str, *, timeout: float = 600) -> None:
         """Bring one commit, without its history, from `remote`; no reference comes to name it."""

@@ -653,3 +653,23 @@ def test_poison_in_history_keeps_no_machine_from_its_release(lab: Lab, make: Mak
     assert (version(bundle), bundle.serving.refused) == (good, None)
     shutil.rmtree(storage)
     assert version(make()) == good
+
+
+def test_a_flood_of_unsigned_tags_stops_nothing_and_fills_no_folder(lab: Lab, make: Make) -> None:
+    first = lab.train("a")
+    lab.declare("staging", f"commit: {first}\n")
+    bundle = make()
+    lab.verify("staging", first)
+    kinds = ("verified/staging", "rejected/staging", "verdict/staging", "promote/prod")
+    names = [f"{kinds[number % 4]}/{number:012x}" for number in range(2200)]
+    tags = "".join(f"tag {name}\nfrom {first}\ntagger M <m@x> 1 +0000\ndata 2\nx\n\n" for name in names)
+    lab.origin.git("fast-import", "--quiet", input=tags)
+    second = lab.train("b")
+    assert lab.promote("staging").after.commit == second
+    bundle.refresh()
+    assert bundle.serving.commit == first
+    lab.declare("staging", f"commit: {second}\n")
+    bundle.refresh()
+    assert (bundle.serving.commit, bundle.serving.refused) == (second, None)
+    for folder in (bundle.bare_repo_path / "refs", lab.clone.path / ".git/refs"):
+        assert sum(path.is_file() for path in folder.rglob("*")) < 100
