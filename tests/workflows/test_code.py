@@ -26,7 +26,9 @@ def test_a_code_pull_request(world: World) -> None:
     ran = dict.fromkeys(("scope", "lint", "test", "dags", "train"), "success")
     assert checks == ran | {"review": "skipped"}
     (report,) = comments(world, pull.number)
-    assert report.startswith("**OK to merge `better` into main. It changes: Code (1).**")
+    assert report.startswith(
+        "**OK to merge `better` into main. It changes: Code (src/face&#95;attributes).**"
+    )
     assert "On the same small data" in report
     assert "| mean accuracy | 0.7000 | 0.7500 | +0.0500 |" in report
     assert "| job `train` | " in report

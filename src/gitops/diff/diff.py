@@ -36,6 +36,10 @@ _NOTHING = Snapshot("", dict.fromkeys(FILES))
 """No release: a commit without files."""
 
 
+_NAMED = 3
+"""The changes of a kind that a summary names."""
+
+
 @dataclass(frozen=True)
 class Change:
     """One change: the old value, the new value (empty if it did not or does not exist), and a note."""
@@ -71,6 +75,13 @@ class Section:
     title: str
     changes: tuple[Change, ...] = ()
 
+    @property
+    def names(self) -> str:
+        """The first names of the changes, and how many more there are."""
+        names = [markdown.one_line(change.what, longest=40) for change in self.changes[:_NAMED]]
+        more = len(self.changes) - _NAMED
+        return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
     def markdown(self, *, most: int = 200) -> str:
         """Return a table of at most `most` changes, or a line if there are no changes."""
         if not self.changes:
@@ -105,8 +116,7 @@ class Difference:
     def summary(self) -> str:
         """The changes, in a few words; the accuracies of attributes and slices belong to the model."""
         changed = [section for section in self.sections if section.changes and section.title not in PARTS]
-        parts = [f"{section.title} ({len(section.changes)})" for section in changed]
-        return ", ".join(parts) or "nothing"
+        return "; ".join(f"{section.title} ({section.names})" for section in changed) or "nothing"
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON can carry it."""

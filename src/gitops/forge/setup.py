@@ -140,7 +140,7 @@ def settings(root: Path) -> list[Setting]:
         Setting("immutable releases", "immutable-releases", {"enabled": True}, body=None, off=True),
     ]
     policy = {"protected_branches": False, "custom_branch_policies": True}
-    for name in needs(root):
+    for name in _guarded(root):
         wanted = {"deployment_branch_policy": policy}
         made.append(Setting(f"environment {name}", f"environments/{name}", wanted, off=True))
     return made
@@ -165,8 +165,11 @@ def plan(
         yield organisation.compare(github)
     for setting in settings(root):
         yield setting.compare(github)
-    for name, needed in needs(root).items():
+    for name in _guarded(root):
         yield _branch_policy(github, name)
+    for name in Environments.from_folder(root).last_wave:
+        yield _reviewers(github, name)
+    for name, needed in needs(root).items():
         yield _names(github, f"secrets of {name}", f"environments/{name}/secrets", "secrets", needed, name)
     yield _names(github, "variables", "actions/variables", "variables", _variables(root))
     yield from _or_why_not("labels", _labels(github, root))
@@ -202,6 +205,11 @@ def needs(root: Path) -> dict[str, list[str]]:
     return {name: sorted(secrets) for name, secrets in sorted(found.items())}
 
 
+def _guarded(root: Path) -> list[str]:
+    """Return the GitHub Environments for main alone: those with secrets, and those of the last wave."""
+    return [*needs(root), *Environments.from_folder(root).last_wave]
+
+
 def _variables(root: Path) -> list[str]:
     texts = [file.read_text("utf-8") for file in root.glob(f"{WORKFLOWS}/*.yml")]
     names = {name for text in texts for name in re.findall(r"\bvars\.(\w+)", text)}
@@ -232,6 +240,20 @@ def _branch_policy(github: GitHub, name: str) -> Item:
     if present:
         return Item(title, "ok")
     return Item(title, "change", "main may use it", partial(github.post, path, {"name": "main"}))
+
+
+def _reviewers(github: GitHub, name: str) -> Item:
+    """Return whether a job that names an environment of Visage would wait for a person."""
+    title = f"environment {name}: required reviewers"
+    try:
+        rules = parse.mapping(github.get(f"environments/{name}")).get("protection_rules") or ()
+    except AnswerError as error:
+        if error.status != 404:
+            return Item(title, "person", str(error))
+        rules = ()
+    if any(rule.get("type") == "required_reviewers" and rule.get("reviewers") for rule in rules):
+        return Item(title, "ok")
+    return Item(title, "person", f"name the owners in Settings, Environments, {name}, Required reviewers")
 
 
 def _names(

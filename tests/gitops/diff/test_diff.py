@@ -207,3 +207,9 @@ def test_without_any_remote(lab: Lab, run, tmp_path: Path) -> None:
     lab.clone.git("remote", "remove", "origin")
     lab.clone.git("commit", "-q", "--allow-empty", "-m", "Empty", env=lab.clone.identity())
     assert "No change of a release" in run("HEAD~1", "HEAD").output
+
+
+def test_the_summary_names_three_changes_of_a_kind_and_counts_the_rest() -> None:
+    changes = tuple(Change(what) for what in ("mean accuracy", "mean F1", "x" * 50, "size", "latency"))
+    found = Difference("a", "b", (Section("Model", changes), Section("Speed"), Section("Code", changes[:1])))
+    assert found.summary == f"Model (mean accuracy, mean F1, {'x' * 37}... and 2 more); Code (mean accuracy)"

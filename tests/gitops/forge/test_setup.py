@@ -52,7 +52,8 @@ def test_a_new_repository_is_set_up_at_once_and_then_left_alone(forge: Forge, tm
     assert forge.settings[""]["allow_squash_merge"] is False
     assert forge.settings[""]["delete_branch_on_merge"] is True
     assert forge.settings["actions/permissions"]["sha_pinning_required"] is True
-    assert forge.policies == {name: [{"name": "main"}] for name in ("models", "proposals")}
+    assert forge.policies == {name: [{"name": "main"}] for name in ("models", "prod", "proposals")}
+    assert "environment prod: required reviewers: name the owners in Settings" in for_you
     assert len(forge.rulesets) == len(load(ROOT / ".github/rulesets"))
     assert [key["title"] for key in forge.keys] == ["dev", "staging", "prod"]
     for key in forge.keys:
@@ -68,12 +69,17 @@ def test_a_new_repository_is_set_up_at_once_and_then_left_alone(forge: Forge, tm
     # What a person does
     for name, secrets in setup.needs(ROOT).items():
         forge.settings[f"environments/{name}/secrets"] = {"secrets": [{"name": one} for one in secrets]}
+    reviewers = {"type": "required_reviewers", "reviewers": [{"type": "Team", "reviewer": {"slug": "leads"}}]}
+    forge.settings["environments/prod"]["protection_rules"] = [{"type": "branch_policy"}, reviewers]
     names = ("VISAGE_APP_CLIENT_ID", "VISAGE_TRUST_ROOT")
     forge.settings["actions/variables"] = {"variables": [{"name": name} for name in names]}
     healthy = run("doctor", *options).stdout.splitlines()
     assert [line for line in healthy[:-1] if not line.startswith("ok ")] == [
         "for you    digest of CML: make pin-cml; until then reports are posted without CML"
     ]
+
+    reviewers["reviewers"] = []
+    assert "for you    environment prod: required reviewers" in run("doctor", *options).stdout
 
     # Somebody changes one
     forge.settings["actions/permissions"]["allowed_actions"] = "all"

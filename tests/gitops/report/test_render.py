@@ -247,7 +247,10 @@ def test_a_change_of_code(lab: Lab, run) -> None:
     lab.train("a", 0.9)
     lab.branch("feature", {"src/face_attributes/x.py": b"", "params.yaml": b"profile: small\n"})
     text = run("--head", "feature").stdout
-    assert text.startswith("**OK to merge `feature` into main. It changes: Parameters (2), Code (1).**")
+    assert text.startswith(
+        "**OK to merge `feature` into main. It changes: "
+        "Parameters (profile, train.learning&#95;rate); Code (src/face&#95;attributes).**"
+    )
     # The model is the one that main has: its figures are no news.
     assert "mean accuracy" not in text
     assert "<summary>Changes in dev</summary>" in text
