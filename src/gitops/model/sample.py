@@ -1,7 +1,8 @@
 """The sample: three drawn faces that a release scores, with its own code and model, before it may run.
 
 Only an exit status is asked for, since the faces have no true answers here. A model that this ONNX Runtime
-cannot load, or a scoring that fails on every batch, fails on them too.
+cannot load, or a scoring that fails on every batch, fails on them too. The process that answers the online
+service is started as well, and ends because nobody asks it.
 """
 
 import shutil
@@ -21,6 +22,11 @@ from gitops.paths import MODEL
 _FACES = Path(__file__).with_name("sample")
 _FETCH = timedelta(minutes=2)
 _SCORE = timedelta(minutes=3)
+_ONLINE = Path(
+    "src/face_attributes/monitoring/online.py"
+)  # releases from before the online service have none
+# The model takes the place of the memory in which the service puts photographs
+_START_ONLINE = ("sh", "-c", 'exec "$0" -m face_attributes online --model "$@" --memory 3 3<"$1"')
 
 
 def score(origin: Origin, release: str, *, folder: Path) -> tuple[int, float]:
@@ -32,7 +38,8 @@ def score(origin: Origin, release: str, *, folder: Path) -> tuple[int, float]:
         folder: An empty folder for files of this call.
 
     Raises:
-        ModelError: if the release cannot score the sample, or its model is not the recorded one.
+        ModelError: if the release cannot score the sample, its online process does not start, or its model is
+            not the recorded one.
         UnfinishedModelError: if the scoring takes too long, or the system kills it.
         NoModelError: if the release has no model yet.
         StorageError: if the DVC remote does not give the model.
@@ -54,12 +61,17 @@ def score(origin: Origin, release: str, *, folder: Path) -> tuple[int, float]:
         begin = time.monotonic()
         with isolation.isolated(place, variables) as isolated:
             problem, unfinished = _run([*command, *options], isolated, space.path)
+            if problem is None and not (out.is_file() and out.stat().st_size):
+                problem = "the command wrote no scores"
+            action = f"score {count} images"
+            if problem is None and (space.path / _ONLINE).is_file():
+                action = "start the process of the online service"
+                online = [sys.executable, str(model), "--release", release, "--scores", str(scores)]
+                problem, unfinished = _run([*_START_ONLINE, *online], isolated, space.path)
         seconds = time.monotonic() - begin
-    if problem is None and not (out.is_file() and out.stat().st_size):
-        problem = "the command wrote no scores"
     if problem:
         error = UnfinishedModelError if unfinished else ModelError
-        raise error(MODEL, f"cannot score {count} images: {problem}")
+        raise error(MODEL, f"cannot {action}: {problem}")
     return count, seconds
 
 

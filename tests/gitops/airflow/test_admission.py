@@ -24,6 +24,14 @@ import os, sys
 from pathlib import Path
 
 command, images, *options = sys.argv[1:]
+if command == "online":
+    options = sys.argv[2:]
+    given = dict(zip(options[::2], options[1::2]))
+    assert os.pread(int(given["--memory"]), 9, 0) and Path(given["--scores"]).is_dir()
+    assert not sys.stdin.read()
+    if "silent" in Path(given["--model"]).read_text():
+        raise SystemExit("the detector is missing")
+    raise SystemExit
 given = dict(zip(options[::2], options[1::2]))
 assert command == "score" and len(list(Path(images).glob("*.jpg"))) == 3, sys.argv
 assert "VISAGE_VERIFIER_KEY" not in os.environ and len(given["--release"]) == 40
@@ -53,7 +61,10 @@ def trained(lab: Lab, remote: Path, name: str) -> str:
     place = remote / "files" / "md5" / md5[:2] / md5[2:]
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(name)
-    code: dict[str, bytes | None] = {"src/face_attributes/__main__.py": SCORE.encode()}
+    code: dict[str, bytes | None] = {
+        "src/face_attributes/__main__.py": SCORE.encode(),
+        "src/face_attributes/monitoring/online.py": b"",
+    }
     return lab.land({**code, **model_files(name)})
 
 
@@ -103,6 +114,15 @@ def test_a_release_that_cannot_score_is_rejected(
     assert [check.result for check in verdict.checks] == ["passed", "failed"]
     assert verdict.claimed_accuracy == 0.9
     assert sorted(path.name for path in bundle.base_dir.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.long
+def test_a_release_whose_online_process_does_not_start_is_rejected(
+    lab: Lab, tmp_path: Path, dvc_remote: Path
+) -> None:
+    before, after = trained(lab, dvc_remote, "good"), trained(lab, dvc_remote, "silent")
+    found = admission.examine(lab.origin, after, before, tmp_path)
+    assert "cannot start the process of the online service: the detector is missing" in found.objection
 
 
 @pytest.mark.long
