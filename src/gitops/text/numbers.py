@@ -52,8 +52,9 @@ def multiple(value: float) -> str:
 
 
 def size(number: int) -> str:
-    """Return a number of bytes."""
-    return f"{number / 1e6:.2f} MB"
+    """Return a number of bytes, with three digits or more."""
+    megabytes = number / 1e6
+    return f"{megabytes:,.0f} MB" if megabytes >= 100 else f"{megabytes:.2f} MB"
 
 
 def milliseconds(value: float) -> str:

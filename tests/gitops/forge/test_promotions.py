@@ -197,7 +197,7 @@ def test_a_candidate_by_the_command(lab: Lab, hub: Forge, run) -> None:
     assert pull.title == "Candidate: x"
     assert "Trained by run manual &#60;1&#62;." in pull.body
     assert f"trained from `{base[:12]}` of main" in pull.body
-    assert "The training took 60 s of processors, 1000.00 MB of memory" in pull.body
+    assert "The training took 60 s of processors, 1,000 MB of memory" in pull.body
     assert "Cost:" not in pull.body
     assert "Model (" in pull.body
     assert "can be merged" not in pull.body

@@ -186,7 +186,7 @@ def test_the_command(past: Lab, run: Callable[..., Result], tmp_path: Path) -> N
     assert "second (training): accuracy 0.9200 (0.9180 to 0.9220)" in lines[0]
     assert lines[0].endswith("1.7 min, 3.0 min of processors")
     assert lines[-1] == (
-        "Together: 6 min of processors, 3 min of GPUs, 2000.00 MB of memory, 202.00 MB read, 20.20 MB written"
+        "Together: 6 min of processors, 3 min of GPUs, 2,000 MB of memory, 202 MB read, 20.20 MB written"
     )
     plain = json.loads(run("--json").stdout)
     assert {row["name"] for row in plain["runs"]} >= {"first", "wide-net"}
@@ -210,7 +210,7 @@ def test_the_command(past: Lab, run: Callable[..., Result], tmp_path: Path) -> N
     # Five trends, and three curves of each of the four runs with results
     assert text.count("<polyline") == 5 + 3 * 4
     assert "Those with a measured cost took 9 min of processors, 270 s" not in text
-    assert "Those with a measured cost took 9 min of processors, 4 min of GPUs, 2000.00 MB of memory" in text
+    assert "Those with a measured cost took 9 min of processors, 4 min of GPUs, 2,000 MB of memory" in text
     assert "dvc plots diff" in text
     assert "http" not in text
 

@@ -299,8 +299,8 @@ def test_the_cost_of_the_training_of_a_new_model(lab: Lab, run) -> None:
     commit = lab.commit({"docs/b.md": b"about it"}, on=commit)
     lab.origin.git("update-ref", "refs/heads/candidate/b", commit)
     _, _, folded = run("--head", "candidate/b").stdout.partition("The run that trained the model:")
-    assert "| `train` | 90 s | 3 min |  | 2000.00 MB | 100.00 MB | 10.00 MB |" in folded
-    assert "| `sum` | 3 min | 6 min |  | 2000.00 MB | 200.00 MB | 20.00 MB |" in folded
+    assert "| `train` | 90 s | 3 min |  | 2,000 MB | 100 MB | 10.00 MB |" in folded
+    assert "| `sum` | 3 min | 6 min |  | 2,000 MB | 200 MB | 20.00 MB |" in folded
     lab.branch("words", {"docs/x.md": b"x"}, on=commit)
     lab.origin.git("update-ref", "refs/heads/main", commit)
     assert "trained the model" not in run("--head", "words").stdout
