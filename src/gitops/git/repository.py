@@ -7,6 +7,7 @@ branches, tags, index and files of the checkout stay as their owner left them.
 import hashlib
 import os
 import re
+import shlex
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -601,7 +602,8 @@ class Repository(Git):
             if not (obstacle := self._in_the_way(remote, [ref for ref, target in refs.items() if target])):
                 raise
             shown = CREDENTIALS.sub("***@", remote)
-            delete = f"git push {shown} --delete {obstacle[0]}"
+            # Somebody else chose the name, and a shell would run a part of it.
+            delete = shlex.join(["git", "push", shown, "--delete", obstacle[0]])
             raise PushRejectedError(
                 f"git push: '{obstacle[0]}' exists on {shown}, and git keeps no '{obstacle[1]}' beside it; "
                 f"delete it: {delete}",

@@ -1,3 +1,4 @@
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -67,13 +68,15 @@ def test_a_worktree_that_was_moved_names_the_command_that_mends_it(lab: Lab, tmp
     assert Repository.find(tmp_path / "linked").resolve("HEAD") == lab.tip
 
 
-@pytest.mark.parametrize("taken", ["promote", "promote/staging/mine"])
+@pytest.mark.parametrize("taken", ["promote/staging/$(false);a", "promote", "promote/staging/mine"])
 def test_a_branch_that_is_in_the_way_of_another_is_named(lab: Lab, taken: str) -> None:
     lab.origin.git("update-ref", f"refs/heads/{taken}", lab.tip)
     wanted = {"refs/heads/promote/staging": lab.tip}
-    with pytest.raises(PushRejectedError, match=f"'refs/heads/{taken}' exists on origin") as caught:
+    with pytest.raises(
+        PushRejectedError, match=re.escape(f"'refs/heads/{taken}' exists on origin")
+    ) as caught:
         lab.clone.push("origin", wanted)
-    lab.clone.git(*caught.value.next_command.split()[1:])
+    subprocess.run(["sh", "-ec", caught.value.next_command], cwd=lab.clone.path, check=True)
     lab.clone.push("origin", wanted)
 
 
