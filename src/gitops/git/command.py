@@ -190,7 +190,7 @@ class Git:
                     f"git {args[0]}: {where} sends more than {room / 1024**2:.0f} MiB at once; delete its "
                     f"branch or tag with a large file, or make room (in {self.path})"
                 )
-            if result.returncode != 0:
+            if result.returncode != 0 and not incoming.names_too_long(as_text(result.stderr)):
                 raise self._failure(args, result)
         return as_text(result.stdout)
 

@@ -7,6 +7,7 @@ system refuses to make a file larger (`ulimit -f`).
 import errno
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +22,9 @@ _BLOCK = 512
 # Without the signal, git prints why it ends.
 _LIMITED = 'trap "" XFSZ && ulimit -f "$0" && exec git "$@"'
 _ENDED = os.strerror(errno.EFBIG)
+# Git cuts off the reason, which comes after the name.
+_UNLOCKED = re.compile(r"error: cannot lock ref '([^']*)")
+_LONGEST_NAME = 1000
 
 
 def command(args: Sequence[str], most: int | None) -> list[str]:
@@ -35,6 +39,15 @@ def command(args: Sequence[str], most: int | None) -> list[str]:
 def too_large(complaints: str) -> bool:
     """Whether the limit has ended a command."""
     return _ENDED in complaints
+
+
+def names_too_long(complaints: str) -> bool:
+    """Whether a fetch brought everything but references whose names are too long for a file here.
+
+    No name of Visage is, and whoever may push a tag must not keep all others from fetching.
+    """
+    names = [_UNLOCKED.match(line) for line in complaints.splitlines()]
+    return bool(names) and all(name and len(name[1]) > _LONGEST_NAME for name in names)
 
 
 @contextmanager

@@ -150,3 +150,16 @@ def test_what_is_small_in_git_and_large_outside_does_not_get_into_memory(
     assert len(tags) == (kind == "tag")
     assert all("bytes long" in str(tag.problem) for tag in tags)
     assert read.subject == {"blob": "Zeros", "commit": "", "tag": "Start"}[kind]
+
+
+def test_a_name_that_is_too_long_here_keeps_nothing_else_from_coming(lab: Lab) -> None:
+    """The address of a server is shorter than the folder of a copy, so a name may fit there alone."""
+    room = 4080 - len(f"{lab.origin.path}/refs/tags/verified/staging/")
+    name = "/".join("a" * min(240, room - start) for start in range(0, room, 241))
+    lab.origin.git("update-ref", f"refs/tags/verified/staging/{name}", lab.tip)
+    commit = lab.land({"README.md": b"News\n"})
+    assert lab.state().tip == commit
+    assert all(len(tag.name) < 100 for tag in lab.clone.tags(remote=lab.remote))
+    shutil.move(lab.origin.path, lab.origin.path.with_name("gone"))
+    with pytest.raises(GitError):
+        lab.state()
