@@ -149,7 +149,9 @@ def _broken_entries(repository: Repository, main: str, tree: str) -> Iterator[Fi
         yield Finding(_named(submodules), "is a submodule", right, rule="unusable-files")
     if long := [entry.path for entry in new if _too_long(entry.path)]:
         problem = "has a name that no checkout can hold"
-        yield Finding(_named(long), problem, "give it a shorter name", rule="unusable-files")
+        yield Finding(
+            _named(long), problem, "give it a shorter name, in fewer folders", rule="unusable-files"
+        )
     if rewriting := trial_checkout.rewriting(repository, new):
         right = "remove working-tree-encoding and ident: the files that run would not be the reviewed ones"
         yield Finding(_named(rewriting), "rewrites files on checkout", right, rule="unusable-files")
@@ -185,7 +187,8 @@ def _parents(path: str) -> Iterator[str]:
 
 def _too_long(path: str) -> bool:
     names = path.encode("utf-8", "surrogateescape").split(b"/")
-    return any(len(name) > _LONGEST_NAME for name in names) or sum(map(len, names)) > 3000
+    deep = len(names) > trial_checkout.DEEPEST + 1
+    return deep or any(len(name) > _LONGEST_NAME for name in names) or sum(map(len, names)) > 3000
 
 
 def _broken_links(repository: Repository, links: list[Entry], entries: list[Entry]) -> Iterator[str]:

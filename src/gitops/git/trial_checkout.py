@@ -11,6 +11,8 @@ from gitops.errors import CheckoutError
 from gitops.git.objects import Entry
 from gitops.git.repository import Repository
 
+DEEPEST = 100
+"""The folders in each other that a checkout may have. Python removes and reads them one call in another."""
 _LINK = "120000"
 _ATTRIBUTES, _LARGEST = ".gitattributes", 100_000
 _REWRITES = re.compile(rb"^[ \t\r]*[^#\s][^\n]*\s(working-tree-encoding|ident)\b", re.MULTILINE)
@@ -29,7 +31,8 @@ def make(bare: Repository, commit: str, folder: Path, present: str | None = None
 
     Raises:
         CheckoutError: naming a file that differs from the commit: one that is missing, one of two with
-            the same name, a submodule, or a link that leads nowhere or out of the checkout.
+            the same name or in too many folders, a submodule, or a link that leads nowhere or out of the
+            checkout.
         GitError: when git fails.
 
     """
@@ -38,6 +41,8 @@ def make(bare: Repository, commit: str, folder: Path, present: str | None = None
         if entry.path in seen:
             raise CheckoutError(f"{_shown(entry.path)} is there twice")
         seen.add(entry.path)
+        if entry.path.count("/") > DEEPEST:
+            raise CheckoutError(f"{_shown(entry.path)} is in more than {DEEPEST} folders")
     if odd := rewriting(bare, entries):
         raise CheckoutError(f"{_shown(odd[0])} rewrites files")
     if present and bare.has(present) and all(entry.mode != _LINK for entry in entries):

@@ -2,6 +2,7 @@
 
 import shutil
 
+from gitops.git.merge_result import merge_result
 from gitops.git.repository import Repository
 from tests.support.bundles import Make, version
 from tests.support.lab import Lab
@@ -43,6 +44,25 @@ def test_a_link_is_tried_with_the_files_that_the_release_before_had(lab: Lab, ma
         lab.declare("staging", f"commit: {commit}\n")
         bundle.refresh()
         assert version(bundle) == commit
+
+
+def test_a_file_in_too_many_folders_is_refused_by_the_bundle_and_the_check(lab: Lab, make: Make) -> None:
+    good = lab.train("a")
+    lab.declare("staging", f"commit: {good}\n")
+    tree = lab.origin.git("rev-parse", f"{lab.tip}:dags")
+    for _ in range(1500):
+        tree = lab.origin.git("mktree", input=f"040000 tree {tree}\td\n")
+    rows = lab.origin.git("ls-tree", lab.tip)
+    odd = lab.origin.commit_tree(
+        lab.origin.git("mktree", input=f"{rows}\n040000 tree {tree}\tdeep\n"), [lab.tip], "Deep"
+    )
+    lab.clone.fetch(lab.remote)
+    lab.origin.git("update-ref", "refs/heads/deep", odd)
+    lab.clone.fetch(lab.remote)
+    _, (finding,) = merge_result(lab.clone, lab.clone.resolve(lab.clone.branch_ref(lab.remote, "main")), odd)
+    assert "has a name that no checkout can hold" in str(finding)
+    lab.origin.git("update-ref", "refs/heads/main", odd)
+    assert "is in more than 100 folders" in _refused(lab, make, odd, good)
 
 
 def test_attributes_by_which_git_rewrites_the_reviewed_files_are_refused(lab: Lab, make: Make) -> None:
