@@ -9,9 +9,10 @@ are for the process that answers. On these others, in the same run, the same wor
 - `aligned`: aligned JPEGs to /predict, against their decoding and `session.run`;
 - `photographs`: JPEGs of 640x480 pixels with a face, against decoding, alignment and `session.run`.
 
-Each client sends its next request after the answer to the last one. `share` is that of images/s. `by CPU`
-compares the processor time of an image in the process that answers with that without the service: it is the
-share that is left if clients keep these cores busy, and other work on the machine changes it little.
+Each client sends its next request after the answer to the last one, or when a refusal told it to come back.
+`share` is that of images/s. `by CPU` compares the processor time of an image in the process that answers with
+that without the service: it is the share that is left if clients keep these cores busy, and other work on the
+machine changes it little.
 """
 
 import argparse
@@ -56,6 +57,7 @@ from tests.support.scenes import Place, scene
 CLIENTS = (1, 8, 64)
 BUDGET = 0.1  # seconds
 HTTP_CORES, MODEL_CORES = {0}, set(range(1, os.cpu_count() or 1)) or {0}
+LEARNT = 1.5  # seconds in which the service learns how long an image of a kind takes
 _COMMIT = "0" * 40
 _BOUNDARY = "face"
 Result = TypeVar("Result")
@@ -128,8 +130,8 @@ def main() -> None:
         for kind in kinds():
             for clients in CLIENTS:
                 before, own = _apart(_alone, kind, arguments.seconds / 4), _processor_time()
-                times, refused, took = _apart(_load, port, clients, kind, arguments.seconds)
-                own = (_processor_time() - own) / (len(times) * kind.size)
+                times, refused, took, answered = _apart(_load, port, clients, kind, arguments.seconds)
+                own = (_processor_time() - own) / (answered * kind.size)
                 after = _apart(_alone, kind, arguments.seconds / 4)
                 alone, needed = (sum(pair) / 2 for pair in zip(before, after, strict=True))
                 rate = len(times) * kind.size / took
@@ -168,31 +170,40 @@ def _alone(kind: Kind, seconds: float) -> tuple[float, float]:
         return count / (time.perf_counter() - start), (time.process_time() - own) / count
 
 
-def _load(port: int, clients: int, kind: Kind, seconds: float) -> tuple[list[float], int, float]:
-    """Return seconds of each answered request, the refused ones, and the time that all took."""
+def _load(port: int, clients: int, kind: Kind, seconds: float) -> tuple[list[float], int, float, int]:
+    """Send requests for LEARNT and some seconds.
+
+    Returns:
+        The seconds of each answered request after LEARNT, the number of refused requests after it, the time
+        since then, and the number of all that were answered.
+
+    """
     os.sched_setaffinity(0, HTTP_CORES)
     path, body, headers = kind.request()
     start = time.perf_counter()
 
-    def client(_: int) -> tuple[list[float], int]:
-        connection, times, refused = HTTPConnection("127.0.0.1", port, timeout=60), [], 0
-        while time.perf_counter() - start < seconds:
+    def client(_: int) -> tuple[list[float], int, int]:
+        connection, times, refused, answered = HTTPConnection("127.0.0.1", port, timeout=60), [], 0, 0
+        while time.perf_counter() - start < LEARNT + seconds:
             begin = time.perf_counter()
             connection.request("POST", path, body, headers)
             response = connection.getresponse()
             response.read()
+            counted = begin - start > LEARNT
             if response.status == 200:
-                times.append(time.perf_counter() - begin)
+                answered += 1
+                times += [time.perf_counter() - begin] * counted
             else:
-                refused += 1
-                time.sleep(0.05)
+                refused += counted
+                time.sleep(float(response.headers["Retry-After"]))
         connection.close()
-        return times, refused
+        return times, refused, answered
 
     with ThreadPoolExecutor(clients) as pool:
         done = list(pool.map(client, range(clients)))
-    took = time.perf_counter() - start
-    return [value for times, _ in done for value in times], sum(refused for _, refused in done), took
+    took = time.perf_counter() - start - LEARNT
+    times = [value for times, _, _ in done for value in times]
+    return times, sum(refused for _, refused, _ in done), took, sum(answered for _, _, answered in done)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from serving.worker import AHEAD, ROOM, Answer, Item, Model, Replies, Reply
 LARGEST = 64  # items in a batch
 _WEIGHT = 0.2  # of the last item in the mean time of an item
 _QUICK = 0.1  # of the time of a batch: for items that are known to take longer than all of it
+_OWN = 4  # items of a client that may always wait for each other
 _CLIENTS = 1000  # that are remembered
 
 
@@ -149,12 +150,11 @@ class Queue:
         if not clients:
             return
         number, own = sum(len(other.items) for other in clients), len(client.items) + count
-        mine = own * client.seconds
         # The others' items take turns with these ones
-        others = sum(min(other.backlog, mine) for other in clients if other is not client)
-        expected = self._sent + others + mine
+        others = sum(min(other.backlog, own * client.seconds) for other in clients if other is not client)
+        expected = self._sent + others + client.backlog
         # The photographs of whoever sends large ones wait for each other, and nobody else does
-        longest = self._patience / 2 if client.seconds > self._batch_seconds else self._longest
+        longest = min(max(self._longest, _OWN * client.seconds), self._patience / 2)
         share = self._capacity // (len(clients) + (not client.items))
         if (number + count > self._capacity and own > share) or expected > longest:
             wait = max(1, math.ceil(expected - longest))

@@ -114,18 +114,18 @@ def test_the_client_that_used_least_is_next() -> None:
 def test_whoever_would_wait_for_more_than_two_budgets_is_told_when_to_come_back() -> None:
     async def scene(queue: Queue, process: Process) -> None:
         process.turn.clear()
-        accepted = asyncio.create_task(queue.ask(items(200), "many"))
+        accepted = asyncio.create_task(queue.ask(items(300), "many"))
         await asyncio.sleep(0.05)
         with pytest.raises(RefusedError, match="photographs wait already; try again") as refused:
-            await queue.ask(items(80), "many")
+            await queue.ask(items(1), "many")
         assert (refused.value.status, refused.value.wait) == (429, 1)
         other = asyncio.create_task(queue.ask(items(1), "few"))
         await asyncio.sleep(0.05)
         process.turn.set()
         assert len(await other) == 1
-        assert len(await accepted) == 200
+        assert len(await accepted) == 300
 
-    play(scene)
+    play(scene, capacity=1000)
 
 
 def test_a_client_cannot_fill_the_queue_for_others() -> None:
