@@ -103,6 +103,8 @@ class EnvironmentsError(ReleaseError):
     """The environments of a tree are not declared, or do not fit together."""
 
     rule = "environment"
+    meant = ""
+    """The name that was probably meant, after a mistake in typing."""
 
 
 class LicencesError(FindingError):
@@ -223,14 +225,14 @@ class TrainingError(GitopsError):
 class StepError(GitopsError):
     """A stage of the pipeline failed, took too long, or could not leave its outputs at the DVC remote.
 
-    `command` is the one that failed, if one did.
+    `failed` is the command that failed, if one did.
     """
 
     rule = "stage"
 
-    def __init__(self, message: str, *, command: str | None = None) -> None:
-        super().__init__(message)
-        self.command = command
+    def __init__(self, message: str, *, failed: str = "", command: str = "") -> None:
+        super().__init__(message, command=command)
+        self.failed = failed
 
 
 class KilledError(StepError):

@@ -11,6 +11,7 @@ from gitops.errors import GitError, GitopsError
 from gitops.git.credentials import git_variables
 from gitops.git.objects import is_full_sha
 from gitops.git.repository import Repository
+from gitops.text import instructions
 from gitops.text.instructions import Meeting, meeting_of
 
 _ERR = Console(stderr=True, highlight=False)
@@ -34,6 +35,22 @@ def open_checkout(remote: str | None, *, needed: bool = True) -> tuple[Repositor
 def meeting(repository: Repository, remote: str) -> Meeting:
     """Return where proposals are merged that go to a remote of this checkout."""
     return meeting_of(repository.remote_url(remote), remote, _default(repository.remotes()))
+
+
+def following(repository: Repository, remote: str, state: Any) -> Any:
+    """Return the next step of a person in this checkout."""
+    from gitops.airflow.client import ACCESS_FILE
+    from gitops.promotion.next_step import NextStep, next_step
+
+    if state.main.model is None and not (repository.path / ACCESS_FILE).exists():
+        return NextStep("no model is trained yet, and nothing runs here", ("make up",))
+    return next_step(state, meeting(repository, remote))
+
+
+def print_next(step: Any, console: Console) -> None:
+    """Print a sentence and the commands that go on from there."""
+    console.print(f"\n{step.text[:1].upper()}{step.text[1:]}. Next:\n", soft_wrap=True, markup=False)
+    console.print(instructions.text(step.commands, "    "), soft_wrap=True, markup=False)
 
 
 def _default(remotes: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from gitops.errors import (
     AirflowError,
+    EnvironmentsError,
     FindingError,
     GitopsError,
     GitTimeoutError,
@@ -64,7 +65,7 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "runs": "list the trainings",
     "audit": "list the changes of releases",
     "dora": "measure the releases",
-    "trace": "trace the release",
+    "trace": lambda values: f"trace {values.get('name') or 'a release'}",
     "train": "train {branch}",
     "promote": _promote,
     "approve": "approve a release for {environment}",
@@ -162,7 +163,11 @@ def show(
     """
     findings = _findings(error)
     if findings:
-        _show_findings(findings, action, console)
+        following = ""
+        if isinstance(error, EnvironmentsError) and error.meant and error.finding.subject in typed:
+            meant = [error.meant if word == error.finding.subject else word for word in typed]
+            following = shlex.join([GITOPS, *meant])
+        _show_findings(findings, action, following, console)
         return
     _print(console, f"Cannot {action}: {printable(str(error))}")
     if error.rule:
@@ -182,12 +187,12 @@ def _findings(error: GitopsError) -> tuple[Finding, ...]:
     return (error.finding,) if isinstance(error, FindingError) else ()
 
 
-def _show_findings(findings: Sequence[Finding], action: str, console: Console) -> None:
+def _show_findings(findings: Sequence[Finding], action: str, following: str, console: Console) -> None:
     for finding in findings:
-        _print(console, printable(f"Cannot {action}: {_fault(finding)}"))
+        _print(console, printable(f"Cannot {action}: {_fault(finding, action)}"))
         _print(console, printable(f"  {_remedy(finding)}Rule: {explain(finding.rule)}"))
-    commands = [finding.command for finding in findings if finding.command]
-    _print(console, printable(f"Next: {commands[0] if commands else explain(findings[0].rule)}"))
+    commands = [following, *(finding.command for finding in findings), explain(findings[0].rule)]
+    _print(console, printable(f"Next: {next(filter(None, commands))}"))
 
 
 def _remedy(finding: Finding) -> str:
@@ -199,9 +204,10 @@ def _remedy(finding: Finding) -> str:
     return f"{first}{finding.remedy[1:]}. "
 
 
-def _fault(finding: Finding) -> str:
+def _fault(finding: Finding, action: str) -> str:
     """Return a sentence. The rules of releases write whole ones; other problems need their subject."""
-    if finding.subject in finding.problem:
+    is_named = finding.subject in action.split() and finding.problem.startswith("no such")
+    if is_named or finding.subject in finding.problem:
         return finding.problem
     if _PREDICATE.match(finding.problem):
         return f"{finding.subject} {finding.problem}"

@@ -195,6 +195,10 @@ def runs(
         return
     if not as_json and html is None:
         _print_runs(found)
+        if not every:
+            show_line("No training has begun yet. Next: .venv/bin/gitops train main --wait")
+        elif not found:
+            show_line(f"None of {len(every)} trainings meets {' and '.join(where or [])}.")
         return
     commits = candidates(load_past(repository, tip, remote=remote))
     snapshots = Snapshot.load_all(repository, [commit.commit.id for commit in commits], FILES)

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gitops.cli.context import commit_of, meeting, open_checkout
+from gitops.cli.context import commit_of, following, meeting, open_checkout, print_next
 from gitops.cli.options import ERR, OUT, Access, LoadDags, Remote
 from gitops.errors import GitopsError
-from gitops.text import instructions
 
 
 def status(
@@ -28,7 +27,6 @@ def status(
     from gitops.airflow.client import ACCESS_FILE, load_access
     from gitops.airflow.status import ignored, show, without_keys
     from gitops.dvc import provenance
-    from gitops.promotion.next_step import next_step
     from gitops.release.load import fetch_state
 
     provenance.begin()
@@ -40,10 +38,6 @@ def status(
         print(json.dumps([row.plain() for row in rows], indent=1))
     else:
         show(rows, known, OUT)
-        if not any(row.way_back for row in rows):
-            step = next_step(state, meeting(repository, remote))
-            OUT.print(f"\n{step.text[:1].upper()}{step.text[1:]}. Next:\n", soft_wrap=True, markup=False)
-            OUT.print(instructions.text(step.commands, "    "), soft_wrap=True, markup=False)
     if state.environments_problem:
         ERR.print(
             f"main: {state.environments_problem}. The last valid environments count until then",
@@ -55,6 +49,8 @@ def status(
         ERR.print(str(state.main_fault), markup=False, soft_wrap=True, style="red")
     for line in (*without_keys(state), *ignored((*state.verdicts.ignored, *state.approvals.ignored), remote)):
         ERR.print(line, markup=False, soft_wrap=True, style="yellow")
+    if not as_json and not any(row.way_back for row in rows):
+        print_next(following(repository, remote, state), OUT)
     if state.main_fault or state.environments_problem or not all(row.agree for row in rows):
         raise typer.Exit(1)
 

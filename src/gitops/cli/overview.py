@@ -2,25 +2,23 @@
 
 from typing import Any
 
-from gitops.cli.context import meeting, open_checkout
+from gitops.cli.context import following, open_checkout, print_next
 from gitops.cli.options import OUT
 from gitops.errors import GitError
-from gitops.text import instructions
 
 _MORE = "All commands: .venv/bin/gitops --help"
 
 
 def show() -> None:
     """Print the branch, the release of each environment as last fetched, and the next command."""
-    from gitops.airflow.client import ACCESS_FILE
-    from gitops.promotion.next_step import next_step
+    from gitops.promotion.next_step import NextStep
     from gitops.release.load import fetch_state, load_state
 
     repository, remote = open_checkout(None, needed=False)
     branch = repository.git("branch", "--show-current").strip() or "a detached commit"
     OUT.print(f"Your checkout: {repository.path}, {branch}", soft_wrap=True, markup=False)
     if not remote:
-        _next("No git remote here declares releases.", "make up")
+        _next(NextStep("no git remote here declares releases", ("make up",)))
         return
     try:
         state, asked = load_state(repository, remote=remote), "as last fetched"
@@ -29,11 +27,7 @@ def show() -> None:
     OUT.print(f"Releases on {remote} ({asked}):", soft_wrap=True, markup=False)
     for name in state.environments:
         OUT.print(f"  {name:<10} {_declared(state, name)}", soft_wrap=True, markup=False)
-    if state.main.model is None and not (repository.path / ACCESS_FILE).exists():
-        _next("No model is trained yet, and nothing runs here.", "make up")
-        return
-    step = next_step(state, meeting(repository, remote))
-    _next(f"{step.text[:1].upper()}{step.text[1:]}.", *step.commands)
+    _next(following(repository, remote, state))
 
 
 def _declared(state: Any, environment: str) -> str:
@@ -49,7 +43,6 @@ def _declared(state: Any, environment: str) -> str:
     return f"{commit[:12]} {verdict}{held}"
 
 
-def _next(text: str, *commands: str) -> None:
-    OUT.print(f"\n{text} Next:\n", soft_wrap=True, markup=False)
-    OUT.print(instructions.text(commands, "    "), soft_wrap=True, markup=False)
+def _next(step: Any) -> None:
+    print_next(step, OUT)
     OUT.print(f"\n{_MORE}", soft_wrap=True, markup=False)

@@ -68,8 +68,9 @@ def move(
         show_line(f"{wanted[digest]} ({digest}): in neither place", ERR, "yellow")
     if moved.damaged and not leave_damaged:
         raise StorageError(
-            f"{len(moved.damaged)} objects are damaged; push them from where they were made (dvc push), and "
-            "run this again, or leave them: --leave-damaged"
+            f"{len(moved.damaged)} objects are damaged; push them from where they were made, and run this "
+            "again, or leave them: --leave-damaged",
+            command=".venv/bin/dvc push",
         )
     OUT.print(
         f"{len(set(wanted) - set(moved.missing))} of {len(wanted)} outputs of the releases that "
@@ -86,7 +87,9 @@ def move(
         )
         return
     if not moved.settings:
-        raise StorageError(f"{_CONFIG} has no remote {name}; add it: dvc remote add {name} URL")
+        raise StorageError(
+            f"{_CONFIG} has no remote {name}; add it", command=f".venv/bin/dvc remote add {name} URL"
+        )
     content = repository.read(state.tip, _CONFIG)
     files = {_CONFIG: point(content, name, moved.settings)}
     if files[_CONFIG] == content:

@@ -12,6 +12,7 @@ DVC runs in a process of its own, as it is heavy to import (`python -I -m gitops
 
 import json
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -111,17 +112,23 @@ def _move(folder: str, target: str, source: str | None, wanted: list[str]) -> Mo
     config: Any = Config(dvc_dir=str(settings) if settings.is_dir() else None)
     named_in = level(config)
     if named_in is None:
-        raise StorageError("no DVC remote is configured here; name the present one: dvc remote default NAME")
+        raise StorageError(
+            "no DVC remote is configured here; name the present one",
+            command=".venv/bin/dvc remote default NAME",
+        )
     present = str(config["core"]["remote"])
     old, new = Place(config, source or present), Place(config, target)
     address = config["remote"][target]["url"]
     if named_in == "repo" and isinstance(address, RelPath):
         raise StorageError(
-            f"the address of {target} is relative, and each checkout has another place; name the whole path: "
-            f"dvc remote modify {target} url {Path(address).resolve()}"
+            f"the address of {target} is relative, and each checkout has another place; name the whole path",
+            command=f".venv/bin/dvc remote modify {target} url {shlex.quote(str(Path(address).resolve()))}",
         )
     if old.url == new.url:
-        raise StorageError(f"{source or present} and {target} are the same place, {old.url}")
+        raise StorageError(
+            f"{source or present} and {target} are the same place, {old.url}",
+            command=".venv/bin/dvc remote list",
+        )
     objects, copied, damaged = 0, 0, list[str]()
     with tempfile.TemporaryDirectory(prefix="gitops-move-") as temporary:
         for digest in old.digests():

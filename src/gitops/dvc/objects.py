@@ -217,7 +217,10 @@ def _of_default(question: Mapping[str, Any]) -> Any:
     config = configuration(Path(question["checkout"]))
     name = config["core"].get("remote")
     if name is None:
-        raise StorageError("no DVC remote is configured", command=".venv/bin/dvc remote default NAME")
+        raise StorageError(
+            "no DVC remote is configured; name one, or run make up",
+            command=".venv/bin/dvc remote default NAME",
+        )
     place = Place(config, name)
     with tempfile.TemporaryDirectory(prefix="gitops-objects-") as temporary:
         file = Path(temporary) / "object"

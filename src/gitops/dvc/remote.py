@@ -141,7 +141,10 @@ class Storage:
         answer = self._ask(md5, target, timeout=timeout.total_seconds())
         if answer.state != "there":
             what = "has no such object" if answer.state == "missing" else "is configured nowhere"
-            raise StorageError(f"the DVC remote {what}: {md5}; push it from where it was made: dvc push")
+            raise StorageError(
+                f"the DVC remote {what}: {md5}; push it from where it was made: .venv/bin/dvc push",
+                command=".venv/bin/dvc push",
+            )
 
     def _ask(self, md5: str, target: Path | None = None, timeout: float | None = None) -> Answer:
         def ask(place: Path, *, former: bool) -> Answer:

@@ -141,7 +141,10 @@ class Comparer:
             holdout_set, out = folder / "holdout.parquet", folder / "comparison.json"
             Storage(space.path).fetch(images, holdout_set, timeout=_HOUR)
             if _digest(holdout_set, "md5") != images:
-                raise StorageError(f"the DVC remote's copy of {images} has another digest; push it again")
+                raise StorageError(
+                    f"the DVC remote's copy of {images} has another digest; push it from where it was made",
+                    command=".venv/bin/dvc push",
+                )
             command = ["python", "-m", "face_attributes", "compare"]
             for option, revision in (("--model", commit), ("--incumbent", incumbent)):
                 known = fetch_model(

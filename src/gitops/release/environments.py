@@ -194,9 +194,11 @@ class Environments:
 
         """
         if name not in self._by_name:
-            near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.4)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise EnvironmentsError(name, f"no such environment{meant}", f"there are {', '.join(self.names)}")
+            near = "".join(difflib.get_close_matches(name, self.names, n=1, cutoff=0.4))
+            problem = f"no such environment; did you mean {near}?" if near else "no such environment"
+            error = EnvironmentsError(name, problem, f"there are {', '.join(self.names)}")
+            error.meant = near
+            raise error
         return self._by_name[name]
 
     @cached_property
