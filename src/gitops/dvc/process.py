@@ -46,7 +46,8 @@ def ask(module: str, question: Mapping[str, Any]) -> Any:
     # Libraries may print too
     text = done.stdout.rpartition("\0")[2]
     if done.returncode != 0:
-        raise StorageError(text.strip() or f"DVC failed with status {done.returncode}")
+        problem, _, command = text.strip().partition("\1")
+        raise StorageError(problem or f"DVC failed with status {done.returncode}", command=command)
     try:
         return json.loads(text)
     except ValueError as error:
@@ -68,7 +69,7 @@ def answer(reply: Callable[[Any], Any]) -> None:
     try:
         status, text = 0, json.dumps(reply(json.loads(sys.stdin.read())))
     except StorageError as error:
-        text = str(error)
+        text = f"{error}\1{error.next_command}"
     except Exception as error:  # whatever a storage's own library raises
         reason = " ".join(str(error).split())[:_ERROR] or type(error).__name__
         text = f"the DVC remote does not answer: {with_files(reason)}; run the command again"
