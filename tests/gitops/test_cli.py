@@ -193,12 +193,29 @@ def test_check_takes_the_checkout_s_own_commit(lab: Lab, run) -> None:
     assert run("check", "--base", "nope").exit_code == 1
 
 
+def test_no_training_has_begun(lab: Lab, run) -> None:
+    assert run("runs").stdout == "No training has begun yet. Next: .venv/bin/gitops train main --wait\n"
+
+
+def test_the_next_step_is_the_last_that_the_status_prints(lab: Lab, run) -> None:
+    """It comes after the warning about a tag that is no verdict."""
+    lab.clone.git("tag", "--annotate", "--message", "odd", "verified/dev/odd", env=lab.clone.identity())
+    lab.clone.git("push", "--quiet", "origin", "verified/dev/odd")
+    status = run("status")
+    assert "verified/dev/odd" in status.stderr
+    assert status.output.endswith("No model is trained yet, and nothing runs here. Next:\n\n    make up\n")
+
+
 def test_a_clone_that_knows_no_dvc_remote(lab: Lab, run, isolated_home: Path) -> None:
     lab.train("a")
     (isolated_home / "dvc" / "config").unlink()
     refused = run("promote", "staging", "--push")
     assert refused.exit_code == 1
     assert "no DVC remote is configured" in refused.stderr
+    for command in (("doctor",), ("storage", "move", "new")):
+        refused = run(*command)
+        assert refused.exit_code == 1
+        assert refused.stderr.endswith("Next: .venv/bin/dvc remote default NAME\n"), command
     unchecked = run("promote", "staging", "--push", "--without-dvc-remote")
     assert unchecked.exit_code == 0
     assert "Not checked: whether the model exists" in unchecked.stderr

@@ -170,12 +170,12 @@ def test_a_command_in_a_remedy_can_be_pasted(lab: Lab, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("args", "first", "following", "code"),
     [
-        (("promote", "qa"), "Cannot promote to qa: qa: no such environment", "explain environment", 1),
+        (("promote", "qa"), "Cannot promote to qa: no such environment", "explain environment", 1),
         (("promote", "dev"), "Cannot promote to dev: dev always runs main", "git log --first-parent", 1),
         (("rollback", "prod"), "Cannot roll back prod: prod has no release yet", "promote prod --push", 1),
         (
             ("merge", "nope"),
-            "Cannot merge nope into main: nope: no such branch on origin",
+            "Cannot merge nope into main: no such branch on origin",
             "git push origin nope",
             1,
         ),
@@ -196,10 +196,12 @@ def test_a_command_in_a_remedy_can_be_pasted(lab: Lab, monkeypatch: pytest.Monke
         (("explain", "errord"), "Cannot explain errord: no rule and no word", "explain errored", 1),
         (
             ("promote", "production"),
-            "Cannot promote to production: production: no such environment; did you mean prod?",
-            "explain environment",
+            "Cannot promote to production: no such environment; did you mean prod?",
+            "gitops promote prod",
             1,
         ),
+        (("log", "zzz"), "Cannot list the releases of zzz: no such environment", "explain environment", 1),
+        (("trace", "zzz"), "Cannot trace zzz: zzz: no file of scores", "trace main", 1),
         (
             ("check", "--head", "x"),
             "Cannot merge x into main: x: no branch of origin, and no commit",
