@@ -20,18 +20,18 @@ Save, while it is up, an environment that runs with Docker Compose into FOLDER
 FOLDER appears when the backup is complete. It contains keys: keep it where nobody else can read it.
 TEXT
 }
-fail() { printf 'backup.sh: %s\n' "$*" >&2; exit 1; }
+action="back up ${1:-an environment}"
 # shellcheck source=scripts/lib/compose.sh
 source scripts/lib/compose.sh
 case "${1:-}" in -h | --help) usage; exit 0 ;; esac
-[ $# -le 2 ] || fail "$3: one folder"
+[ $# -le 2 ] || fail "$3 is a second folder" "scripts/backup.sh --help"
 environment=${1:-}
 require_environment "$environment"
 require_docker
 target=${2:-backups/$environment-$(date -u +%Y%m%dT%H%M%SZ)}
-[ ! -e "$target" ] || fail "$target: exists; name another folder"
+[ ! -e "$target" ] || fail "$target exists; name another folder" "scripts/backup.sh $environment"
 [ -n "$(compose "$environment" ps --quiet --status running postgres)" ] ||
-    fail "$environment: its database does not run; start it: docker compose -p visage-$environment up -d postgres"
+    fail "its database does not run" "docker compose -p visage-$environment up -d postgres"
 
 umask 077
 partial=$target.partial

@@ -7,7 +7,7 @@ CDPATH='' cd "$(dirname "$0")/.."
 read -r version digest < <(grep --invert-match '^#' infra/cml.txt)
 url="https://github.com/iterative/cml/releases/download/v$version/cml-linux-x64"
 if [[ ${1-} != --pin && ! $digest =~ ^[0-9a-f]{64}$ ]]; then
-	echo "cml.sh: infra/cml.txt: no SHA-256 of CML $version; run make pin-cml where GitHub can be reached" >&2
+	printf 'Cannot install CML: infra/cml.txt has no SHA-256 of CML %s; write it where GitHub can be reached\nNext: make pin-cml\n' "$version" >&2
 	exit 1
 fi
 file=$(mktemp)
@@ -21,6 +21,6 @@ elif [[ $found == "$digest" ]]; then
 	mkdir -p .venv/bin
 	install -m 755 "$file" .venv/bin/cml
 else
-	echo "cml.sh: $url: its SHA-256 is $found, and infra/cml.txt has $digest; nothing was installed" >&2
+	printf 'Cannot install CML: the SHA-256 of %s is %s, and infra/cml.txt has %s; nothing was installed\nNext: git log -p infra/cml.txt\n' "$url" "$found" "$digest" >&2
 	exit 1
 fi

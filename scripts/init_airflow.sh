@@ -22,18 +22,18 @@ TEXT
 }
 
 say() { printf '%s\n' "$*"; }
-fail() { printf 'init_airflow.sh: %s\n' "$*" >&2; exit 1; }
+action="make this machine ready for ${1:-dev}"
 
 # shellcheck source=scripts/lib/compose.sh
 source scripts/lib/compose.sh
 case "${1:-}" in -h | --help) usage; exit 0 ;; esac
-[ $# -le 1 ] || fail "$2: one environment at a time"
+[ $# -le 1 ] || fail "$2 is a second environment; name one" "scripts/init_airflow.sh $1"
 environment=${1:-dev}
 require_environment "$environment"
 require_docker
-command -v git >/dev/null || fail "git: not on PATH; install it"
+command -v git >/dev/null || fail "git is not on PATH; https://git-scm.com/downloads has it" "git --version"
 git rev-parse --verify --quiet HEAD >/dev/null ||
-    fail "$PWD: not a checkout of the repository with a commit; clone it with git"
+    fail "$PWD is no clone of the repository" "git clone ADDRESS"
 
 # --- .env
 made_up() { head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
@@ -67,7 +67,7 @@ if [ ${#added[@]} = 0 ]; then say ".env: complete"; else say ".env: wrote ${adde
 # --- The parts that environments share
 mkdir -p .compose/store/visage .compose/celeba
 # The engine of Docker, which is root, mounts the folders in it; no other user needs to pass.
-chmod 700 .compose || fail ".compose: belongs to another user; its owner closes it: chmod 700 $PWD/.compose"
+chmod 700 .compose || fail ".compose belongs to another user, who has to close it" "sudo chmod 700 $PWD/.compose"
 origin=.compose/origin.git
 if [ -d "$origin" ]; then
     say "$origin: was there"

@@ -15,28 +15,28 @@ The environments share the store and the git repository. The command adds missin
 or advances branches and tags in git. It does not move or remove any of them.
 TEXT
 }
-fail() { printf 'restore.sh: %s\n' "$*" >&2; exit 1; }
+action="restore ${1:-an environment}"
 # shellcheck source=scripts/lib/compose.sh
 source scripts/lib/compose.sh
 case "${1:-}" in -h | --help) usage; exit 0 ;; esac
-[ $# = 2 ] || fail "name an environment and a folder; see --help"
+[ $# = 2 ] || fail "name an environment and a folder" "scripts/restore.sh --help"
 environment=$1
 source=$2
 require_environment "$environment"
-[ -f "$source/SHA256SUMS" ] || fail "$source: no backup; it has no SHA256SUMS"
-(cd "$source" && sha256sum --check --quiet --strict SHA256SUMS) || fail "$source: damaged; nothing was changed"
+[ -f "$source/SHA256SUMS" ] || fail "$source is no backup: it has no SHA256SUMS" "ls backups"
+(cd "$source" && sha256sum --check --quiet --strict SHA256SUMS) || fail "$source is damaged; nothing was changed" "ls backups"
 for part in database.dump private.tar home.tar; do
-    [ -f "$source/$part" ] || fail "$source: $part: missing; nothing was changed"
+    [ -f "$source/$part" ] || fail "$source has no $part; nothing was changed" "ls backups"
 done
 require_docker
-[ -f .env ] || fail ".env: missing; run scripts/init_airflow.sh $environment first"
+[ -f .env ] || fail "this server has no .env" "scripts/init_airflow.sh $environment"
 
 # The present data is lost afterwards, so a person must confirm.
 if [ -t 0 ]; then
     printf "This replaces %s's database, keys and data by those of %s.\n" "$environment" "$source"
     printf 'To keep what is there now, save it first: scripts/backup.sh %s\n' "$environment"
     read -r -p 'Go on? [y/N] ' answer || answer=
-    [[ "$answer" =~ ^[yY]([eE][sS])?$ ]] || fail "nothing was changed"
+    [[ "$answer" =~ ^[yY]([eE][sS])?$ ]] || fail "you said no; nothing was changed" "scripts/backup.sh $environment"
 fi
 
 umask 077

@@ -13,7 +13,7 @@ if [[ ! -x $tool ]]; then
   fi
   other=${shared%/.git}/.venv/bin/$1
   if [[ -z $shared || ! -x $other ]]; then
-    echo "$tool: not there; run make setup in $root" >&2
+    printf 'Cannot run %s: %s is not there\nNext: make -C %q setup\n' "$1" "$tool" "$root" >&2
     exit 1
   fi
   tool=$other

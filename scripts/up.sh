@@ -3,7 +3,7 @@
 set -euo pipefail
 CDPATH='' cd "$(dirname "$0")/.."
 
-fail() { printf 'up.sh: %s\n' "$*" >&2; exit 1; }
+action="start ${1:-an environment}"
 # shellcheck source=scripts/lib/compose.sh
 source scripts/lib/compose.sh
 case "${1:-}" in

@@ -43,7 +43,7 @@ def test_without_a_digest_nothing_is_downloaded(checkout: Path) -> None:
     unpinned(checkout)
     status, output = run(checkout)
     assert status == 1
-    assert "run make pin-cml" in output
+    assert "Next: make pin-cml\n" in output
     assert not (checkout / "asked").exists()
 
 

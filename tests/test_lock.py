@@ -159,5 +159,5 @@ def test_the_digests_of_images_are_written_where_the_images_are_named(tmp_path: 
         text=True,
         timeout=60,
     )
-    assert (done.returncode, "not a digest" in done.stderr) == (1, True)
+    assert (done.returncode, "is no digest" in done.stderr) == (1, True)
     assert (tmp_path / "infra/compose/services.yml").read_text() == before

@@ -99,7 +99,9 @@ def test_the_next_step_is_the_last_line_of_a_failure(tmp_path: Path, monkeypatch
     """CI sees the line of make too, which names the target."""
     monkeypatch.delenv("CI", raising=False)
     shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / "usage.mk").write_text("include Makefile\nusage: ; $(run)@echo 'Next: make help' >&2; exit 2\n")
+    (tmp_path / "usage.mk").write_text(
+        "include Makefile\nusage: ; $(run)@echo 'Next: make help' >&2; exit 2\n"
+    )
     for command, last in (
         (["make", "logs"], "Next: make up"),
         (["make", "no-such-target"], "Next: make help"),

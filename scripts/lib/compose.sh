@@ -1,19 +1,27 @@
 # shellcheck shell=bash
-# Functions of the scripts for Docker Compose. A script that defines fail() sources this file in the checkout.
+# Functions of the scripts for Docker Compose. A script sources this file in the checkout, with its action in $action.
+
+# End with the reason, and the next command.
+fail() {
+    # shellcheck disable=SC2154
+    printf 'Cannot %s: %s\nNext: %s\n' "$action" "$1" "$2" >&2
+    exit 1
+}
 
 compose_command=(docker compose)
 
 require_docker() {
-    command -v docker >/dev/null || fail "docker: not on PATH; see https://docs.docker.com/engine/install/"
-    docker info >/dev/null 2>&1 || fail "docker: the engine does not answer; start it, and be one of its users"
+    command -v docker >/dev/null || fail "docker is not on PATH; https://docs.docker.com/engine/install/ installs it" "docker info"
+    docker info >/dev/null 2>&1 || fail "the Docker engine does not answer, or you are not one of its users" "sudo systemctl start docker"
     docker compose version >/dev/null 2>&1 || compose_command=(docker-compose)
     local version
     version=$("${compose_command[@]}" version --short 2>/dev/null) ||
-        fail "docker compose: not installed; see https://docs.docker.com/compose/install/"
+        fail "Docker Compose is not installed; https://docs.docker.com/compose/install/ has it" "docker compose version"
     version=${version#v}
     # The first version that accepts a list of env_file in include, as docker-compose.yml has it.
     printf '2.24\n%s\n' "$version" | sort --check=quiet --version-sort ||
-        fail "docker compose $version: too old, 2.24 or later is needed; see https://docs.docker.com/compose/install/"
+        fail "Docker Compose $version is too old; https://docs.docker.com/compose/install/ has 2.24 or later" \
+            "docker compose version"
 }
 
 require_environment() {
@@ -24,7 +32,7 @@ require_environment() {
     done
     case " ${there[*]} " in
         *" ${1:-/} "*) ;;
-        *) fail "${1:-no environment}: name one of: ${there[*]}" ;;
+        *) fail "${1:-no name} is no environment; there are ${there[*]}" "$0 ${there[0]}" ;;
     esac
 }
 
@@ -52,7 +60,8 @@ image_of() {
     case $runtime in
         sha256:*)
             [ -n "$image" ] ||
-                fail "environments/$1/release.yaml names the image $runtime: name its repository with VISAGE_IMAGE in .env"
+                fail "environments/$1/release.yaml names the image $runtime, and .env does not name its repository" \
+                    "echo VISAGE_IMAGE=REGISTRY/NAME >> .env"
             image=${image%@*}
             last=${image##*/}
             printf '%s@%s\n' "${image%"$last"}${last%%:*}" "$runtime"

@@ -33,7 +33,7 @@ app = typer.Typer(
         "`score` applies a trained model to a folder of images. `append` adds photographs whose true "
         "attributes arrived later to the training data. `drift` and `performance` monitor a model.\n\n"
         "To try all stages in a minute or two: .venv/bin/python -m face_attributes profile small, then "
-        ".venv/bin/dvc repro."
+        "source .venv/bin/activate && dvc repro."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -44,13 +44,13 @@ class ImageError(FaceAttributesError):
 class SearchError(FaceAttributesError):
     """The search for hyperparameters failed."""
 
-    next_command = ".venv/bin/dvc repro"
+    next_command = "source .venv/bin/activate && dvc repro"
 
 
 class TrainingError(FaceAttributesError):
     """The training stopped. It can go on from its checkpoint."""
 
-    next_command = ".venv/bin/dvc repro"
+    next_command = "source .venv/bin/activate && dvc repro"
 
 
 class ModelError(FaceAttributesError):

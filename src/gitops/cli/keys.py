@@ -56,15 +56,16 @@ def create(
     commit = repository.commit_files(
         state.tip, {path: listing(content, name, key)}, f"List a key of {name}\n", sign=repository.signs()
     )
-    branch = f"keys/{name}"
+    branch, at = f"keys/{name}", meeting(repository, remote)
     if not push:
         OUT.print(f"Not pushed. It would add this line to {path}, on the branch {branch}:\n", markup=False)
-        OUT.print(key.line(name).decode(), soft_wrap=True, markup=False)
+        OUT.print(f"{key.line(name).decode()}\nTo push and merge it:\n", soft_wrap=True, markup=False)
+        commands = (instructions.propose("keys", "create", name), *instructions.after_push(branch, at))
+        OUT.print(instructions.text(commands, "    "), soft_wrap=True, markup=False)
         return
     reference = f"refs/heads/{branch}"
     tracking = repository.branch_ref(remote, branch)
     known = repository.resolve(tracking) if repository.has(tracking) else None
     repository.push(remote, {reference: commit}, leases={reference: known})
     OUT.print(f"Pushed: {branch} on {remote}. Then:", style="green", soft_wrap=True)
-    commands = instructions.after_push(branch, meeting(repository, remote))
-    OUT.print(instructions.text(commands, "    "), soft_wrap=True, markup=False)
+    OUT.print(instructions.text(instructions.after_push(branch, at), "    "), soft_wrap=True, markup=False)

@@ -13,6 +13,7 @@ from gitops.cli.options import OUT, Environment, Push, Remote, WithoutStorage, s
 from gitops.text import instructions
 
 _PAUSE = 5.0
+_HEARTBEAT = 15.0
 """Seconds between two looks for a verdict."""
 
 
@@ -98,7 +99,7 @@ def _await_verdicts(
     from gitops.promotion.due import awaited
     from gitops.release.load import fetch_state
 
-    deadline, printed = time.monotonic() + seconds, ""
+    started, printed, at = time.monotonic(), "", 0.0
     while True:
         state = fetch_state(repository, remote)
         names = state.environments.wave(wave) if wave is not None else (str(environment),)
@@ -106,10 +107,16 @@ def _await_verdicts(
         if not missing:
             return
         line = f"Waiting for {' and '.join(missing)} to verify the release; see .venv/bin/gitops status"
+        waited = time.monotonic() - started
         if line != printed:
             OUT.print(line, soft_wrap=True)
-            printed = line
-        if time.monotonic() >= deadline:
+            printed, at = line, waited
+        elif waited - at >= _HEARTBEAT:
+            OUT.print(
+                f"  still waiting after {waited:.0f} s, at most {seconds / 60:g} minutes", soft_wrap=True
+            )
+            at = waited
+        if waited >= seconds:
             return
         time.sleep(min(_PAUSE, seconds))
 

@@ -21,6 +21,7 @@ from gitops.release.state import ReleaseState
 from gitops.text import markdown
 
 DATA = "data/"
+_NAME = 44
 _MANIFESTS = f"{MANIFESTS}/"
 PARTS = ("Accuracy per attribute", "Accuracy per slice")
 SETTINGS = "Settings"
@@ -134,9 +135,9 @@ class Difference:
         If there was no release before, everything is new, and only the number of each kind is shown.
         """
         lines: list[str] = []
+        unchanged = [section.title for section in self.sections if not section.changes]
         for section in self.sections:
             if not section.changes:
-                lines.append(f"{section.title}: {'none' if self.before is None else 'unchanged'}")
                 continue
             if self.before is None:
                 lines.append(f"{section.title}: {len(section.changes)}")
@@ -145,6 +146,8 @@ class Difference:
             lines += [f"  {markdown.one_line(change.short)}" for change in section.changes[:most]]
             if len(section.changes) > most:
                 lines.append(f"  ... and {len(section.changes) - most} more")
+        if unchanged:
+            lines.append(f"{'None' if self.before is None else 'Unchanged'}: {', '.join(unchanged)}")
         kept: list[str] = []
         used = 0
         for line in lines:
@@ -180,9 +183,12 @@ class Difference:
             console.print(Text(section.title, style="bold"))
             pairs = any(change.before or change.after for change in section.changes)
             table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
-            for _ in range(4 if pairs else 2):
+            changes = [change.short for change in section.changes]
+            # A name of ordinary length stays on its line, so that it can be searched for and copied.
+            table.add_column(overflow="fold", no_wrap=max(len(change.what) for change in changes) <= _NAME)
+            for _ in range(3 if pairs else 1):
                 table.add_column(overflow="fold")
-            for change in (change.short for change in section.changes):
+            for change in changes:
                 shown = [_brief(change.before, "red"), _brief(change.after, "green")] if pairs else []
                 table.add_row(_brief(change.what), *shown, _brief(change.note))
             console.print(table)

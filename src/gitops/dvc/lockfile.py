@@ -83,7 +83,9 @@ class Lock:
             )
         digest, size = str(out.get("md5", "")), str(out.get("size", ""))
         if not re.fullmatch(r"[0-9a-f]{32}", digest):
-            raise ModelError(where, f"{path} has no MD5 digest", "run .venv/bin/dvc repro again")
+            raise ModelError(
+                where, f"{path} has no MD5 digest", "run: source .venv/bin/activate && dvc repro"
+            )
         return Recorded(digest, int(size) if _SIZE.fullmatch(size) else None)
 
     def digest(self, path: str) -> str | None:
@@ -107,7 +109,7 @@ class Lock:
             found = [(path, out.get("md5")) for path, out in outs(self.content, self.pipeline)]
         except ParseError as error:
             where = f"{LOCK} in {self.commit[:12]}"
-            raise GateError(where, f"not written by DVC, {error}", "run dvc repro again") from error
+            raise GateError(where, f"not written by DVC, {error}", "run dvc repro") from error
         return {path: digest for path, digest in found if isinstance(digest, str)}
 
     def data_of(self, stage: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -142,7 +144,9 @@ class Lock:
             read = list(_records(self.content, definitions, "deps"))
         except ParseError as error:
             where = f"{LOCK} in {self.commit[:12]}"
-            raise GateError(where, f"not written by DVC, {error}", "run .venv/bin/dvc repro again") from error
+            raise GateError(
+                where, f"not written by DVC, {error}", "run: source .venv/bin/activate && dvc repro"
+            ) from error
         data = {path for _, path, _ in made}
         inputs, outputs = (
             {path: one for name, path, one in records if _base(name) == stage} for records in (read, made)
@@ -169,7 +173,9 @@ class Lock:
             records = list(_records(self.content, definitions))
         except ParseError as error:
             where = f"{LOCK} in {self.commit[:12]}"
-            raise GateError(where, f"not written by DVC, {error}", "run .venv/bin/dvc repro again") from error
+            raise GateError(
+                where, f"not written by DVC, {error}", "run: source .venv/bin/activate && dvc repro"
+            ) from error
         found = [(name, out) for name, made, out in records if made == path]
         if len(found) > 1:
             found = [(name, out) for name, out in found if _base(name) in definitions]

@@ -93,7 +93,8 @@ class Comparer:
             raise NotComparableError(f"{code[:12]} is not under DVC")
         if digest is None:
             raise ComparisonError(
-                f"dvc.lock in {judged_by.commit[:12]} records no {HOLDOUT}; run .venv/bin/dvc repro"
+                f"dvc.lock in {judged_by.commit[:12]} records no {HOLDOUT}; "
+                f"run: source .venv/bin/activate && dvc repro"
             )
         # By its inputs, and by the code: a comparison of other code is another one.
         parts = self.repository.object_ids([f"{code}:{path}" for path in _MADE_FROM])

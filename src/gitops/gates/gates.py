@@ -311,7 +311,8 @@ def _as_recorded(
             own = decisions(model.commit)
             if own is None:
                 raise ComparisonError(
-                    f"{model.commit[:12]} has no {DECISIONS}; run .venv/bin/dvc repro evaluate"
+                    f"{model.commit[:12]} has no {DECISIONS}; "
+                    "run: source .venv/bin/activate && dvc repro evaluate"
                 )
             for commit, found in ((model, own), (release, before)):
                 claim = commit.evaluation
@@ -342,7 +343,10 @@ def _accuracies(model: Snapshot, gate: str, release: Snapshot, settings: Setting
         remedy = "configure the DVC remote that has both models: dvc remote add --default NAME URL"
         return GateResult(gate, value, limit, shown, False, remedy)
     if luck is None:
-        limit, remedy = "the 95% interval of both accuracies", "run .venv/bin/dvc repro evaluate"
+        limit, remedy = (
+            "the 95% interval of both accuracies",
+            "run: source .venv/bin/activate && dvc repro evaluate",
+        )
         return GateResult(gate, f"{value} without an interval", limit, shown, False, remedy)
     floor = incumbent.mean_accuracy - luck - (settings.max_mean_loss if gate != REGRESSION else 0)
     limit = f"at least {floor:.4f} (two standard errors less: {why})"

@@ -133,7 +133,9 @@ def require(
         problem = f"give the accuracy {decisions.accuracy:.4f}, and the evaluation {accuracy:.4f}"
     else:
         return
-    raise ComparisonError(f"the decisions of {commit[:12]} {problem}; run .venv/bin/dvc repro evaluate")
+    raise ComparisonError(
+        f"the decisions of {commit[:12]} {problem}; run: source .venv/bin/activate && dvc repro evaluate"
+    )
 
 
 def _places(model: Decisions, incumbent: Decisions) -> list[int]:

@@ -94,5 +94,7 @@ def of_commit(repository: Repository, commit: str) -> Decisions | None:
         return record.read(Decisions, content)
     except ParseError as error:
         raise GateError(
-            f"{DECISIONS} in {commit[:12]}", str(error), "run .venv/bin/dvc repro evaluate"
+            f"{DECISIONS} in {commit[:12]}",
+            str(error),
+            "run: source .venv/bin/activate && dvc repro evaluate",
         ) from error

@@ -251,7 +251,7 @@ def _edited(head: Snapshot) -> list[Finding]:
             continue
         if (md5 := hashlib.md5(content, usedforsecurity=False).hexdigest()) != recorded:
             problem = f"does not belong to this {LOCK} (MD5 {md5[:12]} instead of {recorded[:12]})"
-            right = "Was it edited by hand? Restore it, or run .venv/bin/dvc repro"
+            right = "Was it edited by hand? Restore it, or run: source .venv/bin/activate && dvc repro"
             command = f"git checkout main -- {path}"
             findings.append(Finding(path, problem, right, rule="edited-metrics", command=command))
     return findings

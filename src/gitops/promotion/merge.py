@@ -80,7 +80,7 @@ def merge(
             raise RuleError(Finding(branch, problem, remedy, rule="no-such-branch", command=branches))
         if not repository.has(reference):
             problem = f"no such branch on {remote} that could be merged"
-            push_it = instructions.push(remote, branch)
+            push_it = instructions.of_branch(branch) or instructions.push(remote, branch)
             raise RuleError(Finding(branch, problem, "push it first", rule="no-such-branch", command=push_it))
         head = repository.resolve(reference)
         if repository.is_ancestor(head, state.tip):
@@ -103,6 +103,8 @@ def merge(
             if attempt == _ATTEMPTS:
                 raise
             continue
+        # `gitops` alone shows the releases without another fetch.
+        repository.git("update-ref", repository.branch_ref(remote, main), commit)
         return Merged(commit, judgement)
     raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -11,7 +11,7 @@ from gitops.promotion.holds import held
 from gitops.promotion.proposals import Proposal, obey, propose
 from gitops.promotion.rules import choices, judge_release
 from gitops.release.file import Release
-from gitops.release.state import ReleaseState, last_good
+from gitops.release.state import ReleaseState, earlier, last_good
 from gitops.text import instructions
 
 
@@ -59,14 +59,19 @@ def rollback(
         changed = None if keep_runtime else _on_runtime_before(state, environment)
         good = changed.commit if changed else last_good(state, environment)
         if good is None:
+            older = earlier(state, environment)
             raise RuleError(
                 Finding(
                     environment,
                     f"{before.commit[:12]} is the first verified release of {environment}: "
                     "there is no older one to return to",
-                    f"name a release that it ran with --to: {choices(state, environment)}",
+                    f"name another that it ran: {choices(state, environment)}"
+                    if older
+                    else "no other release ran there: hold promotions, correct main, and promote that",
                     rule="rollback-target",
-                    command=instructions.propose("rollback", environment, "--to", "COMMIT"),
+                    command=instructions.propose("rollback", environment, "--to", older[0][:12])
+                    if older
+                    else instructions.propose("hold", environment, "--reason", "broken release"),
                 )
             )
         commit = good

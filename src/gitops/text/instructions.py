@@ -158,6 +158,16 @@ def push(remote: str, branch: str) -> str:
     return shlex.join(["git", "push", remote, branch])
 
 
+def of_branch(branch: str) -> str:
+    """Return the command that makes and pushes a branch like `promote/ENV`; "" for another branch."""
+    kind, _, environment = branch.partition("/")
+    if kind == "promote-wave":
+        return propose("promote", "--wave", environment)
+    if kind not in ("promote", "rollback", "hold", "unhold", "shadow", "canary"):
+        return ""
+    return propose(kind, environment, *(("--reason", "REASON") if kind == "hold" else ()))
+
+
 def lift_hold(environment: str, at: Meeting = LOCAL, reasons: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the commands that allow promotions into an environment again.
 

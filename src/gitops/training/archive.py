@@ -78,7 +78,7 @@ def _under_dvc(space: Workspace) -> list[str]:
     try:
         outs = [path for path, _ in lockfile.outs(lock, pipeline)]
     except ParseError as error:
-        raise CandidateError(f"{error.at(LOCK)}; run .venv/bin/dvc repro again") from error
+        raise CandidateError(f"{error.at(LOCK)}; run: source .venv/bin/activate && dvc repro") from error
     return [path for path in outs if path.startswith(FOLDERS) and not (space.path / path).exists()]
 
 

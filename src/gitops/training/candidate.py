@@ -172,7 +172,9 @@ def _without_timings(repository: Repository, commit: str) -> object:
         stages = lockfile.stages(content)
         outs = list(lockfile.outs(content, repository.read(commit, lockfile.PIPELINE) or b""))
     except ParseError as error:
-        raise CandidateError(f"{LOCK} in {commit[:12]}: {error}; run .venv/bin/dvc repro again") from error
+        raise CandidateError(
+            f"{LOCK} in {commit[:12]}: {error}; run: source .venv/bin/activate && dvc repro"
+        ) from error
     inputs = {name: {**stage, "outs": None} for name, stage in stages.items()}
     return inputs, [(path, out) for path, out in outs if path != TIMINGS]
 

@@ -162,7 +162,7 @@ def test_a_lost_process_ends_the_run_and_the_next_one_goes_on(made, tmp_path, ed
     whole, lost = Stage(tmp_path / "whole", made, edit), Stage(tmp_path / "lost", made, edit)
     expected = whole.finish(whole.start())
     line, following = lost.lose(lost.start())
-    assert following == "Next: .venv/bin/dvc repro"
+    assert following == "Next: source .venv/bin/activate && dvc repro"
     assert re.fullmatch(
         r"Cannot train the model: train: process [12] of 2 was lost \(SIGKILL\); run the stage train again: "
         "it continues after the last epoch",

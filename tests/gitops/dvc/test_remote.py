@@ -151,15 +151,19 @@ def test_the_engine_of_the_checkout_says_where_it_is(
 @pytest.mark.parametrize(
     ("lock", "says"),
     [
-        (b"{", "not written by DVC, did not find expected node content; run .venv/bin/dvc repro again"),
+        (
+            b"{",
+            "not written by DVC, did not find expected node content; "
+            "run: source .venv/bin/activate && dvc repro",
+        ),
         (
             b"stages: {x: 1}\n",
-            "not written by DVC, the stage 'x' is not a mapping; run .venv/bin/dvc repro again",
+            "not written by DVC, the stage 'x' is not a mapping; run: source .venv/bin/activate && dvc repro",
         ),
         (b"stages: {x: {}}\n", f"records no {MODEL}; only a commit with a trained model can be released"),
         (
             f"stages: {{e: {{outs: [{{path: {MODEL}}}]}}}}".encode(),
-            "has no MD5 digest; run .venv/bin/dvc repro again",
+            "has no MD5 digest; run: source .venv/bin/activate && dvc repro",
         ),
     ],
 )

@@ -144,7 +144,7 @@ def test_accuracies_without_intervals_are_not_compared() -> None:
     incumbent = trained("a")
     commit = release(files | {EVALUATION: json.dumps(without).encode()})
     row = regression(judge(commit, incumbent, DEV))
-    assert (row.ok, row.remedy) == (False, "run .venv/bin/dvc repro evaluate")
+    assert (row.ok, row.remedy) == (False, "run: source .venv/bin/activate && dvc repro evaluate")
 
 
 @pytest.mark.parametrize(

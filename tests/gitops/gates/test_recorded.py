@@ -215,4 +215,4 @@ def test_who_leaves_the_decisions_out_is_not_judged_by_less() -> None:
     (row,) = [
         row for row in judge(commit, incumbent, DEV, decisions={incumbent.commit: before}.get) if not row.ok
     ]
-    assert f"has no {DECISIONS}; run .venv/bin/dvc repro evaluate" in row.value
+    assert f"has no {DECISIONS}; run: source .venv/bin/activate && dvc repro evaluate" in row.value

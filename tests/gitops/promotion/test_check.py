@@ -168,7 +168,7 @@ def test_figures_are_those_that_dvc_recorded(lab: Lab, path: str) -> None:
     # Of a model that runs already, where no gate has anything to compare
     lab.branch("boast", {path: files[path] + b"\n"})
     [finding] = found(lab, "boast")
-    assert (finding.subject, "run .venv/bin/dvc repro" in finding.remedy) == (path, True)
+    assert (finding.subject, "run: source .venv/bin/activate && dvc repro" in finding.remedy) == (path, True)
 
 
 def test_a_good_model_may_be_merged(lab: Lab) -> None:

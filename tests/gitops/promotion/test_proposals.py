@@ -411,7 +411,7 @@ def test_the_message_says_what_changes(lab: Lab) -> None:
         "  train.learning_rate: 0.1 -> 0.2",
         "Accuracy: 0.9000 -> 0.9100",
         "  mean accuracy: 0.9000 (0.8869 to 0.9131) -> 0.9100 (0.8975 to 0.9225) (+0.0100)",
-        "Dependencies: unchanged",
+        "Unchanged: Data, Dependencies",
     ):
         assert line in message
 
@@ -422,7 +422,7 @@ def test_describe_nothing(lab: Lab) -> None:
     assert "none ->" not in first.partition("Accuracy")[2].partition("\n")[2]
     assert "\nParameters: " in first
     assert len(first.splitlines()) < 15
-    assert "DAGs: unchanged" in describe(lab.clone, lab.state(), lab.tip, lab.tip)
+    assert "Unchanged: DAGs, Parameters" in describe(lab.clone, lab.state(), lab.tip, lab.tip)
 
 
 def test_a_broken_file_on_main_can_be_promoted_over(lab: Lab) -> None:
