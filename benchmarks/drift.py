@@ -1,8 +1,8 @@
 """False alarm rate and power of the drift check.
 
     python -m benchmarks.drift
-    python -m benchmarks.drift --update docs/drift-measurements.md
-    python -m benchmarks.drift --photographs CELEBA_DIR --update docs/drift-measurements.md
+    python -m benchmarks.drift --update benchmarks/results/drift.md
+    python -m benchmarks.drift --photographs CELEBA_DIR --update benchmarks/results/drift.md
 
 Run `dvc repro` first. The benchmark draws faces like those that the model was trained on, and scores them.
 From these it draws weeks of seven days again and again, and checks each as monitoring does: the share of

@@ -1,7 +1,7 @@
 """Simulate years of weekly releases through the gates: false refusals, and losses that add up.
 
     python -m benchmarks.gates
-    python -m benchmarks.gates --update docs/gate-measurements.md
+    python -m benchmarks.gates --update benchmarks/results/gates.md
 
 Forty attributes with error rates as on CelebA (10 % in the mean). Models err on much the same images: two
 equal ones disagree in 4.6 % of the decisions; two models of this pipeline did in 4.8 % on photographs. Each

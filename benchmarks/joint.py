@@ -1,7 +1,7 @@
 """Simulate weeks of scores: false alarms of monitoring, and the power of its joint test.
 
     python -m benchmarks.joint
-    python -m benchmarks.joint --update docs/drift-measurements.md
+    python -m benchmarks.joint --update benchmarks/results/drift.md
 
 The images come from `benchmarks.score_population`. Each reference is another release's, with some weeks. An
 alarm is one of the columns' tests or of the joint test, as in `face_attributes.monitoring.drift`.

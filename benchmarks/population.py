@@ -1,7 +1,7 @@
 """How near the drawn faces come to CelebA, and how fast they are drawn.
 
     python -m benchmarks.population
-    python -m benchmarks.population --update docs/drawn-faces.md
+    python -m benchmarks.population --update benchmarks/results/faces.md
 
 Prints, as Markdown, how often each attribute occurs, and the correlations of the strongest pairs, in CelebA
 and among the first 20,000 faces of seed 1; then draws some of them and prints the images per second. With

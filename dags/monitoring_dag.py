@@ -26,7 +26,7 @@ with another name, `image_id` is `<batch>/<path>`.
 
 **A window** is a day with 100 images or more, or as many successive days as it takes to reach 100. The same
 image counts once, on the first day that it was scored. A column has drifted when it differs in two of the
-latest seven windows; one bad day is not enough. Its false alarms: docs/drift-measurements.md.
+latest seven windows; one bad day is not enough. Its false alarms: benchmarks/results/drift.md.
 
 **Not enough data** (fewer than two windows, or fewer than 100 labels) is a separate result and starts no
 training. Only scores of the release's model count. Before the first training the run is skipped.

@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
         (
             ["scripts/backup.sh", "dev"],
             [
-                "Cannot back up dev: docker is not on PATH; https://docs.docker.com/engine/install/ installs it",
+                "Cannot back up dev: docker is not on PATH; "
+                "https://docs.docker.com/engine/install/ installs it",
                 "Next: docker info",
             ],
         ),

@@ -21,7 +21,7 @@ class GitopsError(Exception):
     """
 
     rule = ""
-    """The rule of docs/rules.md that explains it; "" where there is none."""
+    """The rule that explains it, a heading of docs/rules.md or rules-files.md; "" where there is none."""
 
     def __init__(self, message: str = "", *, command: str = "") -> None:
         super().__init__(message)

@@ -12,7 +12,7 @@ class Finding:
         problem: The fault.
         remedy: The way to repair it; "" where nobody can.
         page: The address of a page about it; "" where there is none.
-        rule: The rule that it breaks: a heading of docs/rules.md.
+        rule: The rule that it breaks: a heading of docs/rules.md or docs/rules-files.md.
         command: The next command, which can be pasted in a checkout; "" where none is known.
 
     """

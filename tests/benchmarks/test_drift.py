@@ -18,7 +18,7 @@ from face_attributes.monitoring import drift, limits
 from face_attributes.monitoring.score_files import ALL
 from face_attributes.monitoring.windows import Window
 
-DOCUMENT = Path(__file__).parents[2] / "docs/drift-measurements.md"
+DOCUMENT = Path(__file__).parents[2] / "benchmarks/results/drift.md"
 
 
 def columns(count: int, seed: int, shift: float = 0.0) -> dict[str, np.ndarray]:

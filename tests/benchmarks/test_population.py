@@ -7,14 +7,14 @@ from benchmarks import population as benchmark
 from drawn_faces import DRAWN_ATTRIBUTES, population
 from drawn_faces.correlations import CELEBA_CORRELATIONS
 
-DOCUMENT = Path(__file__).parents[2] / "docs/drawn-faces.md"
+DOCUMENT = Path(__file__).parents[2] / "benchmarks/results/faces.md"
 
 
 def test_tables_in_the_docs_are_what_is_drawn() -> None:
     drawn = benchmark.tables(population.sample(benchmark.SEED, range(benchmark.FACES)))
     text = DOCUMENT.read_text(encoding="utf-8")
     assert benchmark.updated(text, drawn) == text, (
-        "run python -m benchmarks.population --update docs/drawn-faces.md"
+        "run python -m benchmarks.population --update benchmarks/results/faces.md"
     )
 
 

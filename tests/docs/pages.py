@@ -130,6 +130,11 @@ class Page:
         return found
 
     @cached_property
+    def words(self) -> int:
+        """The number of words of paragraphs, lists, headings and tables, without blocks of code."""
+        return sum(len(token.content.split()) for token in self._tokens if token.type == "inline")
+
+    @cached_property
     def list_items(self) -> int:
         """The number of items in its lists, as GitHub reads them."""
         return sum(token.type == "list_item_open" for token in self._tokens)

@@ -25,7 +25,7 @@ from tests.support.figures import model_files
 from tests.support.lab import Lab
 
 PAGES = {path.stem: Page(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/howto").glob("*.md"))}
-HOW_TO = Page(Path("docs/how-to.md"))
+HOW_TO = [Page(Path("docs") / name) for name in ("how-to.md", "how-to-platform.md")]
 FEWEST_QUESTIONS, MOST_LINES = 26, 10
 CONTENT = b"not quite ONNX"
 ORPHAN = b"of no commit"
@@ -145,8 +145,9 @@ def test_each_page_is_a_screen_and_has_a_test() -> None:
 
 
 def test_each_question_has_a_short_answer() -> None:
-    text = (ROOT / HOW_TO.path).read_text()
-    answers = sections(text)
+    answers = {}
+    for page in HOW_TO:
+        answers |= sections((ROOT / page.path).read_text())
     assert len(answers) >= FEWEST_QUESTIONS
     for question, answer in answers.items():
         lines = [
@@ -162,9 +163,9 @@ def test_the_commands_of_the_questions_work(lab: Lab) -> None:
     path = os.pathsep.join([str(lab.clone.path / ".venv/bin"), os.environ.get("PATH", os.defpath)])
     pages = lab.clone.path / "docs"
     pages.mkdir()
-    for page in ("rules.md", "glossary.md"):
+    for page in ("rules.md", "rules-files.md", "glossary.md"):
         shutil.copy(ROOT / "docs" / page, pages)
-    found = [block for block in HOW_TO.blocks if block.place == "lab"]
+    found = [block for page in HOW_TO for block in page.blocks if block.place == "lab"]
     printed = Place(lab.clone.path, {"PATH": path}).walk(found, seconds=500)
     assert "proposed and merged by " in printed
     assert lab.state().present("staging").holds() == ()

@@ -1,4 +1,4 @@
-"""Every link of every page leads somewhere; nothing is asked of the network."""
+"""Every link of every page leads somewhere, and no page is long; nothing is asked of the network."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -8,6 +8,7 @@ import pytest
 from tests.docs.pages import Page, pages
 
 PAGES = pages()
+LONGEST = 1_500
 
 
 def broken(page: Page) -> list[str]:
@@ -33,6 +34,11 @@ def broken(page: Page) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.path))
 def test_every_link_leads_somewhere(page: Page) -> None:
     assert broken(page) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.path))
+def test_a_page_is_short(page: Page) -> None:
+    assert page.words <= LONGEST or page.path.name == "CHANGELOG.md"
 
 
 def test_what_leads_nowhere_is_found(tmp_path: Path) -> None:

@@ -13,16 +13,16 @@ from typer.testing import CliRunner
 
 from gitops import errors
 from gitops.cli import app
-from gitops.cli.explain import GLOSSARY, PAGE
+from gitops.cli.completion import read_rules
+from gitops.cli.explain import GLOSSARY, PAGES
 from gitops.cli.failure import ACTIONS
 from gitops.forge.github import GitHub
-from gitops.text.sections import sections
 from tests.support.lab import ROOT, Lab
 
 CODE = sorted(
     path for folder in ("src", "infra", "dags", "scripts") for path in (ROOT / folder).rglob("*.py")
 )
-RULES = sections((ROOT / PAGE).read_text())
+RULES = read_rules(ROOT)
 _COMMANDS = "|".join(
     [
         "status",
@@ -252,7 +252,7 @@ def test_each_failure_has_its_next_command(
 ) -> None:
     monkeypatch.chdir(lab.clone.path)
     (lab.clone.path / "docs").mkdir(exist_ok=True)
-    for page in (PAGE, GLOSSARY):
+    for page in (*PAGES, GLOSSARY):
         (lab.clone.path / page).write_text((ROOT / page).read_text())
     monkeypatch.delenv("GITHUB_TOKEN", raising=False)
     exit_code, lines = _run(*args)
@@ -280,9 +280,10 @@ def test_explain_prints_a_section_and_lists_all(lab: Lab, monkeypatch: pytest.Mo
     monkeypatch.chdir(lab.clone.path)
     missing = CliRunner().invoke(app, ["explain"])
     assert missing.exit_code == 1
-    assert missing.stderr.endswith(f"Next: git checkout main -- {PAGE}\n")
+    assert missing.stderr.endswith(f"Next: git checkout main -- {' '.join(PAGES)}\n")
     (lab.clone.path / "docs").mkdir()
-    (lab.clone.path / PAGE).write_text((ROOT / PAGE).read_text())
+    for page in PAGES:
+        (lab.clone.path / page).write_text((ROOT / page).read_text())
     assert "To do: read the reason." in CliRunner().invoke(app, ["explain", "HELD"]).stdout
     assert (
         "runbook is\ndocs/runbooks/verify_release.md."
@@ -292,7 +293,7 @@ def test_explain_prints_a_section_and_lists_all(lab: Lab, monkeypatch: pytest.Mo
     assert missing.stderr.endswith(f"Next: git checkout main -- {GLOSSARY}\n")
     (lab.clone.path / GLOSSARY).write_text((ROOT / GLOSSARY).read_text())
     drift = CliRunner().invoke(app, ["explain", "Drift"]).stdout
-    assert drift.startswith("drift\n\nthe scored images differ")
+    assert drift.startswith("drift\n\nThe scored images differ")
     assert drift.endswith("More: docs/monitoring.md\n")
     listed = CliRunner().invoke(app, ["explain"]).stdout.splitlines()
     assert [line.split()[0] for line in listed] == [*RULES]
@@ -330,7 +331,8 @@ def test_a_shell_completes_names(
 ) -> None:
     monkeypatch.chdir(lab.clone.path)
     (lab.clone.path / "docs").mkdir()
-    (lab.clone.path / PAGE).write_text((ROOT / PAGE).read_text())
+    for page in PAGES:
+        (lab.clone.path / page).write_text((ROOT / page).read_text())
     lab.branch("alone", {"x": b"x"})
     lab.clone.git("fetch", "--quiet", "origin")
     words = {"COMP_WORDS": f"gitops {typed}", "COMP_CWORD": "2", "_GITOPS_COMPLETE": "complete_bash"}

@@ -7,7 +7,7 @@ from gitops.errors import GitopsError
 from gitops.git.repository import Repository
 from gitops.text.sections import sections
 
-RULES = "docs/rules.md"
+RULES = ("docs/rules.md", "docs/rules-files.md")
 
 
 def _starting(incomplete: str, list_names: Callable[[Repository], list[str]]) -> list[str]:
@@ -40,4 +40,17 @@ def branches(incomplete: str) -> list[str]:
 
 def rules(incomplete: str) -> list[str]:
     """Return the rules that begin like this."""
-    return _starting(incomplete, lambda here: [*sections((here.path / RULES).read_text("utf-8"))])
+    return _starting(incomplete, lambda here: [*read_rules(here.path)])
+
+
+def read_rules(root: Path) -> dict[str, str]:
+    """Return the text of each rule in a checkout, in the order of the alphabet.
+
+    Raises:
+        OSError: if a page cannot be read.
+
+    """
+    found = {
+        name: text for page in RULES for name, text in sections((root / page).read_text("utf-8")).items()
+    }
+    return dict(sorted(found.items()))

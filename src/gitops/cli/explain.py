@@ -13,9 +13,8 @@ from gitops.cli import completion
 from gitops.cli.options import OUT
 from gitops.errors import GitopsError
 from gitops.git.repository import Repository
-from gitops.text.sections import sections
 
-PAGE = completion.RULES
+PAGES = completion.RULES
 GLOSSARY = "docs/glossary.md"
 _LINK = re.compile(r"\[[^]]+\]\(([^)]+)\)")
 _ROW = re.compile(r"^\| (?P<word>[^|]+) \| (?P<meaning>[^|]+) \| \[[^]]*\]\((?P<page>[^)]+)\) \|$", re.M)
@@ -38,10 +37,11 @@ def explain(
     """
     root = Repository.find().path
     try:
-        found = sections((root / PAGE).read_text("utf-8"))
+        found = completion.read_rules(root)
     except (OSError, UnicodeDecodeError) as error:
-        problem = f"{PAGE} cannot be read ({error})"
-        raise GitopsError(problem, command=f"git checkout main -- {PAGE}") from error
+        pages = " ".join(PAGES)
+        problem = f"{pages} cannot be read ({error})"
+        raise GitopsError(problem, command=f"git checkout main -- {pages}") from error
     if rule is None:
         width = max(map(len, found), default=0)
         for name, text in found.items():
@@ -72,7 +72,11 @@ def _glossary(root: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         problem = f"{GLOSSARY} cannot be read ({error})"
         raise GitopsError(problem, command=f"git checkout main -- {GLOSSARY}") from error
-    return {row["word"]: f"{row['meaning']}.\n\nMore: {_target(row['page'])}" for row in rows}
+    return {row["word"]: f"{_sentence(row['meaning'])}\n\nMore: {_target(row['page'])}" for row in rows}
+
+
+def _sentence(meaning: str) -> str:
+    return f"{meaning[:1].upper()}{meaning[1:]}."
 
 
 def _target(link: str) -> str:

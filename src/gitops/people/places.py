@@ -227,13 +227,27 @@ def folders() -> tuple[str, ...]:
 
 
 def table() -> str:
-    """Return the table of the page, as Markdown."""
-    rows = [
-        (place.where, ", ".join(place.holds) or "none", place.readers, place.kept, place.erase)
-        for place in PLACES
-    ]
-    head = ["| place | holds | who reads it | how long | how to erase a person |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+    """Return the tables of the page, as Markdown: one for each group of places with the same readers."""
+    groups = (
+        (f"{_DVC} reads these places under DVC. They stay for ever, by digest:", ("place", "holds")),
+        (f"{_ENVIRONMENT}, read these folders of an environment:", ("place", "holds", "how long")),
+        ("The others:", ("place", "holds", "who reads it", "how long")),
+    )
+    parts: list[str] = []
+    for number, (title, columns) in enumerate(groups):
+        lines = [f"| {' | '.join(columns)} | another way to erase |", f"|{'---|' * (len(columns) + 1)}"]
+        for place in PLACES:
+            if number == (0 if place.out and place.readers == _DVC else 1 if place.home else 2):
+                cells = {
+                    "place": place.where.removesuffix(" (DVC)").removesuffix(" of an environment"),
+                    "holds": ", ".join(place.holds) or "none",
+                    "who reads it": place.readers,
+                    "how long": place.kept,
+                }
+                erase = "" if place.erase == _FORGET else place.erase
+                lines.append(f"| {' | '.join(cells[column] for column in columns)} | {erase} |")
+        parts.append(f"{title[:1].upper()}{title[1:]}\n\n" + "\n".join(lines) + "\n")
+    return "\n".join(parts)
 
 
 BEGIN, END = "<!-- places -->", "<!-- end of places -->"
