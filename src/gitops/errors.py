@@ -225,14 +225,15 @@ class TrainingError(GitopsError):
 class StepError(GitopsError):
     """A stage of the pipeline failed, took too long, or could not leave its outputs at the DVC remote.
 
-    `failed` is the command that failed, if one did.
+    `command` is the one that failed, if one did: DAGs of earlier releases read it. `following` is the next
+    command of the person.
     """
 
     rule = "stage"
 
-    def __init__(self, message: str, *, failed: str = "", command: str = "") -> None:
-        super().__init__(message, command=command)
-        self.failed = failed
+    def __init__(self, message: str, *, command: str | None = None, following: str = "") -> None:
+        super().__init__(message, command=following)
+        self.command = command
 
 
 class KilledError(StepError):

@@ -70,7 +70,7 @@ def move(
         raise StorageError(
             f"{len(moved.damaged)} objects are damaged; push them from where they were made, and run this "
             "again, or leave them: --leave-damaged",
-            command=".venv/bin/dvc push",
+            following=".venv/bin/dvc push",
         )
     OUT.print(
         f"{len(set(wanted) - set(moved.missing))} of {len(wanted)} outputs of the releases that "
@@ -88,7 +88,7 @@ def move(
         return
     if not moved.settings:
         raise StorageError(
-            f"{_CONFIG} has no remote {name}; add it", command=f".venv/bin/dvc remote add {name} URL"
+            f"{_CONFIG} has no remote {name}; add it", following=f".venv/bin/dvc remote add {name} URL"
         )
     content = repository.read(state.tip, _CONFIG)
     files = {_CONFIG: point(content, name, moved.settings)}

@@ -114,7 +114,7 @@ def _move(folder: str, target: str, source: str | None, wanted: list[str]) -> Mo
     if named_in is None:
         raise StorageError(
             "no DVC remote is configured here; name the present one",
-            command=".venv/bin/dvc remote default NAME",
+            following=".venv/bin/dvc remote default NAME",
         )
     present = str(config["core"]["remote"])
     old, new = Place(config, source or present), Place(config, target)
@@ -122,12 +122,12 @@ def _move(folder: str, target: str, source: str | None, wanted: list[str]) -> Mo
     if named_in == "repo" and isinstance(address, RelPath):
         raise StorageError(
             f"the address of {target} is relative, and each checkout has another place; name the whole path",
-            command=f".venv/bin/dvc remote modify {target} url {shlex.quote(str(Path(address).resolve()))}",
+            following=f".venv/bin/dvc remote modify {target} url {shlex.quote(str(Path(address).resolve()))}",
         )
     if old.url == new.url:
         raise StorageError(
             f"{source or present} and {target} are the same place, {old.url}",
-            command=".venv/bin/dvc remote list",
+            following=".venv/bin/dvc remote list",
         )
     objects, copied, damaged = 0, 0, list[str]()
     with tempfile.TemporaryDirectory(prefix="gitops-move-") as temporary:

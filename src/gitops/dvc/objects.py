@@ -219,7 +219,7 @@ def _of_default(question: Mapping[str, Any]) -> Any:
     if name is None:
         raise StorageError(
             "no DVC remote is configured; name one, or run make up",
-            command=".venv/bin/dvc remote default NAME",
+            following=".venv/bin/dvc remote default NAME",
         )
     place = Place(config, name)
     with tempfile.TemporaryDirectory(prefix="gitops-objects-") as temporary:

@@ -47,7 +47,7 @@ def ask(module: str, question: Mapping[str, Any]) -> Any:
     text = done.stdout.rpartition("\0")[2]
     if done.returncode != 0:
         problem, _, command = text.strip().partition("\1")
-        raise StorageError(problem or f"DVC failed with status {done.returncode}", command=command)
+        raise StorageError(problem or f"DVC failed with status {done.returncode}", following=command)
     try:
         return json.loads(text)
     except ValueError as error:

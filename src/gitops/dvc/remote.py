@@ -143,7 +143,7 @@ class Storage:
             what = "has no such object" if answer.state == "missing" else "is configured nowhere"
             raise StorageError(
                 f"the DVC remote {what}: {md5}; push it from where it was made: .venv/bin/dvc push",
-                command=".venv/bin/dvc push",
+                following=".venv/bin/dvc push",
             )
 
     def _ask(self, md5: str, target: Path | None = None, timeout: float | None = None) -> Answer:

@@ -276,7 +276,7 @@ def _run(
         watchdog.cancel()
         isolation.end_group(process)
     if expired.is_set():
-        raise TimeLimitError(f"{shown}: stopped, it took longer than {timeout}", failed=shown)
+        raise TimeLimitError(f"{shown}: stopped, it took longer than {timeout}", command=shown)
     if status != 0:
         failure = KilledError if status in isolation.KILLED else StepError
-        raise failure(f"{shown}: exit status {status}: {with_files(complaint or last)}", failed=shown)
+        raise failure(f"{shown}: exit status {status}: {with_files(complaint or last)}", command=shown)

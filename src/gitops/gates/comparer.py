@@ -144,7 +144,7 @@ class Comparer:
             if _digest(holdout_set, "md5") != images:
                 raise StorageError(
                     f"the DVC remote's copy of {images} has another digest; push it from where it was made",
-                    command=".venv/bin/dvc push",
+                    following=".venv/bin/dvc push",
                 )
             command = ["python", "-m", "face_attributes", "compare"]
             for option, revision in (("--model", commit), ("--incumbent", incumbent)):

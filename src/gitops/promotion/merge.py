@@ -80,8 +80,10 @@ def merge(
             raise RuleError(Finding(branch, problem, remedy, rule="no-such-branch", command=branches))
         if not repository.has(reference):
             problem = f"no such branch on {remote} that could be merged"
-            push_it = instructions.of_branch(branch) or instructions.push(remote, branch)
-            raise RuleError(Finding(branch, problem, "push it first", rule="no-such-branch", command=push_it))
+            made = instructions.of_branch(branch)
+            remedy = "make it first" if made else "push it first"
+            command = made or instructions.push(remote, branch)
+            raise RuleError(Finding(branch, problem, remedy, rule="no-such-branch", command=command))
         head = repository.resolve(reference)
         if repository.is_ancestor(head, state.tip):
             raise NothingToDoError(f"{branch} is already part of {main}")

@@ -76,7 +76,7 @@ def run_stage(
         try:
             call_dvc(commands, space.path, timeout)
         except StepError as error:
-            if error.failed != f"dvc push {stage}":
+            if error.command != f"dvc push {stage}":
                 raise
             _push_data(space, stage)
         for path in files:

@@ -487,7 +487,7 @@ def test_of_several_dvc_commands_the_first_that_fails_is_named_and_the_last(
         stages.call_dvc(
             [["repro", "double"], ["repro", "no-such-stage"], ["push"]], checkout, timedelta(minutes=1)
         )
-    assert raised.value.failed == "dvc repro no-such-stage"
+    assert raised.value.command == "dvc repro no-such-stage"
     assert (checkout / "double.txt").read_text() == "42\n"
     said = [line for line in caplog.messages if line.startswith("$ ")]
     assert said == ["$ dvc repro double", "$ dvc repro no-such-stage"]
