@@ -374,8 +374,10 @@ def test_nothing_to_roll_back(lab: Lab) -> None:
         rollback(lab.clone, lab.state(), "prod", lab.remote)
     lab.train("a")
     lab.release("staging")
-    with pytest.raises(RuleError, match="none: staging has had no other release"):
+    with pytest.raises(RuleError, match="no other release ran there: hold promotions, correct main") as refused:
         rollback(lab.clone, lab.state(), "staging", lab.remote)
+    (finding,) = refused.value.findings
+    assert finding.command == ".venv/bin/gitops hold staging --reason 'broken release' --push"
 
 
 def test_dev_and_unknown_environments(lab: Lab) -> None:
