@@ -374,7 +374,7 @@ def test_nothing_to_roll_back(lab: Lab) -> None:
         rollback(lab.clone, lab.state(), "prod", lab.remote)
     lab.train("a")
     lab.release("staging")
-    with pytest.raises(RuleError, match="no other release ran there: hold promotions, correct main") as refused:
+    with pytest.raises(RuleError, match="no other release ran there: hold promotions") as refused:
         rollback(lab.clone, lab.state(), "staging", lab.remote)
     (finding,) = refused.value.findings
     assert finding.command == ".venv/bin/gitops hold staging --reason 'broken release' --push"
