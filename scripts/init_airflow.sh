@@ -31,7 +31,7 @@ case "${1:-}" in -h | --help) usage; exit 0 ;; esac
 environment=${1:-dev}
 require_environment "$environment"
 require_docker
-command -v git >/dev/null || fail "git is not on PATH; https://git-scm.com/downloads has it" "git --version"
+command -v git >/dev/null || fail "git is not on PATH; install it" "git --version"
 git rev-parse --verify --quiet HEAD >/dev/null ||
     fail "$PWD is no clone of the repository" "git clone ADDRESS"
 
