@@ -176,8 +176,10 @@ class Instance:
             names = prepare.declared_users(users)
         except ValueError as error:
             raise EngineError(f"{self.environment}: {error}") from error
-        text = json.dumps({**prepare.with_passwords(known, names), variables.USERNAME: password})
-        files.write(self.paths.passwords, text + "\n")
+        wanted = {**prepare.with_passwords(known, names), variables.USERNAME: password}
+        # The api-server of a preview sees the file that was there at its start, and no other in its place.
+        if wanted != known:
+            files.write_json(self.paths.passwords, wanted)
 
     def start(self, env: Mapping[str, str], shell: Mapping[str, str], *, key: str) -> StartResult:
         """Start missing processes. Restart all of them if their environment changed.

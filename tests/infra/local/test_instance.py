@@ -211,6 +211,9 @@ def test_passwords_of_other_users_stay(tmp_path: Path) -> None:
     files.write_json(instance.paths.passwords, {"airflow": "one", "anna": "hers"})
     instance.configure("two")
     assert json.loads(instance.paths.passwords.read_text()) == {"airflow": "two", "anna": "hers"}
+    before = instance.paths.passwords.stat().st_ino
+    instance.configure("two")
+    assert instance.paths.passwords.stat().st_ino == before
 
 
 def test_what_runs_is_left_alone(running: Running) -> None:
