@@ -106,6 +106,7 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "forge promotions": "propose the promotions",
     "keys create": "create the key of {environment}",
     "storage move": "move the DVC remote to {name}",
+    "preview": "work with a preview",
     "forge": "work with the forge",
     "github": "work with GitHub",
 }
