@@ -60,12 +60,13 @@ COMMITS = released("dags")
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The folder dags/ of each commit."""
+    """The folder dags/ of each commit, beside its parameters."""
     if not COMMITS:
         pytest.skip("a shallow clone has no history to look at: git fetch --unshallow")
     base = tmp_path_factory.mktemp("releases")
     for commit in COMMITS:
-        with tarfile.open(fileobj=BytesIO(git("archive", commit, "dags"))) as archive:
+        paths = git("ls-tree", "--name-only", commit, "dags", "params.yaml").decode().split()
+        with tarfile.open(fileobj=BytesIO(git("archive", commit, *paths))) as archive:
             archive.extractall(base / commit, filter="data")
     return {commit: base / commit / "dags" for commit in COMMITS}
 
