@@ -227,7 +227,7 @@ def test_a_branch_runs_in_a_real_airflow_until_it_is_taken_down(bench: Bench) ->
     time.sleep(3)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    assert own.down(BRANCH, screen())
+    own.down(BRANCH, screen())
     assert own.all(datetime.now(UTC)) == []
     assert belonging(place.layout.state) == []
     assert not place.layout.checkout.exists()
