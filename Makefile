@@ -4,18 +4,6 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# The next step is the last line that a person sees. In question mode make adds no line of its own to a command that
-# exits with 1, and runs only lines that begin with a plus sign. CI and `make --just-print` need the lines of make.
-ifeq ($(CI)$(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),)
-ifneq ($(filter 4.%,$(MAKE_VERSION)),)
-MAKEFLAGS += --question
-.SHELLFLAGS += 'trap "test \$$? = 0 || exit 1" EXIT; eval "$$0"'
-run := +
-endif
-endif
-# Packages that are built during an installation have Makefiles too.
-unexport MAKEFLAGS
-
 PYTHON ?= python3.11
 BIN := .venv/bin
 # DVC and the stages that it runs are found on PATH
@@ -41,7 +29,7 @@ UV_TORCH := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)",--torch-back
 .PHONY: help setup setup-gitops setup-gates setup-documents hooks up down clean logs status test test-all test-hostile test-compose compose image-facts bench dags-test demo-drift demo-year new-dag new-environment docs pictures lint lint-documents audit audit-packages lock lock-uv pin-images cml pin-cml schemas airflow-options system-packages
 
 help: ## List the targets
-	$(run)@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
 
 setup: .venv/.installed .venv/dvc-site-cache ## Make .venv from the lock, with all distributions of the workspace
 
@@ -57,16 +45,16 @@ setup-gitops: $(STAMP) .venv/dvc-site-cache ## Make .venv with only gitops, in s
 setup-documents: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops and the checks of documents: no Airflow, no PyTorch
 setup-gates: $(STAMP) .venv/dvc-site-cache ## Make .venv with gitops and the libraries that compare models: no Airflow, no PyTorch
 
-# The form of all failures: your action and the reason, then the next command.
+# The form of all failures: your action and the reason, then the next command. The line after it is make's own.
 failed = { printf 'Cannot %s\nNext: %s\n' $(1) $(2) >&2; exit 1; }
 
 define make_venv
-$(run)@test ! -L .venv || $(call failed,"make .venv: it is a link to that of another checkout","rm .venv && make setup")
-$(if $(MOVED),$(run)@rm -r .venv)
-$(run)@command -v $(PYTHON) >/dev/null || $(call failed,"make .venv: $(PYTHON) is not on PATH; Visage needs Python 3.11","make setup PYTHON=/path/to/python3.11")
-$(run)@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-$(run)@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || $(call failed,"make .venv: the one that is here is not Python 3.11","rm -r .venv && make setup")
-$(run)$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement infra/uv.txt
+@test ! -L .venv || $(call failed,"make .venv: it is a link to that of another checkout","rm .venv && make setup")
+$(if $(MOVED),@rm -r .venv)
+@command -v $(PYTHON) >/dev/null || $(call failed,"make .venv: $(PYTHON) is not on PATH; Visage needs Python 3.11","make setup PYTHON=/path/to/python3.11")
+@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || $(call failed,"make .venv: the one that is here is not Python 3.11","rm -r .venv && make setup")
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement infra/uv.txt
 endef
 
 # The stamp is the last thing written: an interrupted installation is done again.
@@ -75,40 +63,40 @@ endef
 
 .venv/.installed: infra/uv.txt requirements.lock pyproject.toml $(DISTRIBUTIONS)
 	$(make_venv)
-	$(run)$(BIN)/uv pip install --quiet --python $(BIN)/python $(UV_TORCH) --requirements requirements.lock
-# The one distribution of earlier checkouts, with the same plugins
-	$(run)@$(BIN)/uv pip uninstall --quiet --python $(BIN)/python visage
-	$(run)$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(DISTRIBUTIONS:%/pyproject.toml=--editable %)
-	$(run)@touch $@
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(UV_TORCH) --requirements requirements.lock
+	@# The one distribution of earlier checkouts, with the same plugins
+	@$(BIN)/uv pip uninstall --quiet --python $(BIN)/python visage
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(DISTRIBUTIONS:%/pyproject.toml=--editable %)
+	@touch $@
 
 .venv/.setup-gitops .venv/.setup-gates .venv/.setup-documents: infra/uv.txt requirements.lock pyproject.toml $(DISTRIBUTIONS)
 	$(make_venv)
-	$(run)$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints requirements.lock --editable 'src/gitops[s3]' $(if $(filter %-gates,$@),--editable src/face_attributes) $(if $(filter %-documents,$@),--group documents)
-	$(run)@touch $@
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints requirements.lock --editable 'src/gitops[s3]' $(if $(filter %-gates,$@),--editable src/face_attributes) $(if $(filter %-documents,$@),--group documents)
+	@touch $@
 
 # By default DVC keeps this cache where every user of the machine may write, and unpickles the files in it.
 .venv/dvc-site-cache: | $(STAMP)
-	$(run)@$(BIN)/dvc config --local core.site_cache_dir "$(CURDIR)/$@"
-	$(run)@install -d -m 700 $@
+	@$(BIN)/dvc config --local core.site_cache_dir "$(CURDIR)/$@"
+	@install -d -m 700 $@
 
 hooks: setup ## Install the git hooks (pre-commit) in this clone
-	$(run)@$(BIN)/pre-commit install
+	@$(BIN)/pre-commit install
 
 up: setup ## Start the environments and take a model from raw images to the last one (VISAGE_ENVIRONMENTS=...)
-	$(run)@$(BIN)/python -m infra.local up
+	@$(BIN)/python -m infra.local up
 
 down: setup ## Stop all processes that make up started
-	$(run)@$(BIN)/python -m infra.local down
+	@$(BIN)/python -m infra.local down
 
 clean: setup ## Stop and delete .visage with its git repository, models and data (asks, or YES=1)
-	$(run)@$(BIN)/python -m infra.local clean $(if $(YES),--yes)
+	@$(BIN)/python -m infra.local clean $(if $(YES),--yes)
 
 logs: ## Follow the output of all processes that make up started (of one environment: ENV=prod)
-	$(run)@ls .visage/$(or $(ENV),*)/logs/*.log >/dev/null 2>&1 || $(call failed,"follow the logs: $(or $(ENV),any environment) has none here","make up")
-	$(run)@exec tail -n 20 -F .visage/$(or $(ENV),*)/logs/*.log
+	@ls .visage/$(or $(ENV),*)/logs/*.log >/dev/null 2>&1 || $(call failed,"follow the logs: $(or $(ENV),any environment) has none here","make up")
+	@exec tail -n 20 -F .visage/$(or $(ENV),*)/logs/*.log
 
 status: setup ## Show the release of each environment, its age and its accuracy, and each process that ended
-	$(run)@$(BIN)/python -m infra.local status
+	@$(BIN)/python -m infra.local status
 
 # A process for each core, up to four: each loads PyTorch and Airflow. Each process begins with a folder of its own, so
 # that the fixtures of a folder are made once, and takes over tests of other folders at the end.
@@ -116,8 +104,8 @@ WORKERS := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 # Slipcover takes its probes out of lines that have run: coverage.py made these tests a sixth slower.
 test: setup ## Run the tests that need only Python, git and make
-	$(run)@$(BIN)/python -m slipcover --source src --json --out .coverage.json -m pytest $(WORKERS) -m "not system and not long and not docker"
-	$(run)@$(BIN)/python -c 'import json; print("The tests run", json.load(open(".coverage.json"))["summary"]["percent_covered_display"], "% of the lines in src/, without those that other processes run")'
+	@$(BIN)/python -m slipcover --source src --json --out .coverage.json -m pytest $(WORKERS) -m "not system and not long and not docker"
+	@$(BIN)/python -c 'import json; print("The tests run", json.load(open(".coverage.json"))["summary"]["percent_covered_display"], "% of the lines in src/, without those that other processes run")'
 
 # They reach each place that runs git, DVC, pip or uv; tests/test_hostile.py compares. HOSTILE=tests runs all.
 HOSTILE := tests/gitops/git tests/gitops/dvc tests/gitops/training/test_stages.py tests/gitops/diff/test_dags.py \
@@ -126,98 +114,98 @@ HOSTILE := tests/gitops/git tests/gitops/dvc tests/gitops/training/test_stages.p
 	tests/infra/local/test_machine.py tests/test_makefile.py tests/test_hooks.py tests/test_hostile.py
 
 test-hostile: setup ## Run tests under a HOME that changes every common setting of git, DVC and pip
-	$(run)@TESTS_HOSTILE=1 $(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker" $(HOSTILE)
+	@TESTS_HOSTILE=1 $(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker" $(HOSTILE)
 
 test-all: setup ## Run all tests, including those that need system packages or many minutes, and test-hostile
-	$(run)@$(BIN)/python -m pytest -m "not docker"
-	$(run)@$(MAKE) --no-print-directory test-hostile
+	@$(BIN)/python -m pytest -m "not docker"
+	@$(MAKE) --no-print-directory test-hostile
 
 test-compose: setup ## Build the image, then start, use and stop an environment with Docker Compose
-	$(run)@$(BIN)/python -m pytest -m docker tests/infra/compose
+	@$(BIN)/python -m pytest -m docker tests/infra/compose
 
 compose: ## Start an environment on this server with Docker Compose (make compose ENV=prod)
-	$(run)@scripts/up.sh "$(or $(ENV),dev)"
+	@scripts/up.sh "$(or $(ENV),dev)"
 
 image-facts: ## Print name and sources of the image of a tag (OWNER=me TAG=v1.2.3)
-	$(run)@scripts/image_facts.sh
+	@scripts/image_facts.sh
 
 bench: setup ## Measure the model of `dvc repro`: training, inference and scoring against their limits
-	$(run)@for name in training inference scoring; do $(BIN)/python -m benchmarks.$$name; done
+	@for name in training inference scoring; do $(BIN)/python -m benchmarks.$$name; done
 
 dags-test: setup ## Run every DAG with every environment's settings, once normally and once with an injected failure (8 minutes)
-	$(run)@$(BIN)/python -m infra.dag_smoke_test
+	@$(BIN)/python -m infra.dag_smoke_test
 
 demo-drift: setup ## Simulate drift: start the Airflows, train, change main and promote (25 minutes; asks, or YES=1)
-	$(run)@$(BIN)/python -m infra.local demo-drift $(if $(YES),--yes)
+	@$(BIN)/python -m infra.local demo-drift $(if $(YES),--yes)
 
 demo-year: setup ## Simulate 52 weeks of releases on a fake clock, and print sizes, times and counts (10 minutes)
-	$(run)@$(BIN)/python -m pytest --quiet -p no:cacheprovider tests/gitops/upkeep/test_year.py
+	@$(BIN)/python -m pytest --quiet -p no:cacheprovider tests/gitops/upkeep/test_year.py
 
 new-dag: setup ## Create a DAG with the common defaults, its test and its runbook (make new-dag NAME=count_faces)
-	$(run)@$(BIN)/python -m infra.new_dag -- '$(subst ','\'',$(NAME))'
+	@$(BIN)/python -m infra.new_dag -- '$(subst ','\'',$(NAME))'
 
 new-environment: setup ## Create an environment: order, settings, overlay, port, colour (NAME=qa AFTER=dev, WAVE=...)
-	$(run)@$(BIN)/python -m infra.new_environment '--after=$(subst ','\'',$(AFTER))' '--wave=$(subst ','\'',$(WAVE))' '--title=$(subst ','\'',$(TITLE))' -- '$(subst ','\'',$(NAME))'
+	@$(BIN)/python -m infra.new_environment '--after=$(subst ','\'',$(AFTER))' '--wave=$(subst ','\'',$(WAVE))' '--title=$(subst ','\'',$(TITLE))' -- '$(subst ','\'',$(NAME))'
 
 pictures: setup ## Take the pictures of the documents from the running engine (NAMES="visage loop")
-	$(run)@$(BIN)/python -m tests.pictures $(NAMES)
+	@$(BIN)/python -m tests.pictures $(NAMES)
 
 docs: setup ## Build the documentation into site/; fails on a broken link
-	$(run)@$(BIN)/zensical build --strict --clean
-	$(run)@echo "It is in site/index.html; with its search: .venv/bin/zensical serve"
+	@$(BIN)/zensical build --strict --clean
+	@echo "It is in site/index.html; with its search: .venv/bin/zensical serve"
 
 lint: setup ## Run the hooks of pre-commit over every file
-	$(run)@$(BIN)/pre-commit run --all-files --show-diff-on-failure
+	@$(BIN)/pre-commit run --all-files --show-diff-on-failure
 
 # The hook `docs` runs more of these tests, which need Airflow and the model code.
 lint-documents: setup-documents ## Run the hooks over the documents, metrics and release files that a branch changes (BASE=origin/main)
-	$(run)@SKIP=docs $(BIN)/pre-commit run --from-ref $(or $(BASE),origin/main) --to-ref HEAD --show-diff-on-failure
-	$(run)@$(BIN)/zensical build --strict --clean
-	$(run)@$(BIN)/python -m pytest --quiet -p no:cacheprovider $(patsubst %,tests/docs/test_%.py,instructions links settings threat_model twins)
+	@SKIP=docs $(BIN)/pre-commit run --from-ref $(or $(BASE),origin/main) --to-ref HEAD --show-diff-on-failure
+	@$(BIN)/zensical build --strict --clean
+	@$(BIN)/python -m pytest --quiet -p no:cacheprovider $(patsubst %,tests/docs/test_%.py,instructions links settings threat_model twins)
 
 PIP_AUDIT_VERSION := 2.10.1
 
 audit: setup audit-packages ## Check locked packages and pinned actions for known vulnerabilities (needs the internet)
-	$(run)$(BIN)/zizmor --quiet --persona=auditor --collect=all .github
+	$(BIN)/zizmor --quiet --persona=auditor --collect=all .github
 
 audit-packages: ## Check locked packages alone, with the uv that make setup-gitops installs
-	$(run)$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip --strict
+	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip --strict
 
 SYSTEM_PACKAGES := chromium chromium-driver npm openssh-client postgresql prometheus redis-server
 
 system-packages: ## Install the system packages of make test-all (Debian, Ubuntu)
-	$(run)$(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet
-	$(run)$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --quiet $(SYSTEM_PACKAGES)
-	$(run)@command -v kubectl >/dev/null || echo "kubectl: no package of Debian 12 is new enough; see https://kubernetes.io/docs/tasks/tools/"
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --quiet $(SYSTEM_PACKAGES)
+	@command -v kubectl >/dev/null || echo "kubectl: no package of Debian 12 is new enough; see https://kubernetes.io/docs/tasks/tools/"
 
 pin-images: ## Write the digests of the base images into the files that name them (needs Docker and the internet)
-	$(run)@scripts/pin_images.sh
+	@scripts/pin_images.sh
 
 cml: ## Download CML, which posts reports, by version and SHA-256 (infra/cml.txt)
-	$(run)@scripts/cml.sh
+	@scripts/cml.sh
 
 pin-cml: ## Write the SHA-256 of CML into infra/cml.txt (needs the internet)
-	$(run)@scripts/cml.sh --pin
+	@scripts/cml.sh --pin
 
 schemas: setup ## Write schemas/ after a change of a class that reads a file
-	$(run)@PYTHONPATH=dags $(BIN)/python -m scripts.schemas
+	@PYTHONPATH=dags $(BIN)/python -m scripts.schemas
 
 # UPGRADE= adds new requirements of a pyproject.toml, and keeps all other versions.
 UPGRADE ?= --upgrade
 
 lock: ## Update requirements.lock from every pyproject.toml, with the hashes of all files but PyTorch's
-	$(run)$(BIN)/uv pip compile --quiet pyproject.toml $(DISTRIBUTIONS) --all-extras --python-version 3.11 --no-header --generate-hashes $(UPGRADE) --upgrade-package torch $(UV_TORCH) $(DISTRIBUTIONS:src/%/pyproject.toml=--no-emit-package visage-%) --output-file requirements.lock
-# A build of PyTorch for the CPU and one for CUDA have the same version and different files.
-	$(run)sed -i.bak -E '/^torch==/,/^    # via/{/--hash=/d; s/^(torch==[0-9.]+).*/\1/;}' requirements.lock && rm requirements.lock.bak
+	$(BIN)/uv pip compile --quiet pyproject.toml $(DISTRIBUTIONS) --all-extras --python-version 3.11 --no-header --generate-hashes $(UPGRADE) --upgrade-package torch $(UV_TORCH) $(DISTRIBUTIONS:src/%/pyproject.toml=--no-emit-package visage-%) --output-file requirements.lock
+	@# A build of PyTorch for the CPU and one for CUDA have the same version and different files.
+	sed -i.bak -E '/^torch==/,/^    # via/{/--hash=/d; s/^(torch==[0-9.]+).*/\1/;}' requirements.lock && rm requirements.lock.bak
 
 lock-uv: ## Update infra/uv.txt to another version of uv (UV=0.13.9)
-	$(run)@test -n "$(UV)" || $(call failed,"update uv: no version is named","make lock-uv UV=0.13.9")
-	$(run){ head -n 1 infra/uv.txt; echo "uv==$(UV)" | $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --universal -; } > infra/uv.txt.new
-	$(run)mv infra/uv.txt.new infra/uv.txt
+	@test -n "$(UV)" || $(call failed,"update uv: no version is named","make lock-uv UV=0.13.9")
+	{ head -n 1 infra/uv.txt; echo "uv==$(UV)" | $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --universal -; } > infra/uv.txt.new
+	mv infra/uv.txt.new infra/uv.txt
 
 airflow-options: setup ## Update the list of options of Airflow and its providers, after make lock
-	$(run)$(BIN)/python -m gitops.release.airflow_options
+	$(BIN)/python -m gitops.release.airflow_options
 
 # Any other word is a mistake in typing.
 .DEFAULT:
-	$(run)@$(call failed,"make $@: no such target","make help")
+	@$(call failed,"make $@: no such target","make help")

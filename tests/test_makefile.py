@@ -95,35 +95,6 @@ def test_logs_follow_every_process_of_an_environment(tmp_path: Path) -> None:
         following.wait(10)
 
 
-def test_the_next_step_is_the_last_line_of_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CI sees the line of make too, which names the target."""
-    monkeypatch.delenv("CI", raising=False)
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / "usage.mk").write_text(
-        "include Makefile\nusage: ; $(run)@echo 'Next: make help' >&2; exit 2\n"
-    )
-    for command, last in (
-        (["make", "logs"], "Next: make up"),
-        (["make", "no-such-target"], "Next: make help"),
-        (["make", "--file", "usage.mk", "usage"], "Next: make help"),
-    ):
-        done = captured(command, cwd=tmp_path)
-        assert (done.returncode, done.stderr.splitlines()[-1]) == (1, last), command
-        in_ci = captured(command, cwd=tmp_path, env=os.environ | {"CI": "true"})
-        assert in_ci.returncode != 0
-        assert re.fullmatch(r"make: \*\*\* .* Error [12]", in_ci.stderr.splitlines()[-1])
-    assert captured(["make", "--just-print", "logs"], cwd=tmp_path).returncode == 0
-
-
-def test_each_line_of_a_recipe_runs_in_question_mode() -> None:
-    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
-    recipes = re.findall(r"^\t(.*)$", makefile, re.MULTILINE)
-    venv = re.search(r"^define make_venv\n(.*?)^endef", makefile, re.MULTILINE | re.DOTALL)
-    assert venv
-    lines = [line for line in recipes if line != "$(make_venv)"] + venv[1].splitlines()
-    assert [line for line in lines if not re.match(r"(\$\(if \$\(MOVED\),)?\$\(run\)", line)] == []
-
-
 def test_settings_of_a_user_send_no_package_elsewhere(tmp_path: Path) -> None:
     """Recipes put packages into .venv, whatever a person has set for their own installations."""
     theirs = {"PIP_USER": "1", "PIP_TARGET": "/t", "PIP_PREFIX": "/p", "PIP_ROOT": "/r", "PYTHONHOME": "/h"}
@@ -131,7 +102,7 @@ def test_settings_of_a_user_send_no_package_elsewhere(tmp_path: Path) -> None:
     theirs |= {"UV_OVERRIDE": "/none", "UV_EXCLUDE_NEWER": "2020-01-01", "UV_NO_BINARY": "1"}
     kept = {"PIP_INDEX_URL=i", "PIP_FIND_LINKS=/w", "UV_CACHE_DIR=/c", "UV_INDEX=i", "PIP_DEFAULT_TIMEOUT=9"}
     choices = dict(line.split("=") for line in kept)
-    command = ["make", "--silent", "--eval", "show: ; +@env", "show"]
+    command = ["make", "--silent", "--eval", "show: ; @env", "show"]
     shown = captured(command, cwd=ROOT, env=os.environ | theirs | choices, check=True).stdout.splitlines()
     assert {"PIP_USER=0", *kept} <= {*shown}
     assert [line for line in shown if line.split("=")[0] in theirs] == ["PIP_USER=0"]
