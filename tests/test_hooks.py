@@ -47,7 +47,7 @@ def test_secrets_are_found(tmp_path: Path, text: str, found: bool) -> None:
     ("change", "finding"),
     [
         (('run: make "$TARGET"', 'run: echo "${{ github.head_ref }}"'), "template-injection"),
-        (("@27d5ce7f107fe9357f9df03efb73ab90386fccae # v5.0.5", "@v5"), "unpinned-uses"),
+        (("@5fda3b95a4ea91299a34e894583c3862153e4b97 # v7.0.0", "@v7"), "unpinned-uses"),
     ],
 )
 def test_unsafe_workflows_are_found(tmp_path: Path, change: tuple[str, str], finding: str) -> None:
@@ -207,7 +207,10 @@ def test_a_second_worktree_uses_the_tools_of_the_first(tmp_path: Path) -> None:
     done = captured([str(second / TOOL), "show", "it"], cwd=tmp_path)
     assert done.returncode == 1
     # A shell warns of a locale that is not installed.
-    assert done.stderr.splitlines()[-1] == f"{second}/.venv/bin/show: not there; run make setup in {second}"
+    assert done.stderr.splitlines()[-2:] == [
+        f"Cannot run show: {second}/.venv/bin/show is not there",
+        f"Next: make -C {second} setup",
+    ]
     (first / ".venv/bin").mkdir(parents=True)
     (first / ".venv/bin/show").write_text('#!/bin/sh\necho "$PYTHONPATH" "$@"\n')
     (first / ".venv/bin/show").chmod(0o755)

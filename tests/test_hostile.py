@@ -35,6 +35,8 @@ OTHER_PROGRAMS = {
     "infra/local/instance.py": "airflow",
     "infra/local/first_run.py": "face_attributes",
     "infra/local/supervisor.py": "supervisord",
+    "infra/preview/compose.py": "docker",
+    "infra/preview/kubernetes.py": "kubectl",
     "src/gitops/cli/review.py": "make",
     "src/gitops/diff/manifests.py": "kubectl",
     "src/gitops/model/sample.py": "face_attributes",

@@ -225,14 +225,13 @@ class TrainingError(GitopsError):
 class StepError(GitopsError):
     """A stage of the pipeline failed, took too long, or could not leave its outputs at the DVC remote.
 
-    `command` is the one that failed, if one did: DAGs of earlier releases read it. `following` is the next
-    command of the person.
+    `command` is the one that failed, if one did: DAGs of earlier releases read it.
     """
 
     rule = "stage"
 
-    def __init__(self, message: str, *, command: str | None = None, following: str = "") -> None:
-        super().__init__(message, command=following)
+    def __init__(self, message: str, *, command: str | None = None) -> None:
+        super().__init__(message)
         self.command = command
 
 
@@ -245,9 +244,16 @@ class TimeLimitError(StepError):
 
 
 class StorageError(StepError):
-    """The DVC remote does not answer, or does not have the requested object."""
+    """The DVC remote does not answer, or does not have the requested object.
+
+    `following` is the next command of the person.
+    """
 
     rule = "dvc-remote"
+
+    def __init__(self, message: str, *, command: str | None = None, following: str = "") -> None:
+        super().__init__(message, command=command)
+        self.next_command = following
 
 
 class CandidateError(GitopsError):

@@ -79,7 +79,7 @@ def test_help_tells_a_stranger_what_to_do(run):
     code, out, _ = run("--help")
     assert code == 0
     text = " ".join(out.split())
-    assert "face_attributes profile small, then: source .venv/bin/activate && dvc repro" in text
+    assert "face_attributes profile small, then source .venv/bin/activate && dvc repro" in text
     for command in STAGES + TOOLS:
         assert f" {command} " in text
 

@@ -14,6 +14,7 @@ ACTIONS = {
     "collect": "collect the photographs",
     "prepare": "prepare the data",
     "tune": "search for hyperparameters",
+    "trial": "run the trial",
     "train": "train the model",
     "export": "export the model",
     "evaluate": "evaluate the model",

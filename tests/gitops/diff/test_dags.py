@@ -109,7 +109,7 @@ def test_dag_files_read_the_parameters_of_their_commit(lab: Lab) -> None:
     code = b"""from pathlib import Path
 from airflow.sdk import DAG
 
-DAG(Path(__file__).parents[1].joinpath("params.yaml").read_text().strip())
+dag = DAG(Path(__file__).parents[1].joinpath("params.yaml").read_text().strip())
 """
     commit = lab.commit({"dags/a.py": code, "params.yaml": b"first\n"})
     assert "first" in load(lab.origin, commit).dags

@@ -438,7 +438,7 @@ def test_a_promotion_tells_what_its_environment_gets(lab: Lab, run) -> None:
     lab.promote("staging")
     text = run("--head", "promote/staging").stdout
     assert text.startswith("**OK to merge `promote/staging` into main. staging gets another")
-    assert "Parameters (1), Model (" in text.splitlines()[0]
+    assert "Parameters (train.learning&#95;rate); Model (" in text.splitlines()[0]
     assert f"| release | `{lab.state().tip[:12]}` | `" in text
     assert "| mean accuracy | 0.9500 (0.9404 to 0.9596) | 0.9000 (0.8869 to 0.9131) |" in text
     assert re.search(r"\| gates \|  \| passes all \d \|", text)

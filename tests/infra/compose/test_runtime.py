@@ -13,7 +13,7 @@ NAME = f"sha256:{'a' * 64}"
 # As Docker Compose would be called
 SHOW = """
 set -euo pipefail
-fail() { printf '%s\\n' "$*" >&2; exit 1; }
+action="show the image"
 source scripts/lib/compose.sh
 compose_command=(sh -c 'echo "${VISAGE_IMAGE:-built here} ${VISAGE_RUNTIME:-unnamed} $VISAGE_ENVIRONMENT"')
 compose prod up
@@ -60,12 +60,13 @@ def test_an_image_that_is_built_here_keeps_its_own_name(server: Path) -> None:
     assert shown(server).stdout == "built here unnamed prod\n"
 
 
-def test_a_digest_without_a_repository_is_refused_in_one_line(server: Path) -> None:
+def test_a_digest_without_a_repository_is_refused(server: Path) -> None:
     declare(server, f"runtime: {NAME}\n")
     refused = shown(server)
     assert (refused.returncode, refused.stdout) == (1, "")
-    problem = f"environments/prod/release.yaml names the image {NAME}"
-    assert refused.stderr == f"{problem}: name its repository with VISAGE_IMAGE in .env\n"
+    problem = f"environments/prod/release.yaml names the image {NAME}, and .env does not name its repository"
+    following = "echo VISAGE_IMAGE=REGISTRY/NAME >> .env"
+    assert refused.stderr == f"Cannot show the image: {problem}\nNext: {following}\n"
 
 
 def test_main_of_the_shared_repository_counts(server: Path) -> None:
