@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 32 << 20
 MAX_PIXELS = 50_000_000  # a phone's largest photographs have 48 million
+MAX_WHOLE = 25_000_000  # pixels of a PNG or WebP: its decoder cannot halve it, and takes 16 bytes for each
 MAX_SIDE = 65_535  # pixels, as in a JPEG: an image of one column takes ten times the memory of a square one
 MAX_SCANS = 64  # of a JPEG: cameras write ten, and each one costs the time of a whole decoding
 LONGEST = 4096  # pixels, the longer side of an image that is decoded
@@ -68,11 +69,11 @@ def decode(content: bytes) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(width: int, height: int, most: int = MAX_PIXELS) -> None:
     if max(width, height) > MAX_SIDE:
         raise ImageError(f"{width}x{height} pixels, a side of more than {MAX_SIDE}")
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{width}x{height} pixels, more than {MAX_PIXELS // 10**6} million")
+    if width * height > most:
+        raise ImageError(f"{width}x{height} pixels, more than {most // 10**6} million")
 
 
 def _decode_jpeg(content: bytes) -> np.ndarray:
@@ -123,8 +124,8 @@ def _decode_others(content: bytes) -> np.ndarray:
         _add_heic()
     try:
         with Image.open(io.BytesIO(content), formats=_known(_FORMATS)) as image:
-            _check_size(*image.size)
             name = image.format
+            _check_size(*image.size, MAX_WHOLE if name in ("PNG", "WEBP") else MAX_PIXELS)
             profile, orientation = image.info.get("icc_profile"), image.getexif().get(_ORIENTATION, 1)
             pixels = np.asarray(_to_rgb(image, profile))
     except ImageError:
@@ -169,7 +170,9 @@ def _to_rgb(image: "Image", profile: bytes | None) -> "Image":
         return Image.fromarray(eight if clear is None else np.where(grey == clear, 255, eight)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        background = Image.new("RGB", image.size, "white")
+        background.paste(image, mask=image)
+        image = background
     elif image.mode not in ("RGB", "L", "CMYK"):
         image = image.convert("RGB")
     if profile and not _is_srgb(profile):

@@ -175,13 +175,15 @@ def jpeg_of(jpeg: bytes, width: int, height: int) -> bytes:
     return jpeg[:at] + struct.pack(">HH", height, width) + jpeg[at + 4 :]
 
 
-@pytest.mark.parametrize("size", [(10_000, 5_001), (65_000, 65_000), (1, 50_000_000)])
+@pytest.mark.parametrize("size", [(5_000, 5_001), (65_000, 65_000), (1, 50_000_000)])
 def test_too_large_an_image_is_refused_before_its_pixels_take_memory(jpeg, size):
     import tracemalloc
 
-    for content in (png_of(*size), *([jpeg_of(jpeg(), *size)] if max(size) < 1 << 16 else [])):
+    width, height = size
+    jpegs = [jpeg_of(jpeg(), min(2 * width, 65_000), height)] if height < 1 << 16 else []
+    for content, most in ((png_of(*size), 25), *((content, 50) for content in jpegs)):
         tracemalloc.start()
-        with pytest.raises(ImageError, match=r"more than 50 million|a side of more than 65535"):
+        with pytest.raises(ImageError, match=rf"more than ({most}|50) million|a side of more than 65535"):
             decode(content)
         assert tracemalloc.get_traced_memory()[1] < 10 << 20
         tracemalloc.stop()
