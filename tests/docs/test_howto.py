@@ -186,6 +186,7 @@ def test_a_hotfix(lab: Lab, walk: Callable[..., str], tmp_path: Path) -> None:
     assert lab.origin.read(lab.tip, "dags/other.py") == b"# not ready\n"
 
 
+@pytest.mark.long
 def test_the_dvc_remote_moves(lab: Lab, walk: Callable[..., str], tmp_path: Path) -> None:
     new = tmp_path / "new"
     new.mkdir()
@@ -194,6 +195,7 @@ def test_the_dvc_remote_moves(lab: Lab, walk: Callable[..., str], tmp_path: Path
     assert {path.read_bytes() for path in new.rglob("*") if path.is_file()} == {CONTENT, ORPHAN}
 
 
+@pytest.mark.long
 def test_space_is_freed_and_no_release_loses_a_model(
     lab: Lab, walk: Callable[..., str], remote: Path
 ) -> None:
@@ -251,6 +253,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", ["own-data", "attribute"])
 def test_your_own_data(page: str, photographs: Path, tmp_path: Path) -> None:
     place = clone(tmp_path / "visage")

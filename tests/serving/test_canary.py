@@ -78,6 +78,7 @@ def test_the_hash_of_a_photograph_decides_and_both_are_counted(tried: Running) -
     assert int(str(found["by_release"])) - int(str(before["by_release"])) == 2 * wanted.count(ONE)
 
 
+@pytest.mark.long
 def test_a_tensor_is_of_one_model(tried: Running) -> None:
     tensors = [np.stack([plain(number), plain(number, 20)]) for number in range(12)]
     found = [infer(tried, pixels, binary=False).json()["model_version"] for pixels in tensors]

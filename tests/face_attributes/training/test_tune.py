@@ -260,6 +260,7 @@ def test_a_trial_that_the_search_does_not_have_runs_nowhere(search, monkeypatch)
     assert len(search.tried) == 2
 
 
+@pytest.mark.long
 def test_a_killed_trial_goes_on_after_its_last_epoch(tiny, made, home, monkeypatch):
     params, out = tiny.tune.model_copy(update={"epochs": 3}), home / "trial.json"
 

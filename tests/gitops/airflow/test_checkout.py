@@ -2,6 +2,8 @@
 
 import shutil
 
+import pytest
+
 from gitops.git.merge_result import merge_result
 from gitops.git.repository import Repository
 from tests.support.bundles import Make, version
@@ -46,6 +48,7 @@ def test_a_link_is_tried_with_the_files_that_the_release_before_had(lab: Lab, ma
         assert version(bundle) == commit
 
 
+@pytest.mark.long
 def test_a_file_in_too_many_folders_is_refused_by_the_bundle_and_the_check(lab: Lab, make: Make) -> None:
     good = lab.train("a")
     lab.declare("staging", f"commit: {good}\n")
