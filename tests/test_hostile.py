@@ -36,7 +36,7 @@ OTHER_PROGRAMS = {
     "infra/local/first_run.py": "face_attributes",
     "infra/local/supervisor.py": "supervisord",
     "infra/preview/compose.py": "docker",
-    "infra/preview/kubernetes.py": "kubectl",
+    "infra/preview/host.py": "docker, kubectl",
     "src/gitops/cli/review.py": "make",
     "src/gitops/diff/manifests.py": "kubectl",
     "src/gitops/model/sample.py": "face_attributes",

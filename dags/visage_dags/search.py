@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 MOST_ROUNDS = 50
 """Rounds that get tasks. The stage runs the trials after them."""
+_MOST_TRIALS = 1000  # as in params.py
 _CODE = "src/face_attributes/training/trial_run.py"
 _GIVEN, _RESULT = "models/checkpoints/trials.json", "models/checkpoints/trial.json"
 
@@ -24,14 +25,18 @@ Record = Mapping[str, Any]
 
 
 def rounds(release_root: Path) -> list[list[int]]:
-    """Return the numbers of the trials of each round by params.yaml; none if one trial runs at a time."""
-    path = release_root / "params.yaml"
-    if not path.is_file():
-        return []  # The files of DAGs alone
-    params = tasks.parse_yaml(text=path.read_text("utf-8"))
-    source = params["data"]["source"]
-    trials, parallel = (_number(params["tune"].get(name), source) for name in ("trials", "parallel"))
-    if parallel == 1:
+    """Return the numbers of the trials of each round by params.yaml; none if one trial runs at a time.
+
+    None also where the parameters are missing, as beside DAG files alone, or wrong: the DAG loads all the
+    same, and `gitops check` and the stage name the fault.
+    """
+    try:
+        params = tasks.parse_yaml(text=(release_root / "params.yaml").read_text("utf-8"))
+        source, values = params["data"]["source"], params["tune"]
+        trials, parallel = _number(values["trials"], source), _number(values.get("parallel", "1"), source)
+    except (AttributeError, KeyError, OSError, TypeError, ValueError, tasks.ParseError):
+        return []
+    if not (1 <= trials <= _MOST_TRIALS and 1 < parallel <= _MOST_TRIALS):
         return []
     firsts = range(0, trials, parallel)[:MOST_ROUNDS]
     return [list(range(first, min(first + parallel, trials))) for first in firsts]
@@ -68,6 +73,5 @@ def given(earlier: Iterable[Iterable[Record]]) -> dict[str, str]:
 
 
 def _number(value: Any, source: str) -> int:
-    """Return a number of params.yaml, or 1 for any other value: the stage names the fault."""
-    text = value.get(source) if isinstance(value, dict) else value
-    return max(int(text), 1) if isinstance(text, str) and text.isdecimal() else 1
+    """Return a number of params.yaml, which may differ between sources."""
+    return int(value[source] if isinstance(value, dict) else value)

@@ -23,7 +23,7 @@ from infra.local.errors import EngineError
 from infra.local.lock import exclusive
 from infra.local.screen import Screen, Step
 from infra.preview import record, release
-from infra.preview.host import Running
+from infra.preview.host import Running, Tool
 from infra.preview.record import Preview, name_of
 from infra.preview.release import Place
 
@@ -35,7 +35,7 @@ _READER = "PREVIEW_"
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _GIT = '{"conn_type": "git", "host": "git://git/origin.git"}'
 _ENGINE = ("infra/compose", "infra/git")
-_SECONDS = 900
+_TOOL = Tool("docker compose", "see https://docs.docker.com/engine/install/", "docker info")
 
 
 class ComposeHost:
@@ -185,18 +185,4 @@ class ComposeHost:
 
     def _compose(self, preview: Preview, *arguments: str) -> str:
         plain = {name: os.environ[name] for name in ("DOCKER_HOST", "HOME", "PATH") if name in os.environ}
-        try:
-            done = subprocess.run(
-                self.command(preview, *arguments),
-                env=plain,
-                capture_output=True,
-                text=True,
-                timeout=_SECONDS,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise EngineError("docker: not on PATH; see https://docs.docker.com/engine/install/") from error
-        if done.returncode:
-            last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no output")
-            raise EngineError(f"docker compose {' '.join(arguments[:2])}: {last}", command="docker info")
-        return done.stdout
+        return _TOOL.run(self.command(preview, *arguments), env=plain)

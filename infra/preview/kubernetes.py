@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -30,7 +29,7 @@ from infra.local import files
 from infra.local.errors import EngineError
 from infra.local.screen import Screen, Step
 from infra.preview import release
-from infra.preview.host import Running
+from infra.preview.host import Running, Tool
 from infra.preview.record import Preview, name_of
 from infra.preview.release import Place
 
@@ -40,7 +39,7 @@ _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _ENDPOINT = "AWS_ENDPOINT_URL_S3"
 _RECORD = "visage/preview"
 _BASE = "infra/kubernetes"
-_SECONDS = 900
+_TOOL = Tool("kubectl", "install it", "kubectl cluster-info")
 
 
 class KubernetesHost:
@@ -185,21 +184,7 @@ class KubernetesHost:
         return Running(preview, url, state, f"password: {shown}; open it: {way}")
 
     def _kubectl(self, *arguments: str, given: str = "") -> str:
-        try:
-            done = subprocess.run(
-                ["kubectl", *arguments],
-                input=given,
-                capture_output=True,
-                text=True,
-                timeout=_SECONDS,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise EngineError("kubectl: not on PATH; install it") from error
-        if done.returncode:
-            last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no output")
-            raise EngineError(f"kubectl {' '.join(arguments[:2])}: {last}", command="kubectl cluster-info")
-        return done.stdout
+        return _TOOL.run(["kubectl", *arguments], given=given)
 
 
 def _namespace(preview: Preview) -> str:

@@ -149,7 +149,7 @@ def test_a_client_has_half_of_the_memory_for_requests_at_most(guarded, monkeypat
     refused = requests.post(url, data=bytes(3 << 19), headers=TOKEN, timeout=60)
     assert refused.status_code == 429
     assert refused.json()["error"] == "too many bytes wait for an answer; try again"
-    for _ in range(3):  # What was answered counts no longer
+    for _ in range(3):  # Bytes of answered requests count no longer
         assert requests.post(url, data=bytes(1 << 19), headers=TOKEN, timeout=60).status_code == 400
 
 

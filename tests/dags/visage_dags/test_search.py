@@ -30,12 +30,23 @@ def release(folder: Path, **tune: Any) -> Path:
         ({"trials": {"synthetic": 3, "celeba": 90}, "parallel": {"synthetic": 3}}, [[0, 1, 2]]),
         ({"trials": 2, "parallel": 64}, [[0, 1]]),
         *[({"trials": 9, "parallel": value}, []) for value in (0, -2, 1.5, "many", None, [2], {"celeba": 2})],
+        *[({"trials": 10**9, "parallel": value}, []) for value in (10**9, "9" * 5000)],
+        ({"trials": "9" * 5000, "parallel": 2}, []),
     ],
 )
 def test_a_round_has_the_trials_that_run_at_the_same_time(
     tmp_path: Path, tune: dict[str, Any], rounds: list[list[int]]
 ) -> None:
     assert search.rounds(release(tmp_path, **tune)) == rounds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "data: 3", "tune: {parallel: 2}", "data: {source: [a]}\ntune: 1", "a: [", "a: &a b"]
+)
+def test_parameters_that_no_stage_can_read_give_no_trial(tmp_path: Path, text: str) -> None:
+    """The files of the DAGs load all the same: the check and the stage name the fault."""
+    (tmp_path / "params.yaml").write_text(text)
+    assert search.rounds(tmp_path) == []
 
 
 def test_the_stage_runs_what_is_after_the_last_round_of_tasks(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ if "ps" in sys.argv:
 
 @pytest.fixture
 def server(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ComposeHost:
-    """A server with a Docker that writes down what it is asked."""
+    """A server with a Docker that records its commands."""
     checkout = bench.layout.checkout
     for name in ("infra/compose", "infra/git"):
         shutil.copytree(ROOT / name, checkout / name)

@@ -104,7 +104,7 @@ def test_a_preview_sees_no_secret_and_writes_to_nothing_of_others(bench: Bench) 
     done = captured([*prefix, sys.executable, "-c", SPY, *arguments], check=True)
     found = json.loads(done.stdout)
     assert found["read"] == [str(model)]
-    # What it writes into the empty folders that hide others is gone with it.
+    # Files that it writes into the empty folders that hide others are gone with it.
     assert allowed.read_text() == "changed"
     assert model.read_text() == SECRET
     assert all(path.read_text() == SECRET for path in secrets)
