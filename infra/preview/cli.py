@@ -24,7 +24,7 @@ from infra.preview.compose import COMPOSE, ComposeHost
 from infra.preview.host import Host
 from infra.preview.kubernetes import KubernetesHost
 from infra.preview.local import LocalHost
-from infra.preview.record import MOST_HOURS
+from infra.preview.record import LONGEST_BRANCH, MOST_HOURS
 
 MARK = "visage-preview"
 """The mark of the comment with the link."""
@@ -58,6 +58,8 @@ def up(
     if main is None:
         raise EngineError(f"{remote}: has no branch main")
     commit = source.previewed(repository, remote, branch, main)
+    if len(branch) > LONGEST_BRANCH:
+        raise EngineError(f"the name of the branch has more than {LONGEST_BRANCH} characters; rename it")
     with screen.step(f"Bring {one_line(branch)} up at {commit[:12]}") as step:
         running = host.up(branch, commit, hours, step)
     until = _shown(running.preview.until)

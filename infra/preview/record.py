@@ -17,6 +17,8 @@ from infra.local.errors import EngineError
 FILE = "preview.json"
 MOST_HOURS = 168
 """A week: then git may delete commits that no reference names."""
+LONGEST_BRANCH = 1024
+"""Characters of the name of a branch."""
 _LETTERS = 12
 
 
@@ -34,7 +36,7 @@ class Preview(Record):
     """
 
     format: Literal[1] = 1
-    branch: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    branch: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_BRANCH)]
     commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
     port: int = Field(ge=1, le=65435)
     since: Moment

@@ -54,6 +54,17 @@ def test_a_branch_that_is_not_here_is_refused_in_one_line(bench: Bench, branch: 
     assert record.read_all(bench.layout.previews) == []
 
 
+def test_a_branch_whose_name_is_too_long_is_refused_in_one_line(bench: Bench) -> None:
+    branch = "a/" * 600 + "b"
+    bench.origin.git("update-ref", f"refs/heads/{branch}", bench.push({"dags/more.py": b""}))
+    status, output = run("up", "--", branch)
+    assert status == 1
+    assert output.splitlines()[0].startswith(
+        "Cannot bring the preview up: the name of the branch has more than 1024"
+    )
+    assert record.read_all(bench.layout.previews) == []
+
+
 def test_the_list_has_each_preview(bench: Bench) -> None:
     assert run("list") == (0, "No previews.\n")
     preview = Preview(branch=BRANCH, commit="a" * 40, port=20_300, since=datetime.now(UTC), hours=8)
