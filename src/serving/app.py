@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, File, Path, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, File, Form, Path, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from gitops.model.evaluation import Evaluation
 from serving import page
+from serving.addresses import Addresses
 from serving.canary import Canary
 from serving.clients import Client, Clients
 from serving.errors import RefusedError
@@ -36,6 +37,7 @@ LARGEST_JSON = 4 << 20  # bytes: while JSON is read, nobody else is answered
 _PIXELS = HEIGHT * WIDTH * 3
 _LENGTH = "Inference-Header-Content-Length"
 _NO_NAMES: list[str] = []
+_NO_FILES: list[UploadFile] = []
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Service:
         search: Searches scored images.
         canary: Another model, which answers a share of the photographs.
         colors: The style sheet with the colors of the environment.
+        addresses: Fetches photographs.
 
     """
 
@@ -64,6 +67,7 @@ class Service:
     search: Search
     colors: str
     canary: Canary
+    addresses: Addresses
 
     @property
     def release(self) -> Release:
@@ -367,18 +371,25 @@ def _canary(canary: Canary) -> CanaryAnswer | None:
 async def predict(
     service: _Service,
     client: _Uploader,
-    files: Annotated[list[UploadFile], File(description="JPEG, PNG, WebP or HEIC", min_length=1)],
+    files: Annotated[list[UploadFile], File(description="JPEG, PNG, WebP or HEIC")] = _NO_FILES,
+    urls: Annotated[
+        list[Annotated[str, Field(max_length=2048)]],
+        Form(description="Addresses of photographs, where the environment allows their hosts"),
+    ] = _NO_NAMES,
 ) -> Prediction:
-    """Find the faces in photographs, and answer the attributes of each."""
-    if len(files) > FILES:
-        raise RefusedError(413, f"{len(files)} files, more than {FILES}")
+    """Find the faces in photographs, and answer the attributes of each: first those of the files."""
+    count = len(files) + len(urls)
+    if not 1 <= count <= FILES:
+        raise RefusedError(413 if count else 422, f"files: {count} photographs; send 1 to {FILES}")
     contents = [await file.read(LARGEST_FILE + 1) for file in files]
-    service.clients.spend(client.name, len(files))
-    answers = await service.ask(client, [service.item(content, "photograph") for content in contents])
+    service.clients.spend(client.name, count)
+    async with service.addresses.fetched(urls, LARGEST_FILE, LARGEST) as fetched:
+        items = [service.item(content, "photograph") for content in (*contents, *fetched)]
+        answers = await service.ask(client, items)
+    names = [*(file.filename or "" for file in files), *urls]
     return Prediction(
         photographs=[
-            _photograph(file.filename or "", answer, release)
-            for file, (answer, release) in zip(files, answers, strict=True)
+            _photograph(name, answer, release) for name, (answer, release) in zip(names, answers, strict=True)
         ]
     )
 

@@ -33,6 +33,7 @@ from gitops.text import brand
 from gitops.text.command_line import Command
 from gitops.training import shadowing, vouched
 from serving import app as web
+from serving.addresses import Addresses
 from serving.canary import Canary, PrepareModel, Share
 from serving.clients import Clients, Token, TokenFile, is_loopback
 from serving.errors import StartError
@@ -103,6 +104,7 @@ def serve(
         Search(home, releases),
         brand.css(theme()),
         canary,
+        Addresses(settings.serving_fetch_hosts),
     )
     kept = Kept(home / "scored", settings.serving_keep_days)
     try:

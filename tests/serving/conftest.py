@@ -20,6 +20,7 @@ from gitops.release import serving as serving_file
 from gitops.text import brand
 from serving import app as web
 from serving import cli
+from serving.addresses import Addresses
 from serving.canary import Canary, Share
 from serving.clients import Clients, Token
 from serving.kept import Kept
@@ -104,6 +105,7 @@ def running(
     capacity: int = 256,
     sample: float = 0.0,
     budget: float = 10.0,  # so that no request is refused on a busy machine
+    fetch_hosts: tuple[str, ...] = (),
 ) -> Iterator[Running]:
     """Run a service in a thread of its own, until the end of the block."""
     bundle = home / "bundles"
@@ -136,7 +138,18 @@ def running(
                 lambda: shares[-1] if shares else None, releases, other_model, options, home / "shadows", 0.1
             )
             search = Search(home, releases)
-            service = web.Service("dev", releases, queue, clients, sample, others, search, colors, canary)
+            service = web.Service(
+                "dev",
+                releases,
+                queue,
+                clients,
+                sample,
+                others,
+                search,
+                colors,
+                canary,
+                Addresses(fetch_hosts),
+            )
             listener = cli.listen("127.0.0.1", 0)
             found.update(service=service, port=listener.getsockname()[1], loop=asyncio.get_running_loop())
             found["task"] = asyncio.current_task()

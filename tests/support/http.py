@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ssl import SSLContext
 from typing import Any, Self
 
 from pytest_httpserver import HTTPServer
@@ -16,19 +17,19 @@ class _Server(HTTPServer):
         self.server.serve_forever(0.01)  # how long a test waits for its end
 
 
-def _serve(answer: Callable[[Request], Response]) -> _Server:
-    server = _Server("127.0.0.1", threaded=True)
+def _serve(answer: Callable[[Request], Response], tls: SSLContext | None = None) -> _Server:
+    server = _Server("127.0.0.1", threaded=True, ssl_context=tls)
     server.expect_request(re.compile("")).respond_with_handler(answer)
     server.start()
     return server
 
 
 @contextmanager
-def serving(answer: Callable[[Request], Response]) -> Iterator[str]:
+def serving(answer: Callable[[Request], Response], tls: SSLContext | None = None) -> Iterator[str]:
     """Let `answer` answer every request, and yield the address."""
-    server = _serve(answer)
+    server = _serve(answer, tls)
     try:
-        yield f"http://127.0.0.1:{server.port}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.port}"
     finally:
         server.stop()
 

@@ -133,6 +133,7 @@ class Settings(BaseModel):
     serving_rate: float = Field(100, gt=0, le=1_000_000)
     serving_sample: float = Field(0, ge=0, le=1)
     serving_keep_days: int = Field(0, ge=0, le=3650)
+    serving_fetch_hosts: tuple[str, ...] = ()
     retention_days_scored: int = Field(0, ge=0, le=36_500)
     retention_days_quarantine: int = Field(0, ge=0, le=36_500)
     retention_days_scores: int = Field(0, ge=0, le=36_500)
@@ -255,6 +256,14 @@ class Settings(BaseModel):
             raise ValueError("e-mail addresses, with commas and no spaces between")
         return addresses
 
+    @field_validator("serving_fetch_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: str) -> tuple[str, ...]:
+        hosts = tuple(value.split(",")) if value else ()
+        if any(not re.fullmatch(r"([a-z0-9-]{1,63}\.)+[a-z][a-z0-9-]{0,62}", host) for host in hosts):
+            raise ValueError("names of hosts in small letters, with commas and no spaces between")
+        return hosts
+
     @field_validator("task_sizes", mode="before")
     @classmethod
     def _read_table(cls, value: str) -> object:
@@ -282,7 +291,7 @@ _OPTIONAL = (
     *("TASK_SIZES", "SCORING_PART_IMAGES"),
     *("MAX_BALANCED_LOSS", "MAX_GAP_RISE", "MAX_TPR_GAP", "MAX_CONTRADICTIONS"),
     *("USE", "REQUIRE_SIGNED_MODELS", "HEALTH_MINUTES", "REQUIRE_SHADOW_IMAGES", "CANARY_IMAGES"),
-    "REVERIFY_HOURS",
+    *("REVERIFY_HOURS", "SERVING_FETCH_HOSTS"),
     *(name for name in NAMES if name.startswith("RETENTION_")),
 )
 
