@@ -152,9 +152,13 @@ def _broken_entries(repository: Repository, main: str, tree: str) -> Iterator[Fi
         yield Finding(
             _named(long), problem, "give it a shorter name, in fewer folders", rule="unusable-files"
         )
-    if rewriting := trial_checkout.rewriting(repository, new):
-        right = "remove working-tree-encoding and ident: the files that run would not be the reviewed ones"
-        yield Finding(_named(rewriting), "rewrites files on checkout", right, rule="unusable-files")
+    if rewritten := trial_checkout.rewritten(repository, tree, entries):
+        before = trial_checkout.rewritten(repository, main, repository.entries(main))
+        rewritten = [path for path in rewritten if path not in before]
+    if rewritten:
+        right = "take eol=crlf, filter, ident and working-tree-encoding out: nobody reviewed that content"
+        problem = "is rewritten on checkout by .gitattributes"
+        yield Finding(_named(rewritten), problem, right, rule="unusable-files")
     links = [entry for entry in entries if entry.mode == _LINK]
     if broken := list(_broken_links(repository, links, entries)):
         right = "let it lead to a file of the repository, or put the file there"

@@ -241,13 +241,7 @@ class Repository(Git):
 
         """
         args = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
-        folders = self.git("rev-parse", "--git-path", "objects", "--git-path", "shallow").split("\n")
-        objects, shallow = ((self.path / name).resolve() for name in folders)
-        with tempfile.TemporaryDirectory(prefix="gitops-merge-") as folder:
-            self.git("init", "--quiet", "--bare", "--template=", folder)
-            env = {"GIT_DIR": folder, "GIT_OBJECT_DIRECTORY": str(objects)}
-            if shallow.exists():
-                env["GIT_SHALLOW_FILE"] = str(shallow)
+        with self._aside() as env:
             result = self.run(*args, timeout=300, env=env)
         if result.returncode not in (0, 1):
             raise self._failure(args, result)
@@ -257,6 +251,34 @@ class Repository(Git):
             # Of a folder that one side has split git names no file, and goes on as if it had not been.
             conflicts = ["a folder that one side moved to several places"]
         return tree.strip(), conflicts
+
+    def attributes(self, tree: str, paths: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return the attributes that the files `.gitattributes` of a commit or tree give to its files.
+
+        Returns:
+            The state or value of each of `names`, as git prints it, by the path.
+
+        """
+        with self._aside() as env:
+            self.git("read-tree", _revision(tree), env=env, timeout=300)
+            given = b"".join(os.fsencode(path) + b"\0" for path in paths)
+            options = ("--cached", "--stdin", "-z", *names)
+            shown = self._output("check-attr", *options, input=given, env=env, timeout=300)
+        fields = shown.decode("utf-8", "surrogateescape").split("\0")
+        found: dict[str, dict[str, str]] = {}
+        for path, name, value in zip(fields[::3], fields[1::3], fields[2::3], strict=False):
+            found.setdefault(path, {})[name] = value
+        return found
+
+    @contextmanager
+    def _aside(self) -> Generator[dict[str, str]]:
+        """Provide the variables of an empty repository that has the objects of this one."""
+        folders = self.git("rev-parse", "--git-path", "objects", "--git-path", "shallow").split("\n")
+        objects, shallow = ((self.path / name).resolve() for name in folders)
+        with tempfile.TemporaryDirectory(prefix="gitops-aside-") as folder:
+            self.git("init", "--quiet", "--bare", "--template=", folder)
+            env = {"GIT_DIR": folder, "GIT_OBJECT_DIRECTORY": str(objects)}
+            yield env | ({"GIT_SHALLOW_FILE": str(shallow)} if shallow.exists() else {})
 
     def files(self, commit: str, *paths: str, folders: bool = False) -> list[str]:
         """Return all files at or under `paths` in `commit`, relative to the repository's root.

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gitops.errors import CheckoutError
@@ -15,8 +15,15 @@ DEEPEST = 100
 """The folders in each other that a checkout may have. Python removes and reads them one call in another."""
 _LINK = "120000"
 _ATTRIBUTES, _LARGEST = ".gitattributes", 100_000
-_REWRITES = re.compile(rb"^[ \t\r]*[^#\s][^\n]*\s(working-tree-encoding|ident)\b", re.MULTILINE)
-"""A line that begins with a number sign is a comment; behind a pattern, the sign is part of it."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_KEPT = {
+    "ident": ("unspecified", "unset"),
+    "filter": ("unspecified", "unset"),
+    "working-tree-encoding": ("unspecified",),
+}
+"""The states in which git leaves the content of a file as it is, whatever else is set."""
+_REWRITING = re.compile(rb"crlf|ident|filter|working-tree-encoding")
+"""Without one of these words, no attribute rewrites a file."""
 
 
 def make(bare: Repository, commit: str, folder: Path, present: str | None = None) -> None:
@@ -43,8 +50,8 @@ def make(bare: Repository, commit: str, folder: Path, present: str | None = None
         seen.add(entry.path)
         if entry.path.count("/") > DEEPEST:
             raise CheckoutError(f"{_shown(entry.path)} is in more than {DEEPEST} folders")
-    if odd := rewriting(bare, entries):
-        raise CheckoutError(f"{_shown(odd[0])} rewrites files")
+    if odd := rewritten(bare, commit, entries):
+        raise CheckoutError(f"{_shown(odd[0])} is rewritten by .gitattributes")
     if present and bare.has(present) and all(entry.mode != _LINK for entry in entries):
         known = set(bare.entries(present))
         entries = [entry for entry in entries if entry not in known]
@@ -66,12 +73,38 @@ def make(bare: Repository, commit: str, folder: Path, present: str | None = None
             raise CheckoutError(lines[-1])
 
 
-def rewriting(repository: Repository, entries: Sequence[Entry]) -> list[str]:
-    """Return the files of attributes by which git puts another content into a checkout than was reviewed."""
-    # A system that takes no notice of capitals finds it under any of its names
-    files = [entry for entry in entries if entry.path.rpartition("/")[2].lower() == _ATTRIBUTES]
-    contents = repository.contents(files, _LARGEST)
-    return [path for path, content in contents.items() if content is None or _REWRITES.search(content)]
+def rewritten(repository: Repository, commit: str, entries: Sequence[Entry]) -> list[str]:
+    """Return the files that git puts into a checkout with another content than was reviewed.
+
+    Attributes (`.gitattributes`) make it do so. Git itself tells which files they concern.
+
+    Args:
+        repository: Has the commit.
+        commit: The commit, or its tree.
+        entries: Its files.
+
+    Returns:
+        Those files, and files of attributes that another system reads otherwise.
+
+    """
+    named = [entry for entry in entries if entry.path.rpartition("/")[2].lower() == _ATTRIBUTES]
+    contents = repository.contents(named, _LARGEST)
+    if not any(content is None or _REWRITING.search(content) for content in contents.values()):
+        return []
+    odd = [
+        path
+        for path, content in contents.items()
+        # A system that takes no notice of capitals finds it under any of its names
+        if content is None or content.startswith(_BYTE_ORDER_MARK) or path.rpartition("/")[2] != _ATTRIBUTES
+    ]
+    files = [entry.path for entry in entries if entry.mode.startswith("100")]
+    attributes = repository.attributes(commit, files, (*_KEPT, "eol"))
+    return odd + [path for path, values in attributes.items() if _is_rewritten(values)]
+
+
+def _is_rewritten(values: Mapping[str, str]) -> bool:
+    # `-text` would undo `eol=crlf`, but git shows the value in `text=unset`, which undoes nothing, as it does
+    return values["eol"] == "crlf" or any(values[name] not in kept for name, kept in _KEPT.items())
 
 
 def _look(root: Path, name: str, mode: str) -> None:

@@ -68,11 +68,14 @@ def test_a_file_in_too_many_folders_is_refused_by_the_bundle_and_the_check(lab: 
     assert "is in more than 100 folders" in _refused(lab, make, odd, good)
 
 
-def test_attributes_by_which_git_rewrites_the_reviewed_files_are_refused(lab: Lab, make: Make) -> None:
+@pytest.mark.parametrize("attribute", ["working-tree-encoding=UTF-7", "eol=crlf", "filter=lfs", "ident"])
+def test_attributes_by_which_git_rewrites_the_reviewed_files_are_refused(
+    lab: Lab, make: Make, attribute: str
+) -> None:
     good = lab.train("a")
     lab.declare("staging", f"commit: {good}\n")
-    odd = lab.land({"dags/.gitattributes": b"# words\n*.py text\tworking-tree-encoding=UTF-7\n"})
-    assert "dags/.gitattributes rewrites files" in _refused(lab, make, odd, good)
+    odd = lab.land({"dags/.gitattributes": f"# words\n*.py text\t{attribute}\n".encode()})
+    assert "dags/example.py is rewritten by .gitattributes" in _refused(lab, make, odd, good)
 
 
 def test_a_checkout_borrows_its_objects_and_one_that_has_its_own_is_made_again(lab: Lab, make: Make) -> None:

@@ -188,7 +188,10 @@ def test_a_branch_is_not_merged_into_a_main_that_was_set_back_meanwhile(
         ("120000 blob {itself}\tlink", "link: is a link that leads nowhere"),
         ("120000 blob {git}\tlink", "link: is a link that leads nowhere"),
         ("100644 blob {blob}\t" + "x" * 256, "x: has a name that no checkout can hold"),
-        ("100644 blob {encoding}\t.gitattributes", ".gitattributes: rewrites files on checkout"),
+        (
+            "100644 blob {encoding}\t.gitattributes",
+            "dags/example.py, src/face_attributes/__init__.py: is rewritten on checkout",
+        ),
         ("100644 blob {blob}\t.git", "git fsck: "),
         ("100644 blob {blob}\t..", "git fsck: "),
     ],
@@ -236,6 +239,14 @@ def test_no_attribute_and_no_setting_of_a_checkout_settles_a_conflict(lab: Lab, 
         (lab.clone.path / where).parent.mkdir(exist_ok=True)
         (lab.clone.path / where).write_text("* merge=union\n")
     assert said(lab, "other").startswith("history: conflicts with main in file")
+
+
+def test_attributes_that_main_has_already_stop_nobody(lab: Lab) -> None:
+    lab.land({".gitattributes": b"*.bat text eol=crlf\n", "start.bat": b"x\n"})
+    lab.branch("other", {"more": b"x"})
+    lab.branch("worse", {"end.bat": b"x\n"})
+    assert said(lab, "worse").startswith("end.bat: is rewritten on checkout by .gitattributes")
+    lab.merge("other")
 
 
 def test_a_folder_that_main_split_is_a_conflict(lab: Lab) -> None:
