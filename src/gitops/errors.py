@@ -59,10 +59,18 @@ class GitTimeoutError(GitError):
     rule = "git-remote"
 
 
-class NetworkError(GitError):
-    """A git remote could not be reached. Trying again later may help."""
+class TransientError(GitError):
+    """A git command failed for a reason that may pass. Trying again later may help."""
+
+
+class NetworkError(TransientError):
+    """A git remote could not be reached."""
 
     rule = "git-remote"
+
+
+class BusyError(TransientError):
+    """Another git works with the same repository."""
 
 
 class PushRejectedError(GitError):

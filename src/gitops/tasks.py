@@ -179,13 +179,13 @@ def find_commit(*, ref: str) -> dict[str, Any]:
 
     """
     from gitops.airflow import task_context
-    from gitops.errors import GitError, NetworkError
+    from gitops.errors import GitError, TransientError
     from gitops.git.workspace import resolve
 
     try:
         commit = resolve(task_context.origin(), ref, task_context.workspaces(), mirror=task_context.mirror())
     except GitError as error:
-        return {"commit": "", "problem": str(error), "transient": isinstance(error, NetworkError)}
+        return {"commit": "", "problem": str(error), "transient": isinstance(error, TransientError)}
     return {"commit": commit, "problem": "", "transient": False}
 
 

@@ -19,16 +19,16 @@ from gitops.errors import (
     FindingError,
     GitopsError,
     GitTimeoutError,
-    NetworkError,
     PushRejectedError,
     RuleError,
+    TransientError,
 )
 from gitops.findings import Finding, printable
 from gitops.text import command_line
 from gitops.text.instructions import explain
 
 GITOPS = ".venv/bin/gitops"
-_SAME_AGAIN = (NetworkError, GitTimeoutError, PushRejectedError)
+_SAME_AGAIN = (TransientError, GitTimeoutError, PushRejectedError)
 _PREDICATE = re.compile(
     r"(?:is|are|has|have|does|differs?|names|was|ended|changes|requires|cannot|lists|missing)\b(?! no\b)"
 )

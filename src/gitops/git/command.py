@@ -11,34 +11,25 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
+from gitops.errors import GitError, GitTimeoutError, TransientError
 from gitops.git import config as git_config
 from gitops.git import incoming
 from gitops.git.objects import as_text
-from gitops.git.reason import lines_of, reason
+from gitops.git.reason import failure, names_too_long, too_large
 
 log = logging.getLogger(__name__)
 
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 """A name and a password in a URL, which no message may show."""
 
-_REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
-_NETWORK = re.compile(
-    r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out)"
-    r"|connection (?:reset|closed)|operation timed out|network is unreachable|no route to host|early eof"
-    r"|rpc failed|hung up unexpectedly|unexpected disconnect|returned error: (?:429|5\d\d)|tls connection"
-    r"|temporary failure|cannot lock ref|unable to create '.*\.lock'",
-    re.IGNORECASE,
-)
 _ATTEMPTS = 4
-_MOST_LINES, _LONGEST_REASON = 20, 400
 
 
 class Git:
     """The `git` command in the folder `path`.
 
     Every command has a timeout, never asks a question, and no shell reads its words. Commands that talk to
-    a remote are tried again, with growing pauses, when the network fails, and only then.
+    a remote are tried again, with growing pauses, when the network fails or another git has a lock.
 
     Raises:
         GitError: from every method, with git's own last line, when git fails.
@@ -170,7 +161,7 @@ class Git:
         most: int | None = None,
     ) -> str:
         retrying = Retrying(
-            retry=retry_if_exception_type(NetworkError),
+            retry=retry_if_exception_type(TransientError),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_exponential(multiplier=0.3, max=5),
             reraise=True,
@@ -184,30 +175,16 @@ class Git:
     ) -> str:
         with incoming.room(self.path, most) as room:
             result = self.run(*args, timeout=timeout, env=env, most=room)
-            if incoming.too_large(as_text(result.stderr)):
+            if too_large(as_text(result.stderr)):
                 where = CREDENTIALS.sub("***@", args[args.index("--") + 1])
                 raise GitError(
                     f"git {args[0]}: {where} sends more than {room / 1024**2:.0f} MiB at once; delete its "
                     f"branch or tag with a large file, or make room (in {self.path})"
                 )
-            if result.returncode != 0 and not incoming.names_too_long(as_text(result.stderr)):
+            if result.returncode != 0 and not names_too_long(as_text(result.stderr)):
                 raise self._failure(args, result)
         return as_text(result.stdout)
 
     def _failure(self, args: tuple[str, ...], result: subprocess.CompletedProcess[bytes]) -> GitError:
-        stderr, stdout = as_text(result.stderr), as_text(result.stdout)
-        lines = lines_of(stderr) or [f"exit status {result.returncode}"]
-        kind = GitError
-        refused = [row for row in (*stdout.splitlines(), *lines) if _REJECTION.search(row)]
-        if args[0] == "push" and refused:
-            # A forge or a hook has the reason: "GH006: Protected branch update failed"
-            theirs = [row.removeprefix("remote: ") for row in lines if row.startswith("remote: ")]
-            kind, line = PushRejectedError, " ".join([refused[0].removeprefix("!"), *theirs][:_MOST_LINES])
-            line = " ".join(line.split())[:_LONGEST_REASON]
-        elif network := [row for row in lines if _NETWORK.search(row)]:
-            kind, line = NetworkError, network[0]
-        else:
-            # The last line may only explain it: "Stopping at filesystem boundary".
-            line = reason(lines, first=args[0] in ("fetch", "clone", "push", "ls-remote"))
-        line = line.removeprefix("fatal: ").removeprefix("error: ")
+        kind, line = failure(args[0], as_text(result.stdout), as_text(result.stderr), result.returncode)
         return kind(CREDENTIALS.sub("***@", f"git {args[0]}: {line} (in {self.path})"))

@@ -4,10 +4,8 @@ Git has such a limit for the receiving side of a push (`receive.maxInputSize`), 
 system refuses to make a file larger (`ulimit -f`).
 """
 
-import errno
 import fcntl
 import os
-import re
 import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,10 +19,6 @@ _LOCK = "gitops-fetch"
 _BLOCK = 512
 # Without the signal, git prints why it ends.
 _LIMITED = 'trap "" XFSZ && ulimit -f "$0" && exec git "$@"'
-_ENDED = os.strerror(errno.EFBIG)
-# Git cuts off the reason, which comes after the name.
-_UNLOCKED = re.compile(r"error: cannot lock ref '([^']*)")
-_LONGEST_NAME = 1000
 
 
 def command(args: Sequence[str], most: int | None) -> list[str]:
@@ -34,20 +28,6 @@ def command(args: Sequence[str], most: int | None) -> list[str]:
     # Git then writes everything as one pack. Each of many single files could be as large.
     options = ("-c", "fetch.unpackLimit=1", "-c", "transfer.unpackLimit=1")
     return ["sh", "-c", _LIMITED, str(max(most // _BLOCK, 1)), *options, *args]
-
-
-def too_large(complaints: str) -> bool:
-    """Whether the limit has ended a command."""
-    return _ENDED in complaints
-
-
-def names_too_long(complaints: str) -> bool:
-    """Whether a fetch brought everything but references whose names are too long for a file here.
-
-    No name of Visage is, and whoever may push a tag must not keep all others from fetching.
-    """
-    names = [_UNLOCKED.match(line) for line in complaints.splitlines()]
-    return bool(names) and all(name and len(name[1]) > _LONGEST_NAME for name in names)
 
 
 @contextmanager

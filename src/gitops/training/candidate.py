@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from gitops.dvc import lockfile
-from gitops.errors import CandidateError, GitError, NetworkError, ParseError
+from gitops.errors import CandidateError, GitError, ParseError, TransientError
 from gitops.gates import gates, licence
 from gitops.gates.comparer import Comparer
 from gitops.gates.gates import GateResult
@@ -137,7 +137,7 @@ def judge(
         for commit in anchors:
             try:
                 fetch(repository, origin, commit)
-            except NetworkError:
+            except TransientError:
                 raise
             except GitError as error:
                 # A commit that is not there: `gates.named` names the setting

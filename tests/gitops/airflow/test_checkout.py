@@ -68,7 +68,7 @@ def test_a_file_in_too_many_folders_is_refused_by_the_bundle_and_the_check(lab: 
     assert "is in more than 100 folders" in _refused(lab, make, odd, good)
 
 
-@pytest.mark.parametrize("attribute", ["working-tree-encoding=UTF-7", "eol=crlf", "filter=lfs", "ident"])
+@pytest.mark.parametrize("attribute", ["working-tree-encoding=UTF-7", "eol=crlf"])
 def test_attributes_by_which_git_rewrites_the_reviewed_files_are_refused(
     lab: Lab, make: Make, attribute: str
 ) -> None:

@@ -1,12 +1,20 @@
 import re
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from werkzeug import Request, Response
 
-from gitops.errors import GitError, GitTimeoutError, NetworkError, PushRejectedError
+from gitops.errors import (
+    BusyError,
+    GitError,
+    GitTimeoutError,
+    NetworkError,
+    PushRejectedError,
+    TransientError,
+)
 from gitops.git import command
 from gitops.git.repository import Repository
 from tests.support.http import serving
@@ -277,7 +285,7 @@ def test_the_network_is_tried_again_and_passwords_are_not_repeated(
     assert "503" in str(caught.value)
 
 
-def test_a_remote_that_is_none_is_not_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def _attempts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     real = Repository.run
 
@@ -286,8 +294,43 @@ def test_a_remote_that_is_none_is_not_tried_again(lab: Lab, monkeypatch: pytest.
         return real(self, *args, **options)
 
     monkeypatch.setattr(Repository, "run", count)
+    return calls
+
+
+def test_a_remote_that_is_none_is_not_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = _attempts(monkeypatch)
     with pytest.raises(GitError, match="does not appear to be a git repository"):
         lab.clone.fetch("nowhere")
+    assert calls.count("fetch") == 1
+
+
+def test_a_lock_of_another_git_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = lab.clone.path / ".git/refs/copy/main.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    threading.Timer(0.5, lock.unlink).start()
+    calls = _attempts(monkeypatch)
+    lab.clone.fetch_refs("origin", "+refs/heads/main:refs/copy/main")
+    assert lab.clone.resolve("refs/copy/main") == lab.tip
+    assert 1 < calls.count("fetch") <= command._ATTEMPTS
+
+
+def test_a_lock_that_stays_is_named_with_the_way_out(lab: Lab) -> None:
+    lock = lab.clone.path / ".git/refs/copy/main.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    with pytest.raises(BusyError, match=rf"File exists; if no git runs here, delete {lock} \(in"):
+        lab.clone.fetch_refs("origin", "+refs/heads/main:refs/copy/main")
+
+
+def test_a_reference_in_the_way_of_another_is_no_failure_of_the_network(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.clone.git("update-ref", "refs/copy/main/x", lab.tip)
+    calls = _attempts(monkeypatch)
+    with pytest.raises(GitError, match="'refs/copy/main/x' exists; cannot create") as caught:
+        lab.clone.fetch_refs("origin", "+refs/heads/main:refs/copy/main")
+    assert not isinstance(caught.value, TransientError)
     assert calls.count("fetch") == 1
 
 
