@@ -45,7 +45,8 @@ class Change:
         commit = result.commit
         if repository.tree_id(commit, "") == repository.tree_id(result.head, ""):
             commit = result.head  # of equal content, and with an id that its author knows
-        head, changed = Snapshot.load(repository, commit), repository.changed(result.main, commit)
+        head = Snapshot.load(repository, commit, state.environments.names)
+        changed = repository.changed(result.main, commit)
         named = dict.fromkeys(_named(head, changed))
         # Another rule refuses a name that cannot be printed.
         files = [path for path in changed if path.startswith(f"{FOLDER}/") and path.isprintable()]

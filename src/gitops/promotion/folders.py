@@ -10,6 +10,8 @@ from gitops.release.signatures import SIGNERS
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
 
+_MOST_NAMED = 5
+
 
 def judge_folders(
     state: ReleaseState, head: Snapshot, changed: Collection[str]
@@ -38,13 +40,17 @@ def judge_folders(
             )
             command = f"git checkout {state.tip[:12]} -- {path}"
             findings.append(Finding(path, "missing", remedy, rule="environment", command=command))
+    odd: list[str] = []
     for path in changed:
         _, _, file = path.rpartition("/")
         folder = path.split("/")[1] if path.count("/") == 2 else ""
         ours = path.startswith(f"{environments.FOLDER}/") and file in ("release.yaml", "settings.env")
         if ours and path in files and folder not in after and folder not in state.environments:
-            right = f"there are {', '.join(after)}; to make another: make new-environment"
-            findings.append(Finding(path, "no such environment", right, rule="environment"))
+            odd.append(path)
+    right = f"there are {', '.join(after)}; to make another: make new-environment"
+    for path in odd[:_MOST_NAMED]:
+        more = f"; so are {len(odd) - _MOST_NAMED} more files" if path in odd[_MOST_NAMED - 1 : -1] else ""
+        findings.append(Finding(path, f"no such environment{more}", right, rule="environment"))
     return after, findings
 
 

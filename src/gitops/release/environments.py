@@ -128,8 +128,7 @@ class Environments:
 
         """
         known = {environment.name: environment for environment in declared}
-        if len(known) > _MOST:
-            raise EnvironmentsError(FOLDER, f"{len(known)} environments, {_MOST} are allowed", "remove some")
+        check_number(len(known))
         for environment in known.values():
             _check_edges(environment, known)
         depths = _depths(known)
@@ -294,6 +293,17 @@ def path_of(name: str, file: str = FILE) -> str:
     """
     check_name(name)
     return f"{FOLDER}/{name}/{file}"
+
+
+def check_number(count: int) -> None:
+    """Refuse more environments than there may be.
+
+    Raises:
+        EnvironmentsError: with both numbers.
+
+    """
+    if count > _MOST:
+        raise EnvironmentsError(FOLDER, f"{count} environments, {_MOST} are allowed", "remove some")
 
 
 def check_name(name: str) -> None:

@@ -52,8 +52,12 @@ def load_state(
         raise GitError(_without_main(repository, remote, main)) from error
     read = {commit: found for commit, found in earlier.snapshots.items() if found} if earlier else {}
     # Those of the others do not have the files of environments.
-    snapshot = earlier.main if earlier and earlier.tip == tip else Snapshot.load(repository, tip)
+    same = earlier is not None and earlier.tip == tip
+    snapshot = earlier.main if earlier and same else Snapshot.load(repository, tip)
     environments, problem = latest(repository, snapshot)
+    if problem and not same:
+        # Too many folders, perhaps, of which some were not read
+        snapshot = Snapshot.load(repository, tip, environments.names)
     lists = Trust.load(repository, tip, environments, remote=remote).lists
     verdicts = Verdicts.load(repository, lists, remote=remote, environments=environments)
     listed = (line.split() for line in repository.git("rev-list", "--parents", tip).splitlines())

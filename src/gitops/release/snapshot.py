@@ -3,8 +3,9 @@
 The rules, the gates, the diff and the status are functions of snapshots: none of them asks git for a file.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
@@ -49,6 +50,7 @@ FILES = (
 """The files that decisions are about, those of environments aside."""
 _OF_AN_ENVIRONMENT = (environments.FILE, "release.yaml", "settings.env", "verifiers")
 _MOST_FILES = 800
+_FILE = rf"{environments.FOLDER}/[^/]+/{re.escape(environments.FILE)}"
 _HISTORY = 200
 """How many changes of main are read to find valid environments."""
 
@@ -75,8 +77,13 @@ class Snapshot:
     listed: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @classmethod
-    def load(cls, repository: Repository, commit: str) -> Self:
+    def load(cls, repository: Repository, commit: str, first: Collection[str] = ()) -> Self:
         """Read a commit, with its environments.
+
+        Args:
+            repository: The repository.
+            commit: The commit.
+            first: Environments whose files are read, however many folders there are.
 
         Raises:
             GitError: when there is no such commit.
@@ -86,6 +93,8 @@ class Snapshot:
         listed = Counter(repository.files(commit, environments.FOLDER, folders=True))
         paths = [path for path in listed if path.count("/") == 2 and path.endswith(_OF_AN_ENVIRONMENT)]
         paths = [path for path in paths if path.isprintable()]  # Others are no environments
+        declared = {path.split("/")[1] for path in paths if path.endswith(f"/{environments.FILE}")}
+        paths.sort(key=lambda path: [path.split("/")[1] not in names for names in (first, declared)])
         read = cls.load_all(
             repository,
             [commit],
@@ -136,6 +145,8 @@ class Snapshot:
     def environments(self) -> Environments:
         """The environments that its folders declare."""
         files: dict[str, bytes] = {}
+        folders = [path for path in self.listed if re.fullmatch(_FILE, path)]
+        environments.check_number(len(folders))
         for path, content in self.contents.items():
             if path.endswith(f"/{environments.FILE}") and content is not None:
                 if twice := self._twice(path):

@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from gitops import runtime
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.errors import GitError, ReleaseError
 from gitops.git.repository import Repository
+from gitops.promotion.rollbacks import rollback
 from tests.gitops import poison
 from tests.support.bundles import UNCHECKED, Make, version
 from tests.support.figures import model_files
-from tests.support.lab import DAG, Lab
+from tests.support.lab import DAG, ROOT, Lab
 
 
 def dags(bundle: ReleaseBundle) -> set[str]:
@@ -671,5 +673,46 @@ def test_a_flood_of_unsigned_tags_stops_nothing_and_fills_no_folder(lab: Lab, ma
     lab.declare("staging", f"commit: {second}\n")
     bundle.refresh()
     assert (bundle.serving.commit, bundle.serving.refused) == (second, None)
+    for folder in (bundle.bare_repo_path / "refs", lab.clone.path / ".git/refs"):
+        assert sum(path.is_file() for path in folder.rglob("*")) < 100
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["environment.yaml", "settings.env"])
+def test_a_flood_of_folders_of_environments_stops_no_release(lab: Lab, make: Make, name: str) -> None:
+    first = lab.train("a")
+    lab.declare("staging", f"commit: {first}\n")
+    bundle = make()
+    lab.verify("staging", first)
+    second = lab.train("b")
+    file = (ROOT / f"environments/staging/{name}").read_bytes()
+    lab.land({f"environments/a{number:04}/{name}": file for number in range(3000)})
+    promoted = lab.promote("staging").after.commit
+    assert lab.state().same(promoted, second)
+    lab.declare("staging", f"commit: {promoted}\n")
+    began = time.process_time()
+    bundle.refresh()
+    assert time.process_time() - began < 5
+    assert (bundle.serving.commit, bundle.serving.refused) == (promoted, None)
+    assert rollback(lab.clone, lab.state(), "staging", lab.remote).after.commit == first
+
+
+@pytest.mark.long
+def test_a_flood_of_branches_stops_nothing_and_fills_no_folder(lab: Lab, make: Make) -> None:
+    first = lab.train("a")
+    lab.declare("staging", f"commit: {first}\n")
+    bundle = make()
+    lab.verify("staging", first)
+    kinds = ("promote", "candidate", "deploy", "run", "other", "promote/staging")
+    names = [f"{kinds[number % 6]}/{number:012x}" for number in range(3000)]
+    lab.origin.git(
+        "update-ref", "--stdin", input="".join(f"create refs/heads/{name} {first}\n" for name in names)
+    )
+    second = lab.train("b")
+    assert lab.promote("prod").after.commit == first
+    lab.declare("staging", f"commit: {second}\n")
+    bundle.refresh()
+    assert (bundle.serving.commit, bundle.serving.refused) == (second, None)
+    assert rollback(lab.clone, lab.state(), "staging", lab.remote).after.commit == first
     for folder in (bundle.bare_repo_path / "refs", lab.clone.path / ".git/refs"):
         assert sum(path.is_file() for path in folder.rglob("*")) < 100

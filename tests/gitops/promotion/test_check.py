@@ -522,3 +522,16 @@ def test_a_file_whose_name_is_a_command_is_a_line_like_any_other(lab: Lab) -> No
     (line,) = map(str, check(lab.clone, lab.state(), head).findings)
     assert line.isprintable()
     assert "environments/?[2Jx?::add-mask::y/release.yaml: no such environment" in line
+
+
+def test_many_folders_of_no_environment_are_named_in_few_lines(lab: Lab) -> None:
+    lab.branch("many", {f"environments/a{number:04}/settings.env": b"" for number in range(900)})
+    lines = said(lab, "many").splitlines()
+    assert len(lines) == 5
+    assert lines[4].startswith("environments/a0004/settings.env: no such environment; so are 895 more files;")
+
+
+def test_too_many_environments_are_one_line(lab: Lab) -> None:
+    file = (ROOT / "environments/staging/environment.yaml").read_bytes()
+    lab.branch("many", {f"environments/a{number:04}/environment.yaml": file for number in range(900)})
+    assert said(lab, "many") == "environments: 903 environments, 50 are allowed; remove some"
