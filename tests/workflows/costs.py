@@ -67,6 +67,13 @@ def _processor() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def measured(kind: Kind, folder: Path) -> tuple[float, list[Job]]:
+    """Run a kind under act; return its seconds of processor, and each job."""
+    began = _processor()
+    ran = list(jobs(kind, folder))
+    return _processor() - began, ran
+
+
 def jobs(kind: Kind, folder: Path) -> Iterator[Job]:
     """Run a kind under act, and yield each job."""
     with serve(Forge(folder / "github")) as forge:
@@ -104,7 +111,7 @@ def main(names: list[str]) -> None:
         print("| step | processor | packages |\n|---|---|---|")
         for target, (took, size) in known["setups"].items():
             print(f"| `make {target}` | {took:.0f} s | {size / 1e6:.0f} MB |")
-        print("\n| kind | jobs | until the verdict | sum of the jobs | minutes billed | packages |")
+        print("\n| kind | jobs | until the verdict | processor | minutes billed | packages |")
         print("|---|---|---|---|---|---|")
         for number, kind in enumerate(KINDS):
             if names and kind.name not in names:
@@ -112,26 +119,24 @@ def main(names: list[str]) -> None:
             if kind.name not in known:
                 home = Path(folder) / f"kind-{number}"
                 home.mkdir()
-                known[kind.name] = list(jobs(kind, home))
+                known[kind.name] = measured(kind, home)
                 kept.write_text(json.dumps(known))
-            print(_row(kind, known[kind.name], known["setups"]), flush=True)
+            print(_row(kind, *known[kind.name], known["setups"]), flush=True)
 
 
-def _row(kind: Kind, ran: Sequence[Job], known: Mapping[str, tuple[float, float]]) -> str:
+def _row(kind: Kind, used: float, ran: Sequence[Job], known: Mapping[str, tuple[float, float]]) -> str:
     took: dict[str, float] = {}
     fetched = 0.0
     for name, seconds, targets in ran:
         size = sum(known[target][1] for target in targets)
+        used += TAKEN.get(name, 0) + sum(known[target][0] for target in targets)
         fetched += size
         took[name] = seconds + sum(known[target][0] for target in targets) + size / RECEIVED
     side_by_side = max((seconds for name, seconds in took.items() if name in TAKEN), default=0)
     until = took["scope"] + side_by_side + took["judge"]
     billed = sum(math.ceil(seconds / 60) for seconds in took.values())
     names = ", ".join(f"`{name}`" for name in took)
-    return (
-        f"| {kind.name} | {names} | {_time(until)} | {_time(sum(took.values()))} | {billed} "
-        f"| {fetched / 1e6:.0f} MB |"
-    )
+    return f"| {kind.name} | {names} | {_time(until)} | {_time(used)} | {billed} | {fetched / 1e6:.0f} MB |"
 
 
 def _time(seconds: float) -> str:

@@ -76,7 +76,7 @@ def make(bare: Repository, commit: str, folder: Path, present: str | None = None
 def rewritten(repository: Repository, commit: str, entries: Sequence[Entry]) -> list[str]:
     """Return the files that git puts into a checkout with another content than was reviewed.
 
-    Attributes (`.gitattributes`) make it do so. Git itself tells which files they concern.
+    Attributes (`.gitattributes`) make it do so. Git itself names the files that they concern.
 
     Args:
         repository: Has the commit.
