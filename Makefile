@@ -117,7 +117,8 @@ test-hostile: setup ## Run tests under a HOME that changes every common setting 
 	@TESTS_HOSTILE=1 $(BIN)/python -m pytest $(WORKERS) -m "not system and not long and not docker" $(HOSTILE)
 
 test-all: setup ## Run all tests, including those that need system packages or many minutes, and test-hostile
-	@$(BIN)/python -m pytest -m "not docker"
+	@$(BIN)/python -m pytest -m "not docker" --ignore=tests/gitops/test_fuzz.py
+	@$(BIN)/python -m pytest $(WORKERS) tests/gitops/test_fuzz.py
 	@$(MAKE) --no-print-directory test-hostile
 
 test-compose: setup ## Build the image, then start, use and stop an environment with Docker Compose

@@ -257,6 +257,21 @@ def test_actions_are_pinned_with_the_version_beside_them() -> None:
     assert all(len(versions) == 1 for versions in pins.values())
 
 
+def test_each_finding_that_a_workflow_ignores_is_on_the_page_with_its_reason() -> None:
+    options = ("--offline", "--persona=auditor", "--no-ignores", "--quiet", "--format=json", ".github")
+    found = json.loads(captured([Path(sys.executable).with_name("zizmor"), *options], cwd=ROOT).stdout)
+    places = {
+        (one["ident"], Path(one["locations"][0]["symbolic"]["key"]["Local"]["verbatim_path"]).name)
+        for one in found
+    }
+    page = " ".join((ROOT / "docs/github-workflows.md").read_text().split())
+    sentence = page.partition("find nothing but ")[2].partition(", which stay: ")[0]
+    ident, *files = re.findall(r"`([\w.-]+)`", sentence.replace("`workflow_run`", ""))
+    assert places == {(ident, file) for file in files}
+    reasons = re.findall(r"zizmor: ignore\[[\w-]+\] \w+", "".join(file.read_text() for file in FILES))
+    assert len(reasons) == len(places)
+
+
 def test_actionlint_finds_nothing_and_would_find_a_context_that_does_not_exist(tmp_path: Path) -> None:
     def lint(*files: Path) -> str:
         return captured([Path(sys.executable).with_name("actionlint"), *files], cwd=ROOT).stdout

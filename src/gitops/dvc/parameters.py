@@ -13,10 +13,10 @@ of its code is run. In addition to the words of JSON Schema the schema has these
 
 import difflib
 import io
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Any, cast
 
 from gitops.errors import ParseError
@@ -25,6 +25,23 @@ from gitops.text.parse import is_mapping, is_sequence
 
 SCHEMA = "schemas/params.schema.json"
 FILE = "params.yaml"
+
+
+_NO_SCHEMA = "not a JSON Schema as python -m face_attributes schema writes it"
+_MISFITS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""The errors of a check by rules or references that fit nothing."""
+_MOST_PARTS, _MOST_FAULTS, _LONGEST_NAME = 5_000, 100, 60
+_ONE = ("items", "additionalProperties", "propertyNames")
+_LISTS = ("anyOf",)
+_NAMED = ("properties", "patternProperties", "$defs")
+_WORDS = {
+    *("$schema", "$ref", "title", "description", "default", "type", "enum", "const", "required"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems", "uniqueItems"),
+    *("minProperties", "maxProperties", "minLength", "maxLength"),
+    *(*_ONE, *_LISTS, *_NAMED),
+}
+_OURS = {"x-by-source", "x-rules"}
+_REPEATED = re.compile(r"[*+?{]")
 
 
 class FaultError(Exception):
@@ -110,14 +127,47 @@ def load_schema(content: bytes) -> dict[str, Any]:
     from jsonschema.exceptions import SchemaError
 
     try:
-        schema: Any = json.loads(content)
+        schema: Any = parse.json_value(content, parse.SCHEMA)
         if not is_mapping(schema):
-            raise FaultError("not a JSON Schema")
+            raise FaultError(_NO_SCHEMA)
         Draft202012Validator.check_schema(schema)
-        sources(schema)
-    except (ValueError, SchemaError, LookupError, TypeError) as error:
-        raise FaultError("not a JSON Schema as python -m face_attributes schema writes it") from error
+        _bounded(schema)
+        if not all(isinstance(name, str) for name in sources(schema)):
+            raise FaultError(_NO_SCHEMA)
+    except (ParseError, SchemaError, *_MISFITS) as error:
+        raise FaultError(_NO_SCHEMA) from error
     return schema
+
+
+def _bounded(schema: Mapping[str, Any]) -> None:
+    """Refuse a schema with which a check could take long: whoever makes a branch may choose it.
+
+    Raises:
+        FaultError: It has another word, a slow expression, or too many parts with all references.
+
+    """
+    waiting: list[tuple[Any, int]] = [(schema, 0)]
+    for _ in range(_MOST_PARTS):
+        if not waiting:
+            return
+        part, depth = waiting.pop()
+        if isinstance(part, bool):
+            continue
+        if depth > parse.SCHEMA.depth:
+            raise FaultError("nested too deeply")
+        if odd := sorted(part.keys() - _WORDS - (_OURS if part is schema else set())):
+            raise FaultError(f"{odd[0][:40]}: a word that is not checked here")
+        for pattern in part.get("patternProperties", ()):
+            if len(_REPEATED.findall(pattern)) > 1:
+                raise FaultError(f"{pattern[:40]}: an expression that repeats more than one thing")
+        parts = [part[word] for word in _ONE if word in part]
+        parts += [one for word in _LISTS for one in part.get(word, ())]
+        parts += [one for word in _NAMED for one in part.get(word, {}).values()]
+        if "$ref" in part:
+            folder, name = part["$ref"].rsplit("/", 1)
+            parts.append(schema["$defs"][name] if folder == "#/$defs" else None)
+        waiting += [(one, depth + 1) for one in parts]
+    raise FaultError("too many parts")
 
 
 def sources(schema: Mapping[str, Any]) -> list[str]:
@@ -142,8 +192,11 @@ def faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
 
 
 def _faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
-    # As in the stages: relations between two values are checked once each value is valid.
-    return _schema_faults(schema, document) or list(_rule_faults(schema, document))
+    try:
+        # As in the stages: relations between two values are checked once each value is valid.
+        return _schema_faults(schema, document) or list(islice(_rule_faults(schema, document), _MOST_FAULTS))
+    except _MISFITS as error:
+        raise FaultError(f"its schema is {_NO_SCHEMA}") from error
 
 
 def _schema_faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
@@ -160,9 +213,8 @@ def _schema_faults(schema: Mapping[str, Any], document: Mapping[str, Any]) -> li
     # A registry of its own asks nobody for a schema that is not in it.
     extend = cast(Any, validators).extend
     validator = extend(Draft202012Validator, type_checker=types)(schema, registry=cast(Any, Registry)())
-    lines: list[str] = []
-    for error in sorted(validator.iter_errors(document), key=_place):
-        lines += [line for line in _lines(error) if line not in lines]
+    errors = sorted(islice(validator.iter_errors(document), _MOST_FAULTS), key=_place)
+    lines = list(dict.fromkeys(islice(chain.from_iterable(map(_lines, errors)), _MOST_FAULTS)))
     unknown = {line.rpartition("did you mean ")[2].rstrip("?") for line in lines if "did you mean " in line}
     # A missing key is often a misspelt one.
     return [line for line in lines if not (line.endswith(": missing") and _last(line) in unknown)]
@@ -274,7 +326,8 @@ def _plain(value: Any) -> Any:
 
 
 def _unknown(key: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(key, list(known), n=1)
+    near = [name for name in known if len(name) <= _LONGEST_NAME]
+    close = difflib.get_close_matches(key[:_LONGEST_NAME], near, n=1)
     return f"unknown, did you mean {close[0]}?" if close else "unknown"
 
 

@@ -43,6 +43,7 @@ class Limits:
 RELEASE = Limits(size=4096, depth=4, values=50)
 LOCK = Limits(size=1_000_000, values=50_000, aliases=True)
 PARAMS = Limits(size=100_000, values=5_000, aliases=True)
+SCHEMA = Limits(size=200_000, depth=20, values=10_000)
 POINTER = Limits(size=16_384, depth=8, values=500)
 CALENDAR = Limits(size=32_768, depth=6, values=2_000)
 SETTING = Limits(size=16_384, depth=8, values=500)
