@@ -8,7 +8,7 @@ from gitops.errors import ReleaseError
 from gitops.findings import Finding
 from gitops.git.merge_result import MergeResult
 from gitops.git.repository import Repository
-from gitops.release import adoption, approvals, keys, signatures
+from gitops.release import adoption, approvals, keys, pointers, signatures
 from gitops.release import file as release_file
 from gitops.release.environments import FOLDER
 from gitops.release.signatures import SIGNERS, Trust
@@ -26,7 +26,7 @@ class Change:
         releases: The commits that its release files name, where these changed; None for one that is not here.
         unsigned: Changed files of environments, with the reason why no allowed signer vouches for each.
         refused: Changed lists of signers and keys, with the reason why each would not count.
-        leftovers: The placeholders that it leaves.
+        leftovers: The placeholders that it leaves, and files by which DVC would take data from elsewhere.
         authors: The addresses of the people who made it, where it changes a release that needs approvals.
 
     """
@@ -70,7 +70,10 @@ class Change:
                 if path not in lists and (why := signatures.unsigned(repository, result, path, signers))
             },
             refused,
-            tuple(adoption.leftovers(repository, commit)) if adoption.touches(changed) else (),
+            (
+                *(adoption.leftovers(repository, commit) if adoption.touches(changed) else ()),
+                *pointers.faults(repository, commit, changed),
+            ),
             approvals.authors(repository, result.main, result.head, signers, promotion=True)
             if asks
             else frozenset(),

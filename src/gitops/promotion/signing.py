@@ -7,7 +7,7 @@ from gitops.release import environments, keys, main_line, settings
 from gitops.release import file as release_file
 from gitops.release.environments import Environments
 from gitops.release.keys import KeyList
-from gitops.release.signatures import SIGNERS
+from gitops.release.signatures import LARGEST, SIGNERS
 from gitops.release.snapshot import Snapshot
 from gitops.release.state import ReleaseState
 
@@ -58,6 +58,9 @@ def unsigned_changes(state: ReleaseState, after: Environments, change: Change) -
             continue
         if why := change.refused.get(path):
             findings.append(Finding(path, why, right, rule="unsigned", command=sign))
+        if path == SIGNERS and len(head.contents[SIGNERS] or b"") > LARGEST:
+            problem = f"has more than {LARGEST:,} bytes, so nobody on it would count"
+            findings.append(Finding(path, problem, "list fewer people", rule="signers"))
         content = head.contents.get(path) if path != SIGNERS else None
         for problem in KeyList.read(content).problems if content else ():
             findings.append(Finding(path, problem, "see docs/signatures.md", rule="key"))

@@ -32,7 +32,8 @@ SIGNERS = "environments/allowed_signers"
 TRUST_ROOT = "VISAGE_TRUST_ROOT"
 """The trust root of a process: a commit, or the absolute path of a file that holds it."""
 
-_LARGEST = 65_536
+LARGEST = 65_536
+"""The bytes of a list that counts."""
 _KEY_TYPE = re.compile(r"(?:ssh|ecdsa|sk)-")
 # Asked once for each tag.
 _read = lru_cache(maxsize=64)(KeyList.read)
@@ -151,7 +152,7 @@ class Trust:
 
     def _contents(self, commits: list[str]) -> list[dict[str, bytes | None]]:
         names = [(commit, path) for commit in commits for path in self._paths]
-        contents = dict(zip(names, self.repository.read_all(names, _LARGEST), strict=True))
+        contents = dict(zip(names, self.repository.read_all(names, LARGEST), strict=True))
         return [{path: contents[commit, path] for path in self._paths} for commit in commits]
 
     def _accepts(self, trusted: Mapping[str, bytes], path: str, change: str) -> bool:
@@ -252,8 +253,10 @@ def signed(repository: Repository, commit: str) -> bool:
 def people(signers: bytes) -> frozenset[frozenset[str]]:
     """Return the people of a list of signers, each as the set of their addresses.
 
-    Lines that have an address or a key in common are those of one person.
+    Lines with an address or a key in common are those of one person. A list that is too large names none.
     """
+    if len(signers) > LARGEST:
+        return frozenset()
     persons: list[frozenset[str]] = []
     for line in signers.decode("utf-8", "replace").splitlines():
         words = line.split()

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
-from gitops.errors import ParseError, RuleError
+from gitops.errors import RuleError
 from gitops.findings import Finding
 from gitops.git.objects import Entry
 from gitops.git.repository import Repository
+from gitops.release import pointers
 from gitops.release.environments import EARLIER, Environments
 from gitops.text import parse
 from gitops.text.markdown import one_line
@@ -16,7 +16,6 @@ _FILES = ("dvc.lock", "metrics/card.md", "params.yaml")
 _FOLDERS = ("data/", "metrics/", "models/", "plots/", "search/")
 _KINDS = (".csv", ".dvc", ".gitignore", ".jpg", ".json")
 _FILE_MODES = ("100644", "100755", "")
-_POINTER_KEYS = {"desc", "frozen", "md5", "meta", "outs"}
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,10 @@ def changed(repository: Repository, release: str, commit: str) -> Iterator[Chang
         {entry.path: entry for entry in repository.entries(revision)} for revision in (release, commit)
     )
     new = [entry for path, entry in after.items() if entry != before.get(path)]
-    pointers = repository.contents(
+    contents = repository.contents(
         [entry for entry in new if entry.path.endswith(".dvc")], parse.POINTER.size
     )
-    yield from (Changed(entry.path, entry.mode, pointers.get(entry.path)) for entry in new)
+    yield from (Changed(entry.path, entry.mode, contents.get(entry.path)) for entry in new)
     yield from (Changed(path, "") for path in before.keys() - after.keys())
 
 
@@ -98,7 +97,7 @@ def admit(
     for file in changed:
         if not is_result(file.path) or file.mode not in _FILE_MODES:
             problem = f"has another {one_line(file.path)} than the release {release[:12]}"
-        elif file.mode and file.path.endswith(".dvc") and not _lies_beside(file):
+        elif file.mode and file.path.endswith(".dvc") and not pointers.lies_beside(file.path, file.pointer):
             problem = f"{one_line(file.path)} does not stand for one file beside it"
         else:
             continue
@@ -162,21 +161,6 @@ def previewed(repository: Repository, remote: str, branch: str, main: str) -> st
 def admit_paths(environment: str, release: str, commit: str, changed: Iterable[str]) -> None:
     """Do as `admit` for DAGs of releases that pass only the paths of the changed files."""
     admit(environment, release, commit, [Changed(path, "") for path in changed])
-
-
-def _lies_beside(file: Changed) -> bool:
-    """Return whether a `.dvc` file stands for the file of its own name. DVC writes any other anywhere."""
-    if file.pointer is None:
-        return False
-    try:
-        data = parse.mapping(parse.yaml_value(file.pointer, parse.POINTER))
-    except ParseError:
-        return False
-    outs = [parse.mapping(out) for out in parse.sequence(data.get("outs"))]
-    name = PurePosixPath(file.path).name.removesuffix(".dvc")
-    return data.keys() <= _POINTER_KEYS and all(
-        out.get("path") == name and not str(out.get("md5", "")).endswith(".dir") for out in outs
-    )
 
 
 def is_result(path: str) -> bool:

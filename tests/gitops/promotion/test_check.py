@@ -1,5 +1,6 @@
 import hashlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from gitops.promotion.proposals import push
 from gitops.promotion.rollbacks import rollback
 from gitops.promotion.rules import judge_release
 from gitops.release.file import Release
+from gitops.release.signatures import SIGNERS
 from gitops.release.snapshot import Snapshot
 from tests.support.figures import model_files, model_md5
 from tests.support.lab import ROOT, Lab
@@ -505,15 +507,14 @@ def test_the_owners_of_this_repository_pass(lab: Lab) -> None:
     assert found(lab, "owners") == []
 
 
-@pytest.mark.parametrize("path", [".dvc/config", ".dvc/config.local"])
-def test_a_change_of_the_model_does_not_choose_the_storage_that_answers_for_it(lab: Lab, path: str) -> None:
-    lab.land(model_files("a") | {".dvc/config": b"[core]\n    remote = ours\n"})
-    storage = {path: None if path == ".dvc/config" else b"[core]\n    remote = mine\n"}
-    lab.branch("both", model_files("b", 0.95) | storage)
+def test_a_change_of_the_model_does_not_choose_the_storage_that_answers_for_it(lab: Lab) -> None:
+    path = ".dvc/config"
+    lab.land(model_files("a") | {path: b"[core]\n    remote = ours\n"})
+    lab.branch("both", model_files("b", 0.95) | {path: None})
     assert f"{path}: names the DVC remote, and changes together with the model; merge it first" in said(
         lab, "both"
     )
-    lab.branch("alone", storage)
+    lab.branch("alone", {path: None})
     assert found(lab, "alone") == []
 
 
@@ -535,3 +536,11 @@ def test_too_many_environments_are_one_line(lab: Lab) -> None:
     file = (ROOT / "environments/staging/environment.yaml").read_bytes()
     lab.branch("many", {f"environments/a{number:04}/environment.yaml": file for number in range(900)})
     assert said(lab, "many") == "environments: 903 environments, 50 are allowed; remove some"
+
+
+def test_a_list_of_signers_that_is_too_large_is_refused_at_once(lab: Lab) -> None:
+    lines = [f"a{number}@x ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{number:043}\n" for number in range(5000)]
+    lab.branch("many", {SIGNERS: "".join(lines).encode()})
+    began = time.process_time()
+    assert "has more than 65,536 bytes, so nobody on it would count" in said(lab, "many")
+    assert time.process_time() - began < 5
