@@ -26,7 +26,7 @@ from face_attributes.model.onnx_model import Model
 from tests.support.scenes import FACE, Place, scene
 
 HEIGHTS, ANGLES = (60, 120, 240), (0, 15, 30, 45)
-FACES = 100  # in each row of the table
+FACES = 400  # in each row of the table
 SIZE = 640, 480
 SEED = 1
 
@@ -90,12 +90,14 @@ def measure(
     return Row(len(kept) / len(faces), extra, float(np.mean(errors)), *accuracies)
 
 
-def table(faces: Sequence[np.ndarray], judge: tuple[Model, np.ndarray] | None) -> str:
+def table(
+    faces: Sequence[np.ndarray], judge: tuple[Model, np.ndarray] | None, heights: Sequence[int] = HEIGHTS
+) -> str:
     """Return a Markdown table with a row for each height and angle."""
     columns = ["face, px", "turned", "found", "extra boxes", "error, px"]
     columns += ["given", "automatic", "loss, points"] * (judge is not None)
     lines = [f"| {' | '.join(columns)} |", f"|{'---:|' * len(columns)}"]
-    for height in HEIGHTS:
+    for height in heights:
         for angle in ANGLES:
             lines.append(f"| {height} | {angle}° | {measure(faces, height, angle, judge)} |")
             print(lines[-1], flush=True)
@@ -116,7 +118,7 @@ def main() -> None:
             break
     tables = {"alignment": table(faces[:FACES], (Model(MODEL), np.array(truth[:FACES])))}
     if arguments.photographs:
-        tables["alignment-photographs"] = table(_photographs(arguments.photographs), None)
+        tables["alignment-photographs"] = table(_photographs(arguments.photographs), None, HEIGHTS[:1])
     if arguments.update:
         arguments.update.write_text(updated(arguments.update.read_text("utf-8"), tables), encoding="utf-8")
 

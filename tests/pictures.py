@@ -4,8 +4,9 @@
 
 `airflow`, `visage`, `trigger` and `serving` need a running engine, `refused` a release that dev rejected,
 and `checks` an alarm in prod (`make demo-drift`). The page names who released, so start the engine in a clone
-with `git config user.name "Ada Lovelace"`. The reports come from a laboratory. `loop` records a change
-on its way to prod, so it commits to main and promotes. `--dark` keeps a dark picture of each page too.
+with `git config user.name "Ada Lovelace"`. The reports, `board` and `runs` come from a laboratory. `loop`
+records a change on its way to prod, so it commits to main and promotes. `--dark` keeps a dark picture of each
+page too.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from gitops.forge.promotions import describe
 from gitops.promotion.promotions import promote
 from gitops.text.instructions import meeting
-from tests.gitops.gallery import gallery
+from tests.gitops.gallery import gallery, history
 from tests.support.browser import chrome
 from tests.support.lab import Lab
 from tests.support.scenes import Place, scene
@@ -47,6 +49,8 @@ ACCESS = ROOT / ".visage/access.json"
 SECONDS, ROWS, COLUMNS = 60, 27, 110
 """The length of the recording, and the size of its terminal."""
 REPORTS = {"report": "good", "report-code": "fork", "promotion": "promotion"}
+HISTORY = {"board": 1000, "runs": 1100}
+"""The pages of gitops, and their width in pixels."""
 PAGES = ("airflow", "visage", "trigger", "serving", "refused", "checks")
 CHANGE = "Look for drift every day"
 PERSON = "Ada Lovelace"
@@ -206,6 +210,19 @@ def report(camera: Camera, name: str, text: str, head: str = "") -> None:
     camera.keep(name, height=1150)
 
 
+def past(camera: Camera, names: Sequence[str], folder: Path) -> None:
+    """Take the pictures of the board and of the runs, as `gitops` writes them."""
+    lab = Lab(folder / "past")
+    history(lab, folder, datetime.now(UTC))
+    for name in names:
+        file = folder / f"{name}.html"
+        command = [sys.executable, "-m", "gitops", name, "--remote", lab.remote, "--html", str(file)]
+        subprocess.run(command, cwd=lab.clone.path, check=True, capture_output=True, timeout=120)
+        camera.size(HISTORY[name], 900)
+        camera.driver.get(file.as_uri())
+        camera.keep(name)
+
+
 def promotion(lab: Lab) -> str:
     """Return the title and the description of the pull request of a promotion."""
     state = lab.state()
@@ -322,15 +339,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join((*PAGES, *REPORTS, 'loop'))}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"{', '.join((*PAGES, *REPORTS, *HISTORY, 'loop'))}"
+    )
     parser.add_argument(
         "--dark", type=Path, metavar="FOLDER", help="also keep dark pictures of the pages here"
     )
     options = parser.parse_args(arguments)
-    names = options.names or [*PAGES, *REPORTS]
+    names = options.names or [*PAGES, *REPORTS, *HISTORY]
     git = ["git", "-C", str(ROOT), "config", "user.name"]
     name = subprocess.run(git, check=False, capture_output=True, text=True).stdout.strip()
-    if not {*names} <= {*REPORTS}:
+    if not {*names} <= {*REPORTS, *HISTORY}:
         if name != PERSON:
             parser.exit(
                 2, f'Cannot take pictures: they show your name\nNext: git config user.name "{PERSON}"\n'
@@ -349,6 +368,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 texts = dict(gallery(lab, folder / "trial"))
                 for name in wanted:
                     report(camera, name, texts[REPORTS[name]], promotion(lab) if name == "promotion" else "")
+            if wanted := [name for name in names if name in HISTORY]:
+                past(camera, wanted, folder)
             if "loop" in names:
                 loop(camera)
         finally:

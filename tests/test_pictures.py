@@ -44,4 +44,4 @@ def test_it_plays_in_a_minute_and_scrolls():
 
 def test_every_picture_that_a_page_shows_is_one_that_the_command_takes():
     shown = {path.stem for path in pictures.FOLDER.glob("*.png")}
-    assert shown == {*pictures.PAGES, *pictures.REPORTS}
+    assert shown == {*pictures.PAGES, *pictures.REPORTS, *pictures.HISTORY}

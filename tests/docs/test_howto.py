@@ -11,8 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from drawn_faces import SyntheticParams, draw_face
+from face_attributes.data import images
+from face_attributes.data.shards import ShardReader
 from gitops.errors import GitopsError
 from gitops.git.repository import Repository
 from gitops.promotion.scope import of_file
@@ -23,12 +29,15 @@ from tests.docs.pages import ROOT, Block, Page
 from tests.docs.places import Place, clone
 from tests.support.figures import model_files
 from tests.support.lab import Lab
+from tests.support.scenes import Place as FacePlace
+from tests.support.scenes import scene
 
 PAGES = {path.stem: Page(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/howto").glob("*.md"))}
 HOW_TO = [Page(Path("docs") / name) for name in ("how-to.md", "how-to-platform.md")]
 FEWEST_QUESTIONS, MOST_LINES = 26, 10
 CONTENT = b"not quite ONNX"
 ORPHAN = b"of no commit"
+RAW = 300
 
 
 def blocks(page: str) -> list[Block]:
@@ -251,6 +260,64 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     (folder / "notes.docx").write_bytes(b"")
     return folder
+
+
+@pytest.fixture
+def raw_photographs(tmp_path: Path) -> Path:
+    """A folder of drawn photographs: faces of another size, turned, somewhere in a larger picture."""
+    folder = tmp_path / "mine"
+    (folder / "img_align_celeba").mkdir(parents=True)
+    random = np.random.default_rng(5)
+    rows = ["image_id,Smiling,Eyeglasses"]
+    for number in range(RAW):
+        face, attributes = draw_face(5, number, SyntheticParams(count=RAW, seed=5))
+        size = int(random.integers(320, 480)), int(random.integers(320, 480))
+        place = FacePlace(*np.divide(size, 2), random.uniform(100, 150), random.uniform(-15, 15))
+        name = f"IMG_{number:04d}.jpg"
+        Image.fromarray(scene([face], [place], size)).save(folder / "img_align_celeba" / name, quality=92)
+        rows.append(f"{name},{_sign(attributes['Smiling'])},{_sign(attributes['Eyeglasses'])}")
+    (folder / "list_attr_celeba.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def _sign(present: bool) -> int:
+    return 1 if present else -1
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_photographs_as_they_come_make_a_model_that_scores_one(raw_photographs: Path, tmp_path: Path) -> None:
+    place = clone(tmp_path / "visage")
+    raw_photographs.rename(place.folder / "mine")
+    (section,) = [block for block in Page(Path("docs/data.md")).blocks if block.place == "own data"]
+    printed = place.walk([section], seconds=1400)
+    assert "2 attributes of list_attr_celeba.csv, parts by a hash of each name" in printed
+
+    unusable = (place.folder / "data/raw/quarantine.csv").read_text().splitlines()[1:]
+    learnt = {
+        name: images.decode(jpeg)
+        for batch in ShardReader(sorted((place.folder / "data/raw").glob("*.parquet"))).batches()
+        for name, jpeg in zip(batch.ids, batch.jpegs, strict=True)
+    }
+    assert len(learnt) + len(unusable) == RAW
+    assert len(learnt) >= 0.95 * RAW
+    inner = np.s_[60:180, 40:140]  # without the parts that a turned photograph lacks
+    drawn = [draw_face(5, number, SyntheticParams(count=RAW, seed=5))[0][inner] for number in range(RAW)]
+    for name, pixels in learnt.items():
+        number = int(name[4:8])
+        own, other = (
+            np.abs(drawn[index].astype(int) - pixels[inner]).mean() for index in (number, number - 1)
+        )
+        assert own < 45, name
+        assert own < other, name
+
+    evaluation = json.loads((place.folder / "metrics/evaluation.json").read_text())
+    assert evaluation["samples"] == pq.read_metadata(place.folder / "data/holdout.parquet").num_rows > 0
+    assert set(evaluation["per_attribute"]) == {"Smiling", "Eyeglasses"}
+    scores = pq.read_table(place.folder / "scores.parquet").to_pylist()
+    assert set(learnt) <= {row["id"] for row in scores}
+    assert all(row["box"] is not None and row["score"] > 0.9 for row in scores)
+    assert len({row["Smiling_score"] for row in scores}) > 0.9 * RAW
 
 
 @pytest.mark.long

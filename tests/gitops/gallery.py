@@ -1,12 +1,19 @@
 """A gallery of reports on pull requests of every kind, with figures as a training leaves them."""
 
 import json
+import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gitops.model import drift_comparison
+from gitops.model.cost import Cost, StageCost
 from gitops.promotion.jobs import Job
+from gitops.release.approvals import give
+from gitops.release.signatures import SIGNERS
 from gitops.report import collect
 from gitops.report import render as report_render
 from gitops.training.trial import Trial, load_seconds
@@ -89,3 +96,120 @@ def _trial(folder: Path, before: float, after: float) -> Trial:
     (folder / "timing.json").write_text(json.dumps(times))
     assert load_seconds(folder / "timing.json") == times
     return Trial.load(folder)
+
+
+ADA, GRACE, ALAN, MARY = "Ada Lovelace", "Grace Hopper", "Alan Turing", "Mary Jackson"
+PROD = ("settings.env", "environment.yaml")
+TRAININGS = ((0.952, 0.004), (0.961, 0.003), (0.968, 0.002))
+"""Accuracy and learning rate."""
+STAGES = {"collect": (12, 18, 0.4), "prepare": (14, 25, 0.7), "tune": (86, 160, 1.6), "train": (47, 91, 1.9)}
+"""Seconds, processor time and gigabytes of memory of the stages of a training."""
+
+
+def history(lab: Lab, folder: Path, now: datetime) -> None:
+    """Leave two weeks of trainings, releases, verdicts and approvals: a board and a list of runs."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def at(days: float, person: str, by: str = "") -> datetime:
+            """Let commits from now on be of a day and of a person, and their merges of another one."""
+            moment = now - timedelta(days=days)
+            for role, name in (("AUTHOR", person), ("COMMITTER", by or person)):
+                patch.setenv(f"GIT_{role}_NAME", name)
+                patch.setenv(f"GIT_{role}_EMAIL", _email(name))
+                patch.setenv(f"GIT_{role}_DATE", f"@{int(moment.timestamp())} +0000")
+            _use(lab, folder, by or person)
+            return moment
+
+        keys = "".join(f"{_email(person)} {_key(folder, person)}\n" for person in (ADA, GRACE, ALAN, MARY))
+        at(14, ADA)
+        prod = {path: lab.origin.read("main", f"environments/prod/{path}") or b"" for path in PROD}
+        signed = prod["settings.env"].replace(b"SIGNED_RELEASES=false", b"SIGNED_RELEASES=true")
+        asked = prod["environment.yaml"] + b"approvals: 2\n"
+        files = {SIGNERS: keys.encode(), f"environments/prod/{PROD[0]}": signed}
+        lab.land(files | {f"environments/prod/{PROD[1]}": asked}, message="Two approve for prod")
+        for number, (accuracy, rate) in enumerate(TRAININGS):
+            day = 12 - 4 * number
+            made = measured(f"model-{number}", accuracy, seed=number)
+            when = at(day, ADA)
+            _training(lab, f"{when:%Y-%m-%d}", made, rate, number, when)
+            when = at(day - 1, ADA, GRACE)
+            landed = lab.land(made | _parameters(rate), message=f"Train with learning rate {rate}")
+            lab.verify("dev", landed, at=when, accuracy=accuracy)
+            at(day - 2, ADA)
+            commit = lab.promote("staging").after.commit
+            assert commit is not None
+            when = at(day - 2, GRACE)
+            lab.merge("promote/staging")
+            lab.verify("staging", commit, at=when, accuracy=accuracy)
+            last = number == len(TRAININGS) - 1
+            for person in (ALAN,) if last else (ALAN, MARY):
+                _approve(lab, commit, at(day - 3, person))
+            if not last:
+                at(day - 3, ADA)
+                lab.promote("prod")
+                when = at(day - 3, GRACE)
+                lab.merge("promote/prod")
+                lab.verify("prod", commit, at=when, accuracy=accuracy)
+        _training(lab, "wider", measured("wider", 0.964, seed=7), 0.002, 7, at(1, ADA), archived=False)
+        lab.clone.fetch("origin")
+
+
+def _email(person: str) -> str:
+    return f"{person.split()[0].lower()}@example.org"
+
+
+def _key(folder: Path, person: str) -> str:
+    path = folder / _email(person)
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", person, "-f", str(path)]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    return path.with_name(f"{path.name}.pub").read_text().strip()
+
+
+def _use(lab: Lab, folder: Path, person: str) -> None:
+    for key, value in {
+        "user.name": person,
+        "user.email": _email(person),
+        "gpg.format": "ssh",
+        "user.signingKey": str(folder / _email(person)),
+        "commit.gpgSign": "true",
+    }.items():
+        lab.clone.git("config", key, value)
+
+
+def _approve(lab: Lab, commit: str, when: datetime) -> None:
+    state = lab.state()
+    tag, _ = give(lab.clone, state.lists, state.environments["prod"], commit, now=when)
+    lab.clone.push(lab.remote, {f"refs/tags/{tag.name}": tag.object_id})
+
+
+def _parameters(rate: float) -> dict[str, bytes]:
+    return {"params.yaml": f"profile: full\ntrain:\n  learning_rate: {rate}\n".encode()}
+
+
+def _training(
+    lab: Lab,
+    name: str,
+    made: dict[str, bytes],
+    rate: float,
+    extra: int,
+    when: datetime,
+    *,
+    archived: bool = True,
+) -> None:
+    commit, spent = lab.commit(_parameters(rate), message=f"Start run/{name}"), Cost(run=f"run/{name}")
+    for stage, (seconds, cpu, gigabytes) in STAGES.items():
+        cost = StageCost(
+            seconds=seconds + extra,
+            cpu_seconds=cpu + 2 * extra,
+            peak_bytes=int(gigabytes * 10**9),
+            read_bytes=10**8,
+            written_bytes=10**7,
+        )
+        spent = spent.adding({stage: cost})
+        message = f"{stage}: run for run/{name} in {cost.seconds} s\n\n{spent.trailer}\n"
+        files = made if stage == "train" else {f"metrics/{stage}.txt": b""}
+        commit = lab.commit(files, on=commit, message=message)
+    lab.origin.git("update-ref", f"refs/heads/run/{name}", commit)
+    if archived:
+        tag = lab.origin.tag(commit, f"archive/{name}", f"Run {name}", at=when)
+        lab.origin.git("update-ref", f"refs/tags/archive/{name}", tag)

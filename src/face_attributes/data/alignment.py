@@ -8,7 +8,7 @@ import numpy as np
 from face_attributes.common.celeba_attributes import HEIGHT, WIDTH, Align
 from face_attributes.common.errors import ImageError
 from face_attributes.data import images, photographs
-from face_attributes.data.detector import Face, detect
+from face_attributes.data.detector import Face, aligned_eyes, detect
 
 MAX_FACES = 64  # of a photograph
 
@@ -64,17 +64,13 @@ def find(image: np.ndarray) -> list[Face]:
     The detector places the eyes of an upright face better than those of a turned one, so it also looks at
     each face once it is aligned.
     """
-    return [_refined(image, face) for face in detect(image)]
+    return [replace(face, eyes=_refined(image, face.eyes)) for face in detect(image)]
 
 
-def _refined(image: np.ndarray, face: Face) -> Face:
-    again = detect(align_by(image, face.eyes))
-    if not again:
-        return face
-    best = min(again, key=lambda other: np.abs(other.eyes - EYES).sum())
-    slope, offset = _similarity(face.eyes)
-    eyes = (_complex(best.eyes) - offset) / slope
-    return replace(face, eyes=np.stack([eyes.real, eyes.imag], axis=1).astype(np.float32))
+def _refined(image: np.ndarray, eyes: np.ndarray) -> np.ndarray:
+    slope, offset = _similarity(eyes)
+    again = (_complex(aligned_eyes(align_by(image, eyes))) - offset) / slope
+    return np.stack([again.real, again.imag], axis=1).astype(np.float32)
 
 
 def aligned_jpeg(content: bytes, align: Align) -> bytes:

@@ -62,9 +62,7 @@ def detect(image: np.ndarray) -> list[Face]:
     shifts, landmarks, scores = _judge("onet", image, boxes, 48)
     kept = scores > _THRESHOLDS[2]
     boxes, shifts, landmarks, scores = boxes[kept], shifts[kept], landmarks[kept], scores[kept]
-    # Five points in the box's own measure: the five x (both eyes first), then the five y
-    eyes = landmarks.reshape(-1, 2, 5)[:, :, :2].transpose(0, 2, 1)
-    eyes = boxes[:, None, :2] + eyes * (boxes[:, 2:] - boxes[:, :2])[:, None]
+    eyes = boxes[:, None, :2] + _eyes(landmarks) * (boxes[:, 2:] - boxes[:, :2])[:, None]
     boxes = _shifted(boxes, shifts)
     kept = _suppress(boxes, scores, 0.7, of_smaller=True)
     faces = [
@@ -99,6 +97,26 @@ def likeness(images: np.ndarray) -> np.ndarray:
 
     """
     return _run("onet", np.stack([_crop(image, _ALIGNED, 48) for image in images]))[-1][:, 1]
+
+
+def aligned_eyes(image: np.ndarray) -> np.ndarray:
+    """Return the eyes (2, 2), in pixels, of a face that is nearly in its place in an aligned image.
+
+    They are the mean of those in the image and in its mirror.
+
+    Args:
+        image: uint8 array (218, 178, 3), RGB.
+
+    """
+    crop = _crop(image, _ALIGNED, 48)
+    own, mirrored = _eyes(_run("onet", np.stack([crop, crop[:, ::-1]]))[1])
+    eyes = (own + mirrored[::-1] * (-1, 1) + (1, 0)) / 2
+    return _ALIGNED[:2] + eyes * (_ALIGNED[2:] - _ALIGNED[:2])
+
+
+def _eyes(landmarks: np.ndarray) -> np.ndarray:
+    """Return both eyes (N, 2, 2), as shares of the box. Landmarks (N, 10) are five x, eyes first, then y."""
+    return landmarks.reshape(-1, 2, 5)[:, :, :2].transpose(0, 2, 1)
 
 
 def _proposals(image: np.ndarray) -> np.ndarray:

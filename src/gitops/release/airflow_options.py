@@ -219,12 +219,17 @@ def _is_json(text: str) -> bool:
 
 def _telemetry() -> list[str]:
     """Return the variables of OpenTelemetry, which Airflow's own options for its exporters gave way to."""
-    spec = importlib.util.find_spec("opentelemetry.sdk.environment_variables")
-    if spec is None or not spec.origin:
-        return []
-    tree = ast.parse(Path(spec.origin).read_bytes())
-    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Assign)]
-    names = [node.value for node in constants if isinstance(node, ast.Constant)]
+    names: list[object] = []
+    for package in ("opentelemetry", "opentelemetry.sdk"):
+        spec = importlib.util.find_spec(f"{package}.environment_variables")
+        if spec is None or not spec.origin:
+            continue
+        assigned = [
+            node.value
+            for node in ast.walk(ast.parse(Path(spec.origin).read_bytes()))
+            if isinstance(node, ast.Assign)
+        ]
+        names += [value.value for value in assigned if isinstance(value, ast.Constant)]
     return [name for name in names if isinstance(name, str) and name.startswith("OTEL_")]
 
 

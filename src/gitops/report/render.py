@@ -136,7 +136,9 @@ def _experiments(trial: Trial) -> str:
     rows: list[list[str]] = []
     for one, metrics in trial.experiments:
         accuracy, balanced = (metrics.means.get(name) for name in ("mean_accuracy", "mean_balanced_accuracy"))
-        result = [str(accuracy or ""), _moved(present, accuracy), str(balanced or ""), _took(one.seconds)]
+        # A column of short texts is narrow, and a forge breaks them at their space
+        took = _took(one.seconds).replace(" ", "\N{NO-BREAK SPACE}")
+        result = [str(accuracy or ""), _moved(present, accuracy), str(balanced or ""), took]
         failed = [f"failed: {plain(one.problem or 'without metrics', longest=200)}", "", "", ""]
         values = [code(one.values.get(name, "")) for name in names]
         rows.append([*values, *(result if accuracy and not one.problem else failed)])

@@ -6,7 +6,8 @@ import pytest
 from drawn_faces import SyntheticParams, draw_face
 from face_attributes.common.errors import ModelError
 from face_attributes.data import detector
-from face_attributes.data.detector import detect
+from face_attributes.data.alignment import EYES
+from face_attributes.data.detector import aligned_eyes, detect
 from tests.support.scenes import Place, scene
 
 
@@ -27,6 +28,13 @@ def test_each_of_several_faces_has_its_box_and_its_eyes(faces):
         assert bottom - top == pytest.approx(place.height, rel=0.3)
         assert face.score > 0.9
         assert np.abs(face.eyes - place.eyes).max() < 0.07 * place.height
+
+
+def test_eyes_of_an_aligned_face_are_those_of_its_mirror(faces):
+    for face in faces:
+        eyes = aligned_eyes(face)
+        assert np.abs(eyes - EYES).max() < 12
+        assert aligned_eyes(face[:, ::-1].copy())[::-1] * (-1, 1) + (178, 0) == pytest.approx(eyes, abs=0.01)
 
 
 def test_nothing_is_found_where_there_is_no_face():

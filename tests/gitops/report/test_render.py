@@ -372,10 +372,10 @@ def test_experiments_are_one_table(lab: Lab, run, tmp_path: Path) -> None:
     assert rows[0] == (
         "| `train.epochs` | `train.rate` | mean accuracy | against this branch | balanced accuracy | time |"
     )
-    gained = "0.8000 (0.7825 to 0.8175) | +0.0500, significant (95 %) | 0.7500 | 1.0 min |"
+    gained = "0.8000 (0.7825 to 0.8175) | +0.0500, significant (95 %) | 0.7500 | 1.0\N{NO-BREAK SPACE}min |"
     assert rows[2] == f"| `5` | `0.1` | {gained}"
     assert rows[3].startswith("| `9` | `0.1` | failed: params.yaml: train.epochs:")
-    assert rows[4] == "| `2` | `0.1` | 0.7500 (0.7310 to 0.7690) |  | 0.7500 | 30.0 s |"
+    assert rows[4] == "| `2` | `0.1` | 0.7500 (0.7310 to 0.7690) |  | 0.7500 | 30.0\N{NO-BREAK SPACE}s |"
 
 
 def test_a_base_that_could_not_be_tried(lab: Lab, run, tmp_path: Path) -> None:

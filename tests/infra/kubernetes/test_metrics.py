@@ -3,17 +3,16 @@
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from werkzeug import Request, Response
 
 from tests.infra.kubernetes.rendering import objects, with_components
+from tests.support.http import serving
 
 pytestmark = pytest.mark.system("kubectl")
 
@@ -29,42 +28,21 @@ def config(manifests: str, name: str) -> dict[str, str]:
     return found
 
 
-@pytest.fixture
-def received() -> Iterator[tuple[int, list[tuple[str, bytes]]]]:
-    """A stand-in for the collector: its port, and the requests that it got."""
-    requests: list[tuple[str, bytes]] = []
+def test_airflow_sends_its_metrics_with_these_variables(tmp_path: Path) -> None:
+    sent: list[tuple[str, bytes]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            requests.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def collect(request: Request) -> Response:
+        sent.append((request.path, request.get_data()))
+        return Response()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server.server_port, requests
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def test_airflow_sends_its_metrics_with_these_variables(
-    received: tuple[int, list[tuple[str, bytes]]], tmp_path: Path
-) -> None:
-    port, requests = received
     variables = config(with_components(tmp_path, "metrics"), "engine")
     chosen = {name: value for name, value in variables.items() if "OTEL" in name}
-    chosen["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{port}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     environment |= {"AIRFLOW_HOME": str(tmp_path / "airflow"), **chosen}
-    subprocess.run([sys.executable, "-c", COUNT], env=environment, cwd=tmp_path, check=True, timeout=120)
-    assert {path for path, _ in requests} == {"/v1/metrics"}
-    assert any(b"airflow.of.this.test" in body for _, body in requests)
+    with serving(collect) as environment["OTEL_EXPORTER_OTLP_ENDPOINT"]:
+        subprocess.run([sys.executable, "-c", COUNT], env=environment, cwd=tmp_path, check=True, timeout=120)
+    assert {path for path, _ in sent} == {"/v1/metrics"}
+    assert any(b"airflow.of.this.test" in body for _, body in sent)
 
 
 def test_processes_reach_the_collector_and_prometheus_does(tmp_path: Path) -> None:
