@@ -36,3 +36,33 @@ def test_each_promise_has_a_test() -> None:
         if line.startswith("| ") and not line.startswith("| promise")
     ]
     assert [row for row in rows if not TEST.search(row)] == []
+
+
+PROMISING = (
+    "SECURITY.md",
+    "docs/threat-model.md",
+    *(f"docs/{name}.md" for name in ("releases", "signatures", "preview", "people")),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs/decisions").glob("0*.md")),
+)
+# Of the other tools and ways, in the list of what was rejected
+OTHERS = re.compile(r"^- \*.*?(?=^- |^$)", re.MULTILINE | re.DOTALL)
+
+
+def test_each_sentence_that_excludes_something_has_a_test() -> None:
+    table = PAGE.read_text().partition("## Sentences of other pages")[2]
+    sentences = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if "::" in line]
+    unproved, used = [], set()
+    for name in PROMISING:
+        text = " ".join(OTHERS.sub("", (ROOT / name).read_text()).split())
+        for match in re.finditer(r"\b(?:cannot|never)\b", text):
+            proved = {
+                sentence
+                for sentence in sentences
+                for found in re.finditer(re.escape(sentence), text)
+                if found.start() <= match.start() < found.end()
+            }
+            used |= proved
+            if not proved:
+                unproved.append(f"{name}: {text[max(match.start() - 60, 0) : match.end() + 40]}")
+    assert unproved == []
+    assert set(sentences) == used
