@@ -25,7 +25,7 @@ Record = Mapping[str, Any]
 
 
 def rounds(release_root: Path) -> list[list[int]]:
-    """Return the numbers of the trials of each round by params.yaml; none if one trial runs at a time.
+    """Return the numbers of the trials of each round by params.yaml; none if one runs at a time.
 
     None also where the parameters are missing, as beside DAG files alone, or wrong: the DAG loads all the
     same, and `gitops check` and the stage name the fault.
@@ -36,7 +36,7 @@ def rounds(release_root: Path) -> list[list[int]]:
         trials, parallel = _number(values["trials"], source), _number(values.get("parallel", "1"), source)
     except (AttributeError, KeyError, OSError, TypeError, ValueError, tasks.ParseError):
         return []
-    if not (1 <= trials <= _MOST_TRIALS and 1 < parallel <= _MOST_TRIALS):
+    if not (1 < trials <= _MOST_TRIALS and 1 < parallel <= _MOST_TRIALS):
         return []
     firsts = range(0, trials, parallel)[:MOST_ROUNDS]
     return [list(range(first, min(first + parallel, trials))) for first in firsts]

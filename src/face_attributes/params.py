@@ -148,8 +148,9 @@ class TuneParams(_Section):
     epochs: Epochs
     seed: Seed
     space: SpaceParams
-    # Files of earlier releases lack it
+    # Files of earlier releases lack these
     parallel: int = Field(default=1, ge=1, le=64)
+    price: Fraction = 0.0
 
 
 class TrainParams(_Section):

@@ -7,6 +7,7 @@ apart: it flattens where other networks pool.
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 MEAN, SCALE = 127.5, 64.0
 # The range of a pixel, once normalised
@@ -60,6 +61,13 @@ class FaceNet(nn.Module):
         count = self.trunk(torch.zeros(1, 3, *shape)).numel()
         self.trunk.train()
         return count
+
+
+def multiplications(attributes: int, shape: tuple[int, int], width: int) -> int:
+    """Return how often the network multiplies for one image."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        FaceNet(attributes, shape, width, dropout=0.0).eval()(torch.zeros(1, 3, *shape))
+    return counter.get_total_flops() // 2
 
 
 def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:

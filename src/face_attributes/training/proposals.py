@@ -1,7 +1,7 @@
 """The next points of a search, from Hyperopt's TPE and the trials so far.
 
 Trials that run at the same time do not know each other's results. For each of them, TPE gets a result that is
-assumed, the lowest accuracy so far (a constant liar: Ginsbourger, Le Riche and Carraro, "Kriging Is
+assumed, the lowest score so far (a constant liar: Ginsbourger, Le Riche and Carraro, "Kriging Is
 Well-Suited to Parallelize Optimization", 2010). So the points of a round differ, and lie where earlier trials
 did well.
 """
@@ -38,8 +38,8 @@ def propose(
         seed: Of the random numbers. Each trial has its own, so a resumed search has the same.
 
     """
-    accuracies = [trial.accuracy for trial in finished if trial.accuracy is not None]
-    assumed = Trial(number, {}, {}, [min(accuracies, default=0.0)], stopped=False, seconds=0.0)
+    scores = [trial.score for trial in finished if trial.score is not None]
+    assumed = Trial(number, {}, {}, [min(scores, default=0.0)], stopped=False, seconds=0.0)
     known, points = list(finished), list[dict[str, float]]()
     for index in range(number, number + count):
         point = (
@@ -107,16 +107,14 @@ def _to_hyperopt(trials: Sequence[Trial]) -> Trials:
     """Rebuild Hyperopt's own record, which it has no safe way to save."""
     known = Trials()
     for trial in trials:
-        accuracy = trial.accuracy
+        score = trial.score
         known.insert_trial_doc(
             {
                 "state": JOB_STATE_DONE,
                 "tid": trial.number,
                 "spec": None,
                 "result": (
-                    {"status": STATUS_FAIL}
-                    if accuracy is None
-                    else {"status": STATUS_OK, "loss": 1 - accuracy}
+                    {"status": STATUS_FAIL} if score is None else {"status": STATUS_OK, "loss": 1 - score}
                 ),
                 "misc": {
                     "tid": trial.number,

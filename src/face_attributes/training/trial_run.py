@@ -2,16 +2,21 @@
 
 A trial depends on its number and on the trials of earlier rounds. So it is the same wherever it runs, and
 beside whichever others.
+
+After 1, 2, 4, 8 ... epochs, a trial goes on only if it is in the better half of the earlier ones: successive
+halving that waits for none (Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020).
 """
 
 import json
 import logging
+import math
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from face_attributes.common import checkpoints
@@ -19,11 +24,12 @@ from face_attributes.common.errors import SearchError
 from face_attributes.common.files import write_json
 from face_attributes.common.paths import PREPARED
 from face_attributes.data import arrays
+from face_attributes.model.network import FaceNet, multiplications
 from face_attributes.params import SEARCHED, TrainParams, TuneParams
 from face_attributes.training import proposals
 from face_attributes.training.device import Runtime, choose
-from face_attributes.training.loop import Epoch, fit
-from face_attributes.training.trials import Trial, over
+from face_attributes.training.loop import Epoch, fit, predict
+from face_attributes.training.trials import AGAIN, Trial, over, packed
 
 log = logging.getLogger(__name__)
 
@@ -99,9 +105,9 @@ def run(
     """Run one trial. A trial that was killed goes on after its last epoch.
 
     Args:
-        number: Its number, from 0.
+        number: Its number, from 0. From `trials.AGAIN` on, it has another seed.
         point: Its point in Hyperopt's terms.
-        earlier: The trials of earlier rounds. One that does worse than half of them stops early.
+        earlier: The trials of earlier rounds.
         params: The parameters of the search.
         train: The other parameters of the training.
         folder: The prepared arrays.
@@ -113,33 +119,53 @@ def run(
     data = arrays.load(folder)
     hyperparameters = proposals.values(point, params.space)
     checkpoint = checkpoints.path("trial", ".pt", search=search, number=number, precision=runtime.precision)
+    price = params.price * _doublings(hyperparameters["width"], train.width, data)
+    validation = data.validation.first(_VALIDATION_IMAGES)
+    changes = {"seed": params.seed + (number >= AGAIN), "epochs": params.epochs, "max_minutes": None}
     accuracies: list[float] = []
 
     def keep_going(epoch: Epoch) -> bool:
         accuracies.append(epoch.validation_accuracy)
+        done = epoch.epoch
         others = [
-            trial.accuracies[epoch.epoch - 1] for trial in earlier if len(trial.accuracies) >= epoch.epoch
+            trial.accuracies[done - 1] - trial.price for trial in earlier if len(trial.accuracies) >= done
         ]
-        return len(others) < _OTHERS or epoch.validation_accuracy >= statistics.median(others)
+        halving = done & (done - 1) == 0 and len(others) >= _OTHERS
+        return not halving or accuracies[-1] - price >= statistics.median(others)
 
-    error, started = None, time.monotonic()
+    error, right, started = None, "", time.monotonic()
     try:
-        seconds = fit(
+        fitted = fit(
             data.train.first(params.images),
-            data.validation.first(_VALIDATION_IMAGES),
-            train.model_copy(
-                update={**hyperparameters, "seed": params.seed, "epochs": params.epochs, "max_minutes": None}
-            ),
+            validation,
+            train.model_copy(update={**hyperparameters, **changes}),
             runtime,
             checkpoint=checkpoint,
             keep_going=keep_going,
-            description=f"trial {number + 1}",
-        ).seconds
+            description=f"trial {number % AGAIN + 1}{' with another seed' * (number >= AGAIN)}",
+        )
+        seconds = fitted.seconds
+        if number >= AGAIN:
+            right = packed(_right(fitted.network, validation, runtime))
     except SearchError as failure:
         error, seconds = str(failure), time.monotonic() - started
     checkpoint.unlink(missing_ok=True)
     stopped = error is None and len(accuracies) < params.epochs
-    return Trial(number, point, hyperparameters, accuracies, stopped, round(seconds, 1), error)
+    return Trial(number, point, hyperparameters, accuracies, stopped, round(seconds, 1), error, price, right)
+
+
+def _doublings(width: float, first: int, data: arrays.Prepared) -> float:
+    """Return how often the multiplications of the first trial's network double at a width."""
+    own, least = (
+        multiplications(len(data.info.attributes), data.info.shape, int(channels))
+        for channels in (width, first)
+    )
+    return math.log2(own / least)
+
+
+def _right(network: FaceNet, part: arrays.Part, runtime: Runtime) -> np.ndarray:
+    """Return the number of right answers for each image, (N,)."""
+    return ((predict(network, part.images, runtime) > 0) == part.labels).sum(axis=1)
 
 
 def on_its_own_gpu(runtime: Runtime, number: int) -> Runtime:
@@ -153,4 +179,5 @@ def report(trial: Trial, total: int) -> None:
     """Print a line about a trial that has ended."""
     values = ", ".join(f"{name} {trial.hyperparameters[name]:.3g}" for name in SEARCHED)
     outcome = trial.error or f"accuracy {trial.accuracies[-1]:.4f}{' (stopped early)' * trial.stopped}"
-    log.info(f"tune: trial {trial.number + 1} of {total}: {outcome}; {values}")
+    which = f"{trial.number % AGAIN + 1} of {total}{' with another seed' * (trial.number >= AGAIN)}"
+    log.info(f"tune: trial {which}: {outcome}; {values}")

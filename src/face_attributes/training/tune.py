@@ -1,6 +1,7 @@
 """Tune: a search for hyperparameters with Hyperopt (TPE), each trial a short training on some images.
 
-The first trial is `train` of params.yaml as written, so the search can only improve on it. Trials run in
+The first trial is `train` of params.yaml as written, and stays the choice unless another is clearly better
+(see `trials`). A search of one trial is that choice, and trains nothing. Trials run in
 rounds of `tune.parallel`, each in a process of its own, or before this stage as a command on any machine
 (`trial_run.run_alone`). A trial depends on the trials of earlier rounds, and
 not on those that run beside it. So the result is the same, whichever of them ends first. Each trial is saved
@@ -27,7 +28,7 @@ from face_attributes.params import TrainParams, TuneParams
 from face_attributes.training import hyperparameters as training_hyperparameters
 from face_attributes.training import proposals, trial_run, trials
 from face_attributes.training.device import Runtime, choose
-from face_attributes.training.trials import Trial
+from face_attributes.training.trials import AGAIN, Trial
 
 log = logging.getLogger(__name__)
 
@@ -59,32 +60,48 @@ def tune(
     done = trials.merge(trials.load(state), given)
     if done:
         log.info(f"tune: going on with {len(done)} trials that have ended")
-    with _workers(params.parallel) as workers:
-        for number in range(0, params.trials, params.parallel):
-            before = [trial for trial in done if trial.number < number]
-            if trials.over(before, params.parallel, params.minutes):
-                log.info(f"tune: the minutes are over after trial {len(before)}")
-                break
-            count = min(params.parallel, params.trials - number)
-            points = proposals.propose(before, number, count, params.space, train, params.seed)
-            missing = {number + index: point for index, point in enumerate(points)}
-            for trial in done:
-                missing.pop(trial.number, None)
-            for trial in _round(missing, before, params, train, folder, runtime, state.stem, workers):
-                done = trials.merge(done, [trial])
-                trials.save(state, done)
-                trial_run.report(trial, params.trials)
-    winner = trials.best(done)
+
+    def run(points: dict[int, dict[str, float]], earlier: Sequence[Trial]) -> None:
+        nonlocal done
+        ended = {trial.number for trial in done}
+        missing = {number: point for number, point in points.items() if number not in ended}
+        for trial in _round(missing, earlier, params, train, folder, runtime, state.stem, workers):
+            done = trials.merge(done, [trial])
+            trials.save(state, done)
+            trial_run.report(trial, params.trials)
+
+    if params.trials == 1:
+        (point,) = proposals.propose([], 0, 1, params.space, train, params.seed)
+        winner = Trial(0, point, proposals.values(point, params.space), [], stopped=False, seconds=0.0)
+        done, gain = [winner], None
+    else:
+        with _workers(params.parallel) as workers:
+            for number in range(0, params.trials, params.parallel):
+                before = [trial for trial in done if trial.number < number]
+                if trials.over(before, params.parallel, params.minutes):
+                    log.info(f"tune: the minutes are over after trial {len(before)}")
+                    break
+                count = min(params.parallel, params.trials - number)
+                points = proposals.propose(before, number, count, params.space, train, params.seed)
+                run({number + index: point for index, point in enumerate(points)}, before)
+            run({AGAIN + trial.number: trial.point for trial in trials.contest(done)}, [])
+        winner, gain = trials.choose(done, len(data.info.attributes))
+    if gain is not None:
+        log.info(
+            f"tune: with another seed, the best trial gains {gain.mean:+.4f} over the first one, "
+            f"with a standard error of {gain.error:.4f}: trial {winner.number + 1} is taken"
+        )
+    count = sum(trial.number < AGAIN for trial in done)
     write_text(table, trials.table(done))
     # Trials that ran elsewhere had cores of their own
     spent = cost.measured(trials.seconds(done, 1 if given else params.parallel), params.parallel)
-    write_json(metrics, {"format": 1, "device": runtime.device.type, "trials": len(done), **spent})
+    write_json(metrics, {"format": 1, "device": runtime.device.type, "trials": count, **spent})
     training_hyperparameters.write(
         out,
         winner.hyperparameters,
         trial=winner.number + 1,
-        trials=len(done),
-        validation_accuracy=round(winner.accuracies[-1], 5),
+        trials=count,
+        **({} if gain is None else {"gain": round(gain.mean, 5), "gain_error": round(gain.error, 5)}),
     )
     state.unlink(missing_ok=True)
 

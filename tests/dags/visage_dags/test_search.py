@@ -26,6 +26,7 @@ def release(folder: Path, **tune: Any) -> Path:
     ("tune", "rounds"),
     [
         ({"trials": 9, "parallel": 1}, []),
+        ({"trials": 1, "parallel": 2}, []),
         ({"trials": 5, "parallel": 2}, [[0, 1], [2, 3], [4]]),
         ({"trials": {"synthetic": 3, "celeba": 90}, "parallel": {"synthetic": 3}}, [[0, 1, 2]]),
         ({"trials": 2, "parallel": 64}, [[0, 1]]),

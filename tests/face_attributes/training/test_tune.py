@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from face_attributes.common.errors import SearchError
+from face_attributes.data import arrays
+from face_attributes.model.network import multiplications
 from face_attributes.params import SEARCHED
 from face_attributes.training import hyperparameters, loop, proposals, trial_run, trials, tune
+from face_attributes.training.device import Runtime
 from face_attributes.training.trials import Trial
 from tests.support.waiting import wait_for
 
@@ -33,26 +38,34 @@ class Search:
 
     def __init__(self, tiny, made, home, monkeypatch):
         self.tiny, self.made, self.home = tiny, made, home
-        self.tried = []
-        self.fail_at = ()
+        self.tried, self.again = [], []
+        self.fail_at = ()  # numbers of trials, below zero with another seed
         self.kill_at = None
         self.delay = lambda number: 0
+        self.gains = {}  # of trials by number, with another seed alone
         monkeypatch.setattr(trial_run, "fit", self.fit)
+        monkeypatch.setattr(trial_run, "_right", self.right)
+
+    def right(self, score, part, runtime):
+        random = np.random.default_rng(1)
+        return random.binomial(part.labels.shape[1], score, len(part))
 
     def fit(self, train, validation, params, runtime, *, checkpoint, keep_going, description):
         started = time.monotonic()
-        number = int(description.removeprefix("trial "))
+        number, *again = description.removeprefix("trial ").split(" ", 1)
+        number = int(number)
         time.sleep(self.delay(number))
         if number == self.kill_at:
             raise KeyboardInterrupt
-        self.tried.append({name: getattr(params, name) for name in SEARCHED})
-        if number in self.fail_at:
+        (self.again if again else self.tried).append({name: getattr(params, name) for name in SEARCHED})
+        if (-number if again else number) in self.fail_at:
             raise SearchError("the loss is no longer a number")
         score = 0.9 - abs(np.log10(params.learning_rate) + 2.5) / 20 - params.dropout / 50
+        score += self.gains.get(number, 0) if again else 0
         for epoch in range(1, params.epochs + 1):
             if not keep_going(loop.Epoch(epoch, 0.5, 0.5, score - 0.1 / epoch)):
                 break
-        return loop.FitResult(network=None, seconds=time.monotonic() - started)
+        return loop.FitResult(network=score, seconds=time.monotonic() - started)
 
     def run(self, folder="search", **changes):
         params = self.tiny.tune.model_copy(update=changes)
@@ -85,8 +98,19 @@ def search(tiny, made, home, monkeypatch):
 
 
 def test_the_first_trial_is_what_the_parameters_say(search, tiny):
-    search.run(trials=1)
-    assert search.tried == [{name: getattr(tiny.train, name) for name in SEARCHED}]
+    search.run(trials=2)
+    assert search.tried[0] == {name: getattr(tiny.train, name) for name in SEARCHED}
+
+
+def test_a_search_of_one_trial_trains_nothing(search, tiny):
+    written, table = search.run(trials=1)
+    assert search.tried == search.again == []
+    found = json.loads(written)
+    assert {name: found[name] for name in SEARCHED} == {name: getattr(tiny.train, name) for name in SEARCHED}
+    assert (found["trial"], found["trials"]) == (1, 1)
+    (row,) = csv.DictReader(table.splitlines())
+    assert (row["outcome"], row["accuracy"], row["epochs"]) == ("not run", "", "0")
+    assert json.loads((search.home / "search/search.json").read_text())["seconds"] == 0
 
 
 def test_values_lie_in_the_space(search, tiny):
@@ -108,7 +132,7 @@ def test_the_best_trial_wins(search):
     winner = max(finished, key=lambda row: float(row["accuracy"]))
     found = json.loads(written)
     assert found["trial"] == int(winner["trial"])
-    assert found["trials"] == len(rows) == 12
+    assert found["trials"] == len(rows) - 2 == 12
     cost = json.loads((search.home / "search" / "search.json").read_text())
     assert (cost["device"], cost["trials"]) == ("cpu", 12)
     assert min(cost["cores"], cost["memory_gb"]) > 0 <= cost["seconds"]
@@ -116,6 +140,105 @@ def test_the_best_trial_wins(search):
     assert hyperparameters.read(search.home / "search/best.json") == search.tried[found["trial"] - 1]
     highest = [float(row["best_so_far"]) for row in rows]
     assert highest == sorted(highest)
+
+
+def contender(table):
+    """Return the number of the trial that ran again beside the first one."""
+    again = [row for row in csv.DictReader(table.splitlines()) if row["outcome"] == "another seed"]
+    assert next(row["trial"] for row in again) == "1"
+    (found,) = {int(row["trial"]) for row in again} - {1}
+    return found
+
+
+@pytest.mark.parametrize(("gain", "taken"), [(0, True), (-0.05, False), (-0.1, False)])
+def test_the_first_trial_is_kept_unless_another_seed_shows_a_clear_gain(search, gain, taken):
+    number = contender(search.run("before", trials=9)[1])
+    search.gains, search.again = {number: gain}, []
+    written, _ = search.run("after", trials=9)
+    found = json.loads(written)
+    assert found["trial"] == (number if taken else 1)
+    assert (found["gain"] > 2 * found["gain_error"] > 0) == taken
+    assert search.again == [search.tried[0], search.tried[number - 1]]
+
+
+@pytest.mark.parametrize(("failing", "taken"), [("first", "found"), ("found", "first"), ("both", "first")])
+def test_a_trial_that_fails_with_another_seed_is_not_taken(search, failing, taken):
+    number = contender(search.run("before", trials=9)[1])
+    search.fail_at = {"first": (-1,), "found": (-number,), "both": (-1, -number)}[failing]
+    found = json.loads(search.run("after", trials=9)[0])
+    assert found["trial"] == {"first": 1, "found": number}[taken]
+    assert "gain" not in found
+
+
+def test_where_no_trial_is_better_none_runs_again(search):
+    search.fail_at = range(2, 9)
+    found = json.loads(search.run(trials=6)[0])
+    assert (found["trial"], search.again) == (1, [])
+
+
+def test_where_the_first_trial_fails_the_best_one_is_taken(search):
+    search.fail_at = (1,)
+    written, table = search.run(trials=6)
+    rows = list(csv.DictReader(table.splitlines()))
+    best = max((row for row in rows if row["outcome"] == "finished"), key=lambda row: float(row["accuracy"]))
+    assert (json.loads(written)["trial"], search.again) == (int(best["trial"]), [])
+
+
+def test_a_larger_network_must_pay(search, tiny):
+    """Twice the multiplications must gain the price."""
+    space = tiny.tune.space.model_copy(update={"width": [4, 16]})
+    points = {"small": {**proposals._start(space, tiny.train.model_copy(update={"width": 4}))}}
+    points["large"] = {**points["small"], "width": 1}
+    scores = {}
+    for price in (0.0, 0.01):
+        params = tiny.tune.model_copy(update={"space": space, "price": price})
+        train = tiny.train.model_copy(update={"width": 4})
+        runtime = Runtime(torch.device("cpu"), bfloat16=False)
+        for name, point in points.items():
+            trial = trial_run.run(1, point, [], params, train, search.made.prepared, runtime, "search")
+            scores[name, price] = trial.score
+    data = arrays.load(search.made.prepared)
+    small, large = (multiplications(len(data.info.attributes), data.info.shape, width) for width in (4, 16))
+    assert large > 4 * small
+    assert scores["large", 0.0] == scores["small", 0.0] == scores["small", 0.01]
+    assert scores["small", 0.01] - scores["large", 0.01] == pytest.approx(0.01 * math.log2(large / small))
+
+
+def trained(number, accuracies, right=None, price=0.0):
+    return Trial(
+        number,
+        {},
+        {},
+        accuracies,
+        stopped=False,
+        seconds=1.0,
+        price=price,
+        right="" if right is None else trials.packed(right),
+    )
+
+
+def test_of_trials_that_are_equal_the_first_is_kept():
+    """Ten trials of equal networks: each image is as hard for all, and each network errs by itself."""
+    random, kept, searches, images, attributes = np.random.default_rng(1), 0, 1000, 1000, 40
+    for _ in range(searches):
+        hard = random.beta(9, 1, (images, 1))
+        right = [random.binomial(attributes, hard[:, 0]) for _ in range(12)]
+        accuracies = [float(one.mean() / attributes) for one in right]
+        done = [trained(number, [accuracies[number]]) for number in range(10)]
+        found = trials.contest(done)
+        for one, images_right in zip(found, right[10:], strict=False):
+            done.append(trained(trials.AGAIN + one.number, [0.9], images_right))
+        kept += trials.choose(done, attributes)[0].number == 0
+    assert kept / searches >= 0.95
+
+
+def test_the_gain_is_taken_image_by_image():
+    right = np.array([40, 20, 30, 10])
+    one, other = trained(0, [0.6], right), trained(1, [0.6], right + np.array([1, 1, 2, 2]), price=0.01)
+    found = trials.gain(one, other, 40)
+    assert found.mean == pytest.approx(1.5 / 40 - 0.01)
+    assert found.error == pytest.approx(np.std([1, 1, 2, 2], ddof=1) / 40 / 2)
+    assert found.clear
 
 
 @pytest.mark.parametrize("killed_at", [1, 2, 6, 9])
@@ -160,7 +283,7 @@ def test_a_failed_trial_is_noted_and_the_search_goes_on(search):
     rows = list(csv.DictReader(table.splitlines()))
     assert [row["outcome"] for row in rows[:3]] == ["finished", "failed", "failed"]
     assert rows[1]["accuracy"] == ""
-    assert len(rows) == 8
+    assert len(rows) == 8 + 2
 
 
 def test_a_search_whose_trials_all_fail(search):
@@ -209,7 +332,8 @@ def test_trials_beside_each_other_have_the_same_result_whichever_ends_first(sear
     search.delay = lambda number: 0.05 * (2 - number % 3)
     assert search.run("other", trials=9, parallel=3) == one
     assert search.run("alone", trials=9) != one
-    assert [row["trial"] for row in csv.DictReader(one[1].splitlines())] == [str(n) for n in range(1, 10)]
+    found = [row["trial"] for row in csv.DictReader(one[1].splitlines()) if row["outcome"] != "another seed"]
+    assert found == [str(n) for n in range(1, 10)]
 
 
 @pytest.mark.parametrize("killed_at", [1, 2, 5, 9])
