@@ -44,6 +44,39 @@ def test_a_small_change_of_an_attribute_is_found_and_named(known):
     assert named >= found - 1
 
 
+def mixed(seed, images, share):
+    """Return days of two columns with still means: a share of the images has both alike."""
+    random = np.random.default_rng(seed)
+    one = random.normal(size=images)
+    sign = np.where(random.random(images) < share, 1, -1)
+    columns = {"one": one, "other": 0.9 * one * sign + np.sqrt(1 - 0.9**2) * random.normal(size=images)}
+    return [
+        {name: values[day] for name, values in columns.items()}
+        for day in np.array_split(np.arange(images), DAYS)
+    ]
+
+
+def of_many(days):
+    """Return the reference of days on which everybody is another person."""
+    columns = {name: np.concatenate([day[name] for day in days]) for name in days[0]}
+    return Reference.of(columns, np.arange(len(columns["one"])))
+
+
+@pytest.mark.parametrize(("share", "differs"), [(0.5, False), (0.7, True)])
+def test_a_difference_without_a_shift_of_a_mean_is_found(share, differs):
+    known = of_many(mixed(1, 2000, 0.5))
+    found = compare(mixed(2, 1400, share), known)
+    assert found.largest < found.largest_limit
+    assert found.distance < found.distance_limit
+    assert (found.kernel > found.kernel_limit) == found.differs == differs
+
+
+def test_a_difference_that_is_surely_small_does_not_matter():
+    found = compare(mixed(2, 40_000, 0.53), of_many(mixed(1, 40_000, 0.5)))
+    assert found.kernel > found.kernel_limit, "it is significant"
+    assert not found.differs
+
+
 def test_one_bad_day_is_an_incident(known):
     calm, bright = week(1), week(2, light=2.0)
     assert compare(bright, known).columns[0] == "statistic_0"
@@ -60,12 +93,12 @@ def test_a_shift_that_is_surely_small_does_not_matter():
 
 def test_photographs_of_the_same_people_count_less():
     once, often = reference(2000), reference(400, each=5)
-    assert (once.people == 0).all()
-    assert often.people.max() > 0.002
-    assert (often.people >= 0).all()
+    assert (once.columns.people == 0).all()
+    assert often.columns.people.max() > 0.002
+    assert (often.columns.people >= 0).all()
     images = POPULATION.images(np.random.default_rng(1), 400, each=5)
     unknown = Reference.of(images.columns, None)
-    assert (unknown.people == 2 / 800).all()
+    assert (unknown.columns.people == 2 / 800).all()
     few = POPULATION.images(np.random.default_rng(1), 20, each=50)
     assert Reference.of(few.columns, few.people) is None, "twenty people are too few to permute"
 
