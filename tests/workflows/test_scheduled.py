@@ -9,6 +9,7 @@ WEEKLY, HOURLY, LOCK = "43 4 * * 1", "17 * * * *", "13 5 * * 1"
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)  # a training of two sides
 def test_each_week(world: World) -> None:
     world.strike(WEEKLY)
     assert world.happen() == {"scheduled": "success"}, world.log("scheduled")
