@@ -123,7 +123,7 @@ class Run:
         home = self.folder / "home"
         path = f"{commands}:/usr/local/bin:/usr/bin:/bin"
         done = captured(
-            command, cwd=self.source, timeout=600, env={"HOME": str(home), "PATH": path, "LANG": "C.UTF-8"}
+            command, cwd=self.source, timeout=1200, env={"HOME": str(home), "PATH": path, "LANG": "C.UTF-8"}
         )
         self._read(done.stdout)
         results = {result.result for result in self.results.values()}
