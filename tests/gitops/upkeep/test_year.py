@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -149,10 +150,10 @@ def _seconds(*command: str) -> float:
     return time.monotonic() - began
 
 
-def _table(rows: list[dict[str, int]] | list[dict[str, float]]) -> str:
+def _table(title: str, rows: Sequence[Mapping[str, float]], form: str) -> str:
     quarters = [rows[round(part * (len(rows) - 1) / 4)] for part in range(1, 5)]
-    lines = [f"{name:<28}" + "".join(f"{row[name]:>12.4g}" for row in quarters) for name in rows[0]]
-    return "\n".join(["after the quarter".ljust(28) + "".join(f"{one:>12}" for one in "1234"), *lines])
+    lines = [f"{name:<28}" + "".join(f"{row[name]:>12{form}}" for row in quarters) for name in rows[0]]
+    return "\n".join([f"{title} after quarter".ljust(28) + "".join(f"{one:>12}" for one in "1234"), *lines])
 
 
 @pytest.mark.long
@@ -172,8 +173,14 @@ def test_nothing_grows_without_a_bound_in_a_year(
         f"{name}: {row['deployments']} deployments, {row['rollbacks']} rollbacks, {len(row['failed'])} failed"
         for name, row in delivery.items()
     ]
+    origin = trainings.lab.origin
+    size = sum(path.stat().st_size for path in origin.path.rglob("*") if path.is_file())
+    lines.append(
+        f"git: {size / 1e6:.1f} MB, {origin.git('rev-list', '--count', 'main').strip()} commits of main"
+    )
     with capsys.disabled():
-        sys.stdout.write("\n".join(["", *lines, _table(year.sizes), _table(year.seconds), ""]))
+        tables = _table("number", year.sizes, "d"), _table("seconds", year.seconds, ".2f")
+        sys.stdout.write("\n".join(["", *lines, *tables, ""]))
     assert year.events == {
         "releases": WEEKS,
         "incidents": len([week for week in INCIDENTS if week < WEEKS]),
