@@ -182,7 +182,7 @@ def test_a_command_in_a_remedy_can_be_pasted(lab: Lab, monkeypatch: pytest.Monke
         (("status", "--x"), "Cannot show the status: No such option: --x", "status --help", 2),
         (
             ("doctor", "--read", "x"),
-            "Cannot check the DVC remote: Invalid value for '--read': this is no number",
+            "Cannot find every object on the DVC remote: Invalid value for '--read': this is no number",
             "doctor --help",
             2,
         ),

@@ -86,7 +86,7 @@ ACTIONS: Mapping[str, str | Callable[[_Values], str]] = {
     "annotate": "run the check",
     "forget": "forget photographs",
     "prune": "clear unneeded objects",
-    "doctor": "check the DVC remote",
+    "doctor": "find every object on the DVC remote",
     "github deployments": "show the deployments on GitHub",
     "github dependencies": "propose the dependencies on GitHub",
     "github run": "read the run of GitHub",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gitops.upkeep.prune import Prune
 
 _MOST = 20
+_KINDS = {"heads": "branch", "tags": "tag"}
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 Homes = Annotated[
@@ -152,9 +153,12 @@ def doctor(
         ERR.print(f"{fault}{note}", soft_wrap=True, markup=False, style="green" if source else "red")
     lacking = sum(not source for _, source in left)
     if lacking:
-        rest = "push them from where they were made (dvc push), or restore a backup"
-        advice = rest if repair else f"add --repair; else {rest}"
-        raise GitopsError(f"{lacking} objects are missing or damaged; {advice}")
+        those = "1 object is" if lacking == 1 else f"{lacking} objects are"
+        if repair:
+            advice = "no cache has them: push from where they were made, or restore a backup"
+            raise GitopsError(f"{those} missing or damaged, and {advice}", command=".venv/bin/dvc push")
+        advice = "a cache or the trash may have them"
+        raise GitopsError(f"{those} missing or damaged; {advice}", command=".venv/bin/gitops doctor --repair")
     if left:
         OUT.print(f"put back: {len(left)} objects", markup=False)
     else:
@@ -206,12 +210,13 @@ def _with(work: "Prune", changes: dict[str, int]) -> "Prune":
 
 
 def _show(due: "Plan", storage: str, would: str) -> None:
-    kept = ", ".join(f"{count} of {name}" for name, count in due.releases.items())
-    OUT.print(f"kept: {kept}, {len(due.needed)} objects", soft_wrap=True, markup=False)
+    kept = ", ".join(f"{name} {count}" for name, count in due.releases.items())
+    line = f"kept: commits ({kept}), and the {len(due.needed)} objects that they need"
+    OUT.print(line, soft_wrap=True, markup=False)
     for reference, reason in due.references[:_MOST]:
-        OUT.print(
-            f"{would}removed: {reference.name.removeprefix('refs/')} ({reason})", soft_wrap=True, markup=False
-        )
+        kind, name = reference.name.removeprefix("refs/").split("/", 1)
+        line = f"{would}removed: {_KINDS.get(kind, kind)} {name} ({reason})"
+        OUT.print(line, soft_wrap=True, markup=False)
     if len(due.references) > _MOST:
         OUT.print(f"and {len(due.references) - _MOST} more branches and tags", markup=False)
     for place in sorted({"", *(one.place for one in due.objects)}):

@@ -53,12 +53,13 @@ def test_lost_and_damaged_objects_are_named_and_put_back(
     assert "models/model.onnx of " in named.output
     assert f"({model}): missing" in named.output
     assert f"({part}): damaged" in named.output
-    assert "3 objects are missing or damaged; add --repair" in named.output.replace("\n", " ")
+    assert "Cannot find every object on the DVC remote: 3 objects are missing or damaged;" in named.output
+    assert "Next: .venv/bin/gitops doctor --repair\n" in named.output
     assert not folder.exists()
 
     repaired = gitops("doctor", "--repair")
     assert repaired.exit_code == 1
-    assert "1 objects are missing or damaged; push them" in repaired.output.replace("\n", " ")
+    assert "1 object is missing or damaged, and no cache has them: push from" in repaired.output
     assert object_of(dvc_remote, part).read_bytes() == b"a part of one"
     assert folder.exists()
 

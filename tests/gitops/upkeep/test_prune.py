@@ -76,7 +76,7 @@ def test_the_plan_is_shown_first_and_carried_out_on_request(made: Trainings) -> 
     before = digests(made.store), made.references("")
     shown = gitops("prune", "--runs", "1")
     assert shown.exit_code == 0, shown.output
-    assert "would be removed: heads/run/one (ended: it has a tag archive/)" in shown.output
+    assert "would be removed: branch run/one (ended: it has a tag archive/)" in shown.output
     assert "would be removed: 6 objects of storage" in shown.output, shown.output
     assert "add --yes" in shown.output
     assert (digests(made.store), made.references("")) == before
