@@ -52,7 +52,13 @@ USED = {
     "/statuses/{sha}": "post",
     "/vulnerability-alerts": "get put",
 }
-OTHER = {"/orgs/{org}": "get patch", "/app-manifests/{code}/conversions": "post", "/user": "get"}
+OTHER = {
+    "/app-manifests/{code}/conversions": "post",
+    "/orgs/{org}": "get patch",
+    "/orgs/{org}/teams/{team_slug}": "get",
+    "/user": "get",
+    "/users/{username}": "get",
+}
 
 
 def main(path: Path) -> None:

@@ -51,7 +51,8 @@ REQUIRED = "verdict"
 _SETTINGS = "|".join(
     (
         "",
-        r"/orgs/\w+",
+        r"/orgs/\w+(?:/teams/\w+)?",
+        r"/users/\w+",
         "actions/permissions(?:/[a-z-]+)?",
         "actions/variables",
         "(?:automated-security-fixes|vulnerability-alerts|private-vulnerability-reporting|immutable-releases)",
@@ -319,7 +320,7 @@ class Forge:
         if request.path == "/user":
             raise Refusal(403, "Resource not accessible by integration")
         path = request.path.removeprefix(f"/repos/{NAME}").removeprefix("/")
-        if path.startswith("orgs/"):
+        if path.startswith(("orgs/", "users/")):
             path = request.path
         for method, pattern, permission, call in self._routes:
             match = re.fullmatch(pattern, path)
@@ -455,6 +456,9 @@ class Forge:
     def _put_setting(self, request: Request, token: Token, path: str) -> tuple[int, Any]:
         content = {"enabled": True} if request.body is None else request.body
         self.settings[path] = _merged(self.settings.get(path, {}), content)
+        if reviewers := self.settings[path].pop("reviewers", None):
+            rule = {"type": "required_reviewers", "reviewers": reviewers}
+            self.settings[path]["protection_rules"] = [rule]
         return 204, None
 
     def _list_keys(self, request: Request, token: Token) -> tuple[int, Any]:

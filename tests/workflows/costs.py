@@ -121,7 +121,8 @@ def main(names: list[str]) -> None:
                 home.mkdir()
                 known[kind.name] = measured(kind, home)
                 kept.write_text(json.dumps(known))
-            print(_row(kind, *known[kind.name], known["setups"]), flush=True)
+            used, ran = known[kind.name]
+            print(_row(kind, used, ran, known["setups"]), flush=True)
 
 
 def _row(kind: Kind, used: float, ran: Sequence[Job], known: Mapping[str, tuple[float, float]]) -> str:

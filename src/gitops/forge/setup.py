@@ -17,7 +17,10 @@ from gitops.forge import ruleset
 from gitops.forge.client import AnswerError
 from gitops.forge.github import GitHub
 from gitops.forge.ruleset import Ruleset, covers
+from gitops.paths import CODEOWNERS
+from gitops.release import owners
 from gitops.release.environments import Environments
+from gitops.release.file import path_of
 from gitops.release.keys import PrivateKey
 from gitops.text import parse
 
@@ -28,6 +31,8 @@ OPTIONAL = {"DVC_REMOTE_ROLE", "RUNNER_PRICE_PER_MINUTE"}
 
 _USES = re.compile(r"^\s*-?\s*uses: ([\w.-]+/[\w.-]+)(?:/[\w./-]+)?@", re.MULTILINE)
 _LABEL_COLOUR = "ededed"
+_OWN_BRANCHES = {"deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True}}
+_MOST_REVIEWERS = 6
 
 
 @dataclass(frozen=True)
@@ -139,10 +144,8 @@ def settings(root: Path) -> list[Setting]:
         Setting("CodeQL", "code-scanning/default-setup", {"state": "configured"}, "PATCH"),
         Setting("immutable releases", "immutable-releases", {"enabled": True}, body=None, off=True),
     ]
-    policy = {"protected_branches": False, "custom_branch_policies": True}
     for name in _guarded(root):
-        wanted = {"deployment_branch_policy": policy}
-        made.append(Setting(f"environment {name}", f"environments/{name}", wanted, off=True))
+        made.append(Setting(f"environment {name}", f"environments/{name}", _OWN_BRANCHES, off=True))
     return made
 
 
@@ -168,7 +171,7 @@ def plan(
     for name in _guarded(root):
         yield _branch_policy(github, name)
     for name in Environments.from_folder(root).last_wave:
-        yield _reviewers(github, name)
+        yield _reviewers(github, root, name)
     for name, needed in needs(root).items():
         yield _names(github, f"secrets of {name}", f"environments/{name}/secrets", "secrets", needed, name)
     yield _names(github, "variables", "actions/variables", "variables", _variables(root))
@@ -242,18 +245,33 @@ def _branch_policy(github: GitHub, name: str) -> Item:
     return Item(title, "change", "main may use it", partial(github.post, path, {"name": "main"}))
 
 
-def _reviewers(github: GitHub, name: str) -> Item:
-    """Return whether a job that names an environment of Visage would wait for a person."""
-    title = f"environment {name}: required reviewers"
+def _reviewers(github: GitHub, root: Path, name: str) -> Item:
+    """Return whether a job that names an environment of Visage would wait for one of its owners."""
+    title, path = f"environment {name}: required reviewers", f"environments/{name}"
     try:
-        rules = parse.mapping(github.get(f"environments/{name}")).get("protection_rules") or ()
+        rules = parse.mapping(github.get(path)).get("protection_rules") or ()
     except AnswerError as error:
         if error.status != 404:
             return Item(title, "person", str(error))
         rules = ()
     if any(rule.get("type") == "required_reviewers" and rule.get("reviewers") for rule in rules):
         return Item(title, "ok")
-    return Item(title, "person", f"name the owners in Settings, Environments, {name}, Required reviewers")
+    listed = owners.of((root / CODEOWNERS).read_bytes(), path_of(name))
+    people = [owner for owner in listed if owner.startswith("@")][:_MOST_REVIEWERS]
+    if not people:
+        return Item(title, "person", f"name the owners in Settings, Environments, {name}, Required reviewers")
+
+    def ask() -> None:
+        # GitHub would reset each part that is left out
+        github.put(path, {**_OWN_BRANCHES, "reviewers": [_reviewer(github, one) for one in people]})
+
+    return Item(title, "change", ", ".join(people), ask)
+
+
+def _reviewer(github: GitHub, owner: str) -> dict[str, Any]:
+    name, _, team = owner.removeprefix("@").partition("/")
+    kind, path = ("Team", f"/orgs/{name}/teams/{team}") if team else ("User", f"/users/{name}")
+    return {"type": kind, "id": github.get(path)["id"]}
 
 
 def _names(

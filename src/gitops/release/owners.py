@@ -6,6 +6,7 @@ fits. Only files that Visage itself commits, and that other rules judge, may go 
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 
 from gitops.errors import ParseError
 from gitops.findings import Finding
@@ -26,6 +27,34 @@ UNOWNED = {
     "/search/": "the results of a search, from which a training starts",
 }
 """The patterns that may have no owner, and the reasons."""
+
+
+def of(content: bytes, path: str) -> list[str]:
+    """Return the owners of a file: those of the last line that fits it.
+
+    Args:
+        content: `.github/CODEOWNERS`.
+        path: The path of the file.
+
+    Raises:
+        ParseError: where the content is no text, or too large.
+
+    """
+    found: list[str] = []
+    for _, (pattern, *owners) in _lines(parse.text(content, _LARGEST)):
+        inside = pattern.lstrip("/")
+        if fnmatch(path, inside) or path.startswith(f"{inside.rstrip('/')}/"):
+            found = owners
+    return found
+
+
+def _lines(text: str) -> list[tuple[int, list[str]]]:
+    """Return the number and the words of each line that has any."""
+    return [
+        (number, words)
+        for number, line in enumerate(text.split("\n"), start=1)
+        if (words := _BLANKS.split(line.partition("#")[0].strip(" \t\r"))) != [""]
+    ]
 
 
 def faults(content: bytes | None, environments: Environments) -> Iterator[Finding]:
@@ -50,11 +79,7 @@ def faults(content: bytes | None, environments: Environments) -> Iterator[Findin
         return
     last = environments.last_wave
     allowed = UNOWNED.keys() | {f"/{release_file.path_of(name)}" for name in environments if name not in last}
-    lines = [
-        (number, words)
-        for number, line in enumerate(text.split("\n"), start=1)
-        if (words := _BLANKS.split(line.partition("#")[0].strip(" \t\r"))) != [""]
-    ]
+    lines = _lines(text)
     for number, (_, *owners) in lines:
         if odd := [owner for owner in owners if not _OWNER.fullmatch(owner)]:
             problem = f"no name of an owner: {ascii(odd[0])[:80]}; GitHub ignores the line"

@@ -1,5 +1,6 @@
 """`gitops github setup`, `doctor` and `app`; GitHub's OpenAPI description checks the requests."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -86,6 +87,33 @@ def test_a_new_repository_is_set_up_at_once_and_then_left_alone(forge: Forge, tm
     done = run("doctor", *options)
     assert done.exit_code == 1
     assert 'allowed_actions: "all" -> "selected"' in done.stdout
+
+
+@pytest.mark.usefixtures("checkout")
+def test_the_owners_of_prod_are_its_reviewers(forge: Forge, tmp_path: Path) -> None:
+    for folder in (".github", "environments"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    lines = "* @ann\n/environments/prod/ @acme/leads ann@acme.org @bob\n/environments/staging/release.yaml\n"
+    (tmp_path / ".github/CODEOWNERS").write_text(lines)
+    forge.settings |= {"/orgs/acme/teams/leads": {"id": 5}, "/users/bob": {"id": 7}}
+
+    token = forge.token("administrator", MAY)
+
+    def item() -> setup.Item:
+        items = setup.plan(GitHub(NAME, token, api=f"{forge.url}/api"), tmp_path, [])
+        return next(one for one in items if one.name == "environment prod: required reviewers")
+
+    assert (item().state, item().text) == ("change", "@acme/leads, @bob")
+    assert setup.apply(item()) == setup.Item(
+        "environment prod: required reviewers", "ok", "@acme/leads, @bob"
+    )
+    rule = {"type": "required_reviewers", "reviewers": [{"type": "Team", "id": 5}, {"type": "User", "id": 7}]}
+    assert forge.settings["environments/prod"]["protection_rules"] == [rule]
+    assert forge.settings["environments/prod"]["deployment_branch_policy"]["custom_branch_policies"] is True
+    assert item().state == "ok"
+
+    del forge.settings["environments/prod"], forge.settings["/users/bob"]
+    assert setup.apply(item()).state == "person", "GitHub knows no such user"
 
 
 @pytest.mark.usefixtures("checkout")
