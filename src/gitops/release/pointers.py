@@ -15,7 +15,6 @@ _OUT_KEYS = {"hash", "isexec", "md5", "path", "size"}
 _FOLDER = ".dvc"
 _COMMITTED = (f"{_FOLDER}/.gitignore", f"{_FOLDER}/config")
 _PLOTS = f"{_FOLDER}/plots/"
-_RULE = "dvc-files"
 
 
 def lies_beside(path: str, pointer: bytes | None) -> bool:
@@ -60,10 +59,12 @@ def faults(repository: Repository, commit: str, changed: Collection[str]) -> Ite
         if entry in batches:
             if not lies_beside(entry.path, pointers.get(entry.path)):
                 problem = "does not stand for the one file beside it"
-                yield Finding(entry.path, problem, "append the batch again: see docs/data.md", rule=_RULE)
+                yield Finding(
+                    entry.path, problem, "append the batch again: see docs/data.md", rule="dvc-files"
+                )
         elif entry.path.partition("/")[0].casefold() == _FOLDER and not (
             entry.path in _COMMITTED or entry.path.startswith(_PLOTS)
         ):
             command = shlex.join(["git", "rm", "--cached", entry.path])
             problem = "belongs to the DVC of one machine"
-            yield Finding(entry.path, problem, f"take it out: {command}", rule=_RULE, command=command)
+            yield Finding(entry.path, problem, f"take it out: {command}", rule="dvc-files", command=command)
