@@ -38,6 +38,7 @@ _RELEASE = "DAGs come from the release alone"
 _ENGINE = "the engine sets it, to fit its ports, volumes, pods and keys"
 REFUSED = {
     "AIRFLOW__CORE__DAGS_FOLDER": (_RELEASE, "take it out"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": ("its code is of no release and no image", "install it into the image"),
     "AIRFLOW__API__PORT": (_ENGINE, "write WEB_PORT"),
     **dict.fromkeys(
         ("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "AIRFLOW__FAB__AUTH_ROLE_PUBLIC"),
