@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from face_attributes.common.errors import ModelError
+from face_attributes.data import detector
 from face_attributes.monitoring import online
 from tests.support.waiting import wait_for
 
@@ -155,3 +157,21 @@ def test_a_thread_that_fails_ends_the_process(capfd) -> None:
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 1
     assert "no space left" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("network", detector.SHA256)
+def test_a_release_with_another_detector_does_not_start(
+    made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    """So no environment verifies it: a verification starts this process."""
+    process = Process([])
+    process.requests.close()
+    monkeypatch.setitem(detector.SHA256, network, "0" * 64)
+    detector.session.cache_clear()
+    try:
+        with pytest.raises(ModelError, match=rf"{network}\.onnx: is not the file of this release"):
+            online.answer_all(made.model, "a" * 40, tmp_path, None, memoryview(b""), *process.streams)
+    finally:
+        detector.session.cache_clear()
+        for stream in (*process.streams, process.answers):
+            stream.close()
