@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from face_attributes.data.images import shrunk_shape
-from face_attributes.model.network import FaceNet, normalise, to_tensor
+from face_attributes.model.network import FaceNet, _Residual, multiplications, normalise, to_tensor
 
 
 @pytest.mark.parametrize("factor", [2, 3, 6])
@@ -19,6 +19,20 @@ def test_the_head_keeps_places_apart():
     corner = torch.zeros(1, 3, 32, 32)
     corner[..., :8, :8] = 1
     assert not torch.allclose(network(corner), network(corner.roll((16, 16), (2, 3))))
+
+
+def test_a_residual_block_begins_as_its_input():
+    torch.manual_seed(0)
+    features = torch.rand(2, 8, 5, 4)
+    assert torch.equal(_Residual(8)(features), features)
+
+
+def test_a_larger_network_multiplies_more_often():
+    one, twice = (multiplications(40, shrunk_shape(2), width) for width in (16, 32))
+    network = FaceNet(40, shrunk_shape(2), 16, 0.0)
+    assert 38_000_000 < one < 38_500_000
+    assert 3 < twice / one < 4
+    assert sum(weights.numel() for weights in network.parameters()) < 600_000
 
 
 def test_normalised_pixels_are_small():
