@@ -45,6 +45,7 @@ from face_attributes.data.parallel import BATCH
 from face_attributes.model.onnx_model import Model
 from gitops.release import serving as serving_file
 from serving import app, cli
+from serving.addresses import Addresses
 from serving.canary import Canary
 from serving.clients import Clients
 from serving.kept import Kept
@@ -242,7 +243,7 @@ def _run(home: Path, prepared: Prepare, listener: socket.socket, stop: threading
         # No canary is declared, so none is prepared
         canary = Canary(lambda: None, releases, lambda release, _: prepared(release), [], home / "shadows")
         search = Search(home, releases)
-        service = app.Service("dev", releases, queue, clients, 0, others, search, "", canary)
+        service = app.Service("dev", releases, queue, clients, 0, others, search, "", canary, Addresses([]))
         serving = asyncio.create_task(cli.run_service(service, listener, Kept(home / "scored", 0)))
         await asyncio.to_thread(stop.wait)
         serving.cancel()

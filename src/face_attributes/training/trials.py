@@ -135,11 +135,11 @@ def choose(trials: Sequence[Trial], attributes: int) -> tuple[Trial, Gain | None
         return best(trials), None
     first, found = pair
     again = {trial.number - AGAIN: trial for trial in trials}
-    seconds = [again[trial.number] for trial in pair]
+    one, other = (again[trial.number] for trial in pair)
     # A seed with which a training fails speaks against its hyperparameters
-    if any(trial.error for trial in seconds):
-        return (first if seconds[1].error else found), None
-    gained = gain(*seconds, attributes)
+    if one.error or other.error:
+        return (first if other.error else found), None
+    gained = gain(one, other, attributes)
     return (found if gained.clear else first), gained
 
 
