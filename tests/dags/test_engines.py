@@ -186,10 +186,11 @@ def test_a_setting_wins_over_an_engine_or_is_refused(tmp_path: Path) -> None:
     kept = {name for name in kept - declared.keys() if name.startswith("AIRFLOW__")}
     secrets = {name for name in kept if "a secret" in (str(airflow_options.fault(name, "x")))}
     assert kept - secrets <= settings.REFUSED.keys()
-    # These no engine sets: one has no meaning here, two would let everybody in, and two would give tasks
-    # another image than the one of the manifests.
+    # These no engine sets: one has no meaning here, one would load the code of a folder, two would let
+    # everybody in, and two would give tasks another image than the one of the manifests.
     assert settings.REFUSED.keys() - kept == {
         "AIRFLOW__CORE__DAGS_FOLDER",
+        "AIRFLOW__CORE__PLUGINS_FOLDER",
         "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_REPOSITORY",
         "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_CONTAINER_TAG",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS",

@@ -131,6 +131,9 @@ def _of_release_file(
         yield kind, {"release": after.commit or "", "before": was, "after": now}
     if after.override is not None and (was != now or before is None or before.override != after.override):
         yield "override", {"release": after.commit or "", "detail": after.override}
+    elif was == now and before is not None and before.override and before.hold == after.hold:
+        # The reason alone is taken out
+        yield "override", {"release": after.commit or "", "before": before.override}
     held, holding = (holds.parse(release.hold if release else None) for release in (before, after))
     for hold in holding:
         if hold not in held:

@@ -112,6 +112,15 @@ def test_it_is_complete_against_what_plain_git_prints(
     assert off_main == Counter(ids(repository, *listed))
 
 
+def test_a_reason_for_an_override_that_is_taken_out_is_an_event(tmp_path: Path) -> None:
+    writer = Writer()
+    for text in (f"commit: {FULL}\n", f"commit: {FULL}\noverride: it burns\n", f"commit: {FULL}\n"):
+        writer.commit({PATHS[1]: text.encode()})
+    found = [entry.event for entry in entries_of(writer.into(tmp_path / "origin.git").repository)]
+    overrides = [(event.before, event.detail) for event in found if event.kind == "override"]
+    assert overrides == [("", "it burns"), ("it burns", "")]
+
+
 @pytest.fixture
 def run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.chdir(lab.clone.path)
