@@ -5,6 +5,7 @@ for each place, where other networks take the mean over all places.
 """
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
@@ -85,6 +86,7 @@ class _Residual(nn.Module):
         return self.out(images + self.change(images))
 
 
+@cache
 def multiplications(attributes: int, shape: tuple[int, int], width: int) -> int:
     """Return how often the network multiplies for one image."""
     with torch.device("meta"):
