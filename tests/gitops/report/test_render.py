@@ -186,7 +186,7 @@ def tags(text: str) -> list[str]:
 
 
 @given(report_inputs(), st.sampled_from([600, 5000, LONGEST]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_whatever_goes_in(inputs: ReportInputs, longest: int) -> None:
     text = render(inputs, longest=longest)
     assert len(text) <= longest
