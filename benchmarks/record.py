@@ -9,15 +9,28 @@ the leaderboard, `benchmarks/records/README.md`, and a table of the attributes b
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from face_attributes import params
-from face_attributes.common.paths import CURVE, EVALUATION, EXPORT, PERFORMANCE, SEARCH, TRAINING, TRIALS
+from face_attributes.common.errors import FaceAttributesError
+from face_attributes.common.files import replacing_folder
+from face_attributes.common.paths import (
+    BEST,
+    CURVE,
+    EVALUATION,
+    EXPORT,
+    PERFORMANCE,
+    SEARCH,
+    TRAINING,
+    TRIALS,
+)
 from face_attributes.data.images import shrunk_shape
 from face_attributes.model.network import multiplications
 
@@ -50,13 +63,18 @@ def keep(name: str, root: Path, now: datetime, log: Path | None = None) -> Path:
     """Copy the files of the run in `root` to a new record, and return its folder.
 
     Raises:
-        ValueError: A stage has not run, the record is there, or the code differs from its commit.
+        ValueError: The run is not one of photographs, with the code of its commit and the files that are
+            there; or the name or the log cannot be used. Nothing is written.
 
     """
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ValueError(f"{name[:80]!r}: a name has small letters, digits and hyphens, as in deeper-network")
     folder = root / RECORDS / f"{now:%Y-%m-%d}-{name}"
-    missing = [str(path) for path in FILES if not (root / path).exists()]
+    missing = [path for path in (*FILES, BEST) if not (root / path).is_file()]
     if missing:
         raise ValueError(f"{missing[0]}: no such file; run dvc repro first")
+    if log is not None and not log.is_file():
+        raise ValueError(f"{log}: no such file")
     if folder.exists():
         raise ValueError(f"{folder}: this record is there; give another name")
     if changed := _git(root, "status", "--porcelain", "--", *CODE):
@@ -64,9 +82,13 @@ def keep(name: str, root: Path, now: datetime, log: Path | None = None) -> Path:
             f"{changed.split()[-1]}: differs from its commit; commit it, and run dvc repro again"
         )
     chosen = params.load(root / params.PARAMS_FILE)
+    if chosen.data.source == "synthetic":
+        raise ValueError(f"{params.PARAMS_FILE}: data.source is synthetic; a record is of photographs")
+    command = [sys.executable, "-m", "dvc", "status", "--quiet"]
+    if subprocess.run(command, cwd=root, check=False).returncode:
+        raise ValueError("dvc.lock: the results are not those of this code and data; run dvc repro first")
     training, evaluation = _json(root / TRAINING), _json(root / EVALUATION)
-    width = json.loads((root / "search/best.json").read_text("utf-8"))["width"]
-    attributes = len(evaluation["per_attribute"])
+    attributes, width = len(evaluation["per_attribute"]), _json(root / BEST)["width"]
     figures = {
         "commit": _git(root, "rev-parse", "HEAD"),
         "source": chosen.data.source,
@@ -75,12 +97,12 @@ def keep(name: str, root: Path, now: datetime, log: Path | None = None) -> Path:
         "train_images": training["train_images"],
         "minutes": round((training["seconds"] + _json(root / SEARCH)["seconds"]) / 60, 1),
     }
-    folder.mkdir(parents=True)
-    for path in FILES:
-        shutil.copy(root / path, folder / path.name)
-    if log is not None:
-        shutil.copy(log, folder / "log.txt")
-    (folder / "record.json").write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+    with replacing_folder(folder) as partial:
+        for path in FILES:
+            shutil.copy(root / path, partial / path.name)
+        if log is not None:
+            shutil.copy(log, partial / "log.txt")
+        (partial / "record.json").write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
     return folder
 
 
@@ -169,7 +191,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         folder = keep(options.name, Path(), datetime.now(UTC), options.log)
-    except ValueError as error:
+    except (ValueError, FaceAttributesError) as error:
         parser.error(str(error))
     write(Path(), folder)
     print(f"{folder} and {RECORDS / 'README.md'} are written; look at them, and commit them.")

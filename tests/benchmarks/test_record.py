@@ -1,8 +1,10 @@
 """Records of trainings, with the files of a small run."""
 
 import json
+import re
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -35,24 +37,39 @@ def git(folder, *arguments):
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
 
 
-@pytest.fixture
-def run(tmp_path):
-    """A checkout in which the pipeline has run."""
+def dvc(folder, *arguments):
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, check=True)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    """A checkout in which a pipeline of one stage has run on photographs."""
+    tmp_path = tmp_path_factory.mktemp("pipeline")
     git(tmp_path, "init", "--quiet")
+    dvc(tmp_path, "init", "--quiet")
     for path in record.FILES:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("{}")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(re.sub(r"source: \w+", "source: celeba", text, count=1))
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/code.py").write_text("")
+    (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: 'true', deps: [src/code.py]}}\n")
     (tmp_path / EVALUATION).write_text(json.dumps(evaluation(0.904)))
     (tmp_path / "metrics/training.json").write_text(
         json.dumps({"weights": 577464, "train_images": 37540, "seconds": 600})
     )
     (tmp_path / "metrics/search.json").write_text(json.dumps({"seconds": 330}))
     (tmp_path / "search/best.json").write_text(json.dumps({"width": 16}))
+    dvc(tmp_path, "repro", "--quiet")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "-m", "Run")
     return tmp_path
+
+
+@pytest.fixture
+def run(pipeline, tmp_path):
+    return shutil.copytree(pipeline, tmp_path / "run")
 
 
 def test_a_run_is_kept_with_its_commit_and_its_files(run):
@@ -97,14 +114,45 @@ def test_the_leaderboard_has_the_best_first_and_names_what_is_below_its_majority
     assert "2026-03-01-first" in page
 
 
-def test_code_that_differs_from_its_commit_is_no_record(run):
-    (run / "dvc.yaml").write_text("stages: {a: {}}\n")
-    with pytest.raises(ValueError, match=r"dvc\.yaml: differs from its commit"):
+def change_code(run):
+    (run / "src/code.py").write_text("print()")
+
+
+def commit_code(run):
+    change_code(run)
+    git(run, "commit", "--quiet", "--all", "-m", "Change")
+
+
+def draw_faces(run):
+    text = (run / "params.yaml").read_text()
+    (run / "params.yaml").write_text(text.replace("source: celeba", "source: synthetic"))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (change_code, r"src/code\.py: differs from its commit"),
+        (commit_code, r"dvc\.lock: the results are not those of this code"),
+        (draw_faces, r"data\.source is synthetic"),
+        (lambda run: (run / EVALUATION).unlink(), r"evaluation\.json: no such file; run dvc repro first"),
+    ],
+)
+def test_only_a_run_on_photographs_with_the_code_of_its_commit_is_a_record(run, change, problem):
+    change(run)
+    with pytest.raises(ValueError, match=problem):
         record.keep("deeper", run, DAY)
-    git(run, "checkout", "--quiet", "dvc.yaml")
-    (run / EVALUATION).unlink()
-    with pytest.raises(ValueError, match=r"evaluation\.json: no such file; run dvc repro first"):
-        record.keep("deeper", run, DAY)
+    assert not (run / record.RECORDS).exists()
+
+
+@pytest.mark.parametrize("name", ["../deeper", "a/b", "", "Deeper", "-a", "a\nb"])
+def test_a_name_that_is_no_name_is_refused(run, name):
+    with pytest.raises(ValueError, match="a name has small letters"):
+        record.keep(name, run, DAY)
+
+
+def test_a_log_that_is_missing_leaves_nothing_half_written(run):
+    with pytest.raises(ValueError, match=r"repro\.log: no such file"):
+        record.keep("deeper", run, DAY, run / "repro.log")
     assert not (run / record.RECORDS).exists()
 
 
