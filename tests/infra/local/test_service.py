@@ -41,12 +41,10 @@ def children_of(service: Service, count: int = 1) -> list[psutil.Process]:
 
 
 def manager_of(layout: Layout) -> psutil.Process:
-    """Return supervisord; until it becomes its program, a child of it has the same mark."""
-    [found] = [
-        one
-        for one in belonging(layout.state, supervisor.SERVICE)
-        if "supervisor.supervisord" in one.cmdline()
-    ]
+    """Return supervisord; until it becomes its program, a child of it looks the same."""
+    alike = belonging(layout.state, supervisor.SERVICE)
+    pids = {one.pid for one in alike}
+    [found] = [one for one in alike if one.ppid() not in pids]
     return found
 
 
