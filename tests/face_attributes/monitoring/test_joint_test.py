@@ -1,5 +1,8 @@
 """The joint test on simulated scores: `benchmarks.joint` measures its rates."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -107,6 +110,21 @@ def test_equal_input_gives_equal_limits(known):
     again = reference()
     assert again.limits == known.limits
     assert compare(week(5), again) == compare(week(5), known)
+
+
+@pytest.mark.parametrize(("rows", "differs"), [(500, False), (700, True)])
+def test_ten_rows_for_each_column_are_needed_to_test_all_means_at_once(rows, differs):
+    random = np.random.default_rng(1)
+
+    def images(count, shift):
+        values = random.normal(size=(60, count)) + shift
+        return {f"column {index}": column for index, column in enumerate(values)}
+
+    known = Reference.of(images(rows, 0), np.arange(rows))
+    alone = replace(known, limits=(math.inf, known.limits[1], math.inf))
+    result = compare([images(300, 0.12) for _ in range(DAYS)], alone)
+    assert result.distance > result.distance_limit
+    assert result.differs == differs
 
 
 def test_columns_that_do_not_vary_are_left_out():
