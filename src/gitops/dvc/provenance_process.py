@@ -226,9 +226,12 @@ class _Commit:
 
     @cached_property
     def repo(self) -> Any:
+        from dvc.dependency.repo import RepoDependency
         from dvc.repo import Repo
         from dvc.scm import SCM
 
+        # DVC would clone the repository as soon as it reads the pointer.
+        RepoDependency._make_fs = _refuse_import  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue]
         scm = SCM(str(Path.cwd()), no_scm=True)
         self.fs.chdir(_ROOT)
         return Repo(_ROOT, fs=self.fs, scm=scm, config={"parsing": self._parsing()})
@@ -242,6 +245,12 @@ class _Commit:
         except (ConfigError, UnicodeDecodeError) as error:
             raise UnreadableError(".dvc/config", "not written by DVC") from error
         return dict(config["parsing"]) if config.has_section("parsing") else {}
+
+
+def _refuse_import(dependency: Any, **_: Any) -> None:
+    problem = f"imports {dependency.def_path} from another repository, which no environment does"
+    file = dependency.repo.fs.relpath(dependency.stage.path, _ROOT)
+    raise UnreadableError(file, f"{problem}; take the file itself: dvc add")
 
 
 def lineage(objects: _Objects) -> dict[str, Any]:

@@ -331,6 +331,11 @@ def test_dvc_itself_says_the_same_with_the_data_in_the_checkout(made: Path, tmp_
             "dvc.yaml",
             "b",
         ),
+        (
+            {"data/raw.dvc": "outs: [{path: raw}]\ndeps: [{path: a, repo: {url: 'http://127.0.0.1:9/x'}}]\n"},
+            "data/raw.dvc",
+            "imports a from another repository, which no environment does; take the file itself: dvc add",
+        ),
     ],
 )
 def test_what_dvc_cannot_read_is_told_in_a_line(
