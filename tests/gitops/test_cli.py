@@ -206,6 +206,17 @@ def test_the_next_step_is_the_last_that_the_status_prints(lab: Lab, run) -> None
     assert status.output.endswith("No model is trained yet, and nothing runs here. Next:\n\n    make up\n")
 
 
+def test_the_status_names_a_main_that_was_rewritten(lab: Lab, run) -> None:
+    start = lab.tip
+    known = lab.train("a")
+    run("status")
+    rewritten = lab.commit(model_files("b"), on=start)
+    lab.origin.git("update-ref", "refs/heads/main", rewritten)
+    status = run("status")
+    assert status.exit_code == 1
+    assert f"main: was rewritten: {rewritten[:12]} does not contain {known[:12]}" in status.stderr
+
+
 def test_a_clone_that_knows_no_dvc_remote(lab: Lab, run, isolated_home: Path) -> None:
     lab.train("a")
     (isolated_home / "dvc" / "config").unlink()

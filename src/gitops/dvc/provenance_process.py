@@ -231,7 +231,7 @@ class _Commit:
         from dvc.scm import SCM
 
         # DVC would clone the repository as soon as it reads the pointer.
-        RepoDependency._make_fs = _refuse_import  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue]
+        RepoDependency._make_fs = _refuse_import  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
         scm = SCM(str(Path.cwd()), no_scm=True)
         self.fs.chdir(_ROOT)
         return Repo(_ROOT, fs=self.fs, scm=scm, config={"parsing": self._parsing()})
