@@ -1,40 +1,19 @@
 """A reader may put every setting that a page shows into a settings.env."""
 
-import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from werkzeug import Request, Response
 
 from gitops.errors import SettingsError
 from gitops.release import airflow_options
 from gitops.release.settings import NAMES, REFUSED, Settings, path_of
 from tests.docs.pages import ROOT, Page, pages
-from tests.support.command import captured
-from tests.support.http import serving
 
 DEV = (ROOT / path_of("dev")).read_text()
 # The first column of this page has names of Airflow 2.
 AIRFLOW_2 = Path("docs/airflow-2-commands.md")
 _OPTION = re.compile(r"\b(?:AIRFLOW__[A-Z0-9]+(?:_[A-Z0-9]+)*__|OTEL_)[A-Z0-9_]*[A-Z0-9]\b")
-
-DAG = """
-from airflow.sdk import dag, task
-
-
-@dag(schedule=None)
-def count():
-    @task
-    def one():
-        return 1
-
-    one()
-
-
-count()
-"""
 
 
 def options(page: Page) -> set[str]:
@@ -69,36 +48,6 @@ def test_there_are_pages_with_settings() -> None:
 def test_a_settings_env_takes_what_a_page_shows(page: str, line: str) -> None:
     key, _, value = line.partition("=")
     assert set_in_dev(line).variables[key] == value, page
-
-
-@pytest.mark.long
-@pytest.mark.timeout(600)
-def test_an_airflow_with_the_settings_of_the_page_sends_metrics_and_traces(tmp_path: Path) -> None:
-    sent: list[tuple[str, bytes]] = []
-
-    def collect(request: Request) -> Response:
-        sent.append((request.path, request.get_data()))
-        return Response()
-
-    def run(*command: str) -> None:
-        done = captured([sys.executable, "-m", "airflow", *command], cwd=tmp_path, env=variables, timeout=240)
-        assert done.returncode == 0, done.stderr[-2000:]
-
-    (tmp_path / "dags").mkdir()
-    (tmp_path / "dags/count.py").write_text(DAG)
-    shown = [line.partition("=") for line in lines(Page(Path("docs/airflow-settings.md"))) if "OTEL_" in line]
-    with serving(collect) as collector:
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        variables |= {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-        variables |= {key: value for key, _, value in shown} | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector}
-        run("db", "migrate")
-        run("dags", "test", "count")
-    assert {path for path, _ in sent} == {"/v1/metrics", "/v1/traces"}
-    for path, content in (
-        ("/v1/metrics", b"airflow.task.duration"),
-        ("/v1/traces", b"airflow.dag_run.run_id"),
-    ):
-        assert any(content in body for where, body in sent if where == path), path
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.path))

@@ -1,6 +1,7 @@
 """gitops as a distribution of its own: without Airflow, PyTorch and the model code's libraries."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from gitops.diff import dags
 from gitops.errors import DagsError
 from gitops.gates.comparison import parse
 from tests.support import colours
+from tests.support.checkout import commit
 from tests.support.environments import ENVIRONMENTS
 from tests.support.lab import ROOT, Lab
 
@@ -112,3 +114,16 @@ def test_models_are_compared_with_neither_airflow_nor_pytorch(tmp_path: Path) ->
     run(commands / "python", "-m", "face_attributes", "compare", *options, cwd=tmp_path)
     comparison = parse((tmp_path / "out.json").read_bytes(), "out.json")
     assert comparison.model_sha256 == hashlib.sha256((tmp_path / "new.onnx").read_bytes()).hexdigest()
+
+
+@pytest.mark.long
+def test_documents_are_linted_with_the_libraries_of_documents_alone(tmp_path: Path) -> None:
+    run("git", "clone", "--quiet", ROOT, tmp_path / "clone", cwd=tmp_path)
+    clone = tmp_path / "clone"
+    shutil.copy(ROOT / "Makefile", clone)
+    commit(clone, "Write")
+    with (clone / "docs/roadmap.md").open("a") as page:
+        page.write("\nNews.\n")
+    commit(clone, "Write news")
+    run("make", "lint-documents", "BASE=HEAD^", cwd=clone)
+    assert importable(clone / ".venv/bin", clone) == []
