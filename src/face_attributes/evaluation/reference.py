@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 WHOLE = "all"
 
 PERSON = "person"
+WINDOW = "window"
 _ABOUT = ("id", "partition", PERSON)
 LEAST = 100
 """The images to compare with that it takes to detect drift: with fewer, only a landslide would show."""
@@ -50,6 +51,10 @@ class Population:
         if PERSON not in self.table.column_names or self.table.column(PERSON).null_count:
             return None
         return self.table.column(PERSON).to_numpy()
+
+    def windows(self) -> np.ndarray | None:
+        """Return the number of the window of each image; None where the images are of no windows."""
+        return self.table.column(WINDOW).to_numpy() if WINDOW in self.table.column_names else None
 
 
 def reference(

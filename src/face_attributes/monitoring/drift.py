@@ -182,6 +182,8 @@ class Column:
     Attributes:
         values: of the reference, (M,).
         people: variance that other people make of it, see `limits.between`.
+        window: variance of a window's mean, see `limits.among`.
+        windows: number of windows of the reference.
         rule: when it has drifted.
 
     """
@@ -189,11 +191,20 @@ class Column:
     values: np.ndarray
     people: float
     rule: limits.Rule
+    window: float = 0.0
+    windows: int = 1
 
     @classmethod
-    def of(cls, values: np.ndarray, people: np.ndarray | None, rule: limits.Rule) -> "Column":
-        """Return a column of a reference whose people are known, or None."""
-        return cls(values, limits.between(values, people), rule)
+    def of(
+        cls,
+        values: np.ndarray,
+        people: np.ndarray | None,
+        rule: limits.Rule,
+        window: np.ndarray | None = None,
+    ) -> "Column":
+        """Return a column of a reference; None for the people or the windows where it has none."""
+        count = 1 if window is None else len(np.unique(window))
+        return cls(values, limits.between(values, people), rule, limits.among(values, window), count)
 
     @property
     def test(self) -> column_tests.Test:
@@ -202,7 +213,8 @@ class Column:
 
     def limit(self, count: int) -> float:
         """Return the distance at or above which so many images differ."""
-        return self.test.limit(self.values, self.rule.shift(count, len(self.values), self.people))
+        shift = self.rule.shift(count, len(self.values), self.people, self.window, self.windows)
+        return self.test.limit(self.values, shift)
 
     def differs(self, found: np.ndarray) -> bool:
         """Return whether the shift is significant and larger than other people explain."""
@@ -227,11 +239,12 @@ def _judge(
     names: Sequence[str],
     rule: limits.Rule,
 ) -> dict:
-    people = expected.people()
+    people, numbers = expected.people(), expected.windows()
     notes = [{**window.note(), "columns_drifted": []} for window in windows]
     columns = {}
     for name in names:
-        column, whole = Column.of(_values(expected.table, name), people, rule), _values(found, name)
+        column = Column.of(_values(expected.table, name), people, rule, numbers)
+        whole = _values(found, name)
         for note, window in zip(notes, windows, strict=True):
             if column.differs(_values(window.table, name)):
                 note["columns_drifted"].append(name)
@@ -258,7 +271,9 @@ def _joint(
 ) -> dict:
     """Return the result of the joint test, and whether it or a column shows drift."""
     columns = {name: _values(expected.table, name) for name in names}
-    reference = joint_test.Reference.of(columns, expected.people(), share * joint_test.ALPHA)
+    reference = joint_test.Reference.of(
+        columns, expected.people(), share * joint_test.ALPHA, expected.windows()
+    )
     if reference is None:
         return {}
     found = [{name: _values(window.table, name) for name in names} for window in windows]

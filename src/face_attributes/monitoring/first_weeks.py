@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from face_attributes.evaluation.reference import LEAST, Population
-from face_attributes.monitoring import score_files
+from face_attributes.evaluation.reference import LEAST, WINDOW, Population
+from face_attributes.monitoring import score_files, windows
 from face_attributes.monitoring.score_files import DateRange
 from face_attributes.monitoring.windows import Window
 
@@ -29,7 +29,7 @@ class FirstWeeks:
     Attributes:
         days: the first and the last, from the first image that it scored.
         rows: how many images it scored, each counted once.
-        table: of these, as many as are looked at.
+        table: of these, as many as are looked at, with the number of the window of each.
 
     """
 
@@ -39,7 +39,7 @@ class FirstWeeks:
 
     @property
     def population(self) -> Population:
-        """The images as a reference. The people on them are not known."""
+        """The images as a reference of windows. The people on them are not known."""
         return Population(NAME, self.table)
 
     def later(self, windows: Sequence[Window]) -> list[Window]:
@@ -57,21 +57,25 @@ def find(places: Iterable[Path], model_sha256: str, columns: Sequence[str]) -> F
         DataError: a file cannot be read.
 
     """
-    by_day: dict[date, list[Path]] = {}
-    for path in score_files.files_in(places, score_files.ALL):
-        if day := score_files.day_of(path):
-            by_day.setdefault(day, []).append(path)
-    distinct = score_files.Distinct()
-    tables: list[pa.Table] = []
-    end: date | None = None
-    for day in sorted(by_day):
-        if end is not None and day > end:
+    dated = [path for path in score_files.files_in(places, score_files.ALL) if score_files.day_of(path)]
+    days: list[Window] = []
+    for day in windows.by_day(dated, model_sha256, columns, _AT_MOST):
+        if days and _last(day) - _last(days[0]) >= timedelta(days=DAYS):
             break
-        scored = [*distinct.of(score_files.read(by_day[day], model_sha256, columns, digests=True))]
-        if scored and end is None:
-            end = day + timedelta(days=DAYS - 1)
-        tables += scored
-    table, rows = score_files.sample(tables, _AT_MOST)
-    if table is None or end is None or rows < LEAST:
+        days.append(day)
+    parts = windows.joined(days, LEAST, _AT_MOST)
+    numbered = [
+        part.table.append_column(WINDOW, pa.array([number] * part.table.num_rows, pa.int32()))
+        for number, part in enumerate(parts)
+    ]
+    table, _ = score_files.sample(numbered, _AT_MOST)
+    rows = sum(part.rows for part in parts)
+    if table is None or rows < LEAST:
         return None
-    return FirstWeeks(DateRange(end - timedelta(days=DAYS - 1), end), rows, table)
+    first = _last(days[0])
+    return FirstWeeks(DateRange(first, first + timedelta(days=DAYS - 1)), rows, table)
+
+
+def _last(window: Window) -> date:
+    assert window.days.until is not None
+    return window.days.until

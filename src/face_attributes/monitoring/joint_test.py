@@ -10,8 +10,9 @@ more men, and T² where all images move a little.
 
 How far chance moves them is learned from the reference by permutation: the deviation of each block of the
 reference gets a random sign, as if it could as well have been among the scored images. A block is all images
-of one person, or an image where nobody is on two images. Other people add a variance to each column, as in
-`limits`. One bad window is an incident, so the test must hold without the window that speaks most for it.
+of one person, or an image where nobody is on two images. Other people and other days add a variance to each
+column, as in `limits`. One bad window is an incident, so the test must hold without the window that speaks
+most for it.
 
 Sources: Hotelling, The Generalization of Student's Ratio, Annals of Mathematical Statistics 2 (1931);
 Gretton et al., A Kernel Two-Sample Test, Journal of Machine Learning Research 13 (2012), also for the width
@@ -90,23 +91,34 @@ class _Means:
     Attributes:
         rows: float (M, K).
         people: The variance that other people add to each mean, (K,), see `limits.between`.
+        window: The variance of a window's mean beyond chance, (K,), see `limits.among`.
+        windows: The number of windows of the reference.
 
     """
 
     rows: np.ndarray
     people: np.ndarray
+    window: np.ndarray
+    windows: int
 
     @classmethod
-    def of(cls, rows: np.ndarray, people: np.ndarray | None) -> "_Means":
-        return cls(rows, np.array([limits.between(column, people) for column in rows.T]))
+    def of(cls, rows: np.ndarray, people: np.ndarray | None, window: np.ndarray | None) -> "_Means":
+        return cls(
+            rows,
+            np.array([limits.between(column, people) for column in rows.T]),
+            np.array([limits.among(column, window) for column in rows.T]),
+            1 if window is None else len(np.unique(window)),
+        )
 
-    def shift(self, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the shift of each mean of N images (N, K): as it is, and in standard errors."""
+    def shift(self, parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the shift of each mean of windows of images (N, K): as it is, and in standard errors."""
+        found = np.concatenate(parts)
         shift = found.mean(axis=0) - self.rows.mean(axis=0)
         images = 1 / len(found) + 1 / len(self.rows)
         own = self.rows.var(axis=0)
         spread = (own + found.var(axis=0)) / 2
-        return shift, shift / np.sqrt(images * spread + self.people * own)
+        others = self.people + self.window * (1 / len(parts) + 1 / self.windows)
+        return shift, shift / np.sqrt(images * spread + others * own)
 
 
 @dataclass(frozen=True)
@@ -140,9 +152,13 @@ class Reference:
 
     @classmethod
     def of(
-        cls, columns: Mapping[str, np.ndarray], people: np.ndarray | None, alpha: float = ALPHA
+        cls,
+        columns: Mapping[str, np.ndarray],
+        people: np.ndarray | None,
+        alpha: float = ALPHA,
+        window: np.ndarray | None = None,
     ) -> "Reference | None":
-        """Learn the limits from the columns of a reference, each (M,), and the person on each image.
+        """Learn the limits from the columns of a reference, and the person and the window of each image.
 
         With `alpha`, chance and other people make the test differ at most that often.
 
@@ -163,7 +179,7 @@ class Reference:
         waves = _waves(rows, directions)
         weights = waves.var(axis=0) / waves.var(axis=0).sum()
         found = _limits(rows, waves, people, ridged, weights, alpha)
-        parts = _Means.of(rows, people), _Means.of(waves, people)
+        parts = _Means.of(rows, people, window), _Means.of(waves, people, window)
         return cls(list(chosen), mean, deviation, *parts, directions, weights, least, found, ridged)
 
 
@@ -226,8 +242,8 @@ def _measured(
     parts: Sequence[np.ndarray], waves: Sequence[np.ndarray], reference: Reference
 ) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Return the shift of each column, the same in errors, the distance, and the discrepancy."""
-    shift, errors = reference.columns.shift(np.concatenate(parts))
-    _, waved = reference.waves.shift(np.concatenate(waves))
+    shift, errors = reference.columns.shift(parts)
+    _, waved = reference.waves.shift(waves)
     return shift, errors, _distance(errors, reference.ridged), float(waved**2 @ reference.weights)
 
 

@@ -8,6 +8,10 @@ with the number of people it gives the variance between the means of two groups.
 week shows about as many people as the reference. Where the reference does not know its people, the limit is
 that of UNKNOWN.
 
+Days differ too: a weekend shows other people in other light. A reference that consists of windows, such as a
+model's first weeks, shows how far its windows are from each other. The same analysis gives the variance of a
+window's mean, and a window may be so much further away.
+
 Source of the estimate: Donner, A Review of Inference Procedures for the Intraclass Correlation Coefficient
 in the One-Way Random Effects Model, International Statistical Review 54 (1986), 67-82.
 """
@@ -28,6 +32,8 @@ UNKNOWN = 2 / 800
 # An unlucky reference is one of 1,000 (0.02 times 5 %): chance has put some column of it so far off. Against
 # it a column has an alarm in 5 % of weeks
 UNLUCKY, WEEKLY = 0.02, 0.05
+# Fewer windows do not show how far they are from each other
+LEAST_WINDOWS = 5
 _COMMON = np.linspace(0, 1, 33)
 
 
@@ -51,7 +57,7 @@ class Rule:
         """Return how often chance may make the column differ in one window."""
         return _level(self)
 
-    def shift(self, found: int, expected: int, people: float) -> float:
+    def shift(self, found: int, expected: int, people: float, window: float = 0.0, windows: int = 1) -> float:
         """Return the limit of a window, in standard deviations.
 
         The random variation is independent in each window. That of the reference, and the people, are the
@@ -63,15 +69,18 @@ class Rule:
             found: number of images of the window.
             expected: number of images of the reference.
             people: variance that other people make, see `between`.
+            window: variance of a window's mean beyond chance, see `among`.
+            windows: number of windows of the reference.
 
         """
-        own, common = 1 / found, 1 / expected + people
+        own, reference = 1 / found + window, 1 / expected + window / windows
+        common = reference + people
         deviations = np.interp(common / (own + common), _COMMON, _deviations(self))
-        reference, week = _unlucky(self)
+        unlucky, week = _unlucky(self)
         return max(
             LEAST,
             float(deviations) * math.sqrt(own + common),
-            reference * math.sqrt(1 / expected) + week * math.sqrt(own + people),
+            unlucky * math.sqrt(reference) + week * math.sqrt(own + people),
         )
 
 
@@ -125,6 +134,20 @@ def between(values: np.ndarray, people: np.ndarray | None) -> float:
     # 1 / rows where all are different people, 1 / people where all have equally many images
     concentration = float((counts**2).sum()) / len(values) ** 2
     return 2 * TOGETHER * _intraclass(values, person, counts) * (concentration - 1 / len(values))
+
+
+def among(values: np.ndarray, window: np.ndarray | None) -> float:
+    """Return the variance of a window's mean beyond chance, in variances of the column.
+
+    Args:
+        values: a column of the reference, (M,).
+        window: the number of the window of each image, (M,); None where the reference has none.
+
+    """
+    if window is None or len(set(window.tolist())) < LEAST_WINDOWS:
+        return 0.0
+    _, number, counts = np.unique(window, return_inverse=True, return_counts=True)
+    return _intraclass(values, number, counts)
 
 
 def effective(people: np.ndarray) -> float:

@@ -64,27 +64,35 @@ def cut(
         DataError: a file cannot be read.
 
     """
+    return joined(by_day(files, model_sha256, columns, at_most), minimum, at_most)[-latest:]
+
+
+def joined(days: Iterable[Window], minimum: int, at_most: int) -> list[Window]:
+    """Return windows of days in order, as `cut` does."""
     windows: list[Window] = []
     waiting: Window | None = None
-    for window in _days(files, model_sha256, columns, at_most):
+    for window in days:
         waiting = window if waiting is None else _joined(waiting, window, at_most)
         if waiting.rows >= minimum:
             windows.append(waiting)
             waiting = None
     if waiting is not None:
         windows.append(_joined(windows.pop(), waiting, at_most) if windows else waiting)
-    return windows[-latest:]
+    return windows
 
 
-def _days(files: Iterable[Path], model_sha256: str, columns: Sequence[str], at_most: int) -> Iterator[Window]:
-    by_day: dict[date | None, list[Path]] = {}
+def by_day(
+    files: Iterable[Path], model_sha256: str, columns: Sequence[str], at_most: int
+) -> Iterator[Window]:
+    """Yield a window for each day on which the model scored, the oldest first."""
+    of_day: dict[date | None, list[Path]] = {}
     for path in files:
-        by_day.setdefault(score_files.day_of(path), []).append(path)
+        of_day.setdefault(score_files.day_of(path), []).append(path)
     distinct = score_files.Distinct()
     # Undated files, which somebody named by hand, count as the oldest
-    for day in sorted(by_day, key=lambda day: day or date.min):
+    for day in sorted(of_day, key=lambda day: day or date.min):
         before = distinct.repeated
-        tables = distinct.of(score_files.read(by_day[day], model_sha256, columns, digests=True))
+        tables = distinct.of(score_files.read(of_day[day], model_sha256, columns, digests=True))
         table, rows = score_files.sample(tables, at_most)
         if table is not None:
             yield Window(DateRange(day, day), rows, table, distinct.repeated - before)

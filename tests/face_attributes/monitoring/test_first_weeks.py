@@ -104,9 +104,9 @@ def test_two_references_share_the_error_rate(place: Place, monkeypatch: pytest.M
     asked: list[float] = []
     of = joint_test.Reference.of
 
-    def note(columns, people, alpha=joint_test.ALPHA):
+    def note(columns, people, alpha, window):
         asked.append(alpha)
-        return of(columns, people, alpha)
+        return of(columns, people, alpha, window)
 
     monkeypatch.setattr(joint_test.Reference, "of", note)
     place.refer(400)
@@ -174,3 +174,31 @@ def test_both_together_raise_a_false_alarm_in_at_most_five_percent(tmp_path: Pat
     alarms, _ = false_alarms(tmp_path, environments)
     assert stats.binomtest(alarms, environments, 0.05, alternative="greater").pvalue > 0.05
     assert alarms / environments <= 0.05
+
+
+def unlike(place: Place, days: Sequence[int], count: int, weekend: float, daily: float) -> None:
+    """Score days whose weekends are lighter, and which differ from each other at random."""
+    for day in days:
+        at_weekend = (START + timedelta(days=day)).weekday() >= 5
+        place.score([day], count, light=weekend * at_weekend + daily * place.random.normal())
+
+
+def alarms_of_days(folder: Path, environments: int, count: int, weekend: float, daily: float) -> int:
+    """Return in how many environments the usual difference of days is drift from the first weeks."""
+    alarms = 0
+    for seed in range(environments):
+        home = folder / str(seed)
+        home.mkdir()
+        place = Place(home, seed)
+        place.refer(500)
+        unlike(place, [*range(14), *range(21, 28)], count, weekend, daily)
+        alarms += first_weeks.NAME in place.check(27)["raised_by"]
+    return alarms
+
+
+@pytest.mark.parametrize(("weekend", "daily"), [(0.8, 0.0), (0.0, 0.3)], ids=["weekends", "each day"])
+def test_days_that_always_differ_are_no_drift_from_the_first_weeks(
+    tmp_path: Path, weekend: float, daily: float
+) -> None:
+    # At 2.5% or less, three or more of twelve have a probability of 0.3%
+    assert alarms_of_days(tmp_path, 12, 150, weekend, daily) <= 2
