@@ -8,7 +8,6 @@ alarm is one of the columns' tests or of the joint test, as in `face_attributes.
 """
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 from benchmarks.population import updated
 from benchmarks.score_population import Images, Population, tilted
 from benchmarks.weeks import DAYS, Checker, Columns, Known, at_most
-from face_attributes.monitoring import drift, joint_test
+from face_attributes.monitoring import drift
 
 _SHARES = (0.06, 0.25, 0.43, 0.48)
 _POINTS = 0.1
@@ -46,25 +45,10 @@ CASES = (
 )
 
 
-class Release:
-    """A reference, and the tests that belong to it."""
-
-    def __init__(self, images: Images, case: Case) -> None:
-        """Learn the limits."""
-        chosen = np.arange(case.reference)
-        self.people = images.people[chosen] if case.known else None
-        self._checker = Checker(Known(images.rows(chosen), self.people))
-        reference = joint_test.Reference.of(images.rows(chosen), self.people)
-        assert reference is not None
-        self._reference = reference
-
-    def columns(self, days: Sequence[Columns]) -> bool:
-        """Return whether a column drifted."""
-        return bool(self._checker.ours(days))
-
-    def joint(self, days: Sequence[Columns]) -> bool:
-        """Return whether the joint test differs."""
-        return joint_test.compare(days, self._reference).differs
+def release(images: Images, case: Case) -> Checker:
+    """Return the check of a release whose reference are the first of the images."""
+    chosen = np.arange(case.reference)
+    return Checker(Known(images.rows(chosen), images.people[chosen] if case.known else None))
 
 
 def days_of(random: np.random.Generator, images: Images, a_day: int) -> list[Columns]:
@@ -80,16 +64,15 @@ def false_alarms(case: Case, references: int, weeks: int, seed: int = 1) -> tupl
     people = -(-case.reference // case.each)
     alarms = joint = worst = 0
     for _ in range(references):
-        release = Release(population.images(random, people, case.each), case)
+        checker = release(population.images(random, people, case.each), case)
         own = 0
         for _ in range(weeks):
             # Where people appear again, a week shows as many of them as the reference, on images of its own
             there = DAYS * count if case.each == 1 else people
             pool = population.images(random, there, -(-DAYS * count // there))
             days = days_of(random, pool, count)
-            differs = release.joint(days)
-            joint += differs
-            own += differs or release.columns(days)
+            joint += bool(checker.together(days))
+            own += bool(checker.ours(days))
         alarms, worst = alarms + own, max(worst, own)
     return alarms, joint, worst
 
@@ -100,13 +83,13 @@ def power(share: float, a_day: int, references: int, weeks: int, seed: int = 1) 
     attribute = population.attribute(share)
     columns = joint = 0
     for _ in range(references):
-        release = Release(population.images(random, 2000), Case(a_day, 2000))
+        checker = release(population.images(random, 2000), Case(a_day, 2000))
         for _ in range(weeks):
             pool = population.images(random, 3 * DAYS * a_day)
             more = population.shares[attribute] + _POINTS
             days = [pool.rows(tilted(random, pool, a_day, attribute, more)) for _ in range(DAYS)]
-            columns += release.columns(days)
-            joint += release.joint(days)
+            columns += bool(checker.alone(days))
+            joint += bool(checker.together(days))
     return columns, joint
 
 

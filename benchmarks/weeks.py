@@ -9,7 +9,7 @@ import pyarrow as pa
 from scipy import stats
 
 from face_attributes.data.image_statistics import STATISTICS
-from face_attributes.monitoring import column_tests, drift, limits
+from face_attributes.monitoring import column_tests, drift, joint_test, limits
 from face_attributes.monitoring.column_tests import NUMBERS
 
 DAYS = 7
@@ -50,8 +50,17 @@ class Checker:
         for name, values in known.columns.items():
             column = drift.Column.of(values, known.people, rule)
             self._columns[name] = replace(column, values=np.sort(values))
+        self._reference = joint_test.Reference.of(known.columns, known.people)
 
     def ours(self, days: Sequence[Columns]) -> tuple[str, ...]:
+        """Return the columns that raise an alarm: each by itself, or else all of them together."""
+        return self.alone(days) or self.together(days)
+
+    def together(self, days: Sequence[Columns]) -> tuple[str, ...]:
+        """Return the columns that the joint test names."""
+        return tuple(joint_test.compare(days, self._reference).columns) if self._reference else ()
+
+    def alone(self, days: Sequence[Columns]) -> tuple[str, ...]:
         """Return the columns that differ on at least two of the days."""
         return tuple(
             name

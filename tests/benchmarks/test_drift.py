@@ -14,7 +14,7 @@ from benchmarks import drift_plot, photographs
 from benchmarks.weeks import Checker, Known, Rates, WeekResult, significant, week
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
 from face_attributes.evaluation.reference import Population
-from face_attributes.monitoring import drift, limits
+from face_attributes.monitoring import drift
 from face_attributes.monitoring.score_files import ALL
 from face_attributes.monitoring.windows import Window
 
@@ -38,11 +38,13 @@ def test_a_week_is_checked_as_monitoring_checks_it(shift: float, people: np.ndar
     expected = columns(400, 0)
     days = [columns(150, seed, shift) for seed in range(1, 4)]
     windows = [Window(ALL, 150, pa.table(day)) for day in days]
-    whole = pa.concat_tables([window.table for window in windows])
     table = pa.table(expected | ({} if people is None else {"person": people}))
-    rule = limits.Rule(drift.ALPHA / len(expected), drift.ALARM_AFTER, drift.LATEST)
-    said = drift._judge(windows, whole, Population("all", table), list(expected), rule)
-    assert list(Checker(Known(expected, people)).ours(days)) == said["columns_drifted"]
+    said = drift.compare(windows, Population("all", table), list(expected), drift.ALARM_AFTER, 1.0)
+    together = said["joint"]["columns"] if said["joint"] else []
+    checker = Checker(Known(expected, people))
+    assert (list(checker.alone(days)), list(checker.together(days))) == (said["columns_drifted"], together)
+    assert list(checker.ours(days)) == (said["columns_drifted"] or together)
+    assert bool(checker.ours(days)) is said["drifted"]
 
 
 @pytest.mark.parametrize(("rows", "size"), [(700, 400), (300, 1200)])
