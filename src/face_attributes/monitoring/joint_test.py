@@ -91,7 +91,7 @@ class _Means:
     Attributes:
         rows: float (M, K).
         people: The variance that other people add to each mean, (K,), see `limits.between`.
-        window: The variance of a window's mean beyond chance, (K,), see `limits.among`.
+        window: The variance between the means of windows, (K,), see `limits.among`.
         windows: The number of windows of the reference.
 
     """

@@ -69,7 +69,7 @@ class Rule:
             found: number of images of the window.
             expected: number of images of the reference.
             people: variance that other people make, see `between`.
-            window: variance of a window's mean beyond chance, see `among`.
+            window: variance between the means of windows, see `among`.
             windows: number of windows of the reference.
 
         """
@@ -137,7 +137,7 @@ def between(values: np.ndarray, people: np.ndarray | None) -> float:
 
 
 def among(values: np.ndarray, window: np.ndarray | None) -> float:
-    """Return the variance of a window's mean beyond chance, in variances of the column.
+    """Return the variance between the means of windows, in variances of the column.
 
     Args:
         values: a column of the reference, (M,).
