@@ -38,6 +38,7 @@ COMPONENTS = tuple(
         path.parent.name
         for path in ROOT.glob("infra/kubernetes/*/kustomization.yaml")
         if yaml.safe_load(path.read_text())["kind"] == "Component"
+        and path.parent.name != "preview"  # `gitops preview up` writes an overlay and Secrets for it
     )
 )
 # keda scales the workers of celery, which has no pods for single tasks.
