@@ -69,9 +69,9 @@ def serve(
     environ = {
         **variables.inherit(os.environ),
         **settings.load(environment, ROOT).variables,
+        "AIRFLOW__API__BASE_URL": server.url,
         **own,
         "AIRFLOW_HOME": str(home),
-        "AIRFLOW__API__BASE_URL": server.url,
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(server.port),
         "AIRFLOW__API__SECRET_KEY": "secret" * 8,  # pragma: allowlist secret
