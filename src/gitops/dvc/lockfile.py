@@ -98,6 +98,11 @@ class Lock:
         md5 = (self._output(path) or {}).get("md5")
         return md5 if isinstance(md5, str) else None
 
+    def size(self, path: str) -> int:
+        """Return the size in bytes that it records of an output, or 0; else as `digest`."""
+        size = str((self._output(path) or {}).get("size", ""))
+        return min(int(size), _MOST_BYTES) if _SIZE.fullmatch(size) else 0
+
     def digests(self) -> dict[str, str]:
         """Return the MD5 digest of each output that it records.
 

@@ -65,7 +65,7 @@ class Cost(Record):
     @property
     def total(self) -> StageCost:
         """The sums over the stages, and the largest peak of memory."""
-        return _sum(self.stages.values())
+        return summed(self.stages.values())
 
     @property
     def trailer(self) -> str:
@@ -76,10 +76,11 @@ class Cost(Record):
 def total(costs: Iterable[Cost]) -> StageCost | None:
     """Return the cost of several runs together, with the largest peak of memory; None without any."""
     totals = [cost.total for cost in costs]
-    return _sum(totals) if totals else None
+    return summed(totals) if totals else None
 
 
-def _sum(costs: Collection[StageCost]) -> StageCost:
+def summed(costs: Collection[StageCost]) -> StageCost:
+    """Return the sums, and the largest peak of memory."""
     gpu = [cost.gpu_seconds for cost in costs if cost.gpu_seconds is not None]
     return StageCost.model_construct(  # each is within its limits, the sum may exceed them
         seconds=sum(cost.seconds for cost in costs),

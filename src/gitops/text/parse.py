@@ -49,6 +49,7 @@ CALENDAR = Limits(size=32_768, depth=6, values=2_000)
 SETTING = Limits(size=16_384, depth=8, values=500)
 MANIFEST = Limits(size=100_000, depth=20, values=5_000, aliases=True)
 RESULT = Limits(size=65_536, depth=8, values=5_000)
+RESULTS = Limits(size=10_000_000, depth=9, values=500_000)
 VERDICT = Limits(size=16_384, depth=6, values=500)
 
 _NULL = ("", "~", "null", "Null", "NULL")

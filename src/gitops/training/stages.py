@@ -25,14 +25,15 @@ from gitops.dvc.provenance import Step
 from gitops.dvc.run import call, call_dvc, dvc_program, environment
 from gitops.errors import ParseError, ProvenanceError, StepError
 from gitops.git.workspace import Origin, Workspace, configuration, workspace
-from gitops.model.cost import Cost, StageCost
-from gitops.text import parse
+from gitops.model.cost import Cost, StageCost, summed
+from gitops.text import parse, record
 
 log = logging.getLogger(__name__)
 
 # `dvc push` leaves out files that have arrived, so another attempt is cheap; in all two minutes of pauses.
 _PUSH_ATTEMPTS = 6
 _DEVICES = Path("/dev")
+_COST = "cost"
 
 
 def _ignore(inputs: dict[str, str], outputs: dict[str, str]) -> None:
@@ -54,7 +55,8 @@ def run_stage(
 
     Returns `commit` itself where the stage had nothing new to do. `branch` is the run's own branch on
     `origin`; it is moved to the new commit wherever it was. `given` are texts of files that the stage may
-    read and that are not committed, by path. `report` gets the digests of the data that the stage read and
+    read and that are not committed, by path; the costs of results of `run_for_result` in them count as those
+    of `<stage>-tasks`. `report` gets the digests of the data that the stage read and
     wrote, by path.
 
     Raises:
@@ -85,6 +87,8 @@ def run_stage(
         seconds = time.monotonic() - started
         subject = f"{stage}: run for {branch} in {seconds:.1f} s"
         cost = {stage: _cost(Lock.of_folder(space.path).bytes_of(stage), seconds, before)}
+        if elsewhere := _cost_of(given or {}):
+            cost[f"{stage}-tasks"] = elsewhere
         result = commit_changes(space, branch, subject, cost)
         report(*Lock.load(space.repository, result).data_of(stage))
         return result
@@ -130,22 +134,45 @@ def run_for_result(
     """Run `command` on `commit` and return the JSON document that it writes to `result`; commit nothing.
 
     `given` are texts of files that the command reads, by path; `needs` are DVC targets that it reads, to be
-    pulled from the DVC remote.
+    pulled from the DVC remote. An object that is not empty gets the cost of the command as `cost`.
 
     Raises:
         StepError: if the command or the DVC remote fails, or the document cannot be read.
         GitError: if `origin` cannot be reached.
 
     """
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with workspace(origin, commit, home) as space:
         if needs:
             call(["dvc", "pull", *needs], space.path, timeout)
         _give(space, given)
         call(command, space.path, timeout)
         try:
-            return parse.json_value(parse.file(space.path / result, parse.RESULT.size), parse.RESULT)
+            document = parse.json_value(parse.file(space.path / result, parse.RESULT.size), parse.RESULT)
         except (OSError, ParseError) as error:
             raise StepError(f"{' '.join(command)}: {result}: cannot be read: {error}") from error
+        lock = Lock.of_folder(space.path)
+    if parse.is_mapping(document) and document:
+        read = sum(lock.size(path) for path in needs)
+        cost = _cost((read, 0), time.monotonic() - started, before)
+        document[_COST] = cost.model_dump(exclude_none=True)
+    return document
+
+
+def _cost_of(given: Mapping[str, str]) -> StageCost | None:
+    """Return the cost of the commands whose results, as of `run_for_result`, are listed in given files.
+
+    Results of earlier versions have none.
+    """
+    costs: list[StageCost] = []
+    for name, content in given.items():
+        try:
+            results = map(parse.mapping, parse.sequence(parse.json_value(content.encode(), parse.RESULTS)))
+            noted = [json.dumps(result[_COST]).encode() for result in results if _COST in result]
+            costs += [record.read(StageCost, cost) for cost in noted]
+        except ParseError as error:
+            log.warning("%s: costs in it are not counted: %s", name, error)
+    return summed(costs) if costs else None
 
 
 def _give(space: Workspace, given: Mapping[str, str]) -> list[Path]:

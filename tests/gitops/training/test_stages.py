@@ -18,7 +18,7 @@ from gitops.errors import StepError
 from gitops.git.repository import Repository
 from gitops.git.workspace import Origin, workspace
 from gitops.history import runs
-from gitops.model.cost import Cost
+from gitops.model.cost import Cost, StageCost
 from gitops.training import stages
 from tests.support.waiting import wait_for, working_in
 
@@ -292,7 +292,11 @@ def result_of(origin: Repository, home: Path, program: str, commit: str = "main"
 def test_a_command_may_have_a_result_instead_of_a_commit(origin: Repository, tmp_path: Path) -> None:
     before = origin.git("for-each-ref")
     found = result_of(origin, tmp_path / "spaces", READ.format("Path('new/a').read_text()"), a='{"x": [1.5]}')
+    assert isinstance(found, dict)
+    cost = StageCost.model_validate(found.pop("cost"))
+    assert 0.01 < cost.cpu_seconds < 100
     assert found == {"x": [1.5]}
+    assert result_of(origin, tmp_path / "spaces", READ.format("'{}'")) == {}
     assert origin.git("for-each-ref") == before
 
 
@@ -328,6 +332,35 @@ def test_a_file_that_is_given_replaces_none_and_leaves_no_checkout(
     with pytest.raises(StepError, match="new/a: in the way in "):
         result_of(origin, tmp_path / "spaces", "pass", a="text")
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ('[{"cost": COST, "x": [1]}, {}, {"x": 1}, {"cost": COST}]', 5.0),
+        ("[{}]", None),
+        ('[{"cost": COST}, {"cost": {"cpu_seconds": -1}}]', None),
+        ("4", None),
+        ("[", None),
+    ],
+)
+def test_work_that_tasks_did_for_a_stage_is_in_the_cost_of_the_run(
+    origin: Repository, tmp_path: Path, given: str, seconds: float | None
+) -> None:
+    cost = '{"seconds": 3.0, "cpu_seconds": 2.5, "peak_bytes": 7, "read_bytes": 9, "written_bytes": 0}'
+    done = stages.run_stage(
+        Origin(str(origin.path)),
+        origin.resolve("main"),
+        "double",
+        branch="run/one",
+        home=tmp_path / "spaces",
+        given={"given.txt": given.replace("COST", cost)},
+    )
+    spent = Cost.of(origin.commit_info(done).cost)
+    assert spent is not None
+    tasks = spent.stages.get("double-tasks")
+    assert (tasks and tasks.cpu_seconds) == seconds
+    assert tasks is None or (tasks.seconds, tasks.peak_bytes, tasks.read_bytes) == (6.0, 7, 18)
 
 
 def test_a_file_that_is_given_to_a_stage_is_not_committed(origin: Repository, tmp_path: Path) -> None:
