@@ -21,6 +21,7 @@ import os
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -126,12 +127,24 @@ def unwritable(folders: Iterable[Path]) -> str | None:
     return None
 
 
-def changed_secret(folder: Path, environ: Mapping[str, str]) -> str | None:
-    """Return which variable of a mounted Secret has another value now, or None."""
+def changed_secret(folder: Path, environ: Mapping[str, str], started: float) -> str | None:
+    """Return which variable of a mounted Secret has another value since the process started, or None.
+
+    A value that differed before is one that a ConfigMap replaces, so another start would change nothing.
+    """
     for file in sorted(folder.iterdir()):
-        if file.name in environ and file.read_text("utf-8") != environ[file.name]:
+        if file.name not in environ or file.stat().st_mtime <= started:
+            continue
+        if file.read_bytes() != os.fsencode(environ[file.name]):
             return f"{file.name}: has another value now; the process has to start again"
     return None
+
+
+def start_of_container() -> float:
+    """Return the time, in seconds since 1970, at which the first process of this container started."""
+    ticks = int(Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19])
+    up = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time() - up + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def unanswered(port: int, path: str) -> str | None:
@@ -158,7 +171,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     problems = [unwritable(asked.writes)]
     if asked.secrets:
-        problems.append(changed_secret(asked.secrets, os.environ))
+        problems.append(changed_secret(asked.secrets, os.environ, start_of_container()))
     if asked.job in _PAGES:
         variable, port, path = _PAGES[asked.job]
         problems.append(unanswered(int(os.environ.get(variable, port)), path))

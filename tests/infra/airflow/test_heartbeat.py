@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from infra.airflow import heartbeat
@@ -90,6 +91,22 @@ def test_a_changed_secret_fails_the_probe(tmp_path: Path, monkeypatch: pytest.Mo
     assert heartbeat.main(arguments) == 0
     (tmp_path / "AIRFLOW__CORE__FERNET_KEY").write_text("new")
     assert heartbeat.main(arguments) == 1
+
+
+def test_a_value_that_a_config_map_replaces_is_no_changed_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last source of a variable wins, and that is the ConfigMap `settings`: no other start changes it."""
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    secret = tmp_path / "AWS_REQUEST_CHECKSUM_CALCULATION"
+    secret.write_bytes(b"\xff")
+    os.utime(secret, times=(0, 0))
+    assert heartbeat.main(["worker", "--secrets", str(tmp_path)]) == 0
+    assert heartbeat.changed_secret(tmp_path, os.environ, started=-1)
+
+
+def test_the_start_of_the_container_is_that_of_its_first_process() -> None:
+    assert heartbeat.start_of_container() == pytest.approx(psutil.Process(1).create_time(), abs=2)
 
 
 @pytest.fixture
