@@ -280,6 +280,27 @@ def test_the_settings_are_those_of_the_other_engines(environment: str) -> None:
     assert not own["AIRFLOW__API__BASE_URL"].endswith("/")
 
 
+def check_selected(manifests: str) -> None:
+    """Kubectl leaves out an object that the selector of the page does not take."""
+    [(name, value)] = re.findall(
+        r"kubectl apply -k .* -l (\S+)=(\S+)", (ROOT / "docs/kubernetes.md").read_text()
+    )
+    for one in documents(manifests):
+        assert one["metadata"].get("labels", {}).get(name) == value, key(one)
+
+
+@every_environment
+def test_the_command_of_the_page_applies_every_object(environment: str) -> None:
+    check_selected(rendered(environment))
+
+
+@every_component
+def test_the_command_of_the_page_applies_every_object_of_components(
+    components: tuple[str, ...], tmp_path: Path
+) -> None:
+    check_selected(with_components(tmp_path, *components))
+
+
 @every_environment
 def test_everything_that_is_referred_to_is_made_here_or_is_a_known_secret(environment: str) -> None:
     check_references(rendered(environment))
