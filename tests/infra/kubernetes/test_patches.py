@@ -14,6 +14,7 @@ from tests.infra.kubernetes.test_manifests import (
     MINORS,
     check_references,
     check_standard,
+    secrets_of,
     validate,
 )
 
@@ -52,9 +53,11 @@ def test_every_component_is_on_the_page() -> None:
 
 
 def test_the_pods_of_tasks_are_patched_like_others(tmp_path: Path) -> None:
-    pod = task(made_with(tmp_path, "tolerations"))
+    manifests = made_with(tmp_path, "tolerations")
+    pod = task(manifests)
     assert pod["nodeSelector"] == {"pool": "training"}
-    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    for account in objects(manifests, "ServiceAccount").values():
+        assert account["imagePullSecrets"] == [{"name": "registry"}]
     assert pod["tolerations"] == [{"key": "training", "operator": "Exists", "effect": "NoSchedule"}]
 
 
@@ -107,10 +110,24 @@ def test_the_image_can_have_the_providers_that_the_page_names() -> None:
     assert named <= set(metadata.metadata("apache-airflow").get_all("Provides-Extra") or ())
 
 
-def test_pods_of_tasks_reach_what_gives_them_an_identity(tmp_path: Path) -> None:
-    policy = objects(made_with(tmp_path, "workload-identity"), "NetworkPolicy")["to-identity"]["spec"]
+@pytest.mark.parametrize("others", [(), ("celery",), ("remote-logs",)], ids="+".join)
+def test_whatever_uses_the_bucket_has_an_identity(others: tuple[str, ...], tmp_path: Path) -> None:
+    [example] = [yaml.safe_load(example) for example in EXAMPLES if "workload-identity" in example]
+    first = [f"../../infra/kubernetes/{name}" for name in others]
+    manifests = patched(tmp_path, yaml.safe_dump({**example, "components": [*first, *example["components"]]}))
+    accounts = objects(manifests, "ServiceAccount")
+    policy = objects(manifests, "NetworkPolicy")["to-identity"]["spec"]
     [expression] = policy["podSelector"]["matchExpressions"]
-    assert "task" in expression["values"]
+    found = set()
+    for one in yaml.safe_load_all(manifests):
+        if (pod := pod_of(one)) and "airflow-storage" in secrets_of(pod):
+            labels = (one.get("template") or one["spec"]["template"])["metadata"]["labels"]
+            component = labels["app.kubernetes.io/component"]
+            found.add(component)
+            assert accounts[pod["serviceAccountName"]]["metadata"].get("annotations"), component
+            assert component in expression["values"]
+            assert labels["azure.workload.identity/use"] == "true", component
+    assert {"dag-processor", "serving"} < found
     [rule] = policy["egress"]
     # The metadata server of Google, and the agent of EKS Pod Identity
     addresses = {peer["ipBlock"]["cidr"] for peer in rule["to"]}
