@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -176,6 +177,7 @@ class Difference:
         if not self:
             console.print("No change of a release or of an environment's settings.")
             return
+        unlimited = console.options.update(width=10_000)
         for section in self.sections:
             if not section.changes:
                 continue
@@ -191,7 +193,10 @@ class Difference:
             for change in changes:
                 shown = [_brief(change.before, "red"), _brief(change.after, "green")] if pairs else []
                 table.add_row(_brief(change.what), *shown, _brief(change.note))
-            console.print(table)
+            if pairs and Measurement.get(console, unlimited, table).maximum > console.width:
+                _stack(console, changes)
+            else:
+                console.print(table)
         unchanged = [section.title.lower() for section in self.sections if not section.changes]
         if unchanged:
             console.print(f"\nUnchanged: {', '.join(unchanged)}", style="dim", soft_wrap=True)
@@ -350,6 +355,15 @@ def _code(changed: Sequence[str]) -> Iterator[Change]:
         names = ", ".join(path.removeprefix(f"{folder}/") for path in paths[:8])
         more = f" and {len(paths) - 8} more" if len(paths) > 8 else ""
         yield Change(folder, note=f"changed: {names}{more}" if paths != [folder] else "changed")
+
+
+def _stack(console: Console, changes: Iterable[Change]) -> None:
+    """Print each change on two lines, for a terminal that is too narrow for a table."""
+    for change in changes:
+        named = [_brief(change.what), *([_brief(change.note)] if change.note else [])]
+        values = _brief(change.before or "none", "red"), _brief(change.after or "none", "green")
+        console.print(Text("  ").append(Text("  ").join(named)), soft_wrap=True)
+        console.print(Text("    ").append(Text(" -> ").join(values)), soft_wrap=True)
 
 
 def _brief(text: str, style: str = "") -> Text:

@@ -162,6 +162,17 @@ def test_on_a_terminal() -> None:
     assert "Unchanged: data" in out.getvalue()
 
 
+def test_a_narrow_terminal_keeps_each_value_whole() -> None:
+    before, after = "0.9544 (0.9388 to 0.9688)", "0.9609 (0.9466 to 0.9753)"
+    change = Change("Arched_Eyebrows", before, after, "+0.0065, not significant")
+    found = Difference("a" * 40, "b" * 40, (Section("Accuracy per attribute", (change,)),))
+    out = io.StringIO()
+    found.show(Console(file=out, width=80, color_system=None))
+    assert f"  Arched_Eyebrows  +0.0065, not significant\n    {before} -> {after}\n" in out.getvalue()
+    found.show(Console(file=out, width=120, color_system=None))
+    assert f"Arched_Eyebrows    {before}    {after}    +0.0065" in out.getvalue()
+
+
 @pytest.fixture
 def run(lab: Lab, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(lab.clone.path)
