@@ -23,11 +23,14 @@ class WatchHealth(BaseOperator):
         super().__init__(**options)  # pyright: ignore[reportUnknownMemberType] its kwargs have no type
         self.verdict = verdict
 
-    def execute(self, context: Any) -> Any:  # noqa: ARG002, Airflow's signature
+    def execute(self, context: Any) -> Any:
         """Begin to wait. The triggerer waits, so no worker is taken."""
         if self.verdict["reason"]:
             return self.verdict
-        self.defer(trigger=HealthOfRelease(self.verdict["release"]), method_name=self.judge.__name__)
+        trigger = HealthOfRelease(self.verdict["release"])
+        if found := trigger.known():
+            return self.judge(context, found)
+        self.defer(trigger=trigger, method_name=self.judge.__name__)
         return None
 
     def judge(self, context: Any, event: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002

@@ -101,18 +101,22 @@ class IncomingBatches(Watch):
 class UnverifiedRelease(Watch):
     """Watches for a release that has no verdict of this environment.
 
-    The first run may begin before Airflow has parsed the files of the release. It is then a run of the
-    release before, which has a verdict, and only the next run verifies.
+    A run that begins before Airflow has parsed the files of the release is one of the release before, which
+    has a verdict. So a release that replaces another counts from the second look on. If that was too early,
+    the next run verifies it.
     """
 
     again = 15
+    _runs: str | None = None
 
     def work(self) -> dict[str, str]:
         """Return the release that runs here, if it waits for its verdict."""
         served = serving.read(get_bundle_storage_root_path() / BUNDLE)
-        if served is None or served.commit is None or not served.unverified:
+        if served is None or served.commit is None:
             return {}
-        return {served.commit: served.commit[:12]}
+        replaced = self._runs not in (None, served.commit)
+        self._runs = served.commit
+        return {} if replaced or not served.unverified else {served.commit: served.commit[:12]}
 
 
 class _Summary(Record):
@@ -172,6 +176,14 @@ class HealthOfRelease(BaseTrigger):
             await asyncio.sleep(self.seconds)
         yield TriggerEvent(found)
 
+    def known(self) -> dict[str, Any] | None:
+        """Return the state and the checks if the watch is over, for whoever can read its file; else None."""
+        try:
+            found = health.read(get_bundle_storage_root_path() / BUNDLE)
+        except GitopsError:
+            return None  # The triggerer reports it
+        return None if found is None or self.release not in found.releases else _event(found)
+
     def _result(self) -> dict[str, Any] | None:
         folder = get_bundle_storage_root_path() / BUNDLE
         try:
@@ -183,7 +195,11 @@ class HealthOfRelease(BaseTrigger):
             runs = served is not None and served.commit == self.release
             # Without a watch there is nothing to wait for, as in `airflow dags test`.
             return {"state": "unwatched" if found is None or runs else "replaced", "checks": []}
-        if found.state not in health.FINAL:
-            return None
-        checks = [check.model_dump(mode="json") for check in found.all_checks]
-        return {"state": found.state, "checks": checks}
+        return _event(found)
+
+
+def _event(found: health.Health) -> dict[str, Any] | None:
+    """Return the result of a watch; None while it goes on."""
+    if found.state not in health.FINAL:
+        return None
+    return {"state": found.state, "checks": [check.model_dump(mode="json") for check in found.all_checks]}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from gitops.airflow.bundle import ReleaseBundle
 from gitops.airflow.health import Observation, Record, Scoring, Tally, judge, worse
@@ -14,6 +14,7 @@ from gitops.airflow.health_task import WatchHealth
 from gitops.airflow.watch import HealthOfRelease
 from gitops.errors import ReleaseError
 from gitops.release import health
+from gitops.release.checks import Check
 from gitops.release.health import Health
 from gitops.release.verdicts import Verdict
 from tests.gitops.airflow.test_admission import rejection, sign_as
@@ -329,6 +330,26 @@ def test_the_task_adds_the_checks_to_the_verdict(lab: Lab) -> None:
     with pytest.raises(AirflowSkipException, match="does not run here any more"):
         task.judge({}, {"state": "replaced", "checks": []})
     assert WatchHealth(task_id="x", verdict=verdict | {"reason": "off"}).execute({})["reason"] == "off"
+
+
+def test_a_watch_that_is_over_needs_no_triggerer(lab: Lab, folder: Path) -> None:
+    release = "a" * 40
+    verdict = lab.verdict("staging", release).model_dump(mode="json")
+    task = WatchHealth(task_id="watch_health", verdict=verdict)
+    for state in ("watching", "errored"):
+        watched(folder, release, state=state)
+        with pytest.raises(TaskDeferred):
+            task.execute({})
+    watched(folder, "b" * 40, state="passed")
+    with pytest.raises(TaskDeferred):
+        task.execute({})
+    check = {"name": "failed runs", "value": "0 of 3", "limit": "none", "result": "passed"}
+    watched(folder, release, state="passed", checks=[Check.model_validate(check)])
+    done = Verdict.model_validate(task.execute({}))
+    assert [one.name for one in done.checks] == ["failed runs"]
+    (folder / health.FILE).write_text("{}")
+    with pytest.raises(TaskDeferred):
+        task.execute({})
 
 
 def test_the_first_release_of_an_environment_is_looked_at_once(

@@ -112,26 +112,35 @@ def test_odd_names_and_missing_variables_end_no_watcher(
         assert events.next() == ["caf\\xe9"]
 
 
+def serve(bundle: Path, *, commit: str | None = SHA, unverified: bool) -> None:
+    bundle.mkdir(parents=True, exist_ok=True)
+    record = Serving(environment="dev", commit=commit, declared=commit, unverified=unverified)
+    serving.write(bundle, record)
+
+
+def test_a_release_that_takes_the_place_of_another_waits_until_it_is_parsed(home: Path) -> None:
+    bundle, watcher, other = home / "bundles/release", UnverifiedRelease(), SHA[::-1]
+    serve(bundle, unverified=False)
+    assert watcher.work() == {}
+    serve(bundle, commit=other, unverified=True)
+    assert [watcher.work(), watcher.work()] == [{}, {other: other[:12]}]
+    assert UnverifiedRelease().work() == {other: other[:12]}, "a triggerer that starts again"
+
+
 def test_a_release_without_a_verdict_starts_a_run(home: Path) -> None:
     bundle = home / "bundles/release"
-    bundle.mkdir(parents=True)
-
-    def serve(*, commit: str | None = SHA, unverified: bool) -> None:
-        record = Serving(environment="dev", commit=commit, declared=commit, unverified=unverified)
-        serving.write(bundle, record)
-
     with watching(UnverifiedRelease()) as events:
-        serve(unverified=True)
+        serve(bundle, unverified=True)
         assert events.next() == [SHA[:12]]
-        serve(unverified=False)
+        serve(bundle, unverified=False)
     for record in ({"commit": SHA, "unverified": False}, {"commit": None, "unverified": True}):
-        serve(**record)
+        serve(bundle, **record)
         with watching(UnverifiedRelease()) as events:
             assert events.none_for(0.1)
     (bundle / serving.FILE).write_text("{")
     with watching(UnverifiedRelease()) as events:
         assert events.none_for(0.1)
-        serve(commit=SHA[::-1], unverified=True)
+        serve(bundle, commit=SHA[::-1], unverified=True)
 
 
 def test_a_trial_starts_on_the_batches_that_exist_and_on_each_new_one(home: Path) -> None:
