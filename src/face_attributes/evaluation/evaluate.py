@@ -33,7 +33,7 @@ from face_attributes.params import EvaluateParams
 
 log = logging.getLogger(__name__)
 
-_EXPLAINED = {"full": 4, "small": 1}  # faces drawn for each attribute, by the profile
+_EXPLAINED = {"full": 2, "small": 1}  # faces drawn for each attribute, by the profile
 # The figures that fit on a line; the file with all of them has some eight hundred
 _SUMMARY = ("mean_accuracy", "majority_accuracy", "mean_balanced_accuracy", "samples", "profile")
 
