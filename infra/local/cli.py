@@ -20,7 +20,7 @@ from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.lock import exclusive
 from infra.local.process import UMASK
-from infra.local.screen import Screen, listed
+from infra.local.screen import Screen, start_title
 from infra.local.variables import Address
 from infra.preview.local import LocalHost
 
@@ -88,10 +88,13 @@ def up(
     with _engine(screen, "make up") as engine:
         run = FirstRun(engine, screen)
         beside = run.drawing if first_run else nullcontext
-        titles = FirstRun.titles(engine.environments.root, engine.names) if first_run else []
+        names = engine.names
+        titles = FirstRun.titles(engine.environments.root, names) if first_run else FirstRun.rest(names)
         with _up(engine, screen, "make up", titles, beside) as addresses:
             if first_run:
                 run.run(seconds=minutes * 60)
+            else:
+                run.start_rest()
         _status(engine)
         screen.print("")
         first = next(iter(addresses.values()))
@@ -296,7 +299,7 @@ def plan(names: Sequence[str], titles: Sequence[str]) -> list[str]:
 
     """
     origin = "Prepare origin (git remote visage) and the DVC remote"
-    return [_CHECK, _PORTS, origin, f"Start {listed(names)}", *titles, _COMPARE]
+    return [_CHECK, _PORTS, origin, start_title(names[:1]), *titles, _COMPARE]
 
 
 @contextmanager
@@ -307,14 +310,16 @@ def _up(
     titles: Sequence[str],
     beside: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[Mapping[str, Address]]:
-    """Start the environments, run the block, and wait until each runs its declared release.
+    """Start the first environment, run the block, and wait until each runs its declared release.
+
+    The block starts the other environments.
 
     Args:
         engine: The engine.
         screen: Where to print.
         name: The command, for the lock.
         titles: The titles of the steps in the block.
-        beside: Makes a context in which they start.
+        beside: Makes a context in which the first environment starts.
 
     """
     _, _, origin, start, *_ = steps = plan(engine.names, titles)
@@ -330,7 +335,8 @@ def _up(
         with screen.step(origin) as step:
             engine.prepare_origin(step)
         with beside(), screen.step(start) as step:
-            engine.start(addresses, step)
+            engine.prepare(addresses, step)
+            engine.start(engine.names[:1], step)
             LocalHost(engine.layout, engine.shell).provide()
         yield addresses
         with screen.step(_COMPARE) as step:

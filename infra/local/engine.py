@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -44,6 +45,22 @@ _FIRST = 3
 """How many environments start by default."""
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """An environment with its files and tables.
+
+    Attributes:
+        instance: Its processes.
+        variables: Those of its processes.
+        key: The key of their fingerprints.
+
+    """
+
+    instance: Instance
+    variables: dict[str, str]
+    key: str
+
+
 class Engine:
     """The implementation of `up`, `down` and `clean`."""
 
@@ -54,6 +71,8 @@ class Engine:
         self._prefix = prefix
         self.origin = Origin(layout)
         self.schedule = Schedule(layout)
+        self._prepared: dict[str, _Prepared] = {}
+        self._launched: set[str] = set()
 
     @cached_property
     def user_config(self) -> UserConfig:
@@ -132,11 +151,13 @@ class Engine:
         else:
             step.done("was there")
 
-    def start(self, addresses: Mapping[str, Address], step: Step) -> None:
-        """Start the database and the Airflows.
+    def prepare(self, addresses: Mapping[str, Address], step: Step) -> None:
+        """Start the database, and make the tables, the accounts and the files of all environments.
+
+        All before the first Airflow starts: a database in use cannot be copied.
 
         Raises:
-            EngineError: The database or an Airflow does not start.
+            EngineError: The database does not start, or a command of Airflow fails.
 
         """
         step.transient("database")
@@ -147,40 +168,62 @@ class Engine:
             name: settings.load(name, self.layout.checkout).default_password or secrets[name].password
             for name in self.names
         }
-        urls = {name: self.database.url(name) for name in self.names}
         first = self.names[0]
-        instances = [Instance(self.layout, name, addresses[name], self._prefix) for name in self.names]
-        environments = {
-            name: variables.derive(
-                self.layout, name, self.user_config, addresses[name], secrets[name], urls[name]
-            )
-            for name in self.names
-        }
-        # Create all tables before the first Airflow starts: a database in use cannot be copied.
-        for instance in instances:
-            name = instance.environment
-            instance.configure(passwords[name], environments[name].get(prepare.USERS, ""))
+        for name in self.names:
+            url = self.database.url(name)
+            own = variables.derive(self.layout, name, self.user_config, addresses[name], secrets[name], url)
+            instance = Instance(self.layout, name, addresses[name], self._prefix)
+            self._prepared[name] = _Prepared(instance, own, secrets[name].fingerprint_key)
+            instance.configure(passwords[name], own.get(prepare.USERS, ""))
             step.transient(f"{name}: database tables")
-            instance.migrate(environments[name], self.database, like=None if name == first else first)
-            instance.provide_pools(environments[name])
-            instance.provide_accounts(environments[name])
-        for instance in instances:
-            name = instance.environment
-            step.transient(f"{name}: processes")
-            started = instance.start(environments[name], self.shell, key=secrets[name].fingerprint_key)
-            if started.changed:
-                step.say(f"{name}: {_some(started.changed)} changed: restarted")
-            if started.found_dead:
-                step.say(f"{name}: {', '.join(started.found_dead)} had died: restarted")
+            instance.migrate(own, self.database, like=None if name == first else first)
+            instance.provide_pools(own)
+            instance.provide_accounts(own)
         credentials_file.write(self.layout.access, addresses, passwords)
         self.schedule.provide(self.user_config.engine.get(variables.BACKUPS), self.shell)
+
+    def launch(self, names: Iterable[str], report: Callable[[str], None]) -> None:
+        """Start the processes of prepared environments without waiting for them; again, bring them further.
+
+        Args:
+            names: The environments.
+            report: Prints a line.
+
+        Raises:
+            EngineError: A process does not start, or has ended.
+
+        """
+        for name in names:
+            prepared = self._prepared[name]
+            if name in self._launched:
+                prepared.instance.advance()
+                continue
+            started = prepared.instance.start(prepared.variables, self.shell, key=prepared.key)
+            self._launched.add(name)
+            if started.changed:
+                report(f"{name}: {_some(started.changed)} changed: restarted")
+            if started.found_dead:
+                report(f"{name}: {', '.join(started.found_dead)} had died: restarted")
+
+    def start(self, names: Sequence[str], step: Step) -> None:
+        """Start prepared environments, and wait until they answer.
+
+        Raises:
+            EngineError: An Airflow does not start.
+
+        """
+        for name in names:
+            step.transient(f"{name}: processes")
+            self.launch([name], step.say)
+        instances = [self._prepared[name].instance for name in names]
         wait(instances, step)
         # The first answer of an Airflow takes seconds, because it loads modules for it.
-        for name, known in load_access(self.layout.access).items():
+        known = load_access(self.layout.access)
+        for name in names:
             step.transient(f"{name}: first answer")
-            with Airflow(known, timeout=60) as airflow:
+            with Airflow(known[name], timeout=60) as airflow:
                 airflow.running()
-        width = max(8, *map(len, self.names))
+        width = max(8, *map(len, names))
         for instance in instances:
             service = f"http://127.0.0.1:{instance.address.serving}"
             step.say(

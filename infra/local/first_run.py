@@ -23,8 +23,8 @@ from infra.local.engine import Engine
 from infra.local.errors import EngineError
 from infra.local.instance import Instance
 from infra.local.process import INSTANCE, SERVICE
-from infra.local.screen import Screen, Step, listed
-from infra.local.task import ENDED, Runs
+from infra.local.screen import Screen, Step, listed, start_title
+from infra.local.task import ENDED, Runs, Task
 from infra.local.training import DAG, Training
 from infra.local.variables import Address
 
@@ -38,10 +38,16 @@ _RAW, _MERGE = "Raw images", "Merge the candidate into main"
 _TRAIN, _PROMOTE = "Train a model in {}", "Promote to {}"
 _WAIT, _SCORE = "Wait for {} to run and verify it", "Score new faces in {}"
 _CODE = ("src/face_attributes", "params.yaml")
+NETWORK = "model_training.train"
+"""The last task that keeps all cores busy."""
 
 
 class FirstRun:
-    """The steps after the environments are up. Completed steps are skipped."""
+    """The steps after the first environment is up. Completed steps are skipped.
+
+    The other environments have nothing to run before there is a model. They start once the network is
+    trained, while the other tasks of the training leave cores idle.
+    """
 
     def __init__(self, engine: Engine, screen: Screen) -> None:
         self._engine = engine
@@ -52,7 +58,7 @@ class FirstRun:
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """Draw raw images while the block starts the environments, with the time that it leaves.
+        """Draw raw images while the block starts an environment, with the time that it leaves.
 
         The step that draws continues from there.
         """
@@ -85,9 +91,26 @@ class FirstRun:
 
         """
         self._train(seconds)
+        self.start_rest()
         for environment in self._engine.names[1:]:
             self._promote(environment)
         self._score()
+
+    @staticmethod
+    def rest(names: Sequence[str]) -> list[str]:
+        """Return the title of the step that starts the environments after the first one, if there are any."""
+        return [start_title(names[1:])] if names[1:] else []
+
+    def start_rest(self) -> None:
+        """Start the environments after the first one.
+
+        Raises:
+            EngineError: An Airflow does not start.
+
+        """
+        for title in self.rest(self._engine.names):
+            with self._screen.step(title) as step:
+                self._engine.start(self._engine.names[1:], step)
 
     @staticmethod
     def titles(root: str, names: Sequence[str]) -> list[str]:
@@ -99,7 +122,7 @@ class FirstRun:
 
         """
         pairs = [(_PROMOTE.format(name), _WAIT.format(name)) for name in names if name != root]
-        trained = [_RAW, _TRAIN.format(root), _MERGE, _WAIT.format(root)]
+        trained = [_RAW, _TRAIN.format(root), _MERGE, *FirstRun.rest(names), _WAIT.format(root)]
         return [*trained, *itertools.chain(*pairs), _SCORE.format(names[-1])]
 
     def _state(self) -> ReleaseState:
@@ -185,7 +208,12 @@ class FirstRun:
                 step.say(f"run {last.id} failed: starting another")
             name = training.start()
             step.say(f"started run {name}; watch it at {self._access()[self._root].web}")
-        training.follow(name, step, seconds=seconds)
+
+        def launch_rest(tasks: list[Task]) -> None:
+            if any(task.name == NETWORK and task.state == "success" for task in tasks):
+                self._engine.launch(self._engine.names[1:], step.say)
+
+        training.follow(name, step, seconds=seconds, beside=launch_rest)
         proposed = next(iter(self._candidates()), None)
         if proposed is None:
             raise EngineError(f"{name} proposed no candidate; see the log of its task propose_candidate")

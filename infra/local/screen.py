@@ -165,3 +165,8 @@ def listed(names: Sequence[str]) -> str:
     """Return names as an enumeration: a, b and c."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def start_title(names: Sequence[str]) -> str:
+    """Return the title of the step that starts environments."""
+    return f"Start {listed(names)}"

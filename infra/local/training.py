@@ -71,8 +71,21 @@ class Training:
         scheduled = waiting.wait_until(self.in_flight, seconds=training_runs.SCHEDULE_DELAY, pause=1)
         return scheduled.id if scheduled else self._airflow.trigger(DAG)
 
-    def follow(self, run: str, step: Step, *, seconds: float) -> None:
+    def follow(
+        self,
+        run: str,
+        step: Step,
+        *,
+        seconds: float,
+        beside: Callable[[list[Task]], None] = lambda _: None,
+    ) -> None:
         """Show the run until its end. Then pause the pipeline, unless the schedule may start it.
+
+        Args:
+            run: The id of the run.
+            step: Shows the tasks.
+            seconds: The longest wait.
+            beside: Is called with the tasks at each look.
 
         Raises:
             EngineError: The run fails (the message names the task), or is still running after `seconds`.
@@ -85,6 +98,7 @@ class Training:
         def show(tasks: list[Task]) -> None:
             progress(tasks)
             step.show(_table(tasks))
+            beside(tasks)
 
         state = training_runs.follow(self._airflow, run, seconds=seconds, show=show, require=self._require)
         if state is None:

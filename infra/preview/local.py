@@ -181,7 +181,8 @@ class LocalPreview:
                 files.write(self.layout.checkout / path, content.decode())
         engine = self.engine()
         addresses = engine.addresses()
-        engine.start(addresses, step)
+        engine.prepare(addresses, step)
+        engine.start(engine.names, step)
         return addresses[self.name].web
 
     def engine(self) -> Engine:

@@ -15,6 +15,7 @@ from gitops.airflow import task_context
 from gitops.errors import RuleError
 from gitops.git.repository import Repository
 from gitops.git.workspace import workspace
+from infra.local.first_run import NETWORK
 from ml_pipeline_dag import check_environment, ml_pipeline_face_attributes, run_stage
 from visage_dags import readiness
 
@@ -32,7 +33,7 @@ def test_the_training_pipeline_is_the_guides(parsed: dict[str, Any]) -> None:
         "data_preparation.collect",
         "data_preparation.prepare",
         "hyperparameter_optimization.tune",
-        "model_training.train",
+        NETWORK,
         "model_training.export",
         "model_training.push",
         "model_evaluation.evaluate",

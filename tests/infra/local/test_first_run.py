@@ -38,6 +38,9 @@ if (folder / "other").exists():
 """
 
 
+START_REST = "start ('staging', 'prod')"
+
+
 class Lab:
     """A checkout with its origin, an Airflow that is a fake, and `gitops` commands that are noted."""
 
@@ -68,6 +71,8 @@ class Lab:
         self.commands: list[str] = []
         self.after: dict[str, Callable[[], None]] = {}
         monkeypatch.setattr(self.first_run, "_gitops", self._gitops)
+        monkeypatch.setattr(self.engine, "launch", lambda names, _: self.commands.append(f"launch {names}"))
+        monkeypatch.setattr(self.engine, "start", lambda names, _: self.commands.append(f"start {names}"))
 
     def _gitops(self, arguments: list[str], step: object) -> None:
         line = " ".join(arguments)
@@ -155,6 +160,7 @@ def test_the_first_run_takes_a_candidate_to_prod(lab: Lab) -> None:
     lab.first_run.run(seconds=60)
     assert lab.commands == [
         f"merge {branch}",
+        START_REST,
         "promote staging --push",
         "merge promote/staging",
         "promote prod --push",
@@ -165,7 +171,15 @@ def test_the_first_run_takes_a_candidate_to_prod(lab: Lab) -> None:
     assert lab.main() != base
     lab.commands.clear()
     lab.first_run.run(seconds=60)
-    assert lab.commands == [], "what has been done is left out"
+    assert lab.commands == [START_REST], "what has been done is left out"
+
+
+@pytest.mark.parametrize("state", ["success", "running"])
+def test_the_others_start_beside_the_tasks_after_the_network(lab: Lab, state: str) -> None:
+    lab.fake.tasks = [task(first_run.NETWORK, state, seconds=1)]
+    lab.fake.at_end = lambda: lab.push("candidate/new", {"metrics/evaluation.json": "{}"})
+    lab.first_run._train(60)
+    assert ("launch ('staging', 'prod')" in lab.commands) == (state == "success")
 
 
 def test_a_candidate_that_waits_is_merged_without_another_run(lab: Lab) -> None:
@@ -232,7 +246,7 @@ def test_a_rejected_release_ends_the_run_with_the_reason(lab: Lab) -> None:
     lab.judge("staging", release, "accuracy fell to 0.5")
     with pytest.raises(EngineError, match=r"staging rejected the release: .*accuracy fell to 0\.5"):
         lab.first_run.run(seconds=60)
-    assert lab.commands == []
+    assert lab.commands == [START_REST]
 
 
 def test_a_verification_that_fails_is_told_with_its_log(lab: Lab) -> None:
