@@ -172,7 +172,7 @@ audit: setup audit-packages ## Check locked packages and pinned actions for know
 audit-packages: ## Check locked packages alone, with the uv that make setup-gitops installs
 	$(BIN)/uv tool run --quiet pip-audit==$(PIP_AUDIT_VERSION) --requirement requirements.lock --no-deps --disable-pip --strict
 
-SYSTEM_PACKAGES := chromium chromium-driver npm openssh-client postgresql prometheus redis-server
+SYSTEM_PACKAGES := chromium chromium-driver jq npm openssh-client postgresql prometheus redis-server
 
 system-packages: ## Install the system packages of make test-all (Debian, Ubuntu)
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get update --quiet

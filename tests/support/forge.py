@@ -388,15 +388,25 @@ class Forge:
 
     def _list_comments(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
         listed = [self.comments[one] for one in self.pulls[int(number)].comments]
-        return 200, listed[: int(request.query.get("per_page", 30))]
+        size = int(request.query.get("per_page", 30))
+        start = (int(request.query.get("page", 1)) - 1) * size
+        return 200, listed[start : start + size]
 
     def _post_comment(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
-        body = _body(request)["body"]
+        return 201, self.write_comment(int(number), _login(token), _body(request)["body"], "Bot")
+
+    def write_comment(self, number: int, login: str, body: str, kind: str = "User") -> dict[str, Any]:
+        """Let an account comment on a pull request."""
         one = self.number()
-        self.pulls[int(number)].comments.append(one)
+        self.pulls[number].comments.append(one)
         link = f"{self.url}/{NAME}/pull/{number}#issuecomment-{one}"
-        self.comments[one] = {"id": one, "body": body, "html_url": link, "user": _user(token)}
-        return 201, self.comments[one]
+        self.comments[one] = {
+            "id": one,
+            "body": body,
+            "html_url": link,
+            "user": {"login": login, "type": kind},
+        }
+        return self.comments[one]
 
     def _patch_comment(self, request: Request, token: Token, number: str) -> tuple[int, Any]:
         self.comments[int(number)]["body"] = _body(request)["body"]
@@ -576,9 +586,9 @@ def checked(openapi: dict[str, Any], request: Request) -> dict[str, Any]:
     return found[0]
 
 
-def _user(token: Token) -> dict[str, str]:
-    """Every token here is that of an App or of a job."""
-    return {"login": token.actor, "type": "Bot"}
+def _login(token: Token) -> str:
+    """Return the account of an App, or the one that GitHub has for the jobs of all repositories."""
+    return "github-actions[bot]" if token.actor.startswith("actions:") else token.actor
 
 
 def _body(request: Request) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.workflows.conftest import CODE, World
 
+MARK = '![](https://cml.dev/watermark.png#0 "CML watermark Visage report")'
 EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 
 
@@ -136,6 +137,23 @@ def test_without_cml_the_report_is_one_comment_all_the_same(world: World) -> Non
     (report,) = comments(world, pull.number)
     assert report.startswith("**OK to merge `words` into main.")
     assert {one["state"] for one in forge.statuses} == {"success"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("before", [["OK to merge", MARK], ["Spam"] * 31], ids=["its mark", "a flood"])
+def test_nobody_elses_comment_gets_the_report_or_hides_it(world: World, before: list[str]) -> None:
+    """CML changes the last of the first 30 comments that has its mark, whoever wrote it."""
+    forge = world.forge
+    forge.push("refs/heads/words", world.commit({"README.md": b"x\n"}, "Write"))
+    pull = forge.open_pull("words", "Write")
+    for body in before:
+        forge.write_comment(pull.number, "stranger", body)
+    for _ in range(2):
+        assert world.happen() == {"pull request": "success", "verdict": "success"}, world.log("verdict")
+        forge.push("refs/heads/words", world.commit({"README.md": b"y\n"}, "Write on", on="words"))
+    *others, report = comments(world, pull.number)
+    assert others == before
+    assert report.startswith("**OK to merge `words` into main.")
 
 
 @pytest.mark.long

@@ -16,6 +16,8 @@ from tests.support.command import captured
 from tests.support.forge import Event
 from tests.workflows import stand_ins
 from tests.workflows.act import Workflow
+from tests.workflows.commands import gh
+from tests.workflows.test_code import MARK
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".github"
@@ -115,6 +117,18 @@ def test_cml_reports_nothing_to_its_makers_and_uploads_nothing() -> None:
     (step,) = [step for path in FILES for step in steps_of(path) if "cml comment" in step.get("run", "")]
     assert step["env"]["ITERATIVE_DO_NOT_TRACK"] == "1"
     assert "--publish=false" in step["run"].split()
+
+
+@pytest.mark.system("jq")
+@pytest.mark.parametrize("number", [0, 1, 29, 30])
+@pytest.mark.parametrize("marked", [[], [gh.ME], ["stranger"], [gh.ME, "stranger"], [gh.ME, gh.ME]])
+def test_whether_cml_would_change_its_own_comment(number: int, marked: list[str]) -> None:
+    """`gh` has its own jq, which answers as the stand-in of the other tests does."""
+    (step,) = [step for step in steps_of(FOLDER / "workflows/verdict.yml") if "--jq" in step.get("run", "")]
+    comments = [{"user": {"login": "ann"}, "body": "Words"}] * number
+    comments += [{"user": {"login": login}, "body": f"x {MARK} y"} for login in marked]
+    asked = captured(["jq", "--raw-output", step["env"]["FILTER"]], input=json.dumps(comments), check=True)
+    assert asked.stdout == f"{gh.own(comments)}\n"
 
 
 def test_an_artifact_is_kept_for_a_week() -> None:
