@@ -71,6 +71,28 @@ def test_the_variance_between_people_is_what_other_people_make_of_the_mean(share
     assert np.mean(learnt) + chance == pytest.approx(np.var(gaps), rel=0.2)
 
 
+def test_days_that_differ_have_at_most_the_rate_of_alarms_that_the_rule_states():
+    random, rule, weeks = np.random.default_rng(6), Rule(0.02, ALARM_AFTER, LATEST), 20_000
+    found, window, windows = 150, 0.05, 14
+    own = np.sqrt(1 / found + window)
+    means = random.normal(scale=own / np.sqrt(windows), size=(weeks, 1))
+    means = means + random.normal(scale=own, size=(weeks, LATEST))
+    over = np.abs(means) >= rule.shift(found, found * windows, 0.0, window, windows)
+    assert (over.sum(axis=1) >= ALARM_AFTER).mean() <= 0.023
+    over = np.abs(means) >= rule.shift(found, found * windows, 0.0)
+    assert (over.sum(axis=1) >= ALARM_AFTER).mean() > 0.5
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_the_variance_between_windows_is_that_of_their_means(share):
+    random, windows = np.random.default_rng(7), numbered(14, 150)
+    learnt = [limits.among(of_people(random, 14, 150, share)[0], windows) for _ in range(400)]
+    assert np.mean(learnt) == pytest.approx(share, abs=0.004)
+    few = of_people(random, limits.LEAST_WINDOWS - 1, 150, 0.5)[0]
+    assert limits.among(few, numbered(limits.LEAST_WINDOWS - 1, 150)) == 0.0
+    assert limits.among(few, None) == 0.0
+
+
 def test_a_constant_column_and_a_single_person():
     assert limits.between(np.ones(100, bool), numbered(20, 5)) == 0.0
     assert limits.between(np.arange(100.0), np.zeros(100, int)) > 1
