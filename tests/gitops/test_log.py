@@ -43,6 +43,13 @@ def test_the_log_names_who_proposed_and_who_merged(released: str) -> None:
     assert (empty.exit_code, empty.stdout) == (0, "prod has had no release yet.\n")
 
 
+def test_a_file_of_the_checkout_renames_nobody(released: str, lab: Lab) -> None:
+    """The branch that is checked out may be somebody else's."""
+    (lab.clone.path / ".mailmap").write_text("Eve <x@example.org>\n")
+    [row] = json.loads(CliRunner().invoke(app, ["log", "staging", "--json"]).stdout)
+    assert row["merged_by"] == "Grace Hopper"
+
+
 def test_the_log_has_the_reason_of_a_rejection(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(lab.clone.path)
     lab.train("a")

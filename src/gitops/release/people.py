@@ -46,7 +46,7 @@ def _authors(repository: Repository, commits: Iterable[str]) -> dict[str, tuple[
     names = "".join(f"{commit}\n" for commit in commits)
     if not names:
         return {}
-    form = _SEPARATOR.join(("%H", "%P", "%aN", "%cN"))
+    form = _SEPARATOR.join(("%H", "%P", "%an", "%cn"))
     listed = repository.git(
         "log", "--no-walk=unsorted", "--ignore-missing", f"--format={form}", "--stdin", input=names
     )
