@@ -19,7 +19,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from tests.support.command import captured
+from tests.support.command import captured, processor
 from tests.support.forge import NAME, Event, Forge
 from tests.workflows import stand_ins
 
@@ -82,6 +82,8 @@ class Run:
         self.workflow, self.event, self.forge = workflow, event, forge
         self.folder, self.source = folder, source
         self.number = forge.number()
+        self.processor = 0.0
+        """The seconds of processor that it used."""
         self.results = {name: Result() for name in workflow.jobs}
         forge.jobs[self.number] = []
         forge.runs[self.number] = self.shown(None)
@@ -122,9 +124,11 @@ class Run:
         command += ["--json", f"--secret=GITHUB_TOKEN={token}", *options]
         home = self.folder / "home"
         path = f"{commands}:/usr/local/bin:/usr/bin:/bin"
+        before = processor()
         done = captured(
             command, cwd=self.source, timeout=1200, env={"HOME": str(home), "PATH": path, "LANG": "C.UTF-8"}
         )
+        self.processor = processor() - before
         self._read(done.stdout)
         results = {result.result for result in self.results.values()}
         assert results != {"skipped"} or "no jobs to run" not in done.stderr, done.stderr

@@ -11,19 +11,20 @@ A kind that was measured at the same commit is not measured again (`.visage/cost
 import json
 import math
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from tests.support.command import captured
-from tests.support.forge import NAME, Forge
+from tests.support.command import captured, processor
+from tests.support.forge import Forge
 from tests.support.forge_server import serve
+from tests.workflows.act import Run
 from tests.workflows.conftest import REAL_LINT_DOCUMENTS, ROOT, World
-from tests.workflows.test_kinds import KINDS, Kind
+from tests.workflows.test_kinds import KINDS, go_back, promote, propose, queue
 
 TAKEN = {"lint": 90, "review": 20, "test": 700, "dags": 480, "train": 130}
 """Seconds of the targets that take minutes, on two quiet cores, without their setup."""
@@ -31,6 +32,14 @@ RECEIVED = 50e6
 """Bytes of packages that a runner receives in a second."""
 Job = tuple[str, float, list[str]]
 """A job with its seconds and the targets that it sets up."""
+CHECKS, PROPOSED = ("pull request", "verdict"), ("event", "promote")
+SCENES: dict[str, Callable[[World], object]] = {
+    **{kind.name: partial(propose, kind=kind) for kind in KINDS},
+    "promotion": promote,
+    "rollback": go_back,
+    "merge queue": queue,
+}
+WITH_MODELS = {"promotion", "rollback", *(kind.name for kind in KINDS if kind.models)}
 CHAINS = (("setup-gitops", "setup-documents"), ("setup-gitops", "setup-gates"), ("setup",))
 STEPS = {
     "Install the checks of documents, metrics and release files": "setup-documents",
@@ -55,47 +64,34 @@ def setups(folder: Path) -> dict[str, tuple[float, float]]:
 
 
 def _run(command: list[str], folder: Path, **variables: str) -> float:
-    """Return the seconds of processor, which other work of the machine does not change."""
-    began = _processor()
+    """Return the seconds of processor of a command."""
+    began = processor()
     environment = os.environ | variables
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=1800)
-    return _processor() - began
+    return processor() - began
 
 
-def _processor() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def measured(kind: Kind, folder: Path) -> tuple[float, list[Job]]:
+def measured(kind: str, folder: Path) -> tuple[float, list[Job]]:
     """Run a kind under act; return its seconds of processor, and each job."""
-    began = _processor()
-    ran = list(jobs(kind, folder))
-    return _processor() - began, ran
-
-
-def jobs(kind: Kind, folder: Path) -> Iterator[Job]:
-    """Run a kind under act, and yield each job."""
+    workflows = (*PROPOSED, *CHECKS) if kind == "promotion" else CHECKS
     with serve(Forge(folder / "github")) as forge:
         world = World(forge, folder)
         # The model of these kinds is no training's, and does not pass; test_candidate.py has a real one.
-        if not kind.models:
+        if kind not in WITH_MODELS:
             world.replace("lint-documents", REAL_LINT_DOCUMENTS)
-        commit = world.commit(kind.files, f"Change: {kind.name}")
-        if kind.fork == NAME:
-            forge.push(f"refs/heads/{kind.branch}", commit)
-        forge.events.clear()
-        forge.open_pull(kind.branch, kind.name, fork=kind.fork, commit=commit)
-        done = world.happen("pull request", "verdict")
-        assert set(done.values()) == {"success"}, (done, world.log("pull request"))
-        for workflow in ("pull request", "verdict"):
-            for name, result in world.last(workflow).results.items():
-                if result.result != "success":
-                    continue
-                first = [] if name == "comment" else ["setup" if name in TAKEN else "setup-gitops"]
-                first = ["setup-gitops"] if name == "review" else first
-                more = [target for step, target in STEPS.items() if result.steps.get(step) == "success"]
-                yield name, result.seconds + TAKEN.get(name, 0), [*first, *more]
+        SCENES[kind](world)
+        runs = [world.last(name) for name in workflows]
+        return sum(run.processor for run in runs), [job for run in runs for job in _jobs(run)]
+
+
+def _jobs(run: Run) -> Iterator[Job]:
+    for name, result in run.results.items():
+        if result.result != "success":
+            continue
+        first = [] if name in ("comment", "event") else ["setup" if name in TAKEN else "setup-gitops"]
+        first = ["setup-gitops"] if name == "review" else first
+        more = [target for step, target in STEPS.items() if result.steps.get(step) == "success"]
+        yield name, result.seconds + TAKEN.get(name, 0), [*first, *more]
 
 
 def main(names: list[str]) -> None:
@@ -113,19 +109,19 @@ def main(names: list[str]) -> None:
             print(f"| `make {target}` | {took:.0f} s | {size / 1e6:.0f} MB |")
         print("\n| kind | jobs | until the verdict | processor | minutes billed | packages |")
         print("|---|---|---|---|---|---|")
-        for number, kind in enumerate(KINDS):
-            if names and kind.name not in names:
+        for number, kind in enumerate(SCENES):
+            if names and kind not in names:
                 continue
-            if kind.name not in known:
+            if kind not in known:
                 home = Path(folder) / f"kind-{number}"
                 home.mkdir()
-                known[kind.name] = measured(kind, home)
+                known[kind] = measured(kind, home)
                 kept.write_text(json.dumps(known))
-            used, ran = known[kind.name]
+            used, ran = known[kind]
             print(_row(kind, used, ran, known["setups"]), flush=True)
 
 
-def _row(kind: Kind, used: float, ran: Sequence[Job], known: Mapping[str, tuple[float, float]]) -> str:
+def _row(kind: str, used: float, ran: Sequence[Job], known: Mapping[str, tuple[float, float]]) -> str:
     took: dict[str, float] = {}
     fetched = 0.0
     for name, seconds, targets in ran:
@@ -137,7 +133,7 @@ def _row(kind: Kind, used: float, ran: Sequence[Job], known: Mapping[str, tuple[
     until = took["scope"] + side_by_side + took["judge"]
     billed = sum(math.ceil(seconds / 60) for seconds in took.values())
     names = ", ".join(f"`{name}`" for name in took)
-    return f"| {kind.name} | {names} | {_time(until)} | {_time(used)} | {billed} | {fetched / 1e6:.0f} MB |"
+    return f"| {kind} | {names} | {_time(until)} | {_time(used)} | {billed} | {fetched / 1e6:.0f} MB |"
 
 
 def _time(seconds: float) -> str:

@@ -70,7 +70,7 @@ KINDS = [
     Kind(
         "candidate after drift",
         NONE,
-        model_files("first", 0.9) | {"data/labelled/batch.parquet.dvc": POINTER},
+        model_files("first", 0.9) | {"data/labelled/batch.dvc": POINTER},
         "candidate/drift-1",
         models=True,
     ),
@@ -85,19 +85,26 @@ def marked(kind: Kind) -> object:
 
 @pytest.mark.parametrize("kind", map(marked, KINDS))
 def test_a_good_pull_request_is_green_and_runs_what_it_needs(world: World, kind: Kind) -> None:
+    propose(world, kind)
     forge = world.forge
-    commit = world.commit(kind.files, f"Change: {kind.name}")
-    if kind.fork == NAME:
-        forge.push(f"refs/heads/{kind.branch}", commit)
-    forge.events.clear()
-    pull = forge.open_pull(kind.branch, kind.name, fork=kind.fork, commit=commit)
-    judged(world, commit, kind.jobs, models=kind.models)
+    (pull,) = forge.pulls.values()
     (comment,) = (forge.comments[one]["body"] for one in pull.comments)
     assert comment.startswith(f"**OK to merge `{kind.branch}` into main. It changes")
     # No job that runs proposed code has a secret or may write.
     for name in world.last("pull request").workflow.jobs:
         tokens = [one for one in forge.tokens.values() if one.actor == f"actions:{name}"]
         assert {level for one in tokens for level in one.permissions.values()} <= {"read"}
+
+
+def propose(world: World, kind: Kind) -> None:
+    """Open a pull request of a kind, and let GitHub check it."""
+    forge = world.forge
+    commit = world.commit(kind.files, f"Change: {kind.name}")
+    if kind.fork == NAME:
+        forge.push(f"refs/heads/{kind.branch}", commit)
+    forge.events.clear()
+    forge.open_pull(kind.branch, kind.name, fork=kind.fork, commit=commit)
+    judged(world, commit, kind.jobs, models=kind.models)
 
 
 def judged(world: World, commit: str, jobs: frozenset[str], *, models: bool) -> None:
@@ -118,27 +125,34 @@ def held(world: World, commit: str, jobs: frozenset[str], *, models: bool) -> No
     assert (steps.get("Install the libraries that compare models") == "success") is models
 
 
-@pytest.mark.long
-def test_a_promotion_and_the_way_back(world: World) -> None:
-    forge = world.forge
+def release(world: World, name: str, accuracy: float) -> str:
+    """Put a model on main that dev verifies, and return its commit."""
+    files = model_files(name, accuracy) | {"dvc.yaml": PIPELINE}
+    commit = world.commit(files, f"Merge {name}")
+    world.forge.push("refs/heads/main", commit)
+    world.verify("dev", commit)
+    return commit
 
-    def release(name: str, accuracy: float) -> str:
-        files = model_files(name, accuracy) | {"dvc.yaml": PIPELINE}
-        commit = world.commit(files, f"Merge {name}")
-        forge.push("refs/heads/main", commit)
-        world.verify("dev", commit)
-        return commit
 
-    first = release("first", 0.9)
+def promote(world: World) -> str:
+    """Let a first release be proposed for staging, and return its commit."""
+    first = release(world, "first", 0.9)
     done = world.happen("event", "promote", "pull request", "verdict")
     assert set(done.values()) == {"success"}, (done, world.log("promote"))
+    (pull,) = world.forge.pulls.values()
+    held(world, world.forge.head(pull), NONE, models=True)
+    return first
+
+
+def go_back(world: World) -> None:
+    """Propose a rollback of staging to its first release, and let GitHub check it."""
+    forge, first = world.forge, promote(world)
     (pull,) = forge.pulls.values()
-    held(world, forge.head(pull), NONE, models=True)
     forge.merge(pull.number, approved_by="somebody")
     world.verify("staging", first)
 
     # The next promotion is past: the models of this test cannot be compared.
-    second = release("second", 0.95)
+    second = release(world, "second", 0.95)
     declared = world.declared("staging").replace(first, second).encode()
     forge.push("refs/heads/main", world.commit({"environments/staging/release.yaml": declared}, "Promote"))
     world.verify("staging", second)
@@ -156,16 +170,24 @@ def test_a_promotion_and_the_way_back(world: World) -> None:
     assert back.after.commit == first
 
 
-@pytest.mark.long
-def test_a_group_of_the_merge_queue_has_a_verdict_and_no_comment(world: World) -> None:
-    forge = world.forge
+def queue(world: World) -> None:
+    """Let the merge queue ask for the checks of a group."""
     commit = world.commit({"docs/news.md": b"News.\n"}, "Merge pull request #7")
     ref = "refs/heads/gh-readonly-queue/main/pr-7-0123456"
-    forge.repository.git("update-ref", ref, commit)
+    world.forge.repository.git("update-ref", ref, commit)
     group = {"head_sha": commit, "head_ref": ref, "base_ref": "refs/heads/main"}
-    forge.events[:] = [
-        Event("merge_group", {"action": "checks_requested", "merge_group": group}, ref, commit)
-    ]
+    payload = {"action": "checks_requested", "merge_group": group}
+    world.forge.events[:] = [Event("merge_group", payload, ref, commit)]
     judged(world, commit, NONE, models=False)
-    assert forge.comments == {}
-    assert [one["context"] for one in forge.statuses] == ["verdict"]
+
+
+@pytest.mark.long
+def test_a_promotion_and_the_way_back(world: World) -> None:
+    go_back(world)
+
+
+@pytest.mark.long
+def test_a_group_of_the_merge_queue_has_a_verdict_and_no_comment(world: World) -> None:
+    queue(world)
+    assert world.forge.comments == {}
+    assert [one["context"] for one in world.forge.statuses] == ["verdict"]
