@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from gitops.errors import ParseError, VerdictError
 from gitops.git.objects import Tag, is_full_sha
 from gitops.git.repository import Repository
-from gitops.release import signatures
+from gitops.release import keys, signatures
 from gitops.release.environments import LONGEST_NAME, NAME, Environment, Environments
 from gitops.release.signatures import Lists
 from gitops.release.verdicts import Ignored
@@ -27,7 +27,7 @@ APPROVED = "approved"
 
 _CLOCKS_DIFFER = timedelta(minutes=10)
 _MOST = 200
-"""How many approvals of an environment are verified, the newest first: each takes a process."""
+"""How many approvals of an environment by listed keys are verified, the newest first, in a process each."""
 _WHO = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST_WHO = 60
 _CHANGES = (".", ":(exclude,glob)environments/*/release.yaml")
@@ -142,11 +142,14 @@ class Approvals:
             days = timedelta(days=environments[name].approvals_days)
             tags = repository.tags(f"{APPROVED}/{name}", remote=remote)
             tags.sort(key=lambda tag: (tag.at is not None and tag.at.timestamp(), tag.name), reverse=True)
-            for number, tag in enumerate(tags):
+            number = 0
+            for tag in tags:
                 try:
-                    if number >= _MOST:
+                    approval = _claimed(lists, tag, days, moment)
+                    number += 1
+                    if number > _MOST:
                         raise VerdictError(f"{name} has more than {_MOST} newer ones")
-                    given.append(_verified(repository, lists, tag, days, moment))
+                    given.append(_verified(repository, lists, tag, approval))
                 except VerdictError as error:
                     ignored.append(Ignored(tag.name, str(error)))
         return cls(tuple(given), tuple(ignored))
@@ -155,7 +158,8 @@ class Approvals:
 NO_APPROVALS = Approvals()
 
 
-def _verified(repository: Repository, lists: Lists, tag: Tag, valid_for: timedelta, now: datetime) -> Given:
+def _claimed(lists: Lists, tag: Tag, valid_for: timedelta, now: datetime) -> Approval:
+    """Return the approval of a tag that names a listed key. Everything that needs no process is checked."""
     approval = Approval.read(tag)
     if approval.at > now + _CLOCKS_DIFFER:
         raise VerdictError("its date is in the future")
@@ -163,8 +167,16 @@ def _verified(repository: Repository, lists: Lists, tag: Tag, valid_for: timedel
         raise VerdictError(f"it was over on {approval.at + valid_for:%Y-%m-%d %H:%M} UTC")
     if problem := lists.problem or (None if lists.signers else f"there is no {signatures.SIGNERS}"):
         raise VerdictError(problem)
-    if not tag.signature:
+    key, signers = keys.named(tag.signature), lists.signers or b""
+    if key is None:
         raise VerdictError("it is not signed with an SSH key")
+    # A certificate names its own key.
+    if key not in signers and b"cert-authority" not in signers:
+        raise VerdictError("it has no valid signature of a listed signer (its key is not listed)")
+    return approval
+
+
+def _verified(repository: Repository, lists: Lists, tag: Tag, approval: Approval) -> Given:
     signer, problem = signatures.signer(repository, "verify-tag", tag.object_id, lists.signers or b"")
     if signer is None:
         raise VerdictError(problem)
@@ -195,7 +207,8 @@ def give(
     words = re.sub(r"[^a-z0-9]+", "-", repository.addresses()[1]).strip("-")
     name = f"{approval.folder}{words[:_LONGEST_WHO].strip('-') or 'somebody'}"
     tag = repository.signed_tag(approval.release, name, approval.message, at=moment)
-    return tag, _verified(repository, lists, tag, timedelta(days=environment.approvals_days), moment)
+    claimed = _claimed(lists, tag, timedelta(days=environment.approvals_days), moment)
+    return tag, _verified(repository, lists, tag, claimed)
 
 
 def authors(

@@ -29,6 +29,7 @@ FILE = "verifiers"
 _TYPE = b"ssh-ed25519"
 _NAMESPACE, _HASH = b"git", b"sha512"
 _MAGIC = b"SSHSIG"
+_HEAD = _MAGIC + struct.pack(">I", 1)
 _BEGIN, _END = b"-----BEGIN SSH SIGNATURE-----\n", b"-----END SSH SIGNATURE-----"
 _WIDTH = 70
 _KEY_BYTES, _SIGNATURE_BYTES = 32, 64
@@ -133,8 +134,7 @@ class PrivateKey:
         signature = _pack(_TYPE) + _pack(self._key.sign(_signed(payload)))
         blob = b"".join(
             (
-                _MAGIC,
-                struct.pack(">I", 1),
+                _HEAD,
                 *map(_pack, (_public_blob(self.public), _NAMESPACE, b"", _HASH, signature)),
             )
         )
@@ -206,6 +206,13 @@ def signer(signature: bytes) -> str | None:
     return fingerprint(parts[0]) if parts else None
 
 
+def named(signature: bytes) -> bytes | None:
+    """Return the public key that an armored signature of any kind names, valid or not, as a list has it."""
+    blob = _blob(signature)
+    key = next(_unpack(blob.removeprefix(_HEAD)), b"") if blob else b""
+    return base64.b64encode(key) or None
+
+
 def _public_key(line: str) -> bytes | None:
     fields = line.split()
     if len(fields) > 1 and fields[1] == 'namespaces="git"':
@@ -226,8 +233,7 @@ def _public_of(blob: bytes) -> bytes | None:
     return fields[1]
 
 
-def _parts(signature: bytes) -> tuple[bytes, bytes] | None:
-    """Return the public key and the Ed25519 signature in an armored signature, or None."""
+def _blob(signature: bytes) -> bytes | None:
     body, end, rest = signature.removeprefix(_BEGIN).partition(_END)
     if not signature.startswith(_BEGIN) or not end or rest.strip(b"\n"):
         return None
@@ -238,8 +244,13 @@ def _parts(signature: bytes) -> tuple[bytes, bytes] | None:
         return None
     if base64.b64encode(blob) != encoded:
         return None  # the last digit has bits that are not part of the blob
-    head = _MAGIC + struct.pack(">I", 1)
-    fields = list(_unpack(blob.removeprefix(head))) if blob.startswith(head) else []
+    return blob if blob.startswith(_HEAD) else None
+
+
+def _parts(signature: bytes) -> tuple[bytes, bytes] | None:
+    """Return the public key and the Ed25519 signature in an armored signature, or None."""
+    blob = _blob(signature)
+    fields = list(_unpack(blob.removeprefix(_HEAD))) if blob else []
     if len(fields) != 5 or fields[1:4] != [_NAMESPACE, b"", _HASH]:
         return None
     made = list(_unpack(fields[4]))

@@ -21,7 +21,8 @@ from gitops.promotion.merge import check, merge
 from gitops.promotion.promotions import promote
 from gitops.promotion.proposals import push
 from gitops.release import approvals
-from gitops.release.approvals import Approvals, give
+from gitops.release.approvals import Approval, Approvals, give
+from gitops.release.keys import PrivateKey
 from gitops.release.signatures import SIGNERS, people
 from tests.support.forge import Forge
 from tests.support.forge_server import client, serve
@@ -166,6 +167,28 @@ def test_authors_strangers_and_old_approvals_do_not_count(
     assert [str(one) for one in lab.state().approvals.ignored] == [
         f"{body.name}: ignored, its message is not that of an approval"
     ]
+
+
+def test_a_flood_of_approvals_of_nobody_hides_none(
+    lab: Lab, keys: dict[str, Path], release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each newer than the real ones, and more of them than are verified."""
+    monkeypatch.setattr(approvals, "_MOST", 2)
+    approve(lab, keys, "ann", days_ago=1)
+    approve(lab, keys, "bob", days_ago=1)
+    eve = PrivateKey(keys["eve"].read_bytes(), "eve")
+    for number, sign in enumerate((eve.sign, None, eve.sign)):
+        now = datetime.now(UTC).replace(microsecond=0)
+        claim = Approval(environment="staging", release=release, at=now)
+        lab.origin.git(
+            "update-ref",
+            f"refs/tags/{claim.folder}{number}",
+            lab.origin.tag(release, f"{claim.folder}{number}", claim.message, at=now, sign=sign),
+        )
+    found = lab.state().approvals
+    assert {one.by for one in found.given} == {"ann@example.com", "bob@example.com"}
+    assert len(found.ignored) == 3
+    assert status(lab).state == "open"
 
 
 def test_a_person_with_two_keys_or_two_addresses_is_one(
