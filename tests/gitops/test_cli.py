@@ -217,6 +217,28 @@ def test_the_status_names_a_main_that_was_rewritten(lab: Lab, run) -> None:
     assert f"main: was rewritten: {rewritten[:12]} does not contain {known[:12]}" in status.stderr
 
 
+@pytest.mark.long
+def test_references_that_git_confuses_change_nothing(lab: Lab, run) -> None:
+    """Git takes a tag for a branch of its name, and a branch `refs/heads/main` for main."""
+    commit = lab.train("a")
+    lab.declare("staging", f"commit: {commit}\n")
+    lab.verify("staging", commit)
+    declared = [row["declared"] for row in json.loads(run("status", "--json").stdout)]
+    evil = lab.commit(model_files("evil", 0.99), on=lab.tip)
+    confusing = ("main", "HEAD", "FETCH_HEAD", "origin/main", "heads/main", "refs/heads/main", "dev", commit)
+    others = ("remotes/origin/main", "gitops/origin/heads/main", "bisect/bad", "stash", "pull/1/head")
+    for name in (*(f"{kind}/{name}" for kind in ("tags", "heads") for name in confusing[1:]), *others):
+        lab.origin.git("update-ref", f"refs/{name}", evil)
+    lab.origin.git("update-ref", "refs/tags/main", evil)
+    lab.clone.git("fetch", "--quiet", "--tags", "origin")
+    assert [row["declared"] for row in json.loads(run("status", "--json").stdout)] == declared
+    for command in (("promote", "prod", "--push"), ("merge", "promote/prod")):
+        done = run(*command)
+        assert done.exit_code == 0, done.output
+    content = lab.origin.read("refs/heads/main", "environments/prod/release.yaml") or b""
+    assert f"commit: {commit}\n".encode() in content
+
+
 def test_a_clone_that_knows_no_dvc_remote(lab: Lab, run, isolated_home: Path) -> None:
     lab.train("a")
     (isolated_home / "dvc" / "config").unlink()

@@ -6,7 +6,9 @@ import re
 
 from gitops.errors import BusyError, GitError, NetworkError, PushRejectedError
 
-_REJECTION = re.compile(r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined")
+_REJECTION = re.compile(
+    r"\[(?:remote )?rejected\]|\(stale info\)|pre-receive hook declined|matches more than one"
+)
 _NETWORK = re.compile(
     r"could not resolve|couldn't resolve|couldn't connect|failed to connect|connection (?:refused|timed out)"
     r"|connection (?:reset|closed)|operation timed out|network is unreachable|no route to host|early eof"

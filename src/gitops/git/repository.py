@@ -7,6 +7,7 @@ branches, tags, index and files of the checkout stay as their owner left them.
 import hashlib
 import os
 import re
+import secrets
 import shlex
 import tempfile
 import threading
@@ -613,32 +614,49 @@ class Repository(Git):
         options = [f"--force-with-lease={ref}:{expected or ''}" for ref, expected in (leases or {}).items()]
         if len(refs) > 1:
             options.append("--atomic")
-        specs = [f"{target or ''}:{ref}" for ref, target in refs.items()]
         # A mirror takes no single references.
         config = {f"remote.{remote}.mirror": "false"} if remote in self.remotes() else {}
-        # The hooks of the checkout's owner guard their own pushes, not the ones that are made here.
-        command = ("push", "--porcelain", "--no-verify", *options, remote, *specs)
         try:
-            self._remote(*command, timeout=timeout, config=config)
+            with self._by_their_names(refs) as specs:
+                # The hooks of the checkout's owner guard their own pushes, not the ones that are made here.
+                command = ("push", "--porcelain", "--no-verify", *options, remote, *specs)
+                self._remote(*command, timeout=timeout, config=config)
         except PushRejectedError as error:
-            if not (obstacle := self._in_the_way(remote, [ref for ref, target in refs.items() if target])):
+            if not (obstacle := self._in_the_way(remote, refs)):
                 raise
             shown = CREDENTIALS.sub("***@", remote)
             # Somebody else chose the name, and a shell would run a part of it.
             delete = shlex.join(["git", "push", shown, "--delete", obstacle[0]])
             raise PushRejectedError(
-                f"git push: '{obstacle[0]}' exists on {shown}, and git keeps no '{obstacle[1]}' beside it; "
+                f"git push: '{obstacle[0]}' exists on {shown}, and git writes no '{obstacle[1]}' beside it; "
                 f"delete it: {delete}",
                 command=delete,
             ) from error
 
+    @contextmanager
+    def _by_their_names(self, refs: Mapping[str, str | None]) -> Generator[list[str]]:
+        """Provide the arguments by which `git push` writes exactly these references.
+
+        It would take a branch `refs/heads/main` of the remote for `refs/heads/main` as well, and only
+        patterns are taken literally. A pattern needs references here.
+        """
+        folder = f"refs/gitops-push/{secrets.token_hex(8)}"
+        made = {f"{folder}/{ref.removeprefix('refs/')}": target for ref, target in refs.items() if target}
+        self.git("update-ref", "--stdin", input="".join(f"create {name} {made[name]}\n" for name in made))
+        try:
+            yield [*([f"{folder}/*:refs/*"] if made else []), *(f":{ref}" for ref in refs if not refs[ref])]
+        finally:
+            self.git("update-ref", "--stdin", input="".join(f"delete {name}\n" for name in made))
+
     def _in_the_way(self, remote: str, refs: Iterable[str]) -> tuple[str, str] | None:
-        """Return a reference of the remote that one of `refs` cannot exist beside, and that one."""
+        """Return a reference of the remote beside which git does not write one of `refs`, and that one."""
         for ref in refs:
             parts = ref.split("/")
             parents = ["/".join(parts[:count]) for count in range(3, len(parts))]
-            for name in self.remote_refs(remote, *parents, f"{ref}/*"):
-                if name in parents or name.startswith(f"{ref}/"):
+            # A branch named `refs/heads/main` could be meant too, for git.
+            names = [*parents, f"refs/heads/{ref}", f"refs/tags/{ref}"]
+            for name in self.remote_refs(remote, *names, f"{ref}/*"):
+                if name in names or name.startswith(f"{ref}/"):
                     return name, ref
         return None
 

@@ -88,6 +88,28 @@ def test_a_branch_that_is_in_the_way_of_another_is_named(lab: Lab, taken: str) -
     lab.clone.push("origin", wanted)
 
 
+@pytest.mark.parametrize("kind", ["heads", "tags"])
+def test_a_push_goes_to_the_reference_that_it_names(lab: Lab, kind: str) -> None:
+    """Git also takes a branch `refs/heads/main` for main, which is `refs/heads/main` in full."""
+    twin, wanted = f"refs/{kind}/refs/heads/promote/staging", "refs/heads/promote/staging"
+    start, tip = lab.tip, lab.land({"README.md": b"News.\n"})
+    lab.clone.fetch("origin")
+    lab.origin.git("update-ref", twin, start)
+    for commit in (start, tip):
+        lab.clone.push("origin", {wanted: commit})
+        assert lab.origin.resolve(wanted) == commit
+    assert lab.origin.resolve(twin) == start
+    with pytest.raises(PushRejectedError, match=f"'{twin}' exists on origin") as caught:
+        lab.clone.push("origin", {wanted: None})
+    subprocess.run(["sh", "-ec", caught.value.next_command], cwd=lab.clone.path, check=True)
+    lab.clone.push("origin", {wanted: None})
+    assert (
+        lab.origin.git("for-each-ref", wanted, twin)
+        == lab.clone.git("for-each-ref", "refs/gitops-push")
+        == ""
+    )
+
+
 def test_an_address_of_no_protocol_is_named(lab: Lab) -> None:
     with pytest.raises(GitError, match="'remote-htp' is not a git command"):
         lab.clone.fetch("htp://example.org/visage.git")
