@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,26 @@ def test_a_promotion_can_wait_for_the_verdict(lab: Lab, run, monkeypatch: pytest
     # Nobody waits for the others once one of them has said no.
     lab.verify("dev", lab.train("b", verified=False), "rejected")
     assert "dev rejected" in run("promote", "staging", "--wait").stderr
+
+
+def test_a_wait_without_a_terminal_prints_a_line_now_and_then(
+    lab: Lab, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.train("a", verified=False)
+    monkeypatch.setattr(releases, "_PAUSE", 0.01)
+    looks = [["dev"]] * 4
+
+    def missing(*_: object) -> list[str]:
+        return looks.pop() if looks else []
+
+    monkeypatch.setattr(due, "awaited", missing)
+    quiet = run("promote", "staging", "--wait").stdout.splitlines()
+    looks += [["dev"]] * 4
+    monkeypatch.setattr(releases, "_HEARTBEAT", 0)
+    lines = run("promote", "staging", "--wait").stdout.splitlines()
+    assert [line for line in lines if line.startswith("Waiting for dev to verify the release")] == quiet[:1]
+    beats = [line for line in lines if re.fullmatch(r"  still waiting after \d+ s, at most 15 minutes", line)]
+    assert (len(beats), sum("still waiting" in line for line in quiet)) == (3, 0)
 
 
 def test_a_merge_tells_that_a_training_is_due(lab: Lab, run) -> None:
