@@ -37,7 +37,7 @@ BATCH_SEED = 20
 _RAW, _MERGE = "Raw images", "Merge the candidate into main"
 _TRAIN, _PROMOTE = "Train a model in {}", "Promote to {}"
 _WAIT, _SCORE = "Wait for {} to run and verify it", "Score new faces in {}"
-_CODE = ("src/face_attributes", "params.yaml")
+_CODE = ("src", "params.yaml")
 NETWORK = "model_training.train"
 """The last task that keeps all cores busy."""
 

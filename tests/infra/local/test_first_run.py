@@ -288,6 +288,17 @@ def test_faces_of_other_parameters_are_drawn_anew(lab: Lab) -> None:
     assert not (raw / "other").exists()
 
 
+def test_faces_are_drawn_by_the_code_of_main(lab: Lab) -> None:
+    code = DRAW + "import drawn_faces\n(folder / 'by').write_text(drawn_faces.NAME)\n"
+    lab.push(
+        "main",
+        {"src/drawn_faces/__init__.py": "NAME = 'that of main'", "src/face_attributes/__main__.py": code},
+    )
+    with lab.first_run._screen.step("Raw images") as step:
+        lab.first_run._draw_raw_images(step)
+    assert (lab.layout.paths_of("dev").data / "raw/by").read_text() == "that of main"
+
+
 def drawing(folder: Path) -> list[psutil.Process]:
     """Return the processes that draw into a folder."""
     running = psutil.process_iter(["cmdline"])
