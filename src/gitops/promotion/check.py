@@ -222,7 +222,7 @@ def _model(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Judgement
     root = state.environments.root
     # Merging to main is a release into the environment that follows it.
     try:
-        findings += _edited(head)
+        findings += _edited(state, head)
         compare = None if presence.finding else evidence.compare
         rows = judge_model(state, root, head, state.main, evidence, compare)
     except (GateError, SettingsError, LicencesError) as error:
@@ -240,7 +240,7 @@ def _model(state: ReleaseState, head: Snapshot, evidence: Evidence) -> Judgement
     return Judgement(tuple(findings), {root: rows} if rows else {}, presence.checked)
 
 
-def _edited(head: Snapshot) -> list[Finding]:
+def _edited(state: ReleaseState, head: Snapshot) -> list[Finding]:
     """Name the figures that are not those of the run which `dvc.lock` records."""
     findings: list[Finding] = []
     for path in (EVALUATION, EXPORT):
@@ -252,6 +252,7 @@ def _edited(head: Snapshot) -> list[Finding]:
         if (md5 := hashlib.md5(content, usedforsecurity=False).hexdigest()) != recorded:
             problem = f"does not belong to this {LOCK} (MD5 {md5[:12]} instead of {recorded[:12]})"
             right = "Was it edited by hand? Restore it, or run: source .venv/bin/activate && dvc repro"
-            command = f"git checkout main -- {path}"
+            there = state.main.contents[path] is not None
+            command = f"git checkout {state.tip[:12]} -- {path}" if there else ""
             findings.append(Finding(path, problem, right, rule="edited-metrics", command=command))
     return findings

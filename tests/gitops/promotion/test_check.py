@@ -166,11 +166,13 @@ def test_figures_are_those_that_dvc_recorded(lab: Lab, path: str) -> None:
     assert found(lab, "honest") == []
     lab.branch("edited", files | {path: files[path].replace(b"0.9", b"0.99").replace(b"0002", b"0001")})
     assert said(lab, "edited").startswith(f"{path}: does not belong to this dvc.lock")
+    assert found(lab, "edited")[0].command == "", "main has no such file yet"
     lab.merge("honest")
     # Of a model that runs already, where no gate has anything to compare
     lab.branch("boast", {path: files[path] + b"\n"})
     [finding] = found(lab, "boast")
     assert (finding.subject, "run: source .venv/bin/activate && dvc repro" in finding.remedy) == (path, True)
+    assert finding.command == f"git checkout {lab.tip[:12]} -- {path}"
 
 
 def test_a_good_model_may_be_merged(lab: Lab) -> None:
