@@ -16,7 +16,7 @@ from face_attributes.training.group import ALONE, Group, uses_gpu
 # two there is room for a noisy machine to measure badly and still decide alike.
 _WORTH_IT = 1.25
 _REPEATS = 4
-_STEPS = 2
+_STEPS = 1
 
 
 @dataclass(frozen=True)
