@@ -7,6 +7,7 @@ import pytest
 from gitops.git.repository import Repository
 from gitops.promotion.rollbacks import rollback
 from gitops.release.load import fetch_state
+from gitops.text.markdown import code
 from tests.support.figures import model_files
 from tests.support.forge import NAME, Event
 from tests.support.lab import PIPELINE
@@ -50,7 +51,8 @@ class Kind:
 POINTER = b"outs:\n- md5: 0123456789abcdef0123456789abcdef\n  size: 1\n  hash: md5\n  path: batch\n"
 CODE_OF_GITOPS = "src/gitops/report/mermaid.py"
 KINDS = [
-    Kind("documentation", NONE, {"docs/news.md": b"News.\n"}),
+    # A step that put this name into its script would fail.
+    Kind("documentation", NONE, {"docs/news.md": b"News.\n"}, "words;exit${IFS}1;'$(exit${IFS}1)"),
     Kind("parameters", ALL, edited("params.yaml", b"bootstrap: 1000", b"bootstrap: 900")),
     Kind("DAG", DAGS, {"dags/new.py": b"\n"}),
     Kind("model", ALL, {CODE: b"ACCURACY = 0.75\n"}),
@@ -89,7 +91,7 @@ def test_a_good_pull_request_is_green_and_runs_what_it_needs(world: World, kind:
     forge = world.forge
     (pull,) = forge.pulls.values()
     (comment,) = (forge.comments[one]["body"] for one in pull.comments)
-    assert comment.startswith(f"**OK to merge `{kind.branch}` into main. It changes")
+    assert comment.startswith(f"**OK to merge {code(kind.branch)} into main. It changes")
     # No job that runs proposed code has a secret or may write.
     for name in world.last("pull request").workflow.jobs:
         tokens = [one for one in forge.tokens.values() if one.actor == f"actions:{name}"]
