@@ -11,13 +11,15 @@ worker, only the options count:
     --secrets   the Secrets, mounted in this folder, have the values that the process was started with. A
                 liveness probe with this option restarts the container after a change.
 
-It replaces `airflow jobs check --local`, which takes seconds to load Airflow for each check.
+It replaces `airflow jobs check --local`, which takes seconds to load Airflow for each check. It runs several
+times a minute beside each process, so it imports little.
 """
 
 import argparse
 import http.client
 import json
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -27,9 +29,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import psycopg2
-from sqlalchemy.engine import make_url
 
 FRESH = timedelta(seconds=60)
 READ = timedelta(minutes=10)
@@ -41,11 +43,36 @@ ORDER BY latest_heartbeat DESC LIMIT 1
 """
 _READ = "SELECT max(last_refreshed) FROM dag_bundle WHERE active"
 _DAGS = "SELECT count(*) FROM dag WHERE NOT is_stale"
-_PAGES = {
+_URL = re.compile(
+    r"[\w+]+://(?:(?P<user>[^:/]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?:\[(?P<ipv6>[^/?]+)\]|(?P<host>[^/:?]+))?(?::(?P<port>[^/?]*))?"
+    r"(?:/(?P<dbname>[^?]*))?(?:\?(?P<query>.*))?"
+)
+PAGES = {
     "api-server": ("AIRFLOW__API__PORT", "8080", "/api/v2/version"),
     "serving": ("SERVING_PORT", "8180", "/healthz"),
 }
 _SERVING = Path("release/release.json")
+
+
+def address(url: str) -> dict[str, str]:
+    """Return the arguments of a connection. SQLAlchemy reads a URL in the same way, but takes long to load.
+
+    Raises:
+        ValueError: It is no URL of a database.
+
+    """
+    match = _URL.match(url)
+    if match is None:
+        raise ValueError("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN: not the URL of a database")
+    parts = match.groupdict("")
+    found = {name: unquote(parts[name]) for name in ("user", "password", "dbname")}
+    found |= {
+        "host": parts["ipv6"] or parts["host"],
+        "port": parts["port"],
+        **dict(parse_qsl(parts["query"])),
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 @contextmanager
@@ -56,17 +83,7 @@ def connected(database: str) -> Iterator[Any]:
         psycopg2.OperationalError: The database does not answer.
 
     """
-    url = make_url(database)
-    arguments: dict[str, Any] = {
-        "host": url.host,
-        "port": url.port,
-        "user": url.username,
-        "password": url.password,
-        "dbname": url.database,
-        "connect_timeout": 5,
-        **url.query,
-    }
-    connection = psycopg2.connect(**arguments)
+    connection = psycopg2.connect(**{"connect_timeout": 5, **address(database)})
     try:
         with connection.cursor() as cursor:
             yield cursor
@@ -80,7 +97,7 @@ def trouble(job: str, database: str, now: datetime) -> str | None:
         with connected(database) as cursor:
             cursor.execute(_LATEST, (job, socket.gethostname()))
             row = cursor.fetchone()
-    except psycopg2.OperationalError as error:
+    except (psycopg2.OperationalError, ValueError) as error:
         return f"the database does not answer: {str(error).strip().splitlines()[0]}"
     if row is None:
         return f"{job}: has not reported from {socket.gethostname()} yet"
@@ -96,7 +113,7 @@ def without_dags(database: str, bundles: Path, now: datetime) -> str | None:
             (read,) = cursor.fetchone()
             cursor.execute(_DAGS)
             (dags,) = cursor.fetchone()
-    except psycopg2.OperationalError as error:
+    except (psycopg2.OperationalError, ValueError) as error:
         return f"the database does not answer: {str(error).strip().splitlines()[0]}"
     if read is None:
         return "the release has not been read from git yet; the log of the dag-processor has the reason"
@@ -163,7 +180,7 @@ def unanswered(port: int, path: str) -> str | None:
 def main(arguments: list[str]) -> int:
     """Make the checks that the command line names, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    choices = ("SchedulerJob", "DagProcessorJob", "TriggererJob", *_PAGES, "worker")
+    choices = ("SchedulerJob", "DagProcessorJob", "TriggererJob", *PAGES, "worker")
     parser.add_argument("job", choices=choices, metavar="JOB")
     parser.add_argument("--dags", action="store_true")
     parser.add_argument("--writes", type=Path, nargs="*", default=[])
@@ -172,8 +189,8 @@ def main(arguments: list[str]) -> int:
     problems = [unwritable(asked.writes)]
     if asked.secrets:
         problems.append(changed_secret(asked.secrets, os.environ, start_of_container()))
-    if asked.job in _PAGES:
-        variable, port, path = _PAGES[asked.job]
+    if asked.job in PAGES:
+        variable, port, path = PAGES[asked.job]
         problems.append(unanswered(int(os.environ.get(variable, port)), path))
     elif asked.job != "worker":
         database, now = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"], datetime.now(UTC)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +13,10 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from infra.airflow import heartbeat
 
@@ -68,6 +74,55 @@ def test_a_dag_processor_without_dags_is_not_ready(
     found = without_dags(monkeypatch, tmp_path, read, dags, commit)
     assert (found or "").startswith(said or "")
     assert (found is None) == (said is None)
+
+
+_PART = st.text(alphabet="aZ0-_.~%2F:@/?#& +é", max_size=8)
+
+
+@given(
+    _PART,
+    _PART,
+    st.sampled_from(["", "db", "10.1.2.3", "[::1]"]),
+    _PART,
+    st.sampled_from(["", "sslmode=require"]),
+)
+def test_a_database_has_the_address_that_airflow_finds(
+    user: str, password: str, host: str, name: str, query: str
+) -> None:
+    text = f"postgresql+psycopg2://{user}:{password}@{host}:6432/{name}?{query}"
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        assume(False)
+    # As Airflow's connections have them
+    expected = {
+        "host": url.host,
+        "port": str(url.port or ""),
+        "user": url.username,
+        "dbname": url.database,
+        "password": url.password,
+        **{key: value for key, value in url.query.items() if isinstance(value, str)},
+    }
+    assert heartbeat.address(text) == {key: value for key, value in expected.items() if value}
+
+
+def test_a_check_loads_little() -> None:
+    """Each process of an environment runs four checks a minute."""
+    program = "import runpy, sys; sys.argv = ['heartbeat.py', 'worker']\n"
+    program += f"try: runpy.run_path({heartbeat.__file__!r}, run_name='__main__')\n"
+    program += "except SystemExit as end: assert not end.code\n"
+    program += "print('sqlalchemy' in sys.modules, 'airflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
+def test_an_address_that_is_none_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "db.example.org")
+    assert heartbeat.main(["SchedulerJob"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN: not the URL of a database")
 
 
 def test_a_folder_of_somebody_else_is_one_clear_line() -> None:

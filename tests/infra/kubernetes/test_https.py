@@ -1,4 +1,4 @@
-"""The api-server as the example of an Ingress with TLS configures it, reached as by that Ingress."""
+"""The api-server as the example of an Ingress with TLS configures it, reached by that Ingress and by pods."""
 
 import os
 import re
@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from infra.airflow import heartbeat
 from tests.dashboard.server import PASSWORDS, serve
 from tests.infra.kubernetes.rendering import objects, pod_of
 from tests.infra.kubernetes.test_patches import made_with
@@ -15,7 +16,9 @@ from tests.infra.kubernetes.test_patches import made_with
 pytestmark = [pytest.mark.long, pytest.mark.system("kubectl"), pytest.mark.timeout(600)]
 
 
-def test_a_login_sets_no_cookie_that_a_browser_would_send_without_tls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["", "/airflow"])
+def test_people_log_in_by_tls_alone_and_pods_reach_it(prefix: str, tmp_path: Path) -> None:
+    """Nothing that the pods ask for has the prefix of people's address."""
     manifests = made_with(tmp_path / "tree", "kind: Ingress")
     [engine] = [one["data"] for name, one in objects(manifests, "ConfigMap").items() if "engine" in name]
     pod = pod_of(objects(manifests, "Deployment")["airflow-api-server"])
@@ -26,38 +29,49 @@ def test_a_login_sets_no_cookie_that_a_browser_would_send_without_tls(tmp_path: 
     own = {
         **engine,
         **{one["name"]: one["value"] for one in container["env"]},
+        "AIRFLOW__API__BASE_URL": engine["AIRFLOW__API__BASE_URL"] + prefix,
         # The volumes of the pod
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(tmp_path / "bundles"),
         "VISAGE_HOME": str(tmp_path / "home"),
         "HOME": os.environ["HOME"],
     }
     with serve(tmp_path, "prod", own, tmp_path / "airflow.db", "", *options) as server:
-        ingress = {
+        cookies = log_in(f"{server.url}{prefix}")
+        tasks = urlsplit(engine["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"]).path
+        for path in (container["readinessProbe"]["httpGet"]["path"], f"{tasks}health"):
+            assert requests.get(f"{server.url}{path}", timeout=30).status_code == 200, path
+        assert heartbeat.unanswered(server.port, heartbeat.PAGES["api-server"][2]) is None
+    assert cookies == {"session": True, "_token": True}
+
+
+def log_in(address: str) -> dict[str, bool]:
+    """Log in by the form, as behind the Ingress, and return whether each cookie is sent by TLS alone."""
+    known: dict[str, str] = {}
+    secure: dict[str, bool] = {}
+
+    def ask(method: str, path: str, data: dict[str, str] | None = None) -> requests.Response:
+        headers = {
             "X-Forwarded-Proto": "https",
             "X-Forwarded-For": "203.0.113.7",
             "Host": "airflow.example.org",
+            "Referer": "https://airflow.example.org/",
+            "Cookie": "; ".join(f"{name}={value}" for name, value in known.items()),
         }
+        answer = requests.request(
+            method, f"{address}{path}", headers=headers, data=data, allow_redirects=False, timeout=30
+        )
+        for cookie in answer.cookies:
+            known[cookie.name] = cookie.value or ""
+            secure[cookie.name] = cookie.secure
+        return answer
 
-        def ask(method: str, path: str, data: dict[str, str] | None = None) -> requests.Response:
-            cookies = "; ".join(f"{name}={value}" for name, value in jar.items())
-            headers = {**ingress, "Referer": "https://airflow.example.org/", "Cookie": cookies}
-            answer = requests.request(
-                method, f"{server.url}{path}", headers=headers, data=data, allow_redirects=False, timeout=30
-            )
-            for cookie in answer.cookies:
-                jar[cookie.name] = cookie.value or ""
-                secure[cookie.name] = cookie.secure
-            return answer
-
-        jar: dict[str, str] = {}
-        secure: dict[str, bool] = {}
-        page = ask("GET", "/auth/login/").text
-        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
-        assert token
-        form = {"username": "airflow", "password": PASSWORDS["airflow"], "csrf_token": token[1]}
-        ask("POST", "/auth/login/", form)
-        after = ask("GET", "/auth/")
-        assert secure == {"session": True, "_token": True}
-        address = urlsplit(after.headers["Location"])
-        assert address.scheme in ("", "https")
-        assert address.netloc in ("", "airflow.example.org")
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', ask("GET", "/auth/login/").text)
+    assert token
+    form = {"username": "airflow", "password": PASSWORDS["airflow"], "csrf_token": token[1]}
+    ask("POST", "/auth/login/", form)
+    after = ask("GET", "/auth/")
+    place, own = urlsplit(after.headers["Location"]), urlsplit(address)
+    assert place.scheme in ("", "https")
+    assert place.netloc in ("", "airflow.example.org")
+    assert place.path.startswith(own.path)
+    return secure
