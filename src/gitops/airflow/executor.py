@@ -26,6 +26,7 @@ from airflow.models.trigger import Trigger
 from airflow.providers.cncf.kubernetes.executors import kubernetes_executor
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.triggers.callback import CallbackTrigger
+from kubernetes.config.incluster_config import SERVICE_TOKEN_FILENAME
 from sqlalchemy import update
 
 from gitops.airflow import sizes
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 TEMPLATE = "task"
 """The PodTemplate that the pods of tasks are made of."""
 _FRESH = 30
+_IN_VOLUME = "The log of a running task comes from the volume of logs."
 
 
 class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
@@ -75,6 +77,15 @@ class KubernetesExecutor(kubernetes_executor.KubernetesExecutor):
             executor_config = {"pod_override": generator.deserialize_model_dict(override)}
         parent: Any = super()
         parent.execute_async(key, command, queue=queue, executor_config=executor_config)
+
+    def get_task_log(self, ti: Any, try_number: int) -> tuple[list[str], list[str]]:
+        """Return the log of a running pod, and where it comes from.
+
+        Where logs are in a volume, this process has no token of Kubernetes. Airflow reads the volume.
+        """
+        if not Path(SERVICE_TOKEN_FILENAME).exists():
+            return [_IN_VOLUME], [""]
+        return super().get_task_log(ti, try_number)
 
     def _read_template(self) -> None:
         path, namespace = str(self.kube_config.pod_template_file), self.kube_config.kube_namespace

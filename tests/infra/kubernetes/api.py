@@ -28,11 +28,12 @@ KNOWN = {
 
 @dataclass
 class Cluster:
-    """The pods that were asked for, and the configuration of a client."""
+    """The pods that were asked for, and the configuration of a client; `refusals` come before other pods."""
 
     config: Path
     template: dict[str, Any]
     pods: list[dict[str, Any]] = field(default_factory=list)
+    refusals: list[tuple[int, str]] = field(default_factory=list)
 
 
 def _selected(pods: list[dict[str, Any]], query: dict[str, list[str]]) -> list[dict[str, Any]]:
@@ -95,6 +96,10 @@ def cluster(folder: Path, template: dict[str, Any]) -> Iterator[Cluster]:
 
         def do_POST(self) -> None:
             pod = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if made.refusals:
+                status, message = made.refusals.pop(0)
+                self._answer(status, {"kind": "Status", "code": status, "message": message})
+                return
             made.pods.append(pod)
             self._answer(201, pod | {"status": {"phase": "Pending"}})
 

@@ -1,4 +1,4 @@
-"""A late run with the executor of Kubernetes, met by a real scheduler: it goes on, and people are told."""
+"""A late run and a full quota with the executor of Kubernetes, met by a real scheduler: it goes on."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[3]
-EXECUTOR = "AIRFLOW__CORE__EXECUTOR"
+OPTIONS = ("AIRFLOW__CORE__EXECUTOR", "AIRFLOW__KUBERNETES_EXECUTOR__", "AIRFLOW__SCHEDULER__")
 
 DAG = """
 from datetime import timedelta
@@ -77,7 +77,7 @@ def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def running(tmp_path_factory: pytest.TempPathFactory, servers: Sinks, pods: Cluster) -> Iterator[Engine]:
     declared = dotenv_values(ROOT / "infra/kubernetes/base/engine.env", interpolate=False)
     extra = {
-        EXECUTOR: str(declared[EXECUTOR]),
+        **{name: str(value) for name, value in declared.items() if name.startswith(OPTIONS)},
         # A callback that asks for an executor waits for a free slot, and each pod takes one.
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER": "False",
@@ -107,7 +107,7 @@ def test_late_runs_do_not_end_the_scheduler_and_people_are_told(
         assert subjects == [f"[Visage staging] {name}: a run is late" for name in ("earlier", "waiting")]
         for mail in servers.mails:
             page = mail.get_body().get_content()
-            assert "It should have ended by 20" in page
+            assert "after its deadline, 20" in page
             assert "/runs/manual__" in page
             assert "docs/runbooks/" in page
 
@@ -118,7 +118,9 @@ def test_late_runs_do_not_end_the_scheduler_and_people_are_told(
             missed = connection.execute(sql.text("SELECT missed FROM deadline")).scalars().all()
         assert missed == [True, True]
 
-        # It goes on scheduling: another run gets its pod.
+        # It goes on scheduling: another run gets its pod, once the namespace has room for it.
+        pods.refusals += [(403, "pods is forbidden: exceeded quota: pods"), (503, "the server is busy")]
         airflow.call("POST", "/api/v2/dags/after/dagRuns", {"logical_date": None})
         wait_for(lambda: len(pods.pods) == 3, seconds=60)
+        assert pods.refusals == []
         assert running.instance.alive()["scheduler"].pid == scheduler

@@ -29,12 +29,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @contextmanager
-def started(served: Cluster, job: int) -> Iterator[KubernetesExecutor]:
+def started(served: Cluster, job: int, namespace: str = "visage-prod") -> Iterator[KubernetesExecutor]:
     """The executor of a scheduler."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(f"{OPTIONS}IN_CLUSTER", "False")
         patch.setenv(f"{OPTIONS}CONFIG_FILE", str(served.config))
-        patch.setenv(f"{OPTIONS}NAMESPACE", "visage-prod")
+        patch.setenv(f"{OPTIONS}NAMESPACE", namespace)
         patch.setenv(f"{OPTIONS}POD_TEMPLATE_FILE", str(served.config.with_name("task.yaml")))
         made = KubernetesExecutor()
         made.job_id = job
@@ -49,14 +49,14 @@ def executor(served: Cluster) -> Iterator[KubernetesExecutor]:
         yield made
 
 
-def pod_of(executor: KubernetesExecutor, served: Cluster, dag_id: str, task_id: str) -> dict[str, Any]:
-    """The pod that a scheduler has made for a task."""
+def start_task(executor: KubernetesExecutor, dag_id: str, task_id: str, run_id: str = "manual__1") -> Any:
+    """Make the pod of a task as a scheduler does, and return the key of the task."""
     task = TaskInstance(
         id=uuid.uuid4(),
         dag_version_id=uuid.uuid4(),
         task_id=task_id,
         dag_id=dag_id,
-        run_id="manual__1",
+        run_id=run_id,
         try_number=1,
         pool_slots=1,
         queue="default",
@@ -64,10 +64,15 @@ def pod_of(executor: KubernetesExecutor, served: Cluster, dag_id: str, task_id: 
     )
     bundle = BundleInfo(name="release", version="1")
     workload = ExecuteTask(ti=task, dag_rel_path=Path("a.py"), bundle_info=bundle, token="t", log_path=None)
-    key: Any = TaskInstanceKey(dag_id, task_id, "manual__1", 1, -1)
+    key: Any = TaskInstanceKey(dag_id, task_id, run_id, 1, -1)
     executor.execute_async(key, [workload], queue="default")
     executor.kube_scheduler.run_next(executor.task_queue.get())
     executor.task_queue.task_done()
+    return key
+
+
+def pod_of(executor: KubernetesExecutor, served: Cluster, dag_id: str, task_id: str) -> dict[str, Any]:
+    start_task(executor, dag_id, task_id)
     return served.pods[-1]
 
 
@@ -141,3 +146,29 @@ def test_the_last_template_serves_while_kubernetes_does_not_answer(
     monkeypatch.setattr(served, "template", {})
     assert pod_of(executor, served, "score_faces", "find_batches")["spec"]["containers"]
     assert "the last one that was read stays" in caplog.text
+
+
+@pytest.mark.parametrize("token", [True, False])
+def test_the_log_of_a_running_task_is_asked_of_kubernetes_by_whoever_may(
+    executor: KubernetesExecutor, token: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the logs in a volume, the api-server has no token, and would report an error in each log."""
+    path = tmp_path / "token"
+    if token:
+        path.touch()
+    monkeypatch.setattr("gitops.airflow.executor.SERVICE_TOKEN_FILENAME", str(path))
+    task: Any = SimpleNamespace(
+        dag_id="a",
+        task_id="b",
+        run_id="c",
+        map_index=-1,
+        hostname="",
+        queued_by_job_id=1,
+        id="d",
+        executor_config={},
+    )
+    messages, logs = executor.get_task_log(task, 1)
+    assert logs == [""]
+    assert any("k8s" in message for message in messages) == token, messages
+    # An empty list would make Airflow ask the log server of the pod, which has none.
+    assert messages

@@ -105,7 +105,8 @@ def test_pods_keep_to_the_restricted_standard(environment: str) -> None:
     check_standard(rendered(environment))
     [namespace] = objects(rendered(environment), "Namespace").values()
     assert namespace["metadata"]["name"] == f"visage-{environment}"
-    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for mode in ("enforce", "warn"):
+        assert namespace["metadata"]["labels"][f"pod-security.kubernetes.io/{mode}"] == "restricted"
     assert "Delete=false" in namespace["metadata"]["annotations"]["argocd.argoproj.io/sync-options"]
 
 
@@ -153,6 +154,17 @@ def test_deployments_are_probed_and_spread_over_disruptions(environment: str) ->
         assert budgets[name]["spec"]["selector"]["matchLabels"].items() <= (
             one["spec"]["template"]["metadata"]["labels"].items()
         ), name
+
+
+@every_environment
+def test_one_pod_at_a_time_writes_the_checkouts(environment: str) -> None:
+    for name, one in objects(rendered(environment), "Deployment").items():
+        [container] = one["spec"]["template"]["spec"]["containers"]
+        mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+        if "bundles" in mounts and not mounts["bundles"].get("readOnly"):
+            assert name == "airflow-dag-processor"
+            assert one["spec"]["replicas"] == 1
+            assert one["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
 
 
 @every_environment
@@ -273,11 +285,25 @@ def test_the_settings_are_those_of_the_other_engines(environment: str) -> None:
         *_, engine, last = (next(iter(source.values()))["name"] for source in sources)
         assert engine.startswith("engine")
         assert last.startswith("settings")
-    own = next(one["data"] for name, one in maps.items() if name.startswith("engine"))
-    address = urlsplit(own["AIRFLOW__API__BASE_URL"])
+    check_addresses(rendered(environment))
+
+
+def check_addresses(manifests: str) -> None:
+    [own] = [
+        one["data"] for name, one in objects(manifests, "ConfigMap").items() if name.startswith("engine")
+    ]
+    address, tasks = (
+        urlsplit(own[name]) for name in ("AIRFLOW__API__BASE_URL", "AIRFLOW__CORE__EXECUTION_API_SERVER_URL")
+    )
     assert address.scheme in ("http", "https")
     assert address.hostname
-    assert not own["AIRFLOW__API__BASE_URL"].endswith("/")
+    assert not address.path.endswith("/")
+    # The api-server answers tasks below the path of people's address alone.
+    assert tasks.path == f"{address.path}/execution/"
+    for ingress in objects(manifests, "Ingress").values():
+        [rule] = ingress["spec"]["rules"]
+        assert rule["host"] in (address.hostname, "airflow.example.com")
+        assert rule["http"]["paths"][0]["path"] == (address.path or "/")
 
 
 def check_selected(manifests: str) -> None:

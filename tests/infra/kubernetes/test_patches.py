@@ -12,7 +12,9 @@ from tests.infra.kubernetes.rendering import ROOT, objects, patched, pod_of
 from tests.infra.kubernetes.test_manifests import (
     COMPONENTS,
     MINORS,
+    check_addresses,
     check_references,
+    check_selected,
     check_standard,
     secrets_of,
     validate,
@@ -45,6 +47,8 @@ def test_an_example_is_valid_as_it_is(example: str, tmp_path: Path) -> None:
     validate(manifests, MINORS[-1], tmp_path)
     check_standard(manifests)
     check_references(manifests, MADE_BY_PEOPLE)
+    check_selected(manifests)
+    check_addresses(manifests)
 
 
 def test_every_component_is_on_the_page() -> None:
@@ -66,9 +70,9 @@ def test_one_image_by_its_digest_is_that_of_tasks_too(tmp_path: Path) -> None:
     assert container["image"].startswith("registry.example.org/vision/visage-airflow@sha256:")
 
 
-@pytest.mark.parametrize("kind", ["Ingress", "HTTPRoute"])
-def test_people_come_by_https(kind: str, tmp_path: Path) -> None:
-    manifests = made_with(tmp_path, f"kind: {kind}")
+@pytest.mark.parametrize("word", ["ingressClassName", "kind: HTTPRoute"])
+def test_people_come_by_https(word: str, tmp_path: Path) -> None:
+    manifests = made_with(tmp_path, word)
     assert "airflow.example.com" not in manifests
     [engine] = [one["data"] for name, one in objects(manifests, "ConfigMap").items() if "engine" in name]
     assert engine["AIRFLOW__API__BASE_URL"] == "https://airflow.example.org"
