@@ -234,6 +234,19 @@ def test_each_pod_has_the_secrets_that_it_needs(tmp_path: Path) -> None:
             assert ("git" in mounted) == ("airflow-git" in SECRETS[name]), name
 
 
+def test_the_page_lists_the_secrets_of_each_pod() -> None:
+    table = (
+        (ROOT / "docs/kubernetes.md").read_text().partition("| pod | its Secrets |")[2].partition("\n\n")[0]
+    )
+    found = {
+        row.split("|")[1]: set(re.findall("`([a-z-]+)`", row.split("|")[2])) for row in table.split("\n")[2:]
+    }
+    names = {"a task": "task", "the CronJob `airflow-clean`": "airflow-clean", "serving": "serving"}
+    listed = {names.get(pod.strip(), f"airflow-{pod.strip()}"): secrets for pod, secrets in found.items()}
+    assert listed == {name: SECRETS[name] for name in listed}
+    assert {name for name, _ in pods(rendered("prod"))} - listed.keys() == {"photographs"}
+
+
 def test_pods_reach_the_database_if_they_have_its_password(tmp_path: Path) -> None:
     manifests = with_components(tmp_path, "celery", "drill")
     [expression] = objects(manifests, "NetworkPolicy")["to-database"]["spec"]["podSelector"][
