@@ -552,3 +552,14 @@ def test_a_signature_of_another_kind_does_not_hide_behind_one_of_ssh(
         reason = signatures.verify(clone, known, listed(team["ann"]))
         assert reason is not None
         assert known[:12] in reason
+
+
+def test_a_date_in_a_list_does_not_stop_who_has_the_key(lab: Lab, team: dict[str, Path]) -> None:
+    """Git compares it with the date that a commit states. docs/signatures.md says so."""
+    address, _, key = listed(team["ann"]).decode().partition(" ")
+    expired = f'{address} valid-before="20230101" {key}'.encode()
+    for year, counts in ((2024, False), (2022, True)):
+        dates = {"GIT_COMMITTER_DATE": f"{year}-01-01T00:00:00Z"}
+        tree, variables = f"{lab.clone.resolve('HEAD')}^{{tree}}", lab.clone.identity() | dates
+        commit = lab.clone.git("commit-tree", "-S", "-m", "Old", tree, env=variables)
+        assert (signatures.verify(lab.clone, commit, expired) is None) is counts
