@@ -328,12 +328,15 @@ def show(
 
 
 def without_keys(state: ReleaseState) -> Iterator[str]:
-    """List the environments whose verdicts cannot count, and the command that helps."""
+    """List the environments whose verdicts cannot count, and the command that helps.
+
+    Before main has a model there is nothing to verify, and `make up` makes the keys.
+    """
     lists = state.lists
     if lists.problem:
         yield f"No verdict counts: {lists.problem}"
         return
-    for name in state.environments:
+    for name in state.environments if state.main.model else ():
         if lists.keys(name) is None:
             yield (
                 f"{name}: no verdict counts: there is no {keys.path_of(name)} on main; "

@@ -208,6 +208,18 @@ def test_without_a_list_of_keys_no_verdict_of_the_environment_counts(lab: Lab) -
     assert list(without_keys(lab.state())) == []
 
 
+def test_before_there_is_a_model_nobody_misses_a_key(lab: Lab) -> None:
+    lab.land(
+        {
+            "environments/canary/environment.yaml": b"title: Canary\ncolor: slate\nafter: [staging]\n",
+            "environments/canary/release.yaml": b"commit: null\n",
+        }
+    )
+    assert list(without_keys(lab.state())) == []
+    lab.train("a")
+    assert [line.split(":")[0] for line in without_keys(lab.state())] == ["canary"]
+
+
 def test_a_tag_without_figures_counts_for_nothing_and_is_named(lab: Lab) -> None:
     commit = lab.train("a")
     _tag(lab, f"verified/staging/{commit[:12]}", commit, "looks good to me")
