@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gitops.people.history import LABELLED, Recorded
 
 _SHARDS = ("data/raw", "data/holdout.parquet", "data/sample.parquet")
-_ARRAYS = "data/prepared"
+ARRAYS = "data/prepared"
 GALLERY = "plots/worst_errors.jpg"
 _HOLDOUT = "data/holdout.parquet"
 
@@ -43,13 +43,13 @@ def erasure(
 
     """
     listed = list(records)
-    direct = set(found)
+    # No search finds a person in arrays. A journal has those that were to go before the data were rebuilt.
+    direct = set(found).difference(*(arrays_of(record.outs, folders) for record in listed))
     direct |= {folder for folder, files in folders.items() if direct & set(files)}
     arrays, kept = set[str](), set[str]()
     derived = set[str]()
     for record in listed:
-        made = record.outs.get(_ARRAYS)
-        parts = {made, *folders.get(made, ())} if made else set[str]()
+        parts = arrays_of(record.outs, folders)
         if _has_person(record, direct):
             arrays |= parts
         else:
@@ -65,6 +65,12 @@ def erasure(
         commit for record in listed if lost & set(record.outs.values()) for commit in record.commits
     )
     return Erasure(frozenset(objects), frozenset(lost), commits)
+
+
+def arrays_of(outs: Mapping[str, str], folders: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """Return the objects of the arrays in the outputs of a commit."""
+    made = outs.get(ARRAYS)
+    return frozenset({made, *folders.get(made, ())} if made else ())
 
 
 def _has_person(record: Recorded, direct: Collection[str]) -> bool:

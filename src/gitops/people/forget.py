@@ -8,7 +8,7 @@ when the same command runs again.
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +19,8 @@ from gitops.git.workspace import Origin
 from gitops.paths import FORGOTTEN
 from gitops.people import process
 from gitops.people.backups import Backup
-from gitops.people.erasure import GALLERY, Erasure, erasure
-from gitops.people.history import Recorded, history, mirror
+from gitops.people.erasure import ARRAYS, GALLERY, Erasure, arrays_of, erasure
+from gitops.people.history import Recorded, history, mirror, outs_of
 from gitops.people.journal import Journal, path_of
 from gitops.people.places import WITHOUT_PEOPLE
 from gitops.people.process import Hit, Known, Source
@@ -29,13 +29,12 @@ from gitops.people.request import Request
 from gitops.release.forgotten import Forgotten
 
 _DIR = ".dir"
-_ARRAYS = "data/prepared/*"
 _MADE = (
     "runs/*/plots/worst_errors.jpg",
     f"workspaces/*/{GALLERY}",
-    f"workspaces/*/{_ARRAYS}",
+    f"workspaces/*/{ARRAYS}/*",
     GALLERY,
-    _ARRAYS,
+    f"{ARRAYS}/*",
 )
 """Galleries of errors and arrays have no ids: their copies are known by the digests of their objects."""
 
@@ -171,6 +170,8 @@ class Forget:
         journal.write(self.journal_path)
         self.echo("written: the journal of this forget, with names, for its owner alone")
         branch = self._push(journal, main)
+        journal = journal.without(self._rebuilt(branch, main))
+        journal.write(self.journal_path)
         # No search looks there: objects that a prune took are on their way out anyway
         self.objects.empty_trash()
         removed = self.objects.remove(journal.objects)
@@ -212,6 +213,19 @@ class Forget:
         rebuild(origin, main, forgotten, known, self.request.ids, branch=branch, home=home)
         self.echo(f"pushed: {branch}, with {FORGOTTEN} and the data that main has left")
         return branch
+
+    def _rebuilt(self, branch: str, main: str) -> Collection[str]:
+        """Return the objects of the arrays that were made of the data that main has left.
+
+        Some are those of before: nobody who is forgotten was among the photographs of that part.
+        """
+        copy, reference = mirror(self.repository, self.remote), f"refs/heads/{branch}"
+        outs = outs_of(copy, copy.resolve(reference) if copy.has(reference) else main)
+        made = outs.get(ARRAYS, "")
+        wanted = {name: [made] for name, sizes in self.objects.sizes().items() if made in sizes}
+        with tempfile.TemporaryDirectory(prefix="gitops-forget-") as temporary:
+            files = self.objects.fetch(wanted, Path(temporary)) if wanted else {}
+            return arrays_of(outs, {digest: members(path).values() for digest, path in files.items()})
 
     def _clean_backups(self, journal: Journal, known: Known) -> None:
         with Backup.opened(self.request.backups) as backups:

@@ -5,7 +5,7 @@ It has names of photographs, so only its owner may read it, and it is removed at
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -47,7 +47,7 @@ class Journal:
         atomic.write(path, json.dumps(asdict(self)))
 
     def adding(self, known: Known, objects: Iterable[str], lost: Iterable[str]) -> Self:
-        """Return it with more. Nothing is ever taken out: a later search finds less."""
+        """Return it with more. The plan of before stays: a later search finds less."""
         merged: dict[str, Any] = {
             key: sorted({*self.known.get(key, ()), *known.content.get(key, ())})
             for key in ("digests", "fingerprints", "pixels")
@@ -60,6 +60,10 @@ class Journal:
             for space in sorted(spaces)
         }
         return type(self)(merged, sorted({*self.objects, *objects}), sorted({*self.lost, *lost}))
+
+    def without(self, objects: Collection[str]) -> Self:
+        """Return it without objects that turned out to have nobody who is forgotten."""
+        return type(self)(self.known, [one for one in self.objects if one not in objects], self.lost)
 
 
 def path_of(folder: Path, given: Iterable[str]) -> Path:
