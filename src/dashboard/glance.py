@@ -137,7 +137,7 @@ def _alarms(data: PageData) -> Iterator[Alarm]:
     if runs is not None and runs.refused:
         back = ("#roll-back", "How to roll back")
         title = "The release that main declares does not run here."
-        here = f"{runs.commit[:12]} goes on here." if runs.commit else "No release runs here."
+        here = f"{runs.commit[:12]} still runs." if runs.commit else "No release runs here."
         reason = runs.refused.removeprefix(f"environments/{runs.environment}/release.yaml: ")
         yield Alarm(
             BAD, title, f"{here} {_sentence(reason)}", "verify_release" if runs.rejection else None, back

@@ -102,7 +102,7 @@ def test_a_rejected_release_is_red_and_says_what_runs(running: World) -> None:
     assert first.text.startswith(f"{bad[:12]}; ")
     assert first.text.endswith(" is running")
     assert [(alarm.kind, alarm.runbook) for alarm in view.alarms] == [("bad", "verify_release")]
-    assert re.match(rf"[0-9a-f]{{12}} goes on here. Staging rejected {bad[:12]} ", view.alarms[0].text)
+    assert re.match(rf"[0-9a-f]{{12}} still runs. Staging rejected {bad[:12]} ", view.alarms[0].text)
 
 
 def test_a_refused_release_file_is_red(running: World) -> None:
