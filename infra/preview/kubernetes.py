@@ -113,7 +113,7 @@ class KubernetesHost:
         overlay = self._checkout / environments.path_of(root, "kustomization.yaml")
         images = yaml.safe_load(overlay.read_text("utf-8")).get("images", [])
         place = folder / settings.path_of(preview.name)
-        files.write(place.with_name("kustomization.yaml"), yaml.safe_dump(_overlay(preview, images)))
+        files.write(place.with_name("kustomization.yaml"), json.dumps(_overlay(preview, images), indent=2))
         return self._kubectl("kustomize", str(place.parent))
 
     def make_secrets(self, preview: Preview, folder: Path) -> str:
@@ -155,13 +155,17 @@ class KubernetesHost:
             "preview-database": {"password": password},
             "serving-tokens": {"tokens": f"preview {secrets.token_urlsafe(24)}\n"},
         }
-        return yaml.safe_dump_all(
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": name, "namespace": _namespace(preview)},
-                "stringData": content,
-            }
+        # JSON, since Kubernetes reads numbers in YAML that Python takes for text.
+        return "---\n".join(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {"name": name, "namespace": _namespace(preview)},
+                    "stringData": content,
+                }
+            )
+            + "\n"
             for name, content in made.items()
         )
 
@@ -215,5 +219,5 @@ def _overlay(preview: Preview, images: list[dict[str, Any]]) -> dict[str, Any]:
             },
         ],
         "images": images,
-        "patches": [{"target": {"kind": "Namespace"}, "patch": yaml.safe_dump(annotated)}],
+        "patches": [{"target": {"kind": "Namespace"}, "patch": json.dumps(annotated)}],
     }

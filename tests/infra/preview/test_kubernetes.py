@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from gitops.git.repository import Repository
+from gitops.release.environments import Environments
 from gitops.release.keys import PrivateKey
 from infra.local.errors import EngineError
 from infra.preview import release
@@ -92,6 +93,19 @@ def test_a_preview_is_a_namespace_of_its_own(rendered: Rendered) -> None:
         one["data"] for name, one in objects(manifests, "ConfigMap").items() if name.startswith("settings")
     )
     assert settings["VISAGE_ENVIRONMENT"] == preview.name
+
+
+def test_a_tag_that_looks_like_a_number_stays_a_tag(
+    cluster: KubernetesHost, bench: Bench, tmp_path: Path
+) -> None:
+    """Kubernetes reads numbers in YAML that Python takes for text."""
+    root = Environments.from_folder(bench.layout.checkout).root
+    overlay = bench.layout.checkout / f"environments/{root}/kustomization.yaml"
+    assert "newTag: 0.1.0" in overlay.read_text()
+    overlay.write_text(overlay.read_text().replace("newTag: 0.1.0", 'newTag: "1234e56"'))
+    (tmp_path / "overlay").mkdir()
+    manifests = cluster.render(preview_of(bench), tmp_path / "overlay")
+    assert "image: registry.invalid/OWNER/visage-airflow:1234e56\n" in manifests
 
 
 def test_the_pods_of_a_preview_are_as_confined_as_those_of_an_environment(rendered: Rendered) -> None:
