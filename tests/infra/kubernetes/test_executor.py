@@ -66,8 +66,9 @@ def start_task(executor: KubernetesExecutor, dag_id: str, task_id: str, run_id: 
     workload = ExecuteTask(ti=task, dag_rel_path=Path("a.py"), bundle_info=bundle, token="t", log_path=None)
     key: Any = TaskInstanceKey(dag_id, task_id, run_id, 1, -1)
     executor.execute_async(key, [workload], queue="default")
-    executor.kube_scheduler.run_next(executor.task_queue.get())
+    job = executor.task_queue.get()
     executor.task_queue.task_done()
+    executor.kube_scheduler.run_next(job)
     return key
 
 
