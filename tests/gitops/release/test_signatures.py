@@ -554,6 +554,7 @@ def test_a_signature_of_another_kind_does_not_hide_behind_one_of_ssh(
         assert known[:12] in reason
 
 
+@pytest.mark.long
 def test_a_date_in_a_list_does_not_stop_who_has_the_key(lab: Lab, team: dict[str, Path]) -> None:
     """Git compares it with the date that a commit states. docs/signatures.md says so."""
     address, _, key = listed(team["ann"]).decode().partition(" ")
