@@ -266,8 +266,9 @@ def test_the_part_that_was_lost_comes_back_and_the_others_stay(saved: Path, tmp_
     server.start()
     try:
         assert database.runs(server.url("staging")) == 3
-        with pytest.raises(EngineError, match="make down"):
+        with pytest.raises(EngineError, match="the engine is up") as refused:
             backup.restore(saved, layout)
+        assert refused.value.next_command == "make down"
     finally:
         server.stop()
 
