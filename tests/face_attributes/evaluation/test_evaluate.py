@@ -96,7 +96,7 @@ def test_every_plot_is_written(made):
 def test_the_share_of_the_maps_inside_of_the_true_regions_is_a_metric(made, tiny, tmp_path, monkeypatch):
     figures = json.loads((made.home / "metrics/explanations.json").read_text())
     assert figures["model_sha256"] == json.loads(made.evaluation.read_text())["model_sha256"]
-    assert figures["faces"] == 4  # as the profile full draws
+    assert figures["faces"] == 2  # as the profile full draws
     assert all(0 < row["region"] < 1 for row in figures["per_attribute"].values())
     photographs = shutil.copytree(made.home, tmp_path / "photographs")
     monkeypatch.chdir(photographs)
