@@ -159,7 +159,7 @@ NO_APPROVALS = Approvals()
 
 
 def _claimed(lists: Lists, tag: Tag, valid_for: timedelta, now: datetime) -> Approval:
-    """Return the approval of a tag that names a listed key. Everything that needs no process is checked."""
+    """Return the approval of a tag by a listed key. Everything that needs no process is checked."""
     approval = Approval.read(tag)
     if approval.at > now + _CLOCKS_DIFFER:
         raise VerdictError("its date is in the future")
@@ -167,12 +167,8 @@ def _claimed(lists: Lists, tag: Tag, valid_for: timedelta, now: datetime) -> App
         raise VerdictError(f"it was over on {approval.at + valid_for:%Y-%m-%d %H:%M} UTC")
     if problem := lists.problem or (None if lists.signers else f"there is no {signatures.SIGNERS}"):
         raise VerdictError(problem)
-    key, signers = keys.named(tag.signature), lists.signers or b""
-    if key is None:
-        raise VerdictError("it is not signed with an SSH key")
-    # A certificate names its own key.
-    if key not in signers and b"cert-authority" not in signers:
-        raise VerdictError("it has no valid signature of a listed signer (its key is not listed)")
+    if problem := keys.signers_objection(tag.signed, tag.signature, lists.signers or b""):
+        raise VerdictError(problem)
     return approval
 
 

@@ -29,6 +29,8 @@ FILE = "verifiers"
 _TYPE = b"ssh-ed25519"
 _NAMESPACE, _HASH = b"git", b"sha512"
 _MAGIC = b"SSHSIG"
+_CERTIFICATE = b"-cert-"
+_OTHER_CONTENT = "its signature is not one of its content"
 _HEAD = _MAGIC + struct.pack(">I", 1)
 _BEGIN, _END = b"-----BEGIN SSH SIGNATURE-----\n", b"-----END SSH SIGNATURE-----"
 _WIDTH = 70
@@ -179,14 +181,7 @@ class KeyList:
         public, made = parts
         if public not in self.keys:
             return f"the key {fingerprint(public)} that signed it is not listed"
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-        try:
-            Ed25519PublicKey.from_public_bytes(public).verify(made, _signed(payload))
-        except (InvalidSignature, ValueError):
-            return "its signature is not one of its content"
-        return None
+        return None if _fits(public, made, payload) else _OTHER_CONTENT
 
 
 def path_of(environment: str) -> str:
@@ -206,11 +201,31 @@ def signer(signature: bytes) -> str | None:
     return fingerprint(parts[0]) if parts else None
 
 
-def named(signature: bytes) -> bytes | None:
-    """Return the public key that an armored signature of any kind names, valid or not, as a list has it."""
+def signers_objection(payload: bytes, signature: bytes, signers: bytes) -> str | None:
+    """Return the reason why no key of `allowed_signers` can have made an armored signature, or None.
+
+    No process is started, so only signatures by Ed25519 keys are verified. The others are claims.
+    """
     blob = _blob(signature)
     key = next(_unpack(blob.removeprefix(_HEAD)), b"") if blob else b""
-    return base64.b64encode(key) or None
+    if not key:
+        return "it is not signed with an SSH key"
+    certificate = _CERTIFICATE in next(_unpack(key), b"") and b"cert-authority" in signers
+    if not certificate and base64.b64encode(key) not in signers.split():
+        return "it has no valid signature of a listed signer (its key is not listed)"
+    parts = _parts(signature)
+    return _OTHER_CONTENT if parts and not _fits(*parts, payload) else None
+
+
+def _fits(public: bytes, made: bytes, payload: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(made, _signed(payload))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def _public_key(line: str) -> bytes | None:

@@ -1,8 +1,10 @@
 """Approvals, with real keys and real tags."""
 
+import base64
 import json
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -169,6 +171,12 @@ def test_authors_strangers_and_old_approvals_do_not_count(
     ]
 
 
+def fragment() -> bytes:
+    """Return a signature that names three zero bytes as its key: AAAA, with which each listed key begins."""
+    encoded = base64.b64encode(b"SSHSIG" + struct.pack(">II", 1, 3) + bytes(3))
+    return b"-----BEGIN SSH SIGNATURE-----\n" + encoded + b"\n-----END SSH SIGNATURE-----\n"
+
+
 def test_a_flood_of_approvals_of_nobody_hides_none(
     lab: Lab, keys: dict[str, Path], release: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,7 +185,10 @@ def test_a_flood_of_approvals_of_nobody_hides_none(
     approve(lab, keys, "ann", days_ago=1)
     approve(lab, keys, "bob", days_ago=1)
     eve = PrivateKey(keys["eve"].read_bytes(), "eve")
-    for number, sign in enumerate((eve.sign, None, eve.sign)):
+    ann = PrivateKey(keys["ann"].read_bytes(), "ann")
+    # Of a listed key and another tag, and of a key whose text is a part of each listed one
+    signs = (eve.sign, None, eve.sign, *[lambda _: ann.sign(b"another")] * 3, *[lambda _: fragment()] * 3)
+    for number, sign in enumerate(signs):
         now = datetime.now(UTC).replace(microsecond=0)
         claim = Approval(environment="staging", release=release, at=now)
         lab.origin.git(
@@ -187,7 +198,7 @@ def test_a_flood_of_approvals_of_nobody_hides_none(
         )
     found = lab.state().approvals
     assert {one.by for one in found.given} == {"ann@example.com", "bob@example.com"}
-    assert len(found.ignored) == 3
+    assert len(found.ignored) == len(signs)
     assert status(lab).state == "open"
 
 

@@ -556,7 +556,7 @@ def test_a_signature_of_another_kind_does_not_hide_behind_one_of_ssh(
 
 @pytest.mark.long
 def test_a_date_in_a_list_does_not_stop_who_has_the_key(lab: Lab, team: dict[str, Path]) -> None:
-    """Git compares it with the date that a commit states. docs/signatures.md says so."""
+    """Git compares `valid-before` with the date that a commit states."""
     address, _, key = listed(team["ann"]).decode().partition(" ")
     expired = f'{address} valid-before="20230101" {key}'.encode()
     for year, counts in ((2024, False), (2022, True)):
