@@ -23,7 +23,7 @@ from gitops.release import file as release_file
 from gitops.release.approvals import Approval
 from gitops.release.calendar import Calendar
 from gitops.release.forgotten import Forgotten
-from gitops.release.keys import KeyList, named
+from gitops.release.keys import KeyList, signers_objection
 from gitops.release.licences import Licences
 from gitops.release.serving import Serving
 from gitops.release.verdicts import Verdict
@@ -49,7 +49,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "approval": lambda content: Approval.read(_tag("approved/prod/aaaaaaaaaaaa/ann", content)),
     "shadowed": lambda content: Shadowed.read(_tag("shadowed/prod/aaaaaaaaaaaa", content)),
     "keys": KeyList.read,
-    "signature": lambda content: (KeyList().objection(b"", content), named(content)),
+    "signature": lambda read: (KeyList().objection(b"", read), signers_objection(b"", read, read)),
     "envelope": Envelope.read,
     "audit": audit.read,
     "outline": outline.read,
