@@ -87,7 +87,8 @@ def decide(
         earlier: A training that learned from the same release and the same batches, if there is one.
 
     """
-    reasons, found = (_of_drift(drift), _of_performance(performance)), tuple(batches)
+    reasons = (_of_drift(drift), _of_performance(performance), *_of_unused_lists(performance))
+    found = tuple(batches)
     raised = alerts.raised(drift, performance)
     if not any(raised.values()):
         return Decision(False, reasons)
@@ -305,6 +306,15 @@ def _repeated(drift: Drift) -> str:
 def _windows(drift: Drift) -> str:
     count = len(drift.windows)
     return f"{count} window{'s' * (count != 1)}"
+
+
+def _of_unused_lists(performance: Performance) -> tuple[str, ...]:
+    """Return a reason that names the first list of labels that could not be used, if there is one."""
+    if not performance.left_out:
+        return ()
+    more = performance.label_files_left_out - 1
+    others = f", and {more} more" if more else ""
+    return (f"A list of late labels was left out: {performance.left_out[0]}{others}",)
 
 
 def _of_performance(performance: Performance) -> str:

@@ -98,6 +98,10 @@ class Performance(Record):
     since: str | None
     until: str | None
     images: int
+    label_files_left_out: int = 0
+    """Lists that could not be used. Earlier releases failed instead."""
+    left_out: list[str] = Field(default_factory=list)
+    """The first of them, with the reasons."""
     minimum: int
     enough_labels: bool
     threshold: float

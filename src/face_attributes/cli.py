@@ -473,6 +473,8 @@ def performance(
 
     days = _days(since, until)
     result = run(scores, labels, reference, model_sha256, threshold, out, release, days, evaluation, max_loss)
+    if unused := result["label_files_left_out"]:
+        print(f"performance: lists that were left out: {unused}; the first is {result['left_out'][0]}")
     if not result["enough_labels"]:
         few = f"{result['images']} of the scored images have one of the {result['labels']} labels"
         print(f"performance: not enough labels: {few}; it takes {result['minimum']}")

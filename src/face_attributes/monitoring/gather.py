@@ -71,8 +71,7 @@ def gather(scored: Path, labels: Path, out: Path, name: str) -> GatherResult:
     if not lists:
         return GatherResult(None, 0)
     attributes = _common(labels, list(lists.values()))
-    truths = LateLabels([], attributes)
-    truths.add_usable(lists)
+    truths = LateLabels(lists, attributes)
     present = {image for batch in out.glob("*") for image in _images_of(batch)} if out.is_dir() else set()
     images = dict(_images(scored))
     for path, example in truths.unused(images).items():

@@ -61,7 +61,7 @@ def name_unread(places: Iterable[Path]) -> None:
 
 def name_left_out(error: DataError) -> None:
     """Log why a list is not used."""
-    log.error("labels: a list is left out, the others are not: %s", error)
+    log.error("labels: a list is left out, the others are not: %s", printable(str(error)))
 
 
 def _fault(path: Path) -> str | None:
@@ -81,31 +81,32 @@ def _composed(name: str) -> str:
 
 
 class LateLabels:
-    """The labels of all lists, by image; as many as the lists have lines."""
+    """The labels of all lists, by image; as many as the lists have lines.
+
+    A list that is malformed, lacks an attribute or contradicts an earlier one is logged and left out.
+
+    Attributes:
+        left_out: The reason for each list that was left out.
+
+    """
 
     def __init__(self, files: Iterable[Path], attributes: Sequence[str]) -> None:
-        """Read lists that all have a column for each of `attributes`.
-
-        Raises:
-            DataError: a list is malformed or lacks an attribute, or two lists contradict each other.
-
-        """
         self._attributes = attributes
         self._by_name: dict[str, Label] = {}
         self._count = 0
+        self.left_out: list[str] = []
         for path in files:
-            self.add(path)
+            try:
+                self._add(path)
+            except DataError as error:
+                name_left_out(error)
+                self.left_out.append(printable(str(error)))
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, path: Path) -> None:
-        """Add the labels of a list: all of them, or none.
-
-        Raises:
-            DataError: as when the lists are read at once.
-
-        """
+    def _add(self, path: Path) -> None:
+        """Add the labels of a list: all of them, or none."""
         columns, ids, values = celeba.read_attributes(path, nested=True)
         missing = [name for name in self._attributes if name not in columns]
         if missing:
@@ -122,14 +123,6 @@ class LateLabels:
                     self._compare(known, self._by_name[known], truth, path)
         self._by_name |= {name: label for name, label in labels.items() if name not in self._by_name}
         self._count += len(ids)
-
-    def add_usable(self, paths: Iterable[Path]) -> None:
-        """Add lists. One that is malformed, lacks an attribute or contradicts an earlier one is logged."""
-        for path in paths:
-            try:
-                self.add(path)
-            except DataError as error:
-                name_left_out(error)
 
     def unused(self, images: Iterable[str]) -> dict[Path, str]:
         """Return the lists of which no label is of one of `images`, with one of their names."""

@@ -18,6 +18,7 @@ from face_attributes.monitoring.late_labels import LateLabels
 from face_attributes.monitoring.score_files import ALL, DateRange
 
 MINIMUM = 100  # labelled images: of fewer, the interval is wide and its ends are guesses
+NAMED = 20  # lists that were left out, with their reasons
 AT_MOST = 20_000  # labelled images: more make the interval no narrower than matters
 
 _RESAMPLINGS, _SEED = 1000, 1
@@ -44,7 +45,7 @@ def performance(
 
     Args:
         places: files of scores, or folders of them.
-        labels: attribute lists, or folders of them.
+        labels: attribute lists, or folders of them. A list that cannot be used is left out.
         reference: of the model; it knows its attributes.
         model_sha256: digest of the model; other models' scores are left out.
         threshold: mean accuracy that the model is to keep, 0 to 1.
@@ -58,8 +59,7 @@ def performance(
         The content of `out`. `below_threshold` and `below_release` are None without enough labels.
 
     Raises:
-        DataError: a file cannot be read, two of them contradict each other, or the evaluation is that of
-            another model.
+        DataError: a file of scores cannot be read, or the evaluation is that of another model.
 
     """
     claimed = None if evaluation is None else _claimed(evaluation, model_sha256)
@@ -77,7 +77,9 @@ def performance(
         "release": release,
         "model_sha256": model_sha256,
         **days.note(),
-        "label_files": len(lists),
+        "label_files": len(lists) - len(truths.left_out),
+        "label_files_left_out": len(truths.left_out),
+        "left_out": truths.left_out[:NAMED],
         "labels": len(truths),
         "images": seen,
         "minimum": MINIMUM,

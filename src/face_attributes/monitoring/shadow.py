@@ -102,8 +102,7 @@ def shadow(
     attributes = [name for name in new.attributes if name in old.attributes]
     if not attributes:
         raise ModelError(f"{model}: has no attribute in common with {incumbent}")
-    truths = LateLabels([], attributes)
-    truths.add_usable(late_labels.files_in(labels))
+    truths = LateLabels(late_labels.files_in(labels), attributes)
     rows = {name: _Attribute.nothing() for name in attributes}
     labelled: list[pa.Table] = []
     images = batches = answered = 0

@@ -76,6 +76,17 @@ def line(decision: Decision, **changes: Any) -> dict[str, Any]:
     return monitoring.line_of(**known | changes)
 
 
+def test_a_list_of_labels_that_was_left_out_is_a_reason_and_decides_nothing() -> None:
+    bad = {"label_files_left_out": 3, "left_out": ["labels/a.csv: no column for Male", "labels/b.csv: empty"]}
+    found = performance().model_copy(update=bad)
+    decision = decide(drift(), found, 0)
+    assert decision.reasons[2] == (
+        "A list of late labels was left out: labels/a.csv: no column for Male, and 2 more"
+    )
+    assert not decision.retrain
+    assert decide(drift(), performance(below=True).model_copy(update=bad), 0, ["b"]).retrain
+
+
 def test_days_are_whole_and_end_with_the_last_that_has_begun() -> None:
     midnight = datetime(2026, 1, 11, tzinfo=UTC)
     assert last_days(7, midnight) == (date(2026, 1, 4), date(2026, 1, 10))

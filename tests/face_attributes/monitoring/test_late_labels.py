@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -43,19 +45,36 @@ def test_images_are_named_within_their_batch_or_by_batch_and_path(write):
 
 def test_two_lists_may_agree_but_not_contradict_each_other(write):
     first = write("monday", {"1.jpg": (1, -1)})
-    LateLabels([first, write("again", {"monday/1.jpg": (1, -1)})], ATTRIBUTES)
-    with pytest.raises(DataError, match=r"again\.csv: contradicts .*monday\.csv about monday/1\.jpg"):
-        LateLabels([first, write("again", {"monday/1.jpg": (1, 1)})], ATTRIBUTES)
+    assert not LateLabels([first, write("again", {"monday/1.jpg": (1, -1)})], ATTRIBUTES).left_out
+    labels = LateLabels([first, write("again", {"monday/1.jpg": (1, 1), "monday/2.jpg": (1, 1)})], ATTRIBUTES)
+    (reason,) = labels.left_out
+    assert re.search(r"again\.csv: contradicts .*monday\.csv about monday/1\.jpg", reason)
+    assert labels.find("monday/1.jpg").tolist() == [True, False]
+    assert labels.find("monday/2.jpg") is None
+    assert len(labels) == 1
 
 
-def test_a_list_that_cannot_be_used(write):
-    with pytest.raises(DataError, match=r"monday\.csv: no column for Smiling"):
-        LateLabels([write("monday", {"1.jpg": (1, 1)}, header="image_id,Male,Young,Bald")], ATTRIBUTES)
-    with pytest.raises(DataError, match=r"monday\.csv:2: Smiling is '0', must be -1 or 1"):
-        LateLabels([write("monday", {"1.jpg": (0, 1)})], ATTRIBUTES)
-    for name in ("../1.jpg", "/etc/1.jpg", "a//1.jpg"):
-        with pytest.raises(DataError, match=r"monday\.csv:2: .* is not a file name"):
-            LateLabels([write("monday", {name: (1, 1)})], ATTRIBUTES)
+_UNUSABLE = {
+    "a missing column": ({"1.jpg": (1, 1)}, "image_id,Male,Young,Bald", r"no column for Smiling"),
+    "a value": ({"1.jpg": (0, 1)}, "image_id,Male,Young,Smiling", r":2: Smiling is '0', must be -1 or 1"),
+    "no rows": ({}, "image_id,Male,Young,Smiling", r"no "),
+    "nothing": ({}, "", r"monday\.csv"),
+    **{
+        name: ({name: (1, 1)}, "image_id,Male,Young,Smiling", r":2: .* is not a file name")
+        for name in ("../1.jpg", "/etc/1.jpg", "a//1.jpg")
+    },
+}
+
+
+@pytest.mark.parametrize(("rows", "header", "reason"), _UNUSABLE.values(), ids=_UNUSABLE)
+def test_a_list_that_cannot_be_used_is_named_and_the_others_count(write, caplog, rows, header, reason):
+    labels = LateLabels([write("monday", rows, header), write("tuesday", {"1.jpg": (1, 1)})], ATTRIBUTES)
+    (left_out,) = labels.left_out
+    assert "monday.csv" in left_out
+    assert re.search(reason, left_out)
+    assert left_out in caplog.text
+    assert (len(labels), labels.find("monday/1.jpg")) == (1, None)
+    assert labels.find("tuesday/1.jpg").tolist() == [True, True]
 
 
 def test_lists_are_found_in_folders(write, tmp_path):
