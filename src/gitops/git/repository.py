@@ -11,6 +11,7 @@ import secrets
 import shlex
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -39,6 +40,10 @@ Answer = TypeVar("Answer")
 
 _MOST_REFERENCES = 1000
 """The files of references from which they are packed."""
+
+_PUSHES = "refs/gitops-push"
+_LONGEST_PUSH = 24 * 60 * 60
+"""Seconds after which no process still works on a push."""
 
 
 class Repository(Git):
@@ -638,9 +643,14 @@ class Repository(Git):
         """Provide the arguments by which `git push` writes exactly these references.
 
         It would take a branch `refs/heads/main` of the remote for `refs/heads/main` as well, and only
-        patterns are taken literally. A pattern needs references here.
+        patterns are taken literally. A pattern needs references here. Those of a push that was killed go
+        with a later one.
         """
-        folder = f"refs/gitops-push/{secrets.token_hex(8)}"
+        now = int(time.time())
+        left = self.git("for-each-ref", "--format=%(refname)", _PUSHES).splitlines()
+        if old := [name for name in left if _begun(name) < now - _LONGEST_PUSH]:
+            self.git("update-ref", "--stdin", input="".join(f"delete {name}\n" for name in old))
+        folder = f"{_PUSHES}/{now}-{secrets.token_hex(8)}"
         made = {f"{folder}/{ref.removeprefix('refs/')}": target for ref, target in refs.items() if target}
         self.git("update-ref", "--stdin", input="".join(f"create {name} {made[name]}\n" for name in made))
         try:
@@ -664,6 +674,12 @@ class Repository(Git):
         """Ask what `remote` has right now: full reference name -> id."""
         listed = self._remote("ls-remote", "--quiet", "--refs", remote, *patterns, timeout=timeout)
         return {name: target for target, name in (line.split("\t") for line in listed.splitlines())}
+
+
+def _begun(name: str) -> int:
+    """Return the second in which the push of a reference in _PUSHES began, or 0 if its name has none."""
+    second = re.match(rf"{_PUSHES}/([0-9]{{1,12}})-", name)
+    return int(second[1]) if second else 0
 
 
 def _revision(name: str) -> str:

@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,17 @@ def test_a_push_goes_to_the_reference_that_it_names(lab: Lab, kind: str) -> None
         == lab.clone.git("for-each-ref", "refs/gitops-push")
         == ""
     )
+
+
+def test_the_references_of_a_killed_push_go_with_a_later_one(lab: Lab) -> None:
+    now = int(time.time())
+    killed, running = f"refs/gitops-push/{now - 90_000}-ab", f"refs/gitops-push/{now - 80_000}-cd"
+    for folder in (killed, running, "refs/gitops-push/without-a-time"):
+        lab.clone.git("update-ref", f"{folder}/heads/promote/staging", lab.tip)
+    for _ in range(2):
+        lab.clone.push("origin", {"refs/heads/promote/staging": lab.tip})
+        left = lab.clone.git("for-each-ref", "--format=%(refname)", "refs/gitops-push").split()
+        assert left == [f"{running}/heads/promote/staging"]
 
 
 def test_an_address_of_no_protocol_is_named(lab: Lab) -> None:
