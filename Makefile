@@ -136,7 +136,7 @@ bench: setup ## Measure the model of `dvc repro`: training, inference and scorin
 dags-test: setup ## Run every DAG with every environment's settings, once normally and once with an injected failure (8 minutes)
 	@$(BIN)/python -m infra.dag_smoke_test
 
-demo-drift: setup ## Simulate drift: start the Airflows, train, change main and promote (25 minutes; asks, or YES=1)
+demo-drift: setup ## Simulate drift: start the Airflows, train, change main and promote (20 minutes; asks, or YES=1)
 	@$(BIN)/python -m infra.local demo-drift $(if $(YES),--yes)
 
 demo-year: setup ## Simulate 52 weeks of releases on a fake clock, and print sizes, times and counts (10 minutes)

@@ -120,12 +120,15 @@ def demo_drift(
     the days of a week. Everything else is real, including a full training of some minutes. The command asks
     for confirmation before it begins; without a terminal, pass --yes.
     """
+    from gitops.release.load import load_state
     from infra.local import demo as demos
     from infra.local.demo import Demo
 
     screen = Screen(Console(highlight=False))
     with _engine(screen, "make demo-drift") as engine:
         demos.require_unplayed(engine)
+        if engine.origin.has_model():
+            demos.require_no_holds(load_state(engine.origin.repository), engine.names[1:])
         for line in demos.plan(engine):
             screen.print(line)
         if not yes and not _agreed("make demo-drift"):

@@ -7,7 +7,7 @@ week.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from dashboard.checks import Line, lines
 from gitops.model import drift_comparison
 from gitops.paths import MAIN
 from gitops.release.snapshot import Snapshot
+from gitops.release.state import ReleaseState
+from gitops.text import instructions
 from gitops.training.candidate import candidate_branch
 from gitops.training.on_main import branch_of
 from infra.local import waiting
@@ -62,7 +64,7 @@ def plan(engine: Engine) -> list[str]:
         f"  - score {DAY * (len(CALM) + len(DRIFTED_DAYS) + len(AFTER)):,} drawn faces in {last}",
         f"  - unpause the training in {last} for a while, and train a second model there, in full",
         f"  - merge that into main, and promote it to {changed}",
-        f"On two cores this usually takes {'about 25' if fresh else 'about 15'} minutes. "
+        f"On two cores this usually takes {'about 20' if fresh else 'about 15'} minutes. "
         "make clean removes all of it.",
     ]
     return lines
@@ -77,6 +79,21 @@ def require_unplayed(engine: Engine) -> None:
     """
     if any((episode := line.episodes.get("drift")) and episode.state == CLEARS for line in _record(engine)):
         raise EngineError("the demo is complete: its alarm has cleared", command="make clean")
+
+
+def require_no_holds(state: ReleaseState, environments: Iterable[str]) -> None:
+    """Check that each of `environments` takes promotions.
+
+    Raises:
+        EngineError: One of them is held.
+
+    """
+    for name in environments:
+        if holds := state.present(name).holds():
+            raise EngineError(
+                f"{name} is held: {'; '.join(map(str, holds))}; lift the hold, and merge that",
+                command=instructions.propose("unhold", name),
+            )
 
 
 def _record(engine: Engine) -> list[Line]:

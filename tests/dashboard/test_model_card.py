@@ -25,7 +25,7 @@ def test_a_models_card(world: World) -> None:
     assert len(found.slices) == 5
     assert all(row.count >= 30 for row in found.slices), "a handful of images says nothing"
     assert dict(found.parameters)["profile"] == "full"
-    assert dict(found.parameters)["data.synthetic.count"] == "6000"
+    assert dict(found.parameters)["data.synthetic.count"] == "7000"
     assert dict(found.data)["source"] == "synthetic"
     assert dict(found.data)["training images"] == "6,418"
     assert dict(found.data)["labelled batches appended"] == "1"

@@ -173,7 +173,7 @@ def test_the_demo_says_what_it_will_do_and_a_no_changes_nothing(layout: Layout) 
     assert status == 1
     assert "start an Airflow for dev, staging, prod (nothing is up)" in shown
     assert "train a first model, merge it into main, and promote it to staging and prod" in shown
-    assert "usually takes about 25 minutes" in shown
+    assert "usually takes about 20 minutes" in shown
     assert "Continue? [y/N]" in shown
     assert "Nothing was changed." in shown
     assert not layout.state.exists()

@@ -3,7 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from gitops.release import file as release_file
+from gitops.release.file import Release
 from infra.local import demo
+from infra.local.errors import EngineError
+from tests.support.lab import Lab
 
 
 @pytest.fixture
@@ -28,3 +32,12 @@ def test_a_batch_is_scored_once_its_images_are_out_of_the_way(tmp_path: Path, sc
     waiting.rmdir()
     assert demo._scored(tmp_path, "demo-calm-1") == scores
     assert demo._scored(tmp_path, "demo-calm-2") is None
+
+
+def test_a_held_environment_is_named_before_anything_is_scored_or_trained(tmp_path: Path) -> None:
+    lab, environments = Lab(tmp_path), ("staging", "prod")
+    demo.require_no_holds(lab.state(), environments)
+    lab.declare("prod", release_file.render(Release(commit=lab.tip, hold="rolled back"), "prod").decode())
+    with pytest.raises(EngineError, match="prod is held: rolled back; lift the hold") as caught:
+        demo.require_no_holds(lab.state(), environments)
+    assert caught.value.next_command == ".venv/bin/gitops unhold prod --push"
