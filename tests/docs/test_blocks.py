@@ -19,6 +19,8 @@ WHOLLY_MARKED = {
     "docs/airflow-settings.md",
     "docs/write-a-dag.md",
 }
+# Its blocks start Airflow again and again; make test runs its examples (test_dag_examples).
+LONG = {"docs/write-a-dag.md"}
 # A page in another language has the blocks of its twin.
 TWINS = Path("docs/fr")
 
@@ -38,6 +40,11 @@ def named(blocks: list[Block]) -> str:
     return str(blocks[0].page)
 
 
+def marked(blocks: list[Block]) -> object:
+    page = named(blocks)
+    return pytest.param(blocks, id=page, marks=pytest.mark.long if page in LONG else ())
+
+
 @pytest.fixture(scope="session")
 def cloned(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return clone(tmp_path_factory.mktemp("clone") / "visage")
@@ -54,7 +61,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 # Half a minute where nothing else is at work, and ten times that where much is.
 @pytest.mark.timeout(660)
-@pytest.mark.parametrize("blocks", of("clone"), ids=named)
+@pytest.mark.parametrize("blocks", map(marked, of("clone")))
 def test_what_a_page_does_in_a_clone(cloned: Place, blocks: list[Block]) -> None:
     cloned.walk(blocks, seconds=600)
 

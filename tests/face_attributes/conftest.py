@@ -63,7 +63,7 @@ def tiny() -> Params:
             },
             "train": {
                 "seed": 1,
-                "epochs": 3,
+                "epochs": 5,
                 "max_minutes": None,
                 "batch_size": 16,
                 "learning_rate": 0.002,

@@ -56,6 +56,7 @@ def run(
     return environments.test(environment, "talkative", conf={"fails": fails}, extra=extra, seconds=120)
 
 
+@pytest.mark.long  # beside the next, which sends too
 def test_a_task_tells_by_mail_and_slack(environments: Sandbox, servers: Sinks) -> None:
     ran = run(environments, "staging", servers.connections)
     assert ran.status == 0, ran.output[-3000:]

@@ -45,6 +45,7 @@ def counts(home: Path) -> dict[str, int]:
     return {kind.folder: len(list((home / kind.folder).glob(kind.pattern))) for kind in KINDS}
 
 
+@pytest.mark.long
 def test_a_year_is_bounded_and_an_incident_stops_it(tmp_path: Path) -> None:
     most = dict.fromkeys((kind.folder for kind in KINDS), 0)
     merged: set[str] = set()

@@ -249,6 +249,7 @@ def test_a_killed_database_comes_back_by_itself(running: Running) -> None:
     assert running.instance.alive()["api-server"] == before["api-server"]
 
 
+@pytest.mark.long
 def test_without_supervisord_a_command_is_refused_and_a_start_brings_all_back(running: Running) -> None:
     layout = Layout(running.instance.paths.root.parents[1])
     before = running.instance.alive()
