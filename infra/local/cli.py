@@ -325,8 +325,10 @@ def _up(
         beside: Makes a context in which the first environment starts.
 
     """
+    from infra.local.first_run import FirstRun
+
     _, _, origin, start, *_ = steps = plan(engine.names, titles)
-    screen.plan(steps)
+    screen.plan(steps, FirstRun.usual(engine.environments.root, engine.names))
     with screen.step(_CHECK) as step:
         engine.check(step)
     with exclusive(engine.layout.lock, name):

@@ -37,6 +37,9 @@ BATCH_SEED = 20
 _RAW, _MERGE = "Raw images", "Merge the candidate into main"
 _TRAIN, _PROMOTE = "Train a model in {}", "Promote to {}"
 _WAIT, _SCORE = "Wait for {} to run and verify it", "Score new faces in {}"
+_SECONDS_TO_START = 25
+_USUAL = {_RAW: 30, _TRAIN: 130, _WAIT: 30, _SCORE: 10}
+"""The seconds that each step took on two cores that nothing else used."""
 _CODE = ("src", "params.yaml")
 NETWORK = "model_training.train"
 """The last task that keeps all cores busy."""
@@ -124,6 +127,18 @@ class FirstRun:
         pairs = [(_PROMOTE.format(name), _WAIT.format(name)) for name in names if name != root]
         trained = [_RAW, _TRAIN.format(root), _MERGE, *FirstRun.rest(names), _WAIT.format(root)]
         return [*trained, *itertools.chain(*pairs), _SCORE.format(names[-1])]
+
+    @staticmethod
+    def usual(root: str, names: Sequence[str]) -> dict[str, float]:
+        """Return the seconds that the long steps of a first run usually take, by their titles.
+
+        Args:
+            root: The environment that follows main.
+            names: The started environments.
+
+        """
+        steps = {title.format(name): seconds for title, seconds in _USUAL.items() for name in (root, *names)}
+        return {start_title(names[:1]): _SECONDS_TO_START, **steps}
 
     def _state(self) -> ReleaseState:
         return load_state(self._origin.repository)

@@ -5,7 +5,7 @@ Where there is no terminal, a step that takes long prints a line now and then.
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -62,10 +62,21 @@ class Screen:
         self._printed = 0.0
         self._began = time.monotonic()
         self._plan: tuple[str, ...] = ()
+        self._usual: Mapping[str, float] = {}
 
-    def plan(self, titles: Iterable[str]) -> None:
-        """Count the steps with these titles from now on; a step that is not needed leaves its number out."""
-        self._plan = tuple(titles)
+    def plan(self, titles: Iterable[str], usual: Mapping[str, float] | None = None) -> None:
+        """Count the steps with these titles from now on; a step that is not needed leaves its number out.
+
+        Args:
+            titles: The titles of all steps, in order.
+            usual: The seconds that a step usually takes, by its title.
+
+        """
+        self._plan, self._usual = tuple(titles), usual or {}
+
+    def usual(self, title: str) -> str:
+        """Return the usual duration of a step; "" if it is not known."""
+        return f"usually {duration(self._usual[title])}" if title in self._usual else ""
 
     def place(self, title: str, *, passed: bool = True) -> str:
         """Return the place of a step in the plan, and the time since the command began; "" without a plan."""
@@ -89,8 +100,8 @@ class Screen:
         step = Step(self, title)
         mark, style = "✗", "red"
         if not self.interactive:
-            place = self.place(title, passed=False)
-            self.print(f"… {title}{f'  ({place})' if place else ''}")
+            known = ", ".join(filter(None, (self.place(title, passed=False), self.usual(title))))
+            self.print(f"… {title}{f'  ({known})' if known else ''}")
         try:
             if self.interactive:
                 with Live(console=self.console, refresh_per_second=8, transient=True) as self._live:
@@ -123,8 +134,7 @@ class Screen:
             while not over.wait(max(self._printed + self._seconds - time.monotonic(), 0.01)):
                 if time.monotonic() - self._printed >= self._seconds:
                     now = f": {step.now}" if step.now else ""
-                    took = duration(time.monotonic() - step.began)
-                    self.print(f"… {step.title}{now}  ({_joined(took, self.place(step.title))})")
+                    self.print(f"… {step.title}{now}  ({self.so_far(step)})")
 
         thread = threading.Thread(target=report, name="goes-on", daemon=True)
         thread.start()
@@ -133,6 +143,11 @@ class Screen:
         finally:
             over.set()
             thread.join()
+
+    def so_far(self, step: Step) -> str:
+        """Return the duration of a step until now, its usual one, and its place."""
+        took = duration(time.monotonic() - step.began)
+        return _joined(", ".join(filter(None, (took, self.usual(step.title)))), self.place(step.title))
 
     def refresh(self, step: Step, content: RenderableType | None) -> None:
         if self._live is None:
@@ -152,9 +167,7 @@ class _Title:
     screen: Screen
 
     def __rich__(self) -> Text:
-        elapsed = duration(time.monotonic() - self.step.began)
-        place = self.screen.place(self.step.title)
-        return Text.assemble(f" {self.step.title}", (f"  {_joined(elapsed, place)}", "dim"))
+        return Text.assemble(f" {self.step.title}", (f"  {self.screen.so_far(self.step)}", "dim"))
 
 
 def _joined(took: str, place: str) -> str:

@@ -63,18 +63,18 @@ def test_a_step_that_ends_badly_is_marked(error: type[BaseException], mark: str)
     assert output.getvalue().splitlines()[-1] == f"{mark} Train  (0 s)"
 
 
-def test_a_planned_step_shows_its_place_and_the_time_passed() -> None:
+def test_a_planned_step_shows_its_place_its_usual_duration_and_the_time_passed() -> None:
     output = io.StringIO()
     screen = Screen(Console(file=output), seconds=0.2)
-    screen.plan(["Choose ports", "Train a model", "Start dev"])
+    screen.plan(["Choose ports", "Train a model", "Start dev"], {"Start dev": 95})
     with screen.step("Start dev") as step:  # the one before it was not needed
         step.transient("prod: first answer")
         wait_for(lambda: output.getvalue().count("\n") == 2, seconds=20)
     with screen.step("Another"):
         pass
     assert [re.sub(r"\d+ s", "0 s", line) for line in output.getvalue().splitlines()] == [
-        "… Start dev  (step 3 of 3)",
-        "… Start dev: prod: first answer  (0 s; step 3 of 3, 0 s in all)",
+        "… Start dev  (step 3 of 3, usually 1 min 0 s)",
+        "… Start dev: prod: first answer  (0 s, usually 1 min 0 s; step 3 of 3, 0 s in all)",
         "✓ Start dev  (0 s; step 3 of 3, 0 s in all)",
         "… Another",
         "✓ Another  (0 s)",
