@@ -25,6 +25,7 @@ from face_attributes.monitoring.score import score
 
 A_DAY = (100, 300, 1000)
 WEEKS, CHANGED_WEEKS, REPEATED_WEEKS = 200, 40, 20
+SPLITS = 20  # of the people into reference and days
 PART, CHANGED = 5000, 1500  # photographs of a part at most, and of the test part to change
 ROWS = 2000  # of a reference that is drawn here
 QUALITY = 95  # of the JPEG files that are written
@@ -116,9 +117,41 @@ def _quiet(
                 rates = Rates.of(spread(pools[days], a_day, against, WEEKS))
                 found[f"{title}, people {people}", f"{days} photographs", a_day] = rates.ours, rates.weeks
     both = {name: np.concatenate([pool[name] for pool in pools.values()]) for name in pools["test"]}
+    if listing.people is not None:
+        who = dict(zip(listing.ids, listing.people, strict=True))
+        shown = [who[name] for table in parts.values() for name in table.column("id").to_pylist()]
+        found |= _random_people(both, np.unique(shown, return_inverse=True)[1], spread)
     for a_day in A_DAY:
         rates = Rates.of(spread(both, a_day, ROWS, WEEKS))
         found[f"{ROWS} of both parts at random", "the others of both parts", a_day] = rates.ours, rates.weeks
+    return found
+
+
+def _random_people(
+    pool: Columns, people: np.ndarray, spread: Spread
+) -> dict[tuple[str, str, int], tuple[int, int]]:
+    """Return the same where chance decides who is in the reference, and everybody else is in the days.
+
+    Args:
+        pool: The photographs of both parts.
+        people: The number of the person on each.
+        spread: Checks random weeks.
+
+    """
+    found = {}
+    for known in ("known", "unknown"):
+        for a_day in A_DAY:
+            weeks: list[WeekResult] = []
+            for seed in range(SPLITS):
+                order = np.random.default_rng([SEED, seed]).permutation(people.max() + 1)
+                count = np.searchsorted(np.bincount(people)[order].cumsum(), ROWS) + 1
+                inside = np.isin(people, order[:count])
+                reference = {name: values[inside] for name, values in pool.items()}
+                against = Known(reference, people[inside] if known == "known" else None)
+                others = {name: values[~inside] for name, values in pool.items()}
+                weeks += spread(others, a_day, against, WEEKS // SPLITS)
+            rates = Rates.of(weeks)
+            found[f"{ROWS} of random people, {known}", "everybody else", a_day] = rates.ours, rates.weeks
     return found
 
 

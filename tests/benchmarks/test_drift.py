@@ -106,7 +106,9 @@ def test_what_the_docs_state_is_few_enough() -> None:
 def test_the_rates_on_photographs_that_the_docs_state_are_few_enough() -> None:
     text = DOCUMENT.read_text("utf-8")
     table = text[text.index("<!-- photographs -->") : text.index("<!-- /photographs -->")]
-    rows = re.findall(r"\| (\d+) \| (\d+) \| \*\*([\d.]+)%\*\* \|", table)
+    # The official parts differ: only where chance chose the reference is each alarm false.
+    rows = re.findall(r"\| \d+ of [^|]*random[^|]* \|[^|]*\| (\d+) \| (\d+) \| \*\*([\d.]+)%\*\* \|", table)
+    assert len(rows) == 3 * len(photographs.A_DAY)
     assert {int(a_day) for a_day, _, _ in rows} == set(photographs.A_DAY)
     assert all(float(false) <= 5 for _, _, false in rows)
 
