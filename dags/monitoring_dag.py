@@ -22,8 +22,8 @@ pipeline, which ends with a candidate branch: **nothing deploys itself**.
 
 **Late labels** go to `labels/<batch>.csv` in the environment's data folder. The header has `image_id` and the
 attributes. Each further line has an image's path within the batch, and -1 or 1 for each attribute. In a file
-with another name, `image_id` is `<batch>/<path>`. The check leaves out a file that it cannot
-use, and its reasons name it.
+with another name, `image_id` is `<batch>/<path>`. The check leaves out a malformed file, and
+its reasons name it. Files that contradict each other stop it.
 
 **A window** is a day with 100 images or more, or as many successive days as it takes to reach 100. The same
 image counts once, on the first day that it was scored. A column has drifted when it differs in two of the

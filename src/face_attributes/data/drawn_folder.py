@@ -33,8 +33,8 @@ ATTRIBUTES = "list_attr_celeba.txt"
 PARTITION = "list_eval_partition.txt"
 RECIPE = "synthetic.json"
 
-# Shares of train, and of train and validation. A quarter of the faces of params.yaml shows losses at the
-# limits of settings.env.
+# Shares of train, and of train and validation. A quarter of the faces of params.yaml shows losses of the mean
+# and of attributes at the limits of settings.env.
 _SPLIT = (0.65, 0.75)
 _CHUNK = 100  # faces a process draws at a time
 

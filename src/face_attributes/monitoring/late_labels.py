@@ -80,6 +80,10 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+class _ContradictionError(DataError):
+    """Two labels of one image differ."""
+
+
 class LateLabels:
     """The labels of all lists, by image; as many as the lists have lines.
 
@@ -87,6 +91,7 @@ class LateLabels:
 
     Attributes:
         left_out: The reason for each list that was left out.
+        contradictions: Those among them that name another list. Nobody knows which of the two is wrong.
 
     """
 
@@ -95,12 +100,15 @@ class LateLabels:
         self._by_name: dict[str, Label] = {}
         self._count = 0
         self.left_out: list[str] = []
+        self.contradictions: list[str] = []
         for path in files:
             try:
                 self._add(path)
             except DataError as error:
                 name_left_out(error)
                 self.left_out.append(printable(str(error)))
+                if isinstance(error, _ContradictionError):
+                    self.contradictions.append(self.left_out[-1])
 
     def __len__(self) -> int:
         return self._count
@@ -140,4 +148,6 @@ class LateLabels:
     @staticmethod
     def _compare(name: str, before: Label, truth: np.ndarray, source: Path) -> None:
         if not np.array_equal(before.truth, truth):
-            raise DataError(f"{source}: contradicts {before.source} about {name}; correct or remove a label")
+            raise _ContradictionError(
+                f"{source}: contradicts {before.source} about {name}; correct or remove a label"
+            )

@@ -45,7 +45,7 @@ def performance(
 
     Args:
         places: files of scores, or folders of them.
-        labels: attribute lists, or folders of them. A list that cannot be used is left out.
+        labels: attribute lists, or folders of them. A malformed list is left out.
         reference: of the model; it knows its attributes.
         model_sha256: digest of the model; other models' scores are left out.
         threshold: mean accuracy that the model is to keep, 0 to 1.
@@ -59,7 +59,8 @@ def performance(
         The content of `out`. `below_threshold` and `below_release` are None without enough labels.
 
     Raises:
-        DataError: a file of scores cannot be read, or the evaluation is that of another model.
+        DataError: a file of scores cannot be read, two labels contradict each other, or the evaluation is
+            that of another model.
 
     """
     claimed = None if evaluation is None else _claimed(evaluation, model_sha256)
@@ -68,6 +69,9 @@ def performance(
     lists = late_labels.files_in(labels)
     late_labels.name_unread(labels)
     truths = LateLabels(lists, attributes)
+    if truths.contradictions:
+        # One wrong line of another list must not hide the labels by which the accuracy would be too low.
+        raise DataError(truths.contradictions[0])
     tables = score_files.read(
         score_files.files_in(places, days), model_sha256, [*attributes, slices.BRIGHTNESS]
     )

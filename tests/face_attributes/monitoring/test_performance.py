@@ -123,6 +123,15 @@ def test_one_bad_list_of_labels_stops_no_check(scores, judge, tmp_path):
     assert "bad-00.csv: no column for Male" in verdict["left_out"][0]
 
 
+def test_one_wrong_line_of_another_list_hides_no_labels(scores, judge, tmp_path):
+    scores("monday", 200, wrong=200)
+    first = (tmp_path / "labels/monday.csv").read_text().splitlines()[1].split(",")
+    other = {"1": "-1", "-1": "1"}[first[1]]
+    (tmp_path / "labels/aaa.csv").write_text(f"image_id,Smiling,Male\nmonday/{first[0]},{other},{first[2]}\n")
+    with pytest.raises(DataError, match=r"monday\.csv: contradicts .*aaa\.csv about monday/0000\.jpg"):
+        judge()
+
+
 def test_too_few_labels_are_no_answer(scores, judge):
     scores("monday", 400, wrong=400, labelled=99)
     verdict = judge()

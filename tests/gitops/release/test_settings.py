@@ -95,7 +95,7 @@ def _line(key: str) -> int:
         ("ACCURACY_THRESHOLD=0.85", "ACCURACY_THRESHOLD=nan", "ACCURACY_THRESHOLD", "finite"),
         ("MIN_SOAK_HOURS=0", "MIN_SOAK_HOURS=inf", "MIN_SOAK_HOURS", "finite"),
         ("MAX_ATTRIBUTE_LOSS=0", "MAX_ATTRIBUTE_LOSS=1", "MAX_ATTRIBUTE_LOSS", "less than 1"),
-        ("MAX_SLICE_LOSS=0.02", "MAX_SLICE_LOSS=-1", "MAX_SLICE_LOSS", "greater than or equal to 0"),
+        ("MAX_SLICE_LOSS=0.01", "MAX_SLICE_LOSS=-1", "MAX_SLICE_LOSS", "greater than or equal to 0"),
         ("MAX_LATENCY_RATIO=2", "MAX_LATENCY_RATIO=0", "MAX_LATENCY_RATIO", "greater than 0"),
         ("MAX_SIZE_RATIO=5", "MAX_SIZE_RATIO=inf", "MAX_SIZE_RATIO", "finite"),
         ("ACTIVE_DAGS=score_faces,", "ACTIVE_DAGS=score_faces, ", "ACTIVE_DAGS", "no spaces"),
