@@ -162,7 +162,8 @@ class FirstRun:
             step.say("the parameters changed: drawing again")
             shutil.rmtree(folder)
             self._face_attributes(commit, arguments, step, seconds=4 * 3600)
-        step.done(f"{data['synthetic']['count']} drawn faces in {folder}")
+        faces = data["synthetic"]["count"] + data["synthetic"].get("held_out", 0)
+        step.done(f"{faces} drawn faces in {folder}")
 
     def _draw(self, synthetic: Mapping[str, Any]) -> list[str]:
         """Return the command that draws the raw images; its second word is their folder."""
@@ -405,7 +406,7 @@ def _drawing_options(synthetic: Mapping[str, Any]) -> list[str]:
                 part for name, share in (value or {}).items() for part in ("--marginal", f"{name}={share}")
             ]
         else:
-            options += [f"--{key}", str(value)]
+            options += [f"--{key.replace('_', '-')}", str(value)]
     return options
 
 

@@ -524,6 +524,7 @@ def draw(
         Path, typer.Argument(help="Folder for the images: new, or an earlier folder of drawn faces")
     ],
     count: Annotated[int, typer.Option(help="Number of faces")] = 1000,
+    held_out: Annotated[int, typer.Option(help="Number of further faces, all in the test part")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the random numbers")] = 1,
     light: Annotated[float, typer.Option(help="Factor for the brightness; below 1 is darker")] = 1.0,
     blur: Annotated[float, typer.Option(help="Blur in pixels (standard deviation)")] = 0.0,
@@ -539,10 +540,17 @@ def draw(
     from face_attributes.data.drawn_folder import draw_folder
 
     params = source.synthetic_params(
-        count=count, seed=seed, light=light, blur=blur, noise=noise, pose=pose, marginals=marginal or []
+        count=count,
+        held_out=held_out,
+        seed=seed,
+        light=light,
+        blur=blur,
+        noise=noise,
+        pose=pose,
+        marginals=marginal or [],
     )
     draw_folder(params, folder)
-    print(f"draw: {count} faces in {folder}")
+    print(f"draw: {params.faces} faces in {folder}")
 
 
 @app.command(rich_help_panel=_TOOLS)

@@ -129,7 +129,9 @@ def test_a_profile(run, workplace):
 
 
 def test_drawing(run, workplace):
-    code, out, _ = run("draw", "faces", "--count", 3, "--light", 0.5, "--marginal", "Eyeglasses=0.3")
+    code, out, _ = run(
+        "draw", "faces", "--count", 2, "--held-out", 1, "--light", 0.5, "--marginal", "Eyeglasses=0.3"
+    )
     assert (code, out) == (0, "draw: 3 faces in faces\n")
     recipe = json.loads((workplace / "faces/synthetic.json").read_text())
     assert recipe["params"]["marginals"] == {"Eyeglasses": 0.3}

@@ -33,16 +33,16 @@ ATTRIBUTES = "list_attr_celeba.txt"
 PARTITION = "list_eval_partition.txt"
 RECIPE = "synthetic.json"
 
-# Shares of train, and of train and validation. A quarter of the faces of params.yaml shows losses of the mean
-# and of attributes at the limits of settings.env.
+# Shares of train, and of train and validation
 _SPLIT = (0.65, 0.75)
 _CHUNK = 100  # faces a process draws at a time
+_NUMBERS = {"count", "held_out"}  # parameters that say how many faces there are
 
 
 def draw_folder(
     params: SyntheticParams, folder: Path, progress: bool = True, processes: int | None = None
 ) -> None:
-    """Draw `params.count` faces into `folder`, created if missing.
+    """Draw `params.faces` faces into `folder`, created if missing.
 
     The files are the same, bit for bit, whatever the number of processes (default: one for each core). A
     folder that was interrupted is continued, and one that holds fewer of the same faces is extended.
@@ -52,8 +52,8 @@ def draw_folder(
 
     """
     _claim(folder, params)
-    columns = population.sample(params.seed, range(params.count), params.marginals)
-    missing = [i for i in range(params.count) if not (folder / IMAGES / file_name(i)).exists()]
+    columns = population.sample(params.seed, range(params.faces), params.marginals)
+    missing = [i for i in range(params.faces) if not (folder / IMAGES / file_name(i)).exists()]
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
     draw = partial(_draw_chunk, params, folder / IMAGES)
     with (
@@ -63,11 +63,11 @@ def draw_folder(
         for count in mapper(draw, chunks):
             drawn.update(count)
 
-    parts = [f"{file_name(i)} {partition(params.seed, i)}\n" for i in range(params.count)]
+    parts = [f"{file_name(i)} {partition(params, i)}\n" for i in range(params.faces)]
     files.write_text(folder / PARTITION, "".join(parts))
     signs = np.where(np.stack([columns[name] for name in population.DRAWN_ATTRIBUTES], axis=1), " 1", "-1")
     rows = [f"{file_name(i)} {' '.join(row)}\n" for i, row in enumerate(signs)]
-    header = f"{params.count}\n{' '.join(population.DRAWN_ATTRIBUTES)}\n"
+    header = f"{params.faces}\n{' '.join(population.DRAWN_ATTRIBUTES)}\n"
     files.write_text(folder / ATTRIBUTES, header + "".join(rows))
 
 
@@ -95,11 +95,12 @@ def _claim(folder: Path, params: SyntheticParams) -> None:
         recipe_there = _recipe_of(folder)
         if recipe_there is None:
             raise DataError(f"{folder}: not empty and not a folder of drawn faces; name another folder")
-        count = recipe_there["params"].pop("count")
-        if recipe_there != {**wanted, "params": params.model_dump(exclude={"count"})} or count > params.count:
-            raise DataError(f"{folder}: holds other faces (see {RECIPE}); delete it or name another folder")
-        if count == params.count and (folder / ATTRIBUTES).exists():
+        if recipe_there == wanted and (folder / ATTRIBUTES).exists():
             return
+        faces = sum(recipe_there["params"].pop(name, 0) for name in _NUMBERS)
+        same = {**wanted, "params": params.model_dump(exclude=_NUMBERS)}
+        if recipe_there != same or faces > params.faces:
+            raise DataError(f"{folder}: holds other faces (see {RECIPE}); delete it or name another folder")
         (folder / ATTRIBUTES).unlink(missing_ok=True)
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     files.write_json(folder / RECIPE, wanted)
@@ -110,9 +111,8 @@ def _recipe_of(folder: Path) -> dict | None:
         recipe = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    known = (
-        isinstance(recipe, dict) and isinstance(recipe.get("params"), dict) and "count" in recipe["params"]
-    )
+    noted = recipe.get("params") if isinstance(recipe, dict) else None
+    known = isinstance(noted, dict) and all(isinstance(noted.get(name, 0), int) for name in _NUMBERS)
     return recipe if known else None
 
 
@@ -138,9 +138,11 @@ def _draw_chunk(params: SyntheticParams, images: Path, indices: list[int]) -> in
     return len(indices)
 
 
-def partition(seed: int, index: int) -> int:
+def partition(params: SyntheticParams, index: int) -> int:
     """Code of the part of face `index` (0 train, 1 validation, 2 test)."""
-    point = RandomStreams(seed, index).of("partition").random()
+    if index >= params.count:
+        return 2
+    point = RandomStreams(params.seed, index).of("partition").random()
     return sum(point >= bound for bound in _SPLIT)
 
 

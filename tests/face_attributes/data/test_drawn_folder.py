@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -76,6 +77,38 @@ def test_larger_count_extends_a_smaller_one(drawn: Path, tmp_path: Path) -> None
     assert contents(folder) == contents(drawn)
 
 
+def test_further_faces_are_held_out_and_change_no_other(drawn: Path, tmp_path: Path) -> None:
+    more, folder = SyntheticParams(count=12, held_out=6, seed=6), tmp_path / "faces"
+    draw_folder(more, folder, progress=False, processes=1)
+    images, few = contents(folder / "img_align_celeba"), contents(drawn / "img_align_celeba")
+    assert len(images) == more.faces == 18
+    assert few.items() <= images.items()
+    parts, others = (
+        (place / "list_eval_partition.txt").read_text().splitlines() for place in (folder, drawn)
+    )
+    assert parts[:12] == others
+    assert [line.split()[1] for line in parts[12:]] == ["2"] * 6
+    assert (folder / "list_attr_celeba.txt").read_text().startswith("18\n")
+    assert is_drawn(more, folder)
+    assert not is_drawn(PARAMS, folder)
+
+    with pytest.raises(DataError, match="holds other faces"):
+        draw_folder(PARAMS, folder, progress=False, processes=1)
+
+
+def test_a_folder_that_an_earlier_release_drew_is_named_as_one(drawn: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "faces"
+    shutil.copytree(drawn, folder)
+    recipe = json.loads((folder / "synthetic.json").read_text())
+    del recipe["params"]["held_out"]
+    (folder / "synthetic.json").write_text(json.dumps({**recipe, "renderer": "0" * 64}))
+    with pytest.raises(DataError, match="holds other faces"):
+        draw_folder(PARAMS, folder, progress=False, processes=1)
+    (folder / "synthetic.json").write_text(json.dumps({**recipe, "params": {"count": "12"}}))
+    with pytest.raises(DataError, match="not a folder of drawn faces"):
+        draw_folder(PARAMS, folder, progress=False, processes=1)
+
+
 def test_folder_knows_what_it_holds(drawn: Path) -> None:
     assert is_drawn(PARAMS, drawn)
     assert not is_drawn(SyntheticParams(count=12, seed=6, light=0.9), drawn)
@@ -145,7 +178,8 @@ def test_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_quarter_of_the_faces_is_held_out() -> None:
-    parts = Counter(module.partition(0, index) for index in range(5000))
+    params = SyntheticParams(count=5000, seed=0)
+    parts = Counter(module.partition(params, index) for index in range(5000))
     for code, share in enumerate((0.65, 0.1, 0.25)):
         assert parts[code] / 5000 == pytest.approx(share, abs=0.02)
 

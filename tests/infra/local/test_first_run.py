@@ -345,8 +345,14 @@ def test_photographs_are_not_drawn_but_looked_for(lab: Lab, tmp_path: Path) -> N
 
 
 def test_the_knobs_of_the_parameters_become_options() -> None:
-    synthetic = {"count": 5, "seed": 2, "light": 0.5, "marginals": {"Smiling": 0.9, "Male": 0.1}}
+    synthetic = {
+        "count": 5,
+        "held_out": 1,
+        "seed": 2,
+        "light": 0.5,
+        "marginals": {"Smiling": 0.9, "Male": 0.1},
+    }
     assert first_run._drawing_options(synthetic) == [
-        *("--count", "5", "--seed", "2", "--light", "0.5"),
+        *("--count", "5", "--held-out", "1", "--seed", "2", "--light", "0.5"),
         *("--marginal", "Smiling=0.9", "--marginal", "Male=0.1"),
     ]
