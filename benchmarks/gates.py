@@ -36,6 +36,7 @@ from gitops.gates.rows import ANCHORED, REGRESSION, Side, compared
 from gitops.release.settings import Settings, load
 
 WEEKS, YEARS = 52, 20
+SIZES = 814, 2000, 4550  # images; the last are those of params.yaml
 _ROUNDING = 1e-9
 ATTRIBUTES = 40
 # Shares of the rarer answer, and of wrong answers, from the rarest to the commonest attribute; 10 % are wrong
@@ -274,7 +275,7 @@ def main() -> None:
         "--candidates", type=int, default=1000, help="that are equal, to simulate (default: 1000)"
     )
     options = parser.parse_args()
-    found = tables((814, 2000), options.years, options.candidates)
+    found = tables(SIZES, options.years, options.candidates)
     if options.update:
         text = options.update.read_text(encoding="utf-8")
         options.update.write_text(updated(text, found), encoding="utf-8")

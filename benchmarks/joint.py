@@ -26,7 +26,8 @@ _POINTS = 0.1
 class Case:
     """Images a day, images of the reference, images of each person, and whether the people are known.
 
-    `repeated` images come again on later days. The check counts them once, so fewer remain.
+    `repeated` images come again on later days. The check counts them once, so fewer remain. The people of the
+    reference and of each week are `alike`, see `Population.images`.
     """
 
     a_day: int
@@ -34,6 +35,7 @@ class Case:
     each: int = 1
     known: bool = True
     repeated: float = 0.0
+    alike: float = 1.0
 
 
 CASES = (
@@ -41,6 +43,7 @@ CASES = (
     *(Case(a_day, 20_000) for a_day in (100, 10_000)),
     *(Case(a_day, 2000, each=5) for a_day in (100, 300, 1000, 10_000)),
     Case(1000, 2000, each=5, known=False),
+    *(Case(a_day, 2000, each=5, alike=2.5) for a_day in (100, 300, 1000)),
     Case(300, 2000, repeated=0.5),
 )
 
@@ -64,12 +67,12 @@ def false_alarms(case: Case, references: int, weeks: int, seed: int = 1) -> tupl
     people = -(-case.reference // case.each)
     alarms = joint = worst = 0
     for _ in range(references):
-        checker = release(population.images(random, people, case.each), case)
+        checker = release(population.images(random, people, case.each, alike=case.alike), case)
         own = 0
         for _ in range(weeks):
             # Where people appear again, a week shows as many of them as the reference, on images of its own
             there = DAYS * count if case.each == 1 else people
-            pool = population.images(random, there, -(-DAYS * count // there))
+            pool = population.images(random, there, -(-DAYS * count // there), alike=case.alike)
             days = days_of(random, pool, count)
             joint += bool(checker.together(days))
             own += bool(checker.ours(days))
@@ -105,6 +108,7 @@ def tables(references: int, weeks: int) -> dict[str, str]:
         alarms, joint, worst = false_alarms(case, references, weeks)
         people = "all different" if case.each == 1 else f"{case.each} images each"
         people += "" if case.known else ", unknown"
+        people += f", groups {case.alike:g} times as different" if case.alike > 1 else ""
         people += f", {case.repeated:.0%} of the images repeated" if case.repeated else ""
         lines.append(
             f"| {case.a_day:,} | {case.reference:,} | {people} | {total} | **{alarms / total:.1%}** "

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks import groups_of_people
 from benchmarks.weeks import DAYS, Columns, Known, Rates, WeekResult, at_most, columns, groups
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES, PARTITIONS
 from face_attributes.common.paths import MODEL, REFERENCE
@@ -27,6 +28,7 @@ A_DAY = (100, 300, 1000)
 WEEKS, CHANGED_WEEKS, REPEATED_WEEKS = 200, 40, 20
 SPLITS = 20  # of the people into reference and days
 PART, CHANGED = 5000, 1500  # photographs of a part at most, and of the test part to change
+LEARNT = 40_000  # photographs of the training part at most
 ROWS = 2000  # of a reference that is drawn here
 QUALITY = 95  # of the JPEG files that are written
 SEED = 1
@@ -79,7 +81,7 @@ MIXES: dict[str, tuple[str, float | None]] = {
 
 
 def measure(folder: Path, work: Path, model_sha256: str, release: Known, spread: Spread) -> dict[str, str]:
-    """Return two Markdown tables: `photographs`, of false alarms, and `photograph-power`."""
+    """Return Markdown tables: `photographs`, of false alarms, `photograph-power`, and `people`, if known."""
     listing = celeba.read(folder, CELEBA_ATTRIBUTES)
     parts = {name: _score_part(listing, name, work) for name in PARTITIONS[1:]}
     names = list(release.columns)
@@ -88,10 +90,17 @@ def measure(folder: Path, work: Path, model_sha256: str, release: Known, spread:
     people = "unknown" if release.people is None else "known"
     title = f"the release's own, people {people}", "test photographs, each twice a day", A_DAY[0]
     quiet[title] = _repeated(parts["test"], A_DAY[0], model_sha256)
-    return {
+    tables = {
         "photographs": _quiet_table(quiet),
         "photograph-power": _power(listing, parts["test"], release, work, spread),
     }
+    if listing.people is not None:
+        who = dict(zip(listing.ids, listing.people, strict=True))
+        parts = {"train": _score_part(listing, "train", work, LEARNT), **parts}
+        ids = {name: table.column("id").to_pylist() for name, table in parts.items()}
+        pools = {name: columns(table, names) for name, table in parts.items()}
+        tables["people"] = groups_of_people.table(who, ids, pools)
+    return tables
 
 
 def _quiet(
@@ -179,13 +188,13 @@ def _repeated(table: pa.Table, a_day: int, model_sha256: str) -> tuple[int, int]
     return alarms, REPEATED_WEEKS
 
 
-def _score_part(listing: celeba.Listing, part: str, work: Path) -> pa.Table:
+def _score_part(listing: celeba.Listing, part: str, work: Path, most: int = PART) -> pa.Table:
     out = work / f"{part}.parquet"
     if not out.exists():
         code = PARTITIONS.index(part)
         ids = [name for name, one in zip(listing.ids, listing.partitions, strict=True) if one == code]
         with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-            for name in choose(ids, PART):
+            for name in choose(ids, most):
                 shutil.copy(listing.images / name, Path(folder, name))
             score(Path(folder), MODEL, out)
     return pq.read_table(out)

@@ -51,11 +51,25 @@ class Population:
         """Return the attribute whose share of images is nearest."""
         return int(np.argmin(abs(self.shares - share)))
 
-    def images(self, random: np.random.Generator, people: int, each: int = 1, light: float = 0) -> Images:
-        """Return `each` images of so many people, `light` standard deviations brighter."""
+    def images(
+        self, random: np.random.Generator, people: int, each: int = 1, light: float = 0, alike: float = 1
+    ) -> Images:
+        """Return images of a group of people.
+
+        Args:
+            random: Draws them.
+            people: How many there are.
+            each: Images of each.
+            light: Standard deviations by which they are brighter.
+            alike: The variance between the means of such groups, times that of groups of random people.
+
+        """
 
         def of_person(columns: int) -> np.ndarray:
-            return random.normal(size=(people, columns)).repeat(each, axis=0)
+            effects = random.normal(size=(people, columns))
+            if alike > 1:
+                effects += random.normal(size=columns) * np.sqrt((alike - 1) / people)
+            return effects.repeat(each, axis=0)
 
         def of_image(columns: int) -> np.ndarray:
             return random.normal(size=(people * each, columns))

@@ -152,6 +152,7 @@ def test_columns_that_do_not_vary_are_left_out():
         Case(10_000, 20_000),
         Case(1000, 2000, each=5),
         Case(1000, 2000, each=5, known=False),
+        Case(1000, 2000, each=5, alike=2.5),
         Case(300, 2000, repeated=0.5),
     ],
     ids=str,
