@@ -1,7 +1,7 @@
 """How much groups of people differ: the means of the columns, beside those of random groups.
 
 A reference and the images that follow are of two groups of people. If people arrive in some order, by agency,
-by country or by day, such groups differ by more than random ones. `limits.TOGETHER` says by how much.
+by country or by day, such groups differ by more than random ones. The drift check allows `limits.TOGETHER`.
 """
 
 from collections.abc import Mapping, Sequence

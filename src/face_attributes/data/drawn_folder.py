@@ -36,7 +36,7 @@ RECIPE = "synthetic.json"
 # Shares of train, and of train and validation
 _SPLIT = (0.65, 0.75)
 _CHUNK = 100  # faces a process draws at a time
-_NUMBERS = {"count", "held_out"}  # parameters that say how many faces there are
+_NUMBERS = {"count", "held_out"}  # the parameters that add up to all faces
 
 
 def draw_folder(
