@@ -154,15 +154,17 @@ def check_output(path: Path, inputs: Mapping[str, Path], is_ours: Callable[[Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, swept: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`. It replaces `path`, or is removed if the block fails.
 
-    Those that a killed process left for this `path` are removed first.
+    Those that a killed process left for this `path` are removed first, unless the folder is `swept`: in a
+    folder of many files it takes long to look for them each time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(path) and not (path.is_symlink() or path.is_file() or path.is_dir()):
         raise FileError(f"{path}: not a regular file; it is not replaced")
-    _sweep(path)
+    if not swept:
+        sweep(path.parent, _prefix(path))
     with _partial(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as partial:
         try:
             yield partial
@@ -178,7 +180,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     Those that a killed process left for this `path` are removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
+    sweep(path.parent, _prefix(path))
     with _partial(path, os.O_RDONLY | os.O_DIRECTORY) as partial:
         try:
             yield partial
@@ -216,9 +218,9 @@ def _partial(path: Path, flags: int) -> Iterator[Path]:
             os.close(descriptor)
 
 
-def _sweep(path: Path) -> None:
-    """Remove the temporary paths of `path` that no living process has a lock on."""
-    for name in path.parent.glob(f"{glob.escape(_prefix(path))}*{_PARTIAL}"):
+def sweep(folder: Path, prefix: str = ".") -> None:
+    """Remove the temporary paths in a folder that no living process has a lock on."""
+    for name in folder.glob(f"{glob.escape(prefix)}*{_PARTIAL}"):
         if name.is_symlink():
             continue
         try:
@@ -244,7 +246,7 @@ def own_temporary_folder() -> Iterator[None]:
     Folders of earlier processes of this user that were killed are removed first.
     """
     name = Path(tempfile.gettempdir()) / f"visage-{os.getuid()}"
-    _sweep(name)
+    sweep(name.parent, _prefix(name))
     before = tempfile.tempdir, os.environ.get("TMPDIR")
     with _partial(name, os.O_RDONLY | os.O_DIRECTORY) as folder:
         try:

@@ -52,6 +52,7 @@ def draw_folder(
 
     """
     _claim(folder, params)
+    files.sweep(folder / IMAGES)
     columns = population.sample(params.seed, range(params.faces), params.marginals)
     missing = [i for i in range(params.faces) if not (folder / IMAGES / file_name(i)).exists()]
     chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
@@ -133,7 +134,7 @@ def _draw_chunk(params: SyntheticParams, images: Path, indices: list[int]) -> in
         _, data = cv2.imencode(
             ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
         )
-        with files.replacing(images / file_name(index)) as beside:
+        with files.replacing(images / file_name(index), swept=True) as beside:
             beside.write_bytes(data.tobytes())
     return len(indices)
 
