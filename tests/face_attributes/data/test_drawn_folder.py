@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -107,6 +108,25 @@ def test_a_folder_that_an_earlier_release_drew_is_named_as_one(drawn: Path, tmp_
     (folder / "synthetic.json").write_text(json.dumps({**recipe, "params": {"count": "12"}}))
     with pytest.raises(DataError, match="not a folder of drawn faces"):
         draw_folder(PARAMS, folder, progress=False, processes=1)
+
+
+def test_what_a_killed_drawing_left_is_looked_for_once(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, looks = tmp_path / "faces", []
+    draw_folder(SyntheticParams(count=2, seed=6), folder, progress=False, processes=1)
+    (folder / "img_align_celeba/.000003.jpg.0a1b2c3d.partial").write_bytes(b"half of a face")
+    glob = Path.glob
+
+    def watched(path: Path, pattern: str) -> Iterator[Path]:
+        if path.name == "img_align_celeba":
+            looks.append(pattern)
+        return glob(path, pattern)
+
+    monkeypatch.setattr(Path, "glob", watched)
+    draw_folder(PARAMS, folder, progress=False, processes=1)
+    assert contents(folder) == contents(drawn)
+    assert len(looks) == 1, "a look for each face makes large folders slow"
 
 
 def test_folder_knows_what_it_holds(drawn: Path) -> None:

@@ -401,7 +401,7 @@ def parameters(lab: Lab) -> None:
         ),
         (
             "params.yaml",
-            b"dropout: {synthetic: 0.15",
+            b"dropout: {synthetic: 0.1",
             b"dropout: {synthetic: 2",
             "train.dropout: 2 must be less than 1",
         ),
