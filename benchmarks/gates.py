@@ -37,7 +37,7 @@ from gitops.release.settings import Settings, load
 
 WEEKS, YEARS = 52, 20
 SIZES = 814, 2000, 3500  # images; the last are about as many as params.yaml has
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 ATTRIBUTES = 40
 # Shares of the rarer answer, and of wrong answers, from the rarest to the commonest attribute; 10 % are wrong
 # in the mean. `Smiling` stands for an attribute as common as its absence with 7 % errors.
@@ -241,8 +241,8 @@ def tables(sizes: Sequence[int], years: int, candidates: int) -> dict[str, str]:
             refused = WEEKS * years - sum(accepted for accepted, _, _ in found)
             means = np.array([loss.mean() for _, loss, _ in found])
             most = np.array([loss.max() for _, loss, _ in found])
-            over = (means > settings.max_mean_loss + _ROUNDING) | (
-                most > settings.max_attribute_loss + _ROUNDING
+            over = (means > settings.max_mean_loss + ROUNDING) | (
+                most > settings.max_attribute_loss + ROUNDING
             )
             cells = (
                 f"{images:,}",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.gates import ATTRIBUTES, SMILING, Release, World, refusals, steps, year
+from benchmarks.gates import ATTRIBUTES, ROUNDING, SMILING, Release, World, refusals, steps, year
 from gitops.gates.rows import MEAN_ALPHA, REGRESSION, Side, compared
 from gitops.release.settings import load
 
@@ -16,7 +16,7 @@ def test_an_equal_model_is_rarely_refused() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("images", [400, 814, 2000])
+@pytest.mark.parametrize("images", [400, 814, 2000, 3500])
 def test_at_most_a_twentieth_of_1000_equal_models_is_refused(images: int) -> None:
     assert refusals(World(images, 1), 1000, SETTINGS) <= 50
 
@@ -38,6 +38,15 @@ def test_small_losses_do_not_add_up(step: str, mean: float, worst: float) -> Non
     _, loss, _ = year(World(2000, 1), steps()[step], SETTINGS)
     assert loss.mean() <= mean
     assert loss.max() <= worst
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", [step for step in steps() if step != "nothing"])
+def test_no_year_loses_more_than_the_limits_on_as_many_images_as_the_default_has(step: str) -> None:
+    for seed in range(10):
+        _, loss, _ = year(World(3500, seed), steps()[step], SETTINGS)
+        assert loss.mean() <= SETTINGS.max_mean_loss + ROUNDING
+        assert loss.max() <= SETTINGS.max_attribute_loss + ROUNDING
 
 
 @pytest.mark.long
