@@ -16,6 +16,7 @@ def test_an_equal_model_is_rarely_refused() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("images", [400, 814, 2000, 3500])
 def test_at_most_a_twentieth_of_1000_equal_models_is_refused(images: int) -> None:
     assert refusals(World(images, 1), 1000, SETTINGS) <= 50
@@ -41,6 +42,7 @@ def test_small_losses_do_not_add_up(step: str, mean: float, worst: float) -> Non
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("step", [step for step in steps() if step != "nothing"])
 def test_no_year_loses_more_than_the_limits_on_as_many_images_as_the_default_has(step: str) -> None:
     for seed in range(10):
@@ -50,6 +52,7 @@ def test_no_year_loses_more_than_the_limits_on_as_many_images_as_the_default_has
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("step", [step for step in steps() if step != "nothing"])
 def test_a_year_loses_at_most_the_limits_on_average(step: str) -> None:
     losses = [year(World(2000, seed), steps()[step], SETTINGS)[1] for seed in range(10)]
