@@ -535,7 +535,7 @@ def draw(
         typer.Option(metavar="NAME=SHARE", help="Share of faces with an attribute (repeatable)"),
     ] = None,
 ) -> None:
-    """Draw faces into a folder in the CelebA layout. The options simulate drift."""
+    """Draw faces into a folder in the CelebA layout. The options from --light on simulate drift."""
     from face_attributes.data import source
     from face_attributes.data.drawn_folder import draw_folder
 

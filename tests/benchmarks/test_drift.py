@@ -14,7 +14,7 @@ from benchmarks import drift_plot, photographs
 from benchmarks.weeks import Checker, Known, Rates, WeekResult, significant, week
 from face_attributes.common.celeba_attributes import CELEBA_ATTRIBUTES
 from face_attributes.evaluation.reference import Population
-from face_attributes.monitoring import drift
+from face_attributes.monitoring import drift, limits
 from face_attributes.monitoring.score_files import ALL
 from face_attributes.monitoring.windows import Window
 
@@ -109,11 +109,22 @@ def test_the_rates_on_photographs_are_few_enough_and_those_that_the_docs_state()
     found = re.findall(r"^\| ([^|]*) \| ([^|]*) \| (\d+) \| \d+ \| \*\*([\d.]+)%\*\* \|", table, re.MULTILINE)
     rows = {(title, days, int(a_day)): float(rate) for title, days, a_day, rate in found}
     assert {a_day for _, _, a_day in rows} == set(photographs.A_DAY)
-    page = (DOCUMENT.parents[2] / "docs/monitoring.md").read_text("utf-8")
+    page = " ".join((DOCUMENT.parents[2] / "docs/monitoring.md").read_text("utf-8").split())
     stated = re.search(r"at most ([\d.]+) % of weeks had an alarm", page)
     assert stated
     assert max(rows.values()) <= float(stated[1]) <= 5
     assert {rate for (title, _, _), rate in rows.items() if "of random people" in title} == {0}
+    [calm] = re.findall(r"^\| as they are \| (\d+)% \| (\d+)% \| (\d+)% \|", text, re.MULTILINE)
+    worst = max(map(int, calm)) * photographs.CHANGED_WEEKS // 100
+    assert f"of a smaller sample, {worst} of {photographs.CHANGED_WEEKS}" in page
+
+
+def test_the_check_allows_as_much_between_groups_of_people_as_the_official_parts_have() -> None:
+    text = DOCUMENT.read_text("utf-8")
+    [ratio] = re.findall(
+        r"^\| the parts validation and test \| \d+ \| \*\*([\d.]+)\*\* \|", text, re.MULTILINE
+    )
+    assert float(ratio) <= limits.TOGETHER
 
 
 def test_a_change_of_light_blur_or_camera_of_photographs_was_always_seen() -> None:
